@@ -1,0 +1,56 @@
+# Every target does its own set-up; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+PY := $(BIN)/python
+
+.PHONY: help run demo stack test test-fast check fmt lint types rules config bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: requirements-dev.lock deploy/local/venv.py
+	@$(PYTHON) deploy/local/venv.py
+
+stack: .venv/ready ## fetch Prometheus, Alertmanager and the exporters below .stack/ (no root, safe to run twice)
+	@$(PY) deploy/local/stack.py
+
+run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this machine (Ctrl-C stops all)
+	@$(PY) deploy/local/run.py
+
+demo: .venv/ready ## the same with a school's traffic, an outage, a page, an escalation and a resolve, in two minutes
+	@$(PY) deploy/local/run.py --demo
+
+test: stack ## the whole suite, the main path on the real stack included
+	@$(BIN)/pytest
+
+test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
+	@$(BIN)/pytest -m "not stack and not story"
+
+check: fmt-check lint types config rules test-fast ## format, lint, types, rule and config checks, fast tests
+
+fmt: .venv/ready ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only .
+
+fmt-check: .venv/ready
+	@$(BIN)/ruff format --check .
+
+lint: .venv/ready ## ruff, strict
+	@$(BIN)/ruff check .
+
+types: .venv/ready ## mypy, strict
+	@$(BIN)/mypy
+
+rules: stack ## promtool and amtool over rules/ and deploy/config/
+	@$(BIN)/pytest -q tests/rules
+
+config: .venv/ready ## check every example configuration
+	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done
+	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
+
+bench: stack ## benchmarks, side by side, as ratios and percentiles
+	@$(PY) bench/webhook_latency.py
+
+clean: ## remove what the targets made here, the fetched programs included
+	rm -rf .venv .stack data build .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,165 @@
+"""Reads a YAML file into one frozen tree of typed settings, and says file, line and fix when it cannot."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+T = TypeVar("T")
+
+_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]+)`")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+class SettingsError(Exception):
+    """The file cannot be used; the text names file, line and fix and never a secret."""
+
+
+class Secret:
+    """A value that shows itself only when asked, so that no log, page or error can carry it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself; call this only where it goes on the wire."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+class Duration(float):
+    """Seconds, written as Prometheus writes them: ``15m``, ``1h30m``, ``250ms``."""
+
+
+def parse_duration(text: str) -> Duration:
+    """Turn ``1h30m`` into seconds; ValueError says how a duration is written."""
+    if not re.fullmatch(r"(?:\d+(?:ms|s|m|h|d|w))+|0", text):
+        raise ValueError(f"{text!r} is not a duration; write it as 30s, 15m or 1h30m")
+    return Duration(sum(int(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text)))
+
+
+class Source:
+    """One parsed file: its plain data, and the line on which each path stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{path}: cannot be read ({error}); name a file with --config.file"
+            ) from error
+        try:
+            self._node = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.data: object = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f":{mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or error
+            raise SettingsError(f"{path}{where}: not YAML: {problem}") from error
+        _refuse_duplicates(self._node, path)
+
+    def error(self, at: str, message: str) -> SettingsError:
+        """Build the error for the place ``at`` (``.teams.backend[0]``); the nearest known line is named."""
+        return SettingsError(f"{self.path}:{self._line(at)}: {at.lstrip('.') or 'file'}: {message}")
+
+    def convert(self, kind: type[T]) -> T:
+        """Turn the file into ``kind``; unknown keys, wrong types and missing keys are SettingsErrors."""
+        try:
+            return msgspec.convert(self.data or {}, kind, dec_hook=self._hook)
+        except msgspec.ValidationError as error:
+            text = str(error)
+            match = _PATH.search(text)
+            at = match["path"] if match else ""
+            text = text[: match.start()] if match else text
+            unknown = _UNKNOWN.search(text)
+            if unknown:
+                at, text = f"{at}.{unknown['field']}", "unknown key; remove it or correct its spelling"
+            raise self.error(at, text) from error
+
+    def _hook(self, kind: type[Any], value: object) -> object:
+        if kind is Duration:
+            if isinstance(value, str):
+                return parse_duration(value)
+            raise ValueError("write a duration with its unit, as 30s, 15m or 1h30m")
+        if kind is Secret:
+            if isinstance(value, str) and value:
+                return Secret(_from_environment(value))
+            raise ValueError("a secret is a non-empty text; quote it, or use its *_file twin")
+        if kind is Path and isinstance(value, str):
+            return self.path.parent / Path(value)  # relative paths are relative to the file that names them
+        raise NotImplementedError(f"no reading of {kind}")
+
+    def _line(self, at: str) -> int:
+        node, line = self._node, 1
+        for name, index in _STEP.findall(at):
+            found = _child(node, name, index)
+            if found is None:
+                break
+            line, node = found
+        return line
+
+
+def read_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret | None:
+    """Resolve a secret and its ``*_file`` twin; both given, or an unreadable or empty file, is an error."""
+    if value is not None and file is not None:
+        raise source.error(at, f"give either {at.rsplit('.', 1)[-1]} or its *_file twin, not both")
+    if file is None:
+        return value
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise source.error(f"{at}_file", f"cannot read {file} ({type(error).__name__})") from error
+    if not text:
+        raise source.error(f"{at}_file", f"{file} is empty; put the secret into it")
+    return Secret(text)
+
+
+def _from_environment(value: str) -> str:
+    match = re.fullmatch(r"\$\{(\w+)\}", value)
+    if not match:
+        return value
+    if not os.environ.get(match[1]):
+        raise ValueError(f"the environment variable {match[1]} is not set")
+    return os.environ[match[1]]
+
+
+def _child(node: yaml.Node | None, name: str, index: str) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            # msgspec writes [...] for "some key of this mapping": the first one is the nearest line known
+            if index == "..." or getattr(key, "value", None) == (name or index):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and node.value:
+        item = node.value[int(index)] if index.isdigit() and int(index) < len(node.value) else node.value[0]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:
+    """YAML keeps the last of two equal keys without a word; a lost escalation step must not pass so."""
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(getattr(key, "value", key))
+            if name in seen:
+                raise SettingsError(
+                    f"{path}:{key.start_mark.line + 1}: {name}: the key stands twice; keep one"
+                )
+            seen.add(name)
+            children.append(value)
+    elif isinstance(node, yaml.SequenceNode):
+        children = list(node.value)
+    for child in children:
+        _refuse_duplicates(child, path)

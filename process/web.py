@@ -1,0 +1,72 @@
+"""The HTTP habits that both processes share: bearer check, bounded body, error answers, log set-up."""
+
+import hmac
+import logging
+import zlib
+from collections.abc import Awaitable, Callable
+
+from aiohttp import ClientPayloadError, web
+
+from process.settings import Secret
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def bearer_matches(request: web.Request, token: Secret) -> bool:
+    """Compare ``Authorization: Bearer …`` with the token in constant time."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # Compared as bytes: compare_digest refuses text beyond ASCII, and a client may send any.
+    return scheme.lower() == "bearer" and hmac.compare_digest(
+        given.strip().encode("utf-8", "surrogateescape"), token.reveal().encode()
+    )
+
+
+def problem(status: int, error: str, **details: object) -> web.Response:
+    """Answer with ``{"error": …}``: what is wrong, where, and what to do."""
+    return web.json_response({"error": error, **details}, status=status)
+
+
+class BodyError(Exception):
+    """The body could not be taken; ``status`` says how to answer, ``reason`` is the metric label."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.message = status, reason, message
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """Read at most ``limit`` bytes after decompression; BodyError 413, 415 or 400 otherwise.
+
+    aiohttp inflates while it reads, so a compression bomb is cut at the limit; a corrupt body is its
+    RequestPayloadError (ClientPayloadError or zlib.error in some releases), a 500 if left alone.
+    """
+    if request.content_length is not None and request.content_length > limit:
+        raise BodyError(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in {"identity", "gzip", "deflate"}:
+        raise BodyError(415, "bad_encoding", "Content-Encoding: use gzip, deflate or none")
+    body = bytearray()
+    try:
+        async for chunk in request.content.iter_chunked(65536):
+            body += chunk
+            if len(body) > limit:
+                raise BodyError(
+                    413, "too_large", f"the body is larger than {limit} bytes; send less at a time"
+                )
+    except (web.RequestPayloadError, ClientPayloadError, zlib.error) as error:
+        raise BodyError(
+            400, "bad_encoding", "the body is not what its Content-Encoding says, or ends early"
+        ) from error
+    return bytes(body)
+
+
+def set_up_logs(level: str) -> None:
+    """Log to standard error in logfmt, as Prometheus does; call it once, from ``__main__``."""
+    logging.basicConfig(
+        level=level.upper(),
+        format="time=%(asctime)s.%(msecs)03dZ level=%(levelname)s source=%(name)s msg=%(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    logging.getLogger(
+        "aiohttp.access"
+    ).disabled = True  # 43 µs a request, and Prometheus counts requests better
