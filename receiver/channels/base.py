@@ -1,0 +1,75 @@
+"""What every channel is: one attempt to send one message, with one kind of error."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from receiver.incident import Kind
+
+
+class Failure(StrEnum):
+    """Why an attempt failed: the closed vocabulary of the log, the timeline and the metric label `reason`."""
+
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    AUTH = "auth"
+    BAD_ADDRESS = "bad_address"
+    REFUSED = "refused"  # the provider understood the message and does not want it
+    INTERNAL = "internal"  # our own mistake
+
+
+class SendError(Exception):
+    """One attempt failed. ``permanent``: the same message will fail again. ``retry_after``: the provider's own wish.
+
+    The text goes to the log and the timeline: it must never hold a secret.
+    """
+
+    def __init__(
+        self, message: str, reason: Failure, *, permanent: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.permanent, self.retry_after = reason, permanent, retry_after
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Something to click on."""
+
+    label: str
+    url: str
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A notification made ready for people; a channel only puts it on the wire."""
+
+    id: str  # the same on every attempt: what a provider or a reader can tell a repeat by
+    kind: Kind
+    address: str  # Slack channel or user id, mail addresses separated by commas, PagerDuty service
+    lane: str  # one conversation: the PagerDuty incident, the Slack thread, the mail thread
+    incident: str  # unique over all databases that ever were: part of every provider's idempotency key
+    priority: str  # P1 to P4
+    severity: str  # critical, warning or info
+    subject: str  # constant for the incident, so that mail threads stay together
+    headline: str  # what has happened now, one line
+    text: str  # all of it in plain text
+    html: str  # all of it for a mail reader
+    fields: tuple[tuple[str, str], ...]  # the facts, in reading order
+    links: tuple[Link, ...]  # the first one leads to acknowledge and resolve
+    sent_at: datetime
+    thread: str = ""  # the receipt's ref of the first message of this lane, "" for the first
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The provider took it; ``ref`` is what later messages of the lane need (Slack ts, PagerDuty incident id)."""
+
+    ref: str = ""
+
+
+class Channel(Protocol):
+    """One way to reach people. Stateless between calls, safe to call concurrently, never retries by itself."""
+
+    async def send(self, message: Message) -> Receipt:
+        """Try once, within the channel's own timeout; SendError when it did not work."""
