@@ -1,0 +1,57 @@
+"""The loop that listens for Alertmanager's Watchdog: when it falls silent, the silence is a P1 of our own."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from receiver.incident import Alert, AlertGroup, AlertsReceived, Policy
+from receiver.store.base import Store
+from receiver.transition import transition
+
+MISSED = 3  # beats that may be lost before the silence counts
+
+
+class WatchdogLoop:
+    """One incident a source, keyed by us; it closes by itself when the Watchdog is heard again.
+
+    A source that was never heard is not missed: a receiver that is set up before its Alertmanager stays quiet.
+    """
+
+    def __init__(self, store: Store, policy: Policy, clock: Callable[[], datetime], interval: float) -> None:
+        self._store, self._policy, self._clock = store, policy, clock
+        self._patience = timedelta(seconds=MISSED * interval)
+        self._period = min(interval, 5.0)
+        self._started = clock()
+
+    async def run(self) -> None:
+        """Run until cancelled; an error ends the loop, and with it the process."""
+        while True:
+            await asyncio.sleep(self._period)
+            await self.run_once()
+
+    async def run_once(self) -> None:
+        """Open or close the incident of each source."""
+        now = self._clock()
+        for source, heard in (await self._store.backlog()).heartbeats.items():
+            # What was missed while we were down ourselves is no silence: patience starts with our own start.
+            silent = now - max(heard, self._started) > self._patience
+            event = AlertsReceived(AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),)))
+            decide = partial(transition, event=event, policy=self._policy, now=now)
+            await self._store.update(event.group.key, decide, now)
+
+
+def _alert(source: str, heard: datetime, silent: bool, now: datetime) -> Alert:  # noqa: FBT001  # a field of the alert
+    return Alert(
+        fingerprint=f"watchdog-{source}",
+        firing=silent,
+        starts_at=heard,
+        ends_at=None if silent else now,
+        labels={"alertname": "WatchdogSilent", "severity": "critical", "team": "infrastructure", "source": source},
+        annotations={
+            "summary": "Monitoring is blind",
+            "description": f"The Watchdog of {source} was last heard at {heard:%Y-%m-%d %H:%M:%S} UTC. Prometheus, "
+            "Alertmanager or the way between them and this receiver is broken: no other alert can arrive.",
+            "runbook_url": "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks/Watchdog.md",
+        },
+    )
