@@ -55,8 +55,13 @@ class SQLiteStore:
         """Create or upgrade the file; StoreError says what is in the way."""
 
         def work() -> None:
-            self._lock = lock(self._path)
-            self._connection = connect(self._path, now)
+            held = lock(self._path)
+            try:
+                self._connection = connect(self._path, now)
+            except StoreError:
+                held.close()
+                raise
+            self._lock = held
 
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 

@@ -77,10 +77,10 @@ def save(db: sqlite3.Connection, before: Incident, decide: Decide, now: datetime
         return None
     if after == before:
         return after
-    for entry in after.fresh:
-        write(db, after.id, entry)
-    after = msgspec.structs.replace(after, fresh=())
+    entries, after = after.fresh, msgspec.structs.replace(after, fresh=())
     db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
+    for entry in entries:
+        write(db, after.id, entry)
     if after.state is not State.TRIGGERED:
         resolved = after.state is State.RESOLVED
         db.execute(_CANCEL, {"id": after.id, "now": now.timestamp(), "resolved": resolved})

@@ -1,0 +1,155 @@
+"""What the receiver's tests start from: the document's matrix, people, alerts, and a clock that is told the time."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from receiver.channels.base import Message, Receipt, SendError
+from receiver.escalation import Priority, Step
+from receiver.incident import Alert, AlertGroup, AlertsReceived, Event, Incident, Notification
+from receiver.routing import Contact, Person, Routing
+from receiver.store.base import Claimed, Decide
+from receiver.store.sqlite import SQLiteStore
+from receiver.transition import transition
+
+START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+KEY = 'receiver|{}:{alertname="HighErrorRate"}'
+MINUTE = timedelta(minutes=1)
+
+P1, P2, P3, P4 = Priority
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+
+def steps(*cells: tuple[float, str]) -> tuple[Step, ...]:
+    return tuple(Step(minutes * 60, (role,)) for minutes, role in cells)
+
+
+def person(name: str) -> Person:
+    return Person(name.title(), (Contact("pagerduty", "staff"), Contact("email", f"{name}@example.com")))
+
+
+def the_routing() -> Routing:
+    """The document's matrix, one person a role."""
+    return Routing(
+        severities={"critical": P1, "warning": P2, "info": P3, "none": P4},
+        unknown_severity=P2,
+        matrix={
+            P1: steps((0, "on-call-engineer"), (15, "tech-lead"), (30, "engineering-manager"), (60, "cto")),
+            P2: steps((0, "on-call-engineer"), (30, "tech-lead"), (60, "engineering-manager")),
+            P3: steps((15, "on-call-engineer"), (60, "tech-lead")),
+            P4: steps((60, "on-call-engineer")),
+        },
+        response_times={P1: 900.0, P2: 1800.0, P3: 7200.0, P4: 86400.0},
+        dwell=300.0,
+        roles={
+            "on-call-engineer": ("linh",),
+            "tech-lead": ("marek",),
+            "engineering-manager": ("aisha",),
+            "cto": ("peter",),
+        },
+        people={name: person(name) for name in ("linh", "marek", "aisha", "peter")},
+        teams={"default": (Contact("slack", "#alerts"),), "backend": (Contact("slack", "#alerts-backend"),)},
+    )
+
+
+def an_alert(
+    fingerprint: str = "a",
+    *,
+    firing: bool = True,
+    starts_at: datetime = START,
+    ends_at: datetime | None = None,
+    **labels: str,
+) -> Alert:
+    if not firing and ends_at is None:
+        ends_at = starts_at + MINUTE
+    return Alert(
+        fingerprint=fingerprint,
+        firing=firing,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        labels={"alertname": "HighErrorRate", "severity": "critical", "team": "backend", **labels},
+        annotations={"summary": "High error rate detected", "description": "12% of requests fail."},
+    )
+
+
+def received(*alerts: Alert, truncated: int = 0) -> AlertsReceived:
+    return AlertsReceived(AlertGroup(KEY, alerts, truncated))
+
+
+class Case:
+    """One incident as the pure core sees it, event after event."""
+
+    def __init__(self, routing: Routing | None = None) -> None:
+        self.clock = Clock()
+        self.routing = routing or the_routing()
+        self.incident = Incident(id=1, key=KEY)
+        self.lines: list[str] = []
+
+    def when(self, event: Event) -> list[Notification]:
+        changed, owed = transition(self.incident, event, self.routing, self.clock.now)
+        self.lines += [f"{entry.kind}: {entry.text}" for entry in changed.fresh]
+        self.incident = Incident(**{f: getattr(changed, f) for f in changed.__struct_fields__ if f != "fresh"})
+        return list(owed)
+
+
+def people(owed: list[Notification]) -> list[str]:
+    """Whom a batch of notifications names, once each."""
+    return list(dict.fromkeys(n.target.person for n in owed if n.target.person))
+
+
+def deciding(event: Event, now: datetime, routing: Routing | None = None) -> Decide:
+    return partial(transition, event=event, policy=routing or the_routing(), now=now)
+
+
+async def a_store(folder: Path, clock: Clock) -> SQLiteStore:
+    store = SQLiteStore(folder / "receiver.sqlite3", lambda: None)
+    await store.open(clock.now)
+    return store
+
+
+class Recorder:
+    """A channel that keeps what it is given, or fails as it is told: the Channel Protocol's own seam."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.failures: list[SendError | Exception] = []
+
+    async def send(self, message: Message) -> Receipt:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.append(message)
+        return Receipt(ref=f"ref-{len(self.sent)}")
+
+
+def as_message(claimed: Claimed) -> Message:
+    """The least that a message can be; how it reads is the business of test_render."""
+    notification, incident = claimed.notification, claimed.incident
+    return Message(
+        id=str(claimed.id),
+        kind=notification.kind,
+        address=notification.target.address,
+        lane=notification.target.lane,
+        incident=f"heypeter-{incident.id}",
+        priority=incident.priority,
+        severity="critical",
+        subject=incident.title,
+        headline=incident.title,
+        text=incident.title,
+        html="",
+        fields=(),
+        links=(),
+        sent_at=START,
+        thread=claimed.thread,
+    )
