@@ -1,5 +1,6 @@
 """Reads a YAML file into one frozen tree of typed settings, and says file, line and fix when it cannot."""
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 
 T = TypeVar("T")
 
-_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]+)`")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
@@ -56,9 +57,7 @@ class Source:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"{path}: cannot be read ({error}); name a file with --config.file"
-            ) from error
+            raise SettingsError(f"{path}: cannot be read ({error}); name a file with --config.file") from error
         try:
             self._node = yaml.compose(text, Loader=yaml.SafeLoader)
             self.data: object = yaml.safe_load(text)
@@ -78,14 +77,36 @@ class Source:
         try:
             return msgspec.convert(self.data or {}, kind, dec_hook=self._hook)
         except msgspec.ValidationError as error:
-            text = str(error)
-            match = _PATH.search(text)
-            at = match["path"] if match else ""
-            text = text[: match.start()] if match else text
+            text, at = self._locate(kind, str(error))
             unknown = _UNKNOWN.search(text)
             if unknown:
                 at, text = f"{at}.{unknown['field']}", "unknown key; remove it or correct its spelling"
             raise self.error(at, text) from error
+
+    def _locate(self, kind: type[Any], message: str) -> tuple[str, str]:
+        """Split msgspec's message into text and path; where it says ``[...]`` for "some key", find which one."""
+        match = _PATH.search(message)
+        if match is None:
+            return message, ""
+        text, at = message[: match.start()], match["path"]
+        while "[...]" in at:
+            before, _, after = at.partition("[...]")
+            key = next((key for key in _mapping(self.data, before) if self._still_wrong(kind, before, key, text)), None)
+            if key is None:
+                break
+            at = f"{before}.{key}{after}"
+        return text, at
+
+    def _still_wrong(self, kind: type[Any], at: str, key: str, text: str) -> bool:
+        trial = copy.deepcopy(self.data)
+        mapping = _mapping(trial, at)
+        for other in [name for name in mapping if name != key]:
+            del mapping[other]
+        try:
+            msgspec.convert(trial, kind, dec_hook=self._hook)
+        except msgspec.ValidationError as error:
+            return str(error).startswith(text)
+        return False
 
     def _hook(self, kind: type[Any], value: object) -> object:
         if kind is Duration:
@@ -134,11 +155,20 @@ def _from_environment(value: str) -> str:
     return os.environ[match[1]]
 
 
+def _mapping(data: Any, at: str) -> dict[str, Any]:
+    """Follow a path through plain data; an empty mapping if it leads to no mapping."""
+    for name, index in _STEP.findall(at):
+        if isinstance(data, dict):
+            data = data.get(name or index)
+        elif isinstance(data, list) and index.isdigit() and int(index) < len(data):
+            data = data[int(index)]
+    return data if isinstance(data, dict) else {}
+
+
 def _child(node: yaml.Node | None, name: str, index: str) -> tuple[int, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            # msgspec writes [...] for "some key of this mapping": the first one is the nearest line known
-            if index == "..." or getattr(key, "value", None) == (name or index):
+            if getattr(key, "value", None) == (name or index):
                 return key.start_mark.line + 1, value
     if isinstance(node, yaml.SequenceNode) and node.value:
         item = node.value[int(index)] if index.isdigit() and int(index) < len(node.value) else node.value[0]
@@ -154,9 +184,7 @@ def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:
         for key, value in node.value:
             name = str(getattr(key, "value", key))
             if name in seen:
-                raise SettingsError(
-                    f"{path}:{key.start_mark.line + 1}: {name}: the key stands twice; keep one"
-                )
+                raise SettingsError(f"{path}:{key.start_mark.line + 1}: {name}: the key stands twice; keep one")
             seen.add(name)
             children.append(value)
     elif isinstance(node, yaml.SequenceNode):
