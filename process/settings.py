@@ -155,7 +155,7 @@ def _from_environment(value: str) -> str:
     return os.environ[match[1]]
 
 
-def _mapping(data: Any, at: str) -> dict[str, Any]:
+def _mapping(data: object, at: str) -> dict[str, Any]:
     """Follow a path through plain data; an empty mapping if it leads to no mapping."""
     for name, index in _STEP.findall(at):
         if isinstance(data, dict):

@@ -19,46 +19,33 @@ class Metrics:
 
     def __init__(self, channels: Iterable[str]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of every counter
-        self.registry = CollectorRegistry()
-        self.webhooks = Counter(
-            "receiver_webhook_requests", "Requests of Alertmanager.", ["code"], registry=self.registry
-        )
+        self.registry = registry = CollectorRegistry()
+        self.webhooks = Counter("receiver_webhook_requests", "Requests of Alertmanager.", ["code"], registry=registry)
         self.deliveries = Counter(
-            "receiver_deliveries", "Attempts to send, by outcome.", ["channel", "outcome"], registry=self.registry
+            "receiver_deliveries", "Attempts to send, by outcome.", ["channel", "outcome"], registry=registry
         )
         self.failures = Counter(
-            "receiver_delivery_failures", "Failed attempts, by reason.", ["channel", "reason"], registry=self.registry
+            "receiver_delivery_failures", "Failed attempts, by reason.", ["channel", "reason"], registry=registry
         )
         self.page_lag = Histogram(
             "receiver_page_lag_seconds",
             "From the moment that a notification was owed to its first attempt.",
             ["channel"],
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120),
-            registry=self.registry,
+            registry=registry,
         )
-        self.incidents = Gauge(
-            "receiver_incidents", "Incidents that are not resolved.", ["state", "priority"], registry=self.registry
-        )
-        self.unacknowledged = Gauge(
-            "receiver_incident_unacknowledged_age_seconds",
-            "Age of the oldest incident that nobody has acknowledged; 0 if there is none.",
-            ["priority"],
-            registry=self.registry,
-        )
-        self.outbox_age = Gauge(
-            "receiver_outbox_oldest_age_seconds",
-            "Age of the oldest notification that is still owed; 0 if there is none.",
-            ["channel"],
-            registry=self.registry,
-        )
-        self.watchdog = Gauge(
-            "receiver_watchdog_last_seen_timestamp_seconds",
-            "When Alertmanager's Watchdog was last heard.",
-            ["source"],
-            registry=self.registry,
-        )
+        self.incidents = self._gauge("incidents", "Incidents that are not resolved.", "state", "priority")
+        text = "Age of the oldest incident that nobody has acknowledged; 0 if there is none."
+        self.unacknowledged = self._gauge("incident_unacknowledged_age_seconds", text, "priority")
+        text = "Age of the oldest notification that is still owed; 0 if there is none."
+        self.outbox_age = self._gauge("outbox_oldest_age_seconds", text, "channel")
+        text = "When Alertmanager's Watchdog was last heard."
+        self.watchdog = self._gauge("watchdog_last_seen_timestamp_seconds", text, "source")
         self.channels = tuple(channels)
         self._initialise()
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"receiver_{name}", text, labels, registry=self.registry)
 
     def _initialise(self) -> None:
         for code in WEBHOOK_CODES:

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from receiver.channels.base import Message, Receipt, SendError
 from receiver.escalation import Priority, Step
-from receiver.incident import Alert, AlertGroup, AlertsReceived, Event, Incident, Notification
+from receiver.incident import Alert, AlertGroup, AlertsReceived, Event, Incident, Notification, State
 from receiver.routing import Contact, Person, Routing
 from receiver.store.base import Claimed, Decide
 from receiver.store.sqlite import SQLiteStore
@@ -84,6 +86,10 @@ def an_alert(
     )
 
 
+def labelled(alert: Alert, **labels: str) -> Alert:
+    return msgspec.structs.replace(alert, labels={**alert.labels, **labels})
+
+
 def received(*alerts: Alert, truncated: int = 0) -> AlertsReceived:
     return AlertsReceived(AlertGroup(KEY, alerts, truncated))
 
@@ -96,6 +102,9 @@ class Case:
         self.routing = routing or the_routing()
         self.incident = Incident(id=1, key=KEY)
         self.lines: list[str] = []
+
+    def state(self) -> State:
+        return self.incident.state
 
     def when(self, event: Event) -> list[Notification]:
         changed, owed = transition(self.incident, event, self.routing, self.clock.now)

@@ -1,5 +1,6 @@
 """The webhook payload: what Alertmanager sends is understood, anything else is refused by name."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -95,10 +96,8 @@ _json = st.recursive(
 
 @given(_json | st.fixed_dictionaries({}, optional=dict.fromkeys(PAYLOAD, _json)))
 def test_any_json_gives_a_group_or_the_named_error(value: object) -> None:
-    try:
+    with contextlib.suppress(PayloadError):  # any other exception fails the test
         assert isinstance(parse(json.dumps(value).encode()), AlertGroup)
-    except PayloadError as error:
-        assert str(error)
 
 
 @given(st.binary(max_size=200))

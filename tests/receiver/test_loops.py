@@ -1,0 +1,79 @@
+"""The loops that ask the clock: escalation, and the silence of the Watchdog."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from receiver.escalator import Escalator
+from receiver.incident import State
+from receiver.store.sqlite import SQLiteStore
+from receiver.watchdog import WatchdogLoop
+from tests.receiver.given import KEY, P1, Clock, a_store, an_alert, deciding, received, the_routing
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+    opened = await a_store(tmp_path, clock)
+    yield opened
+    await opened.close()
+
+
+async def told(store: SQLiteStore, clock: Clock) -> list[str]:
+    claims = await store.claim("email", clock.now, 1.0, 50)
+    for claimed in claims:
+        await store.settle(claimed, "", clock.now)
+    return [claimed.notification.target.person for claimed in claims]
+
+
+async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore, clock: Clock) -> None:
+    escalator = Escalator(store, the_routing(), clock)
+    await store.update(KEY, deciding(received(an_alert()), clock.now), clock.now)
+    heard: list[tuple[int, str]] = []
+    for minute in range(70):
+        for _ in range(2):
+            await escalator.run_once()
+        heard += [(minute, name) for name in await told(store, clock)]
+        clock.forward(minutes=1)
+    assert heard == [(0, "Linh"), (15, "Marek"), (30, "Aisha"), (60, "Peter")]
+
+
+async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStore, clock: Clock) -> None:
+    watchdog = WatchdogLoop(store, the_routing(), clock, interval=60)
+    await watchdog.run_once()
+    assert await store.incidents(None, 10) == []  # never heard, never missed
+    await store.beat("alertmanager", clock.now)
+    clock.forward(seconds=180)
+    await watchdog.run_once()
+    assert await store.incidents(None, 10) == []
+    clock.forward(seconds=1)
+    await watchdog.run_once()
+    await watchdog.run_once()
+    (incident,) = await store.incidents(None, 10)
+    assert (incident.state, incident.priority) == (State.TRIGGERED, P1)
+    assert incident.title == "WatchdogSilent: Monitoring is blind"
+    assert await told(store, clock) == ["Linh"]
+    await store.beat("alertmanager", clock.now)
+    await watchdog.run_once()
+    (incident,) = await store.incidents(None, 10)
+    assert incident.state is State.RESOLVED
+    clock.forward(seconds=200)
+    await watchdog.run_once()
+    assert [i.state for i in await store.incidents(None, 10)] == [State.TRIGGERED, State.RESOLVED]
+
+
+async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore, clock: Clock) -> None:
+    await store.beat("alertmanager", clock.now)
+    clock.forward(hours=3)
+    watchdog = WatchdogLoop(store, the_routing(), clock, interval=60)
+    clock.forward(seconds=170)
+    await watchdog.run_once()
+    assert await store.incidents(None, 10) == []
+    clock.forward(seconds=20)
+    await watchdog.run_once()
+    assert len(await store.incidents(None, 10)) == 1
