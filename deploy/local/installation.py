@@ -1,0 +1,86 @@
+"""One installation below data/: its ports, its secrets, and the configuration files written for them."""
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = ROOT / "deploy/local"
+DEFAULTS = {"exporter": 3001, "receiver": 9095, "prometheus": 9090, "alertmanager": 9093}
+SECRETS = ("webhook-token", "api-token", "link-secret", "exporter-token")
+
+
+class SiteError(Exception):
+    """It cannot run here; one sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where everything of one run lies and listens."""
+
+    data: Path
+    ports: dict[str, int]
+    demo: bool = False
+
+    def url(self, name: str) -> str:
+        """Give the address of a program."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def secret(self, name: str) -> Path:
+        """Give the file of a secret."""
+        return self.data / "secrets" / name
+
+
+def ports() -> dict[str, int]:
+    """Read the ports, EXPORTER_PORT and so on from the environment; SiteError when one is taken or no number."""
+    chosen: dict[str, int] = {}
+    for name, default in DEFAULTS.items():
+        variable = f"{name.upper()}_PORT"
+        text = os.environ.get(variable) or str(default)
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65535):  # noqa: PLR2004  # a port
+            raise SiteError(f"{variable}={text!r} is no port: write a number from 1 to 65535.")
+        chosen[name] = int(text)
+    for name, port in chosen.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                fix = f"stop what listens there, or choose another: make run {name.upper()}_PORT={port + 10000}"
+                raise SiteError(f"Port {port}, for {name}, is taken: {fix}") from None
+    if len(set(chosen.values())) < len(chosen):
+        raise SiteError("Two programs have the same port: choose different ones.")
+    return chosen
+
+
+def prepare(site: Site) -> None:
+    """Make the folders and secrets, and write the configuration files for these ports."""
+    (site.data / "logs").mkdir(parents=True, exist_ok=True)
+    (site.data / "secrets").mkdir(mode=0o700, exist_ok=True)
+    for name in SECRETS:
+        path = site.secret(name)
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(32) + "\n", "utf-8")
+    for name in DEFAULTS:
+        write(site, name, read(site, name))
+
+
+def read(site: Site, name: str) -> Any:  # noqa: ANN401  # whatever the file holds
+    """Read a shipped file of deploy/local with this site's addresses and paths in it."""
+    text = (HERE / f"{name}.yml").read_text("utf-8")
+    text = text.replace("../../data/run", str(site.data)).replace("../../rules", str(ROOT / "rules"))
+    for other, port in DEFAULTS.items():
+        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{site.ports[other]}")
+    return yaml.safe_load(text)
+
+
+def write(site: Site, name: str, content: object) -> None:
+    """Write a configuration file below data/; whoever reads it is told where it comes from."""
+    head = f"# Written by the launcher from deploy/local/{name}.yml; changes here are lost at the next start.\n"
+    (site.data / f"{name}.yml").write_text(head + yaml.safe_dump(content, sort_keys=False, width=120), "utf-8")
