@@ -10,8 +10,8 @@ PY := $(BIN)/python
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: requirements-dev.lock deploy/local/venv.py
-	@$(PYTHON) deploy/local/venv.py
+.venv/ready: requirements-dev.lock deploy/local/environment.py
+	@$(PYTHON) deploy/local/environment.py
 
 stack: .venv/ready ## fetch Prometheus, Alertmanager and the exporters below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/stack.py

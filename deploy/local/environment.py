@@ -58,7 +58,7 @@ def main() -> int:
     if stamp.exists() and stamp.read_text("utf-8") == mark:
         stamp.touch()
         return 0
-    print("venv: installing the locked packages into .venv …", flush=True)
+    print("environment: installing the locked packages into .venv …", flush=True)
     install = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     try:
         create()
@@ -70,7 +70,7 @@ def main() -> int:
         )
         return 1
     except subprocess.CalledProcessError as error:
-        print(f"venv: {' '.join(error.cmd[1:4])} failed; its message stands above.", file=sys.stderr)
+        print(f"environment: {' '.join(error.cmd[1:4])} failed; its message stands above.", file=sys.stderr)
         return 1
     stamp.write_text(mark, "utf-8")
     return 0

@@ -1,0 +1,91 @@
+"""The channel `email`: text and HTML over SMTP, threaded by incident, one message a notification."""
+
+import hashlib
+from email.message import EmailMessage
+from typing import Literal
+
+import aiosmtplib
+
+from process.settings import Secret
+from receiver.channels.base import Failure, Message, Receipt, SendError
+
+Tls = Literal["starttls", "implicit", "none"]
+_PERMANENT = 500  # RFC 5321, 4.2.1: 4yz may pass, 5yz will not
+_AUTH_CODES = {530, 534, 535, 538}
+
+
+class Email:
+    """Sends through one SMTP server; a connection a message, for pages are few and stale connections are a trap."""
+
+    def __init__(  # what an SMTP server needs to be told
+        self,
+        host: str,
+        port: int,
+        sender: str,
+        *,
+        tls: Tls = "starttls",
+        username: str = "",
+        password: Secret | None = None,
+        timeout: float = 20,
+    ) -> None:
+        self._host, self._port, self._sender, self._tls, self._timeout = host, port, sender, tls, timeout
+        self._username, self._password = username, password
+
+    async def send(self, message: Message) -> Receipt:
+        """Deliver to the server; refused addresses count as failure only when all are refused."""
+        mail = compose(message, self._sender)
+        recipients = [address.strip() for address in message.address.split(",")]
+        try:
+            await aiosmtplib.send(
+                mail,
+                sender=self._sender,
+                recipients=recipients,
+                hostname=self._host,
+                port=self._port,
+                use_tls=self._tls == "implicit",
+                start_tls=self._tls == "starttls",
+                username=self._username or None,
+                password=self._password.reveal() if self._password else None,
+                timeout=self._timeout,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _refused(max(refused.code for refused in error.recipients), "recipients refused") from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise _refused(error.code, type(error).__name__) from None
+        except aiosmtplib.SMTPTimeoutError:
+            raise SendError("the mail server did not answer in time", Failure.TIMEOUT) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise SendError(f"mail server: {type(error).__name__}", Failure.NETWORK) from None
+        return Receipt(ref=str(mail["Message-ID"]))
+
+
+def compose(message: Message, sender: str) -> EmailMessage:
+    """Build the mail: same Message-ID on every attempt, same subject and root for the whole lane."""
+    domain = sender.rpartition("@")[2]
+    lane = hashlib.sha256(message.lane.encode()).hexdigest()[:12]
+    root = f"<{message.incident}.{lane}@{domain}>"
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, message.address, " ".join(message.subject.split())
+    mail["Date"] = message.sent_at
+    if message.thread:
+        mail["Message-ID"] = f"<{message.incident}.{lane}.{message.id}@{domain}>"
+        mail["In-Reply-To"] = mail["References"] = root
+    else:
+        mail["Message-ID"] = root
+    mail["List-Id"] = f"HeyPeter Monitoring <alerts.{domain}>"
+    # RFC 3834: no out-of-office answer may come back.
+    mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"] = "auto-generated", "All"
+    if message.priority == "P1":
+        mail["X-Priority"], mail["Importance"] = "1", "high"
+    mail.set_content(f"{message.headline}\n\n{message.text}\n")
+    mail.add_alternative(message.html, subtype="html")
+    return mail
+
+
+def _refused(code: int, what: str) -> SendError:
+    text = f"the mail server answered {code} ({what})"
+    if code in _AUTH_CODES:
+        return SendError(text, Failure.AUTH, permanent=True)
+    if code < _PERMANENT:
+        return SendError(text, Failure.SERVER_ERROR)
+    return SendError(text, Failure.BAD_ADDRESS if what == "recipients refused" else Failure.REFUSED, permanent=True)

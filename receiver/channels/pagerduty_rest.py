@@ -1,0 +1,51 @@
+"""The channel `pagerduty` in mode `rest`: incidents over the REST API, as the document creates them.
+
+developer.pagerduty.com/api-reference: made for people and rate-limited accordingly; mode `events` is the better one.
+"""
+
+import pagerduty
+
+from process.settings import Secret
+from receiver.channels.base import Failure, Message, Receipt, SendError
+from receiver.channels.pagerduty_call import Calls, dedup_key, known
+from receiver.incident import Kind
+
+TITLE = 1024  # characters
+_STATES = {Kind.ACKNOWLEDGED: "acknowledged", Kind.RESOLVED: "resolved"}
+
+
+class PagerDutyRest:
+    """The REST API, as the document has it: ``services`` maps our services to PagerDuty's ids."""
+
+    def __init__(
+        self, services: dict[str, str], token: Secret, from_: str, *, timeout: float = 10, api_url: str = ""
+    ) -> None:
+        self._calls, self._services = Calls(timeout, api_url), services
+        self._client = self._calls.client(pagerduty.RestApiV2Client, token, default_from=from_)
+
+    async def send(self, message: Message) -> Receipt:
+        """Create the incident of this lane, or move it on."""
+        service = known(self._services, message.address)
+        if message.kind is Kind.PAGE:
+            made = await self._calls.run(self._client.rpost, "/incidents", json=self._incident(message, service))
+            return Receipt(ref=str(made["id"]))
+        number = message.thread or await self._find(message)
+        state = {"type": "incident_reference", "status": _STATES[message.kind]}
+        await self._calls.run(self._client.rput, f"/incidents/{number}", json=state)
+        return Receipt(ref=number)
+
+    def _incident(self, message: Message, service: str) -> dict[str, object]:
+        return {
+            "type": "incident",
+            "title": message.headline[:TITLE],
+            "service": {"id": service, "type": "service_reference"},
+            "urgency": "high" if message.severity == "critical" else "low",
+            "incident_key": dedup_key(message),
+            "body": {"type": "incident_body", "details": message.text},
+        }
+
+    async def _find(self, message: Message) -> str:
+        found = await self._calls.run(self._client.rget, "/incidents", params={"incident_key": dedup_key(message)})
+        if not found:
+            raise SendError("PagerDuty knows no incident of this key", Failure.REFUSED, permanent=True)
+        return str(found[0]["id"])
