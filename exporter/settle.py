@@ -1,0 +1,38 @@
+"""Holds web vitals until they have settled: browsers report the same vital again as it grows. Pure.
+
+A histogram cannot take an observation back, so the last value of an id is observed once it has been quiet for a
+while (github.com/GoogleChrome/web-vitals: "the same metric may be reported more than once").
+"""
+
+from exporter.event import Event
+
+CAPACITY = 50_000  # ids held at once; one more settles the oldest
+
+
+class Settling:
+    """Vitals by id, in the order of their last report."""
+
+    def __init__(self, quiet: float) -> None:
+        self._quiet = quiet
+        self._held: dict[str, tuple[float, Event]] = {}
+
+    def hold(self, event: Event, now: float) -> list[Event]:
+        """Take a report; gives what must be counted now: one without an id, and the oldest when all places are full."""
+        if not event.id:
+            return [event]
+        key = f"{event.values.get('vital')}/{event.id}"
+        self._held.pop(key, None)
+        self._held[key] = (now, event)
+        if len(self._held) <= CAPACITY:
+            return []
+        oldest = next(iter(self._held))
+        return [self._held.pop(oldest)[1]]
+
+    def settled(self, now: float) -> list[Event]:
+        """Let go of what has been quiet for long enough."""
+        keys = []
+        for key, (seen, _) in self._held.items():
+            if now - seen < self._quiet:
+                break
+            keys.append(key)
+        return [self._held.pop(key)[1] for key in keys]
