@@ -37,6 +37,7 @@ def commands(site: Site) -> dict[str, list[str]]:
             *(str(tools / "prometheus"), f"--config.file={data / 'prometheus.yml'}"),
             *(f"--storage.tsdb.path={data / 'prometheus'}", "--storage.tsdb.retention.time=45d"),
             f"--web.listen-address=127.0.0.1:{site.ports['prometheus']}",
+            f"--web.external-url={site.url('prometheus')}",
         ],
     }
 

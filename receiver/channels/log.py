@@ -32,4 +32,4 @@ class Log:
         for line in text.splitlines():
             whole = "://" in line  # a link that is cut cannot be clicked
             lines += [line] if whole else textwrap.wrap(line, WIDTH - 4, break_on_hyphens=False) or [""]
-        return "\n" + "".join(f"  {edge} {line}".rstrip() + "\n" for line in lines) + "\n"
+        return "\n" + "".join(f"  {edge} {line}".rstrip() + "\n" for line in lines)
