@@ -97,7 +97,8 @@ def _cut(text: str, limit: int) -> str:
 def _send_error(error: SlackApiError) -> SendError:
     response = error.response
     status = int(getattr(response, "status_code", 0) or 0)
-    code = str(response.get("error") or "") if status < HTTPStatus.INTERNAL_SERVER_ERROR else ""
+    data = getattr(response, "data", None)  # a body that is no JSON arrives as text
+    code = str(data.get("error") or "") if isinstance(data, dict) else ""
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         wish = str(response.headers.get("Retry-After", ""))
         return SendError(

@@ -1,0 +1,87 @@
+"""PagerDuty as its documentation describes it: Events API v2 with its limits and dedup, and REST incidents.
+
+developer.pagerduty.com/docs/events-api-v2/overview and developer.pagerduty.com/api-reference.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.server import FakeServer
+
+SEVERITIES = {"critical", "error", "warning", "info"}
+
+
+class FakePagerDuty(FakeServer):
+    """``alerts`` maps (routing key, dedup key) to its state; ``rung`` lists what made a telephone ring."""
+
+    def __init__(self, keys: set[str], token: str = "rest-token") -> None:
+        super().__init__()
+        self._keys, self._token = keys, token
+        self.alerts: dict[tuple[str, str], str] = {}
+        self.rung: list[str] = []
+        self.incidents: dict[str, dict[str, Any]] = {}
+
+    def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        if request.path == "/v2/enqueue":
+            return self._event(body)
+        if request.path.startswith("/incidents"):
+            return self._rest(request, body)
+        return web.json_response({"error": {"message": "Not Found"}}, status=404)
+
+    def _event(self, body: dict[str, Any]) -> web.Response:
+        errors = _errors(body)
+        if body.get("routing_key") not in self._keys:
+            errors.append("Invalid routing key")
+        if errors:
+            return web.json_response(
+                {"status": "invalid event", "message": "Event object is invalid", "errors": errors}, status=400
+            )
+        key = (body["routing_key"], body["dedup_key"])
+        action = body["event_action"]
+        if action == "trigger":
+            if self.alerts.get(key, "resolved") == "resolved":  # an open key is updated and does not ring
+                self.rung.append(body["payload"]["summary"])
+                self.alerts[key] = "triggered"
+        elif key in self.alerts and self.alerts[key] != "resolved":  # of an unknown key: dropped without a word
+            self.alerts[key] = f"{action}d"
+        return web.json_response({"status": "success", "message": "Event processed", "dedup_key": key[1]}, status=202)
+
+    def _rest(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        if request.headers.get("Authorization") != f"Token token={self._token}":
+            return web.json_response({"error": {"message": "Unauthorized", "code": 2006}}, status=401)
+        if request.method == "GET":
+            wanted = request.query.get("incident_key")
+            found = [i for i in self.incidents.values() if i["incident_key"] == wanted]
+            return web.json_response({"incidents": found, "limit": 25, "offset": 0, "more": False})
+        if "@" not in request.headers.get("From", ""):
+            return web.json_response({"error": {"message": "Requester User Not Found", "code": 2100}}, status=400)
+        incident = body.get("incident", {})
+        if request.method == "POST":
+            number = f"Q{len(self.incidents) + 1:05}"
+            self.incidents[number] = {**incident, "id": number, "status": "triggered"}
+            self.rung.append(incident["title"])
+            return web.json_response({"incident": self.incidents[number]}, status=201)
+        number = request.path.rpartition("/")[2]
+        if number not in self.incidents:
+            return web.json_response({"error": {"message": "Not Found", "code": 2100}}, status=404)
+        self.incidents[number]["status"] = incident["status"]
+        return web.json_response({"incident": self.incidents[number]})
+
+
+def _errors(body: dict[str, Any]) -> list[str]:
+    errors = []
+    if body.get("event_action") not in {"trigger", "acknowledge", "resolve"}:
+        errors.append("'event_action' is invalid")
+    if not 0 < len(body.get("dedup_key", "")) <= 255:
+        errors.append("'dedup_key' is missing or longer than 255")
+    if body.get("event_action") == "trigger":
+        payload = body.get("payload", {})
+        if not 0 < len(payload.get("summary", "")) <= 1024:
+            errors.append("'payload.summary' is missing or longer than 1024")
+        if payload.get("severity") not in SEVERITIES:
+            errors.append("'payload.severity' is invalid")
+        if not payload.get("source"):
+            errors.append("'payload.source' is missing")
+        errors += ["'links.href' is invalid" for link in body.get("links", []) if "://" not in link.get("href", "")]
+    return errors

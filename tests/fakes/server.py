@@ -1,0 +1,56 @@
+"""A local HTTP server that stands in for a provider: real sockets, scripted misfortunes, every call recorded."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+
+@dataclass
+class Call:
+    """One request as it arrived."""
+
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+    at: float = field(default_factory=time.monotonic)
+
+
+class FakeServer:
+    """Answers by ``answer``, unless a misfortune is scripted: an HTTP status, headers, or a hang."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.misfortunes: list[tuple[int, dict[str, str]]] = []
+        self.hang = 0.0
+        self.url = ""
+
+    async def start(self, port: int = 0) -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._take)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        raise NotImplementedError
+
+    async def _take(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        is_form = request.content_type == "application/x-www-form-urlencoded"
+        body = dict(await request.post()) if is_form else json.loads(raw or b"{}")
+        self.calls.append(Call(request.path, body, dict(request.headers)))
+        if self.hang:
+            await asyncio.sleep(self.hang)
+        if self.misfortunes:
+            status, headers = self.misfortunes.pop(0)
+            return web.Response(status=status, headers=headers, text=f"scripted {status}")
+        return self.answer(request, body)

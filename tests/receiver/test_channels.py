@@ -1,0 +1,315 @@
+"""The channels: what arrives at the provider, exactly one request, the right kind of failure, and no secret in it."""
+
+import io
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import msgspec
+import pytest
+
+from process.settings import Secret
+from receiver.channels.base import Channel, Failure, Link, Message, SendError
+from receiver.channels.email import Email
+from receiver.channels.log import Log
+from receiver.channels.pagerduty import PagerDutyEvents
+from receiver.channels.pagerduty_rest import PagerDutyRest
+from receiver.channels.slack import Slack
+from receiver.incident import Kind
+from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.server import FakeServer
+from tests.fakes.slack import FakeSlack
+from tests.fakes.smtp import FakeSMTP
+from tests.receiver.given import START
+
+KEY, TOKEN = "r0uting-key-0123456789abcdef0000", "xoxb-s3cret-token"
+
+
+def message(kind: Kind = Kind.PAGE, **changes: object) -> Message:
+    made = Message(
+        id="7",
+        kind=kind,
+        address="staff",
+        lane="pagerduty:staff:on-call-engineer:P1",
+        incident="heypeter-12-1795402800",
+        priority="P1",
+        severity="critical",
+        subject="[P1] #12 HighErrorRate: High error rate detected",
+        headline="P1 #12 HighErrorRate: High error rate detected",
+        text="12% of requests fail.",
+        html="<p>12% of requests fail.</p>",
+        fields=(("Priority", "P1"), ("Team", "backend")),
+        links=(Link("Acknowledge or resolve", "https://oncall.example.com/answer/abc.def"),),
+        sent_at=START,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+@pytest.fixture
+async def pagerduty() -> AsyncIterator[FakePagerDuty]:
+    server = FakePagerDuty({KEY}, token=TOKEN)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[FakeSlack]:
+    server = FakeSlack(TOKEN, {"#alerts", "U01LINH"})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def smtp() -> Iterator[FakeSMTP]:
+    server = FakeSMTP()
+    server.start()
+    yield server
+    server.stop()
+
+
+def events(server: FakePagerDuty, timeout: float = 5) -> PagerDutyEvents:
+    return PagerDutyEvents({"staff": Secret(KEY)}, timeout=timeout, api_url=server.url, client_url="https://oncall")
+
+
+def rest(server: FakePagerDuty, token: str = TOKEN) -> PagerDutyRest:
+    return PagerDutyRest({"staff": "PABC123"}, Secret(token), "alerts@example.com", timeout=5, api_url=server.url)
+
+
+def slack_channel(server: FakeSlack, session: aiohttp.ClientSession, timeout: float = 5) -> Slack:
+    return Slack(Secret(TOKEN), session, timeout=timeout, api_url=f"{server.url}/api/")
+
+
+def mail(server: FakeSMTP, **options: object) -> Email:
+    return Email("127.0.0.1", server.port, "alerts@example.com", tls="none", timeout=5, **options)  # type: ignore[arg-type]
+
+
+async def fails(channel: Channel, sent: Message) -> SendError:
+    with pytest.raises(SendError) as caught:
+        await channel.send(sent)
+    shown = f"{caught.value} {caught.value.__cause__!r} {caught.value.__context__ if not caught.value.__suppress_context__ else ''}"
+    assert KEY not in shown
+    assert TOKEN not in shown
+    return caught.value
+
+
+async def test_pagerduty_triggers_acknowledges_and_resolves_one_alert(pagerduty: FakePagerDuty) -> None:
+    channel = events(pagerduty)
+    await channel.send(message())
+    (call,) = pagerduty.calls
+    assert call.body["payload"]["severity"] == "critical"
+    assert call.body["payload"]["custom_details"] == {"Priority": "P1", "Team": "backend"}
+    assert call.body["links"] == [
+        {"href": "https://oncall.example.com/answer/abc.def", "text": "Acknowledge or resolve"}
+    ]
+    (key,) = pagerduty.alerts
+    assert key == (KEY, "heypeter-12-1795402800/pagerduty:staff:on-call-engineer:P1")
+    await channel.send(message())  # a repeat updates, and does not ring again
+    assert len(pagerduty.rung) == 1
+    await channel.send(message(Kind.ACKNOWLEDGED))
+    assert pagerduty.alerts[key] == "acknowledged"
+    await channel.send(message(Kind.RESOLVED))
+    assert pagerduty.alerts[key] == "resolved"
+
+
+async def test_pagerduty_rest_creates_and_moves_an_incident(pagerduty: FakePagerDuty) -> None:
+    channel = rest(pagerduty)
+    receipt = await channel.send(message())
+    made = pagerduty.incidents[receipt.ref]
+    assert made["urgency"] == "high"
+    assert made["service"] == {"id": "PABC123", "type": "service_reference"}
+    await channel.send(message(Kind.ACKNOWLEDGED, thread=receipt.ref))
+    assert made["id"] == receipt.ref
+    assert pagerduty.incidents[receipt.ref]["status"] == "acknowledged"
+    await channel.send(message(Kind.RESOLVED))  # its id was lost: found by its key
+    assert pagerduty.incidents[receipt.ref]["status"] == "resolved"
+
+
+async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty) -> None:
+    await events(pagerduty).send(message(headline="x" * 5000, fields=(("a", "y" * 900_000),), lane="z" * 400))
+    assert pagerduty.rung
+
+
+async def test_slack_posts_the_documents_attachment(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
+    channel = slack_channel(slack, session)
+    receipt = await channel.send(message(address="#alerts"))
+    (posted,) = slack.messages
+    (attachment,) = posted["attachments"]
+    assert attachment["color"] == "danger"
+    assert attachment["footer"] == "HeyPeter Monitoring"
+    assert attachment["ts"] == int(START.timestamp())
+    assert attachment["fields"][0] == {"title": "Priority", "value": "P1", "short": True}
+    assert posted["unfurl_links"] is False
+    await channel.send(message(address="#alerts", thread=receipt.ref))
+    await channel.send(message(Kind.RESOLVED, address="#alerts", thread=receipt.ref))
+    page, end = slack.messages[1:]
+    assert (page["thread_ts"], page["reply_broadcast"]) == (receipt.ref, True)
+    assert end["attachments"][0]["color"] == "good"
+    assert "reply_broadcast" not in end
+
+
+async def test_an_alert_cannot_shout_in_slack(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
+    hostile = "<!channel> <https://evil.example|click>"
+    sent = message(address="#alerts", headline=hostile, subject=hostile, fields=((hostile, hostile),))
+    await slack_channel(slack, session).send(sent)
+    assert "<!channel>" not in str(slack.messages)
+    assert "<https://evil" not in str(slack.messages)
+
+
+async def test_mail_is_threaded_and_answers_to_no_machine(smtp: FakeSMTP) -> None:
+    channel = mail(smtp)
+    sent = message(address="linh@example.com", lane="email:linh@example.com")
+    receipt = await channel.send(sent)
+    await channel.send(
+        msgspec.structs.replace(sent, kind=Kind.RESOLVED, id="9", thread=receipt.ref, headline="Resolved")
+    )
+    (to, first), (_, second) = smtp.mails
+    assert to == ["linh@example.com"]
+    assert first["Subject"] == second["Subject"] == "[P1] #12 HighErrorRate: High error rate detected"
+    assert second["In-Reply-To"] == second["References"] == first["Message-ID"]
+    assert second["Message-ID"] != first["Message-ID"]
+    assert first["Auto-Submitted"] == "auto-generated"
+    assert first["X-Priority"] == "1"
+    parts = [part.get_content_type() for part in first.iter_parts()]
+    assert parts == ["text/plain", "text/html"]
+
+
+async def test_a_subject_cannot_smuggle_a_header(smtp: FakeSMTP) -> None:
+    await mail(smtp).send(message(address="a@example.com", subject="x\r\nBcc: victim@example.com"))
+    ((to, sent),) = smtp.mails
+    assert to == ["a@example.com"]
+    assert sent["Bcc"] is None
+
+
+def expected(status: int) -> tuple[Failure, bool]:
+    """What each HTTP status means for retrying, for every provider."""
+    if status == 429:
+        return Failure.RATE_LIMITED, False
+    if status >= 500:
+        return Failure.SERVER_ERROR, False
+    if status in {401, 403}:
+        return Failure.AUTH, True
+    return (Failure.TIMEOUT, False) if status == 408 else (Failure.REFUSED, True)
+
+
+@pytest.mark.parametrize("mode", ["events", "rest"])
+async def test_pagerduty_makes_one_request_whatever_the_answer(pagerduty: FakePagerDuty, mode: str) -> None:
+    channel: Channel = events(pagerduty) if mode == "events" else rest(pagerduty)
+    for status in [*range(400, 452), *range(500, 512), 599]:
+        pagerduty.calls.clear()
+        pagerduty.misfortunes = [(status, {"Retry-After": "17"})]
+        error = await fails(channel, message())
+        assert len(pagerduty.calls) == 1, status
+        assert (error.reason, error.permanent) == expected(status), status
+        assert error.retry_after == (17 if status == 429 else None)
+
+
+async def test_slack_makes_one_request_whatever_the_answer(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
+    channel = slack_channel(slack, session)
+    for status in [429, *range(500, 512), 599]:
+        slack.calls.clear()
+        slack.misfortunes = [(status, {"Retry-After": "17"})]
+        error = await fails(channel, message(address="#alerts"))
+        assert len(slack.calls) == 1, status
+        assert (error.reason, error.permanent) == expected(status), status
+        assert error.retry_after == (17 if status == 429 else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "permanent"),
+    [
+        ("internal_error", Failure.SERVER_ERROR, False),
+        ("fatal_error", Failure.SERVER_ERROR, False),
+        ("service_unavailable", Failure.SERVER_ERROR, False),
+        ("request_timeout", Failure.TIMEOUT, False),
+        ("ratelimited", Failure.RATE_LIMITED, False),
+        ("channel_not_found", Failure.BAD_ADDRESS, True),
+        ("is_archived", Failure.BAD_ADDRESS, True),
+        ("not_in_channel", Failure.BAD_ADDRESS, True),
+        ("invalid_auth", Failure.AUTH, True),
+        ("token_revoked", Failure.AUTH, True),
+        ("account_inactive", Failure.AUTH, True),
+        ("msg_too_long", Failure.REFUSED, True),
+        ("something_new", Failure.REFUSED, True),
+    ],
+)
+async def test_slacks_own_errors(
+    slack: FakeSlack, session: aiohttp.ClientSession, code: str, reason: Failure, permanent: bool
+) -> None:
+    slack.errors = [code]
+    error = await fails(slack_channel(slack, session), message(address="#alerts"))
+    assert len(slack.calls) == 1
+    assert (error.reason, error.permanent) == (reason, permanent)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "replies", "reason", "permanent"),
+    [
+        (["550 no such user"], [], Failure.BAD_ADDRESS, True),
+        (["450 try later"], [], Failure.SERVER_ERROR, False),
+        ([], ["451 try later"], Failure.SERVER_ERROR, False),
+        ([], ["554 looks like spam"], Failure.REFUSED, True),
+    ],
+)
+async def test_mail_refusals(
+    smtp: FakeSMTP, refusals: list[str], replies: list[str], reason: Failure, permanent: bool
+) -> None:
+    smtp.refusals, smtp.replies = refusals, replies
+    error = await fails(mail(smtp), message(address="a@example.com"))
+    assert (error.reason, error.permanent) == (reason, permanent)
+
+
+async def test_one_refused_address_of_two_is_still_a_delivery(smtp: FakeSMTP) -> None:
+    smtp.refusals = ["550 no such user"]
+    await mail(smtp).send(message(address="gone@example.com,here@example.com"))
+    assert smtp.mails[0][0] == ["here@example.com"]
+
+
+async def test_a_login_that_the_server_does_not_know_is_permanent(smtp: FakeSMTP) -> None:
+    error = await fails(mail(smtp, username="u", password=Secret(TOKEN)), message(address="a@example.com"))
+    assert not smtp.mails
+    assert error.reason in {Failure.AUTH, Failure.NETWORK}
+
+
+async def test_nobody_listens(session: aiohttp.ClientSession) -> None:
+    nowhere = FakePagerDuty(set())
+    nowhere.url = "http://127.0.0.1:9"
+    closed = FakeSMTP()
+    closed.port = 9
+    slack = Slack(Secret(TOKEN), session, timeout=5, api_url="http://127.0.0.1:9/api/")
+    for channel in (events(nowhere), rest(nowhere), slack, mail(closed)):
+        error = await fails(channel, message(address="staff"))
+        assert (error.reason, error.permanent) == (Failure.NETWORK, False)
+
+
+async def test_a_provider_that_hangs_is_left(
+    pagerduty: FakePagerDuty, slack: FakeSlack, session: aiohttp.ClientSession
+) -> None:
+    for server in (pagerduty, slack):
+        assert isinstance(server, FakeServer)
+        server.hang = 5
+    for channel in (events(pagerduty, timeout=0.3), slack_channel(slack, session, timeout=0.3)):
+        error = await fails(channel, message(address="staff"))
+        assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
+
+
+async def test_a_service_that_left_the_configuration_is_a_bad_address(pagerduty: FakePagerDuty) -> None:
+    error = await fails(events(pagerduty), message(address="gone"))
+    assert (error.reason, error.permanent) == (Failure.BAD_ADDRESS, True)
+
+
+async def test_the_terminal_shows_a_block_that_cannot_drive_it() -> None:
+    stream = io.StringIO()
+    text = "12% fail.\n\033[2J" + "word " * 30 + "\nhttps://oncall.example.com/" + "x" * 90
+    await Log(stream).send(message(address="Linh Tran", text=text))
+    shown = stream.getvalue()
+    assert "\033" not in shown
+    assert shown.startswith("\n  ┃ To Linh Tran · P1 #12 HighErrorRate: High error rate detected\n  ┃ 12% fail.\n")
+    assert all(len(line) <= 80 or "://" in line for line in shown.splitlines())
+    assert "x" * 90 in shown  # a link is never cut
