@@ -3,7 +3,7 @@
 import textwrap
 from typing import TextIO
 
-from receiver.channels.base import Message, Receipt
+from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident import Kind
 
 WIDTH = 80
@@ -17,19 +17,22 @@ class Log:
         self._stream, self._colour = stream, colour
 
     async def send(self, message: Message) -> Receipt:
-        """Print the message; a terminal takes everything."""
-        self._stream.write(self._block(message))
-        self._stream.flush()
+        """Print the message; a terminal takes everything, unless it has gone."""
+        encoding = self._stream.encoding or "utf-8"
+        block = self._block(message).encode(encoding, "replace").decode(encoding)  # a terminal may know ASCII only
+        try:
+            self._stream.write(block)
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            raise SendError(f"cannot print: {type(error).__name__}", Failure.INTERNAL) from None
         return Receipt()
 
     def _block(self, message: Message) -> str:
         edge = f"\033[{_COLOURS[message.kind]}m┃\033[0m" if self._colour else "┃"
-        # Control characters of an alert must not drive the terminal.
-        text = "".join(
-            c for c in f"To {message.address} · {message.headline}\n{message.text}" if c.isprintable() or c == "\n"
-        )
         lines: list[str] = []
-        for line in text.splitlines():
-            whole = "://" in line  # a link that is cut cannot be clicked
-            lines += [line] if whole else textwrap.wrap(line, WIDTH - 4, break_on_hyphens=False) or [""]
-        return "\n" + "".join(f"  {edge} {line}".rstrip() + "\n" for line in lines)
+        for line in (f"To {message.address}: {message.headline}", "", *message.text.splitlines()):
+            # Control characters of an alert must not drive the terminal.
+            shown = "".join(c for c in line if c.isprintable())
+            whole = "://" in shown  # a link that is cut cannot be clicked
+            lines += [shown] if whole else textwrap.wrap(shown, WIDTH - 4, break_on_hyphens=False) or [""]
+        return "\n" + "".join(f"  {edge} {line}".rstrip() + "\n" for line in lines) + "\n"
