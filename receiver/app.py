@@ -89,6 +89,7 @@ class Receiver:
         self.config, self._source, self._clock = config, source, clock
         self._ready = False
         self._dispatchers: list[Dispatcher] = []
+        self._closing: list[Callable[[], None]] = []
         self.policy = routing(config)
         self.store = SQLiteStore(config.database, self._ring)
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
@@ -154,6 +155,8 @@ class Receiver:
 
     async def stop(self) -> None:
         """Close the store; nothing may be called after it."""
+        for close in self._closing:
+            close()
         await self.store.close()
 
     def link(self, incident_id: int, person: str, made_at: datetime) -> str:
@@ -213,16 +216,21 @@ class Receiver:
         return built
 
     def _pagerduty(self, given: PagerDuty) -> Channel:
-        at, options = ".channels.pagerduty", {"timeout": float(given.timeout)}
+        at, timeout = ".channels.pagerduty", float(given.timeout)
+        channel: PagerDutyEvents | PagerDutyRest
         if given.mode == "rest":
             token = self._secret(f"{at}.api_token", given.api_token, given.api_token_file)
-            services = {name: service.service_id for name, service in given.services.items()}
-            return PagerDutyRest(services, token, given.from_, api_url=given.api_url, **options)
-        keys = {
-            name: self._secret(f"{at}.services.{name}.routing_key", service.routing_key, service.routing_key_file)
-            for name, service in given.services.items()
-        }
-        return PagerDutyEvents(keys, api_url=given.api_url, client_url=self.config.external_url, **options)
+            ids = {name: service.service_id for name, service in given.services.items()}
+            channel = PagerDutyRest(ids, token, given.from_, timeout=timeout, api_url=given.api_url)
+        else:
+            keys = {
+                name: self._secret(f"{at}.services.{name}.routing_key", service.routing_key, service.routing_key_file)
+                for name, service in given.services.items()
+            }
+            url = self.config.external_url
+            channel = PagerDutyEvents(keys, timeout=timeout, api_url=given.api_url, client_url=url)
+        self._closing.append(channel.close)
+        return channel
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return web.Response(text="The receiver is running.\n")

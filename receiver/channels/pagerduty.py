@@ -24,6 +24,10 @@ class PagerDutyEvents:
         self._calls, self._client_url = Calls(timeout, api_url), client_url
         self._clients = {n: self._calls.client(pagerduty.EventsApiV2Client, key) for n, key in keys.items()}
 
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._calls.close()
+
     async def send(self, message: Message) -> Receipt:
         """Trigger, acknowledge or resolve the alert of this lane."""
         client = known(self._clients, message.address)

@@ -43,6 +43,7 @@ class Calls:
         self._timeout = timeout
         self._arguments: dict[str, Any] = {"transport": Redirect(api_url)} if api_url else {}
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="pagerduty")
+        self._clients: list[pagerduty.ApiClient] = []
 
     def client(self, kind: Callable[..., C], key: Secret, **given: str) -> C:
         """Make a client that sends exactly one request a call."""
@@ -50,7 +51,14 @@ class Calls:
         made.retry = {429: 1, 500: 1, 502: 1, 503: 1, 504: 1}
         made.max_http_attempts, made.max_network_attempts = -1, 0
         made.timeout = self._timeout  # type: ignore[assignment]  # the SDK hands it to httpx, which takes floats
+        self._clients.append(made)
         return made
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        for client in self._clients:
+            client.close()
+        self._threads.shutdown(wait=False)
 
     async def run(self, call: Callable[..., Any], *given: object, **named: object) -> Any:  # noqa: ANN401  # JSON
         """Call; SendError with our words only, for the SDK's may quote what was sent."""

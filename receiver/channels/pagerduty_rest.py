@@ -23,6 +23,10 @@ class PagerDutyRest:
         self._calls, self._services = Calls(timeout, api_url), services
         self._client = self._calls.client(pagerduty.RestApiV2Client, token, default_from=from_)
 
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._calls.close()
+
     async def send(self, message: Message) -> Receipt:
         """Create the incident of this lane, or move it on."""
         service = known(self._services, message.address)

@@ -45,5 +45,5 @@ class FakeSMTP:
             return self.replies.pop(0)
         content = envelope.content if isinstance(envelope.content, bytes) else b""
         message = email.message_from_bytes(content, policy=email.policy.default)
-        self.mails.append((list(envelope.rcpt_tos), message))  # type: ignore[arg-type]  # the policy makes EmailMessages
+        self.mails.append((list(envelope.rcpt_tos), message))
         return "250 OK"

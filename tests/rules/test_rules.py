@@ -1,4 +1,4 @@
-"""Rules, their tests and both Prometheus configurations, judged by promtool and amtool; then what these pass silently."""
+"""Rules, their tests and the configurations, judged by promtool and amtool; then what these pass silently."""
 
 import re
 import subprocess
