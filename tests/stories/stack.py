@@ -179,7 +179,9 @@ class Stack:
         path = self._write("prometheus", config)
         storage = f"--storage.tsdb.path={self.folder / 'prometheus'}"
         listen = f"--web.listen-address=127.0.0.1:{self.ports['prometheus']}"
-        return [str(TOOLS / "prometheus"), f"--config.file={path}", storage, listen]
+        # The first alerts leave before Alertmanager has been discovered, and come again only after this delay.
+        resend = "--rules.alert.resend-delay=2s"
+        return [str(TOOLS / "prometheus"), f"--config.file={path}", storage, listen, resend]
 
     async def post_events(self, events: list[dict[str, Any]]) -> None:
         headers = {"Authorization": f"Bearer {self.tokens['exporter']}"}
