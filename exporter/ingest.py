@@ -12,7 +12,7 @@ from exporter.metrics import Metrics
 from exporter.recorder import Recorder
 from exporter.settle import Settling
 from process.settings import Secret
-from process.web import BodyError, bearer_matches, problem, read_body
+from process.web import BodyError, bearer_matches, problem, read_body, refused
 
 PUBLIC, PRIVATE = 64 * 1024, 1024 * 1024  # bytes of a body, after decompression
 _REMEMBER = 24 * 3600.0  # seconds that ids of batches and events are known
@@ -79,7 +79,7 @@ class Ingest:
             batch = self._decoder.decode(await read_body(request, PRIVATE))
         except BodyError as error:
             self._reject("events", _BODY_REASONS[error.status])
-            return problem(error.status, error.message)
+            return refused(error)
         except DecodeError as error:
             self._reject("events", error.reason)
             return problem(400, error.message, reason=error.reason, field=error.field)
@@ -111,7 +111,7 @@ class Ingest:
             take(await read_body(request, PUBLIC))
         except BodyError as error:
             self._reject(source, _BODY_REASONS[error.status])
-            return problem(error.status, error.message)
+            return refused(error)
         except DecodeError as error:
             self._reject(source, error.reason)
             return problem(400, error.message, reason=error.reason, field=error.field)

@@ -34,6 +34,13 @@ class BodyError(Exception):
         self.status, self.reason, self.message = status, reason, message
 
 
+def refused(error: BodyError) -> web.Response:
+    """Answer a body that could not be taken, and end the connection: what is left on it cannot be told apart."""
+    response = problem(error.status, error.message)
+    response.force_close()
+    return response
+
+
 async def read_body(request: web.Request, limit: int) -> bytes:
     """Read at most ``limit`` bytes after decompression; BodyError 413, 415 or 400 otherwise.
 
@@ -52,6 +59,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
             if len(body) > limit:
                 raise BodyError(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
     except (web.RequestPayloadError, ClientPayloadError, zlib.error) as error:
+        request.content.feed_eof()  # else aiohttp drains the body after the answer and meets the same error again
         raise BodyError(400, "bad_encoding", "the body is not what its Content-Encoding says, or ends early") from error
     return bytes(body)
 

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import BodyError, Handler, bearer_matches, problem, read_body
+from process.web import BodyError, Handler, bearer_matches, problem, read_body, refused
 from receiver.incident import Acknowledge, Entry, Incident, Policy, Resolve, State
 from receiver.link import Grant, LinkError, read
 from receiver.store.base import Store, StoreError
@@ -84,7 +84,7 @@ class Actions:
             body = await read_body(request, LIMIT)
             given = msgspec.json.decode(body or b"{}", type=_Answer)
         except BodyError as error:
-            return problem(error.status, error.message)
+            return refused(error)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return problem(400, f'the body is {{"actor": "your name"}} or empty: {error}')
         number = _number(request)

@@ -13,7 +13,7 @@ from functools import partial
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import BodyError, bearer_matches, problem, read_body
+from process.web import BodyError, bearer_matches, problem, read_body, refused
 from receiver.alertmanager import PayloadError, parse
 from receiver.incident import AlertsReceived, Policy
 from receiver.metrics import Metrics
@@ -64,7 +64,7 @@ class Webhook:
         try:
             return await work(await read_body(request, LIMIT))
         except BodyError as error:
-            return problem(error.status, error.message)
+            return refused(error)
         except PayloadError as error:
             return problem(400, str(error))
         except StoreError:

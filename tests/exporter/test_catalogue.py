@@ -1,0 +1,83 @@
+"""The catalogue: the shipped one is sound, its faults are named, and a new metric needs nothing but a line in it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from exporter.__main__ import document
+from exporter.catalogue import CatalogueError, build, read
+from exporter.config import Lists, shipped_catalogue
+from exporter.event import Decoder
+from exporter.recorder import Recorder
+from tests.exporter.given import lists
+
+SHIPPED = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
+
+
+def changed(**parts: Any) -> Any:  # noqa: ANN401  # YAML
+    return {**SHIPPED, **parts}
+
+
+def family(**keys: object) -> dict[str, object]:
+    return {"name": "x_total", "type": "counter", "help": "X.", "event": "login", **keys}
+
+
+def test_the_shipped_catalogue_is_sound() -> None:
+    catalogue = shipped_catalogue(Lists())
+    assert len(catalogue.families) >= 30
+    assert catalogue.worst_case < 20_000
+
+
+def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
+    data = changed(
+        events={
+            **SHIPPED["events"],
+            "homework_handed_in": {"from": "private", "fields": {"class_type": "text", "late": "seconds?"}},
+        },
+        families=[
+            family(name="homework_total", event="homework_handed_in", labels={"class_type": "class_type"}),
+            family(
+                name="homework_late_seconds", type="histogram", buckets="load", event="homework_handed_in", value="late"
+            ),
+        ],
+    )
+    catalogue = build(read(data), lists())
+    registry = CollectorRegistry()
+    recorder = Recorder(catalogue, registry)
+    body = b'{"type": "homework_handed_in", "data": {"class_type": "group", "late": 4.5}}'
+    for _, event in Decoder(catalogue).decode(body).events:
+        recorder.record(event)
+    assert registry.get_sample_value("homework_total", {"class_type": "group"}) == 1
+    assert registry.get_sample_value("homework_late_seconds_bucket", {"le": "5.0"}) == 1
+    assert registry.get_sample_value("homework_late_seconds_bucket", {"le": "4.0"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (changed(buckets={**SHIPPED["buckets"], "db": [1, 0.5]}), "buckets.db"),
+        (changed(families=[family(), family()]), "x_total stands twice"),
+        (changed(families=[family(event="nothing")]), "there is no event 'nothing'"),
+        (changed(families=[family(name="x")]), "end in _total"),
+        (changed(families=[family(name="X_total")]), "small letters"),
+        (changed(families=[family(value="amount")]), "has no field 'amount'"),
+        (changed(families=[family(type="histogram", name="x")]), "needs `value`"),
+        (changed(families=[family(labels={"severity": "auth_method"})]), "must not be called 'severity'"),
+        (changed(families=[family(labels={"method": "nothing"})]), "no domain 'nothing'"),
+        (changed(families=[family(labels={"colour": "auth_method"})]), "no field 'colour'"),
+        (changed(families=[family(labels={"method": "auth_method"}, when={"x": "y"})]), "has no field 'x'"),
+        (changed(familys=[]), "familys"),
+    ],
+)
+def test_a_fault_is_named(data: dict[str, object], says: str) -> None:
+    with pytest.raises(CatalogueError, match=re.escape(says)):
+        build(read(data), lists())
+
+
+def test_docs_metrics_is_fresh() -> None:
+    fresh = document(shipped_catalogue(Lists()))
+    assert Path("docs/metrics.md").read_text("utf-8") == fresh, "run: python -m exporter metrics-doc > docs/metrics.md"
