@@ -90,6 +90,19 @@ async def measure(session: aiohttp.ClientSession, provider: Provider) -> tuple[l
     return to_channel, to_answer
 
 
+async def measure_when_ready(token: str, provider: Provider) -> tuple[list[float], list[float]]:
+    """Wait for the receiver, then measure."""
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+        for _ in range(100):
+            try:
+                async with session.get(f"http://127.0.0.1:{RECEIVER}/-/ready") as answer:
+                    if answer.ok:
+                        break
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+        return await measure(session, provider)
+
+
 def show(what: str, values: list[float]) -> None:
     """Print percentiles."""
     cuts = statistics.quantiles(values, n=100)
@@ -109,18 +122,11 @@ async def main() -> None:
         config = configuration(Path(name), tokens)
         command = [sys.executable, "-m", "receiver", f"--config.file={config}", "--log.level=error"]
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-        headers = {"Authorization": f"Bearer {tokens['webhook']}"}
-        async with aiohttp.ClientSession(headers=headers) as session:
-            while True:
-                try:
-                    async with session.get(f"http://127.0.0.1:{RECEIVER}/-/ready") as answer:
-                        if answer.ok:
-                            break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
-            to_channel, to_answer = await measure(session, provider)
-        process.terminate()
-        await process.wait()
+        try:
+            to_channel, to_answer = await measure_when_ready(tokens["webhook"], provider)
+        finally:
+            process.terminate()
+            await process.wait()
     await runner.cleanup()
     print(f"{ROUNDS} incidents, one at a time, fsync at each commit")
     show("Alertmanager's request to our 200", to_answer)
