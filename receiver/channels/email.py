@@ -1,7 +1,11 @@
 """The channel `email`: text and HTML over SMTP, threaded by incident, one message a notification."""
 
+import asyncio
+import contextlib
 import hashlib
+import logging
 from email.message import EmailMessage
+from email.utils import parseaddr
 from typing import Literal
 
 import aiosmtplib
@@ -9,9 +13,12 @@ import aiosmtplib
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
 
+log = logging.getLogger(__name__)
+
 Tls = Literal["starttls", "implicit", "none"]
 _PERMANENT = 500  # RFC 5321, 4.2.1: 4yz may pass, 5yz will not
 _AUTH_CODES = {530, 534, 535, 538}
+_GOODBYE = 1.0  # seconds; the mail is the server's by then
 
 
 class Email:
@@ -34,38 +41,55 @@ class Email:
     async def send(self, message: Message) -> Receipt:
         """Deliver to the server; refused addresses count as failure only when all are refused."""
         mail = compose(message, self._sender)
-        recipients = [address.strip() for address in message.address.split(",")]
         try:
-            await aiosmtplib.send(
-                mail,
-                sender=self._sender,
-                recipients=recipients,
-                hostname=self._host,
-                port=self._port,
-                use_tls=self._tls == "implicit",
-                start_tls=self._tls == "starttls",
-                username=self._username or None,
-                password=self._password.reveal() if self._password else None,
-                timeout=self._timeout,
-            )
+            refused = await self._deliver(mail, [address.strip() for address in message.address.split(",")])
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _refused(max(refused.code for refused in error.recipients), "recipients refused") from None
+            # If one address may be taken later, all are tried later.
+            raise _refused(min(each.code for each in error.recipients), "all recipients refused") from None
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error.code, type(error).__name__) from None
-        except aiosmtplib.SMTPTimeoutError:
+        except TimeoutError:
             raise SendError("the mail server did not answer in time", Failure.TIMEOUT) from None
         except (aiosmtplib.SMTPException, OSError) as error:
+            if type(error) in {aiosmtplib.SMTPException, aiosmtplib.SMTPNotSupported}:  # no STARTTLS, no AUTH
+                text = "the mail server does not offer what is asked of it; check channels.email.tls and username"
+                raise SendError(text, Failure.REFUSED, permanent=True) from None
             raise SendError(f"mail server: {type(error).__name__}", Failure.NETWORK) from None
+        for address, code in refused.items():
+            log.warning("notification %s went to the others, but %s was refused with %d", message.id, address, code)
         return Receipt(ref=str(mail["Message-ID"]))
+
+    async def _deliver(self, mail: EmailMessage, recipients: list[str]) -> dict[str, int]:
+        """Hand the mail over; gives the addresses that were refused, with the server's code."""
+        client = aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            use_tls=self._tls == "implicit",
+            start_tls=self._tls == "starttls",
+            username=self._username or None,
+            password=self._password.reveal() if self._password else None,
+            timeout=self._timeout,
+        )
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect()
+                sender = parseaddr(self._sender)[1]
+                refused, _ = await client.send_message(mail, sender=sender, recipients=recipients)
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # a lost goodbye is no reason to send again
+                await client.quit(timeout=_GOODBYE)
+        finally:
+            client.close()
+        return {address: response.code for address, response in refused.items()}
 
 
 def compose(message: Message, sender: str) -> EmailMessage:
     """Build the mail: same Message-ID on every attempt, same subject and root for the whole lane."""
-    domain = sender.rpartition("@")[2]
+    domain = parseaddr(sender)[1].rpartition("@")[2]
     lane = hashlib.sha256(message.lane.encode()).hexdigest()[:12]
     root = f"<{message.incident}.{lane}@{domain}>"
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = sender, message.address, " ".join(message.subject.split())
+    mail["From"], mail["To"] = sender, ", ".join(message.address.replace(",", " ").split())
+    mail["Subject"] = " ".join(message.subject.split())  # one line: nothing can add a header
     mail["Date"] = message.sent_at
     if message.thread:
         mail["Message-ID"] = f"<{message.incident}.{lane}.{message.id}@{domain}>"
@@ -88,4 +112,4 @@ def _refused(code: int, what: str) -> SendError:
         return SendError(text, Failure.AUTH, permanent=True)
     if code < _PERMANENT:
         return SendError(text, Failure.SERVER_ERROR)
-    return SendError(text, Failure.BAD_ADDRESS if what == "recipients refused" else Failure.REFUSED, permanent=True)
+    return SendError(text, Failure.REFUSED if what.startswith("SMTP") else Failure.BAD_ADDRESS, permanent=True)

@@ -11,7 +11,7 @@ from receiver.channels.base import Message, Receipt
 from receiver.channels.pagerduty_call import Calls, dedup_key, known
 from receiver.incident import Kind
 
-SUMMARY, DETAIL = 1024, 4000  # characters; a summary's limit is PagerDuty's, the whole event's is 512 KB
+SUMMARY, DETAIL = 1024, 20_000  # characters; a summary's limit is PagerDuty's, the whole event's is 512 KB
 _ACTIONS = {Kind.PAGE: "trigger", Kind.ACKNOWLEDGED: "acknowledge", Kind.RESOLVED: "resolve"}
 
 
@@ -41,7 +41,10 @@ class PagerDutyEvents:
             "source": "HeyPeter Monitoring",
             "severity": message.severity,
             "timestamp": message.sent_at.isoformat(),
-            "custom_details": {name: value[:DETAIL] for name, value in message.fields},
+            "custom_details": {
+                **{name: value[:DETAIL] for name, value in message.fields},
+                "text": message.text[:DETAIL],
+            },
         }
         links = [{"href": link.url, "text": link.label} for link in message.links]
         client = {"client": "HeyPeter Monitoring", "client_url": self._client_url} if self._client_url else {}

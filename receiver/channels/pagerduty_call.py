@@ -6,6 +6,7 @@ retries are off and it runs in threads of its own.
 
 import asyncio
 import functools
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,6 +21,10 @@ C = TypeVar("C", bound=pagerduty.ApiClient)
 V = TypeVar("V")
 
 DEDUP_KEY = 255  # the longest that PagerDuty takes
+
+
+class AlreadySoError(SendError):
+    """PagerDuty refused because the incident is already as we want it: an attempt whose answer was lost had arrived."""
 
 
 class Redirect(httpx2.HTTPTransport):
@@ -64,7 +69,11 @@ class Calls:
         """Call; SendError with our words only, for the SDK's may quote what was sent."""
         work = functools.partial(call, *given, **named)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            # The SDK's time-out is for each read; a server that drips would never meet it.
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TimeoutError:
+            raise SendError("PagerDuty did not answer in time", Failure.TIMEOUT) from None
         except pagerduty.Error as error:
             raise _send_error(error) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -84,20 +93,27 @@ def known(services: dict[str, V], name: str) -> V:
 
 
 def _send_error(error: pagerduty.Error) -> SendError:
-    if error.response is None:
-        cause = error.__cause__
-        timeout = isinstance(cause, httpx2.TimeoutException)
-        name = type(cause).__name__ if cause else "network error"
-        return SendError(f"PagerDuty: {name}", Failure.TIMEOUT if timeout else Failure.NETWORK)
-    status = error.response.status_code
-    text = f"PagerDuty answered {status}"
+    if error.response is not None:
+        return _refused(error.response)
+    cause = error.__cause__
+    reason = Failure.TIMEOUT if isinstance(cause, httpx2.TimeoutException) else Failure.NETWORK
+    return SendError(f"PagerDuty: {type(cause).__name__ if cause else 'network error'}", reason)
+
+
+def _refused(response: httpx2.Response) -> SendError:
+    status, text = response.status_code, f"PagerDuty answered {response.status_code}"
+    if response.is_success:
+        return SendError(f"{text}, but not as PagerDuty does", Failure.SERVER_ERROR)
     if status == httpx2.codes.TOO_MANY_REQUESTS:
-        wish = error.response.headers.get("Retry-After") or error.response.headers.get("ratelimit-reset") or ""
-        return SendError(text, Failure.RATE_LIMITED, retry_after=float(wish) if wish.isdigit() else None)
-    if status >= httpx2.codes.INTERNAL_SERVER_ERROR:
-        return SendError(text, Failure.SERVER_ERROR)
+        wish = response.headers.get("Retry-After") or response.headers.get("ratelimit-reset") or ""
+        wait = float(wish) if re.fullmatch(r"[0-9]{1,5}", wish) else None
+        return SendError(text, Failure.RATE_LIMITED, retry_after=wait)
+    if status >= httpx2.codes.INTERNAL_SERVER_ERROR or status == httpx2.codes.REQUEST_TIMEOUT:
+        return SendError(
+            text, Failure.SERVER_ERROR if status >= httpx2.codes.INTERNAL_SERVER_ERROR else Failure.TIMEOUT
+        )
     if status in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
         return SendError(f"{text}: check the key", Failure.AUTH, permanent=True)
-    if status == httpx2.codes.REQUEST_TIMEOUT:
-        return SendError(text, Failure.TIMEOUT)
-    return SendError(text, Failure.REFUSED, permanent=True)
+    # "Open incident with matching dedup key already exists on this service", code 2002, and its likes.
+    already = status == httpx2.codes.BAD_REQUEST and "already" in response.text.lower()
+    return (AlreadySoError if already else SendError)(text, Failure.REFUSED, permanent=True)

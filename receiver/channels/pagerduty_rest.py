@@ -7,7 +7,7 @@ import pagerduty
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
-from receiver.channels.pagerduty_call import Calls, dedup_key, known
+from receiver.channels.pagerduty_call import AlreadySoError, Calls, dedup_key, known
 from receiver.incident import Kind
 
 TITLE = 1024  # characters
@@ -30,13 +30,16 @@ class PagerDutyRest:
     async def send(self, message: Message) -> Receipt:
         """Create the incident of this lane, or move it on."""
         service = known(self._services, message.address)
-        if message.kind is Kind.PAGE:
-            made = await self._calls.run(self._client.rpost, "/incidents", json=self._incident(message, service))
-            return Receipt(ref=str(made["id"]))
-        number = message.thread or await self._find(message)
-        state = {"type": "incident_reference", "status": _STATES[message.kind]}
-        await self._calls.run(self._client.rput, f"/incidents/{number}", json=state)
-        return Receipt(ref=number)
+        try:
+            if message.kind is Kind.PAGE:
+                given = self._incident(message, service)
+                return Receipt(ref=_id(await self._calls.run(self._client.rpost, "/incidents", json=given)))
+            number = message.thread or await self._find(message)
+            state = {"type": "incident_reference", "status": _STATES[message.kind]}
+            await self._calls.run(self._client.rput, f"/incidents/{number}", json=state)
+            return Receipt(ref=number)
+        except AlreadySoError:
+            return Receipt(ref=message.thread)  # without a thread, the next message finds the incident by its key
 
     def _incident(self, message: Message, service: str) -> dict[str, object]:
         return {
@@ -50,6 +53,11 @@ class PagerDutyRest:
 
     async def _find(self, message: Message) -> str:
         found = await self._calls.run(self._client.rget, "/incidents", params={"incident_key": dedup_key(message)})
-        if not found:
+        number = _id(found[0]) if isinstance(found, list) and found else ""
+        if not number:
             raise SendError("PagerDuty knows no incident of this key", Failure.REFUSED, permanent=True)
-        return str(found[0]["id"])
+        return number
+
+
+def _id(incident: object) -> str:
+    return str(incident.get("id") or "") if isinstance(incident, dict) else ""

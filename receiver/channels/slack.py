@@ -1,9 +1,10 @@
 """The channel `slack`: chat.postMessage with the document's colours, fields and footer, one thread an incident.
 
-api.slack.com/methods/chat.postMessage. A 200 may carry ``ok: false``; which errors pass and which do not is below.
+docs.slack.dev/reference/methods/chat.postMessage. A 200 may carry ``ok: false``; which errors pass is below.
 """
 
 import asyncio
+import re
 from http import HTTPStatus
 
 import aiohttp
@@ -14,19 +15,21 @@ from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident import Kind
 
-TEXT, FIELD, FIELDS = 3000, 2000, 20  # characters and counts that Slack still shows
+# Characters and counts: all stays below the 13,000 where msg_too_long begins; two SHORT fields fit side by side.
+TITLE, TEXT, FIELD, FIELDS, URL, SHORT = 300, 3000, 1200, 10, 1000, 40
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
 _PASSING = {
-    "internal_error": Failure.SERVER_ERROR,
-    "fatal_error": Failure.SERVER_ERROR,
-    "service_unavailable": Failure.SERVER_ERROR,
-    "team_added_to_org": Failure.SERVER_ERROR,
+    **dict.fromkeys(
+        ("internal_error", "fatal_error", "service_unavailable", "team_added_to_org"), Failure.SERVER_ERROR
+    ),
+    **dict.fromkeys(("ratelimited", "rate_limited", "message_limit_exceeded"), Failure.RATE_LIMITED),
     "request_timeout": Failure.TIMEOUT,
-    "ratelimited": Failure.RATE_LIMITED,
-    "rate_limited": Failure.RATE_LIMITED,
 }
 _ADDRESS = {"channel_not_found", "is_archived", "not_in_channel", "user_not_found", "cannot_dm_bot"}
-_AUTH = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"}
+_AUTH = {
+    *("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"),
+    *("not_allowed_token_type", "no_permission", "access_denied", "team_access_not_granted"),
+}
 
 
 class Slack:
@@ -45,12 +48,13 @@ class Slack:
 
     async def send(self, message: Message) -> Receipt:
         """Post one message: the first of its lane opens the thread, the others answer in it."""
+        text, attachment = _cut(_escaped(message.headline), TEXT), _attachment(message)
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._client.chat_postMessage(
                     channel=message.address,
-                    text=_escaped(message.headline)[:TEXT],
-                    attachments=[_attachment(message)],
+                    text=text,
+                    attachments=[attachment],
                     unfurl_links=False,  # a preview would fetch the link
                     unfurl_media=False,
                     metadata={"event_type": "heypeter_notification", "event_payload": {"id": message.id}},
@@ -58,26 +62,27 @@ class Slack:
                     # An escalation must be seen by those who do not follow the thread.
                     reply_broadcast=True if message.thread and message.kind is Kind.PAGE else None,
                 )
+            return Receipt(ref=str(answer.get("ts") or ""))
         except SlackApiError as error:
             raise _send_error(error) from None
         except TimeoutError:
             raise SendError("Slack did not answer in time", Failure.TIMEOUT) from None
         except (aiohttp.ClientError, SlackClientError) as error:
             raise SendError(f"Slack: {type(error).__name__}", Failure.NETWORK) from None
-        return Receipt(ref=str(answer.get("ts") or ""))
+        except (AttributeError, LookupError, ValueError):  # the SDK trusts every answer to be a JSON object
+            raise SendError("Slack: the answer is not Slack's", Failure.SERVER_ERROR) from None
 
 
 def _attachment(message: Message) -> dict[str, object]:
-    links = " · ".join(f"<{_escaped(link.url)}|{_escaped(link.label)}>" for link in message.links)
-    fields = [
-        {"title": _escaped(name), "value": _cut(_escaped(value), FIELD), "short": len(value) < 40}  # noqa: PLR2004  # two fit side by side
-        for name, value in message.fields[:FIELDS]
-    ]
+    links = (f"<{_escaped(link.url)}|{_escaped(link.label)}>" for link in message.links if len(link.url) < URL)
     return {
         "color": "good" if message.kind is Kind.RESOLVED else _COLOURS.get(message.severity, "warning"),
-        "title": _cut(_escaped(message.subject), TEXT),
-        "text": links,
-        "fields": fields,
+        "title": _cut(_escaped(message.text.partition("\n")[0]), TITLE),
+        "text": " · ".join(links),
+        "fields": [
+            {"title": _cut(_escaped(name), TITLE), "value": _cut(_escaped(value), FIELD), "short": len(value) < SHORT}
+            for name, value in message.fields[:FIELDS]
+        ],
         "footer": "HeyPeter Monitoring",
         "ts": int(message.sent_at.timestamp()),
         "fallback": _cut(_escaped(message.headline), TEXT),
@@ -91,26 +96,25 @@ def _escaped(text: str) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 2] + " …"
+    """Cut visibly, and never inside an escape: ``&l`` would show as it is."""
+    return text if len(text) <= limit else re.sub(r"&[a-z]{0,3}$", "", text[: limit - 2]) + " …"
 
 
 def _send_error(error: SlackApiError) -> SendError:
+    """Classify by status, then by Slack's word; for a broken body the SDK hands over aiohttp's own response."""
     response = error.response
-    status = int(getattr(response, "status_code", 0) or 0)
-    data = getattr(response, "data", None)  # a body that is no JSON arrives as text
-    code = str(data.get("error") or "") if isinstance(data, dict) else ""
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
+    data = getattr(response, "data", None)
+    word = re.fullmatch("[a-z_]{1,60}", str(data.get("error")) if isinstance(data, dict) else "")
+    code = word[0] if word else ""
+    text = f"Slack: {code or f'status {status}'}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS or _PASSING.get(code) is Failure.RATE_LIMITED:
         wish = str(response.headers.get("Retry-After", ""))
-        return SendError(
-            "Slack: rate limited", Failure.RATE_LIMITED, retry_after=float(wish) if wish.isdigit() else None
-        )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return SendError(f"Slack answered {status}", Failure.SERVER_ERROR)
-    name = code if code.replace("_", "").isalnum() and len(code) < 60 else f"status {status}"  # noqa: PLR2004  # a word
-    if code in _PASSING:
-        return SendError(f"Slack: {name}", _PASSING[code])
-    if code in _AUTH:
-        return SendError(f"Slack: {name}", Failure.AUTH, permanent=True)
-    if code in _ADDRESS:
-        return SendError(f"Slack: {name}", Failure.BAD_ADDRESS, permanent=True)
-    return SendError(f"Slack: {name}", Failure.REFUSED, permanent=True)
+        wait = float(wish) if re.fullmatch(r"[0-9]{1,5}", wish) else None
+        return SendError(text, Failure.RATE_LIMITED, retry_after=wait)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or (status < HTTPStatus.MULTIPLE_CHOICES and not code):
+        return SendError(text, Failure.SERVER_ERROR)
+    if status == HTTPStatus.REQUEST_TIMEOUT or code in _PASSING:
+        return SendError(text, _PASSING.get(code, Failure.TIMEOUT))
+    reason = Failure.AUTH if code in _AUTH or status in {401, 403} else Failure.REFUSED
+    return SendError(text, Failure.BAD_ADDRESS if code in _ADDRESS else reason, permanent=True)

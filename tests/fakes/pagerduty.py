@@ -3,6 +3,7 @@
 developer.pagerduty.com/docs/events-api-v2/overview and developer.pagerduty.com/api-reference.
 """
 
+import json
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from tests.fakes.server import FakeServer
 
 SEVERITIES = {"critical", "error", "warning", "info"}
+EVENT_BYTES = 512 * 1024
 
 
 class FakePagerDuty(FakeServer):
@@ -20,6 +22,7 @@ class FakePagerDuty(FakeServer):
         self._keys, self._token = keys, token
         self.alerts: dict[tuple[str, str], str] = {}
         self.rung: list[str] = []
+        self.dropped: list[str] = []  # dedup keys of acknowledges and resolves that met no open alert
         self.incidents: dict[str, dict[str, Any]] = {}
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
@@ -30,8 +33,10 @@ class FakePagerDuty(FakeServer):
         return web.json_response({"error": {"message": "Not Found"}}, status=404)
 
     def _event(self, body: dict[str, Any]) -> web.Response:
+        if len(json.dumps(body)) > EVENT_BYTES:
+            return web.Response(status=413, text="Request Entity Too Large")
         errors = _errors(body)
-        if body.get("routing_key") not in self._keys:
+        if not errors and body["routing_key"] not in self._keys:
             errors.append("Invalid routing key")
         if errors:
             return web.json_response(
@@ -45,6 +50,8 @@ class FakePagerDuty(FakeServer):
                 self.alerts[key] = "triggered"
         elif key in self.alerts and self.alerts[key] != "resolved":  # of an unknown key: dropped without a word
             self.alerts[key] = f"{action}d"
+        else:
+            self.dropped.append(key[1])
         return web.json_response({"status": "success", "message": "Event processed", "dedup_key": key[1]}, status=202)
 
     def _rest(self, request: web.Request, body: dict[str, Any]) -> web.Response:
@@ -55,22 +62,44 @@ class FakePagerDuty(FakeServer):
             found = [i for i in self.incidents.values() if i["incident_key"] == wanted]
             return web.json_response({"incidents": found, "limit": 25, "offset": 0, "more": False})
         if "@" not in request.headers.get("From", ""):
-            return web.json_response({"error": {"message": "Requester User Not Found", "code": 2100}}, status=400)
+            return _refused("Requester User Not Found", 2100)
         incident = body.get("incident", {})
         if request.method == "POST":
-            number = f"Q{len(self.incidents) + 1:05}"
-            self.incidents[number] = {**incident, "id": number, "status": "triggered"}
-            self.rung.append(incident["title"])
-            return web.json_response({"incident": self.incidents[number]}, status=201)
-        number = request.path.rpartition("/")[2]
+            return self._create(incident)
+        return self._update(request.path.rpartition("/")[2], incident)
+
+    def _update(self, number: str, incident: dict[str, Any]) -> web.Response:
         if number not in self.incidents:
             return web.json_response({"error": {"message": "Not Found", "code": 2100}}, status=404)
+        if self.incidents[number]["status"] == "resolved":
+            return _refused("Incident Already Resolved", 1001)
         self.incidents[number]["status"] = incident["status"]
         return web.json_response({"incident": self.incidents[number]})
+
+    def _create(self, incident: dict[str, Any]) -> web.Response:
+        service, key = incident.get("service", {}), incident.get("incident_key")
+        if not incident.get("title") or incident.get("type") != "incident":
+            return _refused("Title cannot be empty", 2001)
+        if service.get("type") != "service_reference" or not service.get("id"):
+            return _refused("Service cannot be empty", 2001)
+        opened = [i for i in self.incidents.values() if i["status"] != "resolved"]
+        if key and any((i["incident_key"], i["service"]["id"]) == (key, service["id"]) for i in opened):
+            return _refused("Open incident with matching dedup key already exists on this service", 2002)
+        number = f"Q{len(self.incidents) + 1:05}"
+        self.incidents[number] = {**incident, "id": number, "status": "triggered"}
+        self.rung.append(incident["title"])
+        return web.json_response({"incident": self.incidents[number]}, status=201)
+
+
+def _refused(text: str, code: int) -> web.Response:
+    error = {"message": "Arguments Caused Error", "code": code, "errors": [text]}
+    return web.json_response({"error": error}, status=400)
 
 
 def _errors(body: dict[str, Any]) -> list[str]:
     errors = []
+    if len(body.get("routing_key", "")) != 32:
+        errors.append("Length of 'routing_key' is incorrect (should be 32 characters)")
     if body.get("event_action") not in {"trigger", "acknowledge", "resolve"}:
         errors.append("'event_action' is invalid")
     if not 0 < len(body.get("dedup_key", "")) <= 255:

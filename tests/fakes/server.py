@@ -25,6 +25,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.misfortunes: list[tuple[int, dict[str, str]]] = []
+        self.words = ""  # what a misfortune says instead of naming its status
         self.hang = 0.0
         self.url = ""
 
@@ -52,5 +53,6 @@ class FakeServer:
             await asyncio.sleep(self.hang)
         if self.misfortunes:
             status, headers = self.misfortunes.pop(0)
-            return web.Response(status=status, headers=headers, text=f"scripted {status}")
+            words = (self.words or f"scripted {status}").encode()
+            return web.Response(status=status, headers={"Content-Type": "text/plain", **headers}, body=words)
         return self.answer(request, body)

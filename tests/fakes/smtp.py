@@ -1,5 +1,6 @@
 """A real SMTP server (aiosmtpd) that keeps what it is sent and refuses what it is told to."""
 
+import asyncio
 import email
 import email.policy
 import socket
@@ -11,13 +12,19 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class FakeSMTP:
-    """``mails`` lists (recipients, message); ``refusals`` answers the next recipients, ``replies`` the next DATA."""
+    """``mails`` lists (recipients, message); ``refusals`` answers the next recipients, ``replies`` the next DATA.
+
+    ``attempts`` counts MAIL commands, ``hang`` are seconds before each is answered; STARTTLS and AUTH are aiosmtpd's
+    own options (``tls_context``, ``require_starttls``, ``authenticator``, ...), given to ``start``.
+    """
 
     def __init__(self) -> None:
         self.mails: list[tuple[list[str], EmailMessage]] = []
         self.refusals: list[str] = []
         self.replies: list[str] = []
         self.connections = 0
+        self.attempts = 0
+        self.hang = 0.0
 
     def start(self, port: int = 0, **options: Any) -> None:  # noqa: ANN401  # aiosmtpd's own
         if not port:  # aiosmtpd asks the port itself whether it is up, so it must be known before
@@ -30,6 +37,16 @@ class FakeSMTP:
 
     def stop(self) -> None:
         self._controller.stop()
+
+    async def handle_MAIL(  # noqa: N802  # aiosmtpd's names
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.attempts += 1
+        if self.hang:
+            await asyncio.sleep(self.hang)
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
 
     async def handle_RCPT(  # noqa: N802  # aiosmtpd's names
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
