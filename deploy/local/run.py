@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ async def run(terminal: Terminal, *, demo: bool, keep: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     site = Site(ROOT / "data" / ("demo" if demo else "run"), ports(), demo=demo)
     story = Demo(site, terminal) if demo else None
+    if demo:
+        shutil.rmtree(site.data, ignore_errors=True)  # each telling starts with incident #1
     prepare(site)
     if story:
         story.prepare()
