@@ -27,12 +27,12 @@ def merge(incident: Incident, group: AlertGroup, now: datetime) -> Incident:
                 continue
             taken = _firing(alert, known)
             if known is None or not known.firing or taken.starts_at > known.starts_at:
-                entries.append(Entry(now, "alert_firing", _name(alert)))
+                entries.append(Entry(now, "alert_firing", f"{_name(alert)} fires"))
             alerts[alert.fingerprint] = taken
         elif known is not None and known.firing and _ends(alert, known):
             alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
             ended[alert.fingerprint] = known.starts_at
-            entries.append(Entry(now, "alert_resolved", _name(alert)))
+            entries.append(Entry(now, "alert_resolved", f"{_name(alert)} has resolved"))
     if group.truncated and group.truncated != incident.truncated:
         entries.append(Entry(now, "remark", f"Alertmanager left {group.truncated} alerts out of its message"))
     return msgspec.structs.replace(

@@ -94,8 +94,7 @@ class Demo:
     async def _summary(self, number: int, traffic: Traffic) -> None:
         async with self._session.get(f"{self._site.url('receiver')}/api/v1/incidents/{number}") as answer:
             timeline = (await answer.json())["timeline"]
-        kinds = {"alert_firing": "firing: ", "alert_resolved": "resolved: "}
-        lines = [f"   {line['at'][11:19]}  {kinds.get(line['kind'], '')}{line['text']}"[:80] for line in timeline]
+        lines = [f"   {line['at'][11:19]}  {line['text']}"[:80] for line in timeline]
         head = f"\n {traffic.sent:,} events were counted. What incident #{number} remembers (UTC):\n\n"
         self._terminal.text(head + "\n".join(lines) + "\n\n")
 
