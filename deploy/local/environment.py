@@ -58,7 +58,7 @@ def main() -> int:
     if stamp.exists() and stamp.read_text("utf-8") == mark:
         stamp.touch()
         return 0
-    print("environment: installing the locked packages into .venv …", flush=True)
+    print("environment: installing the locked packages into .venv (once, about a minute) …", flush=True)
     install = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     try:
         create()
@@ -69,6 +69,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    except KeyboardInterrupt:
+        print("environment: stopped; run this again to finish it.", file=sys.stderr)
+        return 130
     except subprocess.CalledProcessError as error:
         print(f"environment: {' '.join(error.cmd[1:4])} failed; its message stands above.", file=sys.stderr)
         return 1

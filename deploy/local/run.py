@@ -106,6 +106,8 @@ def main() -> int:
     except SiteError as error:
         terminal.error(str(error))
         return 1
+    except KeyboardInterrupt:  # before anything was started
+        return 130
     return 0
 
 
