@@ -14,7 +14,7 @@ help: ## list the targets
 	@$(PYTHON) deploy/local/environment.py
 
 stack: .venv/ready ## fetch Prometheus, Alertmanager and the exporters below .stack/ (no root, safe to run twice)
-	@$(PY) deploy/local/stack.py
+	@$(PY) deploy/local/stack.py --exporters
 
 run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this machine (Ctrl-C stops all)
 	@$(PY) deploy/local/run.py

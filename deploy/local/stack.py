@@ -170,7 +170,14 @@ def main() -> int:
         if not complete(wanted):
             present = {n: p for n, p in {**CORE, **EXPORTERS}.items() if n in wanted or (STACK / "bin" / n).exists()}
             try:
-                install(present)
+                try:
+                    install(present)
+                except AptError as error:
+                    if present == CORE:
+                        raise
+                    print(f"  without the exporters, which could not be had ({error})")
+                    wanted = CORE
+                    install(CORE)
             except AptError as error:
                 print(
                     f"stack: Prometheus >= 2.42 and Alertmanager >= 0.25 are not on PATH and could not be fetched "

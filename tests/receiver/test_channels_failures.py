@@ -147,40 +147,51 @@ async def test_a_provider_that_hangs_or_is_gone_may_come_back(name: str) -> None
         assert (error.reason, error.permanent) == (Failure.NETWORK, False)
 
 
-@asynccontextmanager
-async def peer(answer: bytes, pause: float) -> AsyncIterator[str]:
+@dataclass
+class Peer:
     """A server that answers byte by byte and then closes: slow (``pause``), cut short, or not HTTP at all."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    answer: bytes
+    pause: float = 0.0
+    connections: int = 0
+    url: str = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             await reader.readuntil(b"\r\n\r\n")
-            for byte in answer:
+            for byte in self.answer:
                 writer.write(bytes([byte]))
                 await writer.drain()
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self.pause)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+
+@asynccontextmanager
+async def listening(peer: Peer) -> AsyncIterator[Peer]:
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield peer
 
 
 @pytest.mark.parametrize("name", HTTP)
 async def test_an_answer_that_drips_is_given_up_in_time(name: str) -> None:
-    drips = b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 200
-    async with peer(drips, 0.05) as url, connected(name, patience=0.4, url=url) as line, asyncio.timeout(3):
+    drips = Peer(b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 200, pause=0.05)
+    async with listening(drips), connected(name, patience=0.4, url=drips.url) as line, asyncio.timeout(3):
         assert (await failure(line.channel, line.message)).reason is Failure.TIMEOUT
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 202 Acc", b"SMTP ready\r\n\r\n", b"HTTP/1.1 2x2 what\r\n\r\n"])
 @pytest.mark.parametrize("name", HTTP)
-async def test_what_is_not_http_is_a_network_failure(name: str, answer: bytes) -> None:
-    async with peer(answer, 0) as url, connected(name, url=url) as line:
+async def test_what_is_not_http_is_one_network_failure(name: str, answer: bytes) -> None:
+    async with listening(Peer(answer)) as peer, connected(name, url=peer.url) as line:
         error = await failure(line.channel, line.message)
         assert (error.reason, error.permanent) == (Failure.NETWORK, False)
+        assert peer.connections == 1  # both SDKs would try again by themselves
 
 
 @pytest.mark.parametrize("name", HTTP)
@@ -213,7 +224,9 @@ async def test_an_incident_that_pagerduty_holds_already_is_as_good_as_made() -> 
         again = await line.channel.send(line.message)  # the first answer was lost on the way
         assert len(line.server.calls) == 2
         assert (len(line.server.rung), again.ref) == (1, "")
-        resolved = message(Kind.RESOLVED, thread=again.ref)
+        assert (await line.channel.send(message(Kind.ACKNOWLEDGED, thread=made.ref))).ref == made.ref
+        assert len(line.server.calls) == 3
+        resolved = message(Kind.RESOLVED, thread=again.ref)  # the id is not known: looked up by the key
         assert (await line.channel.send(resolved)).ref == made.ref
         await line.channel.send(message(Kind.RESOLVED, thread=made.ref))  # somebody resolved it there before us
         assert line.server.incidents[made.ref]["status"] == "resolved"
@@ -282,13 +295,15 @@ async def test_a_mail_server_that_hangs_or_is_gone_may_come_back(smtp: FakeSMTP)
     assert (error.reason, error.permanent) == (Failure.NETWORK, False)
 
 
-async def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_is_lost() -> None:
-    said: list[str] = []
+@asynccontextmanager
+async def mail_server(said: list[str], pause: float) -> AsyncIterator[FakeSMTP]:
+    """A mail server in a few lines: slow to answer, and gone when told goodbye."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 here\r\n")
         while line := (await reader.readline()).decode().strip():
             said.append(line.split()[0])
+            await asyncio.sleep(pause)
             if line == "DATA":
                 writer.write(b"354 go on\r\n")
                 await reader.readuntil(b"\r\n.\r\n")
@@ -301,10 +316,22 @@ async def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_is_lost() -> No
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        fake = FakeSMTP()
-        fake.port = server.sockets[0].getsockname()[1]
-        assert (await mail_to(fake).send(message(address="a@example.com"))).ref
+        address = FakeSMTP()
+        address.port = server.sockets[0].getsockname()[1]
+        yield address
+
+
+async def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_is_lost() -> None:
+    said: list[str] = []
+    async with mail_server(said, 0) as server:
+        assert (await mail_to(server).send(message(address="a@example.com"))).ref
     assert said == ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]
+
+
+async def test_a_mail_server_that_is_slow_at_every_word_is_given_up_in_time() -> None:
+    async with mail_server([], 0.2) as server, asyncio.timeout(0.7):
+        error = await failure(mail_to(server, patience=0.5), message(address="a@example.com"))
+    assert error.reason is Failure.TIMEOUT
 
 
 def _sign_in(

@@ -290,7 +290,7 @@ async def test_an_alert_cannot_shout_or_link_in_slack_whatever_its_size() -> Non
         await slack.stop()
     (posted,) = slack.messages
     (attachment,) = posted["attachments"]
-    assert f"<{LINK}|Acknowledge or resolve>" in attachment["text"]
+    assert attachment["text"] == f"<{LINK}|Acknowledge or resolve>"  # an endless URL would take the others' room
     rest = str({**posted, "attachments": [{**attachment, "text": ""}]})
     assert "<" not in rest.replace("'<", "")
     assert [field["title"] for field in attachment["fields"]][-1] == "60 alerts"
