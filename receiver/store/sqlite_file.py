@@ -32,24 +32,35 @@ def lock(path: Path) -> IO[str]:
 
 def connect(path: Path, now: datetime) -> sqlite3.Connection:
     """Open and upgrade the file. What a dead process had leased is released: the lock says that nobody sends it."""
+    new = not path.exists()
     try:
-        new = not path.exists()
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be used as the database ({error})") from error
+    try:
         if new:
             path.chmod(0o600)  # incidents name people and systems
             _sync_folder(path.parent)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
-            db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA_VERSION:
-            raise StoreError(f"{path}: written by a newer receiver (schema {found}); run that one")
-        db.executescript(files("receiver.store").joinpath("schema.sql").read_text("utf-8"))
-        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        with transaction(db):
-            db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
+        _prepare(db, path, now)
     except sqlite3.Error as error:
+        db.close()
         raise StoreError(f"{path}: cannot be used as the database ({error})") from error
+    except StoreError:
+        db.close()
+        raise
     return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path, now: datetime) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+        db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
+        raise StoreError(f"{path}: written by a newer receiver (schema {found}); run that one")
+    db.executescript(files("receiver.store").joinpath("schema.sql").read_text("utf-8"))
+    db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    with transaction(db):
+        db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """What the receiver's tests start from: the document's matrix, people, alerts, and a clock that is told the time."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -126,6 +129,13 @@ async def a_store(folder: Path, clock: Clock) -> SQLiteStore:
     store = SQLiteStore(folder / "receiver.sqlite3", lambda: None)
     await store.open(clock.now)
     return store
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A second connection to the store's file, committed and closed at the end."""
+    with closing(sqlite3.connect(folder / "receiver.sqlite3")) as other, other:
+        yield other
 
 
 class Recorder:

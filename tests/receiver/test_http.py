@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from receiver.link import Grant, sign
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.webhook import Webhook
-from tests.receiver.given import START, Clock, a_store, the_routing
+from tests.receiver.given import START, Clock, a_store, beside, the_routing
 from tests.receiver.test_alertmanager import PAYLOAD, encoded, with_alert
 
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -69,10 +68,9 @@ async def rig(
 
 async def test_what_is_answered_200_is_on_the_disk(rig: Rig) -> None:
     number = await rig.fire()
-    with sqlite3.connect(rig.folder / "receiver.sqlite3") as other:
+    with beside(rig.folder) as other:
         assert other.execute("SELECT id, state FROM incident").fetchall() == [(number, "triggered")]
         assert other.execute("SELECT count(*) FROM outbox WHERE state = 'pending'").fetchone() == (3,)
-    other.close()
 
 
 @pytest.mark.parametrize(
@@ -106,13 +104,12 @@ async def test_a_compressed_webhook_is_taken(rig: Rig) -> None:
 
 
 async def test_a_store_that_cannot_commit_is_503_so_that_alertmanager_comes_back(rig: Rig) -> None:
-    with sqlite3.connect(rig.folder / "receiver.sqlite3") as other:
+    with beside(rig.folder) as other:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     answer = await rig.client.post("/webhook/alertmanager", data=encoded(), headers=HOOK)
     assert answer.status == 503
-    with other:
+    with beside(rig.folder) as other:
         other.execute("DROP TRIGGER full")
-    other.close()
     await rig.fire()
 
 

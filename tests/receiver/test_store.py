@@ -10,7 +10,7 @@ import pytest
 from receiver.incident import Acknowledge, Kind, Notification, Resolve, State, StepDue, Undelivered
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import KEY, MINUTE, START, Clock, a_store, an_alert, deciding, received
+from tests.receiver.given import KEY, MINUTE, START, Clock, a_store, an_alert, beside, deciding, received
 
 LEASE = 60.0
 
@@ -51,7 +51,7 @@ async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQL
 async def test_when_the_debt_cannot_be_written_there_is_no_incident_either(
     store: SQLiteStore, clock: Clock, tmp_path: Path
 ) -> None:
-    with sqlite3.connect(tmp_path / "receiver.sqlite3") as other:
+    with beside(tmp_path) as other:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     with pytest.raises(StoreError, match="disk full"):
         await fire(store, clock)
@@ -62,7 +62,7 @@ async def test_the_schema_refuses_a_second_open_incident_of_a_group(
     store: SQLiteStore, clock: Clock, tmp_path: Path
 ) -> None:
     await fire(store, clock)
-    with sqlite3.connect(tmp_path / "receiver.sqlite3") as other, pytest.raises(sqlite3.IntegrityError):
+    with beside(tmp_path) as other, pytest.raises(sqlite3.IntegrityError):
         other.execute("INSERT INTO incident SELECT 99, key, state, priority, opened_at, NULL, NULL, doc FROM incident")
 
 
@@ -180,9 +180,8 @@ async def test_a_second_process_on_the_same_file_is_refused(store: SQLiteStore, 
 
 
 async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Clock) -> None:
-    with sqlite3.connect(tmp_path / "receiver.sqlite3") as newer:
+    with beside(tmp_path) as newer:
         newer.execute("PRAGMA user_version=99")
-    newer.close()
     with pytest.raises(StoreError, match="newer receiver"):
         await a_store(tmp_path, clock)
 
