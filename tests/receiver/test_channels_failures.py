@@ -2,11 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,23 +159,41 @@ class Peer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            for byte in self.answer:
-                writer.write(bytes([byte]))
-                await writer.drain()
-                await asyncio.sleep(self.pause)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        for byte in self.answer:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(self.pause)
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served(serve: Serve) -> AsyncIterator[int]:
+    """A TCP server; gives its port, and leaves no connection open at its end."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
 async def listening(peer: Peer) -> AsyncIterator[Peer]:
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
-    async with server:
-        peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with served(peer.serve) as port:
+        peer.url = f"http://127.0.0.1:{port}"
         yield peer
 
 
@@ -312,12 +331,10 @@ async def mail_server(said: list[str], pause: float) -> AsyncIterator[FakeSMTP]:
                 break
             else:
                 writer.write(b"250 OK\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
+    async with served(serve) as port:
         address = FakeSMTP()
-        address.port = server.sockets[0].getsockname()[1]
+        address.port = port
         yield address
 
 
