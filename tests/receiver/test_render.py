@@ -240,6 +240,12 @@ def test_remarks_are_read_by_whoever_is_paged() -> None:
     assert "Note: the team 'nobody' has no row: sent to the default team." in page.text
 
 
+def test_a_p1_rings_loud_whatever_its_severity_says() -> None:
+    assert mailed(Story().when(received(an_alert(severity="warning", priority="P1")))).severity == "critical"
+    assert mailed(Story().when(received(an_alert(severity="warning")))).severity == "warning"
+    assert mailed(Story().when(received(an_alert(severity="odd")))).severity == "warning"  # it is a P2
+
+
 def test_an_alert_that_says_nothing_still_makes_sense() -> None:
     bare = Alert("a", firing=True, starts_at=datetime.min.replace(tzinfo=UTC), ends_at=None, labels={}, annotations={})
     page = mailed(Story().when(received(bare)))
@@ -253,7 +259,9 @@ def test_only_links_that_are_links_become_links() -> None:
         page = mailed(Story().when(received(annotated(runbook_url=bad, dashboard_url=bad))))
         assert [link.label for link in page.links] == ["Acknowledge or resolve"], bad
         assert "javascript" not in page.html
-    page = mailed(Story().when(received(annotated(dashboard_url="https://grafana/d/x", runbook_url="h" * 5000))))
+    page = mailed(
+        Story().when(received(annotated(dashboard_url="https://grafana/d/x", runbook_url=f"https://x/{'y' * 2000}")))
+    )
     assert [link.label for link in page.links] == ["Acknowledge or resolve", "Dashboard"]
 
 
@@ -272,7 +280,11 @@ def test_an_alert_cannot_write_html_headers_or_escapes() -> None:
     assert all(line.isprintable() for line in page.text.splitlines())
     assert not [line for line in page.text.splitlines() if line.startswith("Bcc")]
     assert "{{ 7*7 }}" in page.text
-    assert compose(page, "HeyPeter <alerts@example.com>")["Bcc"] is None
+    mail = compose(page, "HeyPeter <alerts@example.com>")
+    assert mail["Bcc"] is None
+    assert mail["From"] == "HeyPeter <alerts@example.com>"
+    assert mail["Message-ID"].startswith("<heypeter-12-1795402800.")
+    assert mail["Message-ID"].endswith("@example.com>")
 
 
 async def test_an_alert_cannot_shout_or_link_in_slack_whatever_its_size() -> None:
