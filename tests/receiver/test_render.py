@@ -284,7 +284,7 @@ def test_an_alert_cannot_write_html_headers_or_escapes() -> None:
     assert mail["Bcc"] is None
     assert mail["From"] == "HeyPeter <alerts@example.com>"
     assert mail["Message-ID"].startswith("<heypeter-12-1795402800.")
-    assert mail["Message-ID"].endswith("@example.com>")
+    assert mail["List-Id"] == "HeyPeter Monitoring <alerts.example.com>"
 
 
 async def test_an_alert_cannot_shout_or_link_in_slack_whatever_its_size() -> None:
