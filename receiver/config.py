@@ -10,6 +10,7 @@ from receiver.escalation import Priority
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 NOBODY = "-"
+LONGEST_TIMEOUT = 60.0  # seconds; well below the lease of a notification that is being sent
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -239,7 +240,16 @@ def _check_teams(config: Config, source: Source) -> None:
 
 
 def _check_channels(config: Config, source: Source) -> None:
-    pagerduty = config.channels.pagerduty
+    given = config.channels
+    for name, channel in (("pagerduty", given.pagerduty), ("slack", given.slack), ("email", given.email)):
+        if channel and not 0 < channel.timeout <= LONGEST_TIMEOUT:
+            raise source.error(f".channels.{name}.timeout", "write 1s to 60s: a slower send would be sent twice")
+    if given.email and "@" not in given.email.from_:
+        raise source.error(".channels.email.from", "write a mail address, as alerts@example.com")
+    _check_pagerduty(given.pagerduty, source)
+
+
+def _check_pagerduty(pagerduty: PagerDuty | None, source: Source) -> None:
     if pagerduty and pagerduty.mode == "rest":
         if not pagerduty.from_:
             raise source.error(".channels.pagerduty", "mode rest needs `from`: the e-mail of a PagerDuty user")

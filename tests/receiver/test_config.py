@@ -53,6 +53,13 @@ def test_secret_files_are_listed_with_the_place_that_names_them() -> None:
         ("mode: events", "mode: rest", "pagerduty:", "mode rest needs `from`"),
         ("tls: starttls", "tls: ssl", "tls: ssl", "channels.email.tls: Invalid enum value 'ssl'"),
         ("external_url: https://", "external_url: ", "external_url", "write a URL"),
+        ("port: 587", "timeout: 2m", "timeout: 2m", "a slower send would be sent twice"),
+        (
+            "    from: alerts@heypeteracademy.com\n\n",
+            "    from: alerts\n\n",
+            "from: alerts",
+            "channels.email.from: write a mail",
+        ),
         ("port: 587", "port: 70000", "port: 70000", "channels.email.port"),
         ("roles:\n", "roles: [\n", "tech-lead: [marek]", "not YAML"),
     ],
