@@ -27,9 +27,8 @@ def os_release() -> dict[str, str]:
 
 def mirror(folder: Path = Path("/etc/apt")) -> str | None:
     """Find the Debian mirror that this machine itself uses, in one-line or deb822 sources."""
-    texts = [
-        p.read_text("utf-8") for p in [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))] if p.is_file()
-    ]
+    files = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))]
+    texts = [p.read_text("utf-8") for p in files if p.is_file() and p.suffix in {".list", ".sources"}]
     found = [uri for text in texts for uri in re.findall(r"https?://[^\s\]]+", re.sub(r"(?m)^#.*$", "", text))]
     return next((uri.rstrip("/") for uri in found if re.search(r"/debian/?$", uri)), None)
 
@@ -55,6 +54,8 @@ class Apt:
         }
         if suite is not None:
             options |= {"Dir::Etc::sourcelist": self._sources(suite), "Dir::Etc::sourceparts": "/dev/null"}
+            options["APT::Default-Release"] = ""  # the machine's own choice is none of these sources: apt would refuse
+        self._own, self._missing = suite is None, ""
         self._options = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
     def _sources(self, suite: str) -> Path:
@@ -66,14 +67,22 @@ class Apt:
         return path
 
     def update(self) -> None:
-        """Fetch the package lists."""
-        self._run("update", "--error-on=any")
+        """Fetch the package lists; of the machine's own sources, one that fails does not spoil the others."""
+        try:
+            self._run("update", "--error-on=any")
+        except AptError as error:
+            if not self._own:
+                raise
+            self._missing = f"; {error}"
 
     def download(self, packages: list[str]) -> list[Path]:
         """Fetch the .deb files of these packages, checked by apt against the signed lists."""
         for old in (self._folder / "debs").glob("*.deb"):
             old.unlink()
-        self._run("download", *packages)
+        try:
+            self._run("download", *packages)
+        except AptError as error:
+            raise AptError(f"{error}{self._missing}") from error
         return sorted((self._folder / "debs").glob("*.deb"))
 
     def _run(self, *words: str) -> None:

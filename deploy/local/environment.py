@@ -4,6 +4,7 @@ Debian and Ubuntu split both off: without `python3-venv` the module `ensurepip` 
 pip wheel (package python3-pip-whl) is downloaded below .stack, without root, and brings pip into the environment.
 """
 
+import fcntl
 import hashlib
 import importlib.util
 import shutil
@@ -11,12 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from apt import Apt, AptError, unpack
+if sys.version_info < (3, 11):  # noqa: UP036  # whatever python3 the machine has is what runs this file
+    found = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(f"Python 3.11 or later is needed and this is {found}; name another: make PYTHON=python3.12 …")
+
+from apt import Apt, AptError, unpack  # an older Python cannot even read it
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements-dev.lock"
-OLDEST = (3, 11)
 
 
 def pip_wheel() -> Path:
@@ -45,24 +49,25 @@ def create() -> None:
 
 
 def main() -> int:
-    """Give the exit status; one sentence when it cannot be done."""
-    if sys.version_info < OLDEST:
-        found = ".".join(map(str, sys.version_info[:3]))
-        print(
-            f"Python 3.11 or later is needed and this is {found}; name another: make PYTHON=python3.12 …",
-            file=sys.stderr,
-        )
-        return 1
+    """Give the exit status; two runs at once do not get in each other's way: the second waits for the first."""
+    (ROOT / ".stack").mkdir(exist_ok=True)
+    with (ROOT / ".stack/environment.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return install()
+
+
+def install() -> int:
+    """Install what the lock names, unless it is there; one sentence when it cannot be done."""
     stamp = VENV / "ready"
     mark = f"{sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
     if stamp.exists() and stamp.read_text("utf-8") == mark:
         stamp.touch()
         return 0
     print("environment: installing the locked packages into .venv (once, about a minute) …", flush=True)
-    install = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     try:
         create()
-        subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
+        subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
     except AptError as error:
         print(
             f"This Python has no pip ({error}).\nInstall it (sudo apt-get install python3-venv), then run this again.",

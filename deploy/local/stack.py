@@ -92,12 +92,13 @@ def fetch(programs: Programs, suite: str | None) -> None:
     try:
         for deb in debs:
             if not check(deb, SHA256):
-                print(f"  {deb.name}: newer than what is pinned; vouched for by the archive's signature")
+                print(f"  {deb.name}: not among the pinned; vouched for by the archive's signature")
             unpack(deb, fresh)
         for program, (_, packaged, oldest) in programs.items():
             if (version(fresh / "usr/bin" / packaged) or (-1, 0)) < oldest:
                 raise AptError(f"{program} of {name} does not run here")
         _redirect_templates(fresh)
+        _try_templates(fresh)
         shutil.rmtree(STACK / "root", ignore_errors=True)
         fresh.rename(STACK / "root")
     finally:
@@ -112,6 +113,24 @@ def _redirect_templates(root: Path) -> None:
         if binary.exists():
             content = binary.read_bytes()
             binary.write_bytes(content.replace(COMPILED_IN, DESCRIPTOR))
+
+
+def _try_templates(root: Path) -> None:
+    """Start Alertmanager until it listens: one that looks elsewhere for its templates is found out here."""
+    binary = root / "usr/bin/prometheus-alertmanager"
+    (root / "check.yml").write_text("{route: {receiver: nobody}, receivers: [{name: nobody}]}", "utf-8")
+    places = [f"--config.file={root / 'check.yml'}", f"--storage.path={root / 'check'}"]
+    addresses = ["--cluster.listen-address=", "--web.listen-address=127.0.0.1:0"]
+    opened = 'exec 9<"$1"; shift; exec timeout 20 "$@"'
+    command = ["sh", "-c", opened, "sh", str(root) + COMPILED_IN.decode(), str(binary), *places, *addresses]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        said = ""
+        for line in process.stderr or ():
+            said = line.strip()
+            if "Listening on" in said:
+                process.terminate()
+                return
+    raise AptError(f"this Alertmanager does not start: {said}")
 
 
 def link(places: dict[str, Path]) -> None:
@@ -140,9 +159,12 @@ def complete(programs: Programs) -> bool:
 
 def install(programs: Programs) -> None:
     """Bring the programs from wherever they can be had; AptError sums up why none could."""
+    for leftover in [*STACK.glob("fresh-*"), *STACK.glob("bin-*")]:
+        shutil.rmtree(leftover)  # of a run that was killed
     found = None if os.environ.get("HEYPETER_STACK_SUITE") else from_path(programs)
     if found:
         link(found)
+        (STACK / "suite").write_text("PATH", "utf-8")
         return
     reasons = []
     for suite in suites():
