@@ -46,8 +46,8 @@ class Demo:
         ]
         write(self._site, "receiver", receiver)
 
-    async def tell(self) -> None:
-        """Tell the story once; SiteError if something that must happen does not."""
+    async def tell(self, *, keep: bool) -> None:
+        """Tell the story once, and with ``keep`` go on sending; SiteError if something that must happen does not."""
         token = self._site.secret("api-token").read_text("utf-8").strip()
         timeout = aiohttp.ClientTimeout(total=5)
         headers = {"Authorization": f"Bearer {token}"}
@@ -61,6 +61,9 @@ class Demo:
                 if sending.done():
                     sending.result()
                 await acts
+                if keep:
+                    self._terminal.say("The demo goes on with calm traffic; Ctrl-C stops it.")
+                    await sending
             except aiohttp.ClientError as error:
                 raise SiteError(f"the demo could not talk to exporter or receiver: {error}") from error
             finally:
@@ -110,7 +113,7 @@ class Demo:
                 if incident["id"] not in self._known and "HighErrorRate" in incident["title"] and holds(incident):
                     return int(incident["id"])
             await asyncio.sleep(0.3)
-        logs = (self._site.data / "logs").relative_to(ROOT)
+        logs = self._site.shown / "logs"
         raise SiteError(f"the demo waited {PATIENCE:.0f} s in vain until {what}; the logs in {logs} may say why.")
 
     async def _answer(self, number: int, actor: str) -> None:

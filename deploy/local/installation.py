@@ -1,8 +1,11 @@
 """One installation below data/: its ports, its secrets, and the configuration files written for them."""
 
+import contextlib
+import fcntl
 import os
 import secrets
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,11 @@ class Site:
 
     data: Path
     ports: dict[str, int]
-    demo: bool = False
+
+    @property
+    def shown(self) -> Path:
+        """Give the folder as one types it in the project's folder."""
+        return self.data.relative_to(ROOT) if self.data.is_relative_to(ROOT) else self.data
 
     def url(self, name: str) -> str:
         """Give the address of a program."""
@@ -51,11 +58,24 @@ def ports() -> dict[str, int]:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                fix = f"stop what listens there, or choose another: make run {name.upper()}_PORT={port + 10000}"
+                other = port + 10000 if port + 10000 < 65536 else port - 10000  # noqa: PLR2004  # a port
+                fix = f"stop what listens there, or choose another: make run {name.upper()}_PORT={other}"
                 raise SiteError(f"Port {port}, for {name}, is taken: {fix}") from None
     if len(set(chosen.values())) < len(chosen):
         raise SiteError("Two programs have the same port: choose different ones.")
     return chosen
+
+
+@contextlib.contextmanager
+def occupied(site: Site) -> Iterator[None]:
+    """Keep the folder for one launcher: a second one would write over the files of the first."""
+    site.data.parent.mkdir(parents=True, exist_ok=True)
+    with site.data.with_name(f"{site.data.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SiteError(f"{site.shown} is in use by another one that runs: stop that first.") from None
+        yield
 
 
 def prepare(site: Site) -> None:

@@ -73,7 +73,7 @@ class Programs:
                     stdout=None if name == "receiver" else file,
                     stderr=file,
                     start_new_session=True,  # the terminal's Ctrl-C is for the launcher, which stops all in order
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
                 )
             self._running.append(Program(name, process, log))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
@@ -98,14 +98,18 @@ class Programs:
         waiting = asyncio.ensure_future(done)
         dying = {asyncio.ensure_future(program.process.wait()): program for program in self._running}
         finished, _ = await asyncio.wait([waiting, *dying], return_when=asyncio.FIRST_COMPLETED)
-        for task in (waiting, *dying):
-            if task not in finished:
-                task.cancel()
         if waiting in finished:
-            await waiting
-            return
-        program = next(dying[task] for task in dying if task in finished)
-        raise SiteError(f"{program.name} has stopped by itself. It said:\n{program.last_words()}")
+            finished = set()
+            if waiting.exception():  # perhaps because a program died, which is then the better thing to say
+                finished, _ = await asyncio.wait([*dying], timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, *dying):
+            task.cancel()
+        await asyncio.gather(waiting, *dying, return_exceptions=True)
+        for task, program in dying.items():
+            if task in finished:
+                ended = _ending(task.result())
+                raise SiteError(f"{program.name} has stopped by itself ({ended}). It said:\n{program.last_words()}")
+        await waiting
 
     async def stop(self) -> None:
         """Stop all: first what sends, last the receiver, so that nothing arrives where nobody listens."""
@@ -117,6 +121,10 @@ class Programs:
                 except TimeoutError:
                     program.process.kill()
                     await program.process.wait()
+
+
+def _ending(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"by signal {signal.Signals(-status).name}"
 
 
 def _die_with_parent() -> None:

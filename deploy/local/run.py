@@ -2,15 +2,17 @@
 
 import argparse
 import asyncio
-import contextlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
 
 from demo import Demo
-from installation import ROOT, Site, SiteError, ports, prepare
+from installation import ROOT, Site, SiteError, occupied, ports, prepare
 from programs import Programs
 from terminal import Terminal
 
@@ -34,47 +36,47 @@ NEXT = """
 """
 
 
-async def run(terminal: Terminal, *, demo: bool, keep: bool) -> None:
+async def run(terminal: Terminal, data: Path, *, demo: bool, keep: bool) -> None:
     """Run until Ctrl-C, or until the demo's story is told; SiteError when something fails."""
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    site = Site(ROOT / "data" / ("demo" if demo else "run"), ports(), demo=demo)
-    story = Demo(site, terminal) if demo else None
-    if demo:
-        shutil.rmtree(site.data, ignore_errors=True)  # each telling starts with incident #1
-    prepare(site)
-    if story:
-        story.prepare()
-    programs = Programs(site)
-    terminal.title("HeyPeter Monitoring" + (" — demo" if demo else ""))
+    site = Site(data / ("demo" if demo else "run"), ports())
+    with occupied(site):
+        story = Demo(site, terminal) if demo else None
+        if story:
+            shutil.rmtree(site.data, ignore_errors=True)  # each telling starts with incident #1
+        prepare(site)
+        if story:
+            story.prepare()
+        programs = Programs(site)
+        terminal.title("HeyPeter Monitoring" + (" — demo" if demo else ""))
+        try:
+            ready = programs.start(lambda name, took: terminal.ready(name, site.url(name), took))
+            if not await _unless(stop, ready):
+                return
+            if story is None:
+                _table(terminal, site)
+            await programs.until(_unless(stop, story.tell(keep=keep)) if story else stop.wait())
+        finally:
+            terminal.say("Stopping …")
+            began = time.monotonic()
+            await programs.stop()
+            terminal.say(f"Stopped after {time.monotonic() - began:.1f} s.")
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work unless told to stop; say whether it was done. What was begun has ended when this returns."""
+    working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
-        starting = asyncio.ensure_future(programs.start(lambda name, took: terminal.ready(name, site.url(name), took)))
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            return
-        await starting
-        if story is None:
-            _table(terminal, site)
-            await programs.until(stopped)
-        else:
-            told = asyncio.ensure_future(story.tell())
-            await programs.until(asyncio.wait([told, stopped], return_when=asyncio.FIRST_COMPLETED))
-            if told.done():
-                await told
-                if keep:
-                    terminal.say("The demo goes on with calm traffic; Ctrl-C stops it.")
-                    await programs.until(stopped)
-            told.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await told
+        await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+        return working.done()
     finally:
-        terminal.say("Stopping …")
-        began = time.monotonic()
-        await programs.stop()
-        terminal.say(f"Stopped after {time.monotonic() - began:.1f} s.")
+        working.cancel()
+        stopped.cancel()
+        await asyncio.gather(working, stopped, return_exceptions=True)
 
 
 def _table(terminal: Terminal, site: Site) -> None:
@@ -86,8 +88,7 @@ def _table(terminal: Terminal, site: Site) -> None:
     ]
     terminal.table(rows)
     shown = {name: site.url(name) for name in ("exporter", "receiver")}
-    data = site.data.relative_to(ROOT)
-    terminal.text(NEXT.format(**shown, secrets=data / "secrets", logs=data / "logs"))
+    terminal.text(NEXT.format(**shown, secrets=site.shown / "secrets", logs=site.shown / "logs"))
 
 
 def main() -> int:
@@ -95,6 +96,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the whole product on this machine.")
     parser.add_argument("--demo", action="store_true", help="with traffic and an outage")
     parser.add_argument("--keep", action="store_true", help="demo: go on after the story")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where everything is kept (default: data/)")
     options = parser.parse_args()
     terminal = Terminal(sys.stdout)
     try:
@@ -102,7 +104,7 @@ def main() -> int:
         fetched = subprocess.run([sys.executable, str(ROOT / "deploy/local/stack.py")], check=False)
         if fetched.returncode != 0:
             return 1
-        asyncio.run(run(terminal, demo=options.demo, keep=options.keep))
+        asyncio.run(run(terminal, options.data.resolve(), demo=options.demo, keep=options.keep))
     except SiteError as error:
         terminal.error(str(error))
         return 1
