@@ -79,13 +79,13 @@ def _token_reader(token: str, file: str | Path) -> Callable[[], str] | None:
     path = Path(file or os.environ.get("HEYPETER_TOKEN_FILE", ""))
     if not token and path == Path():
         return None
-    first = _clean(token or path.read_text("utf-8"))
+    known = [_clean(token or path.read_text("utf-8"))]
 
     def current() -> str:
         if not token:
             with contextlib.suppress(OSError, ValueError):  # it is being replaced
-                return _clean(path.read_text("utf-8"))
-        return first
+                known[0] = _clean(path.read_text("utf-8"))
+        return known[0]
 
     return current
 
