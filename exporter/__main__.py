@@ -5,67 +5,88 @@ import asyncio
 import sys
 from pathlib import Path
 
-from exporter.app import Exporter, serve
+from exporter.app import Exporter, Settings
 from exporter.catalogue import Catalogue
-from exporter.config import Config, Lists, load, shipped_catalogue, token
-from process.settings import Secret, SettingsError
-from process.web import set_up_logs
+from exporter.config import Config, load, restart_needed, shipped_catalogue, token
+from exporter.document import document
+from exporter.serve import Listening, serve
+from exporter.snapshot import StorageError
+from process import web_config
+from process.logs import set_up_logs
+from process.settings import SettingsError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Give the exit status: 0 fine, 1 with one sentence on standard error."""
-    parser = argparse.ArgumentParser(prog="exporter", description="From events to Prometheus metrics.")
-    parser.add_argument("command", nargs="?", choices=["serve", "check", "metrics-doc"], default="serve")
-    parser.add_argument("--config.file", dest="config", type=Path, help="exporter.yml; defaults without it")
-    parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
-    parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
-    parser.add_argument("--secrets", action="store_true", help="check: secret files must be there, too")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         if options.command == "metrics-doc":
-            print(document(shipped_catalogue(Lists())), end="")
+            print(document(shipped_catalogue(Config())), end="")
             return 0
-        config, key, catalogue = _read(options.config, secrets=options.command == "serve" or options.secrets)
         if options.command == "check":
-            _report(options.config, config, catalogue)
+            _check(options.config, secrets=options.secrets)
             return 0
-        set_up_logs(options.level)
-        exporter = Exporter(config, catalogue, key)
-        return asyncio.run(serve(exporter, options.listen or config.listen, _announce))
-    except SettingsError as error:
+        return asyncio.run(_serve(options))
+    except (SettingsError, StorageError) as error:
         print(f"exporter: {error}", file=sys.stderr)
         return 1
 
 
-def document(catalogue: Catalogue) -> str:
-    """Write docs/metrics.md."""
-    lines = ["# Metrics", "", "Written by `python -m exporter metrics-doc` from `exporter/catalogue.yml`.", ""]
-    lines += ["| family | type | labels | fed by | what it counts |", "| --- | --- | --- | --- | --- |"]
-    for family in catalogue.families:
-        labels = ", ".join(label.name for label in family.labels) or "none"
-        lines.append(f"| `{family.name}` | {family.type} | {labels} | `{family.event}` | {family.help} |")
-    lines += ["", "## Events", "", "| event | from | fields |", "| --- | --- | --- |"]
-    for name, event in catalogue.events.items():
-        fields = (f"{n}: {' or '.join(k) if isinstance(k, list) else k}" for n, k in event.fields.items())
-        lines.append(f"| `{name}` | {event.from_} | {', '.join(fields)} |")
-    return "\n".join(lines) + "\n"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="exporter", description="From events to Prometheus metrics.")
+    parser.add_argument("command", nargs="?", choices=["serve", "check", "metrics-doc"], default="serve")
+    parser.add_argument("--config.file", dest="config", type=Path, help="exporter.yml; defaults without it")
+    parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
+    parser.add_argument("--web.config.file", dest="web", type=Path, help="TLS and basic auth, as Prometheus has it")
+    parser.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="serve POST /-/reload")
+    parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
+    parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
+    parser.add_argument("--secrets", action="store_true", help="check: secret files must be there, too")
+    return parser
 
 
-def _read(path: Path | None, *, secrets: bool) -> tuple[Config, Secret | None, Catalogue]:
+async def _serve(options: argparse.Namespace) -> int:
+    set_up_logs(options.level, options.form)
+    first = _settings(options.config, options.web)
+    tls = None if options.web is None else web_config.load(options.web)[1]
+
+    def read() -> Settings:
+        settings = _settings(options.config, options.web)
+        key = restart_needed(first.config, settings.config)
+        if key:
+            raise SettingsError(f"{options.config}: {key} cannot change while the exporter runs; restart it")
+        return settings
+
+    exporter = Exporter(first)
+    private, public = options.listen or first.config.listen, first.config.browser.listen
+    return await serve(exporter, Listening(private, public, tls, read, options.lifecycle), _announce)
+
+
+def _settings(path: Path | None, web: Path | None) -> Settings:
+    users = {} if web is None else web_config.load(web)[0].basic_auth_users
     if path is None:
-        return Config(), None, shipped_catalogue(Lists())
+        return Settings(Config(), shipped_catalogue(Config()), None, users)
     config, source, catalogue = load(path)
-    if secrets:
-        return config, token(config, source), catalogue
-    file = config.events.token_file
-    if file is not None and not file.is_file():
-        print(f"warning: {source.error('.events.token_file', f'{file} cannot be read')}", file=sys.stderr)
-    return config, None, catalogue
+    return Settings(config, catalogue, token(config, source), users)
+
+
+def _check(path: Path | None, *, secrets: bool) -> None:
+    config, catalogue = Config(), shipped_catalogue(Config())
+    if path is not None:
+        config, source, catalogue = load(path)
+        file = config.events.token_file
+        if secrets:
+            token(config, source)
+        elif file is not None and not file.is_file():
+            print(f"warning: {source.error('.events.token_file', f'{file} cannot be read')}", file=sys.stderr)
+    _report(path, config, catalogue)
 
 
 def _report(path: Path | None, config: Config, catalogue: Catalogue) -> None:
-    lines = f"{catalogue.worst_case} of at most {config.max_series} lines in the worst case"
+    lines = f"{catalogue.worst_case} of at most {config.limits.series} lines in the worst case"
     print(f"OK {path or 'defaults'}: {len(catalogue.families)} families, {lines}")
+    for family in sorted(catalogue.families, key=lambda family: -family.worst_case)[:3]:
+        print(f"   {family.name}: {family.worst_case} lines, {family.possible} label sets possible")
 
 
 def _announce(text: str) -> None:

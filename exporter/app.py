@@ -1,124 +1,244 @@
 """The composition root: the one file that names the real clock, and that puts the parts of the exporter together."""
 
 import asyncio
-import contextlib
-import signal
+import hashlib
+import logging
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
+import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
 
-from exporter import exposition
 from exporter.catalogue import Catalogue
 from exporter.config import Config
 from exporter.event import Decoder
-from exporter.ingest import Ingest
+from exporter.ingest import MOST, Ingest, retry_later
+from exporter.intake import Intake
+from exporter.journal import Journal
+from exporter.limit import Clients, Limiter
 from exporter.metrics import Metrics
-from exporter.recorder import Recorder
-from exporter.settle import Settling
-from process.settings import Secret, SettingsError
+from exporter.public import Policy, Public
+from exporter.scrape import Scrape
+from exporter.snapshot import Folder
+from exporter.state import State
+from exporter.storage import Storage
+from process.settings import Secret
+from process.version import VERSION
+from process.web_config import BasicAuth
 
-INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>HeyPeter exporter</title>
-<h1>HeyPeter exporter</h1><p><a href="/metrics">Metrics</a> · <a href="/-/healthy">Health</a></p></html>
-"""
+log = logging.getLogger("exporter")
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_DISTINCT = 10.0  # seconds between two looks at the distinct counts
+
+
+class Settings(NamedTuple):
+    """What a process runs with; a reload brings another."""
+
+    config: Config
+    catalogue: Catalogue
+    token: Secret | None = None
+    users: dict[str, str] = {}  # noqa: RUF012  # a default that nobody changes
+
+
+class Clock(NamedTuple):
+    """Unix seconds, and seconds that never go back."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class _Parts(NamedTuple):
+    """What a reload replaces, all at once."""
+
+    settings: Settings
+    state: State
+    metrics: Metrics
+    ingest: Ingest
+    public: Public
+    scrape: Scrape
+    auth: BasicAuth
 
 
 class Exporter:
-    """One exporter: its registry, its endpoints, and the loop that lets vitals settle."""
+    """One exporter: its state, its endpoints and its loops. Use it after ``start``."""
 
-    def __init__(
-        self,
-        config: Config,
-        catalogue: Catalogue,
-        token: Secret | None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry, (family.name for family in catalogue.families))
-        self.recorder = Recorder(catalogue, self.registry)
-        self.settling = Settling(float(config.vitals_settle_after))
-        self.ready = True
-        self._monotonic = monotonic
-        self._ingest = Ingest(
-            self.recorder,
-            Decoder(catalogue),
-            self.metrics,
-            self.settling,
-            token=token,
-            origins=frozenset(config.cors.origins),
-            monotonic=monotonic,
+    def __init__(self, settings: Settings, clock: Clock = Clock()) -> None:  # noqa: B008  # immutable
+        self.clock = clock
+        self.draining = False
+        self.failed = asyncio.Event()
+        self.storage: Storage | None = None
+        self._process = _process_metrics(settings)
+        path, key = settings.config.storage.path, os.urandom(32)
+        if path is not None:
+            folder = Folder(path)
+            key = folder.key()
+            journal = Journal(path, clock.monotonic, self._synced)
+            self.storage = Storage(folder, journal, clock.now)
+        self._key = key
+        state = self._new_state(settings)
+        metrics = Metrics(state.recorder)
+        if self.storage is not None:
+            self.storage.recover(state, metrics, float(settings.config.first_increment_hold))
+        self.parts = self._assemble(settings, state, metrics)
+
+    def _new_state(self, settings: Settings) -> State:
+        return State(settings.catalogue, self._key, float(settings.config.browser.settle_after))
+
+    def _assemble(self, settings: Settings, state: State, metrics: Metrics) -> _Parts:
+        config, (now, monotonic) = settings.config, self.clock
+        limits, browser = config.limits, config.browser
+        journal = self.storage.journal if self.storage else None
+        limiter = Limiter(limits.client_rate, limits.client_burst, limits.total_rate, limits.total_burst, monotonic())
+        intake = Intake(state, metrics, journal, now)
+        policy = Policy(frozenset(browser.origins), browser.require_origin, browser.drop_bots, browser.honour_gpc)
+        hold = float(config.first_increment_hold)
+        metrics.gauge("exporter_config_last_reload_successful", 1, now())
+        metrics.gauge("exporter_config_last_reload_success_timestamp_seconds", now(), now())
+        return _Parts(
+            settings=settings,
+            state=state,
+            metrics=metrics,
+            ingest=Ingest(Decoder(state.schema.private(), MOST), intake, metrics, journal, settings.token, self._fail),
+            public=Public(state.schema, intake, metrics, limiter, Clients(browser.trusted_proxies), policy, monotonic),
+            scrape=Scrape(state, metrics, self._process, limiter, journal, hold, now, monotonic),
+            auth=BasicAuth(settings.users),
         )
 
-    def application(self) -> web.Application:
-        """Build the web application."""
-        app = web.Application()
-        app.add_routes(self._ingest.routes())
-        app.add_routes([web.get("/metrics", self._exposition), web.get("/", self._index)])
-        app.add_routes([web.get("/-/healthy", self._healthy), web.get("/-/ready", self._readiness)])
-        app.cleanup_ctx.append(self._settle)
-        return app
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings and the same counts; families whose shape has changed begin at 0."""
+        state = self._new_state(settings)
+        changed = state.load(self.parts.state.dump(own=True))
+        if changed:
+            log.warning("families with another shape than before begin at 0: %s", ", ".join(changed))
+        self.parts = self._assemble(settings, state, Metrics(state.recorder))
 
-    def settle_once(self) -> None:
-        """Count the vitals that have settled."""
-        for event in self.settling.settled(self._monotonic()):
-            self.recorder.record(event)
+    def reload_failed(self) -> None:
+        """Show that the last reload was refused."""
+        self.parts.metrics.gauge("exporter_config_last_reload_successful", 0, self.clock.now())
 
-    async def _settle(self, _app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.ensure_future(self._settle_for_ever())
-        yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task  # a loop that has died raises here
+    def tick(self) -> None:
+        """Let time pass in the state."""
+        self.parts.state.tick(self.clock.now())
 
-    async def _settle_for_ever(self) -> None:
-        try:
-            while True:
-                self.settle_once()
+    async def save(self) -> None:
+        """Write a snapshot, if there is a folder for it."""
+        if self.storage is not None:
+            await self.storage.save(self.parts.state, self.parts.metrics)
+
+    async def close(self) -> None:
+        """Save, and let the folder go; after a failure of the disk nothing is saved, for it may not be true."""
+        if self.storage is not None:
+            if not self.failed.is_set():
+                await self.save()
+            self.storage.close()
+
+    def loops(self) -> dict[str, Awaitable[None]]:
+        """List what runs for ever beside the endpoints; one that ends is the end of the process."""
+        return {"settle": self._settle(), "snapshot": self._snapshot(), "lag": self._lag(), "disk": self._disk()}
+
+    async def _settle(self) -> None:
+        while True:
+            self.tick()
+            self.parts.state.recorder.refresh(self.clock.now())
+            for _ in range(int(_DISTINCT)):
                 await asyncio.sleep(1)
-        except Exception:
-            signal.raise_signal(signal.SIGTERM)  # a dead loop is a dead process
-            raise
+                self.tick()
 
-    async def _exposition(self, request: web.Request) -> web.Response:
-        began = self._monotonic()
-        for instrument in self.recorder.instruments:
-            self.metrics.series.labels(instrument.family.name).set(instrument.series)
-        gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-        body, content_type = await exposition.write(self.registry, request.headers.get("Accept", ""), gzip=gzip)
-        self.metrics.render.observe(self._monotonic() - began)
-        headers = {"Content-Type": content_type, **({"Content-Encoding": "gzip"} if gzip else {})}
-        return web.Response(body=body, headers=headers)
+    async def _snapshot(self) -> None:
+        while True:
+            await asyncio.sleep(float(self.parts.settings.config.storage.snapshot_every))
+            await self.save()
 
-    async def _index(self, _request: web.Request) -> web.Response:
-        return web.Response(text=INDEX, content_type="text/html")
+    async def _lag(self) -> None:
+        while True:
+            before = self.clock.monotonic()
+            await asyncio.sleep(0.25)
+            self.parts.metrics.lag(self.clock.monotonic() - before - 0.25)
 
-    async def _healthy(self, _request: web.Request) -> web.Response:
-        return web.Response(text="The exporter is running.\n")
+    async def _disk(self) -> None:
+        await self.failed.wait()
+
+    def _synced(self, seconds: float) -> None:
+        self.parts.metrics.synced(seconds)
+
+    def _fail(self, why: str) -> None:
+        """The kernel may have lost what it was to write: stop, and count again from what the disk has."""
+        if not self.failed.is_set():
+            log.critical("%s; stopping, for what was counted since may not be on the disk", why)
+            self.parts.metrics.storage_error("sync")
+            self.failed.set()
+
+    def public_routes(self) -> list[web.RouteDef]:
+        """List what browsers reach."""
+        browser = self.parts.settings.config.browser
+        routes: dict[str, Endpoint] = {
+            browser.path: self._current(lambda parts: parts.public.batch),
+            "/api/metrics": self._current(lambda parts: parts.public.metric),
+            "/api/rum/vitals": self._current(lambda parts: parts.public.vital),
+            "/api/rum/events": self._current(lambda parts: parts.public.interaction),
+        }
+        found = []
+        for path, endpoint in routes.items():
+            found.append(web.post(path, self._unless_draining(endpoint)))
+            found.append(web.options(path, self._current(lambda parts: parts.public.preflight)))
+        return found
+
+    def private_routes(self) -> list[web.RouteDef]:
+        """List what servers and Prometheus reach."""
+        return [
+            web.post("/api/events", self._unless_draining(self._current(lambda parts: parts.ingest.events))),
+            web.get("/metrics", self.guarded(self._current(lambda parts: parts.scrape.metrics))),
+            web.get("/-/healthy", _healthy),
+            web.get("/-/ready", self._readiness),
+        ]
+
+    def _current(self, choose: Callable[[_Parts], Endpoint]) -> Endpoint:
+        """Find the endpoint anew for each request, for a reload replaces them all."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await choose(self.parts)(request)
+
+        return handle
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Let only those pass who have a user of the --web.config.file, if it names any."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self.parts.auth.refuse(request) or await endpoint(request)
+
+        return handle
+
+    def _unless_draining(self, endpoint: Endpoint) -> Endpoint:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if not self.draining:
+                return await endpoint(request)
+            response = retry_later(503, "stopping; send the same batch again in a moment", 1)
+            response.force_close()
+            return response
+
+        return handle
 
     async def _readiness(self, _request: web.Request) -> web.Response:
-        if self.ready:
-            return web.Response(text="The exporter is ready.\n")
-        return web.Response(text="The exporter is stopping.\n", status=503)
+        if self.draining or self.failed.is_set():
+            return web.Response(text="The exporter is stopping.\n", status=503)
+        return web.Response(text="The exporter is ready.\n")
 
 
-async def serve(exporter: Exporter, listen: str, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; gives the process's exit status."""
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit():
-        raise SettingsError(f"--web.listen-address {listen!r}: write HOST:PORT, as 127.0.0.1:3001")
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    runner = web.AppRunner(exporter.application(), access_log=None, shutdown_timeout=10)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host or None, int(port)).start()
-        announce(f"exporter listens on http://{listen}")
-        await stop.wait()
-        exporter.ready = False
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from error
-    finally:
-        await runner.cleanup()
-    return 0
+async def _healthy(_request: web.Request) -> web.Response:
+    return web.Response(text="The exporter is running.\n")
+
+
+def _process_metrics(settings: Settings) -> CollectorRegistry:
+    """What prometheus_client knows of the process, and what runs in it."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    Info("exporter_build", "The version of the exporter.", registry=registry).info({"version": VERSION})
+    digest = hashlib.sha256(msgspec.json.encode(settings.catalogue)).hexdigest()[:16]
+    catalogue = Info("exporter_catalogue", "The catalogue and its lists, by a digest.", registry=registry)
+    catalogue.info({"sha256": digest, "families": str(len(settings.catalogue.families))})
+    return registry

@@ -1,19 +1,31 @@
 """Reads exporter.yml into one frozen tree, and the catalogue with the lists that it gives."""
 
 from importlib.resources import as_file, files
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from exporter.catalogue import Catalogue, CatalogueError, build, read
+from exporter.catalogue import Catalogue, CatalogueError, Limits, build, read
+from exporter.metrics import OWN
 from process.settings import Duration, Secret, SettingsError, Source, read_secret
 
 _Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
+_Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
+_Rate = Annotated[float, msgspec.Meta(gt=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys are refused: a misspelt one must not be a default in disguise."""
+
+
+class Storage(_Strict, frozen=True):
+    """Where accepted events are kept until they are in a snapshot."""
+
+    path: Path | None = None
+    snapshot_every: Duration = Duration(60)
 
 
 class Events(_Strict, frozen=True):
@@ -23,10 +35,29 @@ class Events(_Strict, frozen=True):
     token_file: Path | None = None
 
 
-class Cors(_Strict, frozen=True):
-    """Who else may post from a browser."""
+class Browser(_Strict, frozen=True):
+    """What browsers reach."""
 
+    listen: str = ""
+    path: _Path = "/api/pulse"
+    script: _Path = "/rum.js"
     origins: tuple[Annotated[str, msgspec.Meta(pattern="^https?://[^/ ]+$")], ...] = ()
+    require_origin: bool = True
+    drop_bots: bool = True
+    honour_gpc: bool = True
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    settle_after: Duration = Duration(30)
+
+
+class Limit(_Strict, frozen=True):
+    """How much is too much: events a second from one network and from all browsers, and series."""
+
+    client_rate: _Rate = 20
+    client_burst: _Rate = 300
+    total_rate: _Rate = 2000
+    total_burst: _Rate = 10_000
+    series: Annotated[int, msgspec.Meta(ge=100)] = 100_000
+    family_series: Annotated[int, msgspec.Meta(ge=1)] = 2000
 
 
 class Lists(_Strict, frozen=True):
@@ -39,39 +70,69 @@ class Lists(_Strict, frozen=True):
     plans: _Names = ()
     class_types: _Names = ()
     caches: _Names = ()
+    databases: _Names = ()
+    rate_limit_policies: _Names = ("login", "api", "payments", "signup")
+    controls: _Names = ()
+
+
+class Discover(_Strict, frozen=True):
+    """How many values beyond each list are taken as they come, before the rest is `other`."""
+
+    routes: _Count = 0
+    pages: _Count = 0
+    tables: _Count = 0
+    forms: _Count = 0
+    plans: _Count = 0
+    class_types: _Count = 0
+    caches: _Count = 0
+    databases: _Count = 0
+    rate_limit_policies: _Count = 0
+    controls: _Count = 0
 
 
 class Config(_Strict, frozen=True):
     """The whole file; every part has a default, so that the exporter runs without one."""
 
     listen: str = "127.0.0.1:3001"
+    storage: Storage = Storage()
     events: Events = Events()
-    cors: Cors = Cors()
+    browser: Browser = Browser()
+    limits: Limit = Limit()
     lists: Lists = Lists()
-    vitals_settle_after: Duration = Duration(30)
-    max_series: Annotated[int, msgspec.Meta(ge=100)] = 100_000
+    discover: Discover = Discover()
+    first_increment_hold: Duration = Duration(30)
 
 
 def load(path: Path) -> tuple[Config, Source, Catalogue]:
     """Read and check the file and the catalogue; SettingsError names file, line and fix."""
     source = Source(path)
     config = source.convert(Config)
-    catalogue = shipped_catalogue(config.lists)
+    for index, network in enumerate(config.browser.trusted_proxies):
+        try:
+            ip_network(network, strict=False)
+        except ValueError as error:
+            raise source.error(f".browser.trusted_proxies[{index}]", f"{error}; write 10.0.0.0/8") from error
+    if (config.events.token or config.events.token_file) and config.storage.path is None:
+        fix = "set storage.path to a folder: what servers send is on disk before it is answered"
+        raise source.error(".events", fix)
+    catalogue = shipped_catalogue(config)
     _check_size(catalogue, config, source)
     return config, source, catalogue
 
 
-def shipped_catalogue(lists: Lists) -> Catalogue:
-    """Read the catalogue of this package with the given lists."""
+def shipped_catalogue(config: Config) -> Catalogue:
+    """Read the catalogue of this package with the lists and limits of a configuration."""
     with as_file(files("exporter").joinpath("catalogue.yml")) as path:
-        return read_catalogue(path, lists)
+        return read_catalogue(path, config)
 
 
-def read_catalogue(path: Path, lists: Lists) -> Catalogue:
+def read_catalogue(path: Path, config: Config) -> Catalogue:
     """Read a catalogue; SettingsError names the family or event and the fix."""
-    source = Source(path)
+    limits = Limits(
+        msgspec.structs.asdict(config.lists), msgspec.structs.asdict(config.discover), config.limits.family_series
+    )
     try:
-        return build(read(source.data), msgspec.structs.asdict(lists))
+        return build(read(Source(path).data), limits, OWN)
     except CatalogueError as error:
         raise SettingsError(f"{path}: {error}") from error
 
@@ -81,9 +142,21 @@ def token(config: Config, source: Source) -> Secret | None:
     return read_secret(source, ".events.token", config.events.token, config.events.token_file)
 
 
+def restart_needed(old: Config, new: Config) -> str:
+    """Name the key that cannot change while the process runs; empty if there is none."""
+    if old.listen != new.listen:
+        return "listen"
+    if old.storage != new.storage:
+        return "storage"
+    for key in ("listen", "path", "script"):
+        if getattr(old.browser, key) != getattr(new.browser, key):
+            return f"browser.{key}"
+    return ""
+
+
 def _check_size(catalogue: Catalogue, config: Config, source: Source) -> None:
-    if catalogue.worst_case <= config.max_series:
+    if catalogue.worst_case <= config.limits.series:
         return
     largest = max(catalogue.families, key=lambda family: family.worst_case)
-    fix = f"shorten the lists ({largest.name} alone could make {largest.worst_case}), or raise max_series"
-    raise source.error(".max_series", f"the lists could make {catalogue.worst_case} lines of /metrics; {fix}")
+    fix = f"shorten the lists ({largest.name} alone could make {largest.worst_case}), or raise limits.series"
+    raise source.error(".limits.series", f"the lists could make {catalogue.worst_case} lines of /metrics; {fix}")

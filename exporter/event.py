@@ -1,19 +1,22 @@
-"""Turns request bodies into events: the catalogue's own, and what the document's browser classes send. Pure.
+"""Turns the bodies that servers and our browser client send into events of the catalogue, or into named errors. Pure.
 
 msgspec refuses NaN, Infinity and 1e999, booleans for numbers, and whatever is out of range: one bad number must
 never reach a counter, which it would poison for ever.
 """
 
+import difflib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import msgspec
 
-from exporter.catalogue import Catalogue, Fields
+from exporter.catalogue import Catalogue
+from exporter.catalogue_file import Fields
 
-BATCH = 1000  # events in one request
+Short = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class Reason(StrEnum):
@@ -21,12 +24,19 @@ class Reason(StrEnum):
 
     BAD_JSON = "bad_json"
     SCHEMA = "schema"
+    VALUE_RANGE = "value_range"
     UNKNOWN_TYPE = "unknown_type"
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
+    TOO_OLD = "too_old"
+    FUTURE = "future"
     BAD_ENCODING = "bad_encoding"
     ORIGIN = "origin"
     AUTH = "auth"
+    RATE_LIMITED = "rate_limited"
+    CONSENT = "consent"
+    STORAGE = "storage"
+    DRAINING = "draining"
 
 
 class DecodeError(Exception):
@@ -37,47 +47,64 @@ class DecodeError(Exception):
         self.reason, self.message, self.field = reason, message, field
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened: ``values`` by field name; a field that was left out is absent."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
+    """Something that happened. Each type of the catalogue has a struct of its own, whose ``data`` has its fields.
 
-    type: str
-    values: dict[str, Any]
-    id: str = ""
+    ``time`` is RFC 3339, or Unix time in seconds or milliseconds. The envelope is that of CloudEvents 1.0, so other
+    attributes of theirs may stand beside these and are ignored.
+    """
+
+    data: Any = None
+    id: Short = ""
+    source: Short = ""
+    time: datetime | float | None = None
+    trace_id: Short = ""
+    traceparent: Short = ""
+
+    @property
+    def type(self) -> str:
+        """The event's name in the catalogue."""
+        return str(self.__struct_config__.tag)
+
+
+class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What our browser client says about the page that it is in."""
+
+    page_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    session: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    automated: bool = False
 
 
 class Batch(msgspec.Struct, frozen=True):
     """The events of one request, and the errors of those that are none, by index."""
 
-    events: tuple[tuple[int, Event], ...]
-    errors: tuple[tuple[int, DecodeError], ...]
+    events: Sequence[Event]
+    errors: Sequence[tuple[int, DecodeError]] = ()
     id: str = ""
+    sent_at: datetime | float | None = None
+    client: Client = Client()
 
 
-Text = Annotated[str, msgspec.Meta(max_length=2000)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
-Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 _TYPES: dict[str, Any] = {
-    "text": Text,
-    "path": Text,
+    "text": Annotated[str, msgspec.Meta(max_length=2000)],
+    "path": Annotated[str, msgspec.Meta(max_length=2000)],
     "status": Annotated[int, msgspec.Meta(ge=100, le=599)],
-    "seconds": Seconds,
-    "milliseconds": Milliseconds,
+    "seconds": Annotated[float, msgspec.Meta(ge=0, le=3600)],
+    "elapsed": Annotated[float, msgspec.Meta(ge=0, le=31_536_000)],
     "score": Annotated[float, msgspec.Meta(ge=0, le=100)],
+    "rating": Annotated[int, msgspec.Meta(ge=1, le=5)],
+    "ratio": Annotated[float, msgspec.Meta(ge=0, le=1)],
+    "number": Annotated[float, msgspec.Meta(ge=0, le=1e12)],
+    "count": Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
     "amount": Annotated[int, msgspec.Meta(ge=0, le=10**9)],
+    "timestamp": Annotated[float, msgspec.Meta(ge=0, le=1e11)] | datetime,
+    "identity": Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+    "switch": bool,
 }
 _PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
-
-
-class _Envelope(msgspec.Struct, frozen=True):
-    type: Annotated[str, msgspec.Meta(max_length=100)]
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-    id: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    time: datetime | None = None
-
-
-class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    events: list[msgspec.Raw]
-    batch_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+_RANGE = re.compile(r"^Expected `(?:int|float)` [<>]=")
 
 
 def field_type(written: str | list[str]) -> tuple[Any, bool]:
@@ -90,71 +117,135 @@ def field_type(written: str | list[str]) -> tuple[Any, bool]:
     return _TYPES[name], optional
 
 
-class Decoder:
-    """Decodes what servers send: one event, a list, or {"batch_id", "events"}, each of a type of the catalogue."""
+class Schema:
+    """The struct of each type of event, made once from the catalogue."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._data = {
-            name: msgspec.json.Decoder(_struct(name, event.fields))
-            for name, event in catalogue.events.items()
-            if event.from_ != "public"
-        }
-        self._envelope = msgspec.json.Decoder(_Envelope)
-        self._many = msgspec.json.Decoder(list[msgspec.Raw])
-        self._batch = msgspec.json.Decoder(_Batch)
+        self._catalogue = catalogue
+        self.types = {name: _struct(name, event.fields) for name, event in catalogue.events.items()}
+
+    def make(self, name: str, event_id: str = "", **data: object) -> Event:
+        """Build an event from fields that are already checked."""
+        kind = self.types[name]
+        return kind(data=kind.__annotations__["data"](**data), id=event_id)
+
+    def public(self) -> dict[str, type[Event]]:
+        """Give what browsers may send."""
+        return {name: kind for name, kind in self.types.items() if self._catalogue.events[name].from_ != "private"}
+
+    def private(self) -> dict[str, type[Event]]:
+        """Give what servers may send."""
+        return {name: kind for name, kind in self.types.items() if self._catalogue.events[name].from_ != "public"}
+
+
+class Decoder:
+    """Decodes one event, a list, or {"batch_id", "sent_at", "client", "events"}, each of one of the given types."""
+
+    def __init__(self, types: dict[str, type[Event]], most: int) -> None:
+        self._types, self._most = types, most
+        union: Any = Union[tuple(types.values())]  # noqa: UP007  # of types known only at run time
+        whole = msgspec.defstruct("Whole", [("events", list[union]), *_BATCH], forbid_unknown_fields=True, gc=False)
+        self._whole: msgspec.json.Decoder[Any] = msgspec.json.Decoder(whole)
+        self._list: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[union])
+        self._one = {name: msgspec.json.Decoder(kind) for name, kind in types.items()}
+        self._kind = msgspec.json.Decoder(_Kind)
+        self._raws = msgspec.json.Decoder(list[msgspec.Raw])
+        self._parts: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            msgspec.defstruct("Parts", [("events", list[msgspec.Raw]), *_BATCH], forbid_unknown_fields=True)
+        )
 
     def decode(self, body: bytes) -> Batch:
-        """Decode a body; DecodeError if it is no batch at all, else the good events and the errors of the others."""
-        raws, batch_id = self._split(body)
-        if len(raws) > BATCH:
-            raise DecodeError(Reason.TOO_MANY, f"at most {BATCH} events in one request; this has {len(raws)}", "events")
-        events, errors = [], []
+        """Decode a body; DecodeError if it is no batch at all, else the good events and the errors of the others.
+
+        A wholly good batch is decoded in one go; only one with a fault is taken apart to find which event it is.
+        """
+        try:
+            if body[:1] == b"[":
+                batch = Batch(self._list.decode(body))
+            else:
+                whole = self._whole.decode(body)
+                batch = Batch(whole.events, (), whole.batch_id, whole.sent_at, whole.client)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            batch = self._by_parts(body)
+        if len(batch.events) + len(batch.errors) > self._most:
+            raise self._too_many(len(batch.events) + len(batch.errors))
+        return batch
+
+    def _by_parts(self, body: bytes) -> Batch:
+        raws, whole = self._split(body)
+        if len(raws) > self._most:
+            raise self._too_many(len(raws))
+        events: list[Event] = []
+        errors: list[tuple[int, DecodeError]] = []
         for index, raw in enumerate(raws):
             try:
-                events.append((index, self._event(raw)))
+                events.append(self.event(raw))
             except DecodeError as error:
                 errors.append((index, error))
-        return Batch(tuple(events), tuple(errors), batch_id)
+        if whole is None:
+            return Batch(events, errors)
+        return Batch(events, errors, whole.batch_id, whole.sent_at, whole.client)
 
-    def _split(self, body: bytes) -> tuple[list[msgspec.Raw], str]:
+    def _split(self, body: bytes) -> tuple[list[msgspec.Raw], Any]:
         try:
-            start = body.lstrip()[:1]
-            if start == b"[":
-                return self._many.decode(body), ""
+            if body.lstrip()[:1] == b"[":
+                return self._raws.decode(body), None
             keys = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             if "events" in keys:
-                batch = self._batch.decode(body)
-                return batch.events, batch.batch_id
+                whole = self._parts.decode(body)
+                return whole.events, whole
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise named(error) from error
-        return [msgspec.Raw(body)], ""
+        return [msgspec.Raw(body)], None
 
-    def _event(self, raw: msgspec.Raw) -> Event:
+    def event(self, raw: msgspec.Raw | bytes) -> Event:
+        """Decode one event; DecodeError names what is wrong and where."""
         try:
-            envelope = self._envelope.decode(raw)
-            decoder = self._data.get(envelope.type)
+            kind = self._kind.decode(raw).type
+            decoder = self._one.get(kind)
             if decoder is None:
-                known = ", ".join(sorted(self._data))
-                raise DecodeError(Reason.UNKNOWN_TYPE, f"{envelope.type[:50]!r} is none of {known}", "type")
+                near = difflib.get_close_matches(kind, self._types, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "docs/metrics.md lists what may be sent here"
+                raise DecodeError(Reason.UNKNOWN_TYPE, f"{kind[:50]!r} is no event; {hint}", "type")
+            return decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise named(error) from error
-        try:
-            data = decoder.decode(envelope.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise named(error, "data.") from error
-        return Event(envelope.type, _present(data), envelope.id)
+
+    def _too_many(self, found: int) -> DecodeError:
+        return DecodeError(
+            Reason.TOO_MANY, f"at most {self._most} events in one request; this has {found}: split it", "events"
+        )
 
 
-def _struct(name: str, fields: Fields) -> type[msgspec.Struct]:
-    described = []
+class _Kind(msgspec.Struct):
+    type: Annotated[str, msgspec.Meta(max_length=100)]
+
+
+_BATCH: list[tuple[str, Any, Any]] = [
+    ("batch_id", Short, ""),
+    ("sent_at", datetime | float | None, None),
+    ("client", Client, Client()),
+]
+
+
+def _struct(name: str, fields: Fields) -> type[Event]:
+    described: list[Any] = []
     for field, written in fields.items():
         kind, optional = field_type(written)
         described.append((field, kind | None, None) if optional else (field, kind))
-    return msgspec.defstruct(name, described, frozen=True, kw_only=True, forbid_unknown_fields=True)
+    data = msgspec.defstruct(f"{name}_data", described, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False)
+    required = any(len(field) == 2 for field in described)  # noqa: PLR2004  # a pair has no default
+    described = [("data", data) if required else ("data", data, msgspec.field(default_factory=data))]
+    found: Any = msgspec.defstruct(name, described, bases=(Event,), tag=name, frozen=True, kw_only=True, gc=False)
+    made: type[Event] = found
+    return made
 
 
-def _present(data: msgspec.Struct) -> dict[str, Any]:
-    return {name: value for name in data.__struct_fields__ if (value := getattr(data, name)) is not None}
+def seconds(given: datetime | float) -> float:
+    """Give Unix seconds for a time as it may be written: RFC 3339, seconds, or milliseconds as browsers count."""
+    if isinstance(given, datetime):
+        return given.timestamp()
+    return given / 1000 if given > 1e11 else given  # noqa: PLR2004  # 1e11 s is the year 5138, 1e11 ms is 1973
 
 
 def named(error: Exception, at: str = "") -> DecodeError:
@@ -167,6 +258,6 @@ def named(error: Exception, at: str = "") -> DecodeError:
     match = _PLACE.search(text)
     place = match["place"] if match else ""
     word = re.search(r"field `([^`]+)`", text)
-    return DecodeError(
-        Reason.SCHEMA, text[: match.start()] if match else text, at + (place or (word[1] if word else ""))
-    )
+    field = at + (f"{place}.{word[1]}" if place and word else place or (word[1] if word else ""))
+    reason = Reason.VALUE_RANGE if _RANGE.match(text) else Reason.SCHEMA
+    return DecodeError(reason, text[: match.start()] if match else text, field)

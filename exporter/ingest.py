@@ -1,154 +1,105 @@
-"""Takes events over HTTP: the document's three public endpoints, and the private one for servers."""
+"""Takes events from servers: POST /api/events, with a token, on disk before the answer."""
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 from aiohttp import web
 
-from exporter import browser
-from exporter.dedupe import Recent
-from exporter.event import Batch, DecodeError, Decoder, Event, Reason
+from exporter import cloudevents
+from exporter.event import DecodeError, Decoder, Reason
+from exporter.intake import Context, Intake, Outcome
+from exporter.journal import Journal, JournalError
 from exporter.metrics import Metrics
-from exporter.recorder import Recorder
-from exporter.settle import Settling
 from process.settings import Secret
 from process.web import BodyError, bearer_matches, problem, read_body, refused
 
-PUBLIC, PRIVATE = 64 * 1024, 1024 * 1024  # bytes of a body, after decompression
-_REMEMBER = 24 * 3600.0  # seconds that ids of batches and events are known
-_IDS = 200_000
-
-_BODY_REASONS = {400: Reason.BAD_ENCODING, 413: Reason.TOO_LARGE, 415: Reason.BAD_ENCODING}
+LARGEST = 1024 * 1024  # bytes of a body, after decompression
+MOST = 1000  # events in one request
+WAITING = 2000  # requests that may wait for the disk at once
+_SOURCE = "events"
+_NONE = b'{"accepted":0,"duplicates":0,'
+BODY_REASONS = {400: Reason.BAD_ENCODING, 413: Reason.TOO_LARGE, 415: Reason.BAD_ENCODING}
 
 
 class Ingest:
-    """The endpoints; ``monotonic`` gives seconds that never go back."""
+    """The private endpoint. ``fail`` is called when the disk has failed and the process must not go on."""
 
-    def __init__(  # the composition root hands over every collaborator
+    def __init__(
         self,
-        recorder: Recorder,
         decoder: Decoder,
+        intake: Intake,
         metrics: Metrics,
-        settling: Settling,
-        *,
+        journal: Journal | None,
         token: Secret | None,
-        origins: frozenset[str],
-        monotonic: Callable[[], float],
+        fail: Callable[[str], None],
     ) -> None:
-        self._recorder, self._decoder, self._metrics, self._settling = recorder, decoder, metrics, settling
-        self._token, self._origins, self._monotonic = token, origins, monotonic
-        self._batches = Recent[dict[str, Any]](_REMEMBER, _IDS)
-        self._ids = Recent[bool](_REMEMBER, _IDS)
-
-    def routes(self) -> list[web.RouteDef]:
-        """List the endpoints."""
-        public = {"/api/metrics": self.metric, "/api/rum/vitals": self.vital, "/api/rum/events": self.interaction}
-        routes = [web.post("/api/events", self.events)]
-        for path, handler in public.items():
-            routes += [web.post(path, handler), web.options(path, self.preflight)]
-        return routes
-
-    async def metric(self, request: web.Request) -> web.Response:
-        """POST /api/metrics: a page load, an API call or a database query; 204."""
-        return await self._public(request, "metrics", lambda body: self._recorder.record(browser.metric(body)))
-
-    async def vital(self, request: web.Request) -> web.Response:
-        """POST /api/rum/vitals: a web vital, counted once it has settled; 204."""
-
-        def take(body: bytes) -> None:
-            for event in self._settling.hold(browser.vital(body), self._monotonic()):
-                self._recorder.record(event)
-
-        return await self._public(request, "vitals", take)
-
-    async def interaction(self, request: web.Request) -> web.Response:
-        """POST /api/rum/events: a click, a form submit or an error; 204."""
-        page = request.headers.get("Referer", "")
-        return await self._public(
-            request, "interactions", lambda body: self._recorder.record(browser.interaction(body, page))
-        )
+        self._decoder, self._intake, self._metrics, self._journal = decoder, intake, metrics, journal
+        self._token, self._fail = token, fail
+        self._waiting = 0
 
     async def events(self, request: web.Request) -> web.Response:
-        """POST /api/events: one event, a list or a batch; 202 with what was accepted and what was not, and why."""
+        """POST /api/events: one event, a list, a batch, or CloudEvents; 202 with what was accepted and what was not."""
         if self._token is None:
             return problem(404, "POST /api/events is not served: set events.token_file in exporter.yml")
         if not bearer_matches(request, self._token):
-            self._reject("events", Reason.AUTH)
-            return problem(401, "Authorization: the bearer token is missing or wrong; it is the events.token")
+            self._metrics.rejected(_SOURCE, Reason.AUTH)
+            return _unauthorised()
+        if self._waiting >= WAITING:
+            self._metrics.rejected(_SOURCE, Reason.RATE_LIMITED)
+            self._metrics.batch(_SOURCE, "throttled", 0)
+            return retry_later(429, "the disk is behind; send the same batch again later", 1)
+        self._waiting += 1
         try:
-            batch = self._decoder.decode(await read_body(request, PRIVATE))
+            return await self._take(request)
+        finally:
+            self._waiting -= 1
+
+    async def _take(self, request: web.Request) -> web.Response:
+        try:
+            raw = await read_body(request, LARGEST)
+            body = cloudevents.body(raw, request.headers, request.content_type)
+            batch = self._decoder.decode(body)
+            outcome = self._intake.take(batch, Context(_SOURCE), body)
         except BodyError as error:
-            self._reject("events", _BODY_REASONS[error.status])
+            self._metrics.rejected(_SOURCE, BODY_REASONS[error.status])
             return refused(error)
         except DecodeError as error:
-            self._reject("events", error.reason)
+            self._metrics.rejected(_SOURCE, error.reason)
             return problem(400, error.message, reason=error.reason, field=error.field)
-        known = self._batches.get(batch.id, self._monotonic()) if batch.id else None
-        if known is not None:
-            self._metrics.duplicates.inc(len(batch.events))
-            return web.json_response(known, status=202)
-        answer = self._count(batch)
-        if batch.id:
-            self._batches.put(batch.id, answer, self._monotonic())
+        except JournalError as error:
+            self._metrics.rejected(_SOURCE, Reason.STORAGE)
+            return retry_later(503, f"{error}; send the same batch again later", 5)
+        self._metrics.batch(_SOURCE, outcome_of(outcome), len(raw))
+        if self._journal is not None:
+            try:
+                await self._journal.durable()
+            except OSError as error:
+                self._fail(f"cannot sync the journal: {error.strerror}")
+                return retry_later(503, "the disk has failed; send the same batch again later", 5)
         # A client must not send a batch again of which some events were good: only a wholly bad one is a 400.
-        return web.json_response(answer, status=202 if batch.events or not batch.errors else 400)
-
-    async def preflight(self, request: web.Request) -> web.Response:
-        """OPTIONS of the public endpoints."""
-        origin = request.headers.get("Origin", "")
-        if not self._allowed(request, origin):
-            return problem(403, "this origin may not post here; add it to cors.origins in exporter.yml")
-        headers = {"Access-Control-Allow-Methods": "POST", "Access-Control-Allow-Headers": "content-type"}
-        return web.Response(status=204, headers={**headers, **_cors(origin), "Access-Control-Max-Age": "7200"})
-
-    async def _public(self, request: web.Request, source: str, take: Callable[[bytes], None]) -> web.Response:
-        origin = request.headers.get("Origin", "")
-        if origin and not self._allowed(request, origin):
-            self._reject(source, Reason.ORIGIN)
-            return problem(403, "this origin may not post here; add it to cors.origins in exporter.yml")
-        headers = _cors(origin) if origin else {}
-        try:
-            take(await read_body(request, PUBLIC))
-        except BodyError as error:
-            self._reject(source, _BODY_REASONS[error.status])
-            return refused(error)
-        except DecodeError as error:
-            self._reject(source, error.reason)
-            return problem(400, error.message, reason=error.reason, field=error.field)
-        return web.Response(status=204, headers=headers)
-
-    def _count(self, batch: Batch) -> dict[str, Any]:
-        duplicates = 0
-        for _, event in batch.events:
-            if self._is_known(event):
-                duplicates += 1
-            else:
-                self._recorder.record(event)
-        self._metrics.duplicates.inc(duplicates)
-        for _, error in batch.errors:
-            self._reject("events", error.reason)
-        rejected = [
-            {"index": index, "reason": error.reason, "field": error.field, "message": error.message}
-            for index, error in batch.errors
-        ]
-        return {"accepted": len(batch.events) - duplicates, "duplicates": duplicates, "rejected": rejected}
-
-    def _is_known(self, event: Event) -> bool:
-        if not event.id:
-            return False
-        now = self._monotonic()
-        if self._ids.get(event.id, now):
-            return True
-        self._ids.put(event.id, True, now)  # noqa: FBT003  # the value that is remembered
-        return False
-
-    def _allowed(self, request: web.Request, origin: str) -> bool:
-        return origin in self._origins or origin.partition("://")[2] == request.host
-
-    def _reject(self, source: str, reason: Reason) -> None:
-        self._metrics.rejected.labels(source, reason.value).inc()
+        answer = outcome.answer
+        wholly_bad = answer.startswith(_NONE) and not answer.endswith(b'"rejected_total":0}')
+        status = 400 if wholly_bad else 202
+        return web.Response(body=answer, status=status, content_type="application/json")
 
 
-def _cors(origin: str) -> dict[str, str]:
-    """A beacon is sent with credentials, for which an answer must name its very origin."""
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
+def outcome_of(outcome: Outcome) -> str:
+    """Name how a batch fared, for the metric."""
+    if outcome.known:
+        return "duplicate"
+    if outcome.rejected:
+        return "partial" if outcome.accepted else "rejected"
+    return "ok"
+
+
+def retry_later(status: int, error: str, seconds: float) -> web.Response:
+    """Answer 429 or 503 with Retry-After: nothing was counted, and the same batch may be sent again."""
+    response = problem(status, error)
+    response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    return response
+
+
+def _unauthorised() -> web.Response:
+    response = problem(401, "Authorization: the bearer token is missing or wrong; it is the events.token")
+    response.headers["WWW-Authenticate"] = 'Bearer realm="events"'
+    return response

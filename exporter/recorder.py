@@ -1,105 +1,198 @@
 """Counts events: looks each up in the catalogue, folds its labels into their domains, and moves the series."""
 
-import itertools
-from collections.abc import Callable
-from typing import Any
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from exporter.catalogue import TIME, Catalogue, Family
+from exporter.distinct import Distinct
+from exporter.event import Event, Schema, seconds
+from exporter.fold import Fold
+from exporter.series import Counter, Gauge, Histogram, Series
 
-from exporter.catalogue import OTHER, Catalogue, Family, Label
-from exporter.event import Event
-from exporter.template import Templates
+_KNOWN = 4096  # combinations of field values whose cells are remembered, for each type of event
 
-Fold = Callable[[Any], str]
+
+class _Observe(NamedTuple):
+    cell: Histogram
+    value: Callable[[Any], float | None]
+    bounds: tuple[float, ...]
+
+
+class _Other(NamedTuple):
+    """What is not on the quick path: amounts, gauges, conditions on numbers."""
+
+    family: Family
+    cell: Counter | Gauge | Histogram
+
+
+class _Moves(NamedTuple):
+    """What an event of certain field values moves."""
+
+    counters: tuple[Counter, ...]
+    observed: tuple[_Observe, ...]
+    others: tuple[_Other, ...]
 
 
 class Recorder:
-    """The families of a catalogue in a registry. Not thread-safe: the event loop is the one that counts."""
+    """The series of a catalogue. Not thread-safe: the event loop is the one that counts."""
 
-    def __init__(self, catalogue: Catalogue, registry: CollectorRegistry) -> None:
-        self.overflow = Counter(
-            "exporter_label_overflow",
-            "Label values outside their domain, counted as `other`.",
-            ["label"],
-            registry=registry,
-        )
-        self.accepted = Counter("exporter_events_accepted", "Events counted.", ["type"], registry=registry)
-        self._instruments: dict[str, list[_Instrument]] = {name: [] for name in catalogue.events}
-        self.instruments = [_Instrument(family, registry, self.overflow) for family in catalogue.families]
-        for instrument in self.instruments:
-            self._instruments[instrument.family.event].append(instrument)
-            for label in instrument.family.labels:
-                self.overflow.labels(label.name)
-        self._accepted = {name: self.accepted.labels(name) for name in catalogue.events}
+    def __init__(self, catalogue: Catalogue, schema: Schema, key: bytes) -> None:
+        self.catalogue = catalogue
+        self.series = {family.name: Series(family) for family in catalogue.families}
+        self.found: dict[str, dict[str, None]] = {}
+        self.distinct = {family.name: Distinct(key) for family in catalogue.families if family.distinct}
+        self._plans = {kind: _Plan(name, kind, self) for name, kind in schema.types.items()}
 
-    def record(self, event: Event) -> None:
-        """Count one decoded event in every family that it feeds; it cannot fail."""
-        for instrument in self._instruments[event.type]:
-            instrument.record(event.values)
-        self._accepted[event.type].inc()
+    def record(self, events: Sequence[Event], source: str, now: float, weight: int = 1) -> None:
+        """Count decoded events in every family that they feed; it cannot fail.
 
-
-class _Instrument:
-    """One family and its children, found by a tuple of label values (a quarter of the cost of `labels`)."""
-
-    def __init__(self, family: Family, registry: CollectorRegistry, overflow: Counter) -> None:
-        self.family = family
-        names = [label.name for label in family.labels]
-        name = family.name.removesuffix("_total")
-        self._metric: Counter | Gauge | Histogram
-        if family.type == "counter":
-            self._metric = Counter(name, family.help, names, registry=registry)
-        elif family.type == "gauge":
-            self._metric = Gauge(name, family.help, names, registry=registry)
+        ``now`` is when they were received, in Unix seconds; each stands for ``weight`` events where its page was
+        sampled.
+        """
+        plans = self._plans
+        if weight == 1:
+            for event in events:
+                plans[type(event)].record(event, now)
         else:
-            self._metric = Histogram(name, family.help, names, buckets=family.buckets, registry=registry)
-        self._folds = [(label.field, _fold(label), overflow.labels(label.name)) for label in family.labels]
-        self._children: dict[tuple[str, ...], Any] = {}
-        if family.init or not names:
-            for values in itertools.product(*((*label.values, OTHER) for label in family.labels)):
-                self._child(values)
+            for event in events:
+                plans[type(event)].record_weighed(event, now, weight)
+        for kind, number in Tally(map(type, events)).items():
+            self.series["exporter_events_accepted_total"].add((source, plans[kind].name), number)
 
-    def record(self, values: dict[str, Any]) -> None:
-        family = self.family
-        if any(values.get(field) != wanted for field, wanted in family.when):
-            return
-        value = values.get(family.value) if family.value else 1
-        if value is None:
-            return  # an optional measurement that was not made
-        labels = []
-        for field, fold, overflow in self._folds:
-            given = values.get(field, "")
-            folded = fold(given)
-            if folded == OTHER and given not in {"", OTHER}:
-                overflow.inc()
-            labels.append(folded)
-        child = self._child(tuple(labels))
-        if family.type == "counter":
-            child.inc(value)
-        elif family.type == "gauge":
-            child.set(value)
-        else:
-            child.observe(value)
-
-    def _child(self, labels: tuple[str, ...]) -> Any:  # noqa: ANN401  # whatever kind of child
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels) if labels else self._metric
-        return child
-
-    @property
-    def series(self) -> int:
-        """Label sets that there are."""
-        return len(self._children)
+    def refresh(self, now: float) -> None:
+        """Bring the gauges of distinct counts up to date."""
+        for name, distinct in self.distinct.items():
+            for window, count in distinct.counts(now).items():
+                self.series[name].set((window,), count, now)
 
 
-def _fold(label: Label) -> Fold:
-    values = frozenset(label.values)
-    if label.domain == "status":
-        return lambda status: str(status) if str(status) in values else f"{str(status)[0]}xx"
-    if label.domain in {"route", "endpoint", "page"}:
-        match = Templates(label.values).match
-        return lambda path: match(path) or OTHER
-    if label.domain == "method":
-        return lambda method: method.upper() if method.upper() in values else OTHER
-    return lambda value: value if value in values else OTHER
+class _Plan:
+    """How events of one type are counted: the cells for each combination of their label fields, found once."""
+
+    def __init__(self, name: str, kind: type[Event], recorder: Recorder) -> None:
+        self.name = name
+        self._families = [family for family in recorder.catalogue.families if family.event == name]
+        self._recorder = recorder
+        data = kind.__annotations__["data"]
+        self._data_fields: tuple[str, ...] = data.__struct_fields__
+        labels = [label.field for family in self._families for label in family.labels if not family.distinct]
+        conditions = [field for family in self._families for field, _ in family.when]
+        self._fields = tuple(dict.fromkeys([*labels, *conditions]))
+        self._key = _getter(self._fields)
+        self._known: dict[Any, _Moves] = {}
+        self._folds = {
+            (family.name, label.name): Fold(label, recorder.found.setdefault(label.list_, {}))
+            for family in self._families
+            for label in family.labels
+            if not family.distinct
+        }
+        self._distinct = [(recorder.distinct[f.name], f.distinct) for f in self._families if f.distinct]
+        self._traced = any(family.exemplars for family in self._families)
+
+    def record(self, event: Event, now: float) -> None:
+        data = event.data
+        key = self._key(data)
+        moves = self._known.get(key)
+        if moves is None:
+            moves = self._resolve(key, now)
+        for cell in moves.counters:
+            cell.value += 1
+        for histogram, value, bounds in moves.observed:
+            observed = value(data)
+            if observed is not None:
+                histogram.counts[bisect_left(bounds, observed)] += 1
+                histogram.sum += observed
+        if moves.others or self._distinct or (self._traced and (event.trace_id or event.traceparent)):
+            self._rest(event, moves, now, 1)
+
+    def record_weighed(self, event: Event, now: float, weight: int) -> None:
+        """Count an event that stands for several: slower, and only for pages that are sampled."""
+        key = self._key(event.data)
+        moves = self._known.get(key) or self._resolve(key, now)
+        for cell in moves.counters:
+            cell.value += weight
+        for histogram, value, bounds in moves.observed:
+            observed = value(event.data)
+            if observed is not None:
+                histogram.counts[bisect_left(bounds, observed)] += weight
+                histogram.sum += observed * weight
+        self._rest(event, moves, now, weight)
+
+    def _resolve(self, key: Any, now: float) -> _Moves:  # noqa: ANN401  # a value or a tuple of values
+        values = dict(zip(self._fields, key if len(self._fields) > 1 else (key,), strict=bool(self._fields)))
+        counters, observed, others, inside = [], [], [], True
+        for family in self._families:
+            if family.distinct or not all(_holds(values[field], wanted) for field, wanted in family.when):
+                continue
+            labels, known = self._labels(family, values)
+            inside = inside and known
+            cell = self._recorder.series[family.name].cell(labels, now)
+            plain = not family.above and family.divisor == 1 and family.value != TIME
+            if plain and family.type == "counter" and not family.value:
+                counters.append(cell)
+            elif plain and family.type == "histogram":
+                observed.append(_Observe(cell, attrgetter(family.value), family.buckets))
+            else:
+                others.append(_Other(family, cell))
+        moves = _Moves(tuple(counters), tuple(observed), tuple(others))
+        if inside:  # values outside their domain are never remembered: an attack must not cost memory
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = moves
+        return moves
+
+    def _labels(self, family: Family, values: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+        labels, inside = [], True
+        for label in family.labels:
+            value, outside = self._folds[family.name, label.name](values[label.field])
+            if outside:
+                inside = False
+                self._recorder.series["exporter_label_overflow_total"].add((label.name,))
+            labels.append(value)
+        return tuple(labels), inside
+
+    def _rest(self, event: Event, moves: _Moves, now: float, weight: int) -> None:
+        for other in moves.others:
+            _move(other, event, now, weight)
+        for distinct, field in self._distinct:
+            identity = getattr(event.data, field)
+            if identity:
+                distinct.add(identity, now)
+        trace = event.trace_id or event.traceparent[3:35]
+        if self._traced and trace and len(trace) <= 100:  # noqa: PLR2004  # OpenMetrics: 128 with the label's name
+            for histogram, value, bounds in moves.observed:
+                observed = value(event.data)
+                if observed is not None:
+                    exemplars = histogram.exemplars = histogram.exemplars or {}
+                    exemplars[bisect_left(bounds, observed)] = (trace, observed, now)
+
+
+def _move(other: _Other, event: Event, now: float, weight: int) -> None:
+    family, cell = other
+    at = now if event.time is None else seconds(event.time)
+    given = at if family.value == TIME else getattr(event.data, family.value) if family.value else 1
+    if given is None or any((getattr(event.data, field) or 0) <= least for field, least in family.above):
+        return
+    value = seconds(given) if isinstance(given, datetime) else given
+    if isinstance(cell, Counter):
+        cell.value += value * weight
+    elif isinstance(cell, Gauge):
+        if at >= cell.at:
+            cell.value, cell.at = float(value), at
+    else:
+        cell.counts[bisect_left(family.buckets, value / family.divisor)] += weight
+        cell.sum += value * weight
+
+
+def _holds(value: Any, wanted: str) -> bool:  # noqa: ANN401  # whatever the field holds
+    given = "" if value is None else str(value)
+    return given != wanted[1:] if wanted.startswith("!") else given == wanted
+
+
+def _getter(fields: Iterable[str]) -> Callable[[Any], Any]:
+    names = tuple(fields)
+    return attrgetter(*names) if names else lambda _data: ()

@@ -4,9 +4,19 @@ A histogram cannot take an observation back, so the last value of an id is obser
 while (github.com/GoogleChrome/web-vitals: "the same metric may be reported more than once").
 """
 
+from typing import NamedTuple
+
 from exporter.event import Event
 
 CAPACITY = 50_000  # ids held at once; one more settles the oldest
+
+
+class Held(NamedTuple):
+    """A vital, where it came from, and for how many its page stands."""
+
+    event: Event
+    source: str
+    weight: int
 
 
 class Settling:
@@ -14,21 +24,24 @@ class Settling:
 
     def __init__(self, quiet: float) -> None:
         self._quiet = quiet
-        self._held: dict[str, tuple[float, Event]] = {}
+        self._held: dict[str, tuple[float, Held]] = {}
 
-    def hold(self, event: Event, now: float) -> list[Event]:
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def hold(self, held: Held, now: float) -> list[Held]:
         """Take a report; gives what must be counted now: one without an id, and the oldest when all places are full."""
-        if not event.id:
-            return [event]
-        key = f"{event.values.get('vital')}/{event.id}"
+        if not held.event.id:
+            return [held]
+        key = f"{held.event.data.vital}/{held.event.id}"
         self._held.pop(key, None)
-        self._held[key] = (now, event)
+        self._held[key] = (now, held)
         if len(self._held) <= CAPACITY:
             return []
         oldest = next(iter(self._held))
         return [self._held.pop(oldest)[1]]
 
-    def settled(self, now: float) -> list[Event]:
+    def settled(self, now: float) -> list[Held]:
         """Let go of what has been quiet for long enough."""
         keys = []
         for key, (seen, _) in self._held.items():
@@ -36,3 +49,7 @@ class Settling:
                 break
             keys.append(key)
         return [self._held.pop(key)[1] for key in keys]
+
+    def dump(self) -> list[tuple[float, Held]]:
+        """Give what is held, oldest first, for the snapshot."""
+        return list(self._held.values())

@@ -1,7 +1,6 @@
-"""The HTTP habits that both processes share: bearer check, bounded body, error answers, log set-up."""
+"""The HTTP habits that both processes share: bearer check, bounded body, error answers."""
 
 import hmac
-import logging
 import zlib
 from collections.abc import Awaitable, Callable
 
@@ -62,13 +61,3 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         request.content.feed_eof()  # else aiohttp drains the body after the answer and meets the same error again
         raise BodyError(400, "bad_encoding", "the body is not what its Content-Encoding says, or ends early") from error
     return bytes(body)
-
-
-def set_up_logs(level: str) -> None:
-    """Log to standard error in logfmt, as Prometheus does; call it once, from ``__main__``."""
-    logging.basicConfig(
-        level=level.upper(),
-        format="time=%(asctime)s.%(msecs)03dZ level=%(levelname)s source=%(name)s msg=%(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    logging.getLogger("aiohttp.access").disabled = True  # 43 µs a request, and Prometheus counts requests better

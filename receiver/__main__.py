@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from process.settings import SettingsError
-from process.web import set_up_logs
+from process.logs import set_up_logs
 from receiver.app import Receiver, serve
 from receiver.config import load, missing_secret_files
 from receiver.store.base import StoreError
@@ -19,13 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
     parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
+    parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
     parser.add_argument("--secrets", action="store_true", help="check: secret files must be there, too")
     options = parser.parse_args(arguments)
     try:
         config, source = load(options.config)
         if options.command == "check":
             return _check(options.config, secrets=options.secrets)
-        set_up_logs(options.level)
+        set_up_logs(options.level, options.form)
         return asyncio.run(serve(config, source, options.listen or config.listen, _announce))
     except (SettingsError, StoreError) as error:
         print(f"receiver: {error}", file=sys.stderr)

@@ -22,13 +22,28 @@ PURE = {
     "receiver.alertmanager",
     "receiver.routing",
     "receiver.link",
-    "exporter.event",
     "exporter.catalogue",
+    "exporter.catalogue_file",
+    "exporter.event",
+    "exporter.browser",
+    "exporter.cloudevents",
+    "exporter.template",
+    "exporter.fold",
+    "exporter.series",
+    "exporter.recorder",
+    "exporter.distinct",
+    "exporter.dedupe",
+    "exporter.settle",
+    "exporter.visits",
+    "exporter.visitor",
+    "exporter.limit",
+    "exporter.state",
+    "exporter.document",
 }
 # What the pure core may use: nothing here can read a clock, a file, a socket or a random number by itself.
 HARMLESS = {
-    *("base64", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "hmac"),
-    *("itertools", "math", "re", "types", "typing", "urllib", "msgspec"),
+    *("base64", "bisect", "difflib", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "hmac"),
+    *("ipaddress", "itertools", "math", "operator", "re", "types", "typing", "urllib", "msgspec"),
 }
 COMPOSITION_ROOTS = {"receiver.app", "exporter.app"}
 CONCRETE = ("receiver.channels.", "receiver.store.sqlite")

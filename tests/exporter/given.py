@@ -1,39 +1,66 @@
 """What the exporter's tests start from: the example configuration, and a clock that is told the time."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.app import Exporter
-from exporter.config import load
+from exporter.app import Clock, Exporter, Settings
+from exporter.catalogue import Catalogue, Limits, build, read
+from exporter.config import Config, Storage, load, shipped_catalogue
+from exporter.metrics import OWN
+from exporter.serve import Listening, applications
 from process.settings import Secret
 
 EXAMPLE = Path("deploy/config/exporter.yml")
 TOKEN = {"Authorization": "Bearer exporter-token"}
+ORIGIN = "https://app.heypeteracademy.com"
+# What Chrome on a desk sends with a beacon.
+BROWSER = {
+    "Content-Type": "text/plain;charset=UTF-8",
+    "Origin": ORIGIN,
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140 Safari/537.36",
+}
 
 Client = TestClient[web.Request, web.Application]
 
 
-def lists() -> dict[str, tuple[str, ...]]:
-    return dict(msgspec.structs.asdict(load(EXAMPLE)[0].lists))
+def limits() -> Limits:
+    config = load(EXAMPLE)[0]
+    return Limits(dict(msgspec.structs.asdict(config.lists)))
 
 
-class Clock:
+def a_catalogue(data: Any) -> Catalogue:  # noqa: ANN401  # YAML
+    return build(read(data), limits(), OWN)
+
+
+class Time:
     """Seconds that pass when they are told to."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = 1_790_000_000.0
 
     def __call__(self) -> float:
         return self.now
 
 
-def an_exporter(clock: Clock) -> Exporter:
-    config, _, catalogue = load(EXAMPLE)
-    return Exporter(config, catalogue, Secret("exporter-token"), clock)
+def a_config(folder: Path | None = None, **changes: Any) -> Config:  # noqa: ANN401  # parts of a Config
+    config = load(EXAMPLE)[0]
+    return msgspec.structs.replace(config, storage=Storage(path=folder), **changes)
+
+
+def an_exporter(time: Time, config: Config | None = None) -> Exporter:
+    config = config or a_config()
+    settings = Settings(config, shipped_catalogue(config), Secret("exporter-token"))
+    return Exporter(settings, Clock(time, time))
+
+
+def an_application(exporter: Exporter) -> web.Application:
+    settings = exporter.parts.settings
+    return applications(exporter, Listening("", "", None, lambda: settings, lifecycle=True))[0][1]
 
 
 async def value(client: Client, name: str, **labels: str) -> float | None:

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
-from exporter.__main__ import document
-from exporter.catalogue import CatalogueError, build, read
-from exporter.config import Lists, shipped_catalogue
-from exporter.event import Decoder
+from exporter.catalogue import CatalogueError
+from exporter.config import Config, shipped_catalogue
+from exporter.document import document
+from exporter.event import Decoder, Schema
 from exporter.recorder import Recorder
-from tests.exporter.given import lists
+from tests.exporter.given import a_catalogue
 
 SHIPPED = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
 
@@ -27,8 +26,8 @@ def family(**keys: object) -> dict[str, object]:
 
 
 def test_the_shipped_catalogue_is_sound() -> None:
-    catalogue = shipped_catalogue(Lists())
-    assert len(catalogue.families) >= 30
+    catalogue = shipped_catalogue(Config())
+    assert len(catalogue.families) >= 100
     assert catalogue.worst_case < 20_000
 
 
@@ -43,17 +42,17 @@ def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
             family(
                 name="homework_late_seconds", type="histogram", buckets="load", event="homework_handed_in", value="late"
             ),
+            *(own for own in SHIPPED["families"] if own["event"] == "self"),
         ],
     )
-    catalogue = build(read(data), lists())
-    registry = CollectorRegistry()
-    recorder = Recorder(catalogue, registry)
+    schema = Schema(a_catalogue(data))
+    recorder = Recorder(a_catalogue(data), schema, b"key")
     body = b'{"type": "homework_handed_in", "data": {"class_type": "group", "late": 4.5}}'
-    for _, event in Decoder(catalogue).decode(body).events:
-        recorder.record(event)
-    assert registry.get_sample_value("homework_total", {"class_type": "group"}) == 1
-    assert registry.get_sample_value("homework_late_seconds_bucket", {"le": "5.0"}) == 1
-    assert registry.get_sample_value("homework_late_seconds_bucket", {"le": "4.0"}) == 0
+    recorder.record(Decoder(schema.private(), 10).decode(body).events, "events", 1.0)
+    assert recorder.series["homework_total"].cells["group",].value == 1
+    late = recorder.series["homework_late_seconds"]
+    assert late.cells[()].counts[late.family.buckets.index(5)] == 1
+    assert (sum(late.cells[()].counts), late.cells[()].sum) == (1, 4.5)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,12 @@ def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
         (changed(families=[family(name="x")]), "end in _total"),
         (changed(families=[family(name="X_total")]), "small letters"),
         (changed(families=[family(value="amount")]), "has no field 'amount'"),
-        (changed(families=[family(type="histogram", name="x")]), "needs `value`"),
+        (changed(families=[family(type="histogram", name="x_seconds")]), "needs `value`"),
+        (changed(families=[family(type="histogram", name="x")]), "ends in its unit"),
+        (changed(families=[family(max_age=5)]), "max_age is for gauges"),
+        (changed(families=[family(exemplars=True)]), "exemplars are for histograms"),
+        (changed(families=[family(distinct="method")]), "makes a gauge with the one label"),
+        (changed(families=[family(above={"x": 1})]), "has no field 'x'"),
         (changed(families=[family(labels={"severity": "auth_method"})]), "must not be called 'severity'"),
         (changed(families=[family(labels={"method": "nothing"})]), "no domain 'nothing'"),
         (changed(families=[family(labels={"colour": "auth_method"})]), "no field 'colour'"),
@@ -75,9 +79,9 @@ def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
 )
 def test_a_fault_is_named(data: dict[str, object], says: str) -> None:
     with pytest.raises(CatalogueError, match=re.escape(says)):
-        build(read(data), lists())
+        a_catalogue(data)
 
 
 def test_docs_metrics_is_fresh() -> None:
-    fresh = document(shipped_catalogue(Lists()))
+    fresh = document(shipped_catalogue(Config()))
     assert Path("docs/metrics.md").read_text("utf-8") == fresh, "run: python -m exporter metrics-doc > docs/metrics.md"

@@ -4,20 +4,22 @@ import contextlib
 import json
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import browser
 from exporter.config import load
-from exporter.dedupe import Recent
-from exporter.event import Batch, DecodeError, Decoder, Event
-from exporter.settle import CAPACITY, Settling
+from exporter.dedupe import Recent, fingerprint
+from exporter.event import Batch, DecodeError, Decoder, Schema
+from exporter.settle import CAPACITY, Held, Settling
 from exporter.template import Templates
 from tests.exporter.given import EXAMPLE
 
 CATALOGUE = load(EXAMPLE)[2]
-DECODER = Decoder(CATALOGUE)
+SCHEMA = Schema(CATALOGUE)
+DECODER = Decoder(SCHEMA.private(), 1000)
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -36,11 +38,13 @@ def test_any_json_gives_a_batch_or_the_named_error(value: object) -> None:
     with contextlib.suppress(DecodeError):
         batch = DECODER.decode(json.dumps(value).encode())
         assert isinstance(batch, Batch)
-        for _, event in batch.events:
-            for field, found in event.values.items():
+        assert sorted({index for index, _ in batch.errors}) == [index for index, _ in batch.errors]
+        for event in batch.events:
+            for field in event.data.__struct_fields__:
+                found = getattr(event.data, field)
                 assert field in CATALOGUE.events[event.type].fields
                 assert not (isinstance(found, float) and math.isnan(found))
-                assert not isinstance(found, float) or 0 <= found <= 3600
+                assert not isinstance(found, float) or 0 <= found <= 1e12
 
 
 @given(st.binary(max_size=300))
@@ -64,8 +68,8 @@ def test_any_shape_from_a_browser_gives_an_event_or_the_named_error(value: objec
     for decode in (browser.metric, lambda raw: browser.interaction(raw, "")):
         with contextlib.suppress(DecodeError):
             event = decode(body)
-            assert event.type in CATALOGUE.events
-            assert set(event.values) <= {*CATALOGUE.events[event.type].fields, "method"}
+            made = SCHEMA.make(event.type, event.id, **event.data)
+            assert DECODER.event(msgspec.json.encode(made)) == made
 
 
 @pytest.mark.parametrize(
@@ -109,8 +113,9 @@ def test_paths_and_templates(path: str, template: str | None) -> None:
     assert templates.match(path) == template
 
 
-def vital(number: int, value: float) -> Event:
-    return Event("web_vital", {"vital": "LCP", "seconds": value}, f"v5-{number}")
+def vital(number: int, value: float) -> Held:
+    data: dict[str, object] = {"vital": "LCP", "page": "/", "rating": "good", "seconds": value}
+    return Held(SCHEMA.make("web_vital", f"v5-{number}", **data), "browser", 1)
 
 
 def test_the_last_value_of_a_vital_wins_once_it_is_quiet() -> None:
@@ -131,11 +136,20 @@ def test_a_flood_of_vitals_costs_bounded_memory_and_loses_none() -> None:
 
 
 def test_ids_are_known_for_a_span_and_memory_is_bounded() -> None:
-    recent = Recent[str](span=100, capacity=1000)
-    recent.put("a", "A", now=0)
-    assert recent.get("a", now=150) == "A"
-    assert recent.get("a", now=260) is None
+    recent = Recent(span=100, capacity=1000)
+    recent.put(1, b"A", now=0)
+    assert recent.get(1, now=150) == b"A"
+    assert recent.get(1, now=260) is None
+    assert recent.forgotten_early == 0
     for n in range(10_000):
-        recent.put(str(n), "N", now=300)
-    assert recent.get("9999", now=300) == "N"
-    assert recent.get("0", now=300) is None
+        recent.put(n, b"N", now=300)
+    assert recent.get(9999, now=300) == b"N"
+    assert recent.get(0, now=300) is None
+    assert recent.forgotten_early == 10
+    assert len(recent) <= 2000
+
+
+def test_ids_are_those_of_their_source() -> None:
+    assert fingerprint("a", "b") != fingerprint("ab", "")
+    assert fingerprint("a", "b") != fingerprint("b", "a")
+    assert fingerprint("s", "\ud800") == fingerprint("s", "\ud800")

@@ -11,21 +11,35 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.app import Exporter
-from exporter.config import Config, Lists, shipped_catalogue
-from tests.exporter.given import TOKEN, Client, Clock, an_exporter, error, value
-
-BEACON = {"Content-Type": "text/plain;charset=UTF-8"}  # what sendBeacon makes of a string
+from exporter.app import Exporter, Settings
+from exporter.config import Config, shipped_catalogue
+from tests.exporter.given import (
+    BROWSER,
+    ORIGIN,
+    TOKEN,
+    Client,
+    Time,
+    a_config,
+    an_application,
+    an_exporter,
+    error,
+    value,
+)
 
 
 class Rig:
-    def __init__(self, client: Client, exporter: Exporter, clock: Clock) -> None:
-        self.client, self.exporter, self.clock = client, exporter, clock
+    def __init__(self, client: Client, exporter: Exporter, time: Time) -> None:
+        self.client, self.exporter, self.time = client, exporter, time
 
     async def events(self, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:  # noqa: ANN401  # JSON
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = await self.client.post("/api/events", data=io.BytesIO(data), headers={**TOKEN, **headers})
         return answer.status, await answer.json()
+
+    async def beacon(self, path: str, body: Any, **headers: str) -> int:  # noqa: ANN401  # JSON
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = await self.client.post(path, data=io.BytesIO(data), headers={**BROWSER, **headers})
+        return answer.status
 
     async def rejected(self, source: str, reason: str) -> float | None:
         return await value(self.client, "exporter_events_rejected_total", source=source, reason=reason)
@@ -33,10 +47,11 @@ class Rig:
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
-    clock = Clock()
-    exporter = an_exporter(clock)
-    async with TestClient(TestServer(exporter.application())) as client:
-        yield Rig(client, exporter, clock)
+    time = Time()
+    exporter = an_exporter(time, a_config(first_increment_hold=0))
+    async with TestClient(TestServer(an_application(exporter))) as client:
+        rig = Rig(client, exporter, time)
+        yield rig
 
 
 def request(route: str = "/api/bookings", status: int = 200, **more: object) -> dict[str, object]:
@@ -107,7 +122,7 @@ async def test_business_events_stand_at_0_and_count(
 async def test_money_is_counted_in_cents(rig: Rig) -> None:
     data = {"provider": "stripe", "currency": "EUR", "amount": 1999}
     await rig.events([{"type": "payment_completed", "data": data}] * 1000)
-    assert await value(rig.client, "payment_revenue_minor_units_total", currency="EUR") == 1_999_000
+    assert await value(rig.client, "payment_revenue_euros_total", plan="other") == 19_990
 
 
 async def test_the_documents_performance_monitor(rig: Rig) -> None:
@@ -138,10 +153,16 @@ async def test_the_documents_performance_monitor(rig: Rig) -> None:
         },
     ]
     for body in sent:
-        assert (await rig.client.post("/api/metrics", json=body)).status == 204
-    assert await value(rig.client, "rum_page_load_duration_seconds_bucket", page="/courses", le="3.0") == 1
-    assert await value(rig.client, "rum_page_load_duration_seconds_bucket", page="/courses", le="2.5") == 0
-    assert await value(rig.client, "rum_render_duration_seconds_count", page="/courses") is None
+        assert await rig.beacon("/api/metrics", body) == 204
+    assert (
+        await value(rig.client, "rum_page_load_duration_seconds_bucket", page="/courses", device="desktop", le="3.0")
+        == 1
+    )
+    assert (
+        await value(rig.client, "rum_page_load_duration_seconds_bucket", page="/courses", device="desktop", le="2.5")
+        == 0
+    )
+    assert await value(rig.client, "rum_render_duration_seconds_count", page="/courses") == 0
     assert await value(rig.client, "api_calls_total", endpoint="/api/classes/[id]", outcome="failure") == 1
     labels = {"operation": "select", "table": "users"}
     assert await value(rig.client, "db_query_duration_seconds_bucket", **labels, le="0.1") == 1
@@ -150,19 +171,20 @@ async def test_the_documents_performance_monitor(rig: Rig) -> None:
 
 async def test_the_documents_web_vitals_settle_by_id(rig: Rig) -> None:
     for report in (120, 900, 2400):
-        body = json.dumps({"metric": "LCP", "value": report, "id": "v5-1", "page": "/", "timestamp": "x"})
-        assert (await rig.client.post("/api/rum/vitals", data=body, headers=BEACON)).status == 204
-    cls = json.dumps({"metric": "CLS", "value": 130, "id": "v5-2", "page": "/", "timestamp": "x"})
-    fid = json.dumps({"metric": "FID", "value": 30, "id": "v5-3", "page": "/", "timestamp": "x"})
+        body: dict[str, object] = {"metric": "LCP", "value": report, "id": "v5-1", "page": "/", "timestamp": "x"}
+        assert await rig.beacon("/api/rum/vitals", body) == 204
+    cls: dict[str, object] = {"metric": "CLS", "value": 130, "id": "v5-2", "page": "/", "timestamp": "x"}
+    fid = {"metric": "FID", "value": 30, "id": "v5-3", "page": "/", "timestamp": "x"}
     for body in (cls, fid):
-        assert (await rig.client.post("/api/rum/vitals", data=body, headers=BEACON)).status == 204
-    rig.exporter.settle_once()
-    assert await value(rig.client, "rum_largest_contentful_paint_seconds_count", page="/") is None
-    rig.clock.now += 31
-    rig.exporter.settle_once()
-    assert await value(rig.client, "rum_largest_contentful_paint_seconds_count", page="/") == 1
-    assert await value(rig.client, "rum_largest_contentful_paint_seconds_sum", page="/") == 2.4
-    assert await value(rig.client, "rum_cumulative_layout_shift_score_sum", page="/") == 0.13
+        assert await rig.beacon("/api/rum/vitals", body) == 204
+    rig.exporter.tick()
+    labels = {"page": "/", "device": "desktop"}
+    assert await value(rig.client, "rum_largest_contentful_paint_seconds_count", **labels) is None
+    rig.time.now += 31
+    rig.exporter.tick()
+    assert await value(rig.client, "rum_largest_contentful_paint_seconds_count", **labels) == 1
+    assert await value(rig.client, "rum_largest_contentful_paint_seconds_sum", **labels) == 2.4
+    assert await value(rig.client, "rum_cumulative_layout_shift_score_sum", **labels) == 0.13
     vitals = {"page": "/"}
     assert await value(rig.client, "rum_web_vitals_total", vital="LCP", rating="good", **vitals) == 1
     assert await value(rig.client, "rum_web_vitals_total", vital="CLS", rating="needs-improvement", **vitals) == 1
@@ -177,13 +199,12 @@ async def test_the_documents_interactions(rig: Rig) -> None:
         ("unhandled_promise_rejection", {"reason": {}}),
     ]
     for kind, data in sent:
-        body = json.dumps({"type": kind, "data": data, "timestamp": "x", "sessionId": "s"})
-        headers = {**BEACON, "Referer": "https://app.heypeteracademy.com/courses/5?x=1"}
-        assert (await rig.client.post("/api/rum/events", data=body, headers=headers)).status == 204
+        body = {"type": kind, "data": data, "timestamp": "x", "sessionId": "s"}
+        assert await rig.beacon("/api/rum/events", body, Referer=f"{ORIGIN}/courses/5?x=1") == 204
     assert await value(rig.client, "rum_clicks_total", page="/courses/[id]", element="button") == 1
-    assert await value(rig.client, "rum_form_submits_total", form="signup") == 1
-    assert await value(rig.client, "rum_js_errors_total", kind="TypeError") == 1
-    assert await value(rig.client, "rum_unhandled_rejections_total", kind="other") == 1
+    assert await value(rig.client, "rum_form_submits_total", form="signup", outcome="other") == 1
+    assert await value(rig.client, "rum_js_errors_total", page="/courses/[id]", kind="TypeError") == 1
+    assert await value(rig.client, "rum_unhandled_rejections_total", page="/courses/[id]", kind="other") == 1
 
 
 async def test_what_nobody_configured_is_other_and_makes_no_series(rig: Rig) -> None:
@@ -200,7 +221,7 @@ async def test_what_nobody_configured_is_other_and_makes_no_series(rig: Rig) -> 
     ("event", "field", "reason"),
     [
         ({"type": "http_request", "data": {"method": "GET", "route": "/", "status": 200}}, "data.duration", "schema"),
-        (request(status=99), "data.status", "schema"),
+        (request(status=99), "data.status", "value_range"),
         ({"type": "nothing", "data": {}}, "type", "unknown_type"),
         ({"type": "click", "data": {"page": "/", "element": 5}}, "data.element", "schema"),
         ({"data": {}}, "type", "schema"),
@@ -263,7 +284,7 @@ async def test_bad_bodies_of_servers(rig: Rig, body: bytes, headers: dict[str, s
         ("/api/metrics", "metrics", b'{"type": "api_call", "data": {"endpoint": "/"}}', 400, "schema", "duration"),
         ("/api/metrics", "metrics", b" " * 65537, 413, "too_large", "65536"),
         ("/api/rum/vitals", "vitals", b'{"metric": "XYZ", "value": 1, "page": "/"}', 400, "schema", "XYZ"),
-        ("/api/rum/vitals", "vitals", b'{"metric": "LCP", "value": -1, "page": "/"}', 400, "schema", ">= 0"),
+        ("/api/rum/vitals", "vitals", b'{"metric": "LCP", "value": -1, "page": "/"}', 400, "value_range", ">= 0"),
         ("/api/rum/vitals", "vitals", b'{"metric": "LCP", "value": NaN, "page": "/"}', 400, "bad_json", "JSON"),
         ("/api/rum/events", "interactions", b'{"type": "scroll", "data": {}}', 400, "unknown_type", "click"),
     ],
@@ -271,7 +292,7 @@ async def test_bad_bodies_of_servers(rig: Rig, body: bytes, headers: dict[str, s
 async def test_bad_bodies_of_browsers(
     rig: Rig, path: str, source: str, body: bytes, status: int, reason: str, says: str
 ) -> None:
-    answer = await rig.client.post(path, data=body)
+    answer = await rig.client.post(path, data=body, headers=BROWSER)
     assert answer.status == status
     assert says in await error(answer)
     assert await rig.rejected(source, reason) == 1
@@ -285,23 +306,23 @@ async def test_a_batch_that_is_sent_again_is_answered_again_and_counted_once(rig
     for _ in range(3):
         await rig.events(request(id="e-1", status=201))
     assert await value(rig.client, "http_requests_total", method="POST", route="/api/bookings", status="201") == 1
-    assert await value(rig.client, "exporter_events_duplicate_total") == 3
+    assert await value(rig.client, "exporter_events_duplicate_total", source="events") == 3
 
 
 async def test_origins(rig: Rig) -> None:
     body = json.dumps({"metric": "LCP", "value": 1, "page": "/"})
-    good = "https://app.heypeteracademy.com"
-    answer = await rig.client.post("/api/rum/vitals", data=body, headers={"Origin": good})
+    good = ORIGIN
+    answer = await rig.client.post("/api/rum/vitals", data=body, headers={**BROWSER, "Origin": good})
     assert answer.status == 204
     assert answer.headers["Access-Control-Allow-Origin"] == good
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     own = f"http://{rig.client.host}:{rig.client.port}"
-    assert (await rig.client.post("/api/rum/vitals", data=body, headers={"Origin": own})).status == 204
-    for bad in ("https://evil.example", "null", good + ".evil.example"):
-        assert (await rig.client.post("/api/rum/vitals", data=body, headers={"Origin": bad})).status == 403
+    assert (await rig.client.post("/api/rum/vitals", data=body, headers={**BROWSER, "Origin": own})).status == 204
+    for bad in ("https://evil.example", "null", good + ".evil.example", ""):
+        assert (await rig.client.post("/api/rum/vitals", data=body, headers={**BROWSER, "Origin": bad})).status == 403
         assert (await rig.client.options("/api/rum/vitals", headers={"Origin": bad})).status == 403
     assert (await rig.client.options("/api/metrics", headers={"Origin": good})).status == 204
-    assert await rig.rejected("vitals", "origin") == 3
+    assert await rig.rejected("vitals", "origin") == 4
 
 
 async def test_prometheus_can_read_both_formats_compressed_or_not(rig: Rig) -> None:
@@ -322,16 +343,17 @@ async def test_prometheus_can_read_both_formats_compressed_or_not(rig: Rig) -> N
 async def test_health_and_two_exporters_in_one_process(rig: Rig) -> None:
     assert (await rig.client.get("/-/healthy")).status == 200
     assert (await rig.client.get("/-/ready")).status == 200
-    rig.exporter.ready = False
+    rig.exporter.draining = True
     assert (await rig.client.get("/-/ready")).status == 503
-    async with TestClient(TestServer(an_exporter(Clock()).application())) as second:
+    async with TestClient(TestServer(an_application(an_exporter(Time())))) as second:
+        rig.exporter.draining = False
         await rig.events(request())
         assert await value(second, "http_requests_total", method="POST", route="/api/bookings", status="200") is None
 
 
 async def test_without_a_token_the_private_endpoint_says_how_to_get_it() -> None:
-    exporter = Exporter(Config(), shipped_catalogue(Lists()), None)
-    async with TestClient(TestServer(exporter.application())) as client:
+    exporter = Exporter(Settings(Config(), shipped_catalogue(Config())))
+    async with TestClient(TestServer(an_application(exporter))) as client:
         answer = await client.post("/api/events", data=b"[]")
         assert answer.status == 404
         assert "events.token_file" in await error(answer)

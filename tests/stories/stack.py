@@ -111,7 +111,13 @@ class Stack:
 
     def _exporter(self) -> list[str]:
         config = yaml.safe_load((ROOT / "deploy/config/exporter.yml").read_text("utf-8"))
-        config |= {"events": {"token": self.tokens["exporter"]}, "listen": f"127.0.0.1:{self.ports['exporter']}"}
+        config |= {
+            "events": {"token": self.tokens["exporter"]},
+            "listen": f"127.0.0.1:{self.ports['exporter']}",
+            "storage": {"path": str(self.folder / "exporter")},
+            "first_increment_hold": "2s",
+        }
+        del config["browser"]["listen"]
         return [sys.executable, "-m", "exporter", f"--config.file={self._write('exporter', config)}"]
 
     def _receiver(self) -> list[str]:

@@ -1,0 +1,103 @@
+"""Limits how much a client may send, and all of them together: token buckets in a table that cannot grow. Pure."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+Networks = tuple[str, ...]
+Address = IPv4Address | IPv6Address
+
+CLIENTS = 20_000  # in each of two generations; beyond, the quietest are forgotten, that is: forgiven
+
+
+class Bucket:
+    """Tokens that come back with time; a large batch may take more than there are, then nothing goes for a while."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst, self._tokens, self._at = rate, burst, burst, now
+
+    def wait(self, now: float) -> float:
+        """Give the seconds until something may pass; 0: now."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return 0.0 if self._tokens > 0 else (1 - self._tokens) / self._rate
+
+    def take(self, number: float) -> None:
+        """Take tokens for what has passed."""
+        self._tokens -= number
+
+
+class Limiter:
+    """A bucket of events for each client's network, and one for all."""
+
+    def __init__(self, rate: float, burst: float, total_rate: float, total_burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._total = Bucket(total_rate, total_burst, now)
+        self._young: dict[str, Bucket] = {}
+        self._old: dict[str, Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def wait(self, client: str, now: float) -> float:
+        """Give the seconds until this client may send; 0: now. Costs the client one token, so that refusals do, too."""
+        bucket = self._bucket(client, now)
+        wait = max(bucket.wait(now), self._total.wait(now))
+        bucket.take(1)
+        return wait
+
+    def take(self, client: str, events: int, now: float) -> None:
+        """Take tokens for the events of a request."""
+        self._bucket(client, now).take(max(events - 1, 0))
+        self._total.take(events)
+
+    def _bucket(self, client: str, now: float) -> Bucket:
+        bucket = self._young.get(client)
+        if bucket is None:
+            if len(self._young) >= CLIENTS:
+                self._old, self._young = self._young, {}
+            bucket = self._old.pop(client, None) or Bucket(self._rate, self._burst, now)
+            self._young[client] = bucket
+        return bucket
+
+
+class Clients:
+    """Tells who sends: the rightmost hop of X-Forwarded-For that is not one of our own proxies."""
+
+    def __init__(self, trusted: Networks) -> None:
+        self._trusted = [ip_network(network, strict=False) for network in trusted]
+
+    def address(self, peer: str, forwarded: str) -> str:
+        """Give the client's address: what stands further left in the header is the client's own claim."""
+        current = _parsed(peer)
+        for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
+            if current is None or not any(current in network for network in self._trusted):
+                break
+            parsed = _parsed(hop)
+            if parsed is None:
+                break
+            current = parsed
+        return str(current) if current is not None else ""
+
+    def network(self, peer: str, forwarded: str) -> str:
+        """Give the client's network: /24, or /56, which is what one IPv6 customer has; the address is kept nowhere."""
+        address = _parsed(self.address(peer, forwarded))
+        if address is None:
+            return ""
+        if isinstance(address, IPv4Address):
+            return str(address).rpartition(".")[0]
+        return str(IPv6Network((address, 56), strict=False))
+
+
+def _parsed(text: str) -> Address | None:
+    """Read an address as proxies write it: alone, with a port, in brackets."""
+    text = text.strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

@@ -1,0 +1,107 @@
+"""Runs an exporter: listens, reloads on SIGHUP or POST /-/reload, and stops without losing anything."""
+
+import asyncio
+import logging
+import signal
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aiohttp import web
+
+from exporter.app import Exporter, Settings
+from process.settings import SettingsError
+from process.web import problem
+
+log = logging.getLogger("exporter")
+
+
+class Listening(NamedTuple):
+    """Where the process listens, and how it is told to take other settings."""
+
+    private: str
+    public: str  # empty: the same
+    tls: ssl.SSLContext | None
+    read: Callable[[], Settings]
+    lifecycle: bool  # whether POST /-/reload is served, as Prometheus' --web.enable-lifecycle
+
+
+def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, web.Application]]:
+    """Build the application of each address."""
+    private = web.Application()
+    private.add_routes(exporter.private_routes())
+    if listening.lifecycle:
+
+        async def reload(_request: web.Request) -> web.StreamResponse:
+            error = take_settings(exporter, listening.read)
+            return problem(500, error) if error else web.Response(text="Reloaded.\n")
+
+        private.add_routes([web.post("/-/reload", exporter.guarded(reload))])
+    if not listening.public:
+        private.add_routes(exporter.public_routes())
+        return [(listening.private, private)]
+    public = web.Application()
+    public.add_routes(exporter.public_routes())
+    return [(listening.private, private), (listening.public, public)]
+
+
+def take_settings(exporter: Exporter, read: Callable[[], Settings]) -> str:
+    """Reload; gives why it was refused, and then the old settings stay."""
+    try:
+        exporter.reload(read())
+    except SettingsError as error:
+        exporter.reload_failed()
+        log.error("reload refused, the old settings stay: %s", error)  # noqa: TRY400  # the text says it all
+        return str(error)
+    log.info("reloaded")
+    return ""
+
+
+async def serve(exporter: Exporter, listening: Listening, announce: Callable[[str], None]) -> int:
+    """Serve until SIGTERM or SIGINT; gives the process's exit status: 1 if it stops because something in it died."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, take_settings, exporter, listening.read)
+    runners = []
+    loops = {asyncio.ensure_future(work): name for name, work in exporter.loops().items()}
+    stopped = asyncio.ensure_future(_wait(stop))
+    try:
+        for address, application in applications(exporter, listening):
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=10)
+            runners.append(runner)
+            await _listen(runner, address, listening.tls)
+            announce(f"exporter listens on {'https' if listening.tls else 'http'}://{address}")
+        await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
+        return _why({name: task for task, name in loops.items() if task.done()})
+    finally:
+        # First refuse what is new, then finish what has begun, then save: nothing that was answered may be missing.
+        exporter.draining = True
+        for runner in runners:
+            await runner.cleanup()
+        for task in (*loops, stopped):
+            task.cancel()
+        await asyncio.gather(*loops, stopped, return_exceptions=True)
+        await exporter.close()
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _why(dead: dict[str, asyncio.Future[None]]) -> int:
+    """A dead loop is a dead process: say which one it was."""
+    for name, task in dead.items():
+        log.critical("the loop %s has ended; stopping", name, exc_info=task.exception())
+    return 1 if dead else 0
+
+
+async def _listen(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None) -> None:
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise SettingsError(f"listen address {address!r}: write HOST:PORT, as 127.0.0.1:3001")
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=tls).start()
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from error
