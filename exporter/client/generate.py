@@ -1,4 +1,4 @@
-"""Writes the event types of heypeter.d.ts from catalogue.yml: `python -m exporter.client.generate [--check]`."""
+"""Writes the event types of heypeter.d.mts from catalogue.yml: `python -m exporter.client.generate [--check]`."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-CATALOGUE, TYPES = HERE.parent / "catalogue.yml", HERE / "heypeter.d.ts"
+CATALOGUE, TYPES = HERE.parent / "catalogue.yml", HERE / "heypeter.d.mts"
 BEGIN, END = "// <events>\n", "// </events>\n"
 _STRINGS = {"text", "path", "identity"}
 _OTHERS = {"switch": "boolean", "timestamp": "number | string | Date"}
