@@ -136,11 +136,15 @@ export class Client {
   flush(timeout?: number): Promise<boolean>;
   close(timeout?: number): Promise<boolean>;
   hurry(): Promise<boolean>;
+  leave(): void;
   stats(): Stats;
 }
 
 export function client(): Client;
-export function register(options?: Options): Client | undefined;
+export function register(options?: Options & {
+  /** Whether to count, by their path, the requests that no wrapper counts; true. */
+  requests?: boolean;
+}): Client | undefined;
 export function track<T extends EventType>(type: T, ...rest: DataOf<T>): boolean;
 export function send<T extends EventType>(type: T, ...rest: DataOf<T>): Promise<void>;
 export function deliver(events: Iterable<AnyEvent>): Promise<Outcome[]>;

@@ -6,6 +6,7 @@
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import diagnostics from "node:diagnostics_channel";
 import { readFileSync } from "node:fs";
@@ -49,7 +50,10 @@ const shared = (globalThis[Symbol.for("heypeter.monitoring")] ??= {
   context: new AsyncLocalStorage(),
   counted: new WeakSet(),
   registered: false,
-  requests: diagnostics.channel("http.server.request.start"), // kept here: a channel that nobody holds is collected
+  // Kept here, for a channel that nobody holds is collected.
+  began: diagnostics.channel("http.server.request.start"),
+  finished: diagnostics.channel("http.server.response.finish"),
+  underWay: new WeakMap(), // requests that this process serves
 });
 
 /** A queue of events and the one loop that sends them. */
@@ -66,6 +70,8 @@ export class Client {
   #settled = 0; // of them those whose fate is known,
   #until = 0; // and up to where they are to be sent without waiting for a full batch
   #timer;
+  #cut = []; // batches that are under way, the first of them as #batchId
+  #batchId;
   #running;
   #hurried = false;
   #request;
@@ -159,6 +165,24 @@ export class Client {
     return this.flush();
   }
 
+  /**
+   * Sends what is left while process.exit() is under way, when nothing asynchronous runs any more: a child process does
+   * it. A batch that was under way keeps its id. Next.js ends this way a few milliseconds after SIGTERM.
+   */
+  leave() {
+    if (!this.enabled || this.#gaveUp) return;
+    const batches = this.#cut.map((batch, index) => this.#body(index ? this.#options.newId() : this.#batchId, batch));
+    while (this.#queue.length > 0) batches.push(this.#body(this.#options.newId(), this.#take()));
+    if (batches.length === 0) return;
+    this.#gaveUp = true;
+    // Through standard input, for arguments and environments of processes can be read by others.
+    const input = JSON.stringify({ url: this.#address.href, token: this.#token(), batches });
+    const { NODE_EXTRA_CA_CERTS } = process.env;
+    const env = NODE_EXTRA_CA_CERTS === undefined ? {} : { NODE_EXTRA_CA_CERTS };
+    const stdio = ["pipe", "ignore", "ignore"];
+    spawnSync(process.execPath, ["-e", LAST_WORDS], { input, env, stdio, timeout: this.#options.closeTimeout });
+  }
+
   /** What became of the events so far: sent + rejected + dropped + queued are all that were given. */
   stats() {
     return { ...this.#stats, queued: this.#entered - this.#settled };
@@ -220,7 +244,10 @@ export class Client {
   async #run() {
     await new Promise((resolve) => setImmediate(resolve)); // track() is to cost its caller no more than a queue
     // One batch at a time, until its fate is known: what was queued first is counted first.
-    while (this.#due()) await this.#post(this.#take());
+    while (this.#due()) {
+      this.#cut = [this.#take()];
+      while (this.#cut.length > 0) await this.#post(this.#cut[0]);
+    }
     this.#running = undefined;
     this.#wake();
   }
@@ -244,22 +271,21 @@ export class Client {
   }
 
   async #post(batch) {
-    const id = this.#options.newId(); // the same for every attempt: this is how the exporter knows a batch again
-    for (let attempt = 0; ; attempt += 1) {
-      const answer = await this.#attempt(id, batch);
+    this.#batchId = this.#options.newId(); // the same for every attempt: by it the exporter knows a batch again
+    for (let attempt = 0; !this.#gaveUp; attempt += 1) {
+      const answer = await this.#attempt(this.#batchId, batch);
       if (answer.counted) return this.#counted(batch, answer.counted);
-      if (this.#gaveUp) return this.#undelivered(batch);
+      if (this.#gaveUp) break;
       if (answer.status === 413 && batch.length > 1) {
         const half = Math.ceil(batch.length / 2);
-        await this.#post(batch.slice(0, half));
-        return this.#post(batch.slice(half));
+        return this.#cut.splice(0, 1, batch.slice(0, half), batch.slice(half));
       }
       if (!answer.retry) return this.#refused(batch, answer);
       this.#stats.retried += 1;
       this.#say("retry", `${answer.message}; the batch is sent again`);
       await Promise.race([this.#options.sleep(this.#wait(attempt, answer.retryAfter)), this.#stopped]);
-      if (this.#gaveUp) return this.#undelivered(batch);
     }
+    return this.#undelivered(batch);
   }
 
   /** Full jitter, on top of what the exporter asks for: clients that failed together must not return together. */
@@ -270,9 +296,7 @@ export class Client {
 
   async #attempt(id, batch) {
     try {
-      const events = batch.map((entry) => entry.written).join(",");
-      const head = `"batch_id":${JSON.stringify(id)},"sent_at":${this.#options.now()}`;
-      let body = Buffer.from(`{${head},"events":[${events}]}`);
+      let body = Buffer.from(this.#body(id, batch));
       const headers = { authorization: `Bearer ${this.#token()}`, "content-type": "application/json" };
       if (body.length > COMPRESS_ABOVE) {
         body = await compress(body);
@@ -285,6 +309,11 @@ export class Client {
       // Only the code: a message of the HTTP library may repeat a header.
       return { retry: true, retryAfter: 0, message: `the exporter could not be reached (${error.code ?? error.name})` };
     }
+  }
+
+  #body(id, batch) {
+    const head = `"batch_id":${JSON.stringify(id)},"sent_at":${this.#options.now()}`;
+    return `{${head},"events":[${batch.map((entry) => entry.written).join(",")}]}`;
   }
 
   /** node:http instead of fetch: frameworks patch fetch to cache and to trace, and it would follow a redirect. */
@@ -322,18 +351,18 @@ export class Client {
       if (fault) this.#reject(entry, fault);
       else this.#settle(entry, { state: "counted" }, "sent");
     }
-    this.#flushed();
+    this.#finished();
   }
 
   #refused(batch, { reason, field, message }) {
     for (const entry of batch) this.#reject(entry, { reason, field, message });
-    this.#flushed();
+    this.#finished();
   }
 
   #undelivered(batch) {
     if (batch.length > 0) this.#say("undelivered", `${batch.length} events could not be sent before the end`);
     for (const entry of batch) this.#settle(entry, { state: "undelivered" }, "dropped");
-    this.#flushed();
+    this.#finished();
   }
 
   #reject({ type, id, ...entry }, { reason = "", field = "", message = "" }) {
@@ -352,7 +381,8 @@ export class Client {
     entry.settle?.(outcome);
   }
 
-  #flushed() {
+  #finished() {
+    this.#cut.shift();
     const [done, left] = [[], []];
     for (const waiter of this.#flushing) (this.#settled >= waiter.target ? done : left).push(waiter);
     this.#flushing = left;
@@ -376,6 +406,22 @@ export class Client {
     }
   }
 }
+
+const LAST_WORDS = `
+  let text = "";
+  process.stdin.on("data", (part) => (text += part)).on("end", async () => {
+    const { url, token, batches } = JSON.parse(text);
+    const { request: open } = require(new URL(url).protocol === "https:" ? "https" : "http");
+    for (const body of batches) {
+      const headers = { authorization: "Bearer " + token, "content-type": "application/json" };
+      headers["content-length"] = Buffer.byteLength(body);
+      await new Promise((resolve) => {
+        const request = open(url, { method: "POST", headers, agent: false }, (answer) => answer.resume());
+        request.on("error", resolve).on("close", resolve).end(body);
+      });
+    }
+  });
+`;
 
 function failure(code) {
   return Object.assign(new Error(code), { code });
@@ -480,17 +526,31 @@ function made(options) {
   }
 }
 
-/** Call it once at the start (Next.js: instrumentation.ts): makes the client, and flushes it before the process ends. */
-export function register(options = {}) {
+/**
+ * Call it once at the start (Next.js: instrumentation.ts). Makes the client, flushes it before the process ends, and
+ * counts the requests that no wrapper counts, by their path: without them the share of errors would be too high.
+ */
+export function register({ requests = true, ...options } = {}) {
   if (process.env.NEXT_RUNTIME === "edge") return undefined;
   shared.client ??= made(options);
   if (shared.registered) return shared.client;
   shared.registered = true;
   process.once("beforeExit", () => shared.client.close());
+  process.once("exit", () => shared.client.leave());
   for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => ending(signal));
-  shared.requests.subscribe(({ request }) => {
-    // Every request that this process serves: what happens during it has its trace, and its start if it fails.
-    shared.context.enterWith({ started: performance.now(), traceId: traceId(request.headers.traceparent) });
+  shared.began.subscribe(({ request }) => {
+    // What happens during the request has its trace, and its start if it fails.
+    const store = { started: performance.now(), traceId: traceId(request.headers.traceparent), isCounted: false };
+    shared.underWay.set(request, store);
+    shared.context.enterWith(store);
+  });
+  if (!requests) return shared.client;
+  shared.finished.subscribe(({ request, response }) => {
+    const store = shared.underWay.get(request);
+    const path = pathOf(request.url);
+    if (!store || store.isCounted || path.startsWith("/_next/")) return; // files of a build are no work of the server
+    store.isCounted = true;
+    requested(request.method, path, response.statusCode, store.started, store.traceId);
   });
   return shared.client;
 }
@@ -533,6 +593,7 @@ export function withMetrics(route, handler) {
   return async function measured(request, ...rest) {
     const started = performance.now();
     const trace = traceId(request?.headers?.get?.("traceparent"));
+    claim();
     const finish = (status) => requested(request?.method, route, status, started, trace);
     try {
       const inside = { started, traceId: trace };
@@ -554,6 +615,7 @@ export function withApiMetrics(route, handler) {
     const started = performance.now();
     const trace = traceId(request.headers?.traceparent);
     let hasFinished = false;
+    claim();
     const finish = (status) => {
       if (!hasFinished) requested(request.method, route, status, started, trace);
       hasFinished = true;
@@ -575,10 +637,22 @@ export function onRequestError(error, request, context) {
   if (error !== null && typeof error === "object" && shared.counted.has(error)) return; // a wrapper has counted it
   remember(error);
   const store = shared.context.getStore();
+  if (store && !claim()) return; // its answer went out before this call, and was counted then
   const trace = store?.traceId ?? traceId(request?.headers?.traceparent);
-  const route = context?.routePath || String(request?.path ?? "").split("?")[0];
+  const route = context?.routePath || pathOf(request?.path);
   // Without a start (register() has not been called) the request is counted with no time rather than not at all.
   requested(request?.method, route, 500, store?.started ?? performance.now(), trace);
+}
+
+/** Whether the request under way was not counted before; from now on nobody else counts it. */
+function claim() {
+  const store = shared.context.getStore();
+  if (!store || store.isCounted) return false;
+  return (store.isCounted = true);
+}
+
+function pathOf(url) {
+  return String(url ?? "").split(/[?#]/, 1)[0];
 }
 
 function remember(error) {

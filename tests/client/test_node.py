@@ -332,6 +332,40 @@ def test_a_server_that_ends_by_itself_has_the_events_of_its_last_requests_sent(d
     assert double.notes == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "end", ["process.exit(3)", "throw new Error('uncaught')", "process.kill(process.pid, 'SIGTERM')"]
+)
+def test_what_is_queued_is_sent_although_the_process_ends_at_once(double: ExporterDouble, end: str) -> None:
+    script = f"""
+        register({{ ...instant, batchDelay: 3_600_000 }});
+        process.on("SIGTERM", () => process.exit(3)); // as Next.js does, with no request under way
+        for (let i = 1; i <= 450; i++) track(...rate(i));
+        setTimeout(() => {{ {end}; }});
+        setInterval(() => {{}}, 1000);
+    """
+    done = subprocess.run(
+        command(script), env=environment(double.url), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == (1 if "throw" in end else 3)
+    assert sorted(double.notes) == list(range(1, 451))
+    assert TOKEN not in done.stderr
+
+
+def test_a_batch_that_was_under_way_at_the_end_keeps_its_id(double: ExporterDouble) -> None:
+    double.script = ["hang"]
+    script = """
+        register({ ...instant, batchSize: 1 });
+        track(...rate(1));
+        track(...rate(2));
+        process.stdin.once("data", () => process.exit());
+    """
+    with subprocess.Popen(command(script), env=environment(double.url), stdin=subprocess.PIPE, text=True) as process:
+        double.wait_for_calls(1)
+        process.communicate("end\n", timeout=60)
+    assert double.calls[0].batch_id == double.calls[1].batch_id
+    assert double.notes == [1, 2]
+
+
 def test_what_is_queued_is_sent_when_nothing_is_left_to_do(double: ExporterDouble) -> None:
     run("register({ ...instant, batchDelay: 3_600_000 }); track(...rate(1));", double.url)
     assert double.notes == [1]

@@ -186,6 +186,41 @@ def test_what_happens_during_a_request_has_its_trace(double: ExporterDouble) -> 
     ]
 
 
+@pytest.mark.parametrize("requests", ["true", "false"])
+def test_every_request_of_the_process_is_counted_once(double: ExporterDouble, requests: str) -> None:
+    run(
+        f"""
+        import http from "node:http";
+        register({{ ...instant, requests: {requests} }});
+        const wrapped = withApiMetrics("/api/classes/[id]", (req, res) => res.end());
+        const failing = withMetrics("/api/failing", async () => {{ throw new Error("broken"); }});
+        const server = http.createServer(async (req, res) => {{
+          if (req.url === "/api/classes/7") return wrapped(req, res);
+          res.statusCode = req.url.startsWith("/plain") ? 204 : 500;
+          if (req.url === "/failing") await failing(new Request("http://x/")).catch((error) =>
+            heypeter.onRequestError(error, req, {{ routePath: "/failing" }}));
+          if (req.url === "/page/7") heypeter.onRequestError(new Error("render"), req, {{ routePath: "/page/[id]" }});
+          if (req.url === "/late") res.once("close", () =>
+            setImmediate(() => heypeter.onRequestError(new Error("late"), req, {{ routePath: "/late" }})));
+          res.end();
+        }});
+        await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+        const get = (path) => new Promise((resolve) => http.get(
+          {{ port: server.address().port, path, agent: false }}, (res) => res.resume().once("close", resolve)));
+        for (const path of ["/api/classes/7", "/plain?secret=1", "/_next/a.js", "/failing", "/page/7", "/late"])
+          await get(path);
+        await new Promise((resolve) => server.close(resolve));
+        await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+        await heypeter.client().close();
+        """,
+        double.url,
+    )
+    counted = [(event["route"], event["status"]) for event in told(double)]
+    everything = [("/api/classes/[id]", 200), ("/api/failing", 500), ("/page/[id]", 500), ("/late", 500)]
+    assert sorted(counted) == sorted([*everything, *([("/plain", 204)] if requests == "true" else [])])
+    assert all(b"secret" not in call.raw for call in double.calls)
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
