@@ -483,14 +483,19 @@ function read({ status, retryAfter, text }, sent, now) {
     return { status, retry: true, retryAfter: delay(retryAfter, now), message: `the exporter answered ${status}` };
   }
   const answer = parsed(text);
-  if (status === 202 && Number.isInteger(answer.accepted) && Array.isArray(answer.rejected)) {
+  if ((status === 202 || status === 400) && Number.isInteger(answer.accepted) && Array.isArray(answer.rejected)) {
     const rejected = answer.rejected.filter((fault) => Number.isInteger(fault?.index) && fault.index < sent);
+    // The answer describes the first hundred. Behind them, any event may be one of the others: none is called counted.
+    const first = answer.rejected_total > rejected.length ? (rejected.at(-1)?.index ?? -1) + 1 : sent;
+    for (let index = first; index < sent; index += 1) rejected.push({ index, ...UNDESCRIBED });
     return { status, counted: { duplicates: answer.duplicates ?? 0, rejected } };
   }
   const hint = status < 400 ? "is HEYPETER_URL the exporter?" : (answer.error ?? "");
   const message = `the exporter answered ${status}: ${String(hint).slice(0, 300)}`;
   return { status, retry: false, reason: answer.reason ?? `status_${status}`, field: answer.field, message };
 }
+
+const UNDESCRIBED = { reason: "undescribed", message: "the exporter refused more events than it describes" };
 
 function parsed(text) {
   try {

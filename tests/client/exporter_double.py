@@ -73,7 +73,8 @@ class ExporterDouble:
             if len(call.body["events"]) > self.limit:
                 return 413, {}, {"error": "send less at a time"}, ""
             answer = self._forward(call) if self.upstream else self._count(call)
-            return 202, {}, answer, "" if fate == "ok" else fate
+            is_bad = not answer["accepted"] and not answer["duplicates"]
+            return 400 if is_bad else 202, {}, answer, "" if fate == "ok" else fate
 
     def _count(self, call: Call) -> dict[str, Any]:
         if call.batch_id not in self.known:
@@ -85,7 +86,8 @@ class ExporterDouble:
             message = {"reason": "schema", "field": "data.rating", "message": "Expected `int`"}
             rejected = [{"index": index, **message} for index in bad]
             duplicates = len(events) - len(new) - len(bad)
-            self.known[call.batch_id] = {"accepted": len(new), "duplicates": duplicates, "rejected": rejected}
+            answer = {"accepted": len(new), "duplicates": duplicates, "rejected": rejected[:100]}
+            self.known[call.batch_id] = {**answer, "rejected_total": len(rejected)}
         return self.known[call.batch_id]
 
     def _forward(self, call: Call) -> dict[str, Any]:

@@ -220,6 +220,21 @@ def test_rejected_events_are_told_and_not_sent_again(double: ExporterDouble) -> 
     assert (len(double.calls), said["sent"], said["rejected"]) == (1, 1, 1)
 
 
+def test_a_batch_that_is_wholly_bad_tells_what_is_wrong_with_each(double: ExporterDouble) -> None:
+    double.reject = "login"
+    said = run(
+        """
+        const client = new Client(instant);
+        const outcomes = await client.deliver(Array.from({ length: 150 }, () => ({ type: "login", data: {} })));
+        await client.close();
+        say({ reasons: outcomes.map((outcome) => outcome.reason), ...client.stats() });
+        """,
+        double.url,
+    )
+    assert said["reasons"] == ["schema"] * 100 + ["undescribed"] * 50
+    assert (len(double.calls), said["rejected"], said["sent"]) == (1, 150, 0)
+
+
 def test_telemetry_that_finds_the_queue_full_is_dropped_and_counted(double: ExporterDouble) -> None:
     said = run(
         """

@@ -171,6 +171,26 @@ def test_rejected_events_are_told_and_not_sent_again(double: ExporterDouble, cap
     assert "login was rejected: Expected `int` (schema data.rating)" in caplog.text
 
 
+def test_a_batch_that_is_wholly_bad_tells_what_is_wrong_with_each(double: ExporterDouble) -> None:
+    double.reject = "login"
+    with Client(settings(double.url, batch_size=1000)) as client:
+        outcomes = client.deliver([{"type": "login", "data": {"method": "sso"}}] * 150)
+    assert [outcome.reason for outcome in outcomes] == ["schema"] * 100 + ["undescribed"] * 50
+    assert (len(double.calls), client.stats()["rejected"], client.stats()["sent"]) == (1, 150, 0)
+
+
+def test_an_answer_that_is_not_the_exporters_does_not_end_the_client(double: ExporterDouble) -> None:
+    class Odd(ExporterDouble):
+        def take(self, call: Call) -> tuple[int, dict[str, str], dict[str, object], str]:
+            status, headers, answer, broken = super().take(call)
+            odd = {"accepted": 1, "duplicates": [], "rejected": [7, {"index": None}], "rejected_total": "x"}
+            return status, headers, odd if len(self.calls) == 1 else answer, broken
+
+    with serve(Odd()) as odd, Client(settings(odd.url, batch_size=1)) as client:
+        states = [client.deliver([{"type": "audit_entry"}])[0].state for _ in range(2)]
+    assert states == ["rejected", "counted"]
+
+
 def test_telemetry_that_finds_the_queue_full_is_dropped_and_counted(
     double: ExporterDouble, caplog: pytest.LogCaptureFixture
 ) -> None:

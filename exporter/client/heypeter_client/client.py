@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
+from .answer import COUNTED, Outcome, read
 from .exchange import Exchange
 
 _log = logging.getLogger("heypeter")
@@ -24,8 +25,8 @@ trace: contextvars.ContextVar[str] = contextvars.ContextVar("heypeter_trace", de
 _BATCH, _EVENT, _QUEUE = 512 * 1024, 32 * 1024, 16 * 1024 * 1024  # bytes; a batch is half of what the exporter takes
 _QUIET, _MOST_LINES = 60.0, 1000  # seconds between two log lines of one kind; kinds
 # 502 and 504 are a proxy's words for an exporter that it could not reach: a network error seen from further away.
-_RETRYABLE = {408, 429, 502, 503, 504}
-_ACCEPTED, _ERROR, _TOO_LARGE = 202, 400, 413
+_RETRYABLE = {0, 408, 429, 502, 503, 504}  # 0 is no answer at all
+_TOO_LARGE = 413
 _COUNTERS = {"counted": "sent", "rejected": "rejected", "undelivered": "dropped"}
 
 
@@ -40,19 +41,6 @@ class Extra(TypedDict, total=False):
     source: str
     time: float | str | datetime
     trace_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The fate of an event: ``counted``, ``rejected`` (and why) or ``undelivered``."""
-
-    state: str
-    reason: str = ""
-    field: str = ""
-    message: str = ""
-
-
-_COUNTED = Outcome("counted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,21 +221,15 @@ class Client:
                 return
             status, retry_after, answer = self._exchange.post(batch_id, [entry.written for entry in batch])
             self._count("batches")
-            if status == _ACCEPTED and isinstance(answer.get("rejected"), list):
-                duplicates = answer.get("duplicates")
-                self._count("duplicates", duplicates if isinstance(duplicates, int) else 0)
-                faults = [fault for fault in answer["rejected"] if isinstance(fault, dict)]
-                self._finish(batch, {fault.get("index", -1): _rejected(fault) for fault in faults})
-                return
             if status == _TOO_LARGE and len(batch) > 1:
                 middle = (len(batch) + 1) // 2
                 self._post(batch[:middle])
                 self._post(batch[middle:])
                 return
-            if status and status not in _RETRYABLE:
-                hint = "is HEYPETER_URL the exporter?" if status < _ERROR else answer.get("error", "")
-                fault = {"reason": f"status_{status}", **answer, "message": f"the exporter answered {status}: {hint}"}
-                self._finish(batch, dict.fromkeys(range(len(batch)), _rejected(fault)))
+            if status not in _RETRYABLE:
+                faults, duplicates = read(status, answer, len(batch))
+                self._count("duplicates", duplicates)
+                self._finish(batch, faults)
                 return
             self._count("retried")
             self._say(f"the exporter answered {status}" if status else "the exporter cannot be reached")
@@ -261,7 +243,7 @@ class Client:
 
     def _finish(self, batch: list[_Entry], outcomes: dict[int, Outcome]) -> None:
         for index, entry in enumerate(batch):
-            outcome = outcomes.get(index, _COUNTED)
+            outcome = outcomes.get(index, COUNTED)
             if outcome.state == "rejected":
                 self._say(f"{entry.kind} was rejected: {outcome.message} ({outcome.reason} {outcome.field})")
             elif outcome.state == "undelivered":
@@ -269,7 +251,7 @@ class Client:
             entry.future.set_result(outcome)
         with self._changed:
             for index in range(len(batch)):
-                self._stats[_COUNTERS[outcomes.get(index, _COUNTED).state]] += 1
+                self._stats[_COUNTERS[outcomes.get(index, COUNTED).state]] += 1
             self._settled += len(batch)
             self._changed.notify_all()
 
@@ -287,10 +269,6 @@ class Client:
         if now - self._said.get(line, -_QUIET) >= _QUIET and len(self._said) < _MOST_LINES:
             self._said[line] = now
             _log.warning("%s", line)
-
-
-def _rejected(fault: Mapping[str, Any]) -> Outcome:
-    return Outcome("rejected", *(str(fault.get(key, ""))[:300] for key in ("reason", "field", "message")))
 
 
 def _time(value: object) -> str:

@@ -1,0 +1,45 @@
+"""What an answer of the exporter says about each event of a batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_COUNTING, _ERROR = {202, 400}, 400  # 400 tells what was refused, if all of it was
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The fate of an event: ``counted``, ``rejected`` (and why) or ``undelivered``."""
+
+    state: str
+    reason: str = ""
+    field: str = ""
+    message: str = ""
+
+
+COUNTED = Outcome("counted")
+
+
+def read(status: int, answer: Mapping[str, Any], sent: int) -> tuple[dict[int, Outcome], int]:
+    """Give the fate of the events that were refused, by index, and how many had been counted before."""
+    if status in _COUNTING and "rejected" in answer:
+        try:
+            return _refused(answer, sent), int(answer["duplicates"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            status = 200  # not the exporter's words
+    hint = "is HEYPETER_URL the exporter?" if status < _ERROR else answer.get("error", "")
+    fault = {"reason": f"status_{status}", **answer, "message": f"the exporter answered {status}: {hint}"}
+    return dict.fromkeys(range(sent), _rejected(fault)), 0
+
+
+def _refused(answer: Mapping[str, Any], sent: int) -> dict[int, Outcome]:
+    found = {int(fault["index"]): _rejected(fault) for fault in answer["rejected"]}
+    if answer.get("rejected_total", 0) > len(found):
+        # The answer describes the first hundred. Behind them, any may be one of the others: none is called counted.
+        more = Outcome("rejected", "undescribed", "", "the exporter refused more events than it describes")
+        found |= dict.fromkeys(range(max(found, default=-1) + 1, sent), more)
+    return found
+
+
+def _rejected(fault: Mapping[str, Any]) -> Outcome:
+    return Outcome("rejected", *(str(fault.get(key, ""))[:300] for key in ("reason", "field", "message")))
