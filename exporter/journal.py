@@ -28,6 +28,7 @@ class Journal:
         self._folder, self._monotonic, self._observe = folder, monotonic, observe
         self._file = -1
         self._retired: list[int] = []
+        self._broken = False
         self._size = 0  # of the file, up to its last whole record
         self._written = self._synced = 0  # bytes since the start, over all files
         self._syncing: asyncio.Task[None] | None = None
@@ -61,21 +62,30 @@ class Journal:
         descriptor = os.open(self._path(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         if self._file >= 0:
             self._retired.append(self._file)
-        self._file, self._size, self.bytes = descriptor, 0, 0
+        self._file, self._size, self.bytes, self._broken = descriptor, 0, 0, False
         return number
 
     def append(self, record: bytes) -> None:
         """Write a record; JournalError if the disk does not take it, and then it is as if it had never been."""
         data = _HEAD.pack(len(record), zlib.crc32(record)) + record
         try:
+            if self._broken:
+                self.rotate()
             if os.write(self._file, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301  # both are undone below
         except OSError as error:
-            os.ftruncate(self._file, self._size)  # a cut-off record in the middle would hide those behind it
+            self._undo()
             raise JournalError(f"cannot write to {self._folder}: {error.strerror}") from error
         self._size += len(data)
         self.bytes += len(data)
         self._written += len(data)
+
+    def _undo(self) -> None:
+        """Take back what was written of a record: a cut-off one in the middle would hide those behind it."""
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError:
+            self._broken = True  # the next record goes to a file of its own
 
     async def durable(self) -> None:
         """Wait until all that was written is on the disk: one sync serves all who wait meanwhile.

@@ -1,5 +1,6 @@
 """What the exporter's tests start from: the example configuration, and a clock that is told the time."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,20 @@ class Time:
         return self.now
 
 
+@functools.cache
+def the_example() -> tuple[Config, Catalogue]:
+    config, _, catalogue = load(EXAMPLE)
+    return config, catalogue
+
+
 def a_config(folder: Path | None = None, **changes: Any) -> Config:  # noqa: ANN401  # parts of a Config
-    config = load(EXAMPLE)[0]
-    return msgspec.structs.replace(config, storage=Storage(path=folder), **changes)
+    return msgspec.structs.replace(the_example()[0], storage=Storage(path=folder), **changes)
 
 
 def an_exporter(time: Time, config: Config | None = None) -> Exporter:
-    config = config or a_config()
-    settings = Settings(config, shipped_catalogue(config), Secret("exporter-token"))
+    config, (example, catalogue) = config or a_config(), the_example()
+    same = (config.lists, config.discover, config.limits) == (example.lists, example.discover, example.limits)
+    settings = Settings(config, catalogue if same else shipped_catalogue(config), Secret("exporter-token"))
     return Exporter(settings, Clock(time, time))
 
 
