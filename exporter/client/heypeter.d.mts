@@ -70,7 +70,8 @@ export type AnyEvent = {
 export type Outcome =
   | { state: "counted" }
   | { state: "rejected"; reason: string; field: string; message: string }
-  | { state: "undelivered" };
+  /** Not counted through no fault of the event: it may be sent again, with its id. */
+  | { state: "undelivered"; reason?: string; field?: string; message?: string };
 
 export interface Rejection {
   type: string;

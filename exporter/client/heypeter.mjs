@@ -354,8 +354,8 @@ export class Client {
     this.#finished();
   }
 
-  #refused(batch, { reason, field, message }) {
-    for (const entry of batch) this.#reject(entry, { reason, field, message });
+  #refused(batch, fault) {
+    for (const entry of batch) this.#reject(entry, fault);
     this.#finished();
   }
 
@@ -365,8 +365,8 @@ export class Client {
     this.#finished();
   }
 
-  #reject({ type, id, ...entry }, { reason = "", field = "", message = "" }) {
-    this.#settle(entry, { state: "rejected", reason, field, message }, "rejected");
+  #reject({ type, id, ...entry }, { state = "rejected", reason = "", field = "", message = "" }) {
+    this.#settle(entry, { state, reason, field, message }, "rejected");
     this.#say(`rejected ${type} ${reason}`, `${type} was rejected: ${message} (${[reason, field].filter(Boolean)})`);
     try {
       this.#options.onRejected?.({ type, id, reason, field, message });
@@ -492,7 +492,9 @@ function read({ status, retryAfter, text }, sent, now) {
   }
   const hint = status < 400 ? "is HEYPETER_URL the exporter?" : (answer.error ?? "");
   const message = `the exporter answered ${status}: ${String(hint).slice(0, 300)}`;
-  return { status, retry: false, reason: answer.reason ?? `status_${status}`, field: answer.field, message };
+  // 401, 404 and the like say nothing about the events: an outbox may send them again once the set-up is mended.
+  const state = status === 400 || status === 413 ? "rejected" : "undelivered";
+  return { status, state, retry: false, reason: answer.reason ?? `status_${status}`, field: answer.field, message };
 }
 
 const UNDESCRIBED = { reason: "undescribed", message: "the exporter refused more events than it describes" };

@@ -187,14 +187,15 @@ def test_a_final_answer_is_final(double: ExporterDouble, status: str) -> None:
         """
         const faults = [];
         const client = new Client({ ...instant, onRejected: (fault) => faults.push(fault) });
-        client.track(...rate(1, { id: "x" }));
+        const [outcome] = await client.deliver([{ type: "class_rated", id: "x", data: { rating: 1 } }]);
         await client.close();
-        say({ ...client.stats(), faults, logs });
+        say({ ...client.stats(), faults, logs, state: outcome.state });
         """,
         double.url,
     )
     assert len(double.calls) == 1
     assert (said["rejected"], said["sent"], said["retried"]) == (1, 0, 0)
+    assert said["state"] == ("rejected" if status in {"400", "413"} else "undelivered")
     assert said["faults"][0]["id"] == "x"
     assert status in said["faults"][0]["message"]
     assert status in said["logs"][0]
@@ -472,7 +473,7 @@ def test_a_token_file_is_read_again_so_that_a_new_token_needs_no_restart(
         """,
         double.url,
     )
-    assert said == ["rejected", "counted", "counted"]
+    assert said == ["undelivered", "counted", "counted"]
 
 
 def test_the_token_is_in_nothing_that_a_client_shows(double: ExporterDouble) -> None:

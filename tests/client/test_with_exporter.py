@@ -161,7 +161,7 @@ def test_what_the_exporter_refuses_is_told_with_its_reason(exporter: RunningExpo
 def test_a_wrong_token_is_final(exporter: RunningExporter) -> None:
     with Client(Settings(url=exporter.url, token="another")) as client:
         outcome = client.deliver([{"type": "audit_entry"}])[0]
-    assert (outcome.state, outcome.reason) == ("rejected", "status_401")
+    assert (outcome.state, outcome.reason) == ("undelivered", "status_401")
     assert client.stats()["retried"] == 0
 
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 _COUNTING, _ERROR = {202, 400}, 400  # 400 tells what was refused, if all of it was
+_FAULTS = {400, 413}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The fate of an event: ``counted``, ``rejected`` (and why) or ``undelivered``."""
+    """The fate of an event: ``counted``, ``rejected`` (and why) or ``undelivered``.
+
+    What is undelivered was not counted, through no fault of the event: it may be sent again, with its id.
+    """
 
     state: str
     reason: str = ""
@@ -29,11 +33,13 @@ def read(status: int, answer: Mapping[str, Any], sent: int) -> tuple[dict[int, O
             status = 200  # not the exporter's words
     hint = "is HEYPETER_URL the exporter?" if status < _ERROR else answer.get("error", "")
     fault = {"reason": f"status_{status}", **answer, "message": f"the exporter answered {status}: {hint}"}
-    return dict.fromkeys(range(sent), _rejected(fault)), 0
+    # 401, 404 and the like say nothing about the events: an outbox may send them again once the set-up is mended.
+    state = "rejected" if status in _FAULTS else "undelivered"
+    return dict.fromkeys(range(sent), _fault(fault, state)), 0
 
 
 def _refused(answer: Mapping[str, Any], sent: int) -> dict[int, Outcome]:
-    found = {int(fault["index"]): _rejected(fault) for fault in answer["rejected"]}
+    found = {int(fault["index"]): _fault(fault, "rejected") for fault in answer["rejected"]}
     if answer.get("rejected_total", 0) > len(found):
         # The answer describes the first hundred. Behind them, any may be one of the others: none is called counted.
         more = Outcome("rejected", "undescribed", "", "the exporter refused more events than it describes")
@@ -41,5 +47,5 @@ def _refused(answer: Mapping[str, Any], sent: int) -> dict[int, Outcome]:
     return found
 
 
-def _rejected(fault: Mapping[str, Any]) -> Outcome:
-    return Outcome("rejected", *(str(fault.get(key, ""))[:300] for key in ("reason", "field", "message")))
+def _fault(fault: Mapping[str, Any], state: str) -> Outcome:
+    return Outcome(state, *(str(fault.get(key, ""))[:300] for key in ("reason", "field", "message")))

@@ -27,7 +27,6 @@ _QUIET, _MOST_LINES = 60.0, 1000  # seconds between two log lines of one kind; k
 # 502 and 504 are a proxy's words for an exporter that it could not reach: a network error seen from further away.
 _RETRYABLE = {0, 408, 429, 502, 503, 504}  # 0 is no answer at all
 _TOO_LARGE = 413
-_COUNTERS = {"counted": "sent", "rejected": "rejected", "undelivered": "dropped"}
 
 
 class NotQueuedError(Exception):
@@ -244,14 +243,14 @@ class Client:
     def _finish(self, batch: list[_Entry], outcomes: dict[int, Outcome]) -> None:
         for index, entry in enumerate(batch):
             outcome = outcomes.get(index, COUNTED)
-            if outcome.state == "rejected":
-                self._say(f"{entry.kind} was rejected: {outcome.message} ({outcome.reason} {outcome.field})")
+            if outcome.message:
+                self._say(f"{entry.kind} was {outcome.state}: {outcome.message} ({outcome.reason} {outcome.field})")
             elif outcome.state == "undelivered":
                 self._say("events could not be sent before the end")
             entry.future.set_result(outcome)
         with self._changed:
             for index in range(len(batch)):
-                self._stats[_COUNTERS[outcomes.get(index, COUNTED).state]] += 1
+                self._stats[_counter(outcomes.get(index, COUNTED))] += 1
             self._settled += len(batch)
             self._changed.notify_all()
 
@@ -269,6 +268,12 @@ class Client:
         if now - self._said.get(line, -_QUIET) >= _QUIET and len(self._said) < _MOST_LINES:
             self._said[line] = now
             _log.warning("%s", line)
+
+
+def _counter(outcome: Outcome) -> str:
+    if outcome is COUNTED:
+        return "sent"
+    return "rejected" if outcome.reason or outcome.message else "dropped"  # only what was never sent has neither
 
 
 def _time(value: object) -> str:
