@@ -190,6 +190,8 @@ def _check_kind(at: str, given: FamilySettings) -> None:
         raise CatalogueError(f"{at}: max_age is for gauges; a counter that disappears looks like a restart")
     if given.distinct and (given.type != "gauge" or list(given.labels) != ["window"]):
         raise CatalogueError(f"{at}: `distinct` makes a gauge with the one label `window`")
+    if given.above and (given.type != "counter" or given.value or len(given.above) > 1):
+        raise CatalogueError(f"{at}: `above` is for counters that count events, and for one field")
     if given.exemplars and given.type != "histogram":
         raise CatalogueError(f"{at}: exemplars are for histograms")
 

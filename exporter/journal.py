@@ -32,6 +32,7 @@ class Journal:
         self._size = 0  # of the file, up to its last whole record
         self._written = self._synced = 0  # bytes since the start, over all files
         self._syncing: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.bytes = 0  # since the last snapshot
 
     def numbers(self) -> list[int]:
@@ -93,11 +94,13 @@ class Journal:
         OSError if the sync fails. The kernel may then have thrown the pages away, so the process must not go on
         (wiki.postgresql.org/wiki/Fsync_Errors).
         """
-        target = self._written
-        while self._synced < target:
-            if self._syncing is None or self._syncing.done():
-                self._syncing = asyncio.ensure_future(self._sync())
-            await asyncio.shield(self._syncing)
+        if self._synced >= self._written:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._written, waiter))
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.ensure_future(self._sync())
+        await waiter
 
     @property
     def clean(self) -> bool:
@@ -105,11 +108,26 @@ class Journal:
         return self._synced == self._written
 
     async def _sync(self) -> None:
-        written, retired, self._retired = self._written, self._retired, []
-        began = self._monotonic()
-        await asyncio.to_thread(_sync_all, [*retired, self._file], retired)
-        self._observe(self._monotonic() - began)
-        self._synced = max(self._synced, written)
+        """Sync until nobody waits; a failure is told to all."""
+        while self._waiting:
+            written, retired, self._retired = self._written, self._retired, []
+            began = self._monotonic()
+            try:
+                await asyncio.to_thread(_sync_all, [*retired, self._file], retired)
+            except OSError as error:
+                self._wake(self._written, error)
+                return
+            self._observe(self._monotonic() - began)
+            self._synced = max(self._synced, written)
+            self._wake(written, None)
+
+    def _wake(self, written: int, error: OSError | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for target, waiter in waiting:
+            if target > written:
+                self._waiting.append((target, waiter))
+            elif not waiter.done():  # whoever waited may have gone
+                waiter.set_result(None) if error is None else waiter.set_exception(error)
 
     def forget(self, before: int) -> None:
         """Delete the files before this number: a snapshot has all that they hold."""

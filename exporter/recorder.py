@@ -22,6 +22,14 @@ class _Observe(NamedTuple):
     bounds: tuple[float, ...]
 
 
+class _Above(NamedTuple):
+    """A counter of events of which a number is larger than this."""
+
+    cell: Counter
+    value: Callable[[Any], float]
+    least: float
+
+
 class _Other(NamedTuple):
     """What is not on the quick path: amounts, gauges, conditions on numbers."""
 
@@ -34,6 +42,7 @@ class _Moves(NamedTuple):
 
     counters: tuple[Counter, ...]
     observed: tuple[_Observe, ...]
+    above: tuple[_Above, ...]
     others: tuple[_Other, ...]
 
 
@@ -45,7 +54,7 @@ class Recorder:
         self.series = {family.name: Series(family) for family in catalogue.families}
         self.found: dict[str, dict[str, None]] = {}
         self.distinct = {family.name: Distinct(key) for family in catalogue.families if family.distinct}
-        self._plans = {kind: _Plan(name, kind, self) for name, kind in schema.types.items()}
+        self._plans = {kind: _Plan(name, self) for name, kind in schema.types.items()}
 
     def record(self, events: Sequence[Event], source: str, now: float, weight: int = 1) -> None:
         """Count decoded events in every family that they feed; it cannot fail.
@@ -55,13 +64,35 @@ class Recorder:
         """
         plans = self._plans
         if weight == 1:
-            for event in events:
-                plans[type(event)].record(event, now)
+            self._record_each(events, now)
         else:
             for event in events:
                 plans[type(event)].record_weighed(event, now, weight)
         for kind, number in Tally(map(type, events)).items():
-            self.series["exporter_events_accepted_total"].add((source, plans[kind].name), number)
+            plans[kind].accepted(source).value += number
+
+    def _record_each(self, events: Sequence[Event], now: float) -> None:  # noqa: C901  # one loop, for its speed
+        """The path that has to be quick: no call but those that find the cells."""
+        plans = self._plans
+        for event in events:
+            plan = plans[type(event)]
+            data = event.data
+            key = plan.key(data)
+            moves = plan.known.get(key)
+            if moves is None:
+                moves = plan.resolve(key, now)
+            for cell in moves.counters:
+                cell.value += 1
+            for histogram, value, bounds in moves.observed:
+                observed = value(data)
+                if observed is not None:
+                    histogram.counts[bisect_left(bounds, observed)] += 1
+                    histogram.sum += observed
+            for cell, number, least in moves.above:
+                if number(data) > least:
+                    cell.value += 1
+            if moves.others or plan.distinct or (plan.traced and (event.trace_id or event.traceparent)):
+                plan.rest(event, moves, now, 1)
 
     def refresh(self, now: float) -> None:
         """Bring the gauges of distinct counts up to date."""
@@ -73,76 +104,74 @@ class Recorder:
 class _Plan:
     """How events of one type are counted: the cells for each combination of their label fields, found once."""
 
-    def __init__(self, name: str, kind: type[Event], recorder: Recorder) -> None:
+    def __init__(self, name: str, recorder: Recorder) -> None:
         self.name = name
         self._families = [family for family in recorder.catalogue.families if family.event == name]
         self._recorder = recorder
-        data = kind.__annotations__["data"]
-        self._data_fields: tuple[str, ...] = data.__struct_fields__
         labels = [label.field for family in self._families for label in family.labels if not family.distinct]
         conditions = [field for family in self._families for field, _ in family.when]
         self._fields = tuple(dict.fromkeys([*labels, *conditions]))
-        self._key = _getter(self._fields)
-        self._known: dict[Any, _Moves] = {}
+        self.key = _getter(self._fields)
+        self.known: dict[Any, _Moves] = {}
+        self._accepted: dict[str, Counter] = {}
         self._folds = {
             (family.name, label.name): Fold(label, recorder.found.setdefault(label.list_, {}))
             for family in self._families
             for label in family.labels
             if not family.distinct
         }
-        self._distinct = [(recorder.distinct[f.name], f.distinct) for f in self._families if f.distinct]
-        self._traced = any(family.exemplars for family in self._families)
+        self.distinct = [(recorder.distinct[f.name], f.distinct) for f in self._families if f.distinct]
+        self.traced = any(family.exemplars for family in self._families)
 
-    def record(self, event: Event, now: float) -> None:
-        data = event.data
-        key = self._key(data)
-        moves = self._known.get(key)
-        if moves is None:
-            moves = self._resolve(key, now)
-        for cell in moves.counters:
-            cell.value += 1
-        for histogram, value, bounds in moves.observed:
-            observed = value(data)
-            if observed is not None:
-                histogram.counts[bisect_left(bounds, observed)] += 1
-                histogram.sum += observed
-        if moves.others or self._distinct or (self._traced and (event.trace_id or event.traceparent)):
-            self._rest(event, moves, now, 1)
+    def accepted(self, source: str) -> Counter:
+        """Give the counter of accepted events of this type."""
+        cell = self._accepted.get(source)
+        if cell is None:
+            series = self._recorder.series["exporter_events_accepted_total"]
+            cell = self._accepted[source] = series.cell((source, self.name))
+        return cell
 
     def record_weighed(self, event: Event, now: float, weight: int) -> None:
         """Count an event that stands for several: slower, and only for pages that are sampled."""
-        key = self._key(event.data)
-        moves = self._known.get(key) or self._resolve(key, now)
+        key = self.key(event.data)
+        moves = self.known.get(key) or self.resolve(key, now)
         for cell in moves.counters:
             cell.value += weight
+        for cell, number, least in moves.above:
+            if number(event.data) > least:
+                cell.value += weight
         for histogram, value, bounds in moves.observed:
             observed = value(event.data)
             if observed is not None:
                 histogram.counts[bisect_left(bounds, observed)] += weight
                 histogram.sum += observed * weight
-        self._rest(event, moves, now, weight)
+        self.rest(event, moves, now, weight)
 
-    def _resolve(self, key: Any, now: float) -> _Moves:  # noqa: ANN401  # a value or a tuple of values
+    def resolve(self, key: Any, now: float) -> _Moves:  # noqa: ANN401  # a value or a tuple of values
+        """Find the cells for a combination of values, and remember them if all values are within their domains."""
         values = dict(zip(self._fields, key if len(self._fields) > 1 else (key,), strict=bool(self._fields)))
-        counters, observed, others, inside = [], [], [], True
+        counters, observed, above, others, inside = [], [], [], [], True
         for family in self._families:
             if family.distinct or not all(_holds(values[field], wanted) for field, wanted in family.when):
                 continue
             labels, known = self._labels(family, values)
             inside = inside and known
             cell = self._recorder.series[family.name].cell(labels, now)
-            plain = not family.above and family.divisor == 1 and family.value != TIME
+            plain = family.divisor == 1 and family.value != TIME
             if plain and family.type == "counter" and not family.value:
-                counters.append(cell)
+                if family.above:
+                    above.append(_Above(cell, attrgetter(family.above[0][0]), family.above[0][1]))
+                else:
+                    counters.append(cell)
             elif plain and family.type == "histogram":
                 observed.append(_Observe(cell, attrgetter(family.value), family.buckets))
             else:
                 others.append(_Other(family, cell))
-        moves = _Moves(tuple(counters), tuple(observed), tuple(others))
+        moves = _Moves(tuple(counters), tuple(observed), tuple(above), tuple(others))
         if inside:  # values outside their domain are never remembered: an attack must not cost memory
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[key] = moves
+            if len(self.known) >= _KNOWN:
+                self.known.clear()
+            self.known[key] = moves
         return moves
 
     def _labels(self, family: Family, values: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
@@ -155,15 +184,16 @@ class _Plan:
             labels.append(value)
         return tuple(labels), inside
 
-    def _rest(self, event: Event, moves: _Moves, now: float, weight: int) -> None:
+    def rest(self, event: Event, moves: _Moves, now: float, weight: int) -> None:
+        """Do what is not on the quick path."""
         for other in moves.others:
             _move(other, event, now, weight)
-        for distinct, field in self._distinct:
+        for distinct, field in self.distinct:
             identity = getattr(event.data, field)
             if identity:
                 distinct.add(identity, now)
         trace = event.trace_id or event.traceparent[3:35]
-        if self._traced and trace and len(trace) <= 100:  # noqa: PLR2004  # OpenMetrics: 128 with the label's name
+        if self.traced and trace and len(trace) <= 100:  # noqa: PLR2004  # OpenMetrics: 128 with the label's name
             for histogram, value, bounds in moves.observed:
                 observed = value(event.data)
                 if observed is not None:
@@ -175,7 +205,7 @@ def _move(other: _Other, event: Event, now: float, weight: int) -> None:
     family, cell = other
     at = now if event.time is None else seconds(event.time)
     given = at if family.value == TIME else getattr(event.data, family.value) if family.value else 1
-    if given is None or any((getattr(event.data, field) or 0) <= least for field, least in family.above):
+    if given is None:
         return
     value = seconds(given) if isinstance(given, datetime) else given
     if isinstance(cell, Counter):

@@ -1,0 +1,121 @@
+"""Events in: ours beside the naive build and the Pushgateway, by the server's own CPU time on one core."""
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from load import ROOT, Server, free_port, load, python, request
+
+TOKEN = "bench-token"  # noqa: S105  # of a server that lives for seconds
+ROUNDS = 3
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140 Safari/537.36"
+
+
+def events(number: int) -> list[dict[str, object]]:
+    """What an app server sends: requests and their queries, look-ups, now and then a booking."""
+    found: list[dict[str, object]] = []
+    for n in range(number):
+        if n % 14 < 6:
+            route = ["/", "/courses", "/api/classes", "/api/bookings"][n % 4]
+            data = {"method": "GET", "route": route, "status": 200, "duration": 0.012 + n % 7 / 100}
+            found.append({"type": "http_request", "data": data})
+        elif n % 14 < 11:
+            query = {"operation": "select", "table": "users", "outcome": "success", "duration": 0.004 + n % 5 / 100}
+            found.append({"type": "db_query", "data": query})
+        elif n % 14 < 13:
+            found.append({"type": "cache_request", "data": {"cache": "session", "result": "hit"}})
+        else:
+            found.append({"type": "class_booked", "data": {"class_type": "group", "channel": "web"}})
+    return found
+
+
+def views(number: int) -> list[dict[str, object]]:
+    """What browsers send."""
+    click = {"type": "click", "data": {"page": "/courses", "element": "button"}}
+    view = {
+        "type": "page_load",
+        "data": {"page": "/courses", "navigation": "navigate", "total": 1.25, "interactive": 0.8},
+    }
+    call = {"type": "api_call", "data": {"endpoint": "/api/classes", "outcome": "success", "duration": 0.2}}
+    return [[click, view, call, call][n % 4] for n in range(number)]
+
+
+def ours(folder: Path) -> tuple[list[str], int]:
+    port = free_port()
+    config = yaml.safe_load((ROOT / "deploy/config/exporter.yml").read_text("utf-8"))
+    limits = {name: 1e9 for name in ("client_rate", "client_burst", "total_rate", "total_burst")}
+    del config["browser"]["listen"]
+    config |= {
+        "events": {"token": TOKEN},
+        "storage": {"path": str(folder / f"state-{port}")},
+        "listen": f"127.0.0.1:{port}",
+    }
+    config["limits"] |= limits
+    path = folder / f"exporter-{port}.yml"
+    path.write_text(yaml.safe_dump(config), "utf-8")
+    return python("-m", "exporter", f"--config.file={path}"), port
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+        folder = Path(name)
+        naive_port, gateway_port = free_port(), free_port()
+        command, port = ours(folder)
+        servers = {
+            "ours": Server(command, port),
+            "naive": Server(python("bench/naive_exporter.py", str(naive_port)), naive_port),
+        }
+        gateway = ROOT / ".stack/bin/pushgateway"
+        if gateway.exists():
+            servers["gateway"] = Server([str(gateway), f"--web.listen-address=127.0.0.1:{gateway_port}"], gateway_port)
+        try:
+            measure(servers)
+        finally:
+            for server in servers.values():
+                server.stop()
+    return 0
+
+
+def measure(servers: dict[str, Server]) -> None:
+    bearer = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    page = {
+        "Origin": "https://app.heypeteracademy.com",
+        "User-Agent": AGENT,
+        "Content-Type": "text/plain;charset=UTF-8",
+    }
+    text = '# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb 2\nb{x="1"} 3\nb{x="2"} 4\n'
+    cases = []
+    for size in (1, 14, 200):
+        body = json.dumps({"events": events(size)}).encode()
+        cases.append(("ours", f"servers, {size} events, on disk", request("/api/events", body, bearer), size))
+        cases.append(("naive", f"naive, {size} events, in memory", request("/api/events", body, bearer), size))
+    for size in (14, 100):
+        body = json.dumps({"events": views(size)}).encode()
+        cases.append(("ours", f"browsers, {size} events", request("/api/pulse", body, page), size))
+    if "gateway" in servers:
+        cases.append(("gateway", "Pushgateway, 4 samples", request("/metrics/job/bench", text.encode(), {}, "PUT"), 4))
+    found: dict[str, list[float]] = {case: [] for _, case, _, _ in cases}
+    rates: dict[str, list[float]] = {case: [] for _, case, _, _ in cases}
+    for _ in range(ROUNDS):
+        for server, case, raw, _size in cases:
+            measured = load(servers[server], raw, 2.0)
+            found[case].append(measured.microseconds)
+            rates[case].append(measured.requests / measured.seconds)
+    print(f"{'':34}{'µs CPU/request':>15}{'µs/event':>10}{'events/s of one core':>22}{'requests/s':>12}")
+    medians = {}
+    for _, case, _, size in cases:
+        cpu = medians[case] = statistics.median(found[case])
+        print(f"{case:34}{cpu:15.1f}{cpu / size:10.2f}{size / cpu * 1e6:22,.0f}{statistics.median(rates[case]):12,.0f}")
+    for size in (1, 14, 200):
+        ratio = medians[f"naive, {size} events, in memory"] / medians[f"servers, {size} events, on disk"]
+        print(f"ratio at {size:3} events: ours does {ratio:.2f} times the events of the naive build, and on disk")
+    if "gateway" in servers:
+        ratio = (14 / medians["servers, 14 events, on disk"]) / (4 / medians["Pushgateway, 4 samples"])
+        print(f"ratio at  14 events: ours does {ratio:.2f} times the events of the Pushgateway")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Starts servers on one core and loads them from the other; what counts is the server's own CPU time a request."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Measured(NamedTuple):
+    """Requests, seconds on the clock, seconds of the server's CPU, and the requests' latencies."""
+
+    requests: int
+    seconds: float
+    cpu: float
+    latencies: Sequence[float]
+
+    @property
+    def microseconds(self) -> float:
+        """Server CPU a request."""
+        return self.cpu / self.requests * 1e6
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds."""
+        ordered = sorted(self.latencies)
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server process, alone on the first core."""
+
+    def __init__(self, command: list[str], port: int) -> None:
+        self.port = port
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "GOMAXPROCS": "1"},
+        )
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(self.process.pid, {cores[0]})
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise SystemExit(f"{command[:3]} does not listen on {port}") from None
+                time.sleep(0.05)
+
+    def cpu(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICK
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text("utf-8").splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+def request(path: str, body: bytes, headers: dict[str, str], method: str = "POST") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def _connection(port: int, raw: bytes, until: float, latencies: list[float]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.monotonic() < until:
+        began = time.monotonic()
+        writer.write(raw)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 2"):
+            raise SystemExit(f"refused: {head!r}")
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                await reader.readexactly(int(line.split(b":")[1]))
+        latencies.append(time.monotonic() - began)
+    writer.close()
+
+
+async def _load(server: Server, raw: bytes, seconds: float, connections: int) -> Measured:
+    latencies: list[float] = []
+    before, began = server.cpu(), time.monotonic()
+    until = began + seconds
+    await asyncio.gather(*(_connection(server.port, raw, until, latencies) for _ in range(connections)))
+    return Measured(len(latencies), time.monotonic() - began, server.cpu() - before, latencies)
+
+
+def load(server: Server, raw: bytes, seconds: float = 4.0, connections: int = 32) -> Measured:
+    """Send the same request again and again over some connections, each waiting for its answer."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    try:
+        return asyncio.run(_load(server, raw, seconds, connections))
+    finally:
+        os.sched_setaffinity(0, set(cores))
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
