@@ -109,7 +109,7 @@ export class Client {
     }
     if (!this.enabled) return this.#drop(1, "set HEYPETER_URL and HEYPETER_TOKEN or HEYPETER_TOKEN_FILE");
     if (this.#closing) return this.#drop(1, "the client is closed");
-    if (this.#isFull() || this.#waiting.length > 0) return this.#drop(1, "the queue is full");
+    if (this.#isFull()) return this.#drop(1, "the queue is full");
     this.#push(entry);
     return true;
   }
@@ -205,7 +205,7 @@ export class Client {
   async #admit(entry) {
     if (!this.enabled) throw new Error("heypeter: set HEYPETER_URL and HEYPETER_TOKEN or HEYPETER_TOKEN_FILE");
     if (this.#closing) throw new Error("heypeter: the client is closed");
-    if (!this.#isFull() && this.#waiting.length === 0) return this.#push(entry);
+    if (!this.#isFull()) return this.#push(entry); // nobody waits then: room is given away as it is made
     return held(new Promise((resolve, reject) => this.#waiting.push({ entry, resolve, reject })));
   }
 
