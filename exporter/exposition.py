@@ -1,6 +1,7 @@
 """Answers GET /metrics: which format, which families, and written in turns, so that no scrape holds up the events."""
 
 import asyncio
+import math
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import NamedTuple
@@ -64,6 +65,8 @@ def budget(header: str) -> float:
     try:
         given = float(header)
     except ValueError:
+        given = math.nan
+    if not math.isfinite(given):
         given = 10.0
     return min(max(given - _MARGIN, 0.1), 60.0)
 

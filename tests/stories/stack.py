@@ -49,7 +49,7 @@ class Stack:
     """Start what a story needs; ``stop`` ends it all."""
 
     def __init__(self, folder: Path, steps: tuple[str, ...] = ("0s", "4s", "300s", "600s")) -> None:
-        self.folder, self._steps = folder, steps
+        self.folder, self._steps, self.hold = folder, steps, "2s"
         self.ports = {n: free_port() for n in ("exporter", "receiver", "prometheus", "alertmanager")}
         self.tokens = {n: secrets.token_urlsafe(32) for n in ("webhook", "api", "link", "exporter")}
         self.pagerduty, self.smtp = FakePagerDuty(set(KEYS.values())), FakeSMTP()
@@ -115,7 +115,7 @@ class Stack:
             "events": {"token": self.tokens["exporter"]},
             "listen": f"127.0.0.1:{self.ports['exporter']}",
             "storage": {"path": str(self.folder / "exporter")},
-            "first_increment_hold": "2s",
+            "first_increment_hold": self.hold,
         }
         del config["browser"]["listen"]
         return [sys.executable, "-m", "exporter", f"--config.file={self._write('exporter', config)}"]
@@ -194,6 +194,13 @@ class Stack:
         async with self.session.post(f"{self.url('exporter')}/api/events", json=events, headers=headers) as answer:
             body = await answer.json()
             assert (answer.status, body["accepted"]) == (202, len(events)), body
+
+    async def query(self, expression: str) -> float | None:
+        """The value of an instant query that gives at most one series; None if it gives none."""
+        url = f"{self.url('prometheus')}/api/v1/query"
+        async with self.session.get(url, params={"query": expression}) as answer:
+            found = (await answer.json())["data"]["result"]
+            return float(found[0]["value"][1]) if found else None
 
     async def post_alerts(self, payload: dict[str, Any]) -> int:
         headers = {"Authorization": f"Bearer {self.tokens['webhook']}"}

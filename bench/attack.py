@@ -1,0 +1,45 @@
+"""Sends a million distinct values for every open label and shows what they cost: no series, and no memory."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from exporter.config import load
+from exporter.event import Decoder, Schema
+from exporter.recorder import Recorder
+
+WARM_UP = 20_000
+
+
+def main(number: int) -> None:
+    """Attack, then print the growth of the process as JSON."""
+    catalogue = load(Path(__file__).resolve().parents[1] / "deploy/config/exporter.yml")[2]
+    schema = Schema(catalogue)
+    recorder, decoder = Recorder(catalogue, schema, b"key"), Decoder(schema.types, 10_000)
+    for first in range(0, WARM_UP, 500):
+        recorder.record(decoder.decode(batch(first)).events, "events", 1.0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for first in range(WARM_UP, WARM_UP + number, 500):
+        recorder.record(decoder.decode(batch(first)).events, "events", 1.0)
+    series = sum(len(one.cells) for one in recorder.series.values())
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"{number:,} distinct methods, routes, pages, elements and users:")
+    print(json.dumps({"kilobytes": grown, "series": series}))
+
+
+def batch(first: int) -> bytes:
+    """Make 1,500 events, none of which has a value that another has."""
+    events: list[dict[str, object]] = []
+    for n in range(first, first + 500):
+        request = {"method": f"M{n}", "route": f"/{n}/x{n}", "status": n % 500 + 100, "duration": 1}
+        events.append({"type": "http_request", "data": request})
+        events.append({"type": "click", "data": {"page": f"/p{n}", "element": f"e{n}"}})
+        events.append({"type": "user_active", "data": {"user": f"u{n}"}})
+    return json.dumps(events).encode()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
