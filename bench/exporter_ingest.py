@@ -34,19 +34,22 @@ def events(number: int) -> list[dict[str, object]]:
 
 def views(number: int) -> list[dict[str, object]]:
     """What browsers send."""
-    click = {"type": "click", "data": {"page": "/courses", "element": "button"}}
-    view = {
+    click: dict[str, object] = {"type": "click", "data": {"page": "/courses", "element": "button"}}
+    view: dict[str, object] = {
         "type": "page_load",
         "data": {"page": "/courses", "navigation": "navigate", "total": 1.25, "interactive": 0.8},
     }
-    call = {"type": "api_call", "data": {"endpoint": "/api/classes", "outcome": "success", "duration": 0.2}}
+    call: dict[str, object] = {
+        "type": "api_call",
+        "data": {"endpoint": "/api/classes", "outcome": "success", "duration": 0.2},
+    }
     return [[click, view, call, call][n % 4] for n in range(number)]
 
 
 def ours(folder: Path) -> tuple[list[str], int]:
     port = free_port()
     config = yaml.safe_load((ROOT / "deploy/config/exporter.yml").read_text("utf-8"))
-    limits = {name: 1e9 for name in ("client_rate", "client_burst", "total_rate", "total_burst")}
+    limits = dict.fromkeys(("client_rate", "client_burst", "total_rate", "total_burst"), 1e9)
     del config["browser"]["listen"]
     config |= {
         "events": {"token": TOKEN},
@@ -79,42 +82,49 @@ def main() -> int:
     return 0
 
 
-def measure(servers: dict[str, Server]) -> None:
+Case = tuple[str, str, bytes, int]
+
+
+def cases(*, gateway: bool) -> list[Case]:
+    """List the server, the name, the request and its events."""
     bearer = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     page = {
         "Origin": "https://app.heypeteracademy.com",
         "User-Agent": AGENT,
         "Content-Type": "text/plain;charset=UTF-8",
     }
-    text = '# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb 2\nb{x="1"} 3\nb{x="2"} 4\n'
-    cases = []
+    found: list[Case] = []
     for size in (1, 14, 200):
         body = json.dumps({"events": events(size)}).encode()
-        cases.append(("ours", f"servers, {size} events, on disk", request("/api/events", body, bearer), size))
-        cases.append(("naive", f"naive, {size} events, in memory", request("/api/events", body, bearer), size))
+        found.append(("ours", f"servers, {size} events, on disk", request("/api/events", body, bearer), size))
+        found.append(("naive", f"naive, {size} events, in memory", request("/api/events", body, bearer), size))
     for size in (14, 100):
         body = json.dumps({"events": views(size)}).encode()
-        cases.append(("ours", f"browsers, {size} events", request("/api/pulse", body, page), size))
-    if "gateway" in servers:
-        cases.append(("gateway", "Pushgateway, 4 samples", request("/metrics/job/bench", text.encode(), {}, "PUT"), 4))
-    found: dict[str, list[float]] = {case: [] for _, case, _, _ in cases}
-    rates: dict[str, list[float]] = {case: [] for _, case, _, _ in cases}
+        found.append(("ours", f"browsers, {size} events", request("/api/pulse", body, page), size))
+    if gateway:
+        text = b'# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb 2\nb{x="1"} 3\nb{x="2"} 4\n'
+        found.append(("gateway", "Pushgateway, 4 samples", request("/metrics/job/bench", text, {}, "PUT"), 4))
+    return found
+
+
+def measure(servers: dict[str, Server]) -> None:
+    """Run every case in each round, so that all meet the same weather, and print medians and ratios."""
+    todo = cases(gateway="gateway" in servers)
+    found: dict[str, list[float]] = {case: [] for _, case, _, _ in todo}
     for _ in range(ROUNDS):
-        for server, case, raw, _size in cases:
-            measured = load(servers[server], raw, 2.0)
-            found[case].append(measured.microseconds)
-            rates[case].append(measured.requests / measured.seconds)
-    print(f"{'':34}{'µs CPU/request':>15}{'µs/event':>10}{'events/s of one core':>22}{'requests/s':>12}")
-    medians = {}
-    for _, case, _, size in cases:
-        cpu = medians[case] = statistics.median(found[case])
-        print(f"{case:34}{cpu:15.1f}{cpu / size:10.2f}{size / cpu * 1e6:22,.0f}{statistics.median(rates[case]):12,.0f}")
+        for server, case, raw, _size in todo:
+            found[case].append(load(servers[server], raw, 2.0).microseconds)
+    medians = {case: statistics.median(times) for case, times in found.items()}
+    print(f"{'':34}{'µs CPU/request':>15}{'µs/event':>10}{'events/s of one core':>22}")
+    for _, case, _, size in todo:
+        cpu = medians[case]
+        print(f"{case:34}{cpu:15.1f}{cpu / size:10.2f}{size / cpu * 1e6:22,.0f}")
     for size in (1, 14, 200):
         ratio = medians[f"naive, {size} events, in memory"] / medians[f"servers, {size} events, on disk"]
-        print(f"ratio at {size:3} events: ours does {ratio:.2f} times the events of the naive build, and on disk")
+        print(f"at {size:3} events ours does {ratio:.2f} times the events of the naive build, which keeps none on disk")
     if "gateway" in servers:
         ratio = (14 / medians["servers, 14 events, on disk"]) / (4 / medians["Pushgateway, 4 samples"])
-        print(f"ratio at  14 events: ours does {ratio:.2f} times the events of the Pushgateway")
+        print(f"at  14 events ours does {ratio:.2f} times the events of the Pushgateway")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Server:
                 time.sleep(0.05)
 
     def cpu(self) -> float:
+        """Seconds of CPU that it has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICK
 
@@ -76,6 +77,7 @@ class Server:
         return 0.0
 
     def stop(self) -> None:
+        """End it."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
 
