@@ -718,7 +718,7 @@ function measureQueries(connection) {
   const query = connection.query;
   connection.query = function measured(...given) {
     const text = typeof given[0] === "string" ? given[0] : given[0]?.text;
-    if (typeof text !== "string" || typeof given[0]?.submit === "function") return query.apply(this, given); // a cursor
+    if (typeof text !== "string") return query.apply(this, given);
     const started = performance.now();
     const finish = (outcome) => track("db_query", { ...describeQuery(text), outcome, duration: since(started) });
     const callback = given.at(-1);
@@ -729,7 +729,7 @@ function measureQueries(connection) {
       };
       return query.apply(this, [...given.slice(0, -1), answered]);
     }
-    const result = query.apply(this, given);
+    const result = query.apply(this, given); // a cursor is given back at once, and not timed
     if (typeof result?.then === "function") {
       result.then(
         () => finish("success"),
