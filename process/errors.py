@@ -1,0 +1,128 @@
+"""Reports the errors of a process itself to Sentry, if SENTRY_DSN is set; no person, secret or value goes with them."""
+
+import importlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from process.settings import Secret, SettingsError
+from process.version import VERSION
+
+_HIDDEN = "<secret>"
+# What the text of an error can carry that is nobody's business: people's addresses, tokens, and what stands in URLs.
+_PRIVATE = (
+    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 <secret>"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]*@"), r"\1<secret>@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*"), r"\1?<query>"),
+)
+# What an event may have. Request, user, breadcrumbs, extra, tags and whatever a later SDK adds stay here.
+_KEPT = frozenset(
+    {
+        *(
+            "event_id",
+            "timestamp",
+            "platform",
+            "level",
+            "logger",
+            "logentry",
+            "exception",
+            "transaction",
+            "fingerprint",
+        ),
+        *("release", "environment", "server_name", "sdk", "type"),
+    }
+)
+# What a frame must not have: values of variables, and paths that begin with somebody's home folder.
+_NOT_OF_A_FRAME = frozenset({"vars", "abs_path"})
+
+Secrets = Callable[[], Iterable[Secret]]
+
+
+def report_errors(process: str, environment: Mapping[str, str], secrets: Secrets) -> bool:
+    """Begin to report, from ``__main__`` and once; without SENTRY_DSN give False and do nothing.
+
+    ``secrets`` is asked again for each report, so that what a reload has read is hidden, too.
+    """
+    dsn = environment.get("SENTRY_DSN", "")
+    if not dsn:
+        return False
+    # Not at the head: the SDK costs 60 ms of CPU and 4 MB, which a process without a DSN need not pay.
+    sdk = importlib.import_module("sentry_sdk")
+    try:
+        sdk.init(dsn=dsn, environment=environment.get("SENTRY_ENVIRONMENT", "production"), **_options(process, secrets))
+    except sdk.utils.BadDsn as error:
+        raise SettingsError("SENTRY_DSN: not a DSN; write https://KEY@HOST/PROJECT, or leave it unset") from error
+    return True
+
+
+def _options(process: str, secrets: Secrets) -> dict[str, Any]:
+    def before_send(event: dict[str, Any], _hint: object) -> dict[str, Any]:
+        return scrub(event, secrets())
+
+    return {
+        "release": f"heypeter-monitoring@{VERSION}",
+        "server_name": process,
+        "before_send": before_send,
+        # Named one by one: those that come by themselves patch aiohttp and attach whole requests.
+        "default_integrations": False,
+        "auto_enabling_integrations": False,
+        "integrations": _integrations(),
+        "send_default_pii": False,
+        "include_local_variables": False,
+        "max_request_body_size": "never",
+        "max_breadcrumbs": 0,
+        "auto_session_tracking": False,
+        "trace_propagation_targets": [],
+        "enable_metrics": False,
+        "spotlight": False,
+        "debug": False,
+    }
+
+
+def _integrations() -> list[Any]:
+    """What finds errors: logged ones, uncaught ones, those of threads; each once, and sent before the process ends."""
+    load = importlib.import_module
+    return [
+        load("sentry_sdk.integrations.logging").LoggingIntegration(level=None, sentry_logs_level=None),
+        load("sentry_sdk.integrations.excepthook").ExcepthookIntegration(),
+        load("sentry_sdk.integrations.threading").ThreadingIntegration(propagate_scope=False),
+        load("sentry_sdk.integrations.dedupe").DedupeIntegration(),
+        load("sentry_sdk.integrations.atexit").AtexitIntegration(callback=lambda _pending, _timeout: None),
+    ]
+
+
+def scrub(event: dict[str, Any], secrets: Iterable[Secret]) -> dict[str, Any]:
+    """Leave of an event what describes the error: no request, no person, no value of a secret or of a variable."""
+    kept = {key: value for key, value in event.items() if key in _KEPT}
+    if "logentry" in kept:
+        kept["logentry"] = {"message": kept["logentry"].get("message", "")}  # the words, without what was filled in
+    hidden = sorted({form for secret in secrets for form in _forms(secret.reveal())}, key=len, reverse=True)
+    return {key: _clean(value, hidden) for key, value in kept.items()}
+
+
+def _clean(value: Any, hidden: list[str]) -> Any:  # noqa: ANN401  # JSON
+    if isinstance(value, str):
+        return _clean_text(value, hidden)
+    if isinstance(value, Mapping):
+        return {key: _clean(part, hidden) for key, part in value.items() if key not in _NOT_OF_A_FRAME}
+    if isinstance(value, list | tuple):
+        return [_clean(part, hidden) for part in value]
+    return value
+
+
+def _clean_text(text: str, hidden: list[str]) -> str:
+    for form in hidden:
+        text = text.replace(form, _HIDDEN)
+    for pattern, instead in _PRIVATE:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _forms(text: str) -> set[str]:
+    """List how a text looks in errors: itself, and quoted for URLs, for Python and for JSON."""
+    return {
+        form for form in (text, quote(text), quote(text, safe=""), repr(text)[1:-1], json.dumps(text)[1:-1]) if form
+    }
