@@ -750,7 +750,7 @@ export function describeQuery(text) {
   const words = tokens(text.slice(0, 10_000));
   const first = words.find(({ word }) => word !== "(")?.word ?? "";
   if (TRANSACTIONS.has(first)) return { operation: "transaction", table: "none" };
-  // Only MySQL ends no text at \': where a text ends is then a guess, and a word of it must not be taken for a table.
+  // Whether a text ends at \' depends on the database: a word of the text must not be taken for a table.
   const named = (list, at) => (text.includes("\\'") ? "other" : tableAfter(list, at));
   if (DEFINITIONS.has(first)) {
     const mark = words.some(({ word }) => word === "index") ? "on" : "table";
@@ -773,7 +773,7 @@ const TOKEN = new RegExp(
   [
     /\/\*[\s\S]*?(?:\*\/|$)|--[^\n]*/,
     /\$(?<tag>[A-Za-z_]\w*)?\$[\s\S]*?(?:\$\k<tag>\$|$)/,
-    /\b[eE]'(?:[^'\\]|''|\\[\s\S])*(?:'|$)|'(?:[^']|'')*(?:'|$)/,
+    /'(?:[^']|'')*(?:'|$)/,
     /(?<bracket>[()])|(?<name>(?:"[^"]*"|[A-Za-z_]\w*)(?:\s*\.\s*(?:"[^"]*"|[A-Za-z_]\w*))*)/,
   ]
     .map(({ source }) => source)

@@ -398,15 +398,17 @@ def test_closing_gives_up_in_time_and_counts_what_was_lost(double: ExporterDoubl
         const client = new Client({ ...instant, batchSize: 2 });
         const outcomes = client.deliver([1, 2, 3].map((rating) => ({ type: "class_rated", data: { rating } })));
         const flushed = await client.close(200);
+        const atOnce = client.stats();
         const late = client.track(...rate(4));
         const refused = await client.send(...rate(5)).catch((error) => error.message);
-        say({ flushed, outcomes: await outcomes, late, refused, ...client.stats() });
+        say({ flushed, outcomes: await outcomes, late, refused, atOnce, ...client.stats() });
         """,
         double.url,
     )
     assert said["flushed"] is False
     assert {outcome["state"] for outcome in said["outcomes"]} == {"undelivered"}
     assert (said["late"], said["refused"]) == (False, "heypeter: the client is closed")
+    assert (said["atOnce"]["dropped"], said["atOnce"]["queued"]) == (3, 0)
     assert (said["dropped"], said["sent"], said["queued"]) == (4, 0, 0)
 
 
