@@ -44,11 +44,13 @@ class Visits:
     def ended(self, now: float) -> Ended:
         """Let go of the pages and sessions that have gone quiet."""
         lost, durations = 0, []
-        for page, state in list(self._pages.items()):
+        while self._pages:  # no copy of the table: this is asked for each batch
+            page, state = next(iter(self._pages.items()))
             if now - state[0] < QUIET_PAGE:
                 break
             lost += _lost(self._pages.pop(page))
-        for session, (first, last) in list(self._sessions.items()):
+        while self._sessions:
+            session, (first, last) = next(iter(self._sessions.items()))
             if now - last < QUIET_SESSION:
                 break
             del self._sessions[session]
