@@ -229,6 +229,15 @@ def test_business_events_wait_for_room() -> None:
     assert client.stats()["dropped"] == 1
 
 
+def test_telemetry_takes_no_room_that_a_business_event_waits_for(double: ExporterDouble) -> None:
+    with Client(settings(double.url)) as client:
+        client._waiting += 1  # noqa: SLF001  # as between the making of room and the waking of the thread that waits
+        assert rate(client, 1) == [False]
+        client._waiting -= 1  # noqa: SLF001
+        assert rate(client, 2) == [True]
+    assert double.notes == [2]
+
+
 def test_large_bodies_are_compressed_and_small_ones_are_not(double: ExporterDouble) -> None:
     with Client(settings(double.url)) as client:
         rate(client, 1)
