@@ -27,6 +27,9 @@ class Backoff:
     def __init__(self) -> None:
         self._until: dict[tuple[str, str], float] = {}
 
+    def __len__(self) -> int:
+        return len(self._until)
+
     def learn(self, dsn: str, status: int, headers: Mapping[str, str], now: float) -> None:
         """Take the limits of an answer; one with status 200 may have some, too."""
         limits = headers.get("X-Sentry-Rate-Limits", "")
