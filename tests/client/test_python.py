@@ -260,7 +260,7 @@ def test_batches_stay_far_below_what_the_exporter_takes(double: ExporterDouble) 
 
 def test_closing_gives_up_in_time_and_counts_what_was_lost(double: ExporterDouble) -> None:
     double.script = ["hang"]
-    client = Client(settings(double.url, batch_size=2))
+    client = Client(settings(double.url, batch_size=2, timeout=HOUR))
     futures = [client.send("class_rated", {"rating": rating}) for rating in (1, 2, 3)]
     double.wait_for_calls(1)
     assert not client.close(0.1)
