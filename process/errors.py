@@ -13,7 +13,7 @@ from process.version import VERSION
 _HIDDEN = "<secret>"
 # What the text of an error can carry that is nobody's business: people's addresses, tokens, and what stands in URLs.
 _PRIVATE = (
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
+    (re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[a-zA-Z]{2,}"), "<e-mail>"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 <secret>"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]*@"), r"\1<secret>@"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*"), r"\1?<query>"),
@@ -35,6 +35,20 @@ _KEPT = frozenset(
         *("release", "environment", "server_name", "sdk", "type"),
     }
 )
+# What the SDK may collect by itself: its defaults change with its releases, so each is named.
+_OFF = {"mode": "off"}
+_NOTHING: dict[str, Any] = {
+    "user_info": False,
+    "cookies": _OFF,
+    "http_headers": {"request": _OFF},
+    "http_bodies": [],
+    "url_query_params": _OFF,
+    "graphql": {"document": False, "variables": False},
+    "gen_ai": {"inputs": False, "outputs": False},
+    "database_query_data": False,
+    "queues": False,
+    "stack_frame_variables": False,
+}
 # What a frame must not have: values of variables, and paths that begin with somebody's home folder.
 _NOT_OF_A_FRAME = frozenset({"vars", "abs_path"})
 
@@ -70,8 +84,7 @@ def _options(process: str, secrets: Secrets) -> dict[str, Any]:
         "default_integrations": False,
         "auto_enabling_integrations": False,
         "integrations": _integrations(),
-        "send_default_pii": False,
-        "include_local_variables": False,
+        "data_collection": _NOTHING,
         "max_request_body_size": "never",
         "max_breadcrumbs": 0,
         "auto_session_tracking": False,
