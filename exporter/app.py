@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
 
+from exporter import openapi
 from exporter.catalogue import Catalogue
 from exporter.config import Config
 from exporter.event import Decoder
@@ -192,6 +193,7 @@ class Exporter:
         return [
             web.post("/api/events", self._unless_draining(self._current(lambda parts: parts.ingest.events))),
             web.get("/metrics", self.guarded(self._current(lambda parts: parts.scrape.metrics))),
+            web.get("/openapi.json", self._openapi),
             web.get("/-/healthy", _healthy),
             web.get("/-/ready", self._readiness),
         ]
@@ -221,6 +223,10 @@ class Exporter:
             return response
 
         return handle
+
+    async def _openapi(self, _request: web.Request) -> web.Response:
+        settings = self.parts.settings
+        return web.json_response(openapi.document(settings.catalogue, VERSION, settings.config.browser.path))
 
     async def _readiness(self, _request: web.Request) -> web.Response:
         if self.draining or self.failed.is_set():

@@ -1,0 +1,93 @@
+"""Bookings on disk: how many a second are acknowledged, beside what the disk itself can commit; and scrapes meanwhile."""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from exporter_ingest import TOKEN, events, ours
+from load import ROOT, Measured, Server, load, request
+
+CONNECTIONS = 64
+ROUNDS = 3
+
+
+def commits(folder: Path, seconds: float) -> float:
+    """Records a second that the disk takes when as many as there are connections share each sync."""
+    record, done, began = b"x" * 300, 0, time.monotonic()
+    with (folder / "commits").open("wb", buffering=0) as file:
+        while time.monotonic() - began < seconds:
+            for _ in range(CONNECTIONS):
+                file.write(record)
+            os.fdatasync(file.fileno())
+            done += CONNECTIONS
+    return done / (time.monotonic() - began)
+
+
+def scraped(server: Server, raw: bytes, seconds: float) -> Measured:
+    """Load while Prometheus' request comes every second."""
+    stop = threading.Event()
+
+    def scrape() -> None:
+        while not stop.wait(1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+                answer.read()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        return load(server, raw, seconds, CONNECTIONS)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def main() -> int:
+    """Print medians and ratios."""
+    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+        command, port = ours(Path(name))
+        server = Server(command, port)
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        booking = {"type": "class_booked", "data": {"class_type": "group", "channel": "web"}}
+        single = request("/api/events", json.dumps(booking).encode(), headers)
+        ten = request("/api/events", json.dumps([booking] * 10).encode(), headers)
+        traffic = request("/api/events", json.dumps({"events": events(14)}).encode(), headers)
+        try:
+            disk, one, many = [], [], []
+            for _ in range(ROUNDS):
+                disk.append(commits(Path(name), 2))
+                one.append(load(server, single, 2.0, CONNECTIONS))
+                many.append(load(server, ten, 2.0, CONNECTIONS))
+            report(disk, one, many)
+            quiet = load(server, traffic, 10.0, CONNECTIONS)
+            busy = scraped(server, traffic, 10.0)
+            ratio = busy.percentile(0.99) / quiet.percentile(0.99)
+            print(
+                f"p99 of ingest: {quiet.percentile(0.99):.1f} ms, scraped every second {busy.percentile(0.99):.1f} ms: {ratio:.2f}"
+            )
+            print(f"memory: {server.memory():.0f} MB")
+        finally:
+            server.stop()
+    return 0
+
+
+def report(disk: list[float], one: list[Measured], many: list[Measured]) -> None:
+    """Print what was acknowledged."""
+    rate = statistics.median(disk)
+    print(f"the disk by itself: {rate:,.0f} records a second, {CONNECTIONS} a sync")
+    for name, found, size in (("one a request", one, 1), ("ten a request", many, 10)):
+        acknowledged = statistics.median(m.requests / m.seconds for m in found) * size
+        p50, p99 = (statistics.median(m.percentile(share) for m in found) for share in (0.5, 0.99))
+        times = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+        print(
+            f"bookings acknowledged, {name}: {acknowledged:,.0f} a second, {acknowledged / rate:.2f} of the disk's; {times}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
