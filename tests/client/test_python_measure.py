@@ -53,12 +53,15 @@ def test_timers_count_success_and_failure_and_decorate(client: Client, double: E
         answer["status"] = 201
     with pytest.raises(KeyError), measure.request("GET", "/api/classes"), measure.query("insert", "users"):
         raise KeyError
+    with measure.request("GET", "/api/users", HEADER.replace("00-", "ff-", 1)):  # a version that there is not
+        pass
     classes()
     assert told(client, double) == [
         ("select", "classes", "success", TRACE),
         ("POST", "/api/bookings", 201, TRACE),
         ("insert", "users", "failure"),
         ("GET", "/api/classes", 500),
+        ("GET", "/api/users", 200),
         ("select", "classes", "success"),
     ]
 
