@@ -1,4 +1,4 @@
-"""Bookings on disk: how many a second are acknowledged, beside what the disk itself can commit; and scrapes meanwhile."""
+"""Bookings on disk: how many a second are acknowledged, beside what the disk can commit; and scrapes meanwhile."""
 
 import json
 import os
@@ -67,9 +67,8 @@ def main() -> int:
             quiet = load(server, traffic, 10.0, CONNECTIONS)
             busy = scraped(server, traffic, 10.0)
             ratio = busy.percentile(0.99) / quiet.percentile(0.99)
-            print(
-                f"p99 of ingest: {quiet.percentile(0.99):.1f} ms, scraped every second {busy.percentile(0.99):.1f} ms: {ratio:.2f}"
-            )
+            p99 = f"{quiet.percentile(0.99):.1f} ms, scraped every second {busy.percentile(0.99):.1f} ms"
+            print(f"p99 of ingest: {p99}: {ratio:.2f} times")
             print(f"memory: {server.memory():.0f} MB")
         finally:
             server.stop()
@@ -83,10 +82,8 @@ def report(disk: list[float], one: list[Measured], many: list[Measured]) -> None
     for name, found, size in (("one a request", one, 1), ("ten a request", many, 10)):
         acknowledged = statistics.median(m.requests / m.seconds for m in found) * size
         p50, p99 = (statistics.median(m.percentile(share) for m in found) for share in (0.5, 0.99))
-        times = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
-        print(
-            f"bookings acknowledged, {name}: {acknowledged:,.0f} a second, {acknowledged / rate:.2f} of the disk's; {times}"
-        )
+        share = f"{acknowledged / rate:.2f} of the disk's"
+        print(f"bookings, {name}: {acknowledged:,.0f} a second, {share}; p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
 if __name__ == "__main__":

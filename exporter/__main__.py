@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from exporter.document import document
 from exporter.serve import Listening, serve
 from exporter.snapshot import StorageError
 from process import web_config
+from process.errors import report_errors
 from process.logs import set_up_logs
 from process.settings import SettingsError
 
@@ -48,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(options: argparse.Namespace) -> int:
     set_up_logs(options.level, options.form)
     first = _settings(options.config, options.web)
+    report_errors(
+        "exporter", os.environ, lambda: [exporter.parts.settings.token] if exporter.parts.settings.token else []
+    )
     tls = None if options.web is None else web_config.load(options.web)[1]
 
     def read() -> Settings:

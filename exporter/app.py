@@ -5,9 +5,10 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
+import aiohttp
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
@@ -22,6 +23,7 @@ from exporter.journal import Journal
 from exporter.limit import Clients, Limiter
 from exporter.metrics import Metrics
 from exporter.public import Policy, Public
+from exporter.report import Reports
 from exporter.scrape import Scrape
 from exporter.snapshot import Folder
 from exporter.state import State
@@ -33,6 +35,7 @@ from process.web_config import BasicAuth
 log = logging.getLogger("exporter")
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SESSION = web.AppKey("session", aiohttp.ClientSession)
 _DISTINCT = 10.0  # seconds between two looks at the distinct counts
 
 
@@ -60,6 +63,7 @@ class _Parts(NamedTuple):
     metrics: Metrics
     ingest: Ingest
     public: Public
+    reports: Reports
     scrape: Scrape
     auth: BasicAuth
 
@@ -94,6 +98,7 @@ class Exporter:
         limits, browser = config.limits, config.browser
         journal = self.storage.journal if self.storage else None
         limiter = Limiter(limits.client_rate, limits.client_burst, limits.total_rate, limits.total_burst, monotonic())
+        clients = Clients(browser.trusted_proxies)
         intake = Intake(state, metrics, journal, now)
         policy = Policy(frozenset(browser.origins), browser.require_origin, browser.drop_bots, browser.honour_gpc)
         hold = float(config.first_increment_hold)
@@ -104,7 +109,8 @@ class Exporter:
             state=state,
             metrics=metrics,
             ingest=Ingest(Decoder(state.schema.private(), MOST), intake, metrics, journal, settings.token, self._fail),
-            public=Public(state.schema, intake, metrics, limiter, Clients(browser.trusted_proxies), policy, monotonic),
+            public=Public(state.schema, intake, metrics, limiter, clients, policy, monotonic),
+            reports=Reports(config.sentry, metrics, clients, limiter, monotonic, drop_bots=browser.drop_bots),
             scrape=Scrape(state, metrics, self._process, limiter, journal, hold, now, monotonic),
             auth=BasicAuth(settings.users),
         )
@@ -186,7 +192,17 @@ class Exporter:
         for path, endpoint in routes.items():
             found.append(web.post(path, self._unless_draining(endpoint)))
             found.append(web.options(path, self._current(lambda parts: parts.public.preflight)))
+        found.append(web.post(self.parts.settings.config.sentry.path, self._unless_draining(self._report)))
         return found
+
+    async def connect(self, app: web.Application) -> AsyncIterator[None]:
+        """Give the application its client of Sentry while it runs."""
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            app[_SESSION] = session
+            yield
+
+    async def _report(self, request: web.Request) -> web.StreamResponse:
+        return await self.parts.reports.handle(request, request.app[_SESSION])
 
     def private_routes(self) -> list[web.RouteDef]:
         """List what servers and Prometheus reach."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from exporter.catalogue import Catalogue, CatalogueError, Limits, build, read
+from exporter.dsn import TunnelSettings
 from exporter.metrics import OWN
 from process.settings import Duration, Secret, SettingsError, Source, read_secret
 
@@ -97,6 +98,7 @@ class Config(_Strict, frozen=True):
     storage: Storage = Storage()
     events: Events = Events()
     browser: Browser = Browser()
+    sentry: TunnelSettings = TunnelSettings()
     limits: Limit = Limit()
     lists: Lists = Lists()
     discover: Discover = Discover()
@@ -151,7 +153,7 @@ def restart_needed(old: Config, new: Config) -> str:
     for key in ("listen", "path", "script"):
         if getattr(old.browser, key) != getattr(new.browser, key):
             return f"browser.{key}"
-    return ""
+    return "sentry.path" if old.sentry.path != new.sentry.path else ""
 
 
 def _check_size(catalogue: Catalogue, config: Config, source: Source) -> None:

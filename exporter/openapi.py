@@ -38,8 +38,8 @@ def document(catalogue: Catalogue, version: str, pulse: str) -> Json:
         "info": {
             "title": "HeyPeter exporter",
             "version": version,
-            "description": "Events in, Prometheus metrics out. Retry 429, 503 and network errors with the same batch_id, "
-            "and nothing else.",
+            "description": "Events in, Prometheus metrics out. Retry 429, 503 and lost connections with the same "
+            "batch_id, and nothing else.",
         },
         "paths": {
             "/api/events": {"post": _events(private)},

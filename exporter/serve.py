@@ -37,12 +37,10 @@ def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, we
             return problem(500, error) if error else web.Response(text="Reloaded.\n")
 
         private.add_routes([web.post("/-/reload", exporter.guarded(reload))])
-    if not listening.public:
-        private.add_routes(exporter.public_routes())
-        return [(listening.private, private)]
-    public = web.Application()
+    public = web.Application() if listening.public else private
     public.add_routes(exporter.public_routes())
-    return [(listening.private, private), (listening.public, public)]
+    public.cleanup_ctx.append(exporter.connect)
+    return [(listening.private, private), *([(listening.public, public)] if listening.public else [])]
 
 
 def take_settings(exporter: Exporter, read: Callable[[], Settings]) -> str:

@@ -5,8 +5,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from process.settings import SettingsError
 from process.logs import set_up_logs
+from process.settings import SettingsError
 from receiver.app import Receiver, serve
 from receiver.config import load, missing_secret_files
 from receiver.store.base import StoreError

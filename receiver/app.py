@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from process.errors import report_errors
 from process.settings import Secret, SettingsError, Source, read_secret
 from receiver.actions import Actions
 from receiver.channels.base import Channel, Message
@@ -90,6 +91,7 @@ class Receiver:
         self._ready = False
         self._dispatchers: list[Dispatcher] = []
         self._closing: list[Callable[[], None]] = []
+        self.secrets: list[Secret] = []  # what no report of an error may carry
         self.policy = routing(config)
         self.store = SQLiteStore(config.database, self._ring)
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
@@ -181,7 +183,9 @@ class Receiver:
             dispatcher.ring()
 
     def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
-        return secret(self._source, at, value, file)
+        found = secret(self._source, at, value, file)
+        self.secrets.append(found)
+        return found
 
     def _channel_names(self) -> tuple[str, ...]:
         given = self.config.channels
@@ -198,10 +202,9 @@ class Receiver:
             built["slack"] = Slack(token, session, timeout=given.slack.timeout, api_url=given.slack.api_url)
         if given.email:
             at = ".channels.email.password"
-            email, password = (
-                given.email,
-                read_secret(self._source, at, given.email.password, given.email.password_file),
-            )
+            email = given.email
+            password = read_secret(self._source, at, email.password, email.password_file)
+            self.secrets += [password] if password else []
             built["email"] = Email(
                 email.host,
                 email.port,
@@ -252,6 +255,7 @@ class Receiver:
 async def serve(config: Config, source: Source, listen: str, announce: Callable[[str], None]) -> int:
     """Serve until SIGTERM or SIGINT; gives the process's exit status."""
     receiver = Receiver(config, source)
+    report_errors("receiver", os.environ, lambda: receiver.secrets)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)

@@ -98,6 +98,8 @@ async def test_a_fuzzer_finds_no_answer_that_is_not_described(process: Process) 
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{process.port}/openapi.json"]
     headers = ["-H", f"Authorization: Bearer {TOKEN}", "-H", f"Origin: {ORIGIN}"]
     options = ["--checks", checks, "--max-examples", "10", "--phases", "examples,coverage,fuzzing", "--seed", "7"]
-    run = await asyncio.create_subprocess_exec(*command, *headers, *options, "--no-color", stdout=-1, stderr=-1)
+    run = await asyncio.create_subprocess_exec(
+        *command, *headers, *options, "--no-color", stdout=-1, stderr=-1, cwd=process.folder
+    )
     output, errors = await run.communicate()
     assert run.returncode == 0, output.decode()[-6000:] + errors.decode()[-2000:]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from exporter.app import Exporter
 from exporter.config import Limit
+from exporter.dsn import TunnelSettings
 from exporter.limit import CLIENTS, Clients, Limiter
 from exporter.serve import Listening, applications
 from exporter.visitor import device, is_bot
@@ -321,6 +322,21 @@ async def test_while_draining_everything_may_be_sent_again(page: Page) -> None:
     page.exporter.draining = False
     page.sequence = 0
     assert await page.send(view()) == 204
+
+
+async def test_reports_to_sentry_need_a_project_and_share_the_limits(page: Page) -> None:
+    answer = await page.client.post("/api/report", data=b"{}", headers=BROWSER)
+    assert answer.status == 404
+    assert "sentry.dsns" in (await answer.json())["error"]
+    dsn = "https://abc@sentry.invalid/7"
+    limits = Limit(client_rate=1, client_burst=2)
+    config = msgspec.structs.replace(a_config(), limits=limits, sentry=TunnelSettings(dsns=(dsn,)))
+    async with TestClient(TestServer(an_application(an_exporter(Time(), config)))) as client:
+        for status in (403, 403, 429):
+            body = b'{"dsn":"https://evil@sentry.invalid/7"}\n{"type":"event"}\n{}\n'
+            assert (await client.post("/api/report", data=body, headers=BROWSER)).status == status
+        assert await value(client, "sentry_tunnel_items_total", item="event", outcome="dsn_denied") == 2
+        assert await value(client, "sentry_tunnel_items_total", item="other", outcome="dropped_budget") == 1
 
 
 _any: Any = st.recursive(
