@@ -41,8 +41,6 @@ PURE = {
     "exporter.document",
     "exporter.openapi",
     "exporter.envelope",
-    "exporter.backoff",
-    "exporter.dsn",
 }
 # What the pure core may use: nothing here can read a clock, a file, a socket or a random number by itself.
 HARMLESS = {
