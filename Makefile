@@ -50,7 +50,7 @@ config: .venv/ready ## check every example configuration
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles
-	@$(PY) bench/webhook_latency.py
+	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
 
 clean: ## remove what the targets made here, the fetched programs included
 	rm -rf .venv .stack data build .mypy_cache .pytest_cache .ruff_cache
