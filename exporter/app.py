@@ -24,7 +24,8 @@ from exporter.limit import Clients, Limiter
 from exporter.metrics import Metrics
 from exporter.public import Policy, Public
 from exporter.report import Reports
-from exporter.scrape import Scrape
+from exporter.scrape import INDEX, Scrape
+from exporter.script import Script
 from exporter.snapshot import Folder
 from exporter.state import State
 from exporter.storage import Storage
@@ -76,6 +77,7 @@ class Exporter:
         self.draining = False
         self.failed = asyncio.Event()
         self.storage: Storage | None = None
+        self.script = Script()
         self._process = _process_metrics(settings)
         path, key = settings.config.storage.path, os.urandom(32)
         if path is not None:
@@ -192,6 +194,7 @@ class Exporter:
         for path, endpoint in routes.items():
             found.append(web.post(path, self._unless_draining(endpoint)))
             found.append(web.options(path, self._current(lambda parts: parts.public.preflight)))
+        found.append(web.get(browser.script, self.script.handle))
         found.append(web.post(self.parts.settings.config.sentry.path, self._unless_draining(self._report)))
         return found
 
@@ -209,6 +212,7 @@ class Exporter:
         return [
             web.post("/api/events", self._unless_draining(self._current(lambda parts: parts.ingest.events))),
             web.get("/metrics", self.guarded(self._current(lambda parts: parts.scrape.metrics))),
+            web.get("/", self.guarded(self._index)),
             web.get("/openapi.json", self._openapi),
             web.get("/-/healthy", _healthy),
             web.get("/-/ready", self._readiness),
@@ -239,6 +243,11 @@ class Exporter:
             return response
 
         return handle
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        path = self.parts.settings.config.browser.script
+        text = INDEX.format(version=VERSION, script=path, integrity=self.script.integrity)
+        return web.Response(text=text, content_type="text/html")
 
     async def _openapi(self, _request: web.Request) -> web.Response:
         settings = self.parts.settings

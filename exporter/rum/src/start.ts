@@ -1,0 +1,93 @@
+// Puts the parts together: what is watched, when it may be said, and the calls that pages make.
+import type { Options, Rum, RumEvent } from "../rum";
+import { timeRequests } from "./requests";
+import { Session } from "./session";
+import { safely, Transport } from "./transport";
+import { seconds, watch } from "./watch";
+
+const OPERATION = /\b(select|insert|update|delete)\b|\b(create|alter|drop|truncate)\b|\b(begin|commit|rollback|savepoint)\b/i;
+const TABLE = /\b(?:from|into|update|join)\s+["`]?(?:\w+["`]?\.["`]?)?(\w+)/i;
+
+let running: Rum | undefined;
+
+export function start(given: Options = {}): Rum {
+  return (running ??= begin({ endpoint: "/api/pulse", interval: 5000, sample: 1, honourGpc: true, ...given }));
+}
+
+function begin(options: Options & { endpoint: string; interval: number; sample: number; honourGpc: boolean }): Rum {
+  let transport: Transport | undefined;
+  let watching = false;
+  const session = new Session(() => send("session_start", {}, true));
+  const sample = Math.min(Math.max(Math.round(options.sample) || 1, 1), 1000);
+
+  function send(type: string, data: RumEvent["data"], always = false, id?: string): void {
+    safely(() => {
+      if (always) transport?.add(type, data, 1, id);
+      else if (transport && session.taken(sample)) transport.add(type, data, sample, id);
+    });
+  }
+
+  function consent(allowed: boolean): void {
+    safely(() => {
+      if (!allowed) {
+        transport?.stop();
+        transport = undefined;
+        return;
+      }
+      const refused = options.honourGpc && (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl;
+      if (transport || refused) return;
+      transport = new Transport(options, () => session.id());
+      session.id();
+      if (!watching) observe();
+    });
+  }
+
+  function observe(): void {
+    watching = true;
+    // web-vitals listens for the same moments and must speak first: it was asked to watch before.
+    watch(send);
+    const hide = () => safely(() => transport?.flush(true));
+    addEventListener("visibilitychange", () => document.visibilityState === "hidden" && hide(), true);
+    addEventListener("pagehide", hide, true);
+    if (options.timeRequests) safely(() => timeRequests(options.endpoint, request));
+  }
+
+  function request(endpoint: string, method: string, milliseconds: number, status: number, error: string): void {
+    const failure = /^Abort/.test(error) ? "aborted" : /^Timeout/.test(error) ? "timeout" : "network_error";
+    const status_class = status ? `${Math.floor(status / 100)}xx` : failure;
+    const outcome = status > 0 && status < 400 ? "success" : "failure";
+    call(endpoint, method, milliseconds, outcome, { status_class });
+  }
+
+  function call(endpoint: string, method: string, milliseconds: number, outcome: string, more: RumEvent["data"]): void {
+    const duration = seconds(milliseconds);
+    const path = safely(() => new URL(endpoint, location.href).pathname) ?? endpoint;
+    if (duration !== undefined) send("api_call", { endpoint: path, method, outcome, duration, ...more });
+  }
+
+  if (options.consent !== "required") consent(true);
+  return {
+    async trackApiCall(endpoint, method, fn) {
+      const began = performance.now();
+      let outcome = "failure";
+      try {
+        const result = await fn();
+        outcome = "success";
+        return result;
+      } finally {
+        call(endpoint, method, performance.now() - began, outcome, {});
+      }
+    },
+    trackDatabaseQuery(text, milliseconds, table) {
+      const [, found, ddl, transaction] = OPERATION.exec(text) ?? [];
+      const operation = (found ?? (ddl ? "ddl" : transaction ? "transaction" : "")).toLowerCase();
+      const duration = seconds(milliseconds);
+      const name = (table ?? TABLE.exec(text)?.[1] ?? "").toLowerCase();
+      if (duration !== undefined) send("db_query", { operation, table: name, duration });
+    },
+    trackForm: (form, outcome) => send("form_submit", { form, outcome }, true),
+    track: (type, data) => send(type, data),
+    consent,
+    flush: () => void safely(() => transport?.flush(false)),
+  };
+}

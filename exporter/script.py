@@ -1,0 +1,50 @@
+"""Serves the browser client: the built file, packed beforehand, with what caches and integrity checks need."""
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from aiohttp import web
+
+
+class Script:
+    """GET of rum.js; ``integrity`` is what the script tag names."""
+
+    def __init__(self) -> None:
+        folder = files("exporter").joinpath("rum")
+        self._plain = folder.joinpath("rum.js").read_bytes()
+        self._packed = folder.joinpath("rum.js.br").read_bytes()
+        digest = hashlib.sha384(self._plain).digest()
+        self.integrity = f"sha384-{base64.b64encode(digest).decode()}"
+        # One tag for both forms would be a strong validator of two different bodies (RFC 9110, 8.8.1).
+        self._tags = {name: f'"{digest.hex()[:24]}{name}"' for name in ("", "-br")}
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer with the script, or 304 to who has it."""
+        packed = _takes_brotli(request.headers.get("Accept-Encoding", ""))
+        tag = self._tags["-br" if packed else ""]
+        headers = {
+            "ETag": tag,
+            # An hour: a new release is everywhere soon, and asking again costs a 304.
+            "Cache-Control": "public, max-age=3600, stale-while-revalidate=86400",
+            "Vary": "Accept-Encoding",
+            # Integrity checks of another origin's script need both.
+            "Access-Control-Allow-Origin": "*",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "X-Content-Type-Options": "nosniff",
+        }
+        given = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+        if tag in given or "*" in given:
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = "text/javascript; charset=utf-8"
+        if packed:
+            return web.Response(body=self._packed, headers={**headers, "Content-Encoding": "br"})
+        return web.Response(body=self._plain, headers=headers)
+
+
+def _takes_brotli(accepted: str) -> bool:
+    for part in accepted.lower().split(","):
+        coding, _, quality = part.partition(";")
+        if coding.strip() == "br":
+            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
