@@ -48,6 +48,7 @@ class FakeSentry:
         self.received: list[Received] = []
         self.arrivals: asyncio.Queue[Received] = asyncio.Queue()
         self.answers: list[tuple[int, dict[str, str]]] = []
+        self.limits: dict[str, str] = {}  # item type -> X-Sentry-Rate-Limits: an envelope that has one is a 429
         self.hang: asyncio.Event | None = None
         self.arrived = asyncio.Event()
         self.calls = 0
@@ -96,6 +97,10 @@ class FakeSentry:
             received = Received(body, dict(request.headers), dict(request.query), request.transport)
         except (ValueError, KeyError):
             return web.json_response({"detail": "invalid event envelope"}, status=400)
+        limits = [limit for kind, limit in self.limits.items() if kind in received.types]
+        if limits:
+            headers = {"X-Sentry-Rate-Limits": ", ".join(limits)}
+            return web.json_response({"detail": "rate limited"}, status=429, headers=headers)
         self.received.append(received)
         self.arrivals.put_nowait(received)
         return web.json_response({"id": received.envelope.get("event_id", "")})

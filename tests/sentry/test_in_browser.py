@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ class Counts:
 class Site:
     """A site with one page, which reports through the tunnel on its own origin."""
 
-    def __init__(self, sentry: FakeSentry, script: Path, session: aiohttp.ClientSession) -> None:
-        self.sentry, self.counts, self._script = sentry, Counts(), script
+    def __init__(self, sentry: FakeSentry, scripts: Path, session: aiohttp.ClientSession) -> None:
+        self.sentry, self.counts, self._scripts = sentry, Counts(), scripts
         settings = TunnelSettings(dsns=(sentry.dsn,))
         clock = asyncio.get_running_loop().time
         tunnel = Tunnel(settings, session, self.counts, lambda _: ADDRESS, clock, is_bot)
@@ -59,6 +60,7 @@ class Site:
         self._app.router.add_get("/", self._page)
         self._app.router.add_get("/page.js", self._file)
         self._app.router.add_post(settings.path, tunnel.handler)
+        self.script = "page.js"
         self.options: dict[str, Any] = {"dsn": sentry.dsn, "tunnel": settings.path, "release": "site@1"}
 
     async def _page(self, _request: web.Request) -> web.Response:
@@ -69,7 +71,7 @@ class Site:
         return web.Response(text=page, content_type="text/html", headers={"Set-Cookie": "session=s3cret"})
 
     async def _file(self, _request: web.Request) -> web.FileResponse:
-        return web.FileResponse(self._script)
+        return web.FileResponse(self._scripts / self.script)
 
     async def start(self) -> None:
         self._runner = web.AppRunner(self._app, access_log=None)
@@ -90,30 +92,37 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bundle the page with the SDK of the lock file, as npm has it."""
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundle both pages with the SDK of the lock file, as npm has it."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed: apt install nodejs npm")
     folder = tmp_path_factory.mktemp("sentry")
-    for name in ("package.json", "package-lock.json", "page.js"):
+    for name in ("package.json", "package-lock.json", "page.js", "documented.js"):
         shutil.copy(HERE / name, folder)
+    (folder / "instrumentation-client.ts").write_text(documented("instrumentation-client.ts"), encoding="utf-8")
     for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
         done = subprocess.run([npm, *command], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
-    return folder / "dist" / "page.js"
+    return folder / "dist"
 
 
 @pytest.fixture
-async def site(script: Path) -> AsyncIterator[Site]:
+async def site(scripts: Path) -> AsyncIterator[Site]:
     sentry = FakeSentry()
     await sentry.start()
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        site = Site(sentry, script, session)
+        site = Site(sentry, scripts, session)
         await site.start()
         yield site
         await site.stop()
     await sentry.stop()
+
+
+def documented(name: str) -> str:
+    """Cut a file out of docs/sentry.md."""
+    page = (HERE.parents[1] / "docs" / "sentry.md").read_text(encoding="utf-8")
+    return page.partition(f"```ts\n// {name}\n")[2].partition("```")[0]
 
 
 Open = Callable[..., Any]
@@ -196,9 +205,7 @@ async def test_warnings_are_dropped_though_the_page_has_no_before_send(site: Sit
 async def test_the_sdk_understands_a_limit_and_reports_what_it_held_back(site: Site, visit: Open) -> None:
     page = await visit()
     await site.arrival("session")
-    site.sentry.answers = [
-        (429, {"X-Sentry-Rate-Limits": "600:error;default:organization:quota", "Retry-After": "600"})
-    ]
+    site.sentry.limits = {"event": "600:error;default:organization:quota"}
     await page.evaluate("Sentry.captureMessage('first', 'error')")
     assert await page.evaluate("Sentry.flush(5000)")
     for number in range(3):
@@ -217,7 +224,7 @@ async def test_the_sdk_understands_a_limit_and_reports_what_it_held_back(site: S
 async def test_the_tunnel_holds_back_for_a_page_that_does_not_know_the_limit(site: Site, visit: Open) -> None:
     page = await visit()
     await site.arrival("session")
-    site.sentry.answers = [(429, {"X-Sentry-Rate-Limits": "600:error:organization:quota"})]
+    site.sentry.limits = {"event": "600:error:organization:quota"}
     await page.evaluate("Sentry.captureMessage('first', 'error')")
     assert await page.evaluate("Sentry.flush(5000)")
     await page.goto(site.url)  # the SDK forgets its limits with its page
@@ -250,3 +257,29 @@ async def test_a_crawlers_errors_do_not_use_up_the_quota(site: Site, visit: Open
     assert await page.evaluate("Sentry.flush(5000)")
     assert ("event", "dropped_bot", 1) in site.counts.items
     assert site.sentry.calls == 0
+
+
+async def test_the_documented_configuration_reports_errors_and_nobody(site: Site, visit: Open) -> None:
+    site.script = "documented.js"
+    page = await visit()
+    await page.evaluate("history.replaceState({}, '', '/?name=Nowak')")
+    await page.evaluate("Sentry.setTag('room', 'blue')")
+    await page.evaluate("Sentry.captureMessage('it creaks', 'warning')")
+    await page.evaluate("setTimeout(() => { throw new TypeError('it broke') })")
+    await site.arrival("event")
+    ((_, payload),) = events(site.sentry)
+    event = json.loads(payload)
+    assert (event["environment"], event["tags"]["room"]) == ("production", "blue")
+    assert event["sdk"]["settings"]["infer_ip"] == "never"
+    assert "user" not in event
+    assert b"Nowak" not in payload
+    assert b"it creaks" not in payload, "not even among the breadcrumbs"
+    assert ("event", "dropped_filter", 1) not in site.counts.items, "the page itself dropped it"
+
+    received = await site.arrival("replay_recording")  # of the seconds before the error
+    recording = received.items[1][1].partition(b"\n")[2]
+    text = zlib.decompress(recording) if recording[:1] == b"x" else recording
+    assert b"**** ********" in text
+    assert b"Kowalska" not in text
+    assert b"s3cret" not in text
+    assert b"?name=Nowak" in text, "docs/sentry.md warns of this; take the warning out once it is no longer so"
