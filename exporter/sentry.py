@@ -191,7 +191,9 @@ class Tunnel:
                 url, data=io.BytesIO(body), headers=headers, allow_redirects=False, timeout=self._timeout
             ) as response:
                 answer = _Answer(response.status, _plain(response.headers, _LEARNT_FROM))
-                await response.content.read(_SMALL)
+                left = _SMALL
+                while left > 0 and (chunk := await response.content.read(left)):
+                    left -= len(chunk)
         self._counts.upstream(self._monotonic() - started)
         return answer
 

@@ -136,6 +136,5 @@ def _clean_text(text: str, hidden: list[str]) -> str:
 
 def _forms(text: str) -> set[str]:
     """List how a text looks in errors: itself, and quoted for URLs, for Python and for JSON."""
-    return {
-        form for form in (text, quote(text), quote(text, safe=""), repr(text)[1:-1], json.dumps(text)[1:-1]) if form
-    }
+    quoted = (quote(text), quote(text, safe=""), repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text)[1:-1])
+    return {form for form in (text, *quoted) if form}

@@ -85,6 +85,7 @@ def test_the_documented_envelopes_are_read(body: bytes, items: list[tuple[str, b
         HEAD + b'\n{"type":"event","length":3}\n{}',
         HEAD + b'\n{"type":"event","length":4}\n{}\n',
         HEAD + b'\n{"type":"event","length":1}\n{}\n',
+        HEAD + b'\n{"type":"session","length":1}\nxx{"type":"session"}\n{}',
         HEAD + b'\n{"type":"event","length":"2"}\n{}\n',
         HEAD + b'\n{"type":"event","length":' + b"9" * 400 + b"}\n{}\n",
         HEAD + b'\n{"type":"event"}\n{}' * 2,

@@ -470,7 +470,9 @@ async def test_a_client_over_its_budget_waits(rig: Rig) -> None:
     assert rig.counts.items[("other", "dropped_budget")] == 1
 
 
-async def test_connections_to_sentry_are_used_again(rig: Rig) -> None:
+@pytest.mark.parametrize("pause", [0, 0.01])
+async def test_connections_to_sentry_are_used_again(rig: Rig, pause: float) -> None:
+    rig.sentry.pause = pause
     for _ in range(5):
         await rig.post(rig.envelope(ERROR))
     assert len({id(received.peer) for received in rig.sentry.received}) == 1

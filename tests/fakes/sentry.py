@@ -49,6 +49,7 @@ class FakeSentry:
         self.arrivals: asyncio.Queue[Received] = asyncio.Queue()
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.limits: dict[str, str] = {}  # item type -> X-Sentry-Rate-Limits: an envelope that has one is a 429
+        self.pause = 0.0  # seconds between the two halves of an answer's body
         self.hang: asyncio.Event | None = None
         self.arrived = asyncio.Event()
         self.calls = 0
@@ -73,7 +74,7 @@ class FakeSentry:
             self.hang.set()
         await self._runner.cleanup()
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _take(self, request: web.Request) -> web.StreamResponse:
         self.calls += 1
         body = await request.read()
         self.arrived.set()
@@ -82,7 +83,8 @@ class FakeSentry:
         if self.answers:
             status, headers = self.answers.pop(0)
             return web.json_response({"detail": "scripted, with words for nobody"}, status=status, headers=headers)
-        return self._judge(request, body)
+        answer = self._judge(request, body)
+        return await self._in_halves(request, answer) if self.pause else answer
 
     def _judge(self, request: web.Request, body: bytes) -> web.Response:
         """Refuse as Relay does: the key in the query or in X-Sentry-Auth, the project, then the envelope."""
@@ -104,6 +106,15 @@ class FakeSentry:
         self.received.append(received)
         self.arrivals.put_nowait(received)
         return web.json_response({"id": received.envelope.get("event_id", "")})
+
+    async def _in_halves(self, request: web.Request, answer: web.Response) -> web.StreamResponse:
+        text = (answer.text or "").encode()
+        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(text))})
+        await response.prepare(request)
+        await response.write(text[:5])
+        await asyncio.sleep(self.pause)
+        await response.write(text[5:])
+        return response
 
     async def _elsewhere(self, _request: web.Request) -> web.Response:
         self.elsewhere += 1

@@ -15,7 +15,8 @@ from process.settings import Secret, SettingsError
 from process.version import VERSION
 from tests.fakes.sentry import FakeSentry
 
-TOKEN = 'tok/en+w1th "quotes" & é'
+TOKEN = "tok/en+w1th 'all' \"quotes\" & é\\"
+TRICKY = "a'b\\c\xa0é"
 RELOADED = "read-by-a-reload"
 # What no event may have: each stands in a variable, a header, a body, a log line or an exception of the script.
 PRIVATE = (
@@ -78,7 +79,11 @@ def thread():
 worker = threading.Thread(target=thread)
 worker.start()
 worker.join()
-raise KeyError("Authorization: Bearer abcdefgh12345 from anna@example.com")
+try:
+    raise KeyError("Authorization: Bearer abcdefgh12345 from anna@example.com")
+except KeyError:
+    log.exception("the end")
+    raise
 """
 
 
@@ -129,7 +134,7 @@ async def test_each_failure_is_reported_once_and_says_nothing_of_anybody(sentry:
     assert '"vars"' not in whole
     assert "handler failed for <e-mail> with token=<secret>" in whole
     assert "<secret>@hooks.example.com/x?<query> refused" in whole
-    assert {item for received in sentry.received for item in received.types} == {"event"}
+    assert {item for received in sentry.received for item in received.types} == {"event", "client_report"}
 
 
 async def test_the_frames_still_show_where_it_happened(sentry: FakeSentry) -> None:
@@ -176,9 +181,12 @@ def test_what_a_later_sdk_might_add_stays_here() -> None:
         ("postgresql://app:pw@db:5432/main failed", "postgresql://<secret>@db:5432/main failed"),
         ("GET https://x.example/a?token=1 -> 500", "GET https://x.example/a?<query> -> 500"),
         ("bearer eyJhbGciOi.xyz", "bearer <secret>"),
+        (f"the token {TRICKY!r} is wrong", 'the token "<secret>" is wrong'),
+        (f"the token {TRICKY!a} is wrong", 'the token "<secret>" is wrong'),
+        (json.dumps({"token": TRICKY}), '{"token": "<secret>"}'),
         ("line 42 of rules.yml: no such team", "line 42 of rules.yml: no such team"),
     ],
 )
 def test_texts_are_cleaned_and_stay_readable(text: str, clean: str) -> None:
     event = {"exception": {"values": [{"type": "E", "value": text}]}}
-    assert scrub(event, [Secret("hunter2"), Secret("")])["exception"]["values"][0]["value"] == clean
+    assert scrub(event, [Secret("hunter2"), Secret(TRICKY), Secret("")])["exception"]["values"][0]["value"] == clean
