@@ -18,17 +18,12 @@ from playwright.async_api import Page, async_playwright
 from exporter.dsn import TunnelSettings
 from exporter.sentry import Tunnel
 from exporter.visitor import is_bot
+from tests.browser import AGENT, FLAGS, chromium_path, node_folder
 from tests.fakes.sentry import FakeSentry, Received
 
 pytestmark = pytest.mark.browser
 
 HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 ADDRESS = "203.0.113.7"
 LONGEST = 30  # seconds to wait for what must come
 
@@ -94,7 +89,8 @@ class Site:
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle both pages with the SDK of the lock file, as npm has it."""
-    npm = shutil.which("npm")
+    path = f"{node_folder()}{os.pathsep}{os.environ['PATH']}"
+    npm = shutil.which("npm", path=path)
     if npm is None:
         pytest.skip("npm is not installed: apt install nodejs npm")
     folder = tmp_path_factory.mktemp("sentry")
@@ -102,7 +98,15 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(HERE / name, folder)
     (folder / "instrumentation-client.ts").write_text(documented("instrumentation-client.ts"), encoding="utf-8")
     for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-        done = subprocess.run([npm, *command], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            [npm, *command],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     return folder / "dist"
 
@@ -135,15 +139,18 @@ def events(sentry: FakeSentry) -> list[tuple[dict[str, Any], bytes]]:
 @pytest.fixture
 async def visit(site: Site, tmp_path: Path) -> AsyncIterator[Open]:
     """Open the page in a fresh Chromium, and note each host that it asks for anything."""
-    if shutil.which(CHROMIUM) is None:
+    if chromium_path() is None:
         pytest.skip("Chromium is not installed: apt install chromium, or name it in CHROMIUM")
     async with async_playwright() as playwright:
         browsers = []
 
-        async def visit(agent: str = CHROME, **options: Any) -> Page:  # noqa: ANN401  # options of Sentry.init
+        async def visit(agent: str = AGENT, **options: Any) -> Page:  # noqa: ANN401  # options of Sentry.init
             site.options |= options
             browser = await playwright.chromium.launch_persistent_context(
-                tmp_path / "profile", executable_path=CHROMIUM, args=[*ARGUMENTS, f"--user-agent={agent}"]
+                tmp_path / "profile",
+                executable_path=chromium_path(),
+                # Not Playwright's user_agent: what a page sends while it goes would still have the browser's own.
+                args=[*FLAGS, f"--user-agent={agent}"],
             )
             browsers.append(browser)
             page = browser.pages[0] if browser.pages else await browser.new_page()
@@ -168,7 +175,7 @@ async def test_an_error_reaches_sentry_and_the_page_asks_nobody_but_its_own_site
     assert event["exception"]["values"][0]["type"] == "TypeError"
     assert event["release"] == "site@1"
     assert received.envelope["dsn"] == site.sentry.dsn
-    assert received.headers["User-Agent"] == CHROME
+    assert received.headers["User-Agent"] == AGENT
     assert received.headers["X-Forwarded-For"] == ADDRESS
     assert await page.evaluate("document.cookie") == "session=s3cret"
     assert "s3cret" not in str(received.headers)
