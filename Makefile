@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: help run demo stack test test-fast check fmt lint types rules config bench clean
+.PHONY: help run demo stack browser test test-e2e test-fast check fmt lint types rules config bench clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) deploy/local/environment.py
@@ -22,11 +22,17 @@ run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this 
 demo: .venv/ready ## the same with a school's traffic, an outage, a page, an escalation and a resolve, in two minutes
 	@$(PY) deploy/local/run.py --demo
 
-test: stack ## the whole suite, the main path on the real stack included
+browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
+	@$(PY) deploy/local/browser.py
+
+test: stack browser ## the whole suite, the main path on the real stack included
 	@$(BIN)/pytest
 
 test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
-	@$(BIN)/pytest -m "not stack and not story"
+	@$(BIN)/pytest -m "not stack and not story and not browser"
+
+test-e2e: stack browser ## the stories on the real stack and the tests in Chromium
+	@$(BIN)/pytest -m "story or browser"
 
 check: fmt-check lint types config rules test-fast ## format, lint, types, rule and config checks, fast tests
 

@@ -19,7 +19,7 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) 
 
 def chromium_path() -> str | None:
     """Where Chromium is; None if there is none."""
-    own = ROOT / ".stack/bin/chromium"
+    own = ROOT / ".stack/browser/chromium"
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chromium-headless-shell")
     found = [os.environ.get("CHROMIUM"), str(own) if own.exists() else None, *(shutil.which(name) for name in names)]
     return next((path for path in found if path), None)

@@ -1,6 +1,17 @@
 """What holds for every test: no property is judged by the clock, for machines are shared and slow at times."""
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.browser import chromium_path
 
 settings.register_profile("shared-machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machines")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the browser tests out where there is no Chromium and none could be fetched; `make browser` says why."""
+    if chromium_path() is None:
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason="no Chromium here: see make browser"))

@@ -85,6 +85,14 @@ class Apt:
             raise AptError(f"{error}{self._missing}") from error
         return sorted((self._folder / "debs").glob("*.deb"))
 
+    def closure(self, packages: list[str]) -> list[Path]:
+        """Fetch the .deb files of these packages and of all that they need, as for a machine that has nothing."""
+        archives = self._folder / "cache/archives"
+        for old in archives.glob("*.deb"):
+            old.unlink()
+        self._run("install", "--download-only", "--yes", "--no-install-recommends", *packages)
+        return sorted(archives.glob("*.deb"))
+
     def _run(self, *words: str) -> None:
         command = ["apt-get", "-q", *self._options, *words]
         environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}

@@ -30,7 +30,11 @@ EXPORTERS = {
     f"{name}_exporter": (f"prometheus-{name}-exporter", f"prometheus-{name}-exporter", (0, 0))
     for name in ("node", "postgres", "redis", "nginx", "blackbox")
 }
-EXPORTERS["pushgateway"] = ("prometheus-pushgateway", "prometheus-pushgateway", (0, 0))  # what `make bench` compares with
+EXPORTERS["pushgateway"] = (
+    "prometheus-pushgateway",
+    "prometheus-pushgateway",
+    (0, 0),
+)  # what `make bench` compares with
 Programs = dict[str, tuple[str, str, tuple[int, int]]]
 
 # Debian's Alertmanager has this folder compiled in and does not start without the templates in it. Our copy has the
