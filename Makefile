@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: help run demo stack browser test test-e2e test-fast check fmt lint types rules config bench clean
+.PHONY: help run demo stack browser test test-e2e test-fast check fmt lint types rules config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ config: .venv/ready ## check every example configuration
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles
 	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
+
+soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
+	@$(PY) bench/soak.py $${MINUTES:-60}
 
 clean: ## remove what the targets made here, the fetched programs included
 	rm -rf .venv .stack data build .mypy_cache .pytest_cache .ruff_cache
