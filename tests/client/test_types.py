@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 import yaml
 
 from exporter.client import generate
+from tests.browser import node_path
+from tests.client.node import NPX
 
 PACKAGE = json.loads(Path("exporter/client/package.json").read_text("utf-8"))
 COMPILER = f"typescript@{PACKAGE['devDependencies']['typescript']}"
@@ -80,7 +81,6 @@ def test_a_stale_file_is_noticed_and_only_the_marked_block_is_written() -> None:
     assert line in new
 
 
-@pytest.mark.skipif(shutil.which("npx") is None, reason="npm is not installed")
 def test_the_compiler_takes_what_is_right_and_refuses_what_is_wrong(tmp_path: Path) -> None:
     program = tmp_path / "program.ts"
     program.write_text(PROGRAM.replace("HERE", str(Path("exporter/client").resolve())), "utf-8")
@@ -94,12 +94,12 @@ def test_the_compiler_takes_what_is_right_and_refuses_what_is_wrong(tmp_path: Pa
     ]
     options += ["--module", "nodenext", "--lib", "es2022,dom"]
     done = subprocess.run(
-        ["npx", "--yes", "--package", COMPILER, "tsc", *options, str(program)],
+        [*NPX, "--yes", "--package", COMPILER, "tsc", *options, str(program)],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
-        env={**os.environ, "npm_config_update_notifier": "false"},
+        env={**os.environ, "PATH": node_path(), "npm_config_update_notifier": "false"},
     )
     if "npm error network" in done.stderr:
         pytest.skip("the compiler cannot be fetched: there is no network")

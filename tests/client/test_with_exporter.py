@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.client.heypeter_client import Client, Settings
 from tests.client.exporter_double import TOKEN, ExporterDouble, serve
-from tests.client.node import needs_node, run
+from tests.client.node import run
 
 CONFIG = """
 storage: {path: state}
@@ -95,7 +95,6 @@ say(client.stats());
 """
 
 
-@needs_node
 def test_what_node_sends_is_counted_once_although_answers_are_lost(exporter: RunningExporter) -> None:
     with serve(ExporterDouble(upstream=exporter.url, script=["lose", "503", "half", "ok", "lose"])) as way:
         stats = run(NODE, way.url)
@@ -124,7 +123,6 @@ def test_an_exporter_that_was_killed_knows_what_it_had_counted(exporter: Running
     assert bookings(exporter) == 3
 
 
-@needs_node
 def test_what_the_wrappers_send_becomes_the_series_that_the_alerts_read(exporter: RunningExporter) -> None:
     run(
         """

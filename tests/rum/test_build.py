@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import node_folder
+from tests.browser import node_path, npm
 
 SOURCE = Path("exporter/rum")
 
@@ -16,10 +16,14 @@ SOURCE = Path("exporter/rum")
 def test_a_rebuild_gives_the_same_bytes(tmp_path: Path) -> None:
     copy = tmp_path / "rum"
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("node_modules", "rum.js", "rum.mjs", "rum.js.br"))
-    npm, path = str(node_folder() / "npm"), f"{node_folder()}:{os.environ['PATH']}"
     for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
         done = subprocess.run(
-            [npm, *command], cwd=copy, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+            [npm, *command],
+            cwd=copy,
+            env={**os.environ, "PATH": node_path()},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
     for name in ("rum.js", "rum.mjs", "rum.js.br"):

@@ -18,7 +18,7 @@ from playwright.async_api import Page, async_playwright
 from exporter.dsn import TunnelSettings
 from exporter.sentry import Tunnel
 from exporter.visitor import is_bot
-from tests.browser import AGENT, FLAGS, chromium_path, node_folder
+from tests.browser import AGENT, FLAGS, chromium_path, node_path, npm
 from tests.fakes.sentry import FakeSentry, Received
 
 pytestmark = pytest.mark.browser
@@ -89,19 +89,15 @@ class Site:
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle both pages with the SDK of the lock file, as npm has it."""
-    path = f"{node_folder()}{os.pathsep}{os.environ['PATH']}"
-    npm = shutil.which("npm", path=path)
-    if npm is None:
-        pytest.skip("npm is not installed: apt install nodejs npm")
     folder = tmp_path_factory.mktemp("sentry")
     for name in ("package.json", "package-lock.json", "page.js", "documented.js"):
         shutil.copy(HERE / name, folder)
     (folder / "instrumentation-client.ts").write_text(documented("instrumentation-client.ts"), encoding="utf-8")
     for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
         done = subprocess.run(
-            [npm, *command],
+            [*npm(), *command],
             cwd=folder,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": node_path()},
             capture_output=True,
             text=True,
             timeout=300,
