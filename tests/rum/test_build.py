@@ -18,7 +18,7 @@ def test_a_rebuild_gives_the_same_bytes(tmp_path: Path) -> None:
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("node_modules", "rum.js", "rum.mjs", "rum.js.br"))
     for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
         done = subprocess.run(
-            [npm, *command],
+            [*npm(), *command],
             cwd=copy,
             env={**os.environ, "PATH": node_path()},
             capture_output=True,
