@@ -198,6 +198,15 @@ class Exporter:
         found.append(web.post(self.parts.settings.config.sentry.path, self._unless_draining(self._report)))
         return found
 
+    def hot(self, app: web.Application) -> dict[str, Endpoint]:
+        """Give what an application answers most often, by path: the POSTs of events."""
+        paths = {
+            "/api/events": self._current(lambda parts: parts.ingest.events),
+            self.parts.settings.config.browser.path: self._current(lambda parts: parts.public.batch),
+        }
+        served = {resource.canonical for resource in app.router.resources()}
+        return {path: self._unless_draining(endpoint) for path, endpoint in paths.items() if path in served}
+
     async def connect(self, app: web.Application) -> AsyncIterator[None]:
         """Give the application its client of Sentry while it runs."""
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:

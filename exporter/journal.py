@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _HEAD = struct.Struct("<II")
-_GATHER = 0.001  # seconds
+_GATHER = 0.002  # seconds
 _LARGEST = 64 * 1024 * 1024
 
 

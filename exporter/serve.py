@@ -4,12 +4,12 @@ import asyncio
 import logging
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from aiohttp import web
 
-from exporter.app import Exporter, Settings
+from exporter.app import Endpoint, Exporter, Settings
 from process.settings import SettingsError
 from process.web import problem
 
@@ -68,6 +68,8 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
         for address, application in applications(exporter, listening):
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=10)
             runners.append(runner)
+            await runner.setup()
+            _shorten(runner, exporter.hot(application))
             await _listen(runner, address, listening.tls)
             announce(f"exporter listens on {'https' if listening.tls else 'http'}://{address}")
         await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -94,12 +96,25 @@ def _why(dead: dict[str, asyncio.Future[None]]) -> int:
     return 1 if dead else 0
 
 
+def _shorten(runner: web.AppRunner, hot: Mapping[str, Endpoint]) -> None:
+    """Answer what comes most without looking for its route, which is a sixth of the cost of a small batch."""
+    server = runner.server
+    if server is None:
+        return
+    whole: Endpoint = server.request_handler  # aiohttp calls it for each request, and offers no other place
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        endpoint = hot.get(request.raw_path) if request.method == "POST" else None
+        return await (endpoint or whole)(request)
+
+    server.request_handler = handle  # type: ignore[assignment]  # its requests are made by the application
+
+
 async def _listen(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None) -> None:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"listen address {address!r}: write HOST:PORT, as 127.0.0.1:3001")
     try:
-        await runner.setup()
         await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=tls).start()
     except OSError as error:
         raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from error
