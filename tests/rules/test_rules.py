@@ -204,7 +204,7 @@ def test_thresholds_of_quantiles_are_bucket_boundaries() -> None:
 
 def test_every_metric_of_the_application_is_in_the_catalogue() -> None:
     catalogue = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
-    known = {family["name"]: set(family["labels"]) for family in catalogue["families"]}
+    known = {family["name"]: set(family.get("labels", ())) for family in catalogue["families"]}
     for path in RULES:
         for metric, labels in re.findall(r'(\w+)\{job="heypeter-app"([^}]*)\}', path.read_text("utf-8")):
             family = re.sub(r"_(bucket|sum|count)$", "", metric)

@@ -29,7 +29,7 @@ def known() -> dict[str, set[str] | None]:
     series |= dict.fromkeys(FOREIGN)
     for family in CATALOGUE["families"]:
         suffixes = ("_bucket", "_sum", "_count") if family["type"] == "histogram" else ("",)
-        series |= {family["name"] + suffix: {"job", "instance", "le", *family["labels"]} for suffix in suffixes}
+        series |= {family["name"] + suffix: {"job", "instance", "le", *family.get("labels", ())} for suffix in suffixes}
     for metric in Metrics(["log"]).registry.collect():
         series |= {sample.name: None for sample in metric.samples} | {metric.name: None}
     return series
