@@ -14,7 +14,7 @@ MODULES = {
     for path in sorted(Path(package).rglob("*.py"))
     if path.name != "__init__.py"
 }
-# Parsed here once: Python 3.11.2 fails at it now and then after a deep recursion in an earlier test (python/cpython#106905).
+# Parsed here once: Python 3.11.2 may fail at it after a deep recursion in an earlier test (python/cpython#106905).
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES.values()}
 PURE = {
     "receiver.escalation",
