@@ -50,8 +50,9 @@ class DecodeError(Exception):
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
     """Something that happened. Each type of the catalogue has a struct of its own, whose ``data`` has its fields.
 
-    ``time`` is RFC 3339, or Unix time in seconds or milliseconds. The envelope is that of CloudEvents 1.0, so other
-    attributes of theirs may stand beside these and are ignored.
+    ``time`` is RFC 3339, or Unix time in seconds or milliseconds. ``count`` lets a server say once what happened often:
+    the event stands for so many that are alike; what a browser says there is not looked at. The envelope is that of
+    CloudEvents 1.0, so other attributes of theirs may stand beside these and are ignored.
     """
 
     data: Any = None
@@ -60,6 +61,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type
     time: datetime | float | None = None
     trace_id: Short = ""
     traceparent: Short = ""
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
 
     @property
     def type(self) -> str:

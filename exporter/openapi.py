@@ -68,6 +68,12 @@ def _event(name: str, event: EventSettings) -> Json:
     data = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     envelope = {"type": {"const": name}, "data": data, "time": _TIME}
     envelope |= dict.fromkeys(("id", "source", "trace_id", "traceparent"), _SHORT)
+    envelope["count"] = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "description": "alike events; of servers",
+    }
     needed = ["type", "data"] if required else ["type"]
     return {"type": "object", "properties": envelope, "required": needed}
 

@@ -64,18 +64,21 @@ class Recorder:
         """
         plans = self._plans
         if weight == 1:
-            self._record_each(events, now)
+            self._record_each(events, now, many=source == "events")
         else:
             for event in events:
                 plans[type(event)].record_weighed(event, now, weight)
         for kind, number in Tally(map(type, events)).items():
             plans[kind].accepted(source).value += number
 
-    def _record_each(self, events: Sequence[Event], now: float) -> None:  # noqa: C901  # one loop, for its speed
+    def _record_each(self, events: Sequence[Event], now: float, *, many: bool) -> None:  # noqa: C901  # one loop, for its speed
         """The path that has to be quick: no call but those that find the cells."""
         plans = self._plans
         for event in events:
             plan = plans[type(event)]
+            if many and event.count != 1:
+                plan.record_weighed(event, now, event.count)
+                continue
             data = event.data
             key = plan.key(data)
             moves = plan.known.get(key)

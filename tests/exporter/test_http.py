@@ -119,6 +119,23 @@ async def test_business_events_stand_at_0_and_count(
     assert await value(rig.client, sample, **labels) == 1
 
 
+async def test_a_server_may_say_once_what_happened_often(rig: Rig) -> None:
+    query = {"operation": "select", "table": "users", "outcome": "success", "duration": 0.75}
+    events = [request(count=40), {"type": "db_query", "count": 3, "data": query}]
+    assert (await rig.events(events))[1]["accepted"] == 2
+    assert await value(rig.client, "http_requests_total", method="POST", route="/api/bookings", status="200") == 40
+    labels = {"operation": "select", "table": "users"}
+    assert await value(rig.client, "db_query_duration_seconds_count", **labels) == 3
+    assert await value(rig.client, "db_query_duration_seconds_sum", **labels) == 2.25
+    assert await value(rig.client, "db_slow_queries_total", **labels) == 3
+    view = {"type": "page_load", "count": 1000, "data": {"page": "/", "total": 1, "navigation": "reload"}}
+    assert await rig.beacon("/api/pulse", {"events": [view]}) == 204
+    views = {"page": "/", "device": "desktop", "navigation": "reload"}
+    assert await value(rig.client, "rum_page_views_total", **views) == 1
+    for wrong in (0, -1, 1_000_001, 1.5, "2"):
+        assert (await rig.events(request(count=wrong)))[1]["rejected"][0]["field"] == "count"
+
+
 async def test_money_is_counted_in_cents(rig: Rig) -> None:
     data = {"provider": "stripe", "currency": "EUR", "amount": 1999}
     await rig.events([{"type": "payment_completed", "data": data}] * 1000)
