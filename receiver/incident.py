@@ -104,15 +104,22 @@ class Kind(StrEnum):
     PAGE = "page"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
+    UPDATE = "update"  # something that those who were told should know, and need not answer
+    REMINDER = "reminder"  # an answer is late, or is about to be
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """What is owed to one target; ``round`` counts the incident's pagings, ``roles`` says who is paged in it."""
+    """What is owed to one target; ``round`` counts the incident's pagings, ``roles`` says who is paged in it.
+
+    ``text`` is the news of an update or a reminder; ``serial`` tells apart those of one round.
+    """
 
     kind: Kind
     target: Target
     round: int
     roles: tuple[str, ...] = ()
+    text: str = ""
+    serial: int = 0
 
 
 class Entry(msgspec.Struct, frozen=True):
