@@ -1,11 +1,10 @@
-"""The composition root: the one file that names the real clock, the real randomness and the concrete channels."""
+"""The composition root: the one file that names the real clock and the real randomness."""
 
 import asyncio
 import logging
 import os
 import random
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,26 +14,23 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from process.errors import report_errors
-from process.settings import Secret, SettingsError, Source, read_secret
+from process.settings import Secret, SettingsError, Source
 from receiver.actions import Actions
-from receiver.channels.base import Channel, Message
-from receiver.channels.email import Email
-from receiver.channels.log import Log
-from receiver.channels.pagerduty import PagerDutyEvents
-from receiver.channels.pagerduty_rest import PagerDutyRest
-from receiver.channels.slack import Slack
-from receiver.config import Config, PagerDuty, cells, secret, uses_log
+from receiver.channel_settings import channel_names
+from receiver.channels.base import Message
+from receiver.config import Config, secret
+from receiver.configured import routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
-from receiver.escalation import Priority, Step
 from receiver.escalator import Escalator
 from receiver.link import Grant, sign
+from receiver.live import Live
 from receiver.metrics import Metrics
 from receiver.render import render
-from receiver.routing import Contact, Person, Routing
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.watchdog import WatchdogLoop
 from receiver.webhook import Webhook
+from receiver.wiring import build
 
 log = logging.getLogger(__name__)
 
@@ -49,40 +45,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def routing(config: Config) -> Routing:
-    """Turn the file's words into what the pure core asks."""
-    matrix: dict[Priority, tuple[Step, ...]] = {}
-    for priority in Priority:
-        column = ((float(row.after), cells(row)[priority]) for row in config.escalation_matrix)
-        matrix[priority] = tuple(Step(after, roles) for after, roles in column if roles)
-    terminal = uses_log(config)
-    people = {
-        key: Person(
-            person.name,
-            (
-                *_contacts(person.pagerduty, person.slack, person.email),
-                *((Contact("log", person.name),) if terminal else ()),
-            ),
-        )
-        for key, person in config.people.items()
-    }
-    return Routing(
-        severities=config.severities,
-        unknown_severity=config.unknown_severity,
-        matrix=matrix,
-        response_times={priority: float(time) for priority, time in config.response_times.items()},
-        dwell=float(config.catch_up_dwell),
-        roles={role: tuple(names) for role, names in config.roles.items()},
-        people=people,
-        teams={name: _contacts(t.pagerduty, t.slack, ",".join(t.email)) for name, t in config.teams.items()},
-    )
-
-
-def _contacts(pagerduty: str, slack: str, email: str) -> tuple[Contact, ...]:
-    named = (("pagerduty", pagerduty), ("slack", slack), ("email", email))
-    return tuple(Contact(channel, address) for channel, address in named if address)
-
-
 class Receiver:
     """One receiver: its store, channels, loops and web application. ``start``, then ``run``, which ends in ``stop``."""
 
@@ -92,19 +54,23 @@ class Receiver:
         self._dispatchers: list[Dispatcher] = []
         self._closing: list[Callable[[], None]] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
-        self.policy = routing(config)
-        self.store = SQLiteStore(config.database, self._ring)
+        self.policy = Live(routing(config, source), clock())
+        self.metrics = Metrics(channel_names(config.channels))
+        hold = timedelta(seconds=float(config.grouping_window))
+        self.store = SQLiteStore(config.database, self._ring, watch=self.metrics.watch, hold=hold)
+        self._watchdog = WatchdogLoop(self.store, self.policy, clock, float(config.watchdog.interval))
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
         if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
             raise source.error(".links.secret", f"is short; use at least {_SHORTEST_SECRET} random characters")
-        self.metrics = Metrics(self._channel_names())
 
     def application(self) -> web.Application:
         """Build the web application; it serves nothing useful before ``start``."""
         app = web.Application(client_max_size=1024 * 1024)
-        webhook = Webhook(self.store, self.policy, self._webhook_token, self.metrics, self._clock)
+        webhook = Webhook(
+            self.store, self.policy, self._webhook_token, self.metrics, self._clock, blind=self._watchdog.blind
+        )
         actions = Actions(
             self.store, self.policy, token=self._api_token, link_secret=self._link_secret, clock=self._clock
         )
@@ -117,13 +83,20 @@ class Receiver:
         """Open the store and prepare the channels; StoreError or SettingsError says what is in the way."""
         await self.store.open(self._clock())
         retry = self.config.retry
-        for name, channel in self._channels(session).items():
+        wired = build(self.config.channels, self._source, session, self.secrets, self.config.external_url)
+        self._closing += wired.closing
+        for name, channel in wired.channels.items():
             dispatcher = Dispatcher(
                 name,
                 channel,
                 self.store,
                 policy=self.policy,
-                retry=RetryPolicy(float(retry.first_delay), float(retry.longest_delay), float(retry.give_up_after)),
+                retry=RetryPolicy(
+                    first=float(retry.first_delay),
+                    longest=float(retry.longest_delay),
+                    give_up=float(retry.give_up_after),
+                    elsewhere=float(retry.elsewhere_after),
+                ),
                 render=self._render,
                 metrics=self.metrics,
                 clock=self._clock,
@@ -133,9 +106,8 @@ class Receiver:
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Run the loops until ``stop``; False when a loop died, for a dead loop is a dead process."""
-        escalator = Escalator(self.store, self.policy, self._clock)
-        watchdog = WatchdogLoop(self.store, self.policy, self._clock, float(self.config.watchdog.interval))
-        clocks = [asyncio.ensure_future(escalator.run()), asyncio.ensure_future(watchdog.run())]
+        escalator = Escalator(self.store, self.policy, self._clock, away=self.policy.restarted)
+        clocks = [asyncio.ensure_future(escalator.run()), asyncio.ensure_future(self._watchdog.run())]
         senders = [asyncio.ensure_future(dispatcher.run()) for dispatcher in self._dispatchers]
         stopped = asyncio.ensure_future(stop.wait())
         self._ready = True
@@ -186,54 +158,6 @@ class Receiver:
         found = secret(self._source, at, value, file)
         self.secrets.append(found)
         return found
-
-    def _channel_names(self) -> tuple[str, ...]:
-        given = self.config.channels
-        named = (("pagerduty", given.pagerduty), ("slack", given.slack), ("email", given.email))
-        return (*(name for name, channel in named if channel), *(("log",) if uses_log(self.config) else ()))
-
-    def _channels(self, session: aiohttp.ClientSession) -> dict[str, Channel]:
-        """Build the channels of the file; a new one is named here, and nowhere else outside its own file."""
-        given, built = self.config.channels, dict[str, Channel]()
-        if given.pagerduty:
-            built["pagerduty"] = self._pagerduty(given.pagerduty)
-        if given.slack:
-            token = self._secret(".channels.slack.token", given.slack.token, given.slack.token_file)
-            built["slack"] = Slack(token, session, timeout=given.slack.timeout, api_url=given.slack.api_url)
-        if given.email:
-            at = ".channels.email.password"
-            email = given.email
-            password = read_secret(self._source, at, email.password, email.password_file)
-            self.secrets += [password] if password else []
-            built["email"] = Email(
-                email.host,
-                email.port,
-                email.from_,
-                tls=email.tls,
-                username=email.username,
-                password=password,
-                timeout=email.timeout,
-            )
-        if uses_log(self.config):
-            built["log"] = Log(sys.stdout, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-        return built
-
-    def _pagerduty(self, given: PagerDuty) -> Channel:
-        at, timeout = ".channels.pagerduty", float(given.timeout)
-        channel: PagerDutyEvents | PagerDutyRest
-        if given.mode == "rest":
-            token = self._secret(f"{at}.api_token", given.api_token, given.api_token_file)
-            ids = {name: service.service_id for name, service in given.services.items()}
-            channel = PagerDutyRest(ids, token, given.from_, timeout=timeout, api_url=given.api_url)
-        else:
-            keys = {
-                name: self._secret(f"{at}.services.{name}.routing_key", service.routing_key, service.routing_key_file)
-                for name, service in given.services.items()
-            }
-            url = self.config.external_url
-            channel = PagerDutyEvents(keys, timeout=timeout, api_url=given.api_url, client_url=url)
-        self._closing.append(channel.close)
-        return channel
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return web.Response(text="The receiver is running.\n")

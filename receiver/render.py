@@ -10,7 +10,8 @@ from functools import cache
 import jinja2
 
 from receiver.channels.base import Link, Message
-from receiver.incident import Alert, Entry, Incident, Kind, Notification, State
+from receiver.incident import Alert, Entry, Incident, Kind, Notification
+from receiver.state import State
 
 LISTED = 10  # alerts that a message lists
 SUBJECT, HEADLINE, LINE, URL = 200, 300, 600, 2000  # characters; what is longer is cut, visibly
