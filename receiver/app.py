@@ -1,11 +1,10 @@
-"""The composition root: the one file that names the real clock, the real randomness and the concrete channels."""
+"""The composition root: the one file that names the real clock and the real randomness."""
 
 import asyncio
 import logging
 import os
 import random
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +14,11 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from process.errors import report_errors
-from process.settings import Secret, SettingsError, Source, read_secret
+from process.settings import Secret, SettingsError, Source
 from receiver.actions import Actions
-from receiver.channels.base import Channel, Message
-from receiver.channels.email import Email
-from receiver.channels.log import Log
-from receiver.channels.pagerduty import PagerDutyEvents
-from receiver.channels.pagerduty_rest import PagerDutyRest
-from receiver.channels.slack import Slack
-from receiver.config import Config, PagerDuty, cells, secret, uses_log
+from receiver.channel_settings import addresses, channel_names, uses_log
+from receiver.channels.base import Message
+from receiver.config import Config, cells, secret
 from receiver.dispatcher import Dispatcher, RetryPolicy
 from receiver.escalation import Priority, Step
 from receiver.escalator import Escalator
@@ -35,6 +30,7 @@ from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.watchdog import WatchdogLoop
 from receiver.webhook import Webhook
+from receiver.wiring import build
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +51,12 @@ def routing(config: Config) -> Routing:
     for priority in Priority:
         column = ((float(row.after), cells(row)[priority]) for row in config.escalation_matrix)
         matrix[priority] = tuple(Step(after, roles) for after, roles in column if roles)
-    terminal = uses_log(config)
+    terminal = uses_log(config.channels)
     people = {
         key: Person(
             person.name,
             (
-                *_contacts(person.pagerduty, person.slack, person.email),
+                *_contacts(person.pagerduty, person.slack, person.email, person.contacts),
                 *((Contact("log", person.name),) if terminal else ()),
             ),
         )
@@ -74,13 +70,14 @@ def routing(config: Config) -> Routing:
         dwell=float(config.catch_up_dwell),
         roles={role: tuple(names) for role, names in config.roles.items()},
         people=people,
-        teams={name: _contacts(t.pagerduty, t.slack, ",".join(t.email)) for name, t in config.teams.items()},
+        teams={
+            name: _contacts(t.pagerduty, t.slack, ",".join(t.email), t.contacts) for name, t in config.teams.items()
+        },
     )
 
 
-def _contacts(pagerduty: str, slack: str, email: str) -> tuple[Contact, ...]:
-    named = (("pagerduty", pagerduty), ("slack", slack), ("email", email))
-    return tuple(Contact(channel, address) for channel, address in named if address)
+def _contacts(pagerduty: str, slack: str, email: str, contacts: dict[str, str]) -> tuple[Contact, ...]:
+    return tuple(Contact(*pair) for pair in addresses(pagerduty, slack, email, contacts).items())
 
 
 class Receiver:
@@ -99,7 +96,7 @@ class Receiver:
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
         if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
             raise source.error(".links.secret", f"is short; use at least {_SHORTEST_SECRET} random characters")
-        self.metrics = Metrics(self._channel_names())
+        self.metrics = Metrics(channel_names(config.channels))
 
     def application(self) -> web.Application:
         """Build the web application; it serves nothing useful before ``start``."""
@@ -117,7 +114,9 @@ class Receiver:
         """Open the store and prepare the channels; StoreError or SettingsError says what is in the way."""
         await self.store.open(self._clock())
         retry = self.config.retry
-        for name, channel in self._channels(session).items():
+        wired = build(self.config.channels, self._source, session, self.secrets, self.config.external_url)
+        self._closing += wired.closing
+        for name, channel in wired.channels.items():
             dispatcher = Dispatcher(
                 name,
                 channel,
@@ -186,54 +185,6 @@ class Receiver:
         found = secret(self._source, at, value, file)
         self.secrets.append(found)
         return found
-
-    def _channel_names(self) -> tuple[str, ...]:
-        given = self.config.channels
-        named = (("pagerduty", given.pagerduty), ("slack", given.slack), ("email", given.email))
-        return (*(name for name, channel in named if channel), *(("log",) if uses_log(self.config) else ()))
-
-    def _channels(self, session: aiohttp.ClientSession) -> dict[str, Channel]:
-        """Build the channels of the file; a new one is named here, and nowhere else outside its own file."""
-        given, built = self.config.channels, dict[str, Channel]()
-        if given.pagerduty:
-            built["pagerduty"] = self._pagerduty(given.pagerduty)
-        if given.slack:
-            token = self._secret(".channels.slack.token", given.slack.token, given.slack.token_file)
-            built["slack"] = Slack(token, session, timeout=given.slack.timeout, api_url=given.slack.api_url)
-        if given.email:
-            at = ".channels.email.password"
-            email = given.email
-            password = read_secret(self._source, at, email.password, email.password_file)
-            self.secrets += [password] if password else []
-            built["email"] = Email(
-                email.host,
-                email.port,
-                email.from_,
-                tls=email.tls,
-                username=email.username,
-                password=password,
-                timeout=email.timeout,
-            )
-        if uses_log(self.config):
-            built["log"] = Log(sys.stdout, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-        return built
-
-    def _pagerduty(self, given: PagerDuty) -> Channel:
-        at, timeout = ".channels.pagerduty", float(given.timeout)
-        channel: PagerDutyEvents | PagerDutyRest
-        if given.mode == "rest":
-            token = self._secret(f"{at}.api_token", given.api_token, given.api_token_file)
-            ids = {name: service.service_id for name, service in given.services.items()}
-            channel = PagerDutyRest(ids, token, given.from_, timeout=timeout, api_url=given.api_url)
-        else:
-            keys = {
-                name: self._secret(f"{at}.services.{name}.routing_key", service.routing_key, service.routing_key_file)
-                for name, service in given.services.items()
-            }
-            url = self.config.external_url
-            channel = PagerDutyEvents(keys, timeout=timeout, api_url=given.api_url, client_url=url)
-        self._closing.append(channel.close)
-        return channel
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return web.Response(text="The receiver is running.\n")

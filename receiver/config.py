@@ -1,16 +1,15 @@
 """Reads receiver.yml into one frozen tree, checked whole: nothing is left that could fail at 3 a.m."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
 from process.settings import Duration, Secret, SettingsError, Source, read_secret
+from receiver.channel_settings import Channels, addresses, check_channels, check_contacts, uses_log
 from receiver.escalation import Priority
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 NOBODY = "-"
-LONGEST_TIMEOUT = 60.0  # seconds; well below the lease of a notification that is being sent
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +54,7 @@ class PersonSettings(_Strict, frozen=True):
     email: str = ""
     slack: str = ""
     pagerduty: str = ""
+    contacts: dict[str, str] = {}  # addresses on the other channels
 
 
 class TeamSettings(_Strict, frozen=True):
@@ -63,61 +63,7 @@ class TeamSettings(_Strict, frozen=True):
     email: list[str] = []
     slack: str = ""
     pagerduty: str = ""
-
-
-class PagerDutyService(_Strict, frozen=True):
-    """One PagerDuty service: its integration's key (mode events) or its id (mode rest)."""
-
-    routing_key: Secret | None = None
-    routing_key_file: Path | None = None
-    service_id: str = ""
-
-
-class PagerDuty(_Strict, frozen=True):
-    """The channel `pagerduty`."""
-
-    services: dict[str, PagerDutyService]
-    mode: Literal["events", "rest"] = "events"
-    api_token: Secret | None = None
-    api_token_file: Path | None = None
-    from_: str = msgspec.field(default="", name="from")
-    api_url: str = ""
-    timeout: Duration = Duration(10)
-
-
-class Slack(_Strict, frozen=True):
-    """The channel `slack`."""
-
-    token: Secret | None = None
-    token_file: Path | None = None
-    api_url: str = ""
-    timeout: Duration = Duration(10)
-
-
-class Email(_Strict, frozen=True):
-    """The channel `email`."""
-
-    host: str
-    from_: str = msgspec.field(name="from")
-    port: Port = 587
-    tls: Literal["starttls", "implicit", "none"] = "starttls"
-    username: str = ""
-    password: Secret | None = None
-    password_file: Path | None = None
-    timeout: Duration = Duration(20)
-
-
-class Log(_Strict, frozen=True):
-    """The channel `log`: a terminal."""
-
-
-class Channels(_Strict, frozen=True):
-    """The ways out of here."""
-
-    pagerduty: PagerDuty | None = None
-    slack: Slack | None = None
-    email: Email | None = None
-    log: Log | None = None
+    contacts: dict[str, str] = {}
 
 
 class Retry(_Strict, frozen=True):
@@ -157,7 +103,7 @@ def load(path: Path) -> tuple[Config, Source]:
     _check_matrix(config, source)
     _check_people(config, source)
     _check_teams(config, source)
-    _check_channels(config, source)
+    check_channels(config.channels, source)
     if not config.external_url.startswith(("http://", "https://")):
         raise source.error(".external_url", "write a URL, as https://oncall.example.com")
     return config, source
@@ -217,53 +163,20 @@ def _check_people(config: Config, source: Source) -> None:
     for role in sorted(paged):
         for name in config.roles[role]:
             person = config.people[name]
-            if uses_log(config) or person.email or person.slack or person.pagerduty:
+            if uses_log(config.channels) or addresses(person.pagerduty, person.slack, person.email, person.contacts):
                 continue
-            raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack or pagerduty")
+            raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack, pagerduty or contacts")
 
 
 def _check_teams(config: Config, source: Source) -> None:
     if "default" not in config.teams:
         raise source.error(".teams", "the row `default` is missing; alerts of an unknown team go there")
-    named = [(f".people.{name}", p.email, p.slack, p.pagerduty) for name, p in config.people.items()]
-    named += [(f".teams.{name}", ",".join(t.email), t.slack, t.pagerduty) for name, t in config.teams.items()]
-    services = config.channels.pagerduty.services if config.channels.pagerduty else {}
-    for at, email, slack, service in named:
-        for channel, address in (("email", email), ("slack", slack), ("pagerduty", service)):
-            if address and getattr(config.channels, channel) is None:
-                raise source.error(f"{at}.{channel}", f"channels.{channel} is not set up; add it, or remove this")
-        if service and service not in services:
-            known = ", ".join(services)
-            raise source.error(f"{at}.pagerduty", f"no service {service!r} in channels.pagerduty.services ({known})")
-        if email and not all("@" in part and not any(c.isspace() for c in part) for part in email.split(",")):
-            raise source.error(f"{at}.email", "write mail addresses, as name@example.com")
-
-
-def _check_channels(config: Config, source: Source) -> None:
-    given = config.channels
-    for name, channel in (("pagerduty", given.pagerduty), ("slack", given.slack), ("email", given.email)):
-        if channel and not 0 < channel.timeout <= LONGEST_TIMEOUT:
-            raise source.error(f".channels.{name}.timeout", "write 1s to 60s: a slower send would be sent twice")
-    if given.email and "@" not in given.email.from_:
-        raise source.error(".channels.email.from", "write a mail address, as alerts@example.com")
-    _check_pagerduty(given.pagerduty, source)
-
-
-def _check_pagerduty(pagerduty: PagerDuty | None, source: Source) -> None:
-    if pagerduty and pagerduty.mode == "rest":
-        if not pagerduty.from_:
-            raise source.error(".channels.pagerduty", "mode rest needs `from`: the e-mail of a PagerDuty user")
-        for name, service in pagerduty.services.items():
-            if not service.service_id:
-                raise source.error(f".channels.pagerduty.services.{name}", "mode rest needs `service_id`")
-    if pagerduty and not pagerduty.services:
-        raise source.error(".channels.pagerduty.services", "name at least one service")
-
-
-def uses_log(config: Config) -> bool:
-    """With no other channel the terminal is the channel."""
-    given = config.channels
-    return given.log is not None or not (given.pagerduty or given.slack or given.email)
+    for name, p in config.people.items():
+        own = {"email": p.email, "slack": p.slack, "pagerduty": p.pagerduty}
+        check_contacts(config.channels, f".people.{name}", own, p.contacts, source)
+    for name, t in config.teams.items():
+        own = {"email": ",".join(t.email), "slack": t.slack, "pagerduty": t.pagerduty}
+        check_contacts(config.channels, f".teams.{name}", own, t.contacts, source)
 
 
 def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
@@ -282,4 +195,4 @@ def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]
     return found
 
 
-__all__ = ["Config", "SettingsError", "cells", "load", "missing_secret_files", "secret", "uses_log"]
+__all__ = ["Config", "SettingsError", "cells", "load", "missing_secret_files", "secret"]

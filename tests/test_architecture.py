@@ -49,7 +49,7 @@ HARMLESS = {
     *("base64", "bisect", "difflib", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "hmac"),
     *("ipaddress", "itertools", "math", "operator", "re", "types", "typing", "urllib", "msgspec"),
 }
-COMPOSITION_ROOTS = {"receiver.app", "exporter.app"}
+COMPOSITION_ROOTS = {"receiver.app", "receiver.wiring", "exporter.app"}
 CONCRETE = ("receiver.channels.", "receiver.store.sqlite")
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "models", "types", "manager", "managers", "misc"}
 

@@ -1,0 +1,143 @@
+"""Says what receiver.yml may hold of channels and of addresses on them, and refuses what could not be delivered."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from process.settings import Duration, Secret, Source
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+LONGEST_TIMEOUT = 60.0  # seconds; well below the lease of a notification that is being sent
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused: a misspelt one must not be a default in disguise."""
+
+
+class PagerDutyService(_Strict, frozen=True):
+    """One PagerDuty service: its integration's key (mode events) or its id (mode rest)."""
+
+    routing_key: Secret | None = None
+    routing_key_file: Path | None = None
+    service_id: str = ""
+
+
+class PagerDuty(_Strict, frozen=True):
+    """The channel `pagerduty`."""
+
+    services: dict[str, PagerDutyService]
+    mode: Literal["events", "rest"] = "events"
+    api_token: Secret | None = None
+    api_token_file: Path | None = None
+    from_: str = msgspec.field(default="", name="from")
+    api_url: str = ""
+    timeout: Duration = Duration(10)
+
+
+class Slack(_Strict, frozen=True):
+    """The channel `slack`."""
+
+    token: Secret | None = None
+    token_file: Path | None = None
+    api_url: str = ""
+    timeout: Duration = Duration(10)
+
+
+class Email(_Strict, frozen=True):
+    """The channel `email`."""
+
+    host: str
+    from_: str = msgspec.field(name="from")
+    port: Port = 587
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    username: str = ""
+    password: Secret | None = None
+    password_file: Path | None = None
+    timeout: Duration = Duration(20)
+
+
+class Log(_Strict, frozen=True):
+    """The channel `log`: a terminal."""
+
+
+class Channels(_Strict, frozen=True):
+    """The ways out of here."""
+
+    pagerduty: PagerDuty | None = None
+    slack: Slack | None = None
+    email: Email | None = None
+    log: Log | None = None
+
+
+OWN_KEYS = ("pagerduty", "slack", "email")  # a person or a team has a key for each; the others stand in `contacts`
+_ADDRESSED = tuple(name for name in Channels.__struct_fields__ if name != "log")
+
+
+def uses_log(channels: Channels) -> bool:
+    """With no other channel the terminal is the channel."""
+    return channels.log is not None or not any(getattr(channels, name) for name in _ADDRESSED)
+
+
+def channel_names(channels: Channels) -> tuple[str, ...]:
+    """Name the channels that the file sets up."""
+    given = tuple(name for name in _ADDRESSED if getattr(channels, name) is not None)
+    return (*given, *(("log",) if uses_log(channels) else ()))
+
+
+def addresses(pagerduty: str, slack: str, email: str, contacts: dict[str, str]) -> dict[str, str]:
+    """Give the addresses of a person or a team by channel, in the order in which they are told."""
+    own = {"pagerduty": pagerduty, "slack": slack, "email": email}
+    return {channel: address for channel, address in (own | contacts).items() if address}
+
+
+def check_channels(channels: Channels, source: Source) -> None:
+    """Refuse channels that could not send."""
+    for name in channel_names(channels):
+        timeout = getattr(getattr(channels, name), "timeout", LONGEST_TIMEOUT)
+        if not 0 < timeout <= LONGEST_TIMEOUT:
+            raise source.error(f".channels.{name}.timeout", "write 1s to 60s: a slower send would be sent twice")
+    if channels.email and "@" not in channels.email.from_:
+        raise source.error(".channels.email.from", "write a mail address, as alerts@example.com")
+    _check_pagerduty(channels.pagerduty, source)
+
+
+def check_contacts(channels: Channels, at: str, own: dict[str, str], others: dict[str, str], source: Source) -> None:
+    """Check the addresses of the person or team at ``at``: those with ``own`` keys, and ``others`` in `contacts`."""
+    for channel, address in own.items():
+        if address:
+            check_contact(channels, f"{at}.{channel}", channel, address, source)
+    for channel, address in others.items():
+        if channel in OWN_KEYS:
+            raise source.error(f"{at}.contacts.{channel}", f"write {channel} beside contacts, not in it")
+        check_contact(channels, f"{at}.contacts.{channel}", channel, address, source)
+
+
+def check_contact(channels: Channels, at: str, channel: str, address: str, source: Source) -> None:
+    """Refuse an address that its channel could not reach."""
+    if channel not in _ADDRESSED:
+        raise source.error(at, f"there is no channel {channel!r} with addresses; write one of {', '.join(_ADDRESSED)}")
+    if getattr(channels, channel) is None:
+        raise source.error(at, f"channels.{channel} is not set up; add it, or remove this")
+    if not address:
+        raise source.error(at, "is empty; write the address, or remove the key")
+    services = channels.pagerduty.services if channels.pagerduty else {}
+    if channel == "pagerduty" and address not in services:
+        raise source.error(at, f"no service {address!r} in channels.pagerduty.services ({', '.join(services)})")
+    if channel == "email" and not all(_is_mail_address(part) for part in address.split(",")):
+        raise source.error(at, "write mail addresses, as name@example.com")
+
+
+def _is_mail_address(text: str) -> bool:
+    return "@" in text and not any(c.isspace() for c in text)
+
+
+def _check_pagerduty(pagerduty: PagerDuty | None, source: Source) -> None:
+    if pagerduty and pagerduty.mode == "rest":
+        if not pagerduty.from_:
+            raise source.error(".channels.pagerduty", "mode rest needs `from`: the e-mail of a PagerDuty user")
+        for name, service in pagerduty.services.items():
+            if not service.service_id:
+                raise source.error(f".channels.pagerduty.services.{name}", "mode rest needs `service_id`")
+    if pagerduty and not pagerduty.services:
+        raise source.error(".channels.pagerduty.services", "name at least one service")

@@ -1,0 +1,99 @@
+"""Builds the channels that receiver.yml sets up: the one place where a channel's settings and its class meet."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+
+from process.settings import Secret, Source, read_secret
+from receiver import channel_settings
+from receiver.channels.base import Channel
+from receiver.channels.email import Email
+from receiver.channels.log import Log
+from receiver.channels.pagerduty import PagerDutyEvents
+from receiver.channels.pagerduty_rest import PagerDutyRest
+from receiver.channels.slack import Slack
+
+
+class Wired(NamedTuple):
+    """The channels by name, and what lets go of their threads and connections."""
+
+    channels: dict[str, Channel]
+    closing: list[Callable[[], None]]
+
+
+def build(
+    settings: channel_settings.Channels,
+    source: Source,
+    session: aiohttp.ClientSession,
+    secrets: list[Secret],
+    external_url: str = "",
+) -> Wired:
+    """Build the channels; adds every secret that they hold to ``secrets``. SettingsError names one that is missing."""
+    return _Builder(source, session, secrets, external_url).build(settings)
+
+
+class _Builder:
+    def __init__(
+        self, source: Source, session: aiohttp.ClientSession, secrets: list[Secret], external_url: str
+    ) -> None:
+        self._source, self._session, self._secrets, self._url = source, session, secrets, external_url
+        self._closing: list[Callable[[], None]] = []
+
+    def build(self, given: channel_settings.Channels) -> Wired:
+        """Name each channel; a new one is named here, in channel_settings.py, and nowhere else but in its own file."""
+        built = dict[str, Channel]()
+        if given.pagerduty:
+            built["pagerduty"] = self._pagerduty(given.pagerduty)
+        if given.slack:
+            built["slack"] = self._slack(given.slack)
+        if given.email:
+            built["email"] = self._email(given.email)
+        if channel_settings.uses_log(given):
+            built["log"] = Log(sys.stdout, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        return Wired(built, self._closing)
+
+    def _pagerduty(self, given: channel_settings.PagerDuty) -> Channel:
+        at, timeout = ".channels.pagerduty", float(given.timeout)
+        channel: PagerDutyEvents | PagerDutyRest
+        if given.mode == "rest":
+            token = self._secret(f"{at}.api_token", given.api_token, given.api_token_file)
+            ids = {name: service.service_id for name, service in given.services.items()}
+            channel = PagerDutyRest(ids, token, given.from_, timeout=timeout, api_url=given.api_url)
+        else:
+            keys = {
+                name: self._secret(f"{at}.services.{name}.routing_key", service.routing_key, service.routing_key_file)
+                for name, service in given.services.items()
+            }
+            channel = PagerDutyEvents(keys, timeout=timeout, api_url=given.api_url, client_url=self._url)
+        self._closing.append(channel.close)
+        return channel
+
+    def _slack(self, given: channel_settings.Slack) -> Channel:
+        token = self._secret(".channels.slack.token", given.token, given.token_file)
+        return Slack(token, self._session, timeout=given.timeout, api_url=given.api_url)
+
+    def _email(self, given: channel_settings.Email) -> Channel:
+        return Email(
+            given.host,
+            given.port,
+            given.from_,
+            tls=given.tls,
+            username=given.username,
+            password=self._optional(".channels.email.password", given.password, given.password_file),
+            timeout=given.timeout,
+        )
+
+    def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
+        found = self._optional(at, value, file)
+        if found is None:
+            raise self._source.error(at, f"is missing; give {at.rsplit('.', 1)[-1]} or its *_file twin")
+        return found
+
+    def _optional(self, at: str, value: Secret | None, file: Path | None) -> Secret | None:
+        found = read_secret(self._source, at, value, file)
+        self._secrets += [found] if found else []
+        return found
