@@ -32,7 +32,7 @@ def build(
     secrets: list[Secret],
     external_url: str = "",
 ) -> Wired:
-    """Build the channels; every secret that they hold is added to ``secrets``, and SettingsError names a missing one."""
+    """Build the channels; adds every secret that they hold to ``secrets``. SettingsError names one that is missing."""
     return _Builder(source, session, secrets, external_url).build(settings)
 
 
