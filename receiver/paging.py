@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import asdict, replace
 
-from receiver.escalation import Priority, gap, next_due
+from receiver.escalation import Priority, Step, gap, next_due
 from receiver.event import Delivered, Undelivered, Unreached
 from receiver.incident import Entry, Incident, Kind, Notification, Target
 from receiver.policy import Policy
@@ -31,7 +31,7 @@ def start(incident: Incident, priority: Priority, policy: Policy, now: datetime,
         **asdict(plan),
         clock_started_at=started,
         next_step=step,
-        next_due_at=_due(replace(incident, steps=plan.steps), step, started, now, policy) if plan.steps else None,
+        next_due_at=_opens(plan.steps[step], started, policy) if plan.steps else None,
         warn_due_at=now + timedelta(seconds=plan.warn_after) if plan.warn_after else None,
         answer_due_at=now + timedelta(seconds=plan.response_time),
         acknowledged_at=None,
@@ -183,6 +183,11 @@ def _due(incident: Incident, index: int, started: datetime, fired: datetime, pol
     due = next_due(incident.steps, index, started, fired, policy.dwell)
     hours = incident.steps[index].hours
     return policy.opens(hours, due) if hours else due
+
+
+def _opens(step: Step, started: datetime, policy: Policy) -> datetime:
+    due = started + timedelta(seconds=step.after)
+    return policy.opens(step.hours, due) if step.hours else due
 
 
 def _span(delta: timedelta) -> str:
