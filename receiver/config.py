@@ -57,6 +57,8 @@ class AlertmanagerApi(_Strict, frozen=True, kw_only=True):
     token: Secret | None = None
     token_file: Path | None = None
     interval: Duration = Duration(60)
+    receivers: list[str] = []  # Alertmanager's names of the routes that lead here; none: those that were heard
+    missed_after: Duration = Duration(600)
     prometheus_url: str = ""  # what fired and was over while this receiver was down is asked there
 
 

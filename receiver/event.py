@@ -9,6 +9,7 @@ class AlertsReceived(msgspec.Struct, frozen=True):
     """Alertmanager sent the group, or its API showed it; ``origin`` is a remark if it was not a webhook.
 
     ``blind``: the Watchdog of this source is overdue, so that a resolve may only mean that Prometheus is dead.
+    ``recorded``: it was over before we could tell anybody, so nobody is told.
     ``confirmed``: the API itself says that these alerts fire, so that an episode which we thought over is not.
     """
 
@@ -16,6 +17,7 @@ class AlertsReceived(msgspec.Struct, frozen=True):
     origin: str = ""
     blind: bool = False
     confirmed: bool = False
+    recorded: bool = False
 
 
 class TimeDue(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from receiver.event import (
     Unreached,
 )
 from receiver.flapping import loud, quiet, reopen, reopens
-from receiver.incident import Alert, Entry, Incident, Kind
+from receiver.incident import Alert, Entry, Incident, Kind, Pause
 from receiver.paging import Outcome, delivery, noted, replan, start, tell
 from receiver.pausing import pause, resume
 from receiver.policy import Policy
@@ -51,7 +51,7 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
     state = TRANSITIONS[incident.state, signal]
     changed = replace(incident, state=state)
     if incident.state is State.NEW:
-        return _open(changed, policy, now) if state is State.TRIGGERED else (before, ())
+        return _open(changed, event, policy, now) if state is State.TRIGGERED else (before, ())
     if isinstance(event, AlertsReceived):
         return _news(changed, before, signal, policy, now)
     if isinstance(event, Acknowledge | Resolve):
@@ -99,7 +99,7 @@ def _alerts_signal(incident: Incident, event: AlertsReceived, policy: Policy, no
     return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
 
 
-def _open(incident: Incident, policy: Policy, now: datetime) -> Outcome:
+def _open(incident: Incident, event: Event, policy: Policy, now: datetime) -> Outcome:
     if not incident.firing:  # a truncated message in which nothing fires opens nothing
         return replace(incident, state=State.NEW), ()
     first = incident.firing[0]
@@ -109,6 +109,8 @@ def _open(incident: Incident, policy: Policy, now: datetime) -> Outcome:
     remarks = tuple(Entry(now, "remark", text) for text in (remark, team_remark) if text)
     opened = Entry(now, "opened", f"{priority} opened for {team}: {title}")
     window = policy.maintenance(first.labels, now)
+    if isinstance(event, AlertsReceived) and event.recorded:
+        window = Pause("outage", "of this receiver: it fired and was over meanwhile")
     incident = replace(
         incident,
         title=title,
