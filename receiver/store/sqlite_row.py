@@ -118,14 +118,14 @@ def _settle_debts(
 
 
 def _owner(db: sqlite3.Connection, group: AlertGroup) -> Incident | None:
-    """Find the open incident that owns most of what fires in the group."""
+    """Find the open incident that owns at least half of what fires in the group."""
     firing = [alert.fingerprint for alert in group.alerts if alert.firing]
     query = "SELECT incident_id FROM member WHERE receiver = ? AND fingerprint = ?"
     found = Counter(
         row[0] for fingerprint in firing for row in db.execute(query, (group.receiver, fingerprint)).fetchall()
     )
     owner, count = found.most_common(1)[0] if found else (0, 0)
-    return incident(db, owner) if 2 * count > len(firing) else None
+    return incident(db, owner) if count and 2 * count >= len(firing) else None
 
 
 def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
