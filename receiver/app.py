@@ -5,28 +5,34 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from process.errors import report_errors
-from process.settings import Secret, SettingsError, Source
+from process.settings import Secret, SettingsError, Source, read_secret
 from receiver.actions import Actions
+from receiver.alertmanager_api import AlertmanagerApi, ApiError
 from receiver.channel_settings import channel_names
 from receiver.channels.base import Message
 from receiver.config import Config, secret
 from receiver.configured import routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
 from receiver.escalator import Escalator
+from receiver.heartbeat import Heartbeat
+from receiver.janitor import Janitor
 from receiver.link import Grant, sign
 from receiver.live import Live
 from receiver.metrics import Metrics
+from receiver.operation import Operation
+from receiver.reconciler import Reconciler, record_outage
+from receiver.reload import Reloader
 from receiver.render import render
-from receiver.store.base import Claimed, StoreError
+from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.watchdog import WatchdogLoop
 from receiver.webhook import Webhook
@@ -36,8 +42,9 @@ log = logging.getLogger(__name__)
 
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
 _SHORTEST_SECRET = 32
+_ASLEEP = timedelta(seconds=30)  # clocks that were not asked for so long are not alive
 
-Loop = Callable[[], Awaitable[None]]
+Loops = list[Coroutine[Any, Any, None]]
 
 
 def now() -> datetime:
@@ -53,12 +60,15 @@ class Receiver:
         self._ready = False
         self._dispatchers: list[Dispatcher] = []
         self._closing: list[Callable[[], None]] = []
+        self._loops: Loops = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.policy = Live(routing(config, source), clock())
         self.metrics = Metrics(channel_names(config.channels))
+        self.reloader = Reloader(source.path, source, self.policy, self.metrics)
         hold = timedelta(seconds=float(config.grouping_window))
         self.store = SQLiteStore(config.database, self._ring, watch=self.metrics.watch, hold=hold)
         self._watchdog = WatchdogLoop(self.store, self.policy, clock, float(config.watchdog.interval))
+        self._asked = clock()  # when the clocks of the incidents were last asked
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
@@ -74,13 +84,20 @@ class Receiver:
         actions = Actions(
             self.store, self.policy, token=self._api_token, link_secret=self._link_secret, clock=self._clock
         )
-        app.add_routes([*webhook.routes(), *actions.routes()])
-        app.add_routes([web.get("/-/healthy", self._healthy), web.get("/-/ready", self._readiness)])
-        app.add_routes([web.get("/metrics", self._exposition)])
+        operation = Operation(
+            self.store,
+            self.policy,
+            self.metrics,
+            self._clock,
+            ready=lambda: self._ready,
+            token=self._api_token,
+            reloader=self.reloader,
+        )
+        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes()])
         return app
 
     async def start(self, session: aiohttp.ClientSession) -> None:
-        """Open the store and prepare the channels; StoreError or SettingsError says what is in the way."""
+        """Open the store and prepare channels and loops; StoreError or SettingsError says what is in the way."""
         await self.store.open(self._clock())
         retry = self.config.retry
         wired = build(self.config.channels, self._source, session, self.secrets, self.config.external_url)
@@ -103,11 +120,41 @@ class Receiver:
                 jitter=random.random,
             )
             self._dispatchers.append(dispatcher)
+        self._loops = await self._prepare(session)
+
+    async def _prepare(self, session: aiohttp.ClientSession) -> Loops:
+        """Make the loops beside the dispatchers; nothing of them runs yet."""
+        config, store = self.config, self.store
+        escalator = Escalator(store, self.policy, self._clock, away=self.policy.restarted, done=self._was_asked)
+        archive = config.retention.archive
+        janitor = Janitor(store, self._clock, timedelta(seconds=float(config.retention.keep)), archive)
+        loops: Loops = [escalator.run(), self._watchdog.run(), janitor.run()]
+        if config.heartbeat:
+            url = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
+            beat = Heartbeat(url, session, float(config.heartbeat.interval), self._is_alive)
+            loops.append(beat.run())
+        if config.alertmanager:
+            given = config.alertmanager
+            token = read_secret(self._source, ".alertmanager.token", given.token, given.token_file)
+            self.secrets += [token] if token else []
+            reconciler = Reconciler(
+                store,
+                self.policy,
+                AlertmanagerApi(given.url, session, token),
+                self._clock,
+                self.metrics,
+                interval=float(given.interval),
+                receivers=tuple(given.receivers),
+                missed_after=float(given.missed_after),
+                blind=self._watchdog.blind,
+            )
+            down = (await store.last_alive() or self._clock(), self._clock())
+            loops.append(reconciler.run(lambda: self._record(session, given.prometheus_url, down)))
+        return loops
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Run the loops until ``stop``; False when a loop died, for a dead loop is a dead process."""
-        escalator = Escalator(self.store, self.policy, self._clock, away=self.policy.restarted)
-        clocks = [asyncio.ensure_future(escalator.run()), asyncio.ensure_future(self._watchdog.run())]
+        clocks = [asyncio.ensure_future(loop) for loop in self._loops]
         senders = [asyncio.ensure_future(dispatcher.run()) for dispatcher in self._dispatchers]
         stopped = asyncio.ensure_future(stop.wait())
         self._ready = True
@@ -129,6 +176,8 @@ class Receiver:
 
     async def stop(self) -> None:
         """Close the store; nothing may be called after it."""
+        for loop in self._loops:
+            loop.close()  # one that was never run; to any other this is nothing
         for close in self._closing:
             close()
         await self.store.close()
@@ -150,6 +199,22 @@ class Receiver:
             now=self._clock(),
         )
 
+    async def _record(self, session: aiohttp.ClientSession, prometheus: str, down: tuple[datetime, datetime]) -> None:
+        if not prometheus:
+            return
+        try:
+            count = await record_outage(self.store, self.policy, session, prometheus, down)
+        except ApiError as error:
+            log.warning("what fired while the receiver was down is not known: %s", error)
+        else:
+            log.info("%d alerts fired and were over while the receiver was down; they are recorded", count)
+
+    def _was_asked(self, at: datetime) -> None:
+        self._asked = at
+
+    def _is_alive(self) -> bool:
+        return self._clock() - self._asked < _ASLEEP
+
     def _ring(self) -> None:
         for dispatcher in self._dispatchers:
             dispatcher.ring()
@@ -159,30 +224,15 @@ class Receiver:
         self.secrets.append(found)
         return found
 
-    async def _healthy(self, _request: web.Request) -> web.Response:
-        return web.Response(text="The receiver is running.\n")
-
-    async def _readiness(self, _request: web.Request) -> web.Response:
-        if self._ready:
-            return web.Response(text="The receiver is ready.\n")
-        return web.Response(text="The receiver is starting or stopping.\n", status=503)
-
-    async def _exposition(self, request: web.Request) -> web.StreamResponse:
-        try:
-            self.metrics.show(await self.store.backlog(), self._clock())
-        except StoreError:
-            log.exception("the store does not answer a scrape")
-            return web.Response(text="the store does not answer\n", status=503)
-        return await make_aiohttp_handler(self.metrics.registry)(request)
-
 
 async def serve(config: Config, source: Source, listen: str, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; gives the process's exit status."""
+    """Serve until SIGTERM or SIGINT; gives the process's exit status. SIGHUP reloads."""
     receiver = Receiver(config, source)
     report_errors("receiver", os.environ, lambda: receiver.secrets)
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        loop.add_signal_handler(signum, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, receiver.reloader)
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"--web.listen-address {listen!r}: write HOST:PORT, as 127.0.0.1:9095")
@@ -201,3 +251,10 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
             await runner.cleanup()
             await receiver.stop()
     return 0 if alive else 1
+
+
+def _reload(reloader: Reloader) -> None:
+    try:
+        reloader.reload()
+    except SettingsError:
+        return  # it is in the log and in the metric, and nothing has changed

@@ -22,6 +22,7 @@ from receiver.people_settings import (
     cells,
 )
 
+SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.episode.REMEMBER
 LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others like it
 
 
@@ -153,6 +154,8 @@ def load(path: Path) -> tuple[Config, Source]:
     check_channels(config.channels, source)
     if not config.external_url.startswith(("http://", "https://")):
         raise source.error(".external_url", "write a URL, as https://oncall.example.com")
+    if config.retention.keep < SHORTEST_MEMORY:
+        raise source.error(".retention.keep", "write 31d or more: what was resolved by hand is remembered that long")
     if config.grouping_window > LONGEST_GROUPING:
         raise source.error(".grouping_window", "write 0 to 1m: nobody should wait longer to hear of an incident")
     return config, source

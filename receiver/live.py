@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import msgspec
+
 from receiver.escalation import Priority
 from receiver.incident import Incident, Pause, Target
 from receiver.policy import Plan
@@ -13,6 +15,15 @@ class Live:
 
     def __init__(self, routing: Routing, running_since: datetime) -> None:
         self.routing, self._running_since = routing, running_since
+
+    def exchange(self, routing: Routing) -> None:
+        """Answer by another routing from now on; what calendars say is carried over until they are read again."""
+        old = self.routing.schedules
+        schedules = {
+            name: msgspec.structs.replace(schedule, calendar=old[name].calendar) if name in old else schedule
+            for name, schedule in routing.schedules.items()
+        }
+        self.routing = msgspec.structs.replace(routing, schedules=schedules)
 
     def restarted(self, now: datetime) -> None:
         """We have been away (started, suspended, or the clock was set): what is older may have waited for us."""

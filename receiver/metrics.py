@@ -124,6 +124,14 @@ class Metrics:
             for reason in Failure:
                 self.failures.labels(channel, reason.value)
 
+    def show_cover(self, holders: dict[str, tuple[str, ...]]) -> None:
+        """Take in who holds each role now; called at each scrape."""
+        self.on_call.clear()
+        for role, people in holders.items():
+            self.covered.labels(role).set(bool(people))
+            for person in people:
+                self.on_call.labels(role, person).set(1)
+
     def show(self, backlog: Backlog, now: datetime) -> None:
         """Take the store's reading into the gauges; called at each scrape."""
         for priority in Priority:

@@ -96,6 +96,12 @@ class Store(Protocol):
     async def still_open(self) -> list[Incident]:
         """Give every incident that is not resolved, oldest first."""
 
+    async def over(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+        """Give incidents that were over before a moment, oldest first, with their whole timelines."""
+
+    async def forget(self, numbers: list[int]) -> None:
+        """Delete incidents that are over, with all that belongs to them."""
+
     async def alive(self, now: datetime) -> None:
         """Remember that this receiver ran at this moment."""
 

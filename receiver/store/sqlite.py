@@ -147,6 +147,12 @@ class SQLiteStore:
             found += chunk
         return found
 
+    async def over(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+        return await self._writer.run(lambda db: row.over(db, before, limit))
+
+    async def forget(self, numbers: list[int]) -> None:
+        await self._writer.commit(lambda db: row.forget(db, numbers))
+
     async def beat(self, source: str, now: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
 

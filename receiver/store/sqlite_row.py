@@ -69,10 +69,27 @@ def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]
     return [_incident.decode(row[0]) for row in db.execute(query, (after, limit))]
 
 
-def timeline(db: sqlite3.Connection, incident_id: int) -> tuple[Entry, ...]:
+def over(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+    """Read incidents that were over before a moment; the newest of all stays, for numbers are never given twice."""
+    query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
+        ORDER BY resolved_at LIMIT ?"""
+    found = [_incident.decode(row[0]) for row in db.execute(query, (before.timestamp(), limit)).fetchall()]
+    return [(incident, timeline(db, incident.id, -1)) for incident in found]
+
+
+def forget(db: sqlite3.Connection, numbers: list[int]) -> None:
+    """Delete incidents that are over; rows of one that is open are left, for it is not over."""
+    given = [(number,) for number in numbers]
+    shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
+    for table in ("outbox", "timeline", "member"):
+        db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", given)  # noqa: S608  # our own names
+    db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", given)
+
+
+def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SHOWN) -> tuple[Entry, ...]:
     """Read the last lines of an incident's timeline, oldest first."""
     query = "SELECT at, kind, text, actor FROM timeline WHERE incident_id = ? ORDER BY seq DESC LIMIT ?"
-    rows = db.execute(query, (incident_id, _TIMELINE_SHOWN)).fetchall()
+    rows = db.execute(query, (incident_id, limit)).fetchall()
     return tuple(Entry(datetime.fromtimestamp(at, UTC), *rest) for at, *rest in reversed(rows))
 
 
