@@ -18,22 +18,20 @@ from process.settings import Secret, SettingsError, Source, read_secret
 from receiver.actions import Actions
 from receiver.alertmanager_api import AlertmanagerApi, ApiError
 from receiver.channel_settings import channel_names
-from receiver.channels.base import Message
 from receiver.config import Config, secret
 from receiver.configured import routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
 from receiver.escalator import Escalator
 from receiver.heartbeat import Heartbeat
 from receiver.janitor import Janitor
-from receiver.link import Grant, sign
 from receiver.live import Live
+from receiver.messages import READ_BY_PEOPLE, Links, Messages
 from receiver.metrics import Metrics
 from receiver.operation import Operation
 from receiver.reconciler import Reconciler, record_outage
 from receiver.reload import Reloader
-from receiver.render import render
-from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
+from receiver.templating import Templates
 from receiver.watchdog import WatchdogLoop
 from receiver.webhook import Webhook
 from receiver.wiring import build
@@ -74,6 +72,10 @@ class Receiver:
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
         if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
             raise source.error(".links.secret", f"is short; use at least {_SHORTEST_SECRET} random characters")
+        folder = config.templates.dir if config.templates else None
+        templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
+        links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
+        self._messages = Messages(self.policy, links, templates, clock)
 
     def application(self) -> web.Application:
         """Build the web application; it serves nothing useful before ``start``."""
@@ -114,7 +116,8 @@ class Receiver:
                     give_up=float(retry.give_up_after),
                     elsewhere=float(retry.elsewhere_after),
                 ),
-                render=self._render,
+                render=self._messages.one,
+                bundle=self._messages.many if name in READ_BY_PEOPLE else None,
                 metrics=self.metrics,
                 clock=self._clock,
                 jitter=random.random,
@@ -181,23 +184,6 @@ class Receiver:
         for close in self._closing:
             close()
         await self.store.close()
-
-    def link(self, incident_id: int, person: str, made_at: datetime) -> str:
-        """Make the URL by which a person answers an incident."""
-        expires = int((made_at + timedelta(seconds=float(self.config.links.valid_for))).timestamp())
-        token = sign(Grant(incident_id, person, expires), self._link_secret.reveal())
-        return f"{self.config.external_url.rstrip('/')}/answer/{token}"
-
-    def _render(self, claimed: Claimed) -> Message:
-        return render(
-            claimed.notification,
-            claimed.incident,
-            claimed.timeline,
-            delivery_id=str(claimed.id),
-            thread=claimed.thread,
-            link=self.link(claimed.incident.id, claimed.notification.target.person, claimed.created_at),
-            now=self._clock(),
-        )
 
     async def _record(self, session: aiohttp.ClientSession, prometheus: str, down: tuple[datetime, datetime]) -> None:
         if not prometheus:

@@ -14,8 +14,7 @@ from receiver.person import Contact, Person, Rule
 from receiver.policy import Plan
 from receiver.routing import PriorityRule, Route, Routing
 from receiver.schedule_file import Reader
-
-LANGUAGES = ("en", "de")
+from receiver.voice import languages
 
 
 def routing(config: Config, source: Source) -> Routing:
@@ -85,8 +84,8 @@ class _Read:
     def person(self, key: str, given: PersonSettings) -> Person:
         at = f".people.{key}"
         terminal = (Contact("log", given.name),) if uses_log(self._config.channels) else ()
-        if given.language not in LANGUAGES:
-            text = f"there are no texts in {given.language!r}; use {' or '.join(LANGUAGES)}"
+        if given.language not in languages():
+            text = f"there are no texts in {given.language!r}; use {' or '.join(languages())}"
             raise self._source.error(f"{at}.language", text)
         quiet = given.quiet_hours
         return Person(

