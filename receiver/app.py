@@ -17,9 +17,10 @@ from process.errors import report_errors
 from process.settings import Secret, SettingsError, Source, read_secret
 from receiver.actions import Actions
 from receiver.alertmanager_api import AlertmanagerApi, ApiError
+from receiver.calendar_feed import CalendarLoop, Feed
 from receiver.channel_settings import channel_names
 from receiver.config import Config, secret
-from receiver.configured import routing
+from receiver.configured import known, routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
 from receiver.escalator import Escalator
 from receiver.heartbeat import Heartbeat
@@ -136,6 +137,7 @@ class Receiver:
             url = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
             beat = Heartbeat(url, session, float(config.heartbeat.interval), self._is_alive)
             loops.append(beat.run())
+        loops += [loop.run() for loop in self._calendars(session)]
         if config.alertmanager:
             given = config.alertmanager
             token = read_secret(self._source, ".alertmanager.token", given.token, given.token_file)
@@ -154,6 +156,21 @@ class Receiver:
             down = (await store.last_alive() or self._clock(), self._clock())
             loops.append(reconciler.run(lambda: self._record(session, given.prometheus_url, down)))
         return loops
+
+    def _calendars(self, session: aiohttp.ClientSession) -> list[CalendarLoop]:
+        """Make a loop for each schedule that is read from a calendar; its last copy lies beside the database."""
+        found = []
+        for name, schedule in self.config.schedules.items():
+            given = schedule.calendar
+            if given is None:
+                continue
+            at = f".schedules.{name}.calendar.url"
+            url = self._secret(at, given.url, given.url_file) if given.file is None else None
+            copy = self.config.database.parent / "calendars" / f"{name}.ics"
+            feed = Feed(name, copy, float(given.every), given.file, url)
+            loop = CalendarLoop(feed, self.policy, known(self.config), session, self._clock, self.metrics)
+            found.append(loop)
+        return found
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Run the loops until ``stop``; False when a loop died, for a dead loop is a dead process."""
