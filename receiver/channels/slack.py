@@ -65,8 +65,10 @@ class Slack:
             try:
                 return await self._posted(given, deadline)
             except WordError as error:
-                if error.word in GONE and "thread_ts" in given:
+                gone = error.word in GONE or (error.word == "channel_not_found" and given["channel"] != message.address)
+                if gone and "thread_ts" in given:
                     given = {k: v for k, v in given.items() if k not in {"thread_ts", "reply_broadcast"}}
+                    given["channel"] = message.address
                 elif error.word in UNWANTED and given["attachments"]:
                     given = {k: v for k, v in given.items() if k != "metadata"} | plain(message)
                 else:

@@ -14,7 +14,7 @@ from receiver.channels.http_call import post
 from receiver.channels.slack_call import UNWANTED, classify
 from receiver.channels.slack_card import card, plain
 
-_OK = 200
+_OK, _REFUSED = 200, 400
 
 
 class SlackWebhooks:
@@ -50,7 +50,8 @@ class SlackWebhooks:
         answer = await post(self._session, "Slack", url, msgspec.json.encode(given), {}, self._timeout)
         if answer.status == _OK and answer.text == "ok":
             return ""
-        word = answer.text if re.fullmatch("[a-z_]{1,60}", answer.text) else ""
+        refused = answer.status >= _REFUSED and re.fullmatch("[a-z_]{1,60}", answer.text)
+        word = answer.text if refused else ""
         error = classify(word, answer.status, answer.wish)
         if word in UNWANTED and error.permanent:
             return word

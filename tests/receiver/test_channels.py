@@ -151,32 +151,6 @@ async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty
     assert pagerduty.rung
 
 
-async def test_slack_posts_the_documents_attachment(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
-    channel = slack_channel(slack, session)
-    receipt = await channel.send(message(address="#alerts"))
-    (posted,) = slack.messages
-    (attachment,) = posted["attachments"]
-    assert attachment["color"] == "danger"
-    assert attachment["footer"] == "HeyPeter Monitoring"
-    assert attachment["ts"] == int(START.timestamp())
-    assert attachment["fields"][0] == {"title": "Priority", "value": "P1", "short": True}
-    assert posted["unfurl_links"] is False
-    await channel.send(message(address="#alerts", thread=receipt.ref))
-    await channel.send(message(Kind.RESOLVED, address="#alerts", thread=receipt.ref))
-    page, end = slack.messages[1:]
-    assert (page["thread_ts"], page["reply_broadcast"]) == (receipt.ref, True)
-    assert end["attachments"][0]["color"] == "good"
-    assert "reply_broadcast" not in end
-
-
-async def test_an_alert_cannot_shout_in_slack(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
-    hostile = "<!channel> <https://evil.example|click>"
-    sent = message(address="#alerts", headline=hostile, subject=hostile, fields=((hostile, hostile),))
-    await slack_channel(slack, session).send(sent)
-    assert "<!channel>" not in str(slack.messages)
-    assert "<https://evil" not in str(slack.messages)
-
-
 async def test_mail_is_threaded_and_answers_to_no_machine(smtp: FakeSMTP) -> None:
     channel = mail(smtp)
     sent = message(address="linh@example.com", lane="email:linh@example.com")
@@ -200,33 +174,6 @@ async def test_a_subject_cannot_smuggle_a_header(smtp: FakeSMTP) -> None:
     ((to, sent),) = smtp.mails
     assert to == ["a@example.com"]
     assert sent["Bcc"] is None
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "permanent"),
-    [
-        ("internal_error", Failure.SERVER_ERROR, False),
-        ("fatal_error", Failure.SERVER_ERROR, False),
-        ("service_unavailable", Failure.SERVER_ERROR, False),
-        ("request_timeout", Failure.TIMEOUT, False),
-        ("ratelimited", Failure.RATE_LIMITED, False),
-        ("channel_not_found", Failure.BAD_ADDRESS, True),
-        ("is_archived", Failure.BAD_ADDRESS, True),
-        ("not_in_channel", Failure.BAD_ADDRESS, True),
-        ("invalid_auth", Failure.AUTH, True),
-        ("token_revoked", Failure.AUTH, True),
-        ("account_inactive", Failure.AUTH, True),
-        ("msg_too_long", Failure.REFUSED, True),
-        ("something_new", Failure.REFUSED, True),
-    ],
-)
-async def test_slacks_own_errors(
-    slack: FakeSlack, session: aiohttp.ClientSession, code: str, reason: Failure, permanent: bool
-) -> None:
-    slack.errors = [code]
-    error = await fails(slack_channel(slack, session), message(address="#alerts"))
-    assert len(slack.calls) == 1
-    assert (error.reason, error.permanent) == (reason, permanent)
 
 
 @pytest.mark.parametrize(
