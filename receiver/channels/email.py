@@ -12,6 +12,7 @@ import aiosmtplib
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
+from receiver.incident import Kind
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,10 @@ def compose(message: Message, sender: str) -> EmailMessage:
     mail["List-Id"] = f"HeyPeter Monitoring <alerts.{domain}>"
     # RFC 3834: no out-of-office answer may come back.
     mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"] = "auto-generated", "All"
-    if message.priority == "P1":
+    # For people's filters.
+    mail["X-HeyPeter-Incident"], mail["X-HeyPeter-Kind"] = message.incident, message.kind.value
+    mail["X-HeyPeter-Priority"] = message.priority
+    if message.priority == "P1" and message.kind in {Kind.PAGE, Kind.REMINDER}:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")
     mail.add_alternative(message.html, subtype="html")

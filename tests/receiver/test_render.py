@@ -336,7 +336,8 @@ async def test_slack_shows_the_document_and_what_to_do() -> None:
         "*Open since*\n2026-11-23 03:00 UTC",
         "*Where*\ninstance=app-1",
     ]
-    assert "HeyPeter Monitoring" in footer["elements"][0]["text"]
+    assert footer["elements"][0]["text"].startswith("HeyPeter Monitoring · ")
+    assert f"<!date^{int(START.timestamp())}^" in footer["elements"][0]["text"]
     assert [(button["text"]["text"], button["url"]) for button in actions["elements"]] == [
         ("Acknowledge or resolve", LINK),
         ("Runbook", RUNBOOK),
