@@ -43,12 +43,14 @@ class Email:
         """Deliver to the server; refused addresses count as failure only when all are refused."""
         mail = compose(message, self._sender)
         try:
-            refused = await self._deliver(mail, [address.strip() for address in message.address.split(",")])
+            refused = await self._deliver(mail, [part.strip() for part in message.address.split(",") if part.strip()])
         except aiosmtplib.SMTPRecipientsRefused as error:
             # If one address may be taken later, all are tried later.
             raise _refused(min(each.code for each in error.recipients), "all recipients refused") from None
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error.code, type(error).__name__) from None
+        except ValueError:  # aiosmtplib refuses to say to a server what would not be one word
+            raise SendError("not a mail address", Failure.BAD_ADDRESS, permanent=True) from None
         except TimeoutError:
             raise SendError("the mail server did not answer in time", Failure.TIMEOUT) from None
         except (aiosmtplib.SMTPException, OSError) as error:

@@ -281,6 +281,18 @@ async def test_one_refused_address_of_two_is_still_a_delivery(smtp: FakeSMTP) ->
     assert smtp.mails[0][0] == ["here@example.com"]
 
 
+@pytest.mark.parametrize("address", ["a b@example.com c@d", "a@b\0c"])
+async def test_what_is_no_mail_address_is_never_said_to_a_server(smtp: FakeSMTP, address: str) -> None:
+    error = await fails(mail(smtp), message(address=address))
+    assert (error.reason, error.permanent) == (Failure.BAD_ADDRESS, True)
+    assert not smtp.mails
+
+
+async def test_addresses_of_all_scripts_and_a_comma_too_many(smtp: FakeSMTP) -> None:
+    await mail(smtp).send(message(address="jörg@example.com,a@exämple.com,"))
+    assert smtp.mails[0][0] == ["jörg@example.com", "a@exämple.com"]
+
+
 async def test_a_server_that_offers_no_login_is_not_sent_the_mail(smtp: FakeSMTP) -> None:
     error = await fails(mail(smtp, username="u", password=Secret(TOKEN)), message(address="a@example.com"))
     assert not smtp.mails
