@@ -5,6 +5,8 @@ import math
 
 from receiver.channels.base import Failure, SendError
 
+PATIENCE = 1.0  # seconds that a message waits for its turn in a channel; longer is the dispatcher's business
+
 
 class Pace:
     """One message every ``interval`` seconds for each address, after a ``burst`` that goes at once."""

@@ -8,6 +8,7 @@ import pagerduty
 
 from process.settings import Secret
 from receiver.channels.base import Message, Receipt
+from receiver.channels.pace import PATIENCE, Pace
 from receiver.channels.pagerduty_call import Calls, Region, dedup_key, host, known
 from receiver.incident import Kind
 
@@ -27,7 +28,10 @@ class PagerDutyEvents:
         timeout: float = 10,
         api_url: str = "",
         client_url: str = "",
+        pace: Pace | None = None,
     ) -> None:
+        # developer.pagerduty.com/docs/events-api-v2/overview: about 120 calls a minute for each key.
+        self._pace = pace or Pace(0.6, 20)
         self._calls, self._client_url = Calls(timeout, api_url), client_url
         make, base = pagerduty.EventsApiV2Client, host(region, "events")
         self._clients = {name: self._calls.client(make, key, base_url=base) for name, key in keys.items()}
@@ -45,6 +49,7 @@ class PagerDutyEvents:
         if message.kind not in _ACTIONS:
             return Receipt(ref=message.thread or dedup_key(message))
         client = known(self._clients, message.address)
+        await self._pace.turn(message.address, PATIENCE, urgent=message.priority == "P1")
         properties = self._trigger(message) if message.kind is Kind.PAGE else {}
         await self._calls.run(client.send_event, _ACTIONS[message.kind], dedup_key=dedup_key(message), **properties)
         return Receipt(ref=dedup_key(message))

@@ -10,14 +10,13 @@ import aiohttp
 
 from process.settings import Secret
 from receiver.channels.base import Message, Receipt, SendError
-from receiver.channels.pace import Pace
+from receiver.channels.pace import PATIENCE, Pace
 from receiver.channels.slack_call import GONE, UNWANTED, Calls, WordError
 from receiver.channels.slack_card import card, plain, root
 from receiver.incident import Kind
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 1.0  # seconds that a message waits for its turn in here; longer is the dispatcher's business
 _MENDED = 2  # a card that is refused and a thread that has gone are each mended once
 
 

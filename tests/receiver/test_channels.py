@@ -13,6 +13,7 @@ from process.settings import Secret
 from receiver.channels.base import Channel, Failure, Link, Message, SendError
 from receiver.channels.email import Email
 from receiver.channels.log import Log
+from receiver.channels.pace import Pace
 from receiver.channels.pagerduty import PagerDutyEvents
 from receiver.channels.pagerduty_call import Region
 from receiver.channels.pagerduty_rest import PagerDutyRest
@@ -171,6 +172,19 @@ async def test_pagerduty_is_told_what_is_broken_and_shown_the_dashboard(pagerdut
     body = pagerduty.calls[1].body
     assert "images" not in body
     assert not {"class", "component", "group"} & set(body["payload"])
+
+
+async def test_a_storm_leaves_room_for_the_loudest(pagerduty: FakePagerDuty) -> None:
+    keys = {"staff": Secret(KEY), "others": Secret(KEY)}
+    with closing_of(PagerDutyEvents(keys, api_url=pagerduty.url, pace=Pace(60.0, 2))) as channel:
+        for at in range(2):
+            await channel.send(message(incident=f"heypeter-{at}-1", priority="P2"))
+        error = await fails(channel, message(incident="heypeter-2-1", priority="P2"))
+        assert (error.reason, error.permanent) == (Failure.RATE_LIMITED, False)
+        assert error.retry_after is not None
+        await channel.send(message(incident="heypeter-3-1"))
+        await channel.send(message(incident="heypeter-4-1", priority="P2", address="others"))  # each key has its own
+    assert len(pagerduty.rung) == 4
 
 
 @pytest.mark.parametrize(("region", "where"), [("us", "pagerduty.com"), ("eu", "eu.pagerduty.com")])
