@@ -12,7 +12,8 @@ from receiver.channels.pace import PATIENCE, Pace
 from receiver.channels.pagerduty_call import Calls, Region, dedup_key, host, known
 from receiver.incident import Kind
 
-SUMMARY, DETAIL = 1024, 20_000  # characters; a summary's limit is PagerDuty's, the whole event's is 512 KB
+# Characters. PagerDuty takes a summary of 1,024 and an event of 512 KB, of which one character may be twelve bytes.
+SUMMARY, DETAIL, DETAILS = 1024, 12_000, 36_000
 _COMPONENTS = ("service", "component", "job", "instance")  # labels, the telling ones first
 _ACTIONS = {Kind.PAGE: "trigger", Kind.ACKNOWLEDGED: "acknowledge", Kind.RESOLVED: "resolve"}
 
@@ -61,10 +62,7 @@ class PagerDutyEvents:
             "severity": message.severity,
             "timestamp": message.sent_at.isoformat(),
             **_place(message.labels),
-            "custom_details": {
-                **{name: value[:DETAIL] for name, value in message.fields},
-                "text": message.text[:DETAIL],
-            },
+            "custom_details": _details(message),
         }
         links = [{"href": link.url, "text": link.label} for link in message.links]
         client = {"client": "HeyPeter Monitoring", "client_url": self._client_url} if self._client_url else {}
@@ -72,6 +70,16 @@ class PagerDutyEvents:
         image = message.image_url if message.image_url.startswith("https://") else ""
         images = {"images": [{"src": image, "alt": "The dashboard"}]} if image else {}
         return {"payload": payload, "links": links, **images, **client}
+
+
+def _details(message: Message) -> dict[str, str]:
+    """The text and the facts; what the event has no room for is cut, the last first."""
+    details: dict[str, str] = {}
+    room = DETAILS
+    for name, value in (("text", message.text), *message.fields):
+        details[name] = value[: min(DETAIL, room)]
+        room = max(0, room - len(details[name]))
+    return details
 
 
 def _place(labels: dict[str, str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ class PagerDutyRest:
             "service": {"id": service, "type": "service_reference"},
             "urgency": "high" if message.severity == "critical" else "low",
             "incident_key": dedup_key(message),
-            "body": {"type": "incident_body", "details": message.text},
+            "body": {"type": "incident_body", "details": message.text[:NOTE]},
         }
 
     async def _find(self, message: Message) -> str:

@@ -12,6 +12,7 @@ from tests.fakes.server import FakeServer
 
 SEVERITIES = {"critical", "error", "warning", "info"}
 EVENT_BYTES = 512 * 1024
+LONGEST_NAME = 1024
 LONGEST_NOTE = 25_000
 
 
@@ -118,6 +119,8 @@ def _errors(body: dict[str, Any]) -> list[str]:
         errors.append("'dedup_key' is missing or longer than 255")
     if body.get("event_action") == "trigger":
         payload = body.get("payload", {})
+        names = ("source", "component", "group", "class")
+        errors += [f"'payload.{name}' is too long" for name in names if len(payload.get(name, "")) > LONGEST_NAME]
         if not 0 < len(payload.get("summary", "")) <= 1024:
             errors.append("'payload.summary' is missing or longer than 1024")
         if payload.get("severity") not in SEVERITIES:

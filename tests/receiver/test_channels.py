@@ -220,9 +220,17 @@ async def test_urgency_and_sender_of_an_incident(pagerduty: FakePagerDuty, sever
     assert pagerduty.calls[0].headers["From"] == "alerts@example.com"
 
 
-async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty) -> None:
-    await events(pagerduty).send(message(headline="x" * 5000, fields=(("a", "y" * 900_000),), lane="z" * 400))
-    assert pagerduty.rung
+@pytest.mark.parametrize("letter", ["x", "\0", "é", "\U0001f4a5"])
+async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty, letter: str) -> None:
+    huge = letter * 900_000
+    fields = tuple((str(at), huge) for at in range(40))
+    labels = {"alertname": huge, "team": huge, "job": huge}
+    sent = message(headline=huge, text=huge, fields=fields, lane=huge, labels=labels)
+    await events(pagerduty).send(sent)
+    await rest(pagerduty).send(sent)
+    assert len(pagerduty.rung) == 2
+    details = pagerduty.calls[0].body["payload"]["custom_details"]
+    assert (len(details["text"]), len(details["0"])) == (12_000, 12_000)
 
 
 async def test_mail_is_threaded_and_answers_to_no_machine(smtp: FakeSMTP) -> None:
