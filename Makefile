@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: help run demo stack browser test test-e2e test-fast check fmt lint types rules config bench soak clean
+.PHONY: help run demo stack browser test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ demo: .venv/ready ## the same with a school's traffic, an outage, a page, an esc
 browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/browser.py
 
-test: stack browser ## the whole suite, the main path on the real stack included
-	@$(BIN)/pytest
+test: stack browser ## the whole suite but its slowest tests, the main path on the real stack included
+	@$(BIN)/pytest -m "not slow"
+
+test-slow: stack browser ## the tests that take minutes: long fuzzing, a simulated week
+	@$(BIN)/pytest -m slow
 
 test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
-	@$(BIN)/pytest -m "not stack and not story and not browser"
+	@$(BIN)/pytest -m "not stack and not story and not browser and not slow"
 
 test-e2e: stack browser ## the stories on the real stack and the tests in Chromium
 	@$(BIN)/pytest -m "story or browser"

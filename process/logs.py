@@ -24,6 +24,8 @@ def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str
         "source": record.name,
         "msg": record.getMessage(),
     }
+    # What an entry is about, to be searched by: log.info("...", extra={"facts": {"incident": 12}}).
+    fields |= {name: str(value) for name, value in getattr(record, "facts", {}).items()}
     if record.exc_info:
         fields["exception"] = formatter.formatException(record.exc_info)
     return fields

@@ -120,6 +120,8 @@ class Source:
             raise ValueError("a secret is a non-empty text; quote it, or use its *_file twin")
         if kind is Path and isinstance(value, str):
             return self.path.parent / Path(value)  # relative paths are relative to the file that names them
+        if hasattr(kind, "from_yaml"):
+            return kind.from_yaml(value)  # ValueError says how it is written
         raise NotImplementedError(f"no reading of {kind}")
 
     def _line(self, at: str) -> int:

@@ -15,8 +15,11 @@ from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, Handler, bearer_matches, problem, read_body, refused
-from receiver.incident import Acknowledge, Entry, Incident, Policy, Resolve, State
+from receiver.event import Acknowledge, Resolve
+from receiver.incident import Entry, Incident
 from receiver.link import Grant, LinkError, read
+from receiver.policy import Policy
+from receiver.state import State
 from receiver.store.base import Store, StoreError
 from receiver.transition import transition
 
@@ -179,5 +182,6 @@ def _respond_by(incident: Incident) -> datetime:
 def _view(incident: Incident) -> dict[str, object]:
     """What the API shows of an incident; the rest is our own bookkeeping."""
     view = {name: msgspec.to_builtins(getattr(incident, name)) for name in _SHOWN}
-    next_roles = incident.steps[incident.next_step].roles if incident.next_due_at else ()
+    last = len(incident.steps) - 1
+    next_roles = incident.steps[min(incident.next_step, last)].roles if incident.next_due_at else ()
     return {**view, "firing": len(incident.firing), "respond_by": _respond_by(incident).isoformat(), "next": next_roles}

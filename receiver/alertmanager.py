@@ -35,6 +35,7 @@ class _Payload(msgspec.Struct, frozen=True, rename="camel"):
     group_key: Annotated[str, msgspec.Meta(min_length=1)]
     receiver: str
     alerts: tuple[_Alert, ...]
+    group_labels: dict[str, str] = {}  # msgspec copies a mutable default
     truncated_alerts: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
@@ -55,6 +56,8 @@ def parse(body: bytes) -> AlertGroup:
         key=f"{receiver}|{payload.group_key}",
         alerts=tuple(_alert(alert) for alert in payload.alerts),
         truncated=payload.truncated_alerts,
+        receiver=receiver,
+        labels=payload.group_labels,
     )
 
 

@@ -5,29 +5,33 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from process.errors import report_errors
-from process.settings import Secret, SettingsError, Source
+from process.settings import Secret, SettingsError, Source, read_secret
 from receiver.actions import Actions
-from receiver.channel_settings import addresses, channel_names, uses_log
-from receiver.channels.base import Message
-from receiver.config import Config, cells, secret
+from receiver.alertmanager_api import AlertmanagerApi, ApiError
+from receiver.channel_settings import channel_names
+from receiver.config import Config, secret
+from receiver.configured import routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
-from receiver.escalation import Priority, Step
 from receiver.escalator import Escalator
-from receiver.link import Grant, sign
+from receiver.heartbeat import Heartbeat
+from receiver.janitor import Janitor
+from receiver.live import Live
+from receiver.messages import READ_BY_PEOPLE, Links, Messages
 from receiver.metrics import Metrics
-from receiver.render import render
-from receiver.routing import Contact, Person, Routing
-from receiver.store.base import Claimed, StoreError
+from receiver.operation import Operation
+from receiver.reconciler import Reconciler, record_outage
+from receiver.reload import Reloader
 from receiver.store.sqlite import SQLiteStore
+from receiver.templating import Templates
 from receiver.watchdog import WatchdogLoop
 from receiver.webhook import Webhook
 from receiver.wiring import build
@@ -36,48 +40,14 @@ log = logging.getLogger(__name__)
 
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
 _SHORTEST_SECRET = 32
+_ASLEEP = timedelta(seconds=30)  # clocks that were not asked for so long are not alive
 
-Loop = Callable[[], Awaitable[None]]
+Loops = list[Coroutine[Any, Any, None]]
 
 
 def now() -> datetime:
     """Read the real clock."""
     return datetime.now(UTC)
-
-
-def routing(config: Config) -> Routing:
-    """Turn the file's words into what the pure core asks."""
-    matrix: dict[Priority, tuple[Step, ...]] = {}
-    for priority in Priority:
-        column = ((float(row.after), cells(row)[priority]) for row in config.escalation_matrix)
-        matrix[priority] = tuple(Step(after, roles) for after, roles in column if roles)
-    terminal = uses_log(config.channels)
-    people = {
-        key: Person(
-            person.name,
-            (
-                *_contacts(person.pagerduty, person.slack, person.email, person.contacts),
-                *((Contact("log", person.name),) if terminal else ()),
-            ),
-        )
-        for key, person in config.people.items()
-    }
-    return Routing(
-        severities=config.severities,
-        unknown_severity=config.unknown_severity,
-        matrix=matrix,
-        response_times={priority: float(time) for priority, time in config.response_times.items()},
-        dwell=float(config.catch_up_dwell),
-        roles={role: tuple(names) for role, names in config.roles.items()},
-        people=people,
-        teams={
-            name: _contacts(t.pagerduty, t.slack, ",".join(t.email), t.contacts) for name, t in config.teams.items()
-        },
-    )
-
-
-def _contacts(pagerduty: str, slack: str, email: str, contacts: dict[str, str]) -> tuple[Contact, ...]:
-    return tuple(Contact(*pair) for pair in addresses(pagerduty, slack, email, contacts).items())
 
 
 class Receiver:
@@ -88,30 +58,48 @@ class Receiver:
         self._ready = False
         self._dispatchers: list[Dispatcher] = []
         self._closing: list[Callable[[], None]] = []
+        self._loops: Loops = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
-        self.policy = routing(config)
-        self.store = SQLiteStore(config.database, self._ring)
+        self.policy = Live(routing(config, source), clock())
+        self.metrics = Metrics(channel_names(config.channels))
+        self.reloader = Reloader(source.path, source, self.policy, self.metrics)
+        hold = timedelta(seconds=float(config.grouping_window))
+        self.store = SQLiteStore(config.database, self._ring, watch=self.metrics.watch, hold=hold)
+        self._watchdog = WatchdogLoop(self.store, self.policy, clock, float(config.watchdog.interval))
+        self._asked = clock()  # when the clocks of the incidents were last asked
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
         if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
             raise source.error(".links.secret", f"is short; use at least {_SHORTEST_SECRET} random characters")
-        self.metrics = Metrics(channel_names(config.channels))
+        folder = config.templates.dir if config.templates else None
+        templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
+        links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
+        self._messages = Messages(self.policy, links, templates, clock)
 
     def application(self) -> web.Application:
         """Build the web application; it serves nothing useful before ``start``."""
         app = web.Application(client_max_size=1024 * 1024)
-        webhook = Webhook(self.store, self.policy, self._webhook_token, self.metrics, self._clock)
+        webhook = Webhook(
+            self.store, self.policy, self._webhook_token, self.metrics, self._clock, blind=self._watchdog.blind
+        )
         actions = Actions(
             self.store, self.policy, token=self._api_token, link_secret=self._link_secret, clock=self._clock
         )
-        app.add_routes([*webhook.routes(), *actions.routes()])
-        app.add_routes([web.get("/-/healthy", self._healthy), web.get("/-/ready", self._readiness)])
-        app.add_routes([web.get("/metrics", self._exposition)])
+        operation = Operation(
+            self.store,
+            self.policy,
+            self.metrics,
+            self._clock,
+            ready=lambda: self._ready,
+            token=self._api_token,
+            reloader=self.reloader,
+        )
+        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes()])
         return app
 
     async def start(self, session: aiohttp.ClientSession) -> None:
-        """Open the store and prepare the channels; StoreError or SettingsError says what is in the way."""
+        """Open the store and prepare channels and loops; StoreError or SettingsError says what is in the way."""
         await self.store.open(self._clock())
         retry = self.config.retry
         wired = build(self.config.channels, self._source, session, self.secrets, self.config.external_url)
@@ -122,19 +110,54 @@ class Receiver:
                 channel,
                 self.store,
                 policy=self.policy,
-                retry=RetryPolicy(float(retry.first_delay), float(retry.longest_delay), float(retry.give_up_after)),
-                render=self._render,
+                retry=RetryPolicy(
+                    first=float(retry.first_delay),
+                    longest=float(retry.longest_delay),
+                    give_up=float(retry.give_up_after),
+                    elsewhere=float(retry.elsewhere_after),
+                ),
+                render=self._messages.one,
+                bundle=self._messages.many if name in READ_BY_PEOPLE else None,
                 metrics=self.metrics,
                 clock=self._clock,
                 jitter=random.random,
             )
             self._dispatchers.append(dispatcher)
+        self._loops = await self._prepare(session)
+
+    async def _prepare(self, session: aiohttp.ClientSession) -> Loops:
+        """Make the loops beside the dispatchers; nothing of them runs yet."""
+        config, store = self.config, self.store
+        escalator = Escalator(store, self.policy, self._clock, away=self.policy.restarted, done=self._was_asked)
+        archive = config.retention.archive
+        janitor = Janitor(store, self._clock, timedelta(seconds=float(config.retention.keep)), archive)
+        loops: Loops = [escalator.run(), self._watchdog.run(), janitor.run()]
+        if config.heartbeat:
+            url = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
+            beat = Heartbeat(url, session, float(config.heartbeat.interval), self._is_alive)
+            loops.append(beat.run())
+        if config.alertmanager:
+            given = config.alertmanager
+            token = read_secret(self._source, ".alertmanager.token", given.token, given.token_file)
+            self.secrets += [token] if token else []
+            reconciler = Reconciler(
+                store,
+                self.policy,
+                AlertmanagerApi(given.url, session, token),
+                self._clock,
+                self.metrics,
+                interval=float(given.interval),
+                receivers=tuple(given.receivers),
+                missed_after=float(given.missed_after),
+                blind=self._watchdog.blind,
+            )
+            down = (await store.last_alive() or self._clock(), self._clock())
+            loops.append(reconciler.run(lambda: self._record(session, given.prometheus_url, down)))
+        return loops
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Run the loops until ``stop``; False when a loop died, for a dead loop is a dead process."""
-        escalator = Escalator(self.store, self.policy, self._clock)
-        watchdog = WatchdogLoop(self.store, self.policy, self._clock, float(self.config.watchdog.interval))
-        clocks = [asyncio.ensure_future(escalator.run()), asyncio.ensure_future(watchdog.run())]
+        clocks = [asyncio.ensure_future(loop) for loop in self._loops]
         senders = [asyncio.ensure_future(dispatcher.run()) for dispatcher in self._dispatchers]
         stopped = asyncio.ensure_future(stop.wait())
         self._ready = True
@@ -156,26 +179,27 @@ class Receiver:
 
     async def stop(self) -> None:
         """Close the store; nothing may be called after it."""
+        for loop in self._loops:
+            loop.close()  # one that was never run; to any other this is nothing
         for close in self._closing:
             close()
         await self.store.close()
 
-    def link(self, incident_id: int, person: str, made_at: datetime) -> str:
-        """Make the URL by which a person answers an incident."""
-        expires = int((made_at + timedelta(seconds=float(self.config.links.valid_for))).timestamp())
-        token = sign(Grant(incident_id, person, expires), self._link_secret.reveal())
-        return f"{self.config.external_url.rstrip('/')}/answer/{token}"
+    async def _record(self, session: aiohttp.ClientSession, prometheus: str, down: tuple[datetime, datetime]) -> None:
+        if not prometheus:
+            return
+        try:
+            count = await record_outage(self.store, self.policy, session, prometheus, down)
+        except ApiError as error:
+            log.warning("what fired while the receiver was down is not known: %s", error)
+        else:
+            log.info("%d alerts fired and were over while the receiver was down; they are recorded", count)
 
-    def _render(self, claimed: Claimed) -> Message:
-        return render(
-            claimed.notification,
-            claimed.incident,
-            claimed.timeline,
-            delivery_id=str(claimed.id),
-            thread=claimed.thread,
-            link=self.link(claimed.incident.id, claimed.notification.target.person, claimed.created_at),
-            now=self._clock(),
-        )
+    def _was_asked(self, at: datetime) -> None:
+        self._asked = at
+
+    def _is_alive(self) -> bool:
+        return self._clock() - self._asked < _ASLEEP
 
     def _ring(self) -> None:
         for dispatcher in self._dispatchers:
@@ -186,30 +210,15 @@ class Receiver:
         self.secrets.append(found)
         return found
 
-    async def _healthy(self, _request: web.Request) -> web.Response:
-        return web.Response(text="The receiver is running.\n")
-
-    async def _readiness(self, _request: web.Request) -> web.Response:
-        if self._ready:
-            return web.Response(text="The receiver is ready.\n")
-        return web.Response(text="The receiver is starting or stopping.\n", status=503)
-
-    async def _exposition(self, request: web.Request) -> web.StreamResponse:
-        try:
-            self.metrics.show(await self.store.backlog(), self._clock())
-        except StoreError:
-            log.exception("the store does not answer a scrape")
-            return web.Response(text="the store does not answer\n", status=503)
-        return await make_aiohttp_handler(self.metrics.registry)(request)
-
 
 async def serve(config: Config, source: Source, listen: str, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; gives the process's exit status."""
+    """Serve until SIGTERM or SIGINT; gives the process's exit status. SIGHUP reloads."""
     receiver = Receiver(config, source)
     report_errors("receiver", os.environ, lambda: receiver.secrets)
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        loop.add_signal_handler(signum, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, receiver.reloader)
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"--web.listen-address {listen!r}: write HOST:PORT, as 127.0.0.1:9095")
@@ -228,3 +237,10 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
             await runner.cleanup()
             await receiver.stop()
     return 0 if alive else 1
+
+
+def _reload(reloader: Reloader) -> None:
+    try:
+        reloader.reload()
+    except SettingsError:
+        return  # it is in the log and in the metric, and nothing has changed

@@ -6,24 +6,38 @@ from typing import Annotated
 import msgspec
 
 from process.settings import Duration, Secret, SettingsError, Source, read_secret
-from receiver.channel_settings import Channels, addresses, check_channels, check_contacts, uses_log
+from receiver.channel_settings import Channels, check_channels, check_contacts, uses_log
 from receiver.escalation import Priority
+from receiver.people_settings import (
+    HoursSettings,
+    MaintenanceSettings,
+    MatrixRow,
+    PersonSettings,
+    Places,
+    PriorityRuleSettings,
+    RouteSettings,
+    ScheduleSettings,
+    ServiceSettings,
+    TeamSettings,
+    cells,
+)
 
-NOBODY = "-"
+SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.episode.REMEMBER
+LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others like it
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys are refused: a misspelt one must not be a default in disguise."""
 
 
-class Token(_Strict, frozen=True):
+class Token(_Strict, frozen=True, kw_only=True):
     """A bearer token, here or in a file."""
 
     token: Secret | None = None
     token_file: Path | None = None
 
 
-class Links(_Strict, frozen=True):
+class Links(_Strict, frozen=True, kw_only=True):
     """What signs the links in messages, and for how long they work."""
 
     secret: Secret | None = None
@@ -31,50 +45,62 @@ class Links(_Strict, frozen=True):
     valid_for: Duration = Duration(7 * 86400)
 
 
-class Watchdog(_Strict, frozen=True):
+class Watchdog(_Strict, frozen=True, kw_only=True):
     """How often Alertmanager's Watchdog is expected."""
 
     interval: Duration = Duration(60)
 
 
-class MatrixRow(_Strict, frozen=True):
-    """One row of the escalation matrix."""
+class AlertmanagerApi(_Strict, frozen=True, kw_only=True):
+    """Where Alertmanager's own API is, to compare with; a bearer token if a proxy wants one."""
 
-    after: Duration
-    P1: str | list[str]
-    P2: str | list[str]
-    P3: str | list[str]
-    P4: str | list[str]
-
-
-class PersonSettings(_Strict, frozen=True):
-    """How one person is reached."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    email: str = ""
-    slack: str = ""
-    pagerduty: str = ""
-    contacts: dict[str, str] = {}  # addresses on the other channels
+    url: str
+    token: Secret | None = None
+    token_file: Path | None = None
+    interval: Duration = Duration(60)
+    receivers: list[str] = []  # Alertmanager's names of the routes that lead here; none: those that were heard
+    missed_after: Duration = Duration(600)
+    prometheus_url: str = ""  # what fired and was over while this receiver was down is asked there
 
 
-class TeamSettings(_Strict, frozen=True):
-    """Where one team follows its incidents."""
+class Heartbeat(_Strict, frozen=True, kw_only=True):
+    """Whom we tell that we live: a URL that is a secret, called every ``interval``."""
 
-    email: list[str] = []
-    slack: str = ""
-    pagerduty: str = ""
-    contacts: dict[str, str] = {}
+    url: Secret | None = None
+    url_file: Path | None = None
+    interval: Duration = Duration(60)
 
 
-class Retry(_Strict, frozen=True):
-    """How long a channel is tried again."""
+class Flapping(_Strict, frozen=True, kw_only=True):
+    """How soon a refire reopens, and how long a flapping incident must be quiet to be over."""
+
+    window: Duration = Duration(600)
+    quiet: Duration = Duration(900)
+
+
+class Retention(_Strict, frozen=True, kw_only=True):
+    """How long what is over is kept, and the folder to which it goes then; without one it is deleted."""
+
+    keep: Duration = Duration(365 * 86400)
+    archive: Path | None = None
+
+
+class Templates(_Strict, frozen=True, kw_only=True):
+    """A folder whose templates are used instead of the built-in ones."""
+
+    dir: Path
+
+
+class Retry(_Strict, frozen=True, kw_only=True):
+    """How long a channel is tried again, and after how long another way is looked for."""
 
     first_delay: Duration = Duration(5)
     longest_delay: Duration = Duration(120)
     give_up_after: Duration = Duration(1800)
+    elsewhere_after: Duration = Duration(60)
 
 
-class Config(_Strict, frozen=True):
+class Config(_Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     external_url: str
@@ -90,22 +116,48 @@ class Config(_Strict, frozen=True):
     teams: dict[str, TeamSettings]
     unknown_severity: Priority = Priority.P2
     catch_up_dwell: Duration = Duration(300)
+    response_warning: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.8
+    repeat_last_step: dict[Priority, Duration] = {}  # msgspec copies a mutable default
+    acknowledge_for: dict[Priority, Duration] = {}
+    flapping: Flapping = Flapping()
+    grouping_window: Duration = Duration(10)
+    priority_rules: list[PriorityRuleSettings] = []
+    services: dict[str, ServiceSettings] = {}
+    routes: list[RouteSettings] = []
+    fallback: Places = Places()
+    hours: dict[str, HoursSettings] = {}
+    schedules: dict[str, ScheduleSettings] = {}
+    maintenance: list[MaintenanceSettings] = []
     listen: str = "127.0.0.1:9095"
     channels: Channels = Channels()
     retry: Retry = Retry()
     watchdog: Watchdog = Watchdog()
+    alertmanager: AlertmanagerApi | None = None
+    heartbeat: Heartbeat | None = None
+    retention: Retention = Retention()
+    templates: Templates | None = None
 
 
 def load(path: Path) -> tuple[Config, Source]:
     """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here."""
     source = Source(path)
     config = source.convert(Config)
-    _check_matrix(config, source)
-    _check_people(config, source)
-    _check_teams(config, source)
+    _check_matrix(config, source, ".escalation_matrix", config.escalation_matrix)
+    for priority in Priority:
+        if priority not in config.response_times:
+            raise source.error(".response_times", f"{priority} is missing; say how soon somebody should answer")
+    for team, settings in config.teams.items():
+        if settings.escalation_matrix:
+            _check_matrix(config, source, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
+    _check_roles(config, source)
+    _check_places(config, source)
     check_channels(config.channels, source)
     if not config.external_url.startswith(("http://", "https://")):
         raise source.error(".external_url", "write a URL, as https://oncall.example.com")
+    if config.retention.keep < SHORTEST_MEMORY:
+        raise source.error(".retention.keep", "write 31d or more: what was resolved by hand is remembered that long")
+    if config.grouping_window > LONGEST_GROUPING:
+        raise source.error(".grouping_window", "write 0 to 1m: nobody should wait longer to hear of an incident")
     return config, source
 
 
@@ -117,34 +169,23 @@ def secret(source: Source, at: str, value: Secret | None, file: Path | None) -> 
     return found
 
 
-def roles_of(cell: str | list[str]) -> tuple[str, ...]:
-    """Read one cell of the matrix: a role, a list of roles, or "-" for nobody."""
-    roles = [cell] if isinstance(cell, str) else cell
-    return tuple(role for role in roles if role != NOBODY)
-
-
-def cells(row: MatrixRow) -> dict[Priority, tuple[str, ...]]:
-    """Give the row's roles by priority."""
-    return {priority: roles_of(getattr(row, priority.value)) for priority in Priority}
-
-
-def _check_matrix(config: Config, source: Source) -> None:
+def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixRow]) -> None:
     last = -1.0
-    for number, row in enumerate(config.escalation_matrix):
-        at = f".escalation_matrix[{number}]"
+    for number, row in enumerate(rows):
+        at = f"{where}[{number}]"
         if row.after <= last:
             raise source.error(f"{at}.after", "rows stand in the order of time, each later than the one before")
         last = row.after
         _check_row(config, source, at, row)
     for priority in Priority:
-        if not any(cells(row)[priority] for row in config.escalation_matrix):
+        if not any(cells(row)[priority] for row in rows):
             fix = f"a {priority} incident would be told to nobody; name a role for {priority} in some row"
-            raise source.error(".escalation_matrix", fix)
-        if priority not in config.response_times:
-            raise source.error(".response_times", f"{priority} is missing; say how soon somebody should answer")
+            raise source.error(where, fix)
 
 
 def _check_row(config: Config, source: Source, at: str, row: MatrixRow) -> None:
+    if row.only and row.only not in config.hours:
+        raise source.error(f"{at}.only", f"there are no hours {row.only!r}; add them to `hours`")
     for priority, roles in cells(row).items():
         for role in roles:
             if role not in config.roles:
@@ -152,31 +193,52 @@ def _check_row(config: Config, source: Source, at: str, row: MatrixRow) -> None:
                 raise source.error(f"{at}.{priority}", f"there is no role {role!r}; add it to roles, or use {known}")
 
 
-def _check_people(config: Config, source: Source) -> None:
+def _check_roles(config: Config, source: Source) -> None:
+    for name in config.schedules:
+        if name in config.people:
+            raise source.error(f".schedules.{name}", "a person has the same name; give the schedule another one")
     for role, names in config.roles.items():
         if not names:
             raise source.error(f".roles.{role}", "nobody holds this role; name at least one of the people")
         for name in names:
-            if name not in config.people:
+            if name not in config.people and name not in config.schedules:
                 raise source.error(f".roles.{role}", f"there is no {name!r} in people; add that person")
-    paged = {role for row in config.escalation_matrix for roles in cells(row).values() for role in roles}
+    _check_reachable(config, source)
+
+
+def _check_reachable(config: Config, source: Source) -> None:
+    tables = [config.escalation_matrix, *(team.escalation_matrix for team in config.teams.values())]
+    paged = {role for rows in tables for row in rows for roles in cells(row).values() for role in roles}
     for role in sorted(paged):
-        for name in config.roles[role]:
-            person = config.people[name]
-            if uses_log(config.channels) or addresses(person.pagerduty, person.slack, person.email, person.contacts):
-                continue
-            raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack, pagerduty or contacts")
+        for name in holders(config, role):
+            if not (uses_log(config.channels) or config.people[name].named()):
+                raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack or pagerduty")
 
 
-def _check_teams(config: Config, source: Source) -> None:
+def holders(config: Config, role: str) -> list[str]:
+    """List everybody who may ever hold a role, by the file (a calendar may name others)."""
+    found: list[str] = []
+    for name in config.roles[role]:
+        if name in config.people:
+            found.append(name)
+            continue
+        schedule = config.schedules[name]
+        for turn in schedule.layers:
+            for person in turn.people:
+                found += [person] if isinstance(person, str) else person
+        found += [person for override in schedule.overrides for person in override.people]
+    return [name for name in dict.fromkeys(found) if name in config.people]
+
+
+def _check_places(config: Config, source: Source) -> None:
     if "default" not in config.teams:
         raise source.error(".teams", "the row `default` is missing; alerts of an unknown team go there")
-    for name, p in config.people.items():
-        own = {"email": p.email, "slack": p.slack, "pagerduty": p.pagerduty}
-        check_contacts(config.channels, f".people.{name}", own, p.contacts, source)
-    for name, t in config.teams.items():
-        own = {"email": ",".join(t.email), "slack": t.slack, "pagerduty": t.pagerduty}
-        check_contacts(config.channels, f".teams.{name}", own, t.contacts, source)
+    everywhere: list[tuple[str, Places]] = [(f".people.{name}", person) for name, person in config.people.items()]
+    everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
+    everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]
+    everywhere.append((".fallback", config.fallback))
+    for at, places in everywhere:
+        check_contacts(config.channels, at, places.own(), places.contacts, source)
 
 
 def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
@@ -195,4 +257,4 @@ def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]
     return found
 
 
-__all__ = ["Config", "SettingsError", "cells", "load", "missing_secret_files", "secret"]
+__all__ = ["Config", "SettingsError", "holders", "load", "missing_secret_files", "secret"]

@@ -8,24 +8,39 @@ from functools import partial
 
 import msgspec
 
-from receiver.channels.base import Channel, Failure, Message, SendError
-from receiver.incident import Policy, Undelivered
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.circuit import Circuit
+from receiver.escalation import Priority
+from receiver.event import Delivered, Event, Undelivered, Unreached
 from receiver.metrics import Metrics
-from receiver.store.base import Claimed, Store
+from receiver.policy import Policy
+from receiver.store.base import ANY, Claimed, Decide, Store, Wanted
 from receiver.transition import transition
 
 log = logging.getLogger(__name__)
 
-BATCH = 16  # notifications sent at once on one channel
+SLOTS = 16  # messages under way at once on one channel
+RESERVED = 4  # of these, those that only a P1 may take
+BUNDLE = 3  # as many notifications for one address become one message
+LARGEST_BUNDLE = 500
 LEASE = 90.0  # seconds; longer than any channel's timeout, or a slow send would be sent twice
+_THE_CHANNELS_FAULT = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """Seconds: the delay doubles from ``first`` to ``longest``; after ``give_up`` a notification is dead."""
+    """Seconds: the delay doubles from ``first`` to ``longest``; after ``give_up`` a notification is dead.
+
+    A page that has not arrived after ``elsewhere`` looks for another way, and is tried on.
+    """
 
     first: float
     longest: float
     give_up: float
+    elsewhere: float = 60.0
+
+
+Render = Callable[[Claimed], Message]
+RenderBundle = Callable[[list[Claimed]], Message]
 
 
 def backoff(attempt: int, policy: RetryPolicy, jitter: float, wish: float | None = None) -> float:
@@ -49,16 +64,20 @@ class Dispatcher:
         *,
         policy: Policy,
         retry: RetryPolicy,
-        render: Callable[[Claimed], Message],
+        render: Render,
         metrics: Metrics,
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
+        bundle: RenderBundle | None = None,
     ) -> None:
         self._name, self._channel, self._store = name, channel, store
-        self._policy, self._retry, self._render = policy, retry, render
+        self._policy, self._retry, self._render, self._bundle = policy, retry, render, bundle
         self._metrics, self._clock, self._jitter = metrics, clock, jitter
+        self._circuit = Circuit()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
         self._stopping = False
+        self._broken: BaseException | None = None
 
     def ring(self) -> None:
         """Something may be owed: look now."""
@@ -71,49 +90,132 @@ class Dispatcher:
 
     async def run(self, poll: float = 1.0) -> None:
         """Run until stopped; the bell is a hint, looking every ``poll`` seconds is the truth."""
-        while not self._stopping:
+        while not self._stopping and self._broken is None:
             self._bell.clear()
-            if await self.run_once():
+            if await self._begin():
                 continue
             try:
                 await asyncio.wait_for(self._bell.wait(), poll)
             except TimeoutError:
                 continue
+        await self._end()
 
     async def run_once(self) -> int:
         """Claim what is owed now and try each once; gives how many there were."""
-        claims = await self._store.claim(self._name, self._clock(), LEASE, BATCH)
-        await asyncio.gather(*(self._deliver(claimed) for claimed in claims))
+        begun = await self._begin()
+        await self._end()
+        return begun
+
+    async def _begin(self) -> int:
+        """Take what there are free slots for; the last ones are kept for a P1, which overtakes everything."""
+        free = SLOTS - len(self._under_way)
+        if free <= 0:
+            return 0
+        wanted = ANY if free > RESERVED else Wanted(urgent=True)
+        limit = max(free - RESERVED, 1) if wanted is ANY else free
+        claims = await self._store.claim(self._name, self._clock(), LEASE, limit, wanted)
+        for together in await self._together(claims):
+            task = asyncio.ensure_future(self._deliver(together))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
         return len(claims)
 
-    async def _deliver(self, claimed: Claimed) -> None:
-        if claimed.attempt == 1:
-            lag = (self._clock() - claimed.created_at).total_seconds()
-            self._metrics.page_lag.labels(self._name).observe(max(0.0, lag))
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._bell.set()
+        if not task.cancelled() and task.exception() is not None:
+            self._broken = task.exception()
+
+    async def _end(self) -> None:
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        if self._broken is not None:
+            raise self._broken
+
+    async def _together(self, claims: list[Claimed]) -> list[list[Claimed]]:
+        """Make one message of what goes to one address, if that is much; a P1 is always a message of its own."""
+        if self._bundle is None:
+            return [[claimed] for claimed in claims]
+        groups: dict[tuple[str, str], list[Claimed]] = {}
+        alone: list[list[Claimed]] = []
+        for claimed in claims:
+            if claimed.priority is Priority.P1 or claimed.incident.drill:
+                alone.append([claimed])
+            else:
+                place = (claimed.notification.target.address, claimed.notification.kind.value)
+                groups.setdefault(place, []).append(claimed)
+        for (address, kind), group in groups.items():
+            if len(group) < BUNDLE:
+                alone += [[claimed] for claimed in group]
+                continue
+            rest = Wanted(address=address, kind=kind, urgent=False)
+            more = await self._store.claim(self._name, self._clock(), LEASE, LARGEST_BUNDLE, rest)
+            alone.append([*group, *more])
+        return alone
+
+    async def _deliver(self, claims: list[Claimed]) -> None:
+        for claimed in claims:
+            if claimed.attempt == 1:
+                lag = (self._clock() - claimed.created_at).total_seconds()
+                self._metrics.page_lag.labels(self._name).observe(max(0.0, lag))
         try:
-            receipt = await self._channel.send(self._render(claimed))
+            receipt = await self._send(claims)
         except SendError as error:
-            await self._failed(claimed, error)
+            for claimed in claims:
+                await self._failed(claimed, error)
+            return
+        for claimed in claims:
+            self._metrics.deliveries.labels(self._name, "sent").inc()
+            event = Delivered(claimed.notification.round, claimed.notification.target.person)
+            await self._store.settle(claimed, receipt.ref, self._deciding(event), self._clock())
+
+    async def _send(self, claims: list[Claimed]) -> Receipt:
+        """Try once, if the channel is worth a try; SendError whatever went wrong."""
+        wait = self._circuit.wait(self._clock())
+        if wait:
+            raise SendError("the channel is down, and rests", Failure.CIRCUIT_OPEN, retry_after=wait)
+        try:
+            bundle = self._bundle if len(claims) > 1 else None
+            receipt = await self._channel.send(bundle(claims) if bundle else self._render(claims[0]))
+        except SendError as error:
+            if error.reason in _THE_CHANNELS_FAULT:
+                self._circuit.failed(self._clock())
+            else:
+                self._circuit.refused()
+            raise
         except Exception as error:
             # One poisoned notification must not stop the others; what it is stands in the log, and it is retried.
-            log.exception("notification %d failed inside channel %s", claimed.id, self._name)
-            await self._failed(claimed, SendError(f"internal error {type(error).__name__}", Failure.INTERNAL))
+            ids = ", ".join(str(claimed.id) for claimed in claims)
+            log.exception("notification %s failed inside channel %s", ids, self._name)
+            self._circuit.refused()
+            raise SendError(f"internal error {type(error).__name__}", Failure.INTERNAL) from error
         else:
-            self._metrics.deliveries.labels(self._name, "sent").inc()
-            await self._store.settle(claimed, receipt.ref, self._clock())
+            self._circuit.succeeded()
+            return receipt if len(claims) == 1 else Receipt()  # a bundle is nobody's thread
+        finally:
+            self._metrics.circuit_open.labels(self._name).set(self._circuit.is_open)
 
     async def _failed(self, claimed: Claimed, error: SendError) -> None:
-        now = self._clock()
+        now, notification = self._clock(), claimed.notification
+        facts = {"facts": {"incident": claimed.incident.id, "channel": self._name, "reason": error.reason.value}}
         self._metrics.failures.labels(self._name, error.reason.value).inc()
-        delay = timedelta(seconds=backoff(claimed.attempt, self._retry, self._jitter(), error.retry_after))
-        spent = now + delay - claimed.created_at > timedelta(seconds=self._retry.give_up)
-        if error.permanent or spent:
+        resting = error.reason is Failure.CIRCUIT_OPEN
+        wait = error.retry_after if resting else None
+        delay = wait or backoff(claimed.attempt, self._retry, self._jitter(), error.retry_after)
+        age = (now - claimed.created_at).total_seconds()
+        unreached = self._deciding(Unreached(notification.target, notification.round, error.reason.value))
+        if error.permanent or age + delay > self._retry.give_up:
             self._metrics.deliveries.labels(self._name, "dead").inc()
-            log.error("notification %d is dead on %s: %s (%s)", claimed.id, self._name, error, error.reason)
-            event = Undelivered(claimed.notification.round)
-            decide = partial(transition, event=event, policy=self._policy, now=now)
-            await self._store.dead(claimed, str(error), decide, now)
+            self._metrics.dead.labels(self._name).inc()
+            log.error("notification %d is dead: %s", claimed.id, error, extra=facts)
+            undelivered = self._deciding(Undelivered(notification.round))
+            await self._store.dead(claimed, str(error), unreached, undelivered, now)
             return
         self._metrics.deliveries.labels(self._name, "retried").inc()
-        log.warning("notification %d waits %.0fs on %s: %s", claimed.id, delay.total_seconds(), self._name, error)
-        await self._store.retry_at(claimed, now + delay, str(error), now)
+        level = logging.DEBUG if resting else logging.WARNING
+        log.log(level, "notification %d waits %.0fs: %s", claimed.id, delay, error, extra=facts)
+        elsewhere = unreached if age + delay >= self._retry.elsewhere else None
+        await self._store.retry_at(claimed, now + timedelta(seconds=delay), str(error), now, elsewhere)
+
+    def _deciding(self, event: Event) -> Decide:
+        return partial(transition, event=event, policy=self._policy, now=self._clock())

@@ -9,21 +9,29 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.incident import Alert, AlertGroup, Entry, Incident
+from receiver.event import AlertsReceived
+from receiver.incident import Alert, Entry, Incident
+
+ALERTS = "alerts"  # who resolved it, when nobody did
 
 # How long an episode that is over is remembered; longer than any repeat_interval, so that an alert which a person
 # resolved by hand stays quiet while it goes on firing.
 REMEMBER = timedelta(days=30)
 
 
-def merge(incident: Incident, group: AlertGroup, now: datetime) -> Incident:
-    """Give the incident with the group's news taken in, and a line of timeline for each; else the same incident."""
+def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Incident:
+    """Give the incident with the group's news taken in, and a line of timeline for each; else the same incident.
+
+    An episode that Alertmanager's own API confirms to be firing is not over, unless a person has said so.
+    """
+    group = event.group
+    by_hand = incident.resolved_by not in {"", ALERTS}
     alerts, ended = dict(incident.alerts), dict(incident.ended)
     entries: list[Entry] = []
     for alert in group.alerts:
         known = alerts.get(alert.fingerprint)
         if alert.firing:
-            if _is_over(alert, ended):
+            if _is_over(alert, ended) and (by_hand or not event.confirmed):
                 continue
             taken = _firing(alert, known)
             if known is None or not known.firing or taken.starts_at > known.starts_at:
@@ -35,8 +43,16 @@ def merge(incident: Incident, group: AlertGroup, now: datetime) -> Incident:
             entries.append(Entry(now, "alert_resolved", f"{_name(alert)} has resolved"))
     if group.truncated and group.truncated != incident.truncated:
         entries.append(Entry(now, "remark", f"Alertmanager left {group.truncated} alerts out of its message"))
+    if entries and event.origin:
+        entries.insert(0, Entry(now, "remark", event.origin))
     return msgspec.structs.replace(
-        incident, alerts=alerts, ended=ended, truncated=group.truncated, fresh=(*incident.fresh, *entries)
+        incident,
+        receiver=incident.receiver or group.receiver,
+        group_labels=incident.group_labels or group.labels,
+        alerts=alerts,
+        ended=ended,
+        truncated=group.truncated,
+        fresh=(*incident.fresh, *entries),
     )
 
 

@@ -19,22 +19,27 @@ class Priority(StrEnum):
         return self.value < other.value
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One cell of the matrix: ``roles`` are told once an incident stood unacknowledged for ``after`` seconds."""
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One cell of the matrix: ``roles`` are told once an incident stood unacknowledged for ``after`` seconds.
+
+    ``hours`` names the hours in which the step may be taken; outside them it waits for their beginning.
+    """
 
     after: float
     roles: tuple[str, ...]
+    hours: str = ""
+
+
+def gap(steps: tuple[Step, ...], index: int, dwell: float) -> timedelta:
+    """Give the least time between step ``index`` and the one before it.
+
+    ``dwell``, or what the table itself puts between them if that is less: late or not, the tech lead gets the same
+    chance to answer before the manager hears, and nobody gets a burst.
+    """
+    return timedelta(seconds=min(dwell, steps[index].after - steps[index - 1].after) if index else 0)
 
 
 def next_due(steps: tuple[Step, ...], index: int, started: datetime, fired: datetime, dwell: float) -> datetime:
-    """When step ``index`` is due, if the step before it was taken at ``fired``.
-
-    On time that is the table's own time. Late (this receiver was down) it is never closer to the step before than
-    ``dwell`` seconds, or than the table itself puts them if that is less: the tech lead gets the same chance to
-    answer before the manager hears, and nobody gets a burst.
-    """
+    """When step ``index`` is due if the one before it was taken at ``fired``; on time that is the table's own time."""
     due = started + timedelta(seconds=steps[index].after)
-    if index == 0:
-        return due
-    gap = min(dwell, steps[index].after - steps[index - 1].after)
-    return max(due, fired + timedelta(seconds=gap))
+    return max(due, fired + gap(steps, index, dwell)) if index else due

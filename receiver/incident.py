@@ -1,71 +1,15 @@
-"""What an incident is: its states, the one total table between them, its events and what it owes to people. Pure.
+"""What an incident is, and what it owes to people. Pure values.
 
-`transition.py` applies the table; nothing else in this program changes an incident.
+`transition.py` and what it calls make new ones of them; nothing else in this program changes an incident.
 """
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
 import msgspec
 
 from receiver.escalation import Priority, Step
-
-
-class State(StrEnum):
-    """NEW has not been opened yet: it exists only inside the transaction that may open it."""
-
-    NEW = "new"
-    TRIGGERED = "triggered"
-    ACKNOWLEDGED = "acknowledged"
-    RESOLVED = "resolved"
-
-
-class Signal(StrEnum):
-    """What an event means for the state, once its content has been looked at."""
-
-    FIRE = "fire"  # alerts are firing
-    RAISE = "raise"  # alerts are firing, and they have become a P1
-    CLEAR = "clear"  # no alert is firing any more
-    STEP_DUE = "step_due"  # the matrix wants its next step
-    UNDELIVERED = "undelivered"  # nobody of the last step could be reached
-    ACKNOWLEDGE = "acknowledge"
-    RESOLVE = "resolve"
-
-
-_N, _T, _A, _R = State.NEW, State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED
-
-# Total on purpose: a pair that is missing is a bug that a test finds, not a KeyError at 3 a.m.
-TRANSITIONS: dict[tuple[State, Signal], State] = {
-    (_N, Signal.FIRE): _T,
-    (_N, Signal.RAISE): _T,
-    (_N, Signal.CLEAR): _N,  # the resolve of something that we never saw firing
-    (_N, Signal.STEP_DUE): _N,
-    (_N, Signal.UNDELIVERED): _N,
-    (_N, Signal.ACKNOWLEDGE): _N,
-    (_N, Signal.RESOLVE): _N,
-    (_T, Signal.FIRE): _T,
-    (_T, Signal.RAISE): _T,
-    (_T, Signal.CLEAR): _R,
-    (_T, Signal.STEP_DUE): _T,
-    (_T, Signal.UNDELIVERED): _T,
-    (_T, Signal.ACKNOWLEDGE): _A,
-    (_T, Signal.RESOLVE): _R,
-    (_A, Signal.FIRE): _A,
-    (_A, Signal.RAISE): _T,  # whoever took a P2 has not said that they can carry a P1
-    (_A, Signal.CLEAR): _R,
-    (_A, Signal.STEP_DUE): _A,
-    (_A, Signal.UNDELIVERED): _A,
-    (_A, Signal.ACKNOWLEDGE): _A,
-    (_A, Signal.RESOLVE): _R,
-    (_R, Signal.FIRE): _R,  # what fires after the resolve opens an incident of its own
-    (_R, Signal.RAISE): _R,
-    (_R, Signal.CLEAR): _R,
-    (_R, Signal.STEP_DUE): _R,
-    (_R, Signal.UNDELIVERED): _R,
-    (_R, Signal.ACKNOWLEDGE): _R,  # the acknowledgement lost the race; resolve wins
-    (_R, Signal.RESOLVE): _R,
-}
+from receiver.state import State
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -86,6 +30,8 @@ class AlertGroup(msgspec.Struct, frozen=True):
     key: str
     alerts: tuple[Alert, ...]
     truncated: int = 0
+    receiver: str = ""  # Alertmanager's name for the route that led here
+    labels: dict[str, str] = {}  # what the group is grouped by; msgspec copies a mutable default
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -131,7 +77,24 @@ class Entry(msgspec.Struct, frozen=True):
     actor: str = ""
 
 
-class Incident(msgspec.Struct, frozen=True):
+class Pause(msgspec.Struct, frozen=True):
+    """Why an incident waits: an Alertmanager silence, or a maintenance window of ours."""
+
+    kind: str  # silence, inhibition or maintenance
+    name: str
+    author: str = ""
+    until: datetime | None = None
+    since: datetime | None = None
+
+    @property
+    def spoken(self) -> str:
+        """Say it in words, as a timeline does."""
+        by = f" by {self.author}" if self.author else ""
+        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"{self.kind} {self.name}{by}{until}"
+
+
+class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """One trouble that people answer to; ``steps`` is the row of the matrix as it was when it opened."""
 
     id: int
@@ -140,19 +103,46 @@ class Incident(msgspec.Struct, frozen=True):
     priority: Priority = Priority.P4
     title: str = ""
     team: str = ""
-    alerts: dict[str, Alert] = {}  # msgspec copies a mutable default
+    receiver: str = ""
+    group_labels: dict[str, str] = {}  # msgspec copies a mutable default
+    labels: dict[str, str] = {}  # of the alert that opened it: what routes are chosen by
+    drill: bool = False
+    alerts: dict[str, Alert] = {}
     ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that is over
     truncated: int = 0
     opened_at: datetime | None = None
+    # The plan, as it was when the incident opened or its priority rose; see receiver.policy.Plan.
     steps: tuple[Step, ...] = ()
     response_time: float = 0.0
+    warn_after: float = 0.0
+    repeat_every: float = 0.0
+    acknowledge_for: float = 0.0
+    # Its clocks: each is None when it does not run.
     clock_started_at: datetime | None = None
     next_step: int = 0
-    next_due_at: datetime | None = None
+    next_due_at: datetime | None = None  # the next step, or the next repeat of the last one
+    warn_due_at: datetime | None = None
+    answer_due_at: datetime | None = None
+    remind_due_at: datetime | None = None  # the owner hears that the acknowledgement is about to run out
+    acknowledged_until: datetime | None = None
+    quiet_until: datetime | None = None  # it flaps, and is believed to be over if it stays quiet until then
+    # What has been said, to whom, and whether it arrived.
     rounds: int = 0
+    round_lanes: tuple[str, ...] = ()
+    paged_at: datetime | None = None
+    delivered_at: datetime | None = None  # when the first page of the newest round reached a person
+    reached: tuple[str, ...] = ()  # the people whom it has reached
+    serial: int = 0
     told: tuple[Target, ...] = ()
+    grown: bool = False  # the owner has heard that alerts have joined
     acknowledged_at: datetime | None = None
     acknowledged_by: str = ""
+    breached_at: datetime | None = None
+    paused: Pause | None = None
+    paused_for: float = 0.0  # seconds, of the pauses that are over
+    held: bool = False  # Alertmanager says resolved, and its own Watchdog is overdue
+    reopened: tuple[datetime, ...] = ()  # within the last hour
+    flapping: bool = False
     resolved_at: datetime | None = None
     resolved_by: str = ""
     fresh: tuple[Entry, ...] = ()  # timeline lines of this very transition; the store moves them to their table
@@ -162,58 +152,18 @@ class Incident(msgspec.Struct, frozen=True):
         """The alerts that fire now, oldest first."""
         return tuple(sorted((a for a in self.alerts.values() if a.firing), key=lambda a: a.starts_at))
 
-
-class AlertsReceived(msgspec.Struct, frozen=True):
-    """Alertmanager sent the group."""
-
-    group: AlertGroup
-
-
-class StepDue(msgspec.Struct, frozen=True):
-    """The escalator found the incident's next step due."""
-
-
-class Undelivered(msgspec.Struct, frozen=True):
-    """Every notification of this round is dead: nobody was told."""
-
-    round: int
-
-
-class Acknowledge(msgspec.Struct, frozen=True):
-    """A person takes the incident; ``origin`` says by what way."""
-
-    actor: str
-    origin: str
-
-
-class Resolve(msgspec.Struct, frozen=True):
-    """A person says that it is over; it holds for the episodes that fire now."""
-
-    actor: str
-    origin: str
-
-
-Event = AlertsReceived | StepDue | Undelivered | Acknowledge | Resolve
-
-
-class Policy(Protocol):
-    """What the configuration answers: looked up at the moment that it is needed."""
-
     @property
-    def dwell(self) -> float:
-        """Seconds that two steps keep apart when they are caught up."""
-
-    def priority(self, labels: dict[str, str]) -> tuple[Priority, str]:
-        """Give the priority of an alert and a remark, empty if all is well."""
-
-    def team(self, labels: dict[str, str]) -> tuple[str, str]:
-        """Give the team that owns an alert, and a remark."""
-
-    def steps(self, priority: Priority) -> tuple[Step, ...]:
-        """Give the row of the matrix."""
-
-    def response_time(self, priority: Priority) -> float:
-        """Give the seconds within which somebody should answer."""
-
-    def targets(self, roles: tuple[str, ...], team: str, priority: Priority) -> tuple[Target, ...]:
-        """Say where a page for these roles goes now."""
+    def wake_at(self) -> datetime | None:
+        """When its next clock runs to its time; None if it waits for nothing but news."""
+        if self.state is State.RESOLVED:
+            return None
+        if self.quiet_until is not None:
+            return self.quiet_until
+        if self.paused is not None:
+            return self.paused.until
+        clocks: tuple[datetime | None, ...]
+        if self.state is State.ACKNOWLEDGED:
+            clocks = (self.remind_due_at, self.acknowledged_until)
+        else:
+            clocks = (self.next_due_at, self.warn_due_at, self.answer_due_at)
+        return min((clock for clock in clocks if clock is not None), default=None)

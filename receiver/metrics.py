@@ -7,11 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from receiver.channels.base import Failure
 from receiver.escalation import Priority
-from receiver.incident import State
+from receiver.incident import Incident
+from receiver.state import State
 from receiver.store.base import Backlog
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
 OUTCOMES = ("sent", "retried", "dead")
+DRIFT = ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed")
+_LONGEST_NAME = 200  # characters of an alert's name in a label
 
 
 class Metrics:
@@ -34,6 +37,8 @@ class Metrics:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120),
             registry=registry,
         )
+        self._add_incidents()
+        self._add_watch()
         self.incidents = self._gauge("incidents", "Incidents that are not resolved.", "state", "priority")
         text = "Age of the oldest incident that nobody has acknowledged; 0 if there is none."
         self.unacknowledged = self._gauge("incident_unacknowledged_age_seconds", text, "priority")
@@ -44,18 +49,88 @@ class Metrics:
         self.channels = tuple(channels)
         self._initialise()
 
+    def _add_incidents(self) -> None:
+        """Add what incidents and their answers are measured by."""
+        text = "From the moment that a step of the matrix was due to its pages being owed."
+        self.lateness = Histogram(
+            "receiver_step_lateness_seconds",
+            text,
+            buckets=(0.1, 0.5, 1, 2, 5, 15, 60, 300, 900),
+            registry=self.registry,
+        )
+        self.acknowledged = self._durations("time_to_acknowledge", "From an incident's opening to its acknowledgement.")
+        self.resolved = self._durations("time_to_resolve", "From an incident's opening to its end.")
+        labels = ["priority", "team"]
+        text = "Incidents that nobody acknowledged within the response time."
+        self.breaches = Counter("receiver_response_time_breaches", text, labels, registry=self.registry)
+        text = "Incidents opened; drills are left out."
+        labels = ["priority", "team", "alertname"]
+        self.opened = Counter("receiver_incidents_opened", text, labels, registry=self.registry)
+
+    def _add_watch(self) -> None:
+        """Add what says that somebody should look after this receiver."""
+        text = "Notifications that will never be sent."
+        self.dead = Counter("receiver_notifications_dead", text, ["channel"], registry=self.registry)
+        text = "1 while the channel has failed several times in a row and rests."
+        self.circuit_open = self._gauge("channel_circuit_open", text, "channel")
+        text = "1 if somebody who can be reached holds the role now."
+        self.covered = self._gauge("oncall_covered", text, "role")
+        self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
+        text = "When the alerts of a source were last compared with its own API."
+        self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
+        text = "Differences found between our incidents and Alertmanager's API."
+        self.drift = Counter("receiver_reconcile_drift", text, ["kind"], registry=self.registry)
+        text = "Templates of the folder that failed; the built-in one was used."
+        self.template_failures = Counter("receiver_template_failures", text, ["template"], registry=self.registry)
+        text = "1 if the last reload was taken, 0 if the file was refused."
+        self.reloaded = Gauge("receiver_config_last_reload_successful", text, registry=self.registry)
+        self.reloaded.set(1)
+
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"receiver_{name}", text, labels, registry=self.registry)
 
+    def _durations(self, name: str, text: str) -> Histogram:
+        labels = ("priority", "team")
+        buckets = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
+        return Histogram(f"receiver_{name}_seconds", text, labels, buckets=buckets, registry=self.registry)
+
+    def watch(self, before: Incident, after: Incident) -> None:
+        """Count what a change means; drills count for nothing."""
+        labels, opened = (after.priority.value, after.team), after.opened_at
+        if after.rounds > before.rounds and before.next_due_at is not None and after.paged_at is not None:
+            self.lateness.observe(max(0.0, (after.paged_at - before.next_due_at).total_seconds()))
+        if after.drill or opened is None:
+            return
+        if before.state is State.NEW:
+            self.opened.labels(*labels, after.labels.get("alertname", "")[:_LONGEST_NAME]).inc()
+        if after.acknowledged_at is not None and before.acknowledged_at is None:
+            self.acknowledged.labels(*labels).observe((after.acknowledged_at - opened).total_seconds())
+        if after.resolved_at is not None and before.resolved_at is None:
+            self.resolved.labels(*labels).observe((after.resolved_at - opened).total_seconds())
+        if after.breached_at is not None and before.breached_at is None:
+            self.breaches.labels(*labels).inc()
+
     def _initialise(self) -> None:
+        for kind in DRIFT:
+            self.drift.labels(kind)
         for code in WEBHOOK_CODES:
             self.webhooks.labels(code)
         for channel in self.channels:
             self.page_lag.labels(channel)
+            self.dead.labels(channel)
+            self.circuit_open.labels(channel)
             for outcome in OUTCOMES:
                 self.deliveries.labels(channel, outcome)
             for reason in Failure:
                 self.failures.labels(channel, reason.value)
+
+    def show_cover(self, holders: dict[str, tuple[str, ...]]) -> None:
+        """Take in who holds each role now; called at each scrape."""
+        self.on_call.clear()
+        for role, people in holders.items():
+            self.covered.labels(role).set(bool(people))
+            for person in people:
+                self.on_call.labels(role, person).set(1)
 
     def show(self, backlog: Backlog, now: datetime) -> None:
         """Take the store's reading into the gauges; called at each scrape."""

@@ -1,231 +1,245 @@
 """The one function that changes an incident: event in, new incident and owed notifications out. Pure."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec.structs import replace
 
-from receiver.episode import end_all, merge
-from receiver.escalation import Priority, next_due
-from receiver.incident import (
-    TRANSITIONS,
+from receiver.episode import ALERTS, end_all, merge
+from receiver.escalation import Priority
+from receiver.event import (
     Acknowledge,
     AlertsReceived,
-    Entry,
+    Delivered,
     Event,
-    Incident,
-    Kind,
-    Notification,
-    Policy,
+    Paused,
     Resolve,
-    Signal,
-    State,
-    StepDue,
-    Target,
+    Resumed,
+    TimeDue,
     Undelivered,
+    Unreached,
 )
+from receiver.flapping import loud, quiet, reopen, reopens
+from receiver.incident import Alert, Entry, Incident, Kind, Pause
+from receiver.paging import Outcome, delivery, noted, replan, start, tell
+from receiver.pausing import pause, resume
+from receiver.policy import Policy
+from receiver.state import TRANSITIONS, Signal, State
+from receiver.timers import acknowledged, expire, stopped, tick, time_signal
 
-Outcome = tuple[Incident, tuple[Notification, ...]]
+Timed = TimeDue | Delivered | Unreached | Undelivered | Paused | Resumed
 
-_LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
+_SIGNALS: dict[type, Signal] = {
+    Delivered: Signal.DELIVERED,
+    Unreached: Signal.UNREACHED,
+    Undelivered: Signal.UNDELIVERED,
+    Acknowledge: Signal.ACKNOWLEDGE,
+    Resolve: Signal.RESOLVE,
+    Paused: Signal.PAUSE,
+    Resumed: Signal.RESUME,
+}
+DRILL = "drill"  # the label of an alert that is an exercise
 
 
-def transition(incident: Incident, event: Event, policy: Policy, now: datetime) -> Outcome:  # noqa: PLR0911  # one return a branch
+def transition(incident: Incident, event: Event, policy: Policy, now: datetime) -> Outcome:
     """Apply one event; the incident comes back unchanged (the same value) when nothing new was said."""
     before = incident
     if isinstance(event, AlertsReceived):
-        incident = merge(incident, event.group, now)
-        if incident == before and incident.state is not State.NEW:
+        incident = merge(incident, event, now)
+        if not _says_something(before, incident, event):
             return before, ()
-    signal = _signal(incident, event, policy)
+    signal = _signal(incident, event, policy, now)
     state = TRANSITIONS[incident.state, signal]
     changed = replace(incident, state=state)
     if incident.state is State.NEW:
-        return _open(changed, policy, now) if state is State.TRIGGERED else (before, ())
-    if signal in {Signal.FIRE, Signal.RAISE}:
-        return _reconsider(changed, incident.state, policy, now)
+        return _open(changed, event, policy, now) if state is State.TRIGGERED else (before, ())
+    if isinstance(event, AlertsReceived):
+        return _news(changed, before, signal, policy, now)
     if isinstance(event, Acknowledge | Resolve):
         return _answer(changed, incident.state, event, now)
-    if signal is Signal.CLEAR and incident.state is not State.RESOLVED:
-        return _close(changed, "alerts", "every alert has resolved", now)
-    if state is State.TRIGGERED and isinstance(event, StepDue | Undelivered):
-        return _time(changed, event, policy, now)
-    return before, ()
+    return (
+        (before, ())
+        if state is State.RESOLVED and signal is not Signal.CLEAR
+        else _apply(changed, event, signal, policy, now)
+    )
 
 
-def _signal(incident: Incident, event: Event, policy: Policy) -> Signal:
+def _apply(incident: Incident, event: Timed, signal: Signal, policy: Policy, now: datetime) -> Outcome:
+    """What the clocks, the channels and the silences say of an incident that is open."""
     match event:
-        case AlertsReceived():
-            # With alerts left out of the message "all resolved" proves nothing about those that were left out.
-            if not incident.firing and not incident.truncated:
-                return Signal.CLEAR
-            urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
-            return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
-        case StepDue():
-            return Signal.STEP_DUE
-        case Undelivered():
-            return Signal.UNDELIVERED
-        case Acknowledge():
-            return Signal.ACKNOWLEDGE
-        case Resolve():
-            return Signal.RESOLVE
+        case TimeDue():
+            return _time(incident, signal, policy, now)
+        case Paused():
+            return pause(incident, event.pause, now)
+        case Resumed():
+            return resume(incident, policy, now)
+        case Delivered() | Unreached() | Undelivered() if incident.state is State.TRIGGERED:
+            return delivery(incident, event, policy, now)
+    return incident, ()
 
 
-def _open(incident: Incident, policy: Policy, now: datetime) -> Outcome:
+def _says_something(before: Incident, after: Incident, event: AlertsReceived) -> bool:
+    if before.state is State.NEW or after != before:
+        return True
+    return before.held and not event.blind  # what was held back may be believed now
+
+
+def _signal(incident: Incident, event: Event, policy: Policy, now: datetime) -> Signal:
+    if isinstance(event, AlertsReceived):
+        return _alerts_signal(incident, event, policy, now)
+    return time_signal(incident, now) if isinstance(event, TimeDue) else _SIGNALS[type(event)]
+
+
+def _alerts_signal(incident: Incident, event: AlertsReceived, policy: Policy, now: datetime) -> Signal:
+    if incident.state is State.RESOLVED:
+        return Signal.REOPEN if incident.firing and reopens(incident, policy, now) else Signal.CLEAR
+    # With alerts left out of the message "all resolved" proves nothing about those that were left out.
+    if not incident.firing and not incident.truncated:
+        return Signal.HOLD if event.blind or incident.flapping else Signal.CLEAR
+    urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
+    return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
+
+
+def _open(incident: Incident, event: Event, policy: Policy, now: datetime) -> Outcome:
     if not incident.firing:  # a truncated message in which nothing fires opens nothing
         return replace(incident, state=State.NEW), ()
+    first = incident.firing[0]
     priority, remark = _priority(incident, policy)
-    team, team_remark = policy.team(incident.firing[0].labels)
-    title = _title(incident)
+    team, team_remark = policy.team(first.labels)
+    title = _title(first)
     remarks = tuple(Entry(now, "remark", text) for text in (remark, team_remark) if text)
     opened = Entry(now, "opened", f"{priority} opened for {team}: {title}")
+    window = policy.maintenance(first.labels, now)
+    if isinstance(event, AlertsReceived) and event.recorded:
+        window = Pause("outage", "of this receiver: it fired and was over meanwhile")
     incident = replace(
         incident,
         title=title,
         team=team,
+        labels=first.labels,
+        drill=first.labels.get(DRILL) == "true",
         opened_at=now,
+        paused=replace(window, since=now) if window else None,
         fresh=(opened, *incident.fresh, *remarks),
     )
-    return _start(incident, priority, policy, now)
+    if window:
+        incident = noted(incident, now, "paused", f"{window.spoken}: recorded, and nobody is told")
+    return start(incident, priority, policy, now)
 
 
-def _start(incident: Incident, priority: Priority, policy: Policy, now: datetime) -> Outcome:
-    """Put the incident at the first step of its row, and take that step if the table says at once."""
-    steps = policy.steps(priority)
-    incident = replace(
-        incident,
-        priority=priority,
-        steps=steps,
-        response_time=policy.response_time(priority),
-        clock_started_at=now,
-        next_step=0,
-        next_due_at=next_due(steps, 0, now, now, policy.dwell),
-        acknowledged_at=None,
-        acknowledged_by="",
-    )
-    return _step(incident, policy, now) if incident.next_due_at == now else (incident, ())
+def _news(incident: Incident, before: Incident, signal: Signal, policy: Policy, now: datetime) -> Outcome:
+    """Alerts joined, left or changed."""
+    match signal:
+        case Signal.REOPEN:
+            return reopen(incident, _priority(incident, policy)[0], policy, now)
+        case Signal.HOLD:
+            return _hold(incident, policy, now), ()
+        case Signal.CLEAR if before.state is not State.RESOLVED:
+            return _close(incident, ALERTS, "every alert has resolved", now)
+        case Signal.CLEAR:
+            return before, ()  # it is over, and what comes now is either old or an incident of its own
+    incident, resumed = _heard_again(incident, before, policy, now)
+    incident, owed = _reconsider(incident, before, policy, now)
+    if owed or resumed:
+        return incident, (*resumed, *owed)
+    return _grown(incident, before)
 
 
-def _reconsider(incident: Incident, was: State, policy: Policy, now: datetime) -> Outcome:
-    """Alerts joined, left or changed: the priority rises at once and never falls by itself."""
-    if not incident.firing or was is State.RESOLVED:
+def _heard_again(incident: Incident, before: Incident, policy: Policy, now: datetime) -> Outcome:
+    """It fires, so nothing is held or quiet; and Alertmanager says nothing of what is silenced."""
+    if incident.firing:
+        incident = loud(replace(incident, held=False), now)
+    joined = _joined(incident, before)
+    if incident.paused is None or not joined:
+        return incident, ()
+    if incident.paused.kind == "maintenance" and all(policy.maintenance(alert.labels, now) for alert in joined):
+        return incident, ()
+    return resume(incident, policy, now)
+
+
+def _hold(incident: Incident, policy: Policy, now: datetime) -> Incident:
+    if incident.flapping:
+        return quiet(incident, policy, now)
+    if incident.held:
+        return incident
+    text = "Alertmanager says that it is over, while its own Watchdog is overdue: not believed until that is back"
+    return noted(replace(incident, held=True), now, "held", text)
+
+
+def _reconsider(incident: Incident, before: Incident, policy: Policy, now: datetime) -> Outcome:
+    """The priority rises at once and never falls by itself."""
+    if not incident.firing:
         return incident, ()
     priority, _ = _priority(incident, policy)
     if priority.more_urgent_than(incident.priority):
-        raised = Entry(now, "priority_raised", f"{incident.priority} rises to {priority}")
-        incident = replace(incident, fresh=(*incident.fresh, raised))
+        incident = noted(incident, now, "priority_raised", f"{incident.priority} rises to {priority}")
         if priority is Priority.P1:
-            return _start(incident, priority, policy, now)
-        return _replan(incident, priority, policy, now)
+            return start(incident, priority, policy, now)
+        text, owner = f"{before.priority} rises to {priority}", incident.acknowledged_by
+        incident, owed = replan(incident, priority, policy, now)
+        return tell(incident, Kind.UPDATE, text, person=owner) if owner else (incident, owed)
     if incident.priority.more_urgent_than(priority):
         text = f"what fires now is {priority}; the incident stays {incident.priority} until it is resolved"
-        if not any(e.text == text for e in incident.fresh):
-            incident = replace(incident, fresh=(*incident.fresh, Entry(now, "remark", text)))
+        incident = noted(incident, now, "remark", text)
     return incident, ()
 
 
-def _replan(incident: Incident, priority: Priority, policy: Policy, now: datetime) -> Outcome:
-    """Move to a more urgent row: the clock keeps its start, and a role whose time has passed is told now, once."""
-    started = incident.clock_started_at or now
-    steps = policy.steps(priority)
-    passed = sum(1 for step in steps if started + timedelta(seconds=step.after) <= now)
-    told = {target.role for target in incident.told}
-    owed = tuple(dict.fromkeys(role for step in steps[:passed] for role in step.roles if role not in told))
-    incident = replace(
-        incident,
-        priority=priority,
-        steps=steps,
-        response_time=policy.response_time(priority),
-        next_step=passed,
-        next_due_at=next_due(steps, passed, started, now, policy.dwell) if passed < len(steps) else None,
-    )
-    if incident.state is not State.TRIGGERED:
-        return replace(incident, next_due_at=None), ()
-    return _page(incident, owed, policy, now) if owed else (incident, ())
-
-
-def _time(incident: Incident, event: StepDue | Undelivered, policy: Policy, now: datetime) -> Outcome:
-    if isinstance(event, Undelivered):
-        if event.round != incident.rounds:
-            return incident, ()  # a later round has been sent since; it has its own fate
-        dead = Entry(now, "undelivered", "nobody of the last step could be told")
-        incident = replace(incident, fresh=(*incident.fresh, dead))
-        return _step(incident, policy, now) if incident.next_step < len(incident.steps) else (incident, ())
-    if incident.next_due_at is None or incident.next_due_at > now:
+def _grown(incident: Incident, before: Incident) -> Outcome:
+    """Whoever has taken it hears once that more has begun to fire; that is news, and no page."""
+    joined = _joined(incident, before)
+    if incident.state is not State.ACKNOWLEDGED or incident.grown or not joined:
         return incident, ()
-    return _step(incident, policy, now)
+    what = f"{len(joined)} more alerts fire" if len(joined) > 1 else f"{_title(joined[0])} fires, too"
+    owner = incident.acknowledged_by
+    return tell(replace(incident, grown=True), Kind.UPDATE, f"{what}: {len(incident.firing)} in all", person=owner)
 
 
-def _step(incident: Incident, policy: Policy, now: datetime) -> Outcome:
-    """Take the next step; one that reaches nobody is passed over at once."""
-    while incident.next_step < len(incident.steps):
-        step, due = incident.steps[incident.next_step], incident.next_due_at
-        following = incident.next_step + 1
-        started = incident.clock_started_at or now
-        more = following < len(incident.steps)
-        incident = replace(
-            incident,
-            next_step=following,
-            next_due_at=next_due(incident.steps, following, started, now, policy.dwell) if more else None,
-        )
-        if due is not None and now - due > _LATE:
-            late = Entry(now, "late", f"this step was due at {due:%H:%M:%S} UTC and comes {_span(now - due)} late")
-            incident = replace(incident, fresh=(*incident.fresh, late))
-        incident, owed = _page(incident, step.roles, policy, now)
-        if owed:
-            return incident, owed
-    return incident, ()
-
-
-def _page(incident: Incident, roles: tuple[str, ...], policy: Policy, now: datetime) -> Outcome:
-    targets = policy.targets(roles, incident.team, incident.priority)
-    people = ", ".join(dict.fromkeys(f"{t.person} ({t.role})" for t in targets if t.person))
-    if not people:
-        nobody = Entry(now, "remark", f"nobody to page: no person holds {', '.join(roles)}")
-        return replace(incident, fresh=(*incident.fresh, nobody)), ()
-    incident = replace(
-        incident,
-        rounds=incident.rounds + 1,
-        told=tuple(dict.fromkeys((*incident.told, *targets))),
-        fresh=(*incident.fresh, Entry(now, "paged", f"paging {people}")),
-    )
-    return incident, tuple(Notification(Kind.PAGE, target, incident.rounds, roles) for target in targets)
+def _time(incident: Incident, signal: Signal, policy: Policy, now: datetime) -> Outcome:
+    match signal:
+        case Signal.CLEAR:
+            return _close(incident, ALERTS, "it has been quiet for long enough", now)
+        case Signal.RESUME:
+            return resume(incident, policy, now)
+        case Signal.EXPIRE:
+            return expire(incident, policy, now)
+    return tick(incident, policy, now)
 
 
 def _answer(incident: Incident, was: State, event: Acknowledge | Resolve, now: datetime) -> Outcome:
     if was is State.RESOLVED:
         verb = "acknowledged" if isinstance(event, Acknowledge) else "resolved"
-        text = f"{verb} by {event.origin}, but it was resolved already"
-        return replace(incident, fresh=(Entry(now, "remark", text, event.actor),)), ()
+        return noted(incident, now, "remark", f"{verb} by {event.origin}, but it was resolved already", event.actor), ()
     if isinstance(event, Resolve):
         incident = replace(incident, ended=end_all(incident))
         return _close(incident, event.actor, f"resolved by {event.origin}", now)
     if was is State.ACKNOWLEDGED:
-        if event.actor == incident.acknowledged_by:
-            return incident, ()
-        return replace(incident, fresh=(Entry(now, "joined", f"joined by {event.origin}", event.actor),)), ()
-    entry = Entry(now, "acknowledged", f"acknowledged by {event.origin}", event.actor)
-    incident = replace(incident, acknowledged_at=now, acknowledged_by=event.actor, next_due_at=None, fresh=(entry,))
-    return incident, _tell_all(incident, Kind.ACKNOWLEDGED)
+        return _answered_again(incident, event, now)
+    incident = replace(acknowledged(incident, now), acknowledged_at=now, acknowledged_by=event.actor)
+    incident = noted(incident, now, "acknowledged", f"acknowledged by {event.origin}", event.actor)
+    return tell(incident, Kind.ACKNOWLEDGED, "")
+
+
+def _answered_again(incident: Incident, event: Acknowledge, now: datetime) -> Outcome:
+    """The owner says that they are still at it, once the reminder has asked; anybody else joins."""
+    if event.actor != incident.acknowledged_by:
+        return noted(incident, now, "joined", f"joined by {event.origin}", event.actor), ()
+    if incident.acknowledged_until is None or incident.remind_due_at is not None:
+        return incident, ()  # a double click is no news
+    return noted(acknowledged(incident, now), now, "renewed", f"still at it, by {event.origin}", event.actor), ()
 
 
 def _close(incident: Incident, actor: str, text: str, now: datetime) -> Outcome:
-    incident = replace(
-        incident,
-        state=State.RESOLVED,
-        resolved_at=now,
-        resolved_by=actor,
-        next_due_at=None,
-        fresh=(*incident.fresh, Entry(now, "resolved", text, actor)),
-    )
-    return incident, _tell_all(incident, Kind.RESOLVED)
+    incident = replace(stopped(incident), state=State.RESOLVED, resolved_at=now, resolved_by=actor)
+    return tell(noted(incident, now, "resolved", text, actor), Kind.RESOLVED, "")
 
 
-def _tell_all(incident: Incident, kind: Kind) -> tuple[Notification, ...]:
-    """Those who were told of the trouble are told of its end, once a lane, where they were told."""
-    lanes: dict[str, Target] = {}
-    for target in incident.told:
-        lanes.setdefault(target.lane, target)
-    return tuple(Notification(kind, target, incident.rounds) for target in lanes.values())
+def _joined(incident: Incident, before: Incident) -> list[Alert]:
+    return [
+        alert
+        for alert in incident.firing
+        if (known := before.alerts.get(alert.fingerprint)) is None
+        or not known.firing
+        or known.starts_at < alert.starts_at
+    ]
 
 
 def _priority(incident: Incident, policy: Policy) -> tuple[Priority, str]:
@@ -233,13 +247,6 @@ def _priority(incident: Incident, policy: Policy) -> tuple[Priority, str]:
     return min((policy.priority(alert.labels) for alert in incident.firing), key=lambda found: found[0].value)
 
 
-def _title(incident: Incident) -> str:
-    alert = incident.firing[0]
+def _title(alert: Alert) -> str:
     name, summary = alert.labels.get("alertname", ""), alert.annotations.get("summary", "")
     return f"{name}: {summary}" if name and summary else name or summary or "Alert without a name"
-
-
-def _span(delta: timedelta) -> str:
-    minutes, seconds = divmod(int(delta.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes}m" if hours else f"{minutes}m" if minutes else f"{seconds}s"

@@ -15,8 +15,9 @@ from aiohttp import web
 from process.settings import Secret
 from process.web import BodyError, bearer_matches, problem, read_body, refused
 from receiver.alertmanager import PayloadError, parse
-from receiver.incident import AlertsReceived, Policy
+from receiver.event import AlertsReceived
 from receiver.metrics import Metrics
+from receiver.policy import Policy
 from receiver.store.base import Store, StoreError
 from receiver.transition import transition
 
@@ -27,12 +28,19 @@ LIMIT = 32 * 1024 * 1024
 
 
 class Webhook:
-    """The two endpoints of Alertmanager."""
+    """The two endpoints of Alertmanager; ``blind`` says whether its Watchdog is overdue."""
 
     def __init__(
-        self, store: Store, policy: Policy, token: Secret, metrics: Metrics, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        policy: Policy,
+        token: Secret,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        *,
+        blind: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._policy, self._token = store, policy, token
+        self._store, self._policy, self._token, self._blind = store, policy, token, blind
         self._metrics, self._clock = metrics, clock
 
     def routes(self) -> list[web.RouteDef]:
@@ -73,8 +81,8 @@ class Webhook:
 
     async def _take(self, body: bytes) -> web.Response:
         group, now = parse(body), self._clock()
-        decide = partial(transition, event=AlertsReceived(group), policy=self._policy, now=now)
-        incident = await self._store.update(group.key, decide, now)
+        event = AlertsReceived(group, blind=self._blind())
+        incident = await self._store.update(group, partial(transition, event=event, policy=self._policy, now=now), now)
         if incident is None:
             return web.json_response({"incident": None})
         return web.json_response({"incident": incident.id, "state": incident.state, "priority": incident.priority})

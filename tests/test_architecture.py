@@ -17,8 +17,23 @@ MODULES = {
 # Parsed here once: Python 3.11.2 may fail at it after a deep recursion in an earlier test (python/cpython#106905).
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES.values()}
 PURE = {
+    "receiver.state",
     "receiver.escalation",
     "receiver.incident",
+    "receiver.event",
+    "receiver.policy",
+    "receiver.paging",
+    "receiver.timers",
+    "receiver.pausing",
+    "receiver.flapping",
+    "receiver.circuit",
+    "receiver.matcher",
+    "receiver.hours",
+    "receiver.moment",
+    "receiver.person",
+    "receiver.maintenance",
+    "receiver.schedule",
+    "receiver.live",
     "receiver.episode",
     "receiver.transition",
     "receiver.alertmanager",
@@ -48,6 +63,7 @@ PURE = {
 HARMLESS = {
     *("base64", "bisect", "difflib", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "hmac"),
     *("ipaddress", "itertools", "math", "operator", "re", "types", "typing", "urllib", "msgspec"),
+    "zoneinfo",  # it reads the zone's own table once, which is the same for all
 }
 COMPOSITION_ROOTS = {"receiver.app", "receiver.wiring", "exporter.app"}
 CONCRETE = ("receiver.channels.", "receiver.store.sqlite")
@@ -125,4 +141,5 @@ def test_broad_excepts_are_counted() -> None:
                 names = ast.unparse(node.type) if node.type else "everything"
                 if names in {"everything", "Exception"}:
                     found.append(f"{path}:{node.lineno}")
-    assert len(found) <= 2, found
+    # a notification inside its channel, a change inside its transaction, a template of somebody else's
+    assert len(found) <= 3, found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.incident import TRANSITIONS, State
+from receiver.state import TRANSITIONS, State
 
 PAGES = [*sorted(Path("docs").rglob("*.md")), Path("README.md"), Path("CONTRIBUTING.md")]
 

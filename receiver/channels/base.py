@@ -19,6 +19,7 @@ class Failure(StrEnum):
     AUTH = "auth"
     BAD_ADDRESS = "bad_address"
     REFUSED = "refused"  # the provider understood the message and does not want it
+    CIRCUIT_OPEN = "circuit_open"  # the channel has failed several times in a row, and rests
     INTERNAL = "internal"  # our own mistake
 
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from receiver.incident import Entry, Incident, Notification
+from receiver.escalation import Priority
+from receiver.incident import AlertGroup, Entry, Incident, Notification
 
 Decide = Callable[[Incident], tuple[Incident, tuple[Notification, ...]]]
 
@@ -25,6 +26,18 @@ class Claimed(msgspec.Struct, frozen=True):
     attempt: int
     created_at: datetime
     thread: str  # the ref of the first message that was sent on this lane
+    priority: Priority = Priority.P2  # of the incident when this was owed
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which of the rows that are owed: to one address only, of this kind, nothing but P1, or everything but P1."""
+
+    address: str = ""
+    kind: str = ""
+    urgent: bool | None = None
+
+
+ANY = Wanted()
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -42,8 +55,11 @@ class Store(Protocol):
     ``decide`` runs inside the transaction and must be pure: it may run again if the transaction is retried.
     """
 
-    async def update(self, key: str, decide: Decide, now: datetime) -> Incident | None:
-        """Apply ``decide`` to the open incident of the group ``key``, or to a new one; None if none was opened.
+    async def update(self, group: AlertGroup, decide: Decide, now: datetime) -> Incident | None:
+        """Apply ``decide`` to the incident that the group belongs to, or to a new one; None if none was opened.
+
+        The open incident of the group's key, or the one that owns most of what fires in it, or the one that was over
+        a short time ago (if ``decide`` leaves that as it is, a new one).
 
         On return state, timeline and outbox are on disk. StoreError: nothing has changed.
         """
@@ -51,26 +67,46 @@ class Store(Protocol):
     async def act(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         """Apply ``decide`` to this very incident, resolved or not; None if there is no such incident."""
 
-    async def due(self, now: datetime) -> list[int]:
-        """Give the incidents whose next step is due, longest overdue first."""
+    async def due(self, now: datetime, limit: int = 100) -> list[int]:
+        """Give the incidents that have a clock at its time, longest overdue first."""
 
-    async def claim(self, channel: str, now: datetime, lease: float, limit: int) -> list[Claimed]:
-        """Lease what is owed on a channel now, in order within each lane: a row waits for the one before it."""
+    async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
+        """Lease what is owed on a channel now, P1 first, in order within each lane: a row waits for the one before."""
 
-    async def settle(self, claimed: Claimed, ref: str, now: datetime) -> None:
-        """It was sent."""
+    async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
+        """It was sent; if it was a page, ``decide`` is applied in the same transaction."""
 
-    async def retry_at(self, claimed: Claimed, when: datetime, error: str, now: datetime) -> None:
-        """It was not sent; try again at ``when``, unless it has become pointless (a page of an answered incident)."""
+    async def retry_at(
+        self, claimed: Claimed, when: datetime, error: str, now: datetime, unreached: Decide | None = None
+    ) -> None:
+        """It was not sent; try again at ``when``, unless it has become pointless (a page of an answered incident).
 
-    async def dead(self, claimed: Claimed, error: str, decide: Decide, now: datetime) -> None:
-        """It will never be sent. When its whole round is dead, ``decide`` is applied in the same transaction."""
+        ``unreached``, if given, is applied in the same transaction: it may find another way to the person.
+        """
+
+    async def dead(self, claimed: Claimed, error: str, unreached: Decide, undelivered: Decide, now: datetime) -> None:
+        """It will never be sent: ``unreached`` is applied, and when its whole round is dead, ``undelivered``."""
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         """Give one incident and its timeline."""
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         """Give the newest incidents, all or those in ``state``."""
+
+    async def still_open(self) -> list[Incident]:
+        """Give every incident that is not resolved, oldest first."""
+
+    async def over(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+        """Give incidents that were over before a moment, oldest first, with their whole timelines."""
+
+    async def forget(self, numbers: list[int]) -> None:
+        """Delete incidents that are over, with all that belongs to them."""
+
+    async def alive(self, now: datetime) -> None:
+        """Remember that this receiver ran at this moment."""
+
+    async def last_alive(self) -> datetime | None:
+        """Say when a receiver on this store was last known to run."""
 
     async def beat(self, source: str, now: datetime) -> None:
         """Remember that the Watchdog of ``source`` was heard."""

@@ -1,54 +1,44 @@
-"""The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around each change, fsync before the answer."""
+"""The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from receiver.incident import Entry, Incident, Kind
+from receiver.escalation import Priority
+from receiver.incident import AlertGroup, Entry, Incident, Kind
+from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
-from receiver.store.base import Backlog, Claimed, Decide, StoreError
-from receiver.store.sqlite_file import connect, lock, transaction
+from receiver.store.base import ANY, Backlog, Claimed, Decide, StoreError, Wanted
+from receiver.store.sqlite_file import connect, lock
+from receiver.store.sqlite_queue import Writer
 
 T = TypeVar("T")
+Watch = Callable[[Incident, Incident], None]
 
-_CLAIM = """
-UPDATE outbox SET state = 'sending', attempt = attempt + 1, lease_until = :until WHERE id IN (
-    SELECT o.id FROM outbox o JOIN incident i ON i.id = o.incident_id
-    WHERE o.channel = :channel AND o.not_before <= :now
-      AND (o.state = 'pending' OR (o.state = 'sending' AND o.lease_until < :now))
-      AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane
-                      AND e.id < o.id AND e.state IN ('pending', 'sending'))
-    ORDER BY i.priority, o.id LIMIT :limit)
-RETURNING id, incident_id, notification, attempt, created_at, lane
-"""
-# A page whose incident was answered while its sender died: in doubt it was sent, and now it is pointless.
-_DROP_POINTLESS = """
-UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = :now
-WHERE kind = 'page' AND state = 'sending' AND lease_until < :now
-  AND incident_id IN (SELECT id FROM incident WHERE state <> 'triggered')
-"""
-_RETRY = """
-UPDATE outbox SET lease_until = NULL, not_before = :when, last_error = :error,
-    state = CASE WHEN i.state <> 'triggered' AND kind = 'page' THEN 'cancelled' ELSE 'pending' END,
-    settled_at = CASE WHEN i.state <> 'triggered' AND kind = 'page' THEN :now END
-FROM incident i
-WHERE outbox.id = :id AND i.id = outbox.incident_id AND outbox.state = 'sending' AND attempt = :attempt
-"""
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
+_OWN = "INSERT INTO own VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_CHUNK = 1000  # open incidents that are read at once
+
+
+def _nobody(_before: Incident, _after: Incident) -> None:
+    pass
 
 
 class SQLiteStore:
-    """See receiver.store.base.Store. ``changed`` is called in the event loop after each commit that owes something."""
+    """See receiver.store.base.Store.
 
-    def __init__(self, path: Path, changed: Callable[[], None]) -> None:
-        self._path, self._changed = path, changed
-        # One thread owns the connection: SQLite has one writer anyway, and a queue is fairer than its busy handler.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
-        self._connection: sqlite3.Connection | None = None
+    ``changed`` is called in the event loop after each commit that may owe something, ``watch`` with each incident
+    before and after its change. ``hold`` is the window in which what is no P1 is gathered.
+    """
+
+    def __init__(
+        self, path: Path, changed: Callable[[], None], *, watch: Watch = _nobody, hold: timedelta = timedelta(0)
+    ) -> None:
+        self._path, self._changed, self._watch, self._hold = path, changed, watch, hold
+        self._writer = Writer(str(path))
         self._lock: IO[str] | None = None
 
     async def open(self, now: datetime) -> None:
@@ -57,102 +47,172 @@ class SQLiteStore:
         def work() -> None:
             held = lock(self._path)
             try:
-                self._connection = connect(self._path, now)
+                self._writer.connection = connect(self._path, now)
             except StoreError:
                 held.close()
                 raise
             self._lock = held
 
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        await self._writer.call(work)
 
-    async def update(self, key: str, decide: Decide, now: datetime) -> Incident | None:
-        def change(db: sqlite3.Connection) -> Incident | None:
-            return row.save(db, row.open_or_new(db, key, now), decide, now)
+    async def update(self, group: AlertGroup, decide: Decide, now: datetime) -> Incident | None:
+        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
+            for before in row.candidates(db, group, now):
+                after = row.save(db, before, decide, self._hold, now)
+                if after is not None and after != before:
+                    return before, after
+            return before, after
 
-        return await self._commit(change)
+        return await self._decide(change)
 
     async def act(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
-        def change(db: sqlite3.Connection) -> Incident | None:
+        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             before = row.incident(db, incident_id)
-            return row.save(db, before, decide, now) if before else None
+            return (before, row.save(db, before, decide, self._hold, now)) if before else None
 
-        return await self._commit(change)
+        return await self._decide(change)
 
-    async def due(self, now: datetime) -> list[int]:
-        query = "SELECT id FROM incident WHERE next_due_at <= ? ORDER BY next_due_at LIMIT 100"
-        return await self._run(lambda db: [found[0] for found in db.execute(query, (now.timestamp(),))])
+    async def due(self, now: datetime, limit: int = 100) -> list[int]:
+        query = "SELECT id FROM incident WHERE wake_at <= ? ORDER BY wake_at LIMIT ?"
+        return await self._writer.run(lambda db: [f[0] for f in db.execute(query, (now.timestamp(), limit))])
 
-    async def claim(self, channel: str, now: datetime, lease: float, limit: int) -> list[Claimed]:
+    async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         at = now.timestamp()
-        given = {"channel": channel, "now": at, "until": at + lease, "limit": limit}
+        given = {"channel": channel, "now": at, "until": at + lease, "limit": limit, "urgent": wanted.urgent}
+        given |= {"address": wanted.address, "kind": wanted.kind}
+        owed = "SELECT 1 FROM outbox WHERE channel = :channel AND state IN ('pending', 'sending') LIMIT 1"
+        if not await self._writer.run(lambda db: db.execute(owed, given).fetchone()):
+            return []  # a look costs no fsync
 
         def change(db: sqlite3.Connection) -> list[Claimed]:
-            with transaction(db):
-                db.execute(_DROP_POINTLESS, given)
-                return [row.claimed(db, *found) for found in db.execute(_CLAIM, given).fetchall()]
+            db.execute(outbox.DROP_POINTLESS, given)
+            found = [_claimed(db, *row) for row in db.execute(outbox.CLAIM, given).fetchall()]
+            return sorted(found, key=lambda claimed: (claimed.priority, claimed.id))
 
-        return await self._run(change)
+        return await self._writer.commit(change)
 
-    async def settle(self, claimed: Claimed, ref: str, now: datetime) -> None:
-        await self._commit(lambda db: row.finish(db, claimed, "sent", now, ref=ref))
+    async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
+        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+            if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=ref):
+                return None
+            target, kind = claimed.notification.target, claimed.notification.kind
+            whom = f"{target.person} by {target.channel}" if target.person else f"{target.channel} {target.address}"
+            row.write(db, claimed.incident.id, Entry(now, "told", f"{kind} sent to {whom}"))
+            return self._consider(db, claimed, decide, now) if kind is Kind.PAGE else None
 
-    async def retry_at(self, claimed: Claimed, when: datetime, error: str, now: datetime) -> None:
+        await self._decide(change)
+
+    async def retry_at(
+        self, claimed: Claimed, when: datetime, error: str, now: datetime, unreached: Decide | None = None
+    ) -> None:
         given = {"when": when.timestamp(), "error": error, "now": now.timestamp()}
         given |= {"id": claimed.id, "attempt": claimed.attempt}
-        await self._commit(lambda db: db.execute(_RETRY, given))
 
-    async def dead(self, claimed: Claimed, error: str, decide: Decide, now: datetime) -> None:
-        def change(db: sqlite3.Connection) -> None:
-            if not row.finish(db, claimed, "dead", now, error=error):
-                return  # another attempt holds the lease by now
-            target = claimed.notification.target
-            row.write(db, claimed.incident.id, Entry(now, "dead", f"{target.channel} to {target.address}: {error}"))
-            before = row.incident(db, claimed.incident.id)
-            if claimed.notification.kind is Kind.PAGE and before and row.round_is_dead(db, claimed):
-                row.save(db, before, decide, now)
+        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+            lost = db.execute(outbox.RETRY, given).rowcount != 1
+            return None if lost or unreached is None else self._consider(db, claimed, unreached, now)
 
-        await self._commit(change)
+        await self._decide(change)
+
+    async def dead(self, claimed: Claimed, error: str, unreached: Decide, undelivered: Decide, now: datetime) -> None:
+        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+            if not outbox.finish(db, claimed.id, claimed.attempt, "dead", now, error=error):
+                return None  # another attempt holds the lease by now
+            target, number = claimed.notification.target, claimed.incident.id
+            row.write(db, number, Entry(now, "dead", f"{target.channel} to {target.address}: {error}"))
+            if claimed.notification.kind is not Kind.PAGE:
+                return None
+            pair = self._consider(db, claimed, unreached, now)
+            if outbox.round_is_dead(db, number, claimed.notification.round):
+                return self._consider(db, claimed, undelivered, now)
+            return pair
+
+        await self._decide(change)
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         def read(db: sqlite3.Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
             found = row.incident(db, incident_id)
             return (found, row.timeline(db, incident_id)) if found else None
 
-        return await self._run(read)
+        return await self._writer.run(read)
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
-        return await self._run(lambda db: row.newest(db, state, limit))
+        return await self._writer.run(lambda db: row.newest(db, state, limit))
+
+    async def still_open(self) -> list[Incident]:
+        found: list[Incident] = []
+        while chunk := await self._writer.run(
+            partial(row.still_open, after=found[-1].id if found else 0, limit=_CHUNK)
+        ):
+            found += chunk
+        return found
+
+    async def over(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+        return await self._writer.run(lambda db: row.over(db, before, limit))
+
+    async def forget(self, numbers: list[int]) -> None:
+        await self._writer.commit(lambda db: row.forget(db, numbers))
 
     async def beat(self, source: str, now: datetime) -> None:
-        await self._commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
+        await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
+
+    async def alive(self, now: datetime) -> None:
+        await self._writer.commit(lambda db: db.execute(_OWN, ("alive", now.timestamp())))
+
+    async def last_alive(self) -> datetime | None:
+        query = "SELECT value FROM own WHERE name = 'alive'"
+        found = await self._writer.run(lambda db: db.execute(query).fetchone())
+        return datetime.fromtimestamp(found[0], UTC) if found else None
 
     async def backlog(self) -> Backlog:
-        return await self._run(row.backlog)
+        return await self._writer.run(row.backlog)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._run(lambda db: db.close())
-            self._connection = None
-        self._thread.shutdown()
+        if self._writer.connection is not None:
+            await self._writer.run(lambda db: db.close())
+            self._writer.connection = None
+        self._writer.shutdown()
         if self._lock is not None:
             self._lock.close()
 
-    async def _commit(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        def run(db: sqlite3.Connection) -> T:
-            with transaction(db):
-                return change(db)
+    def _consider(
+        self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime
+    ) -> tuple[Incident, Incident | None] | None:
+        before = row.incident(db, claimed.incident.id)
+        return (before, row.save(db, before, decide, self._hold, now)) if before else None
 
-        result = await self._run(run)
+    async def _decide(
+        self, change: Callable[[sqlite3.Connection], tuple[Incident, Incident | None] | None]
+    ) -> Incident | None:
+        pair = await self._writer.commit(change)
         self._changed()
-        return result
+        if pair is None or pair[1] is None:
+            return None
+        self._watch(pair[0], pair[1])
+        return pair[1]
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def guarded() -> T:
-            if self._connection is None:
-                raise StoreError(f"{self._path}: the store is not open")
-            try:
-                return work(self._connection)
-            except sqlite3.Error as error:
-                raise StoreError(f"{self._path}: {error}") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+def _claimed(  # the columns of a row
+    db: sqlite3.Connection,
+    row_id: int,
+    incident_id: int,
+    doc: bytes,
+    attempt: int,
+    created_at: float,
+    lane: str,
+    priority: str,
+) -> Claimed:
+    """Build what the dispatcher gets of one leased row."""
+    found = row.incident(db, incident_id)
+    if found is None:
+        raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
+    return Claimed(
+        id=row_id,
+        incident=found,
+        notification=outbox.decoder.decode(doc),
+        timeline=row.timeline(db, incident_id),
+        attempt=attempt,
+        created_at=datetime.fromtimestamp(created_at, UTC),
+        thread=outbox.thread(db, incident_id, lane),
+        priority=Priority(priority),
+    )

@@ -1,44 +1,34 @@
-"""Rows in, values out: the SQL of the SQLite store, called inside a transaction of its one connection."""
+"""Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
 import sqlite3
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from receiver.episode import remembered
-from receiver.incident import Entry, Incident, Kind, Notification, State
-from receiver.store.base import Backlog, Claimed, Decide
+from receiver.incident import AlertGroup, Entry, Incident, Notification
+from receiver.state import State
+from receiver.store.base import Backlog, Decide
+from receiver.store.sqlite_outbox import cancel, owe
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
+_REOPENABLE = timedelta(hours=1)  # how long after its end the policy is asked whether it begins again
 
 _incident = msgspec.json.Decoder(Incident)
-_notification = msgspec.json.Decoder(Notification)
 
 _UPSERT = """
-INSERT INTO incident (id, key, state, priority, opened_at, next_due_at, resolved_at, doc)
-VALUES (:id, :key, :state, :priority, :opened_at, :next_due_at, :resolved_at, :doc)
+INSERT INTO incident (id, key, state, priority, opened_at, wake_at, resolved_at, doc)
+VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
-    next_due_at = excluded.next_due_at, resolved_at = excluded.resolved_at, doc = excluded.doc
-"""
-_CANCEL = """
-UPDATE outbox SET state = 'cancelled', settled_at = :now
-WHERE incident_id = :id AND state = 'pending' AND (kind = 'page' OR :resolved)
-"""
-# Told, or perhaps told: an attempt whose answer was lost may have arrived.
-_REACHED = """
-SELECT 1 FROM outbox WHERE incident_id = :id AND lane = :lane AND kind = 'page'
-AND (state IN ('sent', 'sending') OR (state = 'cancelled' AND attempt > 0))
-"""
-_OWE = """
-INSERT INTO outbox (incident_id, lane, channel, kind, round, notification, created_at, not_before)
-VALUES (:id, :lane, :channel, :kind, :round, :notification, :now, :now)
-ON CONFLICT (incident_id, lane, kind, round) DO NOTHING
+    wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
 """
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
 _UNACKNOWLEDGED = "SELECT priority, min(opened_at) FROM incident WHERE state = 'triggered' GROUP BY priority"
-_OWED = """
-SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel
-"""
+_OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
+
+Watch = Callable[[Incident, Incident], None]
 
 
 def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:
@@ -47,14 +37,24 @@ def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:
     return _incident.decode(row[0]) if row else None
 
 
-def open_or_new(db: sqlite3.Connection, key: str, now: datetime) -> Incident:
-    """Read the open incident of a group, or make the next one, which still knows the episodes that are over."""
-    row = db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
+def candidates(db: sqlite3.Connection, group: AlertGroup, now: datetime) -> list[Incident]:
+    """Give the incidents that a group's news may belong to, best first; the last one is always new.
+
+    The open incident of the group; else the one that owns most of its alerts (Alertmanager's grouping was changed);
+    else the one that was over a short time ago; else the next one, which still knows the episodes that are over.
+    """
+    row = db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (group.key,)).fetchone()
     last = _incident.decode(row[0]) if row else None
     if last is not None and last.state is not State.RESOLVED:
-        return last
+        return [last]
+    owner = _owner(db, group)
+    if owner is not None:
+        return [owner]
     number = db.execute("SELECT coalesce(max(id), 0) + 1 FROM incident").fetchone()[0]
-    return Incident(id=number, key=key, ended=remembered(last.ended, now) if last else {})
+    following = Incident(id=number, key=group.key, ended=remembered(last.ended, now) if last else {})
+    if last is not None and last.resolved_at is not None and now - last.resolved_at <= _REOPENABLE:
+        return [last, following]
+    return [following]
 
 
 def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incident]:
@@ -63,14 +63,37 @@ def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incide
     return [_incident.decode(row[0]) for row in db.execute(query, (state, limit))]
 
 
-def timeline(db: sqlite3.Connection, incident_id: int) -> tuple[Entry, ...]:
+def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]:
+    """Read open incidents by their number, from the one after ``after``."""
+    query = "SELECT doc FROM incident WHERE state <> 'resolved' AND id > ? ORDER BY id LIMIT ?"
+    return [_incident.decode(row[0]) for row in db.execute(query, (after, limit))]
+
+
+def over(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+    """Read incidents that were over before a moment; the newest of all stays, for numbers are never given twice."""
+    query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
+        ORDER BY resolved_at LIMIT ?"""
+    found = [_incident.decode(row[0]) for row in db.execute(query, (before.timestamp(), limit)).fetchall()]
+    return [(incident, timeline(db, incident.id, -1)) for incident in found]
+
+
+def forget(db: sqlite3.Connection, numbers: list[int]) -> None:
+    """Delete incidents that are over; rows of one that is open are left, for it is not over."""
+    given = [(number,) for number in numbers]
+    shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
+    for table in ("outbox", "timeline", "member"):
+        db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", given)  # noqa: S608  # our own names
+    db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", given)
+
+
+def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SHOWN) -> tuple[Entry, ...]:
     """Read the last lines of an incident's timeline, oldest first."""
     query = "SELECT at, kind, text, actor FROM timeline WHERE incident_id = ? ORDER BY seq DESC LIMIT ?"
-    rows = db.execute(query, (incident_id, _TIMELINE_SHOWN)).fetchall()
+    rows = db.execute(query, (incident_id, limit)).fetchall()
     return tuple(Entry(datetime.fromtimestamp(at, UTC), *rest) for at, *rest in reversed(rows))
 
 
-def save(db: sqlite3.Connection, before: Incident, decide: Decide, now: datetime) -> Incident | None:
+def save(db: sqlite3.Connection, before: Incident, decide: Decide, hold: timedelta, now: datetime) -> Incident | None:
     """Decide, and write what was decided: state, timeline and outbox together. None: nothing was opened."""
     after, notifications = decide(before)
     if after.state is State.NEW:
@@ -79,60 +102,16 @@ def save(db: sqlite3.Connection, before: Incident, decide: Decide, now: datetime
         return after
     entries, after = after.fresh, msgspec.structs.replace(after, fresh=())
     db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
-    for entry in entries:
-        write(db, after.id, entry)
-    if after.state is not State.TRIGGERED:
-        resolved = after.state is State.RESOLVED
-        db.execute(_CANCEL, {"id": after.id, "now": now.timestamp(), "resolved": resolved})
-    for notification in notifications:
-        _owe(db, after.id, notification, now)
+    write(db, after.id, *entries)
+    _enrol(db, before, after)
+    _settle_debts(db, after, notifications, hold, now)
     return after
 
 
-def write(db: sqlite3.Connection, incident_id: int, entry: Entry) -> None:
-    """Add one line to the timeline; lines are never changed or removed."""
-    values = (incident_id, entry.at.timestamp(), entry.kind, entry.text, entry.actor)
-    db.execute("INSERT INTO timeline (incident_id, at, kind, text, actor) VALUES (?, ?, ?, ?, ?)", values)
-
-
-def claimed(
-    db: sqlite3.Connection, row_id: int, incident_id: int, doc: bytes, attempt: int, created_at: float, lane: str
-) -> Claimed:
-    """Build what the dispatcher gets of one leased row."""
-    found = incident(db, incident_id)
-    if found is None:
-        raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
-    query = "SELECT ref FROM outbox WHERE incident_id = ? AND lane = ? AND state = 'sent' ORDER BY id LIMIT 1"
-    first = db.execute(query, (incident_id, lane)).fetchone()
-    return Claimed(
-        id=row_id,
-        incident=found,
-        notification=_notification.decode(doc),
-        timeline=timeline(db, incident_id),
-        attempt=attempt,
-        created_at=datetime.fromtimestamp(created_at, UTC),
-        thread=first[0] if first else "",
-    )
-
-
-def finish(
-    db: sqlite3.Connection, claim: Claimed, state: str, now: datetime, *, ref: str = "", error: str = ""
-) -> bool:
-    """Settle a leased row; False when the lease was lost to another attempt, which will settle it."""
-    query = """UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?
-        WHERE id = ? AND state = 'sending' AND attempt = ?"""
-    changed = db.execute(query, (state, now.timestamp(), ref, error, claim.id, claim.attempt)).rowcount == 1
-    if changed and state == "sent":
-        target, kind = claim.notification.target, claim.notification.kind
-        whom = f"{target.person} by {target.channel}" if target.person else f"{target.channel} {target.address}"
-        write(db, claim.incident.id, Entry(now, "told", f"{kind} sent to {whom}"))
-    return changed
-
-
-def round_is_dead(db: sqlite3.Connection, claim: Claimed) -> bool:
-    """Say whether no page of this round was sent or can still be sent."""
-    query = "SELECT 1 FROM outbox WHERE incident_id = ? AND round = ? AND kind = 'page' AND state <> 'dead'"
-    return db.execute(query, (claim.incident.id, claim.notification.round)).fetchone() is None
+def write(db: sqlite3.Connection, incident_id: int, *entries: Entry) -> None:
+    """Add lines to the timeline; lines are never changed."""
+    values = [(incident_id, entry.at.timestamp(), entry.kind, entry.text, entry.actor) for entry in entries]
+    db.executemany("INSERT INTO timeline (incident_id, at, kind, text, actor) VALUES (?, ?, ?, ?, ?)", values)
 
 
 def backlog(db: sqlite3.Connection) -> Backlog:
@@ -146,6 +125,39 @@ def backlog(db: sqlite3.Connection) -> Backlog:
     )
 
 
+def _settle_debts(
+    db: sqlite3.Connection, after: Incident, notifications: tuple[Notification, ...], hold: timedelta, now: datetime
+) -> None:
+    if after.state is not State.TRIGGERED:
+        cancel(db, after, now)
+    for notification in notifications:
+        owe(db, after, notification, hold, now)
+
+
+def _owner(db: sqlite3.Connection, group: AlertGroup) -> Incident | None:
+    """Find the open incident that owns at least half of what fires in the group."""
+    firing = [alert.fingerprint for alert in group.alerts if alert.firing]
+    query = "SELECT incident_id FROM member WHERE receiver = ? AND fingerprint = ?"
+    found = Counter(
+        row[0] for fingerprint in firing for row in db.execute(query, (group.receiver, fingerprint)).fetchall()
+    )
+    owner, count = found.most_common(1)[0] if found else (0, 0)
+    return incident(db, owner) if count and 2 * count >= len(firing) else None
+
+
+def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
+    """Keep the table of members true: what fires in an incident that is open."""
+    if not after.receiver:
+        return
+    was = {a.fingerprint for a in before.alerts.values() if a.firing and before.state is not State.RESOLVED}
+    now = {a.fingerprint for a in after.alerts.values() if a.firing and after.state is not State.RESOLVED}
+    left = [(after.receiver, fingerprint, after.id) for fingerprint in was - now]
+    if left:
+        db.executemany("DELETE FROM member WHERE receiver = ? AND fingerprint = ? AND incident_id = ?", left)
+    joined = [(after.receiver, fingerprint, after.id) for fingerprint in now - was]
+    db.executemany("INSERT OR IGNORE INTO member VALUES (?, ?, ?)", joined)
+
+
 def _columns(incident: Incident) -> dict[str, object]:
     return {
         "id": incident.id,
@@ -153,16 +165,6 @@ def _columns(incident: Incident) -> dict[str, object]:
         "state": incident.state.value,
         "priority": incident.priority.value,
         "opened_at": incident.opened_at.timestamp() if incident.opened_at else None,
-        "next_due_at": incident.next_due_at.timestamp() if incident.next_due_at else None,
+        "wake_at": incident.wake_at.timestamp() if incident.wake_at else None,
         "resolved_at": incident.resolved_at.timestamp() if incident.resolved_at else None,
     }
-
-
-def _owe(db: sqlite3.Connection, incident_id: int, notification: Notification, now: datetime) -> None:
-    """Write down a debt. The news that it is over goes only where the trouble itself went."""
-    lane = notification.target.lane
-    if notification.kind is not Kind.PAGE and not db.execute(_REACHED, {"id": incident_id, "lane": lane}).fetchone():
-        return
-    row = {"id": incident_id, "lane": lane, "channel": notification.target.channel, "now": now.timestamp()}
-    row |= {"kind": notification.kind.value, "round": notification.round}
-    db.execute(_OWE, {**row, "notification": msgspec.json.encode(notification)})

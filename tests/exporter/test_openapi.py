@@ -89,7 +89,11 @@ def _smallest(schema: dict[str, Any]) -> dict[str, object]:
     return found
 
 
-async def test_a_fuzzer_finds_no_answer_that_is_not_described(process: Process) -> None:
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [("examples,fuzzing", "1"), pytest.param("examples,coverage,fuzzing", "10", marks=pytest.mark.slow)],
+)
+async def test_a_fuzzer_finds_no_answer_that_is_not_described(process: Process, phases: str, examples: str) -> None:
     process.write(lambda config: config["browser"].pop("listen"))
     process.write(lambda config: config["browser"].update(drop_bots=False))
     await process.stop()
@@ -97,7 +101,7 @@ async def test_a_fuzzer_finds_no_answer_that_is_not_described(process: Process) 
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{process.port}/openapi.json"]
     headers = ["-H", f"Authorization: Bearer {TOKEN}", "-H", f"Origin: {ORIGIN}"]
-    options = ["--checks", checks, "--max-examples", "10", "--phases", "examples,coverage,fuzzing", "--seed", "7"]
+    options = ["--checks", checks, "--max-examples", examples, "--phases", phases, "--seed", "7"]
     run = await asyncio.create_subprocess_exec(
         *command, *headers, *options, "--no-color", stdout=-1, stderr=-1, cwd=process.folder
     )

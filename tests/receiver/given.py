@@ -11,8 +11,13 @@ import msgspec
 
 from receiver.channels.base import Message, Receipt, SendError
 from receiver.escalation import Priority, Step
-from receiver.incident import Alert, AlertGroup, AlertsReceived, Event, Incident, Notification, State
-from receiver.routing import Contact, Person, Routing
+from receiver.event import AlertsReceived, Event
+from receiver.incident import Alert, AlertGroup, Incident, Kind, Notification
+from receiver.live import Live
+from receiver.person import Contact, Person
+from receiver.policy import Plan
+from receiver.routing import Routing
+from receiver.state import State
 from receiver.store.base import Claimed, Decide
 from receiver.store.sqlite import SQLiteStore
 from receiver.transition import transition
@@ -50,13 +55,14 @@ def the_routing() -> Routing:
     return Routing(
         severities={"critical": P1, "warning": P2, "info": P3, "none": P4},
         unknown_severity=P2,
-        matrix={
-            P1: steps((0, "on-call-engineer"), (15, "tech-lead"), (30, "engineering-manager"), (60, "cto")),
-            P2: steps((0, "on-call-engineer"), (30, "tech-lead"), (60, "engineering-manager")),
-            P3: steps((15, "on-call-engineer"), (60, "tech-lead")),
-            P4: steps((60, "on-call-engineer")),
+        plans={
+            P1: Plan(
+                steps((0, "on-call-engineer"), (15, "tech-lead"), (30, "engineering-manager"), (60, "cto")), 900.0
+            ),
+            P2: Plan(steps((0, "on-call-engineer"), (30, "tech-lead"), (60, "engineering-manager")), 1800.0),
+            P3: Plan(steps((15, "on-call-engineer"), (60, "tech-lead")), 7200.0),
+            P4: Plan(steps((60, "on-call-engineer")), 86400.0),
         },
-        response_times={P1: 900.0, P2: 1800.0, P3: 7200.0, P4: 86400.0},
         dwell=300.0,
         roles={
             "on-call-engineer": ("linh",),
@@ -97,12 +103,25 @@ def received(*alerts: Alert, truncated: int = 0) -> AlertsReceived:
     return AlertsReceived(AlertGroup(KEY, alerts, truncated))
 
 
+def the_policy(routing: Routing | None = None) -> Live:
+    """What the loops hold: the routing, and since when we have run."""
+    return Live(routing or the_routing(), START)
+
+
+def of_group(event: AlertsReceived, key: str = KEY) -> AlertGroup:
+    """The group of an event, under a key."""
+    return msgspec.structs.replace(event.group, key=key)
+
+
+THE_GROUP = AlertGroup(KEY, ())
+
+
 class Case:
     """One incident as the pure core sees it, event after event."""
 
     def __init__(self, routing: Routing | None = None) -> None:
         self.clock = Clock()
-        self.routing = routing or the_routing()
+        self.policy = the_policy(routing)
         self.incident = Incident(id=1, key=KEY)
         self.lines: list[str] = []
 
@@ -110,19 +129,19 @@ class Case:
         return self.incident.state
 
     def when(self, event: Event) -> list[Notification]:
-        changed, owed = transition(self.incident, event, self.routing, self.clock.now)
+        changed, owed = transition(self.incident, event, self.policy, self.clock.now)
         self.lines += [f"{entry.kind}: {entry.text}" for entry in changed.fresh]
         self.incident = Incident(**{f: getattr(changed, f) for f in changed.__struct_fields__ if f != "fresh"})
         return list(owed)
 
 
 def people(owed: list[Notification]) -> list[str]:
-    """Whom a batch of notifications names, once each."""
-    return list(dict.fromkeys(n.target.person for n in owed if n.target.person))
+    """Whom a batch of notifications pages, once each."""
+    return list(dict.fromkeys(n.target.person for n in owed if n.target.person and n.kind is Kind.PAGE))
 
 
 def deciding(event: Event, now: datetime, routing: Routing | None = None) -> Decide:
-    return partial(transition, event=event, policy=routing or the_routing(), now=now)
+    return partial(transition, event=event, policy=the_policy(routing), now=now)
 
 
 async def a_store(folder: Path, clock: Clock) -> SQLiteStore:

@@ -11,7 +11,17 @@ from receiver.channels.base import Failure, SendError
 from receiver.dispatcher import Dispatcher, RetryPolicy, backoff
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import KEY, Clock, Recorder, a_store, an_alert, as_message, deciding, received, the_routing
+from tests.receiver.given import (
+    THE_GROUP,
+    Clock,
+    Recorder,
+    a_store,
+    an_alert,
+    as_message,
+    deciding,
+    received,
+    the_policy,
+)
 
 RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
 
@@ -26,7 +36,7 @@ class Rig:
             "email",
             self.channel,
             store,
-            policy=the_routing(),
+            policy=the_policy(),
             retry=RETRY,
             render=as_message,
             metrics=self.metrics,
@@ -43,7 +53,7 @@ class Rig:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     clock = Clock()
     store = await a_store(tmp_path, clock)
-    await store.update(KEY, deciding(received(an_alert()), clock.now), clock.now)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
     yield Rig(store, clock)
     await store.close()
 

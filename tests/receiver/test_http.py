@@ -12,12 +12,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
 from receiver.actions import Actions
-from receiver.incident import State
 from receiver.link import Grant, sign
 from receiver.metrics import Metrics
+from receiver.state import State
 from receiver.store.sqlite import SQLiteStore
 from receiver.webhook import Webhook
-from tests.receiver.given import START, Clock, a_store, beside, the_routing
+from tests.receiver.given import START, Clock, a_store, beside, the_policy
 from tests.receiver.test_alertmanager import PAYLOAD, encoded, with_alert
 
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -56,9 +56,9 @@ async def rig(
     store = await a_store(tmp_path, clock)
     metrics = Metrics(["email"])
     app = web.Application()
-    app.add_routes(Webhook(store, the_routing(), Secret("hook-token"), metrics, clock).routes())
+    app.add_routes(Webhook(store, the_policy(), Secret("hook-token"), metrics, clock).routes())
     secrets = {"token": Secret("api-token"), "link_secret": Secret(SECRET)}
-    app.add_routes(Actions(store, the_routing(), **secrets, clock=clock).routes())
+    app.add_routes(Actions(store, the_policy(), **secrets, clock=clock).routes())
     async with TestClient(TestServer(app)) as client:
         made = Rig(client, store, tmp_path)
         made.metrics, made.clock = metrics, clock

@@ -17,24 +17,14 @@ from receiver.channels.email import compose
 from receiver.channels.log import Log
 from receiver.channels.slack import Slack
 from receiver.escalation import Priority
-from receiver.incident import (
-    Acknowledge,
-    Alert,
-    Entry,
-    Event,
-    Incident,
-    Kind,
-    Notification,
-    Resolve,
-    State,
-    StepDue,
-    Target,
-    Undelivered,
-)
-from receiver.render import HEADLINE, SUBJECT, one_line, render, span
+from receiver.event import Acknowledge, Event, Resolve, TimeDue, Undelivered
+from receiver.incident import Alert, Entry, Incident, Kind, Notification, Target
+from receiver.render import HEADLINE, SUBJECT, render
+from receiver.state import State
 from receiver.transition import transition
+from receiver.voice import one_line, span
 from tests.fakes.slack import FakeSlack
-from tests.receiver.given import START, Clock, an_alert, labelled, received, the_routing
+from tests.receiver.given import START, Clock, an_alert, labelled, received, the_policy, the_routing
 
 LINK = "https://oncall.example.com/answer/abc.def"
 RUNBOOK = "https://docs.example.com/runbooks/HighErrorRate"
@@ -55,7 +45,7 @@ class Story:
     """One incident with its timeline, as the store keeps them, and the messages that it makes."""
 
     def __init__(self) -> None:
-        self.clock, self.routing = Clock(), the_routing()
+        self.clock, self.routing = Clock(), the_policy()
         self.incident, self.timeline = Incident(id=12, key="k"), tuple[Entry, ...]()
 
     def when(self, event: Event) -> list[Message]:
@@ -118,7 +108,7 @@ def test_the_escalation_says_why() -> None:
     story = Story()
     story.when(received(an_alert(instance="app-1")))
     story.clock.forward(minutes=15)
-    page = mailed(story.when(StepDue()), "marek@")
+    page = mailed(story.when(TimeDue()), "marek@")
     assert page.headline == (
         "Escalated to tech lead after 15m without an answer: P1 #12 HighErrorRate: High error rate detected"
     )
@@ -136,6 +126,7 @@ def test_the_escalation_says_why() -> None:
         "So far (UTC):\n"
         "03:00:00 P1 opened for backend: HighErrorRate: High error rate detected\n"
         "03:00:00 paging Linh (on-call-engineer)\n"
+        "03:15:00 nobody has answered within the 15 minutes of a P1\n"
         "03:15:00 paging Marek (tech-lead)"
     )
     assert ("Answer by", "03:15 UTC (passed)") in page.fields
@@ -146,7 +137,7 @@ def test_the_last_step_says_that_nobody_follows() -> None:
     story.when(received(an_alert()))
     for minutes in (15, 15, 30):
         story.clock.forward(minutes=minutes)
-        page = mailed(story.when(StepDue()))
+        page = mailed(story.when(TimeDue()))
     assert page.headline.startswith("Escalated to cto after 1h without an answer")
     assert "told next: nobody, this was the last step." in page.text
 
@@ -387,7 +378,7 @@ def test_a_length_of_time_is_said_as_people_say_it(seconds: float, said: str) ->
 
 
 def test_what_is_cut_is_seen_to_be_cut() -> None:
-    assert one_line("a\tb\n\n c") == "a b c"
+    assert one_line("a\tb\n\n c", 100) == "a b c"
     assert one_line("x" * 10, 10) == "x" * 10
     assert one_line("x" * 11, 10) == "x" * 9 + "…"
 
@@ -419,7 +410,7 @@ incidents = st.builds(
     opened_at=st.none() | times,
     response_time=st.floats(0, 1e9),
     clock_started_at=st.none() | times,
-    steps=st.just(the_routing().steps(Priority.P1)),
+    steps=st.just(the_routing().plans[Priority.P1].steps),
     next_step=st.integers(0, 9),
     next_due_at=st.none() | times,
     rounds=st.integers(0, 9),

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from receiver.incident import Acknowledge, Kind, Notification, Resolve, State, StepDue, Undelivered
+from receiver.event import Acknowledge, Delivered, Resolve, TimeDue, Undelivered, Unreached
+from receiver.incident import Kind, Notification
+from receiver.state import State
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import KEY, MINUTE, START, Clock, a_store, an_alert, beside, deciding, received
+from tests.receiver.given import MINUTE, START, THE_GROUP, Clock, a_store, an_alert, beside, deciding, received
 
 LEASE = 60.0
 
@@ -28,13 +30,24 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
 
 
 async def fire(store: SQLiteStore, clock: Clock, fingerprint: str = "a") -> int:
-    incident = await store.update(KEY, deciding(received(an_alert(fingerprint)), clock.now), clock.now)
+    incident = await store.update(THE_GROUP, deciding(received(an_alert(fingerprint)), clock.now), clock.now)
     assert incident is not None
     return incident.id
 
 
 async def claim(store: SQLiteStore, clock: Clock, channel: str = "email") -> list[Claimed]:
     return await store.claim(channel, clock.now, LEASE, 10)
+
+
+async def settle(store: SQLiteStore, clock: Clock, claimed: Claimed, ref: str) -> None:
+    told = Delivered(claimed.notification.round, claimed.notification.target.person)
+    await store.settle(claimed, ref, deciding(told, clock.now), clock.now)
+
+
+async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed) -> None:
+    notification = claimed.notification
+    unreached = deciding(Unreached(notification.target, notification.round, "refused"), clock.now)
+    await store.dead(claimed, "refused", unreached, deciding(Undelivered(notification.round), clock.now), clock.now)
 
 
 async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQLiteStore, clock: Clock) -> None:
@@ -75,8 +88,8 @@ async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLit
     second = await claim(store, clock)
     assert [c.id for c in second] == [first[0].id]
     assert second[0].attempt == 2
-    await store.settle(first[0], "too late", clock.now)  # fenced: the first attempt holds nothing any more
-    await store.settle(second[0], "ref", clock.now)
+    await settle(store, clock, first[0], "too late")  # fenced: the first attempt holds nothing any more
+    await settle(store, clock, second[0], "ref")
     clock.forward(seconds=LEASE + 1)
     assert await claim(store, clock) == []
 
@@ -86,7 +99,7 @@ async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: 
     page = (await claim(store, clock, "slack"))[0]
     await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     assert await claim(store, clock, "slack") == []  # the acknowledgement waits for the page that is under way
-    await store.settle(page, "1234.5678", clock.now)
+    await settle(store, clock, page, "1234.5678")
     following = await claim(store, clock, "slack")
     assert [c.notification.kind for c in following] == [Kind.ACKNOWLEDGED]
     assert following[0].thread == "1234.5678"
@@ -95,7 +108,7 @@ async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: 
 async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     told = await claim(store, clock, "slack")
-    await store.settle(told[0], "1", clock.now)
+    await settle(store, clock, told[0], "1")
     await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
     assert await claim(store, clock, "email") == []
     assert await claim(store, clock, "pagerduty") == []
@@ -134,7 +147,7 @@ async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_tra
     number = await fire(store, clock)
     for channel in ("pagerduty", "email", "slack"):
         (claimed,) = await claim(store, clock, channel)
-        await store.dead(claimed, "refused", deciding(Undelivered(1), clock.now), clock.now)
+        await kill(store, clock, claimed)
         found = await store.incident(number)
         assert found is not None
         assert found[0].rounds == (2 if channel == "slack" else 1)
@@ -145,7 +158,7 @@ async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(sto
     number = await fire(store, clock)
     clock.forward(minutes=15)
     assert await store.due(clock.now) == [number]
-    await store.act(number, deciding(StepDue(), clock.now), clock.now)
+    await store.act(number, deciding(TimeDue(), clock.now), clock.now)
     assert await store.due(clock.now) == []
     await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     clock.forward(days=1)
@@ -189,10 +202,10 @@ async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Cl
 async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
-    clock.forward(minutes=1)
-    assert await store.update(KEY, deciding(received(an_alert()), clock.now), clock.now) is None
+    clock.forward(minutes=11)
+    assert await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now) is None
     newer = received(an_alert(starts_at=START + MINUTE))
-    following = await store.update(KEY, deciding(newer, clock.now), clock.now)
+    following = await store.update(THE_GROUP, deciding(newer, clock.now), clock.now)
     assert following is not None
     assert following.id == number + 1
 
@@ -205,7 +218,7 @@ async def test_the_same_debt_is_owed_once(store: SQLiteStore, clock: Clock) -> N
     def again(incident: object) -> tuple[object, tuple[Notification, ...]]:
         return deciding(received(an_alert("b")), clock.now)(incident)[0], twice  # type: ignore[arg-type]
 
-    await store.update(KEY, again, clock.now)  # type: ignore[arg-type]
+    await store.update(THE_GROUP, again, clock.now)  # type: ignore[arg-type]
     clock.forward(seconds=LEASE + 1)
     assert len(await claim(store, clock)) == 1
 

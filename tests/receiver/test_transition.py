@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.incident import (
-    TRANSITIONS,
-    Acknowledge,
-    Event,
-    Kind,
-    Resolve,
-    Signal,
-    State,
-    StepDue,
-    Undelivered,
-)
+from receiver.event import Acknowledge, Event, Resolve, TimeDue, Undelivered
+from receiver.incident import Kind
+from receiver.policy import Plan
+from receiver.state import TRANSITIONS, Signal, State
 from receiver.transition import transition
 from tests.receiver.given import MINUTE, P1, P2, START, Case, an_alert, labelled, people, received, steps, the_routing
 
@@ -50,7 +43,7 @@ def test_the_matrix_is_walked_as_the_document_says(priority: str, told: dict[int
     case = Case()
     heard: dict[int, str] = {}
     for minute in range(121):
-        event: Event = received(an_alert(priority=priority)) if minute == 0 else StepDue()
+        event: Event = received(an_alert(priority=priority)) if minute == 0 else TimeDue()
         for name in people(case.when(event)):
             heard[minute] = name
         case.clock.forward(minutes=1)
@@ -67,7 +60,7 @@ def test_acknowledge_stops_the_steps_and_tells_everybody_who_was_told() -> None:
     assert {n.target.lane for n in owed} == {n.target.lane for n in paged}
     assert {n.kind for n in owed} == {Kind.ACKNOWLEDGED}
     case.clock.forward(hours=2)
-    assert case.when(StepDue()) == []
+    assert case.when(TimeDue()) == []
 
 
 def test_a_second_person_joins_and_the_first_keeps_the_incident() -> None:
@@ -184,7 +177,7 @@ def test_a_rise_from_p3_to_p2_owes_the_steps_whose_time_has_passed_once() -> Non
     case = Case()
     case.when(received(an_alert("a", severity="info")))
     case.clock.forward(minutes=15)
-    assert people(case.when(StepDue())) == ["Linh"]
+    assert people(case.when(TimeDue())) == ["Linh"]
     case.clock.forward(minutes=20)
     owed = case.when(received(an_alert("a", severity="info"), an_alert("b", severity="warning")))
     assert case.incident.priority is P2
@@ -206,7 +199,7 @@ def test_after_an_hour_of_our_own_outage_the_steps_come_one_by_one() -> None:
     case.clock.forward(minutes=75)
     told = []
     for _ in range(12):
-        told += [(case.clock.now - START, name) for name in people(case.when(StepDue()))]
+        told += [(case.clock.now - START, name) for name in people(case.when(TimeDue()))]
         case.clock.forward(minutes=1)
     at = timedelta(minutes=75)
     assert told == [(at, "Marek"), (at + 5 * MINUTE, "Aisha"), (at + 10 * MINUTE, "Peter")]
@@ -215,12 +208,13 @@ def test_after_an_hour_of_our_own_outage_the_steps_come_one_by_one() -> None:
 
 def test_a_matrix_in_seconds_keeps_its_own_pace() -> None:
     routing = msgspec.structs.replace(
-        the_routing(), matrix={**the_routing().matrix, P1: steps((0, "on-call-engineer"), (0.25, "tech-lead"))}
+        the_routing(),
+        plans={**the_routing().plans, P1: Plan(steps((0, "on-call-engineer"), (0.25, "tech-lead")), 900.0)},
     )
     case = Case(routing)
     case.when(received(an_alert()))
     case.clock.forward(seconds=15)
-    assert people(case.when(StepDue())) == ["Marek"]
+    assert people(case.when(TimeDue())) == ["Marek"]
 
 
 def test_when_nobody_of_a_step_could_be_told_the_next_step_comes_at_once() -> None:
@@ -263,7 +257,7 @@ _alerts = st.builds(
 )
 _events = st.one_of(
     st.builds(lambda alerts, cut: received(*alerts, truncated=cut), st.lists(_alerts, max_size=3), st.integers(0, 2)),
-    st.just(StepDue()),
+    st.just(TimeDue()),
     st.builds(Undelivered, st.integers(0, 4)),
     st.builds(Acknowledge, st.sampled_from(["Linh", "Marek"]), st.just("link")),
     st.builds(Resolve, st.just("Linh"), st.just("link")),
@@ -288,7 +282,7 @@ def test_whatever_happens_the_invariants_hold(story: list[tuple[Event, int]]) ->
             assert len({n.target.lane for n in owed}) == len(owed), "one page a lane and round"
             roles = {role for n in owed for role in n.roles}
             assert "cto" not in roles or before.told, "the CTO is never the first to hear"
-        repeated, nothing = transition(now, event, case.routing, case.clock.now)
-        if not isinstance(event, StepDue | Undelivered):
+        repeated, nothing = transition(now, event, case.policy, case.clock.now)
+        if not isinstance(event, TimeDue | Undelivered):
             assert not nothing or repeated.state is not now.state, "the same news twice owes nothing twice"
         case.clock.forward(seconds=seconds)

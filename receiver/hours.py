@@ -1,0 +1,84 @@
+"""Hours of the week in a time zone: business hours, quiet hours, recurring maintenance. Pure.
+
+Wall-clock times are those of the zone, so that 09:00 stays 09:00 when the clocks change. A time that does not exist
+on a day (spring) is the moment to which the clocks jump; one that exists twice (autumn) begins at the first.
+"""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_RANGE = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-4]):([0-5]\d)$")
+_WEEK = 8  # days that contain the beginning of any weekly window
+
+
+class HoursError(ValueError):
+    """The text is no range of hours; says what one looks like."""
+
+
+class Hours(msgspec.Struct, frozen=True):
+    """From ``start`` to ``end`` (minutes of the day) on ``days`` (0 is Monday); past midnight if end <= start."""
+
+    start: int
+    end: int
+    days: frozenset[int]
+    zone: str
+
+    def contains(self, at: datetime) -> bool:
+        """Say whether a moment lies within."""
+        return self._window(at) is not None
+
+    def opens(self, at: datetime) -> datetime:
+        """Give the first moment within, not before ``at``."""
+        if self.contains(at):
+            return at
+        return min(start for start, _ in self._windows(at) if start >= at)
+
+    def closes(self, at: datetime) -> datetime:
+        """Give the end of the window in which ``at`` lies; ``at`` itself if it lies in none."""
+        found = self._window(at)
+        return found[1] if found else at
+
+    def edges(self, start: datetime, end: datetime) -> list[datetime]:
+        """List the beginnings and ends of windows in a range of time."""
+        zone = ZoneInfo(self.zone)
+        first, last = start.astimezone(zone).date(), end.astimezone(zone).date()
+        days = (first + timedelta(days=offset) for offset in range(-1, (last - first).days + 2))
+        return [edge for day in days if day.weekday() in self.days for edge in self._on(day)]
+
+    def _window(self, at: datetime) -> tuple[datetime, datetime] | None:
+        return next(((start, end) for start, end in self._windows(at) if start <= at < end), None)
+
+    def _windows(self, at: datetime) -> list[tuple[datetime, datetime]]:
+        """The windows from the day before ``at`` until a week after it, in the order of time."""
+        today = at.astimezone(ZoneInfo(self.zone)).date()
+        days = (today + timedelta(days=offset) for offset in range(-1, _WEEK + 1))
+        return [self._on(day) for day in days if day.weekday() in self.days]
+
+    def _on(self, day: date) -> tuple[datetime, datetime]:
+        after_midnight = self.end <= self.start
+        return self._moment(day, self.start), self._moment(day + timedelta(days=after_midnight), self.end)
+
+    def _moment(self, day: date, minute: int) -> datetime:
+        day, minute = day + timedelta(days=minute // 1440), minute % 1440
+        local = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(self.zone))
+        return local.astimezone(UTC)
+
+
+def parse(hours: str, days: list[str], zone: str) -> Hours:
+    """Read `09:00-18:00`, a list of days (none: every day) and an IANA zone; HoursError says what is wrong."""
+    found = _RANGE.match(hours)
+    if found is None:
+        raise HoursError(f"{hours!r} is no range of hours; write 09:00-18:00")
+    a, b, c, d = (int(part) for part in found.groups())
+    unknown = [day for day in days if day not in DAYS]
+    if unknown:
+        raise HoursError(f"{unknown[0]!r} is no day; write mon, tue, wed, thu, fri, sat or sun")
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise HoursError(f"{zone!r} is no time zone; write one as Europe/Berlin or UTC") from error
+    return Hours(a * 60 + b, min(c * 60 + d, 1440), frozenset(map(DAYS.index, days or DAYS)), zone)

@@ -1,0 +1,67 @@
+"""Makes messages of what the dispatchers claim: in the reader's language and time, with the reader's own link."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from process.settings import Secret
+from receiver.bundle import render_bundle
+from receiver.channels.base import Message
+from receiver.link import Grant, sign
+from receiver.live import Live
+from receiver.render import render
+from receiver.store.base import Claimed
+from receiver.templating import Templates
+from receiver.voice import Voice
+
+# Channels whose messages a person reads: there, much becomes one message. A machine gets each by itself.
+READ_BY_PEOPLE = frozenset({"slack", "email", "apprise", "log"})
+
+
+class Links:
+    """Signs the URL by which somebody answers an incident."""
+
+    def __init__(self, external_url: str, valid_for: float, key: Secret) -> None:
+        self._url, self._valid_for, self._key = external_url.rstrip("/"), timedelta(seconds=valid_for), key
+
+    def make(self, incident_id: int, person: str, made_at: datetime) -> str:
+        """Give the URL; it works from ``made_at`` until it expires."""
+        expires = int((made_at + self._valid_for).timestamp())
+        return f"{self._url}/answer/{sign(Grant(incident_id, person, expires), self._key.reveal())}"
+
+
+class Messages:
+    """``one`` and ``many`` are what the dispatchers call."""
+
+    def __init__(self, live: Live, links: Links, templates: Templates, clock: Callable[[], datetime]) -> None:
+        self._live, self._links, self._templates, self._clock = live, links, templates, clock
+
+    def one(self, claimed: Claimed) -> Message:
+        """Write one notification."""
+        person = claimed.notification.target.person
+        return render(
+            claimed.notification,
+            claimed.incident,
+            claimed.timeline,
+            delivery_id=str(claimed.id),
+            thread=claimed.thread,
+            link=self._links.make(claimed.incident.id, person, claimed.created_at),
+            now=self._clock(),
+            voice=self._voice(person),
+            templates=self._templates,
+        )
+
+    def many(self, claims: list[Claimed]) -> Message:
+        """Write one message of many notifications for one address."""
+        person, made_at = claims[0].notification.target.person, claims[0].created_at
+        return render_bundle(
+            [(claimed.notification, claimed.incident) for claimed in claims],
+            delivery_id=str(claims[0].id),
+            link_of=lambda incident: self._links.make(incident.id, person, made_at),
+            now=self._clock(),
+            voice=self._voice(person),
+            templates=self._templates,
+        )
+
+    def _voice(self, name: str) -> Voice:
+        person = self._live.routing.person(name) if name else None
+        return Voice(person.language, person.zone) if person else Voice()
