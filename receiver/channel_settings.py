@@ -128,12 +128,6 @@ def channel_names(channels: Channels) -> tuple[str, ...]:
     return (*given, *(("log",) if uses_log(channels) else ()))
 
 
-def addresses(pagerduty: str, slack: str, email: str, contacts: dict[str, str]) -> dict[str, str]:
-    """Give the addresses of a person or a team by channel, in the order in which they are told."""
-    own = {"pagerduty": pagerduty, "slack": slack, "email": email}
-    return {channel: address for channel, address in (own | contacts).items() if address}
-
-
 def check_channels(channels: Channels, source: Source) -> None:
     """Refuse channels that could not send."""
     for name in channel_names(channels):

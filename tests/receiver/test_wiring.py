@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from process.settings import Secret, SettingsError
-from receiver.app import routing
 from receiver.channel_settings import channel_names
 from receiver.channels.apprise import Apprise
 from receiver.channels.base import Failure, SendError
@@ -22,7 +21,6 @@ from receiver.channels.slack import Slack
 from receiver.channels.slack_webhook import SlackWebhooks
 from receiver.channels.webhook import Webhook, content
 from receiver.config import load, missing_secret_files
-from receiver.routing import Contact
 from receiver.wiring import Wired, build
 from tests.fakes.endpoint import FakeEndpoint, signed_by
 from tests.receiver.given import START
@@ -160,15 +158,15 @@ def test_contacts_are_told_after_the_channels_that_have_keys(tmp_path: Path) -> 
     }
     team = {"email": ["a@example.com", "b@example.com"], "contacts": {"apprise": "ops"}}
     given = {"channels": channels, "people": {"linh": person}, "teams": {"default": team}}
-    policy = routing(load(written(tmp_path, given))[0])
-    assert policy.people["linh"].contacts == (
-        Contact("pagerduty", "ops"),
-        Contact("slack", "U01LINH"),
-        Contact("email", "linh@example.com"),
-        Contact("webhook", "ops"),
-        Contact("apprise", "ops"),
+    config, _ = load(written(tmp_path, given))
+    assert config.people["linh"].named() == (
+        ("pagerduty", "ops"),
+        ("slack", "U01LINH"),
+        ("email", "linh@example.com"),
+        ("webhook", "ops"),
+        ("apprise", "ops"),
     )
-    assert policy.teams["default"] == (Contact("email", "a@example.com,b@example.com"), Contact("apprise", "ops"))
+    assert config.teams["default"].named() == (("email", "a@example.com,b@example.com"), ("apprise", "ops"))
 
 
 async def test_a_webhook_of_the_file_arrives_signed(tmp_path: Path) -> None:
