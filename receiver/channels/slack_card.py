@@ -9,7 +9,8 @@ from receiver.channels.base import Link, Message, standing
 from receiver.incident import Kind
 
 # Characters and counts. Slack's own: section 3,000, field 2,000, ten fields a section, button 75, its URL 3,000.
-HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, URL, SHORT, BUTTON, BUTTONS = 1500, 600, 1200, 10, 4000, 1000, 40, 70, 6
+HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, SHORT = 1500, 600, 1200, 10, 4000, 40
+BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
 PLAIN = 3000
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
 _TAKEN, _OVER = "#439fe0", "good"
@@ -53,7 +54,7 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     footer: Block = {"type": "mrkdwn", "text": f"HeyPeter Monitoring{number} · {date}"}
     blocks.append({"type": "context", "elements": [footer]})
     buttons = _answers(message, state) if interactive else []
-    buttons += [_button(link, f"open_{at}") for at, link in enumerate(message.links) if len(link.url) < URL]
+    buttons += _opening(message.links)
     blocks += [{"type": "actions", "elements": buttons[:BUTTONS]}] if buttons else []
     return {"text": text, "attachments": [{"color": colour, "fallback": _headline(message), "blocks": blocks}]}
 
@@ -86,6 +87,17 @@ def _answers(message: Message, state: str) -> list[Block]:
     }
     take: Block = {**resolve, "text": _plain_text("Acknowledge"), "action_id": "acknowledge", "style": "primary"}
     return [take, resolve] if state == "triggered" else [resolve]
+
+
+def _opening(links: tuple[Link, ...]) -> list[Block]:
+    """Buttons that open a page: the first links, as far as there is room; an endless one would take the others'."""
+    found: list[Block] = []
+    room = ALL_URLS
+    for at, link in enumerate(links):
+        if len(link.url) < min(URL, room):
+            found.append(_button(link, f"open_{at}"))
+            room -= len(link.url)
+    return found
 
 
 def _button(link: Link, action: str) -> Block:

@@ -187,6 +187,11 @@ def test_a_page_mentions_the_person_paged(given: Message, text: str) -> None:
     assert str(root(given)["text"]).startswith("P1 #12")  # nobody is called twice
 
 
+def test_a_message_of_many_incidents_has_a_button_for_each() -> None:
+    links = tuple(Link(f"#{at}", f"https://oncall.example.com/answer/{at}{'x' * 220}") for at in range(10))
+    assert [b["url"] for b in buttons(card(paged(links=links)))] == [link.url for link in links]
+
+
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=50) | st.sampled_from(
     ["&" * 9000, "<!channel>" * 900, "x" * 9999]
 )
@@ -201,7 +206,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=50) | st.sampled_from(
             st.sampled_from(["Open", "x" * 200]),
             st.sampled_from([ANSWER, "https://x/" + "y" * 980, "https://x/" + "y" * 5000]),
         ),
-        max_size=9,
+        max_size=30,
     ),
     interactive=st.booleans(),
 )
