@@ -9,7 +9,7 @@ from receiver.channels.base import Link, Message, standing
 from receiver.incident import Kind
 
 # Characters and counts. Slack's own: section 3,000, field 2,000, ten fields a section, button 75, its URL 3,000.
-HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, SHORT = 1500, 600, 1200, 10, 4000, 40
+HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, SHORT = 1000, 600, 1200, 10, 3600, 40
 BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
 PLAIN = 3000
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
@@ -56,7 +56,8 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     buttons = _answers(message, state) if interactive else []
     buttons += _opening(message.links)
     blocks += [{"type": "actions", "elements": buttons[:BUTTONS]}] if buttons else []
-    return {"text": text, "attachments": [{"color": colour, "fallback": _headline(message), "blocks": blocks}]}
+    fallback = _cut(escaped(message.headline), LEAD)
+    return {"text": text, "attachments": [{"color": colour, "fallback": fallback, "blocks": blocks}]}
 
 
 def _facts(fields: tuple[tuple[str, str], ...]) -> list[Block]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from process.settings import Secret
@@ -192,33 +192,35 @@ def test_a_message_of_many_incidents_has_a_button_for_each() -> None:
     assert [b["url"] for b in buttons(card(paged(links=links)))] == [link.url for link in links]
 
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=50) | st.sampled_from(
-    ["&" * 9000, "<!channel>" * 900, "x" * 9999]
+# A piece of text and how often it is repeated: Hypothesis warns of arguments that are long themselves.
+PIECE = st.tuples(
+    st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from("&<"), st.sampled_from([1, 40, 9000])
 )
+LABEL, LENGTH = st.sampled_from([4, 200]), st.sampled_from([50, 990, 5000])
 
 
 @given(
     kind=st.sampled_from(Kind),
-    texts=st.tuples(TEXTS, TEXTS),
-    fields=st.lists(st.tuples(TEXTS, TEXTS), max_size=20),
-    links=st.lists(
-        st.tuples(
-            st.sampled_from(["Open", "x" * 200]),
-            st.sampled_from([ANSWER, "https://x/" + "y" * 980, "https://x/" + "y" * 5000]),
-        ),
-        max_size=30,
-    ),
+    texts=st.tuples(PIECE, PIECE),
+    fields=st.lists(st.tuples(PIECE, PIECE), max_size=20),
+    links=st.lists(st.tuples(LABEL, LENGTH), max_size=30),
     interactive=st.booleans(),
 )
+@example(Kind.PAGE, (("<!channel>", 900), ("&", 9000)), [(("a", 1), ("&", 9000))] * 10, [(200, 990)] * 9, True)  # noqa: FBT003
 def test_whatever_a_message_holds_slack_takes_it(
-    kind: Kind, texts: tuple[str, str], fields: list[tuple[str, str]], links: list[tuple[str, str]], interactive: bool
+    kind: Kind,
+    texts: tuple[tuple[str, int], tuple[str, int]],
+    fields: list[tuple[tuple[str, int], tuple[str, int]]],
+    links: list[tuple[int, int]],
+    interactive: bool,
 ) -> None:
+    headline, text = (piece * times for piece, times in texts)
     made = paged(
         kind,
-        headline=f"P1 #12 {texts[0]}",
-        text=texts[1],
-        fields=tuple((name or "a", value or "b") for name, value in fields),
-        links=tuple(Link(label, url) for label, url in links),
+        headline=f"P1 #12 {headline}",
+        text=text,
+        fields=tuple((name[0] * name[1] or "a", value[0] * value[1] or "b") for name, value in fields),
+        links=tuple(Link("x" * label, f"https://example.com/{'y' * length}") for label, length in links),
     )
     for laid in (card(made, interactive=interactive), root(made, interactive=interactive), plain(made)):
         assert fault_of(laid) == ""
