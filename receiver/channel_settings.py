@@ -28,6 +28,7 @@ class PagerDuty(_Strict, frozen=True):
 
     services: dict[str, PagerDutyService]
     mode: Literal["events", "rest"] = "events"
+    region: Literal["us", "eu"] = "us"
     api_token: Secret | None = None
     api_token_file: Path | None = None
     from_: str = msgspec.field(default="", name="from")
@@ -35,11 +36,20 @@ class PagerDuty(_Strict, frozen=True):
     timeout: Duration = Duration(10)
 
 
+class SlackWebhook(_Strict, frozen=True):
+    """One incoming webhook; whoever knows its URL can post."""
+
+    url: Secret | None = None
+    url_file: Path | None = None
+
+
 class Slack(_Strict, frozen=True):
-    """The channel `slack`."""
+    """The channel `slack`: with a bot token, with incoming webhooks, or with both."""
 
     token: Secret | None = None
     token_file: Path | None = None
+    webhooks: dict[str, SlackWebhook] = {}
+    interactive: bool = False
     api_url: str = ""
     timeout: Duration = Duration(10)
 
@@ -57,6 +67,36 @@ class Email(_Strict, frozen=True):
     timeout: Duration = Duration(20)
 
 
+class AppriseService(_Strict, frozen=True):
+    """One service of Apprise; its URL holds the credentials."""
+
+    url: Secret | None = None
+    url_file: Path | None = None
+    format: Literal["text", "markdown", "html"] = "text"
+
+
+class Apprise(_Strict, frozen=True):
+    """The channel `apprise`."""
+
+    services: dict[str, AppriseService]
+    timeout: Duration = Duration(20)
+
+
+class WebhookEndpoint(_Strict, frozen=True):
+    """One endpoint, and the secret that signs what it is sent."""
+
+    url: str
+    secret: Secret | None = None
+    secret_file: Path | None = None
+
+
+class Webhook(_Strict, frozen=True):
+    """The channel `webhook`."""
+
+    endpoints: dict[str, WebhookEndpoint]
+    timeout: Duration = Duration(10)
+
+
 class Log(_Strict, frozen=True):
     """The channel `log`: a terminal."""
 
@@ -67,10 +107,13 @@ class Channels(_Strict, frozen=True):
     pagerduty: PagerDuty | None = None
     slack: Slack | None = None
     email: Email | None = None
+    apprise: Apprise | None = None
+    webhook: Webhook | None = None
     log: Log | None = None
 
 
 OWN_KEYS = ("pagerduty", "slack", "email")  # a person or a team has a key for each; the others stand in `contacts`
+_NAMED = {"pagerduty": "services", "slack": "webhooks", "apprise": "services", "webhook": "endpoints"}
 _ADDRESSED = tuple(name for name in Channels.__struct_fields__ if name != "log")
 
 
@@ -85,12 +128,6 @@ def channel_names(channels: Channels) -> tuple[str, ...]:
     return (*given, *(("log",) if uses_log(channels) else ()))
 
 
-def addresses(pagerduty: str, slack: str, email: str, contacts: dict[str, str]) -> dict[str, str]:
-    """Give the addresses of a person or a team by channel, in the order in which they are told."""
-    own = {"pagerduty": pagerduty, "slack": slack, "email": email}
-    return {channel: address for channel, address in (own | contacts).items() if address}
-
-
 def check_channels(channels: Channels, source: Source) -> None:
     """Refuse channels that could not send."""
     for name in channel_names(channels):
@@ -100,6 +137,7 @@ def check_channels(channels: Channels, source: Source) -> None:
     if channels.email and "@" not in channels.email.from_:
         raise source.error(".channels.email.from", "write a mail address, as alerts@example.com")
     _check_pagerduty(channels.pagerduty, source)
+    _check_addresses(channels, source)
 
 
 def check_contacts(channels: Channels, at: str, own: dict[str, str], others: dict[str, str], source: Source) -> None:
@@ -121,11 +159,21 @@ def check_contact(channels: Channels, at: str, channel: str, address: str, sourc
         raise source.error(at, f"channels.{channel} is not set up; add it, or remove this")
     if not address:
         raise source.error(at, "is empty; write the address, or remove the key")
-    services = channels.pagerduty.services if channels.pagerduty else {}
-    if channel == "pagerduty" and address not in services:
-        raise source.error(at, f"no service {address!r} in channels.pagerduty.services ({', '.join(services)})")
+    names = _names(channels).get(channel)
+    if names is not None and address not in names:
+        where = f"channels.{channel}.{_NAMED[channel]}"
+        raise source.error(at, f"no {_NAMED[channel][:-1]} {address!r} in {where} ({', '.join(names)})")
     if channel == "email" and not all(_is_mail_address(part) for part in address.split(",")):
         raise source.error(at, "write mail addresses, as name@example.com")
+
+
+def _names(channels: Channels) -> dict[str, tuple[str, ...]]:
+    """Give the only addresses of each channel that has names for them; a Slack bot can write to any."""
+    found = {name: tuple(getattr(getattr(channels, name), key, ())) for name, key in _NAMED.items()}
+    slack = channels.slack
+    if slack and (slack.token or slack.token_file):
+        found.pop("slack")
+    return {name: names for name, names in found.items() if getattr(channels, name)}
 
 
 def _is_mail_address(text: str) -> bool:
@@ -139,5 +187,16 @@ def _check_pagerduty(pagerduty: PagerDuty | None, source: Source) -> None:
         for name, service in pagerduty.services.items():
             if not service.service_id:
                 raise source.error(f".channels.pagerduty.services.{name}", "mode rest needs `service_id`")
-    if pagerduty and not pagerduty.services:
-        raise source.error(".channels.pagerduty.services", "name at least one service")
+
+
+def _check_addresses(channels: Channels, source: Source) -> None:
+    """Refuse a channel that nothing can be sent to."""
+    slack = channels.slack
+    if slack and not (slack.token or slack.token_file or slack.webhooks):
+        raise source.error(".channels.slack.token", "is missing; give token, its *_file twin, or webhooks")
+    for name, names in _names(channels).items():
+        if not names:
+            raise source.error(f".channels.{name}", "names nothing that can be written to; add one, or remove this")
+    for name, endpoint in (channels.webhook.endpoints if channels.webhook else {}).items():
+        if not endpoint.url.startswith(("http://", "https://")):
+            raise source.error(f".channels.webhook.endpoints.{name}.url", "write a URL, as https://example.com/hook")

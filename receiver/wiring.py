@@ -10,12 +10,15 @@ import aiohttp
 
 from process.settings import Secret, Source, read_secret
 from receiver import channel_settings
+from receiver.channels.apprise import Apprise, Service
 from receiver.channels.base import Channel
 from receiver.channels.email import Email
 from receiver.channels.log import Log
 from receiver.channels.pagerduty import PagerDutyEvents
 from receiver.channels.pagerduty_rest import PagerDutyRest
 from receiver.channels.slack import Slack
+from receiver.channels.slack_webhook import SlackWebhooks
+from receiver.channels.webhook import Endpoint, Webhook, keys
 
 
 class Wired(NamedTuple):
@@ -52,6 +55,10 @@ class _Builder:
             built["slack"] = self._slack(given.slack)
         if given.email:
             built["email"] = self._email(given.email)
+        if given.apprise:
+            built["apprise"] = self._apprise(given.apprise)
+        if given.webhook:
+            built["webhook"] = self._webhook(given.webhook)
         if channel_settings.uses_log(given):
             built["log"] = Log(sys.stdout, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
         return Wired(built, self._closing)
@@ -62,19 +69,37 @@ class _Builder:
         if given.mode == "rest":
             token = self._secret(f"{at}.api_token", given.api_token, given.api_token_file)
             ids = {name: service.service_id for name, service in given.services.items()}
-            channel = PagerDutyRest(ids, token, given.from_, timeout=timeout, api_url=given.api_url)
+            url = given.api_url
+            channel = PagerDutyRest(ids, token, given.from_, region=given.region, timeout=timeout, api_url=url)
         else:
-            keys = {
+            routing = {
                 name: self._secret(f"{at}.services.{name}.routing_key", service.routing_key, service.routing_key_file)
                 for name, service in given.services.items()
             }
-            channel = PagerDutyEvents(keys, timeout=timeout, api_url=given.api_url, client_url=self._url)
+            channel = PagerDutyEvents(
+                routing, region=given.region, timeout=timeout, api_url=given.api_url, client_url=self._url
+            )
         self._closing.append(channel.close)
         return channel
 
     def _slack(self, given: channel_settings.Slack) -> Channel:
-        token = self._secret(".channels.slack.token", given.token, given.token_file)
-        return Slack(token, self._session, timeout=given.timeout, api_url=given.api_url)
+        at, bot = ".channels.slack", None
+        token = self._optional(f"{at}.token", given.token, given.token_file)
+        if token:
+            bot = Slack(
+                token,
+                self._session,
+                timeout=given.timeout,
+                api_url=given.api_url,
+                interactive=given.interactive,
+            )
+        urls = {
+            name: self._secret(f"{at}.webhooks.{name}.url", hook.url, hook.url_file)
+            for name, hook in given.webhooks.items()
+        }
+        if bot and not urls:
+            return bot
+        return SlackWebhooks(urls, self._session, timeout=given.timeout, bot=bot)
 
     def _email(self, given: channel_settings.Email) -> Channel:
         return Email(
@@ -86,6 +111,35 @@ class _Builder:
             password=self._optional(".channels.email.password", given.password, given.password_file),
             timeout=given.timeout,
         )
+
+    def _apprise(self, given: channel_settings.Apprise) -> Channel:
+        at = ".channels.apprise.services"
+        services = {
+            name: Service(self._secret(f"{at}.{name}.url", service.url, service.url_file), service.format)
+            for name, service in given.services.items()
+        }
+        try:
+            channel = Apprise(services, timeout=given.timeout)
+        except ValueError as error:
+            fix = "is no URL that Apprise knows; see github.com/caronc/apprise/wiki"
+            raise self._source.error(f"{at}.{error}.url", fix) from None
+        self._closing.append(channel.close)
+        return channel
+
+    def _webhook(self, given: channel_settings.Webhook) -> Channel:
+        return Webhook(
+            {name: self._endpoint(name, endpoint) for name, endpoint in given.endpoints.items()},
+            self._session,
+            timeout=given.timeout,
+        )
+
+    def _endpoint(self, name: str, given: channel_settings.WebhookEndpoint) -> Endpoint:
+        at = f".channels.webhook.endpoints.{name}.secret"
+        secret = self._secret(at, given.secret, given.secret_file)
+        try:
+            return Endpoint(Secret(given.url), keys(secret.reveal()))
+        except ValueError as error:
+            raise self._source.error(at, str(error)) from None
 
     def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
         found = self._optional(at, value, file)

@@ -61,6 +61,18 @@ class Message(msgspec.Struct, frozen=True):
     links: tuple[Link, ...]  # the first one leads to acknowledge and resolve
     sent_at: datetime
     thread: str = ""  # the receipt's ref of the first message of this lane, "" for the first
+    number: int = 0  # the incident's, as people and buttons name it; 0 if nobody may press a button
+    state: str = ""  # triggered, acknowledged or resolved: how the incident stands now
+    mention: str = ""  # the Slack user id of the person paged
+    labels: dict[str, str] = {}  # what all firing alerts have in common
+    image_url: str = ""  # a picture of the dashboard, if the alert names one
+    opened_at: datetime | None = None
+
+
+def standing(message: Message) -> str:
+    """How the incident stands, as far as the message says."""
+    said = {Kind.ACKNOWLEDGED: "acknowledged", Kind.RESOLVED: "resolved"}
+    return message.state or said.get(message.kind, "triggered")
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import aiosmtplib
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
+from receiver.incident import Kind
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,14 @@ class Email:
         """Deliver to the server; refused addresses count as failure only when all are refused."""
         mail = compose(message, self._sender)
         try:
-            refused = await self._deliver(mail, [address.strip() for address in message.address.split(",")])
+            refused = await self._deliver(mail, [part.strip() for part in message.address.split(",") if part.strip()])
         except aiosmtplib.SMTPRecipientsRefused as error:
             # If one address may be taken later, all are tried later.
             raise _refused(min(each.code for each in error.recipients), "all recipients refused") from None
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error.code, type(error).__name__) from None
+        except ValueError:  # aiosmtplib refuses to say to a server what would not be one word
+            raise SendError("not a mail address", Failure.BAD_ADDRESS, permanent=True) from None
         except TimeoutError:
             raise SendError("the mail server did not answer in time", Failure.TIMEOUT) from None
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -99,7 +102,10 @@ def compose(message: Message, sender: str) -> EmailMessage:
     mail["List-Id"] = f"HeyPeter Monitoring <alerts.{domain}>"
     # RFC 3834: no out-of-office answer may come back.
     mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"] = "auto-generated", "All"
-    if message.priority == "P1":
+    # For people's filters.
+    mail["X-HeyPeter-Incident"], mail["X-HeyPeter-Kind"] = message.incident, message.kind.value
+    mail["X-HeyPeter-Priority"] = message.priority
+    if message.priority == "P1" and message.kind in {Kind.PAGE, Kind.REMINDER}:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")
     mail.add_alternative(message.html, subtype="html")

@@ -7,7 +7,13 @@ from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident import Kind
 
 WIDTH = 80
-_COLOURS = {Kind.PAGE: "31", Kind.ACKNOWLEDGED: "33", Kind.RESOLVED: "32"}
+_COLOURS = {
+    Kind.PAGE: "31",
+    Kind.ACKNOWLEDGED: "33",
+    Kind.RESOLVED: "32",
+    Kind.UPDATE: "36",
+    Kind.REMINDER: "35",
+}
 
 
 class Log:

@@ -6,21 +6,23 @@ retries are off and it runs in threads of its own.
 
 import asyncio
 import functools
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx2
 import pagerduty
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, SendError
+from receiver.channels.status import failure
 
 C = TypeVar("C", bound=pagerduty.ApiClient)
 V = TypeVar("V")
 
 DEDUP_KEY = 255  # the longest that PagerDuty takes
+Region = Literal["us", "eu"]
+_HOSTS = {"us": "https://{}.pagerduty.com", "eu": "https://{}.eu.pagerduty.com"}  # support: "Service Regions"
 
 
 class AlreadySoError(SendError):
@@ -36,6 +38,7 @@ class Redirect(httpx2.HTTPTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Exchange the scheme, host and port, and send."""
+        request.headers["X-Forwarded-Host"] = request.url.host  # for a proxy that serves both regions
         request.url = request.url.copy_with(scheme=self._url.scheme, host=self._url.host, port=self._url.port)
         request.headers["Host"] = request.url.netloc.decode()
         return super().handle_request(request)
@@ -85,6 +88,11 @@ def dedup_key(message: Message) -> str:
     return f"{message.incident}/{message.lane}"[:DEDUP_KEY]
 
 
+def host(region: Region, interface: Literal["events", "api"]) -> str:
+    """Give the address of PagerDuty's interface; an account lives in one region, and the other does not know it."""
+    return _HOSTS[region].format(interface)
+
+
 def known(services: dict[str, V], name: str) -> V:
     """Look a service up; SendError if it has gone from the configuration."""
     if name not in services:
@@ -101,19 +109,9 @@ def _send_error(error: pagerduty.Error) -> SendError:
 
 
 def _refused(response: httpx2.Response) -> SendError:
-    status, text = response.status_code, f"PagerDuty answered {response.status_code}"
-    if response.is_success:
-        return SendError(f"{text}, but not as PagerDuty does", Failure.SERVER_ERROR)
-    if status == httpx2.codes.TOO_MANY_REQUESTS:
-        wish = response.headers.get("Retry-After") or response.headers.get("ratelimit-reset") or ""
-        wait = float(wish) if re.fullmatch(r"[0-9]{1,5}", wish) else None
-        return SendError(text, Failure.RATE_LIMITED, retry_after=wait)
-    if status >= httpx2.codes.INTERNAL_SERVER_ERROR or status == httpx2.codes.REQUEST_TIMEOUT:
-        return SendError(
-            text, Failure.SERVER_ERROR if status >= httpx2.codes.INTERNAL_SERVER_ERROR else Failure.TIMEOUT
-        )
-    if status in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
-        return SendError(f"{text}: check the key", Failure.AUTH, permanent=True)
+    text = f"PagerDuty answered {response.status_code}"
     # "Open incident with matching dedup key already exists on this service", code 2002, and its likes.
-    already = status == httpx2.codes.BAD_REQUEST and "already" in response.text.lower()
-    return (AlreadySoError if already else SendError)(text, Failure.REFUSED, permanent=True)
+    if response.status_code == httpx2.codes.BAD_REQUEST and "already" in response.text.lower():
+        return AlreadySoError(text, Failure.REFUSED, permanent=True)
+    wish = response.headers.get("Retry-After") or response.headers.get("ratelimit-reset") or ""
+    return failure(text, response.status_code, wish)

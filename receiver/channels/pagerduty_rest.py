@@ -7,10 +7,10 @@ import pagerduty
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
-from receiver.channels.pagerduty_call import AlreadySoError, Calls, dedup_key, known
+from receiver.channels.pagerduty_call import AlreadySoError, Calls, Region, dedup_key, host, known
 from receiver.incident import Kind
 
-TITLE = 1024  # characters
+TITLE, NOTE = 1024, 20_000  # characters
 _STATES = {Kind.ACKNOWLEDGED: "acknowledged", Kind.RESOLVED: "resolved"}
 
 
@@ -18,23 +18,35 @@ class PagerDutyRest:
     """The REST API, as the document has it: ``services`` maps our services to PagerDuty's ids."""
 
     def __init__(
-        self, services: dict[str, str], token: Secret, from_: str, *, timeout: float = 10, api_url: str = ""
+        self,
+        services: dict[str, str],
+        token: Secret,
+        from_: str,
+        *,
+        region: Region = "us",
+        timeout: float = 10,
+        api_url: str = "",
     ) -> None:
         self._calls, self._services = Calls(timeout, api_url), services
-        self._client = self._calls.client(pagerduty.RestApiV2Client, token, default_from=from_)
+        make, base = pagerduty.RestApiV2Client, host(region, "api")
+        self._client = self._calls.client(make, token, default_from=from_, base_url=base)
 
     def close(self) -> None:
         """Let go of connections and threads."""
         self._calls.close()
 
     async def send(self, message: Message) -> Receipt:
-        """Create the incident of this lane, or move it on."""
+        """Create the incident of this lane, move it on, or write a note on it."""
         service = known(self._services, message.address)
         try:
             if message.kind is Kind.PAGE:
                 given = self._incident(message, service)
                 return Receipt(ref=_id(await self._calls.run(self._client.rpost, "/incidents", json=given)))
             number = message.thread or await self._find(message)
+            if message.kind not in _STATES:
+                note = {"content": f"{message.headline}\n\n{message.text}"[:NOTE]}
+                await self._calls.run(self._client.rpost, f"/incidents/{number}/notes", json=note)
+                return Receipt(ref=number)
             state = {"type": "incident_reference", "status": _STATES[message.kind]}
             await self._calls.run(self._client.rput, f"/incidents/{number}", json=state)
             return Receipt(ref=number)
@@ -48,7 +60,7 @@ class PagerDutyRest:
             "service": {"id": service, "type": "service_reference"},
             "urgency": "high" if message.severity == "critical" else "low",
             "incident_key": dedup_key(message),
-            "body": {"type": "incident_body", "details": message.text},
+            "body": {"type": "incident_body", "details": message.text[:NOTE]},
         }
 
     async def _find(self, message: Message) -> str:

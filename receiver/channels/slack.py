@@ -1,120 +1,88 @@
-"""The channel `slack`: chat.postMessage with the document's colours, fields and footer, one thread an incident.
+"""The channel `slack` with a bot token: one thread an incident, whose first message always shows how things stand.
 
-docs.slack.dev/reference/methods/chat.postMessage. A 200 may carry ``ok: false``; which errors pass is below.
+docs.slack.dev/reference/methods/chat.postMessage and chat.update. Scope: chat:write.
 """
 
 import asyncio
-import re
-from http import HTTPStatus
+import logging
 
 import aiohttp
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.web.async_client import AsyncWebClient
 
 from process.settings import Secret
-from receiver.channels.base import Failure, Message, Receipt, SendError
+from receiver.channels.base import Message, Receipt, SendError
+from receiver.channels.pace import PATIENCE, Pace
+from receiver.channels.slack_call import GONE, UNWANTED, Calls, WordError
+from receiver.channels.slack_card import card, plain, root
 from receiver.incident import Kind
 
-# Characters and counts: all stays below the 13,000 where msg_too_long begins; two SHORT fields fit side by side.
-TITLE, TEXT, FIELD, FIELDS, URL, SHORT = 300, 3000, 1200, 10, 1000, 40
-_COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
-_PASSING = {
-    **dict.fromkeys(
-        ("internal_error", "fatal_error", "service_unavailable", "team_added_to_org"), Failure.SERVER_ERROR
-    ),
-    **dict.fromkeys(("ratelimited", "rate_limited", "message_limit_exceeded"), Failure.RATE_LIMITED),
-    "request_timeout": Failure.TIMEOUT,
-}
-_ADDRESS = {"channel_not_found", "is_archived", "not_in_channel", "user_not_found", "cannot_dm_bot"}
-_AUTH = {
-    *("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"),
-    *("not_allowed_token_type", "no_permission", "access_denied", "team_access_not_granted"),
-}
+log = logging.getLogger(__name__)
+
+_MENDED = 2  # a card that is refused and a thread that has gone are each mended once
 
 
 class Slack:
-    """Posts with a bot token (scope chat:write)."""
+    """Posts with a bot token; ``interactive`` adds buttons that Slack sends back to the receiver."""
 
-    def __init__(
-        self, token: Secret, session: aiohttp.ClientSession, *, timeout: float = 10, api_url: str = ""
+    def __init__(  # what a Slack app is set up with
+        self,
+        token: Secret,
+        session: aiohttp.ClientSession,
+        *,
+        timeout: float = 10,
+        api_url: str = "",
+        interactive: bool = False,
+        pace: Pace | None = None,
     ) -> None:
-        self._timeout = timeout
-        self._client = AsyncWebClient(
-            token=token.reveal(),
-            base_url=api_url or AsyncWebClient.BASE_URL,
-            session=session,
-            retry_handlers=[],  # the dispatcher alone retries
-        )
+        self._calls, self._timeout, self._interactive = Calls(token, session, api_url), timeout, interactive
+        # docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, short bursts are let through.
+        self._pace = pace or Pace(1.0, 3)
 
     async def send(self, message: Message) -> Receipt:
-        """Post one message: the first of its lane opens the thread, the others answer in it."""
-        text, attachment = _cut(_escaped(message.headline), TEXT), _attachment(message)
+        """Post one message: the first of its lane opens the thread, the others answer in it and renew the first."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        await self._pace.turn(message.address, min(PATIENCE, self._timeout / 2), urgent=message.priority == "P1")
+        channel, _, thread = message.thread.rpartition("/")
+        given = {
+            "channel": channel or message.address,
+            **card(message, interactive=self._interactive),
+            "unfurl_links": False,  # a preview would fetch the link
+            "unfurl_media": False,
+            "metadata": {"event_type": "heypeter_notification", "event_payload": {"id": message.id}},
+        }
+        if thread:
+            # An escalation must be seen by those who do not follow the thread.
+            broadcast = {"reply_broadcast": True} if message.kind is Kind.PAGE else {}
+            given |= {"thread_ts": thread, **broadcast}
+        ref, threaded = await self._post(message, given, deadline)
+        if threaded and channel:
+            await self._renew(message, channel, thread, deadline)
+        return Receipt(ref=ref)
+
+    async def _post(self, message: Message, given: dict[str, object], deadline: float) -> tuple[str, bool]:
+        """Post; what Slack refuses for its form is mended and posted once more. Says whether it is in the thread."""
+        for _ in range(_MENDED):
+            try:
+                return await self._posted(given, deadline)
+            except WordError as error:
+                gone = error.word in GONE or (error.word == "channel_not_found" and given["channel"] != message.address)
+                if gone and "thread_ts" in given:
+                    given = {k: v for k, v in given.items() if k not in {"thread_ts", "reply_broadcast"}}
+                    given["channel"] = message.address
+                elif error.word in UNWANTED and given["attachments"]:
+                    given = {k: v for k, v in given.items() if k != "metadata"} | plain(message)
+                else:
+                    raise
+                log.warning("notification %s is sent in a simpler form: %s", message.id, error)
+        return await self._posted(given, deadline)
+
+    async def _posted(self, given: dict[str, object], deadline: float) -> tuple[str, bool]:
+        channel, ts = await self._calls.call("chat.postMessage", given, deadline)
+        return (f"{channel}/{ts}" if channel and ts else ts), "thread_ts" in given
+
+    async def _renew(self, message: Message, channel: str, ts: str, deadline: float) -> None:
+        """Show in the thread's first message how things stand now; what was sent is sent, whatever comes of this."""
+        given = {"channel": channel, "ts": ts, **root(message, interactive=self._interactive)}
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._client.chat_postMessage(
-                    channel=message.address,
-                    text=text,
-                    attachments=[attachment],
-                    unfurl_links=False,  # a preview would fetch the link
-                    unfurl_media=False,
-                    metadata={"event_type": "heypeter_notification", "event_payload": {"id": message.id}},
-                    thread_ts=message.thread or None,
-                    # An escalation must be seen by those who do not follow the thread.
-                    reply_broadcast=True if message.thread and message.kind is Kind.PAGE else None,
-                )
-            return Receipt(ref=str(answer.get("ts") or ""))
-        except SlackApiError as error:
-            raise _send_error(error) from None
-        except TimeoutError:
-            raise SendError("Slack did not answer in time", Failure.TIMEOUT) from None
-        except (aiohttp.ClientError, SlackClientError) as error:
-            raise SendError(f"Slack: {type(error).__name__}", Failure.NETWORK) from None
-        except (AttributeError, LookupError, ValueError):  # the SDK trusts every answer to be a JSON object
-            raise SendError("Slack: the answer is not Slack's", Failure.SERVER_ERROR) from None
-
-
-def _attachment(message: Message) -> dict[str, object]:
-    links = (f"<{_escaped(link.url)}|{_escaped(link.label)}>" for link in message.links if len(link.url) < URL)
-    return {
-        "color": "good" if message.kind is Kind.RESOLVED else _COLOURS.get(message.severity, "warning"),
-        "title": _cut(_escaped(message.text.partition("\n")[0]), TITLE),
-        "text": " · ".join(links),
-        "fields": [
-            {"title": _cut(_escaped(name), TITLE), "value": _cut(_escaped(value), FIELD), "short": len(value) < SHORT}
-            for name, value in message.fields[:FIELDS]
-        ],
-        "footer": "HeyPeter Monitoring",
-        "ts": int(message.sent_at.timestamp()),
-        "fallback": _cut(_escaped(message.headline), TEXT),
-        "mrkdwn_in": ["text"],
-    }
-
-
-def _escaped(text: str) -> str:
-    """Slack's three control characters: without this an alert could say <!channel>."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _cut(text: str, limit: int) -> str:
-    """Cut visibly, and never inside an escape: ``&l`` would show as it is."""
-    return text if len(text) <= limit else re.sub(r"&[a-z]{0,3}$", "", text[: limit - 2]) + " …"
-
-
-def _send_error(error: SlackApiError) -> SendError:
-    """Classify by status, then by Slack's word; for a broken body the SDK hands over aiohttp's own response."""
-    response = error.response
-    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
-    data = getattr(response, "data", None)
-    word = re.fullmatch("[a-z_]{1,60}", str(data.get("error")) if isinstance(data, dict) else "")
-    code = word[0] if word else ""
-    text = f"Slack: {code or f'status {status}'}"
-    if status == HTTPStatus.TOO_MANY_REQUESTS or _PASSING.get(code) is Failure.RATE_LIMITED:
-        wish = str(response.headers.get("Retry-After", ""))
-        wait = float(wish) if re.fullmatch(r"[0-9]{1,5}", wish) else None
-        return SendError(text, Failure.RATE_LIMITED, retry_after=wait)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or (status < HTTPStatus.MULTIPLE_CHOICES and not code):
-        return SendError(text, Failure.SERVER_ERROR)
-    if status == HTTPStatus.REQUEST_TIMEOUT or code in _PASSING:
-        return SendError(text, _PASSING.get(code, Failure.TIMEOUT))
-    reason = Failure.AUTH if code in _AUTH or status in {401, 403} else Failure.REFUSED
-    return SendError(text, Failure.BAD_ADDRESS if code in _ADDRESS else reason, permanent=True)
+            await self._calls.call("chat.update", given, deadline)
+        except SendError as error:
+            log.warning("the first message of %s still shows how it was: %s", message.incident, error)

@@ -12,6 +12,8 @@ from tests.fakes.server import FakeServer
 
 SEVERITIES = {"critical", "error", "warning", "info"}
 EVENT_BYTES = 512 * 1024
+LONGEST_NAME = 1024
+LONGEST_NOTE = 25_000
 
 
 class FakePagerDuty(FakeServer):
@@ -24,6 +26,7 @@ class FakePagerDuty(FakeServer):
         self.rung: list[str] = []
         self.dropped: list[str] = []  # dedup keys of acknowledges and resolves that met no open alert
         self.incidents: dict[str, dict[str, Any]] = {}
+        self.notes: list[tuple[str, str]] = []  # (incident, content)
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         if request.path == "/v2/enqueue":
@@ -63,10 +66,20 @@ class FakePagerDuty(FakeServer):
             return web.json_response({"incidents": found, "limit": 25, "offset": 0, "more": False})
         if "@" not in request.headers.get("From", ""):
             return _refused("Requester User Not Found", 2100)
+        if request.path.endswith("/notes"):
+            return self._note(request.path.split("/")[2], body.get("note", {}).get("content", ""))
         incident = body.get("incident", {})
         if request.method == "POST":
             return self._create(incident)
         return self._update(request.path.rpartition("/")[2], incident)
+
+    def _note(self, number: str, content: str) -> web.Response:
+        if number not in self.incidents:
+            return web.json_response({"error": {"message": "Not Found", "code": 2100}}, status=404)
+        if not 0 < len(content) <= LONGEST_NOTE:
+            return _refused("Content is missing or too long", 2001)
+        self.notes.append((number, content))
+        return web.json_response({"note": {"id": f"N{len(self.notes)}", "content": content}}, status=200)
 
     def _update(self, number: str, incident: dict[str, Any]) -> web.Response:
         if number not in self.incidents:
@@ -106,11 +119,14 @@ def _errors(body: dict[str, Any]) -> list[str]:
         errors.append("'dedup_key' is missing or longer than 255")
     if body.get("event_action") == "trigger":
         payload = body.get("payload", {})
+        names = ("source", "component", "group", "class")
+        errors += [f"'payload.{name}' is too long" for name in names if len(payload.get(name, "")) > LONGEST_NAME]
         if not 0 < len(payload.get("summary", "")) <= 1024:
             errors.append("'payload.summary' is missing or longer than 1024")
         if payload.get("severity") not in SEVERITIES:
             errors.append("'payload.severity' is invalid")
         if not payload.get("source"):
             errors.append("'payload.source' is missing")
+        errors += ["'images.src' is invalid" for i in body.get("images", []) if not i.get("src").startswith("https:")]
         errors += ["'links.href' is invalid" for link in body.get("links", []) if "://" not in link.get("href", "")]
     return errors

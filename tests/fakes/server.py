@@ -16,6 +16,7 @@ class Call:
     path: str
     body: dict[str, Any]
     headers: dict[str, str]
+    raw: bytes = b""
     at: float = field(default_factory=time.monotonic)
 
 
@@ -48,7 +49,7 @@ class FakeServer:
         raw = await request.read()
         is_form = request.content_type == "application/x-www-form-urlencoded"
         body = dict(await request.post()) if is_form else json.loads(raw or b"{}")
-        self.calls.append(Call(request.path, body, dict(request.headers)))
+        self.calls.append(Call(request.path, body, dict(request.headers), raw))
         if self.hang:
             await asyncio.sleep(self.hang)
         if self.misfortunes:

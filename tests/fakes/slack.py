@@ -1,7 +1,12 @@
-"""Slack's chat.postMessage as its documentation describes it: token, channels, threads, errors inside a 200."""
+"""Slack as its documentation describes it: postMessage, update, threads, Block Kit's limits, and incoming webhooks.
+
+An error stands inside a 200; a webhook answers with a word instead.
+docs.slack.dev/reference/block-kit/blocks
+"""
 
 import itertools
 import json
+import re
 from typing import Any
 
 from aiohttp import web
@@ -10,40 +15,114 @@ from tests.fakes.server import FakeServer
 
 MOST_ATTACHMENTS = 100
 LONGEST = 13_000  # characters in all that were seen to pass (slackapi/bolt-js issue 2509)
+WEBHOOK = "/services/T0/B0/"  # and a secret
 
 
 class FakeSlack(FakeServer):
-    """``messages`` lists what was posted, each with its ``ts``."""
+    """``messages`` lists what was posted, each with its ``ts`` and its channel's name; ``shown`` has it as it is now.
 
-    def __init__(self, token: str, channels: set[str]) -> None:
+    ``hooks`` maps the secret end of a webhook's path to its channel.
+    """
+
+    def __init__(self, token: str, channels: set[str], hooks: dict[str, str] | None = None) -> None:
         super().__init__()
-        self._token, self._channels = token, channels
+        self._token, self._hooks = token, hooks or {}
+        self.ids = {name: f"C{at:04}" for at, name in enumerate(sorted(channels))}
         self.messages: list[dict[str, Any]] = []
+        self.shown: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
         self._clock = itertools.count(1)
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         """Name the first thing that is wrong, as Slack does, or post."""
-        attachments = body.get("attachments") or []
+        if request.path.startswith(WEBHOOK):
+            return self._hook(request.path.removeprefix(WEBHOOK), body)
         given = request.headers.get("Authorization", "")
-        roots = {m["ts"] for m in self.messages if m["channel"] == body.get("channel") and "thread_ts" not in m}
         checks = (
-            ("unknown_method", request.path != "/api/chat.postMessage"),
             ("not_authed", not given),
             ("invalid_auth", given != f"Bearer {self._token}"),
             (self.errors.pop(0), True) if self.errors else ("", False),
-            ("channel_not_found", body.get("channel") not in self._channels),
-            ("no_text", not body.get("text") and not attachments),
-            ("too_many_attachments", len(attachments) > MOST_ATTACHMENTS),
-            ("msg_too_long", len(body.get("text", "")) + len(json.dumps(attachments, ensure_ascii=False)) > LONGEST),
-            ("invalid_thread_ts", bool(body.get("thread_ts")) and body["thread_ts"] not in roots),
+            (fault_of(body), True),
         )
-        error = next((code for code, applies in checks if applies), "")
+        error = next((code for code, applies in checks if code and applies), "")
         if error:
             return _error(error)
+        if request.path == "/api/chat.postMessage":
+            return self._post(body)
+        return self._update(body) if request.path == "/api/chat.update" else _error("unknown_method")
+
+    def _post(self, body: dict[str, Any]) -> web.Response:
+        names = {number: name for name, number in self.ids.items()}
+        channel = names.get(body.get("channel", ""), body.get("channel", ""))  # a name or an id
+        if channel not in self.ids:
+            return _error("channel_not_found")
+        roots = {m["ts"] for m in self.messages if m["channel"] == channel and "thread_ts" not in m}
+        if body.get("thread_ts") and body["thread_ts"] not in roots:
+            return _error("thread_not_found")
+        return self._kept({**body, "channel": channel})
+
+    def _kept(self, body: dict[str, Any]) -> web.Response:
         message = {**body, "ts": f"1795000000.{next(self._clock):06}"}
         self.messages.append(message)
-        return web.json_response({"ok": True, "channel": body["channel"], "ts": message["ts"], "message": {}})
+        self.shown[message["ts"]] = message
+        number = self.ids[body["channel"]]
+        return web.json_response({"ok": True, "channel": number, "ts": message["ts"], "message": {}})
+
+    def _update(self, body: dict[str, Any]) -> web.Response:
+        if body.get("channel") not in self.ids.values():
+            return _error("channel_not_found")  # a name will not do here
+        if body.get("ts") not in self.shown:
+            return _error("message_not_found")
+        self.shown[body["ts"]] = {**self.shown[body["ts"]], **body}
+        return web.json_response({"ok": True, "channel": body["channel"], "ts": body["ts"]})
+
+    def _hook(self, secret: str, body: dict[str, Any]) -> web.Response:
+        error = "no_service" if secret not in self._hooks else self.errors.pop(0) if self.errors else fault_of(body)
+        if error:
+            status = {"no_service": 404, "action_prohibited": 403, "channel_is_archived": 410, "rollup_error": 500}
+            return web.Response(status=status.get(error, 400), text=error)
+        self._kept({**body, "channel": self._hooks[secret]})
+        return web.Response(text="ok")
+
+
+def fault_of(body: dict[str, Any]) -> str:
+    """Give the word for what is wrong with a message, if anything is."""
+    attachments = body.get("attachments") or []
+    if not body.get("text") and not attachments:
+        return "no_text"
+    if len(attachments) > MOST_ATTACHMENTS:
+        return "too_many_attachments"
+    content = re.sub(
+        r"\\(u[0-9a-f]{4}|.)", "x", json.dumps(attachments, ensure_ascii=False)
+    )  # an escape is one character
+    if len(body.get("text", "")) + len(content) > LONGEST:
+        return "msg_too_long"
+    wrong = [block for a in attachments for block in a.get("blocks", []) if not _valid(block)]
+    too_many = any(len(a.get("blocks", [])) > 50 for a in attachments)
+    return "invalid_blocks" if wrong or too_many else ""
+
+
+def _valid(block: dict[str, Any]) -> bool:
+    match block:
+        case {"type": "header", "text": {"type": "plain_text", "text": text}}:
+            return 0 < len(text) <= 150
+        case {"type": "section", "text": {"type": "mrkdwn", "text": text}}:
+            return 0 < len(text) <= 3000
+        case {"type": "section", "fields": fields}:
+            return 0 < len(fields) <= 10 and all(0 < len(field["text"]) <= 2000 for field in fields)
+        case {"type": "context", "elements": elements}:
+            return 0 < len(elements) <= 10
+        case {"type": "actions", "elements": elements}:
+            ids = [element["action_id"] for element in elements]
+            return 0 < len(elements) <= 25 and len(set(ids)) == len(ids) and all(map(_valid_button, elements))
+    return False
+
+
+def _valid_button(button: dict[str, Any]) -> bool:
+    text, url, value = button["text"], button.get("url"), button.get("value", "")
+    if button["type"] != "button" or text["type"] != "plain_text" or not 0 < len(text["text"]) <= 75:
+        return False
+    return len(value) <= 2000 and (url is None or (url.startswith(("http://", "https://")) and len(url) <= 3000))
 
 
 def _error(code: str) -> web.Response:

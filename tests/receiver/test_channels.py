@@ -1,7 +1,9 @@
 """The channels: what arrives at the provider, exactly one request, the right kind of failure, and no secret in it."""
 
 import io
+import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing as closing_of
 
 import aiohttp
 import msgspec
@@ -11,7 +13,9 @@ from process.settings import Secret
 from receiver.channels.base import Channel, Failure, Link, Message, SendError
 from receiver.channels.email import Email
 from receiver.channels.log import Log
+from receiver.channels.pace import Pace
 from receiver.channels.pagerduty import PagerDutyEvents
+from receiver.channels.pagerduty_call import Region
 from receiver.channels.pagerduty_rest import PagerDutyRest
 from receiver.channels.slack import Slack
 from receiver.incident import Kind
@@ -146,35 +150,87 @@ async def test_pagerduty_rest_creates_and_moves_an_incident(pagerduty: FakePager
     assert pagerduty.incidents[receipt.ref]["status"] == "resolved"
 
 
-async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty) -> None:
-    await events(pagerduty).send(message(headline="x" * 5000, fields=(("a", "y" * 900_000),), lane="z" * 400))
-    assert pagerduty.rung
+LATER = (Kind.UPDATE, Kind.REMINDER)
 
 
-async def test_slack_posts_the_documents_attachment(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
-    channel = slack_channel(slack, session)
-    receipt = await channel.send(message(address="#alerts"))
-    (posted,) = slack.messages
-    (attachment,) = posted["attachments"]
-    assert attachment["color"] == "danger"
-    assert attachment["footer"] == "HeyPeter Monitoring"
-    assert attachment["ts"] == int(START.timestamp())
-    assert attachment["fields"][0] == {"title": "Priority", "value": "P1", "short": True}
-    assert posted["unfurl_links"] is False
-    await channel.send(message(address="#alerts", thread=receipt.ref))
-    await channel.send(message(Kind.RESOLVED, address="#alerts", thread=receipt.ref))
-    page, end = slack.messages[1:]
-    assert (page["thread_ts"], page["reply_broadcast"]) == (receipt.ref, True)
-    assert end["attachments"][0]["color"] == "good"
-    assert "reply_broadcast" not in end
+@pytest.mark.parametrize("kind", LATER)
+async def test_pagerduty_events_have_nothing_to_say_an_update_with(pagerduty: FakePagerDuty, kind: Kind) -> None:
+    receipt = await events(pagerduty).send(message(kind))
+    assert receipt.ref == "heypeter-12-1795402800/pagerduty:staff:on-call-engineer:P1"
+    assert not pagerduty.calls
 
 
-async def test_an_alert_cannot_shout_in_slack(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
-    hostile = "<!channel> <https://evil.example|click>"
-    sent = message(address="#alerts", headline=hostile, subject=hostile, fields=((hostile, hostile),))
-    await slack_channel(slack, session).send(sent)
-    assert "<!channel>" not in str(slack.messages)
-    assert "<https://evil" not in str(slack.messages)
+async def test_pagerduty_is_told_what_is_broken_and_shown_the_dashboard(pagerduty: FakePagerDuty) -> None:
+    labels = {"alertname": "HighErrorRate", "team": "backend", "instance": "app-1", "job": "shop"}
+    channel = events(pagerduty)
+    await channel.send(message(labels=labels, image_url="https://grafana.example.com/render.png"))
+    body = pagerduty.calls[0].body
+    named = {name: body["payload"].get(name) for name in ("class", "component", "group")}
+    assert named == {"class": "HighErrorRate", "component": "shop", "group": "backend"}
+    assert body["images"] == [{"src": "https://grafana.example.com/render.png", "alt": "The dashboard"}]
+    await channel.send(message(image_url="http://grafana.example.com/render.png"))  # PagerDuty would refuse the event
+    body = pagerduty.calls[1].body
+    assert "images" not in body
+    assert not {"class", "component", "group"} & set(body["payload"])
+
+
+async def test_a_storm_leaves_room_for_the_loudest(pagerduty: FakePagerDuty) -> None:
+    keys = {"staff": Secret(KEY), "others": Secret(KEY)}
+    with closing_of(PagerDutyEvents(keys, api_url=pagerduty.url, pace=Pace(60.0, 2))) as channel:
+        for at in range(2):
+            await channel.send(message(incident=f"heypeter-{at}-1", priority="P2"))
+        error = await fails(channel, message(incident="heypeter-2-1", priority="P2"))
+        assert (error.reason, error.permanent) == (Failure.RATE_LIMITED, False)
+        assert error.retry_after is not None
+        await channel.send(message(incident="heypeter-3-1"))
+        await channel.send(message(incident="heypeter-4-1", priority="P2", address="others"))  # each key has its own
+    assert len(pagerduty.rung) == 4
+
+
+@pytest.mark.parametrize(("region", "where"), [("us", "pagerduty.com"), ("eu", "eu.pagerduty.com")])
+async def test_an_account_lives_in_one_region(pagerduty: FakePagerDuty, region: Region, where: str) -> None:
+    with closing_of(PagerDutyEvents({"staff": Secret(KEY)}, region=region, api_url=pagerduty.url)) as channel:
+        await channel.send(message())
+    token, sender = Secret(TOKEN), "alerts@example.com"
+    with closing_of(PagerDutyRest({"staff": "P1"}, token, sender, region=region, api_url=pagerduty.url)) as channel:
+        await channel.send(message())
+    assert [call.headers["X-Forwarded-Host"] for call in pagerduty.calls] == [f"events.{where}", f"api.{where}"]
+
+
+@pytest.mark.parametrize("kind", LATER)
+async def test_pagerduty_rest_notes_an_update_on_the_incident(pagerduty: FakePagerDuty, kind: Kind) -> None:
+    channel = rest(pagerduty)
+    receipt = await channel.send(message())
+    told = message(kind, thread=receipt.ref, headline="3 more alerts", text="x" * 90_000)
+    assert (await channel.send(told)).ref == receipt.ref
+    await channel.send(message(kind))  # the incident's id was lost: found by its key
+    (first, text), (second, _) = pagerduty.notes
+    assert first == second == receipt.ref
+    assert text.startswith("3 more alerts\n\nxxx")
+    assert pagerduty.incidents[receipt.ref]["status"] == "triggered"
+    assert len(pagerduty.rung) == 1
+
+
+@pytest.mark.parametrize(("severity", "urgency"), [("critical", "high"), ("warning", "low"), ("info", "low")])
+async def test_urgency_and_sender_of_an_incident(pagerduty: FakePagerDuty, severity: str, urgency: str) -> None:
+    await rest(pagerduty).send(message(severity=severity))
+    (made,) = pagerduty.incidents.values()
+    assert made["urgency"] == urgency
+    assert made["incident_key"] == "heypeter-12-1795402800/pagerduty:staff:on-call-engineer:P1"
+    assert pagerduty.calls[0].headers["From"] == "alerts@example.com"
+
+
+@pytest.mark.parametrize("letter", ["x", "\0", "é", "\U0001f4a5"])
+async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty, letter: str) -> None:
+    huge = letter * 900_000
+    fields = tuple((str(at), huge) for at in range(40))
+    labels = {"alertname": huge, "team": huge, "job": huge}
+    sent = message(headline=huge, text=huge, fields=fields, lane=huge, labels=labels)
+    await events(pagerduty).send(sent)
+    await rest(pagerduty).send(sent)
+    assert len(pagerduty.rung) == 2
+    details = pagerduty.calls[0].body["payload"]["custom_details"]
+    assert (len(details["text"]), len(details["0"])) == (12_000, 12_000)
 
 
 async def test_mail_is_threaded_and_answers_to_no_machine(smtp: FakeSMTP) -> None:
@@ -195,38 +251,33 @@ async def test_mail_is_threaded_and_answers_to_no_machine(smtp: FakeSMTP) -> Non
     assert parts == ["text/plain", "text/html"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "priority", "loud"),
+    [
+        (Kind.PAGE, "P1", True),
+        (Kind.REMINDER, "P1", True),
+        (Kind.PAGE, "P2", False),
+        (Kind.UPDATE, "P1", False),
+        (Kind.RESOLVED, "P1", False),
+    ],
+)
+async def test_only_what_wants_an_answer_now_is_loud(smtp: FakeSMTP, kind: Kind, priority: str, loud: bool) -> None:
+    await mail(smtp).send(message(kind, address="linh@example.com", priority=priority))
+    ((_, sent),) = smtp.mails
+    assert (sent["X-Priority"], sent["Importance"]) == (("1", "high") if loud else (None, None))
+    assert sent["X-HeyPeter-Priority"] == priority
+    assert sent["X-HeyPeter-Kind"] == kind.value
+    assert sent["X-HeyPeter-Incident"] == "heypeter-12-1795402800"
+    assert sent["List-Id"] == "HeyPeter Monitoring <alerts.example.com>"
+    # A page must not be unsubscribed from by a click, and is no bulk mail: filters would put it aside.
+    assert (sent["List-Unsubscribe"], sent["Precedence"]) == (None, None)
+
+
 async def test_a_subject_cannot_smuggle_a_header(smtp: FakeSMTP) -> None:
     await mail(smtp).send(message(address="a@example.com", subject="x\r\nBcc: victim@example.com"))
     ((to, sent),) = smtp.mails
     assert to == ["a@example.com"]
     assert sent["Bcc"] is None
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "permanent"),
-    [
-        ("internal_error", Failure.SERVER_ERROR, False),
-        ("fatal_error", Failure.SERVER_ERROR, False),
-        ("service_unavailable", Failure.SERVER_ERROR, False),
-        ("request_timeout", Failure.TIMEOUT, False),
-        ("ratelimited", Failure.RATE_LIMITED, False),
-        ("channel_not_found", Failure.BAD_ADDRESS, True),
-        ("is_archived", Failure.BAD_ADDRESS, True),
-        ("not_in_channel", Failure.BAD_ADDRESS, True),
-        ("invalid_auth", Failure.AUTH, True),
-        ("token_revoked", Failure.AUTH, True),
-        ("account_inactive", Failure.AUTH, True),
-        ("msg_too_long", Failure.REFUSED, True),
-        ("something_new", Failure.REFUSED, True),
-    ],
-)
-async def test_slacks_own_errors(
-    slack: FakeSlack, session: aiohttp.ClientSession, code: str, reason: Failure, permanent: bool
-) -> None:
-    slack.errors = [code]
-    error = await fails(slack_channel(slack, session), message(address="#alerts"))
-    assert len(slack.calls) == 1
-    assert (error.reason, error.permanent) == (reason, permanent)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +301,18 @@ async def test_one_refused_address_of_two_is_still_a_delivery(smtp: FakeSMTP) ->
     smtp.refusals = ["550 no such user"]
     await mail(smtp).send(message(address="gone@example.com,here@example.com"))
     assert smtp.mails[0][0] == ["here@example.com"]
+
+
+@pytest.mark.parametrize("address", ["a b@example.com c@d", "a@b\0c"])
+async def test_what_is_no_mail_address_is_never_said_to_a_server(smtp: FakeSMTP, address: str) -> None:
+    error = await fails(mail(smtp), message(address=address))
+    assert (error.reason, error.permanent) == (Failure.BAD_ADDRESS, True)
+    assert not smtp.mails
+
+
+async def test_addresses_of_all_scripts_and_a_comma_too_many(smtp: FakeSMTP) -> None:
+    await mail(smtp).send(message(address="jörg@example.com,a@exämple.com,"))
+    assert smtp.mails[0][0] == ["jörg@example.com", "a@exämple.com"]
 
 
 async def test_a_server_that_offers_no_login_is_not_sent_the_mail(smtp: FakeSMTP) -> None:
@@ -283,6 +346,13 @@ async def test_a_provider_that_hangs_is_left(
 async def test_a_service_that_left_the_configuration_is_a_bad_address(pagerduty: FakePagerDuty) -> None:
     error = await fails(events(pagerduty), message(address="gone"))
     assert (error.reason, error.permanent) == (Failure.BAD_ADDRESS, True)
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_the_terminal_has_a_colour_for_each_kind(kind: Kind) -> None:
+    stream = io.StringIO()
+    await Log(stream, colour=True).send(message(kind))
+    assert re.match(r"\n  \033\[3\dm┃\033\[0m To staff: P1 #12", stream.getvalue())
 
 
 async def test_the_terminal_shows_a_block_that_cannot_drive_it() -> None:

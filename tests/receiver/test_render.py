@@ -293,10 +293,12 @@ async def test_an_alert_cannot_shout_or_link_in_slack_whatever_its_size() -> Non
         await slack.stop()
     (posted,) = slack.messages
     (attachment,) = posted["attachments"]
-    assert attachment["text"] == f"<{LINK}|Acknowledge or resolve>"  # an endless URL would take the others' room
-    rest = str({**posted, "attachments": [{**attachment, "text": ""}]})
+    *blocks, context, actions = attachment["blocks"]
+    assert [button["url"] for button in actions["elements"]] == [LINK]  # an endless URL would take the others' room
+    rest = str({**posted, "attachments": [{**attachment, "blocks": blocks}]})
     assert "<" not in rest.replace("'<", "")
-    assert [field["title"] for field in attachment["fields"]][-1] == "60 alerts"
+    assert context["elements"][0]["text"].startswith("HeyPeter Monitoring · ")
+    assert blocks[-1]["text"]["text"].startswith("*60 alerts*\n")
 
 
 async def test_slack_shows_the_document_and_what_to_do() -> None:
@@ -311,25 +313,26 @@ async def test_slack_shows_the_document_and_what_to_do() -> None:
     (posted,) = slack.messages
     assert posted["text"] == "P1 #12 HighErrorRate: High error rate detected"
     assert posted["metadata"] == {"event_type": "heypeter_notification", "event_payload": {"id": "7"}}
-    assert posted["attachments"] == [
-        {
-            "color": "danger",
-            "title": "12% of requests fail.",
-            "text": f"<{LINK}|Acknowledge or resolve> · <{RUNBOOK}|Runbook> · <{GRAPH}|Query in Prometheus>",
-            "fields": [
-                {"title": "Priority", "value": "P1", "short": True},
-                {"title": "Team", "value": "backend", "short": True},
-                {"title": "Paging", "value": "Linh (on-call engineer)", "short": True},
-                {"title": "Answer by", "value": "03:15 UTC", "short": True},
-                {"title": "Told next", "value": "tech lead at 03:15 UTC", "short": True},
-                {"title": "Open since", "value": "2026-11-23 03:00 UTC", "short": True},
-                {"title": "Where", "value": "instance=app-1", "short": True},
-            ],
-            "footer": "HeyPeter Monitoring",
-            "ts": int(START.timestamp()),
-            "fallback": "P1 #12 HighErrorRate: High error rate detected",
-            "mrkdwn_in": ["text"],
-        }
+    (attachment,) = posted["attachments"]
+    assert (attachment["color"], attachment["fallback"]) == ("danger", posted["text"])
+    heading, lead, facts, footer, actions = attachment["blocks"]
+    assert heading["text"]["text"] == "P1 · Triggered"
+    assert lead["text"]["text"] == "12% of requests fail."
+    assert [field["text"] for field in facts["fields"]] == [
+        "*Priority*\nP1",
+        "*Team*\nbackend",
+        "*Paging*\nLinh (on-call engineer)",
+        "*Answer by*\n03:15 UTC",
+        "*Told next*\ntech lead at 03:15 UTC",
+        "*Open since*\n2026-11-23 03:00 UTC",
+        "*Where*\ninstance=app-1",
+    ]
+    assert footer["elements"][0]["text"].startswith("HeyPeter Monitoring · ")
+    assert f"<!date^{int(START.timestamp())}^" in footer["elements"][0]["text"]
+    assert [(button["text"]["text"], button["url"]) for button in actions["elements"]] == [
+        ("Acknowledge or resolve", LINK),
+        ("Runbook", RUNBOOK),
+        ("Query in Prometheus", GRAPH),
     ]
 
 
