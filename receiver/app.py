@@ -24,6 +24,8 @@ from receiver.configured import known, routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
 from receiver.escalator import Escalator
 from receiver.heartbeat import Heartbeat
+from receiver.inbound.answer import Answers
+from receiver.inbound.wired import build as build_inbound
 from receiver.janitor import Janitor
 from receiver.live import Live
 from receiver.messages import READ_BY_PEOPLE, Links, Messages
@@ -60,6 +62,7 @@ class Receiver:
         self._dispatchers: list[Dispatcher] = []
         self._closing: list[Callable[[], None]] = []
         self._loops: Loops = []
+        self._ways_in: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.policy = Live(routing(config, source), clock())
         self.metrics = Metrics(channel_names(config.channels))
@@ -96,7 +99,7 @@ class Receiver:
             token=self._api_token,
             reloader=self.reloader,
         )
-        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes()])
+        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes(), *self._ways_in])
         return app
 
     async def start(self, session: aiohttp.ClientSession) -> None:
@@ -125,6 +128,12 @@ class Receiver:
             )
             self._dispatchers.append(dispatcher)
         self._loops = await self._prepare(session)
+        answers = Answers(self.store, self.policy, self._clock, self.metrics.registry)
+        given, live = self.config.channels, self.policy
+        inbound = build_inbound(given, self._source, answers, self.store, live, session, self.secrets)
+        self._ways_in = inbound.routes
+        self._loops += inbound.loops
+        self._closing += inbound.closing
 
     async def _prepare(self, session: aiohttp.ClientSession) -> Loops:
         """Make the loops beside the dispatchers; nothing of them runs yet."""
