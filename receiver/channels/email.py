@@ -49,8 +49,6 @@ class Email:
             raise _refused(min(each.code for each in error.recipients), "all recipients refused") from None
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error.code, type(error).__name__) from None
-        except ValueError:  # aiosmtplib refuses to say to a server what would not be one word
-            raise SendError("not a mail address", Failure.BAD_ADDRESS, permanent=True) from None
         except TimeoutError:
             raise SendError("the mail server did not answer in time", Failure.TIMEOUT) from None
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -58,6 +56,8 @@ class Email:
                 text = "the mail server does not offer what is asked of it; check channels.email.tls and username"
                 raise SendError(text, Failure.REFUSED, permanent=True) from None
             raise SendError(f"mail server: {type(error).__name__}", Failure.NETWORK) from None
+        except ValueError:  # aiosmtplib refuses to say to a server what would not be one word
+            raise SendError("not a mail address", Failure.BAD_ADDRESS, permanent=True) from None
         for address, code in refused.items():
             log.warning("notification %s went to the others, but %s was refused with %d", message.id, address, code)
         return Receipt(ref=str(mail["Message-ID"]))
