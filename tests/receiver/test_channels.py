@@ -111,6 +111,7 @@ def mail(server: FakeSMTP, **options: object) -> Email:
 async def fails(channel: Channel, sent: Message) -> SendError:
     with pytest.raises(SendError) as caught:
         await channel.send(sent)
+    assert caught.value.__cause__ is None, "the SDK's text would reach the log"
     assert caught.value.__suppress_context__ or caught.value.__context__ is None, "the SDK's text would reach the log"
     assert KEY not in str(caught.value)
     assert TOKEN not in str(caught.value)

@@ -117,6 +117,7 @@ async def failure(channel: Channel, sent: Message) -> SendError:
     with pytest.raises(SendError) as caught:
         await channel.send(sent)
     # `from None`: a traceback must not quote what the SDK says, for that may quote what was sent.
+    assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert not [secret for secret in SECRETS if secret in str(caught.value)]
     return caught.value

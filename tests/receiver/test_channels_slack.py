@@ -206,7 +206,8 @@ LABEL, LENGTH = st.sampled_from([4, 200]), st.sampled_from([50, 990, 5000])
     links=st.lists(st.tuples(LABEL, LENGTH), max_size=30),
     interactive=st.booleans(),
 )
-@example(Kind.PAGE, (("<!channel>", 900), ("&", 9000)), [(("a", 1), ("&", 9000))] * 10, [(200, 990)] * 9, True)  # noqa: FBT003
+@example(Kind.PAGE, (("<!channel>", 900), ("&", 9000)), [(("a", 1), ("&", 9000))] * 10, [(200, 990)] * 14, True)  # noqa: FBT003
+@example(Kind.PAGE, (("a", 1), ("a", 1)), [(("a", 1), ("a", 1))] * 20, [(4, 50)] * 30, True)  # noqa: FBT003
 def test_whatever_a_message_holds_slack_takes_it(
     kind: Kind,
     texts: tuple[tuple[str, int], tuple[str, int]],
@@ -481,7 +482,13 @@ async def test_a_webhooks_url_is_in_no_error_and_no_log(
     session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    for url in ("http://127.0.0.1:9/s3cret", "nonsense-s3cret", "http://[s3cret", "ftp://x/s3cret"):
+    for url in (
+        "http://127.0.0.1:9/s3cret",
+        "nonsense-s3cret",
+        "http://[s3cret",
+        "http://a..s3cret/",
+        "ftp://x/s3cret",
+    ):
         with pytest.raises(SendError) as caught:
             await SlackWebhooks({"#alerts": Secret(url)}, session).send(paged())
         assert "s3cret" not in f"{caught.value}{caplog.text}"
