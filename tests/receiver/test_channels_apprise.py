@@ -130,6 +130,16 @@ async def test_what_has_not_begun_in_time_never_begins(endpoint: FakeEndpoint) -
     assert not endpoint.calls
 
 
+async def test_why_it_failed_is_known_however_quiet_the_log_is(
+    endpoint: FakeEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("apprise").setLevel(logging.NOTSET)
+    caplog.set_level(logging.ERROR)  # as --log.level=error does
+    endpoint.misfortunes = [(401, {})]
+    error = await fails(sending(at(endpoint)), message(address="ops"))
+    assert (error.reason, error.permanent) == (Failure.AUTH, True)
+
+
 async def test_a_service_that_left_the_configuration(endpoint: FakeEndpoint) -> None:
     error = await fails(sending(at(endpoint)), message(address="gone"))
     assert (error.reason, error.permanent) == (Failure.BAD_ADDRESS, True)

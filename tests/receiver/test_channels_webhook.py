@@ -115,6 +115,7 @@ async def test_an_endpoint_that_left_the_configuration(endpoint: FakeEndpoint, s
         "hunter2",
         "whsec_",
         "whsec_not base64",
+        f"{NEW[:9]}!{NEW[9:]}",  # a reader would not read it as another key
         f"whsec_{base64.b64encode(b'x' * 23).decode()}",
         f"whsec_{base64.b64encode(b'x' * 65).decode()}",
         base64.b64encode(b"x" * 32).decode(),

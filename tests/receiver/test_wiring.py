@@ -132,6 +132,8 @@ async def test_each_channel_is_built_and_each_secret_remembered(
             person["contacts"] = {name: address}
     made = await wired(written(tmp_path, {"channels": given, "people": {"linh": person}}), secrets)
     assert {name: type(channel) for name, channel in made.channels.items()} == kinds
+    threaded = [c for c in made.channels.values() if isinstance(c, PagerDutyEvents | PagerDutyRest | Apprise)]
+    assert [getattr(close, "__self__", None) for close in made.closing] == threaded
     assert {secret.reveal() for secret in secrets} == held
 
 
