@@ -11,6 +11,7 @@ from process.settings import SettingsError
 from receiver import check, drill, explain, policy_test, show_schedule
 from receiver.app import now, serve
 from receiver.config import load
+from receiver.report import command
 from receiver.store.base import StoreError
 
 Run = Callable[[argparse.Namespace], int]
@@ -19,6 +20,11 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]]
     "check": ("check receiver.yml as the receiver reads it", check.add_arguments, lambda o: check.run(o, now())),
     "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
     "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
+    "report": (
+        "incidents, MTTA, MTTR, breaches and night pages",
+        command.add_arguments,
+        lambda o: command.run(o, now()),
+    ),
     "schedule": (
         "who is on call, now and in the days to come",
         show_schedule.add_arguments,

@@ -41,6 +41,7 @@ PURE = {
     "receiver.link",
     "receiver.inbound.signature",
     "receiver.simulate",
+    "receiver.report.statistics",
     "receiver.cover",
     "receiver.reconcile",
     "exporter.catalogue",
@@ -78,7 +79,7 @@ HARMLESS = {
         "heapq",
         "hmac",
     ),
-    *("ipaddress", "itertools", "math", "operator", "re", "types", "typing", "urllib", "msgspec"),
+    *("ipaddress", "itertools", "math", "operator", "re", "statistics", "types", "typing", "urllib", "msgspec"),
     "zoneinfo",  # it reads the zone's own table once, which is the same for all
 }
 COMPOSITION_ROOTS = {"receiver.app", "receiver.wiring", "receiver.inbound.pagerduty_poll", "exporter.app"}
