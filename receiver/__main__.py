@@ -8,7 +8,7 @@ from pathlib import Path
 
 from process.logs import set_up_logs
 from process.settings import SettingsError
-from receiver import check, explain, policy_test
+from receiver import check, drill, explain, policy_test, show_schedule
 from receiver.app import now, serve
 from receiver.config import load
 from receiver.store.base import StoreError
@@ -18,6 +18,12 @@ Run = Callable[[argparse.Namespace], int]
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] = {
     "check": ("check receiver.yml as the receiver reads it", check.add_arguments, lambda o: check.run(o, now())),
     "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
+    "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
+    "schedule": (
+        "who is on call, now and in the days to come",
+        show_schedule.add_arguments,
+        lambda o: show_schedule.run(o, now()),
+    ),
     "test": ("run unit tests of a policy", policy_test.add_arguments, policy_test.run),
 }
 

@@ -17,12 +17,15 @@ from process.errors import report_errors
 from process.settings import Secret, SettingsError, Source, read_secret
 from receiver.actions import Actions
 from receiver.alertmanager_api import AlertmanagerApi, ApiError
+from receiver.calendar_feed import CalendarLoop, Feed
 from receiver.channel_settings import channel_names
 from receiver.config import Config, secret
-from receiver.configured import routing
+from receiver.configured import known, routing
 from receiver.dispatcher import Dispatcher, RetryPolicy
 from receiver.escalator import Escalator
 from receiver.heartbeat import Heartbeat
+from receiver.inbound.answer import Answers
+from receiver.inbound.wired import build as build_inbound
 from receiver.janitor import Janitor
 from receiver.live import Live
 from receiver.messages import READ_BY_PEOPLE, Links, Messages
@@ -59,6 +62,7 @@ class Receiver:
         self._dispatchers: list[Dispatcher] = []
         self._closing: list[Callable[[], None]] = []
         self._loops: Loops = []
+        self._ways_in: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.policy = Live(routing(config, source), clock())
         self.metrics = Metrics(channel_names(config.channels))
@@ -95,7 +99,7 @@ class Receiver:
             token=self._api_token,
             reloader=self.reloader,
         )
-        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes()])
+        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes(), *self._ways_in])
         return app
 
     async def start(self, session: aiohttp.ClientSession) -> None:
@@ -124,6 +128,12 @@ class Receiver:
             )
             self._dispatchers.append(dispatcher)
         self._loops = await self._prepare(session)
+        answers = Answers(self.store, self.policy, self._clock, self.metrics.registry)
+        given, live = self.config.channels, self.policy
+        inbound = build_inbound(given, self._source, answers, self.store, live, session, self.secrets)
+        self._ways_in = inbound.routes
+        self._loops += inbound.loops
+        self._closing += inbound.closing
 
     async def _prepare(self, session: aiohttp.ClientSession) -> Loops:
         """Make the loops beside the dispatchers; nothing of them runs yet."""
@@ -136,6 +146,7 @@ class Receiver:
             url = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
             beat = Heartbeat(url, session, float(config.heartbeat.interval), self._is_alive)
             loops.append(beat.run())
+        loops += [loop.run() for loop in self._calendars(session)]
         if config.alertmanager:
             given = config.alertmanager
             token = read_secret(self._source, ".alertmanager.token", given.token, given.token_file)
@@ -154,6 +165,21 @@ class Receiver:
             down = (await store.last_alive() or self._clock(), self._clock())
             loops.append(reconciler.run(lambda: self._record(session, given.prometheus_url, down)))
         return loops
+
+    def _calendars(self, session: aiohttp.ClientSession) -> list[CalendarLoop]:
+        """Make a loop for each schedule that is read from a calendar; its last copy lies beside the database."""
+        found = []
+        for name, schedule in self.config.schedules.items():
+            given = schedule.calendar
+            if given is None:
+                continue
+            at = f".schedules.{name}.calendar.url"
+            url = self._secret(at, given.url, given.url_file) if given.file is None else None
+            copy = self.config.database.parent / "calendars" / f"{name}.ics"
+            feed = Feed(name, copy, float(given.every), given.file, url)
+            loop = CalendarLoop(feed, self.policy, known(self.config), session, self._clock, self.metrics)
+            found.append(loop)
+        return found
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Run the loops until ``stop``; False when a loop died, for a dead loop is a dead process."""

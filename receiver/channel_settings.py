@@ -31,6 +31,8 @@ class PagerDuty(_Strict, frozen=True):
     region: Literal["us", "eu"] = "us"
     api_token: Secret | None = None
     api_token_file: Path | None = None
+    webhook_secret: Secret | None = None  # signs the webhooks by which PagerDuty tells us of answers
+    webhook_secret_file: Path | None = None
     from_: str = msgspec.field(default="", name="from")
     api_url: str = ""
     timeout: Duration = Duration(10)
@@ -49,7 +51,9 @@ class Slack(_Strict, frozen=True):
     token: Secret | None = None
     token_file: Path | None = None
     webhooks: dict[str, SlackWebhook] = {}
-    interactive: bool = False
+    interactive: bool = False  # buttons, which Slack sends back signed
+    signing_secret: Secret | None = None
+    signing_secret_file: Path | None = None
     api_url: str = ""
     timeout: Duration = Duration(10)
 
@@ -136,6 +140,9 @@ def check_channels(channels: Channels, source: Source) -> None:
             raise source.error(f".channels.{name}.timeout", "write 1s to 60s: a slower send would be sent twice")
     if channels.email and "@" not in channels.email.from_:
         raise source.error(".channels.email.from", "write a mail address, as alerts@example.com")
+    slack = channels.slack
+    if slack and slack.interactive and not (slack.signing_secret or slack.signing_secret_file):
+        raise source.error(".channels.slack", "interactive buttons need signing_secret_file, the Slack app's own")
     _check_pagerduty(channels.pagerduty, source)
     _check_addresses(channels, source)
 

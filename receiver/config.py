@@ -194,7 +194,10 @@ def _check_row(config: Config, source: Source, at: str, row: MatrixRow) -> None:
 
 
 def _check_roles(config: Config, source: Source) -> None:
-    for name in config.schedules:
+    for name, schedule in config.schedules.items():
+        calendar = schedule.calendar
+        if calendar and bool(calendar.file) == bool(calendar.url or calendar.url_file):
+            raise source.error(f".schedules.{name}.calendar", "give file, or url (url_file): one of them")
         if name in config.people:
             raise source.error(f".schedules.{name}", "a person has the same name; give the schedule another one")
     for role, names in config.roles.items():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from process.settings import Source
+from receiver.calendar_file import Known
 from receiver.channel_settings import uses_log
 from receiver.config import Config
 from receiver.escalation import Priority, Step
@@ -56,6 +57,11 @@ def routing(config: Config, source: Source) -> Routing:
         flap_window=float(config.flapping.window),
         flap_quiet=float(config.flapping.quiet),
     )
+
+
+def known(config: Config) -> list[Known]:
+    """List whom a calendar may name."""
+    return [Known(key, person.name, person.own()["email"]) for key, person in config.people.items()]
 
 
 def contacts(named: tuple[tuple[str, str], ...]) -> tuple[Contact, ...]:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SLOTS = 16  # messages under way at once on one channel
 RESERVED = 4  # of these, those that only a P1 may take
 BUNDLE = 3  # as many notifications for one address become one message
-LARGEST_BUNDLE = 500
+LARGEST_BUNDLE = 250
 LEASE = 90.0  # seconds; longer than any channel's timeout, or a slow send would be sent twice
 _THE_CHANNELS_FAULT = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
 

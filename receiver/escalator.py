@@ -31,7 +31,7 @@ class Escalator:
         *,
         away: Callable[[datetime], None],
         done: Callable[[datetime], None] = lambda _now: None,
-        period: float = 1.0,
+        period: float = 0.5,
     ) -> None:
         self._store, self._policy, self._clock = store, policy, clock
         self._away, self._done, self._period = away, done, period

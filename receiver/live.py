@@ -8,6 +8,7 @@ from receiver.escalation import Priority
 from receiver.incident import Incident, Pause, Target
 from receiver.policy import Plan
 from receiver.routing import Routing
+from receiver.schedule import Span
 
 
 class Live:
@@ -24,6 +25,12 @@ class Live:
             for name, schedule in routing.schedules.items()
         }
         self.routing = msgspec.structs.replace(routing, schedules=schedules)
+
+    def calendar(self, name: str, spans: tuple[Span, ...]) -> None:
+        """Take in what the calendar of a schedule says now."""
+        schedules = self.routing.schedules
+        filled = msgspec.structs.replace(schedules[name], calendar=spans)
+        self.routing = msgspec.structs.replace(self.routing, schedules={**schedules, name: filled})
 
     def restarted(self, now: datetime) -> None:
         """We have been away (started, suspended, or the clock was set): what is older may have waited for us."""

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import msgspec
+
 from process.settings import Secret
 from receiver.bundle import render_bundle
 from receiver.channels.base import Message
+from receiver.incident import Kind
 from receiver.link import Grant, sign
 from receiver.live import Live
 from receiver.render import render
@@ -38,7 +41,7 @@ class Messages:
     def one(self, claimed: Claimed) -> Message:
         """Write one notification."""
         person = claimed.notification.target.person
-        return render(
+        message = render(
             claimed.notification,
             claimed.incident,
             claimed.timeline,
@@ -49,6 +52,17 @@ class Messages:
             voice=self._voice(person),
             templates=self._templates,
         )
+        return msgspec.structs.replace(message, mention=self._mention(claimed))
+
+    def _mention(self, claimed: Claimed) -> str:
+        """Whom a page in a channel of Slack calls by name: the first of those who are paged."""
+        notification = claimed.notification
+        if notification.kind is not Kind.PAGE or notification.target.person:
+            return ""
+        paged = [t.person for t in claimed.incident.told if t.person and t.role in notification.roles]
+        person = self._live.routing.person(paged[0]) if paged else None
+        ways = person.contacts if person else ()
+        return next((way.address for way in ways if way.channel == "slack" and way.address.startswith("U")), "")
 
     def many(self, claims: list[Claimed]) -> Message:
         """Write one message of many notifications for one address."""

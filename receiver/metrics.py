@@ -78,6 +78,8 @@ class Metrics:
         self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
         text = "When the alerts of a source were last compared with its own API."
         self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
+        text = "When the calendar of a schedule was last read."
+        self.calendar_read = self._gauge("calendar_last_success_timestamp_seconds", text, "schedule")
         text = "Differences found between our incidents and Alertmanager's API."
         self.drift = Counter("receiver_reconcile_drift", text, ["kind"], registry=self.registry)
         text = "Templates of the folder that failed; the built-in one was used."

@@ -96,6 +96,11 @@ class _Writer:
             links=self._links(),
             sent_at=self._now,
             thread=thread,
+            number=incident.id,
+            state=incident.state.value,
+            labels=_shared(incident),
+            image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),
+            opened_at=incident.opened_at,
         )
 
     def _headline(self, name: str) -> str:
@@ -268,6 +273,13 @@ class _Writer:
 
     def _spoken(self, roles: tuple[str, ...]) -> str:
         return self._say("and").join(map(_role, roles)) or self._say("the_team")
+
+
+def _shared(incident: Incident) -> dict[str, str]:
+    """The labels that all alerts that fire have in common."""
+    alerts = incident.firing or tuple(incident.alerts.values())
+    first = alerts[0].labels if alerts else {}
+    return {name: value for name, value in first.items() if all(a.labels.get(name) == value for a in alerts)}
 
 
 def _plain(url: str) -> bool:

@@ -13,6 +13,7 @@ from receiver.person import Contact, Person
 from receiver.policy import Plan
 from receiver.schedule import Schedule, on_call
 
+_BY_NAME = {priority.value: priority for priority in Priority}
 DEFAULT = "default"  # the team of alerts that name none, or one that is not known
 
 
@@ -56,8 +57,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
     def priority(self, labels: dict[str, str]) -> tuple[Priority, str]:
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
         named = labels.get("priority", "")
-        if named in set(Priority):
-            return Priority(named), ""
+        if named in _BY_NAME:
+            return _BY_NAME[named], ""
         severity = labels.get("severity", "")
         found = self._by_severity(labels, severity)
         if named and named != "none":
@@ -104,10 +105,10 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
         for role in roles:
             for person in (self.people[key] for key in self.holders(role, now)):
                 for contact in person.ways(incident.priority, now):
-                    target = _target(contact, person.name, role, incident.priority)
+                    target = _target(contact, person.name, role, incident)
                     found.setdefault(target.lane, target)
         for contact in self.places(incident):
-            target = _target(contact, "", "", incident.priority)
+            target = _target(contact, "", "", incident)
             found.setdefault(target.lane, target)
         return tuple(found.values())
 
@@ -120,11 +121,11 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
     def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Give the person's other contacts that were not used, else the places of last resort."""
         people = [person for person in self.people.values() if person.name == target.person]
-        other = [_target(c, target.person, target.role, incident.priority) for p in people for c in p.contacts]
+        other = [_target(c, target.person, target.role, incident, ring=False) for p in people for c in p.contacts]
         unused = tuple(way for way in other if way.lane not in incident.round_lanes)
         if unused or now < (incident.paged_at or now):
             return unused
-        return tuple(_target(contact, "", target.role, incident.priority) for contact in self.fallbacks)
+        return tuple(_target(contact, "", target.role, incident, ring=False) for contact in self.fallbacks)
 
     def maintenance(self, labels: dict[str, str], now: datetime) -> Pause | None:
         """Give the maintenance window that an alert stands in."""
@@ -139,12 +140,15 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
         return next((person for person in self.people.values() if person.name == name), None)
 
 
-def _target(contact: Contact, person: str, role: str, priority: Priority) -> Target:
-    """PagerDuty rings once for a key that is open, so a further role, or a rise to P1, needs a lane of its own.
+def _target(contact: Contact, person: str, role: str, incident: Incident, *, ring: bool = True) -> Target:
+    """PagerDuty rings once for a key that is open, or acknowledged, so whatever is to ring needs a lane of its own.
 
     developer.pagerduty.com/docs/events-api-v2/trigger-events: a trigger on an open dedup_key does not notify again.
+    A further role, a rise to P1, and the repeat of a step that was told before are each such a ring.
     """
     lane = f"{contact.channel}:{contact.address}"
     if contact.channel == "pagerduty":
-        lane = f"{lane}:{role or 'team'}:{priority}"
+        lane = f"{lane}:{role or 'team'}:{incident.priority}"
+        if ring and any(told.lane == lane for told in incident.told):
+            lane = f"{lane}:{incident.rounds + 1}"
     return Target(contact.channel, contact.address, lane, person, role)

@@ -95,6 +95,8 @@ def _alerts_signal(incident: Incident, event: AlertsReceived, policy: Policy, no
     # With alerts left out of the message "all resolved" proves nothing about those that were left out.
     if not incident.firing and not incident.truncated:
         return Signal.HOLD if event.blind or incident.flapping else Signal.CLEAR
+    if incident.state is State.NEW:
+        return Signal.FIRE  # what it is worth is asked once, when it opens
     urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
     return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
 

@@ -63,14 +63,14 @@ class SQLiteStore:
                     return before, after
             return before, after
 
-        return await self._decide(change)
+        return await self._decide(change, urgent=True)
 
     async def act(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             before = row.incident(db, incident_id)
             return (before, row.save(db, before, decide, self._hold, now)) if before else None
 
-        return await self._decide(change)
+        return await self._decide(change, urgent=True)
 
     async def due(self, now: datetime, limit: int = 100) -> list[int]:
         query = "SELECT id FROM incident WHERE wake_at <= ? ORDER BY wake_at LIMIT ?"
@@ -86,7 +86,8 @@ class SQLiteStore:
 
         def change(db: sqlite3.Connection) -> list[Claimed]:
             db.execute(outbox.DROP_POINTLESS, given)
-            found = [_claimed(db, *row) for row in db.execute(outbox.CLAIM, given).fetchall()]
+            whole = not wanted.address  # of a bundle nobody reads timelines
+            found = [_claimed(db, *row, whole=whole) for row in db.execute(outbox.CLAIM, given).fetchall()]
             return sorted(found, key=lambda claimed: (claimed.priority, claimed.id))
 
         return await self._writer.commit(change)
@@ -182,9 +183,12 @@ class SQLiteStore:
         return (before, row.save(db, before, decide, self._hold, now)) if before else None
 
     async def _decide(
-        self, change: Callable[[sqlite3.Connection], tuple[Incident, Incident | None] | None]
+        self,
+        change: Callable[[sqlite3.Connection], tuple[Incident, Incident | None] | None],
+        *,
+        urgent: bool = False,
     ) -> Incident | None:
-        pair = await self._writer.commit(change)
+        pair = await self._writer.commit(change, urgent=urgent)
         self._changed()
         if pair is None or pair[1] is None:
             return None
@@ -192,7 +196,7 @@ class SQLiteStore:
         return pair[1]
 
 
-def _claimed(  # the columns of a row
+def _claimed(  # noqa: PLR0913  # the columns of a row
     db: sqlite3.Connection,
     row_id: int,
     incident_id: int,
@@ -201,6 +205,8 @@ def _claimed(  # the columns of a row
     created_at: float,
     lane: str,
     priority: str,
+    *,
+    whole: bool,
 ) -> Claimed:
     """Build what the dispatcher gets of one leased row."""
     found = row.incident(db, incident_id)
@@ -210,9 +216,9 @@ def _claimed(  # the columns of a row
         id=row_id,
         incident=found,
         notification=outbox.decoder.decode(doc),
-        timeline=row.timeline(db, incident_id),
+        timeline=row.timeline(db, incident_id) if whole else (),
         attempt=attempt,
         created_at=datetime.fromtimestamp(created_at, UTC),
-        thread=outbox.thread(db, incident_id, lane),
+        thread=outbox.thread(db, incident_id, lane) if whole else "",
         priority=Priority(priority),
     )

@@ -73,7 +73,7 @@ def owe(db: sqlite3.Connection, incident: Incident, notification: Notification, 
     if notification.kind in _ONLY_WHERE_TOLD and not db.execute(_REACHED, row).fetchone():
         return
     held = hold.total_seconds()
-    grouped = held > 0 and incident.priority is not Priority.P1
+    grouped = held > 0 and incident.priority is not Priority.P1 and not incident.drill
     row |= {
         "kind": notification.kind.value,
         "round": notification.round,

@@ -1,7 +1,8 @@
 """Commits many changes at once: what waits while one transaction is written goes into the next (group commit).
 
-A commit with synchronous=FULL costs one fsync, however much is in it. Each change has a savepoint of its own, so
-that one that fails takes nobody else's with it.
+A commit with synchronous=FULL costs one fsync, however much is in it. When a change fails, nothing of its transaction
+has happened, and each is made again by itself, so that one that fails takes nobody else's with it: changes are pure
+decisions and may run twice.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], Any]
 _Job = tuple[Change, "asyncio.Future[Any]"]
 
-LARGEST = 256  # changes in one transaction: a reader waits for no more than that
+LARGEST = 64  # changes in one transaction: what comes meanwhile waits for no more than that
 
 
 class Writer:
@@ -28,15 +29,19 @@ class Writer:
     def __init__(self, name: str) -> None:
         self._name, self.connection = name, None  # type: str, sqlite3.Connection | None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+        self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
         self._guard = threading.Lock()
         self._scheduled = False
 
-    async def commit(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Make a change; it is on the disk when this returns. StoreError: nothing of it has happened."""
+    async def commit(self, change: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> T:
+        """Make a change; it is on the disk when this returns. StoreError: nothing of it has happened.
+
+        What is ``urgent`` (somebody waits for the answer) goes before all that is not.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._guard:
-            self._jobs.append((change, future))
+            (self._urgent if urgent else self._jobs).append((change, future))
             if not self._scheduled:
                 self._scheduled = True
                 self._thread.submit(self._drain, asyncio.get_running_loop())
@@ -61,6 +66,9 @@ class Writer:
         """Let the thread end."""
         self._thread.shutdown()
 
+    def _waiting(self) -> int:
+        return len(self._urgent) + len(self._jobs)
+
     def _open(self) -> sqlite3.Connection:
         if self.connection is None:
             raise StoreError(f"{self._name}: the store is not open")
@@ -68,40 +76,27 @@ class Writer:
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._guard:
-            jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), LARGEST))]
+            jobs = [(self._urgent or self._jobs).popleft() for _ in range(min(self._waiting(), LARGEST))]
         outcomes = self._together([change for change, _ in jobs])
         with self._guard:
-            self._scheduled = bool(self._jobs)
+            self._scheduled = self._waiting() > 0
             if self._scheduled:  # behind whatever reads have queued up meanwhile
                 self._thread.submit(self._drain, loop)
         loop.call_soon_threadsafe(_answer, jobs, outcomes)
 
     def _together(self, changes: list[Change]) -> list[Any]:
-        """Give each change's result, or its error; when the commit itself fails, all have failed."""
-        outcomes: list[Any] = []
+        """Give each change's result, or its error. One that fails is found by making each by itself."""
         try:
             db = self._open()
-            with transaction(db):
-                outcomes += [_apart(db, change) for change in changes]
-        except sqlite3.Error as error:
-            return [StoreError(f"{self._name}: {error}")] * len(changes)
         except StoreError as error:
             return [error] * len(changes)
-        return outcomes
-
-
-def _apart(db: sqlite3.Connection, change: Change) -> object:
-    db.execute("SAVEPOINT one")
-    try:
-        result = change(db)
-    except Exception as error:
-        if not db.in_transaction:  # SQLite gave the whole transaction up (disk full): nobody's change has happened
-            raise
-        db.execute("ROLLBACK TO one")
-        db.execute("RELEASE one")
-        return StoreError(str(error)) if isinstance(error, sqlite3.Error) else error
-    db.execute("RELEASE one")
-    return result
+        try:
+            with transaction(db):
+                return [change(db) for change in changes]
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
+            if len(changes) == 1:
+                return [StoreError(f"{self._name}: {error}") if isinstance(error, sqlite3.Error) else error]
+        return [outcome for change in changes for outcome in self._together([change])]
 
 
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:

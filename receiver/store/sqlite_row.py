@@ -1,7 +1,6 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +22,11 @@ INSERT INTO incident (id, key, state, priority, opened_at, wake_at, resolved_at,
 VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
     wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
+"""
+_OWNER = """
+SELECT incident_id, count(*) AS owned FROM member
+WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?))
+GROUP BY incident_id ORDER BY owned DESC LIMIT 1
 """
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
 _UNACKNOWLEDGED = "SELECT priority, min(opened_at) FROM incident WHERE state = 'triggered' GROUP BY priority"
@@ -137,12 +141,11 @@ def _settle_debts(
 def _owner(db: sqlite3.Connection, group: AlertGroup) -> Incident | None:
     """Find the open incident that owns at least half of what fires in the group."""
     firing = [alert.fingerprint for alert in group.alerts if alert.firing]
-    query = "SELECT incident_id FROM member WHERE receiver = ? AND fingerprint = ?"
-    found = Counter(
-        row[0] for fingerprint in firing for row in db.execute(query, (group.receiver, fingerprint)).fetchall()
-    )
-    owner, count = found.most_common(1)[0] if found else (0, 0)
-    return incident(db, owner) if count and 2 * count >= len(firing) else None
+    if not firing:
+        return None
+    given = (group.receiver, msgspec.json.encode(firing).decode())
+    found = db.execute(_OWNER, given).fetchone()
+    return incident(db, found[0]) if found and 2 * found[1] >= len(firing) else None
 
 
 def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:

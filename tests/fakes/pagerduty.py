@@ -62,7 +62,12 @@ class FakePagerDuty(FakeServer):
             return web.json_response({"error": {"message": "Unauthorized", "code": 2006}}, status=401)
         if request.method == "GET":
             wanted = request.query.get("incident_key")
-            found = [i for i in self.incidents.values() if i["incident_key"] == wanted]
+            statuses = request.query.getall("statuses[]", ["triggered", "acknowledged"])  # the API's own default
+            found = [
+                i
+                for i in self.incidents.values()
+                if (i["incident_key"] == wanted if wanted is not None else i["status"] in statuses)
+            ]
             return web.json_response({"incidents": found, "limit": 25, "offset": 0, "more": False})
         if "@" not in request.headers.get("From", ""):
             return _refused("Requester User Not Found", 2100)

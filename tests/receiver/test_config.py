@@ -20,7 +20,7 @@ def edited(folder: Path, old: str, new: str) -> Path:
 
 @pytest.mark.parametrize("path", sorted(Path("deploy").glob("**/receiver*.yml")), ids=str)
 def test_every_example_loads(path: Path) -> None:
-    if "kubernetes" not in path.parts:
+    if "kubernetes" not in path.parts and "test" not in path.stem:
         config, _ = load(path)
         assert config.escalation_matrix
 

@@ -1,15 +1,21 @@
 """Sending: once, again with patience, or dead with a consequence."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.base import Failure, SendError
+from receiver.channels.base import Failure, Message, SendError
 from receiver.dispatcher import Dispatcher, RetryPolicy, backoff
+from receiver.event import AlertsReceived
+from receiver.live import Live
 from receiver.metrics import Metrics
+from receiver.person import Contact
+from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.given import (
     THE_GROUP,
@@ -19,8 +25,10 @@ from tests.receiver.given import (
     an_alert,
     as_message,
     deciding,
+    of_group,
     received,
     the_policy,
+    the_routing,
 )
 
 RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
@@ -29,20 +37,29 @@ RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
 class Rig:
     """One dispatcher on e-mail, over a real store."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, store: SQLiteStore, clock: Clock, policy: Live | None = None) -> None:
         self.store, self.clock, self.channel = store, clock, Recorder()
-        self.metrics = Metrics(["email"])
+        self.metrics, self.bundles = Metrics(["email"]), list[list[Claimed]]()
         self.dispatcher = Dispatcher(
             "email",
             self.channel,
             store,
-            policy=the_policy(),
+            policy=policy or the_policy(),
             retry=RETRY,
             render=as_message,
+            bundle=self.bundle,
             metrics=self.metrics,
             clock=clock,
             jitter=lambda: 0.0,
         )
+
+    def bundle(self, claims: list[Claimed]) -> Message:
+        self.bundles.append(claims)
+        return as_message(claims[0])
+
+    async def fire(self, name: str, **labels: str) -> None:
+        group = of_group(received(an_alert(name, **labels)), key=name)
+        await self.store.update(group, deciding(AlertsReceived(group), self.clock.now), self.clock.now)
 
     def count(self, outcome: str) -> float | None:
         labels = {"channel": "email", "outcome": outcome}
@@ -123,3 +140,106 @@ def test_backoff_keeps_its_bounds(attempt: int, jitter: float, wish: float | Non
     delay = backoff(attempt, RETRY, jitter, wish)
     assert delay >= max(4.0, wish or 0.0)
     assert delay <= max(120.0, wish or 0.0)
+
+
+async def test_many_notifications_for_one_address_become_one_message(rig: Rig) -> None:
+    for number in range(10):
+        await rig.fire(f"slow-{number}", severity="warning")
+    assert await rig.dispatcher.run_once() == 11
+    assert len(rig.channel.sent) == 2  # the P1 by itself, and one for the ten others
+    assert [len(claims) for claims in rig.bundles] == [10]
+    assert rig.count("sent") == 11
+    assert await rig.dispatcher.run_once() == 0
+
+
+async def test_a_p1_is_a_message_of_its_own_and_the_first(rig: Rig) -> None:
+    for number in range(5):
+        await rig.fire(f"down-{number}")
+    for number in range(2):
+        await rig.fire(f"slow-{number}", severity="warning")
+    await rig.dispatcher.run_once()
+    assert rig.bundles == []
+    assert len(rig.channel.sent) == 8
+    assert [m.priority for m in rig.channel.sent] == ["P1"] * 6 + ["P2"] * 2
+
+
+async def test_a_bundle_that_fails_is_tried_again_whole(rig: Rig) -> None:
+    for number in range(4):
+        await rig.fire(f"slow-{number}", severity="warning")
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR), SendError("503", Failure.SERVER_ERROR)]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=10)
+    await rig.dispatcher.run_once()
+    assert rig.count("sent") == 5
+    assert [len(claims) for claims in rig.bundles] == [4, 4]
+
+
+async def test_what_is_no_p1_is_gathered_for_a_moment(tmp_path: Path) -> None:
+    clock = Clock()
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, hold=timedelta(seconds=10))
+    await store.open(clock.now)
+    rig = Rig(store, clock)
+    clock.forward(seconds=1)
+    await rig.fire("slow-1", severity="warning")
+    await rig.fire("down")
+    assert await rig.dispatcher.run_once() == 1  # the P1 waits for nobody
+    clock.forward(seconds=6)
+    await rig.fire("slow-2", severity="warning")
+    await rig.fire("slow-3", severity="warning")
+    clock.forward(seconds=2)
+    assert await rig.dispatcher.run_once() == 0
+    clock.forward(seconds=1)
+    await rig.dispatcher.run_once()
+    assert [len(claims) for claims in rig.bundles] == [3]
+    await store.close()
+
+
+async def test_a_channel_that_is_down_rests_and_the_pages_look_for_another_way(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
+    rig = Rig(store, clock, the_policy(routing))
+    for number in range(6):
+        await rig.fire(f"down-{number}")
+    rig.channel.failures = [SendError("no route", Failure.NETWORK) for _ in range(100)]
+    await rig.dispatcher.run_once()
+    tried = 100 - len(rig.channel.failures)
+    assert rig.metrics.registry.get_sample_value("receiver_channel_circuit_open", {"channel": "email"}) == 1
+    for _ in range(30):
+        clock.forward(seconds=3)
+        await rig.dispatcher.run_once()
+    assert 100 - len(rig.channel.failures) - tried < 8  # one try a rest, not six every few seconds
+    elsewhere = await store.claim("slack", clock.now, 60, 100)
+    assert sum(c.notification.target.address == "#lost-pages" for c in elsewhere) == 6
+    rig.channel.failures = []
+    for _ in range(30):
+        clock.forward(seconds=20)
+        await rig.dispatcher.run_once()
+    assert rig.count("sent") == 6
+    assert rig.metrics.registry.get_sample_value("receiver_channel_circuit_open", {"channel": "email"}) == 0
+    await store.close()
+
+
+async def test_a_page_that_arrives_in_time_looks_for_no_other_way(rig: Rig) -> None:
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=5)
+    await rig.dispatcher.run_once()
+    found = await rig.store.incident(1)
+    assert found is not None
+    assert found[0].reached == ("Linh",)
+    assert not [entry for entry in found[1] if entry.kind == "fallback"]
+
+
+async def test_a_p1_overtakes_a_storm(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    rig = Rig(store, clock)
+    for number in range(200):
+        await rig.fire(f"slow-{number}", severity="warning", instance=str(number))
+    await rig.fire("down")
+    await rig.dispatcher.run_once()
+    assert rig.channel.sent[0].priority == "P1"
+    assert sum(len(claims) for claims in rig.bundles) == 200
+    assert len(rig.channel.sent) == 2
+    await store.close()

@@ -151,6 +151,8 @@ class Stack:
         text = text.replace("http://localhost:9095", self.url("receiver")).replace("secrets/webhook-token", str(token))
         config = yaml.safe_load(text)
         del config["global"]["smtp_auth_password_file"]  # its file is not here; 0.25 does not know the key
+        del config["global"]["smtp_auth_username"]
+        config["global"] |= {"smtp_smarthost": f"127.0.0.1:{self.smtp.port}", "smtp_require_tls": False}
         for route in (config["route"], *config["route"]["routes"]):
             route |= {"group_wait": "0s", "group_interval": "1s"}
         path = self._write("alertmanager", config)
@@ -167,7 +169,7 @@ class Stack:
             for group in rules["groups"]:
                 group["interval"] = "1s"
                 for rule in group["rules"]:
-                    if rule.get("for") == "2m":
+                    if rule.get("for") == "2m" or str(rule.get("alert", "")).startswith("Receiver"):
                         rule["for"] = "2s"
             (folder / source.name).write_text(yaml.safe_dump(rules, sort_keys=False), "utf-8")
         jobs = {"heypeter-app": "exporter", "receiver": "receiver", "alertmanager": "alertmanager"}
