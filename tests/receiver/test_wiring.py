@@ -23,6 +23,8 @@ from receiver.channels.webhook import Webhook, content
 from receiver.config import load, missing_secret_files
 from receiver.wiring import Wired, build
 from tests.fakes.endpoint import FakeEndpoint, signed_by
+from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.slack import FakeSlack
 from tests.receiver.given import START
 from tests.receiver.test_channels import message
 
@@ -135,6 +137,35 @@ async def test_each_channel_is_built_and_each_secret_remembered(
     threaded = [c for c in made.channels.values() if isinstance(c, PagerDutyEvents | PagerDutyRest | Apprise)]
     assert [getattr(close, "__self__", None) for close in made.closing] == threaded
     assert {secret.reveal() for secret in secrets} == held
+
+
+async def sent_by(path: Path, name: str) -> None:
+    config, source = load(path)
+    async with aiohttp.ClientSession() as session:
+        made = build(config.channels, source, session, [])
+        await made.channels[name].send(message(address="ops", number=12))
+    for close in made.closing:
+        close()
+
+
+async def test_what_the_file_says_of_a_channel_reaches_it(tmp_path: Path) -> None:
+    slack, pagerduty, endpoint = FakeSlack("s3cret-token", {"ops"}), FakePagerDuty(set(), "s3cret-api"), FakeEndpoint()
+    for server in (slack, pagerduty, endpoint):
+        await server.start()
+    channels = {
+        "slack": {**SECRET, "interactive": True, "api_url": f"{slack.url}/api/"},
+        "pagerduty": {**REST, "region": "eu", "api_url": pagerduty.url},
+        "apprise": {"services": {"ops": {"url": endpoint.url.replace("http", "json"), "format": "markdown"}}},
+    }
+    path = written(tmp_path, {"channels": channels, "people": {"linh": {"name": "Linh", "slack": "U01LINH"}}})
+    for name in channels:
+        await sent_by(path, name)
+    for server in (slack, pagerduty, endpoint):
+        await server.stop()
+    assert "'action_id': 'acknowledge'" in str(slack.messages)
+    assert pagerduty.calls[0].headers["X-Forwarded-Host"] == "api.eu.pagerduty.com"
+    assert pagerduty.calls[0].headers["From"] == "a@example.com"
+    assert "backend" in endpoint.calls[0].body["message"]  # the text alone does not name the team
 
 
 async def test_slack_with_both_sends_elsewhere_through_the_bot(tmp_path: Path) -> None:
