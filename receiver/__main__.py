@@ -8,7 +8,7 @@ from pathlib import Path
 
 from process.logs import set_up_logs
 from process.settings import SettingsError
-from receiver import check, drill, explain, policy_test, show_schedule
+from receiver import check, drill, explain, policy_test, preview, show_schedule
 from receiver.app import now, serve
 from receiver.config import load
 from receiver.report import command
@@ -20,6 +20,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]]
     "check": ("check receiver.yml as the receiver reads it", check.add_arguments, lambda o: check.run(o, now())),
     "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
     "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
+    "preview": ("what a message looks like", preview.add_arguments, preview.run),
     "report": (
         "incidents, MTTA, MTTR, breaches and night pages",
         command.add_arguments,

@@ -9,6 +9,7 @@ from receiver.app import Receiver
 from receiver.config import Config, load, missing_secret_files
 from receiver.configured import routing
 from receiver.cover import Gap, gaps
+from receiver.preview import problems
 
 AHEAD = timedelta(days=30)
 
@@ -29,10 +30,15 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     for at, file in missing:
         grade = "error" if options.secrets else "warning"
         print(f"{grade}: {source.error(at, f'{file} cannot be read')}", file=sys.stderr)
+    wrong = problems(config.templates.dir) if config.templates and config.templates.dir.is_dir() else []
+    if config.templates and not config.templates.dir.is_dir():
+        wrong = [str(source.error(".templates.dir", f"{config.templates.dir} is no folder"))]
+    for line in wrong:
+        print(f"error: {line}", file=sys.stderr)
     found = [gap for gap in gaps(policy, now, now + AHEAD) if not _by_calendar(config, gap.role)]
     for gap in found:
         print(f"error: {options.config}: {_spoken(gap)}", file=sys.stderr)
-    if found or (options.secrets and missing):
+    if found or wrong or (options.secrets and missing):
         return 1
     steps = len(config.escalation_matrix)
     people, teams, schedules = len(config.people), len(config.teams), len(config.schedules)

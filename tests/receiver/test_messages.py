@@ -43,8 +43,6 @@ def test_a_reminder_says_what_is_late_and_what_to_do() -> None:
         "Nobody has answered within the 30 minutes of a P2: P2 #1 HighErrorRate: High error rate detected"
     )
     assert message.text.startswith(
-        "Nobody has answered within the 30 minutes of a P2.\n"
-        "\n"
         "12% of requests fail.\n"
         "  instance=app-1\n"
         "\n"
@@ -143,7 +141,7 @@ def test_a_bundle_says_how_many_how_bad_and_of_what_cause() -> None:
     items[20] = (items[20][0], msgspec.structs.replace(items[20][1], priority=P1))
     message = bundled(items)
     assert message.headline == "37 incidents, 1 of them P1: HighErrorRate"
-    assert message.text.splitlines()[2:8] == [
+    assert message.text.splitlines()[:6] == [
         "P1 #21 HighErrorRate: High error rate detected (3m)",
         "  instance=app-21",
         "  https://oncall.example.com/answer/21",
