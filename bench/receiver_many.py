@@ -19,7 +19,8 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.receiver_storm import RECEIVER, ROOT, SLACK, Slack, configuration, payload, ready
+from receiver_storm import RECEIVER, ROOT, SLACK, Slack, configuration, payload, ready
+
 from receiver.alertmanager import parse
 from receiver.config import load
 from receiver.configured import routing

@@ -25,6 +25,7 @@ from tests.receiver.given import (
     an_alert,
     as_message,
     deciding,
+    labelled,
     of_group,
     received,
     the_policy,
@@ -58,7 +59,7 @@ class Rig:
         return as_message(claims[0])
 
     async def fire(self, name: str, **labels: str) -> None:
-        group = of_group(received(an_alert(name, **labels)), key=name)
+        group = of_group(received(labelled(an_alert(name), **labels)), key=name)
         await self.store.update(group, deciding(AlertsReceived(group), self.clock.now), self.clock.now)
 
     def count(self, outcome: str) -> float | None:

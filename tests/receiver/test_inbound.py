@@ -213,7 +213,7 @@ async def test_pagerduty_acknowledges_and_resolves_for_people(rig: Rig) -> None:
     ],
 )
 async def test_what_no_person_did_changes_nothing(rig: Rig, changes: dict[str, object]) -> None:
-    assert await rig.hook("incident.resolved", **changes) == 202
+    assert await rig.hook("incident.resolved", HOOK, **changes) == 202
     assert (await rig.incident()).state is State.TRIGGERED
     assert rig.count("pagerduty", "ignored") == 1
 

@@ -14,7 +14,7 @@ from receiver.incident import Incident, Kind, Notification, Pause, Target
 from receiver.render import render
 from receiver.templating import Templates
 from receiver.voice import Voice, languages, one_line, words
-from tests.receiver.given import P1, P2, START, Case, an_alert, received
+from tests.receiver.given import P1, P2, START, Case, an_alert, labelled, received
 
 LINK = "https://oncall.example.com/answer/abc.def"
 TEAM = Target("slack", "#alerts", "slack:#alerts")
@@ -117,7 +117,7 @@ def incidents(count: int, **labels: str) -> list[tuple[Notification, Incident]]:
     found = []
     for number in range(1, count + 1):
         case = Case()
-        case.when(received(an_alert(severity="warning", instance=f"app-{number}", **labels)))
+        case.when(received(labelled(an_alert(severity="warning", instance=f"app-{number}"), **labels)))
         case.incident = msgspec.structs.replace(case.incident, id=number)
         found.append((Notification(Kind.PAGE, TEAM, 1), case.incident))
     return found

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from process.settings import Secret
+from process.web import Handler
 from receiver.alertmanager_api import AlertmanagerApi, ApiError
 from receiver.metrics import Metrics
 from receiver.reconciler import Reconciler, record_outage
@@ -45,10 +46,10 @@ class Rig:
 
     async def start(self, most: int = 0) -> None:
         @web.middleware
-        async def deaf(request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+        async def deaf(request: web.Request, handler: Handler) -> web.StreamResponse:
             if self.deaf:
                 return web.Response(status=503)
-            return await handler(request)  # type: ignore[operator,no-any-return]
+            return await handler(request)
 
         app = web.Application(middlewares=[deaf])
         app.add_routes(self.webhook.routes())

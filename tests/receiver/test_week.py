@@ -24,6 +24,7 @@ from receiver.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, 
 from receiver.incident import AlertGroup, Pause
 from receiver.metrics import Metrics
 from receiver.person import Contact
+from receiver.routing import Routing
 from receiver.store.sqlite import SQLiteStore
 from receiver.transition import transition
 from tests.receiver.given import START, Clock, an_alert, as_message, the_policy, the_routing
@@ -223,7 +224,7 @@ class Weeks(RuleBasedStateMachine):
         starts_at = self.episodes[key][1]
         alert = an_alert(
             key, firing=firing, starts_at=starts_at, ends_at=None if firing else self.clock.now, severity=severity
-        )  # type: ignore[arg-type]
+        )
         return AlertsReceived(AlertGroup(key, (alert,), receiver="receiver"))
 
     def _open(self, key: str, allowed: Callable[[Trouble], bool]) -> Trouble | None:
@@ -310,7 +311,7 @@ class Weeks(RuleBasedStateMachine):
         assert all(order == sorted(order) for order in lanes.values()), "one lane keeps its order"
 
 
-def _by_mail_only() -> object:
+def _by_mail_only() -> Routing:
     routing = the_routing()
     people = {
         key: msgspec.structs.replace(person, contacts=(Contact("email", f"{key}@example.com"),))
@@ -325,7 +326,7 @@ def _by_mail_only() -> object:
     ("examples", "steps"), [(15, 40), pytest.param(60, 120, marks=pytest.mark.slow)], ids=["days", "weeks"]
 )
 def test_what_is_told_is_what_the_model_says(examples: int, steps: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Weeks,
         settings=settings(
             max_examples=examples,

@@ -13,7 +13,7 @@ from receiver.event import Acknowledge, AlertsReceived, Delivered, TimeDue
 from receiver.report import page
 from receiver.report.reading import read
 from receiver.report.statistics import Fact, Page, summarise
-from tests.receiver.given import START, Clock, a_store, an_alert, deciding, of_group, received
+from tests.receiver.given import START, Clock, a_store, an_alert, deciding, labelled, of_group, received
 from tests.receiver.test_config import EXAMPLE
 
 END = START + timedelta(days=30)
@@ -87,8 +87,13 @@ async def a_database(folder: Path) -> Path:
                 told = Delivered(claimed.notification.round, claimed.notification.target.person)
                 await store.settle(claimed, "", deciding(told, clock.now), clock.now)
 
-    for key, labels in (("one", {}), ("drill", {"drill": "true"}), ("open", {"severity": "warning"})):
-        group = of_group(received(an_alert(key, **labels)), key)
+    stories: list[tuple[str, dict[str, str]]] = [
+        ("one", {}),
+        ("drill", {"drill": "true"}),
+        ("open", {"severity": "warning"}),
+    ]
+    for key, labels in stories:
+        group = of_group(received(labelled(an_alert(key), **labels)), key)
         await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
     await deliver()
     clock.forward(minutes=15)
