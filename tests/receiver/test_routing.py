@@ -1,5 +1,6 @@
 """What the configuration says: priorities, teams, routes, people's own rules, and matchers as Alertmanager has them."""
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -150,8 +151,18 @@ roles:
 """
 
 
+def everything(folder: Path, text: str = EVERYTHING) -> Path:
+    """The example with these sections instead of its own."""
+    path = edited(folder, "roles:\n", text)
+    own = path.read_text("utf-8").replace(text, "@@@")
+    for key in ("repeat_last_step", "acknowledge_for", "flapping", "fallback"):
+        own = re.sub(rf"^{key}:.*\n", "", own, flags=re.MULTILINE)
+    path.write_text(own.replace("@@@", text), "utf-8")
+    return path
+
+
 def test_every_section_is_read(tmp_path: Path) -> None:
-    policy = routing(*load(edited(tmp_path, "roles:\n", EVERYTHING)))
+    policy = routing(*load(everything(tmp_path)))
     assert policy.plan(P1, "backend").repeat_every == 1800.0
     assert policy.plan(P2, "backend").acknowledge_for == 7200.0
     assert policy.plan(P3, "backend").acknowledge_for == 0.0
@@ -180,7 +191,7 @@ def test_every_section_is_read(tmp_path: Path) -> None:
 def test_a_mistake_in_a_section_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in EVERYTHING
     with pytest.raises(SettingsError) as caught:
-        routing(*load(edited(tmp_path, "roles:\n", EVERYTHING.replace(old, new))))
+        routing(*load(everything(tmp_path, EVERYTHING.replace(old, new))))
     assert says in str(caught.value).replace("[0]", "").replace("[1]", "")
 
 

@@ -131,6 +131,8 @@ class Stack:
             "api": {"token": self.tokens["api"]},
             "links": {"secret": self.tokens["link"]},
             "retry": {"first_delay": "500ms", "longest_delay": "2s"},
+            "alertmanager": {"url": self.url("alertmanager"), "prometheus_url": self.url("prometheus")},
+            "retention": {"archive": str(self.folder / "archive")},
             "escalation_matrix": [{**row, "after": after} for row, after in rows],
             "channels": {
                 "pagerduty": {
