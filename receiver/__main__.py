@@ -16,7 +16,7 @@ from receiver.store.base import StoreError
 
 Run = Callable[[argparse.Namespace], int]
 
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] = {
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] = {
     "check": ("check receiver.yml as the receiver reads it", check.add_arguments, lambda o: check.run(o, now())),
     "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
     "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Give the exit status: 0 fine, 1 with one sentence on standard error."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        if given and given[0] in _COMMANDS:
-            about, add_arguments, run = _COMMANDS[given[0]]
+        if given and given[0] in COMMANDS:
+            about, add_arguments, run = COMMANDS[given[0]]
             parser = argparse.ArgumentParser(prog=f"receiver {given[0]}", description=f"{about.capitalize()}.")
             add_arguments(parser)
             return run(parser.parse_args(given[1:]))
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(given: list[str]) -> int:
-    listed = "\n".join(f"  {name:<9} {about}" for name, (about, _, _) in _COMMANDS.items())
+    listed = "\n".join(f"  {name:<9} {about}" for name, (about, _, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="receiver",
         description="From Alertmanager's webhooks to the right person.",

@@ -5,7 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from receiver.__main__ import COMMANDS
+from receiver.config import load
+from receiver.configured import routing
+from receiver.metrics import Metrics
 from receiver.state import TRANSITIONS, State
 
 PAGES = [*sorted(Path("docs").rglob("*.md")), Path("README.md"), Path("CONTRIBUTING.md")]
@@ -40,3 +45,34 @@ def test_make_help_lists_every_target() -> None:
     assert phony
     for target in phony[1].split():
         assert f"make {target}" in listed or target.endswith("-check"), f"{target} has no ## text in the Makefile"
+
+
+def test_every_pitfall_names_a_test_that_exists() -> None:
+    text = Path("docs/pitfalls.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 40
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", Path(path).read_text("utf-8"), re.MULTILINE), f"{path}::{name}"
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_examples_of_the_page_on_call_load(tmp_path: Path, number: int) -> None:
+    roles, *sections = re.findall(r"```yaml\n(.*?)```", Path("docs/oncall.md").read_text("utf-8"), re.DOTALL)
+    example = yaml.safe_load(Path("deploy/config/receiver.yml").read_text("utf-8"))
+    example |= yaml.safe_load(sections[0]) | {"roles": {**example["roles"], **yaml.safe_load(roles)["roles"]}}
+    example |= yaml.safe_load(sections[number])
+    for person in example["people"].values():
+        person.pop("pagerduty", None)
+    path = tmp_path / "receiver.yml"
+    path.write_text(yaml.safe_dump(example), "utf-8")
+    config, source = load(path)
+    assert routing(config, source).schedules
+
+
+def test_the_page_names_every_command_and_metric() -> None:
+    page = Path("docs/receiver.md").read_text("utf-8")
+    for command in COMMANDS:
+        assert f"`… {command}" in page or f"receiver {command}" in page, command
+    for family in Metrics(["email"]).registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert name in page, f"docs/receiver.md says nothing of {name}"

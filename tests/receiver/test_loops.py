@@ -83,3 +83,22 @@ async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore,
     clock.forward(seconds=20)
     await watchdog.run_once()
     assert len(await store.incidents(None, 10)) == 1
+
+
+async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLiteStore, clock: Clock) -> None:
+    policy = the_policy()
+    escalator = Escalator(store, policy, clock, away=policy.restarted)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await escalator.run_once()
+    clock.forward(minutes=40)  # suspended before the page was out
+    await escalator.run_once()
+    assert policy.running_since == clock.now
+    assert await told(store, clock) == ["Linh"]  # and nobody above her
+    clock.forward(minutes=-50)
+    await escalator.run_once()
+    clock.forward(minutes=50)
+    await escalator.run_once()
+    assert await told(store, clock) == []
+    clock.forward(minutes=5)
+    await escalator.run_once()
+    assert await told(store, clock) == ["Marek"]

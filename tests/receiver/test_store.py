@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.event import Acknowledge, Delivered, Resolve, TimeDue, Undelivered, Unreached
-from receiver.incident import Kind, Notification
+from receiver.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
+from receiver.incident import AlertGroup, Kind, Notification
 from receiver.state import State
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
@@ -231,3 +231,35 @@ async def test_the_backlog_is_what_the_metrics_show(store: SQLiteStore, clock: C
     assert backlog.oldest_unacknowledged == {"P1": START}
     assert backlog.oldest_owed == dict.fromkeys(("pagerduty", "slack", "email"), START)
     assert backlog.heartbeats == {"alertmanager": START}
+
+
+async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, clock: Clock) -> None:
+    alerts = [an_alert(name) for name in "abcd"]
+    old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
+    first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
+    assert first is not None
+    await store.act(first.id, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    for key, members in (("receiver|new", alerts[:2]), ("receiver|newer", alerts[2:])):
+        group = AlertGroup(key, tuple(members), receiver="receiver")
+        moved = await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
+        assert moved is not None
+        assert (moved.id, moved.acknowledged_by) == (first.id, "Linh")
+    foreign = AlertGroup("receiver|else", (*alerts[:1], an_alert("x"), an_alert("y")), receiver="receiver")
+    other = await store.update(foreign, deciding(AlertsReceived(foreign), clock.now), clock.now)
+    assert other is not None
+    assert other.id != first.id
+    elsewhere = AlertGroup("another|new", tuple(alerts), receiver="another")
+    third = await store.update(elsewhere, deciding(AlertsReceived(elsewhere), clock.now), clock.now)
+    assert third is not None
+    assert third.id not in {first.id, other.id}  # the same alerts by another route are another incident
+
+
+async def test_what_fires_again_reopens_the_stored_incident(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    over = received(an_alert(firing=False))
+    await store.update(THE_GROUP, deciding(over, clock.now), clock.now)
+    clock.forward(minutes=5)
+    again = received(an_alert(starts_at=clock.now))
+    reopened = await store.update(THE_GROUP, deciding(again, clock.now), clock.now)
+    assert reopened is not None
+    assert (reopened.id, reopened.state) == (number, State.TRIGGERED)

@@ -258,3 +258,14 @@ def test_a_rise_below_p1_is_news_to_the_owner_and_no_page() -> None:
     owed = case.when(received(an_alert("a", severity="info"), an_alert("b", severity="warning")))
     assert {(n.kind, n.text) for n in owed} == {(Kind.UPDATE, "P3 rises to P2")}
     assert case.state() is State.ACKNOWLEDGED
+
+
+def test_a_repeat_rings_at_pagerduty_again() -> None:
+    case = Case(planned(repeat_every=1200.0))
+    owed = case.when(received(an_alert()))
+    for minute in (15, 30, 60, 80, 100):
+        owed += at(case, minute)
+    rings = [n.target.lane for n in owed if n.kind is Kind.PAGE and n.target.channel == "pagerduty"]
+    assert len(rings) == len(set(rings)) == 6
+    mails = [n.target.lane for n in owed if n.kind is Kind.PAGE and n.target.address == "peter@example.com"]
+    assert len(set(mails)) == 1  # a thread is one lane
