@@ -153,7 +153,7 @@ async def test_what_the_file_says_of_a_channel_reaches_it(tmp_path: Path) -> Non
     for server in (slack, pagerduty, endpoint):
         await server.start()
     channels = {
-        "slack": {**SECRET, "interactive": True, "api_url": f"{slack.url}/api/"},
+        "slack": {**SECRET, "interactive": True, "signing_secret": "s3cret-signing", "api_url": f"{slack.url}/api/"},
         "pagerduty": {**REST, "region": "eu", "api_url": pagerduty.url},
         "apprise": {"services": {"ops": {"url": endpoint.url.replace("http", "json"), "format": "markdown"}}},
     }
