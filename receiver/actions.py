@@ -26,7 +26,8 @@ from receiver.transition import transition
 LIMIT = 64 * 1024
 _SHOWN = (
     *("id", "state", "priority", "title", "team", "opened_at", "acknowledged_at", "acknowledged_by"),
-    *("resolved_at", "resolved_by", "next_due_at"),
+    *("resolved_at", "resolved_by", "next_due_at", "acknowledged_until", "breached_at"),
+    *("paused", "flapping", "reopened", "drill"),
 )
 _EVENTS: dict[str, type[Acknowledge | Resolve]] = {"acknowledge": Acknowledge, "resolve": Resolve}
 
@@ -176,7 +177,8 @@ def _unknown(request: web.Request) -> web.Response:
 
 
 def _respond_by(incident: Incident) -> datetime:
-    return (incident.opened_at or datetime.min.replace(tzinfo=UTC)) + timedelta(seconds=incident.response_time)
+    began = incident.clock_started_at or incident.opened_at or datetime.min.replace(tzinfo=UTC)
+    return began + timedelta(seconds=incident.response_time)
 
 
 def _view(incident: Incident) -> dict[str, object]:

@@ -82,7 +82,13 @@ HARMLESS = {
     *("ipaddress", "itertools", "math", "operator", "re", "statistics", "types", "typing", "urllib", "msgspec"),
     "zoneinfo",  # it reads the zone's own table once, which is the same for all
 }
-COMPOSITION_ROOTS = {"receiver.app", "receiver.wiring", "receiver.inbound.pagerduty_poll", "exporter.app"}
+COMPOSITION_ROOTS = {
+    "receiver.app",
+    "receiver.wiring",
+    "receiver.preview",
+    "receiver.inbound.pagerduty_poll",
+    "exporter.app",
+}
 CONCRETE = ("receiver.channels.", "receiver.store.sqlite")
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "models", "types", "manager", "managers", "misc"}
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
 from receiver.actions import Actions
+from receiver.incident import Incident, Pause
 from receiver.link import Grant, sign
 from receiver.metrics import Metrics
 from receiver.state import State
@@ -212,3 +214,26 @@ async def test_hostile_alerts_are_only_text_on_the_page(rig: Rig) -> None:
     assert "<script" not in text
     assert "<img" not in text
     assert "javascript:" not in text
+
+
+async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: Rig) -> None:
+    number = await rig.fire()
+    found = await rig.store.incident(number)
+    assert found is not None
+    longer = msgspec.structs.replace(found[0], acknowledge_for=3600.0, drill=True)
+
+    async def change(incident: Incident) -> None:
+        await rig.store.act(number, lambda _old: (incident, ()), rig.clock.now)
+
+    await change(longer)
+    await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
+    page = await (await rig.client.get(rig.link(number))).text()
+    assert "until 04:00 UTC" in page
+    assert "This is an exercise." in page
+    assert "I am still at it" not in page
+    found = await rig.store.incident(number)
+    assert found is not None
+    await change(msgspec.structs.replace(found[0], remind_due_at=None, paused=Pause("silence", "8f1c", "Linh")))
+    page = await (await rig.client.get(rig.link(number))).text()
+    assert "I am still at it" in page
+    assert "Paused by silence 8f1c by Linh" in page
