@@ -84,6 +84,8 @@ class Drill:
         if not self.number:
             return
         await self._until(self._clock() + timedelta(seconds=wait), self._over)
+        if not await self._over():
+            self._note("Alertmanager has not sent the end yet (its group_interval)", self._clock())
         for entry in (await self._incident())["timeline"]:
             if entry["kind"] == "resolved" or (entry["kind"] == "told" and entry["text"].startswith("resolved")):
                 self._note(entry["text"], _at(entry))

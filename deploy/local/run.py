@@ -29,6 +29,10 @@ NEXT = """
    curl -sS {receiver}/api/v1/incidents/1/acknowledge -d '{{"actor": "me"}}' \\
      -H "Authorization: Bearer $(cat {secrets}/api-token)"
 
+ Ask who would be told, and send an exercise through everything
+   .venv/bin/python -m receiver explain --config.file {config} --alert HighErrorRate
+   .venv/bin/python -m receiver drill --config.file {config} --alertmanager.url {alertmanager}
+
  See an outage, a page, an escalation and a resolve, in two minutes
    make demo      (stop this first: they use the same ports)
 
@@ -88,7 +92,8 @@ def _table(terminal: Terminal, site: Site) -> None:
     ]
     terminal.table(rows)
     shown = {name: site.url(name) for name in ("exporter", "receiver")}
-    terminal.text(NEXT.format(**shown, secrets=site.shown / "secrets", logs=site.shown / "logs"))
+    places = {"secrets": site.shown / "secrets", "logs": site.shown / "logs", "config": site.shown / "receiver.yml"}
+    terminal.text(NEXT.format(**shown, **places))
 
 
 def main() -> int:
