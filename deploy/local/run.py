@@ -91,7 +91,7 @@ def _table(terminal: Terminal, site: Site) -> None:
         ("Exporter", f"{site.url('exporter')}/metrics", "what the events were turned into"),
     ]
     terminal.table(rows)
-    shown = {name: site.url(name) for name in ("exporter", "receiver")}
+    shown = {name: site.url(name) for name in ("exporter", "receiver", "alertmanager")}
     places = {"secrets": site.shown / "secrets", "logs": site.shown / "logs", "config": site.shown / "receiver.yml"}
     terminal.text(NEXT.format(**shown, **places))
 
