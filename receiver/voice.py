@@ -1,6 +1,5 @@
 """The words of messages in a reader's language, and times as the reader's clock shows them."""
 
-import unicodedata
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
@@ -66,11 +65,9 @@ def span(delta: timedelta) -> str:
 def one_line(text: str, limit: int) -> str:
     """One line of visible characters, of bounded length: it may end in a subject or on a terminal.
 
-    Characters that turn the direction of writing or show nothing at all (Unicode's Cc and Cf) go, for with them an
-    alert could say one thing and show another (trojansource.codes); the joiner of emoji and Indic scripts stays.
+    Characters that turn the direction of writing or show nothing at all are not printable and go: with them an alert
+    could say one thing and show another (trojansource.codes). The joiner of emoji and Indic scripts stays.
     """
-    kept = (
-        c if c == "\u200d" or (c.isprintable() and unicodedata.category(c) != "Cf") else " " for c in text[: 4 * limit]
-    )
+    kept = (c if c == "\u200d" or c.isprintable() else " " for c in text[: 4 * limit])
     line = " ".join("".join(kept).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -48,3 +48,7 @@ def test_a_message_that_is_refused_is_no_fault_of_the_channel() -> None:
 
 def test_a_clock_that_is_set_back_does_not_lengthen_the_rest() -> None:
     assert opened().wait(START - timedelta(days=1)) == REST.total_seconds()
+
+
+def test_five_failures_are_enough() -> None:
+    assert THRESHOLD == 5

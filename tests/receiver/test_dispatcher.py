@@ -18,6 +18,7 @@ from receiver.person import Contact
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.given import (
+    START,
     THE_GROUP,
     Clock,
     Recorder,
@@ -243,4 +244,25 @@ async def test_a_p1_overtakes_a_storm(tmp_path: Path) -> None:
     assert rig.channel.sent[0].priority == "P1"
     assert sum(len(claims) for claims in rig.bundles) == 200
     assert len(rig.channel.sent) == 2
+    await store.close()
+
+
+async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
+    rig = Rig(store, clock, the_policy(routing))
+    await rig.fire("down")
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR) for _ in range(20)]
+
+    async def elsewhere() -> bool:
+        found = await store.incident(1)
+        assert found is not None
+        return any(entry.kind == "fallback" for entry in found[1])
+
+    for seconds in (0, 5, 10, 20):
+        clock.forward(seconds=seconds)
+        await rig.dispatcher.run_once()
+        late = (clock.now - START).total_seconds() >= 35  # the next attempt would come after the minute
+        assert await elsewhere() is late
     await store.close()

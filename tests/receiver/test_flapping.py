@@ -184,3 +184,37 @@ def test_an_episode_that_the_api_confirms_to_fire_is_not_over() -> None:
     assert people(case.when(confirmed)) == ["Linh"]
     assert case.incident.acknowledged_at is None
     assert timedelta(0) < case.clock.now - START
+
+
+def test_that_it_flaps_is_said_once_an_hour_and_not_at_each_turn() -> None:
+    case = flapping()
+    clear(case)
+    case.clock.forward(minutes=15)
+    case.when(TimeDue())
+    assert case.state() is State.RESOLVED
+    case.clock.forward(minutes=1)
+    fire(case)
+    assert case.incident.flapping
+    assert len([line for line in case.lines if line.startswith("flapping")]) == 1
+
+
+def test_what_comes_back_worse_begins_at_the_first_step_whoever_had_it() -> None:
+    case = Case()
+    case.when(received(an_alert(severity="warning")))
+    case.clock.forward(minutes=30)
+    case.when(TimeDue())
+    case.when(Acknowledge("Marek", "link"))
+    case.clock.forward(minutes=1)
+    case.when(received(an_alert(firing=False, severity="warning")))
+    case.clock.forward(minutes=1)
+    assert people(case.when(received(an_alert(starts_at=case.clock.now)))) == ["Linh"]
+
+
+def test_what_a_person_has_resolved_is_not_opened_by_what_the_api_confirms() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(Resolve("Linh", "link"))
+    case.clock.forward(minutes=1)
+    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True)
+    assert case.when(confirmed) == []
+    assert case.state() is State.RESOLVED

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from receiver.escalator import Escalator
-from receiver.event import Delivered
+from receiver.event import AlertsReceived, Delivered
 from receiver.incident import Kind
 from receiver.state import State
 from receiver.store.sqlite import SQLiteStore
@@ -102,3 +102,27 @@ async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: S
     clock.forward(minutes=5)
     await escalator.run_once()
     assert await told(store, clock) == ["Marek"]
+
+
+async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_while(
+    store: SQLiteStore, clock: Clock
+) -> None:
+    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.beat("alertmanager", clock.now)
+    clock.forward(seconds=181)
+    await watchdog.run_once()
+    assert watchdog.blind()
+    over = AlertsReceived(received(an_alert(firing=False)).group, blind=watchdog.blind())
+    held = await store.update(THE_GROUP, deciding(over, clock.now), clock.now)
+    assert held is not None
+    assert (held.state, held.held) == (State.TRIGGERED, True)
+    for _ in range(4):
+        await store.beat("alertmanager", clock.now)
+        await watchdog.run_once()
+        assert (await store.incidents(State.RESOLVED, 10))[-1].key != THE_GROUP.key
+        clock.forward(seconds=50)
+    await store.beat("alertmanager", clock.now)
+    await watchdog.run_once()
+    assert not watchdog.blind()
+    assert THE_GROUP.key in {incident.key for incident in await store.incidents(State.RESOLVED, 10)}

@@ -179,3 +179,10 @@ def test_the_events_are_of_the_kinds_that_the_metric_knows() -> None:
     assert {Paused, Resumed, AlertsReceived} >= {
         type(f.event) for f in compare(opened().incident, view(), Since(), START, blind=False)
     }
+
+
+def test_an_alert_that_is_not_seen_is_not_known_to_be_silenced() -> None:
+    case, silence = opened(an_alert("a"), an_alert("b")), a_silence()
+    half = view(seen(an_alert("a"), silences=(silence.id,)), silences=(silence,))
+    assert Rounds(case).one(half) == []
+    assert case.incident.paused is None

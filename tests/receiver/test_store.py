@@ -263,3 +263,27 @@ async def test_what_fires_again_reopens_the_stored_incident(store: SQLiteStore, 
     reopened = await store.update(THE_GROUP, deciding(again, clock.now), clock.now)
     assert reopened is not None
     assert (reopened.id, reopened.state) == (number, State.TRIGGERED)
+
+
+async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    for channel in ("email", "slack", "pagerduty"):
+        for page in await claim(store, clock, channel):
+            await settle(store, clock, page, "")
+    clock.forward(minutes=15)
+    await store.act(number, deciding(TimeDue(), clock.now), clock.now)
+    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    kinds = {c.notification.kind for c in await claim(store, clock)}
+    assert kinds == {Kind.ACKNOWLEDGED}
+
+
+async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLiteStore, clock: Clock) -> None:
+    old = AlertGroup("receiver|old", (an_alert("a"), an_alert("b")), receiver="receiver")
+    first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
+    over = AlertGroup("receiver|old", (an_alert("a", firing=False),), receiver="receiver")
+    await store.update(over, deciding(AlertsReceived(over), clock.now), clock.now)
+    anew = AlertGroup("receiver|new", (an_alert("a", starts_at=START + MINUTE),), receiver="receiver")
+    second = await store.update(anew, deciding(AlertsReceived(anew), clock.now), clock.now)
+    assert first is not None
+    assert second is not None
+    assert second.id != first.id

@@ -68,6 +68,7 @@ def test_an_acknowledgement_runs_out_and_the_step_that_was_answered_is_taken_aga
     assert people(at(case, 15)) == ["Marek"]
     case.clock.forward(minutes=1)
     case.when(Acknowledge("Marek", "link"))
+    assert at(case, 16 + 23.9) == []
     reminder = at(case, 16 + 24)
     assert {n.target.person for n in reminder} == {"Marek"}
     assert {n.text for n in reminder} == {
@@ -85,6 +86,7 @@ def test_the_owner_who_is_still_at_it_says_so_and_keeps_the_incident() -> None:
     case.when(received(an_alert()))
     case.when(Acknowledge("Linh", "link"))
     before = case.incident
+    case.clock.forward(seconds=1)
     assert case.when(Acknowledge("Linh", "link")) == []  # a double click is no news
     assert case.incident == before
     at(case, 24)
@@ -269,3 +271,11 @@ def test_a_repeat_rings_at_pagerduty_again() -> None:
     assert len(rings) == len(set(rings)) == 6
     mails = [n.target.lane for n in owed if n.kind is Kind.PAGE and n.target.address == "peter@example.com"]
     assert len(set(mails)) == 1  # a thread is one lane
+
+
+def test_a_place_of_last_resort_that_was_told_already_is_not_told_twice() -> None:
+    routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#alerts-backend"),))
+    case = Case(routing)
+    case.when(received(an_alert()))
+    assert case.when(Unreached(a_way(), 1, "refused")) == []
+    assert not [line for line in case.lines if line.startswith("fallback")]
