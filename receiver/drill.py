@@ -106,9 +106,12 @@ class Drill:
         return bool((await self._incident())["state"] != "triggered")
 
     async def _over(self) -> bool:
+        """Everybody who was paged has heard the end, each by the same way."""
         incident = await self._incident()
-        told = [e for e in incident["timeline"] if e["kind"] == "told" and e["text"].startswith("resolved")]
-        return incident["state"] == "resolved" and bool(told)
+        told = [str(entry["text"]) for entry in incident["timeline"] if entry["kind"] == "told"]
+        paged = {text.removeprefix("page ") for text in told if text.startswith("page ")}
+        ended = {text.removeprefix("resolved ") for text in told if text.startswith("resolved ")}
+        return bool(incident["state"] == "resolved" and paged <= ended)
 
     async def _incident(self) -> dict[str, Any]:
         return await self._get(f"/api/v1/incidents/{self.number}")
