@@ -51,7 +51,8 @@ lint: .venv/ready ## ruff, strict
 types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy
 
-rules: stack ## promtool and amtool over rules/ and deploy/config/
+rules: stack ## write what is generated, then promtool and amtool over rules/ and deploy/config/
+	@$(PY) rules/generate.py
 	@$(BIN)/pytest -q tests/rules
 
 config: .venv/ready ## check every example configuration

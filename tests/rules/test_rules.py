@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,21 @@ def test_every_metric_of_the_application_is_in_the_catalogue() -> None:
     catalogue = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
     known = {family["name"]: set(family.get("labels", ())) for family in catalogue["families"]}
     for path in RULES:
-        for metric, labels in re.findall(r'(\w+)\{job="heypeter-app"([^}]*)\}', path.read_text("utf-8")):
+        for metric, labels in re.findall(r'(?<![\w:])(\w+)\{job="heypeter-app"([^}]*)\}', path.read_text("utf-8")):
             family = re.sub(r"_(bucket|sum|count)$", "", metric)
             assert family in known, f"{path}: {metric} is not in exporter/catalogue.yml"
             for label in re.findall(r"(\w+)\s*[=!]~?", labels):
                 assert label in known[family], f"{path}: {metric} has no label {label}"
+
+
+def test_the_generated_rules_are_what_the_table_says() -> None:
+    done = subprocess.run([sys.executable, "rules/generate.py", "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_has_the_documents_fifteen_benchmarks() -> None:
+    table = yaml.safe_load(Path("rules/tables/benchmarks.yml").read_text("utf-8"))["benchmarks"]
+    targets = {"page_load": 3, "api_response": 0.5, "database_query": 0.1, "time_to_interactive": 5}
+    targets |= {"first_contentful_paint": 1.5, "cpu": 0.7, "memory": 0.8, "disk_io": 0.8, "network_latency": 0.05}
+    targets |= {"uptime": 0.999, "registrations": 50, "bookings": 200, "payment_success": 0.95, "retention": 0.8}
+    assert {one["key"]: one["target"] for one in table} == targets | {"support_response": 7200}

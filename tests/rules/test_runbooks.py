@@ -18,7 +18,8 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
-FOREIGN = ("up", "pg_up", "node_filesystem_avail_bytes")  # of Prometheus and the exporters that we only scrape
+# Of Prometheus and the exporters that we only scrape.
+FOREIGN = ("up", "pg_up", "node_filesystem_avail_bytes", "probe_success", "probe_http_duration_seconds")
 CATALOGUE = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
 PARTS = ["What it means", "First", "Likely causes", "It is mended when", "To silence it while you work"]
 
