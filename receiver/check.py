@@ -1,15 +1,20 @@
 """`python -m receiver check`: reads receiver.yml as the receiver does, and looks thirty days ahead."""
 
 import argparse
+import asyncio
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import aiohttp
+
+from process.settings import Source
 from receiver.app import Receiver
 from receiver.config import Config, load, missing_secret_files
 from receiver.configured import routing
 from receiver.cover import Gap, gaps
 from receiver.preview import problems
+from receiver.wiring import build
 
 AHEAD = timedelta(days=30)
 
@@ -26,7 +31,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     policy = routing(config, source)
     missing = missing_secret_files(config)
     if options.secrets and not missing:
-        Receiver(config, source)  # opens every secret, and nothing else
+        Receiver(config, source)  # opens its own secrets, and nothing else
+        asyncio.run(_open_channels(config, source))
     for at, file in missing:
         grade = "error" if options.secrets else "warning"
         print(f"{grade}: {source.error(at, f'{file} cannot be read')}", file=sys.stderr)
@@ -45,6 +51,13 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     more = f", {schedules} schedules without a gap for 30 days" if schedules else ""
     print(f"OK {options.config}: {steps} escalation steps, {people} people, {teams} teams{more}")
     return 0
+
+
+async def _open_channels(config: Config, source: Source) -> None:
+    """Build every channel, which opens its secrets; nothing is sent."""
+    async with aiohttp.ClientSession() as session:
+        for close in build(config.channels, source, session, []).closing:
+            close()
 
 
 def _by_calendar(config: Config, role: str) -> bool:

@@ -1,6 +1,7 @@
 """The commands, as somebody types them: explain, test, check, schedule, preview."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,16 @@ def test_help_lists_the_commands(capsys: Capture) -> None:
     text = capsys.readouterr().out
     for name in ("check", "drill", "explain", "preview", "report", "schedule", "test"):
         assert f"\n  {name}" in text
+
+
+def test_check_with_secrets_opens_those_of_the_channels(tmp_path: Path, capsys: Capture) -> None:
+    path = edited(tmp_path, "roles:\n", "roles:\n")
+    for name in re.findall(r"secrets/[\w-]+", path.read_text("utf-8")):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x" * 40, "utf-8")
+    assert main(["check", "--secrets", "--config.file", str(path)]) == 0
+    (tmp_path / "secrets/slack-bot-token").write_text("", "utf-8")
+    capsys.readouterr()
+    assert main(["check", "--secrets", "--config.file", str(path)]) == 1
+    assert "channels.slack.token_file" in capsys.readouterr().err
