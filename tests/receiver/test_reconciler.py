@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -214,34 +215,61 @@ async def test_an_api_that_answers_nonsense_is_named() -> None:
             await AlertmanagerApi("http://127.0.0.1:1", session).view()
 
 
+def remembered(folder: Path) -> None:
+    """What a Prometheus remembers of an hour: an alert that was over, one that still fires, the Watchdog."""
+    begun = START - timedelta(minutes=50)
+    lines = ["# TYPE ALERTS gauge"]
+    spans = {
+        'alertname="DiskFull",alertstate="firing",severity="critical",team="infrastructure"': (0, 10),
+        'alertname="DiskFull",alertstate="pending",severity="critical",team="infrastructure"': (0, 10),
+        'alertname="Still",alertstate="firing",severity="critical"': (0, 51),
+        'alertname="Watchdog",alertstate="firing",severity="none"': (0, 20),
+    }
+    for labels, (first, last) in spans.items():
+        for quarter in range(first * 4, last * 4):
+            at = begun + timedelta(seconds=15 * quarter)
+            lines.append(f"ALERTS{{{labels}}} 1 {at.timestamp():.0f}")
+    text = folder / "alerts.om"
+    text.write_text("\n".join([*lines, "# EOF", ""]), "utf-8")
+    tool = [".stack/bin/promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "tsdb")]
+    subprocess.run(tool, check=True, capture_output=True)
+
+
 async def test_what_fired_and_was_over_while_we_were_down_is_recorded_and_tells_nobody(tmp_path: Path) -> None:
-    """Prometheus's own answer, in its own words: the ALERTS series of an outage of an hour."""
-    end = START
-    begun = (end - timedelta(minutes=50)).timestamp()
-    labels = {"__name__": "ALERTS", "alertstate": "firing", "alertname": "DiskFull", "severity": "critical"}
-    over = {"metric": labels, "values": [[begun + 30 * n, "1"] for n in range(20)]}
-    still = {"metric": {**labels, "alertname": "Still"}, "values": [[end.timestamp() - 10, "1"]]}
-    beat = {"metric": {**labels, "alertname": "Watchdog", "severity": "none"}, "values": [[begun, "1"]]}
-
-    async def query_range(request: web.Request) -> web.Response:
-        assert request.query["query"] == 'ALERTS{alertstate="firing"}'
-        return web.json_response({"status": "success", "data": {"result": [over, still, beat]}})
-
+    remembered(tmp_path)
+    (tmp_path / "prometheus.yml").write_text("global: {}\n", "utf-8")
+    url = f"http://127.0.0.1:{free_port()}"
+    options = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
+    options += [f"--web.listen-address={url.removeprefix('http://')}", "--storage.tsdb.retention.time=100y"]
+    program = PROGRAM.with_name("prometheus")
+    with (tmp_path / "prometheus.log").open("ab") as log:
+        prometheus = await asyncio.create_subprocess_exec(program, *options, stdout=log, stderr=log)
     clock = Clock()
     store = await a_store(tmp_path, clock)
-    app = web.Application()
-    app.router.add_get("/api/v1/query_range", query_range)
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        down = (end - timedelta(hours=1), end)
-        url = str(server.make_url("/"))
-        assert await record_outage(store, the_policy(), session, url, down) == 1
-        assert await record_outage(store, the_policy(), session, url, (end - timedelta(seconds=30), end)) == 0
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def ready() -> bool:
+                try:
+                    async with session.get(f"{url}/-/ready") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientError:
+                    return False
+
+            await until("Prometheus is ready", ready)
+            down = (START - timedelta(hours=1), START)
+            assert await record_outage(store, the_policy(), session, url, down) == 1
+            assert await record_outage(store, the_policy(), session, url, (START - timedelta(seconds=30), START)) == 0
+    finally:
+        prometheus.kill()
+        await prometheus.wait()
     (incident,) = await store.incidents(None, 10)
     assert (incident.state, incident.title) == (State.RESOLVED, "DiskFull")
+    (alert,) = incident.alerts.values()
+    assert abs(alert.starts_at - (START - timedelta(minutes=50))) <= timedelta(seconds=30)
     found = await store.incident(incident.id)
     assert found is not None
     told = [entry.text for entry in found[1] if entry.kind == "paused"]
     assert told == ["outage of this receiver: it fired and was over meanwhile: recorded, and nobody is told"]
     assert await store.claim("email", clock.now, 60, 10) == []
-    assert datetime.fromtimestamp(begun, UTC) < end
     await store.close()
