@@ -52,7 +52,7 @@ types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy
 
 rules: stack ## write what is generated, then promtool and amtool over rules/ and deploy/config/
-	@$(PY) rules/generate.py
+	@$(PY) -m rules.generate
 	@$(BIN)/pytest -q tests/rules
 
 config: .venv/ready ## check every example configuration

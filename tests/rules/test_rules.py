@@ -215,7 +215,7 @@ def test_every_metric_of_the_application_is_in_the_catalogue() -> None:
 
 
 def test_the_generated_rules_are_what_the_table_says() -> None:
-    done = subprocess.run([sys.executable, "rules/generate.py", "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "rules.generate", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,0 +1,86 @@
+"""rules/tables/benchmarks.yml -> rules/benchmarks.yml: a value, a target, a verdict and an alert for each benchmark."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from rules.writing import annotations, file, group
+
+ABOUT = """\
+# One value series, one target series and one alert for each benchmark of the document, so that the dashboard shows
+# exactly what alerts. `met` is 1 or 0, and absent where nothing is measured.
+"""
+SHOWN = {"seconds": "humanizeDuration", "ratio": "humanizePercentage", "count": 'printf "%.0f"'}
+
+
+class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One line of the table."""
+
+    key: Annotated[str, msgspec.Meta(pattern="^[a-z_]+$")]
+    alert: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Za-z]+$")]
+    title: str
+    value: str
+    target: float
+    better: Literal["below", "above"]
+    unit: Literal["seconds", "ratio", "count"]
+    for_: str = msgspec.field(name="for")
+    priority: Literal["P3", "P4"]
+    team: str
+    only_if: str = ""
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
+    benchmarks: list[Benchmark]
+
+
+def spoken(number: float, unit: str) -> str:
+    """Write a number as people say it."""
+    if unit == "ratio":
+        return f"{number * 100:g}%"
+    if unit == "count":
+        return f"{number:g}"
+    return f"{number / 3600:g}h" if number >= 3600 else f"{number * 1000:g}ms" if number < 1 else f"{number:g}s"  # noqa: PLR2004  # an hour
+
+
+def recorded(benchmarks: list[Benchmark]) -> list[dict[str, object]]:
+    """Give the value, the target and the verdict of each."""
+    rules: list[dict[str, object]] = []
+    for one in benchmarks:
+        labels = {"benchmark": one.key, "unit": one.unit}
+        rules.append({"record": "heypeter:benchmark:value", "expr": one.value, "labels": labels})
+        rules.append({"record": "heypeter:benchmark:target", "expr": f"vector({one.target:g})", "labels": labels})
+    verdicts = []
+    for better, sign in (("below", "<"), ("above", ">")):
+        keys = "|".join(one.key for one in benchmarks if one.better == better)
+        value = f'heypeter:benchmark:value{{benchmark=~"{keys}"}}'
+        verdicts.append(f"({value} {sign} bool on (benchmark, unit) heypeter:benchmark:target)")
+    rules.append({"record": "heypeter:benchmark:met", "expr": " or ".join(verdicts)})
+    return rules
+
+
+def alert(one: Benchmark) -> dict[str, object]:
+    """Give the alert of one benchmark."""
+    missed, meant = (">=", "below") if one.better == "below" else ("<=", "above")
+    expr = f'heypeter:benchmark:value{{benchmark="{one.key}"}} {missed} {one.target:g}'
+    value = "{{ $value | " + SHOWN[one.unit] + " }}"
+    return {
+        "alert": one.alert,
+        "expr": f"{expr} and on () {one.only_if}" if one.only_if else expr,
+        "for": one.for_,
+        "labels": {"severity": "info", "priority": one.priority, "team": one.team},
+        "annotations": annotations(
+            one.alert,
+            "heypeter-overview",
+            f"{one.title.partition(' (')[0]} misses its benchmark",
+            f"{one.title} is {value}; the benchmark is {meant} {spoken(one.target, one.unit)}.",
+        ),
+    }
+
+
+def written(table: Table) -> str:
+    """Write the whole file."""
+    alerts = [alert(one) for one in table.benchmarks]
+    groups = [group("benchmarks", "1m", recorded(table.benchmarks)), group("benchmark_alerts", "1m", alerts)]
+    return file("benchmarks.yml", ABOUT, groups)

@@ -1,0 +1,134 @@
+"""rules/tables/slo.yml -> rules/slo.yml: the share of bad events in seven windows, the budget left, four burn rates."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from rules.writing import annotations, file, group
+
+ABOUT = """\
+# Multi-window, multi-burn-rate alerts (SRE workbook, chapter 5). Four alerts serve all objectives: each reads series
+# with the labels slo and team, and its objective is a series as well.
+"""
+WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d")
+SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
+HOURS = {"1h": 1, "6h": 6}
+
+
+class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What users may expect; `bad` and `total` are PromQL, events a second over five minutes."""
+
+    slo: Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]+$")]
+    team: str
+    objective: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    bad: str
+    total: str
+    least: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Burn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How fast the budget may be spent before somebody hears of it."""
+
+    alert: Annotated[str, msgspec.Meta(pattern="^SLO[A-Za-z]+$")]
+    long: Literal["1h", "6h", "1d", "3d"]
+    short: Literal["5m", "30m", "2h", "6h"]
+    factor: Annotated[float, msgspec.Meta(gt=0)]
+    for_: str = msgspec.field(name="for")
+    priority: Literal["P1", "P2", "P3", "P4"]
+    spends: str
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
+    objectives: list[Objective]
+    alerts: list[Burn]
+
+    def __post_init__(self) -> None:
+        """Refuse an alert that can never fire: a share of bad events above 1 does not exist."""
+        for one in self.objectives:
+            for burn in self.alerts:
+                share = burn.factor * (1 - one.objective)
+                if share >= 1:
+                    text = (
+                        f"{burn.factor:g} x {1 - one.objective:g} is {share:g}, and no more than all events can be bad"
+                    )
+                    raise ValueError(
+                        f"{burn.alert} can never fire for {one.slo}: {text}; lower the factor or raise the objective"
+                    )
+
+
+def base(one: Objective) -> list[dict[str, object]]:
+    """Give what every window of one objective is made of."""
+    labels = {"slo": one.slo, "team": one.team}
+    expressions = {
+        "slo:objective:ratio": f"vector({one.objective:g})",
+        "slo:bad_events_least:count": f"vector({one.least})",
+        "slo:bad_events:rate5m": one.bad,
+        "slo:events:rate5m": one.total,
+    }
+    return [{"record": name, "expr": expr, "labels": labels} for name, expr in expressions.items()]
+
+
+def windows() -> list[dict[str, object]]:
+    """Give the share of bad events in each window, and their number where an alert asks for it."""
+    rules: list[dict[str, object]] = [
+        {"record": "slo:sli_error:ratio_rate5m", "expr": "slo:bad_events:rate5m / (slo:events:rate5m > 0)"}
+    ]
+    for window in WINDOWS:
+        bad, every = (f"avg_over_time(slo:{name}:rate5m[{window}])" for name in ("bad_events", "events"))
+        rules.append({"record": f"slo:sli_error:ratio_rate{window}", "expr": f"{bad} / ({every} > 0)"})
+    for window, hours in HOURS.items():
+        number = f"avg_over_time(slo:bad_events:rate5m[{window}]) * {hours * 3600}"
+        rules.append({"record": f"slo:bad_events:increase{window}", "expr": number})
+    return rules
+
+
+def alert(burn: Burn) -> dict[str, object]:
+    """Give one of the alerts."""
+    limit = f"on (slo, team) {burn.factor:g} * (1 - slo:objective:ratio)"
+    counted = "1h" if burn.long == "1h" else "6h"
+    expr = (
+        f"slo:sli_error:ratio_rate{burn.long} > {limit} "
+        f"and on (slo, team) slo:sli_error:ratio_rate{burn.short} > {limit} "
+        f"and on (slo, team) slo:bad_events:increase{counted} >= on (slo, team) slo:bad_events_least:count"
+    )
+    share = "{{ $value | humanizePercentage }} of the events of {{ $labels.slo }}"
+    return {
+        "alert": burn.alert,
+        "expr": expr,
+        "for": burn.for_,
+        "labels": {
+            "severity": SEVERITIES[burn.priority],
+            "priority": burn.priority,
+            "team": "{{ $labels.team }}",
+        },
+        "annotations": annotations(
+            burn.alert,
+            "heypeter-technical",
+            f"The error budget of {{{{ $labels.slo }}}} burns {burn.factor:g} times too fast",
+            f"{share} within {burn.long} were bad: at this pace {burn.spends}.",
+        ),
+    }
+
+
+def written(table: Table) -> str:
+    """Write the whole file."""
+    budget = (
+        "1 - avg_over_time(slo:bad_events:rate5m[30d]) / (avg_over_time(slo:events:rate5m[30d]) > 0) "
+        "/ (1 - slo:objective:ratio)"
+    )
+    left: list[dict[str, object]] = [{"record": "slo:error_budget_remaining:ratio", "expr": budget}]
+    fast = [rule for one in table.objectives for rule in base(one)]
+    share = windows()
+    groups = [
+        group("slo", "30s", [*fast, *(rule for rule in share if not slow(rule))]),
+        group("slo_long", "2m", [*(rule for rule in share if slow(rule)), *left]),
+        group("slo_alerts", "30s", [alert(burn) for burn in table.alerts]),
+    ]
+    return file("slo.yml", ABOUT, groups)
+
+
+def slow(rule: dict[str, object]) -> bool:
+    """Say whether a series moves so slowly that every two minutes are often enough."""
+    return str(rule["record"]).endswith(("6h", "1d", "3d"))
