@@ -107,7 +107,7 @@ def alert(burn: Burn) -> dict[str, object]:
             burn.alert,
             "heypeter-technical",
             f"The error budget of {{{{ $labels.slo }}}} burns {burn.factor:g} times too fast",
-            f"{share} within {burn.long} were bad: at this pace {burn.spends}.",
+            f"{share} within {burn.long} were bad: that spends {burn.spends}.",
         ),
     }
 
