@@ -1,8 +1,10 @@
 """Rules, their tests and the configurations, judged by promtool and amtool; then what these pass silently."""
 
+import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,12 @@ def cases() -> list[tuple[Path, dict[str, Any]]]:
 
 
 ALERTS = alerts()
+CASES = cases()
+# What the receiver cannot tell, or what says that nobody hears it: by Alertmanager's own mail as well.
+BY_MAIL_TOO = {
+    *("ReceiverDown", "ReceiverWatchdogLate", "ReceiverBacklog", "ReceiverNotificationsDead", "OnCallGap"),
+    *("AlertmanagerNotificationsFailing", "IncidentUnacknowledged"),
+}
 
 
 @pytest.mark.parametrize("path", RULES, ids=str)
@@ -54,10 +62,16 @@ def test_promtool_takes_the_rules(path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def judged() -> dict[Path, subprocess.CompletedProcess[str]]:
+    """All files at once, on all cores: one after the other they take twice as long."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(TESTS, pool.map(lambda path: tool("promtool", "test", "rules", path), TESTS), strict=True))
+
+
 @pytest.mark.parametrize("path", TESTS, ids=str)
-def test_promtool_runs_the_rule_tests(path: Path) -> None:
-    done = tool("promtool", "test", "rules", path)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_promtool_runs_the_rule_tests(path: Path, judged: dict[Path, subprocess.CompletedProcess[str]]) -> None:
+    assert judged[path].returncode == 0, judged[path].stdout + judged[path].stderr
 
 
 @pytest.mark.parametrize("path", RULES, ids=str)
@@ -84,9 +98,11 @@ def test_amtool_takes_the_configuration(path: Path) -> None:
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_is_routed_where_it_belongs(name: str) -> None:
     receiver = "watchdog" if name == "Watchdog" else "receiver"
-    if name.startswith("Receiver"):
+    if name in BY_MAIL_TOO:
         receiver = "fallback-email,receiver"
-    routed(receiver, {"alertname": name, **ALERTS[name]["labels"]})
+    # The team of a burn rate is its objective's.
+    labels = {k: v.replace("{{ $labels.team }}", "backend") for k, v in ALERTS[name]["labels"].items()}
+    routed(receiver, {"alertname": name, **labels})
 
 
 def test_an_alert_that_no_route_knows_still_reaches_the_receiver() -> None:
@@ -147,7 +163,7 @@ def test_every_alert_says_what_a_person_needs(name: str) -> None:
     worth = {"critical": "P1", "warning": "P2", "info": ("P3", "P4"), "none": None}[rule["labels"]["severity"]]
     priority = rule["labels"].get("priority")
     assert priority in worth if isinstance(worth, tuple) else priority == worth, f"{file}: {name}: not {priority}"
-    for annotation in ("summary", "description", "runbook_url"):
+    for annotation in ("summary", "description", "runbook_url", "dashboard_url"):
         assert rule["annotations"].get(annotation), f"{file}: {name} lacks the annotation {annotation}; add it"
     page = rule["annotations"]["runbook_url"].removeprefix(RUNBOOKS)
     assert page == f"docs/runbooks/{name}.md", f"{file}: {name} links to {page}"
@@ -156,14 +172,14 @@ def test_every_alert_says_what_a_person_needs(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_is_shown_to_fire_and_to_be_quiet(name: str) -> None:
-    mine = [case for _, case in cases() if case["alertname"] == name]
+    mine = [case for _, case in CASES if case["alertname"] == name]
     assert any(case["exp_alerts"] for case in mine), f"rules/tests: nothing makes {name} fire; add a test that does"
     quiet = name == "Watchdog" or any(not case["exp_alerts"] for case in mine)
     assert quiet, f"rules/tests: nothing shows {name} quiet; add a test below its threshold"
 
 
 def test_no_rule_test_speaks_of_an_alert_that_does_not_exist() -> None:
-    for path, case in cases():
+    for path, case in CASES:
         assert case["alertname"] in ALERTS, f"{path}: no rule is called {case['alertname']}; promtool says nothing"
 
 
@@ -209,13 +225,17 @@ def test_every_metric_of_the_application_is_in_the_catalogue() -> None:
     for path in RULES:
         for metric, labels in re.findall(r'(?<![\w:])(\w+)\{job="heypeter-app"([^}]*)\}', path.read_text("utf-8")):
             family = re.sub(r"_(bucket|sum|count)$", "", metric)
+            if metric == "up":
+                continue  # Prometheus' own
             assert family in known, f"{path}: {metric} is not in exporter/catalogue.yml"
-            for label in re.findall(r"(\w+)\s*[=!]~?", labels):
-                assert label in known[family], f"{path}: {metric} has no label {label}"
+            for label in re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', labels):
+                assert label in known[family] | {"le"}, f"{path}: {metric} has no label {label}"
 
 
 def test_the_generated_rules_are_what_the_table_says() -> None:
-    done = subprocess.run([sys.executable, "-m", "rules.generate", "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "rules.generate", "--check"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

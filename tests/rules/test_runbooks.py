@@ -19,7 +19,39 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 # Of Prometheus and the exporters that we only scrape.
-FOREIGN = ("up", "pg_up", "node_filesystem_avail_bytes", "probe_success", "probe_http_duration_seconds")
+FOREIGN = (
+    *("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"),
+    *("pg_up", "pg_stat_database_deadlocks", "pg_replication_lag_seconds", "pg_stat_activity_max_tx_duration"),
+    *("redis_up", "redis_evicted_keys_total", "redis_connected_clients", "nginx_up", "nginx_connections_active"),
+    *("node_filesystem_avail_bytes", "node_filesystem_files", "node_filesystem_files_free"),
+    *("node_timex_offset_seconds", "node_scrape_collector_success"),
+    *("probe_success", "probe_http_duration_seconds", "probe_ssl_earliest_cert_expiry"),
+    *("prometheus_rule_evaluation_failures_total", "prometheus_rule_group_last_duration_seconds"),
+    *("prometheus_tsdb_head_series", "prometheus_notifications_queue_length"),
+    *("prometheus_notifications_alertmanagers_discovered", "prometheus_notifications_errors_total"),
+    *("alertmanager_notifications_failed_total", "alertmanager_cluster_members", "alertmanager_config_hash"),
+)
+# Of a Debian or Ubuntu host with the school's stack on it.
+PROGRAMS = {
+    *("amtool", "awk", "chronyc", "curl", "cut", "df", "dig", "dmesg", "docker", "du", "echo", "find", "free", "grep"),
+    *(
+        "head",
+        "iotop",
+        "iostat",
+        "journalctl",
+        "ls",
+        "mtr",
+        "nginx",
+        "npm",
+        "openssl",
+        "pg_isready",
+        "ping",
+        "promtool",
+    ),
+    *("ps", "psql", "python3", "redis-cli", "sed", "sha256sum", "sort", "ss", "systemctl", "tail", "timedatectl"),
+    *("git", "python", "timeout", "top", "traceroute", "uniq", "uptime", "vmstat", "cat", "dpkg", "getent"),
+}
+RECEIVER_COMMANDS = {"check", "explain", "drill", "preview", "report", "schedule", "test"}
 CATALOGUE = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
 PARTS = ["What it means", "First", "Likely causes", "It is mended when", "To silence it while you work"]
 
@@ -55,9 +87,13 @@ def section(page: Path, title: str) -> str:
     return found[1]
 
 
+def team(rule: dict[str, Any]) -> str:
+    return str(rule["labels"]["team"]).replace("{{ $labels.team }}", "of the objective")
+
+
 def owner(rule: dict[str, Any]) -> str:
     labels = rule["labels"]
-    return f"**{labels.get('priority', 'P1 when it is silent')} · team {labels['team']}**"
+    return f"**{labels.get('priority', 'P1 when it is silent')} · team {team(rule)}**"
 
 
 def test_every_page_belongs_to_an_alert_and_every_alert_has_a_page() -> None:
@@ -72,6 +108,12 @@ def test_a_page_has_its_parts_and_names_who_owns_it(page: Path) -> None:
     assert text.startswith(f"# {page.stem}\n\n{owner(ALERTS[page.stem])}\n"), (
         f"{page} must begin with its alert's owner"
     )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_a_page_leads_to_the_dashboard_of_its_alert(page: Path) -> None:
+    link = f"[Its dashboard]({ALERTS[page.stem]['annotations']['dashboard_url']})"
+    assert link in page.read_text("utf-8"), f"{page} lacks {link}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -94,9 +136,20 @@ def test_a_page_asks_for_series_that_exist(page: Path) -> None:
             assert allowed is None or labels <= allowed, f"{page}: {selector.name} has no label {labels - allowed}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_a_page_calls_only_programs_that_we_know(page: Path) -> None:
+    for block in re.findall(r"```sh\n\s*(.*?)\n\s*```", page.read_text("utf-8"), re.DOTALL):
+        calls = re.sub(r"'[^']*'|\"[^\"]*\"|\d?>&?\S+", "''", block)  # what is quoted or led elsewhere is data
+        for call in re.split(r"[|;&\n]+", calls):
+            words = call.split()
+            assert not words or words[0] in PROGRAMS, f"{page}: {words[0]} is no program that a host of ours has"
+            if words[1:3] == ["-m", "receiver"]:
+                assert words[3] in RECEIVER_COMMANDS, f"{page}: the receiver has no command {words[3]}"
+
+
 def test_the_index_lists_every_alert_with_its_owner() -> None:
     text = Path("docs/runbooks/README.md").read_text("utf-8")
     for name, rule in ALERTS.items():
         priority = rule["labels"].get("priority", "P1 when it is silent")
-        line = f"| [{name}]({name}.md) | {priority} | {rule['labels']['team']} |"
+        line = f"| [{name}]({name}.md) | {priority} | {team(rule)} |"
         assert line in text, f"docs/runbooks/README.md lacks the line {line}"
