@@ -1,129 +1,117 @@
-"""What amtool cannot judge: the real Alertmanager groups the ten alerts and lets a cause hide its consequences."""
+"""What amtool cannot judge: in the real Alertmanager a cause hides its consequences, and nothing else."""
 
-import asyncio
-import json
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 import yaml
 
-from tests.stories.stack import free_port, until
+from tests.rules.alertmanager import CONFIG, LABELS, Alertmanager, alert, configured
 
 pytestmark = pytest.mark.stack
 
-PROGRAM = Path(".stack/bin/alertmanager")
-CONFIG = Path("deploy/config/alertmanager.yml")
-RULES = [Path(f"rules/{name}.yml") for name in ("critical", "warning", "business")]
-TEN = {
-    rule["alert"]: rule["labels"]
-    for path in RULES
-    for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
-    for rule in group["rules"]
+BURNING = {"SLOBurnRateFast", "SLOBurnRateHigh", "SLOBurnRateElevated", "SLOBurnRateSlow"}
+SLOW_PAGES = {"SlowResponseTime", "ApiLatencyAboveBenchmark"}
+FEWER = {"LowUserRegistrations", "RegistrationsBelowBenchmark", "BookingsBelowBenchmark"}
+UNPAID = {"PaymentFailureRate", "PaymentSuccessBelowBenchmark"}
+GONE = {
+    *({"HighErrorRate", "SlowResponseTime", "PaymentsStopped", "AuditLogSilent", "NginxDown"} | BURNING | FEWER),
+    "UptimeBelowBenchmark",
 }
-CONSEQUENCES = {
-    "HighErrorRate": {"SlowResponseTime", "LowUserRegistrations"},
+# The cause, and all that it hides while every other alert fires as well, the other causes of this table aside.
+HIDDEN_BY = {
     "DatabaseDown": {
-        "HighErrorRate",
-        "SlowResponseTime",
-        "HighDatabaseConnections",
-        "PaymentFailureRate",
-        "LowUserRegistrations",
+        *({"HighErrorRate", "HighDatabaseConnections", "DatabaseQueryLatencyAboveBenchmark", "PaymentFailureRate"}),
+        *({"AuditLogSilent"} | SLOW_PAGES | FEWER | BURNING),
     },
+    "HighErrorRate": {"LowUserRegistrations", "SlowResponseTime"},
+    "ApplicationDown": GONE - {"HighErrorRate"},
+    "SiteUnreachable": GONE - {"HighErrorRate"},
+    "RedisDown": {"CacheHitRateLow"} | SLOW_PAGES,
+    "PaymentOutage": UNPAID,
+    "PaymentFailureRate": {"PaymentSuccessBelowBenchmark"},
+    "DiskSpaceCritical": {"DiskWillFillIn24Hours"},
+    "HighMemoryUsage": {"MemoryAboveBenchmark"},
+    "SlowResponseTime": {"ApiLatencyAboveBenchmark"},
+    "AlertmanagerDown": {"AlertmanagerClusterSplit", "PrometheusErrorSendingAlerts"},
+    "SLOBurnRateFast": BURNING - {"SLOBurnRateFast"},
+    "SLOBurnRateHigh": {"SLOBurnRateElevated", "SLOBurnRateSlow"},
+    "SLOBurnRateElevated": {"SLOBurnRateSlow"},
 }
-# who is silent while all others fire, and who is hidden then: the worst cause hides what the lesser ones do as well
-CASES = [
-    ({"DatabaseDown", "HighErrorRate"}, set()),
-    ({"DatabaseDown"}, CONSEQUENCES["HighErrorRate"]),
-    ({"HighErrorRate"}, CONSEQUENCES["DatabaseDown"] - {"HighErrorRate"}),
-    (set(), CONSEQUENCES["DatabaseDown"]),
-]
-
-
-class Alertmanager:
-    """The product's routes and inhibitions in a running Alertmanager that tells nobody."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url, self._session = url, session
-
-    async def ready(self) -> bool:
-        try:
-            async with self._session.get(f"{self._url}/-/ready") as answer:
-                return answer.status == 200
-        except aiohttp.ClientConnectionError:
-            return False
-
-    async def fire(self, *alerts: dict[str, str]) -> None:
-        body = json.dumps([{"labels": labels} for labels in alerts])
-        headers = {"Content-Type": "application/json"}
-        async with self._session.post(f"{self._url}/api/v2/alerts", data=body, headers=headers) as answer:
-            assert answer.status == 200, await answer.text()
-
-    async def ask(self, path: str) -> Any:  # noqa: ANN401  # JSON of the real Alertmanager, looked into by the tests
-        async with self._session.get(f"{self._url}/api/v2/{path}") as answer:
-            return await answer.json()
-
-    async def hidden(self, env: str) -> set[str]:
-        alerts = await self.ask(f"alerts?filter=env={env}")
-        return {alert["labels"]["alertname"] for alert in alerts if alert["status"]["inhibitedBy"]}
-
-    async def caught_up(self) -> None:
-        """Wait for a known effect: the inhibitor takes alerts in the order in which they were fired."""
-        await self.fire(alert("DatabaseDown", "canary"), alert("HighErrorRate", "canary"))
-
-        async def effect() -> bool:
-            return await self.hidden("canary") == {"HighErrorRate"}
-
-        await until(f"DatabaseDown hides HighErrorRate ({CONFIG}, inhibit_rules)", effect, 15)
-
-
-def words(folder: Path, address: str) -> list[str]:
-    """Give the command line; the receivers of the configuration keep their names and lose their addresses."""
-    assert PROGRAM.exists(), "alertmanager is not there: run `make stack`"
-    config = yaml.safe_load(CONFIG.read_text("utf-8"))
-    config["receivers"] = [{"name": receiver["name"]} for receiver in config["receivers"]]
-    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config), "utf-8")
-    options = {"config.file": "alertmanager.yml", "storage.path": "data", "web.listen-address": address}
-    return [str(PROGRAM.resolve()), *(f"--{k}={v}" for k, v in options.items()), "--cluster.listen-address="]
+CAUSES = set(HIDDEN_BY)
 
 
 @pytest.fixture
 async def alertmanager(tmp_path: Path) -> AsyncIterator[Alertmanager]:
-    address = f"127.0.0.1:{free_port()}"
-    quiet = subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*words(tmp_path, address), cwd=tmp_path, stdout=quiet, stderr=quiet)
-    try:
-        async with aiohttp.ClientSession() as session:
-            running = Alertmanager(f"http://{address}", session)
-            await until("Alertmanager is ready", running.ready, 30)
-            yield running
-    finally:
-        process.terminate()
-        await process.wait()
+    async with aiohttp.ClientSession() as session:
+        running = Alertmanager(tmp_path / "alertmanager", session)
+        config = configured("http://127.0.0.1:9/", {}, None)
+        # Nobody is told here: only what is hidden is asked for.
+        config["receivers"] = [{"name": receiver["name"]} for receiver in config["receivers"]]
+        await running.start(config)
+        yield running
+        await running.kill()
 
 
-def alert(name: str, env: str, **more: str) -> dict[str, str]:
-    return {"alertname": name, "env": env, "job": "any", **TEN[name], **more}
+def test_the_table_of_causes_is_that_of_the_configuration() -> None:
+    sources = {
+        name
+        for rule in yaml.safe_load(CONFIG.read_text("utf-8"))["inhibit_rules"]
+        for matcher in rule["source_matchers"]
+        if matcher.startswith("alertname")
+        for name in matcher.split('"')[1].split("|")
+    }
+    assert sources == CAUSES, f"{CONFIG}: each cause needs its line in HIDDEN_BY"
 
 
-@pytest.mark.parametrize(("silent", "hidden"), CASES, ids=["no cause", "errors", "database", "both"])
-async def test_a_cause_hides_its_consequences_alone(
-    alertmanager: Alertmanager, silent: set[str], hidden: set[str]
-) -> None:
-    await alertmanager.fire(*(alert(name, "production") for name in TEN if name not in silent))
+@pytest.mark.parametrize("cause", HIDDEN_BY)
+async def test_a_cause_hides_its_consequences_alone(alertmanager: Alertmanager, cause: str) -> None:
+    others = [name for name in LABELS if name not in CAUSES - HIDDEN_BY[cause] - {cause}]
+    # A consequence that is a cause itself hides things too: what it adds is in its own line of the table.
+    below = set[str]().union(*(HIDDEN_BY.get(name, set()) for name in HIDDEN_BY[cause]))
+    await alertmanager.fire(*(alert(name, "production") for name in others))
     await alertmanager.caught_up()
-    assert await alertmanager.hidden("production") == hidden, f"{CONFIG}: inhibit_rules must hide {hidden}"
+    hidden = await alertmanager.hidden("production")
+    assert hidden == (HIDDEN_BY[cause] | below) & set(others), f"{CONFIG}: inhibit_rules"
     everything = {found["labels"]["alertname"] for found in await alertmanager.ask("alerts?filter=env=production")}
-    assert everything == set(TEN) - silent
+    assert everything == set(others), "hidden alerts stay visible in Alertmanager"
+
+
+async def test_without_a_cause_nothing_is_hidden(alertmanager: Alertmanager) -> None:
+    await alertmanager.fire(*(alert(name, "production") for name in LABELS if name not in CAUSES))
+    await alertmanager.caught_up()
+    assert await alertmanager.hidden("production") == set()
 
 
 async def test_one_environment_does_not_hide_another(alertmanager: Alertmanager) -> None:
-    await alertmanager.fire(alert("DatabaseDown", "staging"), alert("HighErrorRate", "production"))
+    await alertmanager.fire(*(alert(cause, "staging") for cause in CAUSES))
+    consequences = set[str]().union(*HIDDEN_BY.values())
+    await alertmanager.fire(*(alert(name, "production") for name in consequences - CAUSES))
     await alertmanager.caught_up()
     assert await alertmanager.hidden("production") == set(), f"{CONFIG}: inhibit_rules need equal: [env]"
+
+
+async def test_one_objective_does_not_hide_another(alertmanager: Alertmanager) -> None:
+    await alertmanager.fire(
+        alert("SLOBurnRateFast", "production", slo="http-availability"),
+        alert("SLOBurnRateSlow", "production", slo="http-availability"),
+        alert("SLOBurnRateSlow", "production", slo="payment-success"),
+    )
+    await alertmanager.caught_up()
+    found = await alertmanager.ask("alerts?filter=env=production")
+    hidden = [one["labels"]["slo"] for one in found if one["status"]["inhibitedBy"]]
+    assert hidden == ["http-availability"]
+
+
+async def test_one_disk_does_not_hide_another(alertmanager: Alertmanager) -> None:
+    full = {"instance": "db-1", "mountpoint": "/"}
+    await alertmanager.fire(
+        alert("DiskSpaceCritical", "production", **full),
+        alert("DiskWillFillIn24Hours", "production", **full | {"mountpoint": "/data"}),
+    )
+    await alertmanager.caught_up()
+    assert await alertmanager.hidden("production") == set(), f"{CONFIG}: disks are told apart by their mountpoint"
 
 
 async def test_critical_hides_the_milder_alert_of_the_same_name_on_the_same_instance(
@@ -138,22 +126,3 @@ async def test_critical_hides_the_milder_alert_of_the_same_name_on_the_same_inst
     await alertmanager.caught_up()
     assert await alertmanager.hidden("production") == {"HighMemoryUsage"}
     assert await alertmanager.hidden("elsewhere") == set()
-
-
-async def test_ten_hosts_with_one_trouble_are_one_group_and_two_troubles_are_two(alertmanager: Alertmanager) -> None:
-    hosts = [alert("HighMemoryUsage", "production", instance=f"host-{n}") for n in range(10)]
-    await alertmanager.fire(*hosts, alert("DiskSpaceCritical", "production", instance="host-0"))
-
-    async def groups() -> dict[str, int]:
-        found = await alertmanager.ask("alerts/groups")
-        return {json.dumps(group["labels"], sort_keys=True): len(group["alerts"]) for group in found}
-
-    def labels(name: str) -> str:
-        return json.dumps({"alertname": name, "job": "any", "team": TEN[name]["team"]}, sort_keys=True)
-
-    expected = {labels("HighMemoryUsage"): 10, labels("DiskSpaceCritical"): 1}
-
-    async def as_expected() -> bool:
-        return await groups() == expected
-
-    await until(f"the groups are {expected}", as_expected, 15)
