@@ -1,4 +1,4 @@
-"""Writes the rule files that come from rules/tables/: what repeats is written once, and checked whole.
+"""Writes what comes from rules/tables/: whole rule files of what repeats, and the thresholds within the others.
 
 `python -m rules.generate` writes; with `--check` it only says whether the files are what it would write.
 """
@@ -6,12 +6,12 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
-from rules import benchmark_rules, slo_rules
+from rules import benchmark_rules, slo_rules, thresholds
 
 FOLDER = Path(__file__).resolve().parent
 GENERATED: dict[str, tuple[type[msgspec.Struct], Callable[[Any], str]]] = {
@@ -20,16 +20,27 @@ GENERATED: dict[str, tuple[type[msgspec.Struct], Callable[[Any], str]]] = {
 }
 
 
+T = TypeVar("T", bound=msgspec.Struct)
+BY_HAND = ("critical.yml", "warning.yml", "business.yml")
+
+
 def texts() -> dict[Path, str]:
     """Give each file that the tables ask for, with its text; ValueError names the table and what is wrong in it."""
-    found: dict[Path, str] = {}
-    for name, (table, written) in GENERATED.items():
-        try:
-            content = msgspec.convert(yaml.safe_load((FOLDER / "tables" / name).read_text("utf-8")), table)
-        except (msgspec.ValidationError, yaml.YAMLError, OSError) as error:
-            raise ValueError(f"rules/tables/{name}: {error}") from error
-        found[FOLDER / name] = written(content)
-    return found
+    found = {FOLDER / name: written(_table(name, table)) for name, (table, written) in GENERATED.items()}
+    edited = {name: (FOLDER / name).read_text("utf-8") for name in BY_HAND}
+    numbers = _table("thresholds.yml", thresholds.Table)
+    try:
+        edited = thresholds.written(numbers, edited)
+    except ValueError as error:
+        raise ValueError(f"rules/tables/thresholds.yml: {error}") from error
+    return found | {FOLDER / name: text for name, text in edited.items()}
+
+
+def _table(name: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(yaml.safe_load((FOLDER / "tables" / name).read_text("utf-8")), kind)
+    except (msgspec.ValidationError, yaml.YAMLError, OSError) as error:
+        raise ValueError(f"rules/tables/{name}: {error}") from error
 
 
 def main(arguments: list[str]) -> int:

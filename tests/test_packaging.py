@@ -1,0 +1,33 @@
+"""What is installed is what runs: a wheel has every module, template, script and word list of the two processes."""
+
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+# What only builds the browser's script, or is for readers.
+NOT_INSTALLED = ("exporter/rum/src/*", "exporter/rum/*.json", "exporter/rum/build.mjs", "*/.gitignore", "*/README.md")
+NOT_INSTALLED += ("exporter/client/package.json", "exporter/client/heypeter_client/*")
+
+
+def tracked(package: str) -> list[Path]:
+    done = subprocess.run(["git", "ls-files", package], capture_output=True, text=True, check=True)
+    return [Path(line) for line in done.stdout.splitlines() if not any(fnmatch(line, one) for one in NOT_INSTALLED)]
+
+
+def test_every_module_is_in_a_package_that_is_installed() -> None:
+    for package in ("exporter", "process", "receiver"):
+        folders = {".".join(path.parent.parts) for path in tracked(package) if path.suffix == ".py"}
+        missing = folders - set(PROJECT["packages"])
+        assert not missing, f"pyproject.toml: [tool.setuptools] packages lacks {sorted(missing)}"
+
+
+def test_every_other_file_is_package_data() -> None:
+    for package in ("exporter", "process", "receiver"):
+        patterns = PROJECT["package-data"].get(package, [])
+        for path in tracked(package):
+            if path.suffix != ".py":
+                name = str(path.relative_to(package))
+                found = any(fnmatch(name, pattern) for pattern in patterns)
+                assert found, f"pyproject.toml: [tool.setuptools.package-data] {package} lacks {name}"
