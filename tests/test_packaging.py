@@ -7,7 +7,13 @@ from pathlib import Path
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
 # What only builds the browser's script, or is for readers.
-NOT_INSTALLED = ("exporter/rum/src/*", "exporter/rum/*.json", "exporter/rum/build.mjs", "*/.gitignore", "*/README.md")
+NOT_INSTALLED: tuple[str, ...] = (
+    "exporter/rum/src/*",
+    "exporter/rum/*.json",
+    "exporter/rum/build.mjs",
+    "*/.gitignore",
+    "*/README.md",
+)
 NOT_INSTALLED += ("exporter/client/package.json", "exporter/client/heypeter_client/*")
 
 
