@@ -156,7 +156,8 @@ class Stack:
         del config["global"]["smtp_auth_username"]
         config["global"] |= {"smtp_smarthost": f"127.0.0.1:{self.smtp.port}", "smtp_require_tls": False}
         for route in (config["route"], *config["route"]["routes"]):
-            route |= {"group_wait": "0s", "group_interval": "1s"}
+            # Long enough for a cause, judged by another group within the same second, to hide its consequences.
+            route |= {"group_wait": "2s", "group_interval": "2s"}
         path = self._write("alertmanager", config)
         storage = f"--storage.path={self.folder / 'alertmanager'}"
         listen = f"--web.listen-address=127.0.0.1:{self.ports['alertmanager']}"
