@@ -19,13 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import yaml
 
 from school import School
 from tests.stories.postgres import SERVERS, Postgres
-from tests.stories.quick import quickened
-from tests.stories.stack import ROOT, TOOLS, Stack, free_port, until
+from tests.stories.quick import Quick
+from tests.stories.stack import PATIENCE, ROOT, TOOLS, Stack, free_port, until
 from traffic import Traffic
 
 PROGRAMS = SERVERS / "bin"
@@ -34,7 +33,7 @@ EVERYTHING = (
     *("node_exporter", "postgres_exporter", "redis_exporter", "nginx_exporter", "blackbox_exporter"),
     *("receiver", "exporter", "alertmanager", "prometheus"),
 )
-SCRAPE = "500ms"
+FACTOR = 60
 COUNTED = "1 + sum(class_bookings_total)"  # what nobody has booked yet is 0 already
 DISKS = "ext[234]|xfs|btrfs|zfs|nfs4?"  # the file systems that rules/recording.yml counts
 # The ports of the shipped prometheus.yml, and what listens there.
@@ -68,8 +67,10 @@ http {{
 class Stores(Stack):
     """The stack with PostgreSQL, Redis, nginx, a disk image and the exporters of the shipped prometheus.yml."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, factor: int = FACTOR) -> None:
         super().__init__(folder)
+        self.quick, self.patience = Quick(factor), PATIENCE * FACTOR / factor
+        self.warm = True  # while not, the cache has lost everything and nobody fills it
         self.ports |= {name: free_port() for name in EVERYTHING if name not in self.ports}
         self.disk = folder / "disk"
         self.database = Postgres(self.ports["postgres"])
@@ -135,11 +136,13 @@ class Stores(Stack):
         for port, name in SHIPPED.items():
             text = text.replace(f"localhost:{port}", f"127.0.0.1:{self.ports[name]}")
         config = yaml.safe_load(text)
-        config["global"] |= {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE}
+        scrape = f"{max(15_000 // self.quick.factor, 500)}ms"
+        config["global"] |= {"scrape_interval": scrape, "evaluation_interval": scrape}
+        config["global"]["scrape_timeout"] = "500ms" if scrape == "500ms" else "10s"
         config["rule_files"] = [str(self._rules() / "*.yml")]
-        for scrape in config["scrape_configs"]:
-            if scrape["job_name"] == "node":
-                scrape["metric_relabel_configs"] = self._of_the_disk_image_alone()
+        for job in config["scrape_configs"]:
+            if job["job_name"] == "node":
+                job["metric_relabel_configs"] = self._of_the_disk_image_alone()
         self._write("prometheus", config)
         return words
 
@@ -147,7 +150,7 @@ class Stores(Stack):
         folder = self.folder / "quick-rules"
         folder.mkdir(exist_ok=True)
         for source in (ROOT / "rules").glob("*.yml"):
-            rules = quickened(yaml.safe_load(source.read_text("utf-8")))
+            rules = self.quick.rules(yaml.safe_load(source.read_text("utf-8")))
             (folder / source.name).write_text(yaml.safe_dump(rules, sort_keys=False), "utf-8")
         return folder
 
@@ -156,7 +159,11 @@ class Stores(Stack):
         names = ["__name__", "mountpoint"]
         ours = {"source_labels": names, "regex": f"node_filesystem_.*;{self.disk}"}
         others = {"source_labels": ["__name__", "fstype", "__tmp_ours"], "regex": f"node_filesystem_.*;({DISKS});"}
-        return [{**ours, "target_label": "__tmp_ours", "replacement": "yes"}, {**others, "action": "drop"}]
+        return [
+            {**ours, "target_label": "__tmp_ours", "replacement": "yes"},
+            {**others, "action": "drop"},
+            {"regex": "__tmp_ours", "action": "labeldrop"},
+        ]
 
     async def _ready(self, name: str) -> bool:
         """A server listens; an exporter that listens is asked by Prometheus soon enough."""
@@ -176,11 +183,26 @@ class Stores(Stack):
             groups = (await answer.json())["data"]["groups"]
             return [{**rule, "file": group["file"]} for group in groups for rule in group["rules"]]
 
-    async def active(self) -> dict[str, str]:
-        """Name the alerts that are pending or firing, with which of the two."""
-        async with self.session.get(f"{self.url('prometheus')}/api/v1/alerts") as answer:
-            alerts = (await answer.json())["data"]["alerts"]
-        return {alert["labels"]["alertname"]: alert["state"] for alert in alerts}
+    async def active(self, within: str) -> set[str]:
+        """Name the alerts that were pending or firing at any moment of so long, by Prometheus' own record.
+
+        ``within`` is as the rules count time: 10m of a Prometheus that is sixty times as fast are ten seconds.
+        """
+        params = {"query": f"count by (alertname) (last_over_time(ALERTS[{self.quick.length(within)}]))"}
+        async with self.session.get(f"{self.url('prometheus')}/api/v1/query", params=params) as answer:
+            return {found["metric"]["alertname"] for found in (await answer.json())["data"]["result"]}
+
+    async def suppressed(self) -> dict[str, list[str]]:
+        """Name the alerts that Alertmanager inhibits, and by which."""
+        async with self.session.get(f"{self.url('alertmanager')}/api/v2/alerts") as answer:
+            alerts = await answer.json()
+        names = {alert["fingerprint"]: alert["labels"]["alertname"] for alert in alerts}
+        found: dict[str, list[str]] = {}
+        for alert in alerts:
+            causes = [names[cause] for cause in alert["status"]["inhibitedBy"] if cause in names]
+            if causes:
+                found.setdefault(names[alert["fingerprint"]], []).extend(causes)
+        return found
 
     @asynccontextmanager
     async def connections(self, count: int) -> AsyncIterator[None]:
@@ -197,6 +219,8 @@ class Stores(Stack):
         finally:
             for writer in writers:
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
     async def ask_redis(self, *commands: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["redis"])
@@ -204,19 +228,13 @@ class Stores(Stack):
         writer.write(b"QUIT\r\n")
         await reader.read()
         writer.close()
-
-    async def reachable(self) -> bool:
-        try:
-            async with self.session.get(self.url("nginx")) as answer:
-                return answer.status == 200
-        except aiohttp.ClientError:
-            return False
+        await writer.wait_closed()
 
 
 @asynccontextmanager
-async def filled(folder: Path) -> AsyncIterator[Stores]:
+async def filled(folder: Path, factor: int = FACTOR) -> AsyncIterator[Stores]:
     """Start everything, let the school live, and yield when Prometheus knows all of it; stop everything at the end."""
-    async with Stores(folder) as stores:
+    async with Stores(folder, factor) as stores:
         stores.database.create()
         stores.disk.mkdir()
         await stores.start(*EVERYTHING)
@@ -241,5 +259,6 @@ async def lively(stores: Stores) -> AsyncIterator[None]:
 async def _cache(stores: Stores) -> None:
     while True:
         with contextlib.suppress(OSError):
-            await stores.ask_redis("SET course:1 spanish", *["GET course:1"] * 19, "GET course:2")
+            filling = ["SET course:1 spanish"] if stores.warm else ["DEL course:1"]
+            await stores.ask_redis(*filling, *["GET course:1"] * 19, "GET course:2")
         await asyncio.sleep(0.5)
