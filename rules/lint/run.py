@@ -69,7 +69,7 @@ def _read(files: list[Path], known: set[str]) -> tuple[list[Source], list[Findin
 
 
 def _of_source(source: Source, around: World) -> list[Finding]:
-    found = [finding for rule in source.rules for finding in _of_rule(rule, around)]
+    found = [finding for rule in source.rules for finding in of_rule(rule, around)]
     lines = {finding: rule.line for rule in source.rules for finding in found if _belongs(finding, rule)}
     allowed = {(one.owner, one.check) for one in source.allowances}
     kept = [one for one in found if (lines[one], one.check) not in allowed]
@@ -81,7 +81,8 @@ def _belongs(finding: Finding, rule: Rule) -> bool:
     return rule.line <= finding.line < rule.line + len(rule.text)
 
 
-def _of_rule(rule: Rule, around: World) -> list[Finding]:
+def of_rule(rule: Rule, around: World) -> list[Finding]:
+    """Give all that the checks find in one rule, whatever its comments allow."""
     found = []
     for name, check in CHECKS.items():
         for fault in check(rule, around):

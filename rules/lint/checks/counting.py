@@ -169,10 +169,15 @@ def _positive_pair(node: BinaryExpr, world: World, depth: int) -> bool:
 def average_of_ratios(rule: Rule, _: World) -> Iterator[Fault]:
     """A sum or average of shares: a route with one request weighs as much as one with a million."""
     for node, _above in walk(rule.tree):
-        if isinstance(node, AggregateExpr) and str(node.op) in {"avg", "sum"}:
-            inner = [d for d in binaries(node.expr, "/") if not scalar(d.rhs)]
-            if inner:
-                yield Fault(f"{node.op} of a share", "divide the sums: sum(…) / sum(…)", str(node.op))
+        joins = isinstance(node, AggregateExpr) and operator(node) in {"avg", "sum"}
+        if joins and any(_shares(part, above) for part, above in walk(children(node)[0])):
+            yield Fault(f"{operator(node)} of a share", "divide the sums: sum(…) / sum(…)", operator(node))
+
+
+def _shares(node: Expr, above: Path) -> bool:
+    """Say whether it divides by what varies; a share that is compared with `bool` is only counted."""
+    counted = any(isinstance(part, BinaryExpr) and part.modifier and part.modifier.return_bool for part in above)
+    return isinstance(node, BinaryExpr) and str(node.op) == "/" and not scalar(node.rhs) and not counted
 
 
 def _short(node: Expr) -> str:
