@@ -1,5 +1,6 @@
 """Judges files: promtool first, then each check on each rule, less what comments allow."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from rules.lint.promtool import complaints
 from rules.lint.register import BAD_ALLOWANCE, CHECKS, INVALID, UNUSED_ALLOWANCE
 from rules.lint.source import REFUSED, RULE_FILE, Allowance, Rule, Source, SourceError, read
 from rules.lint.world import World, world
+
+_PLACE = re.compile(r'group "(?P<group>.*?)", rule (?P<rule>\d+)')
 
 
 def judged(files: Sequence[Path], promtool: Path) -> tuple[list[Finding], int]:
@@ -43,12 +46,19 @@ def _refused(files: list[Path], promtool: Path) -> list[Finding]:
     for one in complaints(promtool, [str(path) for path in files]) if files else ():
         line, text = one.line, one.text
         try:
-            read(Path(one.file))
+            line = line or _named(text, read(Path(one.file)))
         except SourceError as error:  # PyYAML knows the line where promtool's YAML does not
             line = error.line if "YAML" in str(error) else line
         fix = RULE_FILE if "a rule file" in text or "no rule file" in text else REFUSED
         found.append(_invalid(one.file, line or 1, text, fix))
     return found
+
+
+def _named(text: str, source: Source) -> int:
+    """Give the line of the rule that promtool names by its place."""
+    place = _PLACE.match(text)
+    rules = [rule for rule in source.rules if place and rule.group == place["group"]]
+    return rules[int(place["rule"]) - 1].line if place and rules else 0
 
 
 def _beside(files: list[Path]) -> list[Path]:

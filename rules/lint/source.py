@@ -83,7 +83,7 @@ def read(path: Path) -> Source:
         raise SourceError(f"this cannot be read: {error.strerror}", fix="correct the name or its rights") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
+        line = min(mark.line, text.rstrip().count("\n")) + 1 if mark else 1
         raise SourceError(f"this is no YAML: {getattr(error, 'problem', error)}", line, REFUSED) from error
     if not isinstance(content, dict) or not content.get("groups"):
         raise SourceError("there is no rule in it")
