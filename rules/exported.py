@@ -92,7 +92,7 @@ def _flow(family: Family) -> str:
     for key in ("labels", "some", "buckets"):
         values = getattr(family, key)
         if values:
-            texts = (f"{value:.10g}" if isinstance(value, float) else value for value in values)
+            texts = (f"{value:.10g}" if isinstance(value, float | int) else value for value in values)
             parts.append(f"{key}: [{', '.join(texts)}]")
     return "{" + ", ".join(parts) + "}"
 
@@ -105,7 +105,8 @@ def read(folder: Path = FOLDER) -> list[Generation]:
             content = yaml.load(path.read_text("utf-8"), Loader=_LOADER)  # noqa: S506  # one of the two safe ones
             found.append(msgspec.convert(content, Generation))
         except (msgspec.ValidationError, yaml.YAMLError, OSError) as error:
-            raise ValueError(f"{path}: {error}; scrape it again: `python -m rules.scrape`") from error
+            said = getattr(error, "problem", None) or error
+            raise ValueError(f"{path}: {said}; scrape it again: `make scrape`") from error
     if not found:
-        raise ValueError(f"{folder} has no file: write one with `python -m rules.scrape`")
+        raise ValueError(f"{folder} has no file: `make scrape` writes one")
     return found

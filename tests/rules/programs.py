@@ -1,6 +1,6 @@
 """The real programs whose metrics the rules read, all running, for a scrape of what they export.
 
-`python -m tests.rules.programs` writes rules/tables/exporters/<generation>.yml of the generation that is below .stack.
+`make scrape` writes rules/tables/exporters/<generation>.yml of the generation that is below .stack.
 """
 
 import argparse
@@ -14,13 +14,8 @@ import trustme
 from rules.exported import FOLDER
 from rules.scrape import main as scrape
 from tests.stories.stack import ROOT, free_port, until
-from tests.stories.stores import Stores
+from tests.stories.stores import EVERYTHING, Stores
 
-EVERYTHING = (
-    *("postgres", "redis", "nginx"),
-    *("node_exporter", "postgres_exporter", "redis_exporter", "nginx_exporter", "blackbox_exporter"),
-    *("receiver", "exporter", "alertmanager", "prometheus"),
-)
 # What is there only after something has happened: an alert was sent, a certificate was seen.
 LAST = (
     *("prometheus_notifications_sent_total", "prometheus_rule_evaluation_failures_total", "pg_stat_activity_count"),
@@ -35,10 +30,6 @@ class Programs(Stores):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.ports |= {"tls": free_port(), "cluster": free_port()}
-
-    async def __aexit__(self, *error: object) -> None:
-        self._processes = dict(reversed(self._processes.items()))  # PostgreSQL waits for its clients to leave
-        await super().__aexit__(*error)
 
     def _of_the_disk_image_alone(self) -> list[dict[str, object]]:
         return []
@@ -84,13 +75,14 @@ async def write(generation: str, folder: Path) -> int:
     """Start all, scrape, stop all."""
     with tempfile.TemporaryDirectory() as place:
         async with Programs(Path(place)) as running:
-            running.prepare()
+            running.database.create()
+            running.disk.mkdir()
             await running.start(*EVERYTHING)
             return await running.scraped(generation, folder)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.rules.programs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make scrape", description=__doc__)
     parser.add_argument("--generation", default=(ROOT / ".stack/suite").read_text("utf-8").strip())
     parser.add_argument("--output.dir", dest="folder", type=Path, default=FOLDER)
     options = parser.parse_args()
