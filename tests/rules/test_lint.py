@@ -80,7 +80,7 @@ def test_the_documents_ten_are_refused_for_what_is_wrong_with_them() -> None:
         'critical.yml:17: DatabaseDown: exporter-health: up{job="postgres"} is the exporter\'s',
         "critical.yml:7: HighErrorRate: unaggregated-rate: rate() of each method, route, status by itself",
         "critical.yml:14: HighErrorRate: raw-value: {{ $value }} is written as it is",
-        "critical.yml:33: HighMemoryUsage: anonymous-alert: the text does not say which instance",
+        "critical.yml:34: HighMemoryUsage: anonymous-alert: the text does not say which instance",
         "critical.yml:37: DiskSpaceCritical: zero-divisor: the divisor may be 0: node_filesystem_size_bytes",
         "warning.yml:7: SlowResponseTime: unaggregated-quantile: a quantile of each method, route by itself",
         "warning.yml:24: HighDatabaseConnections: anonymous-alert: the text does not say which datname",

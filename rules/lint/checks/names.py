@@ -10,7 +10,7 @@ from rules.lint.fault import Fault
 from rules.lint.source import Rule
 from rules.lint.world import World
 
-_SCRAPE = "correct the name, or scrape what exports it: `python -m rules.scrape`"
+_SCRAPE = "correct the name, or scrape what exports it: `make scrape`"
 
 
 def unknown_metric(rule: Rule, world: World) -> Iterator[Fault]:
@@ -19,7 +19,7 @@ def unknown_metric(rule: Rule, world: World) -> Iterator[Fault]:
         name = name_of(selector)
         if name and ":" not in name and name not in world.series:
             like = nearest(name, world.series)
-            fix = f"write {like}, or scrape what exports {name}: `python -m rules.scrape`" if like else _SCRAPE
+            fix = f"write {like}, or scrape what exports {name}: `make scrape`" if like else _SCRAPE
             yield Fault(f"{name} is exported by nobody{_meant(like)}", fix, name)
 
 
