@@ -235,7 +235,8 @@ def test_the_labels_that_the_lint_expects_are_those_that_promtool_sees() -> None
                 for fired in case["exp_alerts"]:
                     seen += 1
                     labels = set(fired.get("exp_labels", {}))
-                    possible = expected[case["alertname"]].possible
+                    certain, possible = expected[case["alertname"]].certain, expected[case["alertname"]].possible
                     assert possible is not None
+                    assert certain <= labels, f"{path}: {case['alertname']}: {certain - labels}"
                     assert labels <= possible, f"{path}: {case['alertname']}: {labels - possible}"
     assert seen > 80
