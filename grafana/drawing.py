@@ -1,0 +1,247 @@
+"""A panel -> Grafana's JSON of it, by the types of Grafana's own SDK."""
+
+import re
+from dataclasses import dataclass
+from functools import singledispatch
+
+from grafana_foundation_sdk.builders import bargauge, common as build, dashboard as built
+from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from grafana.panel import Bars, Column, Limit, Panel, Query, Series, States, Stat, Table, Word
+
+SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+GOOD = "green"
+# Of lines that stand for no state: none of these is one of the colours that mean one.
+LINES = ("blue", "purple", "light-blue", "dark-purple", "super-light-blue", "super-light-purple")
+_STRING = re.compile(r'("(?:[^"\\]|\\.)*")')
+_LAST = build.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)  # noqa: FBT003  # the SDK's
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a panel stands in the grid of 24 columns."""
+
+    x: int
+    y: int
+    height: int
+
+
+def environment(expr: str) -> str:
+    """Write the variable of the environment into every selector; without the label `env`, it selects everything."""
+    parts = _STRING.split(expr)
+    # Braces outside of strings are selectors: PromQL has no others.
+    inside = [part if number % 2 else part.replace("{", '{env=~"$environment", ') for number, part in enumerate(parts)]
+    return "".join(inside).replace(", }", "}")
+
+
+def draw(panel: Panel, place: Place) -> dashboard.Panel:
+    """Give the panel as Grafana has it."""
+    drawn = _kind(panel).build()
+    drawn.id_val = panel.id
+    drawn.title, drawn.description = panel.title, panel.about
+    drawn.datasource = SOURCE
+    drawn.grid_pos = dashboard.GridPos(h=place.height, w=panel.width, x=place.x, y=place.y)
+    drawn.targets = [_target(panel, position).build() for position in range(len(panel.queries))]
+    drawn.links = [_link(title, url).build() for title, url in panel.leads_to] or None
+    config = drawn.field_config or dashboard.FieldConfigSource()
+    config.defaults.unit = panel.unit
+    config.defaults.decimals = panel.decimals
+    config.defaults.no_value = panel.empty
+    config.defaults.mappings = [_mapping(panel.words)] if panel.words else None
+    drawn.field_config = config
+    return drawn
+
+
+def _target(panel: Panel, position: int) -> prometheus.Dataquery:
+    query: Query = panel.queries[position]
+    target = prometheus.Dataquery().datasource(SOURCE).ref_id("ABCDEFGHIJKLMNOP"[position])
+    target = target.expr(environment(query.expr)).legend_format(query.legend)
+    if isinstance(panel, Table):
+        return target.instant().format(PromQueryFormat.TABLE)
+    if isinstance(panel, Bars) or (isinstance(panel, Stat) and not panel.course):
+        return target.instant()
+    return target.range().exemplar(True) if query.exemplars else target.range()  # noqa: FBT003  # the SDK's
+
+
+@singledispatch
+def _kind(panel: Panel) -> Builder[dashboard.Panel]:
+    raise NotImplementedError(type(panel))
+
+
+@_kind.register
+def _stat(panel: Stat) -> Builder[dashboard.Panel]:
+    state = panel.limits or panel.words
+    drawn = (
+        stat.Panel()
+        .color_mode(common.BigValueColorMode.BACKGROUND if state else common.BigValueColorMode.NONE)
+        .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if state else _fixed(LINES[0]))
+        .graph_mode(common.BigValueGraphMode.AREA if panel.course else common.BigValueGraphMode.NONE)
+        .text_mode(common.BigValueTextMode.AUTO if len(panel.queries) == 1 else common.BigValueTextMode.VALUE_AND_NAME)
+        .reduce_options(_LAST)
+        .thresholds(steps(panel.limits, GOOD if state else "text"))
+    )
+    for position, unit in enumerate(panel.units):
+        drawn = drawn.override_by_query("ABCDEFGHIJKLMNOP"[position], [dashboard.DynamicConfigValue("unit", unit)])
+    return drawn
+
+
+@_kind.register
+def _series(panel: Series) -> Builder[dashboard.Panel]:
+    drawn = (
+        timeseries.Panel()
+        .line_width(1)
+        .fill_opacity(60 if panel.bars else 20 if panel.stacked else 8)
+        .draw_style(common.GraphDrawStyle.BARS if panel.bars else common.GraphDrawStyle.LINE)
+        .show_points(common.VisibilityMode.NEVER)
+        .color_scheme(_colour(dashboard.FieldColorModeId.PALETTE_CLASSIC))
+        .tooltip(build.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
+        .legend(
+            build.VizLegendOptions()
+            .show_legend(True)  # noqa: FBT003  # the SDK's
+            .display_mode(common.LegendDisplayMode.TABLE)
+            .placement(common.LegendPlacement.BOTTOM)
+            .calcs(["lastNotNull", "max"])
+        )
+        .thresholds(lines(panel.limits))
+    )
+    if panel.smallest is not None:
+        drawn = drawn.min(panel.smallest)
+    if panel.largest is not None:
+        drawn = drawn.max(panel.largest)
+    if panel.stacked:
+        drawn = drawn.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    if panel.limits:
+        style = build.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
+        drawn = drawn.thresholds_style(style)
+    if not any("{{" in query.legend for query in panel.queries):
+        for query, colour in zip(panel.queries, LINES, strict=False):
+            fixed = {"mode": "fixed", "fixedColor": colour}
+            drawn = drawn.override_by_name(query.legend, [dashboard.DynamicConfigValue("color", fixed)])
+    return drawn
+
+
+@_kind.register
+def _bars(panel: Bars) -> Builder[dashboard.Panel]:
+    drawn = (
+        bargauge.Panel()
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .show_unfilled(True)  # noqa: FBT003  # the SDK's
+        .value_mode(common.BarGaugeValueMode.TEXT)
+        .name_placement(common.BarGaugeNamePlacement.LEFT)
+        .reduce_options(_LAST)
+        .min(0)
+        .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if panel.limits else _fixed(LINES[0]))
+        .thresholds(steps(panel.limits, GOOD))
+    )
+    return drawn if panel.largest is None else drawn.max(panel.largest)
+
+
+@_kind.register
+def _states(panel: States) -> Builder[dashboard.Panel]:
+    return (
+        statetimeline.Panel()
+        .show_value(common.VisibilityMode.NEVER)
+        .merge_values(True)  # noqa: FBT003  # the SDK's
+        .row_height(0.85)
+        .line_width(0)
+        .fill_opacity(80)
+        .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS))
+        .thresholds(steps(panel.limits, GOOD))
+        .legend(
+            build.VizLegendOptions()
+            .show_legend(True)  # noqa: FBT003  # the SDK's
+            .display_mode(common.LegendDisplayMode.LIST)
+            .placement(common.LegendPlacement.BOTTOM)
+            .calcs([])
+        )
+    )
+
+
+@_kind.register
+def _table(panel: Table) -> Builder[dashboard.Panel]:
+    shown = [column.field for column in panel.columns]
+    order = build.TableSortByFieldState().display_name(panel.sort).desc(panel.descending)
+    drawn = (
+        table.Panel()
+        .show_header(True)  # noqa: FBT003  # the SDK's
+        .cell_height(common.TableCellHeight.SM)
+        .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS))
+        .thresholds(steps(panel.limits, "text"))
+        .sort_by([order])
+    )
+    if len(panel.queries) > 1:
+        drawn = drawn.with_transformation(dashboard.DataTransformerConfig("merge", options={}))
+    drawn = drawn.with_transformation(
+        dashboard.DataTransformerConfig("filterFieldsByName", options={"include": {"names": shown}})
+    )
+    order_of = {"indexByName": {field: number for number, field in enumerate(shown)}}
+    renamed = {"renameByName": {column.field: column.heading for column in panel.columns}}
+    drawn = drawn.with_transformation(
+        dashboard.DataTransformerConfig("organize", options={"excludeByName": {}, **order_of, **renamed})
+    )
+    for column in panel.columns:
+        settings = _column(column)
+        drawn = drawn.override_by_name(column.heading, settings) if settings else drawn
+    return drawn
+
+
+def _column(column: Column) -> list[dashboard.DynamicConfigValue]:
+    settings: list[tuple[str, object]] = []
+    if column.unit:
+        settings.append(("unit", column.unit))
+    if column.width:
+        settings.append(("custom.width", column.width))
+    if column.words:
+        settings.append(("mappings", [_mapping(column.words)]))
+    if column.limits:
+        settings.append(("thresholds", steps(column.limits, "text").build()))
+    if column.limits or any(word.colour for word in column.words):
+        settings.append(("custom.cellOptions", {"type": "color-text"}))
+    if column.link:
+        settings.append(("links", [{"title": column.link_title, "url": column.link, "targetBlank": True}]))
+    return [dashboard.DynamicConfigValue(name, value) for name, value in settings]
+
+
+def _mapping(words: tuple[Word, ...]) -> dashboard.ValueMap:
+    results = {
+        word.value: dashboard.ValueMappingResult(text=word.text, color=word.colour or None, index=number)
+        for number, word in enumerate(words)
+    }
+    return dashboard.ValueMap(options=results)
+
+
+def steps(limits: tuple[Limit, ...], good: str) -> built.ThresholdsConfig:
+    """Give the colours of a state: good on one side of the limits, theirs on the other."""
+    ordered = sorted(limits, key=lambda limit: limit.value)
+    below = [limit for limit in ordered if limit.bad == "below"]
+    above = [limit for limit in ordered if limit.bad == "above"]
+    colours = [limit.colour for limit in below] + [good] + [limit.colour for limit in above]
+    values: list[float | None] = [None, *(limit.value for limit in below), *(limit.value for limit in above)]
+    return _thresholds(list(zip(values, colours, strict=True)))
+
+
+def lines(limits: tuple[Limit, ...]) -> built.ThresholdsConfig:
+    """Give the limits as lines: nothing but the lines has a colour."""
+    ordered = sorted(limits, key=lambda limit: limit.value)
+    return _thresholds([(None, "transparent"), *((limit.value, limit.colour) for limit in ordered)])
+
+
+def _thresholds(pairs: list[tuple[float | None, str]]) -> built.ThresholdsConfig:
+    found = [dashboard.Threshold(value=value, color=colour) for value, colour in pairs]
+    return built.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(found)
+
+
+def _colour(mode: dashboard.FieldColorModeId) -> built.FieldColor:
+    return built.FieldColor().mode(mode)
+
+
+def _fixed(colour: str) -> built.FieldColor:
+    return built.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(colour)
+
+
+def _link(title: str, url: str) -> built.DashboardLink:
+    return built.DashboardLink(title).type(dashboard.DashboardLinkType.LINK).url(url).target_blank(True)  # noqa: FBT003
