@@ -3,11 +3,13 @@
 import json
 
 from grafana_foundation_sdk.builders import dashboard as built
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
 from grafana.drawing import SOURCE, Place, draw, environment
 from grafana.panel import Board
+from grafana.tables import Numbers
 from rules.writing import RUNBOOKS
 
 WIDTH = 24
@@ -24,7 +26,7 @@ _VALUES = {
 }
 
 
-def written(board: Board) -> str:
+def written(board: Board, numbers: Numbers) -> str:
     """Give the dashboard's JSON.
 
     Raises:
@@ -47,12 +49,12 @@ def written(board: Board) -> str:
         .links(_links())
         .build()
     )
-    drawn.panels = _panels(board)
+    drawn.panels = _panels(board, numbers)
     drawn.schema_version = SCHEMA
     return json.dumps(drawn, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _panels(board: Board) -> list[dashboard.Panel | dashboard.RowPanel]:
+def _panels(board: Board, numbers: Numbers) -> list[dashboard.Panel | dashboard.RowPanel]:
     found: list[dashboard.Panel | dashboard.RowPanel] = []
     y = 0
     for section in board.sections:
@@ -62,7 +64,7 @@ def _panels(board: Board) -> list[dashboard.Panel | dashboard.RowPanel]:
         for line in section.lines:
             x = 0
             for panel in line.panels:
-                found.append(draw(panel, Place(x, y, line.height)))
+                found.append(draw(panel, Place(x, y, line.height), numbers))
                 x += panel.width
             y += line.height
     return found
@@ -83,7 +85,7 @@ def _check(board: Board) -> None:
                 raise ValueError(f"{board.uid}: {titles} are {width} wide together; make them {WIDTH}")
 
 
-def _variables(board: Board) -> list[built.DatasourceVariable | built.QueryVariable | built.ConstantVariable]:
+def _variables(board: Board) -> list[Builder[dashboard.VariableModel]]:
     source = built.DatasourceVariable("datasource").label("Data source").type("prometheus")
     found = [
         source,
@@ -112,15 +114,16 @@ def _choice(name: str, label: str, query: str, everything: str) -> built.QueryVa
     )
 
 
-def _addresses() -> list[built.ConstantVariable]:
+def _addresses() -> list[Builder[dashboard.VariableModel]]:
     return [built.ConstantVariable(name).value(url).description("An address.") for name, url in ADDRESSES.items()]
 
 
-def _annotations() -> list[built.AnnotationQuery]:
+def _annotations() -> list[Builder[dashboard.AnnotationQuery]]:
     labels = "priority, team, alertname"
     opened = 'receiver_incidents_opened_total{job="receiver"}'
     # A kind of incident that was never opened before has no earlier value: it counts from 0.
-    incidents = f"sum by ({labels}) ({opened}) - (sum by ({labels}) ({opened} offset 1m) or 0 * sum by ({labels}) ({opened})) > 0"
+    before = f"(sum by ({labels}) ({opened} offset 1m) or 0 * sum by ({labels}) ({opened}))"
+    incidents = f"sum by ({labels}) ({opened}) - {before} > 0"
     deployed = 'time() - max by (job) (deployment_last_timestamp_seconds{job="heypeter-app"}) < 120'
     return [
         _annotation(
@@ -145,7 +148,7 @@ def _annotation(name: str, colour: str, expr: str, title: str, text: str) -> bui
     )
 
 
-def _links() -> list[built.DashboardLink]:
+def _links() -> list[Builder[dashboard.DashboardLink]]:
     boards = built.DashboardLink("Dashboards").type(dashboard.DashboardLinkType.DASHBOARDS).tags(["heypeter"])
     outside = {
         "Runbooks": (f"{RUNBOOKS}/README.md", "What to do about each alert"),

@@ -1,38 +1,25 @@
-"""Writes grafana/dashboards/*.json and grafana/panels.yml: `python -m grafana.build`, or with `--check` says what is stale."""
+"""Writes grafana/dashboards/*.json and grafana/panels.yml; with `--check` it only says whether they are fresh."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
 from grafana import board
 from grafana.dashboards import executive, oncall, operations, overview, security, technical
-from grafana.tables import Numbers
 from grafana.panel import Board
+from grafana.tables import Numbers
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "grafana"
-BOARDS: tuple[Callable[[Numbers], Board], ...] = (
-    overview.board,
-    executive.board,
-    operations.board,
-    technical.board,
-    security.board,
-    oncall.board,
-)
+BOARDS = (overview.BOARD, executive.BOARD, operations.BOARD, technical.BOARD, security.BOARD, oncall.BOARD)
 ABOUT = """\
 # GENERATED from grafana/dashboards/*.py by `python -m grafana.build`. Do not edit.
 # Which panel shows the series of which alert: `python -m grafana.links` writes the links of rules and runbooks from it.
 """
 
 
-def boards(numbers: Numbers) -> list[Board]:
-    """Give all dashboards."""
-    return [one(numbers) for one in BOARDS]
-
-
-def explained(found: list[Board]) -> dict[str, tuple[str, int]]:
+def explained(boards: tuple[Board, ...]) -> dict[str, tuple[str, int]]:
     """Say for each alert on which dashboard and in which panel its series is.
 
     Raises:
@@ -40,7 +27,7 @@ def explained(found: list[Board]) -> dict[str, tuple[str, int]]:
 
     """
     places: dict[str, tuple[str, int]] = {}
-    for one in found:
+    for one in boards:
         for panel in one.panels():
             for alert in panel.explains:
                 if alert in places:
@@ -53,9 +40,10 @@ def explained(found: list[Board]) -> dict[str, tuple[str, int]]:
 
 def texts(numbers: Numbers) -> dict[Path, str]:
     """Give each file with its text."""
-    found = boards(numbers)
-    files = {FOLDER / f"dashboards/{one.uid.removeprefix('heypeter-')}.json": board.written(one) for one in found}
-    places = explained(found)
+    files = {
+        FOLDER / f"dashboards/{one.uid.removeprefix('heypeter-')}.json": board.written(one, numbers) for one in BOARDS
+    }
+    places = explained(BOARDS)
     table = {alert: {"dashboard": uid, "panel": number} for alert, (uid, number) in sorted(places.items())}
     files[FOLDER / "panels.yml"] = ABOUT + yaml.safe_dump(table, sort_keys=False, default_flow_style=None, width=120)
     return files

@@ -4,13 +4,15 @@ import re
 from dataclasses import dataclass
 from functools import singledispatch
 
-from grafana_foundation_sdk.builders import bargauge, common as build, dashboard as built
-from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import bargauge, prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import common as build
+from grafana_foundation_sdk.builders import dashboard as built
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.panel import Bars, Column, Limit, Panel, Query, Series, States, Stat, Table, Word
+from grafana.panel import Bars, Column, Limit, Number, Panel, Query, Series, Stat, States, Table, Word
+from grafana.tables import Numbers
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD = "green"
@@ -37,11 +39,11 @@ def environment(expr: str) -> str:
     return "".join(inside).replace(", }", "}")
 
 
-def draw(panel: Panel, place: Place) -> dashboard.Panel:
-    """Give the panel as Grafana has it."""
-    drawn = _kind(panel).build()
+def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
+    """Give the panel as Grafana has it; ValueError says which number there is not."""
+    drawn = _kind(panel, numbers).build()
     drawn.id_val = panel.id
-    drawn.title, drawn.description = panel.title, panel.about
+    drawn.title, drawn.description = panel.title, numbers.say(panel.about)
     drawn.datasource = SOURCE
     drawn.grid_pos = dashboard.GridPos(h=place.height, w=panel.width, x=place.x, y=place.y)
     drawn.targets = [_target(panel, position).build() for position in range(len(panel.queries))]
@@ -67,12 +69,12 @@ def _target(panel: Panel, position: int) -> prometheus.Dataquery:
 
 
 @singledispatch
-def _kind(panel: Panel) -> Builder[dashboard.Panel]:
+def _kind(panel: Panel, numbers: Numbers) -> Builder[dashboard.Panel]:
     raise NotImplementedError(type(panel))
 
 
 @_kind.register
-def _stat(panel: Stat) -> Builder[dashboard.Panel]:
+def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
     state = panel.limits or panel.words
     drawn = (
         stat.Panel()
@@ -81,7 +83,7 @@ def _stat(panel: Stat) -> Builder[dashboard.Panel]:
         .graph_mode(common.BigValueGraphMode.AREA if panel.course else common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.AUTO if len(panel.queries) == 1 else common.BigValueTextMode.VALUE_AND_NAME)
         .reduce_options(_LAST)
-        .thresholds(steps(panel.limits, GOOD if state else "text"))
+        .thresholds(steps(_limits(panel.limits, numbers), GOOD if state else "text"))
     )
     for position, unit in enumerate(panel.units):
         drawn = drawn.override_by_query("ABCDEFGHIJKLMNOP"[position], [dashboard.DynamicConfigValue("unit", unit)])
@@ -89,7 +91,7 @@ def _stat(panel: Stat) -> Builder[dashboard.Panel]:
 
 
 @_kind.register
-def _series(panel: Series) -> Builder[dashboard.Panel]:
+def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
     drawn = (
         timeseries.Panel()
         .line_width(1)
@@ -105,7 +107,7 @@ def _series(panel: Series) -> Builder[dashboard.Panel]:
             .placement(common.LegendPlacement.BOTTOM)
             .calcs(["lastNotNull", "max"])
         )
-        .thresholds(lines(panel.limits))
+        .thresholds(lines(_limits(panel.limits, numbers)))
     )
     if panel.smallest is not None:
         drawn = drawn.min(panel.smallest)
@@ -124,7 +126,7 @@ def _series(panel: Series) -> Builder[dashboard.Panel]:
 
 
 @_kind.register
-def _bars(panel: Bars) -> Builder[dashboard.Panel]:
+def _bars(panel: Bars, numbers: Numbers) -> Builder[dashboard.Panel]:
     drawn = (
         bargauge.Panel()
         .orientation(common.VizOrientation.HORIZONTAL)
@@ -135,13 +137,13 @@ def _bars(panel: Bars) -> Builder[dashboard.Panel]:
         .reduce_options(_LAST)
         .min(0)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if panel.limits else _fixed(LINES[0]))
-        .thresholds(steps(panel.limits, GOOD))
+        .thresholds(steps(_limits(panel.limits, numbers), GOOD))
     )
     return drawn if panel.largest is None else drawn.max(panel.largest)
 
 
 @_kind.register
-def _states(panel: States) -> Builder[dashboard.Panel]:
+def _states(panel: States, numbers: Numbers) -> Builder[dashboard.Panel]:
     return (
         statetimeline.Panel()
         .show_value(common.VisibilityMode.NEVER)
@@ -150,7 +152,7 @@ def _states(panel: States) -> Builder[dashboard.Panel]:
         .line_width(0)
         .fill_opacity(80)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps(panel.limits, GOOD))
+        .thresholds(steps(_limits(panel.limits, numbers), GOOD))
         .legend(
             build.VizLegendOptions()
             .show_legend(True)  # noqa: FBT003  # the SDK's
@@ -162,7 +164,7 @@ def _states(panel: States) -> Builder[dashboard.Panel]:
 
 
 @_kind.register
-def _table(panel: Table) -> Builder[dashboard.Panel]:
+def _table(panel: Table, numbers: Numbers) -> Builder[dashboard.Panel]:
     shown = [column.field for column in panel.columns]
     order = build.TableSortByFieldState().display_name(panel.sort).desc(panel.descending)
     drawn = (
@@ -170,7 +172,7 @@ def _table(panel: Table) -> Builder[dashboard.Panel]:
         .show_header(True)  # noqa: FBT003  # the SDK's
         .cell_height(common.TableCellHeight.SM)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps(panel.limits, "text"))
+        .thresholds(steps(_limits(panel.limits, numbers), "text"))
         .sort_by([order])
     )
     if len(panel.queries) > 1:
@@ -184,12 +186,12 @@ def _table(panel: Table) -> Builder[dashboard.Panel]:
         dashboard.DataTransformerConfig("organize", options={"excludeByName": {}, **order_of, **renamed})
     )
     for column in panel.columns:
-        settings = _column(column)
+        settings = _column(column, numbers)
         drawn = drawn.override_by_name(column.heading, settings) if settings else drawn
     return drawn
 
 
-def _column(column: Column) -> list[dashboard.DynamicConfigValue]:
+def _column(column: Column, numbers: Numbers) -> list[dashboard.DynamicConfigValue]:
     settings: list[tuple[str, object]] = []
     if column.unit:
         settings.append(("unit", column.unit))
@@ -198,12 +200,16 @@ def _column(column: Column) -> list[dashboard.DynamicConfigValue]:
     if column.words:
         settings.append(("mappings", [_mapping(column.words)]))
     if column.limits:
-        settings.append(("thresholds", steps(column.limits, "text").build()))
+        settings.append(("thresholds", steps(_limits(column.limits, numbers), "text").build()))
     if column.limits or any(word.colour for word in column.words):
         settings.append(("custom.cellOptions", {"type": "color-text"}))
     if column.link:
         settings.append(("links", [{"title": column.link_title, "url": column.link, "targetBlank": True}]))
     return [dashboard.DynamicConfigValue(name, value) for name, value in settings]
+
+
+def _limits(named: tuple[Number, ...], numbers: Numbers) -> list[Limit]:
+    return sorted((numbers.limit(one) for one in named), key=lambda limit: limit.value)
 
 
 def _mapping(words: tuple[Word, ...]) -> dashboard.ValueMap:
@@ -214,9 +220,8 @@ def _mapping(words: tuple[Word, ...]) -> dashboard.ValueMap:
     return dashboard.ValueMap(options=results)
 
 
-def steps(limits: tuple[Limit, ...], good: str) -> built.ThresholdsConfig:
+def steps(ordered: list[Limit], good: str) -> built.ThresholdsConfig:
     """Give the colours of a state: good on one side of the limits, theirs on the other."""
-    ordered = sorted(limits, key=lambda limit: limit.value)
     below = [limit for limit in ordered if limit.bad == "below"]
     above = [limit for limit in ordered if limit.bad == "above"]
     colours = [limit.colour for limit in below] + [good] + [limit.colour for limit in above]
@@ -224,9 +229,8 @@ def steps(limits: tuple[Limit, ...], good: str) -> built.ThresholdsConfig:
     return _thresholds(list(zip(values, colours, strict=True)))
 
 
-def lines(limits: tuple[Limit, ...]) -> built.ThresholdsConfig:
+def lines(ordered: list[Limit]) -> built.ThresholdsConfig:
     """Give the limits as lines: nothing but the lines has a colour."""
-    ordered = sorted(limits, key=lambda limit: limit.value)
     return _thresholds([(None, "transparent"), *((limit.value, limit.colour) for limit in ordered)])
 
 

@@ -1,4 +1,4 @@
-"""The words that dashboards are written in: a panel is a question, its queries, its limits and what emptiness means."""
+"""The words that dashboards are written in: panels, their queries and limits, and what no data means."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +23,43 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """The target of a benchmark, by its key in rules/tables/benchmarks.yml."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A number that an alert compares with; ``position`` chooses among several."""
+
+    alert: str
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """How many times too fast an error budget is spent when this alert fires (rules/tables/slo.yml)."""
+
+    alert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The time within which somebody should answer an incident of a priority."""
+
+    priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The number of benchmarks: fewer that are met is bad."""
+
+
+Number = Limit | Target | Rule | Burn | Answer | Count
+
+
+@dataclass(frozen=True, slots=True)
 class Word:
     """What is shown instead of a number, and the colour of that state; no colour where it is no state."""
 
@@ -39,7 +76,7 @@ class Column:
     heading: str
     unit: str = ""
     words: tuple[Word, ...] = ()
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[Number, ...] = ()
     link: str = ""
     link_title: str = ""
     width: int = 0
@@ -47,7 +84,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """What all panels have. ``id`` is for ever: links and runbooks lead to it. ``empty`` is what no data means."""
+    """What all panels have.
+
+    ``id`` is for ever: links and runbooks lead to it. ``empty`` is what no data means. ``about`` may name numbers:
+    ``{cpu}`` is the target of that benchmark, ``{BackupStale}`` the limit of that alert, ``{P1}`` a response time.
+    """
 
     id: int
     title: str
@@ -56,7 +97,7 @@ class Panel:
     queries: tuple[Query, ...]
     width: int
     empty: str
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[Number, ...] = ()
     words: tuple[Word, ...] = ()
     explains: tuple[str, ...] = ()
     decimals: int | None = None

@@ -1,5 +1,7 @@
 """The numbers of the rules, for dashboards: targets, thresholds and objectives, so that none is typed twice."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -8,10 +10,11 @@ import msgspec
 import promql_parser
 import yaml
 
-from grafana.panel import Limit
+from grafana.panel import Answer, Burn, Count, Limit, Number, Rule, Target
 from rules import benchmark_rules, slo_rules
 
 COLOURS = {"P1": "red", "P2": "orange", "P3": "yellow", "P4": "yellow"}
+_NAMED = re.compile(r"\{([\w ]+)\}")
 _SETS = ("and", "or", "unless")
 _BAD: dict[str, Literal["above", "below"]] = {">": "above", ">=": "above", "<": "below", "<=": "below"}
 
@@ -44,39 +47,67 @@ class Numbers:
             response_times={name: promql_parser.parse_duration(text).total_seconds() for name, text in times.items()},
         )
 
-    def target(self, key: str) -> Limit:
-        """Give the target of a benchmark."""
-        one = self.benchmarks[key]
-        return Limit(one.target, "above" if one.better == "below" else "below", COLOURS[one.priority])
-
-    def meant(self, key: str) -> str:
-        """Say the target of a benchmark as people do, as ``below 500ms``."""
-        one = self.benchmarks[key]
-        return f"{one.better} {benchmark_rules.spoken(one.target, one.unit)}"
-
-    def limit(self, alert: str, position: int = 0) -> Limit:
-        """Give the number that a rule compares with; ``position`` chooses among several.
+    def limit(self, number: Number) -> Limit:
+        """Give what stands behind a number.
 
         Raises:
-            ValueError: there is no such alert, or it compares with no such number.
+            ValueError: there is no such benchmark, alert or priority, or the alert compares with no such number.
 
         """
-        rule = self.alerts.get(alert)
-        if rule is None:
-            raise ValueError(f"{alert}: no rule has this name; correct the panel that asks for its limit")
-        found = tuple(_compared(promql_parser.parse(str(rule["expr"]))))
+        match number:
+            case Limit():
+                return number
+            case Target(key):
+                one = self.benchmarks[_known(key, self.benchmarks)]
+                return Limit(one.target, "above" if one.better == "below" else "below", COLOURS[one.priority])
+            case Answer(priority):
+                return Limit(self.response_times[_known(priority, self.response_times)], "above", COLOURS["P1"])
+            case Burn(alert):
+                burns = {burn.alert: burn for burn in self.slo.alerts}
+                burn = burns[_known(alert, burns)]
+                return Limit(burn.factor, "above", COLOURS[burn.priority])
+            case Rule(alert, position):
+                return self._compared(self.alerts[_known(alert, self.alerts)], position)
+            case Count():
+                return Limit(len(self.benchmarks), "below", COLOURS["P3"])
+
+    def say(self, text: str) -> str:
+        """Fill in the numbers that a description names; see Panel."""
+        return _NAMED.sub(lambda found: self._spoken(found[1]), text)
+
+    def _spoken(self, name: str) -> str:
+        if name == "count":
+            return str(len(self.benchmarks))
+        if name.startswith("title "):
+            return self.benchmarks[_known(name.removeprefix("title "), self.benchmarks)].title
+        if name in self.benchmarks:
+            one = self.benchmarks[name]
+            return f"{one.better} {benchmark_rules.spoken(one.target, one.unit)}"
+        if name in self.response_times:
+            return duration(self.response_times[name])
+        limit = self.limit(Rule(name)).value
+        return f"{limit:.0%}" if limit < 1 else duration(limit)
+
+    def _compared(self, rule: dict[str, Any], position: int) -> Limit:
+        found = _compared(promql_parser.parse(str(rule["expr"])))
         if position >= len(found):
-            raise ValueError(f"{alert}: its rule compares with {len(found)} numbers, and a panel asks for one more")
+            raise ValueError(f"{rule['alert']} compares with {len(found)} numbers, and a panel asks for one more")
         bad, value = found[position]
         return Limit(value, bad, COLOURS[rule["labels"]["priority"]])
 
-    def response_time(self, priority: str) -> Limit:
-        """Give the time within which somebody should answer."""
-        return Limit(self.response_times[priority], "above", COLOURS["P1"])
 
-    def burn(self) -> tuple[Limit, ...]:
-        """Give how many times too fast a budget may be spent before each of the alerts."""
-        return tuple(Limit(one.factor, "above", COLOURS[one.priority]) for one in self.slo.alerts)
+def duration(seconds: float) -> str:
+    """Say a time in the largest unit that fits."""
+    for length, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:g} {name}"
+    return f"{seconds:g} seconds"
+
+
+def _known(name: str, names: Collection[str]) -> str:
+    if name not in names:
+        raise ValueError(f"{name}: the rules have no such name; correct the panel that asks for its number")
+    return name
 
 
 def _yaml(path: Path) -> Any:  # noqa: ANN401  # a file of any shape

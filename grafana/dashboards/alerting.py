@@ -1,9 +1,8 @@
 """What several dashboards show of alerts: whether production is well, and the table of what fires."""
 
-from grafana.panel import Column, Word
+from grafana.panel import Column
 from rules.writing import RUNBOOKS
 
-HEALTH_WORDS = (Word("0", "Well", "green"), Word("1", "Impaired", "orange"), Word("2", "Outage", "red"))
 FIRING_COLUMNS = (
     Column("priority", "Priority", width=90),
     Column(
