@@ -16,6 +16,7 @@ from grafana.tables import Numbers
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD = "green"
+REFERENCES = "ABCDEFGHIJKLMNOP"
 # Of lines that stand for no state: none of these is one of the colours that mean one.
 LINES = ("blue", "purple", "light-blue", "dark-purple", "super-light-blue", "super-light-purple")
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")')
@@ -49,17 +50,22 @@ def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
     drawn.targets = [_target(panel, position).build() for position in range(len(panel.queries))]
     drawn.links = [_link(title, url).build() for title, url in panel.leads_to] or None
     config = drawn.field_config or dashboard.FieldConfigSource()
-    config.defaults.unit = panel.unit
-    config.defaults.decimals = panel.decimals
+    config.defaults.unit = numbers.say(panel.unit)
+    config.defaults.decimals = _decimals(panel)
     config.defaults.no_value = panel.empty
     config.defaults.mappings = [_mapping(panel.words)] if panel.words else None
     drawn.field_config = config
     return drawn
 
 
+def _decimals(panel: Panel) -> int | None:
+    """Show whole numbers of what is counted; an axis chooses for itself."""
+    return 0 if panel.decimals is None and panel.unit == "locale" and not isinstance(panel, Series) else panel.decimals
+
+
 def _target(panel: Panel, position: int) -> prometheus.Dataquery:
     query: Query = panel.queries[position]
-    target = prometheus.Dataquery().datasource(SOURCE).ref_id("ABCDEFGHIJKLMNOP"[position])
+    target = prometheus.Dataquery().datasource(SOURCE).ref_id(REFERENCES[position])
     target = target.expr(environment(query.expr)).legend_format(query.legend)
     if isinstance(panel, Table):
         return target.instant().format(PromQueryFormat.TABLE)
@@ -75,7 +81,7 @@ def _kind(panel: Panel, numbers: Numbers) -> Builder[dashboard.Panel]:
 
 @_kind.register
 def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
-    state = panel.limits or panel.words
+    state = panel.limits or panel.words or panel.alarms
     drawn = (
         stat.Panel()
         .color_mode(common.BigValueColorMode.BACKGROUND if state else common.BigValueColorMode.NONE)
@@ -83,10 +89,14 @@ def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
         .graph_mode(common.BigValueGraphMode.AREA if panel.course else common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.AUTO if len(panel.queries) == 1 else common.BigValueTextMode.VALUE_AND_NAME)
         .reduce_options(_LAST)
+        .text(build.VizTextDisplayOptions().title_size(14).value_size(34))
         .thresholds(steps(_limits(panel.limits, numbers), GOOD if state else "text"))
     )
     for position, unit in enumerate(panel.units):
-        drawn = drawn.override_by_query("ABCDEFGHIJKLMNOP"[position], [dashboard.DynamicConfigValue("unit", unit)])
+        drawn = drawn.override_by_query(REFERENCES[position], [dashboard.DynamicConfigValue("unit", unit)])
+    for position, colour in enumerate(panel.alarms):
+        alarm = steps([Limit(1, "above", colour)], GOOD).build()
+        drawn = drawn.override_by_query(REFERENCES[position], [dashboard.DynamicConfigValue("thresholds", alarm)])
     return drawn
 
 
@@ -97,7 +107,7 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
         .line_width(1)
         .fill_opacity(60 if panel.bars else 20 if panel.stacked else 8)
         .draw_style(common.GraphDrawStyle.BARS if panel.bars else common.GraphDrawStyle.LINE)
-        .show_points(common.VisibilityMode.NEVER)
+        .show_points(common.VisibilityMode.AUTO)
         .color_scheme(_colour(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .tooltip(build.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
         .legend(
@@ -115,14 +125,32 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
         drawn = drawn.max(panel.largest)
     if panel.stacked:
         drawn = drawn.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    nearest = min((limit.value for limit in _limits(panel.limits, numbers)), default=None)
+    if nearest is not None and panel.largest is None:
+        # The nearest limit is in sight, however far the line is from it; without one, a line at 0 has no scale.
+        drawn = drawn.axis_soft_max(nearest * 1.2 if nearest > 0 else 1)
     if panel.limits:
         style = build.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         drawn = drawn.thresholds_style(style)
-    if not any("{{" in query.legend for query in panel.queries):
-        for query, colour in zip(panel.queries, LINES, strict=False):
-            fixed = {"mode": "fixed", "fixedColor": colour}
-            drawn = drawn.override_by_name(query.legend, [dashboard.DynamicConfigValue("color", fixed)])
+    for query, settings in _looks(panel.queries):
+        drawn = drawn.override_by_name(query.legend, settings)
     return drawn
+
+
+def _looks(queries: tuple[Query, ...]) -> list[tuple[Query, list[dashboard.DynamicConfigValue]]]:
+    """Give colours that mean no state to lines whose names are known, and let what is faint stand back."""
+    named = [query for query in queries if "{{" not in query.legend]
+    found = []
+    for query, colour in zip(named, LINES, strict=False):
+        settings: dict[str, object] = {}
+        if query.faint:
+            settings = {"color": {"mode": "fixed", "fixedColor": "text"}, "custom.fillOpacity": 0}
+            settings["custom.lineStyle"] = {"fill": "dash", "dash": [4, 4]}
+        elif len(named) == len(queries):
+            settings["color"] = {"mode": "fixed", "fixedColor": colour}
+        values = [dashboard.DynamicConfigValue(name, value) for name, value in settings.items()]
+        found += [(query, values)] if values else []
+    return found
 
 
 @_kind.register
@@ -135,11 +163,14 @@ def _bars(panel: Bars, numbers: Numbers) -> Builder[dashboard.Panel]:
         .value_mode(common.BarGaugeValueMode.TEXT)
         .name_placement(common.BarGaugeNamePlacement.LEFT)
         .reduce_options(_LAST)
+        .text(build.VizTextDisplayOptions().title_size(13).value_size(15))
         .min(0)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if panel.limits else _fixed(LINES[0]))
         .thresholds(steps(_limits(panel.limits, numbers), GOOD))
     )
-    return drawn if panel.largest is None else drawn.max(panel.largest)
+    above = [limit.value for limit in _limits(panel.limits, numbers) if limit.bad == "above"]
+    largest = panel.largest or max(above, default=None)
+    return drawn if largest is None else drawn.max(largest)
 
 
 @_kind.register
@@ -148,7 +179,7 @@ def _states(panel: States, numbers: Numbers) -> Builder[dashboard.Panel]:
         statetimeline.Panel()
         .show_value(common.VisibilityMode.NEVER)
         .merge_values(True)  # noqa: FBT003  # the SDK's
-        .row_height(0.85)
+        .row_height(0.7)
         .line_width(0)
         .fill_opacity(80)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS))

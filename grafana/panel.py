@@ -6,10 +6,14 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """PromQL and the name of its series; each selector has braces, into which the environment is written."""
+    """PromQL and the name of its series; each selector has braces, into which the environment is written.
+
+    A faint one is there to compare with: a limit, or the week before.
+    """
 
     expr: str
     legend: str
+    faint: bool = False
     exemplars: bool = False
 
 
@@ -106,10 +110,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Panel):
-    """One big number, or one for each query, with its course behind it."""
+    """One big number, or one for each query, with its course behind it.
+
+    ``units`` are those of the queries, where they differ; ``alarms`` the colours that each has from 1 on.
+    """
 
     course: bool = True
     units: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ CACHE = Section(
                     about="RedisDown tells when it does not, or when its exporter does not.",
                     unit="none",
                     queries=(
-                        Query('max by (instance) (redis_up{job="redis"})', "Redis {{instance}}"),
+                        Query('max by (instance) (redis_up{job="redis"})', "server {{instance}}"),
                         Query('max by (instance) (up{job="redis"})', "exporter {{instance}}"),
                     ),
                     words=ANSWERS,
@@ -91,7 +91,7 @@ CACHE = Section(
                     id=125,
                     title="Connections that Redis turned away",
                     about="Within five minutes: maxclients is reached, and RedisRejectsConnections tells.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             'sum by (instance) (increase(redis_rejected_connections_total{job="redis"}[5m]))',
@@ -109,7 +109,7 @@ CACHE = Section(
                     about="NginxDown tells when its status page does not, or when its exporter does not.",
                     unit="none",
                     queries=(
-                        Query('max by (instance) (nginx_up{job="nginx"})', "nginx {{instance}}"),
+                        Query('max by (instance) (nginx_up{job="nginx"})', "server {{instance}}"),
                         Query('max by (instance) (up{job="nginx"})', "exporter {{instance}}"),
                     ),
                     words=ANSWERS,
@@ -132,7 +132,7 @@ CACHE = Section(
                     id=128,
                     title="Connections of nginx",
                     about="What they do now: waiting ones are kept alive.",
-                    unit="short",
+                    unit="locale",
                     queries=tuple(
                         Query(f'sum(nginx_connections_{name}{{job="nginx"}})', name)
                         for name in ("reading", "writing", "waiting")

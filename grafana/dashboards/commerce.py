@@ -1,5 +1,6 @@
 """Payments and support, on the dashboard of operations."""
 
+from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP, CURRENCIES, counted, revenue
 from grafana.panel import (
     Bars,
@@ -16,7 +17,7 @@ _ATTEMPTS, _FAILURES = (f"sum(increase(payment_{name}_total{{{APP}}}[5m]))" for 
 
 _OLDEST = f"max by (ticket_priority) (time() - (support_oldest_unanswered_ticket_timestamp_seconds{{{APP}}} > 0))"
 
-_ANSWERED = f"sum by (le) (rate(support_first_response_duration_seconds_bucket{{{APP}}}[1d]))"
+_ANSWERED = f"support_first_response_duration_seconds_bucket{{{APP}}}"
 
 # Attempts, _FAILURES and revenue.
 PAYMENTS = Section(
@@ -41,10 +42,12 @@ PAYMENTS = Section(
                     id=42,
                     title="Does anybody pay?",
                     about="Payments begun within an hour, and a week before: PaymentsStopped compares the two.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(f"sum(increase(payment_attempts_total{{{APP}}}[1h])) or vector(0)", "Begun"),
-                        Query(f"sum(increase(payment_attempts_total{{{APP}}}[1h] offset 1w))", "a week before"),
+                        Query(
+                            f"sum(increase(payment_attempts_total{{{APP}}}[1h] offset 1w))", "a week before", faint=True
+                        ),
                     ),
                     explains=("PaymentsStopped",),
                     width=6,
@@ -69,6 +72,7 @@ PAYMENTS = Section(
                     queries=(Query(f"({_FAILURES} or vector(0)) / ({_ATTEMPTS} > 0)", "5 minutes"),),
                     limits=(Rule("PaymentOutage"),),
                     explains=("PaymentOutage",),
+                    largest=1,
                     width=7,
                     empty="No payment was begun",
                 ),
@@ -81,7 +85,7 @@ PAYMENTS = Section(
                     id=45,
                     title="Why do payments fail?",
                     about="Failures of the last 24 hours by reason; a declined card is no fault of ours.",
-                    unit="short",
+                    unit="locale",
                     decimals=0,
                     queries=(Query(counted("payment_failures_total", "reason", "1d"), "{{reason}}"),),
                     width=8,
@@ -91,7 +95,7 @@ PAYMENTS = Section(
                     id=46,
                     title="Payments by provider",
                     about="Payments begun within the last 24 hours.",
-                    unit="short",
+                    unit="locale",
                     decimals=0,
                     queries=(Query(counted("payment_attempts_total", "provider", "1d"), "{{provider}}"),),
                     width=8,
@@ -104,8 +108,7 @@ PAYMENTS = Section(
                     unit="s",
                     queries=(
                         Query(
-                            f"histogram_quantile(0.95, sum by (provider, le) "
-                            f"(rate(payment_duration_seconds_bucket{{{APP}}}[30m])))",
+                            quantile(0.95, f"payment_duration_seconds_bucket{{{APP}}}", "30m", "provider"),
                             "{{provider}}",
                         ),
                     ),
@@ -129,7 +132,7 @@ SUPPORT = Section(
                     id=61,
                     title="Open tickets",
                     about="By their priority.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(f"sum by (ticket_priority) (support_tickets_open{{{APP}}})", "{{ticket_priority}}"),
                     ),
@@ -141,7 +144,7 @@ SUPPORT = Section(
                     id=62,
                     title="Tickets opened and resolved",
                     about="Within the hour before each moment.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(f"sum(increase(support_tickets_opened_total{{{APP}}}[1h])) or vector(0)", "Opened"),
                         Query(f"sum(increase(support_tickets_resolved_total{{{APP}}}[1h])) or vector(0)", "Resolved"),
@@ -165,8 +168,8 @@ SUPPORT = Section(
                     about="Of the tickets answered within the day before each moment.",
                     unit="s",
                     queries=(
-                        Query(f"histogram_quantile(0.95, {_ANSWERED})", "95th percentile"),
-                        Query(f"histogram_quantile(0.5, {_ANSWERED})", "median"),
+                        Query(quantile(0.95, _ANSWERED, "1d"), "95th percentile"),
+                        Query(quantile(0.5, _ANSWERED, "1d"), "median"),
                     ),
                     limits=(Target("support_response"),),
                     width=6,

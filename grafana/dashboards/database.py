@@ -1,5 +1,6 @@
 """The database, on the technical dashboard."""
 
+from grafana.dashboards.duration import quantile
 from grafana.dashboards.states import ANSWERS
 from grafana.panel import (
     Line,
@@ -28,7 +29,7 @@ DATABASE = Section(
                     about="DatabaseDown tells when it does not, or when its exporter does not.",
                     unit="none",
                     queries=(
-                        Query(f"max by (instance) (pg_up{{{_PG}}})", "PostgreSQL {{instance}}"),
+                        Query(f"max by (instance) (pg_up{{{_PG}}})", "server {{instance}}"),
                         Query(f"max by (instance) (up{{{_PG}}})", "exporter {{instance}}"),
                     ),
                     words=ANSWERS,
@@ -43,8 +44,9 @@ DATABASE = Section(
                     unit="s",
                     queries=(
                         Query(
-                            "histogram_quantile(0.95, sum by (operation, le) "
-                            '(rate(db_query_duration_seconds_bucket{job=~"$job"}[$__rate_interval])))',
+                            quantile(
+                                0.95, 'db_query_duration_seconds_bucket{job=~"$job"}', "$__rate_interval", "operation"
+                            ),
                             "{{operation}}",
                         ),
                         Query('max(job:db_query_duration_seconds:p95_5m{job=~"$job"})', "all"),
@@ -75,7 +77,7 @@ DATABASE = Section(
                     id=104,
                     title="Connections by state",
                     about="Idle in transaction is the state that blocks others.",
-                    unit="short",
+                    unit="locale",
                     queries=(Query(f"sum by (state) (pg_stat_activity_count{{{_PG}}})", "{{state}}"),),
                     stacked=True,
                     width=6,
@@ -101,7 +103,7 @@ DATABASE = Section(
                     id=106,
                     title="Deadlocks in ten minutes",
                     about="Transactions that PostgreSQL ended to free others. Dashed: DatabaseDeadlocks.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             "sum by (instance, datname) "

@@ -1,5 +1,6 @@
 """The ways out of the receiver and into it, on the on-call dashboard."""
 
+from grafana.dashboards.duration import quantile
 from grafana.panel import Line, Query, Rule, Section, Series, States, Word
 
 RECEIVER = 'job="receiver"'
@@ -20,7 +21,7 @@ SENDING = Section(
                     id=41,
                     title="Deliveries by channel",
                     about="Attempts within ten minutes, by channel and outcome.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             f"sum by (channel, outcome) (increase(receiver_deliveries_total{{{RECEIVER}}}[10m]))",
@@ -58,7 +59,7 @@ SENDING = Section(
                     id=44,
                     title="Notifications given up",
                     about="Within fifteen minutes, by channel: ReceiverNotificationsDead tells of each.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             f"sum by (channel) (increase(receiver_notifications_dead_total{{{RECEIVER}}}[15m]))",
@@ -82,8 +83,7 @@ SENDING = Section(
                     unit="s",
                     queries=(
                         Query(
-                            f"histogram_quantile(0.95, sum by (channel, le) "
-                            f"(rate(receiver_page_lag_seconds_bucket{{{RECEIVER}}}[1h])))",
+                            quantile(0.95, f"receiver_page_lag_seconds_bucket{{{RECEIVER}}}", "1h", "channel"),
                             "{{channel}}",
                         ),
                     ),
@@ -97,8 +97,7 @@ SENDING = Section(
                     unit="s",
                     queries=(
                         Query(
-                            f"histogram_quantile(0.95, sum by (le) "
-                            f"(rate(receiver_step_lateness_seconds_bucket{{{RECEIVER}}}[1h])))",
+                            quantile(0.95, f"receiver_step_lateness_seconds_bucket{{{RECEIVER}}}", "1h"),
                             "95th percentile",
                         ),
                     ),
@@ -179,7 +178,7 @@ LISTENING = Section(
                     id=64,
                     title="Requests with a wrong token",
                     about="Within ten minutes. Dashed: ReceiverRefusesRequests.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             "sum by (instance) "

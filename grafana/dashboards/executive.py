@@ -57,10 +57,11 @@ PLATFORM = Section(
                     id=3,
                     title="Goals met",
                     about="Of the {count} goals for speed, reliability and business that the school has set itself.",
-                    unit="none",
+                    unit="suffix: of {count}",
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
                     width=6,
+                    course=False,
                     empty="not measured",
                     leads_to=(("Each of them", "/d/heypeter-overview"),),
                 ),
@@ -137,7 +138,7 @@ STUDENTS = Section(
                     id=21,
                     title="Active users",
                     about="Different people who used the school; counted without keeping who they are.",
-                    unit="short",
+                    unit="locale",
                     decimals=0,
                     queries=tuple(
                         Query(f'max(active_users{{job="heypeter-app", window="{window}"}}) or vector(0)', text)
@@ -176,7 +177,7 @@ STUDENTS = Section(
                     id=24,
                     title="How many use the school?",
                     about="Active users of the last day and of the last seven days.",
-                    unit="short",
+                    unit="locale",
                     queries=tuple(
                         Query(f'max(active_users{{job="heypeter-app", window="{window}"}})', _WINDOWS[window])
                         for window in ("1d", "7d")
@@ -237,7 +238,7 @@ BUSINESS = Section(
                     unit="currencyEUR",
                     queries=(
                         Query(revenue("EUR"), "24 hours"),
-                        Query(revenue("EUR", "offset 1w"), "a week before"),
+                        Query(revenue("EUR", "offset 1w"), "a week before", faint=True),
                     ),
                     width=8,
                     empty="No payment was made",
@@ -246,7 +247,7 @@ BUSINESS = Section(
                     id=43,
                     title="Registrations and bookings",
                     about="Within the 24 hours before each moment.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query("heypeter:class_bookings:increase1d{}", "Classes booked"),
                         Query("heypeter:user_registrations:increase1d{}", "New users"),

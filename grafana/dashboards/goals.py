@@ -34,11 +34,11 @@ INFRASTRUCTURE = (
     Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 2),
 )
 BUSINESS = (
-    Goal("registrations", "RegistrationsBelowBenchmark", 31, "Registrations in a day", "short", 0),
-    Goal("bookings", "BookingsBelowBenchmark", 32, "Bookings in a day", "short", 0),
+    Goal("registrations", "RegistrationsBelowBenchmark", 31, "Registrations in a day", "locale", 0),
+    Goal("bookings", "BookingsBelowBenchmark", 32, "Bookings in a day", "locale", 0),
     Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success", "percentunit", 1),
     Goal("retention", "RetentionBelowBenchmark", 34, "Retention, monthly", "percentunit", 0),
-    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Oldest open question", "s", 0),
+    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Oldest open question", "s", 1),
 )
 
 
@@ -56,6 +56,7 @@ def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) ->
             empty="not measured",
             limits=(Target(goal.key),),
             explains=(goal.alert,) if explaining else (),
+            course=False,
         )
         for goal, width in zip(goals, _WIDTHS, strict=True)
     )

@@ -1,5 +1,6 @@
 """Our exporter, on the technical dashboard: is it there, and does it take what it is sent."""
 
+from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP
 from grafana.dashboards.states import ANSWERS
 from grafana.panel import (
@@ -73,7 +74,7 @@ EXPORTER = Section(
                     title="Failures of its storage",
                     about="Within ten minutes, by operation: a restart would lose counts. "
                     "ExporterStorageErrors tells of each.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             f"sum by (operation) (increase(exporter_storage_errors_total{{{APP}}}[10m]))",
@@ -120,8 +121,7 @@ EXPORTER = Section(
                     unit="s",
                     queries=(
                         Query(
-                            f"histogram_quantile(0.95, sum by (le) "
-                            f"(rate(exporter_render_duration_seconds_bucket{{{APP}}}[$__rate_interval])))",
+                            quantile(0.95, f"exporter_render_duration_seconds_bucket{{{APP}}}", "$__rate_interval"),
                             "95th percentile",
                         ),
                     ),
@@ -133,7 +133,7 @@ EXPORTER = Section(
                     title="Values outside their lists",
                     about="Within an hour, counted as `other`, by label: a new route or plan belongs into "
                     "exporter.yml.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(f"sum by (label) (increase(exporter_label_overflow_total{{{APP}}}[1h]))", "{{label}}"),
                     ),

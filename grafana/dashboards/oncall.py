@@ -185,7 +185,7 @@ ANSWERING = Section(
                     title="Answers that came too late",
                     about="Incidents that nobody acknowledged within the response time, by priority, over the "
                     "time range.",
-                    unit="short",
+                    unit="locale",
                     decimals=0,
                     queries=(Query(_happened("receiver_response_time_breaches_total", "priority"), "{{priority}}"),),
                     limits=(Limit(1, "above", "orange"),),
@@ -197,11 +197,12 @@ ANSWERING = Section(
                     title="Which alerts open the most incidents?",
                     about="The ten noisiest of the time range: raise their thresholds, mend their cause, or "
                     "delete them.",
-                    unit="short",
+                    unit="locale",
                     decimals=0,
                     queries=(
                         Query(
-                            f"topk(10, {_happened('receiver_incidents_opened_total', 'alertname')})", "{{alertname}}"
+                            f"topk(10, round({_happened('receiver_incidents_opened_total', 'alertname')}) > 0)",
+                            "{{alertname}}",
                         ),
                     ),
                     width=12,

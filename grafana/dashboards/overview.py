@@ -2,6 +2,7 @@
 
 from grafana.dashboards import goals
 from grafana.dashboards.alerting import FIRING_COLUMNS, firing, health
+from grafana.dashboards.duration import quantile
 from grafana.dashboards.states import HEALTH
 from grafana.panel import (
     Board,
@@ -17,10 +18,11 @@ from grafana.panel import (
     Table,
     Target,
 )
+from grafana.tables import COLOURS
 
 _MORE = (("Technical", "/d/heypeter-technical"),)
 _OPEN = 'sum by (state) (receiver_incidents{job="receiver"})'
-_BUCKETS = 'sum by (le) (rate(http_request_duration_seconds_bucket{job=~"$job"}[$__rate_interval]))'
+_BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 
 # The state of this moment.
 NOW = Section(
@@ -37,6 +39,7 @@ NOW = Section(
                     unit="none",
                     queries=(Query(health(), "health"),),
                     words=HEALTH,
+                    course=False,
                     width=6,
                     empty="not known",
                 ),
@@ -49,7 +52,7 @@ NOW = Section(
                         Query(f'count(ALERTS{{alertstate="firing", priority="{p}", team=~"$team"}}) or vector(0)', p)
                         for p in ("P1", "P2", "P3", "P4")
                     ),
-                    limits=(Limit(1, "above", "orange"),),
+                    alarms=tuple(COLOURS.values()),
                     width=8,
                     empty="none",
                     course=False,
@@ -69,10 +72,11 @@ NOW = Section(
                     id=5,
                     title="Benchmarks met",
                     about="Of the fifteen below; one that is not measured counts as missed.",
-                    unit="none",
+                    unit="suffix: of {count}",
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
                     width=4,
+                    course=False,
                     empty="not measured",
                 ),
             ),
@@ -150,8 +154,8 @@ APPLICATION = Section(
                     about="Of all requests. Dashed: the benchmark ({api_response}) and SlowResponseTime.",
                     unit="s",
                     queries=(
-                        Query(f"histogram_quantile(0.95, {_BUCKETS})", "95th percentile", exemplars=True),
-                        Query(f"histogram_quantile(0.5, {_BUCKETS})", "median"),
+                        Query(quantile(0.95, _BUCKETS, "$__rate_interval"), "95th percentile", exemplars=True),
+                        Query(quantile(0.5, _BUCKETS, "$__rate_interval"), "median"),
                     ),
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     width=8,
@@ -178,10 +182,10 @@ APPLICATION = Section(
                     id=44,
                     title="Database connections",
                     about="By state, all databases together; the limit is what PostgreSQL leaves to users.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query('sum by (state) (pg_stat_activity_count{job="postgres"})', "{{state}}"),
-                        Query("sum(instance:pg_connections_limit:max{})", "limit"),
+                        Query("sum(instance:pg_connections_limit:max{})", "limit", faint=True),
                     ),
                     width=12,
                     empty="The database is not measured",

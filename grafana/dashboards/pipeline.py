@@ -55,7 +55,7 @@ PROMETHEUS = Section(
                     title="Rules that fail",
                     about="Within five minutes: alerts of such a group cannot fire. "
                     "PrometheusRuleEvaluationFailures tells.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             f"sum by (instance) (increase(prometheus_rule_evaluation_failures_total{{{_PROM}}}[5m]))",
@@ -72,7 +72,7 @@ PROMETHEUS = Section(
                     title="Evaluations that were missed",
                     about="Within five minutes, because the ones before took too long: "
                     "PrometheusMissedRuleEvaluations.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             "sum by (instance) "
@@ -126,7 +126,7 @@ PROMETHEUS = Section(
                     title="Troubles of its storage",
                     about="Within three hours: failed compactions and reloads, and corruptions. "
                     "PrometheusStorageTrouble tells of each.",
-                    unit="short",
+                    unit="locale",
                     queries=tuple(
                         Query(f"sum(increase(prometheus_tsdb_{name}_total{{{_PROM}}}[3h]))", text)
                         for name, text in _STORAGE.items()
@@ -168,7 +168,7 @@ PROMETHEUS = Section(
                     id=249,
                     title="Alerts that it dropped",
                     about="Within ten minutes: PrometheusNotificationsDropped tells of each.",
-                    unit="short",
+                    unit="locale",
                     queries=(
                         Query(
                             f"sum by (instance) (increase(prometheus_notifications_dropped_total{{{_PROM}}}[10m]))",

@@ -1,7 +1,9 @@
 """Technical: requests and error budgets, then stores, hosts and the monitoring itself, for whoever is paged."""
 
+from grafana.dashboards.browsers import BROWSERS
 from grafana.dashboards.cache import CACHE
 from grafana.dashboards.database import DATABASE
+from grafana.dashboards.duration import quantile
 from grafana.dashboards.hosts import HOSTS
 from grafana.dashboards.intake import EXPORTER
 from grafana.dashboards.pipeline import ALERTMANAGER, PROMETHEUS
@@ -19,7 +21,7 @@ from grafana.panel import (
     Word,
 )
 
-_BUCKETS = 'sum by (le) (rate(http_request_duration_seconds_bucket{job=~"$job"}[$__rate_interval]))'
+_BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 
 # Rate, errors and duration, whole and by route.
 REQUESTS = Section(
@@ -47,8 +49,8 @@ REQUESTS = Section(
                     "Dashed: the benchmark and SlowResponseTime.",
                     unit="s",
                     queries=(
-                        Query(f"histogram_quantile(0.95, {_BUCKETS})", "95th percentile", exemplars=True),
-                        Query(f"histogram_quantile(0.5, {_BUCKETS})", "median"),
+                        Query(quantile(0.95, _BUCKETS, "$__rate_interval"), "95th percentile", exemplars=True),
+                        Query(quantile(0.5, _BUCKETS, "$__rate_interval"), "median"),
                     ),
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     explains=("SlowResponseTime",),
@@ -215,5 +217,5 @@ BOARD = Board(
     span="now-6h",
     refresh="30s",
     variables=("job", "host"),
-    sections=(REQUESTS, BUDGETS, DATABASE, CACHE, HOSTS, TARGETS, EXPORTER, PROMETHEUS, ALERTMANAGER),
+    sections=(REQUESTS, BUDGETS, BROWSERS, DATABASE, CACHE, HOSTS, TARGETS, EXPORTER, PROMETHEUS, ALERTMANAGER),
 )
