@@ -46,11 +46,12 @@ REQUESTS = Section(
                     id=3,
                     title="Response time",
                     about="Of all requests; the dots are single requests and lead to their traces. "
-                    "Dashed: the benchmark and SlowResponseTime.",
+                    "Dashed: the benchmark and SlowResponseTime, which looks at five minutes.",
                     unit="s",
                     queries=(
                         Query(quantile(0.95, _BUCKETS, "$__rate_interval"), "95th percentile", exemplars=True),
                         Query(quantile(0.5, _BUCKETS, "$__rate_interval"), "median"),
+                        Query('max(job:http_request_duration_seconds:p95_5m{job=~"$job"})', "95th, 5 minutes"),
                     ),
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     explains=("SlowResponseTime",),
