@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
+# Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
+BESIDE := -n 3 --dist loadfile
 
 .PHONY: help run demo stack browser test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
 
@@ -26,16 +28,16 @@ browser: .venv/ready ## find a Chromium for the browser tests, or fetch one belo
 	@$(PY) deploy/local/browser.py
 
 test: stack browser ## the whole suite but its slowest tests, the main path on the real stack included
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest $(BESIDE) -m "not slow"
 
 test-slow: stack browser ## the tests that take minutes: long fuzzing, a simulated week
 	@$(BIN)/pytest -m slow
 
 test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
-	@$(BIN)/pytest -m "not stack and not story and not browser and not slow"
+	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"
 
 test-e2e: stack browser ## the stories on the real stack and the tests in Chromium
-	@$(BIN)/pytest -m "story or browser"
+	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
 check: fmt-check lint types config rules test-fast ## format, lint, types, rule and config checks, fast tests
 
@@ -53,7 +55,7 @@ types: .venv/ready ## mypy, strict
 
 rules: stack ## write what is generated, then promtool and amtool over rules/ and deploy/config/
 	@$(PY) -m rules.generate
-	@$(BIN)/pytest -q tests/rules
+	@$(BIN)/pytest -q $(BESIDE) tests/rules
 
 config: .venv/ready ## check every example configuration
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 import signal
 import socket
@@ -54,7 +55,7 @@ class Stack:
         self.tokens = {n: secrets.token_urlsafe(32) for n in ("webhook", "api", "link", "exporter")}
         self.pagerduty, self.smtp = FakePagerDuty(set(KEYS.values())), FakeSMTP()
         people = {"U01LINH", "U01MAREK", "U01AISHA", "U01PETER"}
-        teams = {"#alerts", "#alerts-backend", "#alerts-infrastructure"}
+        teams = set(re.findall(r"#alerts[a-z-]*", (ROOT / "deploy/config/receiver.yml").read_text("utf-8")))
         self.slack = FakeSlack(SLACK_TOKEN, people | teams)
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
