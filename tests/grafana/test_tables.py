@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
@@ -28,7 +29,7 @@ def test_the_documents_thresholds_are_those_of_the_table() -> None:
 def test_targets_objectives_and_response_times_are_those_of_their_tables() -> None:
     table = yaml.safe_load(Path("rules/tables/benchmarks.yml").read_text("utf-8"))["benchmarks"]
     for row in table:
-        bad = "above" if row["better"] == "below" else "below"
+        bad: Literal["above", "below"] = "above" if row["better"] == "below" else "below"
         assert NUMBERS.limit(Target(row["key"])) == Limit(row["target"], bad, "yellow")
     assert NUMBERS.limit(Count()).value == len(table)
     assert NUMBERS.limit(Burn("SLOBurnRateFast")) == Limit(14.4, "above", "red")
