@@ -1,4 +1,4 @@
-"""Leads rules, their tests and runbooks to the panel of their alert: `python -m grafana.links`, or with `--check` looks.
+"""Leads rules, their tests and runbooks to their panels: `python -m grafana.links`; with `--check` it only looks.
 
 What stands in grafana/panels.yml is written behind each runbook_url, and behind "Its dashboard" of each runbook. The
 generated rule files take it from the same table (rules/writing.py).
