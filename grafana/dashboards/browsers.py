@@ -4,8 +4,8 @@ from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP
 from grafana.panel import Line, Query, Section, Series, Target
 
-_VITALS = f"sum by (vital) (rate(rum_web_vitals_total{{{APP}}}[15m]))"
-_GOOD = f'sum by (vital) (rate(rum_web_vitals_total{{{APP}, rating="good"}}[15m]))'
+_VITALS = f"sum by (vital) (rate(rum_web_vitals_total{{{APP}}}[$__rate_interval]))"
+_GOOD = f'sum by (vital) (rate(rum_web_vitals_total{{{APP}, rating="good"}}[$__rate_interval]))'
 _PAGES = quantile(0.75, f"rum_page_load_duration_seconds_bucket{{{APP}}}", "15m", "page")
 _ERRORS = {
     "js_errors": "Uncaught errors",

@@ -104,11 +104,11 @@ PAYMENTS = Section(
                 Series(
                     id=47,
                     title="How long does a payment take?",
-                    about="95th percentile of half an hour, by provider.",
+                    about="95th percentile by provider.",
                     unit="s",
                     queries=(
                         Query(
-                            quantile(0.95, f"payment_duration_seconds_bucket{{{APP}}}", "30m", "provider"),
+                            quantile(0.95, f"payment_duration_seconds_bucket{{{APP}}}", "$__rate_interval", "provider"),
                             "{{provider}}",
                         ),
                     ),

@@ -20,11 +20,12 @@ SENDING = Section(
                 Series(
                     id=41,
                     title="Deliveries by channel",
-                    about="Attempts within ten minutes, by channel and outcome.",
+                    about="Attempts by channel and outcome, in the time between two points of the graph.",
                     unit="locale",
                     queries=(
                         Query(
-                            f"sum by (channel, outcome) (increase(receiver_deliveries_total{{{RECEIVER}}}[10m]))",
+                            "sum by (channel, outcome) "
+                            f"(increase(receiver_deliveries_total{{{RECEIVER}}}[$__rate_interval]))",
                             "{{channel}} {{outcome}}",
                         ),
                     ),

@@ -26,8 +26,6 @@ _PROMISES = {
     "site-uptime": "The site can be reached",
 }
 
-# A quarter of the month's budget: from there, releases had better wait.
-_SCARCE = 0.25
 
 _WINDOWS = {"1d": "within a day", "7d": "within a week", "30d": "within a month"}
 
@@ -115,7 +113,7 @@ PLATFORM = Section(
                         Query(f'slo:error_budget_remaining:ratio{{slo="{objective}"}}', promise)
                         for objective, promise in _PROMISES.items()
                     ),
-                    limits=(Limit(0, "below", "red"), Limit(_SCARCE, "below", "orange")),
+                    limits=(Limit(0, "below", "red"),),
                     largest=1,
                     width=12,
                     empty="not measured",
@@ -246,7 +244,9 @@ BUSINESS = Section(
                 Series(
                     id=43,
                     title="Registrations and bookings",
-                    about="Within the 24 hours before each moment.",
+                    about="Within the 24 hours before each moment. "
+                    "Dashed: the goals, {bookings} classes and {registrations} users.",
+                    limits=(Target("bookings"), Target("registrations")),
                     unit="locale",
                     queries=(
                         Query("heypeter:class_bookings:increase1d{}", "Classes booked"),

@@ -60,11 +60,11 @@ NOW = Section(
                         unit="none",
                         queries=(
                             Query(
-                                f'receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}}',
+                                f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}})',
                                 "waiting",
                             ),
                             Query(
-                                f'receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}}',
+                                f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}})',
                                 "owned",
                             ),
                         ),
