@@ -20,8 +20,9 @@ SENDING = Section(
                 Series(
                     id=41,
                     title="Deliveries by channel",
+                    interval="5m",
                     about="Attempts by channel and outcome, in the time between two points of the graph.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             "sum by (channel, outcome) "
@@ -60,7 +61,7 @@ SENDING = Section(
                     id=44,
                     title="Notifications given up",
                     about="Within fifteen minutes, by channel: ReceiverNotificationsDead tells of each.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f"sum by (channel) (increase(receiver_notifications_dead_total{{{RECEIVER}}}[15m]))",
@@ -179,7 +180,7 @@ LISTENING = Section(
                     id=64,
                     title="Requests with a wrong token",
                     about="Within ten minutes. Dashed: ReceiverRefusesRequests.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             "sum by (instance) "

@@ -48,7 +48,6 @@ PLATFORM = Section(
                     words=HEALTH,
                     width=6,
                     empty="not known",
-                    course=False,
                     leads_to=(("Overview", "/d/heypeter-overview"),),
                 ),
                 Stat(
@@ -59,7 +58,6 @@ PLATFORM = Section(
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
                     width=6,
-                    course=False,
                     empty="not measured",
                     leads_to=(("Each of them", "/d/heypeter-overview"),),
                 ),
@@ -130,7 +128,7 @@ STUDENTS = Section(
     "Students",
     (
         Line(
-            6,
+            5,
             (
                 Stat(
                     id=21,
@@ -144,7 +142,6 @@ STUDENTS = Section(
                     ),
                     width=12,
                     empty="none",
-                    course=False,
                 ),
                 Stat(
                     id=22,
@@ -175,7 +172,7 @@ STUDENTS = Section(
                     id=24,
                     title="How many use the school?",
                     about="Active users of the last day and of the last seven days.",
-                    unit="locale",
+                    unit="short",
                     queries=tuple(
                         Query(f'max(active_users{{job="heypeter-app", window="{window}"}})', _WINDOWS[window])
                         for window in ("1d", "7d")
@@ -220,14 +217,13 @@ BUSINESS = Section(
             (
                 Stat(
                     id=41,
-                    title="Revenue of the last 24 hours",
+                    title="Revenue in 24 hours",
                     about="Money received, by currency; refunds are not taken off.",
                     unit="currencyEUR",
                     units=tuple(unit for unit, _ in CURRENCIES.values()),
                     queries=tuple(Query(revenue(currency), name) for currency, (_, name) in CURRENCIES.items()),
                     width=8,
                     empty="none",
-                    course=False,
                 ),
                 Series(
                     id=42,
@@ -247,7 +243,7 @@ BUSINESS = Section(
                     about="Within the 24 hours before each moment. "
                     "Dashed: the goals, {bookings} classes and {registrations} users.",
                     limits=(Target("bookings"), Target("registrations")),
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query("heypeter:class_bookings:increase1d{}", "Classes booked"),
                         Query("heypeter:user_registrations:increase1d{}", "New users"),

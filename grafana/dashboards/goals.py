@@ -57,7 +57,6 @@ def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) ->
             empty="not measured",
             limits=(Target(goal.key), *goal.worse),
             explains=(goal.alert,) if explaining else (),
-            course=False,
         )
         for goal, width in zip(goals, _WIDTHS, strict=True)
     )

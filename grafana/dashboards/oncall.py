@@ -77,7 +77,6 @@ NOW = Section(
                         ),
                         width=4,
                         empty="none",
-                        course=False,
                     )
                     for priority, (number, colour, _) in _PRIORITIES.items()
                 ),
@@ -163,7 +162,6 @@ ANSWERING = Section(
                     limits=(Answer(priority),),
                     width=6,
                     empty="none was acknowledged",
-                    course=False,
                 )
                 for priority, (_, _, number) in _PRIORITIES.items()
             ),
