@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from promql_parser import parse_duration
+
 from rules.mutation import TOKEN, Mutant, Place, Rule
 from rules.reading import Rules
 
 Case = dict[str, Any]
 _ASIDE = "__mutant_"
 _NUMBER = re.compile(rf"{_ASIDE}(\d+)\b")
+_ALERT = re.compile(r'(?<=\balertname=")[A-Za-z]+(?=")')
 _REPORTED = re.compile(r"^\s*(?:alertname|expr|rule): .*$", re.MULTILINE)
 
 
@@ -60,7 +63,7 @@ class Batch:
         names = {self.rules.at[place]["record"] for place in moved if "record" in self.rules.at[place]}
         alerts = {self.rules.at[place]["alert"] for place in moved if "alert" in self.rules.at[place]}
         cases = [case | {"alertname": _aside(case["alertname"], number)} for case in self._about(alerts)]
-        asked = [_expression(case, names, number) for case in self._reading(moved)]
+        asked = [_expression(case, names | alerts, number) for case in self._reading(moved)]
         if not cases and not asked:
             return False
         # What shares a name with a copy is read beside it, and so has to move along.
@@ -100,7 +103,8 @@ class Batch:
     @property
     def cost(self) -> int:
         """Guess how much work the test is: evaluations of rules."""
-        return len(self.needed)
+        ends = [_seconds(str(case["eval_time"])) for case in self.test.alerts + self.test.expressions]
+        return len(self.needed) * int(max(ends, default=0) / _seconds(self.test.head.get("evaluation_interval", "1m")))
 
 
 def tests(file: str, content: Mapping[str, Any]) -> list[Test]:
@@ -130,12 +134,21 @@ def noticed(said: str) -> tuple[set[int], set[int], list[str]]:
     return failed, broken, others
 
 
+def _seconds(duration: str) -> float:
+    # The parser takes no 0, and a test may look at the very beginning.
+    return parse_duration(duration).total_seconds() if re.search("[1-9]", duration) else 0
+
+
 def _aside(name: str, number: int) -> str:
     return f"{name}{_ASIDE}{number}"
 
 
 def _moved(expression: str, names: Iterable[str], number: int) -> str:
+    """Give an expression that speaks of the copies: of series by their names, of alerts by ALERTS{alertname="…"}."""
+
     def new(token: re.Match[str]) -> str:
+        if token.lastgroup == "labels":
+            return _ALERT.sub(lambda name: _aside(name[0], number) if name[0] in names else name[0], token[0])
         return _aside(token[0], number) if token.lastgroup == "name" and token[0] in names else token[0]
 
     return TOKEN.sub(new, expression)

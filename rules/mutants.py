@@ -6,6 +6,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,9 +29,20 @@ class MutationError(Exception):
     """The tests of the rules cannot judge; the text says why."""
 
 
+class _Loader(yaml.CSafeLoader):
+    """YAML where only decimal numbers are numbers: `0x80` is promtool's way to say 0, eighty times, and not 128."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:int"]
+    for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
+
+
 def read(folder: Path) -> dict[str, Content]:
     """Give the content of each YAML file of a folder by its name."""
-    return {path.name: yaml.safe_load(path.read_text("utf-8")) for path in sorted(folder.glob("*.yml"))}
+    return {path.name: yaml.load(path.read_text("utf-8"), _Loader) for path in sorted(folder.glob("*.yml"))}  # noqa: S506  # a safe one
 
 
 def unnoticed(made: list[Mutant], rules: Mapping[str, Content], cases: list[Test], promtool: Path) -> list[Mutant]:

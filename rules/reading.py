@@ -20,10 +20,16 @@ class Selector:
     asked: tuple[tuple[str, str], ...]
 
     def meets(self, rule: Rule) -> bool:
-        """Say whether it can select what a rule records; labels that the rule does not set may be anything."""
-        if rule.get("record") != self.name:
+        """Say whether it can select what a rule records; labels that the rule does not set may be anything.
+
+        An alert records as well: ALERTS, with its name as a label.
+        """
+        if self.name == "ALERTS" and "alert" in rule:
+            given = {"alertname": rule["alert"]}
+        elif rule.get("record") == self.name:
+            given = rule.get("labels", {})
+        else:
             return False
-        given = rule.get("labels", {})
         return all(re.fullmatch(pattern, str(given[label])) for label, pattern in self.asked if label in given)
 
 
