@@ -10,8 +10,9 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from rules.batch import Batch, Test, batch, noticed, tests
 from rules.mutation import Mutant, mutants
 
 Content = dict[str, Any]
+# A process of promtool takes a while to start and must not run for long, so that both cores end at the same time.
+MOST_TESTS, MOST_WORK = 12, 6000
 
 
 class MutationError(Exception):
@@ -45,52 +48,121 @@ def read(folder: Path) -> dict[str, Content]:
     return {path.name: yaml.load(path.read_text("utf-8"), _Loader) for path in sorted(folder.glob("*.yml"))}  # noqa: S506  # a safe one
 
 
-def unnoticed(made: list[Mutant], rules: Mapping[str, Content], cases: list[Test], promtool: Path) -> list[Mutant]:
-    """Give the mutants that pass all tests: the cheap tests first, and each mutant only until one notices it.
+@dataclass(frozen=True)
+class Bench:
+    """The rules and their tests as read, and the promtool that judges."""
 
-    Raises:
-        MutationError: a test fails without any mutant, or promtool does not run.
+    rules: Mapping[str, Content]
+    cases: list[Test]
+    promtool: Path
 
-    """
-    alive = dict(enumerate(made))
-    work = sorted((batch(case, rules) for case in cases), key=lambda one: one.cost)
-    with Progress(console=Console(stderr=True)) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = progress.add_task("mutants", total=len(work))
+    def unnoticed(self, made: list[Mutant]) -> list[Mutant]:
+        """Give the mutants that pass all tests: the cheap tests first, and each mutant only until one notices it.
 
-        def judge(one: Batch) -> None:
-            left = {number: mutant for number, mutant in list(alive.items()) if one.add(number, mutant)}
-            for number in _noticed(one, left, promtool) if left else ():
-                alive.pop(number, None)
-            progress.advance(bar)
+        Raises:
+            MutationError: a test fails without any mutant, or promtool does not run.
 
-        list(pool.map(judge, work))
-    return [alive[number] for number in sorted(alive)]
+        """
+        alive = dict(enumerate(made))
+        work = list(_shared(sorted((batch(case, self.rules) for case in self.cases), key=lambda one: one.cost)))
+        shown = Console(stderr=True)
+        with Progress(console=shown, disable=not shown.is_terminal) as progress:
+            bar = progress.add_task("mutants", total=len(work))
+
+            def judge(some: list[Batch]) -> None:
+                for number in self._noticed(some, dict(alive)):
+                    alive.pop(number, None)
+                progress.advance(bar)
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(judge, work))
+        return [alive[number] for number in sorted(alive)]
+
+    def _noticed(self, some: list[Batch], left: Mapping[int, Mutant]) -> set[int]:
+        """Run promtool until no mutant keeps it from evaluating the others: one that cannot be evaluated is noticed."""
+        fresh = [batch(one.test, self.rules) for one in some]
+        for one in fresh:
+            for number, mutant in left.items():
+                one.add(number, mutant)
+        asked = [one for one in fresh if one.numbers]
+        said = self.run(asked) if asked else ""
+        failed, broken, others = noticed(said)
+        if others or (said and not failed and not broken):
+            files = ", ".join(sorted({one.test.file for one in asked}))
+            raise MutationError(f"a test of {files} fails without any mutant: {'; '.join(others) or said.strip()}")
+        if not broken:
+            return failed
+        rest = {number: mutant for number, mutant in left.items() if number not in failed | broken}
+        return failed | broken | self._noticed(asked, rest)
+
+    def run(self, some: list[Batch]) -> str:
+        """Give what promtool says of some tests: nothing when all pass."""
+        with tempfile.TemporaryDirectory() as place:
+            for number, one in enumerate(some):
+                (Path(place) / str(number)).mkdir()
+                for name, content in one.files(str(number)).items():
+                    # JSON is YAML, and quickly written.
+                    (Path(place) / name).write_text(json.dumps(content), "utf-8")
+            command = [str(self.promtool), "test", "rules", *(f"{number}/test.yml" for number in range(len(some)))]
+            try:
+                done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)  # noqa: S603  # ours
+            except OSError as error:
+                raise MutationError(f"{self.promtool} does not run ({error.strerror}): run `make stack`") from error
+        return done.stdout + done.stderr if done.returncode else ""
 
 
-def _noticed(one: Batch, left: dict[int, Mutant], promtool: Path) -> set[int]:
-    """Run promtool until no mutant keeps it from evaluating the others: one that cannot be evaluated is noticed."""
-    said = run({"here": one}, promtool)
-    failed, broken, others = noticed(said)
-    if others or (said and not failed and not broken):
-        raise MutationError(f"rules/tests/{one.test.file}: fails without any mutant: {others or said}")
-    if not broken:
-        return failed
-    again = batch(one.test, one.contents)
-    rest = {number: mutant for number, mutant in left.items() if number not in failed | broken}
-    more = _noticed(again, rest, promtool) if any([again.add(*pair) for pair in rest.items()]) else set()
-    return failed | broken | more
+def _shared(work: list[Batch]) -> Iterator[list[Batch]]:
+    """Share the tests among processes."""
+    some: list[Batch] = []
+    for one in work:
+        if some and (len(some) == MOST_TESTS or sum(other.cost for other in [*some, one]) > MOST_WORK):
+            yield some
+            some = []
+        some.append(one)
+    if some:
+        yield some
 
 
-def run(work: Mapping[str, Batch], promtool: Path) -> str:
-    """Give what promtool says of some tests: nothing when all pass."""
-    with tempfile.TemporaryDirectory() as place:
-        for folder, one in work.items():
-            (Path(place) / folder).mkdir()
-            for name, content in one.files(folder).items():
-                (Path(place) / name).write_text(json.dumps(content), "utf-8")  # JSON is YAML, and quickly written
-        command = [str(promtool), "test", "rules", *(f"{folder}/test.yml" for folder in work)]
-        try:
-            done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)  # noqa: S603  # ours
-        except OSError as error:
-            raise MutationError(f"{promtool} does not run: {error}; run `make stack`") from error
-    return done.stdout + done.stderr if done.returncode else ""
+def main(arguments: list[str]) -> int:
+    """0 when every mutant is noticed or excused; 1 with the list of the others, or with one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m rules.mutants", description=__doc__)
+    parser.add_argument("files", nargs="*", help="names of rule files, as critical.yml; all of them by default")
+    parser.add_argument("--rules.dir", dest="folder", type=Path, default=Path("rules"))
+    parser.add_argument("--promtool", type=Path, default=Path(".stack/bin/promtool"))
+    options = parser.parse_args(arguments)
+    try:
+        rules = read(options.folder)
+        cases = [test for file, content in read(options.folder / "tests").items() for test in tests(file, content)]
+        excused = yaml.safe_load((options.folder / "tables/survivors.yml").read_text("utf-8")) or {}
+        chosen = [_known(Path(name).name, rules) for name in options.files] or list(rules)
+        made = [mutant for name in chosen for mutant in mutants(name, rules[name])]
+        alive = Bench(rules, cases, options.promtool.absolute()).unnoticed(made)
+    except (OSError, ValueError, MutationError, yaml.YAMLError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return _told(made, alive, excused, complete=not options.files)
+
+
+def _known(name: str, rules: Mapping[str, Content]) -> str:
+    if name not in rules:
+        raise ValueError(f"there is no rule file {name}; there are {', '.join(rules)}")
+    return name
+
+
+def _told(made: list[Mutant], alive: list[Mutant], excused: Mapping[str, str], *, complete: bool) -> int:
+    titles = {mutant.title for mutant in made} if not complete else set(excused)
+    names = {mutant.title: mutant for mutant in alive}
+    unexcused = [name for name in names if name not in excused]
+    stale = [name for name in excused if name in titles and name not in names]
+    for name in unexcused:
+        sys.stdout.write(f"rules/{names[name].place.file}: {name}: no test notices\n")
+    for name in stale:
+        sys.stdout.write(f"rules/tables/survivors.yml: {name}: a test notices it, or it is no more; remove the line\n")
+    killed, kept = len(made) - len(names), len(names) - len(unexcused)
+    text = f"{killed} noticed by a test, {kept} excused in rules/tables/survivors.yml, {len(unexcused)} unnoticed"
+    sys.stdout.write(f"{len(made)} mutants of {len({mutant.name for mutant in made})} rules: {text}\n")
+    return 1 if unexcused or stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
