@@ -18,7 +18,7 @@ from rules.reading import Rules
 Case = dict[str, Any]
 _ASIDE = "__mutant_"
 _NUMBER = re.compile(rf"{_ASIDE}(\d+)\b")
-_ALERT = re.compile(r'(?<=\balertname=")[A-Za-z]+(?=")')
+_ALERT = re.compile(r'(?<=\balertname=")\w+(?=")')
 _REPORTED = re.compile(r"^\s*(?:alertname|expr|rule): .*$", re.MULTILINE)
 
 
