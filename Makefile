@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: help run demo stack browser test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
+.PHONY: help run demo stack browser test test-slow test-e2e test-fast check fmt lint types rules rules-versions config bench soak clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) deploy/local/environment.py
@@ -27,6 +27,8 @@ browser: .venv/ready ## find a Chromium for the browser tests, or fetch one belo
 
 test: stack browser ## the whole suite but its slowest tests, the main path on the real stack included
 	@$(BIN)/pytest -m "not slow"
+	@$(PY) -m rules.coverage
+	@$(PY) -m rules.mutants
 
 test-slow: stack browser ## the tests that take minutes: long fuzzing, a simulated week
 	@$(BIN)/pytest -m slow
@@ -54,6 +56,11 @@ types: .venv/ready ## mypy, strict
 rules: stack ## write what is generated, then promtool and amtool over rules/ and deploy/config/
 	@$(PY) -m rules.generate
 	@$(BIN)/pytest -q tests/rules
+	@$(PY) -m rules.coverage
+	@$(PY) -m rules.mutants
+
+rules-versions: .venv/ready ## the tests of the rules on the promtool of each Debian suite that `make stack` may fetch from
+	@$(PY) deploy/local/rule_versions.py
 
 config: .venv/ready ## check every example configuration
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done

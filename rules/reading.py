@@ -50,7 +50,7 @@ def selectors(expression: str) -> frozenset[Selector]:
 def _pattern(matcher: Any) -> str | None:  # noqa: ANN401  # the parser's own type has no stub
     """Give the pattern of a matcher that asks for something; one that excludes is not looked at."""
     if matcher.op == MatchOp.Equal:
-        return re.escape(matcher.value)
+        return re.escape(str(matcher.value))
     return str(matcher.value) if matcher.op == MatchOp.Re else None
 
 

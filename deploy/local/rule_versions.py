@@ -41,7 +41,9 @@ def passes(suite: str, files: list[str]) -> bool:
         return False
     version = (said.stdout + said.stderr).split()[2:3]
     failed = "" if done.returncode == 0 else f"\n{done.stdout}{done.stderr}"
-    print(f"{suite}: promtool {''.join(version)}: {len(files)} files of tests {'pass' if not failed else 'fail'}{failed}")
+    print(
+        f"{suite}: promtool {''.join(version)}: {len(files)} files of tests {'pass' if not failed else 'fail'}{failed}"
+    )
     return not failed
 
 
@@ -52,7 +54,8 @@ def main(suites: list[str]) -> int:
         sys.stderr.write(f"there is no suite {unknown[0]}; there are {', '.join(SUITES)}\n")
         return 1
     files = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "rules/tests").glob("*.yml"))]
-    return 0 if all([passes(suite, files) for suite in suites or SUITES]) else 1
+    passed = [passes(suite, files) for suite in suites or SUITES]
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":

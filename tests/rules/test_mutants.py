@@ -10,6 +10,7 @@ from rules.batch import noticed
 from rules.mutants import main
 
 pytestmark = pytest.mark.stack
+Case = dict[str, Any]
 PROMTOOL = Path(".stack/bin/promtool").absolute()
 
 # One alert on a gauge, and one that reads a recorded series through another one.
@@ -33,15 +34,15 @@ def series(name: str, values: str) -> dict[str, str]:
     return {"series": name, "values": values}
 
 
-def fires(time: str, alert: str, **labels: str) -> dict[str, Any]:
+def fires(time: str, alert: str, **labels: str) -> Case:
     return {"eval_time": time, "alertname": alert, "exp_alerts": [{"exp_labels": labels}]}
 
 
-def quiet(time: str, alert: str) -> dict[str, Any]:
+def quiet(time: str, alert: str) -> Case:
     return {"eval_time": time, "alertname": alert, "exp_alerts": []}
 
 
-def test_of(*cases: dict[str, Any], inputs: list[dict[str, str]], asked: list[dict[str, Any]] | None = None) -> Any:
+def one_test(*cases: Case, inputs: list[dict[str, str]], asked: list[Case] | None = None) -> Case:
     return {
         "interval": "1m",
         "input_series": inputs,
@@ -50,13 +51,11 @@ def test_of(*cases: dict[str, Any], inputs: list[dict[str, str]], asked: list[di
     }
 
 
-test_of.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
-
-FULL = test_of(
+FULL = one_test(
     *(quiet("14m", "Full"), fires("15m", "Full", host="a"), quiet("15m", "Busy")),
     inputs=[series('disk{host="a"}', "90x9 91x20"), series('disk{host="b"}', "90x40")],
 )
-BUSY = test_of(
+BUSY = one_test(
     *(quiet("10m", "Busy"), fires("13m", "Busy", job="j"), quiet("12m", "Busy")),
     inputs=[series('x_total{job="j"}', "0+60x10 780+180x20"), series('x_total{job="k"}', "0+120x30")],
     asked=[
@@ -78,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def judge(folder: Path, *tests: Any, words: tuple[str, ...] = ()) -> int:
+def judge(folder: Path, *tests: Case, words: tuple[str, ...] = ()) -> int:
     content = {
         "rule_files": ["../r.yml"],
         "evaluation_interval": "1m",
@@ -137,12 +136,12 @@ def test_a_survivor_with_a_reason_is_excused_and_a_reason_without_a_survivor_is_
 def test_an_alert_that_is_asked_for_through_its_series_is_followed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    firing = {"expr": 'count(ALERTS{alertname="Full", alertstate="firing"})'}
-    asked = [
+    firing: Case = {"expr": 'count(ALERTS{alertname="Full", alertstate="firing"})'}
+    asked: list[Case] = [
         firing | {"eval_time": "15m", "exp_samples": [{"labels": "{}", "value": 1}]},
         firing | {"eval_time": "14m"},
     ]
-    through = test_of(inputs=FULL["input_series"], asked=asked)
+    through = one_test(inputs=FULL["input_series"], asked=asked)
     assert judge(folder, through, BUSY) == 0
     assert "15 noticed" in capsys.readouterr().out
 
@@ -154,7 +153,7 @@ def test_a_mutant_that_cannot_be_evaluated_is_noticed_and_does_not_hide_the_othe
     (folder / "r.yml").write_text(yaml.safe_dump({"groups": [rules]}), "utf-8")
     # Where the guard lets the second limit through, two limits of one host cannot be matched.
     limits = [series('limit{host="a"}', "90x20"), series('limit{host="a", of="b"}', "0x20")]
-    only = test_of(fires("10m", "Full", host="a"), inputs=[series('disk{host="a"}', "95x20"), *limits])
+    only = one_test(fires("10m", "Full", host="a"), inputs=[series('disk{host="a"}', "95x20"), *limits])
     content = {"rule_files": ["../r.yml"], "evaluation_interval": "1m", "tests": [only]}
     (folder / "tests/r_test.yml").write_text(yaml.safe_dump(content), "utf-8")
     assert main([f"--rules.dir={folder}", f"--promtool={PROMTOOL}"]) == 1
@@ -184,7 +183,7 @@ def test_zero_many_times_is_not_a_hexadecimal_number(folder: Path, capsys: pytes
     ],
 )
 def test_what_cannot_be_judged_gives_one_sentence(
-    folder: Path, capsys: pytest.CaptureFixture[str], tests: Any, words: tuple[str, ...], expected: str
+    folder: Path, capsys: pytest.CaptureFixture[str], tests: tuple[Case, ...], words: tuple[str, ...], expected: str
 ) -> None:
     assert judge(folder, *tests, words=words) == 1
     told = capsys.readouterr()

@@ -37,17 +37,7 @@ def alerts() -> dict[str, dict[str, Any]]:
     return found
 
 
-def cases() -> list[tuple[Path, dict[str, Any]]]:
-    return [
-        (path, case)
-        for path in TESTS
-        for test in yaml.safe_load(path.read_text("utf-8"))["tests"]
-        for case in test.get("alert_rule_test", [])
-    ]
-
-
 ALERTS = alerts()
-CASES = cases()
 # What the receiver cannot tell, or what says that nobody hears it: by Alertmanager's own mail as well.
 BY_MAIL_TOO = {
     *("ReceiverDown", "ReceiverWatchdogLate", "ReceiverBacklog", "ReceiverNotificationsDead", "OnCallGap"),
@@ -167,19 +157,6 @@ def test_every_alert_says_what_a_person_needs(name: str) -> None:
     page = rule["annotations"]["runbook_url"].removeprefix(RUNBOOKS)
     assert page == f"docs/runbooks/{name}.md", f"{file}: {name} links to {page}"
     assert Path(page).is_file(), f"{file}: {name} has no runbook; write {page}"
-
-
-@pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_is_shown_to_fire_and_to_be_quiet(name: str) -> None:
-    mine = [case for _, case in CASES if case["alertname"] == name]
-    assert any(case["exp_alerts"] for case in mine), f"rules/tests: nothing makes {name} fire; add a test that does"
-    quiet = name == "Watchdog" or any(not case["exp_alerts"] for case in mine)
-    assert quiet, f"rules/tests: nothing shows {name} quiet; add a test below its threshold"
-
-
-def test_no_rule_test_speaks_of_an_alert_that_does_not_exist() -> None:
-    for path, case in CASES:
-        assert case["alertname"] in ALERTS, f"{path}: no rule is called {case['alertname']}; promtool says nothing"
 
 
 @pytest.mark.parametrize("path", TESTS, ids=str)
