@@ -7,10 +7,10 @@ PY := $(BIN)/python
 # Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
 BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo stack servers browser test test-slow test-e2e test-fast check fmt lint types rules scrape config bench soak clean
+.PHONY: help run demo stack servers browser test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape config bench soak clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) deploy/local/environment.py
@@ -32,6 +32,8 @@ servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch
 
 test: stack servers browser ## the whole suite but its slowest tests, the main path on the real stack included
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
+	@$(PY) -m rules.coverage
+	@$(PY) -m rules.mutants
 
 test-slow: stack servers browser ## the tests that take minutes: long fuzzing, a simulated week, all faults in real time
 	@$(BIN)/pytest -m slow
@@ -63,7 +65,12 @@ ifdef FILE
 else
 	@$(PY) -m rules.lint
 	@$(BIN)/pytest -q $(BESIDE) tests/rules
+	@$(PY) -m rules.coverage
+	@$(PY) -m rules.mutants
 endif
+
+rules-versions: .venv/ready ## the tests of the rules on the promtool of each Debian suite that `make stack` may fetch from
+	@$(PY) deploy/local/rule_versions.py
 
 scrape: stack ## ask the real exporters what they export, for the lint (rules/tables/exporters/)
 	@PYTHONPATH=deploy/local $(PY) -m tests.rules.programs

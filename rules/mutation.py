@@ -1,6 +1,7 @@
 """What may be wrong in a rule: each number, comparison, `for` and window of it, changed one at a time.
 
 A test set that does not notice a change does not hold the thing that was changed. Pure: rules in, changed rules out.
+Changes are small, as a slip of the hand is: a test that notices the next value notices every farther one.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any
 from promql_parser import parse_duration
 
 Rule = dict[str, Any]
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<labels>\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})
     |(?P<text>"(?:[^"\\]|\\.)*")
     |(?P<window>\[[^\]]*\]|\boffset\s+\d\w*)
@@ -21,20 +22,38 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _DURATION = re.compile(r"\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*")
-# The other direction; an equality, its contrary.
-_TURNED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "!=", "!=": "=="}
+_BUCKET = re.compile(r'\ble="(\d+(?:\.\d+)?)"')
+# The boundary moved, which is the slip that one makes, and the other direction; of an equality, the contrary.
+_TURNED = {">": (">=", "<"), "<": ("<=", ">"), ">=": (">", "<="), "<=": ("<", ">="), "==": ("!=",), "!=": ("==",)}
+# What people write as durations: each becomes the next smaller and the next greater.
+_SCALE = (
+    *("5s", "15s", "30s", "1m", "2m", "5m", "10m", "15m", "20m", "30m", "1h", "2h", "3h", "6h", "12h"),
+    *("1d", "2d", "3d", "1w", "2w", "30d", "60d", "365d"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rule stands: the file, the name of the group, and how many rules of it come before."""
+
+    file: str
+    group: str
+    position: int
 
 
 @dataclass(frozen=True)
 class Mutant:
     """One rule with one thing changed; `what` says what, for people and for the list of survivors."""
 
-    file: str
-    group: str
-    position: int
+    place: Place
     name: str
     what: str
     rule: Rule
+
+    @property
+    def title(self) -> str:
+        """Name it as rules/tables/survivors.yml does."""
+        return f"{self.name}: {self.what}"
 
 
 def name_of(rule: Rule) -> str:
@@ -48,38 +67,73 @@ def mutants(file: str, content: dict[str, Any]) -> Iterator[Mutant]:
     for group in content["groups"]:
         for position, rule in enumerate(group["rules"]):
             for what, changed in changes(rule):
-                yield Mutant(file, group["name"], position, name_of(rule), what, changed)
+                yield Mutant(Place(file, group["name"], position), name_of(rule), what, changed)
 
 
 def changes(rule: Rule) -> Iterator[tuple[str, Rule]]:
-    """Give each change of one rule with what it is, as `> 0.05 becomes > 0.1`."""
-    if "for" in rule:
-        for new in _durations(rule["for"]):
-            yield f"for: {rule['for']} becomes {new}", rule | {"for": new}
+    """Give each change of one rule with what it is, as `> becomes >=`."""
+    if "alert" in rule and "for" not in rule:
+        yield "for: nothing becomes 1m", rule | {"for": "1m"}
+    for key in ("for", "keep_firing_for"):
+        for new in _durations(rule[key]) if key in rule else ():
+            yield f"{key}: {rule[key]} becomes {new}", rule | {key: new}
     expression = str(rule["expr"])
     seen: dict[str, int] = {}
-    for token in _TOKEN.finditer(expression):
+    for token in TOKEN.finditer(expression):
         for new in _instead(token):
             before, after = expression[: token.start()], expression[token.end() :]
-            what = f"{token[0]} becomes {new}"
+            what = _told(token, new)
             seen[what] = seen.get(what, 0) + 1
             # A second of the same kind is told apart by its place.
             place = f" (no. {seen[what]})" if seen[what] > 1 else ""
             yield what + place, rule | {"expr": before + new + after}
 
 
+def _told(token: re.Match[str], new: str) -> str:
+    if token.lastgroup == "labels":
+        old = _BUCKET.search(token[0])
+        now = _BUCKET.search(new)
+        return f"{old[0]} becomes {now[0]}" if old and now else ""
+    return f"{token[0]} becomes {new}"
+
+
 def _instead(token: re.Match[str]) -> list[str]:
+    """Give the texts that may stand in the place of a token: none for a name."""
     if token.lastgroup == "comparison":
-        return [_TURNED[token[0]]]
+        return list(_TURNED[token[0]])
     if token.lastgroup == "number":
-        value = float(token[0])
-        return [f"{value * 2:g}", f"{value / 2:g}"] if value else ["1"]
+        return _numbers(token[0])
     if token.lastgroup == "window":
-        first = _DURATION.search(token[0])
-        return [token[0].replace(first[0], new, 1) for new in _durations(first[0])] if first else []
-    return []
+        return [
+            token[0][: part.start()] + new + token[0][part.end() :]
+            for part in _DURATION.finditer(token[0])
+            for new in _durations(part[0])
+        ]
+    # The bucket that a number of events is read from is a threshold as well.
+    bucket = _BUCKET.search(token[0]) if token.lastgroup == "labels" else None
+    if bucket is None:
+        return []
+    return [token[0].replace(bucket[0], f'le="{float(bucket[1]) * factor:g}"') for factor in (0.5, 2)]
+
+
+def _numbers(text: str) -> list[str]:
+    """Give the next values that somebody may type: a fifth more or less, and 1 more or less of what is counted.
+
+    A share near 1 is moved by its distance to 1: 0.8 and 1.25 times 0.95 would be far away and impossible.
+    """
+    value = float(text)
+    if value == 0:
+        return ["1"]
+    if 0.5 < value < 1:  # noqa: PLR2004  # nearer to all than to nothing
+        return [f"{1 - (1 - value) * factor:.6g}" for factor in (1.25, 0.8)]
+    if value.is_integer():
+        step = max(1, round(value / 5))
+        return [str(int(value) - step), str(int(value) + step)]
+    return [f"{value * factor:.6g}" for factor in (0.8, 1.25)]
 
 
 def _durations(text: str) -> list[str]:
-    seconds = parse_duration(text).total_seconds()
-    return [f"{int(seconds * 2)}s", f"{int(seconds * 1000 / 2)}ms"] if seconds else ["10m"]
+    length = parse_duration(text)
+    shorter = [one for one in _SCALE if parse_duration(one) < length]
+    longer = [one for one in _SCALE if parse_duration(one) > length]
+    return [*shorter[-1:], *longer[:1]]

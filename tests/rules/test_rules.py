@@ -39,17 +39,7 @@ def alerts() -> dict[str, dict[str, Any]]:
     return found
 
 
-def cases() -> list[tuple[Path, dict[str, Any]]]:
-    return [
-        (path, case)
-        for path in TESTS
-        for test in yaml.safe_load(path.read_text("utf-8"))["tests"]
-        for case in test.get("alert_rule_test", [])
-    ]
-
-
 ALERTS = alerts()
-CASES = cases()
 # What the receiver cannot tell, or what says that nobody hears it: by Alertmanager's own mail as well.
 BY_MAIL_TOO = {
     *("ReceiverDown", "ReceiverWatchdogLate", "ReceiverBacklog", "ReceiverNotificationsDead", "OnCallGap"),
@@ -141,19 +131,6 @@ def test_the_documents_ten_alerts_are_there() -> None:
         if name in expected and (summary := rule["annotations"]["summary"])
     }
     assert found == expected
-
-
-@pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_is_shown_to_fire_and_to_be_quiet(name: str) -> None:
-    mine = [case for _, case in CASES if case["alertname"] == name]
-    assert any(case["exp_alerts"] for case in mine), f"rules/tests: nothing makes {name} fire; add a test that does"
-    quiet = name == "Watchdog" or any(not case["exp_alerts"] for case in mine)
-    assert quiet, f"rules/tests: nothing shows {name} quiet; add a test below its threshold"
-
-
-def test_no_rule_test_speaks_of_an_alert_that_does_not_exist() -> None:
-    for path, case in CASES:
-        assert case["alertname"] in ALERTS, f"{path}: no rule is called {case['alertname']}; promtool says nothing"
 
 
 @pytest.mark.parametrize("path", TESTS, ids=str)

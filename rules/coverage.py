@@ -1,0 +1,118 @@
+"""Says whether the tests of the rules show every alert firing and quiet; promtool is silent about all that is missing.
+
+`python -m rules.coverage`. Refused by name: an alert that no test makes fire or shows quiet, a test that speaks of an
+alert that does not exist, a pattern of rule files that matches none.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# It fires always, and its absence is the alarm: there is nothing that could show it quiet.
+ALWAYS = "Watchdog"
+
+
+@dataclass
+class Coverage:
+    """What the tests show, and what is wrong with them, in sentences that name the file or the alert."""
+
+    alerts: set[str] = field(default_factory=set)
+    firing: set[str] = field(default_factory=set)
+    quiet: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def figure(self) -> str:
+        """Give the figure in one line."""
+        silent = self.alerts - {ALWAYS}
+        shown, asked = len(self.firing) + len(self.quiet), len(self.alerts) + len(silent)
+        share = 100 * shown / asked if asked else 0
+        # Rounded down: 100 % is said of all, and of nothing less.
+        return (
+            f"{len(self.firing)} of {len(self.alerts)} alerts shown firing, "
+            f"{len(self.quiet)} of {len(silent)} shown quiet: {int(share)} %"
+        )
+
+
+def coverage(rules: Path, tests: Path) -> Coverage:
+    """Read all rule files and all test files.
+
+    Raises:
+        ValueError: a file is not YAML of the expected shape, or there is none.
+
+    """
+    found = Coverage()
+    for path in _files(rules):
+        found.alerts |= {rule["alert"] for rule in _rules(path) if "alert" in rule}
+    for path in _files(tests):
+        content = _read(path, "tests")
+        found.faults += _unmatched(path, content.get("rule_files", []))
+        for case in _cases(content):
+            if case["alertname"] not in found.alerts:
+                found.faults.append(f"{path}: no rule is called {case['alertname']}; correct the name")
+                continue
+            (found.firing if case.get("exp_alerts") else found.quiet).add(case["alertname"])
+    found.quiet.discard(ALWAYS)
+    for name in sorted(found.alerts - found.firing):
+        found.faults.append(f"{tests}: nothing makes {name} fire; add a test that does")
+    for name in sorted(found.alerts - found.quiet - {ALWAYS}):
+        found.faults.append(f"{tests}: nothing shows {name} quiet; add a test below its threshold")
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*.yml"))
+    if not found:
+        raise ValueError(f"{folder} has no file *.yml")
+    return found
+
+
+def _read(path: Path, key: str) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        raise ValueError(f"{path}: has no list of {key}")  # noqa: TRY004  # a file that is wrong, not a call
+    return content
+
+
+def _rules(path: Path) -> Iterator[dict[str, Any]]:
+    for group in _read(path, "groups")["groups"]:
+        yield from group.get("rules") or ()
+
+
+def _cases(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for test in content["tests"]:
+        yield from test.get("alert_rule_test") or ()
+
+
+def _unmatched(path: Path, patterns: Iterable[str]) -> Iterator[str]:
+    for pattern in patterns:
+        if not list(path.parent.glob(pattern)):
+            yield f"{path}: {pattern} matches no rule file; correct it"
+
+
+def main(arguments: list[str]) -> int:
+    """0 with the figure when all is shown; 1 with what is missing otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m rules.coverage", description=__doc__)
+    parser.add_argument("--rules.dir", dest="folder", type=Path, default=Path("rules"))
+    options = parser.parse_args(arguments)
+    try:
+        found = coverage(options.folder, options.folder / "tests")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for fault in found.faults:
+        sys.stderr.write(f"{fault}\n")
+    sys.stdout.write(f"{found.figure}\n")
+    return 1 if found.faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

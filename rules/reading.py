@@ -1,0 +1,89 @@
+"""Which rules read what a rule records: by name, and by the labels that the rule gives to it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import promql_parser
+from promql_parser import MatchOp, VectorSelector
+
+from rules.mutation import Place, Rule
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A name and what is asked of the labels: pairs of a label and a pattern that its value must match wholly."""
+
+    name: str
+    asked: tuple[tuple[str, str], ...]
+
+    def meets(self, rule: Rule) -> bool:
+        """Say whether it can select what a rule records; labels that the rule does not set may be anything.
+
+        An alert records as well: ALERTS, with its name as a label.
+        """
+        if self.name == "ALERTS" and "alert" in rule:
+            given = {"alertname": rule["alert"]}
+        elif rule.get("record") == self.name:
+            given = rule.get("labels", {})
+        else:
+            return False
+        return all(re.fullmatch(pattern, str(given[label])) for label, pattern in self.asked if label in given)
+
+
+@cache
+def selectors(expression: str) -> frozenset[Selector]:
+    """Give what an expression selects. ValueError: it does not parse."""
+    found: set[Selector] = set()
+
+    def visit(node: object) -> None:
+        if isinstance(node, VectorSelector):
+            asked = tuple((m.name, p) for m in node.matchers.matchers if (p := _pattern(m)) is not None)
+            found.add(Selector(node.name or "", asked))
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return frozenset(found)
+
+
+def _pattern(matcher: Any) -> str | None:  # noqa: ANN401  # the parser's own type has no stub
+    """Give the pattern of a matcher that asks for something; one that excludes is not looked at."""
+    if matcher.op == MatchOp.Equal:
+        return re.escape(str(matcher.value))
+    return str(matcher.value) if matcher.op == MatchOp.Re else None
+
+
+class Rules:
+    """All rules of some files, in the order in which they are evaluated."""
+
+    def __init__(self, contents: dict[str, Any]) -> None:
+        """Take the content of each file by its name."""
+        self.at: dict[Place, Rule] = {
+            Place(file, group["name"], position): rule
+            for file, content in contents.items()
+            for group in content["groups"]
+            for position, rule in enumerate(group["rules"])
+        }
+        self._sources = {place: self.read_by(str(rule["expr"])) for place, rule in self.at.items()}
+
+    def read_by(self, expression: str) -> set[Place]:
+        """Give the rules that record what an expression selects."""
+        asked = selectors(expression)
+        return {place for place, rule in self.at.items() if any(one.meets(rule) for one in asked)}
+
+    def upstream(self, places: Iterable[Place]) -> set[Place]:
+        """Give these rules and all that they read, straight or through others."""
+        found: set[Place] = set()
+        waiting = set(places)
+        while waiting:
+            found |= waiting
+            waiting = {source for place in waiting for source in self._sources[place]} - found
+        return found
+
+    def downstream(self, place: Place) -> set[Place]:
+        """Give a rule and all that read it, straight or through others."""
+        found = {place}
+        while more := {reader for reader, sources in self._sources.items() if sources & found} - found:
+            found |= more
+        return found
