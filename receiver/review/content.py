@@ -71,7 +71,7 @@ def _figures(review: Review) -> Iterator[tuple[str, str, bool]]:
     urgent = sum(len(line.firings) for line in review.fired if line.rule.priority == "P1")
     yield f"{urgent:,}", "of priority P1", urgent > 0
     if review.has(Part.DASHBOARDS):
-        yield f"{len(review.dead)} of {review.panels}", "panel queries dead", bool(review.dead)
+        yield f"{len(review.dead)}", "dead panel" if len(review.dead) == 1 else "dead panels", bool(review.dead)
     if review.has(Part.THRESHOLDS):
         turned = sum(line.advice is not None and line.advice.verb == "loosen" for line in review.tuned)
         yield f"{turned}", "thresholds to loosen", turned > 0

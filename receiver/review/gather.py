@@ -41,9 +41,9 @@ class Gatherer:
     async def since(self) -> datetime:
         """Give the moment of the first data in the period; Empty if there is none."""
         step = max(60, int((self._end - self._start) // 1000))
-        found = await self._prometheus.over(
-            'count(up) or count(ALERTS) or count({__name__="heypeter:benchmark:value"})', self._start, self._end, step
-        )
+        names = ("up", "ALERTS", "heypeter:benchmark:value")
+        query = " or ".join(f"count(count_over_time({name}[{step}s]))" for name in names)
+        found = await self._prometheus.over(query, self._start, self._end, step)
         times = [samples[0][0] for samples in found.values() if samples]
         if not times:
             raise Empty

@@ -43,7 +43,7 @@ def test_every_alert_of_ours_is_split_as_a_parser_splits_it(alert: str) -> None:
         return
     assert found is not None
     assert found.operator == str(tree.op)
-    assert promql_parser.parse(found.guarded())
+    promql_parser.parse(found.guarded())  # ValueError if it is none
     if found.limit == number(tree.rhs.prettify()):
         assert plain(found.left) == plain(tree.lhs.prettify())
     else:  # compared with other series: the left side became a share of the right one
