@@ -114,7 +114,7 @@ def _old(into: Blocks, seed: int, start: int, end: int, befallen: Sequence[objec
 def _old_alerts(axis: Axis) -> Iterator[tuple[str, list[int]]]:
     severities = {"P1": "critical", "P2": "warning"}
     end = axis.times[-1]
-    for kind, (priority, team, alert, _) in OPENS.items():
+    for kind, priority, team, alert, _ in (opened for opened in OPENS if opened[1] in severities):
         labels = {"alertname": alert, "alertstate": "firing", "severity": severities[priority], "team": team}
         times = [
             at
