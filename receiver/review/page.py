@@ -39,6 +39,7 @@ _CSS = """
 body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 64px; font: 16px/1.5 system-ui, sans-serif;
   background: var(--paper); color: var(--ink); }
 h1 { margin: 0; font-size: 28px; } h2 { margin: 44px 0 4px; font-size: 20px; } h3 { margin: 0; font-size: 15px; }
+h1, h2, h3, p, figcaption, summary { overflow-wrap: anywhere; }
 p { margin: 4px 0 12px; color: var(--soft); max-width: 78ch; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 20px 0; }
 .figures div { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
