@@ -18,8 +18,8 @@ DAY, MINUTE = 86_400, 60
 END = int(START.timestamp()) + 5 * DAY
 BEGIN = END - 7 * DAY
 # When TooHot fired: instance, minutes after BEGIN, minutes; evaluated every 30 seconds, `for` two minutes. The second
-# ends just after two days, where a review stops asking and asks again.
-HOT = [("a", 100, 10), ("a", 2_871, 10), ("a", 5_000, 20), ("b", 102, 30), ("b", 9_000, 8)]
+# ends just after a day, where a review stops asking and asks again.
+HOT = [("a", 100, 10), ("a", 1_431, 10), ("a", 5_000, 20), ("b", 102, 30), ("b", 9_000, 8)]
 AIRED = ("b", 7_000, 10)  # it was as hot, and the door stood open: the rule's second condition did not hold
 MISSED = {("a", 5_010)}  # a minute in which Prometheus was restarted, in the middle of a firing
 RULES = {
