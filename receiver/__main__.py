@@ -12,6 +12,7 @@ from receiver import check, drill, explain, policy_test, preview, show_schedule
 from receiver.app import now, serve
 from receiver.config import load
 from receiver.report import command
+from receiver.review import command as review
 from receiver.store.base import StoreError
 
 Run = Callable[[argparse.Namespace], int]
@@ -25,6 +26,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
         "incidents, MTTA, MTTR, breaches and night pages",
         command.add_arguments,
         lambda o: command.run(o, now()),
+    ),
+    "review": (
+        "a week's, month's, quarter's or year's review of alerts, thresholds, baselines and dashboards",
+        review.add_arguments,
+        lambda o: review.run(o, now()),
     ),
     "schedule": (
         "who is on call, now and in the days to come",

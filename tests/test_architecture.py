@@ -42,6 +42,13 @@ PURE = {
     "receiver.inbound.signature",
     "receiver.simulate",
     "receiver.report.statistics",
+    *(
+        f"receiver.review.{name}"
+        for name in (
+            *("comparison", "contacts", "content", "curve", "dashboard", "firing", "markdown", "period", "shape"),
+            *("threshold", "words"),
+        )
+    ),
     "receiver.cover",
     "receiver.reconcile",
     "exporter.catalogue",

@@ -1,0 +1,175 @@
+r"""Fills a folder with a simulated school's past, for a Prometheus to be started on.
+
+    python deploy/local/history.py data/history [--days 125] [--until 2026-11-25T00:00:00Z] [--seed 1]
+
+The last 24 hours hold every family that our exporter, the receiver and the exporters of hosts and stores show, every
+30 seconds; the 30 days before, those that the rules read, with one label set each; what is older, the benchmarks and
+the firing alerts only. What the rules record of it is recorded, and ALERTS are there as if they had been evaluated.
+The same seed and end give the same samples. Then, with the time of the end as now:
+
+    prometheus --config.file=data/history/prometheus.yml --storage.tsdb.path=data/history \
+        --storage.tsdb.retention.time=10y --web.listen-address=127.0.0.1:9090
+
+history.json says when the past ends. The prometheus.yml that is written there loads all rules and has no target; with
+`--no-rules` it loads none, and nothing is added to the past. No label `env` is on the series, as in a real Prometheus,
+where it is an external label: `--label env=production` writes it into every series.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+import history_rules as rules
+from history_blocks import LENGTHS, BlockError, Blocks, series
+from history_counters import Counters
+from history_machines import TARGETS, Machines
+from history_school import School, up
+from history_time import DAY, Axis, activity, incidents
+from history_watchers import OPENS, Watchers
+
+CLOSE, MONTH, FAR = 30, 120, 900  # seconds between samples: of the last day, the month before, and all that is older
+WEEKLONG = LENGTHS[4]
+RULED_DAYS = 30
+COUNTED = ("_total", "_bucket", "_count", "_sum", "_accepted", "_handled", "_deadlocks", "_kill")
+# What each benchmark is about, and what of it goes with how busy the school is and with the passing of 100 days.
+BASELINES = {
+    "page_load": (1.9, 0.15, -0.25), "api_response": (0.29, 0.06, 0.05), "database_query": (0.045, 0.01, 0.012),
+    "time_to_interactive": (3.0, 0.25, -0.3), "first_contentful_paint": (1.05, 0.1, -0.1), "cpu": (0.22, 0.15, 0.05),
+    "memory": (0.6, 0.05, 0.04), "disk_io": (0.14, 0.11, 0.02), "network_latency": (0.024, 0.003, 0.0),
+    "uptime": (0.9994, 0.0, 0.0002), "registrations": (880, 0, 60), "bookings": (1_350, 0, 90),
+    "payment_success": (0.966, 0.0, 0.004), "retention": (0.825, 0.0, 0.01), "support_response": (5_000, -1_700, -400),
+}  # fmt: skip
+
+
+def fill(folder: Path, end: int, days: int, seed: int, labels: dict[str, str]) -> int:
+    """Write all of it; give the number of samples. BlockError says what promtool or Prometheus refused."""
+    befallen = incidents(seed, end - max(days, RULED_DAYS + 1) * DAY, end)
+    last = Axis(seed, end - DAY, CLOSE, DAY // CLOSE + 1, befallen)
+    month_start = end - min(days, RULED_DAYS) * DAY
+    month = Axis(seed, month_start, MONTH, max(0, last.start - month_start) // MONTH, befallen)
+    samples = 0
+    counters = Counters()
+    with Blocks(folder, WEEKLONG, labels) as into:
+        _raw(into, counters, month, _names_in_rules())
+        _raw(into, counters, last, None)
+        _old(into, seed, end - days * DAY, month.start, befallen)
+    samples += into.samples
+    stretches = [rules.Stretch(last.start, end, CLOSE)]
+    if month.count:
+        stretches.insert(0, rules.Stretch(month.start, last.start - 1, 2 * MONTH))
+    levels, alerts = rules.read()
+    for level in levels:
+        with Blocks(folder, WEEKLONG, labels) as into:
+            rules.record(folder, level, stretches, into)
+        samples += into.samples
+    with Blocks(folder, WEEKLONG, labels) as into:
+        rules.fire(folder, alerts, stretches, 2 * CLOSE, into)
+    return samples + into.samples
+
+
+def _raw(into: Blocks, counters: Counters, axis: Axis, wanted: set[str] | None) -> None:
+    """Write what is scraped; of the month before the last day only what the rules want."""
+    if not axis.count:
+        return
+    machines, watchers = Machines(counters).shown(axis), Watchers(counters).shown(axis)
+    for identity, values in chain(School(counters).shown(axis, wanted), machines, watchers, up(axis, TARGETS)):
+        name = identity.partition("{")[0]
+        if wanted is None or (name in wanted and name.endswith(COUNTED)):
+            into.add(identity, axis.times, values)
+        elif name in wanted:
+            into.add(identity, axis.times[::2], values[::2])  # a gauge is looked back at for five minutes
+
+
+def _old(into: Blocks, seed: int, start: int, end: int, befallen: Sequence[object]) -> None:
+    """Write the benchmarks, the probes and the alerts of the time before the month."""
+    axis = Axis(seed, start - start % FAR, FAR, max(0, end - start) // FAR, befallen)  # type: ignore[arg-type]
+    if not axis.count:
+        return
+    levels, _ = rules.read()
+    for rule in (rule for level in levels for rule in level if rule.name == "heypeter:benchmark:target"):
+        key = rule.labels["benchmark"]
+        base, swing, drift = BASELINES[key]
+        gone = [(at - end) / (100 * DAY) for at in axis.times]
+        values = [
+            (base + drift * far + swing * (busy - 1)) * (1 + 0.02 * chance * (base > 1))
+            for far, busy, chance in zip(gone, axis.activity, axis.noise(key), strict=True)
+        ]
+        into.add(series("heypeter:benchmark:value", rule.labels), axis.times, values)
+        target = float(re.findall(r"[\d.]+", rule.expr)[0])
+        into.add(series("heypeter:benchmark:target", rule.labels), axis.times, [target] * axis.count)
+    for identity, times in _old_alerts(axis):
+        into.add(identity, times, [1.0] * len(times))
+
+
+def _old_alerts(axis: Axis) -> Iterator[tuple[str, list[int]]]:
+    severities = {"P1": "critical", "P2": "warning"}
+    end = axis.times[-1]
+    for kind, (priority, team, alert, _) in OPENS.items():
+        labels = {"alertname": alert, "alertstate": "firing", "severity": severities[priority], "team": team}
+        times = [
+            at
+            for incident in axis.incidents
+            if incident.kind == kind and incident.end < end
+            for at in range(int(incident.start + 360) // 60 * 60, int(incident.end), 60)
+            if at >= axis.start
+        ]
+        if times:
+            yield series("ALERTS", {**labels, "priority": priority}), times
+    quiet = {"alertname": "LowUserRegistrations", "alertstate": "firing", "severity": "warning", "team": "product"}
+    nights = [at for at in range(axis.start - axis.start % 60, end, 60) if activity(at - 7_200) < 0.4]  # noqa: PLR2004  # night
+    yield series("ALERTS", {**quiet, "priority": "P2"}), nights
+
+
+def _names_in_rules() -> set[str]:
+    text = "\n".join(path.read_text("utf-8") for path in sorted((rules.ROOT / "rules").glob("*.yml")))
+    return set(re.findall(r"[a-zA-Z_:][\w:]*", text))
+
+
+def _moment(text: str) -> int:
+    given = datetime.fromisoformat(text)
+    return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Give the exit status: 0 when the folder is filled, 1 with one sentence when it is not."""
+    parser = argparse.ArgumentParser(description="Fill a folder for Prometheus with a simulated school's past.")
+    parser.add_argument("folder", type=Path, help="it is emptied first if an earlier run of this filled it")
+    parser.add_argument("--days", type=int, default=125, help="how far back (125: a quarter against the one before)")
+    parser.add_argument("--until", type=_moment, help="the end, as 2026-11-25T00:00:00Z; now otherwise")
+    parser.add_argument("--seed", type=int, default=1, help="another one, another past")
+    parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="for every series")
+    parser.add_argument("--no-rules", action="store_true", help="write a prometheus.yml that loads no rules")
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder.resolve()
+    config = folder / "prometheus.yml"
+    if folder.exists() and any(folder.iterdir()) and not config.exists():
+        print(f"history: {folder} holds something else; choose an empty folder", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files = "[]" if options.no_rules else f'["{rules.ROOT / "rules/*.yml"}"]'
+    config.write_text(f"global: {{scrape_interval: 15s, evaluation_interval: 15s}}\nrule_files: {files}\n", "utf-8")
+    began = time.monotonic()
+    try:
+        labels = dict(pair.split("=", 1) for pair in options.label)
+        end = (options.until or int(time.time())) // MONTH * MONTH
+        samples = fill(folder, end, max(1, options.days), options.seed, labels)
+    except BlockError as error:
+        print(f"history: {error}", file=sys.stderr)
+        return 1
+    (folder / "history.json").write_text(
+        json.dumps({"until": end, "days": options.days, "seed": options.seed}), "utf-8"
+    )
+    print(f"{samples:,} samples of {options.days} days until {end} in {folder} after {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,196 @@
+"""What Prometheus, Alertmanager and the receiver would have shown of themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from history_blocks import series
+from history_counters import Counters, Samples, lognormal
+from history_time import Axis
+
+PROMETHEUS = {"job": "prometheus", "instance": "localhost:9090"}
+ALERTMANAGER = {"job": "alertmanager", "instance": "localhost:9093"}
+RECEIVER = {"job": "receiver", "instance": "localhost:9095"}
+CHANNELS = ("pagerduty", "slack", "email")
+ROLES = {"on_call_engineer": "Linh", "tech_lead": "Marek", "engineering_manager": "Aisha", "cto": "Peter"}
+# An incident's kind: priority, team and alert of what the receiver opens for it, minutes until it is acknowledged.
+OPENS = {
+    "slow": ("P2", "backend", "SlowResponseTime", 11),
+    "errors": ("P1", "backend", "HighErrorRate", 4),
+    "payments": ("P1", "payments", "PaymentFailureRate", 6),
+    "cache": ("P2", "backend", "CacheHitRateLow", 18),
+    "host": ("P2", "infrastructure", "TargetDown", 21),
+    "connections": ("P2", "database", "HighDatabaseConnections", 9),
+    "site": ("P1", "infrastructure", "SiteUnreachable", 3),
+}
+FOUND_AFTER = 5 * 60  # seconds from a trouble to its incident
+LAG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120)
+LONG = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
+
+
+class Watchers:
+    """The monitoring itself over a stretch of time."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def shown(self, axis: Axis) -> Iterator[Samples]:
+        """Give all three."""
+        yield from self._prometheus(axis)
+        yield from self._alertmanager(axis)
+        yield from self._receiver(axis)
+        yield from self._incidents(axis)
+
+    def _grow(self, name: str, labels: Mapping[str, str], each: list[float]) -> Samples:
+        return self._counters.counter(name, labels, each)
+
+    def _prometheus(self, axis: Axis) -> Iterator[Samples]:
+        steady = {"config_last_reload_successful": 1.0, "notifications_alertmanagers_discovered": 1.0}
+        for name, value in {**steady, "tsdb_head_series": 5_800.0, "notifications_queue_length": 0.0}.items():
+            yield series(f"prometheus_{name}", PROMETHEUS), [value] * axis.count
+        none = [0.0] * axis.count
+        for name in ("compactions_failed", "reloads_failures", "wal_corruptions"):
+            yield self._grow(f"prometheus_tsdb_{name}_total", PROMETHEUS, none)
+        yield self._grow("prometheus_notifications_dropped_total", PROMETHEUS, none)
+        other = {**PROMETHEUS, "alertmanager": "http://localhost:9093/api/v2/alerts"}
+        yield self._grow("prometheus_notifications_errors_total", other, none)
+        yield self._grow("prometheus_notifications_sent_total", other, axis.events("sent", 4_000, 0))
+        yield self._grow("prometheus_tsdb_head_samples_appended_total", PROMETHEUS, axis.events("appended", 3.3e7, 0))
+        for group in ("critical_alerts", "warning_alerts", "business_alerts", "benchmarks", "slo"):
+            labels = {**PROMETHEUS, "rule_group": f"rules/{group}.yml;{group}"}
+            yield self._grow("prometheus_rule_evaluation_failures_total", labels, none)
+            yield self._grow("prometheus_rule_group_iterations_missed_total", labels, none)
+            took = axis.wave(group, 0.004, 0.001, 0.0006)
+            yield series("prometheus_rule_group_last_duration_seconds", labels), took
+        for bound, seconds in (("0.5", 0.0004), ("0.9", 0.0012), ("0.99", 0.004)):
+            labels = {**PROMETHEUS, "quantile": bound}
+            yield (
+                series("prometheus_rule_evaluation_duration_seconds", labels),
+                axis.wave(bound, seconds, 0, seconds / 9),
+            )
+
+    def _alertmanager(self, axis: Axis) -> Iterator[Samples]:
+        steady = {"cluster_members": 1.0, "config_hash": 123_456_789.0, "config_last_reload_successful": 1.0}
+        for name, value in steady.items():
+            yield series(f"alertmanager_{name}", ALERTMANAGER), [value] * axis.count
+        open_now = _open(axis)
+        for state, part in (("active", 1.0), ("suppressed", 0.3)):
+            yield (
+                series("alertmanager_alerts", {**ALERTMANAGER, "state": state}),
+                [round(part * (1 + n)) for n in open_now],
+            )
+        for way in ("webhook", "email"):
+            labels = {**ALERTMANAGER, "integration": way}
+            rate = 300 if way == "webhook" else 0
+            yield self._grow("alertmanager_notifications_total", labels, axis.events(way, rate, 0))
+            yield self._grow("alertmanager_notifications_failed_total", labels, [0.0] * axis.count)
+
+    def _receiver(self, axis: Axis) -> Iterator[Samples]:
+        yield series("receiver_config_last_reload_successful", RECEIVER), [1.0] * axis.count
+        for role, person in ROLES.items():
+            yield series("receiver_oncall_covered", {**RECEIVER, "role": role}), [1.0] * axis.count
+            yield series("receiver_oncall_info", {**RECEIVER, "role": role, "person": person}), [1.0] * axis.count
+        seen = [float(at - (at - axis.start) % 60 - 4) for at in axis.times]
+        yield series("receiver_watchdog_last_seen_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen
+        yield series("receiver_reconcile_last_success_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen
+        for code, rate in (("200", 1_700), ("400", 0), ("401", 0), ("413", 0), ("415", 0), ("503", 0)):
+            labels = {**RECEIVER, "code": code}
+            yield self._grow("receiver_webhook_requests_total", labels, axis.events(code, rate, 0))
+        opened = _edges(axis, FOUND_AFTER)
+        for channel in CHANNELS:
+            yield from self._channel({**RECEIVER, "channel": channel}, opened, axis)
+        for kind in ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed"):
+            yield self._grow("receiver_reconcile_drift_total", {**RECEIVER, "kind": kind}, [0.0] * axis.count)
+
+    def _channel(self, labels: dict[str, str], opened: list[float], axis: Axis) -> Iterator[Samples]:
+        for outcome, part in (("sent", 3.0), ("retried", 0.0), ("dead", 0.0)):
+            each = [count * part for count in opened]
+            yield self._grow("receiver_deliveries_total", {**labels, "outcome": outcome}, each)
+        yield self._grow("receiver_notifications_dead_total", labels, [0.0] * axis.count)
+        for name in ("outbox_oldest_age_seconds", "channel_circuit_open"):
+            yield series(f"receiver_{name}", labels), [0.0] * axis.count
+        for reason in ("timeout", "rate_limited"):
+            yield self._grow("receiver_delivery_failures_total", {**labels, "reason": reason}, [0.0] * axis.count)
+        sent = [3.0 * count for count in opened]
+        yield from self._times("receiver_page_lag_seconds", labels, LAG, sent, (0.05, 0.7))
+
+    def _incidents(self, axis: Axis) -> Iterator[Samples]:
+        waiting, taken = (
+            dict.fromkeys(("P1", "P2", "P3", "P4"), _none(axis)),
+            dict.fromkeys(("P1", "P2", "P3", "P4"), _none(axis)),
+        )
+        for kind, (priority, team, alert, minutes) in OPENS.items():
+            labels = {**RECEIVER, "priority": priority, "team": team}
+            opened = _edges(axis, FOUND_AFTER, kind)
+            yield self._grow("receiver_incidents_opened_total", {**labels, "alertname": alert}, opened)
+            open_now = _open(axis, kind)
+            first = _open(axis, kind, minutes * 60)
+            waiting[priority] = [a + b for a, b in zip(waiting[priority], first, strict=True)]
+            taken[priority] = [a + b - c for a, b, c in zip(taken[priority], open_now, first, strict=True)]
+        for priority in waiting:
+            for state, counts in (("triggered", waiting[priority]), ("acknowledged", taken[priority])):
+                yield series("receiver_incidents", {**RECEIVER, "priority": priority, "state": state}), counts
+            ages, age = [], 0.0
+            for count in waiting[priority]:
+                age = age + axis.step if count else 0.0
+                ages.append(age)
+            yield series("receiver_incident_unacknowledged_age_seconds", {**RECEIVER, "priority": priority}), ages
+        yield from self._answers(axis)
+
+    def _answers(self, axis: Axis) -> Iterator[Samples]:
+        pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for kind, (priority, team, _, minutes) in OPENS.items():
+            pairs.setdefault((priority, team), []).append((kind, minutes))
+        for (priority, team), kinds in pairs.items():
+            labels = {**RECEIVER, "priority": priority, "team": team}
+            minutes = kinds[0][1]
+            each = [
+                sum(counts)
+                for counts in zip(*(_edges(axis, FOUND_AFTER + minutes * 60, k) for k, _ in kinds), strict=True)
+            ]
+            for name, size in (("time_to_acknowledge", minutes * 60.0), ("time_to_resolve", 1_500.0)):
+                yield from self._times(f"receiver_{name}_seconds", labels, LONG, each, (size, 0.3))
+            yield self._grow("receiver_response_time_breaches_total", labels, [0.0] * axis.count)
+        bounds = (0.1, 0.5, 1, 2, 5, 15, 60, 300, 900)
+        opened = _edges(axis, FOUND_AFTER)
+        yield from self._times("receiver_step_lateness_seconds", RECEIVER, bounds, opened, (0.4, 0.6))
+
+    def _times(
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        bounds: Sequence[float],
+        each: list[float],
+        shape: tuple[float, float],
+    ) -> Iterator[Samples]:
+        below, mean = lognormal(*shape)
+        yield from self._counters.histogram(
+            name, labels, bounds, each, lambda bound, _: below(bound, 1.0), lambda _: mean(1.0)
+        )
+
+
+def _none(axis: Axis) -> list[float]:
+    return [0.0] * axis.count
+
+
+def _edges(axis: Axis, after: float, kind: str = "") -> list[float]:
+    """Give how many incidents reached an age at each moment."""
+    found = _none(axis)
+    for incident in axis.incidents:
+        if kind in {"", incident.kind}:
+            n = int((incident.start + after - axis.start) // axis.step)
+            if 0 <= n < axis.count:
+                found[n] += 1.0
+    return found
+
+
+def _open(axis: Axis, kind: str = "", longest: float = 1e9) -> list[float]:
+    """Give how many incidents are open at each moment, and no longer than so many seconds."""
+    found = _none(axis)
+    for incident in axis.incidents:
+        if kind in {"", incident.kind}:
+            begin = incident.start + FOUND_AFTER
+            end = min(incident.end + FOUND_AFTER, begin + longest)
+            for n in range(
+                max(0, int((begin - axis.start) // axis.step)), min(axis.count, int((end - axis.start) // axis.step))
+            ):
+                found[n] += 1.0
+    return found
