@@ -1,0 +1,52 @@
+"""grafana/queries/quiet.yml: the queries that are rightly empty in a healthy school, each with a reason and a proof."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import yaml
+
+from grafana.lint.board import Document
+
+PATH = Path(__file__).with_name("quiet.yml")
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Quiet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests that may be empty: those of these keys in this dashboard (`*`: in all of them).
+
+    `why` says when they are not; `instead` must give data all the same, and reads a metric that they read too: it proves
+    that they are empty because nothing happened, and not because nobody exports anything.
+    """
+
+    dashboard: Text
+    keys: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    why: Text
+    instead: Text
+
+    def names(self, document: Document, key: str) -> bool:
+        """Say whether a request is one of them."""
+        return self.dashboard in ("*", document.board.uid) and key in self.keys
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
+    quiet: list[Quiet]
+
+
+def read(path: Path = PATH) -> list[Quiet]:
+    """Read it; ValueError says what is wrong in it."""
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Table).quiet
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def stale(quiet: list[Quiet], known: set[tuple[str, str]]) -> Iterator[str]:
+    """Say which entries name requests, as (uid, key), that no dashboard has."""
+    for one in quiet:
+        for key in one.keys:
+            if not any(key == other and one.dashboard in ("*", uid) for uid, other in known):
+                yield f"{PATH.name}: {one.dashboard} has no query {key}: remove it, or correct the key"
