@@ -12,21 +12,19 @@ from rules.lint.world import World
 KNOWN = frozenset(v for k, v in vars(units).items() if isinstance(v, str) and not k.startswith("_"))
 # What stands behind the colon is shown as it is: packages/grafana-data/src/valueFormats/valueFormats.ts
 CUSTOM = ("prefix:", "suffix:", "currency:", "si:", "count:", "time:", "bool:")
-_PLAIN = frozenset({"short", "none", "locale", "sishort"})
-_SECONDS = frozenset({"s", "dtdurations", "dtdhms", "clocks"})
-_DATES = frozenset({one for one in KNOWN if one.startswith("dateTime")})
-_A_SECOND = frozenset({"reqps", "ops", "cps", "rps", "wps", "eps", "mps", "iops", "pps", "rowsps", "recps"})
-UNITS = {
-    "seconds": _SECONDS,
-    "milliseconds": frozenset({"ms", "dtdurationms", "clockms"}),
-    "date": _DATES,
-    "bytes": frozenset({"bytes", "decbytes"}),
-    "bytes a second": frozenset({"Bps", "binBps"}),
-    "share": frozenset({"percentunit"}),
-    "percentage": frozenset({"percent"}),
+_PLAIN = ("short", "none", "locale", "sishort")
+# The kinds, each with its units, the likeliest first.
+UNITS: dict[str, tuple[str, ...]] = {
+    "seconds": ("s", "dtdurations", "dtdhms", "clocks"),
+    "milliseconds": ("ms", "dtdurationms", "clockms"),
+    "date": tuple(sorted(one for one in KNOWN if one.startswith("dateTime"))),
+    "bytes": ("bytes", "decbytes"),
+    "bytes a second": ("binBps", "Bps"),
+    "share": ("percentunit",),
+    "percentage": ("percent",),
     "number": _PLAIN,
-    "events a second": _A_SECOND,
-    "state": _PLAIN | {"bool", "bool_yes_no", "bool_on_off"},
+    "events a second": ("reqps", "ops", "cps", "rps", "wps", "eps", "mps", "iops", "pps", "rowsps", "recps"),
+    "state": (*_PLAIN, "bool", "bool_yes_no", "bool_on_off"),
 }
 _ENDINGS = (
     (r"_timestamp_seconds", "timestamp"),

@@ -1,4 +1,4 @@
-"""`python -m grafana.queries --prometheus.url U [FILE ...]`: asks everything that dashboards ask, and judges the answers."""
+"""`python -m grafana.queries --prometheus.url U [FILE ...]`: asks all that dashboards ask, and judges the answers."""
 
 import argparse
 import asyncio

@@ -38,7 +38,7 @@ class _Series(msgspec.Struct):
 
 class _Result(msgspec.Struct):
     type: str = msgspec.field(name="resultType", default="")
-    result: list[_Series] | tuple[float, str] = []
+    result: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Body(msgspec.Struct):
@@ -86,7 +86,9 @@ def _words(request: Request, window: Window) -> dict[str, str]:
 def _series(request: Request, body: _Body) -> tuple[Labels, ...]:
     if isinstance(body.data, list):
         return tuple({request.label: value} for value in body.data)
-    found = body.data.result if body.data else []
-    if isinstance(found, tuple):
+    if body.data is None:
+        return ()
+    if body.data.type == "scalar":
         return ({},)  # a number without labels
+    found = msgspec.json.decode(body.data.result, type=list[_Series])
     return tuple(one.metric for one in found if one.has_number())

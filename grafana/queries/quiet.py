@@ -1,4 +1,4 @@
-"""grafana/queries/quiet.yml: the queries that are rightly empty in a healthy school, each with a reason and a proof."""
+"""grafana/queries/quiet.yml: the queries that may be empty in a healthy school, each with a reason and a proof."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +16,21 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 class Quiet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests that may be empty: those of these keys in this dashboard (`*`: in all of them).
 
-    `why` says when they are not; `instead` must give data all the same, and reads a metric that they read too: it proves
-    that they are empty because nothing happened, and not because nobody exports anything.
+    `why` says when they are. `instead` must give data all the same, and reads a metric that they read too: it proves
+    that nothing happened, and not that nobody exports anything. Where a school need not have what is shown, nothing
+    can prove it: `unless` says what it need not have, and the lint alone knows that the metric exists.
     """
 
     dashboard: Text
     keys: Annotated[list[Text], msgspec.Meta(min_length=1)]
-    why: Text
-    instead: Text
+    why: Text = "it need not be there"
+    instead: str = ""
+    unless: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an entry with neither proof nor reason for none, or with both."""
+        if bool(self.instead) == bool(self.unless):
+            raise ValueError(f"{self.dashboard} {self.keys}: write either instead, or unless")
 
     def names(self, document: Document, key: str) -> bool:
         """Say whether a request is one of them."""

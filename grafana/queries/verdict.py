@@ -54,7 +54,7 @@ def _empty(answer: Answer, quiet: Sequence[Quiet], proofs: Mapping[str, Answer])
     if entry is None:
         fix = "correct the query, add `or vector(0)`, or say in grafana/queries/quiet.yml why it may be empty"
         yield _finding(request, "empty-answer", f"Prometheus has nothing for {request.expr}", fix)
-    elif (proof := proofs.get(entry.instead)) is None or proof.error or not proof.series:
+    elif entry.instead and ((proof := proofs.get(entry.instead)) is None or not proof.series):
         said = proof.error if proof and proof.error else f"{entry.instead} is empty too"
         fix = "see who should export it; or correct `instead` in grafana/queries/quiet.yml"
         yield _finding(request, "empty-answer", f"it may be empty ({entry.why}), but {said}", fix)

@@ -95,11 +95,11 @@ def wrong_unit(document: Document, scene: Scene) -> Iterator[Complaint]:
             continue
         units = {query.panel.field.defaults.unit, *map(str, query.panel.overridden("unit"))}
         what = kind(query.tree, scene.world)
-        fits = UNITS.get(what, frozenset())
+        fits = UNITS.get(what, ())
         counted = what in ("number", "state") and any(unit.startswith(("currency", *CUSTOM)) for unit in units)
-        if fits and not units & fits and not counted:
+        if fits and units.isdisjoint(fits) and not counted:
             shown = ", ".join(sorted(units))
-            fix = f"write {' or '.join(sorted(fits)[:4])}"
+            fix = f"write {' or '.join(fits[:4])}"
             yield Complaint(query, f"it gives {what}, and the unit is {shown}", fix)
 
 
