@@ -14,11 +14,8 @@ from rules.writing import RUNBOOKS
 
 WIDTH = 24
 SCHEMA = 42  # what Grafana 10 to 13 load by file; the newer ones migrate it as they load it
-# Where people reach what is no dashboard; docs/dashboards.md says how to change them.
-ADDRESSES = {
-    "alertmanager": "https://alertmanager.heypeteracademy.com",
-    "receiver": "https://oncall.heypeteracademy.com",
-}
+# Where people reach Alertmanager; docs/dashboards.md says how to change it.
+ADDRESSES = {"alertmanager": "https://alertmanager.heypeteracademy.com"}
 _VALUES = {
     "job": ("Job", "label_values(http_requests_total, job)", "Which application's requests are shown."),
     "team": ("Team", "label_values(ALERTS, team)", "Whose alerts and incidents are shown."),

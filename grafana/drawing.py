@@ -69,7 +69,7 @@ def _target(panel: Panel, position: int) -> prometheus.Dataquery:
     target = target.expr(environment(query.expr)).legend_format(query.legend)
     if isinstance(panel, Table):
         return target.instant().format(PromQueryFormat.TABLE)
-    if isinstance(panel, Bars) or (isinstance(panel, Stat) and not panel.course):
+    if isinstance(panel, Bars | Stat):
         return target.instant()
     return target.range().exemplar(True) if query.exemplars else target.range()  # noqa: FBT003  # the SDK's
 
@@ -86,7 +86,7 @@ def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
         stat.Panel()
         .color_mode(common.BigValueColorMode.BACKGROUND if state else common.BigValueColorMode.NONE)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if state else _fixed(LINES[0]))
-        .graph_mode(common.BigValueGraphMode.AREA if panel.course else common.BigValueGraphMode.NONE)
+        .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.AUTO if len(panel.queries) == 1 else common.BigValueTextMode.VALUE_AND_NAME)
         .reduce_options(_LAST)
         .text(build.VizTextDisplayOptions().title_size(14).value_size(34))
@@ -105,8 +105,8 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
     drawn = (
         timeseries.Panel()
         .line_width(1)
-        .fill_opacity(60 if panel.bars else 20 if panel.stacked else 8)
-        .draw_style(common.GraphDrawStyle.BARS if panel.bars else common.GraphDrawStyle.LINE)
+        .fill_opacity(20 if panel.stacked else 0 if any("{{" in query.legend for query in panel.queries) else 8)
+        .draw_style(common.GraphDrawStyle.LINE)
         .show_points(common.VisibilityMode.AUTO)
         .color_scheme(_colour(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .tooltip(build.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
@@ -126,9 +126,11 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
     if panel.stacked:
         drawn = drawn.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     nearest = min((limit.value for limit in _limits(panel.limits, numbers)), default=None)
-    if nearest is not None and panel.largest is None:
-        # The nearest limit is in sight, however far the line is from it; without one, a line at 0 has no scale.
-        drawn = drawn.axis_soft_max(nearest * 1.2 if nearest > 0 else 1)
+    if panel.largest is None and (nearest is not None or panel.unit in {"short", "none"}):
+        # The nearest limit is in sight, however far the line is from it; and a count of 0 has a scale.
+        drawn = drawn.axis_soft_max(nearest * 1.2 if nearest else 1)
+    if panel.interval:
+        drawn = drawn.interval(panel.interval)
     if panel.limits:
         style = build.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         drawn = drawn.thresholds_style(style)

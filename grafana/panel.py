@@ -110,24 +110,26 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Panel):
-    """One big number, or one for each query, with its course behind it.
+    """One big number, or one for each query.
 
     ``units`` are those of the queries, where they differ; ``alarms`` the colours that each has from 1 on.
     """
 
-    course: bool = True
     units: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series(Panel):
-    """Lines over time, with the limits as dashed lines."""
+    """Lines over time, with the limits as dashed lines.
+
+    ``interval`` is the least time between two points, for what happens so rarely that each point would be noise.
+    """
 
     largest: float | None = None
     smallest: float | None = 0
+    interval: str = ""
     stacked: bool = False
-    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

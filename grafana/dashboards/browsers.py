@@ -4,8 +4,8 @@ from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP
 from grafana.panel import Line, Query, Section, Series, Target
 
-_VITALS = f"sum by (vital) (rate(rum_web_vitals_total{{{APP}}}[15m]))"
-_GOOD = f'sum by (vital) (rate(rum_web_vitals_total{{{APP}, rating="good"}}[15m]))'
+_VITALS = f"sum by (vital) (rate(rum_web_vitals_total{{{APP}}}[$__rate_interval]))"
+_GOOD = f'sum by (vital) (rate(rum_web_vitals_total{{{APP}, rating="good"}}[$__rate_interval]))'
 _PAGES = quantile(0.75, f"rum_page_load_duration_seconds_bucket{{{APP}}}", "15m", "page")
 _ERRORS = {
     "js_errors": "Uncaught errors",
@@ -48,6 +48,7 @@ BROWSERS = Section(
                 Series(
                     id=163,
                     title="Web vitals that are good",
+                    interval="5m",
                     about="Share of the reports that are rated good; Google asks for three quarters.",
                     unit="percentunit",
                     queries=(Query(f"({_GOOD} or 0 * {_VITALS}) / ({_VITALS} > 0)", "{{vital}}"),),
@@ -59,7 +60,7 @@ BROWSERS = Section(
                     id=164,
                     title="What breaks in browsers?",
                     about="Errors a minute; after a deployment they show a broken release first.",
-                    unit="locale",
+                    unit="short",
                     queries=tuple(
                         Query(f"60 * sum(rate(rum_{name}_total{{{APP}}}[$__rate_interval])) or vector(0)", text)
                         for name, text in _ERRORS.items()

@@ -91,7 +91,7 @@ CACHE = Section(
                     id=125,
                     title="Connections that Redis turned away",
                     about="Within five minutes: maxclients is reached, and RedisRejectsConnections tells.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             'sum by (instance) (increase(redis_rejected_connections_total{job="redis"}[5m]))',
@@ -132,7 +132,7 @@ CACHE = Section(
                     id=128,
                     title="Connections of nginx",
                     about="What they do now: waiting ones are kept alive.",
-                    unit="locale",
+                    unit="short",
                     queries=tuple(
                         Query(f'sum(nginx_connections_{name}{{job="nginx"}})', name)
                         for name in ("reading", "writing", "waiting")

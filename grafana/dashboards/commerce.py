@@ -29,20 +29,19 @@ PAYMENTS = Section(
             (
                 Stat(
                     id=41,
-                    title="Revenue of the last 24 hours",
+                    title="Revenue in 24 hours",
                     about="Money received, by currency; refunds are not taken off.",
                     unit="currencyEUR",
                     units=tuple(unit for unit, _ in CURRENCIES.values()),
                     queries=tuple(Query(revenue(currency), name) for currency, (_, name) in CURRENCIES.items()),
                     width=4,
                     empty="none",
-                    course=False,
                 ),
                 Series(
                     id=42,
                     title="Does anybody pay?",
                     about="Payments begun within an hour, and a week before: PaymentsStopped compares the two.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(f"sum(increase(payment_attempts_total{{{APP}}}[1h])) or vector(0)", "Begun"),
                         Query(
@@ -104,11 +103,12 @@ PAYMENTS = Section(
                 Series(
                     id=47,
                     title="How long does a payment take?",
-                    about="95th percentile of half an hour, by provider.",
+                    interval="15m",
+                    about="95th percentile by provider.",
                     unit="s",
                     queries=(
                         Query(
-                            quantile(0.95, f"payment_duration_seconds_bucket{{{APP}}}", "30m", "provider"),
+                            quantile(0.95, f"payment_duration_seconds_bucket{{{APP}}}", "$__rate_interval", "provider"),
                             "{{provider}}",
                         ),
                     ),
@@ -132,7 +132,7 @@ SUPPORT = Section(
                     id=61,
                     title="Open tickets",
                     about="By their priority.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(f"sum by (ticket_priority) (support_tickets_open{{{APP}}})", "{{ticket_priority}}"),
                     ),
@@ -144,7 +144,7 @@ SUPPORT = Section(
                     id=62,
                     title="Tickets opened and resolved",
                     about="Within the hour before each moment.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(f"sum(increase(support_tickets_opened_total{{{APP}}}[1h])) or vector(0)", "Opened"),
                         Query(f"sum(increase(support_tickets_resolved_total{{{APP}}}[1h])) or vector(0)", "Resolved"),

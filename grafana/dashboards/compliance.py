@@ -1,7 +1,7 @@
 """Scans, certificates, backups and compliance, on the security dashboard."""
 
 from grafana.dashboards.school import APP, ever
-from grafana.panel import Bars, Column, Line, Query, Rule, Section, Series, Stat, States, Table, Word
+from grafana.panel import Bars, Column, Line, Query, Rule, Section, Series, States, Table, Word
 
 _SEVERITIES = (
     Word("critical", "critical", "red"),
@@ -56,7 +56,7 @@ FINDINGS = Section(
                     width=6,
                     empty="No scan has run",
                 ),
-                Stat(
+                Bars(
                     id=43,
                     title="How long are the certificates valid?",
                     about="CertificateExpiresSoon tells at {CertificateExpiresSoon}.",
@@ -71,9 +71,8 @@ FINDINGS = Section(
                     explains=("CertificateExpiresSoon",),
                     width=6,
                     empty="No certificate is probed",
-                    course=False,
                 ),
-                Stat(
+                Bars(
                     id=44,
                     title="How old is the last backup?",
                     about="BackupStale tells after {BackupStale}.",
@@ -88,7 +87,6 @@ FINDINGS = Section(
                     explains=("BackupStale",),
                     width=6,
                     empty="No backup was ever made",
-                    course=False,
                 ),
             ),
         ),
@@ -145,7 +143,7 @@ COMPLIANCE = Section(
                     id=64,
                     title="Entries of the audit log",
                     about="Within an hour: at 0, while the application is used, AuditLogSilent tells.",
-                    unit="locale",
+                    unit="short",
                     queries=(Query(ever("audit_log_entries_total", "1h"), "Entries"),),
                     explains=("AuditLogSilent",),
                     width=5,

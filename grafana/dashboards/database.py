@@ -77,7 +77,7 @@ DATABASE = Section(
                     id=104,
                     title="Connections by state",
                     about="Idle in transaction is the state that blocks others.",
-                    unit="locale",
+                    unit="short",
                     queries=(Query(f"sum by (state) (pg_stat_activity_count{{{_PG}}})", "{{state}}"),),
                     stacked=True,
                     width=6,
@@ -103,7 +103,7 @@ DATABASE = Section(
                     id=106,
                     title="Deadlocks in ten minutes",
                     about="Transactions that PostgreSQL ended to free others. Dashed: DatabaseDeadlocks.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             "sum by (instance, datname) "

@@ -20,11 +20,13 @@ SENDING = Section(
                 Series(
                     id=41,
                     title="Deliveries by channel",
-                    about="Attempts within ten minutes, by channel and outcome.",
-                    unit="locale",
+                    interval="5m",
+                    about="Attempts by channel and outcome, in the time between two points of the graph.",
+                    unit="short",
                     queries=(
                         Query(
-                            f"sum by (channel, outcome) (increase(receiver_deliveries_total{{{RECEIVER}}}[10m]))",
+                            "sum by (channel, outcome) "
+                            f"(increase(receiver_deliveries_total{{{RECEIVER}}}[$__rate_interval]))",
                             "{{channel}} {{outcome}}",
                         ),
                     ),
@@ -59,7 +61,7 @@ SENDING = Section(
                     id=44,
                     title="Notifications given up",
                     about="Within fifteen minutes, by channel: ReceiverNotificationsDead tells of each.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f"sum by (channel) (increase(receiver_notifications_dead_total{{{RECEIVER}}}[15m]))",
@@ -178,7 +180,7 @@ LISTENING = Section(
                     id=64,
                     title="Requests with a wrong token",
                     about="Within ten minutes. Dashed: ReceiverRefusesRequests.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             "sum by (instance) "

@@ -26,8 +26,6 @@ _PROMISES = {
     "site-uptime": "The site can be reached",
 }
 
-# A quarter of the month's budget: from there, releases had better wait.
-_SCARCE = 0.25
 
 _WINDOWS = {"1d": "within a day", "7d": "within a week", "30d": "within a month"}
 
@@ -50,7 +48,6 @@ PLATFORM = Section(
                     words=HEALTH,
                     width=6,
                     empty="not known",
-                    course=False,
                     leads_to=(("Overview", "/d/heypeter-overview"),),
                 ),
                 Stat(
@@ -61,7 +58,6 @@ PLATFORM = Section(
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
                     width=6,
-                    course=False,
                     empty="not measured",
                     leads_to=(("Each of them", "/d/heypeter-overview"),),
                 ),
@@ -115,7 +111,7 @@ PLATFORM = Section(
                         Query(f'slo:error_budget_remaining:ratio{{slo="{objective}"}}', promise)
                         for objective, promise in _PROMISES.items()
                     ),
-                    limits=(Limit(0, "below", "red"), Limit(_SCARCE, "below", "orange")),
+                    limits=(Limit(0, "below", "red"),),
                     largest=1,
                     width=12,
                     empty="not measured",
@@ -132,7 +128,7 @@ STUDENTS = Section(
     "Students",
     (
         Line(
-            6,
+            5,
             (
                 Stat(
                     id=21,
@@ -146,7 +142,6 @@ STUDENTS = Section(
                     ),
                     width=12,
                     empty="none",
-                    course=False,
                 ),
                 Stat(
                     id=22,
@@ -177,7 +172,7 @@ STUDENTS = Section(
                     id=24,
                     title="How many use the school?",
                     about="Active users of the last day and of the last seven days.",
-                    unit="locale",
+                    unit="short",
                     queries=tuple(
                         Query(f'max(active_users{{job="heypeter-app", window="{window}"}})', _WINDOWS[window])
                         for window in ("1d", "7d")
@@ -222,14 +217,13 @@ BUSINESS = Section(
             (
                 Stat(
                     id=41,
-                    title="Revenue of the last 24 hours",
+                    title="Revenue in 24 hours",
                     about="Money received, by currency; refunds are not taken off.",
                     unit="currencyEUR",
                     units=tuple(unit for unit, _ in CURRENCIES.values()),
                     queries=tuple(Query(revenue(currency), name) for currency, (_, name) in CURRENCIES.items()),
                     width=8,
                     empty="none",
-                    course=False,
                 ),
                 Series(
                     id=42,
@@ -246,8 +240,10 @@ BUSINESS = Section(
                 Series(
                     id=43,
                     title="Registrations and bookings",
-                    about="Within the 24 hours before each moment.",
-                    unit="locale",
+                    about="Within the 24 hours before each moment. "
+                    "Dashed: the goals, {bookings} classes and {registrations} users.",
+                    limits=(Target("bookings"), Target("registrations")),
+                    unit="short",
                     queries=(
                         Query("heypeter:class_bookings:increase1d{}", "Classes booked"),
                         Query("heypeter:user_registrations:increase1d{}", "New users"),

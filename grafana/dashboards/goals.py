@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from grafana.panel import Query, Stat, Target
+from grafana.panel import Query, Rule, Stat, Target
 
 _WIDTHS = (5, 5, 5, 5, 4)  # of 24
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A benchmark of rules/tables/benchmarks.yml, and how its panel is numbered and called."""
+    """A benchmark of rules/tables/benchmarks.yml, how its panel is called, and what alerts when it is far worse."""
 
     key: str
     alert: str
@@ -17,18 +17,19 @@ class Goal:
     title: str
     unit: str
     decimals: int
+    worse: tuple[Rule, ...] = ()
 
 
 APPLICATION = (
     Goal("page_load", "PageLoadSlow", 21, "Page load time", "s", 2),
-    Goal("api_response", "ApiLatencyAboveBenchmark", 22, "API response time", "s", 0),
+    Goal("api_response", "ApiLatencyAboveBenchmark", 22, "API response time", "s", 0, (Rule("SlowResponseTime"),)),
     Goal("database_query", "DatabaseQueryLatencyAboveBenchmark", 23, "Database query time", "s", 0),
     Goal("time_to_interactive", "TimeToInteractiveSlow", 24, "Time to interactive", "s", 2),
     Goal("first_contentful_paint", "FirstContentfulPaintSlow", 25, "First contentful paint", "s", 2),
 )
 INFRASTRUCTURE = (
     Goal("cpu", "CpuAboveBenchmark", 26, "CPU usage", "percentunit", 0),
-    Goal("memory", "MemoryAboveBenchmark", 27, "Memory usage", "percentunit", 0),
+    Goal("memory", "MemoryAboveBenchmark", 27, "Memory usage", "percentunit", 0, (Rule("HighMemoryUsage"),)),
     Goal("disk_io", "DiskIoAboveBenchmark", 28, "Disk I/O", "percentunit", 0),
     Goal("network_latency", "NetworkLatencyAboveBenchmark", 29, "Network latency", "s", 0),
     Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 2),
@@ -54,9 +55,8 @@ def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) ->
             queries=(Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title),),
             width=width,
             empty="not measured",
-            limits=(Target(goal.key),),
+            limits=(Target(goal.key), *goal.worse),
             explains=(goal.alert,) if explaining else (),
-            course=False,
         )
         for goal, width in zip(goals, _WIDTHS, strict=True)
     )

@@ -74,7 +74,7 @@ EXPORTER = Section(
                     title="Failures of its storage",
                     about="Within ten minutes, by operation: a restart would lose counts. "
                     "ExporterStorageErrors tells of each.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f"sum by (operation) (increase(exporter_storage_errors_total{{{APP}}}[10m]))",
@@ -133,7 +133,7 @@ EXPORTER = Section(
                     title="Values outside their lists",
                     about="Within an hour, counted as `other`, by label: a new route or plan belongs into "
                     "exporter.yml.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(f"sum by (label) (increase(exporter_label_overflow_total{{{APP}}}[1h]))", "{{label}}"),
                     ),

@@ -60,11 +60,11 @@ NOW = Section(
                         unit="none",
                         queries=(
                             Query(
-                                f'receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}}',
+                                f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}})',
                                 "waiting",
                             ),
                             Query(
-                                f'receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}}',
+                                f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}})',
                                 "owned",
                             ),
                         ),
@@ -77,7 +77,6 @@ NOW = Section(
                         ),
                         width=4,
                         empty="none",
-                        course=False,
                     )
                     for priority, (number, colour, _) in _PRIORITIES.items()
                 ),
@@ -163,7 +162,6 @@ ANSWERING = Section(
                     limits=(Answer(priority),),
                     width=6,
                     empty="none was acknowledged",
-                    course=False,
                 )
                 for priority, (_, _, number) in _PRIORITIES.items()
             ),

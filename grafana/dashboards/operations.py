@@ -38,7 +38,7 @@ ACTIVITY = Section(
                     id=3,
                     title="Active users",
                     about="Different users seen within five minutes and within an hour.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(f'max(active_users{{{APP}, window="5m"}})', "within 5 minutes"),
                         Query(f'max(active_users{{{APP}, window="1h"}})', "within an hour"),
@@ -50,7 +50,7 @@ ACTIVITY = Section(
                     id=4,
                     title="Pages viewed",
                     about="Page loads a minute by device.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f"60 * sum by (device) (rate(rum_page_views_total{{{APP}}}[$__rate_interval]))",
@@ -65,7 +65,7 @@ ACTIVITY = Section(
                     id=5,
                     title="Registrations in an hour",
                     about="New users within the hour before each moment. Dashed: LowUserRegistrations.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query("heypeter:user_registrations:increase1h{}", "New users"),
                         Query("heypeter:user_registrations:increase1h{} offset 1w", "a week before", faint=True),
@@ -100,7 +100,6 @@ CLASSES = Section(
                     ),
                     width=4,
                     empty="No class is planned",
-                    course=False,
                 ),
                 Bars(
                     id=22,
@@ -117,7 +116,7 @@ CLASSES = Section(
                     id=23,
                     title="Booked and cancelled in an hour",
                     about="Classes booked and cancelled within the hour before each moment.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query("heypeter:class_bookings:increase1h{}", "Booked"),
                         Query("heypeter:class_cancellations:increase1h{}", "Cancelled"),

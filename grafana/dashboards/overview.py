@@ -39,7 +39,6 @@ NOW = Section(
                     unit="none",
                     queries=(Query(health(), "health"),),
                     words=HEALTH,
-                    course=False,
                     width=6,
                     empty="not known",
                 ),
@@ -55,7 +54,6 @@ NOW = Section(
                     alarms=tuple(COLOURS.values()),
                     width=8,
                     empty="none",
-                    course=False,
                 ),
                 Stat(
                     id=4,
@@ -66,7 +64,6 @@ NOW = Section(
                     limits=(Limit(1, "above", "orange"),),
                     width=6,
                     empty="none",
-                    course=False,
                 ),
                 Stat(
                     id=5,
@@ -76,13 +73,12 @@ NOW = Section(
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
                     width=4,
-                    course=False,
                     empty="not measured",
                 ),
             ),
         ),
         Line(
-            7,
+            6,
             (
                 Table(
                     id=6,
@@ -182,7 +178,7 @@ APPLICATION = Section(
                     id=44,
                     title="Database connections",
                     about="By state, all databases together; the limit is what PostgreSQL leaves to users.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query('sum by (state) (pg_stat_activity_count{job="postgres"})', "{{state}}"),
                         Query("sum(instance:pg_connections_limit:max{})", "limit", faint=True),

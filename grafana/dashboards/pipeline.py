@@ -2,7 +2,6 @@
 
 from grafana.dashboards.states import ANSWERS, TAKEN
 from grafana.panel import (
-    Limit,
     Line,
     Query,
     Rule,
@@ -55,7 +54,7 @@ PROMETHEUS = Section(
                     title="Rules that fail",
                     about="Within five minutes: alerts of such a group cannot fire. "
                     "PrometheusRuleEvaluationFailures tells.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f"sum by (instance) (increase(prometheus_rule_evaluation_failures_total{{{_PROM}}}[5m]))",
@@ -72,7 +71,7 @@ PROMETHEUS = Section(
                     title="Evaluations that were missed",
                     about="Within five minutes, because the ones before took too long: "
                     "PrometheusMissedRuleEvaluations.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             "sum by (instance) "
@@ -126,7 +125,7 @@ PROMETHEUS = Section(
                     title="Troubles of its storage",
                     about="Within three hours: failed compactions and reloads, and corruptions. "
                     "PrometheusStorageTrouble tells of each.",
-                    unit="locale",
+                    unit="short",
                     queries=tuple(
                         Query(f"sum(increase(prometheus_tsdb_{name}_total{{{_PROM}}}[3h]))", text)
                         for name, text in _STORAGE.items()
@@ -138,7 +137,7 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=247,
-                    title="Alertmanagers that it knows",
+                    title="Alertmanagers known",
                     about="Below 1 it has nobody to send alerts to: PrometheusNotConnectedToAlertmanager.",
                     unit="none",
                     decimals=0,
@@ -155,7 +154,7 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=248,
-                    title="Alerts that were not handed over",
+                    title="Alerts not handed over",
                     about="Share of those sent, by Alertmanager. Dashed: PrometheusErrorSendingAlerts.",
                     unit="percentunit",
                     queries=(Query(f"{_FAILED} / ({_SENT} > 0)", "{{alertmanager}}"),),
@@ -166,9 +165,9 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=249,
-                    title="Alerts that it dropped",
+                    title="Alerts dropped",
                     about="Within ten minutes: PrometheusNotificationsDropped tells of each.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f"sum by (instance) (increase(prometheus_notifications_dropped_total{{{_PROM}}}[10m]))",
@@ -258,7 +257,6 @@ ALERTMANAGER = Section(
                     queries=(
                         Query(f'count(count_values("hash", alertmanager_config_hash{{{_AM}}}))', "Configurations"),
                     ),
-                    limits=(Limit(1, "above", "yellow"),),
                     explains=("AlertmanagerConfigInconsistent",),
                     width=4,
                     empty=_NO_ALERTMANAGER,

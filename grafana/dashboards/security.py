@@ -28,7 +28,7 @@ LOGINS = Section(
                     title="Failed logins",
                     about="Within ten minutes, and a week before. FailedLoginSpike: more than the dashed "
                     "line, and five times last week's.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(ever("auth_login_failures_total", "10m"), "Failed"),
                         Query(
@@ -47,7 +47,7 @@ LOGINS = Section(
                     title="Different accounts with a failed login",
                     about="Within five minutes: many at once are stolen passwords being tried. Dashed: "
                     "CredentialStuffing.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             f'max(auth_login_failure_distinct_accounts{{{APP}, window="5m"}}) or vector(0)',
@@ -63,7 +63,7 @@ LOGINS = Section(
                     id=4,
                     title="Logins that succeed and fail",
                     about="Within five minutes: normally far more succeed.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(ever("auth_logins_total", "5m"), "Succeeded"),
                         Query(ever("auth_login_failures_total", "5m"), "Failed"),
@@ -75,7 +75,7 @@ LOGINS = Section(
                     id=5,
                     title="Accounts locked out",
                     about="Within fifteen minutes. Dashed: AccountLockouts.",
-                    unit="locale",
+                    unit="short",
                     queries=(Query(ever("auth_lockouts_total", "15m"), "Locked"),),
                     limits=(Rule("AccountLockouts"),),
                     explains=("AccountLockouts",),
@@ -99,7 +99,7 @@ ABUSE = Section(
                     id=21,
                     title="Suspicious activity",
                     about="Events within fifteen minutes by kind: SuspiciousActivity tells of each.",
-                    unit="locale",
+                    unit="short",
                     queries=(Query(counted("security_suspicious_events_total", "kind", "15m"), "{{kind}}"),),
                     limits=(Rule("SuspiciousActivity"),),
                     explains=("SuspiciousActivity",),
@@ -132,7 +132,7 @@ ABUSE = Section(
                     id=24,
                     title="Roles granted",
                     about="Within fifteen minutes; PrivilegeGranted tells of each admin and finance.",
-                    unit="locale",
+                    unit="short",
                     queries=(Query(counted("auth_role_grants_total", "role", "15m"), "{{role}}"),),
                     limits=(Rule("PrivilegeGranted"),),
                     explains=("PrivilegeGranted",),

@@ -98,7 +98,7 @@ TARGETS = Section(
                     id=205,
                     title="Series of a target",
                     about="Dashed: TargetCardinalityHigh.",
-                    unit="locale",
+                    unit="short",
                     queries=(
                         Query(
                             "max by (job, instance) (scrape_samples_post_metric_relabeling{})",

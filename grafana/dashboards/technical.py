@@ -128,7 +128,7 @@ REQUESTS = Section(
             ),
         ),
         Line(
-            6,
+            8,
             (
                 States(
                     id=8,
