@@ -11,7 +11,7 @@ from promql_parser import parse_duration
 
 from grafana.lint.run import DASHBOARDS
 from grafana.queries import quiet
-from grafana.queries.plan import Window
+from grafana.queries.plan import Window, requests
 from grafana.queries.prometheus import Answer, UnreachableError
 from grafana.queries.run import load, run
 from grafana.queries.verdict import repeated
@@ -30,7 +30,11 @@ def main(arguments: list[str]) -> int:
         length = parse_duration(options.range).total_seconds()
         end = options.at or time.time()  # noqa: TID251  # a command line's own now
         documents = load(options.files or sorted(DASHBOARDS.glob("*.json")))
-        outcome = asyncio.run(run(options.url, documents, Window(end - length, end), quiet.read()))
+        window = Window(end - length, end)
+        entries = quiet.read()
+        if options.files:  # the others' entries are no concern of theirs
+            entries = quiet.concerning(entries, {(d.board.uid, r.key) for d in documents for r in requests(d, window)})
+        outcome = asyncio.run(run(options.url, documents, window, entries))
     except (ValueError, UnreachableError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -51,6 +51,11 @@ def read(path: Path = PATH) -> list[Quiet]:
         raise ValueError(f"{path}: {error}") from error
 
 
+def concerning(quiet: list[Quiet], known: set[tuple[str, str]]) -> list[Quiet]:
+    """Give the entries that name one of these requests, as (uid, key)."""
+    return [one for one in quiet if any(key in one.keys and one.dashboard in ("*", uid) for uid, key in known)]
+
+
 def stale(quiet: list[Quiet], known: set[tuple[str, str]]) -> Iterator[str]:
     """Say which entries name requests, as (uid, key), that no dashboard has."""
     for one in quiet:

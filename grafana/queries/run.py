@@ -58,14 +58,15 @@ async def asked(url: str, wanted: Sequence[Request], window: Window, connections
 async def run(url: str, documents: Sequence[Document], window: Window, quiet: Sequence[Quiet]) -> Outcome:
     """Ask and judge. ValueError: quiet.yml names what there is not, or proves it by something else."""
     wanted = [request for document in documents for request in requests(document, window)]
-    _check(wanted, quiet)
+    check(wanted, quiet)
     proving = [Request(documents[0], entry.instead, "range", entry.instead) for entry in quiet if entry.instead]
     proofs = {answer.request.expr: answer for answer in await asked(url, proving, window)}
     answers = await asked(url, wanted, window)
     return Outcome(answers, list(findings(answers, quiet, proofs)))
 
 
-def _check(wanted: Sequence[Request], quiet: Sequence[Quiet]) -> None:
+def check(wanted: Sequence[Request], quiet: Sequence[Quiet]) -> None:
+    """Hold the table against the requests: ValueError names entries of no use, and proofs that prove nothing."""
     wrong = list(stale(list(quiet), {(request.document.board.uid, request.key) for request in wanted}))
     for entry in quiet:
         proof = _metrics(entry.instead) if entry.instead else set()

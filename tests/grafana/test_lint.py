@@ -1,4 +1,4 @@
-"""Each check of the dashboards' lint: a dashboard broken in one place is refused, and the message names it and the fix."""
+"""Each check of the dashboards' lint: a dashboard broken in one place is refused, in words that name it and the fix."""
 
 import json
 from collections.abc import Callable
