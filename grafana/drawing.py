@@ -164,6 +164,9 @@ def _bars(panel: Bars, numbers: Numbers) -> Builder[dashboard.Panel]:
         .show_unfilled(True)  # noqa: FBT003  # the SDK's
         .value_mode(common.BarGaugeValueMode.TEXT)
         .name_placement(common.BarGaugeNamePlacement.LEFT)
+        .sizing(common.BarGaugeSizing.MANUAL)
+        .min_viz_height(16)
+        .max_viz_height(36)
         .reduce_options(_LAST)
         .text(build.VizTextDisplayOptions().title_size(13).value_size(15))
         .min(0)

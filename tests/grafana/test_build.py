@@ -133,7 +133,7 @@ def test_the_grid_has_neither_holes_nor_overlaps(path: Path) -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-@pytest.mark.parametrize(("uid", "items"), DOCUMENT.items(), ids=str)
+@pytest.mark.parametrize(("uid", "items"), DOCUMENT.items(), ids=DOCUMENT)
 def test_every_item_of_the_document_has_its_panels(uid: str, items: dict[str, list[int]]) -> None:
     one = next(found for found in build.BOARDS if found.uid == uid)
     there = {panel.id for panel in one.panels()}
