@@ -24,7 +24,6 @@ from rules.lint.source import Rule, read
 from rules.lint.world import ROOT
 
 Content = dict[str, Any]
-_TESTS = ROOT / "rules/tests"
 
 
 class _Loader(yaml.CSafeLoader):
@@ -67,23 +66,62 @@ def needed(test: Content, rules: Iterable[Rule]) -> set[str]:
     return found
 
 
-def _passes(promtool: Path, rules: list[Rule], name: str, test: Content) -> str:
+def _failure(promtool: Path, folder: Path, rules: list[Rule], name: str, test: Content) -> str:
     """Run the cases of one file; give what promtool says, or nothing when they pass."""
     wanted = needed(test, rules)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
         for pattern in test["rule_files"]:
-            for path in sorted(_TESTS.glob(pattern)):
+            for path in sorted((folder / "tests").glob(pattern)):
                 content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # one of the two safe ones
                 groups = [
                     group | {"rules": [r for r in group["rules"] if r.get("alert", r.get("record")) in wanted]}
                     for group in content["groups"]
                 ]
-                (Path(folder) / path.name).write_text(yaml.safe_dump({"groups": groups}), "utf-8")
-        there = [path.name for path in sorted(Path(folder).glob("*.yml"))]
-        (Path(folder) / "test.yml").write_text(yaml.safe_dump(test | {"rule_files": there}), "utf-8")
+                (Path(place) / path.name).write_text(yaml.safe_dump({"groups": groups}), "utf-8")
+        there = [path.name for path in sorted(Path(place).glob("*.yml"))]
+        (Path(place) / "test.yml").write_text(yaml.safe_dump(test | {"rule_files": there}), "utf-8")
         command = [str(promtool), "test", "rules", "test.yml"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # ours
-    return f"rules/tests/{name}: {done.stdout}{done.stderr}" if done.returncode else ""
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)  # noqa: S603  # ours
+    return f"{folder / 'tests' / name}: {(done.stdout + done.stderr).strip()}\n" if done.returncode else ""
+
+
+def _tests(folder: Path) -> dict[str, Content]:
+    """Read every test file; ValueError names one that cannot be read."""
+    found = {}
+    for path in sorted((folder / "tests").glob("*.yml")):
+        try:
+            found[path.name] = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # a safe one
+            if not {"rule_files", "tests"} <= set(found[path.name] or ()):
+                raise ValueError(f"{path}: a test file has `rule_files` and `tests`")
+        except (OSError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: {getattr(error, 'problem', None) or error}") from error
+    return found
+
+
+def _chosen(rules: list[Rule], only: list[str]) -> list[Rule]:
+    unknown = set(only) - {rule.name for rule in rules}
+    if unknown:
+        raise ValueError(f"no rule of these files is called {', '.join(sorted(unknown))}")
+    return [rule for rule in rules if rule.name in only] if only else rules
+
+
+def _run(promtool: Path, folder: Path, chosen: list[Rule]) -> int:
+    rules = [rule for path in sorted(folder.glob("*.yml")) for rule in read(path).rules]
+    names = {rule.name for rule in chosen}
+    cut = {name: mine for name, test in _tests(folder).items() if (mine := concerned(test, names))}
+    groups = [one for test in cut.values() for one in test["tests"]]
+    tested = {case["alertname"] for one in groups for case in one["alert_rule_test"]}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        said = [text for text in pool.map(partial(_failure, promtool, folder, rules), cut, cut.values()) if text]
+    said += [
+        f"{rule.file}:{rule.line}: {rule.name}: no test makes it fire or keeps it quiet; docs/rules.md says how\n"
+        for rule in chosen
+        if rule.alerts and rule.name not in tested
+    ]
+    sys.stdout.writelines(said)
+    cases = sum(len(one["alert_rule_test"]) + len(one["promql_expr_test"]) for one in groups)
+    sys.stdout.write("" if said else f"{cases} cases of {len(cut)} test files pass\n")
+    return 1 if said else 0
 
 
 def main(arguments: list[str]) -> int:
@@ -96,20 +134,12 @@ def main(arguments: list[str]) -> int:
     promtool = options.promtool.absolute()
     if lint([*map(str, options.files), "--promtool", str(promtool)]):
         return 1
-    rules = [rule for path in sorted((ROOT / "rules").glob("*.yml")) for rule in read(path).rules]
-    names = {rule.name for path in options.files for rule in read(path).rules}
-    unknown = set(options.only or ()) - names
-    if unknown:
-        sys.stderr.write(f"no rule of these files is called {', '.join(sorted(unknown))}\n")
+    try:
+        chosen = _chosen([rule for path in options.files for rule in read(path).rules], options.only or [])
+        return _run(promtool, options.files[0].parent, chosen)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
-    tests = {path.name: yaml.load(path.read_text("utf-8"), _Loader) for path in sorted(_TESTS.glob("*.yml"))}  # noqa: S506
-    cut = {name: mine for name, test in tests.items() if (mine := concerned(test, set(options.only or names)))}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        said = [text for text in pool.map(partial(_passes, promtool, rules), cut, cut.values()) if text]
-    cases = sum(len(one["alert_rule_test"]) + len(one["promql_expr_test"]) for t in cut.values() for one in t["tests"])
-    sys.stdout.writelines(said)
-    sys.stdout.write(f"{cases} cases of {len(cut)} test files {'fail' if said else 'pass'}\n")
-    return 1 if said else 0
 
 
 if __name__ == "__main__":

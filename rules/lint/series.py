@@ -1,7 +1,8 @@
 """Every series that somebody exports: the scraped programs, catalogue.yml, the receiver, and Prometheus itself."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -40,8 +41,9 @@ class Series:
         return self.certain - exported.TARGET - {"le", "quantile"}
 
 
-def known() -> dict[str, Series]:
-    """Give them all by name; ValueError names a table that cannot be read."""
+@cache
+def known() -> Mapping[str, Series]:
+    """Give them all by name, read once; ValueError names a table that cannot be read."""
     found = {one.name: one for one in _scraped(exported.read())}
     found |= {one.name: one for one in (*_own(), *_of_catalogue(), *_of_receiver())}
     return found

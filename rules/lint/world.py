@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from operator import add, mul, sub, truediv
 from pathlib import Path
@@ -11,7 +12,7 @@ import promql_parser as promql
 import yaml
 from promql_parser import BinaryExpr, Expr, MatchOp, VectorSelector, parse_duration
 
-from rules.lint.expression import bare, name_of, operator
+from rules.lint.expression import bare, name_of, operator, selectors
 from rules.lint.labels import ANYTHING, Labels, labels
 from rules.lint.series import Series, known
 from rules.lint.source import Rule
@@ -44,6 +45,12 @@ class World:
     rules: tuple[Rule, ...]
     here: Installation
     _found: dict[tuple[str, str, int], Labels] = field(default_factory=dict)
+
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """Give the names that some rule, dashboard or page of docs/ reads."""
+        named = {name_of(selector) for rule in self.rules for selector, _ in selectors(rule.tree)}
+        return self.here.readers | named
 
     def recorded(self, selector: VectorSelector) -> list[Rule]:
         """Give the rules that record what is selected; those whose own labels the matchers exclude are left out."""

@@ -38,10 +38,8 @@ def unrecorded_series(rule: Rule, world: World) -> Iterator[Fault]:
 
 def unused_recording(rule: Rule, world: World) -> Iterator[Fault]:
     """A recorded series that no rule, dashboard or page of docs/ reads: it costs and serves nobody."""
-    if rule.kind == "record":
-        read = {name_of(selector) for other in world.rules for selector, _ in selectors(other.tree)}
-        if rule.name not in read | world.here.readers:
-            yield Fault("no rule, dashboard or page of docs/ reads it", "remove the rule, or use it", rule.name)
+    if rule.kind == "record" and rule.name not in world.read:
+        yield Fault("no rule, dashboard or page of docs/ reads it", "remove the rule, or use it", rule.name)
 
 
 def unknown_label(rule: Rule, world: World) -> Iterator[Fault]:
