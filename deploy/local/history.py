@@ -40,12 +40,13 @@ RULED_DAYS = 30
 COUNTED = ("_total", "_bucket", "_count", "_sum", "_accepted", "_handled", "_deadlocks", "_kill")
 # What each benchmark is about, and what of it goes with how busy the school is and with the passing of 100 days.
 BASELINES = {
-    "page_load": (1.9, 0.15, -0.25), "api_response": (0.29, 0.06, 0.05), "database_query": (0.045, 0.01, 0.012),
-    "time_to_interactive": (3.0, 0.25, -0.3), "first_contentful_paint": (1.05, 0.1, -0.1), "cpu": (0.22, 0.15, 0.05),
-    "memory": (0.6, 0.05, 0.04), "disk_io": (0.14, 0.11, 0.02), "network_latency": (0.024, 0.003, 0.0),
-    "uptime": (0.9994, 0.0, 0.0002), "registrations": (880, 0, 60), "bookings": (1_350, 0, 90),
-    "payment_success": (0.966, 0.0, 0.004), "retention": (0.825, 0.0, 0.01), "support_response": (5_000, -1_700, -400),
+    "page_load": (2.0, 0.12, -0.2), "api_response": (0.371, 0.02, 0.05), "database_query": (0.049, 0.002, 0.004),
+    "time_to_interactive": (3.22, 0.2, -0.15), "first_contentful_paint": (1.15, 0.06, -0.05), "cpu": (0.21, 0.15, 0.03),
+    "memory": (0.61, 0.05, 0.02), "disk_io": (0.128, 0.11, 0.01), "network_latency": (0.0246, 0.003, 0.0),
+    "uptime": (0.9996, 0.0, 0.0002), "registrations": (915, 0, 60), "bookings": (1_419, 0, 90),
+    "payment_success": (0.97, 0.0, 0.004), "retention": (0.837, 0.0, 0.006), "support_response": (3_600, -1_500, -300),
 }  # fmt: skip
+MORE_IS_BETTER = frozenset({"uptime", "registrations", "bookings", "payment_success", "retention"})
 
 
 def fill(folder: Path, end: int, days: int, seed: int, labels: dict[str, str]) -> int:
@@ -104,6 +105,8 @@ def _old(into: Blocks, seed: int, start: int, end: int, befallen: Sequence[objec
         into.add(series("heypeter:benchmark:value", rule.labels), axis.times, values)
         target = float(re.findall(r"[\d.]+", rule.expr)[0])
         into.add(series("heypeter:benchmark:target", rule.labels), axis.times, [target] * axis.count)
+        met = [float((value > target) == (key in MORE_IS_BETTER)) for value in values]
+        into.add(series("heypeter:benchmark:met", rule.labels), axis.times, met)
     for identity, times in _old_alerts(axis):
         into.add(identity, times, [1.0] * len(times))
 

@@ -14,6 +14,7 @@ import msgspec
 _PIECE = re.compile(
     r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`|[A-Za-z_:][\w:.]*|==|!=|<=|>=|=~|!~|[<>]|\s+|.', re.DOTALL
 )
+_LOGIC = frozenset({"or", "and", "unless"})
 _COMPARISONS = frozenset({"==", "!=", "<=", ">=", "<", ">"})
 _MATCHING = re.compile(
     r"\s*(?:bool\b\s*)?((?:on|ignoring)\s*\([^)]*\)\s*(?:group_(?:left|right)\s*(?:\([^)]*\))?)?)?\s*"
@@ -65,9 +66,12 @@ def split(expression: str) -> Comparison | None:
     conditions = _parts(_bare(arms[0][1]), frozenset({"and", "unless"}))
     first = _bare(conditions[0][1])
     rest = "".join(f" {word}{text}" for word, text in conditions[1:])
+    if len(_parts(first, _LOGIC)) > 1:  # in parentheses, conditions may hold conditions
+        found = split(first)
+        return found and msgspec.structs.replace(found, rest=found.rest + rest, arms=max(found.arms, len(arms)))
     sides = _parts(first, _COMPARISONS)
     if len(sides) == 1:
-        return _nested(first, rest, len(arms))
+        return None
     operator, right = sides[-1]
     left = first[: len(first) - len(right) - len(operator)].strip()
     matching = _MATCHING.match(right)
@@ -79,15 +83,6 @@ def split(expression: str) -> Comparison | None:
     if operator in {"==", "!="}:
         return Comparison(left, operator, None, rest, len(arms))
     return Comparison(f"({left}) / {clause} ({right.strip()})".replace("  ", " "), operator, 1.0, rest, len(arms))
-
-
-def _nested(first: str, rest: str, arms: int) -> Comparison | None:
-    """A condition in parentheses may hold conditions itself."""
-    inner = _bare(first)
-    if len(_parts(inner, frozenset({"or", "and", "unless"}))) == 1:
-        return None
-    found = split(inner)
-    return found and msgspec.structs.replace(found, rest=found.rest + rest, arms=max(found.arms, arms))
 
 
 def number(text: str) -> float | None:

@@ -71,10 +71,10 @@ def _figures(review: Review) -> Iterator[tuple[str, str, bool]]:
     urgent = sum(len(line.firings) for line in review.fired if line.rule.priority == "P1")
     yield f"{urgent:,}", "of priority P1", urgent > 0
     if review.has(Part.DASHBOARDS):
-        yield f"{len(review.dead)} of {review.panels}", "panel queries dead", bool(review.dead)
+        yield f"{len(review.dead)}", "dead panel" if len(review.dead) == 1 else "dead panels", bool(review.dead)
     if review.has(Part.THRESHOLDS):
-        turned = sum(line.advice is not None and line.advice.limit is not None for line in review.tuned)
-        yield f"{turned}", "thresholds to think about", False
+        turned = sum(line.advice is not None and line.advice.verb == "loosen" for line in review.tuned)
+        yield f"{turned}", "thresholds to loosen", turned > 0
     if review.has(Part.BASELINES):
         worse = sum(line.worse for line in review.baselines)
         yield f"{worse} of {len(review.baselines)}", "benchmarks got worse", worse > 0
@@ -122,11 +122,11 @@ def _sections(review: Review) -> Iterator[Section]:
 
 def _firings(review: Review) -> Section:
     lead = "Each series of an alert counts for itself; the time is that in which at least one fired."
-    head = ("Alert", "Priority", "Team", "Fired", "Series", "In all", "Longest", "Last began (UTC)")
+    head = ("Alert", "Fired", "In all", "Longest", "Priority", "Team", "Series", "Last began (UTC)")
     rows = tuple(
         (
-            *(line.rule.name, line.rule.priority or "-", line.rule.team or "-", times(len(line.firings))),
-            *(str(line.series), duration(line.seconds), duration(line.longest), _last(line)),
+            *(line.rule.name, times(len(line.firings)), duration(line.seconds), duration(line.longest)),
+            *(line.rule.priority or "-", line.rule.team or "-", str(line.series), _last(line)),
         )
         for line in review.fired
     )
@@ -151,13 +151,19 @@ def _last(line: Fired) -> str:
 def _unanswered(review: Review) -> Section:
     title = "Alerts that nobody acknowledged"
     if review.unanswered is None:
-        return Section(title, "Not looked at: name the receiver's configuration with --config.file.")
+        return Section(title, _unlooked(review))
     head = ("Alert", "Priority", "Incidents", "Not acknowledged", "Open for (longest)")
     rows = tuple(
         (one.alert, one.priority, str(one.incidents), str(one.unanswered), duration(one.longest))
         for one in review.unanswered
     )
     return Section(title, f"The receiver opened {many(review.incidents, 'incident')}.", head, rows)
+
+
+def _unlooked(review: Review) -> str:
+    if review.notes is None:
+        return "Not looked at: name the receiver's configuration with --config.file."
+    return "Could not be looked at; the reason stands above."
 
 
 def _thresholds(review: Review) -> Iterator[Section]:
@@ -167,7 +173,7 @@ def _thresholds(review: Review) -> Iterator[Section]:
         f"present one in brackets. Evaluated every {duration(review.period.step)}. A threshold of a quantile must be a "
         "bucket boundary (exporter/catalogue.yml)."
     )
-    changed = [line for line in ordered if line.fired or (line.advice and line.advice.limit is not None)]
+    changed = [line for line in ordered if line.fired or (line.advice and line.advice.verb == "loosen")]
     head = ("Alert", "Fires at", "Fired", "Threshold → firings", "Suggestion", "Change it in")
     rows = tuple(
         (
@@ -181,10 +187,10 @@ def _thresholds(review: Review) -> Iterator[Section]:
         for line in changed
     )
     plots = tuple(_plot(line) for line in changed[:_SHOWN] if line.near)
-    yield Section("Thresholds to think about", lead, head, rows, plots)
+    yield Section("Thresholds of the alerts that fired", lead, head, rows, plots)
     lead = "Quantiles of what each alert compares, over all its series; the closest is the value nearest to firing."
-    head_of_all = ("Alert", "Fires at", "p1", "p5", "Median", "p95", "p99", "Closest", "Over time")
-    quantiles = tuple((line.rule.name, _fires(line), *_near(line)) for line in ordered)
+    head_of_all = ("Alert", "Fires at", "p1", "p5", "Median", "p95", "p99", "Closest", "Over time", "Suggestion")
+    quantiles = tuple((line.rule.name, _fires(line), *_near(line), advised(line.advice)) for line in ordered)
     yield Section("How close each series came to its threshold", lead, head_of_all, quantiles, folded=True)
 
 
@@ -209,7 +215,7 @@ def _near(line: Tuned) -> Row:
 
 
 def _plot(line: Tuned) -> Plot:
-    caption = f"{'highest' if line.compared.above else 'lowest'} of all series; {line.rule.name} fires {_fires(line)}"
+    caption = f"{'highest' if line.compared.above else 'lowest'} of all series; fires {_fires(line)}"
     return Plot(line.rule.name, caption, line.curve, line.compared.limit, "threshold")
 
 
@@ -250,7 +256,7 @@ def _baselines(review: Review) -> Section:
 def _contacts(review: Review) -> Section:
     title = "Contacts and schedules"
     if review.notes is None:
-        return Section(title, "Not looked at: name the receiver's configuration with --config.file.")
+        return Section(title, _unlooked(review))
     lead = f"receiver.yml, looked at for the {many(review.period.ahead.days, 'day')} ahead."
     return Section(title, lead, ("About", "What", "To do"), tuple((n.about, n.what, n.to_do) for n in review.notes))
 

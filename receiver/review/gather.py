@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import msgspec
+
 from receiver.review.comparison import Comparison, split
 from receiver.review.curve import thinned
 from receiver.review.dashboard import Panel
@@ -39,9 +41,9 @@ class Gatherer:
     async def since(self) -> datetime:
         """Give the moment of the first data in the period; Empty if there is none."""
         step = max(60, int((self._end - self._start) // 1000))
-        found = await self._prometheus.over(
-            'count(up) or count(ALERTS) or count({__name__="heypeter:benchmark:value"})', self._start, self._end, step
-        )
+        names = ("up", "ALERTS", "heypeter:benchmark:value")
+        query = " or ".join(f"count(count_over_time({name}[{step}s]))" for name in names)
+        found = await self._prometheus.over(query, self._start, self._end, step)
         times = [samples[0][0] for samples in found.values() if samples]
         if not times:
             raise Empty
@@ -57,8 +59,11 @@ class Gatherer:
             return (), ()
         by_name = {rule.name: rule for rule in rules}
         groups: dict[str, list[list[float]]] = {}
+        teams: dict[str, set[str]] = {}
         for labels, samples in found.items():
-            groups.setdefault(dict(labels).get("alertname", ""), []).append([at for at, _ in samples])
+            given = dict(labels)
+            groups.setdefault(given.get("alertname", ""), []).append([at for at, _ in samples])
+            teams.setdefault(given.get("alertname", ""), set()).update({given["team"]} if "team" in given else ())
         lines = []
         for name, series in groups.items():
             rule = by_name.get(name)
@@ -66,6 +71,7 @@ class Gatherer:
                 self.troubles.append(Trouble(f"{name} fired", "Prometheus has no rule of that name any more"))
                 continue
             each = [one for times in series for one in episodes(times, rule.interval, rule.wait)]
+            rule = msgspec.structs.replace(rule, team=", ".join(sorted(teams[name])) or rule.team)
             lines.append(Fired(rule, tuple(sorted(each, key=lambda f: f.start)), len(series), together(each)))
         lines.sort(key=lambda line: (line.rule.priority or "P9", -line.seconds, line.rule.name))
         quiet = tuple(rule for rule in rules if rule.name not in groups and not _constant(rule))

@@ -48,6 +48,7 @@ strong.bad { color: var(--bad); }
 .todo h2 { margin: 0; } ul { margin: 8px 0 0; padding-left: 20px; } li { margin: 4px 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
   font-size: 14px; }
+td:first-child { min-width: 130px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); white-space: nowrap; } td:first-child { font-weight: 600; }
 td.short { white-space: nowrap; } td.long { min-width: 180px; overflow-wrap: anywhere; }
@@ -55,8 +56,9 @@ td.short { white-space: nowrap; } td.long { min-width: 180px; overflow-wrap: any
   margin-top: 20px; }
 figure { margin: 0; min-width: 0; } figcaption { color: var(--soft); font-size: 13px; }
 summary { cursor: pointer; margin-top: 44px; font-size: 20px; font-weight: 700; } details h2 { display: none; }
-svg { display: block; width: 100%; height: auto; }
+figure.one { max-width: 640px; } svg { display: block; width: 100%; height: auto; }
 """
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SHORT = 28  # characters; longer cells may wrap
 
 
@@ -79,6 +81,11 @@ def page(given: Content) -> str:
     return f'<!doctype html><html lang="en"><head>{head}{style}</head><body>{"".join(body)}</body></html>\n'
 
 
+def _breaking(text: str) -> str:
+    """A long name of an alert breaks where a word of it begins."""
+    return _HUMP.sub("<wbr>", _safe(text))
+
+
 def _safe(text: str) -> str:
     return html.escape(text)
 
@@ -90,23 +97,23 @@ def _section(section: Section) -> str:
     if section.head:
         parts.append(_table(section.head, section.rows))
     drawn = [_figure(plot.title, plot.caption, _line(plot)) for plot in section.plots]
-    drawn += [_figure(bars.title, bars.caption, _bars(bars)) for bars in section.bars]
+    drawn += [_figure(bars.title, bars.caption, _bars(bars), "one") for bars in section.bars]
     if drawn:
         parts.append(f'<div class="plots">{"".join(drawn)}</div>')
     whole = f"<section>{''.join(parts)}</section>"
     return f"<details><summary>{_safe(section.title)}</summary>{whole}</details>" if section.folded else whole
 
 
-def _figure(title: str, caption: str, svg: str) -> str:
-    return f"<figure><h3>{_safe(title)}</h3><figcaption>{_safe(caption)}</figcaption>{svg}</figure>"
+def _figure(title: str, caption: str, svg: str, kind: str = "") -> str:
+    head = f"<h3>{_safe(title)}</h3><figcaption>{_safe(caption)}</figcaption>"
+    return f'<figure class="{kind}">{head}{svg}</figure>'
 
 
 def _line(plot: Plot) -> str:
-    chart = _chart(pygal.Line(show_dots=False, height=250, legend_at_bottom=True, show_minor_x_labels=False))
+    chart = _chart(pygal.Line(show_dots=False, height=250, legend_at_bottom=True))
     days = [f"{datetime.fromtimestamp(at, UTC):%d %b}" for at, _ in plot.curve]
-    chart.x_labels = days
     every = max(1, len(days) // 5)
-    chart.x_labels_major = [day for n, day in enumerate(days) if n % every == 0]
+    chart.x_labels = [day if n % every == 0 else "" for n, day in enumerate(days)]
     chart.value_formatter = show
     chart.add("value", [value for _, value in plot.curve], stroke_style={"width": 1.6})
     if plot.limit is not None:
@@ -120,7 +127,7 @@ def _bars(bars: Bars) -> str:
     chart = _chart(pygal.HorizontalBar(show_legend=False, height=height, print_values=True, show_y_labels=True))
     chart.x_labels = bars.names[::-1]  # drawn from below: the first stands on top
     chart.value_formatter = lambda value: f"{value:.0f}"
-    chart.show_x_labels = True
+    chart.show_x_labels = False  # a horizontal bar's are its numbers, which stand in it
     chart.add("", bars.values[::-1])
     return _svg(chart)
 
@@ -148,8 +155,10 @@ def _table(head: Row, rows: tuple[Row, ...]) -> str:
     shown = "".join(f"<th>{_safe(cell)}</th>" for cell in head)
     lines = (
         "".join(
-            f'<td class="{"long" if wraps else "short"}">{_safe(cell)}</td>'
-            for cell, wraps in zip(row, long, strict=True)
+            f"<td>{_breaking(cell)}</td>"
+            if n == 0
+            else f'<td class="{"long" if wraps else "short"}">{_safe(cell)}</td>'
+            for n, (cell, wraps) in enumerate(zip(row, long, strict=True))
         )
         for row in rows
     )

@@ -12,6 +12,7 @@ SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
 WEEK = 7 * 86_400.0
 _FACTORS = (0.5, 0.8, 1.25, 1.5, 2.0, 3.0)
 _OFTEN = 1.0  # firings a week that somebody can bear and still look at each
+_APART = 0.08  # two thresholds that are nearer to each other than that are one
 _SPACE = 0.25  # of the threshold: nearer than that, a threshold that never fired is not loose
 
 
@@ -70,8 +71,11 @@ def candidates(
     values = sorted(value for samples in series.values() for _, value in samples if math.isfinite(value))
     tried = {limit, *(rounded(limit * factor) for factor in _FACTORS)}
     if values:
-        shares = (0.9, 0.99, 0.999) if compared.above else (0.1, 0.01, 0.001)
-        tried |= {rounded(quantile(values, share)) for share in shares}
+        shares = (0.99, 0.999) if compared.above else (0.01, 0.001)
+        seen = {rounded(quantile(values, share)) for share in shares}
+        for one in sorted(seen):
+            if all(abs(one - other) > _APART * abs(other) for other in tried):
+                tried.add(one)
         if values[0] >= 0 and values[-1] <= 1 and limit < 1:  # a share has no threshold of more than all
             tried = {one for one in tried if one < 1}
     return tuple(
@@ -101,23 +105,29 @@ def advise(compared: Comparison, near: Closeness | None, tried: Sequence[Candida
     if now.firings > bearable:
         for one in outward:
             if one.firings <= bearable:
-                return Advice(
-                    "loosen", one.limit, f"{now.firings} firings; with {show(one.limit)} it would be {one.firings}"
-                )
+                return Advice("loosen", one.limit, f"{now.firings} firings, {one.firings} with it")
         return Advice("keep", None, f"{now.firings} firings, and no threshold near it gives fewer: look at the cause")
     if now.firings:
         return Advice("keep", None, "it fires seldom enough to look at each")
-    inward = [one for one in tried if (one.limit < now.limit) == compared.above and not one.current and not one.firings]
-    room = abs(now.limit - near.closest) > _SPACE * abs(now.limit)
-    apart = [one for one in inward if abs(one.limit - near.closest) >= _SPACE / 2 * abs(one.limit)]
-    if room and apart:
-        tightest = max(apart, key=lambda one: abs(one.limit - now.limit))
-        return Advice(
-            "tighten",
-            tightest.limit,
-            f"never came nearer than {show(near.closest)}; {show(tightest.limit)} would be as quiet",
-        )
-    return Advice("keep", None, "quiet, and close enough to notice")
+    return _tighter(compared, near, now, tried)
+
+
+def _tighter(compared: Comparison, near: Closeness, now: Candidate, tried: Sequence[Candidate]) -> Advice:
+    """Suggest the middle way to what was seen, if that is far and would have been as quiet."""
+    sign = 1.0 if compared.above else -1.0
+    room = sign * (now.limit - near.closest)
+    if room <= 0:
+        return Advice("keep", None, f"it was crossed ({show(near.closest)}), but never for long enough")
+    if near.quantiles[0] == near.quantiles[-1] == near.closest:
+        return Advice("keep", None, "its series never moved: nothing is known of it")
+    if room <= _SPACE * abs(now.limit):
+        return Advice("keep", None, f"quiet, and {show(near.closest)} came near")
+    least = near.closest + sign * max(_SPACE * abs(near.closest), room / 3)
+    inward = [one for one in tried if not one.firings and 0 <= sign * (one.limit - least) < sign * (now.limit - least)]
+    if not inward:
+        return Advice("keep", None, "quiet")
+    best = min(inward, key=lambda one: sign * one.limit)
+    return Advice("tighten", best.limit, f"never came nearer than {show(near.closest)}")
 
 
 def rounded(value: float) -> float:

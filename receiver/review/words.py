@@ -72,7 +72,7 @@ def goal(line: Baseline) -> str:
 
 def tried(candidates: Sequence[Candidate]) -> str:
     """Write each threshold with its firings; the present one in brackets."""
-    parts = (f"{show(one.limit)} → {one.firings:,}" for one in candidates)
+    parts = (f"{show(one.limit)}\u00a0→\u00a0{one.firings:,}" for one in candidates)
     return " · ".join(f"[{part}]" if one.current else part for part, one in zip(parts, candidates, strict=True))
 
 
