@@ -7,7 +7,7 @@ PY := $(BIN)/python
 # Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
 BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo stack servers browser test test-slow test-e2e test-fast check fmt lint types rules dashboards config bench soak clean
+.PHONY: help run demo stack servers browser test test-slow test-e2e test-fast check fmt lint types rules scrape dashboards config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,9 +56,17 @@ lint: .venv/ready ## ruff, strict
 types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy
 
-rules: stack ## write what is generated, then promtool and amtool over rules/ and deploy/config/
+rules: stack ## write what is generated, lint, promtool and amtool over all; FILE=rules/critical.yml: that file in seconds
 	@$(PY) -m rules.generate
+ifdef FILE
+	@$(PY) -m rules.check $(FILE) $(foreach name,$(ALERT),--only $(name))
+else
+	@$(PY) -m rules.lint
 	@$(BIN)/pytest -q $(BESIDE) tests/rules
+endif
+
+scrape: stack ## ask the real exporters what they export, for the lint (rules/tables/exporters/)
+	@PYTHONPATH=deploy/local $(PY) -m tests.rules.programs
 
 dashboards: .venv/ready ## lint the dashboards, and where the alerts lead
 	@$(PY) -m grafana.lint
