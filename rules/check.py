@@ -27,7 +27,7 @@ Content = dict[str, Any]
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as promtool reads it: `0x15` is sixteen zeros there, and no number in hexadecimal."""
+    """YAML as promtool reads it: `0x15` is a series of zeros there, and no number in hexadecimal."""
 
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d*)$")

@@ -39,11 +39,11 @@ def test_what_a_case_reads_is_followed_to_its_source() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The shipped rules with two of their test files."""
+    """The shipped rules with three of their test files."""
     for path in Path("rules").glob("*.yml"):
         shutil.copy(path, tmp_path)
     (tmp_path / "tests").mkdir()
-    for name in ("business_test.yml", "years_test.yml"):
+    for name in ("business_test.yml", "critical_test.yml", "years_test.yml"):
         shutil.copy(f"rules/tests/{name}", tmp_path / "tests")
     return tmp_path
 
@@ -67,9 +67,15 @@ def test_a_changed_number_is_noticed_by_its_own_test(copy: Path, capsys: pytest.
     assert main([str(path), "--only", "PaymentFailureRate"]) == 0
 
 
+def test_a_series_of_zeros_is_no_number_in_hexadecimal(copy: Path) -> None:
+    """`0x80` is a series to promtool, and 128 to YAML."""
+    assert "values: 0x80}" in (copy / "tests/critical_test.yml").read_text("utf-8")
+    assert main([str(copy / "critical.yml"), "--only", "DiskSpaceCritical"]) == 0
+
+
 def test_an_alert_without_a_test_is_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(copy / "critical.yml"), "--only", "DatabaseDown"]) == 1
-    assert ": DatabaseDown: no test makes it fire or keeps it quiet" in capsys.readouterr().out
+    assert main([str(copy / "warning.yml"), "--only", "RedisDown"]) == 1
+    assert ": RedisDown: no test makes it fire or keeps it quiet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,10 @@ ALSO_GOOD: list[Case | list[Case]] = [
     alert(f"sum without (instance, method, status) ({REQUESTS}) > 1", ON),
     alert('count by (job) (count_values by (job) ("hash", alertmanager_config_hash{job="alertmanager"})) != 1'),
     alert(f"{BY_ROUTE} > on (job) group_left () sum by (job) ({REQUESTS})", ON),
+    alert(
+        'up{job="prometheus"} * on (instance) group_left (version) prometheus_build_info{job="prometheus"} == 0',
+        "{{ $labels.instance }} runs {{ $labels.version }}",
+    ),
     alert("vector(0) > 1"),
     alert(
         'sum by (job) (node_memory_MemFree_bytes{job="node"} / node_memory_MemTotal_bytes{job="node"} < bool 0.1) > 1'
