@@ -76,7 +76,7 @@ config: .venv/ready ## check every example configuration
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles
-	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many dashboard_queries; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
+	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation dashboard_queries; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
 
 soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
 	@$(PY) bench/soak.py $${MINUTES:-60}
