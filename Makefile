@@ -7,7 +7,7 @@ PY := $(BIN)/python
 # Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
 BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo stack servers browser test test-slow test-e2e test-fast check fmt lint types rules scrape dashboards config bench soak clean
+.PHONY: help run demo history stack servers browser test test-slow test-e2e test-fast check fmt lint types rules scrape dashboards config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this 
 
 demo: .venv/ready ## the same with a school's traffic, an outage, a page, an escalation and a resolve, in two minutes
 	@$(PY) deploy/local/run.py --demo
+
+history: stack ## simulate 125 days of a school in data/history, for a Prometheus to be started on
+	@$(PY) deploy/local/history.py data/history
 
 browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/browser.py

@@ -49,6 +49,17 @@ BASELINES = {
 MORE_IS_BETTER = frozenset({"uptime", "registrations", "bookings", "payment_success", "retention"})
 
 
+NEXT = """
+ Start Prometheus on it
+   .stack/bin/prometheus --config.file={folder}/prometheus.yml --storage.tsdb.path={folder} \\
+     --storage.tsdb.retention.time=10y --web.listen-address=127.0.0.1:9090
+
+ and review it, in another terminal
+   .venv/bin/python -m receiver review --prometheus.url http://127.0.0.1:9090 --period monthly \\
+     --until {until} --output data/reviews
+"""
+
+
 def fill(folder: Path, end: int, days: int, seed: int, labels: dict[str, str]) -> int:
     """Write all of it; give the number of samples. BlockError says what promtool or Prometheus refused."""
     befallen = incidents(seed, end - max(days, RULED_DAYS + 1) * DAY, end)
@@ -114,7 +125,7 @@ def _old(into: Blocks, seed: int, start: int, end: int, befallen: Sequence[objec
 def _old_alerts(axis: Axis) -> Iterator[tuple[str, list[int]]]:
     severities = {"P1": "critical", "P2": "warning"}
     end = axis.times[-1]
-    for kind, (priority, team, alert, _) in OPENS.items():
+    for kind, priority, team, alert, _ in (opened for opened in OPENS if opened[1] in severities):
         labels = {"alertname": alert, "alertstate": "firing", "severity": severities[priority], "team": team}
         times = [
             at
@@ -171,6 +182,8 @@ def main(arguments: list[str] | None = None) -> int:
         json.dumps({"until": end, "days": options.days, "seed": options.seed}), "utf-8"
     )
     print(f"{samples:,} samples of {options.days} days until {end} in {folder} after {time.monotonic() - began:.0f} s")
+    moment = datetime.fromtimestamp(end, UTC)
+    print(NEXT.format(folder=options.folder, until=f"{moment:%Y-%m-%dT%H:%M}"))
     return 0
 
 

@@ -65,6 +65,8 @@ class Machines:
         for way, rate in (("receive", 9e10), ("transmit", 3e11)):
             names = {**target, "device": "eth0"}
             yield self._grow(f"node_network_{way}_bytes_total", names, axis.events(f"{way}{target}", rate))
+            for fault in ("errs", "drop"):
+                yield self._grow(f"node_network_{way}_{fault}_total", names, axis.events(f"{fault}{way}", 2))
         yield from self._file_system(target, axis)
         yield from _small(target, axis, weight)
 

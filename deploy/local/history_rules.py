@@ -149,13 +149,21 @@ def fire(folder: Path, alerts: Sequence[Rule], stretches: Sequence[Stretch], eve
                     labels.pop("__name__", None)
                     states = list(_states([int(at) for at, _ in found["values"]], stretch, rule))
                     for state in ("pending", "firing"):
-                        times = [at for kind, begin, end in states if kind == state for at in range(begin, end, every)]
+                        times = [
+                            at for kind, _, begin, end in states if kind == state for at in range(begin, end, every)
+                        ]
                         if times:
                             into.add(series("ALERTS", {**labels, "alertstate": state}), times, [1.0] * len(times))
+                    active = [(at, since) for _, since, begin, end in states for at in range(begin, end, every)]
+                    into.add(
+                        series("ALERTS_FOR_STATE", labels),
+                        [at for at, _ in active],
+                        [float(since) for _, since in active],
+                    )
 
 
-def _states(times: Sequence[int], stretch: Stretch, rule: Rule) -> Iterator[tuple[str, int, int]]:
-    """Give the times in which the alert was pending and firing."""
+def _states(times: Sequence[int], stretch: Stretch, rule: Rule) -> Iterator[tuple[str, int, int, int]]:
+    """Give the times in which the alert was pending and firing: the state, since when it is active, begin and end."""
     at = 0
     while at < len(times):
         end = at
@@ -164,9 +172,9 @@ def _states(times: Sequence[int], stretch: Stretch, rule: Rule) -> Iterator[tupl
         begin, over = times[at], times[end] + stretch.step
         fires = begin + -(-int(rule.wait) // stretch.step) * stretch.step
         if fires > begin:
-            yield "pending", begin, min(fires, over)
+            yield "pending", begin, begin, min(fires, over)
         if fires < over:
-            yield "firing", fires, over + int(rule.keep)
+            yield "firing", begin, fires, over + int(rule.keep)
         at = end + 1
 
 

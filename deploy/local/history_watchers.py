@@ -11,16 +11,18 @@ ALERTMANAGER = {"job": "alertmanager", "instance": "localhost:9093"}
 RECEIVER = {"job": "receiver", "instance": "localhost:9095"}
 CHANNELS = ("pagerduty", "slack", "email")
 ROLES = {"on_call_engineer": "Linh", "tech_lead": "Marek", "engineering_manager": "Aisha", "cto": "Peter"}
-# An incident's kind: priority, team and alert of what the receiver opens for it, minutes until it is acknowledged.
-OPENS = {
-    "slow": ("P2", "backend", "SlowResponseTime", 11),
-    "errors": ("P1", "backend", "HighErrorRate", 4),
-    "payments": ("P1", "payments", "PaymentFailureRate", 6),
-    "cache": ("P2", "backend", "CacheHitRateLow", 18),
-    "host": ("P2", "infrastructure", "TargetDown", 21),
-    "connections": ("P2", "database", "HighDatabaseConnections", 9),
-    "site": ("P1", "infrastructure", "SiteUnreachable", 3),
-}
+# An incident's kind; priority, team and alert of what the receiver opens for it; minutes until it is acknowledged.
+OPENS = (
+    ("slow", "P2", "backend", "SlowResponseTime", 11),
+    ("slow", "P3", "frontend", "PageLoadSlow", 45),
+    ("errors", "P1", "backend", "HighErrorRate", 4),
+    ("errors", "P4", "backend", "SLOBurnRateSlow", 180),
+    ("payments", "P1", "payments", "PaymentFailureRate", 6),
+    ("cache", "P2", "backend", "CacheHitRateLow", 18),
+    ("host", "P2", "infrastructure", "TargetDown", 21),
+    ("connections", "P2", "database", "HighDatabaseConnections", 9),
+    ("site", "P1", "infrastructure", "SiteUnreachable", 3),
+)
 FOUND_AFTER = 5 * 60  # seconds from a trouble to its incident
 LAG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120)
 LONG = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
@@ -91,6 +93,8 @@ class Watchers:
         seen = [float(at - (at - axis.start) % 60 - 4) for at in axis.times]
         yield series("receiver_watchdog_last_seen_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen
         yield series("receiver_reconcile_last_success_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen
+        calendar = {**RECEIVER, "schedule": "engineers"}
+        yield series("receiver_calendar_last_success_timestamp_seconds", calendar), seen
         for code, rate in (("200", 1_700), ("400", 0), ("401", 0), ("413", 0), ("415", 0), ("503", 0)):
             labels = {**RECEIVER, "code": code}
             yield self._grow("receiver_webhook_requests_total", labels, axis.events(code, rate, 0))
@@ -117,7 +121,7 @@ class Watchers:
             dict.fromkeys(("P1", "P2", "P3", "P4"), _none(axis)),
             dict.fromkeys(("P1", "P2", "P3", "P4"), _none(axis)),
         )
-        for kind, (priority, team, alert, minutes) in OPENS.items():
+        for kind, priority, team, alert, minutes in OPENS:
             labels = {**RECEIVER, "priority": priority, "team": team}
             opened = _edges(axis, FOUND_AFTER, kind)
             yield self._grow("receiver_incidents_opened_total", {**labels, "alertname": alert}, opened)
@@ -137,7 +141,7 @@ class Watchers:
 
     def _answers(self, axis: Axis) -> Iterator[Samples]:
         pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        for kind, (priority, team, _, minutes) in OPENS.items():
+        for kind, priority, team, _, minutes in OPENS:
             pairs.setdefault((priority, team), []).append((kind, minutes))
         for (priority, team), kinds in pairs.items():
             labels = {**RECEIVER, "priority": priority, "team": team}

@@ -31,4 +31,4 @@ def _line(cells: Row) -> str:
 
 def _plain(text: str) -> str:
     """Nothing that an alert says may begin a tag or a line of its own."""
-    return " ".join(text.split("\n")).replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    return " ".join(text.split("\n")).replace("<", "&lt;").replace("*", "\\*")

@@ -144,6 +144,7 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
         (default("unit", "percent", 2), (FAILURES, "it gives share", "write percentunit")),
         (default("unit", "s"), (REQUESTS_PANEL, "events a second", "reqps")),
         (query('sum(redis_memory_used_bytes{job="redis"})'), ("it gives bytes", "decbytes")),
+        (query('avg(rate(node_cpu_seconds_total{job="node", mode="user"}[$__rate_interval]))'), ("it gives share",)),
         (query('time() - max(security_scan_last_success_timestamp_seconds{job="heypeter-app"})'), ("gives seconds",)),
     ],
     "silent-emptiness": [
@@ -180,6 +181,7 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
         (steps(2), (FAILURES, "no line at 0.05 (HighErrorRate)", "add a threshold at 0.05")),
         (steps(1, 3.0), (ANSWERS, "no line at 0.5 (benchmark api_response)", "add a threshold at 0.5")),
         (query('heypeter:benchmark:value{benchmark="cpu"}', "CPU", 2), ("no line at 0.7 (benchmark cpu)",)),
+        (query("1 - job:http_requests_errors:ratio_rate5m", "good of {{job}}", 2), ("no line at 0.95 (HighErrorRate)",)),
     ],
     "invented-threshold": [
         (steps(2, 0.05, 0.06), (FAILURES, "compares this with 0.06", "write 0.05")),
@@ -306,7 +308,7 @@ def test_a_number_changed_in_the_table_is_missed_in_the_panel(around: Scene) -> 
 def test_what_is_hidden_in_a_collapsed_row_is_judged_too(around: Scene) -> None:
     board = dashboard()
     hidden = board["panels"].pop()
-    hidden["gridPos"] = {"h": 8, "w": 24, "x": 0, "y": 17}
+    hidden["gridPos"] = {"h": 8, "w": 20, "x": 0, "y": 17}
     hidden["fieldConfig"]["defaults"]["unit"] = "parsec"
     board["panels"][2]["gridPos"]["w"] = 24
     place = {"h": 1, "w": 24, "x": 0, "y": 16}
@@ -314,7 +316,8 @@ def test_what_is_hidden_in_a_collapsed_row_is_judged_too(around: Scene) -> None:
         {"id": 9, "type": "row", "title": "More", "collapsed": True, "gridPos": place, "panels": [hidden]}
     )
     found = judged(board, around)
-    assert set(found) == {"unknown-unit", "wrong-unit"}, found
+    assert set(found) == {"unknown-unit", "wrong-unit", "hole-in-the-grid"}, found
+    assert "x 20, y 17" in found["hole-in-the-grid"]
     assert 'panel 4 "Memory usage"' in found["unknown-unit"]
 
 

@@ -57,6 +57,7 @@ def test_every_alert_of_ours_is_split_as_a_parser_splits_it(alert: str) -> None:
         ("(a > 5)", Comparison("a", ">", 5)),
         ("a / (b > 0) > 0.9", Comparison("a / (b > 0)", ">", 0.9)),
         ("a - b < 14 * 86400", Comparison("a - b", "<", 1_209_600)),
+        ("a > b > 5", Comparison("a > b", ">", 5)),
         ("a > bool 5", Comparison("a", ">", 5)),
         ("a <= -5", Comparison("a", "<=", -5)),
         ("a > 5 and on (job) b > 2", Comparison("a", ">", 5, " and on (job) b > 2")),
