@@ -61,6 +61,11 @@ def add(value: Json, *path: str | int) -> Change:
     return change
 
 
+def colourless(board: Json) -> None:
+    default("color", {"mode": "thresholds"})(board)
+    board["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"] = "transparent"
+
+
 REQUESTS_PANEL, ANSWERS, FAILURES = (
     'panel 1 "How many requests?"',
     'panel 2 "How long does',
@@ -144,7 +149,7 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
         (default("unit", "percent", 2), (FAILURES, "it gives share", "write percentunit")),
         (default("unit", "s"), (REQUESTS_PANEL, "events a second", "reqps")),
         (query('sum(redis_memory_used_bytes{job="redis"})'), ("it gives bytes", "decbytes")),
-        (query('avg(rate(node_cpu_seconds_total{job="node", mode="user"}[$__rate_interval]))'), ("it gives share",)),
+        (query('avg(rate(node_cpu_seconds_total{job="node"}[$__rate_interval]))'), ("it gives share",)),
         (query('time() - max(security_scan_last_success_timestamp_seconds{job="heypeter-app"})'), ("gives seconds",)),
     ],
     "silent-emptiness": [
@@ -154,7 +159,7 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
     "accidental-colour": [
         (default("color", {}), (REQUESTS_PANEL, "color.mode")),
         (
-            lambda board: (default("color", {"mode": "thresholds"})(board), transparent(board))[0],
+            colourless,
             (REQUESTS_PANEL, "transparent", "palette-classic"),
         ),
     ],
@@ -181,7 +186,10 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
         (steps(2), (FAILURES, "no line at 0.05 (HighErrorRate)", "add a threshold at 0.05")),
         (steps(1, 3.0), (ANSWERS, "no line at 0.5 (benchmark api_response)", "add a threshold at 0.5")),
         (query('heypeter:benchmark:value{benchmark="cpu"}', "CPU", 2), ("no line at 0.7 (benchmark cpu)",)),
-        (query("1 - job:http_requests_errors:ratio_rate5m", "good of {{job}}", 2), ("no line at 0.95 (HighErrorRate)",)),
+        (
+            query("1 - job:http_requests_errors:ratio_rate5m", "good of {{job}}", 2),
+            ("no line at 0.95 (HighErrorRate)",),
+        ),
     ],
     "invented-threshold": [
         (steps(2, 0.05, 0.06), (FAILURES, "compares this with 0.06", "write 0.05")),
@@ -233,10 +241,6 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
     ],
     "quantile-without-le": [(query(P95.replace("(le)", "(route)"), "x", 1), (ANSWERS, "le"))],
 }
-
-
-def transparent(board: Json) -> None:
-    board["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"] = "transparent"
 
 
 @pytest.fixture(scope="module")
