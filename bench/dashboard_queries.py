@@ -1,9 +1,9 @@
 """How long each dashboard's whole set of queries takes over 24 hours, on a Prometheus with a simulated past.
 
 A dashboard is to answer in under a second. The requests are sent as a browser sends them, six at a time, in steps that
-Grafana takes at 1600 pixels; each dashboard is asked five times, and the fastest counts: the first reads the disk. The
-clock tells of this machine and of whatever else it does, the CPU seconds of Prometheus of what one free core would need:
-the smaller of the two is held to the second.
+Grafana takes at 1600 pixels; each dashboard is asked five times, and the fastest counts: the first reads the disk.
+The clock tells of this machine and of whatever else it does, the CPU seconds of Prometheus of what one free core
+would need: the smaller of the two is held to the second.
 """
 
 import argparse
