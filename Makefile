@@ -7,7 +7,7 @@ PY := $(BIN)/python
 # Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
 BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo history stack servers browser test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape config bench soak clean
+.PHONY: help run demo history stack servers browser test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
 test-e2e: stack servers browser ## the stories on the real stack and the tests in Chromium
 	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
-check: fmt-check lint types config rules test-fast ## format, lint, types, rule and config checks, fast tests
+check: fmt-check lint types config rules dashboards test-fast ## format, lint, types, rule, dashboard and config checks, fast tests
 
 fmt: .venv/ready ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only .
@@ -78,12 +78,15 @@ rules-versions: .venv/ready ## the tests of the rules on the promtool of each De
 scrape: stack ## ask the real exporters what they export, for the lint (rules/tables/exporters/)
 	@PYTHONPATH=deploy/local $(PY) -m tests.rules.programs
 
+dashboards: .venv/ready ## lint the dashboards, and where the alerts lead
+	@$(PY) -m grafana.lint
+
 config: .venv/ready ## check every example configuration
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles
-	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
+	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation dashboard_queries; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
 
 soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
 	@$(PY) bench/soak.py $${MINUTES:-60}

@@ -1,0 +1,105 @@
+"""How long each dashboard's whole set of queries takes over 24 hours, on a Prometheus with a simulated past.
+
+A dashboard is to answer in under a second. The requests are sent as a browser sends them, six at a time, in steps that
+Grafana takes at 1600 pixels; each dashboard is asked five times, and the fastest counts: the first reads the disk.
+The clock tells of this machine and of whatever else it does, the CPU seconds of Prometheus of what one free core
+would need: the smaller of the two is held to the second.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from grafana.lint.board import Document  # noqa: E402  # found by the line above
+from grafana.lint.run import DASHBOARDS  # noqa: E402
+from grafana.queries.plan import Window, requests  # noqa: E402
+from grafana.queries.prometheus import Answer  # noqa: E402
+from grafana.queries.run import asked, load  # noqa: E402
+from tests.stories.stack import free_port  # noqa: E402
+
+DAY, LIMIT, TIMES = 86_400, 1.0, 5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--history", type=Path, help="a folder that deploy/local/history.py has filled; made otherwise")
+    parser.add_argument("files", nargs="*", type=Path, help="dashboards; all by default")
+    options = parser.parse_args()
+    documents = load(options.files or sorted(DASHBOARDS.glob("*.json")))
+    with contextlib.ExitStack() as stack:
+        folder = options.history or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if options.history is None:
+            words = [sys.executable, ROOT / "deploy/local/history.py", folder, "--days", "8"]
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        end = json.loads((folder / "history.json").read_text("utf-8"))["until"]
+        url = stack.enter_context(prometheus(folder))
+        slow = [one.board.uid for one in documents if not told(url, one, Window(end - DAY, end))]
+    print(f"{len(documents) - len(slow)} of {len(documents)} dashboards answer in under {LIMIT:g} s")
+    return 1 if slow else 0
+
+
+def told(url: str, document: Document, window: Window) -> bool:
+    """Print a line for a dashboard; say whether it is fast enough."""
+    wanted = list(requests(document, window))
+    runs: list[tuple[float, float, list[Answer]]] = []
+    for _ in range(TIMES):
+        busy, began = cpu(url), time.perf_counter()
+        answers = asyncio.run(asked(url, wanted, window))
+        runs.append((time.perf_counter() - began, cpu(url) - busy, answers))
+    whole, work, answers = min(runs, key=lambda one: one[0])
+    assert not [one.error for one in answers if one.error]
+    worst = sorted(answers, key=lambda one: one.seconds, reverse=True)
+    print(
+        f"{document.board.uid:<22}{len(wanted):>4} queries {whole:>6.2f} s  (CPU of Prometheus {work:.2f} s), slowest:"
+    )
+    for one in worst[:3]:
+        print(f"{'':<22}{one.seconds * 1000:>8.0f} ms  {one.request}")
+    return min(whole, work) < LIMIT
+
+
+def cpu(url: str) -> float:
+    """Give the CPU seconds that this Prometheus has taken: on a busy machine they say more than the clock."""
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("process_cpu_seconds_total"))
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path) -> Iterator[str]:
+    """Start a Prometheus that evaluates nothing on the past of a folder."""
+    port = free_port()
+    config = folder / "queries-only.yml"
+    config.write_text("{}\n", "utf-8")
+    words = [f"--config.file={config}", f"--storage.tsdb.path={folder}", "--storage.tsdb.retention.time=10y"]
+    words += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    with subprocess.Popen([ROOT / ".stack/bin/prometheus", *words], stderr=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            ready(url)
+            yield url
+        finally:
+            process.terminate()
+
+
+def ready(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/-/ready"):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"Prometheus did not start at {url} within a minute")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""Checks of links: every dashboard, panel and runbook that one leads to exists."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from grafana.lint.board import Document
+from grafana.lint.scene import Complaint, Place, Scene
+from rules.lint.source import Rule
+
+_DASHBOARD = re.compile(r"/d/(?P<uid>[\w-]+)(?:[/?][^\s)\"]*?viewPanel=(?:panel-)?(?P<panel>\d+))?")
+_PAGE = re.compile(r"/blob/main/(?P<path>[^\s)\"#?]+)")
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\w+")
+
+
+def dead_link(document: Document, scene: Scene) -> Iterator[Complaint]:
+    """A link to a dashboard, a panel or a page of the repository that does not exist."""
+    for place, url in _links(document):
+        for found in _DASHBOARD.finditer(url):
+            if wrong := _missing(found["uid"], found["panel"], scene):
+                yield Complaint(place, f"{url}: {wrong}", "correct the link")
+        for found in _PAGE.finditer(url):
+            path = found["path"]
+            folder, _, name = path.rpartition("/")
+            there = scene.root / (folder if _PLACEHOLDER.search(name) else path)
+            if not there.exists():
+                like = get_close_matches(name, [one.name for one in there.parent.glob("*")], 1)
+                fix = f"write {folder}/{like[0]}" if like else "correct the link, or write the page"
+                yield Complaint(place, f"{url}: there is no {path}", fix)
+
+
+def alert_to_nowhere(rule: Rule, scene: Scene) -> str:
+    """An alert whose dashboard_url leads to no dashboard or panel."""
+    url = rule.annotations.get("dashboard_url", "")
+    found = _DASHBOARD.search(url)
+    if found is None:
+        return f"its dashboard_url is {url!r}" if url else ""
+    wrong = _missing(found["uid"], found["panel"], scene)
+    return f"{url}: {wrong}" if wrong else ""
+
+
+def _missing(uid: str, panel: str | None, scene: Scene) -> str:
+    document = scene.board(uid)
+    if document is None:
+        return f"there is no dashboard {uid}; there are {', '.join(sorted(one.board.uid for one in scene.boards))}"
+    if panel and int(panel) not in {one.id for one in document.board.every()}:
+        return f"{uid} has no panel {panel}"
+    return ""
+
+
+def _links(document: Document) -> Iterator[tuple[Place, str]]:
+    yield from ((None, link.url) for link in document.board.links)
+    for panel in document.board.every():
+        links = [link.url for link in (*panel.links, *panel.field.defaults.links)]
+        links += [str(one.get("url", "")) for value in panel.overridden("links") for one in value or ()]
+        yield from ((panel, url) for url in [*links, panel.options.content])

@@ -1,0 +1,94 @@
+"""Asks a Prometheus, and gives what it said with the time that it took."""
+
+import time
+from dataclasses import dataclass
+
+import aiohttp
+import msgspec
+
+from grafana.queries.plan import Request, Window
+
+_PATIENCE = aiohttp.ClientTimeout(total=60)
+Labels = dict[str, str]
+
+
+class UnreachableError(Exception):
+    """Nothing answers at the address, or it is no Prometheus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the labels of each series with a value that is a number; or why nothing did."""
+
+    request: Request
+    series: tuple[Labels, ...]
+    seconds: float
+    error: str = ""
+
+
+class _Series(msgspec.Struct):
+    metric: Labels = {}
+    values: list[tuple[float, str]] = []
+    value: tuple[float, str] | None = None
+
+    def has_number(self) -> bool:
+        """Say whether something would be drawn."""
+        return any(text != "NaN" for _, text in ([self.value] if self.value else self.values))
+
+
+class _Result(msgspec.Struct):
+    type: str = msgspec.field(name="resultType", default="")
+    result: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Body(msgspec.Struct):
+    status: str
+    error: str = ""
+    data: _Result | list[str] | None = None
+
+
+async def ask(session: aiohttp.ClientSession, url: str, request: Request, window: Window) -> Answer:
+    """Send one request; UnreachableError when there is no Prometheus."""
+    began = time.perf_counter()
+    try:
+        async with (
+            session.post(*_to(url, request), data=_words(request, window), timeout=_PATIENCE)
+            if (request.kind != "values")
+            else session.get(*_to(url, request), params=_words(request, window), timeout=_PATIENCE) as answer
+        ):
+            text = await answer.read()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnreachableError(f"{url} does not answer: {error}") from error
+    took = time.perf_counter() - began
+    try:
+        body = msgspec.json.decode(text, type=_Body)
+    except msgspec.DecodeError as error:
+        raise UnreachableError(f"{url} does not answer as a Prometheus does: {error}") from error
+    return Answer(request, _series(request, body), took, body.error)
+
+
+def _to(url: str, request: Request) -> tuple[str]:
+    paths = {"range": "query_range", "instant": "query", "values": f"label/{request.label}/values"}
+    return (f"{url.rstrip('/')}/api/v1/{paths[request.kind]}",)
+
+
+def _words(request: Request, window: Window) -> dict[str, str]:
+    if request.kind == "instant":
+        return {"query": request.expr, "time": str(window.end)}
+    between = {"start": str(window.start), "end": str(window.end)}
+    if request.kind == "values":
+        return between | ({"match[]": request.expr} if request.expr else {})
+    # Grafana asks for whole steps, so that lines do not tremble while time goes on.
+    start = window.start // window.step * window.step
+    return {"query": request.expr, "start": str(start), "end": str(window.end), "step": str(window.step)}
+
+
+def _series(request: Request, body: _Body) -> tuple[Labels, ...]:
+    if isinstance(body.data, list):
+        return tuple({request.label: value} for value in body.data)
+    if body.data is None:
+        return ()
+    if body.data.type == "scalar":
+        return ({},)  # a number without labels
+    found = msgspec.json.decode(body.data.result, type=list[_Series])
+    return tuple(one.metric for one in found if one.has_number())
