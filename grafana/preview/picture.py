@@ -1,0 +1,63 @@
+"""Takes a picture of a dashboard: opens the preview's page in Chromium and photographs it when it is drawn."""
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from playwright.async_api import Browser, Page
+
+PATIENCE = 120_000  # milliseconds until a page must be drawn
+QUALITY = 86  # of WebP: letters stay sharp, and a page stays below 300 kB
+WIDTHS = {"desktop": 1440, "phone": 390}
+THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture: which dashboard, in which theme, at which width."""
+
+    dashboard: str
+    theme: str
+    device: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return f"{self.dashboard}-{self.theme}-{self.device}"
+
+
+async def take(
+    browser: Browser, site: str, shot: Shot, kind: str, at: datetime, rows: str, scrape: str
+) -> tuple[bytes, list[str]]:
+    """Give one picture ("png" or "webp") of how it was at ``at``, and what was wrong on the page."""
+    viewport = {"width": WIDTHS[shot.device], "height": 900}
+    context = await browser.new_context(viewport=viewport, timezone_id="UTC", locale="en-GB")  # type: ignore[arg-type]
+    try:
+        page = await context.new_page()
+        await page.clock.set_fixed_time(at)
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        words = {"dashboard": shot.dashboard, "theme": shot.theme, "rows": rows, "scrape": scrape}
+        await page.goto(f"{site}/?{urlencode(words)}")
+        await page.wait_for_function("window.preview?.ready", timeout=PATIENCE)
+        await page.wait_for_load_state("networkidle")
+        wrong += await page.evaluate("window.preview.problems")
+        return await _photograph(page, kind), wrong
+    finally:
+        await context.close()
+
+
+async def _photograph(page: Page, kind: str) -> bytes:
+    """Take the whole page, however tall; Playwright itself knows no WebP."""
+    # Grafana draws a table only where it is seen: let the window be as tall as the page.
+    tall = await page.evaluate("document.documentElement.scrollHeight")
+    width = await page.evaluate("innerWidth")
+    await page.set_viewport_size({"width": width, "height": tall})
+    await page.wait_for_load_state("networkidle")
+    await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    if kind == "png":
+        return await page.screenshot()
+    session = await page.context.new_cdp_session(page)
+    shown = await session.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
+    return base64.b64decode(shown["data"])
