@@ -18,9 +18,9 @@ from tests.browser import chromium, chromium_path, node_folder
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Give the exit status: 1 if a picture could not be taken or shows something wrong."""
-    words = _words()
+    words = _words(arguments)
     shots = _shots(words)
     if not shots:
         print(f"there is no dashboard {words.names or 'at all'} in {words.dashboards}", file=sys.stderr)
@@ -38,7 +38,7 @@ def main() -> int:
     return asyncio.run(_take_all(page, shots, words))
 
 
-def _words() -> argparse.Namespace:
+def _words(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m grafana.preview", description=__doc__)
     parser.add_argument("names", nargs="*", help="dashboards, by the names of their files; without any, all")
     parser.add_argument("--prometheus.url", dest="prometheus", required=True, help="where the data is")
@@ -50,7 +50,7 @@ def _words() -> argparse.Namespace:
     now = datetime.now(UTC)  # noqa: TID251  # a picture is of now, unless another time is asked for
     parser.add_argument("--at", type=_moment, default=now, help="as if it were this time (ISO 8601)")
     parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as the JSON says")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _moment(text: str) -> datetime:

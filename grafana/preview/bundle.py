@@ -31,7 +31,8 @@ def bundle(say: Callable[[str], None]) -> Path:
             say("fetching Grafana's components (once, about 440 MB on the disk) …")
             _install()
             stamp.write_text(digest, "ascii")
-        shutil.rmtree(PLACE / "src", ignore_errors=True)
+        for folder in ("src", "dist"):
+            shutil.rmtree(PLACE / folder, ignore_errors=True)
         shutil.copytree(HERE / "src", PLACE / "src")
         for name in ("build.mjs", "tsconfig.json"):
             shutil.copy(HERE / name, PLACE)
