@@ -20,6 +20,14 @@ export function values({ panel, data, theme, timeZone, replace }: Drawing, spark
   return getFieldDisplayValues({ data, reduceOptions, fieldConfig, theme, timeZone, replaceVariables: replace, sparkline, percentChange });
 }
 
+/** The thickness of bars: Grafana's own, or the panel's when it says so. */
+function sizes({ sizing, ...options }: Options, orientation: VizOrientation) {
+  const automatic = { minVizWidth: 8, minVizHeight: 16, maxVizHeight: 300 };
+  if (sizing !== "manual") return automatic;
+  const { minVizWidth, minVizHeight, maxVizHeight } = { ...automatic, ...options };
+  return orientation === VizOrientation.Vertical ? { ...automatic, minVizWidth } : { ...automatic, minVizHeight, maxVizHeight };
+}
+
 function Values(drawing: Drawing & { sparkline?: boolean; autoGrid?: boolean; draw: (one: One) => React.JSX.Element }) {
   const { panel, data, width, height, sparkline, autoGrid, draw } = drawing;
   const orientation = (panel.options?.orientation ?? VizOrientation.Auto) as VizOrientation;
@@ -32,7 +40,7 @@ function Values(drawing: Drawing & { sparkline?: boolean; autoGrid?: boolean; dr
       source={data}
       autoGrid={autoGrid}
       {...{ width, height, orientation }}
-      {...(autoGrid ? {} : { itemSpacing: 8, minVizWidth: 8, minVizHeight: 16, maxVizHeight: 300 })}
+      {...(autoGrid ? {} : { itemSpacing: 8, ...sizes(panel.options ?? {}, orientation) })}
     />
   );
 }

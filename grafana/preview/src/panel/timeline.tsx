@@ -1,5 +1,7 @@
 // A state timeline: Grafana's own is part of a plugin that is not on npm.
 import { dateTimeFormat, type DataFrame, type Field, FieldType, formattedValueToString, getFieldDisplayName } from "@grafana/data";
+import { LegendDisplayMode } from "@grafana/schema";
+import { VizLegend, type VizLegendItem } from "@grafana/ui";
 import type { Drawing } from "./context.ts";
 import { type Reading, type State, states } from "../states.ts";
 import { Empty } from "./empty.tsx";
@@ -24,6 +26,18 @@ function rows(data: DataFrame[], end: number): { name: string; states: State[] }
   });
 }
 
+/** As Grafana's: the steps of several thresholds, else each state that is shown. */
+function legendItems({ panel, theme }: Drawing, shown: State[]): VizLegendItem[] {
+  const { thresholds, color } = panel.fieldConfig?.defaults ?? {};
+  if (panel.options?.legend?.showLegend === false) return [];
+  const steps = thresholds?.steps ?? [];
+  const named = (label: string, name: string): VizLegendItem => ({ label, color: theme.visualization.getColorByName(name), yAxis: 1 });
+  if (color?.mode === "thresholds" && steps.length > 1) {
+    return steps.map((step, index) => named(index === 0 ? `< ${steps[1]?.value}` : `${step.value}+`, step.color));
+  }
+  return [...new Map(shown.map((state) => [state.text, state.color]))].map(([text, name]) => named(text, name));
+}
+
 export function Timeline(drawing: Drawing) {
   const { panel, data, theme, range, timeZone, width, height } = drawing;
   const start = range.from.valueOf();
@@ -31,8 +45,10 @@ export function Timeline(drawing: Drawing) {
   const all = rows(data, end);
   if (all.length === 0) return <Empty {...drawing} />;
   const names = Math.min(width * 0.35, 12 + 7 * Math.max(...all.map(({ name }) => name.length)));
+  const items = legendItems(drawing, all.flatMap((row) => row.states));
   const axis = 20;
-  const row = (height - axis) / all.length;
+  const foot = items.length > 0 ? 30 : 0;
+  const row = (height - foot - axis) / all.length;
   const bar = row * (panel.options?.rowHeight ?? 0.9);
   const inside = panel.options?.showValue !== "never";
   const left = (at: number): number => ((Math.max(at, start) - start) / (end - start)) * (width - names);
@@ -57,10 +73,13 @@ export function Timeline(drawing: Drawing) {
         </div>
       ))}
       {ticks.map((at) => (
-        <div key={at} style={{ position: "absolute", bottom: 0, left: names + left(at), transform: "translateX(-50%)" }}>
+        <div key={at} style={{ position: "absolute", bottom: foot, left: names + left(at), transform: "translateX(-50%)" }}>
           {dateTimeFormat(at, { format: end - start > 2 * 86_400_000 ? "MM/DD" : "HH:mm", timeZone })}
         </div>
       ))}
+      <div style={{ position: "absolute", bottom: 0, left: 0, maxWidth: width }}>
+        {items.length > 0 && <VizLegend items={items} displayMode={LegendDisplayMode.List} placement="bottom" />}
+      </div>
     </div>
   );
 }
