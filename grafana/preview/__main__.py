@@ -5,12 +5,15 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
 from grafana.preview.bundle import BundleError, bundle
+from grafana.preview.past import PastError, past
 from grafana.preview.picture import THEMES, WIDTHS, Shot, take
 from grafana.preview.site import serve
 from tests.browser import chromium, chromium_path, node_folder
@@ -19,36 +22,39 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give the exit status: 1 if a picture could not be taken or shows something wrong."""
+    """Give the exit status: 1 if a picture could not be taken or a panel could not be drawn."""
     words = _words(arguments)
     shots = _shots(words)
     if not shots:
-        print(f"there is no dashboard {words.names or 'at all'} in {words.dashboards}", file=sys.stderr)
-        return 1
+        return _refuse(f"there is no dashboard {words.names or 'at all'} in {words.dashboards}")
     if chromium_path() is None:
-        print("there is no Chromium here: run make browser", file=sys.stderr)
-        return 1
+        return _refuse("there is no Chromium here: run make browser")
     # Playwright's own node wants a library that a minimal system lacks.
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
     try:
-        page = bundle(print)
-    except BundleError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return asyncio.run(_take_all(page, shots, words))
+        wrong = asyncio.run(_take_all(bundle(print), shots, words))
+    except (BundleError, PastError) as error:
+        return _refuse(str(error))
+    return 1 if wrong else 0
+
+
+def _refuse(why: str) -> int:
+    print(f"grafana.preview: {why}", file=sys.stderr)
+    return 1
 
 
 def _words(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m grafana.preview", description=__doc__)
     parser.add_argument("names", nargs="*", help="dashboards, by the names of their files; without any, all")
-    parser.add_argument("--prometheus.url", dest="prometheus", required=True, help="where the data is")
+    parser.add_argument("--prometheus.url", dest="prometheus", help="where the data is; without it, a simulated past")
+    parser.add_argument(
+        "--at", type=_moment, help="as if it were this time (ISO 8601); without it, the past's end, or now"
+    )
     parser.add_argument("--dashboards", type=Path, default=ROOT / "grafana/dashboards", help="the folder of the JSON")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/dashboards", help="the folder of the pictures")
     parser.add_argument("--format", choices=("webp", "png"), default="webp")
     parser.add_argument("--themes", nargs="+", choices=THEMES, default=THEMES)
     parser.add_argument("--devices", nargs="+", choices=WIDTHS, default=tuple(WIDTHS))
-    now = datetime.now(UTC)  # noqa: TID251  # a picture is of now, unless another time is asked for
-    parser.add_argument("--at", type=_moment, default=now, help="as if it were this time (ISO 8601)")
     parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as the JSON says")
     return parser.parse_args(arguments)
 
@@ -69,19 +75,30 @@ def scrape_interval() -> str:
     return str(yaml.safe_load(text)["datasources"][0]["jsonData"]["timeInterval"])
 
 
+@asynccontextmanager
+async def _data(words: argparse.Namespace) -> AsyncIterator[tuple[str, datetime]]:
+    """Give where to ask, and the time of the pictures."""
+    if words.prometheus:
+        yield words.prometheus, words.at or datetime.now(UTC)  # noqa: TID251  # a picture of a live Prometheus
+        return
+    async with past(print) as (url, end):
+        yield url, words.at or end
+
+
 async def _take_all(page: Path, shots: list[Shot], words: argparse.Namespace) -> int:
+    """Give how many panels were wrong: an empty one may be well, as that of alerts that fire."""
     words.out.mkdir(parents=True, exist_ok=True)
     wrong = 0
-    async with serve(page, words.dashboards, words.prometheus) as site, chromium() as browser:
+    async with _data(words) as (url, at), serve(page, words.dashboards, url) as site, chromium() as browser:
         for shot in shots:
+            picture, errors, empty = await take(browser, site, shot, words.format, at, words.rows, scrape_interval())
             path = words.out / f"{shot.name}.{words.format}"
-            picture, problems = await take(browser, site, shot, words.format, words.at, words.rows, scrape_interval())
             path.write_bytes(picture)
-            wrong += len(problems)
-            print(f"{path}  {len(picture) // 1024} kB")
-            for problem in problems:
-                print(f"  {shot.name}: {problem}", file=sys.stderr)
-    return 1 if wrong else 0
+            print(f"{path}  {len(picture) // 1024} kB", flush=True)
+            for problem in (*errors, *empty):
+                print(f"  {problem}", flush=True)
+            wrong += len(errors)
+    return wrong
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ class Shot:
 
 async def take(
     browser: Browser, site: str, shot: Shot, kind: str, at: datetime, rows: str, scrape: str
-) -> tuple[bytes, list[str]]:
-    """Give one picture ("png" or "webp") of how it was at ``at``, and what was wrong on the page."""
+) -> tuple[bytes, list[str], list[str]]:
+    """Give one picture ("png" or "webp") of how it was at ``at``, what was wrong on the page, and what was empty."""
     viewport = {"width": WIDTHS[shot.device], "height": 900}
     context = await browser.new_context(viewport=viewport, timezone_id="UTC", locale="en-GB")  # type: ignore[arg-type]
     try:
@@ -42,8 +42,9 @@ async def take(
         await page.goto(f"{site}/?{urlencode(words)}")
         await page.wait_for_function("window.preview?.ready", timeout=PATIENCE)
         await page.wait_for_load_state("networkidle")
-        wrong += await page.evaluate("window.preview.problems")
-        return await _photograph(page, kind), wrong
+        picture = await _photograph(page, kind)
+        wrong += await page.evaluate("window.preview.errors")
+        return picture, wrong, await page.evaluate("window.preview.empty")
     finally:
         await context.close()
 

@@ -15,12 +15,13 @@ import { resolve } from "./variables.ts";
 
 declare global {
   interface Window {
-    preview: { ready: boolean; problems: string[] };
+    preview: { ready: boolean; errors: string[]; empty: string[] };
   }
 }
 
-window.preview = { ready: false, problems: [] };
-const report = (problem: string): void => void window.preview.problems.push(problem);
+window.preview = { ready: false, errors: [], empty: [] };
+const report = (error: string): void => void window.preview.errors.push(error);
+const nothing = (query: string): void => void window.preview.empty.push(query);
 const FONT = "'Inter Variable'"; // the sans of Grafana, as the package of its files calls it
 const words = new URLSearchParams(location.search);
 
@@ -32,7 +33,7 @@ async function world(dashboard: Dashboard): Promise<World> {
   const timeZone = dashboard.timezone || "browser";
   const values = await resolve(dashboard.templating?.list ?? [], prometheus);
   const events = await ask(dashboard.annotations?.list ?? [], prometheus, range, values);
-  return { prometheus, values, theme, range, timeZone, events, report };
+  return { prometheus, values, theme, range, timeZone, events, report, nothing };
 }
 
 async function draw(): Promise<void> {

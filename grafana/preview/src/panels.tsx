@@ -35,8 +35,9 @@ export interface World {
   range: TimeRange;
   timeZone: string;
   events: Event[];
-  /** Told what is wrong with the picture: the driver prints it. */
-  report: (problem: string) => void;
+  /** Told what is wrong with a panel, and which query gives nothing: the driver prints both. */
+  report: (error: string) => void;
+  nothing: (query: string) => void;
 }
 
 /** A panel may look at a time of its own, as the last 24 hours. */
@@ -53,7 +54,7 @@ export async function load({ panel, width }: Box, world: World): Promise<DataFra
   for (const target of targets) {
     const asked = target.interval ? target : { ...target, interval: panel.interval };
     const { found, step } = await prometheus.query(asked, span(panel, range), points, values);
-    if (found.length === 0) world.report(`${panel.title}: query ${target.refId} gives nothing`);
+    if (found.length === 0) world.nothing(`${panel.title}: query ${target.refId} gives nothing`);
     else if (target.format === "table") raw.push(table(found, target, targets.length > 1));
     else raw.push(...graphs(found, target, step));
   }
