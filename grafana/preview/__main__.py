@@ -14,7 +14,7 @@ import yaml
 
 from grafana.preview.bundle import BundleError, bundle
 from grafana.preview.past import PastError, past
-from grafana.preview.picture import THEMES, WIDTHS, Shot, take
+from grafana.preview.picture import DEVICES, LONGEST, THEMES, Shot, take
 from grafana.preview.site import serve
 from tests.browser import chromium, chromium_path, node_folder
 
@@ -54,7 +54,8 @@ def _words(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/dashboards", help="the folder of the pictures")
     parser.add_argument("--format", choices=("webp", "png"), default="webp")
     parser.add_argument("--themes", nargs="+", choices=THEMES, default=THEMES)
-    parser.add_argument("--devices", nargs="+", choices=WIDTHS, default=tuple(WIDTHS))
+    parser.add_argument("--devices", nargs="+", choices=DEVICES, default=tuple(DEVICES))
+    parser.add_argument("--whole", action="store_true", help="the whole page on a phone too, not three screens of it")
     parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as the JSON says")
     return parser.parse_args(arguments)
 
@@ -91,7 +92,9 @@ async def _take_all(page: Path, shots: list[Shot], words: argparse.Namespace) ->
     wrong = 0
     async with _data(words) as (url, at), serve(page, words.dashboards, url) as site, chromium() as browser:
         for shot in shots:
-            picture, errors, empty = await take(browser, site, shot, words.format, at, words.rows, scrape_interval())
+            tall = LONGEST if words.whole else DEVICES[shot.device].tall
+            options = (words.format, at, words.rows, scrape_interval(), tall)
+            picture, errors, empty = await take(browser, site, shot, *options)
             path = words.out / f"{shot.name}.{words.format}"
             path.write_bytes(picture)
             print(f"{path}  {len(picture) // 1024} kB", flush=True)

@@ -16,7 +16,7 @@ from tests.stories.stack import free_port
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".stack/preview-past"
 PROMETHEUS = ROOT / ".stack/bin/prometheus"
-END = "2026-11-24T14:00:00Z"  # a Tuesday evening where the school is; always the same, for the same pictures
+END = "2026-11-24T13:50:00Z"  # a Tuesday evening where the school is; always the same, for the same pictures
 DAYS = 35
 PATIENCE = 60.0  # seconds until Prometheus must answer
 

@@ -9,7 +9,18 @@ from playwright.async_api import Browser, Page
 
 PATIENCE = 120_000  # milliseconds until a page must be drawn
 QUALITY = 86  # of WebP: letters stay sharp, and a page stays below 300 kB
-WIDTHS = {"desktop": 1440, "phone": 390}
+LONGEST = 16_000  # pixels: neither WebP nor Chromium goes much beyond
+
+
+@dataclass(frozen=True)
+class Device:
+    """How wide a window is, and how much of the page the docs show; pixels."""
+
+    width: int
+    tall: int
+
+
+DEVICES = {"desktop": Device(1440, LONGEST), "phone": Device(390, 2532)}  # three screens of a phone
 THEMES = ("light", "dark")
 
 
@@ -28,10 +39,13 @@ class Shot:
 
 
 async def take(
-    browser: Browser, site: str, shot: Shot, kind: str, at: datetime, rows: str, scrape: str
+    browser: Browser, site: str, shot: Shot, kind: str, at: datetime, rows: str, scrape: str, tall: int
 ) -> tuple[bytes, list[str], list[str]]:
-    """Give one picture ("png" or "webp") of how it was at ``at``, what was wrong on the page, and what was empty."""
-    viewport = {"width": WIDTHS[shot.device], "height": 900}
+    """Give one picture ("png" or "webp") of how it was at ``at``, what was wrong on the page, and what was empty.
+
+    It ends after ``tall`` pixels. "rows" are "folded" as the JSON says or "open"; "scrape" is the interval, as "15s".
+    """
+    viewport = {"width": DEVICES[shot.device].width, "height": 900}
     context = await browser.new_context(viewport=viewport, timezone_id="UTC", locale="en-GB")  # type: ignore[arg-type]
     try:
         page = await context.new_page()
@@ -42,19 +56,19 @@ async def take(
         await page.goto(f"{site}/?{urlencode(words)}")
         await page.wait_for_function("window.preview?.ready", timeout=PATIENCE)
         await page.wait_for_load_state("networkidle")
-        picture = await _photograph(page, kind)
+        picture = await _photograph(page, kind, tall)
         wrong += await page.evaluate("window.preview.errors")
         return picture, wrong, await page.evaluate("window.preview.empty")
     finally:
         await context.close()
 
 
-async def _photograph(page: Page, kind: str) -> bytes:
-    """Take the whole page, however tall; Playwright itself knows no WebP."""
+async def _photograph(page: Page, kind: str, most: int) -> bytes:
+    """Take the page from its top; Playwright itself knows no WebP."""
     # Grafana draws a table only where it is seen: let the window be as tall as the page.
     tall = await page.evaluate("document.documentElement.scrollHeight")
     width = await page.evaluate("innerWidth")
-    await page.set_viewport_size({"width": width, "height": tall})
+    await page.set_viewport_size({"width": width, "height": min(tall, most)})
     await page.wait_for_load_state("networkidle")
     await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     if kind == "png":
