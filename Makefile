@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: help run demo stack browser test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
+.PHONY: help run demo stack browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ demo: .venv/ready ## the same with a school's traffic, an outage, a page, an esc
 
 browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/browser.py
+
+grafana-preview: stack browser ## draw the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
+	@$(PY) -m grafana.preview
+	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:05:00Z --devices desktop --out docs/images/dashboards/outage
 
 test: stack browser ## the whole suite but its slowest tests, the main path on the real stack included
 	@$(BIN)/pytest -m "not slow"
