@@ -8,7 +8,7 @@ PY := $(BIN)/python
 .PHONY: help run demo stack browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) deploy/local/environment.py

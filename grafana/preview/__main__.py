@@ -14,7 +14,7 @@ import yaml
 
 from grafana.preview.bundle import BundleError, bundle
 from grafana.preview.past import PastError, past
-from grafana.preview.picture import DEVICES, LONGEST, THEMES, Shot, take
+from grafana.preview.picture import DEVICES, LONGEST, THEMES, PictureError, Shot, View, take
 from grafana.preview.site import serve
 from tests.browser import chromium, chromium_path, node_folder
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
     try:
         wrong = asyncio.run(_take_all(bundle(print), shots, words))
-    except (BundleError, PastError) as error:
+    except (BundleError, PastError, PictureError) as error:
         return _refuse(str(error))
     return 1 if wrong else 0
 
@@ -91,10 +91,10 @@ async def _take_all(page: Path, shots: list[Shot], words: argparse.Namespace) ->
     words.out.mkdir(parents=True, exist_ok=True)
     wrong = 0
     async with _data(words) as (url, at), serve(page, words.dashboards, url) as site, chromium() as browser:
+        view = View(at, words.rows, scrape_interval(), words.format)
         for shot in shots:
             tall = LONGEST if words.whole else DEVICES[shot.device].tall
-            options = (words.format, at, words.rows, scrape_interval(), tall)
-            picture, errors, empty = await take(browser, site, shot, *options)
+            picture, errors, empty = await take(browser, site, shot, view, tall)
             path = words.out / f"{shot.name}.{words.format}"
             path.write_bytes(picture)
             print(f"{path}  {len(picture) // 1024} kB", flush=True)

@@ -1,10 +1,11 @@
-// Bundles the page and Grafana's components into dist/, and puts Grafana's icons beside it.
+// Bundles the page and Grafana's components into a folder, dist/ without a name, and puts Grafana's icons beside it.
 import { cpSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
+const outdir = process.argv[2] ?? "dist";
 await build({
   entryPoints: ["src/main.tsx"],
-  outdir: "dist",
+  outdir,
   bundle: true,
   minify: true,
   format: "esm",
@@ -16,5 +17,5 @@ await build({
   define: { "process.env.NODE_ENV": '"production"' },
   logLevel: "warning",
 });
-cpSync("node_modules/@grafana/ui/dist/public/img/icons", "dist/public/build/img/icons", { recursive: true });
-writeFileSync("dist/index.html", '<!doctype html><meta charset="utf-8"><base href="/"><link rel="stylesheet" href="/main.css"><div id="root"></div><script type="module" src="/main.js"></script>\n');
+cpSync("node_modules/@grafana/ui/dist/public/img/icons", `${outdir}/public/build/img/icons`, { recursive: true });
+writeFileSync(`${outdir}/index.html`, '<!doctype html><meta charset="utf-8"><base href="/"><link rel="stylesheet" href="/main.css"><div id="root"></div><script type="module" src="/main.js"></script>\n');

@@ -21,23 +21,33 @@ class BundleError(Exception):
 
 
 def bundle(say: Callable[[str], None]) -> Path:
-    """Give the folder of the built page; BundleError says what stood in the way."""
+    """Give the folder of the built page, which is never changed again; BundleError says what stood in the way."""
     PLACE.mkdir(parents=True, exist_ok=True)
     with (PLACE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in PACKAGES)).hexdigest()
+        packages = _digest([HERE / name for name in PACKAGES])
         stamp = PLACE / "installed"
-        if not stamp.exists() or stamp.read_text("ascii") != digest:
+        if not stamp.exists() or stamp.read_text("ascii") != packages:
             say("fetching Grafana's components (once, about 440 MB on the disk) …")
             _install()
-            stamp.write_text(digest, "ascii")
-        for folder in ("src", "dist"):
-            shutil.rmtree(PLACE / folder, ignore_errors=True)
-        shutil.copytree(HERE / "src", PLACE / "src")
-        for name in ("build.mjs", "tsconfig.json"):
-            shutil.copy(HERE / name, PLACE)
-        _run("the bundle of the preview", [str(node_folder() / "node"), "build.mjs"])
-    return PLACE / "dist"
+            stamp.write_text(packages, "ascii")
+        sources = sorted(path for path in (HERE / "src").rglob("*") if path.is_file())
+        built = PLACE / "dist" / _digest([*(HERE / name for name in PACKAGES), HERE / "build.mjs", *sources])[:16]
+        if not (built / "index.html").exists():
+            _build(built)
+    return built
+
+
+def _digest(paths: list[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _build(built: Path) -> None:
+    shutil.rmtree(PLACE / "src", ignore_errors=True)
+    shutil.copytree(HERE / "src", PLACE / "src")
+    for name in ("build.mjs", "tsconfig.json"):
+        shutil.copy(HERE / name, PLACE)
+    _run("the bundle of the preview", [str(node_folder() / "node"), "build.mjs", str(built)])
 
 
 def _install() -> None:

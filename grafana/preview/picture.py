@@ -6,10 +6,29 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from playwright.async_api import Browser, Page
+from playwright.async_api import Error as BrowserError
 
 PATIENCE = 120_000  # milliseconds until a page must be drawn
 QUALITY = 86  # of WebP: letters stay sharp, and a page stays below 300 kB
 LONGEST = 16_000  # pixels: neither WebP nor Chromium goes much beyond
+
+
+class PictureError(Exception):
+    """Chromium showed no page; the text says which, and what it said."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a dashboard is looked at.
+
+    ``at`` is the time that the page takes for now, ``rows`` "folded" (as the JSON says) or "open", ``scrape`` the
+    interval of the scrapes as Grafana writes it, and ``kind`` "png" or "webp".
+    """
+
+    at: datetime
+    rows: str
+    scrape: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -38,27 +57,24 @@ class Shot:
         return f"{self.dashboard}-{self.theme}-{self.device}"
 
 
-async def take(
-    browser: Browser, site: str, shot: Shot, kind: str, at: datetime, rows: str, scrape: str, tall: int
-) -> tuple[bytes, list[str], list[str]]:
-    """Give one picture ("png" or "webp") of how it was at ``at``, what was wrong on the page, and what was empty.
-
-    It ends after ``tall`` pixels. "rows" are "folded" as the JSON says or "open"; "scrape" is the interval, as "15s".
-    """
+async def take(browser: Browser, site: str, shot: Shot, view: View, tall: int) -> tuple[bytes, list[str], list[str]]:
+    """Give one picture, at most ``tall`` pixels high, what was wrong on the page, and what was empty."""
     viewport = {"width": DEVICES[shot.device].width, "height": 900}
     context = await browser.new_context(viewport=viewport, timezone_id="UTC", locale="en-GB")  # type: ignore[arg-type]
     try:
         page = await context.new_page()
-        await page.clock.set_fixed_time(at)
+        await page.clock.set_fixed_time(view.at)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        words = {"dashboard": shot.dashboard, "theme": shot.theme, "rows": rows, "scrape": scrape}
+        words = {"dashboard": shot.dashboard, "theme": shot.theme, "rows": view.rows, "scrape": view.scrape}
         await page.goto(f"{site}/?{urlencode(words)}")
         await page.wait_for_function("window.preview?.ready", timeout=PATIENCE)
         await page.wait_for_load_state("networkidle")
-        picture = await _photograph(page, kind, tall)
+        picture = await _photograph(page, view.kind, tall)
         wrong += await page.evaluate("window.preview.errors")
         return picture, wrong, await page.evaluate("window.preview.empty")
+    except BrowserError as error:
+        raise PictureError(f"{shot.name} could not be drawn. Chromium says: {error.message}") from error
     finally:
         await context.close()
 
