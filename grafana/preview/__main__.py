@@ -55,7 +55,7 @@ def _words(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("webp", "png"), default="webp")
     parser.add_argument("--themes", nargs="+", choices=THEMES, default=THEMES)
     parser.add_argument("--devices", nargs="+", choices=DEVICES, default=tuple(DEVICES))
-    parser.add_argument("--whole", action="store_true", help="the whole page on a phone too, not three screens of it")
+    parser.add_argument("--whole", action="store_true", help="the whole page, not three screens of it")
     parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as the JSON says")
     return parser.parse_args(arguments)
 

@@ -12,11 +12,13 @@ import yaml
 from aiohttp import web
 
 from grafana.preview.__main__ import main, scrape_interval
+from grafana.preview.picture import DEVICES, THEMES
 from grafana.preview.site import serve
 from tests.browser import node_folder
 from tests.stories.stack import free_port
 
 SOURCE = Path("grafana/preview")
+PICTURES = Path("docs/images/dashboards")
 DASHBOARDS = sorted(Path("grafana/dashboards").glob("*.json"))
 
 
@@ -194,3 +196,16 @@ async def test_a_dead_prometheus_is_named(tmp_path: Path) -> None:
 def test_a_dashboard_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ovreview", "--prometheus.url", "http://127.0.0.1:1"]) == 1
     assert "there is no dashboard ['ovreview'] in " in capsys.readouterr().err
+
+
+def test_the_page_shows_every_picture_and_they_are_small() -> None:
+    page = Path("docs/dashboards-preview.md").read_text("utf-8")
+    shown = set(re.findall(r'(?:src|srcset)="images/dashboards/([^"]+)"', page))
+    there = {str(path.relative_to(PICTURES)): path.stat().st_size for path in PICTURES.rglob("*.*")}
+    assert shown == set(there)
+    for path in DASHBOARDS:
+        drawn = {f"{path.stem}-{theme}-{device}.webp" for theme in THEMES for device in DEVICES}
+        assert drawn <= shown, f"{path.stem}: run make grafana-preview, and show its pictures on the page"
+    assert min(there.values()) > 0
+    assert max(there.values()) < 300_000
+    assert sum(there.values()) < 6_000_000
