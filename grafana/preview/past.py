@@ -1,6 +1,7 @@
 """Gives the preview a Prometheus on a simulated past, which deploy/local/history.py fills once below .stack/."""
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import sys
@@ -28,7 +29,10 @@ class PastError(Exception):
 @asynccontextmanager
 async def past(say: Callable[[str], None]) -> AsyncIterator[tuple[str, datetime]]:
     """Give the address of a Prometheus and the time at which its past ends; PastError says what stood in the way."""
-    await _fill(say)
+    PLACE.parent.mkdir(exist_ok=True)
+    with PLACE.with_suffix(".lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)  # another preview may be filling it
+        await _fill(say)
     end = datetime.fromtimestamp(json.loads((PLACE / "history.json").read_text("utf-8"))["until"], UTC)
     url = f"127.0.0.1:{free_port()}"
     words = [
@@ -53,6 +57,7 @@ async def _fill(say: Callable[[str], None]) -> None:
     stamp = PLACE / "filled"
     if stamp.exists() and stamp.read_text("ascii") == digest:
         return
+    stamp.unlink(missing_ok=True)
     say(f"simulating the past of the school, {DAYS} days (once, a few minutes) …")
     script = str(ROOT / "deploy/local/history.py")
     words = [str(PLACE), f"--days={DAYS}", f"--until={END}", "--no-rules"]
