@@ -4,8 +4,10 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
+# Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
+BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo stack browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
+.PHONY: help run demo stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules scrape config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,17 +31,20 @@ grafana-preview: stack browser ## draw the dashboards for docs/ with Grafana's o
 	@$(PY) -m grafana.preview
 	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:05:00Z --devices desktop --out docs/images/dashboards/outage
 
-test: stack browser ## the whole suite but its slowest tests, the main path on the real stack included
-	@$(BIN)/pytest -m "not slow"
+servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch them below .stack/ (no root, safe to run twice)
+	@$(PY) deploy/local/servers.py
 
-test-slow: stack browser ## the tests that take minutes: long fuzzing, a simulated week
+test: stack servers browser ## the whole suite but its slowest tests, the main path on the real stack included
+	@$(BIN)/pytest $(BESIDE) -m "not slow"
+
+test-slow: stack servers browser ## the tests that take minutes: long fuzzing, a simulated week, all faults in real time
 	@$(BIN)/pytest -m slow
 
 test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
-	@$(BIN)/pytest -m "not stack and not story and not browser and not slow"
+	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"
 
-test-e2e: stack browser ## the stories on the real stack and the tests in Chromium
-	@$(BIN)/pytest -m "story or browser"
+test-e2e: stack servers browser ## the stories on the real stack and the tests in Chromium
+	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
 check: fmt-check lint types config rules test-fast ## format, lint, types, rule and config checks, fast tests
 
@@ -55,16 +60,24 @@ lint: .venv/ready ## ruff, strict
 types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy
 
-rules: stack ## write what is generated, then promtool and amtool over rules/ and deploy/config/
+rules: stack ## write what is generated, lint, promtool and amtool over all; FILE=rules/critical.yml: that file in seconds
 	@$(PY) -m rules.generate
-	@$(BIN)/pytest -q tests/rules
+ifdef FILE
+	@$(PY) -m rules.check $(FILE) $(foreach name,$(ALERT),--only $(name))
+else
+	@$(PY) -m rules.lint
+	@$(BIN)/pytest -q $(BESIDE) tests/rules
+endif
+
+scrape: stack ## ask the real exporters what they export, for the lint (rules/tables/exporters/)
+	@PYTHONPATH=deploy/local $(PY) -m tests.rules.programs
 
 config: .venv/ready ## check every example configuration
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles
-	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
+	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
 
 soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
 	@$(PY) bench/soak.py $${MINUTES:-60}

@@ -65,7 +65,7 @@ class Receiver:
         self._ways_in: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.policy = Live(routing(config, source), clock())
-        self.metrics = Metrics(channel_names(config.channels))
+        self.metrics = Metrics(channel_names(config.channels), config.teams)
         self.reloader = Reloader(source.path, source, self.policy, self.metrics)
         hold = timedelta(seconds=float(config.grouping_window))
         self.store = SQLiteStore(config.database, self._ring, watch=self.metrics.watch, hold=hold)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -18,9 +19,9 @@ _LONGEST_NAME = 200  # characters of an alert's name in a label
 
 
 class Metrics:
-    """One registry and the families in it."""
+    """One registry and the families in it; what is counted for each of the teams stands at 0 from the start."""
 
-    def __init__(self, channels: Iterable[str]) -> None:
+    def __init__(self, channels: Iterable[str], teams: Iterable[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of every counter
         self.registry = registry = CollectorRegistry()
         self.webhooks = Counter("receiver_webhook_requests", "Requests of Alertmanager.", ["code"], registry=registry)
@@ -46,7 +47,7 @@ class Metrics:
         self.outbox_age = self._gauge("outbox_oldest_age_seconds", text, "channel")
         text = "When Alertmanager's Watchdog was last heard."
         self.watchdog = self._gauge("watchdog_last_seen_timestamp_seconds", text, "source")
-        self.channels = tuple(channels)
+        self.channels, self._teams = tuple(channels), tuple(teams)
         self._initialise()
 
     def _add_incidents(self) -> None:
@@ -113,6 +114,10 @@ class Metrics:
             self.breaches.labels(*labels).inc()
 
     def _initialise(self) -> None:
+        # A series that appears with its first event has no increase: MTTA and MTTR would lose the first incident.
+        for priority, team in product(Priority, self._teams):
+            for family in (self.acknowledged, self.resolved, self.breaches):
+                family.labels(priority.value, team)
         for kind in DRIFT:
             self.drift.labels(kind)
         for code in WEBHOOK_CODES:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("exporter", "process", "receiver", "rules")
+PACKAGES = ("exporter", "grafana", "process", "receiver", "rules")
 MODULES = {
     ".".join(path.with_suffix("").parts): path
     for package in PACKAGES

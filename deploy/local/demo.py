@@ -8,6 +8,7 @@ import aiohttp
 import yaml
 
 from installation import ROOT, Site, SiteError, read, write
+from school import School
 from terminal import Terminal
 from traffic import Traffic
 
@@ -54,8 +55,10 @@ class Demo:
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
             self._session = session
             self._known = {incident["id"] for incident in await self._incidents()}
-            traffic = Traffic(self._site)
-            acts, sending = asyncio.ensure_future(self._acts(traffic)), asyncio.ensure_future(traffic.run())
+            token = self._site.secret("exporter-token").read_text("utf-8").strip()
+            school = School()
+            traffic = Traffic(self._site.url("exporter"), token, school)
+            acts, sending = asyncio.ensure_future(self._acts(school, traffic)), asyncio.ensure_future(traffic.run())
             try:
                 await asyncio.wait([acts, sending], return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
@@ -71,14 +74,14 @@ class Demo:
                 sending.cancel()
                 await asyncio.gather(acts, sending, return_exceptions=True)
 
-    async def _acts(self, traffic: Traffic) -> None:
+    async def _acts(self, school: School, traffic: Traffic) -> None:
         terminal = self._terminal
         terminal.text("\n This demo runs on copies of the rules and the matrix with shortened times.\n\n")
         terminal.began()
         terminal.act("A school's morning: pages load, classes are booked, payments go through.")
         await asyncio.sleep(CALM)
         terminal.act("A deploy breaks /api/bookings: most bookings now end in a 500.")
-        traffic.broken = True
+        school.broken = True
         number = await self._until("HighErrorRate opens an incident", lambda i: i["state"] == "triggered")
         terminal.act(f"Prometheus fired, Alertmanager told the receiver: incident #{number}. Linh is paged.")
         await self._until("the tech lead is paged", lambda i: "engineering-manager" in i["next"])
@@ -88,7 +91,7 @@ class Demo:
         terminal.act("Marek acknowledged. Silence: nobody else is woken while he works.")
         await asyncio.sleep(8)
         terminal.act("Marek rolls the deploy back; bookings work again.")
-        traffic.broken = False
+        school.broken = False
         await self._until("the incident resolves", lambda i: i["state"] == "resolved")
         await asyncio.sleep(1)
         terminal.act(f"The errors stopped: incident #{number} is resolved, and all who were told know it.")

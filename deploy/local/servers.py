@@ -1,4 +1,4 @@
-"""Puts PostgreSQL, Redis and nginx for the tests below .stack/, without touching the system: the machine's, or Debian's.
+"""Puts PostgreSQL, Redis and nginx for the tests below .stack/, without touching the system: its own, or Debian's.
 
 Programs that are here already are used. Otherwise the packages of this machine's own release are downloaded with all
 that they need into a private root and unpacked there; none is installed, and none is ever started as a service.

@@ -104,6 +104,29 @@ async def test_one_objective_does_not_hide_another(alertmanager: Alertmanager) -
     assert hidden == ["http-availability"]
 
 
+SLOS = ("http-availability", "http-latency", "payment-success", "site-uptime")
+# The alert on what burns an objective, that objective, and the degrees of burning that it hides.
+ONE_TROUBLE = [
+    ("HighErrorRate", "http-availability", BURNING),
+    ("PaymentOutage", "payment-success", BURNING),
+    ("PaymentFailureRate", "payment-success", BURNING),
+    ("SlowResponseTime", "http-latency", BURNING - {"SLOBurnRateFast"}),
+]
+
+
+@pytest.mark.parametrize(("cause", "slo", "degrees"), ONE_TROUBLE)
+async def test_what_burns_an_objective_hides_the_burning_of_that_objective_alone(
+    alertmanager: Alertmanager, cause: str, slo: str, degrees: set[str]
+) -> None:
+    # One environment for each degree: the worse ones hide the milder ones as well.
+    for degree in BURNING:
+        await alertmanager.fire(alert(cause, degree), *(alert(degree, degree, slo=other) for other in SLOS))
+    await alertmanager.caught_up()
+    found = [one for one in await alertmanager.ask("alerts?filter=slo=~.%2B") if one["status"]["inhibitedBy"]]
+    hidden = {(one["labels"]["alertname"], one["labels"]["slo"]) for one in found}
+    assert hidden == {(degree, slo) for degree in degrees}, f"{CONFIG}: inhibit_rules"
+
+
 async def test_one_disk_does_not_hide_another(alertmanager: Alertmanager) -> None:
     full = {"instance": "db-1", "mountpoint": "/"}
     await alertmanager.fire(

@@ -8,7 +8,7 @@ import promql_parser
 import pytest
 import yaml
 
-from receiver.metrics import Metrics
+from rules.lint.series import known
 
 PAGES = sorted(page for page in Path("docs/runbooks").glob("*.md") if page.stem != "README")
 RULES = [
@@ -18,19 +18,6 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
-# Of Prometheus and the exporters that we only scrape.
-FOREIGN = (
-    *("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"),
-    *("pg_up", "pg_stat_database_deadlocks", "pg_replication_lag_seconds", "pg_stat_activity_max_tx_duration"),
-    *("redis_up", "redis_evicted_keys_total", "redis_connected_clients", "nginx_up", "nginx_connections_active"),
-    *("node_filesystem_avail_bytes", "node_filesystem_files", "node_filesystem_files_free"),
-    *("node_timex_offset_seconds", "node_scrape_collector_success"),
-    *("probe_success", "probe_http_duration_seconds", "probe_ssl_earliest_cert_expiry"),
-    *("prometheus_rule_evaluation_failures_total", "prometheus_rule_group_last_duration_seconds"),
-    *("prometheus_tsdb_head_series", "prometheus_notifications_queue_length"),
-    *("prometheus_notifications_alertmanagers_discovered", "prometheus_notifications_errors_total"),
-    *("alertmanager_notifications_failed_total", "alertmanager_cluster_members", "alertmanager_config_hash"),
-)
 # Of a Debian or Ubuntu host with the school's stack on it.
 PROGRAMS = {
     *("amtool", "awk", "chronyc", "curl", "cut", "df", "dig", "dmesg", "docker", "du", "echo", "find", "free", "grep"),
@@ -52,20 +39,14 @@ PROGRAMS = {
     *("git", "python", "timeout", "top", "traceroute", "uniq", "uptime", "vmstat", "cat", "dpkg", "getent"),
 }
 RECEIVER_COMMANDS = {"check", "explain", "drill", "preview", "report", "schedule", "test"}
-CATALOGUE = yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))
 PARTS = ["What it means", "First", "Likely causes", "It is mended when", "To silence it while you work"]
 
 
-def known() -> dict[str, set[str] | None]:
-    """Every series that a query may name, with its labels where they are ours to know."""
-    series: dict[str, set[str] | None] = {rule["record"]: None for rule in RULES if "record" in rule}
-    series |= dict.fromkeys(FOREIGN)
-    for family in CATALOGUE["families"]:
-        suffixes = ("_bucket", "_sum", "_count") if family["type"] == "histogram" else ("",)
-        series |= {family["name"] + suffix: {"job", "instance", "le", *family.get("labels", ())} for suffix in suffixes}
-    for metric in Metrics(["log"]).registry.collect():
-        series |= {sample.name: None for sample in metric.samples} | {metric.name: None}
-    return series
+@pytest.fixture(scope="module")
+def series() -> dict[str, frozenset[str] | None]:
+    """Every series that a query may name, with its labels where they are known."""
+    recorded = {rule["record"]: None for rule in RULES if "record" in rule}
+    return recorded | {name: one.possible for name, one in known().items()}
 
 
 def selectors(query: str) -> list[promql_parser.VectorSelector]:
@@ -126,8 +107,7 @@ def test_a_page_gives_three_first_steps_and_the_right_silence(page: Path) -> Non
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_a_page_asks_for_series_that_exist(page: Path) -> None:
-    series = known()
+def test_a_page_asks_for_series_that_exist(page: Path, series: dict[str, frozenset[str] | None]) -> None:
     for query in re.findall(r"```promql\n\s*(.*?)\n\s*```", page.read_text("utf-8"), re.DOTALL):
         for selector in selectors(query):
             assert selector.name in series, f"{page}: nothing exports {selector.name}; correct the query {query}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 import signal
 import socket
@@ -54,7 +55,7 @@ class Stack:
         self.tokens = {n: secrets.token_urlsafe(32) for n in ("webhook", "api", "link", "exporter")}
         self.pagerduty, self.smtp = FakePagerDuty(set(KEYS.values())), FakeSMTP()
         people = {"U01LINH", "U01MAREK", "U01AISHA", "U01PETER"}
-        teams = {"#alerts", "#alerts-backend", "#alerts-infrastructure"}
+        teams = set(re.findall(r"#alerts[a-z-]*", (ROOT / "deploy/config/receiver.yml").read_text("utf-8")))
         self.slack = FakeSlack(SLACK_TOKEN, people | teams)
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
@@ -156,7 +157,8 @@ class Stack:
         del config["global"]["smtp_auth_username"]
         config["global"] |= {"smtp_smarthost": f"127.0.0.1:{self.smtp.port}", "smtp_require_tls": False}
         for route in (config["route"], *config["route"]["routes"]):
-            route |= {"group_wait": "0s", "group_interval": "1s"}
+            # Long enough for a cause, judged by another group within the same second, to hide its consequences.
+            route |= {"group_wait": "2s", "group_interval": "2s"}
         path = self._write("alertmanager", config)
         storage = f"--storage.path={self.folder / 'alertmanager'}"
         listen = f"--web.listen-address=127.0.0.1:{self.ports['alertmanager']}"

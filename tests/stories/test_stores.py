@@ -1,62 +1,82 @@
-"""All rules against real servers: nothing fires while all is well, and each fault reaches the receiver by its name."""
+"""All rules against real servers: nothing fires while all is well, and each fault reaches the receiver by its name.
+
+The faults happen all at once, each a story of its own (faults.py), and each test waits for one of them to end.
+"""
 
 import asyncio
-import contextlib
-import signal
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+import yaml
 
-from tests.stories.stack import until
-from tests.stories.stores import SERVERS, Stores
+from tests.stories.faults import begun, quiet, strange
+from tests.stories.stack import ROOT, until
+from tests.stories.stores import PROGRAMS, Stores, filled
 
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.story,
-    pytest.mark.skipif(not SERVERS.exists(), reason="no PostgreSQL, Redis and nginx: see `make servers`"),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(not PROGRAMS.exists(), reason="no PostgreSQL, Redis and nginx: see `make servers`"),
 ]
-
-EVERYTHING = (
-    *("postgres", "redis", "nginx"),
-    *("node_exporter", "postgres_exporter", "redis_exporter", "nginx_exporter", "blackbox_exporter"),
-    *("receiver", "exporter", "alertmanager", "prometheus"),
-)
+Stories = dict[str, asyncio.Task[str]]
 
 
-async def school(stack: Stores) -> None:
-    """People use it: pages, bookings, and a cache that answers."""
-    await stack.send("user_registered", {"channel": "web", "plan": "trial"}, 60)
-    await stack.ask_redis("SET course:1 spanish")
-    while True:
-        await stack.send("http_request", {"method": "GET", "route": "/courses", "status": 200, "duration": 0.05}, 20)
-        await stack.send("class_booked", {"class_type": "conversation", "channel": "web"})
-        await stack.send("payment_attempted", {"provider": "stripe"})
-        with contextlib.suppress(OSError):
-            await stack.ask_redis(*["GET course:1"] * 20)
-        await asyncio.sleep(0.5)
-
-
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stores]:
-    async with Stores(tmp_path) as running:
-        running.prepare()
-        await running.start(*EVERYTHING)
-        people = asyncio.ensure_future(school(running))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stores(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stores]:
+    async with filled(tmp_path_factory.mktemp("stores")) as running:
         yield running
-        people.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await people
 
 
-async def reported(stack: Stores, alert: str) -> bool:
-    return any(incident["alertname"] == alert for incident in await stack.incidents())
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def healthy(stores: Stores) -> Stores:
+    await quiet(stores)
+    return stores
 
 
-async def test_explore(stack: Stores) -> None:
-    for _ in range(8):
-        await asyncio.sleep(5)
-        bad = [(r["name"], r["health"], r.get("lastError")) for r in await stack.rules() if r["health"] != "ok"]
-        print(await stack.active(), bad, flush=True)
-    print(await stack.incidents())
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stories(healthy: Stores) -> AsyncIterator[Stories]:
+    with begun(healthy) as told:
+        yield told
+
+
+async def test_every_rule_is_loaded_and_evaluates(stores: Stores) -> None:
+    files = [yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "rules").glob("*.yml")]
+    loaded = [rule for file in files for group in file["groups"] for rule in group["rules"]]
+    shipped = sorted(rule.get("alert") or rule["record"] for rule in loaded)
+
+    async def evaluated() -> bool:
+        return all(rule["health"] != "unknown" for rule in await stores.rules())
+
+    await until("every rule was evaluated", evaluated)
+    rules = await stores.rules()
+    assert sorted(rule["name"] for rule in rules) == shipped
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+
+
+async def test_nothing_fires_while_all_is_well(healthy: Stores) -> None:
+    assert [incident["title"] for incident in await healthy.incidents() if incident["state"] != "resolved"] == []
+
+
+@pytest.mark.parametrize("fault", ["database", "cache", "web", "disk"])
+async def test_a_fault_is_told_and_so_is_its_end(fault: str, stories: Stories) -> None:
+    reason = await stories[fault]
+    if reason:
+        pytest.skip(f"no disk to fill: {reason}")
+
+
+async def test_nothing_else_was_told(healthy: Stores, stories: Stories) -> None:
+    await asyncio.gather(*stories.values())
+    assert await strange(healthy) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="function")
+async def test_all_of_it_in_the_real_time_of_the_rules(tmp_path: Path) -> None:
+    async with filled(tmp_path, factor=1) as running:
+        await quiet(running)
+        with begun(running) as told:
+            await asyncio.gather(*told.values())
+        assert await strange(running) == set()

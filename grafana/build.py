@@ -1,0 +1,70 @@
+"""Writes grafana/dashboards/*.json and grafana/panels.yml; with `--check` it only says whether they are fresh."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from grafana import board
+from grafana.dashboards import executive, oncall, operations, overview, security, technical
+from grafana.panel import Board
+from grafana.tables import Numbers
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "grafana"
+BOARDS = (overview.BOARD, executive.BOARD, operations.BOARD, technical.BOARD, security.BOARD, oncall.BOARD)
+ABOUT = """\
+# GENERATED from grafana/dashboards/*.py by `python -m grafana.build`. Do not edit.
+# Which panel shows the series of which alert: `python -m grafana.links` writes the links of rules and runbooks from it.
+"""
+
+
+def explained(boards: tuple[Board, ...]) -> dict[str, tuple[str, int]]:
+    """Say for each alert on which dashboard and in which panel its series is.
+
+    Raises:
+        ValueError: two panels explain one alert.
+
+    """
+    places: dict[str, tuple[str, int]] = {}
+    for one in boards:
+        for panel in one.panels():
+            for alert in panel.explains:
+                if alert in places:
+                    raise ValueError(
+                        f"{one.uid}: {panel.title} explains {alert}, and so does {places[alert]}; keep one"
+                    )
+                places[alert] = (one.uid, panel.id)
+    return places
+
+
+def texts(numbers: Numbers) -> dict[Path, str]:
+    """Give each file with its text."""
+    files = {
+        FOLDER / f"dashboards/{one.uid.removeprefix('heypeter-')}.json": board.written(one, numbers) for one in BOARDS
+    }
+    places = explained(BOARDS)
+    table = {alert: {"dashboard": uid, "panel": number} for alert, (uid, number) in sorted(places.items())}
+    files[FOLDER / "panels.yml"] = ABOUT + yaml.safe_dump(table, sort_keys=False, default_flow_style=None, width=120)
+    return files
+
+
+def main(arguments: list[str]) -> int:
+    """0 when the files are, or have been, written as they should be; 1 with one sentence otherwise."""
+    try:
+        wanted = texts(Numbers.read(ROOT))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+    if arguments != ["--check"]:
+        for path in stale:
+            path.write_text(wanted[path], "utf-8")
+        return 0
+    for path in stale:
+        sys.stderr.write(f"{path.relative_to(ROOT)} is not what its source says: run `python -m grafana.build`\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

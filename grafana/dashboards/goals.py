@@ -1,0 +1,62 @@
+"""The document's fifteen benchmarks as panels, in its three groups of five."""
+
+from dataclasses import dataclass
+
+from grafana.panel import Query, Rule, Stat, Target
+
+_WIDTHS = (5, 5, 5, 5, 4)  # of 24
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A benchmark of rules/tables/benchmarks.yml, how its panel is called, and what alerts when it is far worse."""
+
+    key: str
+    alert: str
+    id: int
+    title: str
+    unit: str
+    decimals: int
+    worse: tuple[Rule, ...] = ()
+
+
+APPLICATION = (
+    Goal("page_load", "PageLoadSlow", 21, "Page load time", "s", 2),
+    Goal("api_response", "ApiLatencyAboveBenchmark", 22, "API response time", "s", 0, (Rule("SlowResponseTime"),)),
+    Goal("database_query", "DatabaseQueryLatencyAboveBenchmark", 23, "Database query time", "s", 0),
+    Goal("time_to_interactive", "TimeToInteractiveSlow", 24, "Time to interactive", "s", 2),
+    Goal("first_contentful_paint", "FirstContentfulPaintSlow", 25, "First contentful paint", "s", 2),
+)
+INFRASTRUCTURE = (
+    Goal("cpu", "CpuAboveBenchmark", 26, "CPU usage", "percentunit", 0),
+    Goal("memory", "MemoryAboveBenchmark", 27, "Memory usage", "percentunit", 0, (Rule("HighMemoryUsage"),)),
+    Goal("disk_io", "DiskIoAboveBenchmark", 28, "Disk I/O", "percentunit", 0),
+    Goal("network_latency", "NetworkLatencyAboveBenchmark", 29, "Network latency", "s", 0),
+    Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 2),
+)
+BUSINESS = (
+    Goal("registrations", "RegistrationsBelowBenchmark", 31, "Registrations in a day", "locale", 0),
+    Goal("bookings", "BookingsBelowBenchmark", 32, "Bookings in a day", "locale", 0),
+    Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success", "percentunit", 1),
+    Goal("retention", "RetentionBelowBenchmark", 34, "Retention, monthly", "percentunit", 0),
+    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Oldest open question", "s", 1),
+)
+
+
+def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) -> tuple[Stat, ...]:
+    """Give the panels of one group, side by side; one dashboard alone explains their alerts."""
+    return tuple(
+        Stat(
+            id=goal.id + shift,
+            title=goal.title,
+            about=f"{{title {goal.key}}}. The benchmark is {{{goal.key}}}; {goal.alert} tells when it is missed.",
+            unit=goal.unit,
+            decimals=goal.decimals,
+            queries=(Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title),),
+            width=width,
+            empty="not measured",
+            limits=(Target(goal.key), *goal.worse),
+            explains=(goal.alert,) if explaining else (),
+        )
+        for goal, width in zip(goals, _WIDTHS, strict=True)
+    )

@@ -1,0 +1,215 @@
+"""Production overview: is anything wrong, who hears of it, and which of the fifteen benchmarks are missed."""
+
+from grafana.dashboards import goals
+from grafana.dashboards.alerting import FIRING_COLUMNS, firing, health
+from grafana.dashboards.duration import quantile
+from grafana.dashboards.states import HEALTH
+from grafana.panel import (
+    Board,
+    Column,
+    Count,
+    Limit,
+    Line,
+    Query,
+    Rule,
+    Section,
+    Series,
+    Stat,
+    Table,
+    Target,
+)
+from grafana.tables import COLOURS
+
+_MORE = (("Technical", "/d/heypeter-technical"),)
+_OPEN = 'sum by (state) (receiver_incidents{job="receiver"})'
+_BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
+
+# The state of this moment.
+NOW = Section(
+    1,
+    "Now",
+    (
+        Line(
+            4,
+            (
+                Stat(
+                    id=2,
+                    title="Is production well?",
+                    about="An outage is a firing alert of priority P1; impaired is one of P2.",
+                    unit="none",
+                    queries=(Query(health(), "health"),),
+                    words=HEALTH,
+                    width=6,
+                    empty="not known",
+                ),
+                Stat(
+                    id=3,
+                    title="Alerts that fire",
+                    about="By priority; P1 and P2 page. The Watchdog, which always fires, is left out.",
+                    unit="none",
+                    queries=tuple(
+                        Query(f'count(ALERTS{{alertstate="firing", priority="{p}", team=~"$team"}}) or vector(0)', p)
+                        for p in ("P1", "P2", "P3", "P4")
+                    ),
+                    alarms=tuple(COLOURS.values()),
+                    width=8,
+                    empty="none",
+                ),
+                Stat(
+                    id=4,
+                    title="Incidents that are open",
+                    about="Triggered: nobody has answered yet. Acknowledged: somebody is at it.",
+                    unit="none",
+                    queries=(Query(_OPEN, "{{state}}"),),
+                    limits=(Limit(1, "above", "orange"),),
+                    width=6,
+                    empty="none",
+                ),
+                Stat(
+                    id=5,
+                    title="Benchmarks met",
+                    about="Of the fifteen below; one that is not measured counts as missed.",
+                    unit="suffix: of {count}",
+                    queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
+                    limits=(Count(),),
+                    width=4,
+                    empty="not measured",
+                ),
+            ),
+        ),
+        Line(
+            6,
+            (
+                Table(
+                    id=6,
+                    title="What fires",
+                    about="Firing alerts, the most urgent first. An alert's name leads to its runbook.",
+                    unit="s",
+                    queries=(Query(firing('team=~"$team"'), "{{alertname}}"),),
+                    columns=FIRING_COLUMNS,
+                    sort="Priority",
+                    descending=False,
+                    width=16,
+                    empty="No alert fires",
+                ),
+                Table(
+                    id=7,
+                    title="Open incidents",
+                    about="How many there are of each priority, and who has them; the on-call dashboard says more.",
+                    unit="none",
+                    queries=(Query('receiver_incidents{job="receiver"} > 0', "{{priority}} {{state}}"),),
+                    columns=(
+                        Column("priority", "Priority", width=90),
+                        Column("state", "State"),
+                        Column("Value", "Incidents"),
+                    ),
+                    sort="Priority",
+                    descending=False,
+                    width=8,
+                    empty="No incident is open",
+                    leads_to=(("On call", "/d/heypeter-oncall"),),
+                ),
+            ),
+        ),
+    ),
+)
+
+# The fifteen, in the document's three groups of five.
+BENCHMARKS = Section(
+    20,
+    "The fifteen benchmarks",
+    tuple(Line(4, goals.five(group)) for group in (goals.APPLICATION, goals.INFRASTRUCTURE, goals.BUSINESS)),
+)
+
+# The document's five panels, corrected.
+APPLICATION = Section(
+    40,
+    "The application",
+    (
+        Line(
+            9,
+            (
+                Series(
+                    id=41,
+                    title="Request rate",
+                    about="Requests a second by method and route, all instances together.",
+                    unit="reqps",
+                    queries=(
+                        Query(
+                            'sum by (method, route) (rate(http_requests_total{job=~"$job"}[$__rate_interval]))',
+                            "{{method}} {{route}}",
+                        ),
+                    ),
+                    width=8,
+                    empty="No request was counted",
+                    leads_to=_MORE,
+                ),
+                Series(
+                    id=42,
+                    title="Response time",
+                    about="Of all requests. Dashed: the benchmark ({api_response}) and SlowResponseTime.",
+                    unit="s",
+                    queries=(
+                        Query(quantile(0.95, _BUCKETS, "$__rate_interval"), "95th percentile", exemplars=True),
+                        Query(quantile(0.5, _BUCKETS, "$__rate_interval"), "median"),
+                    ),
+                    limits=(Target("api_response"), Rule("SlowResponseTime")),
+                    width=8,
+                    empty="No request was counted",
+                    leads_to=_MORE,
+                ),
+                Series(
+                    id=43,
+                    title="Error rate",
+                    about="Share of the requests that end in a 5xx. Dashed: HighErrorRate.",
+                    unit="percentunit",
+                    queries=(Query('job:http_requests_errors:ratio_rate5m{job=~"$job"}', "{{job}}"),),
+                    limits=(Rule("HighErrorRate"),),
+                    width=8,
+                    empty="No request was counted",
+                    leads_to=_MORE,
+                ),
+            ),
+        ),
+        Line(
+            9,
+            (
+                Series(
+                    id=44,
+                    title="Database connections",
+                    about="By state, all databases together; the limit is what PostgreSQL leaves to users.",
+                    unit="short",
+                    queries=(
+                        Query('sum by (state) (pg_stat_activity_count{job="postgres"})', "{{state}}"),
+                        Query("sum(instance:pg_connections_limit:max{})", "limit", faint=True),
+                    ),
+                    width=12,
+                    empty="The database is not measured",
+                    leads_to=_MORE,
+                ),
+                Series(
+                    id=45,
+                    title="Memory usage",
+                    about="Used memory of each host. Dashed: the benchmark and HighMemoryUsage.",
+                    unit="percentunit",
+                    queries=(Query("instance:node_memory_utilisation:ratio{}", "{{instance}}"),),
+                    limits=(Target("memory"), Rule("HighMemoryUsage")),
+                    largest=1,
+                    width=12,
+                    empty="No host is measured",
+                    leads_to=_MORE,
+                ),
+            ),
+        ),
+    ),
+)
+
+BOARD = Board(
+    uid="heypeter-overview",
+    title="HeyPeter Academy: production overview",
+    about="Is anything wrong, and who hears of it? For everybody who keeps the school running.",
+    span="now-6h",
+    refresh="30s",
+    variables=("job", "team"),
+    sections=(NOW, BENCHMARKS, APPLICATION),
+)

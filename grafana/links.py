@@ -1,0 +1,95 @@
+"""Leads rules, their tests and runbooks to their panels: `python -m grafana.links`; with `--check` it only looks.
+
+What stands in grafana/panels.yml is written behind each runbook_url, and behind "Its dashboard" of each runbook. The
+generated rule files take it from the same table (rules/writing.py).
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+from rules.writing import DASHBOARDS
+
+ROOT = Path(__file__).resolve().parent.parent
+_RULE = re.compile(r"(?P<before>runbook_url: \S*/(?P<alert>\w+)\.md\n +dashboard_url: )\S+")
+_RUNBOOK = re.compile(r"(?<=\[Its dashboard\]\()[^)]*(?=\))")
+Places = dict[str, str]
+
+
+def places(text: str) -> Places:
+    """Read the table: alert -> the address of its panel."""
+    table = yaml.safe_load(text)
+    return {alert: f"{DASHBOARDS}/{row['dashboard']}?viewPanel={row['panel']}" for alert, row in table.items()}
+
+
+def in_rules(text: str, found: Places) -> str:
+    """Give a file of rules, or of their tests, with the panel of each alert.
+
+    Raises:
+        ValueError: an alert has no panel, or a dashboard_url does not follow its runbook_url.
+
+    """
+    linked, count = _RULE.subn(lambda match: match["before"] + _place(match["alert"], found), text)
+    every = text.count("dashboard_url:")
+    if count != every:
+        raise ValueError(f"{every - count} of {every} lines dashboard_url do not follow a runbook_url; put them there")
+    return linked
+
+
+def in_runbook(alert: str, text: str, found: Places) -> str:
+    """Give the page of an alert with its panel.
+
+    Raises:
+        ValueError: the alert has no panel, or the page no link to it.
+
+    """
+    linked, count = _RUNBOOK.subn(_place(alert, found), text)
+    if count != 1:
+        raise ValueError(f"it has {count} links called [Its dashboard], and must have one")
+    return linked
+
+
+def _place(alert: str, found: Places) -> str:
+    if alert not in found:
+        raise ValueError(
+            f"no panel shows {alert}: declare it on one (explains=...), then run `python -m grafana.build`"
+        )
+    return found[alert]
+
+
+def texts(root: Path) -> dict[Path, str]:
+    """Give each file that has such links, with them; ValueError names the file and what is wrong in it."""
+    found = places((root / "grafana/panels.yml").read_text("utf-8"))
+    rules = [*sorted((root / "rules").glob("*.yml")), *sorted((root / "rules/tests").glob("*.yml"))]
+    pages = sorted(page for page in (root / "docs/runbooks").glob("*.md") if page.stem != "README")
+    linked = {}
+    for path in [*rules, *pages]:
+        text = path.read_text("utf-8")
+        try:
+            linked[path] = in_runbook(path.stem, text, found) if path.suffix == ".md" else in_rules(text, found)
+        except ValueError as error:
+            raise ValueError(f"{path.relative_to(root)}: {error}") from error
+    return linked
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """0 when the links are, or have been, written as they should be; 1 with one sentence otherwise."""
+    try:
+        wanted = texts(root)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    stale = [path for path, text in wanted.items() if path.read_text("utf-8") != text]
+    if arguments != ["--check"]:
+        for path in stale:
+            path.write_text(wanted[path], "utf-8")
+        return 0
+    for path in stale:
+        sys.stderr.write(f"{path.relative_to(root)} leads to other panels: run `python -m grafana.links`\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

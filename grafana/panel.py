@@ -1,0 +1,187 @@
+"""The words that dashboards are written in: panels, their queries and limits, and what no data means."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """PromQL and the name of its series; each selector has braces, into which the environment is written.
+
+    A faint one is there to compare with: a limit, or the week before.
+    """
+
+    expr: str
+    legend: str
+    faint: bool = False
+    exemplars: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number of the rules, on which side of it it is bad, and how bad: the colour of the state."""
+
+    value: float
+    bad: Literal["above", "below"]
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The target of a benchmark, by its key in rules/tables/benchmarks.yml."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A number that an alert compares with; ``position`` chooses among several."""
+
+    alert: str
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """How many times too fast an error budget is spent when this alert fires (rules/tables/slo.yml)."""
+
+    alert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The time within which somebody should answer an incident of a priority."""
+
+    priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The number of benchmarks: fewer that are met is bad."""
+
+
+Number = Limit | Target | Rule | Burn | Answer | Count
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What is shown instead of a number, and the colour of that state; no colour where it is no state."""
+
+    value: str
+    text: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: the label (or ``Value``, ``Value #B``), its heading, and where its cells lead."""
+
+    field: str
+    heading: str
+    unit: str = ""
+    words: tuple[Word, ...] = ()
+    limits: tuple[Number, ...] = ()
+    link: str = ""
+    link_title: str = ""
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """What all panels have.
+
+    ``id`` is for ever: links and runbooks lead to it. ``empty`` is what no data means. ``about`` may name numbers:
+    ``{cpu}`` is the target of that benchmark, ``{BackupStale}`` the limit of that alert, ``{P1}`` a response time.
+    """
+
+    id: int
+    title: str
+    about: str
+    unit: str
+    queries: tuple[Query, ...]
+    width: int
+    empty: str
+    limits: tuple[Number, ...] = ()
+    words: tuple[Word, ...] = ()
+    explains: tuple[str, ...] = ()
+    decimals: int | None = None
+    leads_to: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat(Panel):
+    """One big number, or one for each query.
+
+    ``units`` are those of the queries, where they differ; ``alarms`` the colours that each has from 1 on.
+    """
+
+    units: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series(Panel):
+    """Lines over time, with the limits as dashed lines.
+
+    ``interval`` is the least time between two points, for what happens so rarely that each point would be noise.
+    """
+
+    largest: float | None = None
+    smallest: float | None = 0
+    interval: str = ""
+    stacked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars(Panel):
+    """A bar for each series: how the last values compare."""
+
+    largest: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class States(Panel):
+    """What was in which state, and when."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(Panel):
+    """The last values as a table, the worst first."""
+
+    columns: tuple[Column, ...]
+    sort: str
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Panels side by side: their widths fill the grid."""
+
+    height: int
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A row with a heading; ``id`` shares the numbers of the panels."""
+
+    id: int
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A dashboard; ``variables`` are those that it offers beside data source and environment."""
+
+    uid: str
+    title: str
+    about: str
+    span: str
+    refresh: str
+    variables: tuple[Literal["job", "team", "host"], ...]
+    sections: tuple[Section, ...]
+
+    def panels(self) -> tuple[Panel, ...]:
+        """Give all panels in reading order."""
+        return tuple(panel for section in self.sections for line in section.lines for panel in line.panels)

@@ -1,0 +1,100 @@
+"""Checks of alerts: they can fire, can be quiet, and lead a person on."""
+
+from collections.abc import Iterator
+
+from promql_parser import BinaryExpr, Expr, VectorSelector
+
+from rules.lint.expression import CHOOSING, COMPARISONS, bare, binaries, calls, filters, name_of, operator, walk
+from rules.lint.fault import Fault
+from rules.lint.source import Rule
+from rules.lint.world import World
+from rules.writing import RUNBOOKS
+
+_WORTH = {"critical": ("P1",), "warning": ("P2",), "info": ("P3", "P4"), "none": (None,)}
+_ANNOTATIONS = ("summary", "description", "dashboard_url")
+
+
+def unfiltered_alert(rule: Rule, _: World) -> Iterator[Fault]:
+    """An alert without a comparison that filters: every series is an alert, always; `bool` keeps all as well."""
+    if rule.alerts and not filters(rule.tree):
+        yield Fault("every series of the result fires, always", "compare with a threshold, without `bool`", "expr")
+
+
+def impossible_threshold(rule: Rule, world: World) -> Iterator[Fault]:
+    """A share compared with what no share can be, as 14.4 times an error budget of 10 %: it can never fire."""
+    for node in binaries(rule.tree, *COMPARISONS) if rule.alerts else ():
+        share, numbers = _share(node.lhs), world.constants(node.rhs)
+        if not share or numbers is None:
+            continue
+        if str(node.op) in {">", ">="} and max(numbers) >= 1:
+            text = f"{share} is a share, and is never more than 1; the threshold is {max(numbers):g}"
+            yield Fault(text, "lower the threshold or the factor, or raise the objective", share)
+        if str(node.op) in {"<", "<="} and min(numbers) <= 0:
+            text = f"{share} is a share, and is never less than 0; the threshold is {min(numbers):g}"
+            yield Fault(text, "raise the threshold", share)
+
+
+def _share(node: Expr) -> str:
+    node = bare(node)
+    name = name_of(node) if isinstance(node, VectorSelector) else ""
+    return name if ":ratio" in name or name.endswith("_ratio") else ""
+
+
+def absent_without_for(rule: Rule, _: World) -> Iterator[Fault]:
+    """absent() without `for`: each restart of a target or of Prometheus is an alert."""
+    if rule.alerts and not rule.wait and calls(rule.tree, "absent"):
+        yield Fault("absent() without `for`", "add a `for` longer than a restart, as 10m", "absent")
+
+
+def topk_in_alert(rule: Rule, _: World) -> Iterator[Fault]:
+    """topk() in an alert: which series are the largest changes, and each change starts the wait anew."""
+    for node, _above in walk(rule.tree) if rule.alerts else ():
+        if operator(node) in CHOOSING and not isinstance(node, BinaryExpr):
+            yield Fault(f"{operator(node)}() in an alert", "compare all of them with a threshold", operator(node))
+
+
+def missing_label(rule: Rule, _: World) -> Iterator[Fault]:
+    """An alert without severity, team or priority: nobody knows whom it is for and how soon."""
+    if rule.alerts:
+        needed = ("severity", "team", *(() if rule.labels.get("severity") == "none" else ("priority",)))
+        for label in needed:
+            if not rule.labels.get(label):
+                yield Fault(f"it has no label {label}", f"add {label} to its labels", "labels")
+
+
+def wrong_priority(rule: Rule, _: World) -> Iterator[Fault]:
+    """A priority that does not go with its severity: critical is P1, warning P2, info P3 or P4, none has none."""
+    severity, priority = rule.labels.get("severity"), rule.labels.get("priority")
+    if not rule.alerts or severity is None or "{{" in severity:
+        return
+    worth = _WORTH.get(severity)
+    if worth is None:
+        yield Fault(f"severity {severity} is none of {', '.join(_WORTH)}", "write one of them", "severity")
+    elif priority is not None and priority not in worth:
+        named = " or ".join(word for word in worth if word) or "none"
+        yield Fault(
+            f"severity {severity} with priority {priority}", f"the priority of {severity} is {named}", "priority"
+        )
+
+
+def missing_annotation(rule: Rule, _: World) -> Iterator[Fault]:
+    """An alert without summary, description or dashboard_url."""
+    for annotation in _ANNOTATIONS if rule.alerts else ():
+        if not rule.annotations.get(annotation):
+            yield Fault(f"it has no {annotation}", f"add {annotation} to its annotations", "annotations")
+
+
+def missing_runbook(rule: Rule, world: World) -> Iterator[Fault]:
+    """An alert without a runbook_url, or whose page is not in docs/runbooks: nobody knows what to do at 3 a.m."""
+    if not rule.alerts:
+        return
+    url = rule.annotations.get("runbook_url", "").partition("#")[0]
+    page = f"{rule.name}.md"
+    if not url:
+        yield Fault("it has no runbook_url", f"add runbook_url: {RUNBOOKS}/{page}", "annotations")
+    elif url != f"{RUNBOOKS}/{page}":
+        yield Fault(f"its runbook_url is not its own page: {url}", f"write {RUNBOOKS}/{page}", "runbook_url")
+    elif page not in world.here.runbooks:
+        yield Fault(
+            f"docs/runbooks/{page} does not exist", "write the page; docs/runbooks/README.md says how", "runbook_url"
+        )

@@ -1,0 +1,120 @@
+"""What Grafana is provisioned with, and the compose service: the parts name each other and nothing is left open."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DATASOURCE = Path("grafana/provisioning/datasources/prometheus.yml")
+PROVIDER = Path("grafana/provisioning/dashboards/heypeter.yml")
+COMPOSE = Path("deploy/compose/compose.yml")
+PROMETHEUS = [Path("deploy/config/prometheus.yml"), Path("deploy/local/prometheus.yml")]
+DIGEST = "sha256:" + 64 * "a"
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return found
+
+
+def grafana() -> dict[str, Any]:
+    service: dict[str, Any] = read(COMPOSE)["services"]["grafana"]
+    return service
+
+
+def mounts() -> dict[str, str]:
+    """Folder in the container -> folder here, of what is mounted read-only."""
+    found = [volume.split(":") for volume in grafana()["volumes"] if volume.startswith(".")]
+    assert all(mode == "ro" for _, _, mode in found)
+    return {inside: outside for outside, inside, _ in found}
+
+
+@pytest.mark.parametrize("path", PROMETHEUS, ids=str)
+def test_the_time_interval_is_the_scrape_interval(path: Path) -> None:
+    source = read(DATASOURCE)["datasources"][0]
+    assert source["jsonData"]["timeInterval"] == read(path)["global"]["scrape_interval"]
+    for job in read(path)["scrape_configs"]:
+        assert "scrape_interval" not in job, (
+            f"{path}: {job['job_name']} has its own interval; $__rate_interval is wrong"
+        )
+
+
+def test_the_data_source_is_one_that_dashboards_and_alerts_can_name() -> None:
+    source = read(DATASOURCE)["datasources"][0]
+    assert (source["uid"], source["type"], source["jsonData"]["httpMethod"]) == (
+        "heypeter-prometheus",
+        "prometheus",
+        "POST",
+    )
+    assert source["url"] == "$PROMETHEUS_URL"
+    assert "PROMETHEUS_URL" in grafana()["environment"]
+
+
+def test_exemplars_lead_to_traces_by_the_label_that_the_exporter_writes() -> None:
+    destination = read(DATASOURCE)["datasources"][0]["jsonData"]["exemplarTraceIdDestinations"][0]
+    assert f'# {{{{{destination["name"]}="' in Path("exporter/text.py").read_text("utf-8")
+    # One $ would be a variable of Grafana's environment, and empty.
+    assert "$${__value.raw}" in destination["url"]
+    drawn = json.loads(Path("grafana/dashboards/technical.json").read_text("utf-8"))
+    assert any(target.get("exemplar") for panel in drawn["panels"] for target in panel.get("targets") or ())
+
+
+def test_nobody_can_change_or_delete_the_dashboards_in_the_browser() -> None:
+    provider = read(PROVIDER)["providers"][0]
+    assert provider["disableDeletion"] is True
+    assert provider["allowUiUpdates"] is False
+    assert (provider["type"], provider["folder"]) == ("file", "HeyPeter Academy")
+
+
+def test_the_container_finds_dashboards_provisioning_and_home() -> None:
+    path = read(PROVIDER)["providers"][0]["options"]["path"]
+    assert (COMPOSE.parent / mounts()[path]).resolve() == Path("grafana/dashboards").resolve()
+    folder = COMPOSE.parent / mounts()["/etc/grafana/provisioning"]
+    assert folder.resolve() == Path("grafana/provisioning").resolve()
+    home = grafana()["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home.startswith(f"{path}/")
+    assert (Path("grafana/dashboards") / home.removeprefix(f"{path}/")).is_file()
+
+
+def test_every_service_is_pinned_watched_bounded_and_reached_from_here_only() -> None:
+    for name, service in read(COMPOSE)["services"].items():
+        pinned = re.fullmatch(r"[\w./-]+:[\w.-]+@\$\{(\w+):\?[^}]+\}", service["image"])
+        assert pinned, f"{name}: give its image a tag and a digest that must be filled in"
+        assert f"{pinned[1]}=" in (COMPOSE.parent / "images.env").read_text("utf-8")
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["mem_limit"]
+        assert service["user"] != "0"
+
+
+def compose() -> list[str] | None:
+    """Docker Compose 2, however it is installed here."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(words[0]):
+            done = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=False)
+            if done.returncode == 0 and done.stdout.lstrip("v").startswith(("2", "5")):
+                return words
+    return None
+
+
+def test_docker_compose_takes_it_and_refuses_it_without_the_digest() -> None:
+    words = compose()
+    if words is None:
+        pytest.skip("Docker Compose 2 is not on PATH")
+    command = [*words, "-f", str(COMPOSE), "config", "--quiet"]
+    done = subprocess.run(
+        command, env={**os.environ, "GRAFANA_DIGEST": DIGEST}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    bare = {name: value for name, value in os.environ.items() if name != "GRAFANA_DIGEST"}
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "pin the image in images.env" in done.stderr

@@ -1,0 +1,258 @@
+"""Each check of the lint: a rule that it alone refuses, and the same rule mended, which nothing refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rules.lint.register import CHECKS
+from rules.lint.run import of_rule
+from rules.lint.series import known
+from rules.lint.source import read
+from rules.lint.world import World, installation
+from rules.writing import RUNBOOKS, annotations
+
+SERIES, HERE = known(), replace(installation(), readers=frozenset({"job:read:rate5m"}))
+APP = 'job="heypeter-app"'
+REQUESTS = f"rate(http_requests_total{{{APP}}}[5m])"
+BUCKETS = f"rate(http_request_duration_seconds_bucket{{{APP}}}[5m])"
+Case = dict[str, Any]
+
+
+def alert(expr: str, text: str = "Something is wrong.", **more: Any) -> Case:  # noqa: ANN401  # YAML
+    labels = {"severity": "warning", "priority": "P2", "team": "backend"}
+    told = annotations("HighErrorRate", "heypeter-technical", "Wrong", text)
+    return {"alert": "HighErrorRate", "expr": expr, "for": "2m", "labels": labels, "annotations": told} | more
+
+
+def record(name: str, expr: str = f"sum by (job) ({REQUESTS})", **more: Any) -> Case:  # noqa: ANN401  # YAML
+    return {"record": name, "expr": expr} | more
+
+
+def without(key: str, **places: str) -> Case:
+    """An alert that lacks a label or an annotation."""
+    rule = alert(f"sum by (job) ({REQUESTS}) > 1")
+    for place, name in places.items():
+        rule[place] = {**{k: v for k, v in rule[place].items() if k != name}, **({name: key} if key else {})}
+    return rule
+
+
+FINE = alert(f"sum by (job) ({REQUESTS}) > 1")
+BY_ROUTE = f"sum by (job, route) ({REQUESTS})"
+P95 = f"histogram_quantile(0.95, sum by (job, le) ({BUCKETS}))"
+FAILED = f"rate(payment_failures_total{{{APP}}}[5m])"
+TRIED = f"rate(payment_attempts_total{{{APP}}}[5m])"
+ON = "{{ $labels.route }}"
+# check -> what it refuses, and the same as it should be
+CASES: dict[str, tuple[Case | list[Case], Case | list[Case]]] = {
+    "unknown-metric": (
+        alert('sum by (job) (rate(redis_hits_total{job="redis"}[5m])) > 1'),
+        alert('sum by (job) (rate(redis_keyspace_hits_total{job="redis"}[5m])) > 1'),
+    ),
+    "unrecorded-series": (
+        [record("job:read:rate5m"), alert("job:raed:rate5m > 1")],
+        [record("job:read:rate5m"), alert("job:read:rate5m > 1")],
+    ),
+    "unused-recording": (record("job:unread:rate5m"), record("job:read:rate5m")),
+    "unknown-label": (
+        alert(f'sum by (job) (rate(http_requests_total{{{APP}, code="500"}}[5m])) > 1'),
+        alert(f'sum by (job) (rate(http_requests_total{{{APP}, status="500"}}[5m])) > 1'),
+    ),
+    "not-in-every-version": (
+        alert('max by (job) (pg_replication_lag_seconds{job="postgres"}) > 60'),
+        alert('max by (job) (pg_settings_max_connections{job="postgres"}) > 60'),
+    ),
+    "missing-job": (alert("sum(rate(http_requests_total[5m])) > 1"), FINE),
+    "wrong-job": (alert('min by (job) (pg_up{job="redis"}) == 0'), alert('min by (job) (pg_up{job="postgres"}) == 0')),
+    "needless-regexp": (alert('sum by (job) (rate(http_requests_total{job=~"heypeter-app"}[5m])) > 1'), FINE),
+    "integer-le": (
+        alert(f'sum by (job) (rate(http_request_duration_seconds_bucket{{{APP}, le="3"}}[5m])) > 1'),
+        alert(f'sum by (job) (rate(http_request_duration_seconds_bucket{{{APP}, le="0.5"}}[5m])) > 1'),
+    ),
+    "short-range": (
+        alert(f"sum by (job) (rate(http_requests_total{{{APP}}}[30s])) > 1"),
+        alert(f"sum by (job) (rate(http_requests_total{{{APP}}}[1m])) > 1"),
+    ),
+    "range-beyond-retention": (
+        alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[30d] offset 30d)) > 1"),
+        alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[30d] offset 14d)) > 1"),
+    ),
+    "exporter-health": (
+        alert('up{job="redis"} == 0', "{{ $labels.instance }}"),
+        alert('redis_up{job="redis"} == 0 or up{job="redis"} == 0', "{{ $labels.instance }}"),
+    ),
+    "counter-without-rate": (alert(f"sum by (job) (http_requests_total{{{APP}}}) > 1"), FINE),
+    "rate-of-gauge": (
+        alert('sum by (job) (rate(node_memory_MemAvailable_bytes{job="node"}[5m])) > 1'),
+        alert('sum by (job) (deriv(node_memory_MemAvailable_bytes{job="node"}[5m])) > 1'),
+    ),
+    "rate-of-subquery": (alert(f"rate(sum by (job) (http_requests_total{{{APP}}})[5m:1m]) > 1"), FINE),
+    "unaggregated-rate": (alert(f"{REQUESTS} > 1", ON), FINE),
+    "unaggregated-ratio": (
+        alert(f"{FAILED} / ({TRIED} > 0) > 0.1", "{{ $labels.provider }}"),
+        alert(f"sum by (job) ({FAILED}) / (sum by (job) ({TRIED}) > 0) > 0.1"),
+    ),
+    "mismatched-labels": (
+        alert(f"{BY_ROUTE} / (sum by (job) ({REQUESTS}) > 0) > 0.1", ON),
+        alert(f"{BY_ROUTE} / on (job) group_left () (sum by (job) ({REQUESTS}) > 0) > 0.1", ON),
+    ),
+    "zero-divisor": (
+        alert(f"sum by (job) ({FAILED}) / sum by (job) ({TRIED}) > 0.1"),
+        alert(f"sum by (job) ({FAILED}) / clamp_min(sum by (job) ({TRIED}), 1) > 0.1"),
+    ),
+    "average-of-ratios": (
+        alert(f"avg by (job) ({BY_ROUTE} / ({BY_ROUTE} > 0)) > 0.1"),
+        alert(f"max by (job) ({BY_ROUTE} / ({BY_ROUTE} > 0)) > 0.1"),
+    ),
+    "quantile-without-le": (
+        alert(f"histogram_quantile(0.95, sum by (job) ({BUCKETS})) > 3"),
+        alert(f"{P95} > 3"),
+    ),
+    "unaggregated-quantile": (alert(f"histogram_quantile(0.95, {BUCKETS}) > 3", ON), alert(f"{P95} > 3")),
+    "threshold-between-buckets": (alert(f"{P95} > 4"), alert(f"{P95} > 5")),
+    "lost-label": (alert(f"sum by (job) ({REQUESTS}) > 1", ON), alert(f"{BY_ROUTE} > 1", ON)),
+    "raw-value": (
+        alert(f"sum by (job) ({REQUESTS}) > 1", "{{ $value }} a second"),
+        alert(f"sum by (job) ({REQUESTS}) > 1", "{{ $value | humanize }} a second"),
+    ),
+    "value-in-label": (
+        FINE | {"labels": {**FINE["labels"], "level": "{{ $value | humanize }}"}},
+        FINE | {"labels": {**FINE["labels"], "level": "high"}},
+    ),
+    "anonymous-alert": (alert(f"{BY_ROUTE} > 1"), alert(f"{BY_ROUTE} > 1", ON)),
+    "colliding-label": (
+        alert('max by (priority) (receiver_incident_unacknowledged_age_seconds{job="receiver"}) > 900'),
+        alert('max by (job) (receiver_incident_unacknowledged_age_seconds{job="receiver"}) > 900'),
+    ),
+    "unfiltered-alert": (alert(f"sum by (job) ({REQUESTS}) > bool 1"), FINE),
+    "impossible-threshold": (
+        [record("x:objective:ratio", "vector(0.9)"), alert("x:objective:ratio > 14.4 * (1 - x:objective:ratio)")],
+        [record("x:objective:ratio", "vector(0.95)"), alert("x:objective:ratio > 14.4 * (1 - x:objective:ratio)")],
+    ),
+    "absent-without-for": (alert('absent(up{job="node"})') | {"for": "0s"}, alert('absent(up{job="node"})')),
+    "topk-in-alert": (alert(f"topk(3, {BY_ROUTE}) > 1", ON), alert(f"{BY_ROUTE} > 1", ON)),
+    "missing-label": (without("", labels="team"), FINE),
+    "wrong-priority": (without("P1", labels="priority"), FINE),
+    "missing-annotation": (without("", annotations="summary"), FINE),
+    "missing-runbook": (without("", annotations="runbook_url"), FINE),
+    "duplicate-identity": (
+        [FINE, FINE | {"for": "9m"}],
+        [FINE, FINE | {"labels": {**FINE["labels"], "team": "payments"}}],
+    ),
+    "slow-recording": (
+        {"interval": "5m", "rules": [record("job:read:rate5m")]},
+        {"interval": "2m", "rules": [record("job:read:rate5m")]},
+    ),
+    "newer-syntax": (
+        {"query_offset": "1m", "rules": [FINE]},
+        {"limit": 9, "rules": [FINE]},
+    ),
+}
+
+SLO_HIGH = [record("x:sli:ratio_rate1h"), record("x:objective:ratio", "vector(0.9)", labels={"slo": "x"})]
+P95_READ = record("job:read:rate5m", P95)
+ALSO_BAD: list[tuple[str, Case | list[Case]]] = [
+    ("unknown-metric", alert('max by (job) ({__name__="pg_upp", job="postgres"}) < 1')),
+    (
+        "unrecorded-series",
+        [record("job:read:rate5m", labels={"kind": "a"}), alert('sum(job:read:rate5m{kind="b"}) > 1')],
+    ),
+    ("unknown-label", alert(f"sum by (job, rout) ({REQUESTS}) > 1")),
+    ("unknown-label", [record("job:read:rate5m"), alert('job:read:rate5m{route="/"} > 1')]),
+    ("unknown-label", alert(f"{BY_ROUTE} * on (job) group_left (version) max by (job) ({REQUESTS}) > 1", ON)),
+    ("not-in-every-version", alert('max by (job) (pg_stat_activity_count{job="postgres", wait_event="x"}) > 1')),
+    ("wrong-job", alert('min by (job) (pg_up{job="postgress"}) == 0')),
+    ("wrong-job", alert('min by (job) (up{job=~"web.*"}) == 0')),
+    ("needless-regexp", alert(f'sum by (job) (rate(http_requests_total{{{APP}, status!~"200"}}[5m])) > 1')),
+    ("range-beyond-retention", alert('min by (job) (avg_over_time(pg_up{job="postgres"}[50d])) < 1')),
+    ("range-beyond-retention", alert('min by (job) (max_over_time(pg_up{job="postgres"}[20d:1h] offset 30d)) < 1')),
+    ("exporter-health", alert('up{job=~"postgres|receiver"} < 1', "{{ $labels.instance }}")),
+    ("exporter-health", alert('max by (job) (up{job="nginx"}) != 1')),
+    ("counter-without-rate", alert(f"sum by (job) (http_request_duration_seconds_count{{{APP}}}) > 1")),
+    ("unaggregated-rate", alert(f"abs({REQUESTS}) > 1", ON)),
+    ("unaggregated-ratio", record("job:read:rate5m", f"{FAILED} / ({TRIED} > 0)")),
+    ("mismatched-labels", alert(f"{BY_ROUTE} > 1 and sum by (job) ({REQUESTS}) > 1", ON)),
+    ("mismatched-labels", alert(f"{BY_ROUTE} > 1 and on (job) sum by (route) ({REQUESTS}) > 1", ON)),
+    ("mismatched-labels", alert(f"sum by (job) ({REQUESTS}) > ignoring (method) {BY_ROUTE}")),
+    ("zero-divisor", alert(f"1 / sum by (job) ({REQUESTS} > bool 0) > 1")),
+    ("zero-divisor", [record("job:read:rate5m"), alert(f"sum by (job) ({FAILED}) / job:read:rate5m > 0.1")]),
+    ("zero-divisor", alert(f"sum by (job) ({FAILED}) / (sum by (job) ({TRIED}) > -1) > 0.1")),
+    ("threshold-between-buckets", [P95_READ, alert("max(job:read:rate5m) > 4")]),
+    ("threshold-between-buckets", [P95_READ, alert("2 * 2 < job:read:rate5m")]),
+    (
+        "threshold-between-buckets",
+        alert(f'sum by (job) (rate(http_request_duration_seconds_bucket{{{APP}, le="0.4"}}[5m])) > 1'),
+    ),
+    ("lost-label", alert(f"sum by (job) ({REQUESTS}) > 1", "{{ $labels.server }}")),
+    ("lost-label", alert(f"{BY_ROUTE} > on (job) sum by (job) ({REQUESTS})", ON)),
+    ("lost-label", alert('absent(up{job="node", instance=~"db.*"})', "{{ $labels.instance }}")),
+    ("raw-value", [record("job:read:rate5m"), alert("job:read:rate5m > 1", "{{ $value }}s")]),
+    ("raw-value", alert('max by (job) (node_timex_offset_seconds{job="node"}) > 1', "{{$value}}")),
+    ("anonymous-alert", alert('pg_up{job="postgres"} == 0')),
+    ("unfiltered-alert", alert(f"sum by (job) ({REQUESTS}) > 1 or sum by (job) ({REQUESTS})")),
+    (
+        "impossible-threshold",
+        [*SLO_HIGH, alert("x:sli:ratio_rate1h > on () group_left () 14.4 * (1 - x:objective:ratio)")],
+    ),
+    ("impossible-threshold", [record("x:sli:ratio_rate1h"), alert("x:sli:ratio_rate1h < 0")]),
+    ("missing-label", without("", labels="priority")),
+    ("wrong-priority", without("urgent", labels="severity")),
+    ("missing-runbook", without(f"{RUNBOOKS}/DatabaseDown.md", annotations="runbook_url")),
+    ("missing-runbook", FINE | {"alert": "NoPage", "annotations": annotations("NoPage", "x", "Wrong", "Wrong.")}),
+    ("missing-annotation", without("", annotations="dashboard_url")),
+    ("newer-syntax", alert(f"sum by (job) (mad_over_time(http_requests_in_flight{{{APP}}}[5m])) > 1")),
+]
+ALSO_GOOD: list[Case | list[Case]] = [
+    alert(
+        'label_replace(absent(pg_up{job="postgres"}), "metric", "pg_up", "", "")',
+        "{{ $labels.metric }} {{ $labels.job }}",
+    ),
+    alert(f"sum without (instance, method, status) ({REQUESTS}) > 1", ON),
+    alert('count by (job) (count_values by (job) ("hash", alertmanager_config_hash{job="alertmanager"})) != 1'),
+    alert(f"{BY_ROUTE} > on (job) group_left () sum by (job) ({REQUESTS})", ON),
+    alert(
+        'up{job="prometheus"} * on (instance) group_left (version) prometheus_build_info{job="prometheus"} == 0',
+        "{{ $labels.instance }} runs {{ $labels.version }}",
+    ),
+    alert("vector(0) > 1"),
+    alert(
+        'sum by (job) (node_memory_MemFree_bytes{job="node"} / node_memory_MemTotal_bytes{job="node"} < bool 0.1) > 1'
+    ),
+    [record("x:objective:ratio", "vector(0.9)"), alert("sum(x:objective:ratio) / (1 - x:objective:ratio) > 20")],
+    alert('max by (job) (redis_up{job="redis"}) == 1 and on (job) up{job="redis"} == 1'),
+]
+
+
+def found(tmp_path: Path, case: Case | list[Case]) -> list[tuple[str, str]]:
+    """Names and texts of all that the checks find."""
+    group = (
+        case if isinstance(case, dict) and "rules" in case else {"rules": case if isinstance(case, list) else [case]}
+    )
+    path = tmp_path / "case.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "case", **group}]}, sort_keys=False), "utf-8")
+    rules = read(path).rules
+    around = World(SERIES, rules, HERE)
+    return [(one.check, one.text) for rule in rules for one in of_rule(rule, around)]
+
+
+def test_every_check_has_its_case() -> None:
+    assert list(CASES) == list(CHECKS)
+
+
+@pytest.mark.parametrize("check", CASES)
+def test_a_check_refuses_what_it_is_for_and_nothing_else(check: str, tmp_path: Path) -> None:
+    bad, good = CASES[check]
+    assert {name for name, _ in found(tmp_path, bad)} == {check}
+    assert found(tmp_path, good) == []
+
+
+@pytest.mark.parametrize(("check", "bad"), ALSO_BAD, ids=[name for name, _ in ALSO_BAD])
+def test_a_check_refuses_it_in_other_shapes_too(check: str, bad: Case | list[Case], tmp_path: Path) -> None:
+    assert {name for name, _ in found(tmp_path, bad)} == {check}
+
+
+@pytest.mark.parametrize("good", ALSO_GOOD, ids=[str(n) for n, _ in enumerate(ALSO_GOOD)])
+def test_what_only_looks_wrong_passes(good: Case | list[Case], tmp_path: Path) -> None:
+    assert found(tmp_path, good) == []
