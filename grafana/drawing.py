@@ -264,11 +264,8 @@ def _limits(named: tuple[Number, ...], numbers: Numbers) -> list[Limit]:
 
 
 def _mapping(words: tuple[Word, ...]) -> dashboard.ValueMap:
-    results = {
-        word.value: dashboard.ValueMappingResult(text=word.text, color=word.colour or None, index=number)
-        for number, word in enumerate(words)
-    }
-    return dashboard.ValueMap(options=results)
+    result = dashboard.ValueMappingResult
+    return dashboard.ValueMap({one.value: result(one.text, one.colour or None, index=n) for n, one in enumerate(words)})
 
 
 def steps(ordered: list[Limit], good: str) -> built.ThresholdsConfig:
