@@ -7,10 +7,10 @@ PY := $(BIN)/python
 # Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
 BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo history stack servers browser test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench soak clean
+.PHONY: help run demo history stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench soak clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) deploy/local/environment.py
@@ -29,6 +29,10 @@ history: stack ## simulate 125 days of a school in data/history, for a Prometheu
 
 browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/browser.py
+
+grafana-preview: stack browser ## draw the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
+	@$(PY) -m grafana.preview
+	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:05:00Z --devices desktop --out docs/images/dashboards/outage
 
 servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch them below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/servers.py

@@ -16,6 +16,7 @@ from grafana.tables import Numbers
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD = "green"
+UNKNOWN = "#808080"
 REFERENCES = "ABCDEFGHIJKLMNOP"
 # Of lines that stand for no state: none of these is one of the colours that mean one.
 LINES = ("blue", "purple", "light-blue", "dark-purple", "super-light-blue", "super-light-purple")
@@ -53,9 +54,19 @@ def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
     config.defaults.unit = numbers.say(panel.unit)
     config.defaults.decimals = _decimals(panel)
     config.defaults.no_value = panel.empty
-    config.defaults.mappings = [_mapping(panel.words)] if panel.words else None
+    config.defaults.mappings = _mappings(panel)
     drawn.field_config = config
     return drawn
+
+
+def _mappings(panel: Panel) -> list[dashboard.ValueMapping] | None:
+    """Give the words; and where nothing is measured, a stat has the colour of no state, not that of a good one."""
+    found: list[dashboard.ValueMapping] = [_mapping(panel.words)] if panel.words else []
+    if isinstance(panel, Stat) and (panel.limits or panel.words or panel.alarms):
+        grey = dashboard.ValueMappingResult(text=panel.empty, color=UNKNOWN, index=len(panel.words))
+        options = dashboard.DashboardSpecialValueMapOptions(dashboard.SpecialValueMatch.NULL_AND_NAN, grey)
+        found.append(dashboard.SpecialValueMap(options=options))
+    return found or None
 
 
 def _decimals(panel: Panel) -> int | None:
@@ -82,16 +93,19 @@ def _kind(panel: Panel, numbers: Numbers) -> Builder[dashboard.Panel]:
 @_kind.register
 def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
     state = panel.limits or panel.words or panel.alarms
+    named = len(panel.queries) > 1 or panel.goal
     drawn = (
         stat.Panel()
         .color_mode(common.BigValueColorMode.BACKGROUND if state else common.BigValueColorMode.NONE)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if state else _fixed(LINES[0]))
         .graph_mode(common.BigValueGraphMode.NONE)
-        .text_mode(common.BigValueTextMode.AUTO if len(panel.queries) == 1 else common.BigValueTextMode.VALUE_AND_NAME)
+        .text_mode(common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.AUTO)
         .reduce_options(_LAST)
         .text(build.VizTextDisplayOptions().title_size(14).value_size(34))
         .thresholds(steps(_limits(panel.limits, numbers), GOOD if state else "text"))
     )
+    if panel.goal:
+        drawn = drawn.display_name(numbers.say(panel.goal)).wide_layout(False)  # noqa: FBT003  # the SDK's
     for position, unit in enumerate(panel.units):
         drawn = drawn.override_by_query(REFERENCES[position], [dashboard.DynamicConfigValue("unit", unit)])
     for position, colour in enumerate(panel.alarms):
@@ -228,7 +242,8 @@ def _table(panel: Table, numbers: Numbers) -> Builder[dashboard.Panel]:
 
 
 def _column(column: Column, numbers: Numbers) -> list[dashboard.DynamicConfigValue]:
-    settings: list[tuple[str, object]] = []
+    # Without a word of its own, an empty cell says what an empty table means.
+    settings: list[tuple[str, object]] = [("noValue", "-")]
     if column.unit:
         settings.append(("unit", column.unit))
     if column.width:
@@ -249,11 +264,8 @@ def _limits(named: tuple[Number, ...], numbers: Numbers) -> list[Limit]:
 
 
 def _mapping(words: tuple[Word, ...]) -> dashboard.ValueMap:
-    results = {
-        word.value: dashboard.ValueMappingResult(text=word.text, color=word.colour or None, index=number)
-        for number, word in enumerate(words)
-    }
-    return dashboard.ValueMap(options=results)
+    result = dashboard.ValueMappingResult
+    return dashboard.ValueMap({one.value: result(one.text, one.colour or None, index=n) for n, one in enumerate(words)})
 
 
 def steps(ordered: list[Limit], good: str) -> built.ThresholdsConfig:

@@ -112,11 +112,13 @@ class Panel:
 class Stat(Panel):
     """One big number, or one for each query.
 
-    ``units`` are those of the queries, where they differ; ``alarms`` the colours that each has from 1 on.
+    ``units`` are those of the queries, where they differ; ``alarms`` the colours that each has from 1 on; ``goal`` is
+    what it should be, said above the number, and may name numbers as ``about`` does.
     """
 
     units: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    goal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

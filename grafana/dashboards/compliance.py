@@ -6,7 +6,7 @@ from grafana.panel import Bars, Column, Line, Query, Rule, Section, Series, Stat
 _SEVERITIES = (
     Word("critical", "critical", "red"),
     Word("high", "high", "orange"),
-    Word("medium", "medium", "yellow"),
+    Word("medium", "medium", "dark-yellow"),
     Word("low", "low"),
 )
 

@@ -55,6 +55,7 @@ def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) ->
             queries=(Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title),),
             width=width,
             empty="not measured",
+            goal=f"goal {{{goal.key}}}",
             limits=(Target(goal.key), *goal.worse),
             explains=(goal.alert,) if explaining else (),
         )

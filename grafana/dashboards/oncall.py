@@ -18,6 +18,9 @@ from grafana.panel import (
     Word,
 )
 
+_ROLE_NAMES = tuple(
+    Word(role, role.replace("_", " ")) for role in ("on_call_engineer", "tech_lead", "engineering_manager")
+)
 # The id of the panel that counts what is open, the colour of that state, and the id of the panel of MTTA.
 _PRIORITIES = {"P1": (2, "red", 21), "P2": (3, "orange", 22), "P3": (4, "yellow", 23), "P4": (5, "yellow", 24)}
 
@@ -68,13 +71,7 @@ NOW = Section(
                                 "owned",
                             ),
                         ),
-                        limits=(
-                            Limit(
-                                1,
-                                "above",
-                                colour,
-                            ),
-                        ),
+                        alarms=(colour, "orange" if colour == "red" else "yellow"),
                         width=4,
                         empty="none",
                     )
@@ -122,7 +119,7 @@ NOW = Section(
                     queries=(
                         Query(f"max by (role, person) (receiver_oncall_info{{{RECEIVER}}})", "{{role}} {{person}}"),
                     ),
-                    columns=(Column("role", "Role"), Column("person", "Person")),
+                    columns=(Column("role", "Role", words=_ROLE_NAMES), Column("person", "Person")),
                     sort="Role",
                     descending=False,
                     width=6,

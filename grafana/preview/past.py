@@ -1,0 +1,87 @@
+"""Gives the preview a Prometheus on a simulated past, which deploy/local/history.py fills once below .stack/."""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+
+from tests.stories.stack import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ROOT / ".stack/preview-past"
+PROMETHEUS = ROOT / ".stack/bin/prometheus"
+END = "2026-11-24T13:50:00Z"  # a Tuesday evening where the school is; always the same, for the same pictures
+DAYS = 35
+PATIENCE = 60.0  # seconds until Prometheus must answer
+
+
+class PastError(Exception):
+    """There is no past to show; the text says why."""
+
+
+@asynccontextmanager
+async def past(say: Callable[[str], None]) -> AsyncIterator[tuple[str, datetime]]:
+    """Give the address of a Prometheus and the time at which its past ends; PastError says what stood in the way."""
+    PLACE.parent.mkdir(exist_ok=True)
+    with PLACE.with_suffix(".lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)  # another preview may be filling it
+        await _fill(say)
+    end = datetime.fromtimestamp(json.loads((PLACE / "history.json").read_text("utf-8"))["until"], UTC)
+    url = f"127.0.0.1:{free_port()}"
+    words = [
+        f"--config.file={PLACE}/prometheus.yml",
+        f"--storage.tsdb.path={PLACE}",
+        "--storage.tsdb.retention.time=10y",
+    ]
+    process = await _start(str(PROMETHEUS), *words, f"--web.listen-address={url}")
+    try:
+        await _ready(f"http://{url}", process)
+        yield f"http://{url}", end
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+async def _fill(say: Callable[[str], None]) -> None:
+    """Fill the folder, unless these rules and this simulation have filled it already."""
+    sources = [*sorted((ROOT / "rules").glob("*.yml")), *sorted((ROOT / "deploy/local").glob("history*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + END.encode()).hexdigest()
+    stamp = PLACE / "filled"
+    if stamp.exists() and stamp.read_text("ascii") == digest:
+        return
+    stamp.unlink(missing_ok=True)
+    say(f"simulating the past of the school, {DAYS} days (once, a few minutes) …")
+    script = str(ROOT / "deploy/local/history.py")
+    words = [str(PLACE), f"--days={DAYS}", f"--until={END}", "--no-rules"]
+    process = await _start(sys.executable, script, *words)
+    if await process.wait() != 0:
+        raise PastError(f"the past could not be simulated: run python {script} {' '.join(words)} to see why")
+    stamp.write_text(digest, "ascii")
+
+
+async def _start(*command: str) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise PastError(f"{command[0]} is not there: run make stack") from error
+
+
+async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+        while process.returncode is None:
+            with suppress(aiohttp.ClientError):
+                async with session.get(f"{url}/-/ready") as answer:
+                    if answer.ok:
+                        return
+            await asyncio.sleep(0.1)
+    raise PastError(f"Prometheus did not start on {PLACE}: remove that folder and try again")
