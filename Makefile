@@ -7,7 +7,7 @@ PY := $(BIN)/python
 # Half of the time a test waits for a program: three files at once, each in one process for what its tests share.
 BESIDE := -n 3 --dist loadfile
 
-.PHONY: help run demo stack browser test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
+.PHONY: help run demo stack servers browser test test-slow test-e2e test-fast check fmt lint types rules config bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,16 +27,19 @@ demo: .venv/ready ## the same with a school's traffic, an outage, a page, an esc
 browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
 	@$(PY) deploy/local/browser.py
 
-test: stack browser ## the whole suite but its slowest tests, the main path on the real stack included
+servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch them below .stack/ (no root, safe to run twice)
+	@$(PY) deploy/local/servers.py
+
+test: stack servers browser ## the whole suite but its slowest tests, the main path on the real stack included
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
 
-test-slow: stack browser ## the tests that take minutes: long fuzzing, a simulated week
+test-slow: stack servers browser ## the tests that take minutes: long fuzzing, a simulated week, all faults in real time
 	@$(BIN)/pytest -m slow
 
 test-fast: .venv/ready ## the tests that need no Prometheus and no Alertmanager
 	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"
 
-test-e2e: stack browser ## the stories on the real stack and the tests in Chromium
+test-e2e: stack servers browser ## the stories on the real stack and the tests in Chromium
 	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
 check: fmt-check lint types config rules test-fast ## format, lint, types, rule and config checks, fast tests
@@ -62,7 +65,7 @@ config: .venv/ready ## check every example configuration
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles
-	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
+	@for b in exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation; do echo "== $$b"; $(PY) bench/$$b.py || exit 1; done
 
 soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
 	@$(PY) bench/soak.py $${MINUTES:-60}

@@ -36,6 +36,9 @@ NEXT = """
  See an outage, a page, an escalation and a resolve, in two minutes
    make demo      (stop this first: they use the same ports)
 
+ No database, cache, web server or host is watched here, and nobody uses the school by itself: the
+ alerts about that fire in Prometheus, and nobody is told of them (deploy/local/prometheus.yml).
+
  Notifications appear below. Ctrl-C stops everything; logs are in {logs}.
 """
 

@@ -25,6 +25,7 @@ PLANS = ("trial", "basic", "standard", "premium")
 PRIORITIES = ("low", "normal", "high", "urgent")
 PROVIDERS = ("stripe", "paypal", "bank_transfer")
 CONTROLS = ("access_review", "encryption_at_rest", "backup_restore", "vendor_review", "incident_drill")
+CURRENCIES = {"EUR": 100, "USD": 100, "GBP": 100, "VND": 25_000}  # and what makes one unit of the prices here
 COHORTS = {"d1": 0.93, "d7": 0.89, "d30": 0.84, "d90": 0.78}
 API_CALL = {"endpoint": "/api/classes", "method": "GET", "outcome": "success", "status_class": "2xx"}
 PAGES = ("/", "/login", "/courses", "/dashboard", "/checkout")
@@ -54,7 +55,9 @@ class School:
             _event("http_request", 5000, method="GET", route="/", status=200, duration=0.03),
             _event("user_registered", 60, channel="web", plan="trial"),
             _event("class_booked", 260, class_type="group", channel="web"),
+            _event("login", 150, method="password"),
             _event("payment_attempted", 80, provider="stripe"),
+            *(_paid("stripe", "standard", currency, 49 * unit, 0.8, 20) for currency, unit in CURRENCIES.items()),
         ]
 
     def beat(self, day: float, now: float) -> list[Event]:
@@ -101,12 +104,9 @@ class School:
     def _payment(self) -> Iterator[Event]:
         provider = self._random.choice(PROVIDERS)
         yield _event("payment_attempted", provider=provider)
-        plan, duration = self._random.choice(PLANS[1:]), self._about(0.8)
-        currency, unit = self._random.choice((("EUR", 100), ("USD", 100), ("GBP", 100), ("VND", 25_000)))
+        currency, unit = self._random.choice([*CURRENCIES.items()])
         amount = self._random.choice((19, 49, 99)) * unit
-        yield _event(
-            "payment_completed", provider=provider, plan=plan, duration=duration, currency=currency, amount=amount
-        )
+        yield _paid(provider, self._random.choice(PLANS[1:]), currency, amount, self._about(0.8))
 
     def _people(self) -> Iterator[Event]:
         for _ in range(3):
@@ -233,3 +233,8 @@ class School:
 
 def _event(name: str, times: int = 1, /, **data: object) -> Event:
     return {"type": name, "data": data, **({"count": times} if times > 1 else {})}
+
+
+def _paid(provider: str, plan: str, currency: str, amount: int, duration: float, times: int = 1) -> Event:
+    money = {"currency": currency, "amount": amount}
+    return _event("payment_completed", times, provider=provider, plan=plan, duration=duration, **money)

@@ -73,6 +73,7 @@ async def database(stores: Stores) -> str:
     await over(stores, "HighDatabaseConnections")
     await stores.stop("postgres")
     await reported(stores, "DatabaseDown", "P1", "database")
+    await known_to_its_exporter(stores, "postgres")
     await stores.start("postgres")
     await over(stores, "DatabaseDown")
     return ""
@@ -85,6 +86,7 @@ async def cache(stores: Stores) -> str:
     await over(stores, "CacheHitRateLow")
     await stores.stop("redis")
     await reported(stores, "RedisDown", "P2", "backend")
+    await known_to_its_exporter(stores, "redis")
     await stores.start("redis")
     await over(stores, "RedisDown")
     return ""
@@ -99,6 +101,7 @@ async def web(stores: Stores) -> str:
         return "SiteUnreachable" in (await stores.suppressed()).get("NginxDown", [])
 
     await until("Alertmanager hides NginxDown behind SiteUnreachable", hidden, stores.patience)
+    await known_to_its_exporter(stores, "nginx")
     await stores.start("nginx")
     await over(stores, "SiteUnreachable")
     await over(stores, "NginxDown")
@@ -131,6 +134,12 @@ async def reported(stores: Stores, alert: str, priority: str, team: str) -> None
         return any((i["state"], i["priority"], i["team"]) == ("triggered", priority, team) for i in found)
 
     await until(f"{alert} is an incident of {priority} and {team}", known, stores.patience)
+
+
+async def known_to_its_exporter(stores: Stores, server: str) -> None:
+    """Wait until the exporter answers that its server does not: only then was the alert's better half at work."""
+    dead = f'up{{job="{server}"}} == 1 and on (job) {server.replace("postgres", "pg")}_up{{job="{server}"}} == 0'
+    await until(f"the exporter of {server} says that it is down", lambda: stores.query(dead), stores.patience)
 
 
 async def over(stores: Stores, alert: str) -> None:

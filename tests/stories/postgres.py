@@ -20,39 +20,39 @@ SETTINGS = {"listen_addresses": "127.0.0.1", "fsync": "off", "max_connections": 
 class Postgres:
     """One cluster; ``command`` starts its server. ``remove`` takes everything away again."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, servers: Path = SERVERS) -> None:
         self._port = port
         # Below no folder of ours: those may be closed to everybody but root.
-        self._folder = Path(tempfile.mkdtemp(prefix="heypeter-postgres-"))
-        self._become, self._programs = self._way()
+        self.folder = Path(tempfile.mkdtemp(prefix="heypeter-postgres-"))
+        self._become, self._programs = self._way(servers)
 
     def create(self) -> None:
         """Make the cluster; CalledProcessError has the words of initdb."""
-        words = ["-D", str(self._folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync"]
+        words = ["-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync"]
         command = [*self._become, str(self._programs / "initdb"), *words]
         subprocess.run(command, check=True, capture_output=True, cwd="/", text=True)
 
     def command(self) -> list[str]:
         """Give the command line of the server."""
-        settings = {**SETTINGS, "port": self._port, "unix_socket_directories": self._folder}
+        settings = {**SETTINGS, "port": self._port, "unix_socket_directories": self.folder}
         given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [*self._become, str(self._programs / "postgres"), "-D", str(self._folder / "data"), *given]
+        return [*self._become, str(self._programs / "postgres"), "-D", str(self.folder / "data"), *given]
 
     def remove(self) -> None:
         """Remove the cluster's folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _way(self) -> tuple[list[str], Path]:
+    def _way(self, servers: Path) -> tuple[list[str], Path]:
         """Find who runs it, and from where: root gives the work to nobody, who may not see a root's own folders."""
-        programs = SERVERS / "bin"
+        programs = servers / "bin"
         if os.geteuid():
             return [], programs
-        os.chown(self._folder, NOBODY, NOBODY)
+        os.chown(self.folder, NOBODY, NOBODY)
         if not _runs([*AS_NOBODY, str(programs / "postgres"), "--version"]):
             unneeded = shutil.ignore_patterns("doc", "man", "locale", "perl*")
-            shutil.copytree(SERVERS, self._folder / "servers", symlinks=True, ignore=unneeded)
-            (self._folder / "servers").chmod(0o755)
-            programs = self._folder / "servers/bin"
+            shutil.copytree(servers, self.folder / "servers", symlinks=True, ignore=unneeded)
+            (self.folder / "servers").chmod(0o755)
+            programs = self.folder / "servers/bin"
         return AS_NOBODY, programs
 
 
