@@ -72,7 +72,6 @@ def alert(one: Benchmark) -> dict[str, object]:
         "labels": {"severity": "info", "priority": one.priority, "team": one.team},
         "annotations": annotations(
             one.alert,
-            "heypeter-overview",
             f"{one.title.partition(' (')[0]} misses its benchmark",
             f"{one.title} is {value}; the benchmark is {meant} {spoken(one.target, one.unit)}.",
         ),

@@ -105,7 +105,6 @@ def alert(burn: Burn) -> dict[str, object]:
         },
         "annotations": annotations(
             burn.alert,
-            "heypeter-technical",
             f"The error budget of {{{{ $labels.slo }}}} burns {burn.factor:g} times too fast",
             f"{share} within {burn.long} were bad: that spends {burn.spends}.",
         ),

@@ -1,9 +1,13 @@
 """How a generated rule file is written: its head, its links and its YAML."""
 
+from functools import cache
+from pathlib import Path
+
 import yaml
 
 RUNBOOKS = "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks"
 DASHBOARDS = "https://grafana.heypeteracademy.com/d"
+PANELS = Path(__file__).resolve().parent.parent / "grafana/panels.yml"
 
 
 class _Plain(yaml.SafeDumper):
@@ -14,14 +18,28 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def annotations(alert: str, dashboard: str, summary: str, description: str) -> dict[str, str]:
-    """Give the four annotations that every alert has."""
+def annotations(alert: str, summary: str, description: str) -> dict[str, str]:
+    """Give the four annotations that every alert has; ValueError if no panel shows its series."""
     return {
         "summary": summary,
         "description": description,
         "runbook_url": f"{RUNBOOKS}/{alert}.md",
-        "dashboard_url": f"{DASHBOARDS}/{dashboard}",
+        "dashboard_url": panel(alert),
     }
+
+
+def panel(alert: str) -> str:
+    """Give the address of the panel that shows the series of an alert."""
+    place = _panels().get(alert)
+    if place is None:
+        raise ValueError(f"no panel shows {alert}: declare it on one (explains=...), then `python -m grafana.build`")
+    return f"{DASHBOARDS}/{place['dashboard']}?viewPanel={place['panel']}"
+
+
+@cache
+def _panels() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = yaml.safe_load(PANELS.read_text("utf-8"))
+    return found
 
 
 def group(name: str, interval: str, rules: list[dict[str, object]]) -> dict[str, object]:

@@ -67,3 +67,7 @@ def test_what_cannot_be_linked_is_named_and_nothing_is_written(
     assert links.main([], project) == 1
     assert message in capsys.readouterr().err
     assert (project / "rules/tests/critical_test.yml").read_text() == OLD
+
+
+def test_every_rule_test_and_runbook_of_ours_leads_to_its_panel(capsys: pytest.CaptureFixture[str]) -> None:
+    assert links.main(["--check"]) == 0, capsys.readouterr().err

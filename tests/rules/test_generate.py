@@ -84,6 +84,8 @@ def generate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     shutil.copytree("rules", tmp_path / "rules", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "grafana").mkdir()
+    shutil.copy("grafana/panels.yml", tmp_path / "grafana")
     return tmp_path
 
 
