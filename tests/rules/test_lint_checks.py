@@ -19,11 +19,12 @@ APP = 'job="heypeter-app"'
 REQUESTS = f"rate(http_requests_total{{{APP}}}[5m])"
 BUCKETS = f"rate(http_request_duration_seconds_bucket{{{APP}}}[5m])"
 Case = dict[str, Any]
+NO_PAGE = {"runbook_url": f"{RUNBOOKS}/NoPage.md"}
 
 
 def alert(expr: str, text: str = "Something is wrong.", **more: Any) -> Case:  # noqa: ANN401  # YAML
     labels = {"severity": "warning", "priority": "P2", "team": "backend"}
-    told = annotations("HighErrorRate", "heypeter-technical", "Wrong", text)
+    told = annotations("HighErrorRate", "Wrong", text)
     return {"alert": "HighErrorRate", "expr": expr, "for": "2m", "labels": labels, "annotations": told} | more
 
 
@@ -200,7 +201,10 @@ ALSO_BAD: list[tuple[str, Case | list[Case]]] = [
     ("missing-label", without("", labels="priority")),
     ("wrong-priority", without("urgent", labels="severity")),
     ("missing-runbook", without(f"{RUNBOOKS}/DatabaseDown.md", annotations="runbook_url")),
-    ("missing-runbook", FINE | {"alert": "NoPage", "annotations": annotations("NoPage", "x", "Wrong", "Wrong.")}),
+    (
+        "missing-runbook",
+        FINE | {"alert": "NoPage", "annotations": annotations("HighErrorRate", "Wrong", "Wrong.") | NO_PAGE},
+    ),
     ("missing-annotation", without("", annotations="dashboard_url")),
     ("newer-syntax", alert(f"sum by (job) (mad_over_time(http_requests_in_flight{{{APP}}}[5m])) > 1")),
 ]
