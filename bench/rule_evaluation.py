@@ -1,8 +1,10 @@
 """Rules: all of them over twenty thousand series and a month of history, by Prometheus' own account on one core.
 
-Targets are scraped every 15 seconds and rules judged at their own pace, but none more seldom than every 30 seconds, so
-that a cycle of all of them comes often. The last minutes of every series, and what the rules look back at for a day
-and more (business counters, the probe, the objectives), are there from the start, made by promtool.
+Targets are scraped every 15 seconds and all groups judged every 30 seconds, so that a cycle of all of them comes often.
+In earnest only the fastest come so often: the share of each group in a cycle is its time by its own interval. Both are
+told: what a cycle costs on average, and the rare one in which everything is due. The last minutes of every series, and
+what the rules look back at for a day and more (business counters, the probe, the objectives), are there from the start,
+made by promtool.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from typing import Any
 
 import yaml
 from aiohttp import web
+from promql_parser import parse_duration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -148,6 +151,14 @@ def cycle(url: str) -> dict[str, float]:
     return {group: float(value) for group, value in found}
 
 
+def intervals() -> dict[str, float]:
+    """Give each group's own interval in seconds."""
+    files = [yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "rules").glob("*.yml")]
+    return {
+        group["name"]: parse_duration(group["interval"]).total_seconds() for file in files for group in file["groups"]
+    }
+
+
 def rules(url: str) -> list[dict[str, Any]]:
     groups = json.loads(get(f"{url}/api/v1/rules"))["data"]["groups"]
     return [rule for group in groups for rule in group["rules"]]
@@ -155,20 +166,24 @@ def rules(url: str) -> list[dict[str, Any]]:
 
 def tell(url: str, cycles: list[dict[str, float]], series: int) -> bool:
     """Print the numbers; say whether they hold."""
+    own = intervals()
     sums = [sum(one.values()) for one in cycles]
+    shares = [sum(took * CYCLE / own[group] for group, took in one.items()) for one in cycles]
     found = rules(url)
     unwell = [f"{rule['name']}: {rule.get('lastError')}" for rule in found if rule["health"] != "ok"]
-    median = statistics.median(sums)
+    median = statistics.median(shares)
     print(f"{len(found)} rules in {len(cycles[0])} groups over {series:,} series, one core")
-    spread = f"best {min(sums) * 1000:.0f} ms, worst {max(sums) * 1000:.0f} ms of {len(sums)}"
-    print(f"a cycle of all of them: median {median * 1000:.0f} ms, {spread}")
+    for what, several in (("each group at its own interval", shares), ("everything due at once", sums)):
+        spread = f"best {min(several) * 1000:.0f} ms, worst {max(several) * 1000:.0f} ms of {len(several)}"
+        print(f"a cycle of {CYCLE} s, {what}: median {statistics.median(several) * 1000:.0f} ms, {spread}")
     for group in sorted(cycles[0], key=lambda name: -statistics.median(one[name] for one in cycles))[:5]:
         print(f"  group {group:24} {statistics.median(one[group] for one in cycles) * 1000:6.1f} ms")
     for rule in sorted(found, key=lambda rule: -rule["evaluationTime"])[:8]:
         labels = ",".join((rule.get("labels") or {}).get(name, "") for name in ("benchmark", "slo")).strip(",")
         print(f"  rule  {rule['name']} {labels:24} {rule['evaluationTime'] * 1000:6.1f} ms")
     print("\n".join(f"NOT WELL: {line}" for line in unwell) or "every rule is well")
-    print(f"{'holds' if median < LIMIT else 'DOES NOT HOLD'}: under {LIMIT * 1000:.0f} ms a cycle")
+    verdict = "holds" if median < LIMIT else "DOES NOT HOLD"
+    print(f"{verdict}: under {LIMIT * 1000:.0f} ms a cycle, each group at its own interval")
     return median < LIMIT and not unwell
 
 
