@@ -70,6 +70,8 @@ rules: stack ## write what is generated, lint, promtool and amtool over all; FIL
 ifdef FILE
 	@$(PY) -m rules.check $(FILE) $(foreach name,$(ALERT),--only $(name))
 else
+	@$(PY) -m grafana.build
+	@$(PY) -m grafana.links
 	@$(PY) -m rules.lint
 	@$(BIN)/pytest -q $(BESIDE) tests/rules
 	@$(PY) -m rules.coverage
