@@ -1,12 +1,12 @@
 """`python -m grafana.lint [FILE ...]`: what is wrong in dashboards, told as compilers do (docs/dashboard-checks.md)."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from grafana.lint.register import NAMES, about
 from grafana.lint.run import DASHBOARDS, judged
+from rules.lint.telling import short, told
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     if options.list:
         sys.stdout.writelines(f"{name:28}{about(name)}\n" for name in NAMES)
         return 0
-    files = list(dict.fromkeys(options.files)) or [_short(path) for path in sorted(DASHBOARDS.glob("*.json"))]
+    files = list(dict.fromkeys(options.files)) or [short(path) for path in sorted(DASHBOARDS.glob("*.json"))]
     try:
         findings, panels = judged(files, rules=not options.files)
     except ValueError as error:
@@ -28,22 +28,7 @@ def main(arguments: list[str]) -> int:
     texts = [finding.github if options.format == "github" else finding.plain for finding in findings]
     if not findings and options.format == "text":
         texts = [f"{panels} panels in {len(files)} dashboards pass {len(NAMES)} checks\n"]
-    return _told(texts) or (1 if findings else 0)
-
-
-def _told(texts: list[str]) -> int:
-    try:
-        sys.stdout.writelines(texts)
-        sys.stdout.flush()
-    except BrokenPipeError:  # as of `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
-
-
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    return told(texts) or (1 if findings else 0)
 
 
 if __name__ == "__main__":

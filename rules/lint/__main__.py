@@ -1,13 +1,13 @@
 """`python -m rules.lint [FILE ...]`: what is wrong in rule files, told as a compiler does (docs/rules.md)."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from rules.lint.promtool import PromtoolError
 from rules.lint.register import CHECKS, about
 from rules.lint.run import judged
+from rules.lint.telling import short, told
 from rules.lint.world import ROOT
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     if options.list:
         sys.stdout.writelines(f"{name:28}{about(name)}\n" for name in CHECKS)
         return 0
-    files = options.files or [_short(path) for path in sorted((ROOT / "rules").glob("*.yml"))]
+    files = options.files or [short(path) for path in sorted((ROOT / "rules").glob("*.yml"))]
     try:
         findings, count = judged(list(dict.fromkeys(files)), options.promtool)
     except (PromtoolError, ValueError) as error:
@@ -31,22 +31,7 @@ def main(arguments: list[str]) -> int:
     texts = [finding.github if options.format == "github" else finding.plain for finding in findings]
     if not findings and options.format == "text":
         texts = [f"{count} rules in {len(files)} files pass {len(CHECKS)} checks\n"]
-    return _told(texts) or (1 if findings else 0)
-
-
-def _told(texts: list[str]) -> int:
-    try:
-        sys.stdout.writelines(texts)
-        sys.stdout.flush()
-    except BrokenPipeError:  # as of `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
-
-
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    return told(texts) or (1 if findings else 0)
 
 
 if __name__ == "__main__":
