@@ -8,8 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from exporter.config import load
-from exporter.event import Decoder, Schema
-from exporter.recorder import Recorder
+from exporter.events.decode import Decoder, Schema
+from exporter.registry.recorder import Recorder
 
 WARM_UP = 20_000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from exporter.envelope import level, scan  # a script finds the package by its own place
+from exporter.sentry_tunnel.envelope import level, scan  # a script finds the package by its own place
 
 DSN = "https://0123456789abcdef0123456789abcdef@o1.ingest.sentry.io/42"
 HEADER = {"event_id": "9ec79c33ec9942ab8353589fcb2e04dc", "sent_at": "2026-11-23T09:00:00.000Z", "dsn": DSN}

@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
-from exporter.catalogue import Catalogue, Family, Label
-from exporter.event import Schema
-from exporter.exposition import PLAIN, Exposition
-from exporter.recorder import Recorder
+from exporter.catalogue.model import Catalogue, Family, Label
+from exporter.events.decode import Schema
+from exporter.exposition.negotiate import PLAIN, Exposition
+from exporter.registry.recorder import Recorder
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 1.5, 2, 3, 5, 10)
 ROUNDS = 7

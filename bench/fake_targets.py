@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from load import ROOT
 
-from exporter.catalogue import Family
+from exporter.catalogue.model import Family
 from exporter.config import load as load_config
 
 SETS = {"counter": 150, "gauge": 40, "histogram": 40}  # label sets of one family, at most

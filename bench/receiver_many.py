@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from receiver_storm import RECEIVER, ROOT, SLACK, Slack, configuration, payload, ready
 
-from receiver.alertmanager import parse
-from receiver.config import load
-from receiver.configured import routing
-from receiver.event import AlertsReceived
-from receiver.live import Live
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.incident.event import AlertsReceived
+from receiver.incident.machine import transition
+from receiver.policy.current import Live
 from receiver.store.sqlite import SQLiteStore
-from receiver.transition import transition
+from receiver.web.alertmanager_payload import parse
 
 OPEN, DUE, MINUTE = 100_000, 3_000, 60.0
 

@@ -1,0 +1,1 @@
+"""Events from browsers, servers and jobs become Prometheus metrics."""

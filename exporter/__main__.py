@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from exporter.app import Exporter, Settings
-from exporter.catalogue import Catalogue
+from exporter.catalogue.docs import document
+from exporter.catalogue.model import Catalogue
 from exporter.config import Config, load, restart_needed, shipped_catalogue, token
-from exporter.document import document
+from exporter.persistence.snapshot import StorageError
 from exporter.serve import Listening, serve
-from exporter.snapshot import StorageError
 from process import web_config
 from process.errors import report_errors
 from process.logs import set_up_logs

@@ -13,22 +13,22 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
 
-from exporter import openapi
-from exporter.catalogue import Catalogue
+from exporter.catalogue.model import Catalogue
 from exporter.config import Config
-from exporter.event import Decoder
-from exporter.ingest import MOST, Ingest, retry_later
-from exporter.intake import Intake
-from exporter.journal import Journal
-from exporter.limit import Clients, Limiter
-from exporter.metrics import Metrics
-from exporter.public import Policy, Public
-from exporter.report import Reports
-from exporter.scrape import INDEX, Scrape
-from exporter.script import Script
-from exporter.snapshot import Folder
-from exporter.state import State
-from exporter.storage import Storage
+from exporter.events.decode import Decoder
+from exporter.persistence.journal import Journal
+from exporter.persistence.recovery import Storage
+from exporter.persistence.snapshot import Folder
+from exporter.registry.state import State
+from exporter.self_metrics import Metrics
+from exporter.sentry_tunnel.endpoint import Reports
+from exporter.web import openapi
+from exporter.web.accept import Intake
+from exporter.web.browser_events import Policy, Public
+from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.rum_script import Script
+from exporter.web.scrape import INDEX, Scrape
+from exporter.web.server_events import MOST, Ingest, retry_later
 from process.settings import Secret
 from process.version import VERSION
 from process.web_config import BasicAuth

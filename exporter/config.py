@@ -7,9 +7,9 @@ from typing import Annotated
 
 import msgspec
 
-from exporter.catalogue import Catalogue, CatalogueError, Limits, build, read
-from exporter.dsn import TunnelSettings
-from exporter.metrics import OWN
+from exporter.catalogue.model import Catalogue, CatalogueError, Limits, build, read
+from exporter.self_metrics import OWN
+from exporter.sentry_tunnel.dsn import TunnelSettings
 from process.settings import Duration, Secret, SettingsError, Source, read_secret
 
 _Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
@@ -124,7 +124,7 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
 
 def shipped_catalogue(config: Config) -> Catalogue:
     """Read the catalogue of this package with the lists and limits of a configuration."""
-    with as_file(files("exporter").joinpath("catalogue.yml")) as path:
+    with as_file(files("exporter.catalogue").joinpath("catalogue.yml")) as path:
         return read_catalogue(path, config)
 
 

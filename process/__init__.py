@@ -1,0 +1,1 @@
+"""What both programs need and no library gives: settings files, bounded requests, authentication and logs."""

@@ -1,0 +1,1 @@
+"""Alertmanager webhooks become durable incidents, and incidents reach the right person in time."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from process.logs import set_up_logs
 from process.settings import SettingsError
-from receiver import check, drill, explain, policy_test, preview, show_schedule
 from receiver.app import now, serve
-from receiver.config import load
-from receiver.report import command
-from receiver.review import command as review
+from receiver.cli import check, drill, explain, preview, review
+from receiver.cli import report as command
+from receiver.cli import schedule as show_schedule
+from receiver.cli import test as policy_test
+from receiver.config.load import load
 from receiver.store.base import StoreError
 
 Run = Callable[[argparse.Namespace], int]

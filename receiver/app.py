@@ -15,29 +15,29 @@ from aiohttp import web
 
 from process.errors import report_errors
 from process.settings import Secret, SettingsError, Source, read_secret
-from receiver.actions import Actions
-from receiver.alertmanager_api import AlertmanagerApi, ApiError
-from receiver.calendar_feed import CalendarLoop, Feed
-from receiver.channel_settings import channel_names
-from receiver.config import Config, secret
-from receiver.configured import known, routing
-from receiver.dispatcher import Dispatcher, RetryPolicy
-from receiver.escalator import Escalator
-from receiver.heartbeat import Heartbeat
-from receiver.inbound.answer import Answers
-from receiver.inbound.wired import build as build_inbound
-from receiver.janitor import Janitor
-from receiver.live import Live
-from receiver.messages import READ_BY_PEOPLE, Links, Messages
+from receiver.actions.answer import Answers
+from receiver.clients.alertmanager import AlertmanagerApi, ApiError
+from receiver.config.build import known, routing
+from receiver.config.channels import channel_names
+from receiver.config.load import Config, secret
+from receiver.config.reload import Reloader
+from receiver.inbound import build as build_inbound
+from receiver.messages.compose import READ_BY_PEOPLE, Links, Messages
+from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
-from receiver.operation import Operation
-from receiver.reconciler import Reconciler, record_outage
-from receiver.reload import Reloader
+from receiver.policy.current import Live
 from receiver.store.sqlite import SQLiteStore
-from receiver.templating import Templates
-from receiver.watchdog import WatchdogLoop
-from receiver.webhook import Webhook
+from receiver.web.admin import Operation
+from receiver.web.alertmanager_webhook import Webhook
+from receiver.web.api import Actions
 from receiver.wiring import build
+from receiver.workers.calendar_refresh import CalendarLoop, Feed
+from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.escalator import Escalator
+from receiver.workers.heartbeat import Heartbeat
+from receiver.workers.reconciler import Reconciler, record_outage
+from receiver.workers.retention import Janitor
+from receiver.workers.watchdog import WatchdogLoop
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Receiver:
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.policy = Live(routing(config, source), clock())
         self.metrics = Metrics(channel_names(config.channels), config.teams)
-        self.reloader = Reloader(source.path, source, self.policy, self.metrics)
+        self.reloader = Reloader(source.path, source, self.policy, self.metrics.config_reloaded)
         hold = timedelta(seconds=float(config.grouping_window))
         self.store = SQLiteStore(config.database, self._ring, watch=self.metrics.watch, hold=hold)
         self._watchdog = WatchdogLoop(self.store, self.policy, clock, float(config.watchdog.interval))

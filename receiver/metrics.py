@@ -7,9 +7,9 @@ from itertools import product
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from receiver.channels.base import Failure
-from receiver.escalation import Priority
-from receiver.incident import Incident
-from receiver.state import State
+from receiver.incident.escalation import Priority
+from receiver.incident.model import Incident
+from receiver.incident.state import State
 from receiver.store.base import Backlog
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
@@ -96,6 +96,10 @@ class Metrics:
         labels = ("priority", "team")
         buckets = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
         return Histogram(f"receiver_{name}_seconds", text, labels, buckets=buckets, registry=self.registry)
+
+    def config_reloaded(self, *, ok: bool) -> None:
+        """Say whether the last reload was taken."""
+        self.reloaded.set(ok)
 
     def watch(self, before: Incident, after: Incident) -> None:
         """Count what a change means; drills count for nothing."""

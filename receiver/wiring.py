@@ -9,7 +9,6 @@ from typing import NamedTuple
 import aiohttp
 
 from process.settings import Secret, Source, read_secret
-from receiver import channel_settings
 from receiver.channels.apprise import Apprise, Service
 from receiver.channels.base import Channel
 from receiver.channels.email import Email
@@ -19,6 +18,7 @@ from receiver.channels.pagerduty_rest import PagerDutyRest
 from receiver.channels.slack import Slack
 from receiver.channels.slack_webhook import SlackWebhooks
 from receiver.channels.webhook import Endpoint, Webhook, keys
+from receiver.config import channels as channel_settings
 
 
 class Wired(NamedTuple):

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from receiver.__main__ import COMMANDS
-from receiver.config import load
-from receiver.configured import routing
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.incident.state import TRANSITIONS, State
 from receiver.metrics import Metrics
-from receiver.state import TRANSITIONS, State
 
 PAGES = [*sorted(Path("docs").rglob("*.md")), Path("README.md"), Path("CONTRIBUTING.md")]
 

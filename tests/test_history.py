@@ -72,7 +72,7 @@ def test_a_counter_goes_on_where_the_stretch_before_left_it(modules: Any) -> Non
 
 def test_every_family_of_the_catalogue_and_every_name_in_the_rules_is_there(modules: Any) -> None:  # noqa: ANN401
     names = {identity.partition("{")[0] for identity in shown(modules, an_axis(modules))}
-    for family in yaml.safe_load(Path("exporter/catalogue.yml").read_text("utf-8"))["families"]:
+    for family in yaml.safe_load(Path("exporter/catalogue/catalogue.yml").read_text("utf-8"))["families"]:
         assert names & {family["name"], f"{family['name']}_count"}, family["name"]
     levels, alerts = modules["rules"].read()
     recorded = {rule.name for level in levels for rule in level}

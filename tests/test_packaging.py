@@ -24,16 +24,18 @@ def tracked(package: str) -> list[Path]:
 
 def test_every_module_is_in_a_package_that_is_installed() -> None:
     for package in ("exporter", "process", "receiver"):
-        folders = {".".join(path.parent.parts) for path in tracked(package) if path.suffix == ".py"}
-        missing = folders - set(PROJECT["packages"])
-        assert not missing, f"pyproject.toml: [tool.setuptools] packages lacks {sorted(missing)}"
+        folders = {path.parent for path in tracked(package) if path.suffix == ".py"}
+        missing = sorted(str(folder) for folder in folders if not (folder / "__init__.py").is_file())
+        assert not missing, f"{missing} lack an __init__.py: setuptools leaves them out"
 
 
 def test_every_other_file_is_package_data() -> None:
+    data = PROJECT["package-data"]
     for package in ("exporter", "process", "receiver"):
-        patterns = PROJECT["package-data"].get(package, [])
         for path in tracked(package):
-            if path.suffix != ".py":
-                name = str(path.relative_to(package))
-                found = any(fnmatch(name, pattern) for pattern in patterns)
-                assert found, f"pyproject.toml: [tool.setuptools.package-data] {package} lacks {name}"
+            if path.suffix == ".py":
+                continue
+            owner = next(parent for parent in path.parents if (parent / "__init__.py").is_file())
+            name, patterns = str(path.relative_to(owner)), data.get(".".join(owner.parts), [])
+            found = any(fnmatch(name, pattern) for pattern in patterns)
+            assert found, f"pyproject.toml: [tool.setuptools.package-data] {'.'.join(owner.parts)!r} lacks {name}"

@@ -73,7 +73,7 @@ class School:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._catalogue: dict[str, Any] = yaml.safe_load((ROOT / "exporter/catalogue.yml").read_text("utf-8"))
+        self._catalogue: dict[str, Any] = yaml.safe_load((ROOT / "exporter/catalogue/catalogue.yml").read_text("utf-8"))
         self._lists = yaml.safe_load((ROOT / "deploy/local/exporter.yml").read_text("utf-8"))["lists"]
 
     def shown(self, axis: Axis, wanted: set[str] | None = None) -> Iterator[Samples]:

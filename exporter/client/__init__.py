@@ -1,0 +1,1 @@
+"""The clients that applications copy: Node, browsers and Python."""

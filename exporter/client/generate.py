@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-CATALOGUE, TYPES = HERE.parent / "catalogue.yml", HERE / "heypeter.d.mts"
+CATALOGUE, TYPES = HERE.parent / "catalogue/catalogue.yml", HERE / "heypeter.d.mts"
 BEGIN, END = "// <events>\n", "// </events>\n"
 _STRINGS = {"text", "path", "identity"}
 _OTHERS = {"switch": "boolean", "timestamp": "number | string | Date"}

@@ -1,0 +1,1 @@
+"""Checks of the dashboards, for one file in seconds and without a Grafana."""

@@ -1,0 +1,1 @@
+"""Draws the dashboards for docs/ with Grafana's own components."""

@@ -1,0 +1,1 @@
+"""Runs every query of the dashboards on a Prometheus."""

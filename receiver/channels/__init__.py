@@ -1,0 +1,1 @@
+"""One file a channel: its settings, its build() and one attempt to send; imports incident."""

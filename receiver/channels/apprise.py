@@ -14,7 +14,7 @@ import apprise
 from process.settings import Secret
 from receiver.channels.apprise_log import Ear, reason
 from receiver.channels.base import Failure, Message, Receipt, SendError
-from receiver.incident import Kind
+from receiver.incident.model import Kind
 
 Format = Literal["text", "markdown", "html"]
 _THREADS = 8

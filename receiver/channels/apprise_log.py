@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from receiver.channels.base import Failure, SendError
-from receiver.channels.status import failure
+from receiver.channels.http_status import failure
 
 # urllib3 logs each path at debug, and a path may be a token.
 _LOGGERS = ("apprise", "urllib3.connectionpool")

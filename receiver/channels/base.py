@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from receiver.incident import Kind
+from receiver.incident.model import Kind
 
 
 class Failure(StrEnum):

@@ -12,7 +12,7 @@ import aiosmtplib
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
-from receiver.incident import Kind
+from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import textwrap
 from typing import TextIO
 
 from receiver.channels.base import Failure, Message, Receipt, SendError
-from receiver.incident import Kind
+from receiver.incident.model import Kind
 
 WIDTH = 80
 _COLOURS = {

@@ -8,9 +8,9 @@ import pagerduty
 
 from process.settings import Secret
 from receiver.channels.base import Message, Receipt
-from receiver.channels.pace import PATIENCE, Pace
 from receiver.channels.pagerduty_call import Calls, Region, dedup_key, host, known
-from receiver.incident import Kind
+from receiver.channels.rate_limit import PATIENCE, Pace
+from receiver.incident.model import Kind
 
 # Characters. PagerDuty takes a summary of 1,024 and an event of 512 KB, of which one character may be twelve bytes.
 SUMMARY, DETAIL, DETAILS = 1024, 12_000, 36_000

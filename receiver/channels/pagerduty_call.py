@@ -15,7 +15,7 @@ import pagerduty
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, SendError
-from receiver.channels.status import failure
+from receiver.channels.http_status import failure
 
 C = TypeVar("C", bound=pagerduty.ApiClient)
 V = TypeVar("V")

@@ -8,7 +8,7 @@ import pagerduty
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.channels.pagerduty_call import AlreadySoError, Calls, Region, dedup_key, host, known
-from receiver.incident import Kind
+from receiver.incident.model import Kind
 
 TITLE, NOTE = 1024, 20_000  # characters
 _STATES = {Kind.ACKNOWLEDGED: "acknowledged", Kind.RESOLVED: "resolved"}

@@ -10,10 +10,10 @@ import aiohttp
 
 from process.settings import Secret
 from receiver.channels.base import Message, Receipt, SendError
-from receiver.channels.pace import PATIENCE, Pace
+from receiver.channels.rate_limit import PATIENCE, Pace
+from receiver.channels.slack_blocks import card, plain, root
 from receiver.channels.slack_call import GONE, UNWANTED, Calls, WordError
-from receiver.channels.slack_card import card, plain, root
-from receiver.incident import Kind
+from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from process.settings import Secret
 from receiver.channels.base import Failure, SendError
-from receiver.channels.status import failure
+from receiver.channels.http_status import failure
 
 _PASSING = {
     **dict.fromkeys(

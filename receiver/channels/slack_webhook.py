@@ -11,8 +11,8 @@ import msgspec
 from process.settings import Secret
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.http_call import post
+from receiver.channels.slack_blocks import card, plain
 from receiver.channels.slack_call import UNWANTED, classify
-from receiver.channels.slack_card import card, plain
 
 _OK, _REFUSED = 200, 400
 

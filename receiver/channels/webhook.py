@@ -14,7 +14,7 @@ import msgspec
 from process.settings import Secret
 from receiver.channels.base import Failure, Message, Receipt, SendError, standing
 from receiver.channels.http_call import post
-from receiver.channels.status import failure
+from receiver.channels.http_status import failure
 
 VERSION = 1  # of the body; it rises when a reader of the one before could be misled
 _SHORTEST, _LONGEST = 24, 64  # bytes of a key, by the specification

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from receiver.escalation import Priority
-from receiver.incident import AlertGroup, Entry, Incident, Notification
+from receiver.incident.escalation import Priority
+from receiver.incident.model import AlertGroup, Entry, Incident, Notification
 
 Decide = Callable[[Incident], tuple[Incident, tuple[Notification, ...]]]
 

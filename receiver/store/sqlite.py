@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from receiver.escalation import Priority
-from receiver.incident import AlertGroup, Entry, Incident, Kind
+from receiver.incident.escalation import Priority
+from receiver.incident.model import AlertGroup, Entry, Incident, Kind
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Backlog, Claimed, Decide, StoreError, Wanted

@@ -83,7 +83,7 @@ def _upgrade(db: sqlite3.Connection, found: int) -> None:
 def _execute(db: sqlite3.Connection, name: str) -> None:
     """Run a script statement by statement: executescript would commit first, and half an upgrade is none."""
     statement = ""
-    for line in files("receiver.store").joinpath(name).read_text("utf-8").splitlines():
+    for line in files("receiver.store").joinpath("migrations", name).read_text("utf-8").splitlines():
         statement += line.partition("--")[0] + "\n"
         if sqlite3.complete_statement(statement):
             db.execute(statement)

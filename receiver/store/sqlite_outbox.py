@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.escalation import Priority
-from receiver.incident import Incident, Kind, Notification
-from receiver.state import State
+from receiver.incident.escalation import Priority
+from receiver.incident.model import Incident, Kind, Notification
+from receiver.incident.state import State
 
 decoder = msgspec.json.Decoder(Notification)
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from receiver.episode import remembered
-from receiver.incident import AlertGroup, Entry, Incident, Notification
-from receiver.state import State
+from receiver.incident.alerts import remembered
+from receiver.incident.model import AlertGroup, Entry, Incident, Notification
+from receiver.incident.state import State
 from receiver.store.base import Backlog, Decide
 from receiver.store.sqlite_outbox import cancel, owe
 

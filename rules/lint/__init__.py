@@ -1,0 +1,1 @@
+"""Checks of rules that promtool does not make."""

@@ -10,9 +10,9 @@ from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Clock, Exporter, Settings
-from exporter.catalogue import Catalogue, Limits, build, read
+from exporter.catalogue.model import Catalogue, Limits, build, read
 from exporter.config import Config, Storage, load, shipped_catalogue
-from exporter.metrics import OWN
+from exporter.self_metrics import OWN
 from exporter.serve import Listening, applications
 from process.settings import Secret
 

@@ -58,7 +58,7 @@ def test_the_data_source_is_one_that_dashboards_and_alerts_can_name() -> None:
 
 def test_exemplars_lead_to_traces_by_the_label_that_the_exporter_writes() -> None:
     destination = read(DATASOURCE)["datasources"][0]["jsonData"]["exemplarTraceIdDestinations"][0]
-    assert f'# {{{{{destination["name"]}="' in Path("exporter/text.py").read_text("utf-8")
+    assert f'# {{{{{destination["name"]}="' in Path("exporter/exposition/text.py").read_text("utf-8")
     # One $ would be a variable of Grafana's environment, and empty.
     assert "$${__value.raw}" in destination["url"]
     drawn = json.loads(Path("grafana/dashboards/technical.json").read_text("utf-8"))

@@ -45,7 +45,7 @@ set_up_logs("info")
 known = [Secret({TOKEN!r})]
 print(report_errors("receiver", os.environ, lambda: known), "sentry_sdk" in sys.modules, flush=True)
 known.append(Secret({RELOADED!r}))
-log = logging.getLogger("receiver.dispatcher")
+log = logging.getLogger("receiver.workers.dispatcher")
 
 async def fail(request):
     l0cal = "l0cal value"

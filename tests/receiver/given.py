@@ -10,17 +10,17 @@ from pathlib import Path
 import msgspec
 
 from receiver.channels.base import Message, Receipt, SendError
-from receiver.escalation import Priority, Step
-from receiver.event import AlertsReceived, Event
-from receiver.incident import Alert, AlertGroup, Incident, Kind, Notification
-from receiver.live import Live
-from receiver.person import Contact, Person
-from receiver.policy import Plan
-from receiver.routing import Routing
-from receiver.state import State
+from receiver.incident.escalation import Priority, Step
+from receiver.incident.event import AlertsReceived, Event
+from receiver.incident.machine import transition
+from receiver.incident.model import Alert, AlertGroup, Incident, Kind, Notification
+from receiver.incident.policy import Plan
+from receiver.incident.state import State
+from receiver.oncall.contact_rules import Contact, Person
+from receiver.policy.current import Live
+from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, Decide
 from receiver.store.sqlite import SQLiteStore
-from receiver.transition import transition
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 KEY = 'receiver|{}:{alertname="HighErrorRate"}'

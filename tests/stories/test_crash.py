@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.receiver.test_alertmanager import PAYLOAD
+from tests.receiver.web.test_alertmanager import PAYLOAD
 from tests.stories.stack import Stack, until
 
 pytestmark = pytest.mark.story

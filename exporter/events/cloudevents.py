@@ -1,0 +1,64 @@
+"""Reads CloudEvents 1.0 over HTTP into the bodies that the decoder knows: structured, batched and binary. Pure.
+
+Our own events have the attributes of CloudEvents, so structured and batched bodies are taken as they are; a binary one
+has its attributes in headers (github.com/cloudevents/spec, HTTP protocol binding 1.0.2, 3.1).
+"""
+
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+import msgspec
+
+from exporter.events.decode import DecodeError, Reason
+
+_OURS = {"id", "source", "time", "traceparent", "type"}
+
+
+def body(raw: bytes, headers: Mapping[str, str], content_type: str) -> bytes:
+    """Give the JSON to decode; DecodeError if a CloudEvent says that it is something that we cannot read."""
+    version = headers.get("ce-specversion")
+    if version is None:
+        if content_type == "application/cloudevents+json":
+            _check(raw)
+        return raw
+    if version != "1.0":
+        raise DecodeError(Reason.SCHEMA, f"{version[:20]!r} is not supported; use 1.0", "ce-specversion")
+    if content_type not in {"application/json", "application/octet-stream", ""} and not content_type.endswith("+json"):
+        raise DecodeError(Reason.SCHEMA, "a CloudEvent's data must be application/json", "content-type")
+    return _binary(raw, headers)
+
+
+def _binary(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    event: dict[str, object] = {}
+    for name, value in headers.items():
+        attribute = name.lower().removeprefix("ce-")
+        if name.lower().startswith("ce-") and attribute in _OURS:
+            event[attribute] = unquote(value)
+    for needed in ("id", "source", "type"):
+        if not event.get(needed):
+            raise DecodeError(Reason.SCHEMA, "a CloudEvent has id, source and type", f"ce-{needed}")
+    if raw.strip():
+        try:
+            msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DecodeError(Reason.BAD_JSON, f"not JSON: {error}", "data") from error
+        event["data"] = msgspec.Raw(raw)
+    return msgspec.json.encode(event)
+
+
+class _Structured(msgspec.Struct):
+    specversion: str
+    id: str
+    source: str
+    type: str
+
+
+def _check(raw: bytes) -> None:
+    try:
+        given = msgspec.json.decode(raw, type=_Structured)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DecodeError(
+            Reason.SCHEMA if isinstance(error, msgspec.ValidationError) else Reason.BAD_JSON, f"no CloudEvent: {error}"
+        ) from error
+    if given.specversion != "1.0":
+        raise DecodeError(Reason.SCHEMA, f"{given.specversion[:20]!r} is not supported; use 1.0", "specversion")

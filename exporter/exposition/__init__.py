@@ -1,0 +1,1 @@
+"""Renders series as Prometheus text or OpenMetrics without stalling the loop; imports registry."""

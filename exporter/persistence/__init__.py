@@ -1,0 +1,1 @@
+"""Journal and snapshot: what was acknowledged survives a crash; imports registry."""

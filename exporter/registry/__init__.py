@@ -1,0 +1,1 @@
+"""Counts events into series. Pure; imports events and catalogue."""

@@ -1,0 +1,89 @@
+"""Counts different users within sliding windows without keeping any: HyperLogLog sketches of keyed hashes. Pure.
+
+Flajolet et al., "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm" (2007). A window is
+the union of the sketches of its slices, and a sketch holds no identity, only how rare the rarest hashes were.
+"""
+
+import hashlib
+import math
+from typing import Any
+
+from exporter.catalogue.model import WINDOWS
+
+_BITS = 12
+_REGISTERS = 1 << _BITS  # 4096 bytes a sketch, 1.04 / 64 = 1.6 % standard error
+_REST = 64 - _BITS
+_SLICES = ((60, 6), (300, 13), (3600, 25), (86_400, 31))  # (seconds of a slice, slices kept)
+_SLICE_OF = {"5m": 60, "1h": 300, "1d": 3600, "7d": 86_400, "30d": 86_400}
+
+
+class Distinct:
+    """The windows of one family; ``key`` makes the hashes of this installation its own."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._sketches: dict[int, dict[int, bytearray]] = {length: {} for length, _ in _SLICES}
+        self._closed: dict[str, tuple[int, int, bytes]] = {}  # a window's full slices, united: (first, last, union)
+
+    def add(self, identity: str, now: float) -> None:
+        """Take note of somebody seen now."""
+        digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
+        number = int.from_bytes(digest, "big")
+        register = number >> _REST
+        rank = _REST - (number & ((1 << _REST) - 1)).bit_length() + 1
+        for length, kept in _SLICES:
+            slices = self._sketches[length]
+            index = int(now // length)
+            sketch = slices.get(index)
+            if sketch is None:
+                sketch = slices[index] = bytearray(_REGISTERS)
+                self._closed.clear()
+                for old in sorted(slices)[:-kept]:
+                    del slices[old]
+            sketch[register] = max(sketch[register], rank)
+
+    def counts(self, now: float) -> dict[str, int]:
+        """Estimate how many different ones there were in each window that ends now."""
+        found = {}
+        for window, span in WINDOWS.items():
+            length = _SLICE_OF[window]
+            first, last = int((now - span) // length) + 1, int(now // length)
+            found[window] = _estimate(self._union(window, self._sketches[length], first, last))
+        return found
+
+    def _union(self, window: str, slices: dict[int, bytearray], first: int, last: int) -> bytes:
+        """Unite a window's slices; the full ones are united once, for each costs 0.2 ms."""
+        known = self._closed.get(window)
+        if known is None or known[:2] != (first, last):
+            full = bytes(_REGISTERS)
+            for index, sketch in slices.items():
+                if first <= index < last:
+                    full = bytes(map(max, full, sketch))
+            known = self._closed[window] = (first, last, full)
+        latest = slices.get(last)
+        return known[2] if latest is None else bytes(map(max, known[2], latest))
+
+    def dump(self) -> list[Any]:
+        """Give the sketches for the snapshot."""
+        return [
+            (length, index, bytes(sketch))
+            for length, slices in self._sketches.items()
+            for index, sketch in slices.items()
+        ]
+
+    def load(self, saved: list[Any]) -> None:
+        """Take over the sketches of a snapshot."""
+        for length, index, sketch in saved:
+            if length in self._sketches and len(sketch) == _REGISTERS:
+                self._sketches[length][index] = bytearray(sketch)
+
+
+def _estimate(union: bytes) -> int:
+    empty = union.count(0)
+    if empty == _REGISTERS:
+        return 0
+    total = sum(union.count(rank) * 2.0**-rank for rank in range(_REST + 2))
+    raw = 0.7213 / (1 + 1.079 / _REGISTERS) * _REGISTERS**2 / total
+    if raw <= 2.5 * _REGISTERS and empty:
+        return round(_REGISTERS * math.log(_REGISTERS / empty))
+    return round(raw)

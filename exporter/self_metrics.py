@@ -1,0 +1,79 @@
+"""The exporter's metrics about itself: every label set stands at 0 from the start."""
+
+from exporter.events.decode import Reason
+from exporter.registry.recorder import Recorder
+
+SOURCES = ("browser", "metrics", "vitals", "interactions", "events", "sentry")
+OWN = {"sources": SOURCES, "reasons": tuple(Reason)}
+
+
+class Metrics:
+    """What the parts of the exporter count about themselves, in the same series as all else."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._series = recorder.series
+
+    def rejected(self, source: str, reason: Reason, number: int = 1) -> None:
+        """Count events or requests that are not counted, and why."""
+        self._series["exporter_events_rejected_total"].add((source, reason), number)
+
+    def duplicates(self, source: str, number: int) -> None:
+        """Count events that had been counted before."""
+        self._series["exporter_events_duplicate_total"].add((source,), number)
+
+    def bots(self, number: int) -> None:
+        """Count events of robots."""
+        self._series["exporter_bot_events_total"].add((), number)
+
+    def batch(self, source: str, outcome: str, size: int) -> None:
+        """Count a request and the bytes of its body."""
+        self._series["exporter_batches_total"].add((source, outcome))
+        if size:
+            self._series["exporter_batch_size_bytes"].observe((source,), size)
+
+    def age(self, source: str, seconds: float) -> None:
+        """Observe how old an event was when it came."""
+        self._series["exporter_event_age_seconds"].observe((source,), max(seconds, 0))
+
+    def skew(self, seconds: float) -> None:
+        """Observe how wrong a sender's clock is."""
+        self._series["exporter_client_clock_skew_seconds"].observe((), abs(seconds))
+
+    def storage_error(self, operation: str) -> None:
+        """Count a failure of journal or snapshot."""
+        self._series["exporter_storage_errors_total"].add((operation,))
+
+    def synced(self, seconds: float) -> None:
+        """Observe a sync of the journal."""
+        self._series["exporter_journal_sync_duration_seconds"].observe((), seconds)
+
+    def rendered(self, seconds: float) -> None:
+        """Observe the writing of /metrics."""
+        self._series["exporter_render_duration_seconds"].observe((), seconds)
+
+    def lag(self, seconds: float) -> None:
+        """Observe how late the event loop was."""
+        self._series["exporter_event_loop_lag_seconds"].observe((), max(seconds, 0))
+
+    def gauge(self, name: str, value: float, now: float, *labels: str) -> None:
+        """Set one of the exporter's own gauges."""
+        self._series[name].set(labels, value, now)
+
+    def forgotten(self, total: int) -> None:
+        """Bring the counter of early forgotten ids up to date."""
+        cell = self._series["exporter_dedup_early_forgets_total"].cell(())
+        cell.value = max(cell.value, total)
+
+    # What the Sentry tunnel counts.
+
+    def item(self, item: str, outcome: str, n: int) -> None:
+        """Count items of envelopes, by what became of them."""
+        self._series["sentry_tunnel_items_total"].add((item, outcome), n)
+
+    def discarded(self, reason: str, n: int) -> None:
+        """Count events that Sentry's SDK says it gave up."""
+        self._series["sentry_client_discarded_events_total"].add((reason,), n)
+
+    def upstream(self, seconds: float) -> None:
+        """Observe the time of Sentry's answer."""
+        self._series["sentry_tunnel_upstream_duration_seconds"].observe((), seconds)

@@ -1,0 +1,1 @@
+"""What a person does to an incident, by whatever way: one funnel; imports incident and store.base."""

@@ -1,0 +1,128 @@
+"""Lays a message out for Slack: Block Kit inside an attachment of the document's colours, within Slack's limits. Pure.
+
+docs.slack.dev/reference/block-kit/blocks. All of it stays below the 13,000 characters where msg_too_long begins.
+"""
+
+import re
+
+from receiver.channels.base import Link, Message, standing
+from receiver.incident.model import Kind
+
+# Characters and counts. Slack's own: section 3,000, field 2,000, ten fields a section, button 75, its URL 3,000.
+HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, SHORT = 1000, 600, 1200, 10, 3600, 40
+BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
+PLAIN = 3000
+_COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
+_TAKEN, _OVER = "#439fe0", "good"
+_WORDS = {Kind.UPDATE: "Update", Kind.REMINDER: "Reminder"}
+
+Block = dict[str, object]
+
+
+def card(message: Message, *, interactive: bool = False) -> dict[str, object]:
+    """Text and attachment of a message that says what is new."""
+    word = _WORDS.get(message.kind, standing(message).capitalize())
+    return _laid_out(message, f"{_mention(message)}{_headline(message)}", word, interactive=interactive)
+
+
+def root(message: Message, *, interactive: bool = False) -> dict[str, object]:
+    """Text and attachment of the thread's first message, as it should look now."""
+    return _laid_out(message, _headline(message), standing(message).capitalize(), interactive=interactive)
+
+
+def plain(message: Message) -> dict[str, object]:
+    """The same without a card, for a Slack that refuses the card."""
+    text = _cut(escaped(f"{message.headline}\n\n{message.text}"), PLAIN)
+    return {"text": f"{_mention(message)}{text}", "attachments": []}
+
+
+def escaped(text: str) -> str:
+    """Slack's three control characters: without this an alert could say <!channel>."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> dict[str, object]:
+    state = standing(message)
+    colour = {"resolved": _OVER, "acknowledged": _TAKEN}.get(state) or _COLOURS.get(message.severity, "warning")
+    lead = _cut(escaped(message.text.partition("\n")[0]), LEAD)
+    blocks: list[Block] = [{"type": "header", "text": _plain_text(f"{message.priority} · {word}")}]
+    blocks += [{"type": "section", "text": _markdown(lead)}] if lead.strip() else []
+    blocks += _facts(message.fields[:FIELDS])
+    when = int(message.sent_at.timestamp())
+    date = f"<!date^{when}^{{date_short_pretty}} {{time}}|{message.sent_at:%Y-%m-%d %H:%M} UTC>"
+    number = f" · #{message.number}" if message.number else ""
+    footer: Block = {"type": "mrkdwn", "text": f"HeyPeter Monitoring{number} · {date}"}
+    blocks.append({"type": "context", "elements": [footer]})
+    buttons = _answers(message, state) if interactive else []
+    buttons += _opening(message.links)
+    blocks += [{"type": "actions", "elements": buttons[:BUTTONS]}] if buttons else []
+    fallback = _cut(escaped(message.headline), LEAD)
+    return {"text": text, "attachments": [{"color": colour, "fallback": fallback, "blocks": blocks}]}
+
+
+def _facts(fields: tuple[tuple[str, str], ...]) -> list[Block]:
+    """Short facts side by side, long ones below on their own; what does not fit is cut."""
+    beside: list[Block] = []
+    below: list[Block] = []
+    room = ALL_FIELDS
+    for name, value in fields:
+        text = f"*{_cut(escaped(name), LEAD // 4)}*\n{_cut(escaped(value), min(FIELD, max(SHORT, room)))}"
+        room -= len(text)
+        if len(value) < SHORT:
+            beside.append(_markdown(text))
+        else:
+            below.append({"type": "section", "text": _markdown(text)})
+    side_by_side: Block = {"type": "section", "fields": beside}
+    return [side_by_side, *below] if beside else below
+
+
+def _answers(message: Message, state: str) -> list[Block]:
+    """Buttons that come back to us; they are pressed on the incident of this number."""
+    if not message.number or state == "resolved":
+        return []
+    resolve: Block = {
+        "type": "button",
+        "text": _plain_text("Resolve"),
+        "action_id": "resolve",
+        "value": str(message.number),
+    }
+    take: Block = {**resolve, "text": _plain_text("Acknowledge"), "action_id": "acknowledge", "style": "primary"}
+    return [take, resolve] if state == "triggered" else [resolve]
+
+
+def _opening(links: tuple[Link, ...]) -> list[Block]:
+    """Buttons that open a page: the first links, as far as there is room; an endless one would take the others'."""
+    found: list[Block] = []
+    room = ALL_URLS
+    for at, link in enumerate(links):
+        if len(link.url) < min(URL, room):
+            found.append(_button(link, f"open_{at}"))
+            room -= len(link.url)
+    return found
+
+
+def _button(link: Link, action: str) -> Block:
+    return {"type": "button", "text": _plain_text(_cut(link.label, BUTTON)), "url": link.url, "action_id": action}
+
+
+def _mention(message: Message) -> str:
+    """Only a page calls somebody, and only in a channel: in their own messages they are called anyway."""
+    known = re.fullmatch("[UW][A-Z0-9]{2,20}", message.mention)
+    return f"<@{message.mention}> " if known and message.kind is Kind.PAGE and message.address != known[0] else ""
+
+
+def _headline(message: Message) -> str:
+    return _cut(escaped(message.headline), HEADLINE)
+
+
+def _markdown(text: str) -> Block:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}  # verbatim: names and URLs of an alert are no links
+
+
+def _plain_text(text: str) -> Block:
+    return {"type": "plain_text", "text": text}
+
+
+def _cut(text: str, limit: int) -> str:
+    """Cut visibly, and never inside an escape: ``&l`` would show as it is."""
+    return text if len(text) <= limit else re.sub(r"&[a-z]{0,3}$", "", text[: limit - 2]) + " …"

@@ -1,0 +1,159 @@
+"""`python -m receiver explain`: labels in, out comes who is told, when, on which channel and why."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from process.settings import SettingsError
+from receiver.cli.simulate import Story, play, span
+from receiver.cli.tables import table
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.incident.event import AlertsReceived
+from receiver.incident.model import Alert, AlertGroup
+from receiver.policy.routing import Routing
+
+HORIZON = timedelta(hours=26)  # the longest response time of the document and two hours
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the answer."""
+
+    after: str
+    at: datetime
+    kind: str
+    who: str
+    role: str
+    channel: str
+    address: str
+    why: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("labels", nargs="*", metavar="LABEL=VALUE", help="the alert's labels, as severity=critical")
+    parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
+    parser.add_argument("--alert", help="take the labels of this alert from the rule files")
+    parser.add_argument("--rules.dir", dest="rules", type=Path, default=Path("rules"), help="where the rule files are")
+    parser.add_argument(
+        "--at", help="when it begins to fire, as 2026-11-23T03:00 (UTC, or with an offset); now otherwise"
+    )
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+
+
+def run(options: argparse.Namespace, now: datetime) -> int:
+    """Print the answer; SettingsError says what is wrong with the question."""
+    config, source = load(options.config)
+    labels = {**(alert_labels(options.alert, options.rules) if options.alert else {}), **_labels(options.labels)}
+    if not labels:
+        raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
+    start = _moment(options.at, now)
+    story = explain(routing(config, source), labels, start)
+    if options.format == "json":
+        print(json.dumps(msgspec.to_builtins({"labels": labels, "rows": rows(story, start)}), indent=2))
+    else:
+        print(text(story, labels, start, width=_width()))
+    return 0
+
+
+def explain(policy: Routing, labels: dict[str, str], start: datetime) -> Story:
+    """Play an alert that fires and that nobody answers."""
+    alert = Alert("explained", True, start, None, labels, {})  # noqa: FBT003  # it fires
+    group = AlertGroup("explained", (alert,), receiver="explain", labels=labels)
+    return play(policy, start, [(start, AlertsReceived(group))], start + HORIZON)
+
+
+def rows(story: Story, start: datetime) -> list[Row]:
+    """Give a line for each notification, in the order of time."""
+    found = []
+    for told in story.told:
+        target, notification = told.notification.target, told.notification
+        found.append(
+            Row(
+                after=span(told.at - start),
+                at=told.at,
+                kind=notification.kind.value,
+                who=target.person or f"team {story.incident.team}",
+                role=target.role,
+                channel=target.channel,
+                address=target.address,
+                why=notification.text or _why(notification.roles, target.person, target.role),
+            )
+        )
+    return found
+
+
+def text(story: Story, labels: dict[str, str], start: datetime, width: int) -> str:
+    """Write the answer for a terminal."""
+    incident = story.incident
+    whose = f"a {incident.priority} of team {incident.team}"
+    head = [
+        f"An alert with {', '.join(f'{name}={value}' for name, value in labels.items())},",
+        f"firing from {start:%a %Y-%m-%d %H:%M} UTC and answered by nobody, is {whose}:",
+    ]
+    together: dict[tuple[str, ...], list[str]] = {}
+    for row in rows(story, start):
+        why = row.why if row.kind == "page" else f"{row.why[0].lower()}{row.why[1:]}"
+        together.setdefault((row.after, f"{row.at:%a %H:%M}", row.kind, row.who, why), []).append(row.channel)
+    lines = [(*line[:4], ", ".join(dict.fromkeys(ways)), line[4]) for line, ways in together.items()]
+    shown = table(("after", "UTC", "what", "who", "by", "why"), lines, width)
+    notes = [f"  {span(e.at - start)}: {e.text}" for e in story.timeline if e.kind in {"remark", "nobody", "paused"}]
+    notes += ["  nobody is told anything within 26 hours"] if not lines else []
+    return "\n".join([*head, "", shown, *(["", "Remarks:", *notes] if notes else [])])
+
+
+def alert_labels(name: str, folder: Path) -> dict[str, str]:
+    """Find an alert in the rule files; SettingsError names those that there are."""
+    names: list[str] = []
+    for rule in _rules(folder):
+        names.append(str(rule["alert"]))
+        if rule["alert"] == name:
+            return {"alertname": name, **{k: str(v) for k, v in (rule.get("labels") or {}).items()}}
+    raise SettingsError(f"there is no alert {name!r} in {folder}; there are {', '.join(sorted(names)) or 'none'}")
+
+
+def _rules(folder: Path) -> Iterable[dict[str, Any]]:
+    for path in sorted(folder.glob("*.yml")):
+        try:
+            data = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise SettingsError(f"{path}: cannot be read as YAML ({type(error).__name__})") from error
+        for group in (data.get("groups") or []) if isinstance(data, dict) else []:
+            yield from (rule for rule in group.get("rules") or [] if "alert" in rule)
+
+
+def _why(roles: tuple[str, ...], person: str, role: str) -> str:
+    if person:
+        return f"holds {role}" if role else "is told"
+    return f"follows the step of {' and '.join(roles)}" if roles else "was told before"
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text_ in given:
+        name, equals, value = text_.partition("=")
+        if not (name and equals):
+            raise SettingsError(f"{text_!r} is no label; write NAME=VALUE, as severity=critical")
+        found[name] = value.strip('"')
+    return found
+
+
+def _moment(given: str | None, now: datetime) -> datetime:
+    if given is None:
+        return now.replace(microsecond=0)
+    try:
+        found = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise SettingsError(f"--at {given!r} is no time; write 2026-11-23T03:00") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _width() -> int:
+    return 100 if not sys.stdout.isatty() else 0

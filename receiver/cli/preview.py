@@ -1,0 +1,158 @@
+"""`python -m receiver preview`: what a message looks like, with the built-in templates or those of a folder."""
+
+import argparse
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from process.settings import SettingsError
+from receiver.channels.base import Message
+from receiver.channels.slack_blocks import card
+from receiver.incident.escalation import Priority, Step
+from receiver.incident.model import Alert, Entry, Incident, Kind, Notification, Target
+from receiver.incident.state import State
+from receiver.messages.digest import render_bundle
+from receiver.messages.i18n import Voice, languages
+from receiver.messages.render import render
+from receiver.messages.templating import NAMES, Templates
+
+_NOW = datetime(2026, 11, 23, 3, 16, tzinfo=UTC)
+_OPENED = _NOW - timedelta(minutes=16)
+_LINK = "https://oncall.example.com/answer/preview"
+_NEWS = {
+    Kind.UPDATE: 'Paused by silence 8f1c2d3e ("deploying the fix") by Linh Tran until 2026-11-23 05:00 UTC',
+    Kind.REMINDER: "Nobody has answered within the 15 minutes of a P1",
+}
+FORMS = ("text", "html", "subject", "headline", "slack")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("--kind", choices=[*(kind.value for kind in Kind), "bundle"], default="page")
+    parser.add_argument("--priority", choices=[priority.value for priority in Priority], default="P1")
+    parser.add_argument("--language", choices=languages(), default="en")
+    parser.add_argument("--time-zone", dest="zone", default="UTC", help="the reader's, as Asia/Ho_Chi_Minh")
+    parser.add_argument("--drill", action="store_true", help="an exercise")
+    parser.add_argument("--templates.dir", dest="folder", type=Path, help="a folder of templates of your own")
+    parser.add_argument("--format", choices=FORMS, default="text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, or 1 when a template of the folder failed and the built-in one had to stand in."""
+    if options.folder is not None and not options.folder.is_dir():
+        raise SettingsError(f"--templates.dir {options.folder}: is no folder")
+    failed: list[str] = []
+    message = sample(options, Templates(options.folder, failed.append))
+    if options.format == "slack":
+        shown = str(card(message))
+    else:
+        shown = {
+            "text": f"{message.headline}\n\n{message.text}",
+            "html": message.html,
+            "subject": message.subject,
+            "headline": message.headline,
+        }[options.format]
+    print(shown)
+    for name in failed:
+        print(f"receiver: {options.folder / name} failed; the built-in template was used", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def sample(options: argparse.Namespace, templates: Templates) -> Message:
+    """Write a message of an incident that is made up."""
+    try:
+        voice = Voice(options.language, options.zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise SettingsError(f"--time-zone {options.zone!r} is no time zone; write one as Europe/Berlin") from error
+    priority = Priority(options.priority)
+    if options.kind == "bundle":
+        items = [(_notification(Kind.PAGE), _incident(n, Priority.P2, Kind.PAGE)) for n in range(12, 29)]
+        items[3] = (items[3][0], replace(items[3][1], priority=priority))
+        return render_bundle(
+            items, delivery_id="1", link_of=lambda _i: _LINK, now=_NOW, voice=voice, templates=templates
+        )
+    kind = Kind(options.kind)
+    incident = replace(_incident(12, priority, kind), drill=options.drill)
+    return render(
+        _notification(kind),
+        incident,
+        _timeline(kind),
+        delivery_id="1",
+        thread="",
+        link=_LINK,
+        now=_NOW,
+        voice=voice,
+        templates=templates,
+    )
+
+
+def problems(folder: Path) -> list[str]:
+    """Render every kind with the templates of a folder: what `check` says of them."""
+    failed: list[str] = []
+    for kind in (*(kind.value for kind in Kind), "bundle"):
+        given = {"kind": kind, "priority": "P1", "language": "en", "zone": "UTC", "drill": kind == "page"}
+        sample(argparse.Namespace(**given), Templates(folder, failed.append))
+    strange = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in NAMES]
+    unknown = [f"{folder / name}: no message uses it; the templates are {', '.join(NAMES)}" for name in strange]
+    broken = [
+        f"{folder / name}: fails on a sample; see `receiver preview --templates.dir`" for name in dict.fromkeys(failed)
+    ]
+    return broken + unknown
+
+
+def _notification(kind: Kind) -> Notification:
+    target = Target("email", "marek@example.com", "email:marek@example.com", "Marek Novak", "tech-lead")
+    return Notification(kind, target, 2, ("tech-lead",), text=_NEWS.get(kind, ""))
+
+
+def _timeline(kind: Kind) -> tuple[Entry, ...]:
+    lines = [
+        Entry(_OPENED, "opened", "P1 opened for backend: HighErrorRate: High error rate detected"),
+        Entry(_OPENED, "paged", "paging Linh Tran (on-call-engineer)"),
+        Entry(_NOW - timedelta(minutes=1), "breached", "nobody has answered within the 15 minutes of a P1"),
+        Entry(_NOW - timedelta(minutes=1), "paged", "paging Marek Novak (tech-lead)"),
+    ]
+    if kind in {Kind.ACKNOWLEDGED, Kind.RESOLVED}:
+        lines.append(Entry(_NOW, "acknowledged", "acknowledged by Slack", "Marek Novak"))
+    if kind is Kind.RESOLVED:
+        lines.append(Entry(_NOW, "resolved", "every alert has resolved"))
+    return tuple(lines)
+
+
+def _incident(number: int, priority: Priority, kind: Kind) -> Incident:
+    state = {Kind.ACKNOWLEDGED: State.ACKNOWLEDGED, Kind.RESOLVED: State.RESOLVED}.get(kind, State.TRIGGERED)
+    labels = {"alertname": "HighErrorRate", "severity": "critical", "team": "backend", "instance": f"app-{number}:3001"}
+    annotations = {
+        "summary": "High error rate detected",
+        "description": "12% of the requests fail; more than 5% for 2 minutes.",
+        "runbook_url": "https://docs.example.com/runbooks/HighErrorRate",
+        "dashboard_url": "https://grafana.example.com/d/overview",
+    }
+    alert = Alert(
+        "1", state is not State.RESOLVED, _OPENED, None, labels, annotations, "https://prometheus.example.com/graph"
+    )
+    told = (("linh@example.com", "Linh Tran", "on-call-engineer"), ("marek@example.com", "Marek Novak", "tech-lead"))
+    return Incident(
+        id=number,
+        key="preview",
+        state=state,
+        priority=priority,
+        title="HighErrorRate: High error rate detected",
+        team="backend",
+        labels=labels,
+        alerts={"1": alert},
+        opened_at=_OPENED,
+        clock_started_at=_OPENED,
+        steps=(Step(0, ("on-call-engineer",)), Step(900, ("tech-lead",)), Step(1800, ("engineering-manager",))),
+        response_time=900.0,
+        next_step=2,
+        next_due_at=_OPENED + timedelta(minutes=30) if state is State.TRIGGERED else None,
+        rounds=2,
+        told=tuple(Target("email", mail, f"email:{mail}", name, role) for mail, name, role in told),
+        acknowledged_at=_NOW if state is not State.TRIGGERED else None,
+        acknowledged_by="Marek Novak" if state is not State.TRIGGERED else "",
+        resolved_at=_NOW if state is State.RESOLVED else None,
+        resolved_by="alerts" if state is State.RESOLVED else "",
+    )

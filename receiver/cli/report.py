@@ -1,0 +1,56 @@
+"""`python -m receiver report --range 30d`: incidents, MTTA, MTTR, breaches and night pages of a time."""
+
+import argparse
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from process.settings import SettingsError, parse_duration
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.reports.incidents import page
+from receiver.reports.incidents.reading import read
+from receiver.reports.incidents.statistics import summarise
+
+NIGHT = (22, 7)  # o'clock where the person lives
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
+    parser.add_argument("--database", type=Path, help="the receiver's database; the file's `database` otherwise")
+    parser.add_argument("--range", dest="length", default="30d", help="how long, as 7d or 30d (30d)")
+    parser.add_argument("--until", help="until which day, as 2026-11-30; now otherwise")
+    parser.add_argument("--format", choices=["markdown", "html", "json"], default="markdown")
+    parser.add_argument("--output", type=Path, help="the file to write; the terminal otherwise")
+
+
+def run(options: argparse.Namespace, now: datetime) -> int:
+    """Write it; SettingsError says what is wrong with the question."""
+    config, source = load(options.config)
+    policy = routing(config, source)
+    try:
+        length = timedelta(seconds=parse_duration(options.length))
+        end = datetime.fromisoformat(options.until).replace(tzinfo=now.tzinfo) if options.until else now
+    except ValueError as error:
+        raise SettingsError(f"--range or --until: {error}") from error
+    if length < timedelta(days=1):
+        raise SettingsError("--range: write a day (1d) or more")
+    zones = {person.name: person.zone for person in policy.people.values()}
+
+    def night(at: datetime, person: str) -> bool:
+        hour = at.astimezone(ZoneInfo(zones.get(person, "UTC"))).hour
+        return hour >= NIGHT[0] or hour < NIGHT[1]
+
+    start = end - length
+    report = summarise(read(options.database or config.database, start, end), start, end, night)
+    text = {"markdown": page.markdown, "html": page.page, "json": page.json}[options.format](report)
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        options.output.write_text(text, "utf-8")
+    except OSError as error:
+        raise SettingsError(f"--output {options.output}: {error.strerror}") from error
+    return 0

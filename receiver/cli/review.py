@@ -1,0 +1,157 @@
+"""`python -m receiver review`: what the alerts, thresholds, baselines and dashboards of a period ask people to do."""
+
+import argparse
+import asyncio
+import base64
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from process.settings import SettingsError
+from receiver.reports.review import memory, records
+from receiver.reports.review.content import content
+from receiver.reports.review.dashboard import Panel, panels
+from receiver.reports.review.gather import Empty, Gatherer
+from receiver.reports.review.markdown import markdown
+from receiver.reports.review.page import page
+from receiver.reports.review.period import PERIODS, Part, Period
+from receiver.reports.review.prometheus import Prometheus, PrometheusError
+from receiver.reports.review.shape import DeadPanel, Review, Rule
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("--prometheus.url", dest="url", required=True, help="as http://localhost:9090")
+    parser.add_argument("--period", choices=list(PERIODS), required=True)
+    parser.add_argument("--until", help="the end, as 2026-11-30 or 2026-11-30T09:00; now otherwise")
+    parser.add_argument("--config.file", dest="config", type=Path, help="receiver.yml: for incidents and contacts")
+    parser.add_argument("--database", type=Path, help="the receiver's database; the file's `database` otherwise")
+    parser.add_argument("--dashboards", type=Path, default=Path("grafana/dashboards"), help="a folder of *.json")
+    parser.add_argument("--output", type=Path, default=Path(), help="the folder for the reports (this one)")
+    parser.add_argument("--prometheus.bearer-token-file", dest="token_file", type=Path)
+    parser.add_argument("--prometheus.username", dest="user")
+    parser.add_argument("--prometheus.password-file", dest="password_file", type=Path)
+
+
+def run(options: argparse.Namespace, now: datetime) -> int:
+    """Write both reports; SettingsError says in one sentence what is in the way."""
+    period = PERIODS[options.period]
+    end = (_moment(options.until, now) if options.until else now).replace(microsecond=0)
+    if not options.url.startswith(("http://", "https://")):
+        raise SettingsError(f"--prometheus.url {options.url}: write it as http://localhost:9090")
+    headers = _headers(options)
+    found, broken = _panels(options.dashboards, period)
+    review = asyncio.run(_review(options.url, headers, period, end, found))
+    review = _with(review, dead=(*review.dead, *broken))
+    if options.config:
+        review = records.added(review, options.config, options.database, now)
+    try:
+        _write(review, options.output, f"review-{options.period}-{end:%Y-%m-%d}")
+    except OSError as error:
+        raise SettingsError(f"--output {options.output}: {error.strerror or error}") from error
+    return 0
+
+
+def _write(review: Review, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if review.baselines:
+        remembered = memory.filled(review.baselines, memory.recall(folder, review.end))
+        memory.remember(folder, review.end, review.baselines)
+        review = _with(review, baselines=remembered)
+    shown = content(review)
+    for suffix, text in (("md", markdown(shown)), ("html", page(shown))):
+        (folder / f"{name}.{suffix}").write_text(text, "utf-8")
+        sys.stdout.write(f"{folder / name}.{suffix}\n")
+
+
+async def _review(url: str, headers: dict[str, str], period: Period, end: datetime, panels: Sequence[Panel]) -> Review:
+    bar = Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True)
+    async with aiohttp.ClientSession() as session:
+        prometheus = Prometheus(session, url, headers)
+        with bar:
+            task = bar.add_task("rules", total=None)
+            gatherer = Gatherer(prometheus, period, end, lambda what: bar.update(task, advance=1, description=what))
+            try:
+                rules = await prometheus.rules()
+                since = await gatherer.since()
+            except PrometheusError as error:
+                raise SettingsError(f"--prometheus.url {url}: {error}") from error
+            except Empty as error:
+                days = f"{end - period.length:%Y-%m-%d} to {end:%Y-%m-%d}"
+                raise SettingsError(
+                    f"--prometheus.url {url}: it has no data at all from {days}; name another, or another --until"
+                ) from error
+            bar.update(task, total=2 + len(panels) + (len(rules) if Part.THRESHOLDS in period.parts else 0))
+            return await _gathered(gatherer, rules, since, period, end, panels)
+
+
+async def _gathered(
+    gatherer: Gatherer, rules: Sequence[Rule], since: datetime, period: Period, end: datetime, panels: Sequence[Panel]
+) -> Review:
+    fired, never = await gatherer.fired(rules)
+    return Review(
+        period=period,
+        start=end - period.length,
+        end=end,
+        since=since,
+        rules=len(rules),
+        fired=fired,
+        never=never,
+        tuned=await gatherer.tuned(rules, fired) if Part.THRESHOLDS in period.parts else (),
+        baselines=await gatherer.baselines(rules) if Part.BASELINES in period.parts else (),
+        panels=len(panels),
+        dead=await gatherer.panels(panels),
+        troubles=tuple(gatherer.troubles),
+    )
+
+
+def _panels(folder: Path, period: Period) -> tuple[list[Panel], list[DeadPanel]]:
+    """Read the dashboards, if the period looks at them; one that is broken is a part of the report."""
+    if Part.DASHBOARDS not in period.parts:
+        return [], []
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise SettingsError(f"--dashboards {folder}: there is no *.json; name the folder of Grafana's dashboards")
+    found, broken = list[Panel](), list[DeadPanel]()
+    for path in paths:
+        try:
+            found += panels(path.read_bytes(), int(period.length.total_seconds()))
+        except (OSError, ValueError) as error:
+            broken.append(DeadPanel(path.name, "(the whole file)", "", str(error)))
+    return found, broken
+
+
+def _headers(options: argparse.Namespace) -> dict[str, str]:
+    if options.token_file:
+        return {"Authorization": f"Bearer {_secret(options.token_file, '--prometheus.bearer-token-file')}"}
+    if options.user and options.password_file:
+        pair = f"{options.user}:{_secret(options.password_file, '--prometheus.password-file')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    if options.user or options.password_file:
+        raise SettingsError("--prometheus.username and --prometheus.password-file belong together: name both")
+    return {}
+
+
+def _secret(path: Path, option: str) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{option} {path}: cannot be read; give the path of a text file") from error
+
+
+def _moment(given: str, now: datetime) -> datetime:
+    try:
+        found = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise SettingsError(f"--until {given!r} is no time; write 2026-11-30 or 2026-11-30T09:00") from error
+    return found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
+
+
+def _with(review: Review, **changes: object) -> Review:
+    return msgspec.structs.replace(review, **changes)

@@ -1,0 +1,158 @@
+"""`python -m receiver test FILE…`: unit tests for a policy, as promtool has them for rules.
+
+A test says what fires, who answers and when; and expects who is told what, line by line:
+
+    tests:
+      - name: a P1 that nobody answers
+        happens:
+          - {at: 0m, fires: {alertname: HighErrorRate, severity: critical, team: backend}}
+        until: 61m
+        expect: |
+          0m   page  Linh Tran
+          15m  page  Marek Novak
+"""
+
+import argparse
+import difflib
+import hashlib
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from process.settings import Duration, Source
+from receiver.cli.simulate import Story, play, span
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
+from receiver.incident.model import Alert, AlertGroup, Pause
+from receiver.policy.routing import Routing
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused: a misspelt one must not be a test that tests nothing."""
+
+
+class Happening(_Strict, frozen=True, kw_only=True):
+    """One thing that happens ``at`` a time after the start; exactly one of the others is given."""
+
+    at: Duration
+    fires: dict[str, str] | None = None
+    resolves: dict[str, str] | None = None
+    acknowledge: str = ""
+    resolve: str = ""
+    silenced_for: Duration | None = None
+    silence_ends: bool = False
+
+
+class Case(_Strict, frozen=True, kw_only=True):
+    """One test."""
+
+    name: str
+    happens: list[Happening]
+    expect: str
+    start: str = "2026-01-05T03:00:00+00:00"  # a Monday night
+    until: Duration = Duration(86400)
+    show: Literal["people", "channels", "everything"] = "people"
+
+
+class Tests(_Strict, frozen=True, kw_only=True):
+    """A file of tests; ``config`` names the receiver.yml that is tested."""
+
+    tests: list[Case]
+    config: Path | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files of tests")
+    parser.add_argument("--config.file", dest="config", type=Path, help="receiver.yml; the file's `config` otherwise")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run every test of every file; 0 if all pass, 1 with a difference for each that does not."""
+    failed = total = 0
+    for path in options.files:
+        source = Source(path)
+        tests = source.convert(Tests)
+        if not tests.tests:
+            raise source.error(".tests", "there is no test in it")
+        given = options.config or tests.config
+        if given is None:
+            raise source.error(".config", "name the receiver.yml to be tested, here or with --config.file")
+        policy = routing(*load(given))
+        for number, case in enumerate(tests.tests):
+            total += 1
+            difference = check(policy, case, source, f".tests[{number}]")
+            if difference:
+                failed += 1
+                print(f"FAILED {path}: {case.name}\n{difference}\n", file=sys.stderr)
+    print(f"{total - failed} of {total} policy tests passed" if failed else f"OK: {total} policy tests passed")
+    return 1 if failed else 0
+
+
+def check(policy: Routing, case: Case, source: Source, at: str) -> str:
+    """Run one test; "" if it passes, else what was expected against what came."""
+    start = _start(case, source, at)
+    events = [
+        (start + timedelta(seconds=h.at), _event(h, start, source, f"{at}.happens[{n}]"))
+        for n, h in enumerate(case.happens)
+    ]
+    story = play(policy, start, events, start + timedelta(seconds=case.until))
+    wanted = [" ".join(line.split()) for line in case.expect.splitlines() if line.strip()]
+    came = lines(story, start, case.show)
+    if sorted(wanted) == sorted(came):
+        return ""
+    return "\n".join(difflib.unified_diff(wanted, came, "expected", "came", lineterm="", n=100))
+
+
+def lines(story: Story, start: datetime, show: str = "people") -> list[str]:
+    """Write what was told, one line each: when, what, to whom; with ``channels`` also by which way."""
+    found: dict[str, None] = {}
+    for told in story.told:
+        target = told.notification.target
+        if not target.person and show != "everything":
+            continue
+        by = "" if show == "people" else f" by {target.channel}"
+        whom = target.person or target.address
+        found[f"{span(told.at - start)} {told.notification.kind} {whom}{by}"] = None
+    return list(found)
+
+
+def _start(case: Case, source: Source, at: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(case.start)
+    except ValueError as error:
+        raise source.error(f"{at}.start", f"{case.start!r} is no time; write 2026-01-05T03:00:00+00:00") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _event(happening: Happening, start: datetime, source: Source, at: str) -> Event:
+    moment = start + timedelta(seconds=happening.at)
+    given = [
+        name
+        for name in ("fires", "resolves", "acknowledge", "resolve", "silenced_for", "silence_ends")
+        if getattr(happening, name)
+    ]
+    if len(given) != 1:
+        what = "fires, resolves, acknowledge, resolve, silenced_for or silence_ends"
+        raise source.error(at, f"give exactly one of {what}")
+    match given[0]:
+        case "fires" | "resolves" as verb:
+            return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
+        case "acknowledge":
+            return Acknowledge(happening.acknowledge, "the test")
+        case "resolve":
+            return Resolve(happening.resolve, "the test")
+        case "silenced_for":
+            until = moment + timedelta(seconds=happening.silenced_for or 0)
+            return Paused(Pause("silence", "of the test", until=until))
+    return Resumed()
+
+
+def _group(labels: dict[str, str], at: datetime, *, firing: bool) -> AlertGroup:
+    name = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
+    alert = Alert(name, firing, at, None if firing else at, labels, {})
+    return AlertGroup("tested", (alert,), receiver="test")

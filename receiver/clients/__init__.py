@@ -1,0 +1,1 @@
+"""What the receiver asks of Alertmanager and Prometheus; imports incident."""

@@ -1,0 +1,141 @@
+"""Reads Alertmanager's API v2: which alerts it has, and what silences them.
+
+github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import aiohttp
+import msgspec
+
+from process.settings import Secret
+from receiver.incident.model import Alert
+
+LARGEST = 256 * 1024 * 1024  # bytes of one answer: 100,000 alerts with long texts
+_PATIENCE = aiohttp.ClientTimeout(total=30)
+T = TypeVar("T")
+_When = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One alert as the API shows it; ``mutes`` names what keeps it from being sent, by kind."""
+
+    alert: Alert
+    receivers: tuple[str, ...]
+    silences: tuple[str, ...] = ()
+    inhibitors: tuple[str, ...] = ()
+    muted: tuple[str, ...] = ()
+
+    @property
+    def is_mute(self) -> bool:
+        """Say whether Alertmanager sends nothing of it."""
+        return bool(self.silences or self.inhibitors or self.muted)
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """One silence."""
+
+    id: str
+    author: str
+    comment: str
+    ends_at: datetime
+
+
+class View(msgspec.Struct, frozen=True):
+    """One reading of the API: alerts by fingerprint, silences by id."""
+
+    alerts: dict[str, Seen]
+    silences: dict[str, Silence]
+
+
+class ApiError(Exception):
+    """Alertmanager or Prometheus did not answer as it should; the text names the way and the reason."""
+
+
+class _Receiver(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    state: str
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
+    muted_by: tuple[str, ...] = ()
+
+
+class _Alert(msgspec.Struct, frozen=True, rename="camel"):
+    fingerprint: str
+    starts_at: _When
+    labels: dict[str, str]
+    receivers: tuple[_Receiver, ...]
+    status: _Status
+    annotations: dict[str, str] = {}  # msgspec copies a mutable default
+    generator_url: str = msgspec.field(default="", name="generatorURL")
+
+
+class _SilenceStatus(msgspec.Struct, frozen=True):
+    state: str
+
+
+class _Silence(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    ends_at: _When
+    status: _SilenceStatus
+    created_by: str = ""
+    comment: str = ""
+
+
+class AlertmanagerApi:
+    """One Alertmanager (any of a cluster knows the same)."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession, token: Secret | None = None) -> None:
+        self._url, self._session = url.rstrip("/"), session
+        self._headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+
+    async def view(self) -> View:
+        """Read alerts and silences; ApiError if either cannot be had."""
+        alerts = await self._read("/api/v2/alerts", tuple[_Alert, ...])
+        silences = await self._read("/api/v2/silences", tuple[_Silence, ...])
+        return View(
+            alerts={alert.fingerprint: _seen(alert) for alert in alerts},
+            silences={
+                s.id: Silence(s.id, s.created_by, s.comment, s.ends_at.astimezone(UTC))
+                for s in silences
+                if s.status.state == "active"
+            },
+        )
+
+    async def _read(self, path: str, kind: type[T]) -> T:
+        return await fetch(self._session, f"{self._url}{path}", kind, self._headers, "Alertmanager")
+
+
+async def fetch(session: aiohttp.ClientSession, url: str, kind: type[T], headers: dict[str, str], name: str) -> T:
+    """GET a JSON answer of bounded size; ApiError says in one line what was wrong."""
+    try:
+        async with session.get(url, headers=headers, timeout=_PATIENCE, allow_redirects=False) as response:
+            if response.status != 200:  # noqa: PLR2004  # OK
+                raise ApiError(f"{name} answered {response.status}")
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(1 << 20):
+                body += chunk
+                if len(body) > LARGEST:
+                    raise ApiError(f"{name} answered with more than {LARGEST >> 20} MB")
+        return msgspec.json.decode(bytes(body), type=kind)
+    except TimeoutError as error:
+        raise ApiError(f"{name} did not answer in time") from error
+    except aiohttp.ClientError as error:
+        raise ApiError(f"{name} cannot be reached: {type(error).__name__}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(f"{name} answered with something else: {error}") from error
+
+
+def _seen(alert: _Alert) -> Seen:
+    starts_at = alert.starts_at.astimezone(UTC) if alert.starts_at.year > 1 else datetime(1970, 1, 1, tzinfo=UTC)
+    return Seen(
+        alert=Alert(alert.fingerprint, True, starts_at, None, alert.labels, alert.annotations, alert.generator_url),  # noqa: FBT003  # it fires
+        receivers=tuple(receiver.name for receiver in alert.receivers),
+        silences=alert.status.silenced_by,
+        inhibitors=alert.status.inhibited_by,
+        muted=alert.status.muted_by,
+    )

@@ -1,0 +1,1 @@
+"""Reads receiver.yml into frozen values, checked whole; imports policy, oncall and the channels' settings."""

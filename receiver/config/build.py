@@ -1,0 +1,138 @@
+"""Turns the words of receiver.yml into the routing that the pure core asks."""
+
+from collections.abc import Mapping
+
+from process.settings import Source
+from receiver.config.channels import uses_log
+from receiver.config.load import Config
+from receiver.config.people import MaintenanceSettings, MatrixRow, PersonSettings, cells
+from receiver.config.schedules import Reader
+from receiver.incident.escalation import Priority, Step
+from receiver.incident.policy import Plan
+from receiver.messages.i18n import languages
+from receiver.oncall.contact_rules import Contact, Person, Rule
+from receiver.oncall.ical import Known
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import MatcherError, Matchers
+from receiver.policy.matcher import parse as parse_matcher
+from receiver.policy.routing import PriorityRule, Route, Routing
+
+
+def routing(config: Config, source: Source) -> Routing:
+    """Build it; SettingsError names what cannot be understood."""
+    read = _Read(config, source)
+    schedules = Reader(source, config.people)
+    return Routing(
+        severities=config.severities,
+        unknown_severity=config.unknown_severity,
+        plans=read.plans(config.escalation_matrix, config.response_times),
+        dwell=float(config.catch_up_dwell),
+        roles={role: tuple(names) for role, names in config.roles.items()},
+        people={key: read.person(key, person) for key, person in config.people.items()},
+        teams={name: contacts(team.named()) for name, team in config.teams.items()},
+        schedules=schedules.schedules(config.schedules),
+        team_plans={
+            name: read.plans(
+                team.escalation_matrix or config.escalation_matrix, {**config.response_times, **team.response_times}
+            )
+            for name, team in config.teams.items()
+            if team.escalation_matrix or team.response_times
+        },
+        team_severities={name: team.severities for name, team in config.teams.items() if team.severities},
+        service_severities={name: service.severities for name, service in config.services.items()},
+        priority_rules=tuple(
+            PriorityRule(read.matchers(f".priority_rules[{n}].match", rule.match), rule.priority)
+            for n, rule in enumerate(config.priority_rules)
+        ),
+        routes=tuple(
+            Route(read.matchers(f".routes[{n}].match", route.match), contacts(route.named()), route.only)
+            for n, route in enumerate(config.routes)
+        ),
+        fallbacks=contacts(config.fallback.named()),
+        hours={
+            name: schedules.hours(f".hours.{name}", given.hours, given.days, given.time_zone)
+            for name, given in config.hours.items()
+        },
+        windows=tuple(read.window(f".maintenance[{n}]", given) for n, given in enumerate(config.maintenance)),
+        flap_window=float(config.flapping.window),
+        flap_quiet=float(config.flapping.quiet),
+    )
+
+
+def known(config: Config) -> list[Known]:
+    """List whom a calendar may name."""
+    return [Known(key, person.name, person.own()["email"]) for key, person in config.people.items()]
+
+
+def contacts(named: tuple[tuple[str, str], ...]) -> tuple[Contact, ...]:
+    """Give the ways in the order of the file."""
+    return tuple(Contact(channel, address) for channel, address in named)
+
+
+class _Read:
+    def __init__(self, config: Config, source: Source) -> None:
+        self._config, self._source = config, source
+        self._times = Reader(source, config.people)
+
+    def plans(self, rows: list[MatrixRow], times: Mapping[Priority, float]) -> dict[Priority, Plan]:
+        config, found = self._config, dict[Priority, Plan]()
+        for priority in Priority:
+            column = ((float(row.after), cells(row)[priority], row.only) for row in rows)
+            found[priority] = Plan(
+                steps=tuple(Step(after, roles, only) for after, roles, only in column if roles),
+                response_time=float(times[priority]),
+                warn_after=float(times[priority]) * config.response_warning,
+                repeat_every=float(config.repeat_last_step.get(priority, 0.0)),
+                acknowledge_for=float(config.acknowledge_for.get(priority, 0.0)),
+            )
+        return found
+
+    def person(self, key: str, given: PersonSettings) -> Person:
+        at = f".people.{key}"
+        terminal = (Contact("log", given.name),) if uses_log(self._config.channels) else ()
+        if given.language not in languages():
+            text = f"there are no texts in {given.language!r}; use {' or '.join(languages())}"
+            raise self._source.error(f"{at}.language", text)
+        quiet = given.quiet_hours
+        return Person(
+            name=given.name,
+            contacts=(*contacts(given.named()), *terminal),
+            rules=tuple(
+                Rule(
+                    channels=frozenset(rule.channels),
+                    priorities=frozenset(rule.priorities or Priority),
+                    hours=self._times.hours(f"{at}.rules[{n}].hours", rule.hours, rule.days, given.time_zone)
+                    if rule.hours or rule.days
+                    else None,
+                )
+                for n, rule in enumerate(given.rules)
+            ),
+            quiet_hours=self._times.hours(f"{at}.quiet_hours", quiet.hours, quiet.days, given.time_zone)
+            if quiet
+            else None,
+            quiet_channels=frozenset(quiet.channels) if quiet else frozenset(),
+            vacation=self._times.away().get(key, ()),
+            language=given.language,
+            zone=given.time_zone,
+        )
+
+    def matchers(self, at: str, texts: list[str]) -> Matchers:
+        try:
+            return tuple(parse_matcher(text) for text in texts)
+        except MatcherError as error:
+            raise self._source.error(at, str(error)) from error
+
+    def window(self, at: str, given: MaintenanceSettings) -> Window:
+        match = self.matchers(f"{at}.match", given.match)
+        zone = self._times.zone(f"{at}.time_zone", given.time_zone)
+        if not given.match:
+            text = "it matches everything: nobody would hear of anything; name at least one matcher"
+            raise self._source.error(f"{at}.match", text)
+        if given.hours or given.days:
+            return Window(given.name, match, hours=self._times.hours(f"{at}.hours", given.hours, given.days, zone))
+        if given.from_ is None or given.to is None:
+            raise self._source.error(at, "give from and to, or hours and days of every week")
+        start, end = given.from_.at(zone), given.to.at(zone)
+        if end <= start:
+            raise self._source.error(at, f"it ends ({given.to}) before it begins ({given.from_})")
+        return Window(given.name, match, start, end)

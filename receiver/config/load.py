@@ -1,0 +1,263 @@
+"""Reads receiver.yml into one frozen tree, checked whole: nothing is left that could fail at 3 a.m."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from process.settings import Duration, Secret, SettingsError, Source, read_secret
+from receiver.config.channels import Channels, check_channels, check_contacts, uses_log
+from receiver.config.people import (
+    HoursSettings,
+    MaintenanceSettings,
+    MatrixRow,
+    PersonSettings,
+    Places,
+    PriorityRuleSettings,
+    RouteSettings,
+    ScheduleSettings,
+    ServiceSettings,
+    TeamSettings,
+    cells,
+)
+from receiver.incident.escalation import Priority
+
+SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
+LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others like it
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused: a misspelt one must not be a default in disguise."""
+
+
+class Token(_Strict, frozen=True, kw_only=True):
+    """A bearer token, here or in a file."""
+
+    token: Secret | None = None
+    token_file: Path | None = None
+
+
+class Links(_Strict, frozen=True, kw_only=True):
+    """What signs the links in messages, and for how long they work."""
+
+    secret: Secret | None = None
+    secret_file: Path | None = None
+    valid_for: Duration = Duration(7 * 86400)
+
+
+class Watchdog(_Strict, frozen=True, kw_only=True):
+    """How often Alertmanager's Watchdog is expected."""
+
+    interval: Duration = Duration(60)
+
+
+class AlertmanagerApi(_Strict, frozen=True, kw_only=True):
+    """Where Alertmanager's own API is, to compare with; a bearer token if a proxy wants one."""
+
+    url: str
+    token: Secret | None = None
+    token_file: Path | None = None
+    interval: Duration = Duration(60)
+    receivers: list[str] = []  # Alertmanager's names of the routes that lead here; none: those that were heard
+    missed_after: Duration = Duration(600)
+    prometheus_url: str = ""  # what fired and was over while this receiver was down is asked there
+
+
+class Heartbeat(_Strict, frozen=True, kw_only=True):
+    """Whom we tell that we live: a URL that is a secret, called every ``interval``."""
+
+    url: Secret | None = None
+    url_file: Path | None = None
+    interval: Duration = Duration(60)
+
+
+class Flapping(_Strict, frozen=True, kw_only=True):
+    """How soon a refire reopens, and how long a flapping incident must be quiet to be over."""
+
+    window: Duration = Duration(600)
+    quiet: Duration = Duration(900)
+
+
+class Retention(_Strict, frozen=True, kw_only=True):
+    """How long what is over is kept, and the folder to which it goes then; without one it is deleted."""
+
+    keep: Duration = Duration(365 * 86400)
+    archive: Path | None = None
+
+
+class Templates(_Strict, frozen=True, kw_only=True):
+    """A folder whose templates are used instead of the built-in ones."""
+
+    dir: Path
+
+
+class Retry(_Strict, frozen=True, kw_only=True):
+    """How long a channel is tried again, and after how long another way is looked for."""
+
+    first_delay: Duration = Duration(5)
+    longest_delay: Duration = Duration(120)
+    give_up_after: Duration = Duration(1800)
+    elsewhere_after: Duration = Duration(60)
+
+
+class Config(_Strict, frozen=True, kw_only=True):
+    """The whole file."""
+
+    external_url: str
+    database: Path
+    webhook: Token
+    api: Token
+    links: Links
+    severities: dict[str, Priority]
+    response_times: dict[Priority, Duration]
+    escalation_matrix: Annotated[list[MatrixRow], msgspec.Meta(min_length=1)]
+    roles: dict[str, list[str]]
+    people: dict[str, PersonSettings]
+    teams: dict[str, TeamSettings]
+    unknown_severity: Priority = Priority.P2
+    catch_up_dwell: Duration = Duration(300)
+    response_warning: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.8
+    repeat_last_step: dict[Priority, Duration] = {}  # msgspec copies a mutable default
+    acknowledge_for: dict[Priority, Duration] = {}
+    flapping: Flapping = Flapping()
+    grouping_window: Duration = Duration(10)
+    priority_rules: list[PriorityRuleSettings] = []
+    services: dict[str, ServiceSettings] = {}
+    routes: list[RouteSettings] = []
+    fallback: Places = Places()
+    hours: dict[str, HoursSettings] = {}
+    schedules: dict[str, ScheduleSettings] = {}
+    maintenance: list[MaintenanceSettings] = []
+    listen: str = "127.0.0.1:9095"
+    channels: Channels = Channels()
+    retry: Retry = Retry()
+    watchdog: Watchdog = Watchdog()
+    alertmanager: AlertmanagerApi | None = None
+    heartbeat: Heartbeat | None = None
+    retention: Retention = Retention()
+    templates: Templates | None = None
+
+
+def load(path: Path) -> tuple[Config, Source]:
+    """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here."""
+    source = Source(path)
+    config = source.convert(Config)
+    _check_matrix(config, source, ".escalation_matrix", config.escalation_matrix)
+    for priority in Priority:
+        if priority not in config.response_times:
+            raise source.error(".response_times", f"{priority} is missing; say how soon somebody should answer")
+    for team, settings in config.teams.items():
+        if settings.escalation_matrix:
+            _check_matrix(config, source, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
+    _check_roles(config, source)
+    _check_places(config, source)
+    check_channels(config.channels, source)
+    if not config.external_url.startswith(("http://", "https://")):
+        raise source.error(".external_url", "write a URL, as https://oncall.example.com")
+    if config.retention.keep < SHORTEST_MEMORY:
+        raise source.error(".retention.keep", "write 31d or more: what was resolved by hand is remembered that long")
+    if config.grouping_window > LONGEST_GROUPING:
+        raise source.error(".grouping_window", "write 0 to 1m: nobody should wait longer to hear of an incident")
+    return config, source
+
+
+def secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret:
+    """Resolve a secret that must be there."""
+    found = read_secret(source, at, value, file)
+    if found is None:
+        raise source.error(at, f"is missing; give {at.rsplit('.', 1)[-1]} or its *_file twin")
+    return found
+
+
+def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixRow]) -> None:
+    last = -1.0
+    for number, row in enumerate(rows):
+        at = f"{where}[{number}]"
+        if row.after <= last:
+            raise source.error(f"{at}.after", "rows stand in the order of time, each later than the one before")
+        last = row.after
+        _check_row(config, source, at, row)
+    for priority in Priority:
+        if not any(cells(row)[priority] for row in rows):
+            fix = f"a {priority} incident would be told to nobody; name a role for {priority} in some row"
+            raise source.error(where, fix)
+
+
+def _check_row(config: Config, source: Source, at: str, row: MatrixRow) -> None:
+    if row.only and row.only not in config.hours:
+        raise source.error(f"{at}.only", f"there are no hours {row.only!r}; add them to `hours`")
+    for priority, roles in cells(row).items():
+        for role in roles:
+            if role not in config.roles:
+                known = ", ".join(config.roles)
+                raise source.error(f"{at}.{priority}", f"there is no role {role!r}; add it to roles, or use {known}")
+
+
+def _check_roles(config: Config, source: Source) -> None:
+    for name, schedule in config.schedules.items():
+        calendar = schedule.calendar
+        if calendar and bool(calendar.file) == bool(calendar.url or calendar.url_file):
+            raise source.error(f".schedules.{name}.calendar", "give file, or url (url_file): one of them")
+        if name in config.people:
+            raise source.error(f".schedules.{name}", "a person has the same name; give the schedule another one")
+    for role, names in config.roles.items():
+        if not names:
+            raise source.error(f".roles.{role}", "nobody holds this role; name at least one of the people")
+        for name in names:
+            if name not in config.people and name not in config.schedules:
+                raise source.error(f".roles.{role}", f"there is no {name!r} in people; add that person")
+    _check_reachable(config, source)
+
+
+def _check_reachable(config: Config, source: Source) -> None:
+    tables = [config.escalation_matrix, *(team.escalation_matrix for team in config.teams.values())]
+    paged = {role for rows in tables for row in rows for roles in cells(row).values() for role in roles}
+    for role in sorted(paged):
+        for name in holders(config, role):
+            if not (uses_log(config.channels) or config.people[name].named()):
+                raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack or pagerduty")
+
+
+def holders(config: Config, role: str) -> list[str]:
+    """List everybody who may ever hold a role, by the file (a calendar may name others)."""
+    found: list[str] = []
+    for name in config.roles[role]:
+        if name in config.people:
+            found.append(name)
+            continue
+        schedule = config.schedules[name]
+        for turn in schedule.layers:
+            for person in turn.people:
+                found += [person] if isinstance(person, str) else person
+        found += [person for override in schedule.overrides for person in override.people]
+    return [name for name in dict.fromkeys(found) if name in config.people]
+
+
+def _check_places(config: Config, source: Source) -> None:
+    if "default" not in config.teams:
+        raise source.error(".teams", "the row `default` is missing; alerts of an unknown team go there")
+    everywhere: list[tuple[str, Places]] = [(f".people.{name}", person) for name, person in config.people.items()]
+    everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
+    everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]
+    everywhere.append((".fallback", config.fallback))
+    for at, places in everywhere:
+        check_contacts(config.channels, at, places.own(), places.contacts, source)
+
+
+def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
+    """List the secret files that are named and cannot be read, with where they are named."""
+    found: list[tuple[str, Path]] = []
+    if isinstance(config, dict):
+        for key, value in config.items():
+            found += missing_secret_files(value, f"{at}.{key}")
+    elif isinstance(config, msgspec.Struct):
+        for field in msgspec.structs.fields(config):
+            value = getattr(config, field.name)
+            if field.name.endswith("_file") and isinstance(value, Path) and not value.is_file():
+                found.append((f"{at}.{field.encode_name}", value))
+            else:
+                found += missing_secret_files(value, f"{at}.{field.encode_name}")
+    return found
+
+
+__all__ = ["Config", "SettingsError", "holders", "load", "missing_secret_files", "secret"]

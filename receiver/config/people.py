@@ -1,0 +1,177 @@
+"""The sections of receiver.yml about people and teams: who they are, when they work, where they are reached."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from process.settings import Duration, Secret
+from receiver.incident.escalation import Priority
+from receiver.oncall.localtime import ClockTime, Moment
+
+NOBODY = "-"
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused: a misspelt one must not be a default in disguise."""
+
+
+class HoursSettings(_Strict, frozen=True, kw_only=True):
+    """Hours of the week."""
+
+    hours: str
+    days: list[str] = []
+    time_zone: str = "UTC"
+
+
+class MatrixRow(_Strict, frozen=True, kw_only=True):
+    """One row of the escalation matrix; ``only`` names the hours in which it may be taken."""
+
+    after: Duration
+    P1: str | list[str] = NOBODY
+    P2: str | list[str] = NOBODY
+    P3: str | list[str] = NOBODY
+    P4: str | list[str] = NOBODY
+    only: str = ""
+
+
+class Places(_Strict, frozen=True, kw_only=True):
+    """Ways to be reached; ``contacts`` holds those of other channels by the channel's name."""
+
+    email: str | list[str] = []
+    slack: str = ""
+    pagerduty: str = ""
+    contacts: dict[str, str] = {}  # msgspec copies a mutable default
+
+    def own(self) -> dict[str, str]:
+        """Give the addresses that have keys of their own, by channel; "" for none."""
+        email = self.email if isinstance(self.email, str) else ",".join(self.email)
+        return {"pagerduty": self.pagerduty, "slack": self.slack, "email": email}
+
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """List channel and address of each way, in the order in which they are told."""
+        return tuple((channel, address) for channel, address in (self.own() | self.contacts).items() if address)
+
+
+class RuleSettings(_Strict, frozen=True, kw_only=True):
+    """Which channels a person wants, at which priorities and hours; the first rule that fits decides."""
+
+    channels: Annotated[list[str], msgspec.Meta(min_length=1)]
+    priorities: list[Priority] = []  # none: all of them
+    hours: str = ""
+    days: list[str] = []
+
+
+class QuietHours(_Strict, frozen=True, kw_only=True):
+    """Hours in which nothing but a P1 uses other channels than these."""
+
+    hours: str
+    days: list[str] = []
+    channels: tuple[str, ...] = ("email",)
+
+
+class Between(_Strict, frozen=True, kw_only=True):
+    """From one moment to another; a date alone is its midnight."""
+
+    from_: Moment = msgspec.field(name="from")
+    to: Moment
+
+
+class PersonSettings(Places, frozen=True, kw_only=True):
+    """How one person is reached, and when."""
+
+    name: Name
+    time_zone: str = "UTC"
+    language: str = "en"
+    rules: list[RuleSettings] = []
+    quiet_hours: QuietHours | None = None
+    vacation: list[Between] = []
+
+
+class TeamSettings(Places, frozen=True, kw_only=True):
+    """Where one team follows its incidents, and what it does otherwise than everybody."""
+
+    severities: dict[str, Priority] = {}
+    escalation_matrix: list[MatrixRow] = []
+    response_times: dict[Priority, Duration] = {}
+
+
+class ServiceSettings(_Strict, frozen=True, kw_only=True):
+    """What the severities of one service (label `service`) are worth."""
+
+    severities: dict[str, Priority] = {}
+
+
+class PriorityRuleSettings(_Strict, frozen=True, kw_only=True):
+    """The priority of alerts that match, when their severity says nothing."""
+
+    match: list[str]
+    priority: Priority
+
+
+class RouteSettings(Places, frozen=True, kw_only=True):
+    """Further places for alerts that match; with ``only``, instead of their team's."""
+
+    match: list[str]
+    only: bool = False
+
+
+class MaintenanceSettings(_Strict, frozen=True, kw_only=True):
+    """A window in which what matches is recorded and tells nobody: once, or in hours of every week."""
+
+    name: Name
+    match: list[str]
+    time_zone: str = "UTC"
+    from_: Moment | None = msgspec.field(default=None, name="from")
+    to: Moment | None = None
+    hours: str = ""
+    days: list[str] = []
+
+
+class LayerSettings(_Strict, frozen=True, kw_only=True):
+    """One rotation of a schedule."""
+
+    people: Annotated[list[str | list[str]], msgspec.Meta(min_length=1)]
+    start: Moment
+    rotation: str = "weekly"  # daily, weekly, or a length as 3d or 12h
+    handover: ClockTime = ClockTime(540)
+    end: Moment | None = None
+    hours: str = ""
+    days: list[str] = []
+
+
+class OverrideSettings(Between, frozen=True, kw_only=True):
+    """Somebody else, for a time."""
+
+    people: Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class CalendarSettings(_Strict, frozen=True, kw_only=True):
+    """An iCalendar, by file or by URL (which is a secret)."""
+
+    file: Path | None = None
+    url: Secret | None = None
+    url_file: Path | None = None
+    every: Duration = Duration(900)
+
+
+class ScheduleSettings(_Strict, frozen=True, kw_only=True):
+    """Who is on call when."""
+
+    time_zone: str
+    layers: list[LayerSettings] = []
+    overrides: list[OverrideSettings] = []
+    swaps: list[OverrideSettings] = []
+    calendar: CalendarSettings | None = None
+
+
+def roles_of(cell: str | list[str]) -> tuple[str, ...]:
+    """Read one cell of the matrix: a role, a list of roles, or "-" for nobody."""
+    roles = [cell] if isinstance(cell, str) else cell
+    return tuple(role for role in roles if role != NOBODY)
+
+
+def cells(row: MatrixRow) -> dict[Priority, tuple[str, ...]]:
+    """Give the row's roles by priority."""
+    return {priority: roles_of(getattr(row, priority.value)) for priority in Priority}

@@ -1,0 +1,1 @@
+"""What an incident is, and what may happen to it. Pure; imports no other room."""

@@ -1,0 +1,72 @@
+"""What can happen to an incident. Pure values; `transition.py` says what each does."""
+
+import msgspec
+
+from receiver.incident.model import AlertGroup, Pause, Target
+
+
+class AlertsReceived(msgspec.Struct, frozen=True):
+    """Alertmanager sent the group, or its API showed it; ``origin`` is a remark if it was not a webhook.
+
+    ``blind``: the Watchdog of this source is overdue, so that a resolve may only mean that Prometheus is dead.
+    ``recorded``: it was over before we could tell anybody, so nobody is told.
+    ``confirmed``: the API itself says that these alerts fire, so that an episode which we thought over is not.
+    """
+
+    group: AlertGroup
+    origin: str = ""
+    blind: bool = False
+    confirmed: bool = False
+    recorded: bool = False
+
+
+class TimeDue(msgspec.Struct, frozen=True):
+    """The escalator found one of the incident's clocks run to its time."""
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """A page of this round has arrived, at this person if it was for one."""
+
+    round: int
+    person: str = ""
+
+
+class Unreached(msgspec.Struct, frozen=True):
+    """This way to somebody does not work (now): ``why`` is one of the reasons of a failed attempt."""
+
+    target: Target
+    round: int
+    why: str
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """Every notification of this round is dead: nobody was told."""
+
+    round: int
+
+
+class Acknowledge(msgspec.Struct, frozen=True):
+    """A person takes the incident; ``origin`` says by what way."""
+
+    actor: str
+    origin: str
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """A person says that it is over; it holds for the episodes that fire now."""
+
+    actor: str
+    origin: str
+
+
+class Paused(msgspec.Struct, frozen=True):
+    """Everything that fires has been silenced, or is under maintenance."""
+
+    pause: Pause
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """The silence or the maintenance is over."""
+
+
+Event = AlertsReceived | TimeDue | Delivered | Unreached | Undelivered | Acknowledge | Resolve | Paused | Resumed

@@ -1,0 +1,81 @@
+"""Makes messages of what the dispatchers claim: in the reader's language and time, with the reader's own link."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from process.settings import Secret
+from receiver.channels.base import Message
+from receiver.incident.model import Kind
+from receiver.messages.digest import render_bundle
+from receiver.messages.i18n import Voice
+from receiver.messages.link import Grant, sign
+from receiver.messages.render import render
+from receiver.messages.templating import Templates
+from receiver.policy.current import Live
+from receiver.store.base import Claimed
+
+# Channels whose messages a person reads: there, much becomes one message. A machine gets each by itself.
+READ_BY_PEOPLE = frozenset({"slack", "email", "apprise", "log"})
+
+
+class Links:
+    """Signs the URL by which somebody answers an incident."""
+
+    def __init__(self, external_url: str, valid_for: float, key: Secret) -> None:
+        self._url, self._valid_for, self._key = external_url.rstrip("/"), timedelta(seconds=valid_for), key
+
+    def make(self, incident_id: int, person: str, made_at: datetime) -> str:
+        """Give the URL; it works from ``made_at`` until it expires."""
+        expires = int((made_at + self._valid_for).timestamp())
+        return f"{self._url}/answer/{sign(Grant(incident_id, person, expires), self._key.reveal())}"
+
+
+class Messages:
+    """``one`` and ``many`` are what the dispatchers call."""
+
+    def __init__(self, live: Live, links: Links, templates: Templates, clock: Callable[[], datetime]) -> None:
+        self._live, self._links, self._templates, self._clock = live, links, templates, clock
+
+    def one(self, claimed: Claimed) -> Message:
+        """Write one notification."""
+        person = claimed.notification.target.person
+        message = render(
+            claimed.notification,
+            claimed.incident,
+            claimed.timeline,
+            delivery_id=str(claimed.id),
+            thread=claimed.thread,
+            link=self._links.make(claimed.incident.id, person, claimed.created_at),
+            now=self._clock(),
+            voice=self._voice(person),
+            templates=self._templates,
+        )
+        return msgspec.structs.replace(message, mention=self._mention(claimed))
+
+    def _mention(self, claimed: Claimed) -> str:
+        """Whom a page in a channel of Slack calls by name: the first of those who are paged."""
+        notification = claimed.notification
+        if notification.kind is not Kind.PAGE or notification.target.person:
+            return ""
+        paged = [t.person for t in claimed.incident.told if t.person and t.role in notification.roles]
+        person = self._live.routing.person(paged[0]) if paged else None
+        ways = person.contacts if person else ()
+        return next((way.address for way in ways if way.channel == "slack" and way.address.startswith("U")), "")
+
+    def many(self, claims: list[Claimed]) -> Message:
+        """Write one message of many notifications for one address."""
+        person, made_at = claims[0].notification.target.person, claims[0].created_at
+        return render_bundle(
+            [(claimed.notification, claimed.incident) for claimed in claims],
+            delivery_id=str(claims[0].id),
+            link_of=lambda incident: self._links.make(incident.id, person, made_at),
+            now=self._clock(),
+            voice=self._voice(person),
+            templates=self._templates,
+        )
+
+    def _voice(self, name: str) -> Voice:
+        person = self._live.routing.person(name) if name else None
+        return Voice(person.language, person.zone) if person else Voice()

@@ -1,0 +1,100 @@
+"""Makes one message of many notifications for one place: how many, how bad, what they have in common, the worst."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from receiver.channels.base import Link, Message
+from receiver.incident.model import Incident, Notification
+from receiver.messages.i18n import Voice, one_line, span
+from receiver.messages.render import HEADLINE, LINE, SUBJECT, incident_name, severity
+from receiver.messages.templating import Templates
+
+LISTED = 10  # incidents that a bundle names
+_COMMON = 0.5  # of the incidents that share a label, for it to be what they have in common
+_LABELS = ("alertname", "service", "job", "instance", "cluster", "region")
+
+Item = tuple[Notification, Incident]
+
+
+def render_bundle(  # everything that a message says
+    items: Sequence[Item],
+    *,
+    delivery_id: str,
+    link_of: Callable[[Incident], str],
+    now: datetime,
+    voice: Voice,
+    templates: Templates,
+) -> Message:
+    """Write the message; all items are of one kind and go to one address. The most urgent and oldest come first."""
+    items = sorted(items, key=lambda item: (item[1].priority, item[1].opened_at or now, item[1].id))
+    first, incident = items[0]
+    headline = _headline(items, voice)
+    values = _values(items, link_of, now, voice) | {"headline": headline}
+    counts = Counter(item[1].priority.value for item in items)
+    return Message(
+        id=delivery_id,
+        kind=first.kind,
+        address=first.target.address,
+        lane=f"bundle:{first.target.address}:{first.kind.value}",
+        incident=f"heypeter-bundle-{delivery_id}",
+        priority=incident.priority.value,
+        severity=severity(incident),
+        subject=one_line(f"[{incident.priority}] {headline}", SUBJECT),
+        headline=headline,
+        text=templates.write("bundle.txt", values).strip(),
+        html=templates.write("bundle.html", values),
+        fields=tuple((name, str(number)) for name, number in sorted(counts.items())),
+        links=tuple(Link(f"#{item[1].id}", link_of(item[1])) for item in items[:LISTED]),
+        sent_at=now,
+    )
+
+
+def _headline(items: Sequence[Item], voice: Voice) -> str:
+    first, incident = items[0]
+    counts = Counter(item[1].priority.value for item in items)
+    of = voice.say("bundle_of", count=counts[incident.priority.value], priority=incident.priority)
+    common = one_line(_common([item[1] for item in items]) or voice.say("bundle_various"), LINE // 2)
+    urgent, count = of if len(counts) > 1 else "", len({item[1].id for item in items})
+    return one_line(voice.say(f"bundle_{first.kind.value}", count=count, common=common, urgent=urgent), HEADLINE)
+
+
+def _values(
+    items: Sequence[Item], link_of: Callable[[Incident], str], now: datetime, voice: Voice
+) -> dict[str, object]:
+    """What the two templates may use."""
+    rows = [_row(item, link_of(item[1]), now) for item in items[:LISTED]]
+    count = len({item[1].id for item in items})
+    return {
+        "say": voice.say,
+        "language": voice.language,
+        "kind": items[0][0].kind.value,
+        "priority": items[0][1].priority.value,
+        "rows": rows,
+        "more": count - len(rows),
+        "count": count,
+    }
+
+
+def _common(incidents: list[Incident]) -> str:
+    """Say what most of them share: the alert's name first of all, for that is the cause as people know it."""
+    for label in _LABELS:
+        values = Counter(incident.labels.get(label, "") for incident in incidents)
+        value, count = values.most_common(1)[0]
+        if value and count > _COMMON * len(incidents):
+            return value if label == "alertname" else f"{label}={value}"
+    teams = Counter(incident.team for incident in incidents)
+    team, count = teams.most_common(1)[0]
+    return team if team and count > _COMMON * len(incidents) else ""
+
+
+def _row(item: Item, link: str, now: datetime) -> dict[str, str]:
+    notification, incident = item
+    labels = {k: v for k, v in incident.labels.items() if k not in {"alertname", "severity", "priority", "team"}}
+    return {
+        "name": incident_name(incident),
+        "where": one_line(", ".join(f"{k}={v}" for k, v in sorted(labels.items())), LINE // 4),
+        "age": span(now - (incident.opened_at or now)),
+        "news": one_line(notification.text, LINE // 2),
+        "link": link,
+    }

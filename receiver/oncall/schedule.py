@@ -1,0 +1,185 @@
+"""Says who is on call at any instant: rotations in layers, overrides, swaps, imported calendars, vacations. Pure.
+
+A rotation of days hands over at a wall-clock time of its zone: 09:00 stays 09:00 when the clocks change. Each day
+has exactly one hand-over instant (a time that does not exist is the moment to which the clocks jump, one that exists
+twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real hours.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from receiver.oncall.hours import Hours
+
+People = tuple[str, ...]
+_DAY = timedelta(days=1)
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One rotation: ``shifts`` follow each other, ``length`` long, from the first hand-over on ``start``."""
+
+    zone: str
+    start: date
+    handover: int  # minute of the day
+    length: timedelta  # whole days are days of the calendar, anything else is real time
+    shifts: tuple[People, ...]
+    restrictions: tuple[Hours, ...] = ()  # within none of them, the layer says nothing; no restriction: always
+    end: datetime | None = None
+
+    @property
+    def by_days(self) -> bool:
+        """Say whether it hands over by the calendar."""
+        return self.length % _DAY == timedelta(0)
+
+    def boundary(self, day: date) -> datetime:
+        """Give the instant of a day's hand-over."""
+        local = datetime.combine(day, time(self.handover // 60, self.handover % 60), ZoneInfo(self.zone))
+        return local.astimezone(UTC)
+
+    def turn(self, at: datetime) -> int | None:
+        """Count the shifts that were over before ``at``; None when the layer says nothing then."""
+        if at < self.boundary(self.start) or (self.end is not None and at >= self.end):
+            return None
+        if self.restrictions and not any(hours.contains(at) for hours in self.restrictions):
+            return None
+        if not self.by_days:
+            return int((at - self.boundary(self.start)) / self.length)
+        day = at.astimezone(ZoneInfo(self.zone)).date()
+        while self.boundary(day) > at:
+            day -= _DAY
+        return (day - self.start).days // self.length.days
+
+    def changes(self, start: datetime, end: datetime) -> list[datetime]:
+        """List the instants in a range at which this layer may begin to say something else."""
+        found = [self.boundary(self.start)] + ([self.end] if self.end else [])
+        if self.by_days:
+            found += [self.boundary(day) for day in _days(start, end, self.zone)]
+        else:
+            turns = max(0, int((start - found[0]) / self.length))
+            while (at := found[0] + turns * self.length) <= end:
+                found.append(at)
+                turns += 1
+        for hours in self.restrictions:
+            found += hours.edges(start, end)
+        return found
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Somebody from one instant to another: an override, or an entry of a calendar."""
+
+    start: datetime
+    end: datetime
+    people: People
+
+    def covers(self, at: datetime) -> bool:
+        """Say whether an instant lies within."""
+        return self.start <= at < self.end
+
+
+class Swap(msgspec.Struct, frozen=True):
+    """Two people take each other's shifts between two instants."""
+
+    start: datetime
+    end: datetime
+    one: str
+    other: str
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """Who is on call. Overrides win over calendars, those over layers, a later layer over an earlier one."""
+
+    name: str
+    zone: str
+    layers: tuple[Layer, ...] = ()
+    overrides: tuple[Span, ...] = ()
+    swaps: tuple[Swap, ...] = ()
+    calendar: tuple[Span, ...] = ()
+    away: dict[str, tuple[tuple[datetime, datetime], ...]] = {}  # vacations; msgspec copies a mutable default
+
+
+class Shift(msgspec.Struct, frozen=True):
+    """The same people without a break; nobody if ``people`` is empty."""
+
+    start: datetime
+    end: datetime
+    people: People
+
+
+def on_call(schedule: Schedule, at: datetime) -> People:
+    """Give the keys of those who are on call at an instant, in the order of the file; () is nobody."""
+    for override in reversed(schedule.overrides):
+        if override.covers(at):
+            return _here(schedule, override.people, at)
+    imported = dict.fromkeys(key for span in schedule.calendar if span.covers(at) for key in span.people)
+    people = _here(schedule, _swapped(schedule, tuple(imported), at), at)
+    for layer in reversed(schedule.layers):
+        if people:
+            break
+        people = _of_layer(schedule, layer, at)
+    return people
+
+
+def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, ...]:
+    """Give who is on call from ``start`` to ``end`` without a hole: neighbours differ, nobody is a shift of ()."""
+    edges = sorted({start, *(edge for edge in _changes(schedule, start, end) if start < edge < end), end})
+    found: list[Shift] = []
+    for begin, finish in pairwise(edges):
+        people = on_call(schedule, begin)
+        if found and found[-1].people == people:
+            found[-1] = Shift(found[-1].start, finish, people)
+        else:
+            found.append(Shift(begin, finish, people))
+    return tuple(found)
+
+
+def gaps(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, ...]:
+    """Give when nobody is on call."""
+    return tuple(shift for shift in shifts(schedule, start, end) if not shift.people)
+
+
+def handover(schedule: Schedule, at: datetime, horizon: timedelta = timedelta(days=60)) -> datetime | None:
+    """Give the next instant at which somebody else is on call; None if that is beyond the horizon."""
+    following = shifts(schedule, at, at + horizon)
+    return following[1].start if len(following) > 1 else None
+
+
+def _of_layer(schedule: Schedule, layer: Layer, at: datetime) -> People:
+    """The layer's shift; who is away is stood in for by those whose turn is next."""
+    turn = layer.turn(at)
+    if turn is None:
+        return ()
+    for later in range(len(layer.shifts)):
+        people = _here(schedule, _swapped(schedule, layer.shifts[(turn + later) % len(layer.shifts)], at), at)
+        if people:
+            return people
+    return ()
+
+
+def _swapped(schedule: Schedule, people: People, at: datetime) -> People:
+    for swap in schedule.swaps:
+        if swap.start <= at < swap.end:
+            exchange = {swap.one: swap.other, swap.other: swap.one}
+            people = tuple(dict.fromkeys(exchange.get(key, key) for key in people))
+    return people
+
+
+def _here(schedule: Schedule, people: People, at: datetime) -> People:
+    if not schedule.away:
+        return people
+    return tuple(key for key in people if not any(start <= at < end for start, end in schedule.away.get(key, ())))
+
+
+def _changes(schedule: Schedule, start: datetime, end: datetime) -> list[datetime]:
+    found = [edge for layer in schedule.layers for edge in layer.changes(start, end)]
+    for span in (*schedule.overrides, *schedule.calendar):
+        found += [span.start, span.end]
+    for swap in schedule.swaps:
+        found += [swap.start, swap.end]
+    return found + [edge for times in schedule.away.values() for pair in times for edge in pair]
+
+
+def _days(start: datetime, end: datetime, zone: str) -> list[date]:
+    first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start, end))
+    return [first + timedelta(days=offset) for offset in range(-1, (last - first).days + 2)]

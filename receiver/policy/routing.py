@@ -1,0 +1,154 @@
+"""Answers what the configuration says of an alert: priority, team, plan, and where its pages go now. Pure."""
+
+from datetime import datetime
+
+import msgspec
+
+from receiver.incident.escalation import Priority
+from receiver.incident.model import Incident, Pause, Target
+from receiver.incident.policy import Plan
+from receiver.oncall.contact_rules import Contact, Person
+from receiver.oncall.hours import Hours
+from receiver.oncall.schedule import Schedule, on_call
+from receiver.policy.maintenance import Window, current
+from receiver.policy.matcher import Matchers, match_all
+
+_BY_NAME = {priority.value: priority for priority in Priority}
+DEFAULT = "default"  # the team of alerts that name none, or one that is not known
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where alerts that match are followed, beside their team's own places; ``only`` leaves those out."""
+
+    matchers: Matchers
+    contacts: tuple[Contact, ...]
+    only: bool = False
+
+
+class PriorityRule(msgspec.Struct, frozen=True):
+    """The priority of alerts that match and whose severity says nothing."""
+
+    matchers: Matchers
+    priority: Priority
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
+    """The frozen answers; see receiver.incident.policy.Policy for what each means."""
+
+    severities: dict[str, Priority]
+    unknown_severity: Priority
+    plans: dict[Priority, Plan]
+    dwell: float
+    roles: dict[str, tuple[str, ...]]  # role -> keys of people or names of schedules
+    people: dict[str, Person]
+    teams: dict[str, tuple[Contact, ...]]
+    schedules: dict[str, Schedule] = {}  # msgspec copies a mutable default
+    team_plans: dict[str, dict[Priority, Plan]] = {}
+    team_severities: dict[str, dict[str, Priority]] = {}
+    service_severities: dict[str, dict[str, Priority]] = {}
+    priority_rules: tuple[PriorityRule, ...] = ()
+    routes: tuple[Route, ...] = ()
+    fallbacks: tuple[Contact, ...] = ()
+    hours: dict[str, Hours] = {}
+    windows: tuple[Window, ...] = ()
+    flap_window: float = 600.0
+    flap_quiet: float = 900.0
+
+    def priority(self, labels: dict[str, str]) -> tuple[Priority, str]:
+        """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
+        named = labels.get("priority", "")
+        if named in _BY_NAME:
+            return _BY_NAME[named], ""
+        severity = labels.get("severity", "")
+        found = self._by_severity(labels, severity)
+        if named and named != "none":
+            found = found or self.unknown_severity
+            return found, f"the alert's priority {named!r} is none of P1 to P4: treated as {found}"
+        if found is None:
+            what = f"the severity {severity!r} is not in the table" if severity else "the alert has no severity"
+            return self.unknown_severity, f"{what}: treated as {self.unknown_severity}"
+        return found, ""
+
+    def _by_severity(self, labels: dict[str, str], severity: str) -> Priority | None:
+        """The service's own table, then the team's, then everybody's, then the first rule that matches."""
+        own = self.service_severities.get(labels.get("service", ""), {})
+        teams = self.team_severities.get(labels.get("team", ""), {})
+        for table in (own, teams, self.severities):
+            if severity in table:
+                return table[severity]
+        return next((rule.priority for rule in self.priority_rules if match_all(rule.matchers, labels)), None)
+
+    def team(self, labels: dict[str, str]) -> tuple[str, str]:
+        """Label `team` if it has a row, else the default row with a remark."""
+        team = labels.get("team", "")
+        if team in self.teams:
+            return team, ""
+        what = f"the team {team!r} has no row" if team else "the alert names no team"
+        return DEFAULT, f"{what}: sent to the default team"
+
+    def plan(self, priority: Priority, team: str) -> Plan:
+        """Give the column of the team's own table, or of everybody's."""
+        return self.team_plans.get(team, self.plans)[priority]
+
+    def holders(self, role: str, at: datetime) -> tuple[str, ...]:
+        """Give the keys of the people who hold a role at a moment; nobody who is away."""
+        keys: list[str] = []
+        for name in self.roles.get(role, ()):
+            schedule = self.schedules.get(name)
+            keys += on_call(schedule, at) if schedule is not None else (name,)
+        here = (key for key in dict.fromkeys(keys) if key in self.people and not self.people[key].is_away(at))
+        return tuple(here)
+
+    def targets(self, roles: tuple[str, ...], incident: Incident, now: datetime) -> tuple[Target, ...]:
+        """People of the roles first, then where the team follows; one target a lane."""
+        found: dict[str, Target] = {}
+        for role in roles:
+            for person in (self.people[key] for key in self.holders(role, now)):
+                for contact in person.ways(incident.priority, now):
+                    target = _target(contact, person.name, role, incident)
+                    found.setdefault(target.lane, target)
+        for contact in self.places(incident):
+            target = _target(contact, "", "", incident)
+            found.setdefault(target.lane, target)
+        return tuple(found.values())
+
+    def places(self, incident: Incident) -> tuple[Contact, ...]:
+        """Give where an incident is followed: the routes that match it, and its team's own places."""
+        routes = [route for route in self.routes if match_all(route.matchers, incident.labels)]
+        own = () if any(route.only for route in routes) else self.teams.get(incident.team, self.teams[DEFAULT])
+        return (*(contact for route in routes for contact in route.contacts), *own)
+
+    def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
+        """Give the person's other contacts that were not used, else the places of last resort."""
+        people = [person for person in self.people.values() if person.name == target.person]
+        other = [_target(c, target.person, target.role, incident, ring=False) for p in people for c in p.contacts]
+        unused = tuple(way for way in other if way.lane not in incident.round_lanes)
+        if unused or now < (incident.paged_at or now):
+            return unused
+        return tuple(_target(contact, "", target.role, incident, ring=False) for contact in self.fallbacks)
+
+    def maintenance(self, labels: dict[str, str], now: datetime) -> Pause | None:
+        """Give the maintenance window that an alert stands in."""
+        return current(self.windows, labels, now)
+
+    def opens(self, hours: str, at: datetime) -> datetime:
+        """Give the first moment within the named hours; hours that were removed are always open."""
+        return self.hours[hours].opens(at) if hours in self.hours else at
+
+    def person(self, name: str) -> Person | None:
+        """Find a person by the name that a notification carries."""
+        return next((person for person in self.people.values() if person.name == name), None)
+
+
+def _target(contact: Contact, person: str, role: str, incident: Incident, *, ring: bool = True) -> Target:
+    """PagerDuty rings once for a key that is open, or acknowledged, so whatever is to ring needs a lane of its own.
+
+    developer.pagerduty.com/docs/events-api-v2/trigger-events: a trigger on an open dedup_key does not notify again.
+    A further role, a rise to P1, and the repeat of a step that was told before are each such a ring.
+    """
+    lane = f"{contact.channel}:{contact.address}"
+    if contact.channel == "pagerduty":
+        lane = f"{lane}:{role or 'team'}:{incident.priority}"
+        if ring and any(told.lane == lane for told in incident.told):
+            lane = f"{lane}:{incident.rounds + 1}"
+    return Target(contact.channel, contact.address, lane, person, role)

@@ -1,0 +1,1 @@
+"""Reports and reviews of past incidents, read through store.base and clients."""

@@ -1,0 +1,1 @@
+"""The report of incidents: MTTA, MTTR, breaches and night pages."""

@@ -1,0 +1,1 @@
+"""The weekly to yearly review of alerts, thresholds, baselines and dashboards."""

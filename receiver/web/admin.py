@@ -1,0 +1,79 @@
+"""The endpoints for those who run the receiver: is it alive, is it ready, its metrics, and reload."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from process.settings import Secret, SettingsError
+from process.web import bearer_matches, problem
+from receiver.config.reload import Reloader
+from receiver.metrics import Metrics
+from receiver.policy.coverage import holders, roles
+from receiver.policy.current import Live
+from receiver.store.base import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Operation:
+    """See the routes; ``ready`` says whether the loops run."""
+
+    def __init__(  # the composition root hands over every collaborator
+        self,
+        store: Store,
+        live: Live,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        *,
+        ready: Callable[[], bool],
+        token: Secret,
+        reloader: Reloader | None,
+    ) -> None:
+        self._store, self._live, self._metrics, self._clock = store, live, metrics, clock
+        self._is_ready, self._token, self._reloader = ready, token, reloader
+        self._exposition = make_aiohttp_handler(metrics.registry)
+
+    def routes(self) -> list[web.RouteDef]:
+        """List the endpoints."""
+        return [
+            web.get("/-/healthy", self.healthy),
+            web.get("/-/ready", self.ready),
+            web.post("/-/reload", self.reload),
+            web.get("/metrics", self.metrics),
+        ]
+
+    async def healthy(self, _request: web.Request) -> web.Response:
+        """GET /-/healthy: 200 while the process runs."""
+        return web.Response(text="The receiver is running.\n")
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """GET /-/ready: 200 while webhooks are taken and pages go out."""
+        if self._is_ready():
+            return web.Response(text="The receiver is ready.\n")
+        return web.Response(text="The receiver is starting or stopping.\n", status=503)
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """POST /-/reload with the API's token: 200, or 400 with what is wrong in the file."""
+        if not bearer_matches(request, self._token):
+            return problem(401, "Authorization: the bearer token is missing or wrong; it is the api.token")
+        if self._reloader is None:
+            return problem(404, "there is no file to reload")
+        try:
+            self._reloader.reload()
+        except SettingsError as error:
+            return problem(400, str(error))
+        return web.Response(text="The configuration was reloaded.\n")
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """GET /metrics."""
+        now, routing = self._clock(), self._live.routing
+        try:
+            self._metrics.show(await self._store.backlog(), now)
+        except StoreError:
+            log.exception("the store does not answer a scrape")
+            return web.Response(text="the store does not answer\n", status=503)
+        self._metrics.show_cover({role: holders(routing, role, now) for role in roles(routing)})
+        return await self._exposition(request)

@@ -1,0 +1,62 @@
+"""The loop that asks the clock: takes what is due in every incident that has a clock at its time."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from receiver.incident.event import TimeDue
+from receiver.incident.machine import transition
+from receiver.incident.policy import Policy
+from receiver.store.base import Store
+
+_BATCH = 200  # incidents that are looked at together: they share a commit
+_AWAY = 30.0  # seconds between two looks after which we have been suspended, or the clock was set
+_ALIVE = timedelta(seconds=10)  # how often the store is told that we live
+
+
+class Escalator:
+    """``run_once`` does everything that is due now; ``run`` does so every ``period`` seconds.
+
+    The wall clock says what is due, the monotonic one how long to wait. A look that comes much later than it should
+    means that the machine was suspended or its clock set forward: ``away`` is told, so that steps are caught up one
+    by one as after a restart. A clock that is set back makes steps wait, and sends nothing twice.
+    """
+
+    def __init__(  # the composition root hands over every collaborator
+        self,
+        store: Store,
+        policy: Policy,
+        clock: Callable[[], datetime],
+        *,
+        away: Callable[[datetime], None],
+        done: Callable[[datetime], None] = lambda _now: None,
+        period: float = 0.5,
+    ) -> None:
+        self._store, self._policy, self._clock = store, policy, clock
+        self._away, self._done, self._period = away, done, period
+        self._looked: datetime | None = None
+        self._told_alive: datetime | None = None
+
+    async def run(self) -> None:
+        """Run until cancelled; an error ends the loop, and with it the process."""
+        while True:
+            await self.run_once()
+            await asyncio.sleep(self._period)
+
+    async def run_once(self) -> None:
+        """Do what is due, longest overdue first."""
+        now = self._clock()
+        if self._looked is not None and (now - self._looked).total_seconds() > _AWAY + self._period:
+            self._away(now)
+        self._looked = now
+        if self._told_alive is None or abs(now - self._told_alive) >= _ALIVE:
+            self._told_alive = now
+            await self._store.alive(now)
+        while found := await self._store.due(now, _BATCH):
+            decide = partial(transition, event=TimeDue(), policy=self._policy, now=now)
+            await asyncio.gather(*(self._store.act(number, decide, now) for number in found))
+            self._looked = now = self._clock()
+            if len(found) < _BATCH:
+                break
+        self._done(now)

@@ -1,0 +1,141 @@
+"""Compares our incidents with what Alertmanager's own API says, and gives the events that make them agree. Pure.
+
+A webhook is not everything: Alertmanager says nothing of what is silenced, nothing of what it forgot in a restart,
+and nothing of the alerts that it left out of a truncated message.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from receiver.clients.alertmanager import Seen, View
+from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
+from receiver.incident.model import Alert, AlertGroup, Incident, Pause
+from receiver.incident.state import State
+
+VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
+CONFIRMED = timedelta(seconds=90)  # a resolve and its API may disagree for a moment
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is to be told to an incident, and what kind of difference it was."""
+
+    kind: str
+    event: Event
+
+
+class Since:
+    """Remembers since when something has been so, for as long as it is seen in every round."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[object, ...], datetime] = {}
+        self._now: dict[tuple[object, ...], datetime] = {}
+
+    def lasted(self, now: datetime, *what: object) -> timedelta:
+        """Say for how long it has been seen."""
+        self._now[what] = self._since.get(what, now)
+        return now - self._now[what]
+
+    def next_round(self) -> None:
+        """Forget what was not seen in this one."""
+        self._since, self._now = self._now, {}
+
+
+def compare(incident: Incident, view: View, since: Since, now: datetime, *, blind: bool) -> list[Finding]:
+    """Give what one open incident has to learn, in order."""
+    found = [*_completed(incident, view), *_confirmed(incident, view, since, now)]
+    found += _vanished(incident, view, since, now, blind=blind)
+    return found or _muted(incident, view, now)
+
+
+def missed(
+    incidents: Iterable[Incident], view: View, receivers: Iterable[str], after: timedelta, now: datetime
+) -> list[AlertGroup]:
+    """Give the alerts that fire, are ours, have been so for long enough to have been sent, and that nobody has."""
+    incidents = tuple(incidents)
+    known = {name for incident in incidents if incident.state is not State.RESOLVED for name in incident.alerts}
+    over = {name: start for incident in incidents for name, start in incident.ended.items()}
+    ours, groups = set(receivers), dict[str, list[Alert]]()
+    names: dict[str, str] = {}
+    for fingerprint, seen in view.alerts.items():
+        receiver = next((name for name in seen.receivers if name in ours), "")
+        if not receiver or fingerprint in known or seen.is_mute or now - seen.alert.starts_at < after:
+            continue
+        if fingerprint in over and seen.alert.starts_at <= over[fingerprint]:
+            continue  # resolved by hand: it stays quiet until it fires anew
+        key = f"{receiver}|reconciled:{seen.alert.labels.get('alertname', fingerprint)}"
+        names[key] = receiver
+        groups.setdefault(key, []).append(seen.alert)
+    return [AlertGroup(key, tuple(alerts), receiver=names[key]) for key, alerts in groups.items()]
+
+
+def _completed(incident: Incident, view: View) -> list[Finding]:
+    """What a truncated message left out is in the API."""
+    if not incident.truncated:
+        return []
+    alerts = tuple(
+        seen.alert
+        for seen in view.alerts.values()
+        if incident.receiver in seen.receivers and incident.group_labels.items() <= seen.alert.labels.items()
+    )
+    listed = {alert.fingerprint for alert in alerts}
+    gone = tuple(replace(a, firing=False) for a in incident.alerts.values() if a.fingerprint not in listed)
+    group = AlertGroup(incident.key, (*alerts, *(a for a in gone if a.ends_at)), receiver=incident.receiver)
+    return [Finding("completed", AlertsReceived(group, origin="completed from Alertmanager's API"))]
+
+
+def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> list[Finding]:
+    """An episode that we think over fires according to the API, and goes on doing so."""
+    alerts = [
+        view.alerts[alert.fingerprint].alert
+        for alert in incident.alerts.values()
+        if not alert.firing
+        and alert.fingerprint in view.alerts
+        and not view.alerts[alert.fingerprint].is_mute
+        and since.lasted(now, "confirmed", incident.id, alert.fingerprint) >= CONFIRMED
+    ]
+    group = AlertGroup(incident.key, tuple(alerts), incident.truncated)
+    event = AlertsReceived(group, origin="Alertmanager's API says that it still fires", confirmed=True)
+    return [Finding("confirmed", event)] if alerts else []
+
+
+def _vanished(incident: Incident, view: View, since: Since, now: datetime, *, blind: bool) -> list[Finding]:
+    """What Alertmanager no longer knows is over, though it never said so."""
+    gone = [
+        replace(alert, firing=False, ends_at=now)
+        for alert in incident.firing
+        if alert.fingerprint not in view.alerts
+        and since.lasted(now, "vanished", incident.id, alert.fingerprint) >= VANISHED
+    ]
+    if not gone:
+        return []
+    group = AlertGroup(incident.key, tuple(gone), incident.truncated)
+    return [Finding("vanished", AlertsReceived(group, origin="Alertmanager's API no longer knows it", blind=blind))]
+
+
+def _muted(incident: Incident, view: View, now: datetime) -> list[Finding]:
+    """All that fires is silenced: the escalation pauses; some of it is not any more: it goes on."""
+    seen = [view.alerts[a.fingerprint] for a in incident.firing if a.fingerprint in view.alerts]
+    if not seen or len(seen) < len(incident.firing) or incident.state is State.RESOLVED:
+        return []
+    ours = incident.paused is not None and incident.paused.kind == "maintenance"
+    if all(one.is_mute for one in seen):
+        return [] if ours else [Finding("silenced", Paused(_pause(seen, view, now)))]
+    return [Finding("unsilenced", Resumed())] if incident.paused is not None and not ours else []
+
+
+def _pause(seen: list[Seen], view: View, now: datetime) -> Pause:
+    """Name the silence that ends first, with its author and comment; else what inhibits or mutes."""
+    silences = [view.silences[name] for one in seen for name in one.silences if name in view.silences]
+    current = [silence for silence in silences if silence.ends_at > now]
+    if current:
+        first = min(current, key=lambda silence: silence.ends_at)
+        comment = f' ("{" ".join(first.comment.split())[:100]}")' if first.comment.strip() else ""
+        return Pause("silence", f"{first.id[:8]}{comment}", first.author[:100], first.ends_at)
+    names = [view.alerts[name] for one in seen for name in one.inhibitors if name in view.alerts]
+    if names:
+        return Pause("inhibition", f"by {names[0].alert.labels.get('alertname', 'another alert')}")
+    muted = [name for one in seen for name in one.muted]
+    return Pause("mute time", muted[0] if muted else "of Alertmanager")

@@ -1,0 +1,148 @@
+"""The loop that compares with Alertmanager's API, and once at the start asks Prometheus what we missed."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+
+from receiver.clients.alertmanager import AlertmanagerApi, ApiError, fetch
+from receiver.incident.event import AlertsReceived, Event
+from receiver.incident.machine import transition
+from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.policy import Policy
+from receiver.incident.state import State
+from receiver.metrics import Metrics
+from receiver.store.base import Decide, Store
+from receiver.workers.reconcile_diff import Since, compare, missed
+
+log = logging.getLogger(__name__)
+
+SOURCE = "alertmanager"
+_STEP = 30.0  # seconds between two points of Prometheus's memory
+_MOST_POINTS = 10_000  # Prometheus refuses more than 11,000
+_CLOSED = 1000  # incidents that are over, of which it is remembered what was resolved by hand
+_SHORTEST_OUTAGE = timedelta(seconds=60)
+
+
+class Reconciler:
+    """``run_once`` compares; ``run`` does so every ``interval`` seconds. An API that is away changes nothing."""
+
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
+        self,
+        store: Store,
+        policy: Policy,
+        api: AlertmanagerApi,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
+        *,
+        interval: float,
+        receivers: tuple[str, ...] = (),
+        missed_after: float = 600.0,
+        blind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store, self._policy, self._api, self._clock = store, policy, api, clock
+        self._metrics, self._interval, self._blind = metrics, interval, blind
+        self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
+        self._since = Since()
+
+    async def run(self, first: Callable[[], Awaitable[None]]) -> None:
+        """Do ``first``, then run until cancelled; an error of ours ends the loop, and with it the process."""
+        await first()
+        while True:
+            await self.run_once()
+            await asyncio.sleep(self._interval)
+
+    async def run_once(self) -> None:
+        """Compare every open incident, and look for what nobody has told us."""
+        try:
+            view = await self._api.view()
+        except ApiError as error:
+            log.warning("not compared with Alertmanager: %s", error)
+            return
+        incidents = [i for i in await self._store.still_open() if i.receiver]
+        for incident in incidents:
+            for finding in compare(incident, view, self._since, self._clock(), blind=self._blind()):
+                after = await self._store.act(incident.id, self._deciding(finding.event), self._clock())
+                if after is not None and after != incident:
+                    self._note(finding.kind, incident.id)
+        self._since.next_round()
+        receivers = self._receivers or tuple({incident.receiver for incident in incidents})
+        if missed(incidents, view, receivers, self._missed_after, self._clock()):
+            incidents += await self._store.incidents(State.RESOLVED, _CLOSED)
+        for group in missed(incidents, view, receivers, self._missed_after, self._clock()):
+            event = AlertsReceived(group, origin="found in Alertmanager's API; its webhook never came")
+            found = await self._store.update(group, self._deciding(event), self._clock())
+            if found is not None:
+                self._note("missed", found.id)
+        self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
+
+    def _note(self, kind: str, incident: int) -> None:
+        self._metrics.drift.labels(kind).inc()
+        log.info(
+            "Alertmanager's API and incident %d differed: %s", incident, kind, extra={"facts": {"incident": incident}}
+        )
+
+    def _deciding(self, event: Event) -> Decide:
+        return partial(transition, event=event, policy=self._policy, now=self._clock())
+
+
+class _Series(msgspec.Struct, frozen=True):
+    metric: dict[str, str]
+    values: tuple[tuple[float, str], ...]
+
+
+class _Result(msgspec.Struct, frozen=True):
+    result: tuple[_Series, ...] = ()
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: _Result
+
+
+async def record_outage(
+    store: Store, policy: Policy, session: aiohttp.ClientSession, prometheus: str, down: tuple[datetime, datetime]
+) -> int:
+    """Record what fired and was over while this receiver was down; gives how many. ApiError if it cannot be known.
+
+    Alertmanager forgets what fires and resolves while its receiver is away (notify/dedup_stage.go: without an entry
+    in its log and with nothing firing there is nothing to send); Prometheus keeps the series ALERTS.
+    """
+    start, end = down
+    if end - start < _SHORTEST_OUTAGE:
+        return 0
+    step = max(_STEP, (end - start).total_seconds() / _MOST_POINTS)
+    asked = {"query": 'ALERTS{alertstate="firing"}', "start": start.timestamp(), "end": end.timestamp(), "step": step}
+    url = f"{prometheus.rstrip('/')}/api/v1/query_range?{urlencode(asked)}"
+    answer = await fetch(session, url, _Answer, {}, "Prometheus")
+    count = 0
+    for series in answer.data.result:
+        alert = _alert(series, end, step)
+        if alert is None:
+            continue
+        group = AlertGroup(f"outage|{alert.fingerprint}/{int(alert.starts_at.timestamp())}", (alert,))
+        for event in (
+            AlertsReceived(group, recorded=True),
+            AlertsReceived(AlertGroup(group.key, (msgspec.structs.replace(alert, firing=False),))),
+        ):
+            await store.update(group, partial(transition, event=event, policy=policy, now=end), end)
+        count += 1
+    return count
+
+
+def _alert(series: _Series, end: datetime, step: float) -> Alert | None:
+    """One alert of the outage that is over; what still fires comes by its webhook. The Watchdog always fires."""
+    labels = {name: value for name, value in series.metric.items() if name not in {"__name__", "alertstate"}}
+    if not series.values or labels.get("severity") == "none" or labels.get("alertname") == "Watchdog":
+        return None
+    first, last = series.values[0][0], series.values[-1][0]
+    if end.timestamp() - last <= 2 * step:
+        return None
+    name = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
+    times = (datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC))
+    return Alert(name, True, times[0], times[1], labels, {})  # noqa: FBT003  # it fired

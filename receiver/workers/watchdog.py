@@ -1,0 +1,86 @@
+"""The loop that listens for Alertmanager's Watchdog: when it falls silent, the silence is a P1 of our own."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from receiver.incident.event import AlertsReceived
+from receiver.incident.machine import transition
+from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.policy import Policy
+from receiver.store.base import Store
+
+MISSED = 3  # beats that may be lost before the silence counts
+SOURCE = "alertmanager"
+
+
+class WatchdogLoop:
+    """One incident a source, keyed by us; it closes by itself when the Watchdog is heard again.
+
+    A source that was never heard is not missed: a receiver that is set up before its Alertmanager stays quiet.
+    While it is silent, ``blind`` is True: what Alertmanager then calls resolved is not believed, for it resolves
+    everything about four minutes after its Prometheus has died. What was held back is let go once the Watchdog has
+    been heard for ``MISSED`` intervals again, time enough for what still fires to say so.
+    """
+
+    def __init__(self, store: Store, policy: Policy, clock: Callable[[], datetime], interval: float) -> None:
+        self._store, self._policy, self._clock = store, policy, clock
+        self._patience = timedelta(seconds=MISSED * interval)
+        self._period = min(interval, 5.0)
+        self._started = clock()
+        self._silent: dict[str, datetime] = {}  # source -> when it was last found silent
+
+    def blind(self) -> bool:
+        """Say whether resolves are to be held back now."""
+        return any(self._clock() - seen <= self._patience for seen in self._silent.values())
+
+    async def run(self) -> None:
+        """Run until cancelled; an error ends the loop, and with it the process."""
+        while True:
+            await asyncio.sleep(self._period)
+            await self.run_once()
+
+    async def run_once(self) -> None:
+        """Open or close the incident of each source."""
+        was_blind = bool(self._silent)
+        now = self._clock()
+        for source, heard in (await self._store.backlog()).heartbeats.items():
+            # What was missed while we were down ourselves is no silence: patience starts with our own start.
+            silent = now - max(heard, self._started) > self._patience
+            if silent:
+                self._silent[source] = now
+            elif now - self._silent.get(source, now) > self._patience:
+                del self._silent[source]
+            group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),))
+            decide = partial(transition, event=AlertsReceived(group), policy=self._policy, now=now)
+            await self._store.update(group, decide, now)
+        if was_blind and not self._silent:
+            await self._let_go(now)
+
+    async def _let_go(self, now: datetime) -> None:
+        """Monitoring is back: what it called resolved, and has not said to fire since, is over."""
+        for incident in await self._store.still_open():
+            if incident.held:
+                decide = partial(transition, event=_over(incident.key), policy=self._policy, now=now)
+                await self._store.act(incident.id, decide, now)
+
+
+def _over(key: str) -> AlertsReceived:
+    return AlertsReceived(AlertGroup(key, ()))
+
+
+def _alert(source: str, heard: datetime, silent: bool, now: datetime) -> Alert:  # noqa: FBT001  # a field of the alert
+    return Alert(
+        fingerprint=f"watchdog-{source}",
+        firing=silent,
+        starts_at=heard,
+        ends_at=None if silent else now,
+        labels={"alertname": "WatchdogSilent", "severity": "critical", "team": "infrastructure", "source": source},
+        annotations={
+            "summary": "Monitoring is blind",
+            "description": f"The Watchdog of {source} was last heard at {heard:%Y-%m-%d %H:%M:%S} UTC. Prometheus, "
+            "Alertmanager or the way between them and this receiver is broken: no other alert can arrive.",
+            "runbook_url": "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks/Watchdog.md",
+        },
+    )

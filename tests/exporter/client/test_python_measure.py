@@ -1,0 +1,150 @@
+"""What the Python client puts around requests and queries, and that none of it changes what they do."""
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from exporter.client.heypeter_client import Client, Measure, Settings
+from exporter.client.heypeter_client.measure import Message
+from tests.exporter.client.exporter_double import TOKEN, ExporterDouble, serve
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+HEADER = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def double() -> Iterator[ExporterDouble]:
+    with serve(ExporterDouble()) as double:
+        yield double
+
+
+@pytest.fixture
+def client(double: ExporterDouble) -> Iterator[Client]:
+    with Client(Settings(url=double.url, token=TOKEN, batch_delay=3600.0)) as client:
+        yield client
+
+
+def told(client: Client, double: ExporterDouble) -> list[tuple[object, ...]]:
+    """What was counted, without the times, which are checked here."""
+    client.close()
+    found = []
+    for event in double.counted:
+        data = dict(event["data"])
+        assert 0 <= data.pop("duration") < 60
+        found.append((*data.values(), *([event["trace_id"]] if "trace_id" in event else [])))
+    return found
+
+
+def test_timers_count_success_and_failure_and_decorate(client: Client, double: ExporterDouble) -> None:
+    measure = Measure(client)
+
+    @measure.query("select", "classes")
+    def classes() -> int:
+        return 42
+
+    with measure.request("POST", "/api/bookings", HEADER) as answer:
+        assert classes() == 42
+        answer["status"] = 201
+    with pytest.raises(KeyError), measure.request("GET", "/api/classes"), measure.query("insert", "users"):
+        raise KeyError
+    with measure.request("GET", "/api/users", HEADER.replace("00-", "ff-", 1)):  # a version that there is not
+        pass
+    classes()
+    assert told(client, double) == [
+        ("select", "classes", "success", TRACE),
+        ("POST", "/api/bookings", 201, TRACE),
+        ("insert", "users", "failure"),
+        ("GET", "/api/classes", 500),
+        ("GET", "/api/users", 200),
+        ("select", "classes", "success"),
+    ]
+
+
+async def test_an_aiohttp_application_is_counted_by_route(client: Client, double: ExporterDouble) -> None:
+    async def booking(request: web.Request) -> web.Response:
+        broken, upstream = ZeroDivisionError(), ValueError()
+        upstream.status = 404  # type: ignore[attr-defined]  # as errors of HTTP clients have it
+        fates = {"made": web.HTTPCreated(), "broken": broken, "upstream": upstream, "moved": web.HTTPFound("/")}
+        if fate := fates.get(request.match_info["id"]):
+            raise fate
+        return web.Response(status=202)
+
+    app = web.Application(middlewares=[Measure(client).aiohttp()])
+    app.router.add_get("/api/bookings/{id}", booking)
+    async with TestClient(TestServer(app)) as http:
+        for path in ("7", "made", "broken", "upstream", "moved"):
+            answer = await http.get(f"/api/bookings/{path}", headers={"traceparent": HEADER}, allow_redirects=False)
+            await answer.read()
+        await http.get("/nowhere")
+    expected = [("GET", "/api/bookings/[id]", status, TRACE) for status in (202, 201, 500, 500, 302)]
+    assert told(client, double) == [*expected, ("GET", "/nowhere", 404)]
+
+
+async def test_an_asgi_application_is_counted_by_route(client: Client, double: ExporterDouble) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI's
+        if scope["type"] == "lifespan":
+            return
+        scope["route"] = SimpleNamespace(path="/items/{id:int}")
+        if scope["path"] == "/items/0":
+            raise ZeroDivisionError
+        await send({"type": "http.response.start", "status": 206, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    measured = Measure(client).asgi(app)
+    await measured({"type": "lifespan"}, receive, send)
+    headers = [(b"TraceParent", HEADER.encode())]
+    await measured({"type": "http", "method": "GET", "path": "/items/7", "headers": headers}, receive, send)
+    with pytest.raises(ZeroDivisionError):
+        await measured({"type": "http", "method": "PUT", "path": "/items/0", "headers": []}, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert told(client, double) == [("GET", "/items/[id]", 206, TRACE), ("PUT", "/items/[id]", 500)]
+
+
+def test_a_wsgi_application_is_counted(client: Client, double: ExporterDouble) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:  # noqa: ANN401  # WSGI's
+        if environ["PATH_INFO"] == "/broken":
+            raise ZeroDivisionError
+        start_response("204 No Content", [])
+        return [b"x"]
+
+    measured = Measure(client).wsgi(app)
+    environ: dict[str, Any] = {"HTTP_TRACEPARENT": HEADER, "PATH_INFO": "/classes"}
+    setup_testing_defaults(environ)
+    started: list[str] = []
+    assert measured(environ, lambda *given: started.append(given[0])) == [b"x"]
+    with pytest.raises(ZeroDivisionError):
+        measured({**environ, "PATH_INFO": "/broken"}, started.append)
+    assert started == ["204 No Content"]
+    assert told(client, double) == [("GET", "/classes", 204, TRACE), ("GET", "/broken", 500, TRACE)]
+
+
+async def test_a_request_that_its_client_left_counts_as_499(client: Client, double: ExporterDouble) -> None:
+    began = asyncio.Event()
+
+    async def handler(_request: object) -> object:
+        began.set()
+        return await asyncio.Event().wait()
+
+    headers: dict[str, str] = {}
+    route = SimpleNamespace(resource=None)
+    request = SimpleNamespace(method="GET", path="/", headers=headers, match_info=SimpleNamespace(route=route))
+    task = asyncio.ensure_future(Measure(client).aiohttp()(request, handler))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told(client, double) == [("GET", "/", 499)]

@@ -1,0 +1,155 @@
+"""Decoding: whatever arrives is events, or the named error, and nothing else."""
+
+import contextlib
+import json
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.catalogue.route_templates import Templates
+from exporter.config import load
+from exporter.events import legacy_browser as browser
+from exporter.events.decode import Batch, DecodeError, Decoder, Schema
+from exporter.events.dedupe import Recent, fingerprint
+from exporter.events.vitals import CAPACITY, Held, Settling
+from tests.exporter.given import EXAMPLE
+
+CATALOGUE = load(EXAMPLE)[2]
+SCHEMA = Schema(CATALOGUE)
+DECODER = Decoder(SCHEMA.private(), 1000)
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+_names = sorted({field for event in CATALOGUE.events.values() for field in event.fields})
+_data = st.dictionaries(st.sampled_from(_names), _json, max_size=6)
+_event = st.fixed_dictionaries(
+    {"type": st.sampled_from(sorted(CATALOGUE.events)) | st.text(), "data": _data | _json}, optional={"id": _json}
+)
+
+
+@given(_event | st.lists(_event) | st.fixed_dictionaries({"events": st.lists(_event)}) | _json)
+def test_any_json_gives_a_batch_or_the_named_error(value: object) -> None:
+    with contextlib.suppress(DecodeError):
+        batch = DECODER.decode(json.dumps(value).encode())
+        assert isinstance(batch, Batch)
+        assert sorted({index for index, _ in batch.errors}) == [index for index, _ in batch.errors]
+        for event in batch.events:
+            for field in event.data.__struct_fields__:
+                found = getattr(event.data, field)
+                assert field in CATALOGUE.events[event.type].fields
+                assert not (isinstance(found, float) and math.isnan(found))
+                assert not isinstance(found, float) or 0 <= found <= 1e12
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_the_named_error_everywhere(body: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        DECODER.decode(body)
+    for decode in (browser.metric, browser.vital, lambda raw: browser.interaction(raw, "")):
+        with contextlib.suppress(DecodeError):
+            decode(body)
+
+
+_kinds = ["page_load", "api_call", "database_query", "click", "form_submit", "javascript_error"]
+_fields = ["page", "totalLoadTime", "duration", "endpoint", "status", "query", "element", "formId", "message", "reason"]
+
+
+@given(
+    st.fixed_dictionaries({"type": st.sampled_from(_kinds), "data": st.dictionaries(st.sampled_from(_fields), _json)})
+)
+def test_any_shape_from_a_browser_gives_an_event_or_the_named_error(value: object) -> None:
+    body = json.dumps(value).encode()
+    for decode in (browser.metric, lambda raw: browser.interaction(raw, "")):
+        with contextlib.suppress(DecodeError):
+            event = decode(body)
+            made = SCHEMA.make(event.type, event.id, **event.data)
+            assert DECODER.event(msgspec.json.encode(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("query", "operation", "table"),
+    [
+        ("SELECT * FROM users WHERE id = 5", "select", "users"),
+        ('  select 1 from "public"."Bookings" b', "select", "bookings"),
+        ("INSERT INTO payments (a) VALUES ('secret from cellar')", "insert", "payments"),
+        ("UPDATE `classes` SET x = 1", "update", "classes"),
+        ("DELETE FROM sessions", "delete", "sessions"),
+        ("WITH x AS (SELECT 1 FROM users) SELECT * FROM x", "select", "users"),
+        ("BEGIN", "transaction", ""),
+        ("CREATE TABLE t (id int)", "ddl", ""),
+        ("EXPLAIN nonsense", "", ""),
+    ],
+)
+def test_of_a_query_only_operation_and_table_survive(query: str, operation: str, table: str) -> None:
+    assert browser.statement(query) == (operation, table)
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/", "/"),
+        ("", "/"),
+        ("/courses", "/courses"),
+        ("/courses/", "/courses"),
+        ("/courses?x=/login", "/courses"),
+        ("/courses/42", "/courses/[id]"),
+        ("/courses/new", "/courses/new"),
+        ("https://app.example.com/courses/42#top", "/courses/[id]"),
+        ("/api/auth/a/b/c", "/api/auth/[...path]"),
+        ("/courses/42/edit", None),
+        ("/unknown", None),
+        ("http://[bad", None),
+        ("/" * 5000, "/"),
+    ],
+)
+def test_paths_and_templates(path: str, template: str | None) -> None:
+    templates = Templates(("/", "/courses", "/courses/[id]", "/courses/new", "/api/auth/[...path]"))
+    assert templates.match(path) == template
+
+
+def vital(number: int, value: float) -> Held:
+    data: dict[str, object] = {"vital": "LCP", "page": "/", "rating": "good", "seconds": value}
+    return Held(SCHEMA.make("web_vital", f"v5-{number}", **data), "browser", 1)
+
+
+def test_the_last_value_of_a_vital_wins_once_it_is_quiet() -> None:
+    settling = Settling(quiet=30)
+    settling.hold(vital(1, 1), now=0)
+    settling.hold(vital(2, 5), now=10)
+    settling.hold(vital(1, 2), now=20)
+    assert settling.settled(now=39) == []
+    assert settling.settled(now=40) == [vital(2, 5)]
+    assert settling.settled(now=50) == [vital(1, 2)]
+
+
+def test_a_flood_of_vitals_costs_bounded_memory_and_loses_none() -> None:
+    settling = Settling(quiet=30)
+    let_go = [event for n in range(CAPACITY + 100) for event in settling.hold(vital(n, n), now=0)]
+    assert let_go == [vital(n, n) for n in range(100)]
+    assert len(settling.settled(now=31)) == CAPACITY
+
+
+def test_ids_are_known_for_a_span_and_memory_is_bounded() -> None:
+    recent = Recent(span=100, capacity=1000)
+    recent.put(1, b"A", now=0)
+    assert recent.get(1, now=150) == b"A"
+    assert recent.get(1, now=260) is None
+    assert recent.forgotten_early == 0
+    for n in range(10_000):
+        recent.put(n, b"N", now=300)
+    assert recent.get(9999, now=300) == b"N"
+    assert recent.get(0, now=300) is None
+    assert recent.forgotten_early == 10
+    assert len(recent) <= 2000
+
+
+def test_ids_are_those_of_their_source() -> None:
+    assert fingerprint("a", "b") != fingerprint("ab", "")
+    assert fingerprint("a", "b") != fingerprint("b", "a")
+    assert fingerprint("s", "\ud800") == fingerprint("s", "\ud800")

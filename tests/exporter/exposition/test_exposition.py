@@ -1,0 +1,269 @@
+"""GET /metrics: what prometheus_client would write, byte for byte, in each format, whole or in part, in good time."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Iterable
+from itertools import accumulate
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
+
+from exporter.app import Exporter
+from exporter.events.decode import Schema
+from exporter.exposition.negotiate import PLAIN, Exposition, Format, budget, negotiate
+from exporter.exposition.text import number
+from exporter.registry.recorder import Recorder
+from exporter.registry.series import Series
+from tests.exporter.given import TOKEN, Client, Time, a_config, an_application, an_exporter, the_example, value
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
+    "q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)  # what Prometheus 3.5 sends
+OPEN = Format(open_metrics=True, content_type="")
+
+
+class Reference(Collector):
+    """The same series as prometheus_client's own objects."""
+
+    def __init__(self, series: Iterable[Series]) -> None:
+        self._series = series
+
+    def collect(self) -> Iterable[Metric]:
+        for one in self._series:
+            yield {"counter": self._counter, "gauge": self._gauge, "histogram": self._histogram}[one.family.type](one)
+
+    def _counter(self, one: Series) -> Metric:
+        metric = CounterMetricFamily(one.family.name, one.family.help, labels=_names(one))
+        for labels, cell in one.cells.items():
+            metric.add_metric(labels, cell.value / one.family.divisor)
+        return metric
+
+    def _gauge(self, one: Series) -> Metric:
+        metric = GaugeMetricFamily(one.family.name, one.family.help, labels=_names(one))
+        for labels, cell in one.cells.items():
+            metric.add_metric(labels, cell.value)
+        return metric
+
+    def _histogram(self, one: Series) -> Metric:
+        metric = HistogramMetricFamily(one.family.name, one.family.help, labels=_names(one))
+        bounds = [*one.family.buckets, float("inf")]
+        for labels, cell in one.cells.items():
+            buckets: list[Any] = []
+            for index, (bound, count) in enumerate(zip(bounds, accumulate(cell.counts), strict=True)):
+                le = floatToGoString(bound)  # type: ignore[no-untyped-call]
+                exemplar = (cell.exemplars or {}).get(index)
+                found = Exemplar({"trace_id": exemplar[0]}, *exemplar[1:]) if exemplar else None
+                buckets.append((le, count, found))
+            metric.add_metric(labels, buckets, cell.sum / one.family.divisor)
+        return metric
+
+
+def _names(one: Series) -> list[str]:
+    return [label.name for label in one.family.labels]
+
+
+class Plain(Reference):
+    """prometheus_client's text format refuses to leave exemplars out by itself."""
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in super().collect():
+            metric.samples = [sample._replace(exemplar=None) for sample in metric.samples]
+            yield metric
+
+
+NAMES = ["http_requests_total", "http_request_duration_seconds", "payment_revenue_euros_total", "payment_amount_euros"]
+_value = st.one_of(
+    st.integers(0, 10**15), st.floats(0, 1e15, allow_subnormal=False), st.sampled_from([0, 999999, 1e6, 1e-5])
+)
+_label = st.text(max_size=8) | st.sampled_from(["\\", '"', "\n", "%s", "%", "{}", "ü"])
+_cells = st.lists(
+    st.tuples(st.sampled_from(NAMES), _label, _label, st.lists(_value, min_size=4, max_size=4)), max_size=12
+)
+
+
+def _filled(cells: list[tuple[str, str, str, list[float]]]) -> Recorder:
+    catalogue = the_example()[1]
+    recorder = Recorder(catalogue, Schema(catalogue), b"key")
+    for name, first, second, values in cells:
+        series = recorder.series[name]
+        labels = ((first, second, first) * 1)[: len(series.family.labels)]
+        cell = series.cell(labels)
+        if series.family.type == "counter":
+            cell.value = values[0]
+        else:
+            cell.counts[: len(values)] = [int(value) for value in values]
+            cell.sum = values[1]
+            cell.exemplars = {1: (first + "trace", 0.01, 1.5)}
+    return recorder
+
+
+@given(_cells)
+def test_it_is_what_prometheus_client_would_write(cells: list[tuple[str, str, str, list[float]]]) -> None:
+    recorder = _filled(cells)
+    exposition = Exposition(recorder, CollectorRegistry(), 30, lambda: 1.0)
+    series = [one for one in recorder.series.values() if one.family.type != "gauge"]
+    wanted = [one.family.name for one in series]
+    for form, reference, write in (
+        (PLAIN, Plain(series), generate_latest),
+        (OPEN, Reference(series), generate_openmetrics),
+    ):
+        registry = CollectorRegistry()
+        registry.register(reference)
+        body = asyncio.run(exposition.write(form, wanted, gzip=False, process=False))
+        assert body == write(registry)
+        assert gzip.decompress(asyncio.run(exposition.write(form, wanted, gzip=True, process=False))) == body
+
+
+@given(_value)
+def test_numbers_are_written_as_go_writes_them(given_number: float) -> None:
+    assert number(given_number) == floatToGoString(given_number)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/html,application/xhtml+xml", "text/plain; version=0.0.4; charset=utf-8"),
+        (PROMETHEUS, "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        (
+            "application/openmetrics-text;version=0.0.1,*/*;q=0.1",
+            "application/openmetrics-text; version=0.0.1; charset=utf-8",
+        ),
+        # What is liked best wins, wherever it stands.
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.3,text/plain;version=0.0.4",
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        ("text/plain;version=1.0.0;escaping=values", "text/plain; version=1.0.0; charset=utf-8; escaping=values"),
+        ("application/openmetrics-text;version=9;q=1,text/plain;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;q=x,text/plain;q=0", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily,text/plain;q=0.2",
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+    ],
+)
+def test_the_format_is_what_was_asked_for(accept: str, content_type: str) -> None:
+    assert negotiate(accept).content_type == content_type
+
+
+@given(st.text(max_size=80))
+def test_no_accept_header_is_too_strange(accept: str) -> None:
+    negotiate(accept)
+    assert 0 < budget(accept) <= 60
+
+
+def test_the_time_that_a_scrape_has() -> None:
+    assert (budget("10"), budget(""), budget("0.2"), budget("nan")) == (9.5, 9.5, 0.1, 9.5)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[tuple[Client, Exporter, Time]]:
+    time = Time()
+    exporter = an_exporter(time, a_config(first_increment_hold=30))
+    async with TestClient(TestServer(an_application(exporter))) as client:
+        yield client, exporter, time
+
+
+def request(**more: object) -> dict[str, object]:
+    data = {"method": "GET", "route": "/", "status": 200, "duration": 0.25}
+    return {"type": "http_request", "data": data, **more}
+
+
+async def test_exemplars_lead_from_a_bucket_to_a_trace(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, time = rig
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await client.post("/api/events", json=[request(trace_id=trace)], headers=TOKEN)
+    slow = {"method": "GET", "route": "/", "status": 200, "duration": 2.5}
+    await client.post("/api/events", json=[request(traceparent=parent, data=slow)], headers=TOKEN)
+    await client.get("/metrics")
+    time.now += 31
+    text = await (await client.get("/metrics", headers={"Accept": PROMETHEUS})).text()
+    assert f' # {{trace_id="{trace}"}} 0.25 ' in text
+    families = {family.name: family for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]
+    found = {s.exemplar.labels["trace_id"] for s in families["http_request_duration_seconds"].samples if s.exemplar}
+    assert found == {trace, parent[3:35]}
+    assert trace not in await (await client.get("/metrics")).text()
+
+
+async def test_a_new_series_is_shown_as_0_first_by_time_and_not_by_scrapes(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, time = rig
+    await client.post("/api/events", json=[request()] * 7, headers=TOKEN)
+    labels = {"method": "GET", "route": "/"}
+    time.now += 100  # nobody scrapes for a while: the hold begins with the first who sees it
+    for _ in range(3):
+        assert await value(client, "http_requests_total", **labels, status="200") == 0
+        assert await value(client, "http_request_duration_seconds_count", **labels) == 0
+        assert await value(client, "http_request_duration_seconds_bucket", **labels, le="+Inf") == 0
+        time.now += 9
+    time.now += 4
+    assert await value(client, "http_requests_total", **labels, status="200") == 7
+    assert await value(client, "http_request_duration_seconds_sum", **labels) == 1.75
+    # What is known from the start needs no hold.
+    await client.post("/api/events", json={"type": "payment_attempted", "data": {"provider": "stripe"}}, headers=TOKEN)
+    assert await value(client, "payment_attempts_total", provider="stripe") == 1
+
+
+async def test_only_the_families_that_were_asked_for(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, _ = rig
+    text = await (await client.get("/metrics?name[]=audit_log_entries_total&name[]=exporter_build_info")).text()
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        "audit_log_entries_total 0.0",
+        'exporter_build_info{version="0.1.0"} 1.0',
+    ]
+    accept = {"Accept": PROMETHEUS}
+    text = await (await client.get("/metrics?name[]=rum_session_duration_seconds_bucket", headers=accept)).text()
+    assert "rum_session_duration_seconds_count" in text
+    assert "audit_log" not in text
+    assert text.endswith("# EOF\n")
+
+
+async def test_gauges_say_nothing_when_nobody_has_set_them_lately(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, time = rig
+    seats = {"type": "class_seats", "data": {"class_type": "group", "booked": 5, "capacity": 8}}
+    old = {**seats, "data": {**seats["data"], "booked": 1}, "time": time.now - 60}  # type: ignore[dict-item]
+    assert await value(client, "class_seats_booked", class_type="group") is None
+    assert await value(client, "deployment_last_timestamp_seconds") is None
+    await client.post("/api/events", json=[seats], headers=TOKEN)
+    await client.post("/api/events", json=[old], headers=TOKEN)  # late, and no longer true
+    assert await value(client, "class_seats_booked", class_type="group") == 5
+    time.now += 3601
+    assert await value(client, "class_seats_booked", class_type="group") is None
+    done = {"type": "backup_finished", "time": time.now - 5, "data": {"database": "heypeter"}}
+    failed = {"type": "backup_finished", "data": {"database": "heypeter", "outcome": "failure"}}
+    await client.post("/api/events", json=[done, failed], headers=TOKEN)
+    assert await value(client, "backup_last_success_timestamp_seconds", database="heypeter") == time.now - 5
+    at = {
+        "type": "tickets_counted",
+        "data": {"priority": "high", "open": 3, "oldest_unanswered": "2026-09-22T00:00:00Z"},
+    }
+    assert (await client.post("/api/events", json=[at], headers=TOKEN)).status == 202
+    name = "support_oldest_unanswered_ticket_timestamp_seconds"
+    assert await value(client, name, ticket_priority="high") == 1_790_035_200
+
+
+async def test_the_exporter_says_what_it_is_and_how_it_fares(rig: tuple[Client, Exporter, Time]) -> None:
+    client, exporter, _ = rig
+    await client.get("/metrics")
+    exporter.parts.metrics.lag(0.002)
+    assert await value(client, "exporter_build_info", version="0.1.0") == 1
+    assert await value(client, "exporter_render_duration_seconds_count") == 2
+    assert await value(client, "exporter_event_loop_lag_seconds_count") == 1
+    assert await value(client, "exporter_collector_success", collector="journal") == 1
+    assert await value(client, "exporter_series_limit", family="http_requests_total") == 2001
+    text = await (await client.get("/metrics")).text()
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text

@@ -1,0 +1,341 @@
+"""Nothing accepted is lost or counted twice: journal, snapshot, restart, crash, and disks that fail."""
+
+import asyncio
+import json
+import os
+import re
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from exporter.app import Exporter
+from exporter.persistence.journal import Journal, JournalError
+from exporter.persistence.snapshot import Folder, StorageError
+from tests.exporter.given import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
+
+# What the exporter counts about itself begins at 0 with the process, but for what follows from the records.
+NOT_REPLAYED = ("python_", "process_", "exporter_")
+_COUNTER = re.compile(r"_(total|bucket|count|sum)\b")
+
+
+class Installation:
+    """An exporter on a folder that can be killed (nothing is said to it) and started again."""
+
+    def __init__(self, folder: Path, hold: float = 0) -> None:
+        self.folder, self.time, self.hold = folder, Time(), hold
+        self.exporter: Exporter
+        self.client: Client
+
+    async def start(self) -> None:
+        self.exporter = an_exporter(self.time, a_config(self.folder, first_increment_hold=self.hold))
+        self.client = TestClient(TestServer(an_application(self.exporter)))
+        await self.client.start_server()
+
+    async def kill(self) -> None:
+        """What kill -9 leaves: files as they were written, the lock gone; no method of ours is called to save."""
+        await self.client.close()
+        storage = self.exporter.storage
+        assert storage is not None
+        os.close(storage.journal._file)  # noqa: SLF001  # as the kernel does
+        for descriptor in storage.journal._retired:  # noqa: SLF001
+            os.close(descriptor)
+        storage._folder.close()  # noqa: SLF001
+
+    async def post(self, body: Any, path: str = "/api/events") -> tuple[int, Any]:  # noqa: ANN401  # JSON
+        headers = TOKEN if path == "/api/events" else BROWSER
+        answer = await self.client.post(path, data=json.dumps(body).encode(), headers=headers)
+        return answer.status, await answer.json() if answer.status != 204 else None
+
+    async def counters(self) -> dict[str, float]:
+        """What Prometheus sees of counters and histograms that are not 0."""
+        text = await (await self.client.get("/metrics")).text()
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith(("#", *NOT_REPLAYED))]
+        return {series: float(number) for series, _, number in lines if number != "0.0" and _COUNTER.search(series)}
+
+
+@pytest.fixture
+async def installation(tmp_path: Path) -> Installation:
+    found = Installation(tmp_path)
+    await found.start()
+    return found
+
+
+def booked(channel: str = "web", **more: object) -> dict[str, object]:
+    return {"type": "class_booked", "data": {"class_type": "group", "channel": channel}, **more}
+
+
+async def test_after_a_kill_everything_that_was_answered_is_counted_and_a_retry_is_answered_as_before(
+    installation: Installation,
+) -> None:
+    batch = {"batch_id": "b-1", "events": [booked(), booked("mobile"), {"type": "nothing"}]}
+    first = await installation.post(batch)
+    assert first[0] == 202
+    await installation.post([booked(id="outbox-7", source="app")])
+    before = await installation.counters()
+    await installation.kill()
+    await installation.start()
+    assert await installation.counters() == before
+    assert await installation.post(batch) == first
+    _, again = await installation.post([booked(id="outbox-7", source="app"), booked(id="outbox-8", source="app")])
+    assert (again["accepted"], again["duplicates"]) == (1, 1)
+    for _ in range(2):
+        assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 3
+        await installation.kill()
+        await installation.start()
+    await installation.kill()
+
+
+async def test_a_restart_in_good_order_keeps_what_the_journal_no_longer_has(installation: Installation) -> None:
+    vital = {"vital": "LCP", "page": "/", "rating": "good", "seconds": 1.5}
+    page = {"batch_id": "p-1", "events": [{"type": "web_vital", "id": "v-1", "data": vital}]}
+    assert await installation.post(page, "/api/pulse") == (204, None)
+    await installation.post([booked(), {"type": "user_active", "data": {"user": "anna"}}])
+    seats = {"class_type": "group", "booked": 5, "capacity": 8}
+    await installation.post([{"type": "class_seats", "data": seats}])
+    before = await installation.counters()
+    await installation.client.close()
+    await installation.exporter.close()
+    assert [path.name for path in installation.folder.glob("*.journal")] == ["000000000002.journal"]
+    await installation.start()
+    assert await installation.counters() == before
+    assert await value(installation.client, "class_seats_capacity", class_type="group") == 8
+    installation.exporter.parts.state.recorder.refresh(installation.time.now)
+    assert await value(installation.client, "active_users", window="5m") == 1
+    installation.time.now += 31
+    installation.exporter.tick()
+    labels = {"page": "/", "device": "desktop"}
+    assert await value(installation.client, "rum_largest_contentful_paint_seconds_count", **labels) == 1
+    await installation.post(page, "/api/pulse")
+    installation.time.now += 31
+    installation.exporter.tick()
+    assert await value(installation.client, "rum_largest_contentful_paint_seconds_count", **labels) == 1
+    await installation.kill()
+
+
+_batch = st.tuples(
+    st.sampled_from(["events", "pulse"]),
+    st.integers(0, 5),  # the batch's id: some come twice
+    st.lists(st.sampled_from(["book", "vital-1", "vital-2", "view", "query"]), min_size=1, max_size=3),
+)
+_step = st.one_of(
+    _batch,
+    st.tuples(st.just("time"), st.sampled_from([1, 29, 31, 700, 2000])),
+    st.tuples(st.just("tick")),
+    st.tuples(st.just("scrape")),
+    st.tuples(st.just("save")),
+    st.tuples(st.just("kill")),
+)
+
+
+def _event(name: str, number: int) -> dict[str, object]:
+    page = {"page": "/", "device": None}
+    if name.startswith("vital"):
+        data = {"vital": "LCP", "page": "/", "rating": "good", "seconds": 1.0 + number}
+        return {"type": "web_vital", "id": name, "data": data}
+    if name == "view":
+        return {"type": "page_load", "data": {**page, "total": 1.0, "navigation": "reload"}}
+    if name == "query":
+        return {"type": "db_query", "data": {"operation": "select", "table": f"t{number}", "duration": 0.7}}
+    return booked() if name == "book" else {}
+
+
+@settings(max_examples=60)
+@example([("pulse", 1, ["vital-1"]), ("time", 31), ("tick",), ("pulse", 2, ["vital-1"]), ("kill",)], 0)
+@example([("pulse", 1, ["view"]), ("scrape",), ("time", 31), ("scrape",), ("kill",), ("scrape",)], 30)
+@given(st.lists(_step, min_size=4, max_size=25), st.sampled_from([0, 30]))
+def test_no_crash_at_any_moment_makes_a_counter_go_back_or_count_twice(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Any], hold: float
+) -> None:
+    asyncio.run(_story(tmp_path_factory.mktemp("state"), steps, hold))
+
+
+class Story:
+    """Two exporters hear the same; one of them is killed again and again. Both must show the same in the end."""
+
+    def __init__(self, folder: Path, hold: float) -> None:
+        self.mortal, self.immortal = Installation(folder / "a", hold), Installation(folder / "b", hold)
+        self.immortal.time = self.mortal.time
+        self.both = (self.mortal, self.immortal)
+        self.shown: dict[str, float] = {}
+
+    async def step(self, name: str, *details: Any) -> None:  # noqa: ANN401  # of each step its own
+        match name:
+            case "time":
+                self.mortal.time.now += details[0]
+            case "tick":
+                for one in self.both:
+                    one.exporter.tick()
+            case "save":
+                await self.mortal.exporter.save()
+            case "kill":
+                await self.mortal.kill()
+                await self.mortal.start()
+            case "scrape":
+                found = await self.mortal.counters()
+                assert {key: new for key, old in self.shown.items() if (new := found.get(key, 0)) < old} == {}
+                self.shown = found
+            case _:
+                await self.send(name, *details)
+
+    async def send(self, where: str, number: int, names: list[str]) -> None:
+        kept = [name for name in names if where == "events" or name != "book"] or ["view"]
+        body: dict[str, object] = {"batch_id": f"{number}", "events": [_event(name, number) for name in kept]}
+        if where == "pulse":
+            body["client"] = {"page_id": f"p{number}", "sequence": number, "session": "s"}
+        first, second = [await one.post(body, f"/api/{where}") for one in self.both]
+        assert first == second
+
+
+async def _story(folder: Path, steps: list[Any], hold: float) -> None:
+    story = Story(folder, hold)
+    for one in story.both:
+        await one.start()
+    for step in steps:
+        await story.step(*step)
+    story.mortal.time.now += 10_000
+    for _ in range(2):  # the second time everything new has been seen as 0 for long enough
+        story.mortal.time.now += 31
+        for one in story.both:
+            one.exporter.tick()
+            await one.counters()
+    assert await story.mortal.counters() == await story.immortal.counters()
+    for one in story.both:
+        await one.kill()
+
+
+async def test_a_new_series_is_still_shown_as_0_after_a_restart(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, hold=30)
+    await installation.start()
+    await installation.post([{"type": "rate_limited", "data": {"route": "/", "policy": "login"}}])
+    labels = {"route": "/", "policy": "login"}
+    for _ in range(3):
+        assert await value(installation.client, "http_rate_limited_total", **labels) == 0
+        installation.time.now += 10
+        await installation.kill()
+        await installation.start()
+    assert await value(installation.client, "http_rate_limited_total", **labels) == 1
+    await installation.kill()
+
+
+async def test_a_crash_between_snapshot_and_clearing_the_journal_counts_nothing_twice(
+    installation: Installation,
+) -> None:
+    await installation.post([booked()])
+    old = installation.folder / "000000000001.journal"
+    content = old.read_bytes()
+    await installation.exporter.save()
+    await installation.post([booked()])
+    await installation.kill()
+    old.write_bytes(content)
+    await installation.start()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 2
+    await installation.kill()
+
+
+async def test_a_cut_off_record_is_left_out_and_what_follows_later_is_read(installation: Installation) -> None:
+    await installation.post([booked()])
+    await installation.post([booked()])
+    await installation.kill()
+    (journal,) = installation.folder.glob("*.journal")
+    journal.write_bytes(journal.read_bytes()[:-3])
+    await installation.start()
+    await installation.post([booked()])
+    await installation.kill()
+    await installation.start()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 2
+    await installation.kill()
+
+
+async def test_a_damaged_snapshot_is_set_aside_and_said(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    await installation.post([booked()])
+    await installation.exporter.save()
+    await installation.post([booked()])
+    await installation.kill()
+    snapshot = installation.folder / "state.snapshot"
+    snapshot.write_bytes(snapshot.read_bytes()[:-1] + b"?")
+    await installation.start()
+    assert "is damaged" in caplog.text
+    assert snapshot.with_suffix(".damaged").exists()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 1
+    assert await value(installation.client, "exporter_storage_errors_total", operation="recover") == 1
+    await installation.kill()
+
+
+async def test_a_full_disk_is_a_503_and_nothing_of_it_is_counted(installation: Installation) -> None:
+    await installation.post([booked()])
+    storage = installation.exporter.storage
+    assert storage is not None
+    real, full = storage.journal._file, os.open("/dev/full", os.O_WRONLY)  # noqa: SLF001  # a disk without space
+    storage.journal._file = full  # noqa: SLF001
+    answer = await installation.client.post("/api/events", json={"batch_id": "x", "events": [booked()]}, headers=TOKEN)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert "No space left" in (await answer.json())["error"]
+    storage.journal._broken = False  # noqa: SLF001  # the second one finds the same disk
+    view = {"events": [{"type": "page_load", "data": {"page": "/", "total": 1}}]}
+    assert (await installation.post(view, "/api/pulse"))[0] == 503
+    os.close(real)
+    storage.journal._file = os.open(installation.folder / "000000000001.journal", os.O_WRONLY | os.O_APPEND)  # noqa: SLF001
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 1
+    assert await value(installation.client, "exporter_storage_errors_total", operation="append") == 2
+    assert (await installation.post({"batch_id": "x", "events": [booked()]}))[0] == 202
+    os.close(full)
+    await installation.kill()
+    await installation.start()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 2
+    await installation.kill()
+
+
+def test_a_record_that_did_not_fit_leaves_no_trace(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, Time(), lambda _seconds: None)
+    journal.rotate()
+    journal.append(b"one")
+    size = (tmp_path / "000000000001.journal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5, before[1]))  # room for a part of the next record
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(JournalError):
+            journal.append(b"two")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "000000000001.journal").stat().st_size == size
+    journal.append(b"three")
+    assert list(journal.read(0, lambda _path, _lost: None)) == [b"one", b"three"]
+    journal.close()
+
+
+async def test_a_failed_sync_is_the_end_of_the_process(installation: Installation) -> None:
+    storage = installation.exporter.storage
+    assert storage is not None
+    await installation.post([booked()])
+    reading, writing = os.pipe()  # can be written, cannot be synced
+    real, storage.journal._file = storage.journal._file, writing  # noqa: SLF001
+    status, answer = await installation.post([booked()])
+    assert status == 503
+    assert "disk has failed" in answer["error"]
+    assert installation.exporter.failed.is_set()
+    assert (await installation.client.get("/-/ready")).status == 503
+    storage.journal._file = real  # noqa: SLF001
+    os.close(reading)
+    os.close(writing)
+    await installation.kill()
+
+
+def test_a_folder_is_one_exporters(tmp_path: Path) -> None:
+    first = Folder(tmp_path)
+    with pytest.raises(StorageError, match="in use by another exporter"):
+        Folder(tmp_path)
+    first.close()
+    Folder(tmp_path).close()
+    assert first.key() == first.key()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=r"storage.path .* name a folder that may be written"):
+        Folder(tmp_path / "file")

@@ -1,0 +1,109 @@
+"""The served OpenAPI file is true: what it allows is accepted, what is answered is described, and never a 500."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.events.decode import DecodeError, Decoder, Schema
+from exporter.web.openapi import document
+from tests.exporter.given import ORIGIN, the_example
+from tests.exporter.test_process import TOKEN, Process
+
+CATALOGUE = the_example()[1]
+DOCUMENT = document(CATALOGUE, "0", "/api/pulse")
+DECODER = Decoder(Schema(CATALOGUE).types, 10)
+
+
+@pytest.fixture
+async def process(tmp_path: Path) -> AsyncIterator[Process]:
+    found = Process(tmp_path)
+    await found.start()
+    yield found
+    await found.stop()
+
+
+async def test_it_is_served(process: Process) -> None:
+    status, text = await process.get("/openapi.json")
+    assert (status, set(json.loads(text)["paths"])) == (200, set(DOCUMENT["paths"]))
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE.events))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(data=st.data())
+def test_what_it_allows_is_an_event(name: str, data: Any) -> None:  # noqa: ANN401  # hypothesis' own type is private
+    schema = DOCUMENT["components"]["schemas"][name]["properties"]["data"]
+    optional = {field: kind for field, kind in schema["properties"].items() if field not in schema["required"]}
+    required = {field: _values(schema["properties"][field]) for field in schema["required"]}
+    values = st.fixed_dictionaries(required, optional={field: _values(kind) for field, kind in optional.items()})
+    event = {"type": name, "data": data.draw(values)}
+    assert DECODER.event(json.dumps(event).encode()).type == name
+
+
+def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if "anyOf" in schema:
+        return st.one_of(*(_values(one) for one in schema["anyOf"]))
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    low, high = schema.get("minimum"), schema.get("maximum")
+    kinds: dict[str, st.SearchStrategy[Any]] = {
+        "null": st.none(),
+        "boolean": st.booleans(),
+        "string": st.text(min_size=schema.get("minLength", 0), max_size=min(schema.get("maxLength", 0), 40)),
+        "integer": st.integers(low, high),
+        "number": st.floats(low, high) | st.integers(low, None if high is None else int(high)),
+    }
+    return kinds[schema["type"]]
+
+
+@pytest.mark.parametrize("name", sorted(name for name, event in CATALOGUE.events.items() if event.fields))
+def test_what_it_forbids_is_none(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]["properties"]["data"]
+    for field, found in schema["properties"].items():
+        wrong: list[object] = [{}, []]
+        wrong += [found["maximum"] + 1, found["minimum"] - 1] if "maximum" in found else []
+        wrong += ["x" * (found["maxLength"] + 1)] if "maxLength" in found else []
+        for value in wrong:
+            event = {"type": name, "data": {**_smallest(schema), field: value}}
+            with pytest.raises(DecodeError) as caught:
+                DECODER.event(json.dumps(event).encode())
+            assert caught.value.field == f"data.{field}"
+    for needed in schema["required"]:
+        data = {field: value for field, value in _smallest(schema).items() if field != needed}
+        with pytest.raises(DecodeError):
+            DECODER.event(json.dumps({"type": name, "data": data}).encode())
+
+
+def _smallest(schema: dict[str, Any]) -> dict[str, object]:
+    found = {}
+    for field in schema["required"]:
+        kind = schema["properties"][field]
+        simple = {"string": "x", "boolean": True}.get(kind.get("type"), kind.get("minimum", 1))
+        found[field] = kind["enum"][0] if "enum" in kind else simple
+    return found
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [("examples,fuzzing", "1"), pytest.param("examples,coverage,fuzzing", "10", marks=pytest.mark.slow)],
+)
+async def test_a_fuzzer_finds_no_answer_that_is_not_described(process: Process, phases: str, examples: str) -> None:
+    process.write(lambda config: config["browser"].pop("listen"))
+    process.write(lambda config: config["browser"].update(drop_bots=False))
+    await process.stop()
+    await process.start()
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{process.port}/openapi.json"]
+    headers = ["-H", f"Authorization: Bearer {TOKEN}", "-H", f"Origin: {ORIGIN}"]
+    options = ["--checks", checks, "--max-examples", examples, "--phases", phases, "--seed", "7"]
+    run = await asyncio.create_subprocess_exec(
+        *command, *headers, *options, "--no-color", stdout=-1, stderr=-1, cwd=process.folder
+    )
+    output, errors = await run.communicate()
+    assert run.returncode == 0, output.decode()[-6000:] + errors.decode()[-2000:]

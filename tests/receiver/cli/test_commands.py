@@ -1,0 +1,186 @@
+"""The commands, as somebody types them: explain, test, check, schedule, preview."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from receiver.__main__ import main
+from tests.receiver.config.test_config import EXAMPLE, edited
+from tests.receiver.oncall.test_schedule import SCHEDULES, scheduled
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_explain_says_who_is_told_when_how_and_why(capsys: Capture) -> None:
+    given = ["explain", "--config.file", str(EXAMPLE), "--alert=HighErrorRate", "--at=2026-11-23T03:00"]
+    assert main(given) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == "firing from Mon 2026-11-23 03:00 UTC and answered by nobody, is a P1 of team backend:"
+    assert "0m Mon 03:00 page Linh Tran pagerduty, slack, email holds on-call-engineer" in lines
+    assert "15m Mon 03:15 page Marek Novak pagerduty, slack, email holds tech-lead" in lines
+    assert any(line.startswith("1h Mon 04:00 page Peter Schmidt") for line in lines)
+
+
+def test_explain_as_json_names_every_address(capsys: Capture) -> None:
+    assert main(["explain", "--config.file", str(EXAMPLE), "severity=info", "team=nix", "--format=json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["address"] for row in rows if row["kind"] == "page"} >= {"U01LINH", "#alerts", "engineers"}
+
+
+def test_explain_says_what_is_odd(capsys: Capture) -> None:
+    assert main(["explain", "--config.file", str(EXAMPLE), "severity=odd", "--at=2026-11-23T03:00+07:00"]) == 0
+    text = capsys.readouterr().out
+    assert "0m: the severity 'odd' is not in the table: treated as P2" in text
+    assert "Sun 2026-11-22 20:00 UTC" in text
+
+
+def test_explain_asks_the_schedule_at_that_moment(tmp_path: Path, capsys: Capture) -> None:
+    path = str(scheduled(tmp_path))
+    for at, who in (("2026-11-23T03:00", "Marek Novak"), ("2026-12-24T03:00", "Peter Schmidt")):
+        assert main(["explain", "--config.file", path, "severity=critical", f"--at={at}"]) == 0
+        assert f"page {who}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "name labels"),
+        (["severity"], "'severity' is no label"),
+        (["--alert=Nope"], "there is no alert 'Nope' in rules; there are "),
+        (["a=b", "--at=soon"], "--at 'soon' is no time"),
+        (["a=b", "--rules.dir=nowhere", "--alert=X"], "there are none"),
+    ],
+)
+def test_a_wrong_question_is_one_line(given: list[str], says: str, capsys: Capture) -> None:
+    assert main(["explain", "--config.file", str(EXAMPLE), *given]) == 1
+    errors = capsys.readouterr().err
+    assert says in errors
+    assert errors.count("\n") == 1
+
+
+def test_the_whole_matrix_of_the_document_passes_its_tests(capsys: Capture) -> None:
+    assert main(["test", "deploy/config/receiver_test.yml"]) == 0
+    assert capsys.readouterr().out == "OK: 11 policy tests passed\n"
+
+
+def test_a_test_that_fails_shows_the_difference(tmp_path: Path, capsys: Capture) -> None:
+    text = Path("deploy/config/receiver_test.yml").read_text("utf-8")
+    path = tmp_path / "test.yml"
+    path.write_text(text.replace("15m  page      Marek Novak", "16m  page      Marek Novak", 1), "utf-8")
+    assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "10 of 11 policy tests passed\n"
+    assert "P1 that nobody answers walks the whole row" in shown.err
+    assert "-16m page Marek Novak" in shown.err
+    assert "+15m page Marek Novak" in shown.err
+
+
+def test_a_change_of_the_policy_breaks_its_tests(tmp_path: Path, capsys: Capture) -> None:
+    changed = edited(tmp_path, "{after: 15m,", "{after: 20m,")
+    assert main(["test", "deploy/config/receiver_test.yml", "--config.file", str(changed)]) == 1
+    assert "+20m page Marek Novak" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tests: []", "there is no test in it"),
+        ("tests: [{name: a, happens: [{at: 0m}], expect: ''}]", "give exactly one of fires"),
+        ("tests: [{name: a, happens: [{at: 0m, fires: {a: b}, resolve: x}], expect: ''}]", "give exactly one of"),
+        ("tests: [{name: a, happens: [], expect: '', start: soon}]", "'soon' is no time"),
+        ("tests: [{name: a, happens: [], expekt: ''}]", "unknown key"),
+        ("tests: [{name: a, happens: [{at: soon, fires: {}}], expect: ''}]", "is not a duration"),
+    ],
+)
+def test_a_mistake_in_a_test_is_named(tmp_path: Path, text: str, says: str, capsys: Capture) -> None:
+    path = tmp_path / "test.yml"
+    path.write_text(text, "utf-8")
+    assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 1
+    errors = capsys.readouterr().err
+    assert f"{path}:1: " in errors
+    assert says in errors
+
+
+def test_check_names_a_gap_of_the_coming_month(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["check", "--config.file", str(scheduled(tmp_path))]) == 0
+    assert "1 schedules without a gap for 30 days" in capsys.readouterr().out
+    text = SCHEDULES.replace("rotation: weekly}", 'rotation: weekly, hours: "09:00-21:00"}')
+    assert main(["check", "--config.file", str(scheduled(tmp_path, text))]) == 1
+    errors = capsys.readouterr().err
+    assert "roles.on-call-engineer: nobody is on call from " in errors
+    assert "or the next step is taken at once" in errors
+
+
+def test_check_renders_the_templates_of_the_folder(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "message.txt").write_text("{{ nothing }}", "utf-8")
+    (folder / "mesage.html").write_text("x", "utf-8")
+    path = edited(tmp_path, "roles:\n", "templates: {dir: templates}\nroles:\n")
+    assert main(["check", "--config.file", str(path)]) == 1
+    errors = capsys.readouterr().err
+    assert "message.txt: fails on a sample" in errors
+    assert "mesage.html: no message uses it" in errors
+
+
+def test_schedule_shows_who_is_on_call(tmp_path: Path, capsys: Capture) -> None:
+    given = ["schedule", "--config.file", str(scheduled(tmp_path)), "--at=2026-11-23T03:00", "--days=10"]
+    assert main(given) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "On call at Mon 2026-11-23 03:00 UTC"
+    assert "on-call-engineer Marek Novak" in lines
+    assert "Mon 23 Nov 12:00 Mon 23 Nov 13:00 1h Aisha Bello" in lines
+    assert all(len(line) <= 80 for line in lines)
+    assert main([*given, "--format=ics", "--schedule=engineers"]) == 0
+    assert capsys.readouterr().out.startswith("BEGIN:VCALENDAR")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--schedule=nobody"], "there is no schedule 'nobody'; there are engineers"),
+        (["--days=0"], "--days: write 1 to 366"),
+        (["--at=soon"], "--at 'soon' is no time"),
+    ],
+)
+def test_a_wrong_question_about_schedules(tmp_path: Path, options: list[str], says: str, capsys: Capture) -> None:
+    assert main(["schedule", "--config.file", str(scheduled(tmp_path)), *options]) == 1
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["page", "acknowledged", "resolved", "update", "reminder", "bundle"])
+@pytest.mark.parametrize("form", ["text", "html", "subject", "headline", "slack"])
+def test_preview_shows_every_kind_in_every_form(kind: str, form: str, capsys: Capture) -> None:
+    assert main(["preview", "--kind", kind, "--format", form]) == 0
+    assert "HighErrorRate" in capsys.readouterr().out
+
+
+def test_preview_of_a_broken_template_says_so(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "message.txt").write_text("{{ nothing }}", "utf-8")
+    assert main(["preview", "--templates.dir", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "this is the built-in text" in shown.out
+    assert "message.txt failed" in shown.err
+
+
+def test_help_lists_the_commands(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for name in ("check", "drill", "explain", "preview", "report", "schedule", "test"):
+        assert f"\n  {name}" in text
+
+
+def test_check_with_secrets_opens_those_of_the_channels(tmp_path: Path, capsys: Capture) -> None:
+    path = edited(tmp_path, "roles:\n", "roles:\n")
+    for name in re.findall(r"secrets/[\w-]+", path.read_text("utf-8")):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x" * 40, "utf-8")
+    assert main(["check", "--secrets", "--config.file", str(path)]) == 0
+    (tmp_path / "secrets/slack-bot-token").write_text("", "utf-8")
+    capsys.readouterr()
+    assert main(["check", "--secrets", "--config.file", str(path)]) == 1
+    assert "channels.slack.token_file" in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""receiver.yml: the shipped examples load, and each mistake is named with file, line and fix."""
+
+from pathlib import Path
+
+import pytest
+
+from process.settings import SettingsError
+from receiver.config.load import load, missing_secret_files
+
+EXAMPLE = Path("deploy/config/receiver.yml")
+
+
+def edited(folder: Path, old: str, new: str) -> Path:
+    text = EXAMPLE.read_text("utf-8")
+    assert text.count(old) >= 1, f"the example does not hold {old!r} any more"
+    path = folder / "receiver.yml"
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(Path("deploy").glob("**/receiver*.yml")), ids=str)
+def test_every_example_loads(path: Path) -> None:
+    if "kubernetes" not in path.parts and "test" not in path.stem:
+        config, _ = load(path)
+        assert config.escalation_matrix
+
+
+def test_secret_files_are_listed_with_the_place_that_names_them() -> None:
+    config, _ = load(EXAMPLE)
+    named = dict(missing_secret_files(config))
+    assert named[".channels.slack.token_file"] == EXAMPLE.parent / "secrets/slack-bot-token"
+    assert named[".channels.email.password_file"].name == "smtp-password"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "says"),
+    [
+        ("valid_for: 7d", "valid_four: 7d", "valid_four", "links.valid_four: unknown key"),
+        ("valid_for: 7d", "valid_for: 7 days", "valid_for", "'7 days' is not a duration"),
+        ("P1: 15m,", "P1: 900,", "response_times", "response_times.P1: write a duration with its unit"),
+        (", P4: 24h}", "}", "response_times", "P4 is missing"),
+        ("P1: tech-lead, ", "P1: teck-lead, ", "after: 15m", "there is no role 'teck-lead'"),
+        ("P4: on-call-engineer}", 'P4: "-"}', "escalation_matrix:", "a P4 incident would be told to nobody"),
+        ("{after: 15m,", "{after: 0m,", "P1: tech-lead", "rows stand in the order of time"),
+        ("cto: [peter]", "cto: []", "cto: []", "nobody holds this role"),
+        ("cto: [peter]", "cto: [petra]", "cto: [petra]", "there is no 'petra' in people"),
+        ("cto: [peter]\n", "cto: [peter]\n  cto: [linh]\n", "cto: [linh]", "the key stands twice"),
+        ("warning: P2 ", "warning: P0 ", "warning: P0", "severities.warning: Invalid enum value 'P0'"),
+        ("pagerduty: leads}", "pagerduty: lead}", "marek:", "no service 'lead'"),
+        ("{name: Aisha Bello,", "{nom: Aisha Bello,", "aisha:", "people.aisha.nom: unknown key"),
+        ("email: linh@heypeteracademy.com", "email: linh", "linh:", "write mail addresses"),
+        ('default:        {slack: "#alerts"}', "others: {}", "teams:", "the row `default` is missing"),
+        ("mode: events", "mode: rest", "pagerduty:", "mode rest needs `from`"),
+        ("tls: starttls", "tls: ssl", "tls: ssl", "channels.email.tls: Invalid enum value 'ssl'"),
+        ("external_url: https://", "external_url: ", "external_url", "write a URL"),
+        ("port: 587", "timeout: 2m", "timeout: 2m", "a slower send would be sent twice"),
+        (
+            "    from: alerts@heypeteracademy.com\n\n",
+            "    from: alerts\n\n",
+            "from: alerts",
+            "channels.email.from: write a mail",
+        ),
+        ("port: 587", "port: 70000", "port: 70000", "channels.email.port"),
+        ("roles:\n", "roles: [\n", "tech-lead: [marek]", "not YAML"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, at: str, says: str) -> None:
+    path = edited(tmp_path, old, new)
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert says in str(caught.value)
+    name, number, _ = str(caught.value).split(":", 2)
+    assert name == str(path)
+    assert at in path.read_text("utf-8").splitlines()[int(number) - 1]
+
+
+def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read .*--config\.file"):
+        load(tmp_path / "none.yml")
+
+
+def test_a_secret_in_the_file_is_never_shown(tmp_path: Path) -> None:
+    path = edited(tmp_path, "token_file: secrets/webhook-token", "token: hunter2")
+    config, _ = load(path)
+    assert "hunter2" not in repr(config)
+    path.write_text(path.read_text("utf-8").replace("token: hunter2", "token: [hunter2]"), "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = edited(tmp_path, "token_file: secrets/webhook-token", "token: ${HOOK_TOKEN}")
+    with pytest.raises(SettingsError, match="the environment variable HOOK_TOKEN is not set"):
+        load(path)
+    monkeypatch.setenv("HOOK_TOKEN", "hunter2")
+    config, _ = load(path)
+    assert config.webhook.token is not None
+    assert config.webhook.token.reveal() == "hunter2"

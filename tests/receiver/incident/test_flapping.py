@@ -1,0 +1,220 @@
+"""What fires again soon after it was over: one incident, never at the CTO, and called flapping once."""
+
+from datetime import timedelta
+
+from receiver.incident.event import Acknowledge, AlertsReceived, Resolve, TimeDue
+from receiver.incident.model import Kind, Notification
+from receiver.incident.state import State
+from tests.receiver.given import MINUTE, START, Case, an_alert, people, received
+
+
+def fire(case: Case) -> list[Notification]:
+    return case.when(received(an_alert(starts_at=case.clock.now)))
+
+
+def clear(case: Case) -> list[Notification]:
+    alert = next(iter(case.incident.alerts.values()))
+    return case.when(received(an_alert(firing=False, starts_at=alert.starts_at, ends_at=case.clock.now)))
+
+
+def test_a_refire_within_the_window_reopens_at_the_first_step() -> None:
+    case = Case()
+    fire(case)
+    for _ in range(3):
+        case.clock.forward(minutes=30)
+        case.when(TimeDue())
+    clear(case)
+    case.clock.forward(minutes=9)
+    assert people(fire(case)) == ["Linh"]
+    assert case.incident.id == 1
+    assert case.state() is State.TRIGGERED
+    assert case.incident.next_due_at == case.clock.now + 15 * MINUTE
+    assert "reopened: it fires again: reopened, 1 time within the hour" in case.lines
+
+
+def test_a_refire_goes_to_whoever_had_answered_it() -> None:
+    case = Case()
+    fire(case)
+    case.clock.forward(minutes=15)
+    case.when(TimeDue())
+    case.when(Acknowledge("Marek", "link"))
+    case.clock.forward(minutes=5)
+    clear(case)
+    case.clock.forward(minutes=5)
+    assert people(fire(case)) == ["Marek"]
+    assert case.incident.next_due_at == case.clock.now + 15 * MINUTE  # the manager, as far off as ever
+
+
+def test_a_refire_after_the_window_is_for_a_new_incident() -> None:
+    case = Case()
+    fire(case)
+    clear(case)
+    case.clock.forward(minutes=10, seconds=1)
+    before = case.incident
+    assert fire(case) == []
+    assert case.incident == before
+
+
+def test_the_third_reopening_within_an_hour_is_flapping_and_said_once() -> None:
+    case = Case()
+    fire(case)
+    for _ in range(3):
+        case.clock.forward(minutes=2)
+        clear(case)
+        case.clock.forward(minutes=2)
+        fire(case)
+    assert case.incident.flapping
+    assert [line for line in case.lines if line.startswith("flapping")] == [
+        "flapping: it is flapping: from now on it stays open until it has been quiet for 15 minutes"
+    ]
+
+
+def flapping() -> Case:
+    case = Case()
+    fire(case)
+    for _ in range(3):
+        case.clock.forward(minutes=2)
+        clear(case)
+        case.clock.forward(minutes=2)
+        fire(case)
+    return case
+
+
+def test_a_flapping_incident_stays_open_and_pages_nobody_for_each_turn() -> None:
+    case = flapping()
+    case.when(Acknowledge("Linh", "link"))
+    for _ in range(10):
+        case.clock.forward(minutes=3)
+        assert clear(case) == []
+        case.clock.forward(minutes=3)
+        assert people(fire(case)) == []
+    assert case.state() is State.ACKNOWLEDGED
+
+
+def test_it_is_over_when_it_has_been_quiet_for_long_enough() -> None:
+    case = flapping()
+    case.clock.forward(minutes=1)
+    clear(case)
+    quiet_from = case.clock.now
+    assert case.incident.wake_at == quiet_from + 15 * MINUTE
+    case.clock.forward(minutes=14)
+    assert case.when(TimeDue()) == []
+    case.clock.forward(minutes=1)
+    assert {n.kind for n in case.when(TimeDue())} == {Kind.RESOLVED}
+    assert case.state() is State.RESOLVED
+    assert case.incident.resolved_by == "alerts"
+
+
+def test_nobody_is_escalated_to_while_nothing_fires() -> None:
+    case = flapping()
+    clear(case)
+    case.clock.forward(minutes=14)
+    assert people(case.when(TimeDue())) == []
+    case.clock.forward(seconds=30)
+    fire(case)
+    assert not any(line.startswith("late") for line in case.lines)
+
+
+def test_a_calm_hour_is_no_flapping_any_more() -> None:
+    case = Case()
+    fire(case)
+    for _ in range(4):
+        case.clock.forward(minutes=25)
+        clear(case)
+        case.clock.forward(minutes=5)
+        fire(case)
+    assert not case.incident.flapping
+    assert len(case.incident.reopened) <= 3
+
+
+def test_resolved_by_hand_the_same_episode_does_not_reopen_it_and_the_next_one_does() -> None:
+    case = Case()
+    fire(case)
+    case.when(Resolve("Linh", "link"))
+    case.clock.forward(minutes=1)
+    assert case.when(received(an_alert(starts_at=START))) == []
+    assert case.state() is State.RESOLVED
+    assert people(fire(case)) == ["Linh"]
+
+
+def blind(*alerts: object) -> AlertsReceived:
+    event = received(*alerts)  # type: ignore[arg-type]
+    return AlertsReceived(event.group, blind=True)
+
+
+def test_a_resolve_is_not_believed_while_the_watchdog_is_overdue() -> None:
+    case = Case()
+    fire(case)
+    case.clock.forward(minutes=4)
+    assert case.when(blind(an_alert(firing=False))) == []
+    assert case.state() is State.TRIGGERED
+    assert case.incident.held
+    case.clock.forward(minutes=11)
+    assert people(case.when(TimeDue())) == ["Marek"]  # nobody knows that it is over
+
+
+def test_what_was_held_is_believed_when_monitoring_is_back() -> None:
+    case = Case()
+    fire(case)
+    case.when(blind(an_alert(firing=False)))
+    assert case.when(blind()) == []
+    case.clock.forward(minutes=5)
+    assert {n.kind for n in case.when(received())} == {Kind.RESOLVED}
+
+
+def test_what_fires_again_was_never_over() -> None:
+    case = Case()
+    fire(case)
+    case.when(blind(an_alert(firing=False)))
+    case.clock.forward(minutes=5)
+    assert case.when(received(an_alert(starts_at=case.clock.now))) == []
+    assert not case.incident.held
+    case.when(received())
+    assert case.state() is State.TRIGGERED
+
+
+def test_an_episode_that_the_api_confirms_to_fire_is_not_over() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.clock.forward(minutes=1)
+    case.when(received(an_alert(firing=False)))
+    case.clock.forward(minutes=1)
+    assert case.when(received(an_alert())) == []  # a replica that is late
+    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True, origin="the API says that it fires")
+    assert people(case.when(confirmed)) == ["Linh"]
+    assert case.incident.acknowledged_at is None
+    assert timedelta(0) < case.clock.now - START
+
+
+def test_that_it_flaps_is_said_once_an_hour_and_not_at_each_turn() -> None:
+    case = flapping()
+    clear(case)
+    case.clock.forward(minutes=15)
+    case.when(TimeDue())
+    assert case.state() is State.RESOLVED
+    case.clock.forward(minutes=1)
+    fire(case)
+    assert case.incident.flapping
+    assert len([line for line in case.lines if line.startswith("flapping")]) == 1
+
+
+def test_what_comes_back_worse_begins_at_the_first_step_whoever_had_it() -> None:
+    case = Case()
+    case.when(received(an_alert(severity="warning")))
+    case.clock.forward(minutes=30)
+    case.when(TimeDue())
+    case.when(Acknowledge("Marek", "link"))
+    case.clock.forward(minutes=1)
+    case.when(received(an_alert(firing=False, severity="warning")))
+    case.clock.forward(minutes=1)
+    assert people(case.when(received(an_alert(starts_at=case.clock.now)))) == ["Linh"]
+
+
+def test_what_a_person_has_resolved_is_not_opened_by_what_the_api_confirms() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(Resolve("Linh", "link"))
+    case.clock.forward(minutes=1)
+    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True)
+    assert case.when(confirmed) == []
+    assert case.state() is State.RESOLVED

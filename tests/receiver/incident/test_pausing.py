@@ -1,0 +1,134 @@
+"""Silences and maintenance: the clocks stand still, everybody knows why, and nothing is lost."""
+
+from datetime import timedelta
+
+import msgspec
+
+from receiver.incident.event import Acknowledge, Paused, Resumed, TimeDue
+from receiver.incident.model import Kind, Pause
+from receiver.incident.state import State
+from receiver.oncall.hours import parse as hours
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import parse as matcher
+from receiver.policy.routing import Routing
+from tests.receiver.given import MINUTE, START, Case, an_alert, people, received, the_routing
+
+SILENCE = Pause("silence", "8f1c", "Linh", until=START + timedelta(hours=2))
+
+
+def windowed(*windows: Window) -> Routing:
+    return msgspec.structs.replace(the_routing(), windows=windows)
+
+
+def test_a_silence_stops_the_steps_and_tells_those_who_were_told() -> None:
+    case = Case()
+    paged = case.when(received(an_alert()))
+    case.clock.forward(minutes=10)
+    owed = case.when(Paused(SILENCE))
+    assert {n.target.lane for n in owed} == {n.target.lane for n in paged}
+    assert {(n.kind, n.text) for n in owed} == {
+        (Kind.UPDATE, "Paused by silence 8f1c by Linh until 2026-11-23 05:00 UTC")
+    }
+    case.clock.forward(minutes=60)
+    assert case.when(TimeDue()) == []
+    assert case.state() is State.TRIGGERED
+    assert case.when(Paused(SILENCE)) == []  # the same silence seen a minute later
+
+
+def test_when_the_silence_ends_the_clocks_go_on_where_they_stood() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.clock.forward(minutes=5)
+    case.when(Paused(SILENCE))
+    case.clock.forward(minutes=60)
+    owed = case.when(Resumed())
+    assert {n.text for n in owed} == {"No longer paused: the silence 8f1c is over and it still fires"}
+    assert case.incident.next_due_at == START + 75 * MINUTE  # ten minutes were left
+    assert case.incident.paused_for == 3600.0
+    case.clock.forward(minutes=9)
+    assert case.when(TimeDue()) == []
+    case.clock.forward(minutes=1)
+    assert people(case.when(TimeDue())) == ["Marek"]
+
+
+def test_after_a_silence_the_next_step_comes_no_sooner_than_the_dwell() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.clock.forward(minutes=14)
+    case.when(Paused(SILENCE))
+    case.clock.forward(minutes=30)
+    case.when(Resumed())
+    assert case.incident.next_due_at == case.clock.now + 5 * MINUTE
+
+
+def test_a_silence_that_nobody_ends_is_over_at_its_end() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(Paused(SILENCE))
+    assert case.incident.wake_at == SILENCE.until
+    case.clock.now = START + timedelta(hours=2)
+    assert {n.kind for n in case.when(TimeDue())} == {Kind.UPDATE}
+    assert case.incident.paused is None
+
+
+def test_an_alert_that_joins_is_not_silenced_so_nothing_is() -> None:
+    case = Case()
+    case.when(received(an_alert("a")))
+    case.when(Paused(SILENCE))
+    case.clock.forward(minutes=30)
+    case.when(received(an_alert("a"), an_alert("b")))
+    assert case.incident.paused is None
+
+
+def test_an_incident_can_be_acknowledged_and_resolved_while_it_is_paused() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(Paused(SILENCE))
+    assert {n.kind for n in case.when(Acknowledge("Linh", "link"))} == {Kind.ACKNOWLEDGED}
+    case.when(received(an_alert(firing=False)))
+    assert case.state() is State.RESOLVED
+    assert case.incident.paused is None
+
+
+def test_what_fires_in_maintenance_is_recorded_and_tells_nobody() -> None:
+    window = Window("database upgrade", (matcher('team="backend"'),), START, START + timedelta(hours=1))
+    case = Case(windowed(window))
+    assert case.when(received(an_alert())) == []
+    assert case.state() is State.TRIGGERED
+    assert case.lines[-1] == (
+        "paused: maintenance database upgrade until 2026-11-23 04:00 UTC: recorded, and nobody is told"
+    )
+    case.clock.forward(minutes=40)
+    assert case.when(TimeDue()) == []
+    assert case.when(received(an_alert(firing=False))) == []
+    assert case.state() is State.RESOLVED
+
+
+def test_what_still_fires_when_the_maintenance_is_over_begins_at_the_first_step() -> None:
+    window = Window("database upgrade", (matcher('team="backend"'),), START, START + timedelta(hours=1))
+    case = Case(windowed(window))
+    case.when(received(an_alert()))
+    assert case.incident.wake_at == window.end
+    case.clock.now = START + timedelta(hours=1)
+    assert people(case.when(TimeDue())) == ["Linh"]
+    assert case.incident.next_due_at == case.clock.now + 15 * MINUTE
+
+
+def test_maintenance_of_others_changes_nothing() -> None:
+    window = Window("database upgrade", (matcher('team="database"'),), START, START + timedelta(hours=1))
+    assert people(Case(windowed(window)).when(received(an_alert()))) == ["Linh"]
+
+
+def test_a_window_of_every_week_holds_in_its_hours_only() -> None:
+    nightly = Window("backup", (matcher('team="backend"'),), hours=hours("02:00-04:00", ["mon"], "UTC"))
+    assert nightly.until(START) == START + timedelta(hours=1)
+    assert nightly.until(START + timedelta(hours=1)) is None
+    assert nightly.until(START + timedelta(days=1)) is None
+    assert nightly.until(START + timedelta(days=7)) == START + timedelta(days=7, hours=1)
+
+
+def test_an_alert_outside_the_window_that_joins_ends_the_pause() -> None:
+    window = Window("one host", (matcher('instance="a"'),), START, START + timedelta(hours=1))
+    case = Case(windowed(window))
+    assert case.when(received(an_alert("a", instance="a"))) == []
+    assert people(case.when(received(an_alert("a", instance="a"), an_alert("b", instance="b")))) == ["Linh"]

@@ -1,0 +1,288 @@
+"""The state machine: the table is total, and each rule about people and time holds."""
+
+from datetime import timedelta
+from itertools import product
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.incident.event import Acknowledge, Event, Resolve, TimeDue, Undelivered
+from receiver.incident.machine import transition
+from receiver.incident.model import Kind
+from receiver.incident.policy import Plan
+from receiver.incident.state import TRANSITIONS, Signal, State
+from tests.receiver.given import MINUTE, P1, P2, START, Case, an_alert, labelled, people, received, steps, the_routing
+
+
+def test_the_table_is_total() -> None:
+    assert set(TRANSITIONS) == set(product(State, Signal))
+
+
+def test_a_p1_pages_the_on_call_engineer_and_the_team_at_once() -> None:
+    case = Case()
+    owed = case.when(received(an_alert()))
+    assert case.state() is State.TRIGGERED
+    assert case.incident.priority is P1
+    assert people(owed) == ["Linh"]
+    assert {n.target.channel for n in owed} == {"pagerduty", "email", "slack"}
+    assert case.incident.next_due_at == START + 15 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("priority", "told"),
+    [
+        ("P1", {0: "Linh", 15: "Marek", 30: "Aisha", 60: "Peter"}),
+        ("P2", {0: "Linh", 30: "Marek", 60: "Aisha"}),
+        ("P3", {15: "Linh", 60: "Marek"}),
+        ("P4", {60: "Linh"}),
+    ],
+)
+def test_the_matrix_is_walked_as_the_document_says(priority: str, told: dict[int, str]) -> None:
+    case = Case()
+    heard: dict[int, str] = {}
+    for minute in range(121):
+        event: Event = received(an_alert(priority=priority)) if minute == 0 else TimeDue()
+        for name in people(case.when(event)):
+            heard[minute] = name
+        case.clock.forward(minutes=1)
+    assert heard == told
+    assert case.incident.next_due_at is None
+
+
+def test_acknowledge_stops_the_steps_and_tells_everybody_who_was_told() -> None:
+    case = Case()
+    paged = case.when(received(an_alert()))
+    case.clock.forward(minutes=3)
+    owed = case.when(Acknowledge("Linh", "Slack"))
+    assert case.state() is State.ACKNOWLEDGED
+    assert {n.target.lane for n in owed} == {n.target.lane for n in paged}
+    assert {n.kind for n in owed} == {Kind.ACKNOWLEDGED}
+    case.clock.forward(hours=2)
+    assert case.when(TimeDue()) == []
+
+
+def test_a_second_person_joins_and_the_first_keeps_the_incident() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(Acknowledge("Linh", "link"))
+    assert case.when(Acknowledge("Marek", "link")) == []
+    assert case.incident.acknowledged_by == "Linh"
+    assert "joined: joined by link" in case.lines
+
+
+def test_resolve_wins_over_a_late_acknowledge() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(received(an_alert(firing=False)))
+    assert case.when(Acknowledge("Linh", "link")) == []
+    assert case.state() is State.RESOLVED
+    assert "remark: acknowledged by link, but it was resolved already" in case.lines
+
+
+def test_it_resolves_only_when_the_last_alert_has_resolved() -> None:
+    case = Case()
+    case.when(received(an_alert("a"), an_alert("b")))
+    assert case.when(received(an_alert("a", firing=False), an_alert("b"))) == []
+    assert case.state() is State.TRIGGERED
+    owed = case.when(received(an_alert("b", firing=False)))
+    assert case.state() is State.RESOLVED
+    assert {n.kind for n in owed} == {Kind.RESOLVED}
+
+
+def test_an_alert_that_is_merely_absent_still_fires() -> None:
+    case = Case()
+    case.when(received(an_alert("a"), an_alert("b")))
+    case.when(received(an_alert("a", firing=False)))
+    assert case.state() is State.TRIGGERED
+
+
+def test_a_truncated_payload_resolves_nothing_that_it_does_not_list() -> None:
+    case = Case()
+    case.when(received(an_alert("a"), truncated=7))
+    case.when(received(an_alert("a", firing=False), truncated=6))
+    assert case.state() is State.TRIGGERED
+    case.when(received(an_alert("a", firing=False)))
+    assert case.state() is State.RESOLVED
+
+
+def test_the_same_webhook_twice_changes_nothing() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    before = case.incident
+    case.clock.forward(minutes=1)
+    assert case.when(received(an_alert())) == []
+    assert case.incident == before
+
+
+def test_firing_resolved_firing_of_one_episode_pages_once() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(received(an_alert(firing=False)))
+    ended = case.incident.ended
+    again = Case()
+    again.incident = msgspec.structs.replace(again.incident, ended=ended)
+    assert again.when(received(an_alert())) == []
+    assert again.state() is State.NEW
+    owed = again.when(received(an_alert(starts_at=START + MINUTE)))
+    assert people(owed) == ["Linh"]
+
+
+def test_a_delayed_resolve_of_an_earlier_episode_does_not_end_the_present_one() -> None:
+    case = Case()
+    case.when(received(an_alert(starts_at=START)))
+    late = an_alert(firing=False, starts_at=START - 10 * MINUTE, ends_at=START - 5 * MINUTE)
+    case.when(received(late))
+    assert case.state() is State.TRIGGERED
+
+
+def test_a_resolve_counts_although_alertmanager_moved_the_start_back() -> None:
+    case = Case()
+    case.when(received(an_alert(starts_at=START)))
+    case.when(received(an_alert(firing=False, starts_at=START - MINUTE, ends_at=START + 5 * MINUTE)))
+    assert case.state() is State.RESOLVED
+
+
+def test_resolved_by_hand_stays_quiet_until_the_next_episode() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(Resolve("Linh", "link"))
+    following = Case()
+    following.incident = msgspec.structs.replace(following.incident, ended=case.incident.ended)
+    assert following.when(received(an_alert())) == []
+    assert people(following.when(received(an_alert(starts_at=START + MINUTE)))) == ["Linh"]
+
+
+def test_the_resolve_of_something_never_seen_opens_nothing() -> None:
+    case = Case()
+    assert case.when(received(an_alert(firing=False))) == []
+    assert case.state() is State.NEW
+
+
+def test_a_rise_to_p1_starts_its_row_now_even_if_somebody_had_the_p2() -> None:
+    case = Case()
+    case.when(received(an_alert("a", severity="warning")))
+    case.when(Acknowledge("Linh", "link"))
+    case.clock.forward(minutes=50)
+    owed = case.when(received(an_alert("a", severity="warning"), an_alert("b")))
+    assert case.incident.priority is P1
+    assert case.state() is State.TRIGGERED
+    assert people(owed) == ["Linh"]
+    assert case.incident.next_due_at == case.clock.now + 15 * MINUTE
+    assert {n.target.lane for n in owed if n.target.channel == "pagerduty"} == {"pagerduty:staff:on-call-engineer:P1"}
+
+
+def test_a_rise_from_p3_to_p2_owes_the_steps_whose_time_has_passed_once() -> None:
+    case = Case()
+    case.when(received(an_alert("a", severity="info")))
+    case.clock.forward(minutes=15)
+    assert people(case.when(TimeDue())) == ["Linh"]
+    case.clock.forward(minutes=20)
+    owed = case.when(received(an_alert("a", severity="info"), an_alert("b", severity="warning")))
+    assert case.incident.priority is P2
+    assert people(owed) == ["Marek"]  # Linh was told; Marek's 30 minutes have passed; Aisha's 60 have not
+    assert case.incident.next_due_at == START + 60 * MINUTE
+
+
+def test_the_priority_never_falls_by_itself() -> None:
+    case = Case()
+    case.when(received(an_alert("a"), an_alert("b", severity="info")))
+    case.when(received(an_alert("a", firing=False), an_alert("b", severity="info")))
+    assert case.incident.priority is P1
+    assert any("stays P1" in line for line in case.lines)
+
+
+def test_after_an_hour_of_our_own_outage_the_steps_come_one_by_one() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.clock.forward(minutes=75)
+    told = []
+    for _ in range(12):
+        told += [(case.clock.now - START, name) for name in people(case.when(TimeDue()))]
+        case.clock.forward(minutes=1)
+    at = timedelta(minutes=75)
+    assert told == [(at, "Marek"), (at + 5 * MINUTE, "Aisha"), (at + 10 * MINUTE, "Peter")]
+    assert any("comes 1h 0m late" in line for line in case.lines)
+
+
+def test_a_matrix_in_seconds_keeps_its_own_pace() -> None:
+    routing = msgspec.structs.replace(
+        the_routing(),
+        plans={**the_routing().plans, P1: Plan(steps((0, "on-call-engineer"), (0.25, "tech-lead")), 900.0)},
+    )
+    case = Case(routing)
+    case.when(received(an_alert()))
+    case.clock.forward(seconds=15)
+    assert people(case.when(TimeDue())) == ["Marek"]
+
+
+def test_when_nobody_of_a_step_could_be_told_the_next_step_comes_at_once() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.clock.forward(seconds=10)
+    assert people(case.when(Undelivered(round=1))) == ["Marek"]
+    assert case.when(Undelivered(round=1)) == []  # round 2 is out by now
+    assert case.incident.next_due_at == START + 30 * MINUTE
+
+
+def test_a_role_that_nobody_holds_is_passed_over_at_once() -> None:
+    routing = msgspec.structs.replace(the_routing(), roles={**the_routing().roles, "on-call-engineer": ()})
+    case = Case(routing)
+    assert people(case.when(received(an_alert()))) == ["Marek"]
+    assert any("no person holds on-call-engineer" in line for line in case.lines)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        ({"severity": "sever"}, "remark: the severity 'sever' is not in the table: treated as P2"),
+        ({"severity": "", "team": "backend"}, "remark: the alert has no severity: treated as P2"),
+        ({"team": "nobody"}, "remark: the team 'nobody' has no row: sent to the default team"),
+        ({"priority": "P9"}, "remark: the alert's priority 'P9' is none of P1 to P4: treated as P1"),
+    ],
+)
+def test_what_is_unknown_pages_and_says_so(labels: dict[str, str], line: str) -> None:
+    case = Case()
+    assert people(case.when(received(labelled(an_alert(), **labels)))) == ["Linh"]
+    assert line in case.lines
+
+
+_alerts = st.builds(
+    an_alert,
+    st.sampled_from("abc"),
+    firing=st.booleans(),
+    starts_at=st.sampled_from([START, START + MINUTE, START + 2 * MINUTE]),
+    severity=st.sampled_from(["critical", "warning", "info", "odd"]),
+)
+_events = st.one_of(
+    st.builds(lambda alerts, cut: received(*alerts, truncated=cut), st.lists(_alerts, max_size=3), st.integers(0, 2)),
+    st.just(TimeDue()),
+    st.builds(Undelivered, st.integers(0, 4)),
+    st.builds(Acknowledge, st.sampled_from(["Linh", "Marek"]), st.just("link")),
+    st.builds(Resolve, st.just("Linh"), st.just("link")),
+)
+
+
+@given(st.lists(st.tuples(_events, st.integers(0, 3600)), max_size=25))
+def test_whatever_happens_the_invariants_hold(story: list[tuple[Event, int]]) -> None:
+    case = Case()
+    for event, seconds in story:
+        before = case.incident
+        owed = case.when(event)
+        now = case.incident
+        if now.state is State.TRIGGERED:
+            assert now.firing or now.truncated, "an open incident has something that fires"
+            waiting = now.next_due_at is not None
+            assert waiting == (now.next_step < len(now.steps)), "an unanswered incident always knows its next step"
+        else:
+            assert now.next_due_at is None, "an answered incident pages nobody"
+        if any(n.kind is Kind.PAGE for n in owed):
+            assert now.state is State.TRIGGERED
+            assert len({n.target.lane for n in owed}) == len(owed), "one page a lane and round"
+            roles = {role for n in owed for role in n.roles}
+            assert "cto" not in roles or before.told, "the CTO is never the first to hear"
+        repeated, nothing = transition(now, event, case.policy, case.clock.now)
+        if not isinstance(event, TimeDue | Undelivered):
+            assert not nothing or repeated.state is not now.state, "the same news twice owes nothing twice"
+        case.clock.forward(seconds=seconds)

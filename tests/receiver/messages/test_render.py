@@ -1,0 +1,447 @@
+"""What people read: the main messages word for word, odd and hostile alerts, and that no alert can break a message."""
+
+import html
+import io
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import aiohttp
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from process.settings import Secret
+from receiver.channels.base import Message
+from receiver.channels.email import compose
+from receiver.channels.log import Log
+from receiver.channels.slack import Slack
+from receiver.incident.escalation import Priority
+from receiver.incident.event import Acknowledge, Event, Resolve, TimeDue, Undelivered
+from receiver.incident.machine import transition
+from receiver.incident.model import Alert, Entry, Incident, Kind, Notification, Target
+from receiver.incident.state import State
+from receiver.messages.i18n import one_line, span
+from receiver.messages.render import HEADLINE, SUBJECT, render
+from tests.fakes.slack import FakeSlack
+from tests.receiver.given import START, Clock, an_alert, labelled, received, the_policy, the_routing
+
+LINK = "https://oncall.example.com/answer/abc.def"
+RUNBOOK = "https://docs.example.com/runbooks/HighErrorRate"
+GRAPH = "http://prometheus:9090/graph?g0.expr=job%3Ahttp_errors%3Aratio5m+%3E+0.05"
+
+
+def with_links(alert: Alert) -> Alert:
+    annotations = {**alert.annotations, "runbook_url": RUNBOOK}
+    return msgspec.structs.replace(alert, annotations=annotations, generator_url=GRAPH)
+
+
+def annotated(**annotations: str) -> Alert:
+    alert = an_alert(instance="app-1")
+    return msgspec.structs.replace(alert, annotations={**alert.annotations, **annotations})
+
+
+class Story:
+    """One incident with its timeline, as the store keeps them, and the messages that it makes."""
+
+    def __init__(self) -> None:
+        self.clock, self.routing = Clock(), the_policy()
+        self.incident, self.timeline = Incident(id=12, key="k"), tuple[Entry, ...]()
+
+    def when(self, event: Event) -> list[Message]:
+        changed, owed = transition(self.incident, event, self.routing, self.clock.now)
+        self.timeline += changed.fresh
+        self.incident = msgspec.structs.replace(changed, fresh=())
+        return [self.message(notification) for notification in owed]
+
+    def message(self, notification: Notification) -> Message:
+        made = partial(render, delivery_id="7", thread="", link=LINK, now=self.clock.now)
+        return made(notification, self.incident, self.timeline)
+
+
+def mailed(messages: list[Message], address: str = "@") -> Message:
+    return next(m for m in messages if address in m.address)
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line]
+
+
+def test_the_first_page_says_what_is_broken_and_what_to_do() -> None:
+    page = mailed(Story().when(received(with_links(an_alert(instance="app-1", job="heypeter-app")))))
+    assert page.subject == "[P1] #12 HighErrorRate: High error rate detected"
+    assert page.headline == "P1 #12 HighErrorRate: High error rate detected"
+    assert page.text == (
+        "12% of requests fail.\n"
+        "  instance=app-1, job=heypeter-app\n"
+        "\n"
+        "Acknowledge or resolve by 03:15 UTC:\n"
+        "https://oncall.example.com/answer/abc.def\n"
+        "\n"
+        "Firing since 2026-11-23 03:00 UTC. P1, team backend: to be answered within 15m.\n"
+        "You are paged as on-call engineer.\n"
+        "If nobody answers, told next: tech lead at 03:15 UTC.\n"
+        "\n"
+        "Runbook: https://docs.example.com/runbooks/HighErrorRate\n"
+        "Query in Prometheus: http://prometheus:9090/graph?g0.expr=job%3Ahttp_errors%3Aratio5m+%3E+0.05"
+    )
+    assert page.fields == (
+        ("Priority", "P1"),
+        ("Team", "backend"),
+        ("Paging", "Linh (on-call engineer)"),
+        ("Answer by", "03:15 UTC"),
+        ("Told next", "tech lead at 03:15 UTC"),
+        ("Open since", "2026-11-23 03:00 UTC"),
+        ("Where", "instance=app-1, job=heypeter-app"),
+    )
+    assert [link.label for link in page.links] == ["Acknowledge or resolve", "Runbook", "Query in Prometheus"]
+    assert (page.incident, page.severity, page.kind) == ("heypeter-12-1795402800", "critical", Kind.PAGE)
+
+
+def test_a_team_reads_who_is_paged() -> None:
+    channel = mailed(Story().when(received(an_alert())), "#alerts")
+    assert "Paged: Linh (on-call engineer)." in channel.text
+    assert "You are paged" not in channel.text
+
+
+def test_the_escalation_says_why() -> None:
+    story = Story()
+    story.when(received(an_alert(instance="app-1")))
+    story.clock.forward(minutes=15)
+    page = mailed(story.when(TimeDue()), "marek@")
+    assert page.headline == (
+        "Escalated to tech lead after 15m without an answer: P1 #12 HighErrorRate: High error rate detected"
+    )
+    assert page.text == (
+        "12% of requests fail.\n"
+        "  instance=app-1\n"
+        "\n"
+        "Acknowledge or resolve now:\n"
+        "https://oncall.example.com/answer/abc.def\n"
+        "\n"
+        "Firing since 2026-11-23 03:00 UTC. P1, team backend: to be answered within 15m.\n"
+        "You are paged as tech lead.\n"
+        "If nobody answers, told next: engineering manager at 03:30 UTC.\n"
+        "\n"
+        "So far (UTC):\n"
+        "03:00:00 P1 opened for backend: HighErrorRate: High error rate detected\n"
+        "03:00:00 paging Linh (on-call-engineer)\n"
+        "03:15:00 nobody has answered within the 15 minutes of a P1\n"
+        "03:15:00 paging Marek (tech-lead)"
+    )
+    assert ("Answer by", "03:15 UTC (passed)") in page.fields
+
+
+def test_the_last_step_says_that_nobody_follows() -> None:
+    story = Story()
+    story.when(received(an_alert()))
+    for minutes in (15, 15, 30):
+        story.clock.forward(minutes=minutes)
+        page = mailed(story.when(TimeDue()))
+    assert page.headline.startswith("Escalated to cto after 1h without an answer")
+    assert "told next: nobody, this was the last step." in page.text
+
+
+def test_an_escalation_that_nobody_could_hear_says_so() -> None:
+    story = Story()
+    story.when(received(an_alert()))
+    story.clock.forward(seconds=40)
+    page = mailed(story.when(Undelivered(1)), "marek@")
+    assert page.headline.startswith("Escalated to tech lead, nobody before could be reached: P1 #12")
+    assert "Note: nobody of the last step could be told." in page.text
+
+
+def test_a_rise_to_p1_says_so_and_starts_the_clock_anew() -> None:
+    story = Story()
+    story.when(received(an_alert(severity="warning")))
+    story.clock.forward(minutes=5)
+    story.when(Acknowledge("Linh", "link"))
+    story.clock.forward(minutes=20)
+    page = mailed(story.when(received(an_alert(severity="critical"))), "linh@")
+    assert page.headline.startswith("Raised to P1, paging on-call engineer: P1 #12")
+    assert ("Answer by", "03:40 UTC") in page.fields
+    late = story.message(Notification(Kind.ACKNOWLEDGED, Target("email", "a@example.com", "l"), 1))
+    assert late.headline.startswith("Acknowledged by Linh after 5m: P1 #12")
+    assert lines(late.text)[0] == "Linh had it, and it has become worse since: it is a P1 now."
+
+
+def test_the_acknowledgement_says_who_has_it() -> None:
+    story = Story()
+    story.when(received(an_alert()))
+    story.clock.forward(minutes=16, seconds=10)
+    told = mailed(story.when(Acknowledge("Marek Novak", "link")))
+    assert told.headline == "Acknowledged by Marek Novak after 16m: P1 #12 HighErrorRate: High error rate detected"
+    assert told.text == (
+        "Marek Novak has it; nobody else will be paged.\n"
+        "\n"
+        "See it, or resolve it:\n"
+        "https://oncall.example.com/answer/abc.def\n"
+        "\n"
+        "So far (UTC):\n"
+        "03:00:00 P1 opened for backend: HighErrorRate: High error rate detected\n"
+        "03:00:00 paging Linh (on-call-engineer)\n"
+        "03:16:10 acknowledged by link (Marek Novak)"
+    )
+    story.clock.forward(hours=2)
+    repeated = story.message(Notification(Kind.ACKNOWLEDGED, Target("email", "a@example.com", "l"), 1))
+    assert "after 16m" in repeated.headline  # a notification that waited says when it was, not when it came
+
+
+def test_the_end_says_how_long_it_was() -> None:
+    story = Story()
+    story.when(received(an_alert(instance="app-1")))
+    story.clock.forward(minutes=42)
+    end = mailed(story.when(received(an_alert(firing=False, instance="app-1", ends_at=story.clock.now))))
+    assert end.headline == "Resolved after 42m: P1 #12 HighErrorRate: High error rate detected"
+    assert lines(end.text)[:2] == [
+        "Every alert has resolved. Nothing is left to do.",
+        "Open from 2026-11-23 03:00 UTC to 2026-11-23 03:42 UTC.",
+    ]
+    assert lines(end.text)[-1] == "03:42:00 every alert has resolved"
+    assert end.subject == "[P1] #12 HighErrorRate: High error rate detected"
+    assert end.links[0].label == "See what happened"
+    assert ("Was open for", "42m") in end.fields
+
+
+def test_the_end_by_hand_names_the_hand_and_what_still_fires() -> None:
+    story = Story()
+    story.when(received(an_alert("a"), an_alert("b")))
+    story.clock.forward(minutes=3)
+    end = mailed(story.when(Resolve("Linh Tran", "link")))
+    assert end.headline.startswith("Resolved by Linh Tran after 3m: P1 #12")
+    assert lines(end.text)[0] == "Closed by hand; 2 of its alerts still fire. Only what fires anew pages again."
+
+
+def test_a_storm_is_listed_in_short() -> None:
+    alerts = [labelled(an_alert(f"{i:04}"), instance=f"app-{i:04}") for i in range(5000)]
+    page = mailed(Story().when(received(*alerts, truncated=7)))
+    assert page.text.count("12% of requests fail.") == 10
+    assert "5007 alerts fire. The others:" in page.text
+    assert "- and 4997 more\n" in page.text
+    assert "Note: Alertmanager left 7 alerts out of its message." in page.text
+    assert dict(page.fields)["5007 alerts"].endswith("and 5002 more")
+    assert len(page.text) < 6000
+    assert page.html.count("<li>") == 10
+
+
+def test_remarks_are_read_by_whoever_is_paged() -> None:
+    page = mailed(Story().when(received(an_alert(severity="apocalyptic", team="nobody"))))
+    assert page.headline.startswith("P2 #12")
+    assert "Note: the severity 'apocalyptic' is not in the table: treated as P2.\n" in page.text
+    assert "Note: the team 'nobody' has no row: sent to the default team." in page.text
+
+
+def test_a_p1_rings_loud_whatever_its_severity_says() -> None:
+    assert mailed(Story().when(received(an_alert(severity="warning", priority="P1")))).severity == "critical"
+    assert mailed(Story().when(received(an_alert(severity="warning")))).severity == "warning"
+    assert mailed(Story().when(received(an_alert(severity="odd")))).severity == "warning"  # it is a P2
+
+
+def test_an_alert_that_says_nothing_still_makes_sense() -> None:
+    bare = Alert("a", firing=True, starts_at=datetime.min.replace(tzinfo=UTC), ends_at=None, labels={}, annotations={})
+    page = mailed(Story().when(received(bare)))
+    assert page.headline == "P2 #12 Alert without a name"
+    assert lines(page.text)[0] == "An alert without a name"
+    assert "Firing since 2026-11-23 03:00 UTC" in page.text  # Go's zero time means "unknown"
+
+
+def test_only_links_that_are_links_become_links() -> None:
+    for bad in ("javascript:alert(1)", "ftp://x", "//x", "https://x y", "https://x|evil>", 'https://x"onclick="', ""):
+        page = mailed(Story().when(received(annotated(runbook_url=bad, dashboard_url=bad))))
+        assert [link.label for link in page.links] == ["Acknowledge or resolve"], bad
+        assert "javascript" not in page.html
+    page = mailed(
+        Story().when(received(annotated(dashboard_url="https://grafana/d/x", runbook_url=f"https://x/{'y' * 2000}")))
+    )
+    assert [link.label for link in page.links] == ["Acknowledge or resolve", "Dashboard"]
+
+
+HOSTILE = (
+    "<script>alert(1)</script> <!channel> <https://evil.example|click>\r\nBcc: x@evil.example\n\x1b[2J\u202e{{ 7*7 }}"
+)
+
+
+def test_an_alert_cannot_write_html_headers_or_escapes() -> None:
+    hostile = annotated(summary=HOSTILE, description=HOSTILE)
+    page = mailed(Story().when(received(labelled(hostile, alertname=HOSTILE, instance=HOSTILE, team="backend"))))
+    assert "<script" not in page.html
+    assert html.escape("<script>alert(1)</script>") in page.html
+    for one in (page.subject, page.headline):
+        assert one.isprintable()
+    assert all(line.isprintable() for line in page.text.splitlines())
+    assert not [line for line in page.text.splitlines() if line.startswith("Bcc")]
+    assert "{{ 7*7 }}" in page.text
+    mail = compose(page, "HeyPeter <alerts@example.com>")
+    assert mail["Bcc"] is None
+    assert mail["From"] == "HeyPeter <alerts@example.com>"
+    assert mail["Message-ID"].startswith("<heypeter-12-1795402800.")
+    assert mail["List-Id"] == "HeyPeter Monitoring <alerts.example.com>"
+
+
+async def test_an_alert_cannot_shout_or_link_in_slack_whatever_its_size() -> None:
+    huge = annotated(
+        summary=HOSTILE * 50, description=(HOSTILE + "&" * 3000) * 20, runbook_url=f"https://x/{'y' * 1900}"
+    )
+    alerts = [labelled(msgspec.structs.replace(huge, fingerprint=str(i)), pod=HOSTILE * 9) for i in range(60)]
+    page = mailed(Story().when(received(*alerts)), "#alerts")
+    slack = FakeSlack("xoxb-token", {"#alerts-backend"})
+    await slack.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            await Slack(Secret("xoxb-token"), session, api_url=f"{slack.url}/api/").send(page)
+    finally:
+        await slack.stop()
+    (posted,) = slack.messages
+    (attachment,) = posted["attachments"]
+    *blocks, context, actions = attachment["blocks"]
+    assert [button["url"] for button in actions["elements"]] == [LINK]  # an endless URL would take the others' room
+    rest = str({**posted, "attachments": [{**attachment, "blocks": blocks}]})
+    assert "<" not in rest.replace("'<", "")
+    assert context["elements"][0]["text"].startswith("HeyPeter Monitoring · ")
+    assert blocks[-1]["text"]["text"].startswith("*60 alerts*\n")
+
+
+async def test_slack_shows_the_document_and_what_to_do() -> None:
+    page = mailed(Story().when(received(with_links(an_alert(instance="app-1")))), "#alerts")
+    slack = FakeSlack("xoxb-token", {"#alerts-backend"})
+    await slack.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            await Slack(Secret("xoxb-token"), session, api_url=f"{slack.url}/api/").send(page)
+    finally:
+        await slack.stop()
+    (posted,) = slack.messages
+    assert posted["text"] == "P1 #12 HighErrorRate: High error rate detected"
+    assert posted["metadata"] == {"event_type": "heypeter_notification", "event_payload": {"id": "7"}}
+    (attachment,) = posted["attachments"]
+    assert (attachment["color"], attachment["fallback"]) == ("danger", posted["text"])
+    heading, lead, facts, footer, actions = attachment["blocks"]
+    assert heading["text"]["text"] == "P1 · Triggered"
+    assert lead["text"]["text"] == "12% of requests fail."
+    assert [field["text"] for field in facts["fields"]] == [
+        "*Priority*\nP1",
+        "*Team*\nbackend",
+        "*Paging*\nLinh (on-call engineer)",
+        "*Answer by*\n03:15 UTC",
+        "*Told next*\ntech lead at 03:15 UTC",
+        "*Open since*\n2026-11-23 03:00 UTC",
+        "*Where*\ninstance=app-1",
+    ]
+    assert footer["elements"][0]["text"].startswith("HeyPeter Monitoring · ")
+    assert f"<!date^{int(START.timestamp())}^" in footer["elements"][0]["text"]
+    assert [(button["text"]["text"], button["url"]) for button in actions["elements"]] == [
+        ("Acknowledge or resolve", LINK),
+        ("Runbook", RUNBOOK),
+        ("Query in Prometheus", GRAPH),
+    ]
+
+
+class Ascii(io.StringIO):
+    """A terminal that knows no other letters."""
+
+    encoding = "ascii"
+
+
+async def test_the_terminal_shows_a_block() -> None:
+    page = mailed(Story().when(received(an_alert(instance="app-1"))), "linh@")
+    stream = io.StringIO()
+    await Log(stream).send(page)
+    assert stream.getvalue() == (
+        "\n"
+        "  ┃ To linh@example.com: P1 #12 HighErrorRate: High error rate detected\n"
+        "  ┃\n"
+        "  ┃ 12% of requests fail.\n"
+        "  ┃   instance=app-1\n"
+        "  ┃\n"
+        "  ┃ Acknowledge or resolve by 03:15 UTC:\n"
+        "  ┃ https://oncall.example.com/answer/abc.def\n"
+        "  ┃\n"
+        "  ┃ Firing since 2026-11-23 03:00 UTC. P1, team backend: to be answered within\n"
+        "  ┃ 15m.\n"
+        "  ┃ You are paged as on-call engineer.\n"
+        "  ┃ If nobody answers, told next: tech lead at 03:15 UTC.\n"
+        "\n"
+    )
+    plain, coloured = Ascii(), io.StringIO()
+    await Log(plain).send(page)
+    assert plain.getvalue().isascii()
+    await Log(coloured, colour=True).send(page)
+    assert "\033[31m┃\033[0m To linh@example.com" in coloured.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (970, "16m"), (3600, "1h"), (7500, "2h 5m"), (273600, "3d 4h")],
+)
+def test_a_length_of_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
+    assert span(timedelta(seconds=seconds)) == said
+
+
+def test_what_is_cut_is_seen_to_be_cut() -> None:
+    assert one_line("a\tb\n\n c", 100) == "a b c"
+    assert one_line("x" * 10, 10) == "x" * 10
+    assert one_line("x" * 11, 10) == "x" * 9 + "…"
+
+
+anything = st.text(st.characters(), max_size=60)
+words = st.dictionaries(anything, anything, max_size=4)
+times = st.datetimes(datetime(1, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants naive bounds
+alerts = st.builds(
+    Alert,
+    fingerprint=anything,
+    firing=st.booleans(),
+    starts_at=times,
+    ends_at=st.none() | times,
+    labels=words | st.fixed_dictionaries({"alertname": anything, "severity": anything, "team": anything}),
+    annotations=words | st.fixed_dictionaries({"summary": anything, "description": anything, "runbook_url": anything}),
+    generator_url=anything,
+)
+entries = st.lists(st.builds(Entry, at=times, kind=st.sampled_from(["paged", "remark", "opened", "x"]), text=anything))
+incidents = st.builds(
+    Incident,
+    id=st.integers(1, 10**9),
+    key=anything,
+    state=st.sampled_from(State),
+    priority=st.sampled_from(Priority),
+    title=anything,
+    team=anything,
+    alerts=st.dictionaries(anything, alerts, max_size=13),
+    truncated=st.integers(0, 10**6),
+    opened_at=st.none() | times,
+    response_time=st.floats(0, 1e9),
+    clock_started_at=st.none() | times,
+    steps=st.just(the_routing().plans[Priority.P1].steps),
+    next_step=st.integers(0, 9),
+    next_due_at=st.none() | times,
+    rounds=st.integers(0, 9),
+    acknowledged_at=st.none() | times,
+    acknowledged_by=anything,
+    resolved_at=st.none() | times,
+    resolved_by=anything,
+)
+notifications = st.builds(
+    Notification,
+    kind=st.sampled_from(Kind),
+    target=st.builds(Target, channel=anything, address=anything, lane=anything, person=anything, role=anything),
+    round=st.integers(0, 9),
+    roles=st.lists(anything, max_size=3).map(tuple),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(notification=notifications, incident=incidents, timeline=entries, now=times)
+def test_no_incident_can_break_a_message(
+    notification: Notification, incident: Incident, timeline: list[Entry], now: datetime
+) -> None:
+    made = render(notification, incident, tuple(timeline), delivery_id="7", thread="", link=LINK, now=now)
+    assert len(made.subject) <= SUBJECT
+    assert len(made.headline) <= HEADLINE
+    assert made.subject.isprintable()
+    assert made.headline.isprintable()
+    assert made.headline.strip()
+    assert made.text.strip()
+    assert LINK in made.text or made.kind is Kind.RESOLVED
+    assert all(line.isprintable() for line in made.text.splitlines())
+    assert len(made.text) < 20_000
+    mail = compose(msgspec.structs.replace(made, address="a@example.com", lane="email:a"), "alerts@example.com")
+    assert bytes(mail)

@@ -1,0 +1,281 @@
+"""Who is on call: against a reference that counts minutes, in zones whose clocks change, for two years."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from process.settings import SettingsError
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.oncall.hours import Hours, HoursError
+from receiver.oncall.hours import parse as hours
+from receiver.oncall.schedule import Layer, Schedule, Span, Swap, gaps, handover, on_call, shifts
+from receiver.policy.coverage import gaps as role_gaps
+from receiver.policy.coverage import holders
+from tests.receiver.config.test_config import edited
+
+ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Ho_Chi_Minh", "UTC", "America/St_Johns"]
+PEOPLE = ("linh", "marek", "aisha")
+START = date(2025, 11, 3)
+
+
+def layer(zone: str, *shifts: str, days: int = 7, at: int = 540, **more: object) -> Layer:
+    turns = tuple(tuple(shift.split("+")) for shift in shifts or PEOPLE)
+    return Layer(zone, START, at, timedelta(days=days), turns, **more)  # type: ignore[arg-type]
+
+
+def one(zone: str = "Europe/Berlin", **more: object) -> Schedule:
+    return Schedule("s", zone, (layer(zone),), **more)  # type: ignore[arg-type]
+
+
+def berlin(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC)
+
+
+def counted(first: date, at: int, days: int, people: tuple[str, ...], zone: str, instant: datetime) -> str:
+    """The reference: walk from hand-over to hand-over as somebody with a wall calendar would."""
+    day, turn = first, 0
+    while True:
+        following = day + timedelta(days=days)
+        wall = datetime.combine(following, time(at // 60, at % 60), ZoneInfo(zone)).astimezone(UTC)
+        if instant < wall:
+            return people[turn % len(people)]
+        day, turn = following, turn + 1
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(("days", "at"), [(1, 540), (7, 540), (7, 150), (3, 0), (14, 1439)])
+def test_every_instant_of_two_years_has_the_person_whom_the_calendar_names(zone: str, days: int, at: int) -> None:
+    schedule = Schedule("s", zone, (layer(zone, days=days, at=at),))
+    begin = schedule.layers[0].boundary(START)
+    edges = [schedule.layers[0].boundary(START + timedelta(days=days * n)) for n in range(1, 730 // days)]
+    around = [edge + timedelta(seconds=by) for edge in edges[:: max(1, len(edges) // 60)] for by in (-1, 0, 1)]
+    between = [begin + timedelta(hours=37 * n, minutes=11 * n) for n in range(470)]
+    for instant in (*around, *between):
+        assert on_call(schedule, instant) == (counted(START, at, days, PEOPLE, zone, instant),), instant
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_a_hand_over_at_nine_stays_at_nine_when_the_clocks_change(zone: str) -> None:
+    schedule = Schedule("s", zone, (layer(zone, days=1),))
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    starts = [shift.start.astimezone(ZoneInfo(zone)) for shift in shifts(schedule, begin, begin + timedelta(days=365))]
+    assert {(at.hour, at.minute) for at in starts[1:]} == {(9, 0)}
+    assert len(starts) == 366
+
+
+@settings(max_examples=60, deadline=None)
+@given(zone=st.sampled_from(sorted(available_timezones())), at=st.integers(0, 1439), days=st.integers(1, 20))
+def test_in_no_zone_of_the_world_is_there_a_gap_or_two_owners(zone: str, at: int, days: int) -> None:
+    schedule = Schedule("s", zone, (layer(zone, days=days, at=at),))
+    begin = schedule.layers[0].boundary(START)
+    found = shifts(schedule, begin, begin + timedelta(days=400))
+    assert found[0].start == begin
+    assert all(a.end == b.start and a.people != b.people for a, b in pairwise(found))
+    assert all(len(shift.people) == 1 for shift in found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    layers=st.lists(
+        st.tuples(st.sampled_from([1, 2, 7]), st.sampled_from(["", "09:00-18:00", "22:00-06:00"]), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
+    overrides=st.lists(st.tuples(st.integers(0, 1200), st.integers(1, 100), st.sampled_from(PEOPLE)), max_size=3),
+    away=st.lists(st.tuples(st.sampled_from(PEOPLE), st.integers(0, 1200), st.integers(1, 300)), max_size=2),
+)
+def test_the_shifts_say_what_every_instant_says(
+    layers: list[tuple[int, str, bool]], overrides: list[tuple[int, int, str]], away: list[tuple[str, int, int]]
+) -> None:
+    zone = "Europe/Berlin"
+    begin = datetime(2026, 3, 15, tzinfo=UTC)  # over the change to summer time
+
+    def hour(number: int) -> datetime:
+        return begin + timedelta(hours=number)
+
+    made = [
+        layer(zone, days=days, restrictions=(hours(text, ["mon", "wed", "sat"] if some else [], zone),) if text else ())
+        for days, text, some in layers
+    ]
+    schedule = Schedule(
+        "s",
+        zone,
+        tuple(made),
+        overrides=tuple(Span(hour(a), hour(a + b), (who,)) for a, b, who in overrides),
+        away={who: ((hour(a), hour(a + b)),) for who, a, b in away},
+    )
+    found = shifts(schedule, begin, hour(1000))
+    assert (found[0].start, found[-1].end) == (begin, hour(1000))
+    for number in range(0, 1000 * 60, 97):
+        instant = begin + timedelta(minutes=number)
+        (shift,) = [s for s in found if s.start <= instant < s.end]
+        assert shift.people == on_call(schedule, instant)
+
+
+def test_a_later_layer_wins_and_outside_its_hours_the_earlier_one_holds() -> None:
+    office = layer("Europe/Berlin", "aisha", restrictions=(hours("09:00-18:00", ["mon"], "Europe/Berlin"),))
+    schedule = Schedule("s", "Europe/Berlin", (layer("Europe/Berlin", "linh"), office))
+    assert on_call(schedule, berlin("2026-11-23T08:59")) == ("linh",)
+    assert on_call(schedule, berlin("2026-11-23T09:00")) == ("aisha",)
+    assert on_call(schedule, berlin("2026-11-23T18:00")) == ("linh",)
+
+
+def test_a_shift_may_be_several_people() -> None:
+    schedule = Schedule("s", "UTC", (layer("UTC", "linh+marek", "aisha"),))
+    assert on_call(schedule, datetime(2025, 11, 4, tzinfo=UTC)) == ("linh", "marek")
+
+
+def test_an_override_wins_over_everything_and_the_last_one_over_the_first() -> None:
+    day = (berlin("2026-12-24T09:00"), berlin("2026-12-25T09:00"))
+    schedule = one(overrides=(Span(*day, ("marek",)), Span(*day, ("aisha",))))
+    assert on_call(schedule, berlin("2026-12-24T09:00")) == ("aisha",)
+    assert on_call(schedule, day[1]) != () != on_call(schedule, day[0] - timedelta(seconds=1))
+
+
+def test_a_swap_exchanges_two_people_and_leaves_the_third() -> None:
+    times = (berlin("2025-11-03T09:00"), berlin("2025-11-24T09:00"))
+    schedule = one(swaps=(Swap(*times, "linh", "marek"),))
+    weeks = [on_call(schedule, times[0] + timedelta(days=7 * n, hours=1)) for n in range(4)]
+    assert weeks == [("marek",), ("linh",), ("aisha",), ("linh",)]
+
+
+def test_who_is_on_vacation_is_stood_in_for_by_the_next_in_turn() -> None:
+    week = (berlin("2025-11-03T09:00"), berlin("2025-11-10T09:00"))
+    assert on_call(one(away={"linh": (week,)}), week[0]) == ("marek",)
+    everybody = dict.fromkeys(PEOPLE, (week,))
+    assert on_call(one(away=everybody), week[0]) == ()
+    assert [gap.start for gap in gaps(one(away=everybody), week[0], week[1] + timedelta(days=1))] == [week[0]]
+
+
+def test_a_rotation_of_hours_counts_real_hours() -> None:
+    twelve = Layer("Europe/Berlin", START, 540, timedelta(hours=12), (("linh",), ("marek",)))
+    schedule = Schedule("s", "Europe/Berlin", (twelve,))
+    found = shifts(schedule, twelve.boundary(START), twelve.boundary(START) + timedelta(days=200))
+    assert {shift.end - shift.start for shift in found} == {timedelta(hours=12)}
+
+
+def test_before_the_first_hand_over_and_after_the_end_nobody_is_named() -> None:
+    ended = layer("UTC", end=datetime(2025, 12, 1, tzinfo=UTC))
+    schedule = Schedule("s", "UTC", (ended,))
+    assert on_call(schedule, datetime(2025, 11, 3, 8, 59, tzinfo=UTC)) == ()
+    assert on_call(schedule, datetime(2025, 11, 30, tzinfo=UTC)) != ()
+    assert on_call(schedule, datetime(2025, 12, 1, tzinfo=UTC)) == ()
+
+
+def test_the_next_hand_over() -> None:
+    at = berlin("2025-11-05T12:00")
+    assert handover(one(), at) == berlin("2025-11-10T09:00")
+    assert handover(Schedule("s", "UTC", (layer("UTC", "linh"),)), at) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("09:00-18:00", "2026-11-23T09:00", "2026-11-23T18:00"),
+        ("22:00-06:00", "2026-11-24T05:59", "2026-11-24T06:00"),
+        ("00:00-24:00", "2026-11-23T23:59", "2026-11-24T00:00"),
+    ],
+)
+def test_hours_of_a_day_and_over_midnight(text: str, inside: str, outside: str) -> None:
+    monday = hours(text, ["mon"], "Europe/Berlin")
+    assert monday.contains(berlin(inside))
+    assert not monday.contains(berlin(outside))
+    assert monday.opens(berlin(inside)) == berlin(inside)
+    assert monday.opens(berlin(outside)) > berlin(outside)
+    assert monday.closes(berlin(inside)) == berlin(outside)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    a=st.integers(0, 1439),
+    b=st.integers(1, 1440),
+    days=st.sets(st.integers(0, 6), min_size=1),
+    zone=st.sampled_from(ZONES),
+    minute=st.integers(0, 700_000),
+)
+def test_hours_open_at_the_first_moment_within(a: int, b: int, days: set[int], zone: str, minute: int) -> None:
+    window = Hours(a, b, frozenset(days), zone)
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
+    opening = window.opens(at)
+    assert window.contains(opening)
+    assert opening >= at
+    step = (opening - at) / 50
+    assert not any(window.contains(at + n * step) for n in range(50) if step)
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "zone"), [("9-18", [], "UTC"), ("09:00-18:00", ["monday"], "UTC"), ("09:00-18:00", [], "Mars")]
+)
+def test_hours_that_nobody_can_read_are_named(text: str, days: list[str], zone: str) -> None:
+    with pytest.raises(HoursError, match=r"is no (range of hours|day|time zone)"):
+        hours(text, days, zone)
+
+
+SCHEDULES = """schedules:
+  engineers:
+    time_zone: Asia/Ho_Chi_Minh
+    layers:
+      - {people: [linh, marek], start: 2026-11-02, handover: "09:00", rotation: weekly}
+      - {people: [aisha], start: 2026-11-02, rotation: daily, hours: "12:00-13:00", days: [mon]}
+    overrides:
+      - {from: 2026-12-24T09:00, to: 2026-12-25, people: [peter]}
+    swaps:
+      - {from: 2026-12-01, to: 2026-12-10, people: [linh, marek]}
+roles:
+  on-call-engineer: [engineers]
+"""
+
+
+def scheduled(folder: Path, text: str = SCHEDULES) -> Path:
+    return edited(folder, "roles:\n  on-call-engineer: [linh]\n", text)
+
+
+def test_a_role_is_held_by_whoever_the_schedule_names_at_that_moment(tmp_path: Path) -> None:
+    policy = routing(*load(scheduled(tmp_path)))
+    at = datetime(2026, 11, 23, 3, tzinfo=UTC)  # the fourth week
+    assert holders(policy, "on-call-engineer", at) == ("Marek Novak",)
+    assert holders(policy, "on-call-engineer", at + timedelta(hours=2, minutes=30)) == ("Aisha Bello",)
+    assert holders(policy, "on-call-engineer", datetime(2026, 12, 24, 3, tzinfo=UTC)) == ("Peter Schmidt",)
+
+
+def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:
+    text = SCHEDULES.replace("rotation: weekly}", 'rotation: weekly, hours: "09:00-21:00"}')
+    policy = routing(*load(scheduled(tmp_path, text)))
+    start = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    found = role_gaps(policy, start, start + timedelta(days=1))
+    assert [(gap.role, gap.start.hour, gap.end.hour, gap.why) for gap in found] == [
+        ("on-call-engineer", 14, 2, "nobody is on call")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("Asia/Ho_Chi_Minh", "Asia/Saigonn", "time_zone: 'Asia/Saigonn' is no time zone"),
+        ("people: [linh, marek], start", "people: [lin, marek], start", "there is no 'lin' in people"),
+        ("rotation: weekly", "rotation: fortnightly", "'fortnightly' is no rotation"),
+        ("rotation: weekly", "rotation: 10m", "a shift lasts an hour at least"),
+        ('"09:00", rotation', '"25:00", rotation', "'25:00' is no time of the day"),
+        ("to: 2026-12-25, people", "to: 2026-12-20, people", "it ends (2026-12-20) before it begins"),
+        ("to: 2026-12-25, people", "to: soon, people", "'soon' is no time"),
+        ("people: [linh, marek]}\nroles", "people: [linh]}\nroles", "a swap is between two people"),
+        ("people: [aisha]", "people: [[]]", "a shift of nobody"),
+        ("on-call-engineer: [engineers]", "on-call-engineer: [engineer]", "there is no 'engineer' in people"),
+    ],
+)
+def test_a_mistake_in_a_schedule_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in SCHEDULES
+    with pytest.raises(SettingsError) as caught:
+        routing(*load(scheduled(tmp_path, SCHEDULES.replace(old, new))))
+    assert says in str(caught.value)
+
+
+def test_an_unquoted_time_is_what_it_looks_like(tmp_path: Path) -> None:
+    policy = routing(*load(scheduled(tmp_path, SCHEDULES.replace('"09:00", rotation', "10:30, rotation"))))
+    assert policy.schedules["engineers"].layers[0].handover == 630

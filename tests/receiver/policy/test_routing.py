@@ -1,0 +1,214 @@
+"""What the configuration says: priorities, teams, routes, people's own rules, and matchers as Alertmanager has them."""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from process.settings import SettingsError
+from receiver.config.build import routing
+from receiver.config.load import load
+from receiver.incident.escalation import Priority
+from receiver.incident.model import Incident
+from receiver.oncall.contact_rules import Contact, Person, Rule
+from receiver.oncall.hours import parse as hours
+from receiver.policy.matcher import MatcherError, match_all
+from receiver.policy.matcher import parse as matcher
+from receiver.policy.routing import PriorityRule, Route
+from tests.receiver.config.test_config import edited
+from tests.receiver.given import P1, P2, P3, P4, START, the_routing
+
+LINH = Person("Linh", (Contact("pagerduty", "staff"), Contact("slack", "U1"), Contact("email", "l@example.com")))
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "holds"),
+    [
+        ('severity="critical"', {"severity": "critical"}, True),
+        ('severity="critical"', {}, False),
+        ("severity=critical", {"severity": "critical"}, True),
+        ('severity!="critical"', {}, True),
+        ('job=~"api.*"', {"job": "api-1"}, True),
+        ('job=~"api"', {"job": "api-1"}, False),  # anchored at both ends
+        ('job!~"api|web"', {"job": "db"}, True),
+        ('job=~""', {}, True),
+        (r'path="a\"b\\c"', {"path": 'a"b\\c'}, True),
+        (r'path=~"/v[0-9]+\\.json"', {"path": "/v2.json"}, True),
+        ('team=""', {}, True),
+    ],
+)
+def test_a_matcher_means_what_it_means_to_alertmanager(text: str, labels: dict[str, str], holds: bool) -> None:
+    assert match_all((matcher(text),), labels) is holds
+
+
+@pytest.mark.parametrize("text", ["", "severity", "=critical", 'a="b', 'a=~"("', "a==b=c d", "{a=b}"])
+def test_what_is_no_matcher_is_named(text: str) -> None:
+    with pytest.raises(MatcherError, match=r"is no matcher|regular expression"):
+        matcher(text)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_matcher_or_the_named_error(text: str) -> None:
+    try:
+        found = matcher(text)
+    except MatcherError:
+        return
+    assert found.op in {"=", "!=", "=~", "!~"}
+
+
+def test_the_order_in_which_a_priority_is_found() -> None:
+    policy = msgspec.structs.replace(
+        the_routing(),
+        team_severities={"payments": {"warning": P1}},
+        service_severities={"checkout": {"warning": P3}},
+        priority_rules=(PriorityRule((matcher('alertname=~"Backup.*"'),), P4),),
+    )
+    assert policy.priority({"priority": "P4", "severity": "critical"}) == (P4, "")
+    assert policy.priority({"severity": "warning"}) == (P2, "")
+    assert policy.priority({"severity": "warning", "team": "payments"}) == (P1, "")
+    assert policy.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, "")
+    assert policy.priority({"alertname": "BackupFailed"}) == (P4, "")
+    assert policy.priority({"alertname": "Other"}) == (P2, "the alert has no severity: treated as P2")
+
+
+def an_incident(**labels: str) -> Incident:
+    return Incident(id=1, key="k", team="backend", priority=P2, labels=labels)
+
+
+def test_a_route_adds_its_places_or_takes_the_teams_away() -> None:
+    security = Route((matcher('category="security"'),), (Contact("slack", "#security"),))
+    policy = msgspec.structs.replace(the_routing(), routes=(security,))
+    assert [c.address for c in policy.places(an_incident(category="security"))] == ["#security", "#alerts-backend"]
+    assert [c.address for c in policy.places(an_incident())] == ["#alerts-backend"]
+    alone = msgspec.structs.replace(policy, routes=(msgspec.structs.replace(security, only=True),))
+    assert [c.address for c in alone.places(an_incident(category="security"))] == ["#security"]
+
+
+def ways(person: Person, priority: Priority, at: datetime = START) -> list[str]:
+    return [way.channel for way in person.ways(priority, at)]
+
+
+def test_the_first_rule_that_fits_says_which_channels() -> None:
+    quiet = Rule(frozenset({"email"}), frozenset({P3, P4}))
+    office = Rule(frozenset({"slack"}), frozenset({P2}), hours("09:00-18:00", ["mon"], "UTC"))
+    linh = msgspec.structs.replace(LINH, rules=(quiet, office))
+    assert ways(linh, P4) == ["email"]
+    assert ways(linh, P2, START + timedelta(hours=7)) == ["slack"]
+    assert ways(linh, P2) == ["pagerduty", "slack", "email"]
+    assert ways(linh, P1) == ["pagerduty", "slack", "email"]
+
+
+def test_a_p1_breaks_quiet_hours_and_nothing_else_does() -> None:
+    linh = msgspec.structs.replace(LINH, quiet_hours=hours("22:00-07:00", [], "UTC"))
+    assert ways(linh, P1) == ["pagerduty", "slack", "email"]
+    assert ways(linh, P2) == ["email"]
+    assert ways(linh, P2, START + timedelta(hours=5)) == ["pagerduty", "slack", "email"]
+
+
+def test_quiet_hours_are_those_of_the_persons_own_clock() -> None:
+    linh = msgspec.structs.replace(LINH, quiet_hours=hours("22:00-07:00", [], "Asia/Ho_Chi_Minh"))
+    ten_there = START.astimezone(ZoneInfo("Asia/Ho_Chi_Minh"))
+    assert ten_there.hour == 10
+    assert ways(linh, P3) == ["pagerduty", "slack", "email"]
+
+
+def test_comfort_never_leaves_a_person_without_any_way() -> None:
+    only = msgspec.structs.replace(LINH, contacts=(Contact("pagerduty", "staff"),))
+    ruled = msgspec.structs.replace(only, rules=(Rule(frozenset({"email"}), frozenset(Priority)),))
+    assert ways(ruled, P3) == ["pagerduty"]
+    hushed = msgspec.structs.replace(only, quiet_hours=hours("00:00-24:00", [], "UTC"))
+    assert ways(hushed, P3) == ["pagerduty"]
+
+
+def test_who_is_on_vacation_holds_no_role() -> None:
+    away = msgspec.structs.replace(LINH, vacation=((START, START + timedelta(days=7)),))
+    policy = msgspec.structs.replace(the_routing(), people={**the_routing().people, "linh": away})
+    assert policy.holders("on-call-engineer", START) == ()
+    assert policy.holders("on-call-engineer", START + timedelta(days=7)) == ("linh",)
+
+
+EVERYTHING = """hours:
+  office: {hours: "09:00-18:00", days: [mon, tue, wed, thu, fri], time_zone: Asia/Ho_Chi_Minh}
+repeat_last_step: {P1: 30m}
+acknowledge_for: {P1: 30m, P2: 2h}
+priority_rules:
+  - {match: ['alertname=~"Backup.*"'], priority: P3}
+services:
+  checkout: {severities: {warning: P1}}
+routes:
+  - {match: ['category="security"'], slack: "#security", only: true}
+fallback: {slack: "#lost-pages", email: [lost@heypeteracademy.com]}
+maintenance:
+  - {name: upgrade, match: ['team="database"'], from: 2026-11-28T22:00, to: 2026-11-29T02:00, time_zone: Europe/Berlin}
+  - {name: backup, match: ['alertname="Slow"'], hours: "02:00-03:00", days: [sun]}
+flapping: {window: 5m, quiet: 10m}
+roles:
+"""
+
+
+def everything(folder: Path, text: str = EVERYTHING) -> Path:
+    """The example with these sections instead of its own."""
+    path = edited(folder, "roles:\n", text)
+    own = path.read_text("utf-8").replace(text, "@@@")
+    for key in ("repeat_last_step", "acknowledge_for", "flapping", "fallback"):
+        own = re.sub(rf"^{key}:.*\n", "", own, flags=re.MULTILINE)
+    path.write_text(own.replace("@@@", text), "utf-8")
+    return path
+
+
+def test_every_section_is_read(tmp_path: Path) -> None:
+    policy = routing(*load(everything(tmp_path)))
+    assert policy.plan(P1, "backend").repeat_every == 1800.0
+    assert policy.plan(P2, "backend").acknowledge_for == 7200.0
+    assert policy.plan(P3, "backend").acknowledge_for == 0.0
+    assert policy.priority({"service": "checkout", "severity": "warning"})[0] is P1
+    assert [c.address for c in policy.fallbacks] == ["#lost-pages", "lost@heypeteracademy.com"]
+    pause = policy.maintenance({"team": "database"}, datetime.fromisoformat("2026-11-28T21:00:00+00:00"))
+    assert pause is not None
+    assert pause.until == datetime.fromisoformat("2026-11-29T01:00:00+00:00")
+    assert policy.maintenance({"team": "database"}, datetime.fromisoformat("2026-11-29T01:00:00+00:00")) is None
+    assert (policy.flap_window, policy.flap_quiet) == (300.0, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("'alertname=~\"Backup.*\"'", "'alertname~Backup'", "priority_rules.match: 'alertname~Backup' is no matcher"),
+        ("from: 2026-11-28T22:00, to", "from: 2026-11-30T22:00, to", "it ends (2026-11-29T02:00) before it begins"),
+        ("match: ['team=\"database\"'],", "match: [],", "it matches everything"),
+        ('hours: "02:00-03:00", days: [sun]', "time_zone: UTC", "give from and to, or hours and days"),
+        ("{P1: 30m}\nack", "{P5: 30m}\nack", "Invalid enum value 'P5'"),
+        ('"#lost-pages", email: [lost@', '"#lost-pages", email: [lost ', "fallback.email: write mail addresses"),
+        ("days: [mon, tue,", "days: [mo, tue,", "'mo' is no day"),
+        ("only: true}", "onli: true}", "routes.onli: unknown key"),
+    ],
+)
+def test_a_mistake_in_a_section_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in EVERYTHING
+    with pytest.raises(SettingsError) as caught:
+        routing(*load(everything(tmp_path, EVERYTHING.replace(old, new))))
+    assert says in str(caught.value).replace("[0]", "").replace("[1]", "")
+
+
+def test_a_team_may_have_a_matrix_of_its_own(tmp_path: Path) -> None:
+    own = """  payments:
+    slack: "#alerts-payments"
+    response_times: {P1: 5m}
+    escalation_matrix:
+      - {after: 0m, P1: [on-call-engineer, tech-lead], P2: tech-lead, P3: tech-lead, P4: tech-lead}
+      - {after: 5m, P1: cto}
+"""
+    line = '  payments:       {slack: "#alerts-payments", email: [payments@heypeteracademy.com]}\n'
+    policy = routing(*load(edited(tmp_path, line, own)))
+    plan = policy.plan(P1, "payments")
+    assert [(step.after, step.roles) for step in plan.steps] == [
+        (0.0, ("on-call-engineer", "tech-lead")),
+        (300.0, ("cto",)),
+    ]
+    assert plan.response_time == 300.0
+    assert policy.plan(P1, "backend").response_time == 900.0

@@ -1,0 +1,289 @@
+"""The store's promises: one transaction, order within a lane, leases, and what survives a crash."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
+from receiver.incident.model import AlertGroup, Kind, Notification
+from receiver.incident.state import State
+from receiver.store.base import Claimed, StoreError
+from receiver.store.sqlite import SQLiteStore
+from tests.receiver.given import MINUTE, START, THE_GROUP, Clock, a_store, an_alert, beside, deciding, received
+
+LEASE = 60.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+    opened = await a_store(tmp_path, clock)
+    yield opened
+    await opened.close()
+
+
+async def fire(store: SQLiteStore, clock: Clock, fingerprint: str = "a") -> int:
+    incident = await store.update(THE_GROUP, deciding(received(an_alert(fingerprint)), clock.now), clock.now)
+    assert incident is not None
+    return incident.id
+
+
+async def claim(store: SQLiteStore, clock: Clock, channel: str = "email") -> list[Claimed]:
+    return await store.claim(channel, clock.now, LEASE, 10)
+
+
+async def settle(store: SQLiteStore, clock: Clock, claimed: Claimed, ref: str) -> None:
+    told = Delivered(claimed.notification.round, claimed.notification.target.person)
+    await store.settle(claimed, ref, deciding(told, clock.now), clock.now)
+
+
+async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed) -> None:
+    notification = claimed.notification
+    unreached = deciding(Unreached(notification.target, notification.round, "refused"), clock.now)
+    await store.dead(claimed, "refused", unreached, deciding(Undelivered(notification.round), clock.now), clock.now)
+
+
+async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    assert await fire(store, clock) == number
+    found = await store.incident(number)
+    assert found is not None
+    incident, timeline = found
+    assert incident.fresh == ()
+    assert [entry.kind for entry in timeline] == ["opened", "alert_firing", "paged"]
+    assert [c.notification.target.person for c in await claim(store, clock)] == ["Linh"]
+
+
+async def test_when_the_debt_cannot_be_written_there_is_no_incident_either(
+    store: SQLiteStore, clock: Clock, tmp_path: Path
+) -> None:
+    with beside(tmp_path) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(StoreError, match="disk full"):
+        await fire(store, clock)
+    assert await store.incidents(None, 10) == []
+
+
+async def test_the_schema_refuses_a_second_open_incident_of_a_group(
+    store: SQLiteStore, clock: Clock, tmp_path: Path
+) -> None:
+    await fire(store, clock)
+    with beside(tmp_path) as other, pytest.raises(sqlite3.IntegrityError):
+        other.execute("INSERT INTO incident SELECT 99, key, state, priority, opened_at, NULL, NULL, doc FROM incident")
+
+
+async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    first = await claim(store, clock)
+    assert len(first) == 1
+    assert await claim(store, clock) == []
+    clock.forward(seconds=LEASE + 1)
+    second = await claim(store, clock)
+    assert [c.id for c in second] == [first[0].id]
+    assert second[0].attempt == 2
+    await settle(store, clock, first[0], "too late")  # fenced: the first attempt holds nothing any more
+    await settle(store, clock, second[0], "ref")
+    clock.forward(seconds=LEASE + 1)
+    assert await claim(store, clock) == []
+
+
+async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    page = (await claim(store, clock, "slack"))[0]
+    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    assert await claim(store, clock, "slack") == []  # the acknowledgement waits for the page that is under way
+    await settle(store, clock, page, "1234.5678")
+    following = await claim(store, clock, "slack")
+    assert [c.notification.kind for c in following] == [Kind.ACKNOWLEDGED]
+    assert following[0].thread == "1234.5678"
+
+
+async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    told = await claim(store, clock, "slack")
+    await settle(store, clock, told[0], "1")
+    await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    assert await claim(store, clock, "email") == []
+    assert await claim(store, clock, "pagerduty") == []
+    assert [c.notification.kind for c in await claim(store, clock, "slack")] == [Kind.RESOLVED]
+
+
+async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    page = (await claim(store, clock))[0]
+    await store.retry_at(page, clock.now + MINUTE, "timeout", clock.now)  # it may have arrived
+    await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    clock.forward(minutes=2)
+    assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
+
+
+async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    page = (await claim(store, clock))[0]
+    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.retry_at(page, clock.now, "503", clock.now)
+    assert [c.notification.kind for c in await claim(store, clock)] == [Kind.ACKNOWLEDGED]
+
+
+async def test_a_retry_waits_for_its_time(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    page = (await claim(store, clock))[0]
+    await store.retry_at(page, clock.now + timedelta(seconds=30), "503", clock.now)
+    assert await claim(store, clock) == []
+    clock.forward(seconds=30)
+    assert [c.attempt for c in await claim(store, clock)] == [2]
+
+
+async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_transaction(
+    store: SQLiteStore, clock: Clock
+) -> None:
+    number = await fire(store, clock)
+    for channel in ("pagerduty", "email", "slack"):
+        (claimed,) = await claim(store, clock, channel)
+        await kill(store, clock, claimed)
+        found = await store.incident(number)
+        assert found is not None
+        assert found[0].rounds == (2 if channel == "slack" else 1)
+    assert [c.notification.target.person for c in await claim(store, clock)] == ["Marek"]
+
+
+async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    clock.forward(minutes=15)
+    assert await store.due(clock.now) == [number]
+    await store.act(number, deciding(TimeDue(), clock.now), clock.now)
+    assert await store.due(clock.now) == []
+    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    clock.forward(days=1)
+    assert await store.due(clock.now) == []
+
+
+async def test_a_new_process_sends_what_the_dead_one_had_leased(tmp_path: Path, clock: Clock) -> None:
+    first = await a_store(tmp_path, clock)
+    await fire(first, clock)
+    held = await claim(first, clock)
+    await first.close()  # nothing is settled, as after kill -9
+    second = await a_store(tmp_path, clock)
+    assert [c.id for c in await claim(second, clock)] == [c.id for c in held]
+    await second.close()
+
+
+async def test_an_answered_page_of_a_dead_process_is_not_sent_again(tmp_path: Path, clock: Clock) -> None:
+    first = await a_store(tmp_path, clock)
+    number = await fire(first, clock)
+    await claim(first, clock)
+    await first.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await first.close()
+    second = await a_store(tmp_path, clock)
+    assert [c.notification.kind for c in await claim(second, clock)] == [Kind.ACKNOWLEDGED]
+    await second.close()
+
+
+async def test_a_second_process_on_the_same_file_is_refused(store: SQLiteStore, tmp_path: Path, clock: Clock) -> None:
+    assert store is not None
+    with pytest.raises(StoreError, match="another receiver uses this file"):
+        await a_store(tmp_path, clock)
+
+
+async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Clock) -> None:
+    with beside(tmp_path) as newer:
+        newer.execute("PRAGMA user_version=99")
+    with pytest.raises(StoreError, match="newer receiver"):
+        await a_store(tmp_path, clock)
+
+
+async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    clock.forward(minutes=11)
+    assert await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now) is None
+    newer = received(an_alert(starts_at=START + MINUTE))
+    following = await store.update(THE_GROUP, deciding(newer, clock.now), clock.now)
+    assert following is not None
+    assert following.id == number + 1
+
+
+async def test_the_same_debt_is_owed_once(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    (claimed,) = await claim(store, clock)
+    twice = (claimed.notification, claimed.notification)
+
+    def again(incident: object) -> tuple[object, tuple[Notification, ...]]:
+        return deciding(received(an_alert("b")), clock.now)(incident)[0], twice  # type: ignore[arg-type]
+
+    await store.update(THE_GROUP, again, clock.now)  # type: ignore[arg-type]
+    clock.forward(seconds=LEASE + 1)
+    assert len(await claim(store, clock)) == 1
+
+
+async def test_the_backlog_is_what_the_metrics_show(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    await store.beat("alertmanager", clock.now)
+    backlog = await store.backlog()
+    assert backlog.open_incidents == {(State.TRIGGERED, "P1"): 1}
+    assert backlog.oldest_unacknowledged == {"P1": START}
+    assert backlog.oldest_owed == dict.fromkeys(("pagerduty", "slack", "email"), START)
+    assert backlog.heartbeats == {"alertmanager": START}
+
+
+async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, clock: Clock) -> None:
+    alerts = [an_alert(name) for name in "abcd"]
+    old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
+    first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
+    assert first is not None
+    await store.act(first.id, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    for key, members in (("receiver|new", alerts[:2]), ("receiver|newer", alerts[2:])):
+        group = AlertGroup(key, tuple(members), receiver="receiver")
+        moved = await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
+        assert moved is not None
+        assert (moved.id, moved.acknowledged_by) == (first.id, "Linh")
+    foreign = AlertGroup("receiver|else", (*alerts[:1], an_alert("x"), an_alert("y")), receiver="receiver")
+    other = await store.update(foreign, deciding(AlertsReceived(foreign), clock.now), clock.now)
+    assert other is not None
+    assert other.id != first.id
+    elsewhere = AlertGroup("another|new", tuple(alerts), receiver="another")
+    third = await store.update(elsewhere, deciding(AlertsReceived(elsewhere), clock.now), clock.now)
+    assert third is not None
+    assert third.id not in {first.id, other.id}  # the same alerts by another route are another incident
+
+
+async def test_what_fires_again_reopens_the_stored_incident(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    over = received(an_alert(firing=False))
+    await store.update(THE_GROUP, deciding(over, clock.now), clock.now)
+    clock.forward(minutes=5)
+    again = received(an_alert(starts_at=clock.now))
+    reopened = await store.update(THE_GROUP, deciding(again, clock.now), clock.now)
+    assert reopened is not None
+    assert (reopened.id, reopened.state) == (number, State.TRIGGERED)
+
+
+async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    for channel in ("email", "slack", "pagerduty"):
+        for page in await claim(store, clock, channel):
+            await settle(store, clock, page, "")
+    clock.forward(minutes=15)
+    await store.act(number, deciding(TimeDue(), clock.now), clock.now)
+    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    kinds = {c.notification.kind for c in await claim(store, clock)}
+    assert kinds == {Kind.ACKNOWLEDGED}
+
+
+async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLiteStore, clock: Clock) -> None:
+    old = AlertGroup("receiver|old", (an_alert("a"), an_alert("b")), receiver="receiver")
+    first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
+    over = AlertGroup("receiver|old", (an_alert("a", firing=False),), receiver="receiver")
+    await store.update(over, deciding(AlertsReceived(over), clock.now), clock.now)
+    anew = AlertGroup("receiver|new", (an_alert("a", starts_at=START + MINUTE),), receiver="receiver")
+    second = await store.update(anew, deciding(AlertsReceived(anew), clock.now), clock.now)
+    assert first is not None
+    assert second is not None
+    assert second.id != first.id

@@ -1,0 +1,239 @@
+"""The receiver's HTTP side: Alertmanager in, people in, and what each is answered."""
+
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from process.settings import Secret
+from receiver.incident.model import Incident, Pause
+from receiver.incident.state import State
+from receiver.messages.link import Grant, sign
+from receiver.metrics import Metrics
+from receiver.store.sqlite import SQLiteStore
+from receiver.web.alertmanager_webhook import Webhook
+from receiver.web.api import Actions
+from tests.receiver.given import START, Clock, a_store, beside, the_policy
+from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
+
+HOOK = {"Authorization": "Bearer hook-token"}
+API = {"Authorization": "Bearer api-token"}
+SECRET = "s" * 32
+
+
+class Rig:
+    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLiteStore, folder: Path) -> None:
+        self.client, self.store, self.folder = client, store, folder
+        self.metrics = Metrics(["email"])
+        self.clock = Clock()
+
+    async def fire(self) -> int:
+        answer = await self.client.post("/webhook/alertmanager", data=encoded(), headers=HOOK)
+        assert answer.status == 200
+        return int((await answer.json())["incident"])
+
+    async def state(self, number: int) -> State:
+        found = await self.store.incident(number)
+        assert found is not None
+        return found[0].state
+
+    def link(self, number: int, person: str = "Linh", seconds: int = 60) -> str:
+        return f"/answer/{sign(Grant(number, person, int(START.timestamp()) + seconds), SECRET)}"
+
+    def webhooks(self, code: int) -> float | None:
+        return self.metrics.registry.get_sample_value("receiver_webhook_requests_total", {"code": str(code)})
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path,
+) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    metrics = Metrics(["email"])
+    app = web.Application()
+    app.add_routes(Webhook(store, the_policy(), Secret("hook-token"), metrics, clock).routes())
+    secrets = {"token": Secret("api-token"), "link_secret": Secret(SECRET)}
+    app.add_routes(Actions(store, the_policy(), **secrets, clock=clock).routes())
+    async with TestClient(TestServer(app)) as client:
+        made = Rig(client, store, tmp_path)
+        made.metrics, made.clock = metrics, clock
+        yield made
+    await store.close()
+
+
+async def test_what_is_answered_200_is_on_the_disk(rig: Rig) -> None:
+    number = await rig.fire()
+    with beside(rig.folder) as other:
+        assert other.execute("SELECT id, state FROM incident").fetchall() == [(number, "triggered")]
+        assert other.execute("SELECT count(*) FROM outbox WHERE state = 'pending'").fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (encoded(), {}, 401, "Authorization"),
+        (encoded(), {"Authorization": "Bearer wrong"}, 401, "Authorization"),
+        (encoded(), {"Authorization": "Bearer \xff\xfe"}, 401, "Authorization"),
+        (encoded(version="5"), HOOK, 400, "version"),
+        (b'{"version": "4"', HOOK, 400, "version 4"),
+        (with_alert(startsAt=None), HOOK, 400, "startsAt"),
+        (b"not gzip", {**HOOK, "Content-Encoding": "gzip"}, 400, "Content-Encoding"),
+        (gzip.compress(encoded(), mtime=0)[:40], {**HOOK, "Content-Encoding": "gzip"}, 400, "truncated"),
+        (encoded(), {**HOOK, "Content-Encoding": "compress"}, 415, "Content-Encoding"),
+        (gzip.compress(b" " * (33 * 1024 * 1024), mtime=0), {**HOOK, "Content-Encoding": "gzip"}, 413, "larger than"),
+    ],
+)
+async def test_bad_webhooks(rig: Rig, body: bytes, headers: dict[str, str], status: int, says: str) -> None:
+    answer = await rig.client.post("/webhook/alertmanager", data=body, headers=headers)
+    assert answer.status == status
+    assert says in (await answer.json())["error"]
+    assert rig.webhooks(status) == 1
+    assert await rig.store.incidents(None, 1) == []
+    assert await rig.fire() == 1  # and the next good one is taken
+
+
+async def test_a_compressed_webhook_is_taken(rig: Rig) -> None:
+    headers = {**HOOK, "Content-Encoding": "gzip"}
+    answer = await rig.client.post("/webhook/alertmanager", data=gzip.compress(encoded()), headers=headers)
+    assert answer.status == 200
+
+
+async def test_a_store_that_cannot_commit_is_503_so_that_alertmanager_comes_back(rig: Rig) -> None:
+    with beside(rig.folder) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    answer = await rig.client.post("/webhook/alertmanager", data=encoded(), headers=HOOK)
+    assert answer.status == 503
+    with beside(rig.folder) as other:
+        other.execute("DROP TRIGGER full")
+    await rig.fire()
+
+
+async def test_a_storm_in_one_payload_is_taken(rig: Rig) -> None:
+    alerts = [{**PAYLOAD["alerts"][0], "fingerprint": f"{n:016x}"} for n in range(10_000)]
+    answer = await rig.client.post("/webhook/alertmanager", data=io.BytesIO(encoded(alerts=alerts)), headers=HOOK)
+    assert answer.status == 200
+    (incident,) = await rig.store.incidents(None, 10)
+    assert len(incident.firing) == 10_000
+
+
+async def test_the_watchdog_is_heard_only_while_it_fires(rig: Rig) -> None:
+    await rig.client.post("/webhook/watchdog", data=with_alert(status="resolved"), headers=HOOK)
+    assert (await rig.store.backlog()).heartbeats == {}
+    answer = await rig.client.post("/webhook/watchdog", data=encoded(), headers=HOOK)
+    assert answer.status == 200
+    assert (await rig.store.backlog()).heartbeats == {"alertmanager": START}
+    assert await rig.store.incidents(None, 1) == []
+
+
+async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
+    number = await rig.fire()
+    listed = await (await rig.client.get("/api/v1/incidents?state=triggered", headers=API)).json()
+    assert [i["id"] for i in listed["incidents"]] == [number]
+    assert listed["incidents"][0]["next"] == ["tech-lead"]
+    verb = f"/api/v1/incidents/{number}/acknowledge"
+    for _ in range(2):  # idempotent
+        answer = await rig.client.post(verb, json={"actor": "Linh"}, headers=API)
+        assert (await answer.json())["acknowledged_by"] == "Linh"
+    answer = await rig.client.post(f"/api/v1/incidents/{number}/resolve", headers=API)
+    assert (await answer.json())["state"] == "resolved"
+    shown = await (await rig.client.get(f"/api/v1/incidents/{number}", headers=API)).json()
+    assert [line["kind"] for line in shown["timeline"]][-2:] == ["acknowledged", "resolved"]
+    assert shown["alerts"][0]["labels"]["alertname"] == "HighErrorRate"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("GET", "/api/v1/incidents/99", None, 404, "no incident 99"),
+        ("GET", "/api/v1/incidents/" + "9" * 40, None, 404, "no incident"),
+        ("GET", "/api/v1/incidents/x", None, 404, "no incident x"),
+        ("GET", "/api/v1/incidents?state=open", None, 400, "state: 'open'"),
+        ("GET", "/api/v1/incidents?limit=0", None, 400, "limit"),
+        ("POST", "/api/v1/incidents/99/acknowledge", b"{}", 404, "no incident 99"),
+        ("POST", "/api/v1/incidents/1/acknowledge", b'{"actor": 5}', 400, "$.actor"),
+        ("POST", "/api/v1/incidents/1/acknowledge", b'{"actr": "x"}', 400, "actr"),
+        ("POST", "/api/v1/incidents/1/acknowledge", b" " * 70_000, 413, "larger than"),
+    ],
+)
+async def test_bad_api_calls(rig: Rig, method: str, path: str, body: bytes | None, status: int, says: str) -> None:
+    await rig.fire()
+    refused = await rig.client.request(method, path, data=body)
+    assert refused.status == 401
+    answer = await rig.client.request(method, path, data=body, headers=API)
+    assert answer.status == status
+    assert says in json.dumps(await answer.json())
+    assert await rig.state(1) is State.TRIGGERED
+
+
+async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -> None:
+    number = await rig.fire()
+    page = await rig.client.get(rig.link(number))
+    assert page.status == 200
+    text = await page.text()
+    assert "HighErrorRate: High error rate detected" in text
+    assert "Acknowledge as Linh" in text
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "script" not in page.headers["Content-Security-Policy"]
+    assert await rig.state(number) is State.TRIGGERED
+    after = await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
+    assert "Linh has it" in await after.text()
+    assert await rig.state(number) is State.ACKNOWLEDGED
+    await rig.client.post(rig.link(number), data={"verb": "resolve"})
+    assert await rig.state(number) is State.RESOLVED
+    done = await (await rig.client.get(rig.link(number))).text()
+    assert "<button" not in done
+
+
+async def test_links_that_grant_nothing(rig: Rig) -> None:
+    number = await rig.fire()
+    forged = f"/answer/{sign(Grant(number, 'Linh', 2**40), 'x' * 32)}"
+    for path, status in ((forged, 403), ("/answer/x", 403), (rig.link(number, seconds=-1), 403), (rig.link(99), 404)):
+        for answer in (await rig.client.get(path), await rig.client.post(path, data={"verb": "resolve"})):
+            assert answer.status == status
+            assert "<button" not in await answer.text()
+    assert (await rig.client.post(rig.link(number), data={"verb": "explode"})).status == 400
+    assert (await rig.client.post(rig.link(number))).status == 400
+    assert await rig.state(number) is State.TRIGGERED
+
+
+async def test_hostile_alerts_are_only_text_on_the_page(rig: Rig) -> None:
+    hostile = '<script>alert(1)</script>"><img src=x>'
+    body = with_alert(
+        annotations={"summary": hostile, "description": hostile, "runbook_url": "javascript:alert(1)"},
+        labels={"alertname": hostile, hostile: hostile},
+    )
+    await rig.client.post("/webhook/alertmanager", data=body, headers=HOOK)
+    text = await (await rig.client.get(rig.link(1, person=hostile))).text()
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "javascript:" not in text
+
+
+async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: Rig) -> None:
+    number = await rig.fire()
+    found = await rig.store.incident(number)
+    assert found is not None
+    longer = msgspec.structs.replace(found[0], acknowledge_for=3600.0, drill=True)
+
+    async def change(incident: Incident) -> None:
+        await rig.store.act(number, lambda _old: (incident, ()), rig.clock.now)
+
+    await change(longer)
+    await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
+    page = await (await rig.client.get(rig.link(number))).text()
+    assert "until 04:00 UTC" in page
+    assert "This is an exercise." in page
+    assert "I am still at it" not in page
+    found = await rig.store.incident(number)
+    assert found is not None
+    await change(msgspec.structs.replace(found[0], remind_due_at=None, paused=Pause("silence", "8f1c", "Linh")))
+    page = await (await rig.client.get(rig.link(number))).text()
+    assert "I am still at it" in page
+    assert "Paused by silence 8f1c by Linh" in page

@@ -1,0 +1,300 @@
+"""Answers from Slack's buttons and from PagerDuty: signed, applied once, and never a 500."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from process.settings import Secret
+from receiver.actions.answer import Answers
+from receiver.incident.model import Incident
+from receiver.incident.state import State
+from receiver.metrics import Metrics
+from receiver.store.sqlite import SQLiteStore
+from receiver.web import signature
+from receiver.web.pagerduty_webhook import PagerDutyAnswers
+from receiver.web.slack_actions import SlackAnswers
+from receiver.workers.pagerduty_poll import PagerDutyPoll
+from tests.fakes.pagerduty import FakePagerDuty
+from tests.receiver.given import START, THE_GROUP, Clock, a_store, an_alert, deciding, received, the_policy
+
+SECRET, HOOK = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret"
+KEY = f"heypeter-1-{int(START.timestamp())}/pagerduty:staff:on-call-engineer:P1"
+
+
+class Rig:
+    """Both ways in over a real store with one open incident."""
+
+    def __init__(self, store: SQLiteStore, clock: Clock, client: TestClient[web.Request, web.Application]) -> None:
+        self.store, self.clock, self.client = store, clock, client
+        self.told: list[dict[str, object]] = []
+        self.metrics = Metrics(["slack"])
+
+    async def incident(self) -> Incident:
+        found = await self.store.incident(1)
+        assert found is not None
+        return found[0]
+
+    def count(self, source: str, outcome: str) -> float | None:
+        labels = {"source": source, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("receiver_answers_total", labels)
+
+    async def press(
+        self,
+        action: str,
+        *,
+        value: str = "1",
+        user: str = "U01LINH",
+        secret: str = SECRET,
+        late: float = 0,
+        url: str = "",
+    ) -> int:
+        payload = {
+            "type": "block_actions",
+            "user": {"id": user, "name": "linh.t"},
+            "actions": [{"action_id": action, "value": value}],
+            "response_url": url,
+        }
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        return await self.slack(body, str(int(self.clock.now.timestamp() - late)), secret)
+
+    async def slack(self, body: bytes, stamp: str, secret: str = SECRET) -> int:
+        signed = hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+        headers = {"X-Slack-Signature": f"v0={signed}", "X-Slack-Request-Timestamp": stamp}
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        async with self.client.post("/slack/interactivity", data=body, headers=headers) as answer:
+            return answer.status
+
+    async def hook(self, kind: str, secret: str = HOOK, **changes: object) -> int:
+        event: dict[str, object] = {
+            "id": "01ABC",
+            "event_type": kind,
+            "resource_type": "incident",
+            "occurred_at": "2026-11-23T03:05:00.000Z",
+            "agent": {"type": "user_reference", "summary": "Marek Novak"},
+            "data": {"id": "PGR0VU2", "type": "incident", "incident_key": KEY, "status": "acknowledged"},
+        }
+        return await self.signed(json.dumps({"event": {**event, **changes}}).encode(), secret)
+
+    async def signed(self, body: bytes, secret: str = HOOK) -> int:
+        right = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {"X-PagerDuty-Signature": f"v1={'0' * 64},v1={right}"}
+        async with self.client.post("/pagerduty/webhook", data=body, headers=headers) as answer:
+            return answer.status
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    async with aiohttp.ClientSession() as session:
+        made: list[Rig] = []
+        app = web.Application()
+        metrics = Metrics(["slack"])
+        answers = Answers(store, the_policy(), clock, metrics.registry)
+        people = {"U01LINH": "Linh Tran"}
+        slack = SlackAnswers(answers, Secret(SECRET), lambda: people, session, hosts=("127.0.0.1",))
+        app.add_routes([*slack.routes(), *PagerDutyAnswers(answers, Secret(HOOK)).routes()])
+
+        async def response_url(request: web.Request) -> web.Response:
+            made[0].told.append(await request.json())
+            return web.Response()
+
+        app.router.add_post("/response", response_url)
+        async with TestClient(TestServer(app)) as client:
+            rig = Rig(store, clock, client)
+            rig.metrics = metrics
+            made.append(rig)
+            yield rig
+    await store.close()
+
+
+def test_the_signature_is_slacks_own() -> None:
+    """The example of Slack's documentation (docs.slack.dev/authentication/verifying-requests-from-slack)."""
+    body = (
+        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&"
+        b"channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&"
+        b"response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&"
+        b"trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+    )
+    given = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
+    at = START.fromtimestamp(1531420618, START.tzinfo)
+    assert signature.slack(SECRET, "1531420618", body, given, at)
+    assert not signature.slack(SECRET, "1531420618", body + b" ", given, at)
+    assert not signature.slack(SECRET, "1531420619", body, given, at)
+
+
+async def test_a_button_acknowledges_in_the_name_of_whoever_pressed_it(rig: Rig) -> None:
+    assert await rig.press("acknowledge") == 200
+    incident = await rig.incident()
+    assert (incident.state, incident.acknowledged_by) == (State.ACKNOWLEDGED, "Linh Tran")
+    assert rig.count("slack", "taken") == 1
+
+
+async def test_somebody_whom_nobody_has_mapped_may_answer_too(rig: Rig) -> None:
+    assert await rig.press("acknowledge", user="U99NEW") == 200
+    assert (await rig.incident()).acknowledged_by == "slack:U99NEW (linh.t)"
+
+
+async def test_what_the_channel_does_not_show_is_told_to_the_one_who_pressed(rig: Rig) -> None:
+    url = str(rig.client.make_url("/response"))
+    await rig.press("resolve")
+    rig.clock.forward(seconds=1)
+    await rig.press("acknowledge", url=url)
+    rig.clock.forward(seconds=1)
+    await rig.press("acknowledge", value="77", url=url)
+    async with rig.client.get("/nothing"):
+        pass  # one more turn of the loop for the replies
+    for _ in range(200):
+        if len(rig.told) == 2:
+            break
+        async with rig.client.get("/nothing"):
+            pass
+    assert sorted(str(told["text"]) for told in rig.told) == [
+        "#1 is resolved already; your answer changes nothing.",
+        "This incident is not known any more.",
+    ]
+    assert {told["response_type"] for told in rig.told} == {"ephemeral"}
+    assert (await rig.incident()).state is State.RESOLVED
+
+
+async def test_a_forged_old_or_repeated_press_changes_nothing(rig: Rig) -> None:
+    assert await rig.press("acknowledge", secret="wrong") == 401
+    assert await rig.press("acknowledge", late=301) == 401
+    assert await rig.slack(b"payload=%7B%7D", "1e9") == 401
+    assert await rig.press("link", value="1") == 200
+    assert await rig.press("link", value="1") == 401  # the very same request again
+    assert (await rig.incident()).state is State.TRIGGERED
+    assert rig.count("slack", "refused") == 4
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "²", "1;2", "9" * 40, "heypeter-1"])
+async def test_a_button_of_no_incident_of_ours_changes_nothing(rig: Rig, value: str) -> None:
+    assert await rig.press("acknowledge", value=value) == 200
+    assert (await rig.incident()).state is State.TRIGGERED
+
+
+async def test_a_reply_goes_to_slack_and_to_nobody_else(rig: Rig) -> None:
+    assert await rig.press("acknowledge", value="77", url="http://169.254.169.254/latest") == 200
+    assert rig.told == []
+
+
+async def test_pagerduty_acknowledges_and_resolves_for_people(rig: Rig) -> None:
+    assert await rig.hook("incident.acknowledged") == 202
+    assert (await rig.incident()).acknowledged_by == "Marek Novak"
+    assert await rig.hook("incident.acknowledged") == 202  # at least once, they say
+    assert await rig.hook("incident.resolved") == 202
+    incident = await rig.incident()
+    assert (incident.state, incident.resolved_by) == (State.RESOLVED, "Marek Novak")
+    assert (rig.count("pagerduty", "taken"), rig.count("pagerduty", "already")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"agent": None},  # PagerDuty's own clock: an automatic resolve is no fix
+        {"agent": {"type": "service_reference", "summary": "heypeter"}},  # our own event, coming back
+        {"agent": {"type": "integration_reference", "summary": "Events API"}},
+        {"data": {"incident_key": KEY, "resolve_reason": {"type": "merge_resolve_reason"}}},
+        {"data": {"incident_key": "heypeter-1-17/lane"}},  # the number of an incident of another database
+        {"data": {"incident_key": "heypeter-1-"}},
+        {"data": {"incident_key": None}},
+        {"data": None},
+    ],
+)
+async def test_what_no_person_did_changes_nothing(rig: Rig, changes: dict[str, object]) -> None:
+    assert await rig.hook("incident.resolved", HOOK, **changes) == 202
+    assert (await rig.incident()).state is State.TRIGGERED
+    assert rig.count("pagerduty", "ignored") == 1
+
+
+async def test_whatever_is_signed_is_taken_so_that_the_subscription_lives(rig: Rig) -> None:
+    for body in (b"", b"[]", b'{"event": 1}', b"\xff", b'{"event": {"event_type": "pagey.ping"}}'):
+        assert await rig.signed(body) == 202
+    assert await rig.hook("incident.unacknowledged") == 202
+    assert await rig.hook("incident.acknowledged", secret="wrong") == 401
+    assert (await rig.incident()).state is State.TRIGGERED
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=200), stamp=st.text(max_size=20), signed=st.text(max_size=80))
+async def test_nothing_that_anybody_sends_is_a_500(rig: Rig, body: bytes, stamp: str, signed: str) -> None:
+    headers = {"X-Slack-Signature": quote(signed), "X-Slack-Request-Timestamp": quote(stamp)}
+    headers["X-PagerDuty-Signature"] = quote(signed)
+    for path in ("/slack/interactivity", "/pagerduty/webhook"):
+        async with rig.client.post(path, data=body, headers=headers) as answer:
+            assert answer.status == 401
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    payload=st.recursive(
+        st.none() | st.booleans() | st.text(max_size=5) | st.integers(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["type", "user", "id", "actions", "action_id", "value"]), inner, max_size=5
+            )
+        ),
+    )
+)
+async def test_nothing_that_is_signed_is_a_500(rig: Rig, payload: object) -> None:
+    body = urlencode({"payload": json.dumps(payload)}).encode()
+    rig.clock.forward(seconds=1)
+    assert await rig.slack(body, str(int(rig.clock.now.timestamp()))) in {200, 400}
+    assert await rig.signed(json.dumps({"event": payload}).encode()) == 202
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakePagerDuty]:
+    server = FakePagerDuty(set())
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def listed(status: str, key: str = KEY, **more: object) -> dict[str, object]:
+    person = {"type": "user_reference", "summary": "Aisha Bello"}
+    given = {"acknowledgements": [{"acknowledger": person}], "last_status_change_by": person}
+    return {"id": "P1", "status": status, "incident_key": key, **given, **more}
+
+
+@pytest.mark.parametrize(
+    ("incident", "state"),
+    [
+        (listed("acknowledged"), State.ACKNOWLEDGED),
+        (listed("resolved"), State.RESOLVED),
+        (listed("resolved", last_status_change_by={"type": "service_reference"}), State.TRIGGERED),
+        (listed("acknowledged", acknowledgements=[]), State.TRIGGERED),
+        (listed("acknowledged", key="somebody-elses"), State.TRIGGERED),
+    ],
+)
+async def test_answers_are_read_back_from_pagerduty(
+    rig: Rig, server: FakePagerDuty, incident: dict[str, object], state: State
+) -> None:
+    server.incidents["P1"] = incident
+    answers = Answers(rig.store, the_policy(), rig.clock, Metrics([]).registry)
+    poll = PagerDutyPoll(answers, rig.store, Secret("rest-token"), server.url)
+    assert await poll.run_once() == (state is not State.TRIGGERED)
+    assert (await rig.incident()).state is state
+    assert await poll.run_once() == 0
+    poll.close()
+
+
+async def test_a_pagerduty_that_is_away_changes_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    answers = Answers(rig.store, the_policy(), rig.clock, Metrics([]).registry)
+    poll = PagerDutyPoll(answers, rig.store, Secret("rest-token"), "http://127.0.0.1:1")
+    assert await poll.run_once() == 0
+    poll.close()
+    assert "answers were not read back from PagerDuty" in caplog.text
+    assert "rest-token" not in caplog.text

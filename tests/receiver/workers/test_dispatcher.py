@@ -1,0 +1,268 @@
+"""Sending: once, again with patience, or dead with a consequence."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.channels.base import Failure, Message, SendError
+from receiver.incident.event import AlertsReceived
+from receiver.metrics import Metrics
+from receiver.oncall.contact_rules import Contact
+from receiver.policy.current import Live
+from receiver.store.base import Claimed
+from receiver.store.sqlite import SQLiteStore
+from receiver.workers.dispatcher import Dispatcher, RetryPolicy, backoff
+from tests.receiver.given import (
+    START,
+    THE_GROUP,
+    Clock,
+    Recorder,
+    a_store,
+    an_alert,
+    as_message,
+    deciding,
+    labelled,
+    of_group,
+    received,
+    the_policy,
+    the_routing,
+)
+
+RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
+
+
+class Rig:
+    """One dispatcher on e-mail, over a real store."""
+
+    def __init__(self, store: SQLiteStore, clock: Clock, policy: Live | None = None) -> None:
+        self.store, self.clock, self.channel = store, clock, Recorder()
+        self.metrics, self.bundles = Metrics(["email"]), list[list[Claimed]]()
+        self.dispatcher = Dispatcher(
+            "email",
+            self.channel,
+            store,
+            policy=policy or the_policy(),
+            retry=RETRY,
+            render=as_message,
+            bundle=self.bundle,
+            metrics=self.metrics,
+            clock=clock,
+            jitter=lambda: 0.0,
+        )
+
+    def bundle(self, claims: list[Claimed]) -> Message:
+        self.bundles.append(claims)
+        return as_message(claims[0])
+
+    async def fire(self, name: str, **labels: str) -> None:
+        group = of_group(received(labelled(an_alert(name), **labels)), key=name)
+        await self.store.update(group, deciding(AlertsReceived(group), self.clock.now), self.clock.now)
+
+    def count(self, outcome: str) -> float | None:
+        labels = {"channel": "email", "outcome": outcome}
+        return self.metrics.registry.get_sample_value("receiver_deliveries_total", labels)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    yield Rig(store, clock)
+    await store.close()
+
+
+async def test_it_sends_once_and_settles(rig: Rig) -> None:
+    assert await rig.dispatcher.run_once() == 1
+    assert await rig.dispatcher.run_once() == 0
+    assert [m.address for m in rig.channel.sent] == ["linh@example.com"]
+    assert rig.count("sent") == 1
+
+
+async def test_a_failure_that_may_pass_is_tried_again_with_the_same_id(rig: Rig) -> None:
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR), SendError("503", Failure.SERVER_ERROR)]
+    await rig.dispatcher.run_once()
+    assert await rig.dispatcher.run_once() == 0  # not before its time
+    rig.clock.forward(seconds=5)
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=9)
+    assert await rig.dispatcher.run_once() == 0
+    rig.clock.forward(seconds=1)
+    await rig.dispatcher.run_once()
+    assert [m.id for m in rig.channel.sent] == ["2"]
+    assert (rig.count("retried"), rig.count("sent")) == (2, 1)
+
+
+async def test_the_providers_wish_is_kept(rig: Rig) -> None:
+    rig.channel.failures = [SendError("429", Failure.RATE_LIMITED, retry_after=60)]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=59)
+    assert await rig.dispatcher.run_once() == 0
+    rig.clock.forward(seconds=1)
+    assert await rig.dispatcher.run_once() == 1
+
+
+async def test_a_permanent_failure_is_dead_at_once_and_stands_in_the_timeline(rig: Rig) -> None:
+    rig.channel.failures = [SendError("550 no such user", Failure.BAD_ADDRESS, permanent=True)]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(days=1)
+    assert await rig.dispatcher.run_once() == 0
+    assert rig.count("dead") == 1
+    found = await rig.store.incident(1)
+    assert found is not None
+    assert found[1][-1].text == "email to linh@example.com: 550 no such user"
+
+
+async def test_it_gives_up_after_its_time_and_not_before(rig: Rig) -> None:
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)] * 100
+    for _ in range(1750):
+        await rig.dispatcher.run_once()
+        rig.clock.forward(seconds=1)
+    assert rig.count("dead") == 1
+    assert rig.count("retried") == pytest.approx(18, abs=1)
+
+
+async def test_a_bug_inside_a_channel_neither_stops_the_loop_nor_loses_the_page(rig: Rig) -> None:
+    rig.channel.failures = [ZeroDivisionError("a bug")]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=5)
+    await rig.dispatcher.run_once()
+    assert len(rig.channel.sent) == 1
+    reason = {"channel": "email", "reason": "internal"}
+    assert rig.metrics.registry.get_sample_value("receiver_delivery_failures_total", reason) == 1
+
+
+@given(st.integers(1, 200), st.floats(0, 1), st.one_of(st.none(), st.floats(0, 3600)))
+def test_backoff_keeps_its_bounds(attempt: int, jitter: float, wish: float | None) -> None:
+    delay = backoff(attempt, RETRY, jitter, wish)
+    assert delay >= max(4.0, wish or 0.0)
+    assert delay <= max(120.0, wish or 0.0)
+
+
+async def test_many_notifications_for_one_address_become_one_message(rig: Rig) -> None:
+    for number in range(10):
+        await rig.fire(f"slow-{number}", severity="warning")
+    assert await rig.dispatcher.run_once() == 11
+    assert len(rig.channel.sent) == 2  # the P1 by itself, and one for the ten others
+    assert [len(claims) for claims in rig.bundles] == [10]
+    assert rig.count("sent") == 11
+    assert await rig.dispatcher.run_once() == 0
+
+
+async def test_a_p1_is_a_message_of_its_own_and_the_first(rig: Rig) -> None:
+    for number in range(5):
+        await rig.fire(f"down-{number}")
+    for number in range(2):
+        await rig.fire(f"slow-{number}", severity="warning")
+    await rig.dispatcher.run_once()
+    assert rig.bundles == []
+    assert len(rig.channel.sent) == 8
+    assert [m.priority for m in rig.channel.sent] == ["P1"] * 6 + ["P2"] * 2
+
+
+async def test_a_bundle_that_fails_is_tried_again_whole(rig: Rig) -> None:
+    for number in range(4):
+        await rig.fire(f"slow-{number}", severity="warning")
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR), SendError("503", Failure.SERVER_ERROR)]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=10)
+    await rig.dispatcher.run_once()
+    assert rig.count("sent") == 5
+    assert [len(claims) for claims in rig.bundles] == [4, 4]
+
+
+async def test_what_is_no_p1_is_gathered_for_a_moment(tmp_path: Path) -> None:
+    clock = Clock()
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, hold=timedelta(seconds=10))
+    await store.open(clock.now)
+    rig = Rig(store, clock)
+    clock.forward(seconds=1)
+    await rig.fire("slow-1", severity="warning")
+    await rig.fire("down")
+    assert await rig.dispatcher.run_once() == 1  # the P1 waits for nobody
+    clock.forward(seconds=6)
+    await rig.fire("slow-2", severity="warning")
+    await rig.fire("slow-3", severity="warning")
+    clock.forward(seconds=2)
+    assert await rig.dispatcher.run_once() == 0
+    clock.forward(seconds=1)
+    await rig.dispatcher.run_once()
+    assert [len(claims) for claims in rig.bundles] == [3]
+    await store.close()
+
+
+async def test_a_channel_that_is_down_rests_and_the_pages_look_for_another_way(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
+    rig = Rig(store, clock, the_policy(routing))
+    for number in range(6):
+        await rig.fire(f"down-{number}")
+    rig.channel.failures = [SendError("no route", Failure.NETWORK) for _ in range(100)]
+    await rig.dispatcher.run_once()
+    tried = 100 - len(rig.channel.failures)
+    assert rig.metrics.registry.get_sample_value("receiver_channel_circuit_open", {"channel": "email"}) == 1
+    for _ in range(30):
+        clock.forward(seconds=3)
+        await rig.dispatcher.run_once()
+    assert 100 - len(rig.channel.failures) - tried < 8  # one try a rest, not six every few seconds
+    elsewhere = await store.claim("slack", clock.now, 60, 100)
+    assert sum(c.notification.target.address == "#lost-pages" for c in elsewhere) == 6
+    rig.channel.failures = []
+    for _ in range(30):
+        clock.forward(seconds=20)
+        await rig.dispatcher.run_once()
+    assert rig.count("sent") == 6
+    assert rig.metrics.registry.get_sample_value("receiver_channel_circuit_open", {"channel": "email"}) == 0
+    await store.close()
+
+
+async def test_a_page_that_arrives_in_time_looks_for_no_other_way(rig: Rig) -> None:
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)]
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=5)
+    await rig.dispatcher.run_once()
+    found = await rig.store.incident(1)
+    assert found is not None
+    assert found[0].reached == ("Linh",)
+    assert not [entry for entry in found[1] if entry.kind == "fallback"]
+
+
+async def test_a_p1_overtakes_a_storm(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    rig = Rig(store, clock)
+    for number in range(200):
+        await rig.fire(f"slow-{number}", severity="warning", instance=str(number))
+    await rig.fire("down")
+    await rig.dispatcher.run_once()
+    assert rig.channel.sent[0].priority == "P1"
+    assert sum(len(claims) for claims in rig.bundles) == 200
+    assert len(rig.channel.sent) == 2
+    await store.close()
+
+
+async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
+    rig = Rig(store, clock, the_policy(routing))
+    await rig.fire("down")
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR) for _ in range(20)]
+
+    async def elsewhere() -> bool:
+        found = await store.incident(1)
+        assert found is not None
+        return any(entry.kind == "fallback" for entry in found[1])
+
+    for seconds in (0, 5, 10, 20):
+        clock.forward(seconds=seconds)
+        await rig.dispatcher.run_once()
+        late = (clock.now - START).total_seconds() >= 35  # the next attempt would come after the minute
+        assert await elsewhere() is late
+    await store.close()

@@ -1,0 +1,128 @@
+"""The loops that ask the clock: escalation, and the silence of the Watchdog."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.event import AlertsReceived, Delivered
+from receiver.incident.model import Kind
+from receiver.incident.state import State
+from receiver.store.sqlite import SQLiteStore
+from receiver.workers.escalator import Escalator
+from receiver.workers.watchdog import WatchdogLoop
+from tests.receiver.given import P1, THE_GROUP, Clock, a_store, an_alert, deciding, received, the_policy
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+    opened = await a_store(tmp_path, clock)
+    yield opened
+    await opened.close()
+
+
+async def told(store: SQLiteStore, clock: Clock) -> list[str]:
+    claims = await store.claim("email", clock.now, 1.0, 50)
+    for claimed in claims:
+        told = Delivered(claimed.notification.round, claimed.notification.target.person)
+        await store.settle(claimed, "", deciding(told, clock.now), clock.now)
+    return [c.notification.target.person for c in claims if c.notification.kind is Kind.PAGE]
+
+
+async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore, clock: Clock) -> None:
+    policy = the_policy()
+    escalator = Escalator(store, policy, clock, away=policy.restarted)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    heard: list[tuple[int, str]] = []
+    for minute in range(70):
+        for _ in range(2):
+            await escalator.run_once()
+        heard += [(minute, name) for name in await told(store, clock)]
+        clock.forward(minutes=1)
+    assert heard == [(0, "Linh"), (15, "Marek"), (30, "Aisha"), (60, "Peter")]
+
+
+async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStore, clock: Clock) -> None:
+    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    await watchdog.run_once()
+    assert await store.incidents(None, 10) == []  # never heard, never missed
+    await store.beat("alertmanager", clock.now)
+    clock.forward(seconds=180)
+    await watchdog.run_once()
+    assert await store.incidents(None, 10) == []
+    clock.forward(seconds=1)
+    await watchdog.run_once()
+    await watchdog.run_once()
+    (incident,) = await store.incidents(None, 10)
+    assert (incident.state, incident.priority) == (State.TRIGGERED, P1)
+    assert incident.title == "WatchdogSilent: Monitoring is blind"
+    assert await told(store, clock) == ["Linh"]
+    await store.beat("alertmanager", clock.now)
+    await watchdog.run_once()
+    (incident,) = await store.incidents(None, 10)
+    assert incident.state is State.RESOLVED
+    clock.forward(seconds=200)
+    await watchdog.run_once()
+    (incident,) = await store.incidents(None, 10)  # the same trouble, so soon again: the same incident
+    assert incident.state is State.TRIGGERED
+    assert len(incident.reopened) == 1
+
+
+async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore, clock: Clock) -> None:
+    await store.beat("alertmanager", clock.now)
+    clock.forward(hours=3)
+    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    clock.forward(seconds=170)
+    await watchdog.run_once()
+    assert await store.incidents(None, 10) == []
+    clock.forward(seconds=20)
+    await watchdog.run_once()
+    assert len(await store.incidents(None, 10)) == 1
+
+
+async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLiteStore, clock: Clock) -> None:
+    policy = the_policy()
+    escalator = Escalator(store, policy, clock, away=policy.restarted)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await escalator.run_once()
+    clock.forward(minutes=40)  # suspended before the page was out
+    await escalator.run_once()
+    assert policy.running_since == clock.now
+    assert await told(store, clock) == ["Linh"]  # and nobody above her
+    clock.forward(minutes=-50)
+    await escalator.run_once()
+    clock.forward(minutes=50)
+    await escalator.run_once()
+    assert await told(store, clock) == []
+    clock.forward(minutes=5)
+    await escalator.run_once()
+    assert await told(store, clock) == ["Marek"]
+
+
+async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_while(
+    store: SQLiteStore, clock: Clock
+) -> None:
+    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.beat("alertmanager", clock.now)
+    clock.forward(seconds=181)
+    await watchdog.run_once()
+    assert watchdog.blind()
+    over = AlertsReceived(received(an_alert(firing=False)).group, blind=watchdog.blind())
+    held = await store.update(THE_GROUP, deciding(over, clock.now), clock.now)
+    assert held is not None
+    assert (held.state, held.held) == (State.TRIGGERED, True)
+    for _ in range(4):
+        await store.beat("alertmanager", clock.now)
+        await watchdog.run_once()
+        assert (await store.incidents(State.RESOLVED, 10))[-1].key != THE_GROUP.key
+        clock.forward(seconds=50)
+    await store.beat("alertmanager", clock.now)
+    await watchdog.run_once()
+    assert not watchdog.blind()
+    assert THE_GROUP.key in {incident.key for incident in await store.incidents(State.RESOLVED, 10)}

@@ -1,0 +1,189 @@
+"""What Alertmanager's API knows and its webhooks do not say, and what an incident learns from it."""
+
+from datetime import timedelta
+
+import msgspec
+
+from receiver.clients.alertmanager import Seen, Silence, View
+from receiver.incident.event import AlertsReceived, Paused, Resumed, TimeDue
+from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.state import State
+from receiver.workers.reconcile_diff import Since, compare, missed
+from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
+
+
+def seen(alert: Alert, **mutes: tuple[str, ...]) -> Seen:
+    return Seen(alert, ("receiver",), **mutes)
+
+
+def view(*alerts: Seen, silences: tuple[Silence, ...] = ()) -> View:
+    return View({one.alert.fingerprint: one for one in alerts}, {silence.id: silence for silence in silences})
+
+
+def a_silence(name: str = "8f1c2d3e-aaaa", hours: float = 2) -> Silence:
+    return Silence(name, "Linh Tran", "deploying the fix", START + timedelta(hours=hours))
+
+
+def opened(*alerts: Alert, truncated: int = 0) -> Case:
+    case = Case()
+    group = AlertGroup(KEY, alerts or (an_alert(),), truncated, "receiver", {"alertname": "HighErrorRate"})
+    case.when(AlertsReceived(group))
+    return case
+
+
+class Rounds:
+    """One comparison after another, a minute apart."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.since = case, Since()
+
+    def one(self, now: View, *, blind: bool = False) -> list[str]:
+        kinds = []
+        for finding in compare(self.case.incident, now, self.since, self.case.clock.now, blind=blind):
+            before = self.case.incident
+            self.case.when(finding.event)
+            if self.case.incident != before:
+                kinds.append(finding.kind)
+        self.since.next_round()
+        self.case.clock.forward(minutes=1)
+        return kinds
+
+
+def test_when_both_agree_nothing_happens() -> None:
+    case = opened()
+    assert Rounds(case).one(view(seen(an_alert()))) == []
+
+
+def test_a_silence_pauses_by_name_author_and_end_and_its_end_resumes() -> None:
+    case, silence = opened(), a_silence()
+    rounds = Rounds(case)
+    mute = view(seen(an_alert(), silences=(silence.id,)), silences=(silence,))
+    assert rounds.one(mute) == ["silenced"]
+    assert case.lines[-1] == (
+        'paused: paused by silence 8f1c2d3e ("deploying the fix") by Linh Tran until 2026-11-23 05:00 UTC'
+    )
+    assert rounds.one(mute) == []
+    case.clock.forward(minutes=30)
+    assert people(case.when(TimeDue())) == []
+    assert rounds.one(view(seen(an_alert()))) == ["unsilenced"]
+    assert case.incident.next_due_at == case.clock.now + 14 * MINUTE
+
+
+def test_a_silence_of_some_alerts_pauses_nothing() -> None:
+    case, silence = opened(an_alert("a"), an_alert("b")), a_silence()
+    half = view(seen(an_alert("a"), silences=(silence.id,)), seen(an_alert("b")), silences=(silence,))
+    assert Rounds(case).one(half) == []
+
+
+def test_of_several_silences_the_one_that_ends_first_says_until_when() -> None:
+    case = opened(an_alert("a"), an_alert("b"))
+    long, short = a_silence("long", 5), a_silence("short", 1)
+    both = view(
+        seen(an_alert("a"), silences=("long",)), seen(an_alert("b"), silences=("short",)), silences=(long, short)
+    )
+    Rounds(case).one(both)
+    assert case.incident.paused is not None
+    assert case.incident.paused.until == short.ends_at
+
+
+def test_what_a_cause_hides_pauses_and_names_the_cause() -> None:
+    case = opened()
+    cause = msgspec.structs.replace(an_alert("cause"), labels={"alertname": "DatabaseDown"})
+    Rounds(case).one(view(seen(an_alert(), inhibitors=("cause",)), seen(cause)))
+    assert case.incident.paused is not None
+    assert case.incident.paused.spoken == "inhibition by DatabaseDown"
+
+
+def test_what_vanishes_is_over_after_a_time_and_not_at_once() -> None:
+    case = opened()
+    rounds = Rounds(case)
+    for _ in range(5):  # an Alertmanager that has just started knows nothing either
+        assert rounds.one(view()) == []
+    assert rounds.one(view()) == ["vanished"]
+    assert case.state() is State.RESOLVED
+    assert "remark: Alertmanager's API no longer knows it" in case.lines
+
+
+def test_an_alert_that_comes_back_in_between_has_not_vanished() -> None:
+    case = opened()
+    rounds = Rounds(case)
+    for _ in range(20):
+        assert rounds.one(view()) == []
+        assert rounds.one(view(seen(an_alert()))) == []
+    assert case.state() is State.TRIGGERED
+
+
+def test_nothing_vanishes_while_monitoring_is_blind() -> None:
+    case = opened()
+    rounds = Rounds(case)
+    for _ in range(10):
+        rounds.one(view(), blind=True)
+    assert case.state() is State.TRIGGERED
+    assert case.incident.held
+
+
+def test_a_truncated_message_is_completed() -> None:
+    case = opened(an_alert("a"), truncated=2)
+    whole = view(seen(an_alert("a")), seen(an_alert("b")), seen(an_alert("c")))
+    assert Rounds(case).one(whole) == ["completed"]
+    assert set(case.incident.alerts) == {"a", "b", "c"}
+    assert case.incident.truncated == 0
+    case.when(received(*(an_alert(name, firing=False) for name in "abc")))
+    assert case.state() is State.RESOLVED
+
+
+def test_a_truncated_message_is_not_completed_by_alerts_of_other_groups() -> None:
+    case = opened(an_alert("a"), truncated=1)
+    other = msgspec.structs.replace(an_alert("x"), labels={"alertname": "DiskFull"})
+    Rounds(case).one(view(seen(an_alert("a")), seen(other), Seen(an_alert("y"), ("another",))))
+    assert set(case.incident.alerts) == {"a"}
+
+
+def test_a_truncated_message_of_which_all_is_over_closes() -> None:
+    case = opened(an_alert("a"), truncated=1)
+    case.clock.forward(minutes=1)
+    case.when(received(an_alert("a", firing=False), truncated=1))
+    assert case.state() is State.TRIGGERED
+    assert Rounds(case).one(view()) == ["completed"]
+    assert case.state() is State.RESOLVED
+
+
+def test_a_resolve_that_the_api_contradicts_for_long_enough_is_taken_back() -> None:
+    case = opened(an_alert("a"), an_alert("b"))
+    case.when(received(an_alert("a", firing=False), an_alert("b")))
+    rounds = Rounds(case)
+    both = view(seen(an_alert("a")), seen(an_alert("b")))
+    assert [rounds.one(both) for _ in range(3)] == [[], [], ["confirmed"]]
+    assert len(case.incident.firing) == 2
+
+
+def test_what_nobody_has_told_us_is_found_once_it_should_have_come() -> None:
+    case = opened(an_alert("a"))
+    now = view(seen(an_alert("a")), seen(an_alert("b")), Seen(an_alert("c"), ("another",)))
+    after = timedelta(minutes=10)
+    assert missed([case.incident], now, ["receiver"], after, START + 9 * MINUTE) == []
+    (group,) = missed([case.incident], now, ["receiver"], after, START + 10 * MINUTE)
+    assert [alert.fingerprint for alert in group.alerts] == ["b"]
+    assert group.receiver == "receiver"
+
+
+def test_what_is_silenced_or_was_resolved_by_hand_was_not_missed() -> None:
+    case = opened(an_alert("a"))
+    closed = msgspec.structs.replace(case.incident, state=State.RESOLVED, ended={"a": START})
+    now = view(seen(an_alert("a")), seen(an_alert("b"), silences=("s",)))
+    assert missed([closed], now, ["receiver"], timedelta(0), START + MINUTE) == []
+    anew = view(seen(an_alert("a", starts_at=START + MINUTE)))
+    assert len(missed([closed], anew, ["receiver"], timedelta(0), START + MINUTE)) == 1
+
+
+def test_the_events_are_of_the_kinds_that_the_metric_knows() -> None:
+    assert {Paused, Resumed, AlertsReceived} >= {
+        type(f.event) for f in compare(opened().incident, view(), Since(), START, blind=False)
+    }
+
+
+def test_an_alert_that_is_not_seen_is_not_known_to_be_silenced() -> None:
+    case, silence = opened(an_alert("a"), an_alert("b")), a_silence()
+    half = view(seen(an_alert("a"), silences=(silence.id,)), silences=(silence,))
+    assert Rounds(case).one(half) == []
+    assert case.incident.paused is None

@@ -1,0 +1,275 @@
+"""The reconciler against a real Alertmanager: silences, restarts, truncated messages and lost ones."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from process.settings import Secret
+from process.web import Handler
+from receiver.clients.alertmanager import AlertmanagerApi, ApiError
+from receiver.incident.state import State
+from receiver.metrics import Metrics
+from receiver.store.sqlite import SQLiteStore
+from receiver.web.alertmanager_webhook import Webhook
+from receiver.workers.reconciler import Reconciler, record_outage
+from tests.receiver.given import START, Clock, a_store, people, the_policy
+from tests.stories.stack import free_port, until
+
+pytestmark = pytest.mark.stack
+
+PROGRAM = Path(".stack/bin/alertmanager").resolve()
+
+
+class Rig:
+    """A real Alertmanager whose webhooks reach a real store, and a reconciler that asks its API."""
+
+    def __init__(self, folder: Path, store: SQLiteStore, clock: Clock, session: aiohttp.ClientSession) -> None:
+        self.folder, self.store, self.clock, self.session = folder, store, clock, session
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.deaf = False
+        self.metrics = Metrics(["email"])
+        api = AlertmanagerApi(self.url, session)
+        policy = the_policy()
+        self.reconciler = Reconciler(
+            store, policy, api, clock, self.metrics, interval=60, receivers=("receiver",), missed_after=600
+        )
+        self.webhook = Webhook(store, policy, Secret("hook"), self.metrics, clock)
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self, most: int = 0) -> None:
+        @web.middleware
+        async def deaf(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if self.deaf:
+                return web.Response(status=503)
+            return await handler(request)
+
+        app = web.Application(middlewares=[deaf])
+        app.add_routes(self.webhook.routes())
+        self.server = TestServer(app)
+        await self.server.start_server()
+        hook = {
+            "url": str(self.server.make_url("/webhook/alertmanager")),
+            "max_alerts": most,
+            "http_config": {"authorization": {"credentials": "hook"}},
+        }
+        config = {
+            "route": {"receiver": "receiver", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"},
+            "receivers": [{"name": "receiver", "webhook_configs": [hook]}],
+        }
+        (self.folder / "alertmanager.yml").write_text(yaml.safe_dump(config), "utf-8")
+        await self.run()
+
+    async def run(self) -> None:
+        options = [f"--config.file={self.folder}/alertmanager.yml", f"--storage.path={self.folder}/{free_port()}"]
+        options += [f"--web.listen-address={self.url.removeprefix('http://')}", "--cluster.listen-address="]
+        with (self.folder / "alertmanager.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(PROGRAM, *options, stdout=log, stderr=log)
+        await until("Alertmanager is ready", self.ready)
+
+    async def ready(self) -> bool:
+        try:
+            async with self.session.get(f"{self.url}/-/ready") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def end(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    async def post(self, path: str, body: object) -> dict[str, str]:
+        async with self.session.post(f"{self.url}/api/v2/{path}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return json.loads(await answer.text() or "{}")  # type: ignore[no-any-return]
+
+    async def fire(self, *names: str, instance: str = "app-1") -> None:
+        labels = {"severity": "critical", "team": "backend", "instance": instance}
+        await self.post("alerts", [{"labels": {"alertname": name, **labels}} for name in names])
+
+    async def open(self, count: int = 1) -> None:
+        async def there() -> bool:
+            return len(await self.store.incidents(State.TRIGGERED, 10)) == count
+
+        await until(f"{count} incidents are open", there, 20)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    async with aiohttp.ClientSession() as session:
+        rig = Rig(tmp_path, store, clock, session)
+        yield rig
+        await rig.end()
+        await rig.server.close()
+    await store.close()
+
+
+async def test_a_silence_made_in_mid_incident_pauses_it_and_its_end_resumes(rig: Rig) -> None:
+    await rig.start()
+    await rig.fire("HighErrorRate")
+    await rig.open()
+    matcher = {"name": "alertname", "value": "HighErrorRate", "isRegex": False, "isEqual": True}
+    times = {"startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z"}
+    made = await rig.post("silences", {"matchers": [matcher], "createdBy": "Linh", "comment": "on it", **times})
+
+    async def paused() -> bool:
+        await rig.reconciler.run_once()
+        (incident,) = await rig.store.incidents(None, 10)
+        return incident.paused is not None
+
+    await until("the incident is paused", paused, 20)
+    (incident,) = await rig.store.incidents(None, 10)
+    assert incident.paused is not None
+    assert incident.paused.author == "Linh"
+    assert "on it" in incident.paused.name
+    async with rig.session.delete(f"{rig.url}/api/v2/silence/{made['silenceID']}") as answer:
+        assert answer.status == 200
+
+    async def resumed() -> bool:
+        return not await paused()
+
+    await until("the incident goes on", resumed, 20)
+
+
+async def test_what_alertmanager_forgot_in_a_restart_is_closed_after_a_time(rig: Rig) -> None:
+    await rig.start()
+    await rig.fire("HighErrorRate")
+    await rig.open()
+    await rig.end()
+    await rig.reconciler.run_once()  # an API that is away changes nothing
+    await rig.run()
+    for _ in range(5):
+        await rig.reconciler.run_once()
+        rig.clock.forward(minutes=1)
+    await rig.open()
+    await rig.reconciler.run_once()
+    assert [i.state for i in await rig.store.incidents(None, 10)] == [State.RESOLVED]
+    assert rig.metrics.registry.get_sample_value("receiver_reconcile_drift_total", {"kind": "vanished"}) == 1
+
+
+async def test_a_truncated_message_is_completed_from_the_api(rig: Rig) -> None:
+    await rig.start(most=1)
+    for instance in ("app-1", "app-2", "app-3"):
+        await rig.fire("HighErrorRate", instance=instance)
+
+    async def truncated() -> bool:
+        found = await rig.store.incidents(None, 10)
+        return bool(found) and found[0].truncated == 2
+
+    await until("a truncated message has come", truncated, 20)
+    await rig.reconciler.run_once()
+    (incident,) = await rig.store.incidents(None, 10)
+    assert len(incident.firing) == 3
+
+
+async def test_an_alert_whose_webhook_never_came_is_found_and_then_stays_one_incident(rig: Rig) -> None:
+    rig.deaf = True
+    await rig.start()
+    await rig.fire("HighErrorRate")
+
+    async def known() -> bool:
+        async with rig.session.get(f"{rig.url}/api/v2/alerts") as answer:
+            return bool(await answer.json())
+
+    await until("Alertmanager knows the alert", known, 20)
+    view = await AlertmanagerApi(rig.url, rig.session).view()
+    (seen,) = view.alerts.values()
+    rig.clock.now = seen.alert.starts_at + timedelta(minutes=11)
+    await rig.reconciler.run_once()
+    (incident,) = await rig.store.incidents(None, 10)
+    claims = await rig.store.claim("email", rig.clock.now, 60, 10)
+    assert people([claimed.notification for claimed in claims]) == ["Linh"]
+    rig.deaf = False
+    await rig.fire("HighErrorRate", instance="app-2")
+
+    async def joined() -> bool:
+        found = await rig.store.incidents(None, 10)
+        return len(found) == 1 and len(found[0].firing) == 2
+
+    await until("the webhook joins the incident that was found", joined, 20)
+    assert (await rig.store.incidents(None, 10))[0].id == incident.id
+
+
+async def test_an_api_that_answers_nonsense_is_named() -> None:
+    async def nonsense(_request: web.Request) -> web.Response:
+        return web.Response(text="<html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{any:.*}", nonsense)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(ApiError, match="Alertmanager answered with something else"):
+            await AlertmanagerApi(str(server.make_url("/")), session).view()
+        await server.close()
+        with pytest.raises(ApiError, match="Alertmanager cannot be reached"):
+            await AlertmanagerApi("http://127.0.0.1:1", session).view()
+
+
+def remembered(folder: Path) -> None:
+    """What a Prometheus remembers of an hour: an alert that was over, one that still fires, the Watchdog."""
+    begun = START - timedelta(minutes=50)
+    lines = ["# TYPE ALERTS gauge"]
+    spans = {
+        'alertname="DiskFull",alertstate="firing",severity="critical",team="infrastructure"': (0, 10),
+        'alertname="DiskFull",alertstate="pending",severity="critical",team="infrastructure"': (0, 10),
+        'alertname="Still",alertstate="firing",severity="critical"': (0, 51),
+        'alertname="Watchdog",alertstate="firing",severity="none"': (0, 20),
+    }
+    for labels, (first, last) in spans.items():
+        for quarter in range(first * 4, last * 4):
+            at = begun + timedelta(seconds=15 * quarter)
+            lines.append(f"ALERTS{{{labels}}} 1 {at.timestamp():.0f}")
+    text = folder / "alerts.om"
+    text.write_text("\n".join([*lines, "# EOF", ""]), "utf-8")
+    tool = [".stack/bin/promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "tsdb")]
+    subprocess.run(tool, check=True, capture_output=True)
+
+
+async def test_what_fired_and_was_over_while_we_were_down_is_recorded_and_tells_nobody(tmp_path: Path) -> None:
+    remembered(tmp_path)
+    (tmp_path / "prometheus.yml").write_text("global: {}\n", "utf-8")
+    url = f"http://127.0.0.1:{free_port()}"
+    options = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
+    options += [f"--web.listen-address={url.removeprefix('http://')}", "--storage.tsdb.retention.time=100y"]
+    program = PROGRAM.with_name("prometheus")
+    with (tmp_path / "prometheus.log").open("ab") as log:
+        prometheus = await asyncio.create_subprocess_exec(program, *options, stdout=log, stderr=log)
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def ready() -> bool:
+                try:
+                    async with session.get(f"{url}/-/ready") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientError:
+                    return False
+
+            await until("Prometheus is ready", ready)
+            down = (START - timedelta(hours=1), START)
+            assert await record_outage(store, the_policy(), session, url, down) == 1
+            assert await record_outage(store, the_policy(), session, url, (START - timedelta(seconds=30), START)) == 0
+    finally:
+        prometheus.kill()
+        await prometheus.wait()
+    (incident,) = await store.incidents(None, 10)
+    assert (incident.state, incident.title) == (State.RESOLVED, "DiskFull")
+    (alert,) = incident.alerts.values()
+    assert abs(alert.starts_at - (START - timedelta(minutes=50))) <= timedelta(seconds=30)
+    found = await store.incident(incident.id)
+    assert found is not None
+    told = [entry.text for entry in found[1] if entry.kind == "paused"]
+    assert told == ["outage of this receiver: it fired and was over meanwhile: recorded, and nobody is told"]
+    assert await store.claim("email", clock.now, 60, 10) == []
+    await store.close()
