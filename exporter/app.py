@@ -46,7 +46,7 @@ class Settings(NamedTuple):
     config: Config
     catalogue: Catalogue
     token: Secret | None = None
-    users: dict[str, str] = {}  # noqa: RUF012  # a default that nobody changes
+    users: dict[str, str] = {}  # a default that nobody changes
 
 
 class Clock(NamedTuple):

@@ -39,6 +39,10 @@ class Secret:
         return "<secret>"
 
 
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every settings struct: a misspelt key is an error, never silently the default."""
+
+
 class Duration(float):
     """Seconds, written as Prometheus writes them: ``15m``, ``1h30m``, ``250ms``."""
 
@@ -147,6 +151,14 @@ def read_secret(source: Source, at: str, value: Secret | None, file: Path | None
     if not text:
         raise source.error(f"{at}_file", f"{file} is empty; put the secret into it")
     return Secret(text)
+
+
+def require_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret:
+    """Resolve a secret that must be set."""
+    secret = read_secret(source, at, value, file)
+    if secret is None:
+        raise source.error(at, f"missing; set {at.rsplit('.', 1)[-1]} or its *_file twin")
+    return secret
 
 
 def _from_environment(value: str) -> str:

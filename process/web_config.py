@@ -15,7 +15,7 @@ import bcrypt
 import msgspec
 from aiohttp import web
 
-from process.settings import Source
+from process.settings import Source, Strict
 from process.web import problem
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -24,11 +24,7 @@ _REMEMBERED = 100  # checks that are remembered: bcrypt takes 50 ms and more, an
 _NOBODY = "$2b$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Tls(_Strict, frozen=True):
+class Tls(Strict, frozen=True):
     """`tls_server_config`."""
 
     cert_file: Path
@@ -38,7 +34,7 @@ class Tls(_Strict, frozen=True):
     min_version: Literal["TLS12", "TLS13"] = "TLS12"
 
 
-class WebConfig(_Strict, frozen=True):
+class WebConfig(Strict, frozen=True):
     """The whole file."""
 
     tls_server_config: Tls | None = None

@@ -14,12 +14,12 @@ import aiohttp
 from aiohttp import web
 
 from process.errors import report_errors
-from process.settings import Secret, SettingsError, Source, read_secret
+from process.settings import Secret, SettingsError, Source, read_secret, require_secret
 from receiver.actions.answer import Answers
 from receiver.clients.alertmanager import AlertmanagerApi, ApiError
 from receiver.config.build import known, routing
 from receiver.config.channels import channel_names
-from receiver.config.load import Config, secret
+from receiver.config.load import Config
 from receiver.config.reload import Reloader
 from receiver.inbound import build as build_inbound
 from receiver.messages.compose import READ_BY_PEOPLE, Links, Messages
@@ -232,7 +232,7 @@ class Receiver:
             dispatcher.ring()
 
     def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
-        found = secret(self._source, at, value, file)
+        found = require_secret(self._source, at, value, file)
         self.secrets.append(found)
         return found
 

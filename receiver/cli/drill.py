@@ -13,10 +13,9 @@ from typing import Any
 
 import aiohttp
 
-from process.settings import Secret, SettingsError
+from process.settings import Secret, SettingsError, require_secret
 from receiver.cli.tables import table
 from receiver.config.load import load
-from receiver.config.load import secret as resolve
 from receiver.incident.escalation import Priority
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
@@ -160,7 +159,7 @@ class Drill:
 
 async def _run(options: argparse.Namespace, clock: Clock) -> int:
     config, source = load(options.config)
-    token = resolve(source, ".api.token", config.api.token, config.api.token_file)
+    token = require_secret(source, ".api.token", config.api.token, config.api.token_file)
     options.receiver = options.receiver or f"http://{config.listen}"
     async with aiohttp.ClientSession() as session:
         drill = Drill(session, options, token, clock)

@@ -20,9 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
-from process.settings import Duration, Source
+from process.settings import Duration, Source, Strict
 from receiver.cli.simulate import Story, play, span
 from receiver.config.build import routing
 from receiver.config.load import load
@@ -31,11 +29,7 @@ from receiver.incident.model import Alert, AlertGroup, Pause
 from receiver.policy.routing import Routing
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused: a misspelt one must not be a test that tests nothing."""
-
-
-class Happening(_Strict, frozen=True, kw_only=True):
+class Happening(Strict, frozen=True, kw_only=True):
     """One thing that happens ``at`` a time after the start; exactly one of the others is given."""
 
     at: Duration
@@ -47,7 +41,7 @@ class Happening(_Strict, frozen=True, kw_only=True):
     silence_ends: bool = False
 
 
-class Case(_Strict, frozen=True, kw_only=True):
+class Case(Strict, frozen=True, kw_only=True):
     """One test."""
 
     name: str
@@ -58,7 +52,7 @@ class Case(_Strict, frozen=True, kw_only=True):
     show: Literal["people", "channels", "everything"] = "people"
 
 
-class Tests(_Strict, frozen=True, kw_only=True):
+class Tests(Strict, frozen=True, kw_only=True):
     """A file of tests; ``config`` names the receiver.yml that is tested."""
 
     tests: list[Case]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from process.settings import Duration, Secret, SettingsError, Source, read_secret
+from process.settings import Duration, Secret, SettingsError, Source, Strict
 from receiver.config.channels import Channels, check_channels, check_contacts, uses_log
 from receiver.config.people import (
     HoursSettings,
@@ -26,18 +26,14 @@ SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
 LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others like it
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused: a misspelt one must not be a default in disguise."""
-
-
-class Token(_Strict, frozen=True, kw_only=True):
+class Token(Strict, frozen=True, kw_only=True):
     """A bearer token, here or in a file."""
 
     token: Secret | None = None
     token_file: Path | None = None
 
 
-class Links(_Strict, frozen=True, kw_only=True):
+class Links(Strict, frozen=True, kw_only=True):
     """What signs the links in messages, and for how long they work."""
 
     secret: Secret | None = None
@@ -45,13 +41,13 @@ class Links(_Strict, frozen=True, kw_only=True):
     valid_for: Duration = Duration(7 * 86400)
 
 
-class Watchdog(_Strict, frozen=True, kw_only=True):
+class Watchdog(Strict, frozen=True, kw_only=True):
     """How often Alertmanager's Watchdog is expected."""
 
     interval: Duration = Duration(60)
 
 
-class AlertmanagerApi(_Strict, frozen=True, kw_only=True):
+class AlertmanagerApi(Strict, frozen=True, kw_only=True):
     """Where Alertmanager's own API is, to compare with; a bearer token if a proxy wants one."""
 
     url: str
@@ -63,7 +59,7 @@ class AlertmanagerApi(_Strict, frozen=True, kw_only=True):
     prometheus_url: str = ""  # what fired and was over while this receiver was down is asked there
 
 
-class Heartbeat(_Strict, frozen=True, kw_only=True):
+class Heartbeat(Strict, frozen=True, kw_only=True):
     """Whom we tell that we live: a URL that is a secret, called every ``interval``."""
 
     url: Secret | None = None
@@ -71,27 +67,27 @@ class Heartbeat(_Strict, frozen=True, kw_only=True):
     interval: Duration = Duration(60)
 
 
-class Flapping(_Strict, frozen=True, kw_only=True):
+class Flapping(Strict, frozen=True, kw_only=True):
     """How soon a refire reopens, and how long a flapping incident must be quiet to be over."""
 
     window: Duration = Duration(600)
     quiet: Duration = Duration(900)
 
 
-class Retention(_Strict, frozen=True, kw_only=True):
+class Retention(Strict, frozen=True, kw_only=True):
     """How long what is over is kept, and the folder to which it goes then; without one it is deleted."""
 
     keep: Duration = Duration(365 * 86400)
     archive: Path | None = None
 
 
-class Templates(_Strict, frozen=True, kw_only=True):
+class Templates(Strict, frozen=True, kw_only=True):
     """A folder whose templates are used instead of the built-in ones."""
 
     dir: Path
 
 
-class Retry(_Strict, frozen=True, kw_only=True):
+class Retry(Strict, frozen=True, kw_only=True):
     """How long a channel is tried again, and after how long another way is looked for."""
 
     first_delay: Duration = Duration(5)
@@ -100,7 +96,7 @@ class Retry(_Strict, frozen=True, kw_only=True):
     elsewhere_after: Duration = Duration(60)
 
 
-class Config(_Strict, frozen=True, kw_only=True):
+class Config(Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     external_url: str
@@ -159,14 +155,6 @@ def load(path: Path) -> tuple[Config, Source]:
     if config.grouping_window > LONGEST_GROUPING:
         raise source.error(".grouping_window", "write 0 to 1m: nobody should wait longer to hear of an incident")
     return config, source
-
-
-def secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret:
-    """Resolve a secret that must be there."""
-    found = read_secret(source, at, value, file)
-    if found is None:
-        raise source.error(at, f"is missing; give {at.rsplit('.', 1)[-1]} or its *_file twin")
-    return found
 
 
 def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixRow]) -> None:
@@ -260,4 +248,4 @@ def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]
     return found
 
 
-__all__ = ["Config", "SettingsError", "holders", "load", "missing_secret_files", "secret"]
+__all__ = ["Config", "SettingsError", "holders", "load", "missing_secret_files"]

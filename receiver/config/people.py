@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from process.settings import Duration, Secret
+from process.settings import Duration, Secret, Strict
 from receiver.incident.escalation import Priority
 from receiver.oncall.localtime import ClockTime, Moment
 
@@ -13,11 +13,7 @@ NOBODY = "-"
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused: a misspelt one must not be a default in disguise."""
-
-
-class HoursSettings(_Strict, frozen=True, kw_only=True):
+class HoursSettings(Strict, frozen=True, kw_only=True):
     """Hours of the week."""
 
     hours: str
@@ -25,7 +21,7 @@ class HoursSettings(_Strict, frozen=True, kw_only=True):
     time_zone: str = "UTC"
 
 
-class MatrixRow(_Strict, frozen=True, kw_only=True):
+class MatrixRow(Strict, frozen=True, kw_only=True):
     """One row of the escalation matrix; ``only`` names the hours in which it may be taken."""
 
     after: Duration
@@ -36,7 +32,7 @@ class MatrixRow(_Strict, frozen=True, kw_only=True):
     only: str = ""
 
 
-class Places(_Strict, frozen=True, kw_only=True):
+class Places(Strict, frozen=True, kw_only=True):
     """Ways to be reached; ``contacts`` holds those of other channels by the channel's name."""
 
     email: str | list[str] = []
@@ -54,7 +50,7 @@ class Places(_Strict, frozen=True, kw_only=True):
         return tuple((channel, address) for channel, address in (self.own() | self.contacts).items() if address)
 
 
-class RuleSettings(_Strict, frozen=True, kw_only=True):
+class RuleSettings(Strict, frozen=True, kw_only=True):
     """Which channels a person wants, at which priorities and hours; the first rule that fits decides."""
 
     channels: Annotated[list[str], msgspec.Meta(min_length=1)]
@@ -63,7 +59,7 @@ class RuleSettings(_Strict, frozen=True, kw_only=True):
     days: list[str] = []
 
 
-class QuietHours(_Strict, frozen=True, kw_only=True):
+class QuietHours(Strict, frozen=True, kw_only=True):
     """Hours in which nothing but a P1 uses other channels than these."""
 
     hours: str
@@ -71,7 +67,7 @@ class QuietHours(_Strict, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ("email",)
 
 
-class Between(_Strict, frozen=True, kw_only=True):
+class Between(Strict, frozen=True, kw_only=True):
     """From one moment to another; a date alone is its midnight."""
 
     from_: Moment = msgspec.field(name="from")
@@ -97,13 +93,13 @@ class TeamSettings(Places, frozen=True, kw_only=True):
     response_times: dict[Priority, Duration] = {}
 
 
-class ServiceSettings(_Strict, frozen=True, kw_only=True):
+class ServiceSettings(Strict, frozen=True, kw_only=True):
     """What the severities of one service (label `service`) are worth."""
 
     severities: dict[str, Priority] = {}
 
 
-class PriorityRuleSettings(_Strict, frozen=True, kw_only=True):
+class PriorityRuleSettings(Strict, frozen=True, kw_only=True):
     """The priority of alerts that match, when their severity says nothing."""
 
     match: list[str]
@@ -117,7 +113,7 @@ class RouteSettings(Places, frozen=True, kw_only=True):
     only: bool = False
 
 
-class MaintenanceSettings(_Strict, frozen=True, kw_only=True):
+class MaintenanceSettings(Strict, frozen=True, kw_only=True):
     """A window in which what matches is recorded and tells nobody: once, or in hours of every week."""
 
     name: Name
@@ -129,7 +125,7 @@ class MaintenanceSettings(_Strict, frozen=True, kw_only=True):
     days: list[str] = []
 
 
-class LayerSettings(_Strict, frozen=True, kw_only=True):
+class LayerSettings(Strict, frozen=True, kw_only=True):
     """One rotation of a schedule."""
 
     people: Annotated[list[str | list[str]], msgspec.Meta(min_length=1)]
@@ -147,7 +143,7 @@ class OverrideSettings(Between, frozen=True, kw_only=True):
     people: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
-class CalendarSettings(_Strict, frozen=True, kw_only=True):
+class CalendarSettings(Strict, frozen=True, kw_only=True):
     """An iCalendar, by file or by URL (which is a secret)."""
 
     file: Path | None = None
@@ -156,7 +152,7 @@ class CalendarSettings(_Strict, frozen=True, kw_only=True):
     every: Duration = Duration(900)
 
 
-class ScheduleSettings(_Strict, frozen=True, kw_only=True):
+class ScheduleSettings(Strict, frozen=True, kw_only=True):
     """Who is on call when."""
 
     time_zone: str
