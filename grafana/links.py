@@ -1,7 +1,7 @@
-"""Leads rules, their tests and runbooks to their panels: `python -m grafana.links`; with `--check` it only looks.
+"""Write the dashboard links of rules, rule tests and runbooks (`python -m grafana.links`); `--check` only compares.
 
-What stands in grafana/panels.yml is written behind each runbook_url, and behind "Its dashboard" of each runbook. The
-generated rule files take it from the same table (rules/writing.py).
+grafana/panels.yml says which panel belongs to which alert. Its address is written after each runbook_url and into the
+"Dashboard" link of each runbook. The generated rule files read the same table (rules/writing.py).
 """
 
 import re
@@ -14,7 +14,7 @@ from rules.writing import DASHBOARDS
 
 ROOT = Path(__file__).resolve().parent.parent
 _RULE = re.compile(r"(?P<before>runbook_url: \S*/(?P<alert>\w+)\.md\n +dashboard_url: )\S+")
-_RUNBOOK = re.compile(r"(?<=\[Its dashboard\]\()[^)]*(?=\))")
+_RUNBOOK = re.compile(r"(?<=\[Dashboard\]\()[^)]*(?=\))")
 Places = dict[str, str]
 
 
@@ -25,7 +25,7 @@ def places(text: str) -> Places:
 
 
 def in_rules(text: str, found: Places) -> str:
-    """Give a file of rules, or of their tests, with the panel of each alert.
+    """Return a file of rules, or of their tests, with the panel link of each alert.
 
     Raises:
         ValueError: an alert has no panel, or a dashboard_url does not follow its runbook_url.
@@ -34,20 +34,20 @@ def in_rules(text: str, found: Places) -> str:
     linked, count = _RULE.subn(lambda match: match["before"] + _place(match["alert"], found), text)
     every = text.count("dashboard_url:")
     if count != every:
-        raise ValueError(f"{every - count} of {every} lines dashboard_url do not follow a runbook_url; put them there")
+        raise ValueError(f"{every - count} of {every} dashboard_url lines do not follow a runbook_url; move them there")
     return linked
 
 
 def in_runbook(alert: str, text: str, found: Places) -> str:
-    """Give the page of an alert with its panel.
+    """Return the runbook of an alert with its panel link.
 
     Raises:
-        ValueError: the alert has no panel, or the page no link to it.
+        ValueError: the alert has no panel, or the page has no dashboard link.
 
     """
     linked, count = _RUNBOOK.subn(_place(alert, found), text)
     if count != 1:
-        raise ValueError(f"it has {count} links called [Its dashboard], and must have one")
+        raise ValueError(f"it has {count} links called [Dashboard] (expected 1)")
     return linked
 
 
@@ -60,7 +60,7 @@ def _place(alert: str, found: Places) -> str:
 
 
 def texts(root: Path) -> dict[Path, str]:
-    """Give each file that has such links, with them; ValueError names the file and what is wrong in it."""
+    """Return every file that has such links, with the links written; ValueError names the file and its fault."""
     found = places((root / "grafana/panels.yml").read_text("utf-8"))
     rules = [*sorted((root / "rules").glob("*.yml")), *sorted((root / "rules/tests").glob("*.yml"))]
     pages = sorted(page for page in (root / "docs/runbooks").glob("*.md") if page.stem != "README")
@@ -75,7 +75,7 @@ def texts(root: Path) -> dict[Path, str]:
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
-    """0 when the links are, or have been, written as they should be; 1 with one sentence otherwise."""
+    """Write or check the links. Return 0 if they are (now) right, 1 after printing what is wrong."""
     try:
         wanted = texts(root)
     except (ValueError, OSError) as error:
@@ -87,7 +87,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             path.write_text(wanted[path], "utf-8")
         return 0
     for path in stale:
-        sys.stderr.write(f"{path.relative_to(root)} leads to other panels: run `python -m grafana.links`\n")
+        sys.stderr.write(f"{path.relative_to(root)}: dashboard links are out of date; run `python -m grafana.links`\n")
     return 1 if stale else 0
 
 

@@ -20,7 +20,7 @@ RULES = """\
 """
 OLD = RULES.format(one=f"{GRAFANA}/heypeter-technical", two=f"{GRAFANA}/heypeter-oncall?viewPanel=3")
 NEW = RULES.format(one=f"{GRAFANA}/heypeter-technical?viewPanel=7", two=f"{GRAFANA}/heypeter-oncall?viewPanel=61")
-PAGE = "# One\n\n[Its dashboard]({})\n\n[Another](https://example.com)\n"
+PAGE = "# One\n\n[Dashboard]({})\n\n[Another](https://example.com)\n"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_rules_tests_and_runbooks_lead_to_the_panel_and_a_second_run_changes_not
 ) -> None:
     assert links.main(["--check"], project) == 1
     said = capsys.readouterr().err
-    assert "rules/tests/critical_test.yml leads to other panels: run `python -m grafana.links`" in said
+    assert "rules/tests/critical_test.yml: dashboard links are out of date" in said
     assert (project / "rules/critical.yml").read_text() == OLD
     for _ in range(2):
         assert links.main([], project) == 0
@@ -55,8 +55,8 @@ def test_rules_tests_and_runbooks_lead_to_the_panel_and_a_second_run_changes_not
     ("file", "text", "message"),
     [
         ("rules/critical.yml", OLD.replace("/Two.md", "/Three.md"), "rules/critical.yml: no panel shows Three"),
-        ("rules/critical.yml", OLD + "    dashboard_url: x\n", "1 of 3 lines dashboard_url do not follow"),
-        ("docs/runbooks/One.md", "# One\n", "docs/runbooks/One.md: it has 0 links called [Its dashboard]"),
+        ("rules/critical.yml", OLD + "    dashboard_url: x\n", "1 of 3 dashboard_url lines"),
+        ("docs/runbooks/One.md", "# One\n", "docs/runbooks/One.md: it has 0 links called [Dashboard]"),
         ("docs/runbooks/Three.md", PAGE, "docs/runbooks/Three.md: no panel shows Three"),
     ],
 )
