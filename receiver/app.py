@@ -16,7 +16,9 @@ from aiohttp import web
 from process.errors import report_errors
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
 from receiver.actions.answer import Answers
-from receiver.clients.alertmanager import AlertmanagerApi, ApiError
+from receiver.clients.alertmanager import AlertmanagerApi
+from receiver.clients.http_api import ApiError
+from receiver.clients.prometheus import Prometheus
 from receiver.config.build import known, routing
 from receiver.config.channels import channel_names
 from receiver.config.load import Config
@@ -215,7 +217,7 @@ class Receiver:
         if not prometheus:
             return
         try:
-            count = await record_outage(self.store, self.policy, session, prometheus, down)
+            count = await record_outage(self.store, self.policy, Prometheus(session, prometheus), down)
         except ApiError as error:
             log.warning("what fired while the receiver was down is not known: %s", error)
         else:

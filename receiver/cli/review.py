@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from process.settings import SettingsError
+from receiver.clients.http_api import ApiError
+from receiver.clients.prometheus import Prometheus
 from receiver.reports.review import memory, records
 from receiver.reports.review.content import content
 from receiver.reports.review.dashboard import Panel, panels
@@ -21,8 +23,9 @@ from receiver.reports.review.gather import Empty, Gatherer
 from receiver.reports.review.markdown import markdown
 from receiver.reports.review.page import page
 from receiver.reports.review.period import PERIODS, Part, Period
-from receiver.reports.review.prometheus import Prometheus, PrometheusError
 from receiver.reports.review.shape import DeadPanel, Review, Rule
+
+_TIMEOUT = 150.0  # seconds for one query: a year of a busy alert takes Prometheus its own limit of two minutes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,14 +76,14 @@ def _write(review: Review, folder: Path, name: str) -> None:
 async def _review(url: str, headers: dict[str, str], period: Period, end: datetime, panels: Sequence[Panel]) -> Review:
     bar = Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True)
     async with aiohttp.ClientSession() as session:
-        prometheus = Prometheus(session, url, headers)
+        prometheus = Prometheus(session, url, headers, _TIMEOUT)
         with bar:
             task = bar.add_task("rules", total=None)
             gatherer = Gatherer(prometheus, period, end, lambda what: bar.update(task, advance=1, description=what))
             try:
-                rules = await prometheus.rules()
+                rules = await gatherer.rules()
                 since = await gatherer.since()
-            except PrometheusError as error:
+            except ApiError as error:
                 raise SettingsError(f"--prometheus.url {url}: {error}") from error
             except Empty as error:
                 days = f"{end - period.length:%Y-%m-%d} to {end:%Y-%m-%d}"

@@ -1,1 +1,1 @@
-"""What the receiver asks of Alertmanager and Prometheus; imports incident."""
+"""Clients of the APIs that the receiver and its reports query (Alertmanager, Prometheus); imports incident."""

@@ -10,10 +10,10 @@ import aiohttp
 import msgspec
 
 from process.settings import Secret
+from receiver.clients.http_api import ApiError, Failure, call
 from receiver.incident.model import Alert
 
-LARGEST = 256 * 1024 * 1024  # bytes of one answer: 100,000 alerts with long texts
-_PATIENCE = aiohttp.ClientTimeout(total=30)
+_TIMEOUT = 30.0  # seconds
 T = TypeVar("T")
 _When = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -47,10 +47,6 @@ class View(msgspec.Struct, frozen=True):
 
     alerts: dict[str, Seen]
     silences: dict[str, Silence]
-
-
-class ApiError(Exception):
-    """Alertmanager or Prometheus did not answer as it should; the text names the way and the reason."""
 
 
 class _Receiver(msgspec.Struct, frozen=True):
@@ -107,27 +103,15 @@ class AlertmanagerApi:
         )
 
     async def _read(self, path: str, kind: type[T]) -> T:
-        return await fetch(self._session, f"{self._url}{path}", kind, self._headers, "Alertmanager")
-
-
-async def fetch(session: aiohttp.ClientSession, url: str, kind: type[T], headers: dict[str, str], name: str) -> T:
-    """GET a JSON answer of bounded size; ApiError says in one line what was wrong."""
-    try:
-        async with session.get(url, headers=headers, timeout=_PATIENCE, allow_redirects=False) as response:
-            if response.status != 200:  # noqa: PLR2004  # OK
-                raise ApiError(f"{name} answered {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(1 << 20):
-                body += chunk
-                if len(body) > LARGEST:
-                    raise ApiError(f"{name} answered with more than {LARGEST >> 20} MB")
-        return msgspec.json.decode(bytes(body), type=kind)
-    except TimeoutError as error:
-        raise ApiError(f"{name} did not answer in time") from error
-    except aiohttp.ClientError as error:
-        raise ApiError(f"{name} cannot be reached: {type(error).__name__}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiError(f"{name} answered with something else: {error}") from error
+        status, body = await call(
+            self._session, "GET", f"{self._url}{path}", name="Alertmanager", seconds=_TIMEOUT, headers=self._headers
+        )
+        if status != 200:  # noqa: PLR2004  # OK
+            raise ApiError(Failure.REFUSED, f"Alertmanager answered {status}")
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ApiError(Failure.UNREADABLE, f"invalid answer, is it Alertmanager? ({error})") from error
 
 
 def _seen(alert: _Alert) -> Seen:

@@ -3,15 +3,16 @@
 import asyncio
 import hashlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 
-from receiver.clients.alertmanager import AlertmanagerApi, ApiError, fetch
+from receiver.clients.alertmanager import AlertmanagerApi
+from receiver.clients.http_api import ApiError
+from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
 from receiver.incident.model import Alert, AlertGroup
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 
 SOURCE = "alertmanager"
 _STEP = 30.0  # seconds between two points of Prometheus's memory
-_MOST_POINTS = 10_000  # Prometheus refuses more than 11,000
 _CLOSED = 1000  # incidents that are over, of which it is remembered what was resolved by hand
 _SHORTEST_OUTAGE = timedelta(seconds=60)
 
@@ -92,22 +92,7 @@ class Reconciler:
         return partial(transition, event=event, policy=self._policy, now=self._clock())
 
 
-class _Series(msgspec.Struct, frozen=True):
-    metric: dict[str, str]
-    values: tuple[tuple[float, str], ...]
-
-
-class _Result(msgspec.Struct, frozen=True):
-    result: tuple[_Series, ...] = ()
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    data: _Result
-
-
-async def record_outage(
-    store: Store, policy: Policy, session: aiohttp.ClientSession, prometheus: str, down: tuple[datetime, datetime]
-) -> int:
+async def record_outage(store: Store, policy: Policy, prometheus: Prometheus, down: tuple[datetime, datetime]) -> int:
     """Record what fired and was over while this receiver was down; gives how many. ApiError if it cannot be known.
 
     Alertmanager forgets what fires and resolves while its receiver is away (notify/dedup_stage.go: without an entry
@@ -116,13 +101,12 @@ async def record_outage(
     start, end = down
     if end - start < _SHORTEST_OUTAGE:
         return 0
-    step = max(_STEP, (end - start).total_seconds() / _MOST_POINTS)
-    asked = {"query": 'ALERTS{alertstate="firing"}', "start": start.timestamp(), "end": end.timestamp(), "step": step}
-    url = f"{prometheus.rstrip('/')}/api/v1/query_range?{urlencode(asked)}"
-    answer = await fetch(session, url, _Answer, {}, "Prometheus")
+    # One answer holds the whole outage, however long it was.
+    step = max(_STEP, math.ceil((end - start).total_seconds() / (MAX_POINTS - 1)))
+    series = await prometheus.range('ALERTS{alertstate="firing"}', start.timestamp(), end.timestamp(), step)
     count = 0
-    for series in answer.data.result:
-        alert = _alert(series, end, step)
+    for labels, samples in series.items():
+        alert = _alert(labels, samples, end, step)
         if alert is None:
             continue
         group = AlertGroup(f"outage|{alert.fingerprint}/{int(alert.starts_at.timestamp())}", (alert,))
@@ -135,12 +119,12 @@ async def record_outage(
     return count
 
 
-def _alert(series: _Series, end: datetime, step: float) -> Alert | None:
+def _alert(series: Labels, samples: list[Sample], end: datetime, step: float) -> Alert | None:
     """One alert of the outage that is over; what still fires comes by its webhook. The Watchdog always fires."""
-    labels = {name: value for name, value in series.metric.items() if name not in {"__name__", "alertstate"}}
-    if not series.values or labels.get("severity") == "none" or labels.get("alertname") == "Watchdog":
+    labels = {name: value for name, value in series if name not in {"__name__", "alertstate"}}
+    if not samples or labels.get("severity") == "none" or labels.get("alertname") == "Watchdog":
         return None
-    first, last = series.values[0][0], series.values[-1][0]
+    first, last = samples[0][0], samples[-1][0]
     if end.timestamp() - last <= 2 * step:
         return None
     name = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]

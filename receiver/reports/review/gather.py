@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import msgspec
 
+from receiver.clients.http_api import ApiError
+from receiver.clients.prometheus import AlertingRule, Labels, Prometheus, Series
 from receiver.reports.review.comparison import Comparison, split
 from receiver.reports.review.curve import thinned
 from receiver.reports.review.dashboard import Panel
 from receiver.reports.review.firing import episodes, together
 from receiver.reports.review.period import BASELINE, QUARTER, Period
-from receiver.reports.review.prometheus import Prometheus, PrometheusError, Series
 from receiver.reports.review.shape import Baseline, DeadPanel, Fired, Rule, Trouble, Tuned
 from receiver.reports.review.threshold import advise, candidates, closeness
 
@@ -38,12 +39,16 @@ class Gatherer:
         self.troubles: list[Trouble] = []
         self._slots = asyncio.Semaphore(AT_ONCE)
 
+    async def rules(self) -> list[Rule]:
+        """Give the alerting rules; ApiError if Prometheus does not tell them."""
+        return [_rule(rule) for rule in await self._prometheus.alerting_rules()]
+
     async def since(self) -> datetime:
         """Give the moment of the first data in the period; Empty if there is none."""
         step = max(60, int((self._end - self._start) // 1000))
         names = ("up", "ALERTS", "heypeter:benchmark:value")
         query = " or ".join(f"count(count_over_time({name}[{step}s]))" for name in names)
-        found = await self._prometheus.over(query, self._start, self._end, step)
+        found = await self._prometheus.range(query, self._start, self._end, step)
         times = [samples[0][0] for samples in found.values() if samples]
         if not times:
             raise Empty
@@ -53,8 +58,10 @@ class Gatherer:
         """Give what fired, that which fired longest first, and the rules that never did."""
         self._told("firing alerts")
         try:
-            found = await self._prometheus.raw('ALERTS{alertstate="firing",severity!="none"}', self._start, self._end)
-        except PrometheusError as error:
+            found = await self._prometheus.stored_samples(
+                'ALERTS{alertstate="firing",severity!="none"}', self._start, self._end
+            )
+        except ApiError as error:
             self.troubles.append(Trouble("How often alerts fired", str(error)))
             return (), ()
         by_name = {rule.name: rule for rule in rules}
@@ -88,10 +95,10 @@ class Gatherer:
     async def _tune(self, rule: Rule, compared: Comparison, fired: int) -> Tuned | None:
         async def ask() -> Tuned:
             step = self._period.step
-            series = await self._prometheus.over(compared.left, self._start, self._end, step)
+            series = await self._prometheus.range(compared.left, self._start, self._end, step)
             guarded = series
             if compared.rest:
-                guarded = await self._prometheus.over(compared.guarded(), self._start, self._end, step)
+                guarded = await self._prometheus.range(compared.guarded(), self._start, self._end, step)
             near = closeness(compared, list(series.values()))
             named = {str(labels): samples for labels, samples in guarded.items()}
             tried = candidates(compared, named, step, rule.wait, rule.keep)
@@ -112,12 +119,12 @@ class Gatherer:
         median = f"quantile_over_time(0.5, heypeter:benchmark:value[{days}d])"
         met = f"avg_over_time(heypeter:benchmark:met[{days}d])"
         ask = self._prometheus
-        now, then = await ask.at(median, self._end), await ask.at(median, ago)
-        met_now, met_then = await ask.at(met, self._end), await ask.at(met, ago)
-        target = await ask.at(f"last_over_time(heypeter:benchmark:target[{days}d])", self._end)
+        now, then = await ask.instant(median, self._end), await ask.instant(median, ago)
+        met_now, met_then = await ask.instant(met, self._end), await ask.instant(met, ago)
+        target = await ask.instant(f"last_over_time(heypeter:benchmark:target[{days}d])", self._end)
         begin = ago - BASELINE.total_seconds()
         daily = "quantile_over_time(0.5, heypeter:benchmark:value[1d])"
-        curves = await ask.over(daily, begin, self._end, _DAY)
+        curves = await ask.range(daily, begin, self._end, _DAY)
         above = _directions(rules)
         return tuple(
             Baseline(
@@ -144,8 +151,8 @@ class Gatherer:
             self._told(f"panel {panel.title}")
             step = max(60, int((self._end - self._start) // _POINTS))
             try:
-                found = await self._prometheus.over(panel.query, self._start, self._end, step)
-            except PrometheusError as error:
+                found = await self._prometheus.range(panel.query, self._start, self._end, step)
+            except ApiError as error:
                 return DeadPanel(panel.dashboard, panel.title, panel.query, str(error))
         alive = any(math.isfinite(value) for samples in found.values() for _, value in samples)
         why = "gave nothing in the whole period"
@@ -156,9 +163,22 @@ class Gatherer:
             self._told(what)
             try:
                 return await work
-            except PrometheusError as error:
+            except ApiError as error:
                 self.troubles.append(Trouble(what, str(error)))
                 return None
+
+
+def _rule(rule: AlertingRule) -> Rule:
+    return Rule(
+        rule.name,
+        rule.query,
+        rule.duration,
+        rule.keep_firing_for,
+        rule.interval,
+        rule.labels.get("priority", ""),
+        rule.labels.get("team", ""),
+        rule.file,
+    )
 
 
 def _constant(rule: Rule) -> bool:
@@ -176,12 +196,12 @@ def _directions(rules: Sequence[Rule]) -> dict[str, bool]:
     return found
 
 
-def _benchmarks(*answers: dict[tuple[tuple[str, str], ...], float]) -> dict[str, str]:
+def _benchmarks(*answers: dict[Labels, float]) -> dict[str, str]:
     labels = [dict(one) for answer in answers for one in answer]
     return {one["benchmark"]: one.get("unit", "") for one in labels if "benchmark" in one}
 
 
-def _of(answer: dict[tuple[tuple[str, str], ...], float], key: str) -> float | None:
+def _of(answer: dict[Labels, float], key: str) -> float | None:
     found = [value for labels, value in answer.items() if dict(labels).get("benchmark") == key]
     return found[0] if found and math.isfinite(found[0]) else None
 

@@ -72,7 +72,7 @@ def test_a_week_has_its_firings_to_the_second_and_its_dead_panels(url: str, boar
     assert row(text, "TooHot")[1:7] == ["5 times", "1h 10m", "30m", "P1", "house", "2"]
     assert "**5** firings; **1 of 4** alerts fired; **5** of priority P1; **3** dead panels" in text
     assert row(text, "Rooms")[1:3] == ["How wet?", "gave nothing in the whole period"]
-    assert "| Rooms | How loud? | query_range:" in text
+    assert "| Rooms | How loud? | Prometheus refused query_range:" in text
     assert "| torn.json | (the whole file) | is not a dashboard of Grafana" in text
     assert "How warm?" not in text
     assert "Thresholds" not in text
@@ -152,13 +152,13 @@ async def test_what_cannot_be_asked_is_in_the_report_and_the_rest_as_well(
     token.write_text(f"{TOKEN}\n", "utf-8")
     more = ("--prometheus.bearer-token-file", str(token))
     text = await asyncio.to_thread(reviewed, between, "monthly", tmp_path, *more)
-    assert "- Threshold of TooHot: could not be looked at (query_range: query timed out)" in text
+    assert "- Threshold of TooHot: could not be looked at (Prometheus refused query_range: query timed out)" in text
     assert "- Threshold of TooCold: could not be looked at" in text
     assert row(text, "TooHot")[1] == "5 times"
     assert TOKEN not in text + capsys.readouterr().err
     given = ["review", "--prometheus.url", between, "--period", "monthly", "--until", UNTIL, "--output", str(tmp_path)]
     assert await asyncio.to_thread(main, given) == 1
-    assert capsys.readouterr().err == f"receiver: --prometheus.url {between}: rules: no entry\n"
+    assert capsys.readouterr().err == f"receiver: --prometheus.url {between}: Prometheus refused rules: no entry\n"
 
 
 @pytest.mark.stack
@@ -202,7 +202,7 @@ async def test_what_is_no_prometheus_is_said_to_be_none(tmp_path: Path, capsys: 
     given = ["review", "--prometheus.url", f"http://127.0.0.1:{port}", "--period", "monthly", "--output", str(tmp_path)]
     assert await asyncio.to_thread(main, given) == 1
     await runner.cleanup()
-    assert "the answer is not Prometheus'" in capsys.readouterr().err
+    assert "is it Prometheus?" in capsys.readouterr().err
 
 
 async def _page(_: web.Request) -> web.Response:

@@ -25,7 +25,6 @@ from receiver.reports.review.firing import Firing
 from receiver.reports.review.markdown import markdown
 from receiver.reports.review.page import page
 from receiver.reports.review.period import PERIODS, QUARTER, Part
-from receiver.reports.review.prometheus import pieces
 from receiver.reports.review.shape import Baseline, DeadPanel, Fired, Review, Rule
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -55,17 +54,6 @@ def test_a_threshold_is_changed_where_it_stands() -> None:
     expected = ["rules/critical.yml", f"{tables}thresholds.yml", f"{tables}benchmarks.yml", f"{tables}slo.yml"]
     assert found == expected
     assert all(Path(path).is_file() for path in found)
-
-
-@given(st.integers(0, 100_000), st.integers(0, 50_000), st.integers(1, 300), st.integers(2, 500))
-def test_pieces_ask_for_each_moment_once(start: int, length: int, step: int, points: int) -> None:
-    asked = [
-        begin + n * step
-        for begin, end in pieces(start, start + length, step, points)
-        for n in range(int((end - begin) // step) + 1)
-    ]
-    assert asked == list(range(start, start + length + 1, step))
-    assert all((end - begin) // step < points for begin, end in pieces(start, start + length, step, points))
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(-50, 50)), max_size=40), st.booleans())

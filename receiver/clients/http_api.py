@@ -1,0 +1,68 @@
+"""Calls a JSON API over HTTP: one attempt, an answer of bounded size, a bounded wait and one error type."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+import aiohttp
+
+LARGEST = 256 * 1024 * 1024  # bytes of one answer: 100,000 alerts with long texts
+_CHUNK = 1 << 20
+
+
+class Failure(StrEnum):
+    """Why a call gave nothing."""
+
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    REFUSED = "refused"  # a status other than 200
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"  # not the JSON that this API gives
+
+
+class ApiError(Exception):
+    """An API did not answer as it should; the text names the API and the reason, never a URL or a credential."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+async def call(
+    session: aiohttp.ClientSession,
+    method: Literal["GET", "POST"],
+    url: str,
+    *,
+    name: str,
+    seconds: float,
+    headers: Mapping[str, str],
+    parameters: Mapping[str, str] | None = None,
+    largest: int = LARGEST,
+) -> tuple[int, bytes]:
+    """Give the status and the body.
+
+    ``name`` is the API's, for errors; ``seconds`` cover the whole call; a POST carries ``parameters`` as a
+    form. Redirects are not followed, so that no credential is sent elsewhere. Raises ApiError.
+    """
+    query, form = (None, parameters) if method == "POST" else (parameters, None)
+    patience = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with session.request(
+            method, url, headers=headers, timeout=patience, allow_redirects=False, params=query, data=form
+        ) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                body += chunk
+                if len(body) > largest:
+                    raise ApiError(Failure.TOO_LARGE, f"{name} answered with more than {largest >> 20} MiB")
+            return response.status, bytes(body)
+    except TimeoutError as error:
+        raise ApiError(Failure.TIMED_OUT, f"{name} did not answer within {seconds:g} seconds") from error
+    except (aiohttp.ClientError, ValueError) as error:  # ValueError: a URL or a header that cannot be sent
+        raise ApiError(Failure.UNREACHABLE, f"{name} cannot be reached: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Give the operating system's reason, else the kind of error: aiohttp's own texts may hold the URL."""
+    system = getattr(error, "os_error", None)
+    return str(getattr(system, "strerror", None) or type(error).__name__)
