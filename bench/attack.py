@@ -7,22 +7,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from options import parser
+
 from exporter.config import load
 from exporter.events.decode import Decoder, Schema
 from exporter.registry.recorder import Recorder
 
-WARM_UP = 20_000
+FULL, SHORT = 1_000_000, 2_000
 
 
-def main(number: int) -> None:
+def main(number: int, warm_up: int) -> None:
     """Attack, then print the growth of the process as JSON."""
     catalogue = load(Path(__file__).resolve().parents[1] / "deploy/config/exporter.yml")[2]
     schema = Schema(catalogue)
     recorder, decoder = Recorder(catalogue, schema, b"key"), Decoder(schema.types, 10_000)
-    for first in range(0, WARM_UP, 500):
+    for first in range(0, warm_up, 500):
         recorder.record(decoder.decode(batch(first)).events, "events", 1.0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for first in range(WARM_UP, WARM_UP + number, 500):
+    for first in range(warm_up, warm_up + number, 500):
         recorder.record(decoder.decode(batch(first)).events, "events", 1.0)
     series = sum(len(one.cells) for one in recorder.series.values())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -42,4 +44,7 @@ def batch(first: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    known = parser(__doc__)
+    known.add_argument("number", nargs="?", type=int, help=f"of values of each label; {FULL:,} by default")
+    options = known.parse_args()
+    main(options.number or (SHORT if options.short else FULL), 1_000 if options.short else 20_000)

@@ -6,7 +6,6 @@ The clock tells of this machine and of whatever else it does, the CPU seconds of
 would need: the smaller of the two is held to the second.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -21,39 +20,49 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from grafana.lint.board import Document  # noqa: E402  # found by the line above
+from load import free_port  # noqa: E402  # found by the line above
+from options import parser  # noqa: E402
+
+from grafana.lint.board import Document  # noqa: E402
 from grafana.lint.run import DASHBOARDS  # noqa: E402
 from grafana.queries.plan import Window, requests  # noqa: E402
 from grafana.queries.prometheus import Answer  # noqa: E402
 from grafana.queries.run import asked, load  # noqa: E402
-from tests.stories.stack import free_port  # noqa: E402
 
-DAY, LIMIT, TIMES = 86_400, 1.0, 5
+DAY, LIMIT = 86_400, 1.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--history", type=Path, help="a folder that deploy/local/history.py has filled; made otherwise")
-    parser.add_argument("files", nargs="*", type=Path, help="dashboards; all by default")
-    options = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--history", type=Path, help="a folder that deploy/local/history.py has filled; made otherwise")
+    known.add_argument("files", nargs="*", type=Path, help="dashboards; all by default")
+    options = known.parse_args()
     documents = load(options.files or sorted(DASHBOARDS.glob("*.json")))
     with contextlib.ExitStack() as stack:
         folder = options.history or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if options.history is None:
+        if options.short:
+            made_empty(folder)
+        elif options.history is None:
             words = [sys.executable, ROOT / "deploy/local/history.py", folder, "--days", "8"]
             subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         end = json.loads((folder / "history.json").read_text("utf-8"))["until"]
         url = stack.enter_context(prometheus(folder))
-        slow = [one.board.uid for one in documents if not told(url, one, Window(end - DAY, end))]
+        times, window = 1 if options.short else 5, Window(end - DAY, end)
+        slow = [one.board.uid for one in documents if not told(url, one, window, times)]
     print(f"{len(documents) - len(slow)} of {len(documents)} dashboards answer in under {LIMIT:g} s")
-    return 1 if slow else 0
+    return 1 if slow and not options.short else 0
 
 
-def told(url: str, document: Document, window: Window) -> bool:
+def made_empty(folder: Path) -> None:
+    """Say of an empty folder that its past ends now: the short form needs answers, not data."""
+    (folder / "history.json").write_text(json.dumps({"until": int(time.time())}), "utf-8")
+
+
+def told(url: str, document: Document, window: Window, times: int) -> bool:
     """Print a line for a dashboard; say whether it is fast enough."""
     wanted = list(requests(document, window))
     runs: list[tuple[float, float, list[Answer]]] = []
-    for _ in range(TIMES):
+    for _ in range(times):
         busy, began = cpu(url), time.perf_counter()
         answers = asyncio.run(asked(url, wanted, window))
         runs.append((time.perf_counter() - began, cpu(url) - busy, answers))

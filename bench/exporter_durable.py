@@ -12,9 +12,9 @@ from pathlib import Path
 
 from exporter_ingest import TOKEN, events, ours
 from load import ROOT, Measured, Server, load, request
+from options import is_short
 
 CONNECTIONS = 64
-ROUNDS = 3
 
 
 def commits(folder: Path, seconds: float) -> float:
@@ -47,8 +47,9 @@ def scraped(server: Server, raw: bytes, seconds: float) -> Measured:
         thread.join()
 
 
-def main() -> int:
+def main(*, short: bool) -> int:
     """Print medians and ratios."""
+    rounds, brief, long = (1, 0.1, 0.3) if short else (3, 2.0, 10.0)
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
         command, port = ours(Path(name))
         server = Server(command, port)
@@ -59,13 +60,13 @@ def main() -> int:
         traffic = request("/api/events", json.dumps({"events": events(14)}).encode(), headers)
         try:
             disk, one, many = [], [], []
-            for _ in range(ROUNDS):
-                disk.append(commits(Path(name), 2))
-                one.append(load(server, single, 2.0, CONNECTIONS))
-                many.append(load(server, ten, 2.0, CONNECTIONS))
+            for _ in range(rounds):
+                disk.append(commits(Path(name), brief))
+                one.append(load(server, single, brief, CONNECTIONS))
+                many.append(load(server, ten, brief, CONNECTIONS))
             report(disk, one, many)
-            quiet = load(server, traffic, 10.0, CONNECTIONS)
-            busy = scraped(server, traffic, 10.0)
+            quiet = load(server, traffic, long, CONNECTIONS)
+            busy = scraped(server, traffic, long)
             ratio = busy.percentile(0.99) / quiet.percentile(0.99)
             p99 = f"{quiet.percentile(0.99):.1f} ms, scraped every second {busy.percentile(0.99):.1f} ms"
             print(f"p99 of ingest: {p99}: {ratio:.2f} times")
@@ -79,12 +80,12 @@ def report(disk: list[float], one: list[Measured], many: list[Measured]) -> None
     """Print what was acknowledged."""
     rate = statistics.median(disk)
     print(f"the disk by itself: {rate:,.0f} records a second, {CONNECTIONS} a sync")
-    for name, found, size in (("one a request", one, 1), ("ten a request", many, 10)):
-        acknowledged = statistics.median(m.requests / m.seconds for m in found) * size
-        p50, p99 = (statistics.median(m.percentile(share) for m in found) for share in (0.5, 0.99))
+    for name, several, size in (("one a request", one, 1), ("ten a request", many, 10)):
+        acknowledged = statistics.median(m.requests / m.seconds for m in several) * size
+        p50, p99 = (statistics.median(m.percentile(share) for m in several) for share in (0.5, 0.99))
         share = f"{acknowledged / rate:.2f} of the disk's"
         print(f"bookings, {name}: {acknowledged:,.0f} a second, {share}; p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(short=is_short(__doc__)))

@@ -8,28 +8,28 @@ from pathlib import Path
 
 import yaml
 from load import ROOT, Server, free_port, load, python, request
+from options import is_short
 
 TOKEN = "bench-token"  # noqa: S105  # of a server that lives for seconds
-ROUNDS = 3
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140 Safari/537.36"
 
 
 def events(number: int) -> list[dict[str, object]]:
     """What an app server sends: requests and their queries, look-ups, now and then a booking."""
-    found: list[dict[str, object]] = []
+    made: list[dict[str, object]] = []
     for n in range(number):
         if n % 14 < 6:
             route = ["/", "/courses", "/api/classes", "/api/bookings"][n % 4]
             data = {"method": "GET", "route": route, "status": 200, "duration": 0.012 + n % 7 / 100}
-            found.append({"type": "http_request", "data": data})
+            made.append({"type": "http_request", "data": data})
         elif n % 14 < 11:
             query = {"operation": "select", "table": "users", "outcome": "success", "duration": 0.004 + n % 5 / 100}
-            found.append({"type": "db_query", "data": query})
+            made.append({"type": "db_query", "data": query})
         elif n % 14 < 13:
-            found.append({"type": "cache_request", "data": {"cache": "session", "result": "hit"}})
+            made.append({"type": "cache_request", "data": {"cache": "session", "result": "hit"}})
         else:
-            found.append({"type": "class_booked", "data": {"class_type": "group", "channel": "web"}})
-    return found
+            made.append({"type": "class_booked", "data": {"class_type": "group", "channel": "web"}})
+    return made
 
 
 def views(number: int) -> list[dict[str, object]]:
@@ -62,7 +62,7 @@ def ours(folder: Path) -> tuple[list[str], int]:
     return python("-m", "exporter", f"--config.file={path}"), port
 
 
-def main() -> int:
+def main(*, short: bool) -> int:
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
         folder = Path(name)
         naive_port, gateway_port = free_port(), free_port()
@@ -75,7 +75,7 @@ def main() -> int:
         if gateway.exists():
             servers["gateway"] = Server([str(gateway), f"--web.listen-address=127.0.0.1:{gateway_port}"], gateway_port)
         try:
-            measure(servers)
+            measure(servers, *((1, 0.2) if short else (3, 2.0)))
         finally:
             for server in servers.values():
                 server.stop()
@@ -93,28 +93,28 @@ def cases(*, gateway: bool) -> list[Case]:
         "User-Agent": AGENT,
         "Content-Type": "text/plain;charset=UTF-8",
     }
-    found: list[Case] = []
+    listed: list[Case] = []
     for size in (1, 14, 200):
         body = json.dumps({"events": events(size)}).encode()
-        found.append(("ours", f"servers, {size} events, on disk", request("/api/events", body, bearer), size))
-        found.append(("naive", f"naive, {size} events, in memory", request("/api/events", body, bearer), size))
+        listed.append(("ours", f"servers, {size} events, on disk", request("/api/events", body, bearer), size))
+        listed.append(("naive", f"naive, {size} events, in memory", request("/api/events", body, bearer), size))
     for size in (14, 100):
         body = json.dumps({"events": views(size)}).encode()
-        found.append(("ours", f"browsers, {size} events", request("/api/pulse", body, page), size))
+        listed.append(("ours", f"browsers, {size} events", request("/api/pulse", body, page), size))
     if gateway:
         text = b'# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb 2\nb{x="1"} 3\nb{x="2"} 4\n'
-        found.append(("gateway", "Pushgateway, 4 samples", request("/metrics/job/bench", text, {}, "PUT"), 4))
-    return found
+        listed.append(("gateway", "Pushgateway, 4 samples", request("/metrics/job/bench", text, {}, "PUT"), 4))
+    return listed
 
 
-def measure(servers: dict[str, Server]) -> None:
+def measure(servers: dict[str, Server], rounds: int, seconds: float) -> None:
     """Run every case in each round, so that all meet the same weather, and print medians and ratios."""
     todo = cases(gateway="gateway" in servers)
-    found: dict[str, list[float]] = {case: [] for _, case, _, _ in todo}
-    for _ in range(ROUNDS):
+    times: dict[str, list[float]] = {case: [] for _, case, _, _ in todo}
+    for _ in range(rounds):
         for server, case, raw, _size in todo:
-            found[case].append(load(servers[server], raw, 2.0).microseconds)
-    medians = {case: statistics.median(times) for case, times in found.items()}
+            times[case].append(load(servers[server], raw, seconds).microseconds)
+    medians = {case: statistics.median(several) for case, several in times.items()}
     print(f"{'':34}{'µs CPU/request':>15}{'µs/event':>10}{'events/s of one core':>22}")
     for _, case, _, size in todo:
         cpu = medians[case]
@@ -128,4 +128,4 @@ def measure(servers: dict[str, Server]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(short=is_short(__doc__)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from options import is_short
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
 from exporter.catalogue.model import Catalogue, Family, Label
@@ -17,7 +18,6 @@ from exporter.exposition.negotiate import PLAIN, Exposition
 from exporter.registry.recorder import Recorder
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 1.5, 2, 3, 5, 10)
-ROUNDS = 7
 
 
 def family(name: str, kind: str, number: int) -> Family:
@@ -90,10 +90,11 @@ async def stall(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     return took * 1000, longest * 1000
 
 
-def main() -> None:
+def main(*, short: bool) -> None:
     """Print a table."""
+    rounds, sizes = (1, (1000,)) if short else (7, (1000, 10_000, 100_000))
     print(f"{'lines':>8}{'':22}{'ms':>9}{'longest stall, ms':>20}")
-    for lines in (1000, 10_000, 100_000):
+    for lines in sizes:
         exposition, registry = both(lines)
 
         async def ours(exposition: Exposition = exposition) -> bytes:
@@ -108,12 +109,12 @@ def main() -> None:
         same = asyncio.run(ours()) == generate_latest(registry)
         medians = {}
         for name, work in (("ours", ours), ("ours, gzip", packed), ("prometheus_client", client)):
-            found = [asyncio.run(stall(work)) for _ in range(ROUNDS)]
-            medians[name] = [statistics.median(column) for column in zip(*found, strict=True)]
+            runs = [asyncio.run(stall(work)) for _ in range(rounds)]
+            medians[name] = [statistics.median(column) for column in zip(*runs, strict=True)]
             print(f"{lines:8,}  {name:20}{medians[name][0]:9.2f}{medians[name][1]:20.2f}")
         ratio, calm = (medians["prometheus_client"][n] / medians["ours"][n] for n in (0, 1))
         print(f"{'':10}{ratio:.1f} times faster, {calm:.0f} times shorter stall; the same bytes: {same}")
 
 
 if __name__ == "__main__":
-    main()
+    main(short=is_short(__doc__))

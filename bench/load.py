@@ -108,7 +108,8 @@ async def _load(server: Server, raw: bytes, seconds: float, connections: int) ->
     before, began = server.cpu(), time.monotonic()
     until = began + seconds
     await asyncio.gather(*(_connection(server.port, raw, until, latencies) for _ in range(connections)))
-    return Measured(len(latencies), time.monotonic() - began, server.cpu() - before, latencies)
+    used = max(server.cpu() - before, 1 / _TICK)  # the kernel counts whole ticks
+    return Measured(len(latencies), time.monotonic() - began, used, latencies)
 
 
 def load(server: Server, raw: bytes, seconds: float = 4.0, connections: int = 32) -> Measured:

@@ -1,4 +1,4 @@
-"""Measures a receiver with a hundred thousand open incidents: restart, memory, and how late its steps are.
+"""A receiver with a hundred thousand open incidents: restart, memory, and how late its steps are.
 
 The database is filled beforehand through the store itself; then the process is started on it, three thousand of the
 incidents become due within a minute, and its own histogram of step lateness is read.
@@ -6,20 +6,22 @@ incidents become due within a minute, and its own histogram of step lateness is 
 
 import asyncio
 import re
-import secrets
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
-from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from receiver_storm import RECEIVER, ROOT, SLACK, Slack, configuration, payload, ready
+from load import ROOT
+from options import is_short
+from receiver_process import Site
+from receiver_storm import Slack, payload
 
 from receiver.config.build import routing
 from receiver.config.load import load
@@ -29,70 +31,73 @@ from receiver.policy.current import Live
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
-OPEN, DUE, MINUTE = 100_000, 3_000, 60.0
+
+class Size(NamedTuple):
+    """How many incidents are open, how many become due, and the seconds before, while and after they do."""
+
+    open: int
+    due: int
+    before: float
+    during: float
+    after: float
 
 
-async def fill(config: Path, database: Path, began: datetime) -> None:
-    """Open the incidents; the first three thousand so that their only step is due within the coming minute."""
-    policy = Live(routing(*load(config)), began)
-    store = SQLiteStore(database, lambda: None)
+FULL, SHORT = Size(100_000, 3_000, 20, 60, 25), Size(300, 60, 1, 1, 1)
+
+
+async def fill(site: Site, began: datetime, size: Size) -> None:
+    """Open the incidents; those to become due first, so that their only step falls into the measured time."""
+    policy = Live(routing(*load(site.config)), began)
+    store = SQLiteStore(site.database, lambda: None)
     await store.open(began)
 
     async def one(number: int) -> None:
         group = parse(payload(number, "none", alerts=1))
-        early = timedelta(hours=1, seconds=-20 - MINUTE * number / DUE) if number < DUE else timedelta(0)
-        at = began - early
+        early = timedelta(hours=1, seconds=-size.before - size.during * number / size.due)
+        at = began - (early if number < size.due else timedelta(0))
         decide = partial(transition, event=AlertsReceived(group), policy=policy, now=at)
         await store.update(group, decide, at)
 
-    for start in range(0, OPEN, 500):
-        await asyncio.gather(*(one(number) for number in range(start, start + 500)))
+    for start in range(0, size.open, 500):
+        await asyncio.gather(*(one(number) for number in range(start, min(start + 500, size.open))))
     await store.close()
 
 
 def memory(pid: int) -> float:
     """Megabytes that a process holds."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
-    return int(found[1]) / 1024 if found else 0.0
+    size = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
+    return int(size[1]) / 1024 if size else 0.0
 
 
-async def lateness(session: aiohttp.ClientSession) -> tuple[float, list[tuple[float, float]]]:
+async def lateness(session: aiohttp.ClientSession, site: Site) -> tuple[float, list[tuple[float, float]]]:
     """Read the receiver's histogram: how many steps, and the share of them by bound."""
-    async with session.get(f"http://127.0.0.1:{RECEIVER}/metrics") as answer:
+    async with session.get(f"{site.url}/metrics") as answer:
         text = await answer.text()
     buckets = re.findall(r'receiver_step_lateness_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
     total = float(buckets[-1][1])
     return total, [(float(bound), float(count) / (total or 1)) for bound, count in buckets]
 
 
-async def main() -> None:
+async def main(*, short: bool) -> None:
     """Run the benchmark."""
-    tokens = {name: secrets.token_urlsafe(32) for name in ("webhook", "api", "link")}
-    slack, app = Slack(), web.Application()
-    app.add_routes([web.post("/api/{method}", slack.post)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", SLACK).start()
+    size = SHORT if short else FULL
+    slack = Slack()
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as folder:
-        config = configuration(Path(folder), tokens)
+        site = Site(Path(folder))
         began = time.perf_counter()
-        await fill(config, Path(folder) / "receiver.sqlite3", datetime.now(UTC) + timedelta(seconds=OPEN / 1500))
-        print(f"{OPEN} incidents opened through the store in {time.perf_counter() - began:.0f} s")
-        command = [sys.executable, "-m", "receiver", f"--config.file={config}", "--log.level=error"]
-        began = time.perf_counter()
-        receiver = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-        async with aiohttp.ClientSession() as session:
-            await ready(session, RECEIVER)
-            print(f"from its start to ready: {time.perf_counter() - began:.2f} s")
-            await asyncio.sleep(MINUTE + 45)
-            total, shares = await lateness(session)
-            print(f"memory: {memory(receiver.pid):.0f} MB   steps taken: {total:.0f}   calls of Slack: {slack.calls}")
-            print("steps late by at most: " + "   ".join(f"{bound:g} s {share:.1%}" for bound, share in shares[:6]))
-        receiver.terminate()
-        await receiver.wait()
-    await runner.cleanup()
+        await fill(site, datetime.now(UTC) + timedelta(seconds=size.open / 1500), size)
+        print(f"{size.open} incidents opened through the store in {time.perf_counter() - began:.0f} s")
+        async with site.session() as session, site.serve_slack(slack.post):
+            began = time.perf_counter()
+            async with site.run(session) as process:
+                print(f"from its start to ready: {time.perf_counter() - began:.2f} s")
+                await asyncio.sleep(size.before + size.during + size.after)
+                total, shares = await lateness(session, site)
+                held = memory(process.pid)
+        print(f"memory: {held:.0f} MB   steps taken: {total:.0f}   calls of Slack: {slack.calls}")
+        print("steps late by at most: " + "   ".join(f"{bound:g} s {share:.1%}" for bound, share in shares[:6]))
 
 
 if __name__ == "__main__":
     (ROOT / "data").mkdir(exist_ok=True)
-    asyncio.run(main())
+    asyncio.run(main(short=is_short(__doc__)))

@@ -1,4 +1,4 @@
-"""Measures the receiver under a storm: durable webhooks a second, their latency, a P1 among ten thousand others.
+"""The receiver under a storm: durable webhooks a second, their latency, a P1 among ten thousand others.
 
 The receiver is a process of its own with a real SQLite file (synchronous=FULL); Slack is a local server that takes
 one message a channel a second, as the real one does. A bare aiohttp handler that only reads the body is measured in
@@ -8,24 +8,34 @@ the same run, so that the figures can be read as shares on any machine.
 import asyncio
 import json
 import multiprocessing
-import secrets
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
-import yaml
 from aiohttp import web
+from load import ROOT, free_port
+from options import is_short
+from receiver_process import Site, ready
 
-ROOT = Path(__file__).resolve().parents[1]
-RECEIVER, SLACK, BARE = 19295, 19296, 19297
-ALERTS, CONNECTIONS, SECONDS, STORM = 10, 64, 8.0, 10_000
+ALERTS, CONNECTIONS, P1 = 10, 64, 999_999
+
+
+class Size(NamedTuple):
+    """How long to flood, how many incidents the storm opens, and how many webhooks come at a steady 200 a second."""
+
+    seconds: float
+    storm: int
+    paced: int
+
+
+FULL, SHORT = Size(8.0, 10_000, 2_000), Size(0.2, 100, 40)
 
 
 def payload(number: int, severity: str = "warning", status: str = "firing", alerts: int = ALERTS) -> bytes:
-    """One webhook of ten alerts."""
+    """Build one webhook of ten alerts."""
     listed = [
         {
             "status": status,
@@ -46,28 +56,7 @@ def payload(number: int, severity: str = "warning", status: str = "firing", aler
     return json.dumps(body).encode()
 
 
-def configuration(folder: Path, tokens: dict[str, str]) -> Path:
-    """Write a receiver.yml with Slack as the only channel."""
-    config = yaml.safe_load((ROOT / "deploy/config/receiver.yml").read_text("utf-8"))
-    config |= {
-        "external_url": f"http://127.0.0.1:{RECEIVER}",
-        "listen": f"127.0.0.1:{RECEIVER}",
-        "database": str(folder / "receiver.sqlite3"),
-        "webhook": {"token": tokens["webhook"]},
-        "api": {"token": tokens["api"]},
-        "links": {"secret": tokens["link"]},
-        "people": {k: {"name": v["name"], "slack": "U1"} for k, v in config["people"].items()},
-        "teams": {"default": {}},
-        "channels": {"slack": {"api_url": f"http://127.0.0.1:{SLACK}/api/", "token": "x"}},
-    }
-    for gone in ("routes", "fallback", "alertmanager", "heartbeat", "schedules", "services"):
-        config.pop(gone, None)
-    path = folder / "receiver.yml"
-    path.write_text(yaml.safe_dump(config), "utf-8")
-    return path
-
-
-def bare() -> None:
+def bare(port: int) -> None:
     """Serve the handler that the receiver is compared with: it reads and forgets."""
 
     async def take(request: web.Request) -> web.Response:
@@ -76,12 +65,12 @@ def bare() -> None:
 
     app = web.Application(client_max_size=1 << 25)
     app.add_routes([web.post("/webhook/alertmanager", take)])
-    web.run_app(app, host="127.0.0.1", port=BARE, print=None, access_log=None)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
 
 
-async def flood(session: aiohttp.ClientSession, port: int, bodies: list[bytes], seconds: float) -> tuple[int, float]:
+async def flood(session: aiohttp.ClientSession, url: str, bodies: list[bytes], seconds: float) -> tuple[int, float]:
     """Post over many connections for a time; gives how many were taken and in how many seconds."""
-    url, waiting, taken = f"http://127.0.0.1:{port}/webhook/alertmanager", iter(bodies), 0
+    waiting, taken = iter(bodies), 0
     began = time.perf_counter()
 
     async def one() -> None:
@@ -97,9 +86,9 @@ async def flood(session: aiohttp.ClientSession, port: int, bodies: list[bytes], 
     return taken, time.perf_counter() - began
 
 
-async def paced(session: aiohttp.ClientSession, bodies: list[bytes], rate: float) -> list[float]:
+async def paced(session: aiohttp.ClientSession, url: str, bodies: list[bytes], rate: float) -> list[float]:
     """Post at a steady rate; gives each answer's milliseconds, counted from when it should have been sent."""
-    url, times = f"http://127.0.0.1:{RECEIVER}/webhook/alertmanager", list[float]()
+    times = list[float]()
     began = time.perf_counter()
 
     async def one(number: int, body: bytes) -> None:
@@ -113,87 +102,61 @@ async def paced(session: aiohttp.ClientSession, bodies: list[bytes], rate: float
     return times
 
 
-async def ready(session: aiohttp.ClientSession, port: int, path: str = "/-/ready") -> None:
-    """Wait for a server."""
-    for _ in range(200):
-        try:
-            async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
-                if answer.status < 500:
-                    return
-        except aiohttp.ClientError:
-            pass
-        await asyncio.sleep(0.05)
-    raise SystemExit(f"nothing listens on {port}")
-
-
 class Slack:
     """Answers like Slack, and notes when the P1 arrives."""
 
     def __init__(self) -> None:
-        self.arrived: dict[str, float] = {}
-        self.calls, self.p1 = 0, asyncio.Event()
+        self.calls, self.arrived, self.p1 = 0, 0.0, asyncio.Event()
 
     async def post(self, request: web.Request) -> web.Response:
         """Take chat.postMessage and chat.update."""
         self.calls += 1
         text = (await request.read()).decode()
-        if "storm999999" in text:
-            self.arrived.setdefault("P1", time.perf_counter())
+        if f"storm{P1}" in text and not self.p1.is_set():
+            self.arrived = time.perf_counter()
             self.p1.set()
         return web.json_response({"ok": True, "ts": "1.1", "channel": "C1"})
 
 
-async def measure(session: aiohttp.ClientSession, slack: Slack) -> None:
+async def measure(session: aiohttp.ClientSession, site: Site, slack: Slack, bare_url: str, size: Size) -> None:
     """Run the three measurements and print them."""
-    await ready(session, BARE)
-    bodies = [payload(number) for number in range(40_000)]
-    count, took = await flood(session, BARE, bodies[:20_000], SECONDS / 2)
+    await ready(session, bare_url)
+    bodies = [payload(number) for number in range(2 * size.storm + size.paced)]
+    count, took = await flood(session, bare_url, bodies[: 2 * size.storm], size.seconds / 2)
     bare_rate = count / took
-    times = await paced(session, bodies[20_000:22_000], 200.0)
+    times = await paced(session, site.webhook, bodies[2 * size.storm :], 200.0)
     cuts = statistics.quantiles(times, n=100)
     print(f"at 200/s, new incidents: p50 {cuts[49]:.1f} ms   p90 {cuts[89]:.1f} ms   p99 {cuts[98]:.1f} ms")
-    count, took = await flood(session, RECEIVER, bodies[:STORM], SECONDS * 4)
+    count, took = await flood(session, site.webhook, bodies[: size.storm], size.seconds * 4)
     rate = count / took
     share = f"{rate / bare_rate:.2f} of a bare handler"
     print(f"webhooks of {ALERTS} alerts, each a new incident   {rate:8.0f}/s   {share}")
     began = time.perf_counter()
-    url = f"http://127.0.0.1:{RECEIVER}/webhook/alertmanager"
-    async with session.post(url, data=payload(999_999, "critical")) as answer:
+    async with session.post(site.webhook, data=payload(P1, "critical")) as answer:
         answer.raise_for_status()
     await asyncio.wait_for(slack.p1.wait(), 60)
-    late = slack.arrived["P1"] - began
+    late = slack.arrived - began
     print(f"a P1 among {count} others is on its channel after {late * 1000:8.0f} ms   ({slack.calls} calls of Slack)")
-    count, took = await flood(session, RECEIVER, bodies[:STORM], SECONDS)
+    count, took = await flood(session, site.webhook, bodies[: size.storm], size.seconds)
     print(f"the same webhooks again (nothing is new)      {count / took:8.0f}/s   {count / took / bare_rate:.2f}")
 
 
-async def main() -> None:
+async def main(*, short: bool) -> None:
     """Run the benchmark."""
-    tokens = {name: secrets.token_urlsafe(32) for name in ("webhook", "api", "link")}
-    slack, app = Slack(), web.Application()
-    app.add_routes([web.post("/api/{method}", slack.post)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", SLACK).start()
-    compared = multiprocessing.Process(target=bare, daemon=True)
+    slack, bare_port = Slack(), free_port()
+    compared = multiprocessing.Process(target=bare, args=(bare_port,), daemon=True)
     compared.start()
-    with tempfile.TemporaryDirectory(dir=ROOT / "data") as folder:
-        config = configuration(Path(folder), tokens)
-        command = [sys.executable, "-m", "receiver", f"--config.file={config}", "--log.level=error"]
-        receiver = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-        headers = {"Authorization": f"Bearer {tokens['webhook']}"}
-        connector = aiohttp.TCPConnector(limit=0)
-        try:
-            async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
-                await ready(session, RECEIVER)
-                await measure(session, slack)
-        finally:
-            receiver.terminate()
-            await receiver.wait()
-            compared.terminate()
-            await runner.cleanup()
+    bare_url = f"http://127.0.0.1:{bare_port}/webhook/alertmanager"
+    try:
+        with tempfile.TemporaryDirectory(dir=ROOT / "data") as folder:
+            site = Site(Path(folder))
+            async with site.session() as session, site.serve_slack(slack.post), site.run(session):
+                await measure(session, site, slack, bare_url, SHORT if short else FULL)
+    finally:
+        compared.terminate()
+        compared.join()
 
 
 if __name__ == "__main__":
     (ROOT / "data").mkdir(exist_ok=True)
-    asyncio.run(main())
+    asyncio.run(main(short=is_short(__doc__)))

@@ -1,7 +1,6 @@
 """Loads an exporter of 40,000 series for as long as it is told, and shows that neither memory nor latency grows."""
 
 import json
-import sys
 import tempfile
 import time
 import urllib.request
@@ -10,6 +9,7 @@ from pathlib import Path
 import yaml
 from exporter_ingest import TOKEN, ours
 from load import ROOT, Server, load, request
+from options import parser
 
 ROUTES, TABLES = 380, 110
 
@@ -29,7 +29,7 @@ def configured(folder: Path) -> tuple[list[str], int]:
 def batches() -> list[bytes]:
     """Make requests whose events reach every label set."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    found = []
+    made = []
     for method in ("GET", "POST", "PUT"):
         for start in range(0, ROUTES, 190):
             data = [
@@ -38,16 +38,16 @@ def batches() -> list[bytes]:
                 for status in (200, 404, 500)
             ]
             body = json.dumps([{"type": "http_request", "data": one} for one in data])
-            found.append(request("/api/events", body.encode(), headers))
+            made.append(request("/api/events", body.encode(), headers))
     for operation in ("select", "insert", "update", "delete"):
         data = [{"operation": operation, "table": f"t{n}", "outcome": "success", "duration": 1} for n in range(TABLES)]
         body = json.dumps([{"type": "db_query", "data": one} for one in data])
-        found.append(request("/api/events", body.encode(), headers))
-    return found
+        made.append(request("/api/events", body.encode(), headers))
+    return made
 
 
-def main(minutes: float) -> None:
-    """Print a line a minute."""
+def main(minutes: float, interval: float) -> None:
+    """Print a line every ``interval`` seconds."""
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
         command, port = configured(Path(name))
         server = Server(command, port)
@@ -56,7 +56,7 @@ def main(minutes: float) -> None:
             while time.monotonic() - began < minutes * 60:
                 requests, latency = 0, 0.0
                 for raw in todo:
-                    measured = load(server, raw, 60 / len(todo), 8)
+                    measured = load(server, raw, interval / len(todo), 8)
                     requests += measured.requests
                     latency = max(latency, measured.percentile(0.99))
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
@@ -71,4 +71,7 @@ def main(minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60)
+    known = parser(__doc__)
+    known.add_argument("minutes", nargs="?", type=float, default=60, help="how long; 60 by default")
+    options = known.parse_args()
+    main(*((0.01, 1) if options.short else (options.minutes, 60)))
