@@ -14,29 +14,29 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements-dev.lock deploy/local/environment.py
-	@$(PYTHON) deploy/local/environment.py
+	@$(PYTHON) -m deploy.local.environment
 
 stack: .venv/ready ## fetch Prometheus, Alertmanager and the exporters below .stack/ (no root, safe to run twice)
-	@$(PY) deploy/local/stack.py --exporters
+	@$(PY) -m deploy.local.stack --exporters
 
 run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this machine (Ctrl-C stops all)
-	@$(PY) deploy/local/run.py
+	@$(PY) -m deploy.local.run
 
 demo: .venv/ready ## the same with a school's traffic, an outage, a page, an escalation and a resolve, in two minutes
-	@$(PY) deploy/local/run.py --demo
+	@$(PY) -m deploy.local.run --demo
 
 history: stack ## simulate 125 days of a school in data/history, for a Prometheus to be started on
-	@$(PY) deploy/local/history.py data/history
+	@$(PY) -m deploy.simulation.history data/history
 
 browser: .venv/ready ## find a Chromium for the browser tests, or fetch one below .stack/ (no root, safe to run twice)
-	@$(PY) deploy/local/browser.py
+	@$(PY) -m deploy.local.browser
 
 grafana-preview: stack browser ## draw the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
 	@$(PY) -m grafana.preview
 	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:05:00Z --devices desktop --out docs/images/dashboards/outage
 
 servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch them below .stack/ (no root, safe to run twice)
-	@$(PY) deploy/local/servers.py
+	@$(PY) -m deploy.local.servers
 
 test: stack servers browser ## the whole suite but its slowest tests, the main path on the real stack included
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
@@ -80,10 +80,10 @@ else
 endif
 
 rules-versions: .venv/ready ## the tests of the rules on the promtool of each Debian suite that `make stack` may fetch from
-	@$(PY) deploy/local/rule_versions.py
+	@$(PY) -m deploy.local.rule_versions
 
 scrape: stack ## ask the real exporters what they export, for the lint (rules/tables/exporters/)
-	@PYTHONPATH=deploy/local $(PY) -m tests.rules.programs
+	@$(PY) -m tests.rules.programs
 
 dashboards: .venv/ready ## lint the dashboards, and where the alerts lead
 	@$(PY) -m grafana.lint
@@ -93,10 +93,10 @@ config: .venv/ready ## check every example configuration
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles (SHORT=1: only whether each of them runs)
-	@for b in $(BENCHMARKS); do echo "== $$b"; $(PY) bench/$$b.py $(if $(SHORT),--short) || exit 1; done
+	@for b in $(BENCHMARKS); do echo "== $$b"; $(PY) -m bench.$$b $(if $(SHORT),--short) || exit 1; done
 
 soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
-	@$(PY) bench/soak.py $${MINUTES:-60}
+	@$(PY) -m bench.soak $${MINUTES:-60}
 
 clean: ## remove what the targets made here, the fetched programs included
 	rm -rf .venv .stack data build .mypy_cache .pytest_cache .ruff_cache

@@ -2,13 +2,9 @@
 
 import json
 import resource
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from options import parser
-
+from bench.options import parser
 from exporter.config import load
 from exporter.events.decode import Decoder, Schema
 from exporter.registry.recorder import Recorder

@@ -17,24 +17,21 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from load import free_port  # noqa: E402  # found by the line above
-from options import parser  # noqa: E402
-
-from grafana.lint.board import Document  # noqa: E402
-from grafana.lint.run import DASHBOARDS  # noqa: E402
-from grafana.queries.plan import Window, requests  # noqa: E402
-from grafana.queries.prometheus import Answer  # noqa: E402
-from grafana.queries.run import asked, load  # noqa: E402
+from bench.load import ROOT
+from bench.options import parser
+from deploy.local.ports import free_port
+from grafana.lint.board import Document
+from grafana.lint.run import DASHBOARDS
+from grafana.queries.plan import Window, requests
+from grafana.queries.prometheus import Answer
+from grafana.queries.run import asked, load
 
 DAY, LIMIT = 86_400, 1.0
 
 
 def main() -> int:
     known = parser(__doc__)
-    known.add_argument("--history", type=Path, help="a folder that deploy/local/history.py has filled; made otherwise")
+    known.add_argument("--history", type=Path, help="filled by deploy.simulation.history; made otherwise")
     known.add_argument("files", nargs="*", type=Path, help="dashboards; all by default")
     options = known.parse_args()
     documents = load(options.files or sorted(DASHBOARDS.glob("*.json")))
@@ -43,8 +40,8 @@ def main() -> int:
         if options.short:
             made_empty(folder)
         elif options.history is None:
-            words = [sys.executable, ROOT / "deploy/local/history.py", folder, "--days", "8"]
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+            words = [sys.executable, "-m", "deploy.simulation.history", folder, "--days", "8"]
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         end = json.loads((folder / "history.json").read_text("utf-8"))["until"]
         url = stack.enter_context(prometheus(folder))
         times, window = 1 if options.short else 5, Window(end - DAY, end)

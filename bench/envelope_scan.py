@@ -1,19 +1,14 @@
-"""Compares finding an envelope's items by their headers with parsing all of it: `python bench/envelope_scan.py`."""
+"""Compares finding an envelope's items by their headers with parsing all of it: `python -m bench.envelope_scan`."""
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from options import is_short
-
-from exporter.sentry_tunnel.envelope import level, scan  # a script finds the package by its own place
+from bench.options import is_short
+from exporter.sentry_tunnel.envelope import level, scan
 
 DSN = "https://0123456789abcdef0123456789abcdef@o1.ingest.sentry.io/42"
 HEADER = {"event_id": "9ec79c33ec9942ab8353589fcb2e04dc", "sent_at": "2026-11-23T09:00:00.000Z", "dsn": DSN}

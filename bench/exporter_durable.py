@@ -10,9 +10,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from exporter_ingest import TOKEN, events, ours
-from load import ROOT, Measured, Server, load, request
-from options import is_short
+from bench.exporter_ingest import TOKEN, events, ours
+from bench.load import ROOT, Measured, Server, load, request
+from bench.options import is_short
 
 CONNECTIONS = 64
 

@@ -7,11 +7,13 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from load import ROOT, Server, free_port, load, python, request
-from options import is_short
+
+from bench.load import ROOT, Server, load, python, request
+from bench.options import is_short
+from deploy.local.ports import free_port
+from deploy.simulation.traffic import AGENT
 
 TOKEN = "bench-token"  # noqa: S105  # of a server that lives for seconds
-AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140 Safari/537.36"
 
 
 def events(number: int) -> list[dict[str, object]]:
@@ -69,7 +71,7 @@ def main(*, short: bool) -> int:
         command, port = ours(folder)
         servers = {
             "ours": Server(command, port),
-            "naive": Server(python("bench/naive_exporter.py", str(naive_port)), naive_port),
+            "naive": Server(python("-m", "bench.naive_exporter", str(naive_port)), naive_port),
         }
         gateway = ROOT / ".stack/bin/pushgateway"
         if gateway.exists():

@@ -2,16 +2,12 @@
 
 import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from options import is_short
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
+from bench.options import is_short
 from exporter.catalogue.model import Catalogue, Family, Label
 from exporter.events.decode import Schema
 from exporter.exposition.negotiate import PLAIN, Exposition

@@ -5,8 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from load import ROOT
-
+from bench.load import ROOT
 from exporter.catalogue.model import Family
 from exporter.config import load as load_config
 

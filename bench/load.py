@@ -34,12 +34,6 @@ class Measured(NamedTuple):
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """A server process, alone on the first core."""
 

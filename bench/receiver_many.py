@@ -6,7 +6,6 @@ incidents become due within a minute, and its own histogram of step lateness is 
 
 import asyncio
 import re
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -16,13 +15,10 @@ from typing import NamedTuple
 
 import aiohttp
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from load import ROOT
-from options import is_short
-from receiver_process import Site
-from receiver_storm import Slack, payload
-
+from bench.load import ROOT
+from bench.options import is_short
+from bench.receiver_process import Site
+from bench.receiver_storm import Slack, payload
 from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived

@@ -10,7 +10,9 @@ from pathlib import Path
 import aiohttp
 import yaml
 from aiohttp import web
-from load import ROOT, free_port
+
+from bench.load import ROOT
+from deploy.local.ports import free_port
 
 
 class Site:

@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
-from load import ROOT, free_port
-from options import is_short
-from receiver_process import Site, ready
+
+from bench.load import ROOT
+from bench.options import is_short
+from bench.receiver_process import Site, ready
+from deploy.local.ports import free_port
 
 ALERTS, CONNECTIONS, P1 = 10, 64, 999_999
 

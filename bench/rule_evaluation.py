@@ -12,7 +12,6 @@ import json
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -24,11 +23,10 @@ import yaml
 from aiohttp import web
 from promql_parser import parse_duration
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fake_targets import Series, application, host, servers
-from load import ROOT, Server, free_port
-from options import is_short
+from bench.fake_targets import Series, application, host, servers
+from bench.load import ROOT, Server
+from bench.options import is_short
+from deploy.local.ports import free_port
 
 BIN = ROOT / ".stack/bin"
 LIMIT = 0.150

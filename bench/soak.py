@@ -7,9 +7,10 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from exporter_ingest import TOKEN, ours
-from load import ROOT, Server, load, request
-from options import parser
+
+from bench.exporter_ingest import TOKEN, ours
+from bench.load import ROOT, Server, load, request
+from bench.options import parser
 
 ROUTES, TABLES = 380, 110
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from options import is_short
-from receiver_process import Site
+
+from bench.options import is_short
+from bench.receiver_process import Site
 
 
 class Slack:

@@ -5,7 +5,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.browser import chromium_path, node_folder
+from deploy.local.chromium import chromium_path
+from deploy.local.node import node_folder
 
 settings.register_profile("shared-machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machines")

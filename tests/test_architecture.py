@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("exporter", "grafana", "process", "receiver", "rules")
+PROGRAMS = ("exporter.", "process.", "receiver.")
+PACKAGES = ("bench", "deploy", "exporter", "grafana", "process", "receiver", "rules")
 MODULES = {
     ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path
     for package in PACKAGES
@@ -78,6 +79,8 @@ PURE_LIBRARIES = {
     "recurring_ical_events",
     "zoneinfo",  # it reads the zone's own table once, which is the same for all
 }
+# Import a module by a name that is only known when they run: whether an optional library is there.
+LOADERS = {"process.errors"}
 BANNED_NAMES = {"utils", "common", "helpers", "models", "types", "manager", "managers", "misc"}
 
 
@@ -109,7 +112,7 @@ def test_the_table_itself_has_no_cycle() -> None:
     list(graphlib.TopologicalSorter(MAY_IMPORT).static_order())
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(("exporter.", "process.", "receiver."))])
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(PROGRAMS)])
 def test_a_module_imports_only_the_rooms_that_its_own_may(name: str) -> None:
     own = room(name)
     if own == "exporter.client":
@@ -135,7 +138,7 @@ def test_only_the_composition_root_names_concrete_channels_and_stores() -> None:
     concrete = ("receiver.channels.", "receiver.store.sqlite")
     shared = {"receiver.channels.base", "receiver.channels.pagerduty_call"}
     for name, imported in GRAPH.items():
-        if room(name) in {*COMPOSITION, "receiver.channels", "receiver.store"}:
+        if not name.startswith(PROGRAMS) or room(name) in {*COMPOSITION, "receiver.channels", "receiver.store"}:
             continue
         named = {i for i in imported if i.startswith(concrete)} - shared
         assert not named, f"{name} names {named}"
@@ -150,6 +153,47 @@ def test_a_module_says_what_it_is_for_and_imports_at_its_head(path: Path) -> Non
         ast.walk(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     assert not [n.lineno for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)], f"{path}: import at the head"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_but_tests_imports_tests(name: str) -> None:
+    assert not [i for i in imports(MODULES[name]) if i.split(".")[0] == "tests"]
+
+
+def dynamic_imports(tree: ast.AST) -> list[str]:
+    """What imports by a name: ``__import__`` and ``importlib``, but for its resources and metadata."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Name):
+            names.append(node.id)
+    harmless = ("importlib.resources", "importlib.metadata")
+    return [n for n in names if n.split(".")[0] in {"__import__", "importlib"} and not n.startswith(harmless)]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(PROGRAMS) and name not in LOADERS])
+def test_a_module_imports_by_statements_only(name: str) -> None:
+    assert not dynamic_imports(TREES[MODULES[name]]), f"{name}: only {sorted(LOADERS)} may import by a name"
+
+
+@pytest.mark.parametrize(
+    ("source", "dynamic"),
+    [
+        ("import importlib", True),
+        ("import importlib.util", True),
+        ("from importlib import import_module", True),
+        ("from importlib.util import find_spec", True),
+        ("__import__('x')", True),
+        ("from importlib.resources import files", False),
+        ("from importlib import resources", False),
+        ("import importlib.metadata", False),
+    ],
+)
+def test_an_import_by_a_name_is_recognised(source: str, dynamic: bool) -> None:
+    assert bool(dynamic_imports(ast.parse(source))) == dynamic
 
 
 def test_broad_excepts_are_counted() -> None:

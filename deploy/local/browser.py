@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from apt import Apt, AptError, unpack
+from deploy.local.apt import Apt, AptError, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = ROOT / ".stack"

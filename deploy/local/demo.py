@@ -7,10 +7,10 @@ from typing import Any
 import aiohttp
 import yaml
 
-from installation import ROOT, Site, SiteError, read, write
-from school import School
-from terminal import Terminal
-from traffic import Traffic
+from deploy.local.installation import ROOT, Site, SiteError, read, write
+from deploy.local.terminal import Terminal
+from deploy.simulation.school import School
+from deploy.simulation.traffic import Traffic
 
 WINDOW = "20s"
 HEADER = """\

@@ -16,7 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # whatever python3 the machine ha
     found = ".".join(map(str, sys.version_info[:3]))
     sys.exit(f"Python 3.11 or later is needed and this is {found}; name another: make PYTHON=python3.12 …")
 
-from apt import Apt, AptError, unpack  # an older Python cannot even read it
+from deploy.local.apt import Apt, AptError, unpack  # an older Python cannot even read it
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"

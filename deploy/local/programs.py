@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from installation import ROOT, Site, SiteError
+from deploy.local.installation import ROOT, Site, SiteError
 
 PATIENCE = 60.0  # seconds until a program must be ready
 GRACE = 15.0  # seconds that a program gets to stop

@@ -11,10 +11,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from demo import Demo
-from installation import ROOT, Site, SiteError, occupied, ports, prepare
-from programs import Programs
-from terminal import Terminal
+from deploy.local.demo import Demo
+from deploy.local.installation import ROOT, Site, SiteError, occupied, ports, prepare
+from deploy.local.programs import Programs
+from deploy.local.terminal import Terminal
 
 NEXT = """
  What to try next, in another terminal:
@@ -109,7 +109,7 @@ def main() -> int:
     terminal = Terminal(sys.stdout)
     try:
         ports()  # before anything is fetched: a busy port is known at once
-        fetched = subprocess.run([sys.executable, str(ROOT / "deploy/local/stack.py")], check=False)
+        fetched = subprocess.run([sys.executable, "-m", "deploy.local.stack"], check=False, cwd=ROOT)
         if fetched.returncode != 0:
             return 1
         asyncio.run(run(terminal, options.data.resolve(), demo=options.demo, keep=options.keep))

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from apt import Apt, AptError, unpack
-from browser import NOT_OURS
+from deploy.local.apt import Apt, AptError, unpack
+from deploy.local.browser import NOT_OURS
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = ROOT / ".stack"

@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from apt import Apt, AptError, check, os_release, unpack
-from pins import SHA256
+from deploy.local.apt import Apt, AptError, check, os_release, unpack
+from deploy.local.pins import SHA256
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = ROOT / ".stack"

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import yaml
 
+from deploy.local.chromium import chromium, chromium_path
+from deploy.local.node import node_folder
 from grafana.preview.bundle import BundleError, bundle
 from grafana.preview.past import PastError, past
 from grafana.preview.picture import DEVICES, LONGEST, THEMES, PictureError, Shot, View, take
 from grafana.preview.site import serve
-from tests.browser import chromium, chromium_path, node_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.browser import node_folder, node_path, npm
+from deploy.local.node import node_folder, node_path, npm
 
 HERE = Path(__file__).resolve().parent
 PLACE = HERE.parents[1] / ".stack/preview"

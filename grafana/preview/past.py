@@ -1,4 +1,4 @@
-"""Gives the preview a Prometheus on a simulated past, which deploy/local/history.py fills once below .stack/."""
+"""Gives the preview a Prometheus on a simulated past, which deploy.simulation.history fills once below .stack/."""
 
 import asyncio
 import fcntl
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.stories.stack import free_port
+from deploy.local.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".stack/preview-past"
@@ -52,18 +52,17 @@ async def past(say: Callable[[str], None]) -> AsyncIterator[tuple[str, datetime]
 
 async def _fill(say: Callable[[str], None]) -> None:
     """Fill the folder, unless these rules and this simulation have filled it already."""
-    sources = [*sorted((ROOT / "rules").glob("*.yml")), *sorted((ROOT / "deploy/local").glob("history*.py"))]
+    sources = [*sorted((ROOT / "rules").glob("*.yml")), *sorted((ROOT / "deploy/simulation").glob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + END.encode()).hexdigest()
     stamp = PLACE / "filled"
     if stamp.exists() and stamp.read_text("ascii") == digest:
         return
     stamp.unlink(missing_ok=True)
     say(f"simulating the past of the school, {DAYS} days (once, a few minutes) …")
-    script = str(ROOT / "deploy/local/history.py")
-    words = [str(PLACE), f"--days={DAYS}", f"--until={END}", "--no-rules"]
-    process = await _start(sys.executable, script, *words)
+    words = ["-m", "deploy.simulation.history", str(PLACE), f"--days={DAYS}", f"--until={END}", "--no-rules"]
+    process = await _start(sys.executable, *words)
     if await process.wait() != 0:
-        raise PastError(f"the past could not be simulated: run python {script} {' '.join(words)} to see why")
+        raise PastError(f"the past could not be simulated: run python {' '.join(words)} to see why")
     stamp.write_text(digest, "ascii")
 
 

@@ -17,8 +17,9 @@ import pytest
 import trustme
 import yaml
 
+from deploy.local.ports import free_port
 from tests.exporter.given import BROWSER, EXAMPLE
-from tests.stories.stack import free_port, until
+from tests.stories.stack import until
 
 TOKEN = "process-token"
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from aiohttp import web
 
+from deploy.local.node import node_folder
+from deploy.local.ports import free_port
 from grafana.preview.__main__ import main, scrape_interval
 from grafana.preview.picture import DEVICES, THEMES
 from grafana.preview.site import serve
-from tests.browser import node_folder
-from tests.stories.stack import free_port
 
 SOURCE = Path("grafana/preview")
 PICTURES = Path("docs/images/dashboards")

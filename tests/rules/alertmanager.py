@@ -13,7 +13,8 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.stories.stack import free_port, until
+from deploy.local.ports import free_port
+from tests.stories.stack import until
 
 PROGRAM = Path(".stack/bin/alertmanager").absolute()
 # How long each node of a cluster waits for the one before it; 15s unless told.

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import trustme
 
+from deploy.local.ports import free_port
 from rules.exported import FOLDER
 from rules.scrape import main as scrape
-from tests.stories.stack import ROOT, free_port, until
+from tests.stories.stack import ROOT, until
 from tests.stories.stores import EVERYTHING, Stores
 
 # What is there only after something has happened: an alert was sent, a certificate was seen.

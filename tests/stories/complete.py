@@ -12,8 +12,9 @@ from typing import Any
 import trustme
 import yaml
 
+from deploy.local.ports import free_port
 from tests.stories.disk import mounted
-from tests.stories.stack import free_port, until
+from tests.stories.stack import until
 from tests.stories.stores import COUNTED, EVERYTHING, Stores, lively
 
 PRIORITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}

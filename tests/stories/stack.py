@@ -5,7 +5,6 @@ import json
 import re
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from typing import Any, Self
 import aiohttp
 import yaml
 
+from deploy.local.ports import free_port
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSMTP
@@ -25,12 +25,6 @@ TOOLS = ROOT / ".stack/bin"
 KEYS = {"engineers": "e" * 32, "leads": "l" * 32}
 SLACK_TOKEN = "xoxb-story"
 PATIENCE = 90.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(what: str, question: Callable[[], object], patience: float = PATIENCE) -> None:

@@ -21,11 +21,12 @@ from typing import Any
 
 import yaml
 
-from school import School
+from deploy.local.ports import free_port
+from deploy.simulation.school import School
+from deploy.simulation.traffic import Traffic
 from tests.stories.postgres import SERVERS, Postgres
 from tests.stories.quick import Quick
-from tests.stories.stack import PATIENCE, ROOT, TOOLS, Stack, free_port, until
-from traffic import Traffic
+from tests.stories.stack import PATIENCE, ROOT, TOOLS, Stack, until
 
 PROGRAMS = SERVERS / "bin"
 EVERYTHING = (

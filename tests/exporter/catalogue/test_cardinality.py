@@ -97,7 +97,7 @@ def test_a_family_at_its_cap_folds_open_labels_first_and_then_all() -> None:
 
 def test_a_hundred_thousand_invented_values_cost_no_memory() -> None:
     """`make bench` does it with a million."""
-    command = [sys.executable, "bench/attack.py", "100000"]
+    command = [sys.executable, "-m", "bench.attack", "100000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["kilobytes"] < 2048

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.browser import node_folder, node_path, npm
+from deploy.local.node import node_folder, node_path, npm
 from tests.exporter.client.exporter_double import TOKEN
 
 CLIENT = Path("exporter/client/heypeter.mjs").resolve()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.local.node import node_path
 from exporter.client import generate
-from tests.browser import node_path
 from tests.exporter.client.node import NPX
 
 PACKAGE = json.loads(Path("exporter/client/package.json").read_text("utf-8"))

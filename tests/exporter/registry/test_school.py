@@ -3,7 +3,7 @@
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from school import School
+from deploy.simulation.school import School
 from tests.exporter.given import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, the_example
 
 # What a school in good health has none of.

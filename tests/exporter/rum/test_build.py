@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import node_path, npm
+from deploy.local.node import node_path, npm
 
 SOURCE = Path("exporter/rum")
 

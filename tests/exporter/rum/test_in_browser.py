@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.browser import AGENT, chromium
+from deploy.local.chromium import chromium
+from deploy.simulation.traffic import AGENT
 from tests.exporter.rum.site import Site
 
 pytestmark = pytest.mark.browser

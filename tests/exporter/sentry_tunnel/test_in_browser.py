@@ -15,10 +15,12 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
+from deploy.local.chromium import FLAGS, chromium_path
+from deploy.local.node import node_path, npm
+from deploy.simulation.traffic import AGENT
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.sentry_tunnel.forward import Tunnel
 from exporter.web.user_agent import is_bot
-from tests.browser import AGENT, FLAGS, chromium_path, node_path, npm
 from tests.fakes.sentry import FakeSentry, Received
 
 pytestmark = pytest.mark.browser

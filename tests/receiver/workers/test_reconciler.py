@@ -13,6 +13,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from deploy.local.ports import free_port
 from process.settings import Secret
 from process.web import Handler
 from receiver.clients.alertmanager import AlertmanagerApi
@@ -23,7 +24,7 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import Webhook
 from receiver.workers.reconciler import Reconciler, record_outage
 from tests.receiver.given import START, Clock, a_store, people, the_policy
-from tests.stories.stack import free_port, until
+from tests.stories.stack import until
 
 pytestmark = pytest.mark.stack
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from deploy.local.ports import free_port
 from tests.receiver.given import START
-from tests.stories.stack import TOOLS, free_port
+from tests.stories.stack import TOOLS
 
 DAY, MINUTE = 86_400, 60
 END = int(START.timestamp()) + 5 * DAY

@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from deploy.local.ports import free_port
 from receiver.__main__ import main
 from tests.receiver.config.test_config import EXAMPLE
 from tests.receiver.reports.review.past import END, prometheus
 from tests.receiver.reports.test_report import a_database
-from tests.stories.stack import free_port
 
 UNTIL = f"{datetime.fromtimestamp(END, UTC):%Y-%m-%dT%H:%M}"
 DAY = UNTIL[:10]

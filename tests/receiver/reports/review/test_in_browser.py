@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.chromium import chromium
 from receiver.reports.review.comparison import Comparison
 from receiver.reports.review.content import content
 from receiver.reports.review.page import page
 from receiver.reports.review.shape import DeadPanel, Fired, Tuned
 from receiver.reports.review.threshold import Advice, Candidate, Closeness
-from tests.browser import chromium
 from tests.receiver.reports.review.test_parts import RULE, a_baseline, a_review
 
 LONG = "DatabaseQueryLatencyAboveBenchmarkForAVeryLongTime"

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from history_blocks import series
-from history_counters import Counters, Samples, lognormal
-from history_gauges import gauges
-from history_time import Axis
+from deploy.simulation.blocks import series
+from deploy.simulation.counters import Counters, Samples, lognormal
+from deploy.simulation.gauges import gauges
+from deploy.simulation.time_axis import Axis
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = {"job": "heypeter-app", "instance": "localhost:3001"}
@@ -68,7 +68,7 @@ SELF_COUNTERS = {
 }
 
 
-class School:
+class Application:
     """The families of the catalogue over a stretch of time; ``thin`` shows one label set of each."""
 
     def __init__(self, counters: Counters) -> None:

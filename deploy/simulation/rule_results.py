@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,7 +15,8 @@ from typing import Any, Self
 
 import yaml
 
-from history_blocks import BlockError, Blocks, series
+from deploy.local.ports import free_port
+from deploy.simulation.blocks import BlockError, Blocks, series
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds until Prometheus must be ready
@@ -83,9 +83,7 @@ class Asked:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
 
     def __enter__(self) -> Self:
         config = self._folder / "asked.yml"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from history_blocks import series
-from history_counters import Samples
-from history_time import DAY, ZONE, Axis
+from deploy.simulation.blocks import series
+from deploy.simulation.counters import Samples
+from deploy.simulation.time_axis import DAY, ZONE, Axis
 
 Lists = Mapping[str, list[str]]
 Give = Callable[[Axis, Lists], Iterator[tuple[dict[str, str], list[float]]]]

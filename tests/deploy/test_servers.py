@@ -27,9 +27,10 @@ def place(tmp_path: Path) -> Path:
 
 
 def run(place: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    given = {**os.environ, "PYTHONPATH": str(place / "deploy/local"), **environment}
-    command = [sys.executable, *(words or (str(place / "deploy/local/servers.py"),))]
-    return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    command = [sys.executable, *(words or ("-m", "deploy.local.servers"))]
+    return subprocess.run(
+        command, cwd=place, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
 
 
 def unpacked(place: Path, *versions: int) -> None:
@@ -47,7 +48,7 @@ def unpacked(place: Path, *versions: int) -> None:
 
 def test_the_newest_is_taken_and_finds_its_libraries_wherever_the_folder_is(place: Path) -> None:
     unpacked(place, 9, 15, 13)
-    done = run(place, "-c", "import servers; servers.link({})")
+    done = run(place, "-c", "from deploy.local import servers; servers.link({})")
     assert done.returncode == 0, done.stderr
     (place.parent / "moved").mkdir()
     moved = shutil.move(place, place.parent / "moved/elsewhere")
@@ -60,7 +61,7 @@ def test_the_newest_is_taken_and_finds_its_libraries_wherever_the_folder_is(plac
 
 def test_what_runs_already_is_left_alone(place: Path) -> None:
     unpacked(place, 15)
-    run(place, "-c", "import servers; servers.link({})")
+    run(place, "-c", "from deploy.local import servers; servers.link({})")
     done = run(place, PATH="/nowhere:/usr/bin:/bin")
     assert (done.returncode, done.stdout, done.stderr) == (0, "servers: PostgreSQL, Redis and nginx are there\n", "")
 
@@ -76,5 +77,9 @@ def test_a_machine_that_cannot_have_them_is_one_sentence_and_no_failure(place: P
 
 def test_packages_that_have_changed_their_places_are_named(place: Path) -> None:
     unpacked(place)
-    done = run(place, "-c", "import servers\ntry: servers.link({})\nexcept servers.AptError as error: print(error)")
+    done = run(
+        place,
+        "-c",
+        "from deploy.local import servers\ntry: servers.link({})\nexcept servers.AptError as error: print(error)",
+    )
     assert done.stdout == "the packages have no postgres where one is looked for\n"

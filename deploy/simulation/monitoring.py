@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from history_blocks import series
-from history_counters import Counters, Samples, lognormal
-from history_time import Axis
+from deploy.simulation.blocks import series
+from deploy.simulation.counters import Counters, Samples, lognormal
+from deploy.simulation.time_axis import Axis
 
 PROMETHEUS = {"job": "prometheus", "instance": "localhost:9090"}
 ALERTMANAGER = {"job": "alertmanager", "instance": "localhost:9093"}

@@ -1,6 +1,6 @@
 r"""Fills a folder with a simulated school's past, for a Prometheus to be started on.
 
-    python deploy/local/history.py data/history [--days 125] [--until 2026-11-25T00:00:00Z] [--seed 1]
+    python -m deploy.simulation.history data/history [--days 125] [--until 2026-11-25T00:00:00Z] [--seed 1]
 
 The last 24 hours hold every family that our exporter, the receiver and the exporters of hosts and stores show, every
 30 seconds; the 30 days before, those that the rules read, with one label set each; what is older, the benchmarks and
@@ -26,13 +26,13 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-import history_rules as rules
-from history_blocks import LENGTHS, BlockError, Blocks, series
-from history_counters import Counters
-from history_machines import TARGETS, Machines
-from history_school import School, up
-from history_time import DAY, Axis, activity, incidents
-from history_watchers import OPENS, Watchers
+from deploy.simulation import rule_results as rules
+from deploy.simulation.application import Application, up
+from deploy.simulation.blocks import LENGTHS, BlockError, Blocks, series
+from deploy.simulation.counters import Counters
+from deploy.simulation.machines import TARGETS, Machines
+from deploy.simulation.monitoring import OPENS, Watchers
+from deploy.simulation.time_axis import DAY, Axis, activity, incidents
 
 CLOSE, MONTH, FAR = 30, 120, 900  # seconds between samples: of the last day, the month before, and all that is older
 WEEKLONG = LENGTHS[4]
@@ -91,7 +91,7 @@ def _raw(into: Blocks, counters: Counters, axis: Axis, wanted: set[str] | None) 
     if not axis.count:
         return
     machines, watchers = Machines(counters).shown(axis), Watchers(counters).shown(axis)
-    for identity, values in chain(School(counters).shown(axis, wanted), machines, watchers, up(axis, TARGETS)):
+    for identity, values in chain(Application(counters).shown(axis, wanted), machines, watchers, up(axis, TARGETS)):
         name = identity.partition("{")[0]
         if wanted is None or (name in wanted and name.endswith(COUNTED)):
             into.add(identity, axis.times, values)

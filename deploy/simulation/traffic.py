@@ -5,10 +5,11 @@ import time
 
 import aiohttp
 
-from school import School
+from deploy.simulation.school import School
 
 DAY = 120.0  # seconds that a day of 24 hours takes here
 BEAT = 0.5
+# What a person's Chromium sends. Headless Chromium sends HeadlessChrome, which the exporter takes for a robot.
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 
 

@@ -1,6 +1,5 @@
 """The simulated past: the same seed gives the same, counters never fall, and no name that the rules read is missing."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -10,29 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import promql_parser
-import pytest
 import yaml
+
+from deploy.simulation import rule_results
+from deploy.simulation.application import Application, up
+from deploy.simulation.counters import Counters
+from deploy.simulation.machines import TARGETS, Machines
+from deploy.simulation.monitoring import Watchers
+from deploy.simulation.time_axis import Axis, incidents
 
 END = 1_795_564_800
 # What a healthy school has none of, and what Prometheus makes of alerts.
 ABSENT = {"ALERTS", "ALERTS_FOR_STATE"}
 
 
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  # scripts of deploy/local, found by path
-    monkeypatch.syspath_prepend("deploy/local")
-    names = ("time", "counters", "school", "machines", "watchers", "rules")
-    return {name: importlib.import_module(f"history_{name}") for name in names}
-
-
-def shown(modules: Any, axis: Any) -> dict[str, list[float]]:  # noqa: ANN401  # as above
-    counters = modules["counters"].Counters()
+def shown(axis: Axis) -> dict[str, list[float]]:
+    counters = Counters()
     found: dict[str, list[float]] = {}
     for given in (
-        modules["school"].School(counters).shown(axis),
-        modules["machines"].Machines(counters).shown(axis),
-        modules["watchers"].Watchers(counters).shown(axis),
-        modules["school"].up(axis, modules["machines"].TARGETS),
+        Application(counters).shown(axis),
+        Machines(counters).shown(axis),
+        Watchers(counters).shown(axis),
+        up(axis, TARGETS),
     ):
         for identity, values in given:
             assert identity not in found, f"{identity} is written twice"
@@ -40,20 +38,20 @@ def shown(modules: Any, axis: Any) -> dict[str, list[float]]:  # noqa: ANN401  #
     return found
 
 
-def an_axis(modules: Any, seed: int = 1) -> Any:  # noqa: ANN401  # as above
+def an_axis(seed: int = 1) -> Axis:
     start = END - 86_400
-    return modules["time"].Axis(seed, start, 900, 96, modules["time"].incidents(seed, start - 86_400, END))
+    return Axis(seed, start, 900, 96, incidents(seed, start - 86_400, END))
 
 
-def test_a_seed_gives_the_same_past_and_another_another(modules: Any) -> None:  # noqa: ANN401  # as above
-    one, again, other = (shown(modules, an_axis(modules, seed)) for seed in (1, 1, 2))
+def test_a_seed_gives_the_same_past_and_another_another() -> None:
+    one, again, other = (shown(an_axis(seed)) for seed in (1, 1, 2))
     assert one == again
     assert one.keys() == other.keys()
     assert one != other
 
 
-def test_counters_never_fall_and_buckets_hold_each_other(modules: Any) -> None:  # noqa: ANN401  # as above
-    found = shown(modules, an_axis(modules))
+def test_counters_never_fall_and_buckets_hold_each_other() -> None:
+    found = shown(an_axis())
     for identity, values in found.items():
         name = identity.partition("{")[0]
         if name.endswith(("_total", "_bucket", "_count", "_sum")) and name != "pg_stat_activity_count":
@@ -64,21 +62,21 @@ def test_counters_never_fall_and_buckets_hold_each_other(modules: Any) -> None: 
             assert all(a <= b for a, b in zip(found[small], found[large], strict=True))
 
 
-def test_a_counter_goes_on_where_the_stretch_before_left_it(modules: Any) -> None:  # noqa: ANN401  # as above
-    counters = modules["counters"].Counters()
+def test_a_counter_goes_on_where_the_stretch_before_left_it() -> None:
+    counters = Counters()
     assert counters.counter("a_total", {}, [1.5, 1.5])[1] == [1.0, 3.0]
     assert counters.counter("a_total", {}, [2.0, 0.0])[1] == [5.0, 5.0]
 
 
-def test_every_family_of_the_catalogue_and_every_name_in_the_rules_is_there(modules: Any) -> None:  # noqa: ANN401
-    names = {identity.partition("{")[0] for identity in shown(modules, an_axis(modules))}
+def test_every_family_of_the_catalogue_and_every_name_in_the_rules_is_there() -> None:
+    names = {identity.partition("{")[0] for identity in shown(an_axis())}
     for family in yaml.safe_load(Path("exporter/catalogue/catalogue.yml").read_text("utf-8"))["families"]:
         assert names & {family["name"], f"{family['name']}_count"}, family["name"]
-    levels, alerts = modules["rules"].read()
+    levels, alerts = rule_results.read()
     recorded = {rule.name for level in levels for rule in level}
     for rule in (*alerts, *(rule for level in levels for rule in level)):
         missing = set(_read(promql_parser.parse(rule.expr))) - names - recorded - ABSENT
-        assert not missing, f"{rule.name} reads {missing}, which no module of deploy/local/history_*.py writes"
+        assert not missing, f"{rule.name} reads {missing}, which no module of deploy/simulation writes"
 
 
 def _without_bound(identity: str) -> str:
@@ -94,8 +92,8 @@ def _read(expression: Any) -> Iterator[str]:  # noqa: ANN401  # any node of the 
             yield from _read(part)
 
 
-def test_recording_rules_come_after_those_that_they_read(modules: Any) -> None:  # noqa: ANN401  # as above
-    levels, _ = modules["rules"].read()
+def test_recording_rules_come_after_those_that_they_read() -> None:
+    levels, _ = rule_results.read()
     done: set[str] = set()
     everything = {rule.name for level in levels for rule in level}
     for level in levels:
@@ -105,20 +103,19 @@ def test_recording_rules_come_after_those_that_they_read(modules: Any) -> None: 
     assert done == everything
 
 
-def test_alerts_wait_and_are_kept(modules: Any) -> None:  # noqa: ANN401  # as above
-    rules = modules["rules"]
-    stretch = rules.Stretch(0, 3_000, 60)
+def test_alerts_wait_and_are_kept() -> None:
+    stretch = rule_results.Stretch(0, 3_000, 60)
     times = [*range(0, 660, 60), *range(1_200, 1_320, 60)]
-    waits = list(rules._states(times, stretch, rules.Rule("A", "a > 1", {}, wait=300)))  # noqa: SLF001  # the heart of it
+    waits = list(rule_results._states(times, stretch, rule_results.Rule("A", "a > 1", {}, wait=300)))  # noqa: SLF001  # the heart of it
     assert waits == [("pending", 0, 0, 300), ("firing", 0, 300, 660), ("pending", 1_200, 1_200, 1_320)]
-    kept = list(rules._states(times, stretch, rules.Rule("A", "a > 1", {}, keep=900)))  # noqa: SLF001  # as above
+    kept = list(rule_results._states(times, stretch, rule_results.Rule("A", "a > 1", {}, keep=900)))  # noqa: SLF001  # as above
     assert kept == [("firing", 0, 0, 1_320 + 900)]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear", "utf-8")
     done = subprocess.run(
-        [sys.executable, "deploy/local/history.py", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "deploy.simulation.history", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stderr == f"history: {tmp_path} holds something else; choose an empty folder\n"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from history_blocks import series
-from history_counters import Counters, Samples
-from history_time import DAY, Axis
+from deploy.simulation.blocks import series
+from deploy.simulation.counters import Counters, Samples
+from deploy.simulation.time_axis import DAY, Axis
 
 GIB = 1024.0**3
 HOSTS = {"web-1:9100": 1.0, "web-2:9100": 0.8}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from history_blocks import series
+from deploy.simulation.blocks import series
 
 Samples = tuple[str, Sequence[float]]  # the identity of a series, and a value for each moment
 

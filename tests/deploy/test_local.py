@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.stories.stack import free_port
+from deploy.local.ports import free_port
 
-RUN = Path("deploy/local/run.py")
-STACK = Path("deploy/local/stack.py")
+RUN = ("-m", "deploy.local.run")
+STACK = ("-m", "deploy.local.stack")
 NAMES = ("EXPORTER", "RECEIVER", "PROMETHEUS", "ALERTMANAGER")
 
 
@@ -29,7 +29,7 @@ def ports() -> dict[str, str]:
 @pytest.fixture
 def launched(ports: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, **ports, "NO_COLOR": "1"}
-    process = subprocess.Popen([sys.executable, RUN], env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *RUN], env=environment, stdout=subprocess.PIPE, text=True)
     yield process
     process.kill()
     process.wait()
@@ -97,7 +97,7 @@ def test_a_busy_port_is_one_sentence(ports: dict[str, str]) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", int(ports["PROMETHEUS_PORT"])))
         busy.listen()
-        done = run(RUN, **ports)
+        done = run(*RUN, **ports)
     assert done.returncode == 1
     assert f"Port {ports['PROMETHEUS_PORT']}, for prometheus, is taken" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -105,7 +105,7 @@ def test_a_busy_port_is_one_sentence(ports: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("value", ["x", "0", "70000"])
 def test_a_port_that_is_none_is_one_sentence(value: str) -> None:
-    done = run(RUN, RECEIVER_PORT=value)
+    done = run(*RUN, RECEIVER_PORT=value)
     assert done.returncode == 1
     assert f"RECEIVER_PORT='{value}' is no port" in done.stdout
 
@@ -135,7 +135,7 @@ def test_the_example_is_checked_without_its_secrets_and_refused_without_them_in_
 
 @pytest.mark.stack
 def test_the_stack_is_found_again_and_every_program_runs() -> None:
-    done = run(STACK)
+    done = run(*STACK)
     assert done.returncode == 0
     assert re.fullmatch(
         r"stack: prometheus \d+\.\d+, promtool \d+\.\d+, alertmanager \d+\.\d+, amtool \d+\.\d+\n", done.stdout
@@ -146,8 +146,10 @@ def test_a_package_that_was_changed_is_refused(tmp_path: Path) -> None:
     package = tmp_path / "promtool_3.5.3+ds1-6_amd64.deb"
     package.write_bytes(b"not what it was")
     code = (
-        "from apt import *; from pins import *; from pathlib import Path; import sys; check(Path(sys.argv[1]), SHA256)"
+        "import sys; from pathlib import Path\n"
+        "from deploy.local.apt import check; from deploy.local.pins import SHA256\n"
+        "check(Path(sys.argv[1]), SHA256)"
     )
-    done = run("-c", code, package, PYTHONPATH="deploy/local")
+    done = run("-c", code, package)
     assert done.returncode == 1
     assert "is not what it was when it was tested" in done.stderr
