@@ -1,4 +1,4 @@
-"""rules/tables/benchmarks.yml -> rules/benchmarks.yml: a value, a target, a verdict and an alert for each benchmark."""
+"""Generate rules/benchmarks.yml from rules/tables/benchmarks.yml: value, target, met and an alert per benchmark."""
 
 from typing import Annotated, Literal
 
@@ -7,14 +7,14 @@ import msgspec
 from rules.writing import annotations, file, group
 
 ABOUT = """\
-# One value series, one target series and one alert for each benchmark of the document, so that the dashboard shows
-# exactly what alerts. `met` is 1 or 0, and absent where nothing is measured.
+# A value series, a target series and an alert for each benchmark of the document. Dashboards show the same series.
+# `met` is 1 or 0, and absent if nothing was measured.
 """
 SHOWN = {"seconds": "humanizeDuration", "ratio": "humanizePercentage", "count": 'printf "%.0f"'}
 
 
 class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of the table."""
+    """One benchmark."""
 
     key: Annotated[str, msgspec.Meta(pattern="^[a-z_]+$")]
     alert: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Za-z]+$")]
@@ -30,13 +30,13 @@ class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file."""
+    """The whole file."""
 
     benchmarks: list[Benchmark]
 
 
 def spoken(number: float, unit: str) -> str:
-    """Write a number as people say it."""
+    """Format a target with its unit, e.g. 70%, 500ms, 2h."""
     if unit == "ratio":
         return f"{number * 100:g}%"
     if unit == "count":
@@ -45,7 +45,7 @@ def spoken(number: float, unit: str) -> str:
 
 
 def recorded(benchmarks: list[Benchmark]) -> list[dict[str, object]]:
-    """Give the value, the target and the verdict of each."""
+    """Return the recording rules: value, target and met of each benchmark."""
     rules: list[dict[str, object]] = []
     for one in benchmarks:
         labels = {"benchmark": one.key, "unit": one.unit}
@@ -61,7 +61,7 @@ def recorded(benchmarks: list[Benchmark]) -> list[dict[str, object]]:
 
 
 def alert(one: Benchmark) -> dict[str, object]:
-    """Give the alert of one benchmark."""
+    """Return the alert of one benchmark."""
     missed, meant = (">=", "below") if one.better == "below" else ("<=", "above")
     expr = f'heypeter:benchmark:value{{benchmark="{one.key}"}} {missed} {one.target:g}'
     value = "{{ $value | " + SHOWN[one.unit] + " }}"
@@ -72,14 +72,14 @@ def alert(one: Benchmark) -> dict[str, object]:
         "labels": {"severity": "info", "priority": one.priority, "team": one.team},
         "annotations": annotations(
             one.alert,
-            f"{one.title.partition(' (')[0]} misses its benchmark",
-            f"{one.title} is {value}; the benchmark is {meant} {spoken(one.target, one.unit)}.",
+            f"Benchmark missed: {one.title.partition(' (')[0]}",
+            f"{one.title}: {value} (benchmark: {meant} {spoken(one.target, one.unit)}).",
         ),
     }
 
 
 def written(table: Table) -> str:
-    """Write the whole file."""
+    """Return the text of the rule file."""
     alerts = [alert(one) for one in table.benchmarks]
     groups = [group("benchmarks", "1m", recorded(table.benchmarks)), group("benchmark_alerts", "1m", alerts)]
     return file("benchmarks.yml", ABOUT, groups)

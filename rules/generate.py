@@ -1,6 +1,6 @@
-"""Writes what comes from rules/tables/: whole rule files of what repeats, and the thresholds within the others.
+"""Write what is generated from rules/tables/: benchmarks.yml, slo.yml, and the thresholds in the other rule files.
 
-`python -m rules.generate` writes; with `--check` it only says whether the files are what it would write.
+`python -m rules.generate` writes the files; `--check` only compares them.
 """
 
 import sys
@@ -25,7 +25,7 @@ BY_HAND = ("critical.yml", "warning.yml", "business.yml")
 
 
 def texts() -> dict[Path, str]:
-    """Give each file that the tables ask for, with its text; ValueError names the table and what is wrong in it."""
+    """Return the text of each generated file; ValueError names the table and its fault."""
     found = {FOLDER / name: written(_table(name, table)) for name, (table, written) in GENERATED.items()}
     edited = {name: (FOLDER / name).read_text("utf-8") for name in BY_HAND}
     numbers = _table("thresholds.yml", thresholds.Table)
@@ -44,7 +44,7 @@ def _table(name: str, kind: type[T]) -> T:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the files are, or have been, written as they should be; 1 with one sentence otherwise."""
+    """Write or check the files. Return 0 if they are (now) right, 1 after printing what is wrong."""
     try:
         wanted = texts()
     except ValueError as error:
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
             path.write_text(wanted[path], "utf-8")
         return 0
     for path in stale:
-        sys.stderr.write(f"rules/{path.name} is not what its table says: run `python -m rules.generate`\n")
+        sys.stderr.write(f"rules/{path.name} differs from its table: run `python -m rules.generate`\n")
     return 1 if stale else 0
 
 

@@ -1,4 +1,4 @@
-"""rules/tables/slo.yml -> rules/slo.yml: the share of bad events in seven windows, the budget left, four burn rates."""
+"""Generate rules/slo.yml from rules/tables/slo.yml: seven error ratios, the budget left, burn-rate alerts."""
 
 from typing import Annotated, Literal
 
@@ -7,8 +7,8 @@ import msgspec
 from rules.writing import annotations, file, group
 
 ABOUT = """\
-# Multi-window, multi-burn-rate alerts (SRE workbook, chapter 5). Four alerts serve all objectives: each reads series
-# with the labels slo and team, and its objective is a series as well.
+# Multi-window, multi-burn-rate alerts (SRE workbook, chapter 5). Four alerts serve all objectives: they read
+# series with the labels slo and team, and the objective is a series as well.
 """
 WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d")
 SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
@@ -16,7 +16,7 @@ HOURS = {"1h": 1, "6h": 6}
 
 
 class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What users may expect; `bad` and `total` are PromQL, events a second over five minutes."""
+    """An objective; `bad` and `total` are PromQL: events per second over five minutes."""
 
     slo: Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]+$")]
     team: str
@@ -27,7 +27,7 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Burn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How fast the budget may be spent before somebody hears of it."""
+    """A burn-rate alert: how fast the budget may be spent before it fires."""
 
     alert: Annotated[str, msgspec.Meta(pattern="^SLO[A-Za-z]+$")]
     long: Literal["1h", "6h", "1d", "3d"]
@@ -39,27 +39,25 @@ class Burn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file."""
+    """The whole file."""
 
     objectives: list[Objective]
     alerts: list[Burn]
 
     def __post_init__(self) -> None:
-        """Refuse an alert that can never fire: a share of bad events above 1 does not exist."""
+        """Reject an alert that can never fire because its limit is an error ratio of 1 or more."""
         for one in self.objectives:
             for burn in self.alerts:
                 share = burn.factor * (1 - one.objective)
                 if share >= 1:
-                    text = (
-                        f"{burn.factor:g} x {1 - one.objective:g} is {share:g}, and no more than all events can be bad"
-                    )
+                    text = f"{burn.factor:g} x {1 - one.objective:g} is {share:g}, and the error ratio cannot exceed 1"
                     raise ValueError(
                         f"{burn.alert} can never fire for {one.slo}: {text}; lower the factor or raise the objective"
                     )
 
 
 def base(one: Objective) -> list[dict[str, object]]:
-    """Give what every window of one objective is made of."""
+    """Return the series of one objective that all windows are computed from."""
     labels = {"slo": one.slo, "team": one.team}
     expressions = {
         "slo:objective:ratio": f"vector({one.objective:g})",
@@ -71,7 +69,7 @@ def base(one: Objective) -> list[dict[str, object]]:
 
 
 def windows() -> list[dict[str, object]]:
-    """Give the share of bad events in each window, and their number where an alert asks for it."""
+    """Return the error ratio of each window, and the number of bad events where an alert reads it."""
     rules: list[dict[str, object]] = [
         {"record": "slo:sli_error:ratio_rate5m", "expr": "slo:bad_events:rate5m / (slo:events:rate5m > 0)"}
     ]
@@ -85,7 +83,7 @@ def windows() -> list[dict[str, object]]:
 
 
 def alert(burn: Burn) -> dict[str, object]:
-    """Give one of the alerts."""
+    """Return the rule of a burn-rate alert."""
     limit = f"on (slo, team) {burn.factor:g} * (1 - slo:objective:ratio)"
     counted = "1h" if burn.long == "1h" else "6h"
     expr = (
@@ -93,7 +91,7 @@ def alert(burn: Burn) -> dict[str, object]:
         f"and on (slo, team) slo:sli_error:ratio_rate{burn.short} > {limit} "
         f"and on (slo, team) slo:bad_events:increase{counted} >= on (slo, team) slo:bad_events_least:count"
     )
-    share = "{{ $value | humanizePercentage }} of the events of {{ $labels.slo }}"
+    share = "{{ $value | humanizePercentage }} of {{ $labels.slo }} events"
     return {
         "alert": burn.alert,
         "expr": expr,
@@ -105,14 +103,14 @@ def alert(burn: Burn) -> dict[str, object]:
         },
         "annotations": annotations(
             burn.alert,
-            f"The error budget of {{{{ $labels.slo }}}} burns {burn.factor:g} times too fast",
-            f"{share} within {burn.long} were bad: that spends {burn.spends}.",
+            f"Error budget of {{{{ $labels.slo }}}} is burning {burn.factor:g} times too fast",
+            f"{share} in the last {burn.long} were bad: this rate spends {burn.spends}.",
         ),
     }
 
 
 def written(table: Table) -> str:
-    """Write the whole file."""
+    """Return the text of the rule file."""
     budget = (
         "1 - avg_over_time(slo:bad_events:rate5m[30d]) / (avg_over_time(slo:events:rate5m[30d]) > 0) "
         "/ (1 - slo:objective:ratio)"
@@ -129,5 +127,5 @@ def written(table: Table) -> str:
 
 
 def slow(rule: dict[str, object]) -> bool:
-    """Say whether a series moves so slowly that every two minutes are often enough."""
+    """Whether a series changes so slowly that evaluating it every two minutes is enough."""
     return str(rule["record"]).endswith(("6h", "1d", "3d"))

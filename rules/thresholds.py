@@ -1,4 +1,4 @@
-"""rules/tables/thresholds.yml -> the numbers within rules that are otherwise edited by hand."""
+"""Write the numbers of rules/tables/thresholds.yml into rules that are otherwise edited by hand."""
 
 import re
 from typing import Annotated
@@ -12,7 +12,7 @@ Duration = Annotated[str, msgspec.Meta(pattern=r"^\d+(ms|[smhdw])$")]
 
 
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The numbers of one alert: recorded series and what each is compared with, and how people read the first."""
+    """The numbers of one alert: what each series is compared with, and the first limit as shown to people."""
 
     alert: Name
     limits: Annotated[dict[str, float], msgspec.Meta(min_length=1)]
@@ -21,23 +21,23 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file."""
+    """The whole file."""
 
     thresholds: list[Threshold]
 
 
 def written(table: Table, files: dict[str, str]) -> dict[str, str]:
-    """Give the rule files with the table's numbers in them.
+    """Return the rule files with the table's numbers in them.
 
     Raises:
-        ValueError: the table names an alert, a series or a part of one that no file has.
+        ValueError: the table names an alert or series that no file has.
 
     """
     changed = dict(files)
     for threshold in table.thresholds:
         name = next((name for name, text in changed.items() if f"- alert: {threshold.alert}\n" in text), None)
         if name is None:
-            raise ValueError(f"{threshold.alert}: no rule file has an alert of this name; correct the name")
+            raise ValueError(f"{threshold.alert}: no rule file has an alert with this name")
         text = changed[name]
         start = text.index(f"- alert: {threshold.alert}\n")
         end = _END.search(text, start + 1)
@@ -59,5 +59,5 @@ def _rule(threshold: Threshold, text: str) -> str:
 def _replaced(threshold: Threshold, text: str, pattern: str, value: str, what: str) -> str:
     new, count = re.subn(pattern, lambda match: match[1] + value, text)
     if count != 1:
-        raise ValueError(f"{threshold.alert}: the rule has {count} times {what}, and must have it once")
+        raise ValueError(f"{threshold.alert}: found {what} {count} times in the rule (expected once)")
     return new

@@ -1,4 +1,4 @@
-"""How a generated rule file is written: its head, its links and its YAML."""
+"""Text of generated rule files: header, links and YAML."""
 
 from functools import cache
 from pathlib import Path
@@ -11,15 +11,15 @@ PANELS = Path(__file__).resolve().parent.parent / "grafana/panels.yml"
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML without anchors: an SRE reads and greps each rule by itself."""
+    """YAML without anchors, so that each rule can be read and grepped by itself."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  # PyYAML's signature
-        """Write what stands twice twice."""
+        """Repeat values instead of using anchors."""
         return True
 
 
 def annotations(alert: str, summary: str, description: str) -> dict[str, str]:
-    """Give the four annotations that every alert has; ValueError if no panel shows its series."""
+    """Return the four annotations of an alert; ValueError if no panel shows its series."""
     return {
         "summary": summary,
         "description": description,
@@ -29,7 +29,7 @@ def annotations(alert: str, summary: str, description: str) -> dict[str, str]:
 
 
 def panel(alert: str) -> str:
-    """Give the address of the panel that shows the series of an alert."""
+    """Return the URL of the panel that shows the series of an alert."""
     place = _panels().get(alert)
     if place is None:
         raise ValueError(f"no panel shows {alert}: declare it on one (explains=...), then `python -m grafana.build`")
@@ -43,13 +43,13 @@ def _panels() -> dict[str, dict[str, str]]:
 
 
 def group(name: str, interval: str, rules: list[dict[str, object]]) -> dict[str, object]:
-    """Give a group of rules as Prometheus reads it."""
+    """Return a rule group in the format of Prometheus."""
     return {"name": name, "interval": interval, "rules": rules}
 
 
 def file(table: str, about: str, groups: list[dict[str, object]]) -> str:
-    """Write a whole file, marked as generated."""
+    """Return the text of a whole file, marked as generated."""
     head = (
-        f"# GENERATED from rules/tables/{table} by `python -m rules.generate`: change the table. Do not edit.\n{about}"
+        f"# GENERATED from rules/tables/{table} by `python -m rules.generate`. Do not edit; change the table.\n{about}"
     )
     return head + yaml.dump({"groups": groups}, Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
