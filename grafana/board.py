@@ -1,4 +1,4 @@
-"""A board -> the whole dashboard: where everything stands, its variables, annotations and links."""
+"""Turn a board into dashboard JSON: layout, variables, annotations and links."""
 
 import json
 
@@ -14,20 +14,20 @@ from rules.writing import RUNBOOKS
 
 WIDTH = 24
 SCHEMA = 42  # what Grafana 10 to 13 load by file; the newer ones migrate it as they load it
-# Where people reach Alertmanager; docs/dashboards.md says how to change it.
+# Alertmanager's public URL; docs/dashboards.md says how to change it.
 ADDRESSES = {"alertmanager": "https://alertmanager.heypeteracademy.com"}
 _VALUES = {
-    "job": ("Job", "label_values(http_requests_total, job)", "Which application's requests are shown."),
-    "team": ("Team", "label_values(ALERTS, team)", "Whose alerts and incidents are shown."),
-    "host": ("Host", "label_values(node_memory_MemTotal_bytes, instance)", "Which hosts are shown."),
+    "job": ("Job", "label_values(http_requests_total, job)", "The application whose requests are shown."),
+    "team": ("Team", "label_values(ALERTS, team)", "The team whose alerts and incidents are shown."),
+    "host": ("Host", "label_values(node_memory_MemTotal_bytes, instance)", "The hosts that are shown."),
 }
 
 
 def written(board: Board, numbers: Numbers) -> str:
-    """Give the dashboard's JSON.
+    """Return the JSON of the dashboard.
 
     Raises:
-        ValueError: the widths of a line do not fill the grid, or a number is given twice.
+        ValueError: the widths of a line do not fill the grid, or an id is used twice.
 
     """
     _check(board)
@@ -72,14 +72,14 @@ def _check(board: Board) -> None:
     named = [(section.id, section.title) for section in board.sections]
     for number, title in [*named, *((panel.id, panel.title) for panel in board.panels())]:
         if number in seen:
-            raise ValueError(f"{board.uid}: {title} and {seen[number]} have both the id {number}; give one a new id")
+            raise ValueError(f"{board.uid}: {title} and {seen[number]} both have the id {number}")
         seen[number] = title
     for section in board.sections:
         for line in section.lines:
             width = sum(panel.width for panel in line.panels)
             if width != WIDTH:
                 titles = ", ".join(panel.title for panel in line.panels)
-                raise ValueError(f"{board.uid}: {titles} are {width} wide together; make them {WIDTH}")
+                raise ValueError(f"{board.uid}: {titles} have a total width of {width} (expected {WIDTH})")
 
 
 def _variables(board: Board) -> list[Builder[dashboard.VariableModel]]:
@@ -87,7 +87,7 @@ def _variables(board: Board) -> list[Builder[dashboard.VariableModel]]:
     found = [
         source,
         _choice("environment", "Environment", "label_values(up, env)", ".*").description(
-            "The label env of a store that keeps several environments; a single Prometheus has it on alerts only."
+            "The label env of a store that holds several environments. In a single Prometheus only alerts have it."
         ),
     ]
     for name in board.variables:
@@ -112,21 +112,21 @@ def _choice(name: str, label: str, query: str, everything: str) -> built.QueryVa
 
 
 def _addresses() -> list[Builder[dashboard.VariableModel]]:
-    return [built.ConstantVariable(name).value(url).description("An address.") for name, url in ADDRESSES.items()]
+    return [built.ConstantVariable(name).value(url).description("URL.") for name, url in ADDRESSES.items()]
 
 
 def _annotations() -> list[Builder[dashboard.AnnotationQuery]]:
     labels = "priority, team, alertname"
     opened = 'receiver_incidents_opened_total{job="receiver"}'
-    # A kind of incident that was never opened before has no earlier value: it counts from 0.
+    # A combination of labels that is new has no earlier value: count it from 0.
     before = f"(sum by ({labels}) ({opened} offset 1m) or 0 * sum by ({labels}) ({opened}))"
     incidents = f"sum by ({labels}) ({opened}) - {before} > 0"
     deployed = 'time() - max by (job) (deployment_last_timestamp_seconds{job="heypeter-app"}) < 120'
     return [
         _annotation(
-            "Incidents", "red", incidents, "{{priority}} {{alertname}}", "An incident of the team {{team}} was opened."
+            "Incidents", "red", incidents, "{{priority}} {{alertname}}", "An incident of team {{team}} was opened."
         ),
-        _annotation("Deployments", "blue", deployed, "Deployed", "A deployment of {{job}} was finished."),
+        _annotation("Deployments", "blue", deployed, "Deployed", "{{job}} was deployed."),
     ]
 
 
@@ -149,7 +149,7 @@ def _links() -> list[Builder[dashboard.DashboardLink]]:
     boards = built.DashboardLink("Dashboards").type(dashboard.DashboardLinkType.DASHBOARDS).tags(["heypeter"])
     outside = {
         "Runbooks": (f"{RUNBOOKS}/README.md", "What to do about each alert"),
-        "Alertmanager": ("${alertmanager}/#/alerts", "What fires, and silences"),
+        "Alertmanager": ("${alertmanager}/#/alerts", "Firing alerts and silences"),
     }
     return [
         boards.include_vars(True).keep_time(True),  # noqa: FBT003  # the SDK's

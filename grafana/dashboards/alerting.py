@@ -1,4 +1,4 @@
-"""What several dashboards show of alerts: whether production is well, and the table of what fires."""
+"""Queries and columns about alerts that several dashboards share: production status and the table of firing alerts."""
 
 from grafana.panel import Column
 from rules.writing import RUNBOOKS
@@ -9,7 +9,7 @@ FIRING_COLUMNS = (
         "alertname",
         "Alert",
         link=f"{RUNBOOKS}/${{__value.text}}.md",
-        link_title="Its runbook",
+        link_title="Runbook",
     ),
     Column("team", "Team"),
     Column("job", "Job"),
@@ -19,13 +19,13 @@ FIRING_COLUMNS = (
 
 
 def health() -> str:
-    """Give 2 while a P1 fires, 1 while a P2 fires, else 0; too few registrations, of a night, are no fault."""
+    """Return 2 while a P1 fires, 1 while a P2 fires, else 0; without product alerts, which fire on quiet nights."""
     firing = 'ALERTS{{alertstate="firing", priority="{}", team!="product"}}'
     return f"(2 * (count({firing.format('P1')}) > bool 0)) or (count({firing.format('P2')}) > bool 0) or vector(0)"
 
 
 def firing(matchers: str) -> str:
-    """Give what fires and for how long, pending included; the Watchdog always fires and is left out."""
+    """Return the firing alerts and for how long, pending time included; without the Watchdog, which always fires."""
     since = f'ALERTS_FOR_STATE{{alertname!="Watchdog", {matchers}}}'
     state = f'ALERTS{{alertstate="firing", alertname!="Watchdog", {matchers}}}'
     labels = "priority, alertname, team, job, instance"

@@ -1,4 +1,4 @@
-"""What browsers report, on the technical dashboard: how fast pages are, and what breaks in them."""
+"""Browser section of the technical dashboard: page speed and errors."""
 
 from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP
@@ -10,7 +10,7 @@ _PAGES = quantile(0.75, f"rum_page_load_duration_seconds_bucket{{{APP}}}", "15m"
 _ERRORS = {
     "js_errors": "Uncaught errors",
     "unhandled_rejections": "Unhandled rejections",
-    "resource_failures": "Files that did not load",
+    "resource_failures": "Failed resource loads",
 }
 
 BROWSERS = Section(
@@ -22,51 +22,50 @@ BROWSERS = Section(
             (
                 Series(
                     id=161,
-                    title="Which pages are slow?",
-                    about="Three quarters of the loads are faster, for the ten slowest pages. "
-                    "Dashed: the benchmark, {page_load}.",
+                    title="Slowest pages",
+                    about="75th percentile of page load time, ten slowest pages. Dashed: benchmark ({page_load}).",
                     unit="s",
                     queries=(Query(f"topk(10, {_PAGES})", "{{page}}"),),
                     limits=(Target("page_load"),),
                     width=6,
-                    empty="No page was loaded",
+                    empty="No page loads",
                 ),
                 Series(
                     id=162,
-                    title="When does a page show and react?",
-                    about="Three quarters of the loads are faster. Dashed: the benchmarks, {first_contentful_paint} "
-                    "for the first content and {time_to_interactive} for the time to interactive.",
+                    title="First contentful paint and time to interactive",
+                    about="75th percentile. Dashed: benchmarks ({first_contentful_paint} for first contentful "
+                    "paint, {time_to_interactive} for time to interactive).",
                     unit="s",
                     queries=(
-                        Query('heypeter:benchmark:value{benchmark="first_contentful_paint"}', "First content"),
-                        Query('heypeter:benchmark:value{benchmark="time_to_interactive"}', "Interactive"),
+                        Query('heypeter:benchmark:value{benchmark="first_contentful_paint"}', "First contentful paint"),
+                        Query('heypeter:benchmark:value{benchmark="time_to_interactive"}', "Time to interactive"),
                     ),
                     limits=(Target("first_contentful_paint"), Target("time_to_interactive")),
                     width=6,
-                    empty="No page was loaded",
+                    empty="No page loads",
                 ),
                 Series(
                     id=163,
-                    title="Web vitals that are good",
+                    title="Good web vitals",
                     interval="5m",
-                    about="Share of the reports that are rated good; Google asks for three quarters.",
+                    about="Share of reports rated good. Google recommends at least 75%.",
                     unit="percentunit",
                     queries=(Query(f"({_GOOD} or 0 * {_VITALS}) / ({_VITALS} > 0)", "{{vital}}"),),
                     largest=1,
                     width=6,
-                    empty="No vital was reported",
+                    empty="No web vitals reported",
                 ),
                 Series(
                     id=164,
-                    title="What breaks in browsers?",
-                    about="Errors a minute; after a deployment they show a broken release first.",
+                    title="Browser errors",
+                    about="Errors per minute. A broken release usually shows here first.",
                     unit="short",
                     queries=tuple(
                         Query(f"60 * sum(rate(rum_{name}_total{{{APP}}}[$__rate_interval])) or vector(0)", text)
                         for name, text in _ERRORS.items()
                     ),
                     width=6,
-                    empty="No error was reported",
+                    empty="No errors reported",
                 ),
             ),
         ),

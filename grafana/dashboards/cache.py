@@ -1,4 +1,4 @@
-"""Redis, the caches of the application and nginx, on the technical dashboard."""
+"""Cache section of the technical dashboard: Redis, the application's caches and nginx."""
 
 from grafana.dashboards.states import ANSWERS
 from grafana.panel import (
@@ -10,8 +10,8 @@ from grafana.panel import (
     States,
 )
 
-_NO_REDIS = "Redis is not measured"
-_NO_NGINX = "nginx is not measured"
+_NO_REDIS = "No data from Redis"
+_NO_NGINX = "No data from nginx"
 
 _USED = 'redis_memory_used_bytes{job="redis"}'
 
@@ -19,7 +19,6 @@ _ACCEPTED, _HANDLED = (
     f'sum by (instance) (rate(nginx_connections_{name}{{job="nginx"}}[5m]))' for name in ("accepted", "handled")
 )
 
-# Redis, the application's caches, and nginx.
 CACHE = Section(
     120,
     "Cache and proxy",
@@ -29,8 +28,8 @@ CACHE = Section(
             (
                 States(
                     id=121,
-                    title="Does Redis answer?",
-                    about="RedisDown tells when it does not, or when its exporter does not.",
+                    title="Redis status",
+                    about="RedisDown fires if the server or its exporter is down.",
                     unit="none",
                     queries=(
                         Query('max by (instance) (redis_up{job="redis"})', "server {{instance}}"),
@@ -44,19 +43,19 @@ CACHE = Section(
                 Series(
                     id=122,
                     title="Cache hit rate",
-                    about="Of Redis, over five minutes. Dashed: CacheHitRateLow.",
+                    about="Redis, over five minutes. Dashed: CacheHitRateLow.",
                     unit="percentunit",
                     queries=(Query("instance:redis_keyspace_hits:ratio_rate5m{}", "{{instance}}"),),
                     limits=(Rule("CacheHitRateLow"),),
                     explains=("CacheHitRateLow",),
                     largest=1,
                     width=6,
-                    empty="Nothing was looked up",
+                    empty="No lookups",
                 ),
                 Series(
                     id=123,
-                    title="Hit rate of each cache",
-                    about="As the application counts it.",
+                    title="Hit rate by cache",
+                    about="As counted by the application.",
                     unit="percentunit",
                     queries=(
                         Query(
@@ -68,19 +67,19 @@ CACHE = Section(
                     ),
                     largest=1,
                     width=6,
-                    empty="Nothing was looked up",
+                    empty="No lookups",
                 ),
                 Series(
                     id=124,
-                    title="Memory of Redis",
-                    about="Share of its maxmemory; without one there is no share. Dashed: RedisMemoryHigh.",
+                    title="Redis memory",
+                    about="Share of maxmemory in use; empty if maxmemory is not set. Dashed: RedisMemoryHigh.",
                     unit="percentunit",
                     queries=(Query(f'{_USED} / (redis_memory_max_bytes{{job="redis"}} > 0)', "{{instance}}"),),
                     limits=(Rule("RedisMemoryHigh"),),
                     explains=("RedisMemoryHigh",),
                     largest=1,
                     width=6,
-                    empty="Redis has no maxmemory",
+                    empty="maxmemory is not set",
                 ),
             ),
         ),
@@ -89,8 +88,8 @@ CACHE = Section(
             (
                 Series(
                     id=125,
-                    title="Connections that Redis turned away",
-                    about="Within five minutes: maxclients is reached, and RedisRejectsConnections tells.",
+                    title="Rejected Redis connections",
+                    about="Within five minutes. RedisRejectsConnections fires when maxclients is reached.",
                     unit="short",
                     queries=(
                         Query(
@@ -105,8 +104,8 @@ CACHE = Section(
                 ),
                 States(
                     id=126,
-                    title="Does nginx answer?",
-                    about="NginxDown tells when its status page does not, or when its exporter does not.",
+                    title="nginx status",
+                    about="NginxDown fires if the status page or the exporter is down.",
                     unit="none",
                     queries=(
                         Query('max by (instance) (nginx_up{job="nginx"})', "server {{instance}}"),
@@ -119,8 +118,8 @@ CACHE = Section(
                 ),
                 Series(
                     id=127,
-                    title="Connections that nginx drops",
-                    about="Accepted and not handled, a second. Dashed: NginxDroppedConnections.",
+                    title="Dropped nginx connections",
+                    about="Accepted but not handled, per second. Dashed: NginxDroppedConnections.",
                     unit="cps",
                     queries=(Query(f"{_ACCEPTED} - {_HANDLED}", "{{instance}}"),),
                     limits=(Rule("NginxDroppedConnections"),),
@@ -130,8 +129,8 @@ CACHE = Section(
                 ),
                 Series(
                     id=128,
-                    title="Connections of nginx",
-                    about="What they do now: waiting ones are kept alive.",
+                    title="nginx connections",
+                    about="By state. Waiting connections are idle keep-alive connections.",
                     unit="short",
                     queries=tuple(
                         Query(f'sum(nginx_connections_{name}{{job="nginx"}})', name)

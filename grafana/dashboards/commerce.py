@@ -1,4 +1,4 @@
-"""Payments and support, on the dashboard of operations."""
+"""Payment and support sections of the operations dashboard."""
 
 from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP, CURRENCIES, counted, revenue
@@ -19,7 +19,6 @@ _OLDEST = f"max by (ticket_priority) (time() - (support_oldest_unanswered_ticket
 
 _ANSWERED = f"support_first_response_duration_seconds_bucket{{{APP}}}"
 
-# Attempts, _FAILURES and revenue.
 PAYMENTS = Section(
     40,
     "Payments",
@@ -29,8 +28,8 @@ PAYMENTS = Section(
             (
                 Stat(
                     id=41,
-                    title="Revenue in 24 hours",
-                    about="Money received, by currency; refunds are not taken off.",
+                    title="Revenue, last 24 hours",
+                    about="Payments received, by currency. Refunds are not subtracted.",
                     unit="currencyEUR",
                     units=tuple(unit for unit, _ in CURRENCIES.values()),
                     queries=tuple(Query(revenue(currency), name) for currency, (_, name) in CURRENCIES.items()),
@@ -39,41 +38,43 @@ PAYMENTS = Section(
                 ),
                 Series(
                     id=42,
-                    title="Does anybody pay?",
-                    about="Payments begun within an hour, and a week before: PaymentsStopped compares the two.",
+                    title="Payment attempts",
+                    about="Within the last hour, and in the same hour a week before. PaymentsStopped compares the two.",
                     unit="short",
                     queries=(
-                        Query(f"sum(increase(payment_attempts_total{{{APP}}}[1h])) or vector(0)", "Begun"),
+                        Query(f"sum(increase(payment_attempts_total{{{APP}}}[1h])) or vector(0)", "Attempts"),
                         Query(
-                            f"sum(increase(payment_attempts_total{{{APP}}}[1h] offset 1w))", "a week before", faint=True
+                            f"sum(increase(payment_attempts_total{{{APP}}}[1h] offset 1w))",
+                            "one week earlier",
+                            faint=True,
                         ),
                     ),
                     explains=("PaymentsStopped",),
                     width=6,
-                    empty="No payment was begun",
+                    empty="No payment attempts",
                 ),
                 Series(
                     id=43,
-                    title="Share of payments that fail",
-                    about="Of half an hour. Dashed: PaymentFailureRate.",
+                    title="Payment failure rate",
+                    about="Over 30 minutes. Dashed: PaymentFailureRate.",
                     unit="percentunit",
                     queries=(Query("heypeter:payment_failures:ratio30m{}", "30 minutes"),),
                     limits=(Rule("PaymentFailureRate"),),
                     explains=("PaymentFailureRate",),
                     width=7,
-                    empty="No payment was begun",
+                    empty="No payment attempts",
                 ),
                 Series(
                     id=44,
-                    title="Share that fails within five minutes",
-                    about="What PaymentOutage looks at; dashed: its limit.",
+                    title="Payment failure rate, 5 minutes",
+                    about="Dashed: PaymentOutage.",
                     unit="percentunit",
                     queries=(Query(f"clamp_max(({_FAILURES} or vector(0)) / ({_ATTEMPTS} > 0), 1)", "5 minutes"),),
                     limits=(Rule("PaymentOutage"),),
                     explains=("PaymentOutage",),
                     largest=1,
                     width=7,
-                    empty="No payment was begun",
+                    empty="No payment attempts",
                 ),
             ),
         ),
@@ -82,29 +83,29 @@ PAYMENTS = Section(
             (
                 Bars(
                     id=45,
-                    title="Why do payments fail?",
-                    about="Failures of the last 24 hours by reason; a declined card is no fault of ours.",
+                    title="Payment failures by reason",
+                    about="Last 24 hours. Declined cards are not our fault.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(counted("payment_failures_total", "reason", "1d"), "{{reason}}"),),
                     width=8,
-                    empty="No payment failed",
+                    empty="No failed payments",
                 ),
                 Bars(
                     id=46,
                     title="Payments by provider",
-                    about="Payments begun within the last 24 hours.",
+                    about="Payment attempts in the last 24 hours.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(counted("payment_attempts_total", "provider", "1d"), "{{provider}}"),),
                     width=8,
-                    empty="No payment was begun",
+                    empty="No payment attempts",
                 ),
                 Series(
                     id=47,
-                    title="How long does a payment take?",
+                    title="Payment duration",
                     interval="15m",
-                    about="95th percentile by provider.",
+                    about="95th percentile, by provider.",
                     unit="s",
                     queries=(
                         Query(
@@ -113,14 +114,13 @@ PAYMENTS = Section(
                         ),
                     ),
                     width=8,
-                    empty="No payment was completed",
+                    empty="No completed payments",
                 ),
             ),
         ),
     ),
 )
 
-# The tickets.
 SUPPORT = Section(
     60,
     "Support",
@@ -131,41 +131,41 @@ SUPPORT = Section(
                 Series(
                     id=61,
                     title="Open tickets",
-                    about="By their priority.",
+                    about="By priority.",
                     unit="short",
                     queries=(
                         Query(f"sum by (ticket_priority) (support_tickets_open{{{APP}}})", "{{ticket_priority}}"),
                     ),
                     stacked=True,
                     width=6,
-                    empty="No ticket is open",
+                    empty="No open tickets",
                 ),
                 Series(
                     id=62,
                     title="Tickets opened and resolved",
-                    about="Within the hour before each moment.",
+                    about="Per hour.",
                     unit="short",
                     queries=(
                         Query(f"sum(increase(support_tickets_opened_total{{{APP}}}[1h])) or vector(0)", "Opened"),
                         Query(f"sum(increase(support_tickets_resolved_total{{{APP}}}[1h])) or vector(0)", "Resolved"),
                     ),
                     width=6,
-                    empty="No ticket was opened",
+                    empty="No new tickets",
                 ),
                 Series(
                     id=63,
-                    title="How long does the oldest question wait?",
-                    about="Age of the oldest ticket without an answer. Dashed: the benchmark, {support_response}.",
+                    title="Oldest unanswered ticket",
+                    about="Age of the oldest ticket without an answer. Dashed: benchmark ({support_response}).",
                     unit="s",
                     queries=(Query(_OLDEST, "{{ticket_priority}}"),),
                     limits=(Target("support_response"),),
                     width=6,
-                    empty="Every ticket has an answer",
+                    empty="No unanswered tickets",
                 ),
                 Series(
                     id=64,
-                    title="Time to the first answer",
-                    about="Of the tickets answered within the day before each moment.",
+                    title="Time to first answer",
+                    about="Tickets answered within the last 24 hours.",
                     unit="s",
                     queries=(
                         Query(quantile(0.95, _ANSWERED, "1d"), "95th percentile"),
@@ -173,7 +173,7 @@ SUPPORT = Section(
                     ),
                     limits=(Target("support_response"),),
                     width=6,
-                    empty="No ticket was answered",
+                    empty="No tickets answered",
                 ),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Scans, certificates, backups and compliance, on the security dashboard."""
+"""Sections of the security dashboard: scans, certificates, backups and compliance."""
 
 from grafana.dashboards.school import APP, ever
 from grafana.panel import Bars, Column, Line, Query, Rule, Section, Series, States, Table, Word
@@ -16,7 +16,6 @@ _SUBJECTS = f"max by (kind) (time() - (compliance_oldest_open_subject_request_ti
 
 _AUDITED = f"time() - max by (framework) (compliance_last_audit_timestamp_seconds{{{APP}}})"
 
-# What scans found, and what runs out.
 FINDINGS = Section(
     40,
     "Scans, certificates and backups",
@@ -26,8 +25,8 @@ FINDINGS = Section(
             (
                 Table(
                     id=41,
-                    title="What did the scans find?",
-                    about="Open findings: SecurityScanFindings tells of those that are critical or high.",
+                    title="Open scan findings",
+                    about="SecurityScanFindings fires on critical and high findings.",
                     unit="none",
                     queries=(
                         Query(
@@ -43,23 +42,23 @@ FINDINGS = Section(
                     sort="Open",
                     explains=("SecurityScanFindings",),
                     width=6,
-                    empty="No finding is open",
+                    empty="No open findings",
                 ),
                 Bars(
                     id=42,
-                    title="How old is the last good scan?",
-                    about="SecurityScanStale tells after {SecurityScanStale}.",
+                    title="Last successful scan",
+                    about="Age. SecurityScanStale fires after {SecurityScanStale}.",
                     unit="s",
                     queries=(Query(_AGE, "{{scanner}}"),),
                     limits=(Rule("SecurityScanStale"),),
                     explains=("SecurityScanStale",),
                     width=6,
-                    empty="No scan has run",
+                    empty="No scans yet",
                 ),
                 Bars(
                     id=43,
-                    title="How long are the certificates valid?",
-                    about="CertificateExpiresSoon tells at {CertificateExpiresSoon}.",
+                    title="Certificate expiry",
+                    about="Time left. CertificateExpiresSoon fires below {CertificateExpiresSoon}.",
                     unit="s",
                     queries=(
                         Query(
@@ -70,12 +69,12 @@ FINDINGS = Section(
                     limits=(Rule("CertificateExpiresSoon"),),
                     explains=("CertificateExpiresSoon",),
                     width=6,
-                    empty="No certificate is probed",
+                    empty="No certificates probed",
                 ),
                 Bars(
                     id=44,
-                    title="How old is the last backup?",
-                    about="BackupStale tells after {BackupStale}.",
+                    title="Last successful backup",
+                    about="Age. BackupStale fires after {BackupStale}.",
                     unit="s",
                     queries=(
                         Query(
@@ -86,14 +85,13 @@ FINDINGS = Section(
                     limits=(Rule("BackupStale"),),
                     explains=("BackupStale",),
                     width=6,
-                    empty="No backup was ever made",
+                    empty="No backup yet",
                 ),
             ),
         ),
     ),
 )
 
-# Controls, audits, requests of data _SUBJECTS and the audit log.
 COMPLIANCE = Section(
     60,
     "Compliance",
@@ -103,8 +101,8 @@ COMPLIANCE = Section(
             (
                 States(
                     id=61,
-                    title="Which controls pass?",
-                    about="ComplianceCheckFailed tells of one that does not.",
+                    title="Compliance controls",
+                    about="ComplianceCheckFailed fires if a control fails.",
                     unit="none",
                     queries=(
                         Query(
@@ -115,39 +113,39 @@ COMPLIANCE = Section(
                     words=(Word("1", "passes", "green"), Word("0", "fails", "red")),
                     explains=("ComplianceCheckFailed",),
                     width=9,
-                    empty="No control was checked",
+                    empty="No controls checked",
                 ),
                 Bars(
                     id=62,
-                    title="How long ago was the last audit?",
-                    about="ComplianceAuditOverdue tells after {ComplianceAuditOverdue}.",
+                    title="Last audit",
+                    about="Age. ComplianceAuditOverdue fires after {ComplianceAuditOverdue}.",
                     unit="s",
                     queries=(Query(_AUDITED, "{{framework}}"),),
                     limits=(Rule("ComplianceAuditOverdue"),),
                     explains=("ComplianceAuditOverdue",),
                     width=5,
-                    empty="No audit was made",
+                    empty="No audit yet",
                 ),
                 Bars(
                     id=63,
-                    title="How long do data subjects wait?",
-                    about="The law gives a month; SubjectRequestOverdue tells after {SubjectRequestOverdue}.",
+                    title="Oldest open data subject request",
+                    about="The law allows one month; SubjectRequestOverdue fires after {SubjectRequestOverdue}.",
                     unit="s",
                     queries=(Query(_SUBJECTS, "{{kind}}"),),
                     limits=(Rule("SubjectRequestOverdue"),),
                     explains=("SubjectRequestOverdue",),
                     width=5,
-                    empty="No request is open",
+                    empty="No open requests",
                 ),
                 Series(
                     id=64,
-                    title="Entries of the audit log",
-                    about="Within an hour: at 0, while the application is used, AuditLogSilent tells.",
+                    title="Audit log entries",
+                    about="Per hour. AuditLogSilent fires at 0 while the application is in use.",
                     unit="short",
                     queries=(Query(ever("audit_log_entries_total", "1h"), "Entries"),),
                     explains=("AuditLogSilent",),
                     width=5,
-                    empty="No entry was written",
+                    empty="No entries",
                 ),
             ),
         ),

@@ -1,4 +1,4 @@
-"""The database, on the technical dashboard."""
+"""Database section of the technical dashboard."""
 
 from grafana.dashboards.duration import quantile
 from grafana.dashboards.states import ANSWERS
@@ -13,9 +13,8 @@ from grafana.panel import (
 )
 
 _PG = 'job="postgres"'
-_NOTHING = "PostgreSQL is not measured"
+_NOTHING = "No data from PostgreSQL"
 
-# PostgreSQL, from whether it answers to what it works at.
 DATABASE = Section(
     100,
     "Database",
@@ -25,8 +24,8 @@ DATABASE = Section(
             (
                 States(
                     id=101,
-                    title="Does PostgreSQL answer?",
-                    about="DatabaseDown tells when it does not, or when its exporter does not.",
+                    title="PostgreSQL status",
+                    about="DatabaseDown fires if the server or its exporter is down.",
                     unit="none",
                     queries=(
                         Query(f"max by (instance) (pg_up{{{_PG}}})", "server {{instance}}"),
@@ -40,7 +39,7 @@ DATABASE = Section(
                 Series(
                     id=102,
                     title="Query time",
-                    about="95th percentile, as the application sees it. Dashed: the benchmark, {database_query}.",
+                    about="95th percentile, as seen by the application. Dashed: benchmark ({database_query}).",
                     unit="s",
                     queries=(
                         Query(
@@ -53,12 +52,12 @@ DATABASE = Section(
                     ),
                     limits=(Target("database_query"),),
                     width=8,
-                    empty="No query was counted",
+                    empty="No queries",
                 ),
                 Series(
                     id=103,
                     title="Connections in use",
-                    about="Of those that PostgreSQL leaves to users, idle ones included. Dashed: "
+                    about="Share of the connections available to users, including idle ones. Dashed: "
                     "HighDatabaseConnections.",
                     unit="percentunit",
                     queries=(Query("instance:pg_connections:ratio{}", "{{instance}}"),),
@@ -76,7 +75,7 @@ DATABASE = Section(
                 Series(
                     id=104,
                     title="Connections by state",
-                    about="Idle in transaction is the state that blocks others.",
+                    about="Connections idle in transaction block others.",
                     unit="short",
                     queries=(Query(f"sum by (state) (pg_stat_activity_count{{{_PG}}})", "{{state}}"),),
                     stacked=True,
@@ -86,7 +85,7 @@ DATABASE = Section(
                 Series(
                     id=105,
                     title="Oldest transaction",
-                    about="It holds its locks and keeps vacuum from cleaning. Dashed: DatabaseLongTransaction.",
+                    about="Age. A long transaction holds locks and blocks vacuum. Dashed: DatabaseLongTransaction.",
                     unit="s",
                     queries=(
                         Query(
@@ -101,8 +100,9 @@ DATABASE = Section(
                 ),
                 Series(
                     id=106,
-                    title="Deadlocks in ten minutes",
-                    about="Transactions that PostgreSQL ended to free others. Dashed: DatabaseDeadlocks.",
+                    title="Deadlocks",
+                    about="Transactions cancelled because of a deadlock, within ten minutes. Dashed: "
+                    "DatabaseDeadlocks.",
                     unit="short",
                     queries=(
                         Query(
@@ -125,7 +125,7 @@ DATABASE = Section(
                     limits=(Rule("DatabaseReplicationLag"),),
                     explains=("DatabaseReplicationLag",),
                     width=6,
-                    empty="No replica is measured",
+                    empty="No replicas",
                 ),
             ),
         ),
@@ -135,7 +135,7 @@ DATABASE = Section(
                 Series(
                     id=108,
                     title="Transactions",
-                    about="Committed and rolled back, a second.",
+                    about="Committed and rolled back, per second.",
                     unit="ops",
                     queries=tuple(
                         Query(
@@ -150,8 +150,8 @@ DATABASE = Section(
                 ),
                 Series(
                     id=109,
-                    title="Pages found in memory",
-                    about="PostgreSQL's own cache: the share of its reads that needed no disk.",
+                    title="Buffer cache hit rate",
+                    about="Share of PostgreSQL's reads served from its own cache.",
                     unit="percentunit",
                     queries=(
                         Query(
@@ -163,11 +163,11 @@ DATABASE = Section(
                     ),
                     largest=1,
                     width=8,
-                    empty="Nothing was read",
+                    empty="No reads",
                 ),
                 Series(
                     id=110,
-                    title="Size of the databases",
+                    title="Database size",
                     about="On disk.",
                     unit="bytes",
                     queries=(

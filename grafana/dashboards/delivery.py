@@ -1,4 +1,4 @@
-"""The ways out of the receiver and into it, on the on-call dashboard."""
+"""Receiver sections of the on-call dashboard: delivery of notifications, and incoming alerts."""
 
 from grafana.dashboards.duration import quantile
 from grafana.panel import Line, Query, Rule, Section, Series, States, Word
@@ -9,10 +9,9 @@ _FAILED = f'sum by (channel) (rate(receiver_deliveries_total{{{RECEIVER}, outcom
 
 _EVERY = f"sum by (channel) (rate(receiver_deliveries_total{{{RECEIVER}}}[10m]))"
 
-# The way out: attempts, failures, what is owed.
 SENDING = Section(
     40,
-    "Does it get through?",
+    "Delivery",
     (
         Line(
             8,
@@ -21,7 +20,7 @@ SENDING = Section(
                     id=41,
                     title="Deliveries by channel",
                     interval="5m",
-                    about="Attempts by channel and outcome, in the time between two points of the graph.",
+                    about="Attempts by channel and outcome, per interval of the graph.",
                     unit="short",
                     queries=(
                         Query(
@@ -31,23 +30,23 @@ SENDING = Section(
                         ),
                     ),
                     width=6,
-                    empty="Nothing was sent",
+                    empty="Nothing sent",
                 ),
                 Series(
                     id=42,
-                    title="Share of deliveries that fail",
+                    title="Delivery failure rate",
                     about="By channel. Dashed: ReceiverDeliveryFailing.",
                     unit="percentunit",
                     queries=(Query(f"{_FAILED} / ({_EVERY} > 0)", "{{channel}}"),),
                     limits=(Rule("ReceiverDeliveryFailing"),),
                     explains=("ReceiverDeliveryFailing",),
                     width=6,
-                    empty="Nothing was sent",
+                    empty="Nothing sent",
                 ),
                 Series(
                     id=43,
                     title="Outbox age",
-                    about="How long the oldest notification waits to be sent, by channel. Dashed: ReceiverBacklog.",
+                    about="Age of the oldest unsent notification, by channel. Dashed: ReceiverBacklog.",
                     unit="s",
                     queries=(
                         Query(f"max by (channel) (receiver_outbox_oldest_age_seconds{{{RECEIVER}}})", "{{channel}}"),
@@ -55,12 +54,12 @@ SENDING = Section(
                     limits=(Rule("ReceiverBacklog"),),
                     explains=("ReceiverBacklog",),
                     width=6,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
                 Series(
                     id=44,
                     title="Notifications given up",
-                    about="Within fifteen minutes, by channel: ReceiverNotificationsDead tells of each.",
+                    about="Within 15 minutes, by channel. ReceiverNotificationsDead fires on each.",
                     unit="short",
                     queries=(
                         Query(
@@ -71,7 +70,7 @@ SENDING = Section(
                     limits=(Rule("ReceiverNotificationsDead"),),
                     explains=("ReceiverNotificationsDead",),
                     width=6,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
             ),
         ),
@@ -80,8 +79,8 @@ SENDING = Section(
             (
                 Series(
                     id=45,
-                    title="How late does a page leave?",
-                    about="95th percentile from owed to its first attempt, over an hour, by channel.",
+                    title="Page delay",
+                    about="95th percentile of the time until the first attempt to send, over an hour, by channel.",
                     unit="s",
                     queries=(
                         Query(
@@ -90,12 +89,12 @@ SENDING = Section(
                         ),
                     ),
                     width=8,
-                    empty="Nothing was sent",
+                    empty="Nothing sent",
                 ),
                 Series(
                     id=46,
-                    title="How late is a step of the escalation?",
-                    about="95th percentile from due to owed, over an hour.",
+                    title="Escalation delay",
+                    about="95th percentile of how late escalation steps are taken, over an hour.",
                     unit="s",
                     queries=(
                         Query(
@@ -104,27 +103,26 @@ SENDING = Section(
                         ),
                     ),
                     width=8,
-                    empty="No step was due",
+                    empty="No steps due",
                 ),
                 States(
                     id=47,
-                    title="Which channels rest?",
-                    about="A channel that failed several times in a row rests for a while.",
+                    title="Channels paused",
+                    about="A channel that fails several times in a row is paused for a while.",
                     unit="none",
                     queries=(Query(f"max by (channel) (receiver_channel_circuit_open{{{RECEIVER}}})", "{{channel}}"),),
-                    words=(Word("0", "sends", "green"), Word("1", "rests", "orange")),
+                    words=(Word("0", "active", "green"), Word("1", "paused", "orange")),
                     width=8,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
             ),
         ),
     ),
 )
 
-# The way in: is the receiver there, and does it hear Alertmanager.
 LISTENING = Section(
     60,
-    "Do alerts arrive?",
+    "Incoming alerts",
     (
         Line(
             7,
@@ -132,7 +130,7 @@ LISTENING = Section(
                 Series(
                     id=61,
                     title="Watchdog age",
-                    about="How long ago the receiver last heard the alert that always fires. Dashed: "
+                    about="Time since the receiver last received the Watchdog, the alert that always fires. Dashed: "
                     "ReceiverWatchdogLate.",
                     unit="s",
                     queries=(
@@ -144,23 +142,23 @@ LISTENING = Section(
                     limits=(Rule("ReceiverWatchdogLate"),),
                     explains=("ReceiverWatchdogLate", "Watchdog"),
                     width=8,
-                    empty="The Watchdog was never heard",
+                    empty="Watchdog never received",
                 ),
                 States(
                     id=62,
-                    title="Does the receiver answer?",
-                    about="ReceiverDown tells when it does not, by Alertmanager's own mail.",
+                    title="Receiver status",
+                    about="ReceiverDown fires if it is down, and is also e-mailed by Alertmanager.",
                     unit="none",
                     queries=(Query(f"max by (instance) (up{{{RECEIVER}}})", "{{instance}}"),),
-                    words=(Word("1", "answers", "green"), Word("0", "does not", "red")),
+                    words=(Word("1", "up", "green"), Word("0", "down", "red")),
                     explains=("ReceiverDown",),
                     width=8,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
                 Series(
                     id=63,
-                    title="Requests of Alertmanager",
-                    about="A second, by the receiver's answer; 503 means that Alertmanager should send again.",
+                    title="Webhook requests",
+                    about="Per second, by status code. After a 503, Alertmanager sends again.",
                     unit="reqps",
                     queries=(
                         Query(
@@ -169,7 +167,7 @@ LISTENING = Section(
                         ),
                     ),
                     width=8,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
             ),
         ),
@@ -179,7 +177,7 @@ LISTENING = Section(
                 Series(
                     id=64,
                     title="Requests with a wrong token",
-                    about="Within ten minutes. Dashed: ReceiverRefusesRequests.",
+                    about="Per ten minutes. Dashed: ReceiverRefusesRequests.",
                     unit="short",
                     queries=(
                         Query(
@@ -191,12 +189,13 @@ LISTENING = Section(
                     limits=(Rule("ReceiverRefusesRequests"),),
                     explains=("ReceiverRefusesRequests",),
                     width=6,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
                 Series(
                     id=65,
-                    title="Age of the last comparison",
-                    about="Of our incidents with Alertmanager's alerts. Dashed: ReceiverReconcileStale.",
+                    title="Last reconciliation",
+                    about="Time since the receiver last compared its incidents with each source. Dashed: "
+                    "ReceiverReconcileStale.",
                     unit="s",
                     queries=(
                         Query(
@@ -208,12 +207,12 @@ LISTENING = Section(
                     limits=(Rule("ReceiverReconcileStale"),),
                     explains=("ReceiverReconcileStale",),
                     width=6,
-                    empty="The receiver compares with no Alertmanager",
+                    empty="Reconciliation is not configured",
                 ),
                 Series(
                     id=66,
-                    title="Age of the calendars",
-                    about="Of the on-call schedules that are read from one. Dashed: ReceiverCalendarStale.",
+                    title="Calendar age",
+                    about="Time since each on-call calendar was last read. Dashed: ReceiverCalendarStale.",
                     unit="s",
                     queries=(
                         Query(
@@ -225,12 +224,12 @@ LISTENING = Section(
                     limits=(Rule("ReceiverCalendarStale"),),
                     explains=("ReceiverCalendarStale",),
                     width=6,
-                    empty="No schedule is read from a calendar",
+                    empty="No calendars configured",
                 ),
                 States(
                     id=67,
-                    title="Did it take its configuration?",
-                    about="While it is refused, changes of people and channels have no effect: "
+                    title="Receiver config reload",
+                    about="If the reload failed, changes to people and channels have no effect: "
                     "ReceiverConfigReloadFailed.",
                     unit="none",
                     queries=(
@@ -239,10 +238,10 @@ LISTENING = Section(
                             "{{instance}}",
                         ),
                     ),
-                    words=(Word("1", "taken", "green"), Word("0", "refused", "red")),
+                    words=(Word("1", "OK", "green"), Word("0", "failed", "red")),
                     explains=("ReceiverConfigReloadFailed",),
                     width=6,
-                    empty="The receiver is not measured",
+                    empty="No data from the receiver",
                 ),
             ),
         ),

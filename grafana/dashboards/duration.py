@@ -1,7 +1,7 @@
-"""How long things take, as quantiles of histograms."""
+"""Quantiles of histograms."""
 
 
 def quantile(share: float, buckets: str, window: str, by: str = "") -> str:
-    """Give a quantile of the window before each moment; no value, instead of NaN, where nothing was observed."""
+    """Return a quantile over the window; no value instead of NaN where nothing was observed."""
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({share:g}, sum by ({labels}) (rate({buckets}[{window}]))) >= 0"

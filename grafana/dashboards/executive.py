@@ -1,4 +1,4 @@
-"""Executive: how the school does, for readers who have never seen a query."""
+"""Executive dashboard: how the school is doing, for readers without technical knowledge."""
 
 from grafana.dashboards import goals
 from grafana.dashboards.alerting import health
@@ -18,23 +18,22 @@ from grafana.panel import (
     Target,
 )
 
-# What an objective of rules/tables/slo.yml means to a student.
+# The objectives of rules/tables/slo.yml in words that management understands.
 _PROMISES = {
-    "http-availability": "Pages answer without an error",
-    "http-latency": "Pages answer quickly",
-    "payment-success": "Payments go through",
-    "site-uptime": "The site can be reached",
+    "http-availability": "Pages without errors",
+    "http-latency": "Fast pages",
+    "payment-success": "Successful payments",
+    "site-uptime": "Site reachable",
 }
 
 
-_WINDOWS = {"1d": "within a day", "7d": "within a week", "30d": "within a month"}
+_WINDOWS = {"1d": "last day", "7d": "last 7 days", "30d": "last 30 days"}
 
 _SATISFIED = "heypeter:student_satisfaction:avg7d{}"
 
-# The state of the platform and how much trouble the month may still bring.
 PLATFORM = Section(
     1,
-    "Does the platform work?",
+    "Platform",
     (
         Line(
             5,
@@ -42,18 +41,18 @@ PLATFORM = Section(
                 Stat(
                     id=2,
                     title="System health",
-                    about="Outage: something that students need does not work. Impaired: it works badly.",
+                    about="Outage: something that students need does not work. Degraded: it works, but badly.",
                     unit="none",
                     queries=(Query(health(), "System health"),),
                     words=HEALTH,
                     width=6,
-                    empty="not known",
+                    empty="unknown",
                     leads_to=(("Overview", "/d/heypeter-overview"),),
                 ),
                 Stat(
                     id=3,
                     title="Goals met",
-                    about="Of the {count} goals for speed, reliability and business that the school has set itself.",
+                    about="Of the {count} goals that the school has set itself for speed, reliability and business.",
                     unit="suffix: of {count}",
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
@@ -63,19 +62,19 @@ PLATFORM = Section(
                 ),
                 Stat(
                     id=4,
-                    title="Reachable within 30 days",
-                    about="Share of the time in which the site answered from outside. The goal is {uptime}.",
+                    title="Uptime, last 30 days",
+                    about="Share of time in which the site could be reached from outside. Goal: {uptime}.",
                     unit="percentunit",
                     decimals=2,
-                    queries=(Query('heypeter:benchmark:value{benchmark="uptime"}', "Reachable"),),
+                    queries=(Query('heypeter:benchmark:value{benchmark="uptime"}', "Uptime"),),
                     limits=(Target("uptime"),),
                     width=6,
                     empty="not measured",
                 ),
                 Stat(
                     id=5,
-                    title="Incidents that are open",
-                    about="Troubles that somebody works on, or should.",
+                    title="Open incidents",
+                    about="Problems that someone is working on, or should be.",
                     unit="none",
                     queries=(Query('sum(receiver_incidents{job="receiver"})', "open"),),
                     limits=(Limit(1, "above", "orange"),),
@@ -90,21 +89,19 @@ PLATFORM = Section(
             (
                 States(
                     id=6,
-                    title="When did it work?",
-                    about="Green: all well. Orange: something worked badly. Red: something that students need "
-                    "did not work.",
+                    title="System health over time",
+                    about="Green: healthy. Orange: degraded. Red: outage.",
                     unit="none",
                     queries=(Query(health(), "System health"),),
                     words=HEALTH,
                     width=12,
-                    empty="not known",
+                    empty="unknown",
                 ),
                 Bars(
                     id=7,
-                    title="How much trouble may this month still bring?",
-                    about="Each promise may be broken a little within 30 days. "
-                    "This is how much of that little is left: "
-                    "at 0 the promise of the month is broken.",
+                    title="Error budget left this month",
+                    about="Each objective allows for some failures within 30 days. This is how much of that "
+                    "allowance is left; below 0 the objective is missed.",
                     unit="percentunit",
                     decimals=0,
                     queries=tuple(
@@ -122,7 +119,6 @@ PLATFORM = Section(
     ),
 )
 
-# How many students there are, and how content.
 STUDENTS = Section(
     20,
     "Students",
@@ -133,7 +129,7 @@ STUDENTS = Section(
                 Stat(
                     id=21,
                     title="Active users",
-                    about="Different people who used the school; counted without keeping who they are.",
+                    about="People who used the school, counted anonymously.",
                     unit="locale",
                     decimals=0,
                     queries=tuple(
@@ -146,22 +142,22 @@ STUDENTS = Section(
                 Stat(
                     id=22,
                     title="Student satisfaction",
-                    about="Average of the stars that students gave their classes within seven days, of five.",
+                    about="Average rating of classes by students over seven days, out of five stars.",
                     unit="none",
                     decimals=2,
                     queries=(Query(_SATISFIED, "stars"),),
                     width=6,
-                    empty="No class was rated",
+                    empty="No ratings",
                 ),
                 Stat(
                     id=23,
-                    title="Seats taken",
-                    about="Class utilisation: the share of the seats in the classes to come that are booked.",
+                    title="Seats booked",
+                    about="Class utilisation: share of seats booked in upcoming classes.",
                     unit="percentunit",
                     decimals=0,
-                    queries=(Query(seats(""), "Seats taken"),),
+                    queries=(Query(seats(""), "Seats booked"),),
                     width=6,
-                    empty="No class is planned",
+                    empty="No upcoming classes",
                 ),
             ),
         ),
@@ -170,44 +166,43 @@ STUDENTS = Section(
             (
                 Series(
                     id=24,
-                    title="How many use the school?",
-                    about="Active users of the last day and of the last seven days.",
+                    title="Active users over time",
+                    about="Within the last day and the last seven days.",
                     unit="short",
                     queries=tuple(
                         Query(f'max(active_users{{job="heypeter-app", window="{window}"}})', _WINDOWS[window])
                         for window in ("1d", "7d")
                     ),
                     width=8,
-                    empty="Nobody was seen",
+                    empty="No active users",
                 ),
                 Series(
                     id=25,
-                    title="How content are they?",
-                    about="Average stars of the last seven days, of five.",
+                    title="Student satisfaction over time",
+                    about="Average rating over seven days, out of five stars.",
                     unit="none",
                     queries=(Query(_SATISFIED, "Stars"),),
                     smallest=1,
                     largest=5,
                     width=8,
-                    empty="No class was rated",
+                    empty="No ratings",
                 ),
                 Bars(
                     id=26,
-                    title="Seats taken by kind of class",
-                    about="The share of the seats in the classes to come that are booked.",
+                    title="Seats booked by class type",
+                    about="Share of seats booked in upcoming classes.",
                     unit="percentunit",
                     decimals=0,
                     queries=(Query(seats(" by (class_type)"), "{{class_type}}"),),
                     largest=1,
                     width=8,
-                    empty="No class is planned",
+                    empty="No upcoming classes",
                 ),
             ),
         ),
     ),
 )
 
-# Revenue and the goals of the business.
 BUSINESS = Section(
     40,
     "Business",
@@ -217,8 +212,8 @@ BUSINESS = Section(
             (
                 Stat(
                     id=41,
-                    title="Revenue in 24 hours",
-                    about="Money received, by currency; refunds are not taken off.",
+                    title="Revenue, last 24 hours",
+                    about="Payments received, by currency. Refunds are not subtracted.",
                     unit="currencyEUR",
                     units=tuple(unit for unit, _ in CURRENCIES.values()),
                     queries=tuple(Query(revenue(currency), name) for currency, (_, name) in CURRENCIES.items()),
@@ -227,21 +222,20 @@ BUSINESS = Section(
                 ),
                 Series(
                     id=42,
-                    title="How does revenue in euros develop?",
-                    about="Money received within the 24 hours before each moment, and a week earlier.",
+                    title="Revenue in euros over time",
+                    about="Rolling 24 hours, and one week earlier.",
                     unit="currencyEUR",
                     queries=(
                         Query(revenue("EUR"), "24 hours"),
-                        Query(revenue("EUR", "offset 1w"), "a week before", faint=True),
+                        Query(revenue("EUR", "offset 1w"), "one week earlier", faint=True),
                     ),
                     width=8,
-                    empty="No payment was made",
+                    empty="No payments",
                 ),
                 Series(
                     id=43,
                     title="Registrations and bookings",
-                    about="Within the 24 hours before each moment. "
-                    "Dashed: the goals, {bookings} classes and {registrations} users.",
+                    about="Rolling 24 hours. Dashed: goals ({bookings} bookings, {registrations} registrations).",
                     limits=(Target("bookings"), Target("registrations")),
                     unit="short",
                     queries=(
@@ -261,7 +255,7 @@ BUSINESS = Section(
 BOARD = Board(
     uid="heypeter-executive",
     title="HeyPeter Academy: executive",
-    about="How does the school do? For its management; no technical knowledge is needed.",
+    about="How is the school doing? For management; no technical knowledge needed.",
     span="now-7d",
     refresh="5m",
     variables=(),

@@ -1,4 +1,4 @@
-"""The document's fifteen benchmarks as panels, in its three groups of five."""
+"""Panels of the fifteen benchmarks, in three groups of five."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ _WIDTHS = (5, 5, 5, 5, 4)  # of 24
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A benchmark of rules/tables/benchmarks.yml, how its panel is called, and what alerts when it is far worse."""
+    """A benchmark of rules/tables/benchmarks.yml, the title of its panel, and the alerts with a worse threshold."""
 
     key: str
     alert: str
@@ -35,21 +35,21 @@ INFRASTRUCTURE = (
     Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 2),
 )
 BUSINESS = (
-    Goal("registrations", "RegistrationsBelowBenchmark", 31, "Registrations in a day", "locale", 0),
-    Goal("bookings", "BookingsBelowBenchmark", 32, "Bookings in a day", "locale", 0),
-    Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success", "percentunit", 1),
-    Goal("retention", "RetentionBelowBenchmark", 34, "Retention, monthly", "percentunit", 0),
-    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Oldest open question", "s", 1),
+    Goal("registrations", "RegistrationsBelowBenchmark", 31, "Daily registrations", "locale", 0),
+    Goal("bookings", "BookingsBelowBenchmark", 32, "Daily bookings", "locale", 0),
+    Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success rate", "percentunit", 1),
+    Goal("retention", "RetentionBelowBenchmark", 34, "Monthly retention", "percentunit", 0),
+    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Oldest unanswered ticket", "s", 1),
 )
 
 
 def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) -> tuple[Stat, ...]:
-    """Give the panels of one group, side by side; one dashboard alone explains their alerts."""
+    """Return the panels of one group, side by side; only one dashboard may explain their alerts."""
     return tuple(
         Stat(
             id=goal.id + shift,
             title=goal.title,
-            about=f"{{title {goal.key}}}. The benchmark is {{{goal.key}}}; {goal.alert} tells when it is missed.",
+            about=f"{{title {goal.key}}}. Benchmark: {{{goal.key}}}. {goal.alert} fires if it is missed.",
             unit=goal.unit,
             decimals=goal.decimals,
             queries=(Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title),),

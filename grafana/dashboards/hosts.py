@@ -1,11 +1,11 @@
-"""The hosts, on the technical dashboard: how much of each resource is used, how long the queue is, what goes wrong."""
+"""Host section of the technical dashboard: utilisation, saturation and errors."""
 
 from grafana.panel import Line, Query, Rule, Section, Series, Target
 
 _NODE = 'job="node", instance=~"$host"'
 _REAL = 'fstype=~"ext[234]|xfs|btrfs|zfs|nfs4?"'
 _WIRES = 'device!~"lo|veth.*|docker.*|br-.*"'
-_NOTHING = "No host is measured"
+_NOTHING = "No data from any host"
 
 _WORK = Line(
     8,
@@ -13,7 +13,7 @@ _WORK = Line(
         Series(
             id=141,
             title="CPU",
-            about="Share of all cores that work. Dashed: the benchmark, {cpu}.",
+            about="Usage of all cores. Dashed: benchmark ({cpu}).",
             unit="percentunit",
             queries=(Query('instance:node_cpu_utilisation:ratio_rate5m{instance=~"$host"}', "{{instance}}"),),
             limits=(Target("cpu"),),
@@ -23,8 +23,8 @@ _WORK = Line(
         ),
         Series(
             id=142,
-            title="Waiting for the CPU",
-            about="Load of a minute for each core: above 1, processes queue.",
+            title="Load per core",
+            about="1-minute load average per core. Above 1, processes wait for the CPU.",
             unit="none",
             decimals=2,
             queries=(
@@ -40,7 +40,7 @@ _WORK = Line(
         Series(
             id=143,
             title="Memory",
-            about="Share that is used. Dashed: the benchmark and HighMemoryUsage.",
+            about="Share in use. Dashed: benchmark and HighMemoryUsage.",
             unit="percentunit",
             queries=(Query('instance:node_memory_utilisation:ratio{instance=~"$host"}', "{{instance}}"),),
             limits=(Target("memory"), Rule("HighMemoryUsage")),
@@ -51,8 +51,8 @@ _WORK = Line(
         ),
         Series(
             id=144,
-            title="Processes killed for lack of memory",
-            about="By the kernel, within ten minutes: HostOutOfMemoryKill tells of each.",
+            title="Out-of-memory kills",
+            about="Per ten minutes. HostOutOfMemoryKill fires on each.",
             unit="short",
             queries=(Query(f"increase(node_vmstat_oom_kill{{{_NODE}}}[10m])", "{{instance}}"),),
             limits=(Rule("HostOutOfMemoryKill"),),
@@ -68,8 +68,8 @@ _SPACE = Line(
     (
         Series(
             id=145,
-            title="Disks at work",
-            about="Share of the time in which a disk has something to do. Dashed: the benchmark, {disk_io}.",
+            title="Disk utilisation",
+            about="Share of time in which the disk is busy. Dashed: benchmark ({disk_io}).",
             unit="percentunit",
             queries=(
                 Query(
@@ -80,12 +80,12 @@ _SPACE = Line(
             limits=(Target("disk_io"),),
             largest=1,
             width=6,
-            empty="No disk is measured",
+            empty="No data from any disk",
         ),
         Series(
             id=146,
-            title="Disk space left",
-            about="Of each file system that can fill up. Dashed: DiskSpaceCritical.",
+            title="Free disk space",
+            about="By file system, read-only ones excluded. Dashed: DiskSpaceCritical.",
             unit="percentunit",
             queries=(
                 Query(
@@ -97,13 +97,13 @@ _SPACE = Line(
             explains=("DiskSpaceCritical",),
             largest=1,
             width=6,
-            empty="No file system is measured",
+            empty="No data from any file system",
         ),
         Series(
             id=147,
-            title="Disk space in 24 hours",
-            about="What is left then at the pace of the last six hours: below 0, and with less than "
-            "{DiskWillFillIn24Hours} left now, DiskWillFillIn24Hours tells.",
+            title="Free disk space in 24 hours",
+            about="Predicted from the last six hours. DiskWillFillIn24Hours fires below 0 if less than "
+            "{DiskWillFillIn24Hours} is free now.",
             unit="bytes",
             queries=(
                 Query(
@@ -115,12 +115,12 @@ _SPACE = Line(
             explains=("DiskWillFillIn24Hours",),
             smallest=None,
             width=6,
-            empty="No file system is measured",
+            empty="No data from any file system",
         ),
         Series(
             id=148,
-            title="Inodes left",
-            about="Without one no file can be made, however much space there is. Dashed: InodesLow.",
+            title="Free inodes",
+            about="Without free inodes, no file can be created. Dashed: InodesLow.",
             unit="percentunit",
             queries=(
                 Query(
@@ -133,7 +133,7 @@ _SPACE = Line(
             explains=("InodesLow",),
             largest=1,
             width=6,
-            empty="No file system is measured",
+            empty="No data from any file system",
         ),
     ),
 )
@@ -144,7 +144,7 @@ _TROUBLE = Line(
         Series(
             id=149,
             title="Network",
-            about="Received above 0, sent below.",
+            about="Received (positive) and sent (negative).",
             unit="Bps",
             queries=(
                 Query(
@@ -165,7 +165,7 @@ _TROUBLE = Line(
         Series(
             id=150,
             title="Network errors",
-            about="Packets a second that were damaged or dropped.",
+            about="Corrupt and dropped packets per second.",
             unit="pps",
             queries=(
                 Query(
@@ -173,7 +173,7 @@ _TROUBLE = Line(
                     f"{_WIRES}}}[$__rate_interval])) + "
                     f"sum by (instance) (rate(node_network_transmit_errs_total{{{_NODE}, "
                     f"{_WIRES}}}[$__rate_interval]))",
-                    "damaged {{instance}}",
+                    "corrupt {{instance}}",
                 ),
                 Query(
                     f"sum by (instance) (rate(node_network_receive_drop_total{{{_NODE}, {_WIRES}}}[$__rate_interval]))",
@@ -185,8 +185,8 @@ _TROUBLE = Line(
         ),
         Series(
             id=151,
-            title="Clock error",
-            about="How far each clock is off. Dashed: HostClockSkew, if it is not synchronised either.",
+            title="Clock offset",
+            about="Dashed: HostClockSkew, which fires only if the clock is not synchronised.",
             unit="s",
             queries=(Query(f"abs(node_timex_offset_seconds{{{_NODE}}})", "{{instance}}"),),
             limits=(Rule("HostClockSkew"),),
@@ -196,9 +196,9 @@ _TROUBLE = Line(
         ),
         Series(
             id=152,
-            title="File systems that cannot be read",
-            about="1 where the node exporter cannot look in: FilesystemUnreadable tells, for "
-            "DiskSpaceCritical is blind there.",
+            title="Unreadable file systems",
+            about="1 if the node exporter cannot read a file system. FilesystemUnreadable fires because "
+            "DiskSpaceCritical cannot.",
             unit="none",
             queries=(
                 Query(
@@ -208,7 +208,7 @@ _TROUBLE = Line(
             ),
             explains=("FilesystemUnreadable",),
             width=6,
-            empty="No file system is measured",
+            empty="No data from any file system",
         ),
     ),
 )

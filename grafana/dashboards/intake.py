@@ -1,4 +1,4 @@
-"""Our exporter, on the technical dashboard: is it there, and does it take what it is sent."""
+"""Exporter section of the technical dashboard."""
 
 from grafana.dashboards.duration import quantile
 from grafana.dashboards.school import APP
@@ -16,7 +16,6 @@ from grafana.panel import (
 _REJECTED = f'sum by (instance) (rate(exporter_events_rejected_total{{{APP}, source="events"}}[10m]))'
 _ACCEPTED = f'sum by (instance) (rate(exporter_events_accepted_total{{{APP}, source="events"}}[10m]))'
 
-# Our exporter: is it there, and does it take what it is sent.
 EXPORTER = Section(
     220,
     "Monitoring: the exporter",
@@ -26,37 +25,39 @@ EXPORTER = Section(
             (
                 States(
                     id=221,
-                    title="Does the exporter answer?",
-                    about="Without it errors, latency, payments and logins are not seen: ExporterDown.",
+                    title="Exporter status",
+                    about="ExporterDown fires if it is down: errors, latency, payments and logins are then not "
+                    "measured.",
                     unit="none",
                     queries=(Query(f"max by (instance) (up{{{APP}}})", "{{instance}}"),),
                     words=ANSWERS,
                     explains=("ExporterDown",),
                     width=6,
-                    empty="The exporter is not measured",
+                    empty="No data from the exporter",
                 ),
                 Series(
                     id=222,
-                    title="Events that it takes and refuses",
-                    about="A second, by who sends them.",
+                    title="Accepted and rejected events",
+                    about="Per second, by source.",
                     unit="ops",
                     queries=(
                         Query(
                             f"sum by (source) (rate(exporter_events_accepted_total{{{APP}}}[$__rate_interval]))",
-                            "taken from {{source}}",
+                            "accepted, {{source}}",
                         ),
                         Query(
                             f"sum by (source) (rate(exporter_events_rejected_total{{{APP}}}[$__rate_interval]))",
-                            "refused from {{source}}",
+                            "rejected, {{source}}",
                         ),
                     ),
                     width=6,
-                    empty="No event came",
+                    empty="No events",
                 ),
                 Series(
                     id=223,
-                    title="Share of the application's events refused",
-                    about="What is refused is counted nowhere. Dashed: ExporterRejectsEvents.",
+                    title="Event rejection rate",
+                    about="Share of the application's events. Rejected events are not counted. Dashed: "
+                    "ExporterRejectsEvents.",
                     unit="percentunit",
                     queries=(
                         Query(
@@ -67,13 +68,13 @@ EXPORTER = Section(
                     limits=(Rule("ExporterRejectsEvents"),),
                     explains=("ExporterRejectsEvents",),
                     width=6,
-                    empty="No event came",
+                    empty="No events",
                 ),
                 Series(
                     id=224,
-                    title="Failures of its storage",
-                    about="Within ten minutes, by operation: a restart would lose counts. "
-                    "ExporterStorageErrors tells of each.",
+                    title="Exporter storage errors",
+                    about="Per ten minutes, by operation. A restart would lose counts. ExporterStorageErrors fires "
+                    "on each.",
                     unit="short",
                     queries=(
                         Query(
@@ -84,7 +85,7 @@ EXPORTER = Section(
                     limits=(Rule("ExporterStorageErrors"),),
                     explains=("ExporterStorageErrors",),
                     width=6,
-                    empty="The exporter is not measured",
+                    empty="No data from the exporter",
                 ),
             ),
         ),
@@ -93,8 +94,8 @@ EXPORTER = Section(
             (
                 States(
                     id=225,
-                    title="Do the exporters collect everything?",
-                    about="ExporterScrapeError tells when a part that alerts need could not be collected.",
+                    title="Collector status",
+                    about="ExporterScrapeError fires if a collector that alerts need fails.",
                     unit="none",
                     queries=(
                         Query(
@@ -109,15 +110,15 @@ EXPORTER = Section(
                             "node {{collector}}",
                         ),
                     ),
-                    words=(Word("1", "collected", "green"), Word("0", "failed", "red")),
+                    words=(Word("1", "OK", "green"), Word("0", "failed", "red")),
                     explains=("ExporterScrapeError",),
                     width=12,
-                    empty="No exporter is measured",
+                    empty="No data from any exporter",
                 ),
                 Series(
                     id=226,
-                    title="Time to write /metrics",
-                    about="95th percentile; Prometheus waits ten seconds.",
+                    title="Time to render /metrics",
+                    about="95th percentile. Prometheus times out after ten seconds.",
                     unit="s",
                     queries=(
                         Query(
@@ -126,19 +127,18 @@ EXPORTER = Section(
                         ),
                     ),
                     width=6,
-                    empty="Nobody asked for /metrics",
+                    empty="No scrapes",
                 ),
                 Series(
                     id=227,
-                    title="Values outside their lists",
-                    about="Within an hour, counted as `other`, by label: a new route or plan belongs into "
-                    "exporter.yml.",
+                    title="Unknown label values",
+                    about="Per hour, by label, counted as `other`. Add new routes or plans to exporter.yml.",
                     unit="short",
                     queries=(
                         Query(f"sum by (label) (increase(exporter_label_overflow_total{{{APP}}}[1h]))", "{{label}}"),
                     ),
                     width=6,
-                    empty="Every value is known",
+                    empty="No unknown values",
                 ),
             ),
         ),

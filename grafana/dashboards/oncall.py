@@ -1,4 +1,4 @@
-"""On call: what waits for whom, whether we answer in time, and whether news gets through at all."""
+"""On-call dashboard: open incidents, who is on call, response times, delivery and incoming alerts."""
 
 from grafana.dashboards.alerting import FIRING_COLUMNS, firing
 from grafana.dashboards.delivery import LISTENING, RECEIVER, SENDING
@@ -21,12 +21,12 @@ from grafana.panel import (
 _ROLE_NAMES = tuple(
     Word(role, role.replace("_", " ")) for role in ("on_call_engineer", "tech_lead", "engineering_manager")
 )
-# The id of the panel that counts what is open, the colour of that state, and the id of the panel of MTTA.
+# Per priority: id of the panel of open incidents, its colour, and id of the MTTA panel.
 _PRIORITIES = {"P1": (2, "red", 21), "P2": (3, "orange", 22), "P3": (4, "yellow", 23), "P4": (5, "yellow", 24)}
 
 
 def _mean(family: str, priority: str) -> str:
-    """Give the average of a histogram over the dashboard's time range; no value where nothing was observed."""
+    """Return the mean of a histogram over the time range; no value where nothing was observed."""
     total, count = (
         f'sum(increase({family}_{part}{{{RECEIVER}, priority="{priority}", team=~"$team"}}[$__range]))'
         for part in ("sum", "count")
@@ -35,7 +35,7 @@ def _mean(family: str, priority: str) -> str:
 
 
 def _happened(family: str, by: str) -> str:
-    """Give how often something happened within the time range, its first time since the receiver's start included.
+    """Return how often something happened within the time range, including the first time since the receiver started.
 
     A counter with an open label appears with its first event: increase() alone would not see that one.
     """
@@ -45,9 +45,8 @@ def _happened(family: str, by: str) -> str:
     return f"sum by ({by}) ({grown} + {first} or {grown} or {first})"
 
 
-_ROLES = (Word("1", "somebody", "green"), Word("0", "nobody", "red"))
+_ROLES = (Word("1", "covered", "green"), Word("0", "gap", "red"))
 
-# What is open, how long it waits, and who is on call.
 NOW = Section(
     1,
     "Now",
@@ -68,7 +67,7 @@ NOW = Section(
                             ),
                             Query(
                                 f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}})',
-                                "owned",
+                                "acknowledged",
                             ),
                         ),
                         alarms=(colour, "orange" if colour == "red" else "yellow"),
@@ -79,9 +78,9 @@ NOW = Section(
                 ),
                 Bars(
                     id=6,
-                    title="How long has the oldest waited?",
-                    about="Since it opened, without an answer. Response times: P1 {P1}, P2 {P2}, P3 {P3}, P4 "
-                    "{P4}. IncidentUnacknowledged tells of P1 and P2.",
+                    title="Oldest unacknowledged incident",
+                    about="Age by priority. Response times: P1 {P1}, P2 {P2}, P3 {P3}, P4 {P4}. "
+                    "IncidentUnacknowledged fires for P1 and P2.",
                     unit="s",
                     queries=(
                         Query(
@@ -92,7 +91,7 @@ NOW = Section(
                     limits=(Rule("IncidentUnacknowledged"),),
                     explains=("IncidentUnacknowledged",),
                     width=8,
-                    empty="Nothing waits",
+                    empty="None",
                 ),
             ),
         ),
@@ -101,20 +100,20 @@ NOW = Section(
             (
                 Table(
                     id=7,
-                    title="What fires",
-                    about="Firing alerts, the most urgent first. An alert's name leads to its runbook.",
+                    title="Firing alerts",
+                    about="Most urgent first. Click an alert to open its runbook.",
                     unit="s",
                     queries=(Query(firing('team=~"$team"'), "{{alertname}}"),),
                     columns=FIRING_COLUMNS,
                     sort="Priority",
                     descending=False,
                     width=12,
-                    empty="No alert fires",
+                    empty="No firing alerts",
                 ),
                 Table(
                     id=8,
-                    title="Who is on call?",
-                    about="Who would be paged now, by role.",
+                    title="On call now",
+                    about="By role.",
                     unit="none",
                     queries=(
                         Query(f"max by (role, person) (receiver_oncall_info{{{RECEIVER}}})", "{{role}} {{person}}"),
@@ -127,38 +126,36 @@ NOW = Section(
                 ),
                 States(
                     id=9,
-                    title="Was somebody on call?",
-                    about="By role; OnCallGap tells when nobody who can be reached holds one.",
+                    title="On-call coverage",
+                    about="By role. OnCallGap fires when nobody who can be reached is on call.",
                     unit="none",
                     queries=(Query(f"min by (role) (receiver_oncall_covered{{{RECEIVER}}})", "{{role}}"),),
                     words=_ROLES,
                     explains=("OnCallGap",),
                     width=6,
-                    empty="not known",
+                    empty="unknown",
                 ),
             ),
         ),
     ),
 )
 
-# How quickly incidents were answered and resolved.
 ANSWERING = Section(
     20,
-    "Do we answer in time?",
+    "Response",
     (
         Line(
             5,
             tuple(
                 Stat(
                     id=number,
-                    title=f"MTTA of {priority}",
-                    about=f"Mean time from an incident's opening to its acknowledgement; it should be below "
-                    f"{{{priority}}}.",
+                    title=f"MTTA {priority}",
+                    about=f"Mean time to acknowledge. Response time: {{{priority}}}.",
                     unit="s",
                     queries=(Query(_mean("receiver_time_to_acknowledge_seconds", priority), "MTTA"),),
                     limits=(Answer(priority),),
                     width=6,
-                    empty="none was acknowledged",
+                    empty="none",
                 )
                 for priority, (_, _, number) in _PRIORITIES.items()
             ),
@@ -168,18 +165,17 @@ ANSWERING = Section(
             (
                 Bars(
                     id=25,
-                    title="MTTR: mean time to resolve",
-                    about="From an incident's opening to its end, by priority, over the time range.",
+                    title="MTTR (mean time to resolve)",
+                    about="From opening to resolution, by priority, over the time range.",
                     unit="s",
                     queries=tuple(Query(_mean("receiver_time_to_resolve_seconds", one), one) for one in _PRIORITIES),
                     width=6,
-                    empty="No incident was resolved",
+                    empty="No resolved incidents",
                 ),
                 Bars(
                     id=26,
-                    title="Answers that came too late",
-                    about="Incidents that nobody acknowledged within the response time, by priority, over the "
-                    "time range.",
+                    title="Response time breaches",
+                    about="Incidents not acknowledged within the response time, by priority, over the time range.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(_happened("receiver_response_time_breaches_total", "priority"), "{{priority}}"),),
@@ -189,9 +185,8 @@ ANSWERING = Section(
                 ),
                 Bars(
                     id=27,
-                    title="Which alerts open the most incidents?",
-                    about="The ten noisiest of the time range: raise their thresholds, mend their cause, or "
-                    "delete them.",
+                    title="Alerts that open the most incidents",
+                    about="Top ten of the time range. Fix the cause, raise the threshold, or delete the alert.",
                     unit="locale",
                     decimals=0,
                     queries=(
@@ -201,7 +196,7 @@ ANSWERING = Section(
                         ),
                     ),
                     width=12,
-                    empty="No incident was opened",
+                    empty="No incidents",
                 ),
             ),
         ),
@@ -211,7 +206,7 @@ ANSWERING = Section(
 BOARD = Board(
     uid="heypeter-oncall",
     title="HeyPeter Academy: on call",
-    about="What waits for whom, and does it get through? For those on call and those who plan it.",
+    about="Open incidents, response times and delivery. For the people on call and those who plan it.",
     span="now-24h",
     refresh="30s",
     variables=("team",),

@@ -1,4 +1,4 @@
-"""Operations: classes, payments, support and who is there now, for those who run the school's day."""
+"""Operations dashboard: activity, classes, payments and support, for the people who run the school day to day."""
 
 from grafana.dashboards.commerce import PAYMENTS, SUPPORT
 from grafana.dashboards.school import APP, counted, seats
@@ -16,18 +16,17 @@ from grafana.panel import (
 
 _MORE = (("Technical", "/d/heypeter-technical"),)
 
-# Who is there now.
 ACTIVITY = Section(
     1,
-    "Who is there?",
+    "Activity",
     (
         Line(
             8,
             (
                 Stat(
                     id=2,
-                    title="Browser sessions now",
-                    about="Sessions that were seen within the last five minutes.",
+                    title="Active browser sessions",
+                    about="Seen within the last five minutes.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(f"sum(rum_active_sessions{{{APP}}})", "sessions"),),
@@ -37,19 +36,19 @@ ACTIVITY = Section(
                 Series(
                     id=3,
                     title="Active users",
-                    about="Different users seen within five minutes and within an hour.",
+                    about="Users seen within the last five minutes and the last hour.",
                     unit="short",
                     queries=(
-                        Query(f'max(active_users{{{APP}, window="5m"}})', "within 5 minutes"),
-                        Query(f'max(active_users{{{APP}, window="1h"}})', "within an hour"),
+                        Query(f'max(active_users{{{APP}, window="5m"}})', "last 5 minutes"),
+                        Query(f'max(active_users{{{APP}, window="1h"}})', "last hour"),
                     ),
                     width=7,
-                    empty="Nobody was seen",
+                    empty="No active users",
                 ),
                 Series(
                     id=4,
-                    title="Pages viewed",
-                    about="Page loads a minute by device.",
+                    title="Page views",
+                    about="Per minute, by device.",
                     unit="short",
                     queries=(
                         Query(
@@ -59,16 +58,16 @@ ACTIVITY = Section(
                     ),
                     stacked=True,
                     width=6,
-                    empty="No page was viewed",
+                    empty="No page views",
                 ),
                 Series(
                     id=5,
-                    title="Registrations in an hour",
-                    about="New users within the hour before each moment. Dashed: LowUserRegistrations.",
+                    title="Hourly registrations",
+                    about="New users within the last hour. Dashed: LowUserRegistrations.",
                     unit="short",
                     queries=(
                         Query("heypeter:user_registrations:increase1h{}", "New users"),
-                        Query("heypeter:user_registrations:increase1h{} offset 1w", "a week before", faint=True),
+                        Query("heypeter:user_registrations:increase1h{} offset 1w", "one week earlier", faint=True),
                     ),
                     limits=(Rule("LowUserRegistrations"),),
                     explains=("LowUserRegistrations",),
@@ -80,7 +79,6 @@ ACTIVITY = Section(
     ),
 )
 
-# The schedule, and what is booked and cancelled.
 CLASSES = Section(
     20,
     "Classes",
@@ -90,32 +88,32 @@ CLASSES = Section(
             (
                 Stat(
                     id=21,
-                    title="Class schedule",
-                    about="Seats in the classes to come: offered, and taken.",
+                    title="Upcoming seats",
+                    about="Seats in upcoming classes, offered and booked.",
                     unit="locale",
                     decimals=0,
                     queries=(
                         Query(f"sum(class_seats_capacity{{{APP}}})", "offered"),
-                        Query(f"sum(class_seats_booked{{{APP}}})", "taken"),
+                        Query(f"sum(class_seats_booked{{{APP}}})", "booked"),
                     ),
                     width=4,
-                    empty="No class is planned",
+                    empty="No upcoming classes",
                 ),
                 Bars(
                     id=22,
-                    title="Seats taken by kind of class",
-                    about="Share of the seats in the classes to come.",
+                    title="Seats booked by class type",
+                    about="Share of seats booked in upcoming classes.",
                     unit="percentunit",
                     decimals=0,
                     queries=(Query(seats(" by (class_type)"), "{{class_type}}"),),
                     largest=1,
                     width=6,
-                    empty="No class is planned",
+                    empty="No upcoming classes",
                 ),
                 Series(
                     id=23,
-                    title="Booked and cancelled in an hour",
-                    about="Classes booked and cancelled within the hour before each moment.",
+                    title="Hourly bookings and cancellations",
+                    about="Classes booked and cancelled within the last hour.",
                     unit="short",
                     queries=(
                         Query("heypeter:class_bookings:increase1h{}", "Booked"),
@@ -126,8 +124,8 @@ CLASSES = Section(
                 ),
                 Series(
                     id=24,
-                    title="Share of cancellations",
-                    about="Cancellations of an hour as a share of its bookings. Dashed: HighClassCancellationRate.",
+                    title="Cancellation rate",
+                    about="Cancellations of the last hour divided by its bookings. Dashed: HighClassCancellationRate.",
                     unit="percentunit",
                     queries=(Query("heypeter:class_cancellations:ratio1h{}", "Cancelled"),),
                     limits=(Rule("HighClassCancellationRate"),),
@@ -142,78 +140,77 @@ CLASSES = Section(
             (
                 Bars(
                     id=25,
-                    title="Why were classes cancelled?",
-                    about="Cancellations of the last 24 hours by reason.",
+                    title="Cancellations by reason",
+                    about="Last 24 hours.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(counted("class_cancellations_total", "reason", "1d"), "{{reason}}"),),
                     width=8,
-                    empty="No class was cancelled",
+                    empty="No cancellations",
                 ),
                 Bars(
                     id=26,
-                    title="Who cancelled them?",
-                    about="Cancellations of the last 24 hours by who cancelled.",
+                    title="Cancellations by who cancelled",
+                    about="Last 24 hours.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(counted("class_cancellations_total", "by", "1d"), "{{by}}"),),
                     width=8,
-                    empty="No class was cancelled",
+                    empty="No cancellations",
                 ),
                 Bars(
                     id=27,
-                    title="What is booked?",
-                    about="Bookings of the last 24 hours by kind of class.",
+                    title="Bookings by class type",
+                    about="Last 24 hours.",
                     unit="locale",
                     decimals=0,
                     queries=(Query(counted("class_bookings_total", "class_type", "1d"), "{{class_type}}"),),
                     width=8,
-                    empty="No class was booked",
+                    empty="No bookings",
                 ),
             ),
         ),
     ),
 )
 
-# How the platform feels to those who use it.
 SYSTEM = Section(
     80,
-    "How does the platform do?",
+    "Platform",
     (
         Line(
             7,
             (
                 Series(
                     id=81,
-                    title="Time to load a page",
-                    about="Three quarters of the visits are faster. Dashed: the benchmark, {page_load}.",
+                    title="Page load time",
+                    about="75th percentile. Dashed: benchmark ({page_load}).",
                     unit="s",
                     queries=(Query('heypeter:benchmark:value{benchmark="page_load"}', "75th percentile"),),
                     limits=(Target("page_load"),),
                     width=8,
-                    empty="No page was loaded",
+                    empty="No page loads",
                     leads_to=_MORE,
                 ),
                 Series(
                     id=82,
-                    title="Time to answer a request",
-                    about="95 of 100 requests are faster. Dashed: the benchmark ({api_response}) and SlowResponseTime.",
+                    title="Response time",
+                    about="95th percentile. Dashed: benchmark ({api_response}) and SlowResponseTime.",
                     unit="s",
                     queries=(Query("max(job:http_request_duration_seconds:p95_5m{})", "95th percentile"),),
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                     leads_to=_MORE,
                 ),
                 Series(
                     id=83,
-                    title="Share of requests that fail",
-                    about="Ended in a 5xx. Dashed: HighErrorRate.",
+                    title="Error rate",
+                    about="Share of requests that end in a 5xx error. Dashed: HighErrorRate.",
                     unit="percentunit",
                     queries=(Query("max(job:http_requests_errors:ratio_rate5m{})", "5xx"),),
                     limits=(Rule("HighErrorRate"),),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                     leads_to=_MORE,
                 ),
             ),
@@ -224,7 +221,7 @@ SYSTEM = Section(
 BOARD = Board(
     uid="heypeter-operations",
     title="HeyPeter Academy: operations",
-    about="Do students come, book, pay and get help? For those who run the school's day.",
+    about="Activity, classes, payments and support. For the people who run the school day to day.",
     span="now-24h",
     refresh="1m",
     variables=(),

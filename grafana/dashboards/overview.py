@@ -1,4 +1,4 @@
-"""Production overview: is anything wrong, who hears of it, and which of the fifteen benchmarks are missed."""
+"""Production overview: status, firing alerts, open incidents and the fifteen benchmarks."""
 
 from grafana.dashboards import goals
 from grafana.dashboards.alerting import FIRING_COLUMNS, firing, health
@@ -24,7 +24,6 @@ _MORE = (("Technical", "/d/heypeter-technical"),)
 _OPEN = 'sum by (state) (receiver_incidents{job="receiver"})'
 _BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 
-# The state of this moment.
 NOW = Section(
     1,
     "Now",
@@ -34,18 +33,18 @@ NOW = Section(
             (
                 Stat(
                     id=2,
-                    title="Is production well?",
-                    about="An outage is a firing alert of priority P1; impaired is one of P2.",
+                    title="Production status",
+                    about="Outage: a P1 alert is firing. Degraded: a P2 alert is firing.",
                     unit="none",
                     queries=(Query(health(), "health"),),
                     words=HEALTH,
                     width=6,
-                    empty="not known",
+                    empty="unknown",
                 ),
                 Stat(
                     id=3,
-                    title="Alerts that fire",
-                    about="By priority; P1 and P2 page. The Watchdog, which always fires, is left out.",
+                    title="Firing alerts by priority",
+                    about="P1 and P2 page someone. Without the Watchdog, which always fires.",
                     unit="none",
                     queries=tuple(
                         Query(f'count(ALERTS{{alertstate="firing", priority="{p}", team=~"$team"}}) or vector(0)', p)
@@ -57,8 +56,8 @@ NOW = Section(
                 ),
                 Stat(
                     id=4,
-                    title="Incidents that are open",
-                    about="Triggered: nobody has answered yet. Acknowledged: somebody is at it.",
+                    title="Open incidents",
+                    about="Triggered: nobody has acknowledged yet. Acknowledged: someone is working on it.",
                     unit="none",
                     queries=(Query(_OPEN, "{{state}}"),),
                     limits=(Limit(1, "above", "orange"),),
@@ -68,7 +67,7 @@ NOW = Section(
                 Stat(
                     id=5,
                     title="Benchmarks met",
-                    about="Of the fifteen below; one that is not measured counts as missed.",
+                    about="Of the fifteen below. A benchmark without data counts as missed.",
                     unit="suffix: of {count}",
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
@@ -82,20 +81,20 @@ NOW = Section(
             (
                 Table(
                     id=6,
-                    title="What fires",
-                    about="Firing alerts, the most urgent first. An alert's name leads to its runbook.",
+                    title="Firing alerts",
+                    about="Most urgent first. Click an alert to open its runbook.",
                     unit="s",
                     queries=(Query(firing('team=~"$team"'), "{{alertname}}"),),
                     columns=FIRING_COLUMNS,
                     sort="Priority",
                     descending=False,
                     width=16,
-                    empty="No alert fires",
+                    empty="No firing alerts",
                 ),
                 Table(
                     id=7,
                     title="Open incidents",
-                    about="How many there are of each priority, and who has them; the on-call dashboard says more.",
+                    about="By priority and state. Details are on the on-call dashboard.",
                     unit="none",
                     queries=(Query('receiver_incidents{job="receiver"} > 0', "{{priority}} {{state}}"),),
                     columns=(
@@ -106,7 +105,7 @@ NOW = Section(
                     sort="Priority",
                     descending=False,
                     width=8,
-                    empty="No incident is open",
+                    empty="No open incidents",
                     leads_to=(("On call", "/d/heypeter-oncall"),),
                 ),
             ),
@@ -114,17 +113,15 @@ NOW = Section(
     ),
 )
 
-# The fifteen, in the document's three groups of five.
 BENCHMARKS = Section(
     20,
-    "The fifteen benchmarks",
+    "Benchmarks",
     tuple(Line(4, goals.five(group)) for group in (goals.APPLICATION, goals.INFRASTRUCTURE, goals.BUSINESS)),
 )
 
-# The document's five panels, corrected.
 APPLICATION = Section(
     40,
-    "The application",
+    "Application",
     (
         Line(
             9,
@@ -132,7 +129,7 @@ APPLICATION = Section(
                 Series(
                     id=41,
                     title="Request rate",
-                    about="Requests a second by method and route, all instances together.",
+                    about="Requests per second by method and route, all instances.",
                     unit="reqps",
                     queries=(
                         Query(
@@ -141,13 +138,13 @@ APPLICATION = Section(
                         ),
                     ),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                     leads_to=_MORE,
                 ),
                 Series(
                     id=42,
                     title="Response time",
-                    about="Of all requests. Dashed: the benchmark ({api_response}) and SlowResponseTime.",
+                    about="All requests. Dashed: benchmark ({api_response}) and SlowResponseTime.",
                     unit="s",
                     queries=(
                         Query(quantile(0.95, _BUCKETS, "$__rate_interval"), "95th percentile", exemplars=True),
@@ -155,18 +152,18 @@ APPLICATION = Section(
                     ),
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                     leads_to=_MORE,
                 ),
                 Series(
                     id=43,
                     title="Error rate",
-                    about="Share of the requests that end in a 5xx. Dashed: HighErrorRate.",
+                    about="Share of requests that end in a 5xx error. Dashed: HighErrorRate.",
                     unit="percentunit",
                     queries=(Query('job:http_requests_errors:ratio_rate5m{job=~"$job"}', "{{job}}"),),
                     limits=(Rule("HighErrorRate"),),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                     leads_to=_MORE,
                 ),
             ),
@@ -177,26 +174,26 @@ APPLICATION = Section(
                 Series(
                     id=44,
                     title="Database connections",
-                    about="By state, all databases together; the limit is what PostgreSQL leaves to users.",
+                    about="By state, all databases. The limit excludes connections reserved for superusers.",
                     unit="short",
                     queries=(
                         Query('sum by (state) (pg_stat_activity_count{job="postgres"})', "{{state}}"),
                         Query("sum(instance:pg_connections_limit:max{})", "limit", faint=True),
                     ),
                     width=12,
-                    empty="The database is not measured",
+                    empty="No data from PostgreSQL",
                     leads_to=_MORE,
                 ),
                 Series(
                     id=45,
                     title="Memory usage",
-                    about="Used memory of each host. Dashed: the benchmark and HighMemoryUsage.",
+                    about="By host. Dashed: benchmark and HighMemoryUsage.",
                     unit="percentunit",
                     queries=(Query("instance:node_memory_utilisation:ratio{}", "{{instance}}"),),
                     limits=(Target("memory"), Rule("HighMemoryUsage")),
                     largest=1,
                     width=12,
-                    empty="No host is measured",
+                    empty="No data from any host",
                     leads_to=_MORE,
                 ),
             ),
@@ -207,7 +204,7 @@ APPLICATION = Section(
 BOARD = Board(
     uid="heypeter-overview",
     title="HeyPeter Academy: production overview",
-    about="Is anything wrong, and who hears of it? For everybody who keeps the school running.",
+    about="Is anything wrong, and who is dealing with it? For everyone who keeps the school running.",
     span="now-6h",
     refresh="30s",
     variables=("job", "team"),

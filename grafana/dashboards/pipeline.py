@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager, on the technical dashboard: do rules run, and do alerts get on."""
+"""Prometheus and Alertmanager sections of the technical dashboard."""
 
 from grafana.dashboards.states import ANSWERS, TAKEN
 from grafana.panel import (
@@ -12,8 +12,8 @@ from grafana.panel import (
 
 _PROM = 'job="prometheus"'
 _AM = 'job="alertmanager"'
-_NO_PROMETHEUS = "Prometheus is not measured"
-_NO_ALERTMANAGER = "Alertmanager is not measured"
+_NO_PROMETHEUS = "No data from Prometheus"
+_NO_ALERTMANAGER = "No data from Alertmanager"
 _STORAGE = {
     "compactions_failed": "Failed compactions",
     "reloads_failures": "Failed reloads",
@@ -24,7 +24,6 @@ _SENT, _FAILED = (
     f"sum by (alertmanager) (rate(prometheus_notifications_{name}_total{{{_PROM}}}[5m]))" for name in ("sent", "errors")
 )
 
-# Prometheus: configuration, rules, storage, and what it hands over.
 PROMETHEUS = Section(
     240,
     "Monitoring: Prometheus",
@@ -34,8 +33,8 @@ PROMETHEUS = Section(
             (
                 States(
                     id=241,
-                    title="Did Prometheus take its configuration?",
-                    about="While it is refused, changes of rules and targets have no effect: "
+                    title="Prometheus config reload",
+                    about="If the reload failed, changes to rules and targets have no effect: "
                     "PrometheusConfigReloadFailed.",
                     unit="none",
                     queries=(
@@ -51,9 +50,8 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=242,
-                    title="Rules that fail",
-                    about="Within five minutes: alerts of such a group cannot fire. "
-                    "PrometheusRuleEvaluationFailures tells.",
+                    title="Rule evaluation failures",
+                    about="Per five minutes. Alerts of a failing group may not fire: PrometheusRuleEvaluationFailures.",
                     unit="short",
                     queries=(
                         Query(
@@ -68,8 +66,8 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=243,
-                    title="Evaluations that were missed",
-                    about="Within five minutes, because the ones before took too long: "
+                    title="Missed rule evaluations",
+                    about="Per five minutes, because earlier evaluations took too long: "
                     "PrometheusMissedRuleEvaluations.",
                     unit="short",
                     queries=(
@@ -86,8 +84,8 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=244,
-                    title="Slowest groups of rules",
-                    about="Time of the last evaluation; a group has as long as its interval.",
+                    title="Slowest rule groups",
+                    about="Duration of the last evaluation. It must be shorter than the group's interval.",
                     unit="s",
                     queries=(
                         Query(
@@ -108,7 +106,7 @@ PROMETHEUS = Section(
                 Series(
                     id=245,
                     title="Samples stored",
-                    about="A second: at 0, PrometheusNotIngesting tells.",
+                    about="Per second. PrometheusNotIngesting fires at 0.",
                     unit="cps",
                     queries=(
                         Query(
@@ -122,9 +120,9 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=246,
-                    title="Troubles of its storage",
-                    about="Within three hours: failed compactions and reloads, and corruptions. "
-                    "PrometheusStorageTrouble tells of each.",
+                    title="Prometheus storage errors",
+                    about="Failed compactions, failed reloads and corruptions within three hours. "
+                    "PrometheusStorageTrouble fires on each.",
                     unit="short",
                     queries=tuple(
                         Query(f"sum(increase(prometheus_tsdb_{name}_total{{{_PROM}}}[3h]))", text)
@@ -137,8 +135,8 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=247,
-                    title="Alertmanagers known",
-                    about="Below 1 it has nobody to send alerts to: PrometheusNotConnectedToAlertmanager.",
+                    title="Known Alertmanagers",
+                    about="PrometheusNotConnectedToAlertmanager fires below 1.",
                     unit="none",
                     decimals=0,
                     queries=(
@@ -154,19 +152,19 @@ PROMETHEUS = Section(
                 ),
                 Series(
                     id=248,
-                    title="Alerts not handed over",
-                    about="Share of those sent, by Alertmanager. Dashed: PrometheusErrorSendingAlerts.",
+                    title="Alert send failure rate",
+                    about="By Alertmanager. Dashed: PrometheusErrorSendingAlerts.",
                     unit="percentunit",
                     queries=(Query(f"{_FAILED} / ({_SENT} > 0)", "{{alertmanager}}"),),
                     limits=(Rule("PrometheusErrorSendingAlerts"),),
                     explains=("PrometheusErrorSendingAlerts",),
                     width=4,
-                    empty="Nothing was sent",
+                    empty="Nothing sent",
                 ),
                 Series(
                     id=249,
-                    title="Alerts dropped",
-                    about="Within ten minutes: PrometheusNotificationsDropped tells of each.",
+                    title="Dropped alerts",
+                    about="Per ten minutes. PrometheusNotificationsDropped fires on each.",
                     unit="short",
                     queries=(
                         Query(
@@ -190,7 +188,6 @@ _DELIVERED, _UNDELIVERED = (
 
 _MEMBERS = f"max by (instance) (alertmanager_cluster_members{{{_AM}}})"
 
-# Alertmanager: configuration, deliveries and its cluster.
 ALERTMANAGER = Section(
     260,
     "Monitoring: Alertmanager",
@@ -200,9 +197,9 @@ ALERTMANAGER = Section(
             (
                 States(
                     id=261,
-                    title="Does Alertmanager answer?",
-                    about="If the only one does not, nothing is sent, and the Watchdog's silence pages: "
-                    "AlertmanagerDown.",
+                    title="Alertmanager status",
+                    about="AlertmanagerDown fires if one is down. If it is the only one, no notification is sent "
+                    "and the missing Watchdog raises the alarm.",
                     unit="none",
                     queries=(Query(f"max by (instance) (up{{{_AM}}})", "{{instance}}"),),
                     words=ANSWERS,
@@ -212,8 +209,8 @@ ALERTMANAGER = Section(
                 ),
                 States(
                     id=262,
-                    title="Did it take its configuration?",
-                    about="While it is refused, changes of routes have no effect: AlertmanagerConfigReloadFailed.",
+                    title="Alertmanager config reload",
+                    about="If the reload failed, changes to routes have no effect: AlertmanagerConfigReloadFailed.",
                     unit="none",
                     queries=(
                         Query(
@@ -228,30 +225,31 @@ ALERTMANAGER = Section(
                 ),
                 Series(
                     id=263,
-                    title="Notifications that fail",
-                    about="Share of those sent, by way. Dashed: AlertmanagerNotificationsFailing.",
+                    title="Notification failure rate",
+                    about="By integration. Dashed: AlertmanagerNotificationsFailing.",
                     unit="percentunit",
                     queries=(Query(f"{_UNDELIVERED} / ({_DELIVERED} > 0)", "{{integration}}"),),
                     limits=(Rule("AlertmanagerNotificationsFailing"),),
                     explains=("AlertmanagerNotificationsFailing",),
                     width=4,
-                    empty="Nothing was sent",
+                    empty="Nothing sent",
                 ),
                 Series(
                     id=264,
-                    title="Members of its cluster",
-                    about="That each one sees: one that sees fewer sends twice. AlertmanagerClusterSplit.",
+                    title="Cluster members",
+                    about="As seen by each Alertmanager. If one sees fewer, notifications are sent twice: "
+                    "AlertmanagerClusterSplit.",
                     unit="none",
                     decimals=0,
                     queries=(Query(_MEMBERS, "{{instance}}"),),
                     explains=("AlertmanagerClusterSplit",),
                     width=4,
-                    empty="It runs without a cluster",
+                    empty="Not clustered",
                 ),
                 Series(
                     id=265,
-                    title="Different configurations",
-                    about="More than one at a time is one too many: AlertmanagerConfigInconsistent.",
+                    title="Distinct configurations",
+                    about="AlertmanagerConfigInconsistent fires above 1.",
                     unit="none",
                     decimals=0,
                     queries=(

@@ -1,4 +1,4 @@
-"""Security: who tries to get in, what was found, and what the law and our own controls ask for."""
+"""Security dashboard: logins, suspicious activity, scans, backups and compliance."""
 
 from grafana.dashboards.compliance import COMPLIANCE, FINDINGS
 from grafana.dashboards.school import APP, counted, ever
@@ -15,7 +15,6 @@ _DENIED = 'sum(rate(http_requests_total{job=~"$job", status=~"401|403"}[10m])) o
 
 _REFUSED = f'({_DENIED}) / (sum(rate(http_requests_total{{job=~"$job"}}[10m])) > 0)'
 
-# Failed logins, from their number to whom they are aimed at.
 LOGINS = Section(
     1,
     "Logins",
@@ -26,27 +25,27 @@ LOGINS = Section(
                 Series(
                     id=2,
                     title="Failed logins",
-                    about="Within ten minutes, and a week before. FailedLoginSpike: more than the dashed "
-                    "line, and five times last week's.",
+                    about="Per ten minutes, and one week earlier. FailedLoginSpike fires above the dashed line if "
+                    "it is also five times last week's number.",
                     unit="short",
                     queries=(
                         Query(ever("auth_login_failures_total", "10m"), "Failed"),
                         Query(
                             f"sum(increase(auth_login_failures_total{{{APP}}}[10m] offset 1w)) or vector(0)",
-                            "a week before",
+                            "one week earlier",
                             faint=True,
                         ),
                     ),
                     limits=(Rule("FailedLoginSpike"),),
                     explains=("FailedLoginSpike",),
                     width=6,
-                    empty="No login failed",
+                    empty="No failed logins",
                 ),
                 Series(
                     id=3,
-                    title="Different accounts with a failed login",
-                    about="Within five minutes: many at once are stolen passwords being tried. Dashed: "
-                    "CredentialStuffing.",
+                    title="Accounts with failed logins",
+                    about="Distinct accounts within five minutes. Many at once means that stolen passwords are "
+                    "being tried. Dashed: CredentialStuffing.",
                     unit="short",
                     queries=(
                         Query(
@@ -57,37 +56,36 @@ LOGINS = Section(
                     limits=(Rule("CredentialStuffing"),),
                     explains=("CredentialStuffing",),
                     width=6,
-                    empty="No login failed",
+                    empty="No failed logins",
                 ),
                 Series(
                     id=4,
-                    title="Logins that succeed and fail",
-                    about="Within five minutes: normally far more succeed.",
+                    title="Successful and failed logins",
+                    about="Per five minutes. Normally far more succeed.",
                     unit="short",
                     queries=(
                         Query(ever("auth_logins_total", "5m"), "Succeeded"),
                         Query(ever("auth_login_failures_total", "5m"), "Failed"),
                     ),
                     width=6,
-                    empty="Nobody logged in",
+                    empty="No logins",
                 ),
                 Series(
                     id=5,
-                    title="Accounts locked out",
-                    about="Within fifteen minutes. Dashed: AccountLockouts.",
+                    title="Account lockouts",
+                    about="Per 15 minutes. Dashed: AccountLockouts.",
                     unit="short",
                     queries=(Query(ever("auth_lockouts_total", "15m"), "Locked"),),
                     limits=(Rule("AccountLockouts"),),
                     explains=("AccountLockouts",),
                     width=6,
-                    empty="No account was locked",
+                    empty="No lockouts",
                 ),
             ),
         ),
     ),
 )
 
-# Suspicious patterns, exceeded limits and permissions.
 ABUSE = Section(
     20,
     "Suspicious activity, limits and permissions",
@@ -98,46 +96,46 @@ ABUSE = Section(
                 Series(
                     id=21,
                     title="Suspicious activity",
-                    about="Events within fifteen minutes by kind: SuspiciousActivity tells of each.",
+                    about="Events per 15 minutes, by kind. SuspiciousActivity fires on each.",
                     unit="short",
                     queries=(Query(counted("security_suspicious_events_total", "kind", "15m"), "{{kind}}"),),
                     limits=(Rule("SuspiciousActivity"),),
                     explains=("SuspiciousActivity",),
                     width=6,
-                    empty="Nothing suspicious was seen",
+                    empty="None",
                 ),
                 Series(
                     id=22,
-                    title="Requests beyond a rate limit",
-                    about="Turned away a second, by route. Dashed: RateLimitViolations.",
+                    title="Rate-limited requests",
+                    about="Rejected per second, by route. Dashed: RateLimitViolations.",
                     unit="reqps",
                     queries=(Query(f"sum by (route) (rate(http_rate_limited_total{{{APP}}}[5m]))", "{{route}}"),),
                     limits=(Rule("RateLimitViolations"),),
                     explains=("RateLimitViolations",),
                     width=6,
-                    empty="No limit was exceeded",
+                    empty="None",
                 ),
                 Series(
                     id=23,
-                    title="Requests without permission",
-                    about="Share of the requests of ten minutes that were answered 401 or 403. Dashed: ForbiddenSpike.",
+                    title="Unauthorised requests",
+                    about="Share of requests answered with 401 or 403, over ten minutes. Dashed: ForbiddenSpike.",
                     unit="percentunit",
                     queries=(Query(_REFUSED, "401 and 403"),),
                     limits=(Rule("ForbiddenSpike"),),
                     explains=("ForbiddenSpike",),
                     width=6,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
                 Series(
                     id=24,
                     title="Roles granted",
-                    about="Within fifteen minutes; PrivilegeGranted tells of each admin and finance.",
+                    about="Per 15 minutes. PrivilegeGranted fires for admin and finance.",
                     unit="short",
                     queries=(Query(counted("auth_role_grants_total", "role", "15m"), "{{role}}"),),
                     limits=(Rule("PrivilegeGranted"),),
                     explains=("PrivilegeGranted",),
                     width=6,
-                    empty="No role was granted",
+                    empty="None",
                 ),
             ),
         ),
@@ -147,7 +145,7 @@ ABUSE = Section(
 BOARD = Board(
     uid="heypeter-security",
     title="HeyPeter Academy: security",
-    about="Does somebody try to get in, and is the house in order? For security and data protection.",
+    about="Attacks, scans, backups and compliance. For security and data protection.",
     span="now-24h",
     refresh="1m",
     variables=("job",),

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, on the technical dashboard: who answers, and whether what rules need is there."""
+"""Target section of the technical dashboard."""
 
 from grafana.dashboards.states import ANSWERS
 from grafana.panel import (
@@ -11,7 +11,7 @@ from grafana.panel import (
     Word,
 )
 
-# Those that ExpectedMetricMissing asks for, with the job that has them.
+# The metrics that ExpectedMetricMissing checks, and their jobs.
 _EXPECTED = {
     "http_requests_total": "heypeter-app",
     "http_request_duration_seconds_bucket": "heypeter-app",
@@ -26,7 +26,6 @@ _EXPECTED = {
     "receiver_outbox_oldest_age_seconds": "receiver",
 }
 
-# What is scraped: who answers, how long it takes, and whether what rules need is there.
 TARGETS = Section(
     200,
     "Monitoring: targets",
@@ -36,20 +35,19 @@ TARGETS = Section(
             (
                 States(
                     id=201,
-                    title="Which targets answer?",
-                    about="A target that does not makes every alert about it blind: TargetDown, or the alert "
-                    "of its own job.",
+                    title="Target status",
+                    about="Alerts about a target that is down cannot fire. TargetDown, or the alert of its job, fires.",
                     unit="none",
                     queries=(Query("max by (job, instance) (up{})", "{{job}} {{instance}}"),),
                     words=ANSWERS,
                     explains=("TargetDown",),
                     width=12,
-                    empty="Nothing is scraped",
+                    empty="No targets",
                 ),
                 States(
                     id=202,
-                    title="Which jobs have no target?",
-                    about="Jobs that rules ask for: JobMissing tells of one that was lost from the configuration.",
+                    title="Jobs",
+                    about="Jobs that rules need. JobMissing fires if one has no targets.",
                     unit="none",
                     queries=tuple(
                         Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job)
@@ -58,10 +56,10 @@ TARGETS = Section(
                             *("blackbox-http", "prometheus", "alertmanager", "receiver"),
                         )
                     ),
-                    words=(Word("1", "has targets", "green"), Word("0", "has none", "red")),
+                    words=(Word("1", "has targets", "green"), Word("0", "missing", "red")),
                     explains=("JobMissing",),
                     width=12,
-                    empty="not known",
+                    empty="unknown",
                 ),
             ),
         ),
@@ -70,33 +68,33 @@ TARGETS = Section(
             (
                 States(
                     id=203,
-                    title="Which metrics of the rules are missing?",
-                    about="Of each job that answers: without the metric its alerts cannot fire, and "
-                    "ExpectedMetricMissing tells.",
+                    title="Metrics that alerts need",
+                    about="ExpectedMetricMissing fires if a job is up but does not expose the metric, because its "
+                    "alerts cannot fire.",
                     unit="none",
                     queries=tuple(
                         Query(f'count({metric}{{job="{job}"}}) > bool 0 or vector(0)', metric)
                         for metric, job in _EXPECTED.items()
                     ),
-                    words=(Word("1", "there", "green"), Word("0", "missing", "red")),
+                    words=(Word("1", "present", "green"), Word("0", "missing", "red")),
                     explains=("ExpectedMetricMissing",),
                     width=12,
-                    empty="not known",
+                    empty="unknown",
                 ),
                 Series(
                     id=204,
-                    title="Time to scrape a target",
+                    title="Scrape duration",
                     about="Dashed: ScrapeNearTimeout.",
                     unit="s",
                     queries=(Query("max by (job, instance) (scrape_duration_seconds{})", "{{job}} {{instance}}"),),
                     limits=(Rule("ScrapeNearTimeout"),),
                     explains=("ScrapeNearTimeout",),
                     width=6,
-                    empty="Nothing is scraped",
+                    empty="No targets",
                 ),
                 Series(
                     id=205,
-                    title="Series of a target",
+                    title="Series per target",
                     about="Dashed: TargetCardinalityHigh.",
                     unit="short",
                     queries=(
@@ -108,7 +106,7 @@ TARGETS = Section(
                     limits=(Rule("TargetCardinalityHigh"),),
                     explains=("TargetCardinalityHigh",),
                     width=6,
-                    empty="Nothing is scraped",
+                    empty="No targets",
                 ),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Technical: requests and error budgets, then stores, hosts and the monitoring itself, for whoever is paged."""
+"""Technical dashboard, for the on-call engineer: requests, error budgets, data stores, hosts and monitoring."""
 
 from grafana.dashboards.browsers import BROWSERS
 from grafana.dashboards.cache import CACHE
@@ -23,7 +23,6 @@ from grafana.panel import (
 
 _BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 
-# Rate, errors and duration, whole and by route.
 REQUESTS = Section(
     1,
     "Requests: rate, errors, duration",
@@ -34,19 +33,19 @@ REQUESTS = Section(
                 Series(
                     id=2,
                     title="Error rate",
-                    about="Share of the requests that end in a 5xx, health checks left out. Dashed: HighErrorRate.",
+                    about="Share of requests that end in a 5xx error, without health checks. Dashed: HighErrorRate.",
                     unit="percentunit",
                     queries=(Query('job:http_requests_errors:ratio_rate5m{job=~"$job"}', "{{job}}"),),
                     limits=(Rule("HighErrorRate"),),
                     explains=("HighErrorRate",),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
                 Series(
                     id=3,
                     title="Response time",
-                    about="Of all requests; the dots are single requests and lead to their traces. "
-                    "Dashed: the benchmark and SlowResponseTime, which looks at five minutes.",
+                    about="All requests. Dots are exemplars that link to their traces. Dashed: benchmark and "
+                    "SlowResponseTime, which uses five minutes.",
                     unit="s",
                     queries=(
                         Query(quantile(0.95, _BUCKETS, "$__rate_interval"), "95th percentile", exemplars=True),
@@ -56,13 +55,12 @@ REQUESTS = Section(
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     explains=("SlowResponseTime",),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
                 Series(
                     id=4,
                     title="Requests by status",
-                    about="Requests a second, health checks included: when nothing at all is counted, "
-                    "ApplicationDown tells.",
+                    about="Requests per second, including health checks. ApplicationDown fires if there are none.",
                     unit="reqps",
                     queries=(
                         Query(
@@ -73,7 +71,7 @@ REQUESTS = Section(
                     explains=("ApplicationDown",),
                     stacked=True,
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
             ),
         ),
@@ -82,8 +80,8 @@ REQUESTS = Section(
             (
                 Series(
                     id=5,
-                    title="Which routes fail?",
-                    about="Share of 5xx of the ten routes with the largest.",
+                    title="Routes with the most errors",
+                    about="Share of 5xx errors, top ten routes.",
                     unit="percentunit",
                     queries=(
                         Query(
@@ -93,12 +91,12 @@ REQUESTS = Section(
                     ),
                     limits=(Rule("HighErrorRate"),),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
                 Series(
                     id=6,
-                    title="Which routes are slow?",
-                    about="95th percentile of the ten slowest routes. Dashed: the benchmark and SlowResponseTime.",
+                    title="Slowest routes",
+                    about="95th percentile, top ten routes. Dashed: benchmark and SlowResponseTime.",
                     unit="s",
                     queries=(
                         Query(
@@ -108,12 +106,12 @@ REQUESTS = Section(
                     ),
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
                 Series(
                     id=7,
-                    title="Which routes are called?",
-                    about="Requests a second of the ten routes called most.",
+                    title="Busiest routes",
+                    about="Requests per second, top ten routes.",
                     unit="reqps",
                     queries=(
                         Query(
@@ -123,7 +121,7 @@ REQUESTS = Section(
                         ),
                     ),
                     width=8,
-                    empty="No request was counted",
+                    empty="No requests",
                 ),
             ),
         ),
@@ -132,24 +130,24 @@ REQUESTS = Section(
             (
                 States(
                     id=8,
-                    title="Does the site answer from outside?",
-                    about="Each probe of the blackbox exporter: SiteUnreachable tells when all of a minute fail.",
+                    title="Site reachable from outside",
+                    about="Probes of the blackbox exporter. SiteUnreachable fires if all probes of a minute fail.",
                     unit="none",
                     queries=(Query('probe_success{job="blackbox-http"}', "{{instance}}"),),
-                    words=(Word("1", "answers", "green"), Word("0", "does not", "red")),
+                    words=(Word("1", "up", "green"), Word("0", "down", "red")),
                     explains=("SiteUnreachable",),
                     width=12,
-                    empty="The site is not probed",
+                    empty="No probes",
                 ),
                 Series(
                     id=9,
-                    title="Where does a probe's time go?",
-                    about="DNS, connection, TLS, the server's work and the transfer, one on top of the other.",
+                    title="Probe duration by phase",
+                    about="DNS, connection, TLS, server processing and transfer, stacked.",
                     unit="s",
                     queries=(Query('max by (phase) (probe_http_duration_seconds{job="blackbox-http"})', "{{phase}}"),),
                     stacked=True,
                     width=12,
-                    empty="The site is not probed",
+                    empty="No probes",
                 ),
             ),
         ),
@@ -163,7 +161,6 @@ _BURNS = (
     (24, "3d", "SLOBurnRateSlow"),
 )
 
-# How fast the error budgets are spent, in the windows that alerts look at.
 BUDGETS = Section(
     20,
     "Error budgets",
@@ -174,8 +171,7 @@ BUDGETS = Section(
                 Series(
                     id=number,
                     title=f"Burn rate over {window}",
-                    about=f"How many times too fast each error budget is spent: at 1 it lasts 30 days. Dashed: "
-                    f"{alert}.",
+                    about=f"1 means that the error budget lasts exactly 30 days; 2, half as long. Dashed: {alert}.",
                     unit="none",
                     decimals=2,
                     queries=(
@@ -187,7 +183,7 @@ BUDGETS = Section(
                     limits=(Burn(alert),),
                     explains=(alert,),
                     width=6,
-                    empty="No event was counted",
+                    empty="No events",
                 )
                 for number, window, alert in _BURNS
             ),
@@ -198,13 +194,13 @@ BUDGETS = Section(
                 Series(
                     id=25,
                     title="Error budget left",
-                    about="Of the last 30 days: below 0 the objective of the month is missed.",
+                    about="Over the last 30 days. Below 0, the objective is missed.",
                     unit="percentunit",
                     queries=(Query("slo:error_budget_remaining:ratio{}", "{{slo}}"),),
                     smallest=None,
                     largest=1,
                     width=24,
-                    empty="No event was counted",
+                    empty="No events",
                 ),
             ),
         ),
@@ -214,7 +210,7 @@ BUDGETS = Section(
 BOARD = Board(
     uid="heypeter-technical",
     title="HeyPeter Academy: technical",
-    about="What is slow, broken or full? For whoever is paged.",
+    about="What is slow, broken or full? For the engineer on call.",
     span="now-6h",
     refresh="30s",
     variables=("job", "host"),

@@ -122,11 +122,11 @@ def dashboard(*panels: Series) -> Board:
 
 def test_a_dashboard_that_would_be_wrong_is_not_written() -> None:
     assert '"id": 3' in board.written(dashboard(series(2, 12), series(3, 12)), NUMBERS)
-    with pytest.raises(ValueError, match="heypeter-x: Panel 2 and Panel 2 have both the id 2; give one a new id"):
+    with pytest.raises(ValueError, match="heypeter-x: Panel 2 and Panel 2 both have the id 2"):
         board.written(dashboard(series(2, 12), series(2, 12)), NUMBERS)
-    with pytest.raises(ValueError, match="heypeter-x: Panel 1 and Row have both the id 1"):
+    with pytest.raises(ValueError, match="heypeter-x: Panel 1 and Row both have the id 1"):
         board.written(dashboard(series(1)), NUMBERS)
-    with pytest.raises(ValueError, match="heypeter-x: Panel 2, Panel 3 are 23 wide together; make them 24"):
+    with pytest.raises(ValueError, match="heypeter-x: Panel 2, Panel 3 have a total width of 23"):
         board.written(dashboard(series(2, 12), series(3, 11)), NUMBERS)
     with pytest.raises(ValueError, match=r"heypeter-x: Panel 3 explains One, and so does .*; keep one"):
         build.explained((dashboard(series(2, 12, ("One",)), series(3, 12, ("One",))),))
