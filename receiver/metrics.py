@@ -7,9 +7,7 @@ from itertools import product
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from receiver.channels.base import Failure
-from receiver.incident.escalation import Priority
-from receiver.incident.model import Incident
-from receiver.incident.state import State
+from receiver.incident.model import Incident, Priority, State
 from receiver.store.base import Backlog
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
@@ -104,8 +102,9 @@ class Metrics:
     def watch(self, before: Incident, after: Incident) -> None:
         """Count what a change means; drills count for nothing."""
         labels, opened = (after.priority.value, after.team), after.opened_at
-        if after.rounds > before.rounds and before.next_due_at is not None and after.paged_at is not None:
-            self.lateness.observe(max(0.0, (after.paged_at - before.next_due_at).total_seconds()))
+        due, paged = before.clocks.next_due_at, after.delivery.paged_at
+        if after.delivery.rounds > before.delivery.rounds and due is not None and paged is not None:
+            self.lateness.observe(max(0.0, (paged - due).total_seconds()))
         if after.drill or opened is None:
             return
         if before.state is State.NEW:

@@ -10,7 +10,8 @@ import yaml
 from receiver.__main__ import COMMANDS
 from receiver.config.build import routing
 from receiver.config.load import load
-from receiver.incident.state import TRANSITIONS, State
+from receiver.incident.machine import TRANSITIONS
+from receiver.incident.model import State
 from receiver.metrics import Metrics
 
 PAGES = [*sorted(Path("docs").rglob("*.md")), Path("README.md"), Path("CONTRIBUTING.md")]
@@ -19,9 +20,9 @@ PAGES = [*sorted(Path("docs").rglob("*.md")), Path("README.md"), Path("CONTRIBUT
 def diagram() -> str:
     """The table as Mermaid; signals that change nothing are left out, or no reader would find those that do."""
     arrows: dict[tuple[State, State], list[str]] = {}
-    for (state, signal), after in TRANSITIONS.items():
-        if after is not state:
-            arrows.setdefault((state, after), []).append(signal.value)
+    for (state, signal), row in TRANSITIONS.items():
+        if row.becomes is not state:
+            arrows.setdefault((state, row.becomes), []).append(signal.value)
     lines = ["stateDiagram-v2", "    [*] --> new"]
     lines += [f"    {old} --> {new}: {', '.join(signals)}" for (old, new), signals in arrows.items()]
     return "\n".join([*lines, "    resolved --> [*]"])

@@ -43,7 +43,7 @@ class Answer(msgspec.Struct, frozen=True):
     rejected_total: int
 
 
-class Outcome(NamedTuple):
+class Acceptance(NamedTuple):
     """How a batch fared: the JSON of the answer, and how many events were accepted and refused."""
 
     answer: bytes
@@ -58,7 +58,7 @@ class Intake:
     def __init__(self, state: State, metrics: Metrics, journal: Journal | None, now: Callable[[], float]) -> None:
         self._state, self._metrics, self._journal, self._now = state, metrics, journal, now
 
-    def take(self, batch: Batch, context: Context, body: bytes | None) -> Outcome:
+    def take(self, batch: Batch, context: Context, body: bytes | None) -> Acceptance:
         """Count a batch once; JournalError if the disk does not take it, and then nothing of it was counted.
 
         ``body`` is what was decoded, if it can be decoded again as it is; it is kept in the journal. Wait for the
@@ -70,7 +70,7 @@ class Intake:
             known = self._state.known(source).get(key, now)
             if known is not None:
                 self._metrics.duplicates(source, len(batch.events))
-                return Outcome(known, 0, 0, known=True)
+                return Acceptance(known, 0, 0, known=True)
         events, errors = self._in_time(batch, source, now)
         events, ids, duplicates = self._fresh(events, now)
         for _, error in errors:
@@ -95,7 +95,7 @@ class Intake:
             self._keep(record)
             self._state.apply(record, events)
         self._metrics.duplicates(source, duplicates)
-        return Outcome(answer, len(events), len(errors))
+        return Acceptance(answer, len(events), len(errors))
 
     def _keep(self, record: Record) -> None:
         if self._journal is None:

@@ -9,7 +9,7 @@ from exporter.events import cloudevents
 from exporter.events.decode import DecodeError, Decoder, Reason
 from exporter.persistence.journal import Journal, JournalError
 from exporter.self_metrics import Metrics
-from exporter.web.accept import Context, Intake, Outcome
+from exporter.web.accept import Acceptance, Context, Intake
 from process.settings import Secret
 from process.web import BodyError, bearer_matches, problem, read_body, refused
 
@@ -83,7 +83,7 @@ class Ingest:
         return web.Response(body=answer, status=status, content_type="application/json")
 
 
-def outcome_of(outcome: Outcome) -> str:
+def outcome_of(outcome: Acceptance) -> str:
     """Name how a batch fared, for the metric."""
     if outcome.known:
         return "duplicate"

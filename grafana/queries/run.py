@@ -25,7 +25,7 @@ CONNECTIONS = 6  # what a browser opens to one server
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunResult:
     """All answers in the order of the dashboards, and what is wrong."""
 
     answers: list[Answer]
@@ -55,14 +55,14 @@ async def asked(url: str, wanted: Sequence[Request], window: Window, connections
         return list(await asyncio.gather(*(one(session, request) for request in wanted)))
 
 
-async def run(url: str, documents: Sequence[Document], window: Window, quiet: Sequence[Quiet]) -> Outcome:
+async def run(url: str, documents: Sequence[Document], window: Window, quiet: Sequence[Quiet]) -> RunResult:
     """Ask and judge. ValueError: quiet.yml names what there is not, or proves it by something else."""
     wanted = [request for document in documents for request in requests(document, window)]
     check(wanted, quiet)
     proving = [Request(documents[0], entry.instead, "range", entry.instead) for entry in quiet if entry.instead]
     proofs = {answer.request.expr: answer for answer in await asked(url, proving, window)}
     answers = await asked(url, wanted, window)
-    return Outcome(answers, list(findings(answers, quiet, proofs)))
+    return RunResult(answers, list(findings(answers, quiet, proofs)))
 
 
 def check(wanted: Sequence[Request], quiet: Sequence[Quiet]) -> None:

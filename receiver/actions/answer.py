@@ -10,9 +10,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
-from receiver.incident.model import Incident
+from receiver.incident.model import Incident, State
 from receiver.incident.policy import Policy
-from receiver.incident.state import State
 from receiver.store.base import Store
 
 # An agent of another type is an integration (ourselves), a service or PagerDuty's own clock.
@@ -20,7 +19,7 @@ PAGERDUTY_PERSON = "user_reference"
 _KEY = re.compile(r"heypeter-(\d{1,17})-(\d{1,12})(?:/|$)")
 
 
-class Outcome(StrEnum):
+class AnswerResult(StrEnum):
     """What became of an answer: the closed vocabulary of the metric label `outcome`."""
 
     TAKEN = "taken"
@@ -43,29 +42,29 @@ class Answers:
         text = "Answers that came from elsewhere, by what became of them."
         self._counted = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
         for source in SOURCES:
-            for outcome in Outcome:
+            for outcome in AnswerResult:
                 self._counted.labels(source, outcome.value)
 
-    def count(self, source: str, outcome: Outcome) -> None:
+    def count(self, source: str, outcome: AnswerResult) -> None:
         """Count what became of one."""
         self._counted.labels(source, outcome.value).inc()
 
     async def take(
         self, source: str, number: int, verb: str, actor: str, origin: str
-    ) -> tuple[Outcome, Incident | None]:
+    ) -> tuple[AnswerResult, Incident | None]:
         """Acknowledge or resolve; StoreError when it could not be made durable."""
         found = await self._store.incident(number)
         if found is None:
-            self.count(source, Outcome.UNKNOWN)
-            return Outcome.UNKNOWN, None
+            self.count(source, AnswerResult.UNKNOWN)
+            return AnswerResult.UNKNOWN, None
         before, now = found[0], self.clock()
         if before.state is State.RESOLVED or (verb == "acknowledge" and before.acknowledged_by == actor):
-            self.count(source, Outcome.ALREADY)
-            return Outcome.ALREADY, before
+            self.count(source, AnswerResult.ALREADY)
+            return AnswerResult.ALREADY, before
         event = Acknowledge(actor, origin) if verb == "acknowledge" else Resolve(actor, origin)
-        after = await self._store.act(number, partial(transition, event=event, policy=self._policy, now=now), now)
+        after = await self._store.apply(number, partial(transition, event=event, policy=self._policy, now=now), now)
         taken = verb == "resolve" or before.state is State.TRIGGERED
-        outcome = Outcome.TAKEN if taken else Outcome.ALREADY
+        outcome = AnswerResult.TAKEN if taken else AnswerResult.ALREADY
         self.count(source, outcome)
         return outcome, after
 

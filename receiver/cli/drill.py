@@ -16,7 +16,7 @@ import aiohttp
 from process.settings import Secret, SettingsError, require_secret
 from receiver.cli.tables import table
 from receiver.config.load import load
-from receiver.incident.escalation import Priority
+from receiver.incident.model import Priority
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
 _SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "none"}

@@ -10,9 +10,20 @@ from msgspec.structs import replace
 from process.settings import SettingsError
 from receiver.channels.base import Message
 from receiver.channels.slack_blocks import card
-from receiver.incident.escalation import Priority, Step
-from receiver.incident.model import Alert, Entry, Incident, Kind, Notification, Target
-from receiver.incident.state import State
+from receiver.incident.model import (
+    Alert,
+    Clocks,
+    Delivery,
+    Entry,
+    Incident,
+    Kind,
+    Notification,
+    Plan,
+    Priority,
+    State,
+    Step,
+    Target,
+)
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import Voice, languages
 from receiver.messages.render import render
@@ -134,6 +145,7 @@ def _incident(number: int, priority: Priority, kind: Kind) -> Incident:
         "1", state is not State.RESOLVED, _OPENED, None, labels, annotations, "https://prometheus.example.com/graph"
     )
     told = (("linh@example.com", "Linh Tran", "on-call-engineer"), ("marek@example.com", "Marek Novak", "tech-lead"))
+    steps = (Step(0, ("on-call-engineer",)), Step(900, ("tech-lead",)), Step(1800, ("engineering-manager",)))
     return Incident(
         id=number,
         key="preview",
@@ -144,13 +156,14 @@ def _incident(number: int, priority: Priority, kind: Kind) -> Incident:
         labels=labels,
         alerts={"1": alert},
         opened_at=_OPENED,
-        clock_started_at=_OPENED,
-        steps=(Step(0, ("on-call-engineer",)), Step(900, ("tech-lead",)), Step(1800, ("engineering-manager",))),
-        response_time=900.0,
+        plan=Plan(steps, 900.0),
         next_step=2,
-        next_due_at=_OPENED + timedelta(minutes=30) if state is State.TRIGGERED else None,
-        rounds=2,
-        told=tuple(Target("email", mail, f"email:{mail}", name, role) for mail, name, role in told),
+        clocks=Clocks(
+            started_at=_OPENED, next_due_at=_OPENED + timedelta(minutes=30) if state is State.TRIGGERED else None
+        ),
+        delivery=Delivery(
+            rounds=2, told=tuple(Target("email", mail, f"email:{mail}", name, role) for mail, name, role in told)
+        ),
         acknowledged_at=_NOW if state is not State.TRIGGERED else None,
         acknowledged_by="Marek Novak" if state is not State.TRIGGERED else "",
         resolved_at=_NOW if state is State.RESOLVED else None,

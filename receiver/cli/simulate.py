@@ -11,9 +11,8 @@ import msgspec
 
 from receiver.incident.event import Delivered, Event, TimeDue
 from receiver.incident.machine import transition
-from receiver.incident.model import Entry, Incident, Kind, Notification
+from receiver.incident.model import Entry, Incident, Kind, Notification, State
 from receiver.incident.policy import Policy
-from receiver.incident.state import State
 from receiver.policy.current import Live
 from receiver.policy.routing import Routing
 
@@ -70,11 +69,11 @@ class Simulation:
         return Story(self.incident, tuple(self._told), tuple(self._timeline))
 
     def _apply(self, event: Event) -> None:
-        changed, owed = transition(self.incident, event, self._policy, self.now)
-        if changed.state is State.NEW:
+        decision = transition(self.incident, event, self._policy, self.now)
+        if decision.incident.state is State.NEW:
             return
-        self._timeline += changed.fresh
-        self.incident = msgspec.structs.replace(changed, fresh=())
+        self._timeline += decision.entries
+        self.incident, owed = decision.incident, decision.notifications
         for notification in owed:
             lane = notification.target.lane
             if notification.kind is Kind.PAGE:

@@ -7,8 +7,7 @@ from receiver.config.channels import uses_log
 from receiver.config.load import Config
 from receiver.config.people import MaintenanceSettings, MatrixRow, PersonSettings, cells
 from receiver.config.schedules import Reader
-from receiver.incident.escalation import Priority, Step
-from receiver.incident.policy import Plan
+from receiver.incident.model import Plan, Priority, Step
 from receiver.messages.i18n import languages
 from receiver.oncall.contact_rules import Contact, Person, Rule
 from receiver.oncall.ical import Known

@@ -20,7 +20,7 @@ from receiver.config.people import (
     TeamSettings,
     cells,
 )
-from receiver.incident.escalation import Priority
+from receiver.incident.model import Priority
 
 SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
 LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others like it

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from process.settings import Duration, Secret, Strict
-from receiver.incident.escalation import Priority
+from receiver.incident.model import Priority
 from receiver.oncall.localtime import ClockTime, Moment
 
 NOBODY = "-"

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, Entry, Incident
+from receiver.incident.model import Alert, Decision, Entry, Incident
 
 ALERTS = "alerts"  # who resolved it, when nobody did
 
@@ -19,8 +19,8 @@ ALERTS = "alerts"  # who resolved it, when nobody did
 REMEMBER = timedelta(days=30)
 
 
-def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Incident:
-    """Give the incident with the group's news taken in, and a line of timeline for each; else the same incident.
+def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
+    """Give the incident with the group's news taken in, and a line of timeline for each.
 
     An episode that Alertmanager's own API confirms to be firing is not over, unless a person has said so.
     """
@@ -33,10 +33,10 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Incident:
         if alert.firing:
             if _is_over(alert, ended) and (by_hand or not event.confirmed):
                 continue
-            taken = _firing(alert, known)
-            if known is None or not known.firing or taken.starts_at > known.starts_at:
+            current = _firing(alert, known)
+            if known is None or not known.firing or current.starts_at > known.starts_at:
                 entries.append(Entry(now, "alert_firing", f"{_name(alert)} fires"))
-            alerts[alert.fingerprint] = taken
+            alerts[alert.fingerprint] = current
         elif known is not None and known.firing and _ends(alert, known):
             alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
             ended[alert.fingerprint] = known.starts_at
@@ -45,14 +45,25 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Incident:
         entries.append(Entry(now, "remark", f"Alertmanager left {group.truncated} alerts out of its message"))
     if entries and event.origin:
         entries.insert(0, Entry(now, "remark", event.origin))
-    return msgspec.structs.replace(
+    taken = msgspec.structs.replace(
         incident,
         receiver=incident.receiver or group.receiver,
         group_labels=incident.group_labels or group.labels,
         alerts=alerts,
         ended=ended,
         truncated=group.truncated,
-        fresh=(*incident.fresh, *entries),
+    )
+    return Decision(taken, entries=tuple(entries))
+
+
+def joined(before: Incident, after: Incident) -> tuple[Alert, ...]:
+    """Give the alerts that have begun to fire, or begun again."""
+    return tuple(
+        alert
+        for alert in after.firing
+        if (known := before.alerts.get(alert.fingerprint)) is None
+        or not known.firing
+        or known.starts_at < alert.starts_at
     )
 
 

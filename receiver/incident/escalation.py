@@ -1,45 +1,185 @@
-"""Priorities and the escalation matrix: who is told after how long, and when the next step comes. Pure."""
+"""Walks the matrix: starts a plan, takes its steps, repeats the last one, and finds another way to a person. Pure."""
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-import msgspec
+from receiver.incident.event import Delivered, Undelivered, Unreached
+from receiver.incident.model import Clocks, Decision, Kind, Notification, Plan, Priority, State, Step, Target
+from receiver.incident.policy import Policy
 
-
-class Priority(StrEnum):
-    """What people answer to; P1 is the most urgent."""
-
-    P1 = "P1"
-    P2 = "P2"
-    P3 = "P3"
-    P4 = "P4"
-
-    def more_urgent_than(self, other: "Priority") -> bool:
-        """P1 is more urgent than P2; nothing is more urgent than itself."""
-        return self.value < other.value
+_LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One cell of the matrix: ``roles`` are told once an incident stood unacknowledged for ``after`` seconds.
+def start(so_far: Decision, priority: Priority, policy: Policy, now: datetime, *, step: int = 0) -> Decision:
+    """Put the incident at a step of its plan, its clocks at zero, and take that step if the table says at once."""
+    plan = policy.plan(priority, so_far.incident.team)
+    step = min(step, max(len(plan.steps) - 1, 0))
+    started = now - timedelta(seconds=plan.steps[step].after if step else 0.0)
+    due = _opens(plan.steps[step], started, policy) if plan.steps else None
+    clocks = Clocks(
+        started_at=started,
+        next_due_at=due,
+        warn_due_at=now + timedelta(seconds=plan.warn_after) if plan.warn_after else None,
+        answer_due_at=now + timedelta(seconds=plan.response_time),
+        quiet_until=so_far.incident.clocks.quiet_until,
+    )
+    so_far = so_far.change(priority=priority, plan=plan, next_step=step, clocks=clocks, breached_at=None)
+    so_far = so_far.change(acknowledged_at=None, acknowledged_by="").set_delivery(grown=False)
+    waits = so_far.incident.paused is not None or due is None or due > now
+    return so_far if waits else take_step(so_far, policy, now)
 
-    ``hours`` names the hours in which the step may be taken; outside them it waits for their beginning.
-    """
 
-    after: float
-    roles: tuple[str, ...]
-    hours: str = ""
+def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) -> Decision:
+    """Move to a more urgent plan: the clock keeps its start, and a role whose time has passed is told now, once."""
+    incident = so_far.incident
+    started = incident.clocks.started_at or now
+    plan = policy.plan(priority, incident.team)
+    passed = sum(1 for step in plan.steps if started + timedelta(seconds=step.after) <= now)
+    told = {target.role for target in incident.delivery.told}
+    owed = tuple(dict.fromkeys(role for step in plan.steps[:passed] for role in step.roles if role not in told))
+    so_far = so_far.change(priority=priority, plan=plan, next_step=passed).set_clocks(next_due_at=None)
+    if incident.state is not State.TRIGGERED:
+        return so_far
+    unanswered = incident.clocks.answer_due_at is not None
+    so_far = so_far.set_clocks(
+        next_due_at=_following(so_far, now, policy),
+        answer_due_at=started + timedelta(seconds=plan.response_time) if unanswered else None,
+        warn_due_at=started + timedelta(seconds=plan.warn_after) if unanswered and plan.warn_after else None,
+    )
+    if not owed or incident.paused is not None:
+        return so_far
+    return page(so_far, owed, policy, now)
 
 
-def gap(steps: tuple[Step, ...], index: int, dwell: float) -> timedelta:
+def take_step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Take the step that is due; one that reaches nobody is passed over at once."""
+    owed = len(so_far.notifications)
+    while so_far.incident.next_step < len(so_far.incident.plan.steps):
+        step, due = so_far.incident.plan.steps[so_far.incident.next_step], so_far.incident.clocks.next_due_at
+        so_far = so_far.change(next_step=so_far.incident.next_step + 1)
+        so_far = so_far.set_clocks(next_due_at=_following(so_far, now, policy))
+        if due is not None and now - due > _LATE:
+            text = f"this step was due at {due:%H:%M:%S} UTC and comes {_span(now - due)} late"
+            so_far = so_far.note(now, "late", text)
+        so_far = page(so_far, step.roles, policy, now)
+        if len(so_far.notifications) > owed:
+            break
+    return so_far
+
+
+def repeat(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Take the last step again: nobody has answered, and there is nobody else to tell."""
+    so_far = so_far.set_clocks(next_due_at=_following(so_far, now, policy))
+    so_far = so_far.note(now, "repeat", "still no answer: the last step is taken again")
+    return page(so_far, so_far.incident.plan.steps[-1].roles, policy, now)
+
+
+def page(so_far: Decision, roles: tuple[str, ...], policy: Policy, now: datetime) -> Decision:
+    """Owe a page to everybody who holds one of the roles now, and to where the team follows."""
+    targets = policy.targets(roles, so_far.incident, now)
+    people = ", ".join(dict.fromkeys(f"{t.person} ({t.role})" for t in targets if t.person))
+    if not people:
+        return so_far.note(now, "nobody", f"nobody to page: no person holds {', '.join(roles)} now")
+    delivery = so_far.incident.delivery
+    so_far = so_far.set_delivery(
+        rounds=delivery.rounds + 1,
+        round_lanes=tuple(target.lane for target in targets),
+        paged_at=now,
+        delivered_at=None,
+        reached=(),
+        told=tuple(dict.fromkeys((*delivery.told, *targets))),
+    )
+    owed = (Notification(Kind.PAGE, target, delivery.rounds + 1, roles) for target in targets)
+    return so_far.note(now, "paged", f"paging {people}").owe(*owed)
+
+
+def tell(so_far: Decision, kind: Kind, text: str, *, person: str = "") -> Decision:
+    """Owe news to those who were told, once a lane, where they were told; to one person's lanes if they are named."""
+    delivery = so_far.incident.delivery
+    lanes: dict[str, Target] = {}
+    for target in delivery.told:
+        lanes.setdefault(target.lane, target)
+    owed = [t for t in lanes.values() if t.person == person] if person else []
+    chosen = owed or list(lanes.values())  # an owner whom we never paged answers for all who were
+    serial = delivery.serial + 1
+    news = (Notification(kind, target, delivery.rounds, text=text, serial=serial) for target in chosen)
+    return so_far.set_delivery(serial=serial).owe(*news)
+
+
+def delivered(so_far: Decision, event: Delivered, policy: Policy, now: datetime) -> Decision:
+    """The next step keeps its distance from the moment at which this one was really heard."""
+    incident = so_far.incident
+    delivery, clocks = incident.delivery, incident.clocks
+    if event.round != delivery.rounds or not event.person or event.person in delivery.reached:
+        return so_far  # what became of an older round changes nothing any more
+    so_far = so_far.set_delivery(reached=(*delivery.reached, event.person))
+    if delivery.delivered_at is not None:
+        return so_far
+    so_far = so_far.set_delivery(delivered_at=now)
+    if clocks.next_due_at is None or incident.next_step >= len(incident.plan.steps):
+        return so_far
+    earliest = now + gap(incident.plan, incident.next_step, policy.dwell)
+    return so_far.set_clocks(next_due_at=max(clocks.next_due_at, earliest))
+
+
+def unreached(so_far: Decision, event: Unreached, policy: Policy, now: datetime) -> Decision:
+    """Find another way to somebody whom nothing has reached; a place of a team matters only if nobody was reached."""
+    delivery, person = so_far.incident.delivery, event.target.person
+    over = event.round != delivery.rounds
+    if over or person in delivery.reached or (not person and delivery.reached):
+        return so_far
+    known = set(delivery.round_lanes)
+    ways = tuple(t for t in policy.fallback(event.target, so_far.incident, now) if t.lane not in known)
+    if not ways:
+        return so_far
+    how = ", ".join(dict.fromkeys(way.channel for way in ways))
+    so_far = so_far.set_delivery(
+        round_lanes=(*delivery.round_lanes, *(way.lane for way in ways)),
+        told=tuple(dict.fromkeys((*delivery.told, *ways))),
+    )
+    roles = (event.target.role,) if event.target.role else ()
+    owed = (Notification(Kind.PAGE, way, delivery.rounds, roles) for way in ways)
+    text = f"{person or event.target.address} is not reached by {event.target.channel} ({event.why}): trying {how}"
+    return so_far.note(now, "fallback", text).owe(*owed)
+
+
+def undelivered(so_far: Decision, event: Undelivered, policy: Policy, now: datetime) -> Decision:
+    """Nobody of the newest round was told: the next step does not wait for its time."""
+    incident = so_far.incident
+    if event.round != incident.delivery.rounds:
+        return so_far
+    so_far = so_far.note(now, "undelivered", "nobody of the last step could be told")
+    if incident.next_step < len(incident.plan.steps) and incident.paused is None:
+        return take_step(so_far, policy, now)
+    return so_far
+
+
+def gap(plan: Plan, index: int, dwell: float) -> timedelta:
     """Give the least time between step ``index`` and the one before it.
 
     ``dwell``, or what the table itself puts between them if that is less: late or not, the tech lead gets the same
     chance to answer before the manager hears, and nobody gets a burst.
     """
+    steps = plan.steps
     return timedelta(seconds=min(dwell, steps[index].after - steps[index - 1].after) if index else 0)
 
 
-def next_due(steps: tuple[Step, ...], index: int, started: datetime, fired: datetime, dwell: float) -> datetime:
-    """When step ``index`` is due if the one before it was taken at ``fired``; on time that is the table's own time."""
-    due = started + timedelta(seconds=steps[index].after)
-    return max(due, fired + gap(steps, index, dwell)) if index else due
+def _following(so_far: Decision, fired: datetime, policy: Policy) -> datetime | None:
+    """When ``next_step`` is due after a step taken now; past the last one, when that is repeated."""
+    plan, index = so_far.incident.plan, so_far.incident.next_step
+    if index >= len(plan.steps):
+        return fired + timedelta(seconds=plan.repeat_every) if plan.repeat_every else None
+    started, hours = so_far.incident.clocks.started_at or fired, plan.steps[index].hours
+    due = started + timedelta(seconds=plan.steps[index].after)  # on time that is the table's own time
+    due = max(due, fired + gap(plan, index, policy.dwell)) if index else due
+    return policy.opens(hours, due) if hours else due
+
+
+def _opens(step: Step, started: datetime, policy: Policy) -> datetime:
+    due = started + timedelta(seconds=step.after)
+    return policy.opens(step.hours, due) if step.hours else due
+
+
+def _span(delta: timedelta) -> str:
+    minutes, seconds = divmod(int(delta.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes}m" if hours else f"{minutes}m" if minutes else f"{seconds}s"

@@ -1,4 +1,4 @@
-"""What can happen to an incident. Pure values; `transition.py` says what each does."""
+"""What can happen to an incident. Pure values; `machine.py` says what each does."""
 
 import msgspec
 

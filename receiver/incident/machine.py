@@ -1,11 +1,20 @@
-"""The one function that changes an incident: event in, new incident and owed notifications out. Pure."""
+"""The state machine: what each event means in each state, and the one function that changes an incident. Pure.
 
+An event becomes a signal, the signal and the state find a row of ``TRANSITIONS``, and the row's handler decides. A pair
+that has no row changes nothing; ``IGNORED`` names why.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
+from itertools import chain, product
+from typing import Any, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
-from receiver.incident.alerts import ALERTS, end_all, merge
-from receiver.incident.escalation import Priority
+from receiver.incident.alerts import ALERTS, end_all, joined, merge
+from receiver.incident.escalation import delivered, replan, start, tell, undelivered, unreached
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
@@ -18,15 +27,61 @@ from receiver.incident.event import (
     Undelivered,
     Unreached,
 )
-from receiver.incident.flapping import loud, quiet, reopen, reopens
-from receiver.incident.model import Alert, Entry, Incident, Kind, Pause
-from receiver.incident.paging import Outcome, delivery, noted, replan, start, tell
+from receiver.incident.flapping import quiet, reopen, reopens
+from receiver.incident.model import Alert, Decision, Entry, Incident, Kind, Pause, Priority, State
 from receiver.incident.pause import pause, resume
 from receiver.incident.policy import Policy
-from receiver.incident.state import TRANSITIONS, Signal, State
-from receiver.incident.timers import acknowledged, expire, stopped, tick, time_signal
+from receiver.incident.timers import acknowledged, expire, remind, tick
 
-Timed = TimeDue | Delivered | Unreached | Undelivered | Paused | Resumed
+DRILL = "drill"  # the label of an alert that is an exercise
+
+
+class Signal(StrEnum):
+    """What an event means for the state, once its content has been looked at."""
+
+    FIRE = "fire"  # alerts are firing
+    RAISE = "raise"  # alerts are firing, and they have become a P1
+    CLEAR = "clear"  # no alert is firing any more
+    HOLD = "hold"  # no alert is firing any more, and that is not believed yet
+    REOPEN = "reopen"  # it fires again, soon after it was over
+    TIME = "time"  # a clock of the incident has run to its time
+    EXPIRE = "expire"  # the acknowledgement has run out
+    DELIVERED = "delivered"  # a page has arrived
+    UNREACHED = "unreached"  # one way to a person does not work
+    UNDELIVERED = "undelivered"  # nobody of the last step could be reached
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+    PAUSE = "pause"  # somebody has silenced it, or maintenance has begun
+    RESUME = "resume"
+
+
+class News(msgspec.Struct, frozen=True):
+    """What Alertmanager has said, once it is merged: ``joined`` has begun to fire with it."""
+
+    received: AlertsReceived
+    joined: tuple[Alert, ...]
+
+
+def transition(incident: Incident, event: Event, policy: Policy, now: datetime) -> Decision:
+    """Apply one event; the incident comes back unchanged (the same value) when nothing new was said."""
+    so_far, what = Decision(incident), event  # type: Decision, Event | News
+    if isinstance(event, AlertsReceived):
+        so_far = merge(incident, event, now)
+        if not _says_something(incident, so_far.incident, event):
+            return Decision(incident)
+        what = News(event, joined(incident, so_far.incident))
+    row = TRANSITIONS.get((incident.state, signal(so_far.incident, event, policy, now)))
+    if row is None:
+        return Decision(incident)
+    return row.handle(so_far.change(state=row.becomes), what, policy, now)
+
+
+def signal(incident: Incident, event: Event, policy: Policy, now: datetime) -> Signal:
+    """Say what an event means for an incident that has its alerts merged already."""
+    if isinstance(event, AlertsReceived):
+        return _alerts_signal(incident, event, policy, now)
+    return _time_signal(incident, now) if isinstance(event, TimeDue) else _SIGNALS[type(event)]
+
 
 _SIGNALS: dict[type, Signal] = {
     Delivered: Signal.DELIVERED,
@@ -37,44 +92,28 @@ _SIGNALS: dict[type, Signal] = {
     Paused: Signal.PAUSE,
     Resumed: Signal.RESUME,
 }
-DRILL = "drill"  # the label of an alert that is an exercise
 
 
-def transition(incident: Incident, event: Event, policy: Policy, now: datetime) -> Outcome:
-    """Apply one event; the incident comes back unchanged (the same value) when nothing new was said."""
-    before = incident
-    if isinstance(event, AlertsReceived):
-        incident = merge(incident, event, now)
-        if not _says_something(before, incident, event):
-            return before, ()
-    signal = _signal(incident, event, policy, now)
-    state = TRANSITIONS[incident.state, signal]
-    changed = replace(incident, state=state)
-    if incident.state is State.NEW:
-        return _open(changed, event, policy, now) if state is State.TRIGGERED else (before, ())
-    if isinstance(event, AlertsReceived):
-        return _news(changed, before, signal, policy, now)
-    if isinstance(event, Acknowledge | Resolve):
-        return _answer(changed, incident.state, event, now)
-    return (
-        (before, ())
-        if state is State.RESOLVED and signal is not Signal.CLEAR
-        else _apply(changed, event, signal, policy, now)
-    )
+def _alerts_signal(incident: Incident, event: AlertsReceived, policy: Policy, now: datetime) -> Signal:
+    if incident.state is State.RESOLVED:
+        return Signal.REOPEN if incident.firing and reopens(incident, policy, now) else Signal.CLEAR
+    if incident.state is State.NEW:  # what it is worth is asked once, when it opens
+        return Signal.FIRE if incident.firing else Signal.CLEAR
+    # With alerts left out of the message "all resolved" proves nothing about those that were left out.
+    if not incident.firing and not incident.truncated:
+        return Signal.HOLD if event.blind or incident.flapping else Signal.CLEAR
+    urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
+    return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
 
 
-def _apply(incident: Incident, event: Timed, signal: Signal, policy: Policy, now: datetime) -> Outcome:
-    """What the clocks, the channels and the silences say of an incident that is open."""
-    match event:
-        case TimeDue():
-            return _time(incident, signal, policy, now)
-        case Paused():
-            return pause(incident, event.pause, now)
-        case Resumed():
-            return resume(incident, policy, now)
-        case Delivered() | Unreached() | Undelivered() if incident.state is State.TRIGGERED:
-            return delivery(incident, event, policy, now)
-    return incident, ()
+def _time_signal(incident: Incident, now: datetime) -> Signal:
+    clocks, paused = incident.clocks, incident.paused
+    if clocks.quiet_until is not None:
+        return Signal.CLEAR if clocks.quiet_until <= now else Signal.TIME
+    if paused is not None:
+        return Signal.RESUME if paused.until is not None and paused.until <= now else Signal.TIME
+    over = clocks.acknowledged_until is not None and clocks.acknowledged_until <= now
+    return Signal.EXPIRE if over and incident.state is State.ACKNOWLEDGED else Signal.TIME
 
 
 def _says_something(before: Incident, after: Incident, event: AlertsReceived) -> bool:
@@ -83,165 +122,124 @@ def _says_something(before: Incident, after: Incident, event: AlertsReceived) ->
     return before.held and not event.blind  # what was held back may be believed now
 
 
-def _signal(incident: Incident, event: Event, policy: Policy, now: datetime) -> Signal:
-    if isinstance(event, AlertsReceived):
-        return _alerts_signal(incident, event, policy, now)
-    return time_signal(incident, now) if isinstance(event, TimeDue) else _SIGNALS[type(event)]
-
-
-def _alerts_signal(incident: Incident, event: AlertsReceived, policy: Policy, now: datetime) -> Signal:
-    if incident.state is State.RESOLVED:
-        return Signal.REOPEN if incident.firing and reopens(incident, policy, now) else Signal.CLEAR
-    # With alerts left out of the message "all resolved" proves nothing about those that were left out.
-    if not incident.firing and not incident.truncated:
-        return Signal.HOLD if event.blind or incident.flapping else Signal.CLEAR
-    if incident.state is State.NEW:
-        return Signal.FIRE  # what it is worth is asked once, when it opens
-    urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
-    return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
-
-
-def _open(incident: Incident, event: Event, policy: Policy, now: datetime) -> Outcome:
-    if not incident.firing:  # a truncated message in which nothing fires opens nothing
-        return replace(incident, state=State.NEW), ()
-    first = incident.firing[0]
-    priority, remark = _priority(incident, policy)
+def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
+    first = so_far.incident.firing[0]
+    priority, remark = _priority(so_far.incident, policy)
     team, team_remark = policy.team(first.labels)
     title = _title(first)
-    remarks = tuple(Entry(now, "remark", text) for text in (remark, team_remark) if text)
-    opened = Entry(now, "opened", f"{priority} opened for {team}: {title}")
     window = policy.maintenance(first.labels, now)
-    if isinstance(event, AlertsReceived) and event.recorded:
+    if what.received.recorded:
         window = Pause("outage", "of this receiver: it fired and was over meanwhile")
-    incident = replace(
-        incident,
+    opened = Entry(now, "opened", f"{priority} opened for {team}: {title}")
+    remarks = (Entry(now, "remark", text) for text in (remark, team_remark) if text)
+    so_far = replace(so_far, entries=(opened, *so_far.entries, *remarks))
+    so_far = so_far.change(
         title=title,
         team=team,
         labels=first.labels,
         drill=first.labels.get(DRILL) == "true",
         opened_at=now,
         paused=replace(window, since=now) if window else None,
-        fresh=(opened, *incident.fresh, *remarks),
     )
     if window:
-        incident = noted(incident, now, "paused", f"{window.spoken}: recorded, and nobody is told")
-    return start(incident, priority, policy, now)
+        so_far = so_far.note(now, "paused", f"{window.spoken}: recorded, and nobody is told")
+    return start(so_far, priority, policy, now)
 
 
-def _news(incident: Incident, before: Incident, signal: Signal, policy: Policy, now: datetime) -> Outcome:
-    """Alerts joined, left or changed."""
-    match signal:
-        case Signal.REOPEN:
-            return reopen(incident, _priority(incident, policy)[0], policy, now)
-        case Signal.HOLD:
-            return _hold(incident, policy, now), ()
-        case Signal.CLEAR if before.state is not State.RESOLVED:
-            return _close(incident, ALERTS, "every alert has resolved", now)
-        case Signal.CLEAR:
-            return before, ()  # it is over, and what comes now is either old or an incident of its own
-    incident, resumed = _heard_again(incident, before, policy, now)
-    incident, owed = _reconsider(incident, before, policy, now)
-    if owed or resumed:
-        return incident, (*resumed, *owed)
-    return _grown(incident, before)
+def _news(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
+    """Alerts joined, left or changed; whoever has taken it hears once that more has begun to fire."""
+    so_far = _reconsider(_heard_again(so_far, what, policy, now), policy, now)
+    incident = so_far.incident
+    heard = so_far.notifications or incident.delivery.grown or not what.joined
+    if incident.state is not State.ACKNOWLEDGED or heard:
+        return so_far
+    more = f"{len(what.joined)} more alerts fire" if len(what.joined) > 1 else f"{_title(what.joined[0])} fires, too"
+    text = f"{more}: {len(incident.firing)} in all"
+    return tell(so_far.set_delivery(grown=True), Kind.UPDATE, text, person=incident.acknowledged_by)
 
 
-def _heard_again(incident: Incident, before: Incident, policy: Policy, now: datetime) -> Outcome:
+def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
     """It fires, so nothing is held or quiet; and Alertmanager says nothing of what is silenced."""
+    incident = so_far.incident
     if incident.firing:
-        incident = loud(replace(incident, held=False), now)
-    joined = _joined(incident, before)
-    if incident.paused is None or not joined:
-        return incident, ()
-    if incident.paused.kind == "maintenance" and all(policy.maintenance(alert.labels, now) for alert in joined):
-        return incident, ()
-    return resume(incident, policy, now)
+        so_far = so_far.change(held=False, clocks=incident.clocks.loud(now))
+    if incident.paused is None or not what.joined:
+        return so_far
+    if incident.paused.kind == "maintenance" and all(policy.maintenance(alert.labels, now) for alert in what.joined):
+        return so_far
+    return resume(so_far, what.received, policy, now)
 
 
-def _hold(incident: Incident, policy: Policy, now: datetime) -> Incident:
-    if incident.flapping:
-        return quiet(incident, policy, now)
-    if incident.held:
-        return incident
-    text = "Alertmanager says that it is over, while its own Watchdog is overdue: not believed until that is back"
-    return noted(replace(incident, held=True), now, "held", text)
-
-
-def _reconsider(incident: Incident, before: Incident, policy: Policy, now: datetime) -> Outcome:
+def _reconsider(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     """The priority rises at once and never falls by itself."""
-    if not incident.firing:
-        return incident, ()
-    priority, _ = _priority(incident, policy)
-    if priority.more_urgent_than(incident.priority):
-        incident = noted(incident, now, "priority_raised", f"{incident.priority} rises to {priority}")
-        if priority is Priority.P1:
-            return start(incident, priority, policy, now)
-        text, owner = f"{before.priority} rises to {priority}", incident.acknowledged_by
-        incident, owed = replan(incident, priority, policy, now)
-        return tell(incident, Kind.UPDATE, text, person=owner) if owner else (incident, owed)
-    if incident.priority.more_urgent_than(priority):
-        text = f"what fires now is {priority}; the incident stays {incident.priority} until it is resolved"
-        incident = noted(incident, now, "remark", text)
-    return incident, ()
+    was = so_far.incident.priority
+    if not so_far.incident.firing:
+        return so_far
+    priority, _ = _priority(so_far.incident, policy)
+    if was.more_urgent_than(priority):
+        text = f"what fires now is {priority}; the incident stays {was} until it is resolved"
+        return so_far.note(now, "remark", text)
+    if priority is was:
+        return so_far
+    text, owner = f"{was} rises to {priority}", so_far.incident.acknowledged_by
+    so_far = so_far.note(now, "priority_raised", text)
+    if priority is Priority.P1:
+        return start(so_far, priority, policy, now)
+    so_far = replan(so_far, priority, policy, now)
+    return tell(so_far, Kind.UPDATE, text, person=owner) if owner else so_far
 
 
-def _grown(incident: Incident, before: Incident) -> Outcome:
-    """Whoever has taken it hears once that more has begun to fire; that is news, and no page."""
-    joined = _joined(incident, before)
-    if incident.state is not State.ACKNOWLEDGED or incident.grown or not joined:
-        return incident, ()
-    what = f"{len(joined)} more alerts fire" if len(joined) > 1 else f"{_title(joined[0])} fires, too"
-    owner = incident.acknowledged_by
-    return tell(replace(incident, grown=True), Kind.UPDATE, f"{what}: {len(incident.firing)} in all", person=owner)
+def _hold(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
+    if so_far.incident.flapping:
+        return quiet(so_far, policy, now)
+    if so_far.incident.held:
+        return so_far
+    text = "Alertmanager says that it is over, while its own Watchdog is overdue: not believed until that is back"
+    return so_far.change(held=True).note(now, "held", text)
 
 
-def _time(incident: Incident, signal: Signal, policy: Policy, now: datetime) -> Outcome:
-    match signal:
-        case Signal.CLEAR:
-            return _close(incident, ALERTS, "it has been quiet for long enough", now)
-        case Signal.RESUME:
-            return resume(incident, policy, now)
-        case Signal.EXPIRE:
-            return expire(incident, policy, now)
-    return tick(incident, policy, now)
+def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
+    return reopen(so_far, _priority(so_far.incident, policy)[0], policy, now)
 
 
-def _answer(incident: Incident, was: State, event: Acknowledge | Resolve, now: datetime) -> Outcome:
-    if was is State.RESOLVED:
-        verb = "acknowledged" if isinstance(event, Acknowledge) else "resolved"
-        return noted(incident, now, "remark", f"{verb} by {event.origin}, but it was resolved already", event.actor), ()
-    if isinstance(event, Resolve):
-        incident = replace(incident, ended=end_all(incident))
-        return _close(incident, event.actor, f"resolved by {event.origin}", now)
-    if was is State.ACKNOWLEDGED:
-        return _answered_again(incident, event, now)
-    incident = replace(acknowledged(incident, now), acknowledged_at=now, acknowledged_by=event.actor)
-    incident = noted(incident, now, "acknowledged", f"acknowledged by {event.origin}", event.actor)
-    return tell(incident, Kind.ACKNOWLEDGED, "")
+def _clear(so_far: Decision, what: News | TimeDue, _policy: Policy, now: datetime) -> Decision:
+    text = "every alert has resolved" if isinstance(what, News) else "it has been quiet for long enough"
+    return _close(so_far, ALERTS, text, now)
 
 
-def _answered_again(incident: Incident, event: Acknowledge, now: datetime) -> Outcome:
+def _acknowledge(so_far: Decision, event: Acknowledge, _policy: Policy, now: datetime) -> Decision:
+    clocks = acknowledged(so_far.incident.clocks, so_far.incident.plan, now)
+    so_far = so_far.change(clocks=clocks, acknowledged_at=now, acknowledged_by=event.actor).set_delivery(grown=False)
+    so_far = so_far.note(now, "acknowledged", f"acknowledged by {event.origin}", event.actor)
+    return tell(so_far, Kind.ACKNOWLEDGED, "")
+
+
+def _acknowledge_again(so_far: Decision, event: Acknowledge, _policy: Policy, now: datetime) -> Decision:
     """The owner says that they are still at it, once the reminder has asked; anybody else joins."""
+    incident = so_far.incident
     if event.actor != incident.acknowledged_by:
-        return noted(incident, now, "joined", f"joined by {event.origin}", event.actor), ()
-    if incident.acknowledged_until is None or incident.remind_due_at is not None:
-        return incident, ()  # a double click is no news
-    return noted(acknowledged(incident, now), now, "renewed", f"still at it, by {event.origin}", event.actor), ()
+        return so_far.note(now, "joined", f"joined by {event.origin}", event.actor)
+    if incident.clocks.acknowledged_until is None or incident.clocks.remind_due_at is not None:
+        return so_far  # a double click is no news
+    so_far = so_far.change(clocks=acknowledged(incident.clocks, incident.plan, now)).set_delivery(grown=False)
+    return so_far.note(now, "renewed", f"still at it, by {event.origin}", event.actor)
 
 
-def _close(incident: Incident, actor: str, text: str, now: datetime) -> Outcome:
-    incident = replace(stopped(incident), state=State.RESOLVED, resolved_at=now, resolved_by=actor)
-    return tell(noted(incident, now, "resolved", text, actor), Kind.RESOLVED, "")
+def _resolve(so_far: Decision, event: Resolve, _policy: Policy, now: datetime) -> Decision:
+    so_far = so_far.change(ended=end_all(so_far.incident))
+    return _close(so_far, event.actor, f"resolved by {event.origin}", now)
 
 
-def _joined(incident: Incident, before: Incident) -> list[Alert]:
-    return [
-        alert
-        for alert in incident.firing
-        if (known := before.alerts.get(alert.fingerprint)) is None
-        or not known.firing
-        or known.starts_at < alert.starts_at
-    ]
+def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, now: datetime) -> Decision:
+    """The answer lost the race against the resolve, which stands; the timeline says who gave it."""
+    verb = "acknowledged" if isinstance(event, Acknowledge) else "resolved"
+    return so_far.note(now, "remark", f"{verb} by {event.origin}, but it was resolved already", event.actor)
+
+
+def _close(so_far: Decision, actor: str, text: str, now: datetime) -> Decision:
+    so_far = so_far.change(clocks=so_far.incident.clocks.stopped(), paused=None, held=False)
+    so_far = so_far.change(resolved_at=now, resolved_by=actor).note(now, "resolved", text, actor)
+    return tell(so_far, Kind.RESOLVED, "")
 
 
 def _priority(incident: Incident, policy: Policy) -> tuple[Priority, str]:
@@ -252,3 +250,76 @@ def _priority(incident: Incident, policy: Policy) -> tuple[Priority, str]:
 def _title(alert: Alert) -> str:
     name, summary = alert.labels.get("alertname", ""), alert.annotations.get("summary", "")
     return f"{name}: {summary}" if name and summary else name or summary or "Alert without a name"
+
+
+# The event is the one that gives the signal (News for what Alertmanager says).
+Handler = Callable[[Decision, Any, Policy, datetime], Decision]
+
+
+class Row(NamedTuple):
+    """The state that the incident gets, and what else happens: the handler finds it in its new state."""
+
+    becomes: State
+    handle: Handler
+
+
+_N, _T, _A, _R = State.NEW, State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED
+
+TRANSITIONS: dict[tuple[State, Signal], Row] = {
+    (_N, Signal.FIRE): Row(_T, _open),
+    (_T, Signal.FIRE): Row(_T, _news),
+    (_T, Signal.RAISE): Row(_T, _news),
+    (_T, Signal.CLEAR): Row(_R, _clear),
+    (_T, Signal.HOLD): Row(_T, _hold),
+    (_T, Signal.TIME): Row(_T, tick),
+    (_T, Signal.DELIVERED): Row(_T, delivered),
+    (_T, Signal.UNREACHED): Row(_T, unreached),
+    (_T, Signal.UNDELIVERED): Row(_T, undelivered),
+    (_T, Signal.ACKNOWLEDGE): Row(_A, _acknowledge),
+    (_T, Signal.RESOLVE): Row(_R, _resolve),
+    (_T, Signal.PAUSE): Row(_T, pause),
+    (_T, Signal.RESUME): Row(_T, resume),
+    (_A, Signal.FIRE): Row(_A, _news),
+    (_A, Signal.RAISE): Row(_T, _news),  # whoever took a P2 has not said that they can carry a P1
+    (_A, Signal.CLEAR): Row(_R, _clear),
+    (_A, Signal.HOLD): Row(_A, _hold),
+    (_A, Signal.TIME): Row(_A, remind),
+    (_A, Signal.EXPIRE): Row(_T, expire),  # nobody has said for too long that they are still at it
+    (_A, Signal.ACKNOWLEDGE): Row(_A, _acknowledge_again),
+    (_A, Signal.RESOLVE): Row(_R, _resolve),
+    (_A, Signal.PAUSE): Row(_A, pause),
+    (_A, Signal.RESUME): Row(_A, resume),
+    (_R, Signal.REOPEN): Row(_T, _reopen),
+    (_R, Signal.ACKNOWLEDGE): Row(_R, _too_late),
+    (_R, Signal.RESOLVE): Row(_R, _too_late),
+}
+
+
+class Ignored(StrEnum):
+    """Why a signal changes nothing in a state."""
+
+    NOT_OPENED = "not opened"  # only alerts that fire open an incident
+    OVER = "over"  # what fires long after the resolve opens an incident of its own
+    ANSWERED = "answered"  # who takes it has heard of it: what becomes of its pages matters no more
+    NEVER_SENT = "never sent"  # no event means this in this state
+
+
+_PAGES = (Signal.DELIVERED, Signal.UNREACHED, Signal.UNDELIVERED)
+_TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME)
+
+IGNORED: dict[tuple[State, Signal], Ignored] = {
+    **dict.fromkeys(
+        product([_N], [Signal.CLEAR, *_PAGES, *_TIMES, Signal.ACKNOWLEDGE, Signal.RESOLVE]), Ignored.NOT_OPENED
+    ),
+    **dict.fromkeys(product([_A], _PAGES), Ignored.ANSWERED),
+    **dict.fromkeys(product([_R], [Signal.CLEAR, *_PAGES, *_TIMES]), Ignored.OVER),
+    **dict.fromkeys(
+        chain(
+            product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.EXPIRE]),
+            product([_T], [Signal.REOPEN, Signal.EXPIRE]),
+            product([_A], [Signal.REOPEN]),
+            product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE]),
+        ),
+        Ignored.NEVER_SENT,
+    ),
+}

@@ -1,15 +1,59 @@
-"""What an incident is, and what it owes to people. Pure values.
+"""What an incident is, what it owes to people, and what a change of it gives. Pure values.
 
-`transition.py` and what it calls make new ones of them; nothing else in this program changes an incident.
+`machine.py` and what it calls make new ones of them; nothing else in this program changes an incident.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
-from receiver.incident.escalation import Priority, Step
-from receiver.incident.state import State
+
+class State(StrEnum):
+    """NEW has not been opened yet: it exists only inside the transaction that may open it."""
+
+    NEW = "new"
+    TRIGGERED = "triggered"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Priority(StrEnum):
+    """What people answer to; P1 is the most urgent."""
+
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+    P4 = "P4"
+
+    def more_urgent_than(self, other: "Priority") -> bool:
+        """P1 is more urgent than P2; nothing is more urgent than itself."""
+        return self.value < other.value
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One cell of the matrix: ``roles`` are told once an incident stood unacknowledged for ``after`` seconds.
+
+    ``hours`` names the hours in which the step may be taken; outside them it waits for their beginning.
+    """
+
+    after: float
+    roles: tuple[str, ...]
+    hours: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The column of the matrix and the delays of one priority; seconds, 0 for never.
+
+    An incident keeps its plan until its priority rises, whatever becomes of the configuration meanwhile.
+    """
+
+    steps: tuple[Step, ...] = ()
+    response_time: float = 0.0
+    warn_after: float = 0.0  # when those who were told hear that the response time is running out
+    repeat_every: float = 0.0  # how often the last step is taken again
+    acknowledge_for: float = 0.0  # how long an acknowledgement holds
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -94,8 +138,81 @@ class Pause(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.name}{by}{until}"
 
 
+class Clocks(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When each clock of an incident runs to its time; None if it does not run."""
+
+    started_at: datetime | None = None  # what the steps of the plan and the response time count from
+    next_due_at: datetime | None = None  # the next step, or the next repeat of the last one
+    warn_due_at: datetime | None = None
+    answer_due_at: datetime | None = None
+    remind_due_at: datetime | None = None  # the owner hears that the acknowledgement is about to run out
+    acknowledged_until: datetime | None = None
+    quiet_until: datetime | None = None  # it flaps, and is believed to be over if it stays quiet until then
+
+    def stopped(self) -> "Clocks":
+        """Stop them all; when they started stays known."""
+        return Clocks(started_at=self.started_at)
+
+    def shifted(self, by: timedelta) -> "Clocks":
+        """Move on what stood still for a time, all but the next step, which knows its own, and the quiet."""
+
+        def later(when: datetime | None) -> datetime | None:
+            return when + by if when is not None else None
+
+        return replace(
+            self,
+            started_at=later(self.started_at),
+            warn_due_at=later(self.warn_due_at),
+            answer_due_at=later(self.answer_due_at),
+            remind_due_at=later(self.remind_due_at),
+            acknowledged_until=later(self.acknowledged_until),
+        )
+
+    def loud(self, now: datetime) -> "Clocks":
+        """End the quiet: what came due during it is due now, and nothing counts as late for it."""
+        if self.quiet_until is None:
+            return self
+
+        def from_now(when: datetime | None) -> datetime | None:
+            return max(when, now) if when is not None else None
+
+        return replace(
+            self,
+            quiet_until=None,
+            next_due_at=from_now(self.next_due_at),
+            warn_due_at=from_now(self.warn_due_at),
+            answer_due_at=from_now(self.answer_due_at),
+        )
+
+    def wake_at(self, state: State, paused: Pause | None) -> datetime | None:
+        """When the next of those that count in this state runs to its time; None if it waits for nothing but news."""
+        if state is State.RESOLVED:
+            return None
+        if self.quiet_until is not None:
+            return self.quiet_until
+        if paused is not None:
+            return paused.until
+        clocks = (self.next_due_at, self.warn_due_at, self.answer_due_at)
+        if state is State.ACKNOWLEDGED:
+            clocks = (self.remind_due_at, self.acknowledged_until, None)
+        return min((clock for clock in clocks if clock is not None), default=None)
+
+
+class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What has been said, to whom, and whether it arrived. A round is one paging: a step, its repeat, a rise."""
+
+    rounds: int = 0
+    round_lanes: tuple[str, ...] = ()  # of the newest round
+    paged_at: datetime | None = None  # the newest round
+    delivered_at: datetime | None = None  # when the first page of the newest round reached a person
+    reached: tuple[str, ...] = ()  # the people whom it has reached
+    serial: int = 0  # counts news, as rounds count pages
+    told: tuple[Target, ...] = ()
+    grown: bool = False  # the owner has heard that alerts have joined
+
+
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One trouble that people answer to; ``steps`` is the row of the matrix as it was when it opened."""
+    """One trouble that people answer to."""
 
     id: int
     key: str
@@ -111,41 +228,19 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that is over
     truncated: int = 0
     opened_at: datetime | None = None
-    # The plan, as it was when the incident opened or its priority rose; see receiver.incident.policy.Plan.
-    steps: tuple[Step, ...] = ()
-    response_time: float = 0.0
-    warn_after: float = 0.0
-    repeat_every: float = 0.0
-    acknowledge_for: float = 0.0
-    # Its clocks: each is None when it does not run.
-    clock_started_at: datetime | None = None
-    next_step: int = 0
-    next_due_at: datetime | None = None  # the next step, or the next repeat of the last one
-    warn_due_at: datetime | None = None
-    answer_due_at: datetime | None = None
-    remind_due_at: datetime | None = None  # the owner hears that the acknowledgement is about to run out
-    acknowledged_until: datetime | None = None
-    quiet_until: datetime | None = None  # it flaps, and is believed to be over if it stays quiet until then
-    # What has been said, to whom, and whether it arrived.
-    rounds: int = 0
-    round_lanes: tuple[str, ...] = ()
-    paged_at: datetime | None = None
-    delivered_at: datetime | None = None  # when the first page of the newest round reached a person
-    reached: tuple[str, ...] = ()  # the people whom it has reached
-    serial: int = 0
-    told: tuple[Target, ...] = ()
-    grown: bool = False  # the owner has heard that alerts have joined
+    plan: Plan = Plan()
+    next_step: int = 0  # of the plan
+    clocks: Clocks = Clocks()
+    delivery: Delivery = Delivery()
     acknowledged_at: datetime | None = None
     acknowledged_by: str = ""
     breached_at: datetime | None = None
     paused: Pause | None = None
-    paused_for: float = 0.0  # seconds, of the pauses that are over
     held: bool = False  # Alertmanager says resolved, and its own Watchdog is overdue
     reopened: tuple[datetime, ...] = ()  # within the last hour
     flapping: bool = False
     resolved_at: datetime | None = None
     resolved_by: str = ""
-    fresh: tuple[Entry, ...] = ()  # timeline lines of this very transition; the store moves them to their table
 
     @property
     def firing(self) -> tuple[Alert, ...]:
@@ -155,15 +250,32 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def wake_at(self) -> datetime | None:
         """When its next clock runs to its time; None if it waits for nothing but news."""
-        if self.state is State.RESOLVED:
-            return None
-        if self.quiet_until is not None:
-            return self.quiet_until
-        if self.paused is not None:
-            return self.paused.until
-        clocks: tuple[datetime | None, ...]
-        if self.state is State.ACKNOWLEDGED:
-            clocks = (self.remind_due_at, self.acknowledged_until)
-        else:
-            clocks = (self.next_due_at, self.warn_due_at, self.answer_due_at)
-        return min((clock for clock in clocks if clock is not None), default=None)
+        return self.clocks.wake_at(self.state, self.paused)
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What an event makes of an incident: the new value, what is owed, and the lines of its timeline."""
+
+    incident: Incident
+    notifications: tuple[Notification, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+    def change(self, **fields: object) -> "Decision":
+        """Change the incident."""
+        return replace(self, incident=replace(self.incident, **fields))
+
+    def set_clocks(self, **fields: object) -> "Decision":
+        """Set some of its clocks."""
+        return self.change(clocks=replace(self.incident.clocks, **fields))
+
+    def set_delivery(self, **fields: object) -> "Decision":
+        """Change what is known of its deliveries."""
+        return self.change(delivery=replace(self.incident.delivery, **fields))
+
+    def note(self, at: datetime, kind: str, text: str, actor: str = "") -> "Decision":
+        """Add a line to the timeline."""
+        return replace(self, entries=(*self.entries, Entry(at, kind, text, actor)))
+
+    def owe(self, *notifications: Notification) -> "Decision":
+        """Owe more."""
+        return replace(self, notifications=(*self.notifications, *notifications))

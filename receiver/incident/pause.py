@@ -9,47 +9,35 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from receiver.incident.escalation import gap
-from receiver.incident.model import Incident, Kind, Pause
-from receiver.incident.paging import Outcome, noted, start, tell
+from receiver.incident.escalation import gap, start, tell
+from receiver.incident.event import Event, Paused
+from receiver.incident.model import Decision, Kind, State
 from receiver.incident.policy import Policy
-from receiver.incident.state import State
 
 
-def pause(incident: Incident, why: Pause, now: datetime) -> Outcome:
+def pause(so_far: Decision, event: Paused, _policy: Policy, now: datetime) -> Decision:
     """Stop the clocks, and tell those who were told."""
-    current = incident.paused
+    current, why = so_far.incident.paused, event.pause
     if current is not None:
-        same = replace(why, since=current.since)
-        return (incident, ()) if same == current else (replace(incident, paused=same), ())
-    incident = noted(replace(incident, paused=replace(why, since=now)), now, "paused", f"paused by {why.spoken}")
-    return tell(incident, Kind.UPDATE, f"Paused by {why.spoken}")
+        return so_far.change(paused=replace(why, since=current.since))
+    so_far = so_far.change(paused=replace(why, since=now)).note(now, "paused", f"paused by {why.spoken}")
+    return tell(so_far, Kind.UPDATE, f"Paused by {why.spoken}")
 
 
-def resume(incident: Incident, policy: Policy, now: datetime) -> Outcome:
+def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> Decision:
     """Start the clocks where they stood; the next step comes no sooner than a dwell, for the news must be read."""
-    paused = incident.paused
+    incident = so_far.incident
+    paused, clocks = incident.paused, incident.clocks
     if paused is None:
-        return incident, ()
+        return so_far
     away = now - (paused.since or now)
-    incident = replace(incident, paused=None, paused_for=incident.paused_for + away.total_seconds())
-    incident = noted(incident, now, "resumed", f"the {paused.kind} {paused.name} is over and it still fires")
-    if incident.rounds == 0 and incident.state is State.TRIGGERED:
-        return start(incident, incident.priority, policy, now)  # nobody has heard of it yet: the row begins now
-    if incident.next_due_at is not None:
-        more = incident.next_step < len(incident.steps)
-        wait = gap(incident.steps, incident.next_step, policy.dwell) if more else timedelta(seconds=policy.dwell)
-        incident = replace(incident, next_due_at=max(incident.next_due_at + away, now + wait))
-    incident = replace(
-        incident,
-        clock_started_at=_later(incident.clock_started_at, away),
-        warn_due_at=_later(incident.warn_due_at, away),
-        answer_due_at=_later(incident.answer_due_at, away),
-        remind_due_at=_later(incident.remind_due_at, away),
-        acknowledged_until=_later(incident.acknowledged_until, away),
-    )
-    return tell(incident, Kind.UPDATE, f"No longer paused: the {paused.kind} {paused.name} is over and it still fires")
-
-
-def _later(when: datetime | None, by: timedelta) -> datetime | None:
-    return when + by if when is not None else None
+    so_far = so_far.change(paused=None)
+    so_far = so_far.note(now, "resumed", f"the {paused.kind} {paused.name} is over and it still fires")
+    if incident.delivery.rounds == 0 and incident.state is State.TRIGGERED:
+        return start(so_far, incident.priority, policy, now)  # nobody has heard of it yet: the plan begins now
+    so_far = so_far.change(clocks=clocks.shifted(away))
+    if clocks.next_due_at is not None:
+        more = incident.next_step < len(incident.plan.steps)
+        wait = gap(incident.plan, incident.next_step, policy.dwell) if more else timedelta(seconds=policy.dwell)
+        so_far = so_far.set_clocks(next_due_at=max(clocks.next_due_at + away, now + wait))
+    return tell(so_far, Kind.UPDATE, f"No longer paused: the {paused.kind} {paused.name} is over and it still fires")

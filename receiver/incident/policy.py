@@ -3,20 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-import msgspec
-
-from receiver.incident.escalation import Priority, Step
-from receiver.incident.model import Incident, Pause, Target
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """The row of the matrix and the clocks of one priority; seconds, 0 for never."""
-
-    steps: tuple[Step, ...]
-    response_time: float
-    warn_after: float = 0.0  # when those who were told hear that the response time is running out
-    repeat_every: float = 0.0  # how often the last step is taken again
-    acknowledge_for: float = 0.0  # how long an acknowledgement holds
+from receiver.incident.model import Incident, Pause, Plan, Priority, Target
 
 
 class Policy(Protocol):
@@ -45,7 +32,7 @@ class Policy(Protocol):
         """Give the team that owns an alert, and a remark."""
 
     def plan(self, priority: Priority, team: str) -> Plan:
-        """Give the row of the matrix and its clocks; the incident keeps them until it is over."""
+        """Give the column of the matrix and its delays; the incident keeps them until its priority rises."""
 
     def targets(self, roles: tuple[str, ...], incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Say where a page for these roles goes now."""

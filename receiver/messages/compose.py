@@ -59,7 +59,7 @@ class Messages:
         notification = claimed.notification
         if notification.kind is not Kind.PAGE or notification.target.person:
             return ""
-        paged = [t.person for t in claimed.incident.told if t.person and t.role in notification.roles]
+        paged = [t.person for t in claimed.incident.delivery.told if t.person and t.role in notification.roles]
         person = self._live.routing.person(paged[0]) if paged else None
         ways = person.contacts if person else ()
         return next((way.address for way in ways if way.channel == "slack" and way.address.startswith("U")), "")

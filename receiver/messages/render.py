@@ -7,8 +7,7 @@ waited says what is true today.
 from datetime import datetime, timedelta
 
 from receiver.channels.base import Link, Message
-from receiver.incident.model import Alert, Entry, Incident, Kind, Notification
-from receiver.incident.state import State
+from receiver.incident.model import Alert, Entry, Incident, Kind, Notification, State
 from receiver.messages.i18n import Voice, one_line, span
 from receiver.messages.templating import Templates
 
@@ -155,7 +154,7 @@ class _Writer:
             "firing": len(incident.firing) + incident.truncated,
             "more": max(0, len(incident.firing) - LISTED) + incident.truncated,
             "todo": self._say(key, what=links[0].label, time=when),
-            "within": span(timedelta(seconds=incident.response_time)),
+            "within": span(timedelta(seconds=incident.plan.response_time)),
             "since": voice.date(since if since.year > 1 else opened),  # year 1 is Go's "unknown"
             "opened": voice.date(opened),
             "resolved": voice.date(incident.resolved_at or now),
@@ -237,11 +236,12 @@ class _Writer:
     def _upcoming(self) -> str:
         """Who is told next and when; empty if the incident waits for nobody."""
         incident = self._incident
-        if incident.paused is not None or incident.quiet_until is not None:
+        if incident.paused is not None or incident.clocks.quiet_until is not None:
             return ""
-        if incident.next_due_at is not None and incident.steps:
-            step = incident.steps[min(incident.next_step, len(incident.steps) - 1)]
-            when = self._voice.clock(incident.next_due_at, self._now)
+        steps, due = incident.plan.steps, incident.clocks.next_due_at
+        if due is not None and steps:
+            step = steps[min(incident.next_step, len(steps) - 1)]
+            when = self._voice.clock(due, self._now)
             return self._say("role_at", roles=self._spoken(step.roles), time=when)
         return self._say("last_step") if incident.state is State.TRIGGERED else ""
 
@@ -255,18 +255,18 @@ class _Writer:
     def _paging(self) -> Entry | None:
         """The timeline's line of this round: each round writes one, and the newest is that of the newest round."""
         paged = [entry for entry in self._timeline if entry.kind == "paged"]
-        index = len(paged) - 1 - max(0, self._incident.rounds - self._notification.round)
+        index = len(paged) - 1 - max(0, self._incident.delivery.rounds - self._notification.round)
         return paged[index] if index >= 0 else None
 
     def _paging_whom(self) -> str:
         roles = self._notification.roles
-        told = [t for t in self._incident.told if t.person and (t.role in roles or not roles)]
+        told = [t for t in self._incident.delivery.told if t.person and (t.role in roles or not roles)]
         people = dict.fromkeys(f"{_line(t.person)} ({_role(t.role)})" for t in told)
         return ", ".join(people) or self._spoken(roles)
 
     def _respond_by(self) -> datetime:
-        started = self._incident.clock_started_at or self._incident.opened_at or self._now
-        return started + timedelta(seconds=self._incident.response_time)
+        started = self._incident.clocks.started_at or self._incident.opened_at or self._now
+        return started + timedelta(seconds=self._incident.plan.response_time)
 
     def _after(self, when: datetime | None, opened: datetime | None) -> str:
         return self._say("after", span=span(when - opened)) if when and opened else ""

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.escalation import Priority
+from receiver.incident.model import Priority
 from receiver.oncall.hours import Hours
 
 

@@ -4,9 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.escalation import Priority
-from receiver.incident.model import Incident, Pause, Target
-from receiver.incident.policy import Plan
+from receiver.incident.model import Incident, Pause, Plan, Priority, Target
 from receiver.oncall.schedule import Span
 from receiver.policy.routing import Routing
 

@@ -4,9 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.escalation import Priority
-from receiver.incident.model import Incident, Pause, Target
-from receiver.incident.policy import Plan
+from receiver.incident.model import Incident, Pause, Plan, Priority, Target
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.hours import Hours
 from receiver.oncall.schedule import Schedule, on_call
@@ -122,8 +120,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
         """Give the person's other contacts that were not used, else the places of last resort."""
         people = [person for person in self.people.values() if person.name == target.person]
         other = [_target(c, target.person, target.role, incident, ring=False) for p in people for c in p.contacts]
-        unused = tuple(way for way in other if way.lane not in incident.round_lanes)
-        if unused or now < (incident.paged_at or now):
+        unused = tuple(way for way in other if way.lane not in incident.delivery.round_lanes)
+        if unused or now < (incident.delivery.paged_at or now):
             return unused
         return tuple(_target(contact, "", target.role, incident, ring=False) for contact in self.fallbacks)
 
@@ -149,6 +147,6 @@ def _target(contact: Contact, person: str, role: str, incident: Incident, *, rin
     lane = f"{contact.channel}:{contact.address}"
     if contact.channel == "pagerduty":
         lane = f"{lane}:{role or 'team'}:{incident.priority}"
-        if ring and any(told.lane == lane for told in incident.told):
-            lane = f"{lane}:{incident.rounds + 1}"
+        if ring and any(told.lane == lane for told in incident.delivery.told):
+            lane = f"{lane}:{incident.delivery.rounds + 1}"
     return Target(contact.channel, contact.address, lane, person, role)

@@ -6,10 +6,9 @@ from typing import Protocol
 
 import msgspec
 
-from receiver.incident.escalation import Priority
-from receiver.incident.model import AlertGroup, Entry, Incident, Notification
+from receiver.incident.model import AlertGroup, Decision, Entry, Incident, Notification, Priority
 
-Decide = Callable[[Incident], tuple[Incident, tuple[Notification, ...]]]
+Decide = Callable[[Incident], Decision]
 
 
 class StoreError(Exception):
@@ -64,7 +63,7 @@ class Store(Protocol):
         On return state, timeline and outbox are on disk. StoreError: nothing has changed.
         """
 
-    async def act(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
+    async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         """Apply ``decide`` to this very incident, resolved or not; None if there is no such incident."""
 
     async def due(self, now: datetime, limit: int = 100) -> list[int]:
@@ -96,11 +95,11 @@ class Store(Protocol):
     async def still_open(self) -> list[Incident]:
         """Give every incident that is not resolved, oldest first."""
 
-    async def over(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
-        """Give incidents that were over before a moment, oldest first, with their whole timelines."""
+    async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+        """Give incidents that were resolved before a moment, oldest first, with their whole timelines."""
 
-    async def forget(self, numbers: list[int]) -> None:
-        """Delete incidents that are over, with all that belongs to them."""
+    async def delete(self, numbers: list[int]) -> None:
+        """Delete resolved incidents, with all that belongs to them."""
 
     async def alive(self, now: datetime) -> None:
         """Remember that this receiver ran at this moment."""

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from receiver.incident.escalation import Priority
-from receiver.incident.model import AlertGroup, Entry, Incident, Kind
+from receiver.incident.model import AlertGroup, Entry, Incident, Kind, Priority
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Backlog, Claimed, Decide, StoreError, Wanted
@@ -65,7 +64,7 @@ class SQLiteStore:
 
         return await self._decide(change, urgent=True)
 
-    async def act(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
+    async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             before = row.incident(db, incident_id)
             return (before, row.save(db, before, decide, self._hold, now)) if before else None
@@ -148,11 +147,11 @@ class SQLiteStore:
             found += chunk
         return found
 
-    async def over(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
-        return await self._writer.run(lambda db: row.over(db, before, limit))
+    async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+        return await self._writer.run(lambda db: row.resolved_before(db, before, limit))
 
-    async def forget(self, numbers: list[int]) -> None:
-        await self._writer.commit(lambda db: row.forget(db, numbers))
+    async def delete(self, numbers: list[int]) -> None:
+        await self._writer.commit(lambda db: row.delete(db, numbers))
 
     async def beat(self, source: str, now: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))

@@ -6,17 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
 from receiver.store.base import StoreError
-
-SCHEMA_VERSION = 2
-_OLD_INDEXES = (
-    *("incident_open", "incident_key", "incident_due"),
-    *("timeline_incident", "outbox_owed", "outbox_lane"),
-)
+from receiver.store.migrations import SCHEMA_VERSION, upgrade
 
 
 def lock(path: Path) -> IO[str]:
@@ -61,33 +55,10 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime) -> None:
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA_VERSION:
         raise StoreError(f"{path}: written by a newer receiver (schema {found}); run that one")
-    _upgrade(db, found)
     with transaction(db):
+        upgrade(db, found)
+        # What the dead process had leased is free: the lock says that nobody sends it.
         db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
-
-
-def _upgrade(db: sqlite3.Connection, found: int) -> None:
-    """Create the tables, or move what an older receiver wrote into those of today, in one transaction."""
-    with transaction(db):
-        if found == 1:
-            for table in ("incident", "timeline", "outbox"):
-                db.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
-            for name in _OLD_INDEXES:
-                db.execute(f"DROP INDEX IF EXISTS {name}")
-        _execute(db, "schema.sql")
-        if found == 1:
-            _execute(db, "schema_1_to_2.sql")
-        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-
-def _execute(db: sqlite3.Connection, name: str) -> None:
-    """Run a script statement by statement: executescript would commit first, and half an upgrade is none."""
-    statement = ""
-    for line in files("receiver.store").joinpath("migrations", name).read_text("utf-8").splitlines():
-        statement += line.partition("--")[0] + "\n"
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
 
 
 @contextmanager

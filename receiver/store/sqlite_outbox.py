@@ -6,9 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.incident.escalation import Priority
-from receiver.incident.model import Incident, Kind, Notification
-from receiver.incident.state import State
+from receiver.incident.model import Incident, Kind, Notification, Priority, State
 
 decoder = msgspec.json.Decoder(Notification)
 
@@ -52,7 +50,7 @@ _REACHED = """
 SELECT 1 FROM outbox WHERE incident_id = :id AND lane = :lane AND kind = 'page'
 AND (state IN ('sent', 'sending') OR (state = 'cancelled' AND attempt > 0))
 """
-_OWE = """
+_ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, notification, created_at,
                     not_before)
 VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :notification, :now, :not_before)
@@ -62,7 +60,9 @@ ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 _ONLY_WHERE_TOLD = {Kind.ACKNOWLEDGED, Kind.RESOLVED, Kind.UPDATE, Kind.REMINDER}
 
 
-def owe(db: sqlite3.Connection, incident: Incident, notification: Notification, hold: timedelta, now: datetime) -> None:
+def enqueue(
+    db: sqlite3.Connection, incident: Incident, notification: Notification, hold: timedelta, now: datetime
+) -> None:
     """Write down a debt. News goes only where the trouble itself went.
 
     What is no P1 waits for the end of the present window of ``hold``, so that ten incidents of one cause reach a
@@ -82,7 +82,7 @@ def owe(db: sqlite3.Connection, incident: Incident, notification: Notification, 
         "not_before": math.ceil(at / held) * held if grouped else at,
         "notification": msgspec.json.encode(notification),
     }
-    db.execute(_OWE, row)
+    db.execute(_ENQUEUE, row)
 
 
 def cancel(db: sqlite3.Connection, incident: Incident, now: datetime) -> None:

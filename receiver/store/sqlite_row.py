@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from receiver.incident.alerts import remembered
-from receiver.incident.model import AlertGroup, Entry, Incident, Notification
-from receiver.incident.state import State
+from receiver.incident.model import AlertGroup, Decision, Entry, Incident, Notification, State
 from receiver.store.base import Backlog, Decide
-from receiver.store.sqlite_outbox import cancel, owe
+from receiver.store.sqlite_outbox import cancel, enqueue
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
 _REOPENABLE = timedelta(hours=1)  # how long after its end the policy is asked whether it begins again
@@ -73,16 +72,16 @@ def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]
     return [_incident.decode(row[0]) for row in db.execute(query, (after, limit))]
 
 
-def over(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
-    """Read incidents that were over before a moment; the newest of all stays, for numbers are never given twice."""
+def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+    """Read incidents that were resolved before a moment; the newest of all stays, for numbers are never given twice."""
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
         ORDER BY resolved_at LIMIT ?"""
     found = [_incident.decode(row[0]) for row in db.execute(query, (before.timestamp(), limit)).fetchall()]
     return [(incident, timeline(db, incident.id, -1)) for incident in found]
 
 
-def forget(db: sqlite3.Connection, numbers: list[int]) -> None:
-    """Delete incidents that are over; rows of one that is open are left, for it is not over."""
+def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
+    """Delete resolved incidents; one that is open is left with all its rows."""
     given = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
     for table in ("outbox", "timeline", "member"):
@@ -99,16 +98,16 @@ def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SH
 
 def save(db: sqlite3.Connection, before: Incident, decide: Decide, hold: timedelta, now: datetime) -> Incident | None:
     """Decide, and write what was decided: state, timeline and outbox together. None: nothing was opened."""
-    after, notifications = decide(before)
+    decision = decide(before)
+    after = decision.incident
     if after.state is State.NEW:
         return None
-    if after == before:
+    if decision == Decision(before):
         return after
-    entries, after = after.fresh, msgspec.structs.replace(after, fresh=())
     db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
-    write(db, after.id, *entries)
+    write(db, after.id, *decision.entries)
     _enrol(db, before, after)
-    _settle_debts(db, after, notifications, hold, now)
+    _settle_debts(db, after, decision.notifications, hold, now)
     return after
 
 
@@ -135,7 +134,7 @@ def _settle_debts(
     if after.state is not State.TRIGGERED:
         cancel(db, after, now)
     for notification in notifications:
-        owe(db, after, notification, hold, now)
+        enqueue(db, after, notification, hold, now)
 
 
 def _owner(db: sqlite3.Connection, group: AlertGroup) -> Incident | None:

@@ -17,18 +17,17 @@ from process.settings import Secret
 from process.web import BodyError, Handler, bearer_matches, problem, read_body, refused
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
-from receiver.incident.model import Entry, Incident
+from receiver.incident.model import Entry, Incident, State
 from receiver.incident.policy import Policy
-from receiver.incident.state import State
 from receiver.messages.link import Grant, LinkError, read
 from receiver.store.base import Store, StoreError
 
 LIMIT = 64 * 1024
 _SHOWN = (
     *("id", "state", "priority", "title", "team", "opened_at", "acknowledged_at", "acknowledged_by"),
-    *("resolved_at", "resolved_by", "next_due_at", "acknowledged_until", "breached_at"),
-    *("paused", "flapping", "reopened", "drill"),
+    *("resolved_at", "resolved_by", "breached_at", "paused", "flapping", "reopened", "drill"),
 )
+_CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _EVENTS: dict[str, type[Acknowledge | Resolve]] = {"acknowledge": Acknowledge, "resolve": Resolve}
 
 
@@ -138,7 +137,7 @@ class Actions:
     async def _act(self, number: int, verb: str, actor: str, origin: str) -> Incident | None:
         now = self._clock()
         event = _EVENTS[verb](actor, origin)
-        return await self._store.act(number, partial(transition, event=event, policy=self._policy, now=now), now)
+        return await self._store.apply(number, partial(transition, event=event, policy=self._policy, now=now), now)
 
     async def _find(self, request: web.Request) -> tuple[Incident, tuple[Entry, ...]] | None:
         return await self._store.incident(_number(request))
@@ -177,13 +176,14 @@ def _unknown(request: web.Request) -> web.Response:
 
 
 def _respond_by(incident: Incident) -> datetime:
-    began = incident.clock_started_at or incident.opened_at or datetime.min.replace(tzinfo=UTC)
-    return began + timedelta(seconds=incident.response_time)
+    began = incident.clocks.started_at or incident.opened_at or datetime.min.replace(tzinfo=UTC)
+    return began + timedelta(seconds=incident.plan.response_time)
 
 
 def _view(incident: Incident) -> dict[str, object]:
     """What the API shows of an incident; the rest is our own bookkeeping."""
     view = {name: msgspec.to_builtins(getattr(incident, name)) for name in _SHOWN}
-    last = len(incident.steps) - 1
-    next_roles = incident.steps[min(incident.next_step, last)].roles if incident.next_due_at else ()
+    view |= {name: msgspec.to_builtins(getattr(incident.clocks, name)) for name in _CLOCKS_SHOWN}
+    steps = incident.plan.steps
+    next_roles = steps[min(incident.next_step, len(steps) - 1)].roles if incident.clocks.next_due_at else ()
     return {**view, "firing": len(incident.firing), "respond_by": _respond_by(incident).isoformat(), "next": next_roles}

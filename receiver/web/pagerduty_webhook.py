@@ -11,7 +11,7 @@ from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, problem, read_body, refused
-from receiver.actions.answer import PAGERDUTY_PERSON, Answers, Outcome
+from receiver.actions.answer import PAGERDUTY_PERSON, AnswerResult, Answers
 from receiver.store.base import StoreError
 from receiver.web import signature
 
@@ -67,12 +67,12 @@ class PagerDutyAnswers:
             return refused(error)
         given = request.headers.get("X-PagerDuty-Signature", "")
         if not signature.pagerduty(self._secret.reveal(), body, given):
-            self._answers.count("pagerduty", Outcome.REFUSED)
+            self._answers.count("pagerduty", AnswerResult.REFUSED)
             return problem(401, "X-PagerDuty-Signature: is wrong; check channels.pagerduty.webhook_secret")
         try:
             event = _decoder.decode(body).event
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._answers.count("pagerduty", Outcome.IGNORED)
+            self._answers.count("pagerduty", AnswerResult.IGNORED)
             return web.Response(status=202)
         try:
             await self._take(event)
@@ -86,7 +86,7 @@ class PagerDutyAnswers:
         merged = data.resolve_reason is not None and data.resolve_reason.type in _NO_FIX
         number = await self._answers.by_key(data.incident_key or "")
         if not verb or agent.type != PAGERDUTY_PERSON or merged or not number:
-            self._answers.count("pagerduty", Outcome.IGNORED)
+            self._answers.count("pagerduty", AnswerResult.IGNORED)
             log.debug("a %s of PagerDuty changes nothing here", event.event_type[:60])
             return
         who = " ".join(agent.summary.split())[:100] or "somebody"

@@ -15,9 +15,8 @@ from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, problem, read_body, refused
-from receiver.actions.answer import Answers, Outcome, known_as
-from receiver.incident.model import Incident
-from receiver.incident.state import State
+from receiver.actions.answer import AnswerResult, Answers, known_as
+from receiver.incident.model import Incident, State
 from receiver.store.base import StoreError
 from receiver.web import signature
 
@@ -76,12 +75,12 @@ class SlackAnswers:
         except BodyError as error:
             return refused(error)
         if not self._is_slack(request, body):
-            self._answers.count("slack", Outcome.REFUSED)
+            self._answers.count("slack", AnswerResult.REFUSED)
             return problem(401, "X-Slack-Signature: is wrong or old; check channels.slack.signing_secret")
         try:
             payload = _decoder.decode(parse_qs(body.decode()).get("payload", [""])[0])
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-            self._answers.count("slack", Outcome.REFUSED)
+            self._answers.count("slack", AnswerResult.REFUSED)
             return problem(400, "payload: is no interaction of Slack's")
         try:
             return await self._answer(payload)
@@ -105,7 +104,7 @@ class SlackAnswers:
     async def _answer(self, payload: _Payload) -> web.Response:
         action = next((one for one in payload.actions if one.action_id in _VERBS), None)
         if payload.type != "block_actions" or action is None:
-            self._answers.count("slack", Outcome.IGNORED)  # a link was opened, or something that is not ours
+            self._answers.count("slack", AnswerResult.IGNORED)  # a link was opened, or something that is not ours
             return web.Response()
         value = action.value
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 18 else 0  # noqa: PLR2004  # fits
@@ -133,11 +132,11 @@ class SlackAnswers:
             log.info("whoever pressed the button was not told in Slack what became of it")
 
 
-def _told(outcome: Outcome, verb: str, incident: Incident | None) -> str:
+def _told(outcome: AnswerResult, verb: str, incident: Incident | None) -> str:
     """What the one who pressed cannot see in the channel."""
     if incident is None:
         return "This incident is not known any more."
-    if outcome is not Outcome.ALREADY:
+    if outcome is not AnswerResult.ALREADY:
         return ""
     if incident.state is State.RESOLVED:
         return f"#{incident.id} is resolved already; your answer changes nothing."

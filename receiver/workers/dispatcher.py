@@ -9,9 +9,9 @@ from functools import partial
 import msgspec
 
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
-from receiver.incident.escalation import Priority
 from receiver.incident.event import Delivered, Event, Undelivered, Unreached
 from receiver.incident.machine import transition
+from receiver.incident.model import Priority
 from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
 from receiver.store.base import ANY, Claimed, Decide, Store, Wanted

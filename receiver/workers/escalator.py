@@ -55,7 +55,7 @@ class Escalator:
             await self._store.alive(now)
         while found := await self._store.due(now, _BATCH):
             decide = partial(transition, event=TimeDue(), policy=self._policy, now=now)
-            await asyncio.gather(*(self._store.act(number, decide, now) for number in found))
+            await asyncio.gather(*(self._store.apply(number, decide, now) for number in found))
             self._looked = now = self._clock()
             if len(found) < _BATCH:
                 break

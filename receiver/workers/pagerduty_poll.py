@@ -12,7 +12,7 @@ from process.settings import Secret
 from receiver.actions.answer import PAGERDUTY_PERSON, Answers
 from receiver.channels.base import SendError
 from receiver.channels.pagerduty_call import Calls, Region, host
-from receiver.incident.state import State
+from receiver.incident.model import State
 from receiver.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class PagerDutyPoll:
     async def run_once(self) -> int:
         """Give how many answers were found that we did not know."""
         incidents = await self._store.still_open()
-        open_ = {i.id: i for i in incidents if any(target.channel == "pagerduty" for target in i.told)}
+        open_ = {i.id: i for i in incidents if any(target.channel == "pagerduty" for target in i.delivery.told)}
         if not open_:
             return 0
         count = 0

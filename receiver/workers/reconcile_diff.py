@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from receiver.clients.alertmanager import Seen, View
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
-from receiver.incident.model import Alert, AlertGroup, Incident, Pause
-from receiver.incident.state import State
+from receiver.incident.model import Alert, AlertGroup, Incident, Pause, State
 
 VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
 CONFIRMED = timedelta(seconds=90)  # a resolve and its API may disagree for a moment

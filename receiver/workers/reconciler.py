@@ -15,9 +15,8 @@ from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.model import Alert, AlertGroup, State
 from receiver.incident.policy import Policy
-from receiver.incident.state import State
 from receiver.metrics import Metrics
 from receiver.store.base import Decide, Store
 from receiver.workers.reconcile_diff import Since, compare, missed
@@ -68,7 +67,7 @@ class Reconciler:
         incidents = [i for i in await self._store.still_open() if i.receiver]
         for incident in incidents:
             for finding in compare(incident, view, self._since, self._clock(), blind=self._blind()):
-                after = await self._store.act(incident.id, self._deciding(finding.event), self._clock())
+                after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)
         self._since.next_round()

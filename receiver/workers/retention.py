@@ -41,10 +41,10 @@ class Janitor:
     async def run_once(self) -> int:
         """Give how many incidents were moved."""
         before, moved = self._clock() - self._keep, 0
-        while old := await self._store.over(before, _BATCH):
+        while old := await self._store.resolved_before(before, _BATCH):
             if self._archive is not None:
                 await asyncio.to_thread(_append, self._archive, old)
-            await self._store.forget([incident.id for incident, _ in old])
+            await self._store.delete([incident.id for incident, _ in old])
             moved += len(old)
         if moved:
             where = f"archived in {self._archive}" if self._archive else "deleted"

@@ -63,7 +63,7 @@ class WatchdogLoop:
         for incident in await self._store.still_open():
             if incident.held:
                 decide = partial(transition, event=_over(incident.key), policy=self._policy, now=now)
-                await self._store.act(incident.id, decide, now)
+                await self._store.apply(incident.id, decide, now)
 
 
 def _over(key: str) -> AlertsReceived:

@@ -10,12 +10,9 @@ from pathlib import Path
 import msgspec
 
 from receiver.channels.base import Message, Receipt, SendError
-from receiver.incident.escalation import Priority, Step
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup, Incident, Kind, Notification
-from receiver.incident.policy import Plan
-from receiver.incident.state import State
+from receiver.incident.model import Alert, AlertGroup, Incident, Kind, Notification, Plan, Priority, State, Step
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.current import Live
 from receiver.policy.routing import Routing
@@ -129,10 +126,10 @@ class Case:
         return self.incident.state
 
     def when(self, event: Event) -> list[Notification]:
-        changed, owed = transition(self.incident, event, self.policy, self.clock.now)
-        self.lines += [f"{entry.kind}: {entry.text}" for entry in changed.fresh]
-        self.incident = Incident(**{f: getattr(changed, f) for f in changed.__struct_fields__ if f != "fresh"})
-        return list(owed)
+        decision = transition(self.incident, event, self.policy, self.clock.now)
+        self.lines += [f"{entry.kind}: {entry.text}" for entry in decision.entries]
+        self.incident = decision.incident
+        return list(decision.notifications)
 
 
 def people(owed: list[Notification]) -> list[str]:

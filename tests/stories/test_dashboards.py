@@ -14,7 +14,7 @@ from grafana.lint.run import DASHBOARDS
 from grafana.queries import quiet
 from grafana.queries.__main__ import main
 from grafana.queries.plan import Window, requests
-from grafana.queries.run import Outcome, load, run
+from grafana.queries.run import RunResult, load, run
 from tests.grafana.good import P95, REQUESTS, dashboard, target
 from tests.stories.complete import Complete, complete
 from tests.stories.stack import PATIENCE
@@ -39,7 +39,7 @@ async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Comp
         yield running
 
 
-async def asked(school: Complete, documents: list[Document], entries: list[quiet.Quiet]) -> Outcome:
+async def asked(school: Complete, documents: list[Document], entries: list[quiet.Quiet]) -> RunResult:
     now = time.time()
     return await run(school.url("prometheus"), documents, Window(now - 900, now, scrape=15), entries)
 

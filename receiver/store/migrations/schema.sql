@@ -1,5 +1,5 @@
 -- The receiver's memory. What must hold is written here, so that no bug can store the opposite.
--- Times are seconds since 1970, UTC; `doc` is the incident as receiver.incident.Incident writes itself.
+-- Times are seconds since 1970, UTC; `doc` is the JSON of receiver.incident.model.Incident.
 CREATE TABLE IF NOT EXISTS incident (
     id INTEGER PRIMARY KEY,
     key TEXT NOT NULL,

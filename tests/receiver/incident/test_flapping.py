@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from receiver.incident.event import Acknowledge, AlertsReceived, Resolve, TimeDue
-from receiver.incident.model import Kind, Notification
-from receiver.incident.state import State
+from receiver.incident.model import Kind, Notification, State
 from tests.receiver.given import MINUTE, START, Case, an_alert, people, received
 
 
@@ -28,7 +27,7 @@ def test_a_refire_within_the_window_reopens_at_the_first_step() -> None:
     assert people(fire(case)) == ["Linh"]
     assert case.incident.id == 1
     assert case.state() is State.TRIGGERED
-    assert case.incident.next_due_at == case.clock.now + 15 * MINUTE
+    assert case.incident.clocks.next_due_at == case.clock.now + 15 * MINUTE
     assert "reopened: it fires again: reopened, 1 time within the hour" in case.lines
 
 
@@ -42,7 +41,7 @@ def test_a_refire_goes_to_whoever_had_answered_it() -> None:
     clear(case)
     case.clock.forward(minutes=5)
     assert people(fire(case)) == ["Marek"]
-    assert case.incident.next_due_at == case.clock.now + 15 * MINUTE  # the manager, as far off as ever
+    assert case.incident.clocks.next_due_at == case.clock.now + 15 * MINUTE  # the manager, as far off as ever
 
 
 def test_a_refire_after_the_window_is_for_a_new_incident() -> None:

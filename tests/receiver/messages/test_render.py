@@ -16,11 +16,21 @@ from receiver.channels.base import Message
 from receiver.channels.email import compose
 from receiver.channels.log import Log
 from receiver.channels.slack import Slack
-from receiver.incident.escalation import Priority
 from receiver.incident.event import Acknowledge, Event, Resolve, TimeDue, Undelivered
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, Entry, Incident, Kind, Notification, Target
-from receiver.incident.state import State
+from receiver.incident.model import (
+    Alert,
+    Clocks,
+    Delivery,
+    Entry,
+    Incident,
+    Kind,
+    Notification,
+    Plan,
+    Priority,
+    State,
+    Target,
+)
 from receiver.messages.i18n import one_line, span
 from receiver.messages.render import HEADLINE, SUBJECT, render
 from tests.fakes.slack import FakeSlack
@@ -49,10 +59,10 @@ class Story:
         self.incident, self.timeline = Incident(id=12, key="k"), tuple[Entry, ...]()
 
     def when(self, event: Event) -> list[Message]:
-        changed, owed = transition(self.incident, event, self.routing, self.clock.now)
-        self.timeline += changed.fresh
-        self.incident = msgspec.structs.replace(changed, fresh=())
-        return [self.message(notification) for notification in owed]
+        decision = transition(self.incident, event, self.routing, self.clock.now)
+        self.timeline += decision.entries
+        self.incident = decision.incident
+        return [self.message(notification) for notification in decision.notifications]
 
     def message(self, notification: Notification) -> Message:
         made = partial(render, delivery_id="7", thread="", link=LINK, now=self.clock.now)
@@ -408,12 +418,10 @@ incidents = st.builds(
     alerts=st.dictionaries(anything, alerts, max_size=13),
     truncated=st.integers(0, 10**6),
     opened_at=st.none() | times,
-    response_time=st.floats(0, 1e9),
-    clock_started_at=st.none() | times,
-    steps=st.just(the_routing().plans[Priority.P1].steps),
+    plan=st.builds(Plan, st.just(the_routing().plans[Priority.P1].steps), st.floats(0, 1e9)),
     next_step=st.integers(0, 9),
-    next_due_at=st.none() | times,
-    rounds=st.integers(0, 9),
+    clocks=st.builds(Clocks, started_at=st.none() | times, next_due_at=st.none() | times),
+    delivery=st.builds(Delivery, rounds=st.integers(0, 9)),
     acknowledged_at=st.none() | times,
     acknowledged_by=anything,
     resolved_at=st.none() | times,

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from process.settings import SettingsError
 from receiver.config.build import routing
 from receiver.config.load import load
-from receiver.incident.escalation import Priority
-from receiver.incident.model import Incident
+from receiver.incident.model import Incident, Priority
 from receiver.oncall.contact_rules import Contact, Person, Rule
 from receiver.oncall.hours import parse as hours
 from receiver.policy.matcher import MatcherError, match_all

@@ -79,7 +79,7 @@ async def a_database(folder: Path) -> Path:
     store = await a_store(folder, clock)
 
     async def tell(number: int, event: object) -> None:
-        await store.act(number, deciding(event, clock.now), clock.now)  # type: ignore[arg-type]
+        await store.apply(number, deciding(event, clock.now), clock.now)  # type: ignore[arg-type]
 
     async def deliver() -> None:
         for channel in ("email", "slack", "pagerduty"):

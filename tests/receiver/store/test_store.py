@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
-from receiver.incident.model import AlertGroup, Kind, Notification
-from receiver.incident.state import State
+from receiver.incident.model import AlertGroup, Decision, Incident, Kind, State
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.given import MINUTE, START, THE_GROUP, Clock, a_store, an_alert, beside, deciding, received
@@ -55,9 +54,7 @@ async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQL
     assert await fire(store, clock) == number
     found = await store.incident(number)
     assert found is not None
-    incident, timeline = found
-    assert incident.fresh == ()
-    assert [entry.kind for entry in timeline] == ["opened", "alert_firing", "paged"]
+    assert [entry.kind for entry in found[1]] == ["opened", "alert_firing", "paged"]
     assert [c.notification.target.person for c in await claim(store, clock)] == ["Linh"]
 
 
@@ -97,7 +94,7 @@ async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLit
 async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock, "slack"))[0]
-    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     assert await claim(store, clock, "slack") == []  # the acknowledgement waits for the page that is under way
     await settle(store, clock, page, "1234.5678")
     following = await claim(store, clock, "slack")
@@ -109,7 +106,7 @@ async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore
     number = await fire(store, clock)
     told = await claim(store, clock, "slack")
     await settle(store, clock, told[0], "1")
-    await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
     assert await claim(store, clock, "email") == []
     assert await claim(store, clock, "pagerduty") == []
     assert [c.notification.kind for c in await claim(store, clock, "slack")] == [Kind.RESOLVED]
@@ -119,7 +116,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
     await store.retry_at(page, clock.now + MINUTE, "timeout", clock.now)  # it may have arrived
-    await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
     clock.forward(minutes=2)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
 
@@ -127,7 +124,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
 async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
-    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     await store.retry_at(page, clock.now, "503", clock.now)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.ACKNOWLEDGED]
 
@@ -150,7 +147,7 @@ async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_tra
         await kill(store, clock, claimed)
         found = await store.incident(number)
         assert found is not None
-        assert found[0].rounds == (2 if channel == "slack" else 1)
+        assert found[0].delivery.rounds == (2 if channel == "slack" else 1)
     assert [c.notification.target.person for c in await claim(store, clock)] == ["Marek"]
 
 
@@ -158,9 +155,9 @@ async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(sto
     number = await fire(store, clock)
     clock.forward(minutes=15)
     assert await store.due(clock.now) == [number]
-    await store.act(number, deciding(TimeDue(), clock.now), clock.now)
+    await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
     assert await store.due(clock.now) == []
-    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     clock.forward(days=1)
     assert await store.due(clock.now) == []
 
@@ -179,7 +176,7 @@ async def test_an_answered_page_of_a_dead_process_is_not_sent_again(tmp_path: Pa
     first = await a_store(tmp_path, clock)
     number = await fire(first, clock)
     await claim(first, clock)
-    await first.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await first.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     await first.close()
     second = await a_store(tmp_path, clock)
     assert [c.notification.kind for c in await claim(second, clock)] == [Kind.ACKNOWLEDGED]
@@ -201,7 +198,7 @@ async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Cl
 
 async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
-    await store.act(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
     clock.forward(minutes=11)
     assert await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now) is None
     newer = received(an_alert(starts_at=START + MINUTE))
@@ -215,10 +212,10 @@ async def test_the_same_debt_is_owed_once(store: SQLiteStore, clock: Clock) -> N
     (claimed,) = await claim(store, clock)
     twice = (claimed.notification, claimed.notification)
 
-    def again(incident: object) -> tuple[object, tuple[Notification, ...]]:
-        return deciding(received(an_alert("b")), clock.now)(incident)[0], twice  # type: ignore[arg-type]
+    def again(incident: Incident) -> Decision:
+        return Decision(deciding(received(an_alert("b")), clock.now)(incident).incident, twice)
 
-    await store.update(THE_GROUP, again, clock.now)  # type: ignore[arg-type]
+    await store.update(THE_GROUP, again, clock.now)
     clock.forward(seconds=LEASE + 1)
     assert len(await claim(store, clock)) == 1
 
@@ -238,7 +235,7 @@ async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, c
     old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
     first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
     assert first is not None
-    await store.act(first.id, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(first.id, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     for key, members in (("receiver|new", alerts[:2]), ("receiver|newer", alerts[2:])):
         group = AlertGroup(key, tuple(members), receiver="receiver")
         moved = await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
@@ -271,8 +268,8 @@ async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLite
         for page in await claim(store, clock, channel):
             await settle(store, clock, page, "")
     clock.forward(minutes=15)
-    await store.act(number, deciding(TimeDue(), clock.now), clock.now)
-    await store.act(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
     kinds = {c.notification.kind for c in await claim(store, clock)}
     assert kinds == {Kind.ACKNOWLEDGED}
 

@@ -12,8 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
-from receiver.incident.model import Incident, Pause
-from receiver.incident.state import State
+from receiver.incident.model import Decision, Incident, Pause, Plan, State
 from receiver.messages.link import Grant, sign
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
@@ -220,10 +219,10 @@ async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: 
     number = await rig.fire()
     found = await rig.store.incident(number)
     assert found is not None
-    longer = msgspec.structs.replace(found[0], acknowledge_for=3600.0, drill=True)
+    longer = msgspec.structs.replace(found[0], plan=Plan((), 900.0, acknowledge_for=3600.0), drill=True)
 
     async def change(incident: Incident) -> None:
-        await rig.store.act(number, lambda _old: (incident, ()), rig.clock.now)
+        await rig.store.apply(number, lambda _old: Decision(incident), rig.clock.now)
 
     await change(longer)
     await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
@@ -233,7 +232,8 @@ async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: 
     assert "I am still at it" not in page
     found = await rig.store.incident(number)
     assert found is not None
-    await change(msgspec.structs.replace(found[0], remind_due_at=None, paused=Pause("silence", "8f1c", "Linh")))
+    asked = msgspec.structs.replace(found[0].clocks, remind_due_at=None)
+    await change(msgspec.structs.replace(found[0], clocks=asked, paused=Pause("silence", "8f1c", "Linh")))
     page = await (await rig.client.get(rig.link(number))).text()
     assert "I am still at it" in page
     assert "Paused by silence 8f1c by Linh" in page

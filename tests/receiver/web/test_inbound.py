@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from process.settings import Secret
 from receiver.actions.answer import Answers
-from receiver.incident.model import Incident
-from receiver.incident.state import State
+from receiver.incident.model import Incident, State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import signature

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
-from receiver.incident.model import Kind
-from receiver.incident.state import State
+from receiver.incident.model import Kind, State
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.escalator import Escalator
 from receiver.workers.watchdog import WatchdogLoop

@@ -6,8 +6,7 @@ import msgspec
 
 from receiver.clients.alertmanager import Seen, Silence, View
 from receiver.incident.event import AlertsReceived, Paused, Resumed, TimeDue
-from receiver.incident.model import Alert, AlertGroup
-from receiver.incident.state import State
+from receiver.incident.model import Alert, AlertGroup, State
 from receiver.workers.reconcile_diff import Since, compare, missed
 from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
 
@@ -66,7 +65,7 @@ def test_a_silence_pauses_by_name_author_and_end_and_its_end_resumes() -> None:
     case.clock.forward(minutes=30)
     assert people(case.when(TimeDue())) == []
     assert rounds.one(view(seen(an_alert()))) == ["unsilenced"]
-    assert case.incident.next_due_at == case.clock.now + 14 * MINUTE
+    assert case.incident.clocks.next_due_at == case.clock.now + 14 * MINUTE
 
 
 def test_a_silence_of_some_alerts_pauses_nothing() -> None:

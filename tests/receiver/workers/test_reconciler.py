@@ -18,7 +18,7 @@ from process.settings import Secret
 from process.web import Handler
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
-from receiver.incident.state import State
+from receiver.incident.model import State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import Webhook

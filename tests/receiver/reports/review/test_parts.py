@@ -10,8 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.incident.escalation import Priority, Step
-from receiver.incident.policy import Plan
+from receiver.incident.model import Plan, Priority, Step
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.schedule import Layer, Schedule, Span
 from receiver.policy.maintenance import Window

@@ -1,4 +1,4 @@
--- Moves the rows of schema 1 into the tables of schema 2 (which stand beside them by now).
+-- Moves the rows of schema 1 into the tables of schema 2, which stand beside them by now.
 INSERT INTO incident (id, key, state, priority, opened_at, wake_at, resolved_at, doc)
     SELECT id, key, state, priority, opened_at, next_due_at, resolved_at, doc FROM incident_1;
 INSERT INTO timeline (incident_id, seq, at, kind, text, actor)

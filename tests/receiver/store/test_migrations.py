@@ -1,0 +1,156 @@
+"""Files that older receivers wrote: every incident of theirs goes on where it stood, and half an upgrade is none."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from receiver.incident.event import TimeDue
+from receiver.incident.model import Incident, Kind, State, Step
+from receiver.store.base import StoreError
+from receiver.store.migrations import SCHEMA_VERSION, from_2
+from receiver.store.sqlite import SQLiteStore
+from tests.receiver.given import MINUTE, START, Clock, a_store, beside, deciding
+
+DATA = Path(__file__).parent / "data"
+WRITTEN = START + timedelta(hours=1, minutes=12, seconds=1)  # when the file of schema 2 was closed
+OLDER = {"schema_2": 2}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    at = Clock()
+    at.now = WRITTEN
+    return at
+
+
+def older(folder: Path, name: str) -> None:
+    with closing(sqlite3.connect(folder / "receiver.sqlite3")) as db, db:
+        db.executescript((DATA / f"{name}.sql").read_text("utf-8"))
+
+
+def documents(folder: Path) -> list[tuple[int, bytes]]:
+    with beside(folder) as db:
+        return db.execute("SELECT id, doc FROM incident ORDER BY id").fetchall()
+
+
+async def every(store: SQLiteStore) -> dict[str, Incident]:
+    return {incident.key.partition("|")[2]: incident for incident in await store.incidents(None, 100)}
+
+
+async def test_every_incident_of_schema_2_stands_where_it_stood(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    store = await a_store(tmp_path, clock)
+    found = await every(store)
+    await store.close()
+    with beside(tmp_path) as db:
+        rows = dict(db.execute("SELECT id, wake_at FROM incident").fetchall())
+    assert {i.id: i.wake_at.timestamp() if i.wake_at else None for i in found.values()} == rows
+    assert len(found) == 14
+    escalated = found["Escalated"]
+    assert escalated.plan.steps[1] == Step(900.0, ("tech-lead",))
+    assert (escalated.plan.response_time, escalated.plan.repeat_every) == (900.0, 1200.0)
+    assert (escalated.plan.warn_after, escalated.plan.acknowledge_for) == (720.0, 1800.0)
+    assert (escalated.next_step, escalated.delivery.rounds, escalated.delivery.serial) == (3, 3, 2)
+    assert escalated.clocks.started_at == escalated.opened_at
+    assert [t.person for t in escalated.delivery.told if t.channel == "email"] == ["Linh", "Marek", "Aisha"]
+    assert escalated.delivery.reached == ("Aisha",)
+    assert escalated.delivery.paged_at == escalated.delivery.delivered_at == escalated.opened_at + 30 * MINUTE  # type: ignore[operator]
+    reminded = found["Reminded"]
+    assert (reminded.state, reminded.acknowledged_by) == (State.ACKNOWLEDGED, "Linh")
+    assert reminded.clocks.remind_due_at is None
+    assert reminded.clocks.acknowledged_until == reminded.opened_at + 30 * MINUTE  # type: ignore[operator]
+    assert found["Flapping"].flapping
+    assert found["Flapping"].clocks.quiet_until is not None
+    assert found["Grown"].delivery.grown
+    assert found["Held"].held
+    assert found["Silenced"].paused is not None
+    assert found["Silenced"].clocks.next_due_at == found["Silenced"].opened_at + 15 * MINUTE  # type: ignore[operator]
+    assert found["Undelivered"].delivery.round_lanes
+
+
+async def test_every_field_of_a_document_is_one_of_todays(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    await (await a_store(tmp_path, clock)).close()
+    for _, doc in documents(tmp_path):
+        again = msgspec.json.encode(msgspec.json.decode(doc, type=Incident))
+        assert _without_empty(msgspec.json.decode(doc)) == _without_empty(msgspec.json.decode(again))
+
+
+def _without_empty(doc: dict[str, object]) -> dict[str, object]:
+    """A part that an old document did not have is written in full by a new one."""
+    return {k: _without_empty(v) if isinstance(v, dict) else v for k, v in doc.items() if v not in ({}, [], None)}
+
+
+async def test_what_was_owed_is_owed_and_what_was_being_sent_is_sent_again(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    with beside(tmp_path) as db:
+        states = db.execute("SELECT state, count(*) FROM outbox GROUP BY state").fetchall()
+    assert dict(states) == {"cancelled": 12, "dead": 5, "pending": 22, "sending": 1, "sent": 51}
+    store = await a_store(tmp_path, clock)
+    owed = await store.claim("email", clock.now + 5 * MINUTE, 60, 100)
+    await store.close()
+    assert [(c.attempt, c.notification.kind) for c in owed if c.incident.key == "receiver|Fresh"] == [(2, Kind.PAGE)]
+    assert "receiver|ResolvedByAlerts" not in {c.incident.key for c in owed}
+
+
+async def test_what_was_open_goes_on(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    store = await a_store(tmp_path, clock)
+    for number in await store.due(clock.now + timedelta(days=1)):
+        found = await store.incident(number)
+        assert found is not None
+        assert found[0].wake_at is not None
+        await store.apply(number, deciding(TimeDue(), found[0].wake_at), found[0].wake_at)
+    found_now = await every(store)
+    await store.close()
+    assert found_now["Flapping"].state is State.RESOLVED
+    assert found_now["Silenced"].paused is None
+    assert found_now["Reminded"].state is State.TRIGGERED  # nobody has said that they are still at it
+    assert found_now["InMaintenance"].delivery.rounds == 1
+    assert (found_now["Held"].held, found_now["Held"].delivery.serial) == (True, 1)  # those who were told are warned
+
+
+async def test_a_file_is_moved_once(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    for _ in range(2):
+        await (await a_store(tmp_path, clock)).close()
+        with beside(tmp_path) as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    moved = documents(tmp_path)
+    with beside(tmp_path) as db:
+        from_2.upgrade(db)
+    assert documents(tmp_path) == moved
+
+
+async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    with beside(tmp_path) as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON incident WHEN NEW.id = 9 BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    before = documents(tmp_path)
+    with pytest.raises(StoreError, match="disk full"):
+        await a_store(tmp_path, clock)
+    with beside(tmp_path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert documents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", OLDER)
+async def test_an_older_file_gets_the_tables_and_indexes_of_a_new_one(tmp_path: Path, clock: Clock, name: str) -> None:
+    shapes = []
+    for folder in (tmp_path / "old", tmp_path / "new"):
+        folder.mkdir()
+        if folder.name == "old":
+            older(folder, name)
+        await (await a_store(folder, clock)).close()
+        with beside(folder) as db:
+            tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+            columns = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
+            indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1").fetchall()
+        shapes.append((columns, [(index, " ".join((sql or "").split())) for index, sql in indexes]))
+    assert shapes[0] == shapes[1]
