@@ -8,7 +8,7 @@ PY := $(BIN)/python
 BESIDE := -n 3 --dist loadfile
 BENCHMARKS := exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation dashboard_queries
 
-.PHONY: help run demo history stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench soak clean
+.PHONY: help run demo history stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench bench-compare soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ config: .venv/ready ## check every example configuration
 
 bench: stack ## benchmarks, side by side, as ratios and percentiles (SHORT=1: only whether each of them runs)
 	@for b in $(BENCHMARKS); do echo "== $$b"; $(PY) -m bench.$$b $(if $(SHORT),--short) || exit 1; done
+
+bench-compare: stack ## figures beside those of another revision: BASE=rev [ONLY="webhook_latency attack"] [PAIRS=10] [PATCH=file]
+	@$(PY) -m bench.compare $(BASE) $(ONLY) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(PATCH),--patch $(PATCH))
 
 soak: .venv/ready ## an hour of load on an exporter of 40,000 series (MINUTES=5 for less)
 	@$(PY) -m bench.soak $${MINUTES:-60}
