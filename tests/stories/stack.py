@@ -208,6 +208,13 @@ class Stack:
         async with self.session.post(url, json=payload, headers=headers) as answer:
             return answer.status
 
+    async def nothing_is_owed(self) -> bool:
+        """Whether the receiver has delivered everything, on all three channels."""
+        async with self.session.get(f"{self.url('receiver')}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        ages = [line for line in lines if line.startswith("receiver_outbox_oldest_age_seconds{")]
+        return len(ages) == 3 and all(line.endswith(" 0.0") for line in ages)
+
     async def incidents(self) -> list[dict[str, Any]]:
         headers = {"Authorization": f"Bearer {self.tokens['api']}"}
         async with self.session.get(f"{self.url('receiver')}/api/v1/incidents", headers=headers) as answer:

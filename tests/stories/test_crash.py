@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,10 @@ async def test_killed_between_the_200_and_the_page(stack: Stack) -> None:
     await until("PagerDuty rings", lambda: stack.pagerduty.rung)
     await until("Slack has the messages", lambda: len(stack.slack.messages) >= 2)
     await until("the mail is out", lambda: stack.smtp.mails)
-    await until("nothing is owed any more", partial(_nothing_is_owed, stack))
+    await until("nothing is owed any more", stack.nothing_is_owed)
     assert len(stack.pagerduty.rung) == 1
-    assert sorted(post["channel"] for post in stack.slack.messages) == ["#alerts", "U01LINH"]
+    told = [post["channel"] for post in stack.slack.messages]  # one may come twice, if its answer comes too late
+    assert set(told) == {"#alerts", "U01LINH"}
     assert len({mail["Message-ID"] for _, mail in stack.smtp.mails}) == 1  # a repeat can be told by its id
     (incident,) = await stack.incidents()
     assert incident["state"] == "triggered"
@@ -45,7 +45,7 @@ async def test_killed_between_the_200_and_the_page(stack: Stack) -> None:
     assert await stack.post_alerts(PAYLOAD) == 200
     assert await stack.stop("receiver") == 0
     assert len(stack.pagerduty.rung) == 1
-    assert len(stack.slack.messages) == 2
+    assert [post["channel"] for post in stack.slack.messages] == told
 
 
 async def test_the_page_is_not_lost_when_the_receiver_is_killed_again_and_again(stack: Stack) -> None:
@@ -59,10 +59,3 @@ async def test_the_page_is_not_lost_when_the_receiver_is_killed_again_and_again(
     await until("PagerDuty rings", lambda: stack.pagerduty.rung)
     assert len(await stack.incidents()) == 1
     assert len(stack.pagerduty.rung) == 1  # a repeat under the same key does not ring
-
-
-async def _nothing_is_owed(stack: Stack) -> bool:
-    async with stack.session.get(f"{stack.url('receiver')}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    owed = [line for line in lines if line.startswith("receiver_outbox_oldest_age_seconds{")]
-    return len(owed) == 3 and all(line.endswith(" 0.0") for line in owed)
