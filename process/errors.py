@@ -1,14 +1,13 @@
 """Reports the errors of a process itself to Sentry, if SENTRY_DSN is set; no person, secret or value goes with them."""
 
-import importlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from process.optional import MissingExtraError, load
 from process.settings import Secret, SettingsError
-from process.version import VERSION
 
 _HIDDEN = "<secret>"
 # What the text of an error can carry that is nobody's business: people's addresses, tokens, and what stands in URLs.
@@ -35,20 +34,6 @@ _KEPT = frozenset(
         *("release", "environment", "server_name", "sdk", "type"),
     }
 )
-# What the SDK may collect by itself: its defaults change with its releases, so each is named.
-_OFF = {"mode": "off"}
-_NOTHING: dict[str, Any] = {
-    "user_info": False,
-    "cookies": _OFF,
-    "http_headers": {"request": _OFF},
-    "http_bodies": [],
-    "url_query_params": _OFF,
-    "graphql": {"document": False, "variables": False},
-    "gen_ai": {"inputs": False, "outputs": False},
-    "database_query_data": False,
-    "queues": False,
-    "stack_frame_variables": False,
-}
 # What a frame must not have: values of variables, and paths that begin with somebody's home folder.
 _NOT_OF_A_FRAME = frozenset({"vars", "abs_path"})
 
@@ -63,48 +48,20 @@ def report_errors(process: str, environment: Mapping[str, str], secrets: Secrets
     dsn = environment.get("SENTRY_DSN", "")
     if not dsn:
         return False
-    # Not at the head: the SDK costs 60 ms of CPU and 4 MB, which a process without a DSN need not pay.
-    sdk = importlib.import_module("sentry_sdk")
-    try:
-        sdk.init(dsn=dsn, environment=environment.get("SENTRY_ENVIRONMENT", "production"), **_options(process, secrets))
-    except sdk.utils.BadDsn as error:
-        raise SettingsError("SENTRY_DSN: not a DSN; write https://KEY@HOST/PROJECT, or leave it unset") from error
-    return True
 
-
-def _options(process: str, secrets: Secrets) -> dict[str, Any]:
     def before_send(event: dict[str, Any], _hint: object) -> dict[str, Any]:
         return scrub(event, secrets())
 
-    return {
-        "release": f"heypeter-monitoring@{VERSION}",
-        "server_name": process,
-        "before_send": before_send,
-        # Named one by one: those that come by themselves patch aiohttp and attach whole requests.
-        "default_integrations": False,
-        "auto_enabling_integrations": False,
-        "integrations": _integrations(),
-        "data_collection": _NOTHING,
-        "max_request_body_size": "never",
-        "max_breadcrumbs": 0,
-        "auto_session_tracking": False,
-        "trace_propagation_targets": [],
-        "enable_metrics": False,
-        "spotlight": False,
-        "debug": False,
-    }
-
-
-def _integrations() -> list[Any]:
-    """What finds errors: logged ones, uncaught ones, those of threads; each once, and sent before the process ends."""
-    load = importlib.import_module
-    return [
-        load("sentry_sdk.integrations.logging").LoggingIntegration(level=None, sentry_logs_level=None),
-        load("sentry_sdk.integrations.excepthook").ExcepthookIntegration(),
-        load("sentry_sdk.integrations.threading").ThreadingIntegration(propagate_scope=False),
-        load("sentry_sdk.integrations.dedupe").DedupeIntegration(),
-        load("sentry_sdk.integrations.atexit").AtexitIntegration(callback=lambda _pending, _timeout: None),
-    ]
+    try:
+        # Loaded only now: the SDK costs 60 ms of CPU and 4 MB, which a process without a DSN need not pay.
+        init = load("process.sentry", "sentry").init
+    except MissingExtraError as error:
+        raise SettingsError(f"SENTRY_DSN: {error}") from error
+    try:
+        init(dsn, process, environment.get("SENTRY_ENVIRONMENT", "production"), before_send)
+    except ValueError as error:
+        raise SettingsError("SENTRY_DSN: not a DSN (expected https://KEY@HOST/PROJECT)") from error
+    return True
 
 
 def scrub(event: dict[str, Any], secrets: Iterable[Secret]) -> dict[str, Any]:

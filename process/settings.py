@@ -77,38 +77,43 @@ class Source:
         """Build the error for the place ``at`` (``.teams.backend[0]``); the nearest known line is named."""
         return SettingsError(f"{self.path}:{self._line(at)}: {at.lstrip('.') or 'file'}: {message}")
 
-    def convert(self, kind: type[T]) -> T:
-        """Turn the file into ``kind``; unknown keys, wrong types and missing keys are SettingsErrors."""
+    def convert(self, kind: type[T], part: str = "") -> T:
+        """Turn the file, or the ``part`` of it at ``.channels.slack``, into ``kind``.
+
+        Unknown keys, wrong types and missing keys are SettingsErrors.
+        """
         try:
-            return msgspec.convert(self.data or {}, kind, dec_hook=self._hook)
+            return msgspec.convert(_value(self.data, part) or {}, kind, dec_hook=self._hook)
         except msgspec.ValidationError as error:
-            text, at = self._locate(kind, str(error))
+            text, at = self._locate(kind, str(error), part)
             unknown = _UNKNOWN.search(text)
             if unknown:
                 at, text = f"{at}.{unknown['field']}", "unknown key; remove it or correct its spelling"
             raise self.error(at, text) from error
 
-    def _locate(self, kind: type[Any], message: str) -> tuple[str, str]:
+    def _locate(self, kind: type[Any], message: str, part: str) -> tuple[str, str]:
         """Split msgspec's message into text and path; where it says ``[...]`` for "some key", find which one."""
         match = _PATH.search(message)
         if match is None:
-            return message, ""
-        text, at = message[: match.start()], match["path"]
+            return message, part
+        text, at = message[: match.start()], f"{part}{match['path']}"
         while "[...]" in at:
             before, _, after = at.partition("[...]")
-            key = next((key for key in _mapping(self.data, before) if self._still_wrong(kind, before, key, text)), None)
+            key = next(
+                (key for key in _mapping(self.data, before) if self._still_wrong(kind, part, before, key, text)), None
+            )
             if key is None:
                 break
             at = f"{before}.{key}{after}"
         return text, at
 
-    def _still_wrong(self, kind: type[Any], at: str, key: str, text: str) -> bool:
+    def _still_wrong(self, kind: type[Any], part: str, at: str, key: str, text: str) -> bool:
         trial = copy.deepcopy(self.data)
         mapping = _mapping(trial, at)
         for other in [name for name in mapping if name != key]:
             del mapping[other]
         try:
-            msgspec.convert(trial, kind, dec_hook=self._hook)
+            msgspec.convert(_value(trial, part), kind, dec_hook=self._hook)
         except msgspec.ValidationError as error:
             return str(error).startswith(text)
         return False
@@ -124,6 +129,8 @@ class Source:
             raise ValueError("a secret is a non-empty text; quote it, or use its *_file twin")
         if kind is Path and isinstance(value, str):
             return self.path.parent / Path(value)  # relative paths are relative to the file that names them
+        if hasattr(kind, "from_source"):
+            return kind.from_source(self)  # reads its own part of the file, and names its own errors
         if hasattr(kind, "from_yaml"):
             return kind.from_yaml(value)  # ValueError says how it is written
         raise NotImplementedError(f"no reading of {kind}")
@@ -172,12 +179,18 @@ def _from_environment(value: str) -> str:
 
 def _mapping(data: object, at: str) -> dict[str, Any]:
     """Follow a path through plain data; an empty mapping if it leads to no mapping."""
+    value = _value(data, at)
+    return value if isinstance(value, dict) else {}
+
+
+def _value(data: object, at: str) -> object:
+    """Follow a path through plain data as far as it goes."""
     for name, index in _STEP.findall(at):
         if isinstance(data, dict):
             data = data.get(name or index)
         elif isinstance(data, list) and index.isdigit() and int(index) < len(data):
             data = data[int(index)]
-    return data if isinstance(data, dict) else {}
+    return data
 
 
 def _child(node: yaml.Node | None, name: str, index: str) -> tuple[int, yaml.Node] | None:

@@ -1,4 +1,4 @@
-"""The HTTP habits that both processes share: bearer check, bounded body, error answers."""
+"""What both processes answer alike over HTTP: tokens, bounded bodies, errors, and 503 while stopping."""
 
 import asyncio
 import hmac
@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientPayloadError, web
+from aiohttp.typedefs import Middleware
 
 from process.settings import Secret
 
@@ -19,6 +20,35 @@ def bearer_matches(request: web.Request, token: Secret) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(
         given.strip().encode("utf-8", "surrogateescape"), token.reveal().encode()
     )
+
+
+def require_bearer(token: Secret, hint: str) -> Middleware:
+    """Make the middleware that answers 401 to whoever lacks the token; ``hint`` says which one it is."""
+
+    @web.middleware
+    async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not bearer_matches(request, token):
+            return problem(401, f"Authorization: the bearer token is missing or wrong; {hint}")
+        return await handler(request)
+
+    return check_token
+
+
+def refuse_while(stopping: Callable[[], bool]) -> Middleware:
+    """Make the middleware that answers 503 while the process stops, so that the client comes back to the next one.
+
+    Paths below ``/-/`` and ``/metrics`` are still answered: they say how the stopping goes.
+    """
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not stopping() or request.path.startswith("/-/") or request.path == "/metrics":
+            return await handler(request)
+        response = problem(503, "stopping; try again in a few seconds")
+        response.force_close()  # a kept connection would lead here again
+        return response
+
+    return refuse
 
 
 def problem(status: int, error: str, **details: object) -> web.Response:

@@ -1,12 +1,17 @@
-"""The composition root: the one file that names the real clock and the real randomness."""
+"""The composition root: the one file that names the real clock, the randomness, the store, the channels and the loops.
+
+It reads in the order of a receiver's life: built from its settings, started, served, run, stopped.
+"""
 
 import asyncio
 import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +20,52 @@ from aiohttp import web
 
 from process.errors import report_errors
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
-from receiver.actions.answer import Answers
+from process.web import refuse_while
+from receiver.actions.answer import Actions
+from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.channels.base import Channel
+from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
-from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
 from receiver.config.build import known, routing
-from receiver.config.channels import channel_names
+from receiver.config.channels import Channels
+from receiver.config.load import AlertmanagerApi as AlertmanagerSettings
 from receiver.config.load import Config
 from receiver.config.reload import Reloader
-from receiver.inbound import build as build_inbound
-from receiver.messages.compose import READ_BY_PEOPLE, Links, Messages
+from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.policy.current import Live
 from receiver.store.sqlite import SQLiteStore
-from receiver.web.admin import Operation
-from receiver.web.alertmanager_webhook import Webhook
-from receiver.web.api import Actions
-from receiver.wiring import build
-from receiver.workers.calendar_refresh import CalendarLoop, Feed
+from receiver.web import pagerduty_webhook, slack_actions
+from receiver.web.admin import Admin
+from receiver.web.alertmanager_webhook import AlertmanagerWebhook
+from receiver.web.answer_pages import AnswerPages
+from receiver.web.api import IncidentApi
+from receiver.workers import pagerduty_poll
+from receiver.workers.calendar_refresh import CalendarRefresh, Feed
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy
 from receiver.workers.escalator import Escalator
 from receiver.workers.heartbeat import Heartbeat
-from receiver.workers.reconciler import Reconciler, record_outage
-from receiver.workers.retention import Janitor
-from receiver.workers.watchdog import WatchdogLoop
+from receiver.workers.reconciler import Reconciler, catch_up
+from receiver.workers.retention import Retention
+from receiver.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
+LARGEST_FORM = 1024 * 1024  # bytes; the endpoints that take more or less say so themselves
 _SHORTEST_SECRET = 32
-_ASLEEP = timedelta(seconds=30)  # clocks that were not asked for so long are not alive
+_STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
-Loops = list[Coroutine[Any, Any, None]]
+# How answers come in, by the channel whose settings they read; docs/channels.md says how to add one.
+INBOUND: dict[str, tuple[Callable[[Any, InboundSetup], Inbound], ...]] = {
+    "pagerduty": (pagerduty_webhook.build, pagerduty_poll.build),
+    "slack": (slack_actions.build,),
+}
+
+Loop = Callable[[], Coroutine[Any, Any, None]]
+Tasks = dict[asyncio.Future[Any], str]
 
 
 def now() -> datetime:
@@ -55,213 +73,33 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Receiver:
-    """One receiver: its store, channels, loops and web application. ``start``, then ``run``, which ends in ``stop``."""
-
-    def __init__(self, config: Config, source: Source, clock: Callable[[], datetime] = now) -> None:
-        self.config, self._source, self._clock = config, source, clock
-        self._ready = False
-        self._dispatchers: list[Dispatcher] = []
-        self._closing: list[Callable[[], None]] = []
-        self._loops: Loops = []
-        self._ways_in: list[web.RouteDef] = []
-        self.secrets: list[Secret] = []  # what no report of an error may carry
-        self.policy = Live(routing(config, source), clock())
-        self.metrics = Metrics(channel_names(config.channels), config.teams)
-        self.reloader = Reloader(source.path, source, self.policy, self.metrics.config_reloaded)
-        hold = timedelta(seconds=float(config.grouping_window))
-        self.store = SQLiteStore(config.database, self._ring, watch=self.metrics.watch, hold=hold)
-        self._watchdog = WatchdogLoop(self.store, self.policy, clock, float(config.watchdog.interval))
-        self._asked = clock()  # when the clocks of the incidents were last asked
-        self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
-        self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
-        self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
-        if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
-            raise source.error(".links.secret", f"is short; use at least {_SHORTEST_SECRET} random characters")
-        folder = config.templates.dir if config.templates else None
-        templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
-        links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
-        self._messages = Messages(self.policy, links, templates, clock)
-
-    def application(self) -> web.Application:
-        """Build the web application; it serves nothing useful before ``start``."""
-        app = web.Application(client_max_size=1024 * 1024)
-        webhook = Webhook(
-            self.store, self.policy, self._webhook_token, self.metrics, self._clock, blind=self._watchdog.blind
-        )
-        actions = Actions(
-            self.store, self.policy, token=self._api_token, link_secret=self._link_secret, clock=self._clock
-        )
-        operation = Operation(
-            self.store,
-            self.policy,
-            self.metrics,
-            self._clock,
-            ready=lambda: self._ready,
-            token=self._api_token,
-            reloader=self.reloader,
-        )
-        app.add_routes([*webhook.routes(), *actions.routes(), *operation.routes(), *self._ways_in])
-        return app
-
-    async def start(self, session: aiohttp.ClientSession) -> None:
-        """Open the store and prepare channels and loops; StoreError or SettingsError says what is in the way."""
-        await self.store.open(self._clock())
-        retry = self.config.retry
-        wired = build(self.config.channels, self._source, session, self.secrets, self.config.external_url)
-        self._closing += wired.closing
-        for name, channel in wired.channels.items():
-            dispatcher = Dispatcher(
-                name,
-                channel,
-                self.store,
-                policy=self.policy,
-                retry=RetryPolicy(
-                    first=float(retry.first_delay),
-                    longest=float(retry.longest_delay),
-                    give_up=float(retry.give_up_after),
-                    elsewhere=float(retry.elsewhere_after),
-                ),
-                render=self._messages.one,
-                bundle=self._messages.many if name in READ_BY_PEOPLE else None,
-                metrics=self.metrics,
-                clock=self._clock,
-                jitter=random.random,
-            )
-            self._dispatchers.append(dispatcher)
-        self._loops = await self._prepare(session)
-        answers = Answers(self.store, self.policy, self._clock, self.metrics.registry)
-        given, live = self.config.channels, self.policy
-        inbound = build_inbound(given, self._source, answers, self.store, live, session, self.secrets)
-        self._ways_in = inbound.routes
-        self._loops += inbound.loops
-        self._closing += inbound.closing
-
-    async def _prepare(self, session: aiohttp.ClientSession) -> Loops:
-        """Make the loops beside the dispatchers; nothing of them runs yet."""
-        config, store = self.config, self.store
-        escalator = Escalator(store, self.policy, self._clock, away=self.policy.restarted, done=self._was_asked)
-        archive = config.retention.archive
-        janitor = Janitor(store, self._clock, timedelta(seconds=float(config.retention.keep)), archive)
-        loops: Loops = [escalator.run(), self._watchdog.run(), janitor.run()]
-        if config.heartbeat:
-            url = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
-            beat = Heartbeat(url, session, float(config.heartbeat.interval), self._is_alive)
-            loops.append(beat.run())
-        loops += [loop.run() for loop in self._calendars(session)]
-        if config.alertmanager:
-            given = config.alertmanager
-            token = read_secret(self._source, ".alertmanager.token", given.token, given.token_file)
-            self.secrets += [token] if token else []
-            reconciler = Reconciler(
-                store,
-                self.policy,
-                AlertmanagerApi(given.url, session, token),
-                self._clock,
-                self.metrics,
-                interval=float(given.interval),
-                receivers=tuple(given.receivers),
-                missed_after=float(given.missed_after),
-                blind=self._watchdog.blind,
-            )
-            down = (await store.last_alive() or self._clock(), self._clock())
-            loops.append(reconciler.run(lambda: self._record(session, given.prometheus_url, down)))
-        return loops
-
-    def _calendars(self, session: aiohttp.ClientSession) -> list[CalendarLoop]:
-        """Make a loop for each schedule that is read from a calendar; its last copy lies beside the database."""
-        found = []
-        for name, schedule in self.config.schedules.items():
-            given = schedule.calendar
-            if given is None:
-                continue
-            at = f".schedules.{name}.calendar.url"
-            url = self._secret(at, given.url, given.url_file) if given.file is None else None
-            copy = self.config.database.parent / "calendars" / f"{name}.ics"
-            feed = Feed(name, copy, float(given.every), given.file, url)
-            loop = CalendarLoop(feed, self.policy, known(self.config), session, self._clock, self.metrics)
-            found.append(loop)
-        return found
-
-    async def run(self, stop: asyncio.Event) -> bool:
-        """Run the loops until ``stop``; False when a loop died, for a dead loop is a dead process."""
-        clocks = [asyncio.ensure_future(loop) for loop in self._loops]
-        senders = [asyncio.ensure_future(dispatcher.run()) for dispatcher in self._dispatchers]
-        stopped = asyncio.ensure_future(stop.wait())
-        self._ready = True
-        done, _ = await asyncio.wait([*clocks, *senders, stopped], return_when=asyncio.FIRST_COMPLETED)
-        # Not ready first, so that nobody sends us more; then no new steps; then what is being sent is finished.
-        self._ready = False
-        for task in (*clocks, stopped):
-            task.cancel()
-        for dispatcher in self._dispatchers:
-            dispatcher.stop()
-        _, late = await asyncio.wait(senders, timeout=DRAIN) if senders else (None, set())
-        for task in late:
-            task.cancel()  # its rows stay leased, and go out again at the next start
-        await asyncio.gather(*clocks, *senders, return_exceptions=True)
-        died = [task.exception() for task in done if task is not stopped and not task.cancelled()]
-        for error in died:
-            log.critical("a loop has died, and the process with it: %r", error, exc_info=error)
-        return not died
-
-    async def stop(self) -> None:
-        """Close the store; nothing may be called after it."""
-        for loop in self._loops:
-            loop.close()  # one that was never run; to any other this is nothing
-        for close in self._closing:
-            close()
-        await self.store.close()
-
-    async def _record(self, session: aiohttp.ClientSession, prometheus: str, down: tuple[datetime, datetime]) -> None:
-        if not prometheus:
-            return
-        try:
-            count = await record_outage(self.store, self.policy, Prometheus(session, prometheus), down)
-        except ApiError as error:
-            log.warning("what fired while the receiver was down is not known: %s", error)
-        else:
-            log.info("%d alerts fired and were over while the receiver was down; they are recorded", count)
-
-    def _was_asked(self, at: datetime) -> None:
-        self._asked = at
-
-    def _is_alive(self) -> bool:
-        return self._clock() - self._asked < _ASLEEP
-
-    def _ring(self) -> None:
-        for dispatcher in self._dispatchers:
-            dispatcher.ring()
-
-    def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
-        found = require_secret(self._source, at, value, file)
-        self.secrets.append(found)
-        return found
-
-
 async def serve(config: Config, source: Source, listen: str, announce: Callable[[str], None]) -> int:
     """Serve until SIGTERM or SIGINT; gives the process's exit status. SIGHUP reloads."""
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit():
+        raise SettingsError(f"--web.listen-address: invalid address {listen!r} (expected e.g. 127.0.0.1:9095)")
     receiver = Receiver(config, source)
     report_errors("receiver", os.environ, lambda: receiver.secrets)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, receiver.reloader)
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit():
-        raise SettingsError(f"--web.listen-address {listen!r}: write HOST:PORT, as 127.0.0.1:9095")
     async with aiohttp.ClientSession() as session:
+        # 1. The database, the channels and the loops: whatever is wrong with them stops us before anybody connects.
         await receiver.start(session)
         runner = web.AppRunner(receiver.application(), access_log=None, shutdown_timeout=10)
         try:
+            # 2. The endpoints.
             await runner.setup()
             try:
                 await web.TCPSite(runner, host or None, int(port)).start()
             except OSError as error:
                 raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from error
             announce(f"receiver listens on http://{listen}")
+            # 3. The loops, until we are asked to stop; its end sends what is being sent.
             alive = await receiver.run(stop)
         finally:
+            # 4. No more requests, then no more store: an answer that is being written still needs it.
             await runner.cleanup()
             await receiver.stop()
     return 0 if alive else 1
@@ -272,3 +110,184 @@ def _reload(reloader: Reloader) -> None:
         reloader.reload()
     except SettingsError:
         return  # it is in the log and in the metric, and nothing has changed
+
+
+def build_channels(channels: Channels, setup: Callable[[str], Setup]) -> Iterator[tuple[str, Channel]]:
+    """Build each channel that the file sets up; SettingsError if a secret is missing."""
+    for name, declared, settings in channels.declared():
+        yield name, declared.build(settings, setup(name))
+
+
+class Receiver:
+    """One receiver: its store, channels, loops and web application. ``start``, then ``run``, then ``stop``."""
+
+    def __init__(self, config: Config, source: Source, clock: Callable[[], datetime] = now) -> None:
+        self.config, self._source, self._clock = config, source, clock
+        self._is_ready, self._is_stopping = False, False
+        self._closing = ExitStack()
+        self._dispatchers: dict[str, Dispatcher] = {}
+        self._loops: dict[str, Loop] = {}
+        self._inbound: list[web.RouteDef] = []
+        self.secrets: list[Secret] = []  # what no report of an error may carry
+        self.current = Live(routing(config, source), clock())
+        self.metrics = Metrics(config.channels, config.teams)
+        self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded)
+        hold = timedelta(seconds=float(config.grouping_window))
+        self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, hold=hold)
+        self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
+        self._watchdog = Watchdog(self.store, self.current, clock, float(config.watchdog.interval))
+        self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
+        self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
+        self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
+        if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
+            raise source.error(".links.secret", f"too short; use at least {_SHORTEST_SECRET} random characters")
+        folder = config.templates.dir if config.templates else None
+        templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
+        links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
+        self._messages = Messages(self.current, links, templates, clock)
+
+    async def start(self, session: aiohttp.ClientSession) -> None:
+        """Open the store, build channels and loops; StoreError or SettingsError if that fails."""
+        # The store first: a database that cannot be opened is the commonest reason not to start.
+        await self.store.open(self._clock())
+        setup = partial(self._setup, session)
+        for name, channel in build_channels(self.config.channels, setup):
+            self._dispatchers[name] = self._dispatcher(name, channel)
+        await self._add_loops(session)
+        for name, _, settings in self.config.channels.declared():
+            for build in INBOUND.get(name, ()):
+                inbound = build(settings, InboundSetup(setup(name), self.actions, self.store, self.current))
+                self._inbound.extend(inbound.routes)
+                self._loops |= inbound.loops
+
+    def application(self) -> web.Application:
+        """Build the web application; call it after ``start``."""
+        app = web.Application(client_max_size=LARGEST_FORM, middlewares=[refuse_while(lambda: self._is_stopping)])
+        webhook = AlertmanagerWebhook(
+            self.store, self.current, self._webhook_token, self.metrics, self._clock, blind=self._watchdog.blind
+        )
+        admin = Admin(
+            self.store,
+            self.current,
+            self.metrics,
+            self._clock,
+            ready=lambda: self._is_ready,
+            token=self._api_token,
+            reloader=self.reloader,
+        )
+        app.add_subapp("/webhook", webhook.application())
+        app.add_subapp("/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
+        app.add_subapp("/answer", AnswerPages(self.store, self.actions, self._link_secret).application())
+        app.add_routes(self._inbound)
+        app.add_routes(admin.routes())
+        return app
+
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Run the loops until ``stop``; False if one of them crashed, which ends the process."""
+        loops: Tasks = {asyncio.ensure_future(run()): name for name, run in self._loops.items()}
+        senders: Tasks = {
+            asyncio.ensure_future(dispatcher.run()): f"dispatcher {name}"
+            for name, dispatcher in self._dispatchers.items()
+        }
+        stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+        self._is_ready = True
+        done, _ = await asyncio.wait([*loops, *senders, stopped], return_when=asyncio.FIRST_COMPLETED)
+        # 1. Not ready and 503, so that nobody sends us more.
+        self._is_ready, self._is_stopping = False, True
+        # 2. No new steps, and no new claims.
+        for task in (*loops, stopped):
+            task.cancel()
+        for dispatcher in self._dispatchers.values():
+            dispatcher.stop()
+        # 3. What is being sent is finished. What takes too long stays leased, and goes out again at the next start.
+        _, late = await asyncio.wait(senders, timeout=DRAIN) if senders else (None, set())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*loops, *senders, return_exceptions=True)
+        crashed = [task for task in done if task is not stopped and not task.cancelled()]
+        for task in crashed:
+            error = task.exception()
+            log.critical("worker %r crashed, exiting: %r", (loops | senders)[task], error, exc_info=error)
+        return not crashed
+
+    async def stop(self) -> None:
+        """Close the channels, then the store; nothing may be called after it."""
+        self._closing.close()
+        await self.store.close()
+
+    def _dispatcher(self, name: str, channel: Channel) -> Dispatcher:
+        retry = self.config.retry
+        return Dispatcher(
+            name,
+            channel,
+            self.store,
+            policy=self.current,
+            retry=RetryPolicy(
+                first=float(retry.first_delay),
+                longest=float(retry.longest_delay),
+                give_up=float(retry.give_up_after),
+                elsewhere=float(retry.elsewhere_after),
+            ),
+            render=self._messages.one,
+            bundle=self._messages.many if name in self.config.channels.read_by_people() else None,
+            metrics=self.metrics,
+            clock=self._clock,
+            jitter=random.random,
+        )
+
+    async def _add_loops(self, session: aiohttp.ClientSession) -> None:
+        """Make every loop beside the dispatchers and those that bring answers in; ``run`` starts them."""
+        config, store = self.config, self.store
+        escalator = Escalator(store, self.current, self._clock, away=self.current.restarted)
+        retention = Retention(
+            store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive
+        )
+        self._loops |= {"escalator": escalator.run, "watchdog": self._watchdog.run, "retention": retention.run}
+        if config.heartbeat:
+            ping = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
+            interval = float(config.heartbeat.interval)
+            heartbeat = Heartbeat(ping, session, interval, lambda: self._clock() - escalator.completed_at < _STALLED)
+            self._loops["heartbeat"] = heartbeat.run
+        for name, schedule in config.schedules.items():
+            if schedule.calendar:
+                calendar = schedule.calendar
+                at, copy = f".schedules.{name}.calendar.url", config.database.parent / "calendars" / f"{name}.ics"
+                url = None if calendar.file else self._secret(at, calendar.url, calendar.url_file)
+                feed = Feed(name, copy, float(calendar.every), calendar.file, url)
+                refresh = CalendarRefresh(feed, self.current, known(config), session, self._clock, self.metrics)
+                self._loops[f"calendar {name}"] = refresh.run
+        if config.alertmanager:
+            self._loops["reconciler"] = await self._reconciler(config.alertmanager, session)
+
+    async def _reconciler(self, settings: AlertmanagerSettings, session: aiohttp.ClientSession) -> Loop:
+        token = read_secret(self._source, ".alertmanager.token", settings.token, settings.token_file)
+        self.secrets += [token] if token else []
+        reconciler = Reconciler(
+            self.store,
+            self.current,
+            AlertmanagerApi(settings.url, session, token),
+            self._clock,
+            self.metrics,
+            interval=float(settings.interval),
+            receivers=tuple(settings.receivers),
+            missed_after=float(settings.missed_after),
+            blind=self._watchdog.blind,
+        )
+        if not settings.prometheus_url:
+            return reconciler.run
+        down = (await self.store.last_alive() or self._clock(), self._clock())
+        prometheus = Prometheus(session, settings.prometheus_url)
+        return partial(reconciler.run, partial(catch_up, self.store, self.current, prometheus, down))
+
+    def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:
+        place = Place(self._source, name)
+        return Setup(place, session, self.secrets, self._closing, self.config.external_url)
+
+    def _wake_dispatchers(self) -> None:
+        for dispatcher in self._dispatchers.values():
+            dispatcher.wake()
+
+    def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
+        secret = require_secret(self._source, at, value, file)
+        self.secrets.append(secret)
+        return secret

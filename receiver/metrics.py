@@ -95,7 +95,7 @@ class Metrics:
         buckets = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
         return Histogram(f"receiver_{name}_seconds", text, labels, buckets=buckets, registry=self.registry)
 
-    def config_reloaded(self, *, ok: bool) -> None:
+    def config_reloaded(self, ok: bool) -> None:  # noqa: FBT001  # its one argument
         """Say whether the last reload was taken."""
         self.reloaded.set(ok)
 

@@ -1,1 +1,1 @@
-"""What a person does to an incident, by whatever way: one funnel; imports incident and store.base."""
+"""What a person does to an incident, from wherever it comes; imports incident, policy, channels and store.base."""

@@ -1,75 +1,101 @@
-"""Applies an answer that came from elsewhere to the incident that it is about, and says what became of it."""
+"""Acknowledges and resolves for people: the one funnel behind the API, links, Slack and PagerDuty."""
 
 import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter
 
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
-from receiver.incident.model import Incident, State
+from receiver.incident.model import Decision, Incident
 from receiver.incident.policy import Policy
 from receiver.store.base import Store
 
-# An agent of another type is an integration (ourselves), a service or PagerDuty's own clock.
-PAGERDUTY_PERSON = "user_reference"
 _KEY = re.compile(r"heypeter-(\d{1,17})-(\d{1,12})(?:/|$)")
 
 
-class AnswerResult(StrEnum):
-    """What became of an answer: the closed vocabulary of the metric label `outcome`."""
+class Action(StrEnum):
+    """What a person may do to an incident."""
+
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+
+
+class ActionSource(StrEnum):
+    """Where an action came from: the metric label `source`."""
+
+    API = "api"
+    LINK = "link"
+    SLACK = "slack"
+    PAGERDUTY = "pagerduty"
+    PAGERDUTY_POLL = "pagerduty_poll"
+
+
+class ActionResult(StrEnum):
+    """What became of an action: the metric label `outcome`."""
 
     TAKEN = "taken"
-    ALREADY = "already"  # somebody had it, or it was over
-    UNKNOWN = "unknown"  # there is no such incident
+    ALREADY = "already"  # somebody had acknowledged it, or it was resolved
+    UNKNOWN = "unknown"  # no such incident
     IGNORED = "ignored"  # nothing that changes an incident
-    REFUSED = "refused"  # a wrong signature or a form that is none
+    REFUSED = "refused"  # a wrong signature, or not a request of that source
 
 
-SOURCES = ("slack", "pagerduty", "pagerduty_poll")
+_ORIGINS = {
+    ActionSource.API: "the API",
+    ActionSource.LINK: "link",
+    ActionSource.SLACK: "Slack",
+    ActionSource.PAGERDUTY: "PagerDuty",
+    ActionSource.PAGERDUTY_POLL: "PagerDuty",
+}
+_EVENTS: dict[Action, type[Acknowledge | Resolve]] = {Action.ACKNOWLEDGE: Acknowledge, Action.RESOLVE: Resolve}
 
 
-class Answers:
-    """``take`` is all that the ways in share."""
+class Actions:
+    """Applies what people do, and counts what became of it."""
 
     def __init__(
         self, store: Store, policy: Policy, clock: Callable[[], datetime], registry: CollectorRegistry
     ) -> None:
         self._store, self._policy, self.clock = store, policy, clock
-        text = "Answers that came from elsewhere, by what became of them."
-        self._counted = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
-        for source in SOURCES:
-            for outcome in AnswerResult:
-                self._counted.labels(source, outcome.value)
+        text = "Answers of people, by where they came from and what became of them."
+        self._counter = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
+        for source in ActionSource:
+            for result in ActionResult:
+                self._counter.labels(source.value, result.value)
 
-    def count(self, source: str, outcome: AnswerResult) -> None:
-        """Count what became of one."""
-        self._counted.labels(source, outcome.value).inc()
+    def count(self, source: ActionSource, result: ActionResult) -> None:
+        """Count what became of one action."""
+        self._counter.labels(source.value, result.value).inc()
 
-    async def take(
-        self, source: str, number: int, verb: str, actor: str, origin: str
-    ) -> tuple[AnswerResult, Incident | None]:
-        """Acknowledge or resolve; StoreError when it could not be made durable."""
-        found = await self._store.incident(number)
-        if found is None:
-            self.count(source, AnswerResult.UNKNOWN)
-            return AnswerResult.UNKNOWN, None
-        before, now = found[0], self.clock()
-        if before.state is State.RESOLVED or (verb == "acknowledge" and before.acknowledged_by == actor):
-            self.count(source, AnswerResult.ALREADY)
-            return AnswerResult.ALREADY, before
-        event = Acknowledge(actor, origin) if verb == "acknowledge" else Resolve(actor, origin)
-        after = await self._store.apply(number, partial(transition, event=event, policy=self._policy, now=now), now)
-        taken = verb == "resolve" or before.state is State.TRIGGERED
-        outcome = AnswerResult.TAKEN if taken else AnswerResult.ALREADY
-        self.count(source, outcome)
-        return outcome, after
+    async def apply(
+        self, source: ActionSource, number: int, action: Action, actor: str
+    ) -> tuple[ActionResult, Incident | None]:
+        """Acknowledge or resolve incident ``number``; StoreError if it could not be made durable.
 
-    async def by_key(self, key: str) -> int:
-        """Find the incident that a provider's key is of; 0 if it is none of ours."""
+        The incident comes back as it is afterwards. ALREADY also stands for a resolve after the resolve and for an
+        acknowledgement by somebody else, which are noted in the timeline.
+        """
+        now, result = self.clock(), ActionResult.UNKNOWN
+        event = _EVENTS[action](actor, _ORIGINS[source])
+
+        def decide(before: Incident) -> Decision:
+            nonlocal result
+            decision = transition(before, event, self._policy, now)
+            after = decision.incident
+            renewed = after.clocks.acknowledged_until != before.clocks.acknowledged_until
+            changed = after.state is not before.state or renewed
+            result = ActionResult.TAKEN if changed else ActionResult.ALREADY
+            return decision
+
+        incident = await self._store.apply(number, decide, now)
+        self.count(source, result)
+        return result, incident
+
+    async def find(self, key: str) -> int:
+        """Give the number of the incident that a provider's dedup key belongs to; 0 if it is not one of ours."""
         match = _KEY.match(key)
         if match is None:
             return 0
@@ -77,8 +103,3 @@ class Answers:
         if found is None or found[0].opened_at is None:
             return 0
         return int(match[1]) if int(found[0].opened_at.timestamp()) == int(match[2]) else 0
-
-
-def known_as(slack_ids: dict[str, str], user: str, name: str) -> str:
-    """Name the person of a Slack id; one whom nobody has mapped may answer all the same (better than at 3 a.m. not)."""
-    return slack_ids.get(user) or f"slack:{user[:20]} ({' '.join(name.split())[:60] or 'unknown'})"

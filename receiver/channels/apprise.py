@@ -5,21 +5,45 @@ own, and tries once.
 """
 
 import asyncio
+import contextlib
+import logging
 import re
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 import apprise
+import msgspec
 
-from process.settings import Secret
-from receiver.channels.apprise_log import Ear, reason
-from receiver.channels.base import Failure, Message, Receipt, SendError
+from process.settings import Secret, Strict
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.declaration import Declaration, Setup, Timeout, unknown_name
+from receiver.channels.http_call import failure
 from receiver.incident.model import Kind
 
 Format = Literal["text", "markdown", "html"]
 _THREADS = 8
+# urllib3 logs each path at debug, and a path may be a token.
+_LOGGERS = ("apprise", "urllib3.connectionpool")
 _MARKS = r"([\\`*_{}\[\]()#+!|<>~])"  # what Markdown reads as more than text
 _TYPES = {Kind.PAGE: "failure", Kind.RESOLVED: "success", Kind.REMINDER: "warning"}
+
+
+class ServiceSettings(Strict, frozen=True):
+    """One service of Apprise; its URL holds the credentials."""
+
+    url: Secret | None = None
+    url_file: Path | None = None
+    format: Format = "text"
+
+
+class Settings(Strict, frozen=True):
+    """`channels.apprise`."""
+
+    services: Annotated[dict[str, ServiceSettings], msgspec.Meta(min_length=1)]
+    timeout: Timeout = Timeout(20)
 
 
 class Service(NamedTuple):
@@ -33,9 +57,9 @@ class Apprise:
     """Sends through the services by name; raises ValueError for a URL that Apprise does not know."""
 
     def __init__(self, services: dict[str, Service], *, timeout: float = 20) -> None:
-        self._services, self._timeout, self._ear = services, timeout, Ear()
+        self._services, self._timeout, self._log = services, timeout, _LogCapture()
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="apprise")
-        self._ear.listen()
+        self._log.start()
         self._asset = apprise.AppriseAsset(app_id="HeyPeter Monitoring", app_desc="HeyPeter Monitoring")
         self._asset.async_mode = False  # in this very thread, or its log could not be told from another's
         for name, service in services.items():
@@ -44,9 +68,9 @@ class Apprise:
                 raise ValueError(name)
 
     def close(self) -> None:
-        """Let go of the threads and the log."""
+        """Release the threads and the log."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._ear.leave()
+        self._log.stop()
 
     async def send(self, message: Message) -> Receipt:
         """Send once; a thread that has not begun when the time is over never begins."""
@@ -57,31 +81,31 @@ class Apprise:
         try:
             async with asyncio.timeout(self._timeout):
                 loop = asyncio.get_running_loop()
-                said = await loop.run_in_executor(self._threads, self._notify, service, message)
+                reported = await loop.run_in_executor(self._threads, self._notify, service, message)
         except TimeoutError:
             raise SendError(f"{message.address} did not answer in time", Failure.TIMEOUT) from None
-        if said is not None:
-            raise reason(message.address, said)
+        if reported is not None:
+            raise reason(message.address, reported)
         return Receipt()
 
     def _notify(self, service: Service, message: Message) -> str | None:
-        """Give None if it was sent, else what Apprise says about it."""
-        plugin, many = self._plugin(service), apprise.Apprise(asset=self._asset)
+        """Give None if it was sent, else what Apprise logged about it."""
+        plugin, sender = self._plugin(service), apprise.Apprise(asset=self._asset)
         if plugin is None:
             return ""
-        many.add(plugin)
-        with self._ear.collected() as said:
-            sent = many.notify(
+        sender.add(plugin)
+        with self._log.captured() as lines:
+            sent = sender.notify(
                 title=message.headline,
                 body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
                 body_format=service.form,
                 notify_type=_TYPES.get(message.kind, "info"),
             )
-        return None if sent else "\n".join(said)
+        return None if sent else "\n".join(lines)
 
     def _plugin(self, service: Service) -> apprise.NotifyBase | None:
         """Make the plugin anew for each message: a used one would sleep between two messages, in here."""
-        with self._ear.collected():
+        with self._log.captured():
             plugin = apprise.Apprise.instantiate(service.url.reveal(), asset=self._asset)
         if plugin is not None:
             plugin.retry, plugin.optional, plugin.redirects = 0, False, False  # the dispatcher alone retries
@@ -99,3 +123,71 @@ def markdown(message: Message) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(re.sub(_MARKS, r"\\\1", text).split())
+
+
+class _LogCapture(logging.Filter):
+    """Captures what a thread logs while it sends, and keeps it out of every log: it quotes URLs with credentials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.local()
+
+    def start(self) -> None:
+        """Begin; warnings are made whatever the log's level is, for only they say what failed."""
+        logging.getLogger("apprise").setLevel(logging.WARNING)
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self)
+
+    def stop(self) -> None:
+        """Let the library log as before."""
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(self)
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[list[str]]:
+        """Capture the lines of this thread."""
+        lines: list[str] = []
+        self._thread.lines = lines
+        try:
+            yield lines
+        finally:
+            self._thread.lines = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take the line if this thread is being captured."""
+        lines = getattr(self._thread, "lines", None)
+        if lines is not None:
+            lines.append(record.getMessage())
+        return lines is None
+
+
+def reason(name: str, logged: str) -> SendError:
+    """Make an error of the log: Apprise returns no status, but nearly every plugin logs it."""
+    codes = re.findall(r"error=([1-5][0-9]{2})\b", logged)
+    if codes:
+        return failure(f"{name} answered {codes[-1]}", int(codes[-1]))
+    if re.search("connection error", logged, re.IGNORECASE):
+        return SendError(f"{name} cannot be reached", Failure.NETWORK)
+    return SendError(f"Apprise could not send to {name}", Failure.SERVER_ERROR)
+
+
+def _build(settings: Settings, setup: Setup) -> Channel:
+    services = {
+        name: Service(setup.secret(f".services.{name}.url", service.url, service.url_file), service.format)
+        for name, service in settings.services.items()
+    }
+    try:
+        channel = Apprise(services, timeout=settings.timeout)
+    except ValueError as error:
+        fix = "not a URL that Apprise supports; see github.com/caronc/apprise/wiki"
+        raise setup.place.error(f".services.{error}.url", fix) from None
+    setup.closing.callback(channel.close)
+    return channel
+
+
+CHANNEL = Declaration(
+    settings=Settings,
+    build=_build,
+    wrong_address=lambda settings, name: unknown_name("service", name, settings.services, "apprise.services"),
+    read_by_people=True,
+)

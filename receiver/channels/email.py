@@ -6,12 +6,15 @@ import hashlib
 import logging
 from email.message import EmailMessage
 from email.utils import parseaddr
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import aiosmtplib
+import msgspec
 
-from process.settings import Secret
-from receiver.channels.base import Failure, Message, Receipt, SendError
+from process.settings import Secret, Strict
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.declaration import Declaration, Place, Setup, Timeout
 from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
@@ -22,8 +25,21 @@ _AUTH_CODES = {530, 534, 535, 538}
 _GOODBYE = 1.0  # seconds; the mail is the server's by then
 
 
+class Settings(Strict, frozen=True):
+    """`channels.email`."""
+
+    host: str
+    from_: str = msgspec.field(name="from")
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
+    tls: Tls = "starttls"
+    username: str = ""
+    password: Secret | None = None
+    password_file: Path | None = None
+    timeout: Timeout = Timeout(20)
+
+
 class Email:
-    """Sends through one SMTP server; a connection a message, for pages are few and stale connections are a trap."""
+    """Sends through one SMTP server; a connection a message, for pages are few and stale connections fail."""
 
     def __init__(  # what an SMTP server needs to be told
         self,
@@ -119,3 +135,30 @@ def _refused(code: int, what: str) -> SendError:
     if code < _PERMANENT:
         return SendError(text, Failure.SERVER_ERROR)
     return SendError(text, Failure.REFUSED if what.startswith("SMTP") else Failure.BAD_ADDRESS, permanent=True)
+
+
+def _build(settings: Settings, setup: Setup) -> Channel:
+    return Email(
+        settings.host,
+        settings.port,
+        settings.from_,
+        tls=settings.tls,
+        username=settings.username,
+        password=setup.optional_secret(".password", settings.password, settings.password_file),
+        timeout=settings.timeout,
+    )
+
+
+def _check(settings: Settings, place: Place) -> None:
+    if "@" not in settings.from_:
+        raise place.error(".from", f"invalid address {settings.from_!r} (expected e.g. alerts@example.com)")
+
+
+def _wrong_address(_settings: Settings, addresses: str) -> str:
+    wrong = [one for one in addresses.split(",") if "@" not in one or any(c.isspace() for c in one)]
+    return f"invalid address {wrong[0]!r} (expected e.g. name@example.com)" if wrong else ""
+
+
+CHANNEL = Declaration(
+    settings=Settings, build=_build, check=_check, wrong_address=_wrong_address, own_key=True, read_by_people=True
+)

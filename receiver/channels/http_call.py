@@ -1,6 +1,8 @@
-"""How channels call a plain URL: one POST, no redirect, in time, and our own kind of error if no answer comes."""
+"""How channels call a plain URL: one POST, no redirect, in time; and what an HTTP status means for sending again."""
 
 import asyncio
+import re
+from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
@@ -16,17 +18,17 @@ class Answer(NamedTuple):
 
     status: int
     text: str
-    wish: str  # Retry-After
+    retry_after: str  # the header as it came, "" if there is none
 
 
 async def post(
-    session: aiohttp.ClientSession, who: str, url: Secret, body: bytes, headers: dict[str, str], patience: float
+    session: aiohttp.ClientSession, who: str, url: Secret, body: bytes, headers: dict[str, str], time_limit: float
 ) -> Answer:
     """POST once; ``who`` names the other side in errors, for the URL may hold a secret."""
     sent = {"Content-Type": "application/json", "User-Agent": "HeyPeter-Monitoring", **headers}
     try:
         async with (
-            asyncio.timeout(patience),
+            asyncio.timeout(time_limit),
             session.post(url.reveal(), data=body, headers=sent, allow_redirects=False) as response,
         ):
             text = await _text(response)
@@ -39,7 +41,28 @@ async def post(
 
 async def _text(response: aiohttp.ClientResponse) -> str:
     """Read the beginning of the answer; what follows is not waited for."""
-    found = b""
-    while len(found) < _READ and (more := await response.content.read(_READ - len(found))):
-        found += more
-    return found.decode("utf-8", "replace")
+    text = b""
+    while len(text) < _READ and (more := await response.content.read(_READ - len(text))):
+        text += more
+    return text.decode("utf-8", "replace")
+
+
+def failure(text: str, status: int, retry_after: str = "") -> SendError:
+    """Make the error for a status that is not a success; ``retry_after`` is the provider's own header.
+
+    A 2xx comes here only when the answer is not the provider's own: a proxy's page proves nothing, so try again.
+    """
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return SendError(text, Failure.RATE_LIMITED, retry_after=_seconds(retry_after))
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        return SendError(text, Failure.TIMEOUT)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status < HTTPStatus.MULTIPLE_CHOICES:
+        return SendError(text, Failure.SERVER_ERROR)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return SendError(f"{text}: check the key", Failure.AUTH, permanent=True)
+    return SendError(text, Failure.REFUSED, permanent=True)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Read a Retry-After; anything but a plain number of seconds is ignored."""
+    return float(retry_after) if re.fullmatch(r"[0-9]{1,5}", retry_after) else None

@@ -1,9 +1,13 @@
-"""The channel `log`: prints notifications on a terminal, readably, when there is no other way out."""
+"""The channel `log`: prints notifications on a terminal, when there is no other channel."""
 
+import os
+import sys
 import textwrap
 from typing import TextIO
 
-from receiver.channels.base import Failure, Message, Receipt, SendError
+from process.settings import Strict
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.declaration import Declaration, Setup
 from receiver.incident.model import Kind
 
 WIDTH = 80
@@ -14,6 +18,10 @@ _COLOURS = {
     Kind.UPDATE: "36",
     Kind.REMINDER: "35",
 }
+
+
+class Settings(Strict, frozen=True):
+    """`channels.log`."""
 
 
 class Log:
@@ -42,3 +50,10 @@ class Log:
             whole = "://" in shown  # a link that is cut cannot be clicked
             lines += [shown] if whole else textwrap.wrap(shown, WIDTH - 4, break_on_hyphens=False) or [""]
         return "\n" + "".join(f"  {edge} {line}".rstrip() + "\n" for line in lines) + "\n"
+
+
+def _build(_settings: Settings, _setup: Setup) -> Channel:
+    return Log(sys.stdout, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+
+
+CHANNEL = Declaration(settings=Settings, build=_build, wrong_address=None, read_by_people=True)

@@ -1,21 +1,56 @@
-"""The channel `pagerduty` in mode `events`: Events API v2, an alert for each role that is paged.
+"""The channel `pagerduty`: Events API v2, an alert for each role that is paged; or incidents over the REST API.
 
 developer.pagerduty.com/docs/events-api-v2/trigger-events. PagerDuty takes the event and works later: a resolve must
-not overtake its trigger, which the order within a lane sees to.
+not overtake its trigger, which the order within a lane sees to. The REST API (developer.pagerduty.com/api-reference)
+is what the document asks for; it is made for people and rate-limited accordingly, so mode `events` is the better one.
 """
 
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
 import pagerduty
 
-from process.settings import Secret
-from receiver.channels.base import Message, Receipt
-from receiver.channels.pagerduty_call import Calls, Region, dedup_key, host, known
+from process.settings import Secret, Strict
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
+from receiver.channels.http_call import failure
 from receiver.channels.rate_limit import PATIENCE, Pace
+from receiver.clients.pagerduty import PagerDutyCalls, PagerDutyError, Region, base_url
 from receiver.incident.model import Kind
 
+V = TypeVar("V")
+
+DEDUP_KEY = 255  # characters; the longest that PagerDuty takes
 # Characters. PagerDuty takes a summary of 1,024 and an event of 512 KB, of which one character may be twelve bytes.
 SUMMARY, DETAIL, DETAILS = 1024, 12_000, 36_000
+TITLE, NOTE = 1024, 20_000  # characters, of the REST API
 _COMPONENTS = ("service", "component", "job", "instance")  # labels, the telling ones first
 _ACTIONS = {Kind.PAGE: "trigger", Kind.ACKNOWLEDGED: "acknowledge", Kind.RESOLVED: "resolve"}
+_STATES = {Kind.ACKNOWLEDGED: "acknowledged", Kind.RESOLVED: "resolved"}
+
+
+class Service(Strict, frozen=True):
+    """One PagerDuty service: its integration's key (mode events) or its id (mode rest)."""
+
+    routing_key: Secret | None = None
+    routing_key_file: Path | None = None
+    service_id: str = ""
+
+
+class Settings(Strict, frozen=True):
+    """`channels.pagerduty`."""
+
+    services: Annotated[dict[str, Service], msgspec.Meta(min_length=1)]
+    mode: Literal["events", "rest"] = "events"
+    region: Region = "us"
+    api_token: Secret | None = None
+    api_token_file: Path | None = None
+    webhook_secret: Secret | None = None  # signs the webhooks by which PagerDuty tells us of answers
+    webhook_secret_file: Path | None = None
+    from_: str = msgspec.field(default="", name="from")
+    api_url: str = ""
+    timeout: Timeout = Timeout(10)
 
 
 class PagerDutyEvents:
@@ -33,12 +68,12 @@ class PagerDutyEvents:
     ) -> None:
         # developer.pagerduty.com/docs/events-api-v2/overview: about 120 calls a minute for each key.
         self._pace = pace or Pace(0.6, 20)
-        self._calls, self._client_url = Calls(timeout, api_url), client_url
-        make, base = pagerduty.EventsApiV2Client, host(region, "events")
+        self._calls, self._client_url = PagerDutyCalls(timeout, api_url), client_url
+        make, base = pagerduty.EventsApiV2Client, base_url(region, "events")
         self._clients = {name: self._calls.client(make, key, base_url=base) for name, key in keys.items()}
 
     def close(self) -> None:
-        """Let go of connections and threads."""
+        """Release connections and threads."""
         self._calls.close()
 
     async def send(self, message: Message) -> Receipt:
@@ -49,11 +84,15 @@ class PagerDutyEvents:
         """
         if message.kind not in _ACTIONS:
             return Receipt(ref=message.thread or dedup_key(message))
-        client = known(self._clients, message.address)
+        client = _configured(self._clients, message.address)
         await self._pace.turn(message.address, PATIENCE, urgent=message.priority == "P1")
         properties = self._trigger(message) if message.kind is Kind.PAGE else {}
-        await self._calls.run(client.send_event, _ACTIONS[message.kind], dedup_key=dedup_key(message), **properties)
-        return Receipt(ref=dedup_key(message))
+        action, key = _ACTIONS[message.kind], dedup_key(message)
+        try:
+            await self._calls.run(client.send_event, action, dedup_key=key, **properties)
+        except PagerDutyError as error:
+            raise _send_error(error) from None
+        return Receipt(ref=key)
 
     def _trigger(self, message: Message) -> dict[str, object]:
         payload = {
@@ -72,6 +111,69 @@ class PagerDutyEvents:
         return {"payload": payload, "links": links, **images, **client}
 
 
+class PagerDutyRest:
+    """The REST API: ``services`` maps our services to PagerDuty's ids."""
+
+    def __init__(
+        self,
+        services: dict[str, str],
+        token: Secret,
+        from_: str,
+        *,
+        region: Region = "us",
+        timeout: float = 10,
+        api_url: str = "",
+    ) -> None:
+        self._calls, self._services = PagerDutyCalls(timeout, api_url), services
+        make, base = pagerduty.RestApiV2Client, base_url(region, "api")
+        self._client = self._calls.client(make, token, default_from=from_, base_url=base)
+
+    def close(self) -> None:
+        """Release connections and threads."""
+        self._calls.close()
+
+    async def send(self, message: Message) -> Receipt:
+        """Create the incident of this lane, move it on, or write a note on it."""
+        service = _configured(self._services, message.address)
+        try:
+            return Receipt(ref=await self._put(message, service))
+        except PagerDutyError as error:
+            if error.already:
+                return Receipt(ref=message.thread)  # without a thread, the next message finds the incident by its key
+            raise _send_error(error) from None
+
+    async def _put(self, message: Message, service: str) -> str:
+        """Give the id of PagerDuty's incident."""
+        if message.kind is Kind.PAGE:
+            incident = self._incident(message, service)
+            return _id(await self._calls.run(self._client.rpost, "/incidents", json=incident))
+        number = message.thread or await self._find(message)
+        if message.kind in _STATES:
+            state = {"type": "incident_reference", "status": _STATES[message.kind]}
+            await self._calls.run(self._client.rput, f"/incidents/{number}", json=state)
+        else:
+            note = {"content": f"{message.headline}\n\n{message.text}"[:NOTE]}
+            await self._calls.run(self._client.rpost, f"/incidents/{number}/notes", json=note)
+        return number
+
+    def _incident(self, message: Message, service: str) -> dict[str, object]:
+        return {
+            "type": "incident",
+            "title": message.headline[:TITLE],
+            "service": {"id": service, "type": "service_reference"},
+            "urgency": "high" if message.severity == "critical" else "low",
+            "incident_key": dedup_key(message),
+            "body": {"type": "incident_body", "details": message.text[:NOTE]},
+        }
+
+    async def _find(self, message: Message) -> str:
+        listed = await self._calls.run(self._client.rget, "/incidents", params={"incident_key": dedup_key(message)})
+        number = _id(listed[0]) if isinstance(listed, list) and listed else ""
+        if not number:
+            raise SendError("PagerDuty has no incident with this key", Failure.REFUSED, permanent=True)
+        return number
+
+
 def _details(message: Message) -> dict[str, str]:
     """The text and the facts; what the event has no room for is cut, the last first."""
     details: dict[str, str] = {}
@@ -87,3 +189,64 @@ def _place(labels: dict[str, str]) -> dict[str, str]:
     component = next((labels[name] for name in _COMPONENTS if labels.get(name)), "")
     named = {"class": labels.get("alertname", ""), "component": component, "group": labels.get("team", "")}
     return {name: value[:SUMMARY] for name, value in named.items() if value}
+
+
+def _id(incident: object) -> str:
+    return str(incident.get("id") or "") if isinstance(incident, dict) else ""
+
+
+def dedup_key(message: Message) -> str:
+    """What makes a repeat harmless: the same for every attempt, and for the acknowledge and resolve that follow."""
+    return f"{message.incident}/{message.lane}"[:DEDUP_KEY]
+
+
+def _configured(services: dict[str, V], name: str) -> V:
+    """Look a service up; SendError if it has been removed from the configuration."""
+    if name not in services:
+        raise SendError(f"no PagerDuty service {name!r} is configured", Failure.BAD_ADDRESS, permanent=True)
+    return services[name]
+
+
+def _send_error(error: PagerDutyError) -> SendError:
+    if error.status:
+        return failure(str(error), error.status, error.retry_after)
+    return SendError(str(error), Failure.TIMEOUT if error.timed_out else Failure.NETWORK)
+
+
+def _build(settings: Settings, setup: Setup) -> Channel:
+    channel: PagerDutyEvents | PagerDutyRest
+    timeout, api_url = float(settings.timeout), settings.api_url
+    if settings.mode == "rest":
+        token = setup.secret(".api_token", settings.api_token, settings.api_token_file)
+        ids = {name: service.service_id for name, service in settings.services.items()}
+        channel = PagerDutyRest(ids, token, settings.from_, region=settings.region, timeout=timeout, api_url=api_url)
+    else:
+        keys = {
+            name: setup.secret(f".services.{name}.routing_key", service.routing_key, service.routing_key_file)
+            for name, service in settings.services.items()
+        }
+        channel = PagerDutyEvents(
+            keys, region=settings.region, timeout=timeout, api_url=api_url, client_url=setup.external_url
+        )
+    setup.closing.callback(channel.close)
+    return channel
+
+
+def _check(settings: Settings, place: Place) -> None:
+    if settings.mode != "rest":
+        return
+    if not settings.from_:
+        raise place.error("", "mode rest needs `from`: the e-mail of a PagerDuty user")
+    for name, service in settings.services.items():
+        if not service.service_id:
+            raise place.error(f".services.{name}", "mode rest needs `service_id`")
+
+
+CHANNEL = Declaration(
+    settings=Settings,
+    build=_build,
+    check=_check,
+    wrong_address=lambda settings, name: unknown_name("service", name, settings.services, "pagerduty.services"),
+    own_key=True,
+    read_by_people=False,
+)

@@ -1,23 +1,83 @@
-"""The channel `slack` with a bot token: one thread an incident, whose first message always shows how things stand.
+"""The channel `slack`: with a bot token one thread an incident, or an incoming webhook a channel without threads.
 
-docs.slack.dev/reference/methods/chat.postMessage and chat.update. Scope: chat:write.
+docs.slack.dev/reference/methods/chat.postMessage and chat.update. Scope: chat:write. A 200 may carry ``ok: false``;
+which errors pass is below.
+docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: "ok", or a word and a status of 400 and above.
 """
 
 import asyncio
 import logging
+import re
+from http import HTTPStatus
+from pathlib import Path
 
 import aiohttp
+import msgspec
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
 
-from process.settings import Secret
-from receiver.channels.base import Message, Receipt, SendError
+from process.settings import Secret, Strict
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
+from receiver.channels.http_call import failure, post
 from receiver.channels.rate_limit import PATIENCE, Pace
 from receiver.channels.slack_blocks import card, plain, root
-from receiver.channels.slack_call import GONE, UNWANTED, Calls, WordError
 from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
 
 _MENDED = 2  # a card that is refused and a thread that has gone are each mended once
+_OK, _REFUSED = 200, 400
+_PASSING = {
+    **dict.fromkeys(
+        ("internal_error", "fatal_error", "service_unavailable", "team_added_to_org", "rollup_error"),
+        Failure.SERVER_ERROR,
+    ),
+    **dict.fromkeys(("ratelimited", "rate_limited", "message_limit_exceeded"), Failure.RATE_LIMITED),
+    "request_timeout": Failure.TIMEOUT,
+}
+_ADDRESS = {
+    *("channel_not_found", "is_archived", "channel_is_archived", "not_in_channel", "user_not_found", "cannot_dm_bot"),
+    *("no_service", "no_service_id", "no_active_hooks", "no_team", "team_disabled"),  # an incoming webhook's
+}
+_AUTH = {
+    *("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"),
+    *("not_allowed_token_type", "no_permission", "access_denied", "team_access_not_granted"),
+    *("invalid_token", "action_prohibited", "posting_to_general_channel_denied"),
+}
+# The thread's first message has gone, or cannot be answered.
+GONE = {"thread_not_found", "message_not_found", "invalid_thread_ts", "cannot_reply_to_message", "thread_locked"}
+# Slack does not want the card: it is too much, or its rules have changed. Plain text always goes.
+UNWANTED = {
+    *("msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format", "invalid_attachments"),
+    *("too_many_attachments", "attachment_payload_limit_exceeded", "block_mismatch", "invalid_metadata_schema"),
+    *("invalid_metadata_format", "metadata_too_large"),
+}
+
+
+class IncomingWebhook(Strict, frozen=True):
+    """One incoming webhook; whoever knows its URL can post."""
+
+    url: Secret | None = None
+    url_file: Path | None = None
+
+
+class Settings(Strict, frozen=True):
+    """`channels.slack`: a bot token, incoming webhooks, or both."""
+
+    token: Secret | None = None
+    token_file: Path | None = None
+    webhooks: dict[str, IncomingWebhook] = {}
+    interactive: bool = False  # buttons, which Slack sends back signed
+    signing_secret: Secret | None = None
+    signing_secret_file: Path | None = None
+    api_url: str = ""
+    timeout: Timeout = Timeout(10)
+
+    @property
+    def has_bot(self) -> bool:
+        """A bot can write to any channel and person; webhooks only to their own."""
+        return bool(self.token or self.token_file)
 
 
 class Slack:
@@ -33,7 +93,7 @@ class Slack:
         interactive: bool = False,
         pace: Pace | None = None,
     ) -> None:
-        self._calls, self._timeout, self._interactive = Calls(token, session, api_url), timeout, interactive
+        self._calls, self._timeout, self._interactive = _Calls(token, session, api_url), timeout, interactive
         # docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, short bursts are let through.
         self._pace = pace or Pace(1.0, 3)
 
@@ -86,3 +146,137 @@ class Slack:
             await self._calls.call("chat.update", given, deadline)
         except SendError as error:
             log.warning("the first message of %s still shows how it was: %s", message.incident, error)
+
+
+class SlackWebhooks:
+    """``urls`` maps addresses to webhooks; what is addressed elsewhere goes through the ``bot``, if there is one."""
+
+    def __init__(
+        self,
+        urls: dict[str, Secret],
+        session: aiohttp.ClientSession,
+        *,
+        timeout: float = 10,
+        bot: Channel | None = None,
+    ) -> None:
+        self._urls, self._session, self._timeout, self._bot = urls, session, timeout, bot
+
+    async def send(self, message: Message) -> Receipt:
+        """Post one message; a card that Slack refuses for its form is posted once more as plain text."""
+        if message.address in self._urls:
+            url = self._urls[message.address]
+            word = await self._post(url, card(message))
+            if word in UNWANTED:
+                word = await self._post(url, plain(message))
+            if word:
+                raise classify(word, 400, "")
+            return Receipt()
+        if self._bot is None:
+            text = f"no webhook is configured for {message.address!r} in channels.slack.webhooks"
+            raise SendError(text, Failure.BAD_ADDRESS, permanent=True)
+        return await self._bot.send(message)
+
+    async def _post(self, url: Secret, given: dict[str, object]) -> str:
+        """Post; gives the word by which Slack refused the form of it, empty if it took it."""
+        answer = await post(self._session, "Slack", url, msgspec.json.encode(given), {}, self._timeout)
+        if answer.status == _OK and answer.text == "ok":
+            return ""
+        refused = answer.status >= _REFUSED and re.fullmatch("[a-z_]{1,60}", answer.text)
+        word = answer.text if refused else ""
+        error = classify(word, answer.status, answer.retry_after)
+        if word in UNWANTED and error.permanent:
+            return word
+        raise error
+
+
+class WordError(SendError):
+    """What Slack refused with a word of its own."""
+
+    word = ""
+
+
+class _Calls:
+    """Calls Slack's methods with a bot token."""
+
+    def __init__(self, token: Secret, session: aiohttp.ClientSession, api_url: str) -> None:
+        self._client = AsyncWebClient(
+            token=token.reveal(),
+            base_url=api_url or AsyncWebClient.BASE_URL,
+            session=session,
+            retry_handlers=[],  # the dispatcher alone retries
+        )
+
+    async def call(self, method: str, given: dict[str, object], deadline: float) -> tuple[str, str]:
+        """Call; gives the channel's id and the message's ts. ``deadline`` is a time of the loop's clock."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._client.api_call(method, json=given)
+            return str(answer.get("channel") or ""), str(answer.get("ts") or "")
+        except SlackApiError as error:
+            raise _send_error(error) from None
+        except TimeoutError:
+            raise SendError("Slack did not answer in time", Failure.TIMEOUT) from None
+        except (aiohttp.ClientError, SlackClientError) as error:
+            raise SendError(f"Slack: {type(error).__name__}", Failure.NETWORK) from None
+        except (AttributeError, LookupError, ValueError):  # the SDK trusts every answer to be a JSON object
+            raise SendError("Slack: the answer is not from Slack", Failure.SERVER_ERROR) from None
+
+
+def classify(word: str, status: int, retry_after: str) -> SendError:
+    """Make the error of an answer: by Slack's word where there is one, else by the status."""
+    text = f"Slack: {word or f'status {status}'}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS or _PASSING.get(word) is Failure.RATE_LIMITED:
+        return failure(text, HTTPStatus.TOO_MANY_REQUESTS, retry_after)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT or not word:
+        return failure(text, status)
+    if word in _PASSING:
+        return SendError(text, _PASSING[word])
+    reason = Failure.AUTH if word in _AUTH or status in {401, 403} else Failure.REFUSED
+    error = WordError(text, Failure.BAD_ADDRESS if word in _ADDRESS else reason, permanent=True)
+    error.word = word
+    return error
+
+
+def _send_error(error: SlackApiError) -> SendError:
+    """For a broken body the SDK hands over aiohttp's own response."""
+    response = error.response
+    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
+    data = getattr(response, "data", None)
+    word = re.fullmatch("[a-z_]{1,60}", str(data.get("error")) if isinstance(data, dict) else "")
+    return classify(word[0] if word else "", status, str(response.headers.get("Retry-After", "")))
+
+
+def _build(settings: Settings, setup: Setup) -> Channel:
+    bot = None
+    token = setup.optional_secret(".token", settings.token, settings.token_file)
+    if token:
+        bot = Slack(
+            token,
+            setup.session,
+            timeout=settings.timeout,
+            api_url=settings.api_url,
+            interactive=settings.interactive,
+        )
+    urls = {
+        name: setup.secret(f".webhooks.{name}.url", webhook.url, webhook.url_file)
+        for name, webhook in settings.webhooks.items()
+    }
+    if bot and not urls:
+        return bot
+    return SlackWebhooks(urls, setup.session, timeout=settings.timeout, bot=bot)
+
+
+def _check(settings: Settings, place: Place) -> None:
+    if not (settings.has_bot or settings.webhooks):
+        raise place.error(".token", "missing; set token, its *_file twin, or webhooks")
+    if settings.interactive and not (settings.signing_secret or settings.signing_secret_file):
+        raise place.error("", "interactive buttons need signing_secret_file, the Slack app's own")
+
+
+def _wrong_address(settings: Settings, address: str) -> str:
+    return "" if settings.has_bot else unknown_name("webhook", address, settings.webhooks, "slack.webhooks")
+
+
+CHANNEL = Declaration(
+    settings=Settings, build=_build, check=_check, wrong_address=_wrong_address, own_key=True, read_by_people=True
+)

@@ -5,24 +5,41 @@ github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.
 
 import base64
 import binascii
-import hmac
-from typing import NamedTuple
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import aiohttp
 import msgspec
+import standardwebhooks
 
-from process.settings import Secret
-from receiver.channels.base import Failure, Message, Receipt, SendError, standing
-from receiver.channels.http_call import post
-from receiver.channels.http_status import failure
+from process.settings import Secret, Strict
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError, standing
+from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
+from receiver.channels.http_call import failure, post
 
 VERSION = 1  # of the body; it rises when a reader of the one before could be misled
 _SHORTEST, _LONGEST = 24, 64  # bytes of a key, by the specification
 _PREFIX = "whsec_"
 
 
+class EndpointSettings(Strict, frozen=True):
+    """One endpoint, and the secret that signs what it is sent."""
+
+    url: str
+    secret: Secret | None = None
+    secret_file: Path | None = None
+
+
+class Settings(Strict, frozen=True):
+    """`channels.webhook`."""
+
+    endpoints: Annotated[dict[str, EndpointSettings], msgspec.Meta(min_length=1)]
+    timeout: Timeout = Timeout(10)
+
+
 class Endpoint(NamedTuple):
-    """Where to, and the keys that sign: several while one takes over from another."""
+    """Where to, and the keys that sign: several while one replaces another."""
 
     url: Secret
     keys: tuple[bytes, ...]
@@ -35,21 +52,23 @@ class Webhook:
         self._endpoints, self._session, self._timeout = endpoints, session, timeout
 
     async def send(self, message: Message) -> Receipt:
-        """Post once; any 2xx means that it has arrived."""
+        """Post once; any 2xx means that it was delivered."""
         endpoint = self._endpoints.get(message.address)
         if endpoint is None:
             text = f"no endpoint {message.address!r} in channels.webhook.endpoints"
             raise SendError(text, Failure.BAD_ADDRESS, permanent=True)
         who, body = f"the endpoint {message.address!r}", content(message)
-        identity, stamp = f"{message.incident}-{message.id}", str(int(message.sent_at.timestamp()))
+        identity, sent_at = f"{message.incident}-{message.id}", message.sent_at.astimezone(UTC)
         headers = {
             "webhook-id": identity,  # the same on every attempt: the reader's idempotency key
-            "webhook-timestamp": stamp,
-            "webhook-signature": " ".join(sign(key, identity, stamp, body) for key in endpoint.keys),
+            "webhook-timestamp": str(int(sent_at.timestamp())),
+            "webhook-signature": " ".join(
+                standardwebhooks.Webhook(key).sign(identity, sent_at, body.decode()) for key in endpoint.keys
+            ),
         }
         answer = await post(self._session, who, endpoint.url, body, headers, self._timeout)
         if not 200 <= answer.status < 300:  # noqa: PLR2004  # the specification: "2xx is success"
-            raise failure(f"{who} answered {answer.status}", answer.status, answer.wish)
+            raise failure(f"{who} answered {answer.status}", answer.status, answer.retry_after)
         return Receipt()
 
 
@@ -76,14 +95,8 @@ def content(message: Message) -> bytes:
     return msgspec.json.encode({"type": kind, "version": VERSION, "timestamp": message.sent_at, "data": data})
 
 
-def sign(key: bytes, identity: str, stamp: str, body: bytes) -> str:
-    """Sign the identity, the time and the body with HMAC-SHA256."""
-    mac = hmac.digest(key, f"{identity}.{stamp}.".encode() + body, "sha256")
-    return f"v1,{base64.b64encode(mac).decode()}"
-
-
 def keys(secret: str) -> tuple[bytes, ...]:
-    """Read a secret: one ``whsec_…``, or several while one takes over; ValueError says what is wrong."""
+    """Read a secret: one ``whsec_…``, or several while one replaces another; ValueError says what is wrong."""
     return tuple(_key(part) for part in secret.split())
 
 
@@ -93,5 +106,36 @@ def _key(text: str) -> bytes:
     except binascii.Error:
         key = b""
     if not text.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
-        raise ValueError(f"write {_PREFIX} and the base64 of {_SHORTEST} to {_LONGEST} random bytes")
+        raise ValueError(
+            f"invalid secret (expected {_PREFIX} and the base64 of {_SHORTEST} to {_LONGEST} random bytes)"
+        )
     return key
+
+
+def _build(settings: Settings, setup: Setup) -> Channel:
+    endpoints = {name: _endpoint(name, endpoint, setup) for name, endpoint in settings.endpoints.items()}
+    return Webhook(endpoints, setup.session, timeout=settings.timeout)
+
+
+def _endpoint(name: str, settings: EndpointSettings, setup: Setup) -> Endpoint:
+    key = f".endpoints.{name}.secret"
+    secret = setup.secret(key, settings.secret, settings.secret_file)
+    try:
+        return Endpoint(Secret(settings.url), keys(secret.reveal()))
+    except ValueError as error:
+        raise setup.place.error(key, str(error)) from None
+
+
+def _check(settings: Settings, place: Place) -> None:
+    for name, endpoint in settings.endpoints.items():
+        if not endpoint.url.startswith(("http://", "https://")):
+            raise place.error(f".endpoints.{name}.url", "invalid URL (expected e.g. https://example.com/hook)")
+
+
+CHANNEL = Declaration(
+    settings=Settings,
+    build=_build,
+    check=_check,
+    wrong_address=lambda settings, name: unknown_name("endpoint", name, settings.endpoints, "webhook.endpoints"),
+    read_by_people=False,
+)

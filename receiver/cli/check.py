@@ -3,18 +3,19 @@
 import argparse
 import asyncio
 import sys
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 
 from process.settings import Source
-from receiver.app import Receiver
+from receiver.app import Receiver, build_channels
+from receiver.channels.declaration import Place, Setup
 from receiver.cli.preview import problems
 from receiver.config.build import routing
 from receiver.config.load import Config, load, missing_secret_files
 from receiver.policy.coverage import Gap, gaps
-from receiver.wiring import build
 
 AHEAD = timedelta(days=30)
 
@@ -56,8 +57,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 async def _open_channels(config: Config, source: Source) -> None:
     """Build every channel, which opens its secrets; nothing is sent."""
     async with aiohttp.ClientSession() as session:
-        for close in build(config.channels, source, session, []).closing:
-            close()
+        with ExitStack() as closing:
+            list(build_channels(config.channels, lambda name: Setup(Place(source, name), session, [], closing, "")))
 
 
 def _by_calendar(config: Config, role: str) -> bool:

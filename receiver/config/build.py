@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from process.settings import Source
-from receiver.config.channels import uses_log
 from receiver.config.load import Config
 from receiver.config.people import MaintenanceSettings, MatrixRow, PersonSettings, cells
 from receiver.config.schedules import Reader
@@ -88,7 +87,7 @@ class _Read:
 
     def person(self, key: str, given: PersonSettings) -> Person:
         at = f".people.{key}"
-        terminal = (Contact("log", given.name),) if uses_log(self._config.channels) else ()
+        terminal = tuple(Contact(channel, given.name) for channel in self._config.channels.without_address())
         if given.language not in languages():
             text = f"there are no texts in {given.language!r}; use {' or '.join(languages())}"
             raise self._source.error(f"{at}.language", text)

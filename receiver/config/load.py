@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from process.settings import Duration, Secret, SettingsError, Source, Strict
-from receiver.config.channels import Channels, check_channels, check_contacts, uses_log
+from receiver.config.channels import Channels, check_contacts
 from receiver.config.people import (
     HoursSettings,
     MaintenanceSettings,
@@ -125,7 +125,7 @@ class Config(Strict, frozen=True, kw_only=True):
     schedules: dict[str, ScheduleSettings] = {}
     maintenance: list[MaintenanceSettings] = []
     listen: str = "127.0.0.1:9095"
-    channels: Channels = Channels()
+    channels: Channels = Channels({})
     retry: Retry = Retry()
     watchdog: Watchdog = Watchdog()
     alertmanager: AlertmanagerApi | None = None
@@ -147,7 +147,6 @@ def load(path: Path) -> tuple[Config, Source]:
             _check_matrix(config, source, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
     _check_roles(config, source)
     _check_places(config, source)
-    check_channels(config.channels, source)
     if not config.external_url.startswith(("http://", "https://")):
         raise source.error(".external_url", "write a URL, as https://oncall.example.com")
     if config.retention.keep < SHORTEST_MEMORY:
@@ -202,7 +201,7 @@ def _check_reachable(config: Config, source: Source) -> None:
     paged = {role for rows in tables for row in rows for roles in cells(row).values() for role in roles}
     for role in sorted(paged):
         for name in holders(config, role):
-            if not (uses_log(config.channels) or config.people[name].named()):
+            if not (config.channels.without_address() or config.people[name].named()):
                 raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack or pagerduty")
 
 
@@ -238,6 +237,8 @@ def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]
     if isinstance(config, dict):
         for key, value in config.items():
             found += missing_secret_files(value, f"{at}.{key}")
+    elif isinstance(config, Channels):
+        found += missing_secret_files(dict(config.settings), at)
     elif isinstance(config, msgspec.Struct):
         for field in msgspec.structs.fields(config):
             value = getattr(config, field.name)

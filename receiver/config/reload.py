@@ -1,8 +1,8 @@
 """Takes a changed receiver.yml while we run: whole or not at all; open incidents keep the plan that they have."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from process.settings import SettingsError, Source
 from receiver.config.build import routing
@@ -18,17 +18,10 @@ FIXED = (
 )
 
 
-class Done(Protocol):
-    """Hears how a reload ended."""
-
-    def __call__(self, *, ok: bool) -> None:
-        """``ok`` says whether the file was taken."""
-
-
 class Reloader:
-    """``reload`` reads the file again and exchanges the routing; ``done`` hears whether it could."""
+    """``reload`` reads the file again and exchanges the routing; ``done`` is called with whether the file was taken."""
 
-    def __init__(self, path: Path, source: Source, live: Live, done: Done) -> None:
+    def __init__(self, path: Path, source: Source, live: Live, done: Callable[[bool], None]) -> None:
         self._path, self._live, self._done = path, live, done
         self._fixed = _fixed(source)
 
@@ -41,12 +34,12 @@ class Reloader:
             if changed:
                 raise source.error(f".{changed[0]}", "cannot change while the receiver runs; restart it")
         except SettingsError as error:
-            self._done(ok=False)
-            log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400  # its text says it all
+            self._done(False)  # noqa: FBT003  # whether it was taken
+            log.error("config reload failed: %s", error)  # noqa: TRY400  # its text says it all
             raise
         self._live.exchange(fresh)
-        self._done(ok=True)
-        log.info("the configuration was reloaded: %s", self._path)
+        self._done(True)  # noqa: FBT003
+        log.info("config reloaded: %s", self._path)
         return config
 
 

@@ -16,9 +16,6 @@ from receiver.messages.templating import Templates
 from receiver.policy.current import Live
 from receiver.store.base import Claimed
 
-# Channels whose messages a person reads: there, much becomes one message. A machine gets each by itself.
-READ_BY_PEOPLE = frozenset({"slack", "email", "apprise", "log"})
-
 
 class Links:
     """Signs the URL by which somebody answers an incident."""

@@ -18,7 +18,7 @@ from receiver.store.base import Store, StoreError
 log = logging.getLogger(__name__)
 
 
-class Operation:
+class Admin:
     """See the routes; ``ready`` says whether the loops run."""
 
     def __init__(  # the composition root hands over every collaborator
@@ -47,13 +47,13 @@ class Operation:
 
     async def healthy(self, _request: web.Request) -> web.Response:
         """GET /-/healthy: 200 while the process runs."""
-        return web.Response(text="The receiver is running.\n")
+        return web.Response(text="Healthy.\n")
 
     async def ready(self, _request: web.Request) -> web.Response:
         """GET /-/ready: 200 while webhooks are taken and pages go out."""
         if self._is_ready():
-            return web.Response(text="The receiver is ready.\n")
-        return web.Response(text="The receiver is starting or stopping.\n", status=503)
+            return web.Response(text="Ready.\n")
+        return web.Response(text="Starting or stopping.\n", status=503)
 
     async def reload(self, request: web.Request) -> web.Response:
         """POST /-/reload with the API's token: 200, or 400 with what is wrong in the file."""
@@ -65,7 +65,7 @@ class Operation:
             self._reloader.reload()
         except SettingsError as error:
             return problem(400, str(error))
-        return web.Response(text="The configuration was reloaded.\n")
+        return web.Response(text="Config reloaded.\n")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """GET /metrics."""
@@ -73,7 +73,7 @@ class Operation:
         try:
             self._metrics.show(await self._store.backlog(), now)
         except StoreError:
-            log.exception("the store does not answer a scrape")
+            log.exception("cannot read the store for a scrape")
             return web.Response(text="the store does not answer\n", status=503)
         self._metrics.show_cover({role: holders(routing, role, now) for role in roles(routing)})
         return await self._exposition(request)

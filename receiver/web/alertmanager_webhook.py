@@ -1,4 +1,4 @@
-"""Takes Alertmanager's webhooks: what is answered 200 is on the disk.
+"""Takes Alertmanager's webhooks: what is answered 200 is on disk.
 
 The codes are chosen for Alertmanager, which retries 5xx within the flush and takes any 4xx, 429 included, as final
 until the next group_interval (github.com/prometheus/alertmanager/pull/2145): overload and a store that cannot
@@ -6,14 +6,14 @@ commit are 503, and only what can never be taken is 4xx.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import BodyError, bearer_matches, problem, read_body, refused
+from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
 from receiver.incident.policy import Policy
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LIMIT = 32 * 1024 * 1024
 
 
-class Webhook:
+class AlertmanagerWebhook:
     """The two endpoints of Alertmanager; ``blind`` says whether its Watchdog is overdue."""
 
     def __init__(
@@ -43,52 +43,43 @@ class Webhook:
         self._store, self._policy, self._token, self._blind = store, policy, token, blind
         self._metrics, self._clock = metrics, clock
 
-    def routes(self) -> list[web.RouteDef]:
-        """List the endpoints."""
-        return [
-            web.post("/webhook/alertmanager", self.alertmanager),
-            web.post("/webhook/watchdog", self.watchdog),
-        ]
+    def application(self) -> web.Application:
+        """Build what is served below /webhook."""
+        hint = "set http_config.authorization.credentials_file in alertmanager.yml to the receiver's webhook.token"
+        app = web.Application(middlewares=[self.answer, require_bearer(self._token, hint)])
+        app.add_routes([web.post("/alertmanager", self.alertmanager), web.post("/watchdog", self.watchdog)])
+        return app
 
-    async def alertmanager(self, request: web.Request) -> web.Response:
-        """POST /webhook/alertmanager: 200 after the commit, 400, 401, 413 or 415 final, 503 to be sent again."""
-        return await self._counted(request, self._take)
-
-    async def watchdog(self, request: web.Request) -> web.Response:
-        """POST /webhook/watchdog: the beat that says that Prometheus and Alertmanager are alive."""
-        return await self._counted(request, self._beat)
-
-    async def _counted(self, request: web.Request, work: Callable[[bytes], Awaitable[web.Response]]) -> web.Response:
-        response = await self._checked(request, work)
+    @web.middleware
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn every error into an answer (400, 413, 415 are final, 503 is sent again); count and log each answer."""
+        try:
+            response = await handler(request)
+        except BodyError as error:
+            response = refused(error)
+        except PayloadError as error:
+            response = problem(400, str(error))
+        except StoreError:
+            log.exception("cannot store an alert group; Alertmanager will send it again")
+            response = problem(503, "cannot store the incident; send it again")
         self._metrics.webhooks.labels(str(response.status)).inc()
         if response.status >= web.HTTPBadRequest.status_code:
-            log.warning("%s answered %d: %s", request.path, response.status, response.text)
+            text = response.text if isinstance(response, web.Response) else ""
+            log.warning("%s answered %d: %s", request.path, response.status, text)
         return response
 
-    async def _checked(self, request: web.Request, work: Callable[[bytes], Awaitable[web.Response]]) -> web.Response:
-        if not bearer_matches(request, self._token):
-            fix = "set http_config.authorization.credentials_file in alertmanager.yml to the receiver's webhook.token"
-            return problem(401, f"Authorization: the bearer token is missing or wrong; {fix}")
-        try:
-            return await work(await read_body(request, LIMIT))
-        except BodyError as error:
-            return refused(error)
-        except PayloadError as error:
-            return problem(400, str(error))
-        except StoreError:
-            log.exception("an alert group could not be stored; Alertmanager will send it again")
-            return problem(503, "the incident could not be stored; send it again")
-
-    async def _take(self, body: bytes) -> web.Response:
-        group, now = parse(body), self._clock()
+    async def alertmanager(self, request: web.Request) -> web.Response:
+        """POST /webhook/alertmanager: 200 after the commit."""
+        group, now = parse(await read_body(request, LIMIT)), self._clock()
         event = AlertsReceived(group, blind=self._blind())
         incident = await self._store.update(group, partial(transition, event=event, policy=self._policy, now=now), now)
         if incident is None:
             return web.json_response({"incident": None})
         return web.json_response({"incident": incident.id, "state": incident.state, "priority": incident.priority})
 
-    async def _beat(self, body: bytes) -> web.Response:
-        group = parse(body)
+    async def watchdog(self, request: web.Request) -> web.Response:
+        """POST /webhook/watchdog: the beat that says that Prometheus and Alertmanager are alive."""
+        group = parse(await read_body(request, LIMIT))
         if any(alert.firing for alert in group.alerts):
             await self._store.beat("alertmanager", self._clock())
         return web.json_response({"heard": True})

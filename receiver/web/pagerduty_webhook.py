@@ -1,9 +1,11 @@
-"""Takes PagerDuty's webhooks, version 3: who acknowledged or resolved there has answered here.
+"""Takes PagerDuty's webhooks, version 3: whoever acknowledged or resolved there has answered here.
 
 developer.pagerduty.com/docs/webhooks/v3-overview. Three deliveries in a row that we refuse switch the subscription off
 for a day, so whatever is signed is answered 2xx, understood or not.
 """
 
+import hashlib
+import hmac
 import logging
 
 import msgspec
@@ -11,20 +13,18 @@ from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, problem, read_body, refused
-from receiver.actions.answer import PAGERDUTY_PERSON, AnswerResult, Answers
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
+from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.channels.pagerduty import Settings
+from receiver.clients.pagerduty import Agent
 from receiver.store.base import StoreError
-from receiver.web import signature
 
 log = logging.getLogger(__name__)
 
 LIMIT = 1024 * 1024
-_VERBS = {"incident.acknowledged": "acknowledge", "incident.resolved": "resolve"}
-_NO_FIX = {"merge_resolve_reason"}  # merged into another incident is not resolved
-
-
-class _Agent(msgspec.Struct, frozen=True):
-    type: str = ""
-    summary: str = ""
+_SIGNATURES = 10  # that one request may list
+_ACTIONS = {"incident.acknowledged": Action.ACKNOWLEDGE, "incident.resolved": Action.RESOLVE}
+_NOT_FIXED = {"merge_resolve_reason"}  # merged into another incident is not resolved
 
 
 class _Reason(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class _Data(msgspec.Struct, frozen=True):
 
 class _Event(msgspec.Struct, frozen=True):
     event_type: str
-    agent: _Agent | None = None
+    agent: Agent | None = None
     data: _Data | None = None
 
 
@@ -49,11 +49,11 @@ class _Body(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Body)
 
 
-class PagerDutyAnswers:
+class PagerDutyWebhook:
     """One endpoint."""
 
-    def __init__(self, answers: Answers, secret: Secret) -> None:
-        self._answers, self._secret = answers, secret
+    def __init__(self, actions: Actions, secret: Secret) -> None:
+        self._actions, self._secret = actions, secret
 
     def routes(self) -> list[web.RouteDef]:
         """List the endpoints."""
@@ -65,29 +65,44 @@ class PagerDutyAnswers:
             body = await read_body(request, LIMIT)
         except BodyError as error:
             return refused(error)
-        given = request.headers.get("X-PagerDuty-Signature", "")
-        if not signature.pagerduty(self._secret.reveal(), body, given):
-            self._answers.count("pagerduty", AnswerResult.REFUSED)
-            return problem(401, "X-PagerDuty-Signature: is wrong; check channels.pagerduty.webhook_secret")
+        if not is_signed(self._secret, body, request.headers.get("X-PagerDuty-Signature", "")):
+            self._actions.count(ActionSource.PAGERDUTY, ActionResult.REFUSED)
+            return problem(401, "X-PagerDuty-Signature: wrong; check channels.pagerduty.webhook_secret")
         try:
             event = _decoder.decode(body).event
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._answers.count("pagerduty", AnswerResult.IGNORED)
+            self._actions.count(ActionSource.PAGERDUTY, ActionResult.IGNORED)
             return web.Response(status=202)
         try:
-            await self._take(event)
+            await self._apply(event)
         except StoreError:
-            return problem(503, "the answer could not be stored; send it again")
+            return problem(503, "cannot store the answer; send it again")
         return web.Response(status=202)
 
-    async def _take(self, event: _Event) -> None:
-        """What no person did is an echo of our own, or PagerDuty's clock, and says nothing about the incident."""
-        verb, agent, data = _VERBS.get(event.event_type, ""), event.agent or _Agent(), event.data or _Data()
-        merged = data.resolve_reason is not None and data.resolve_reason.type in _NO_FIX
-        number = await self._answers.by_key(data.incident_key or "")
-        if not verb or agent.type != PAGERDUTY_PERSON or merged or not number:
-            self._answers.count("pagerduty", AnswerResult.IGNORED)
-            log.debug("a %s of PagerDuty changes nothing here", event.event_type[:60])
+    async def _apply(self, event: _Event) -> None:
+        """Whatever is not a person is an echo of our own, or PagerDuty's timer, and says nothing about the incident."""
+        action, data = _ACTIONS.get(event.event_type), event.data or _Data()
+        person = event.agent.person if event.agent else ""
+        merged = data.resolve_reason is not None and data.resolve_reason.type in _NOT_FIXED
+        number = await self._actions.find(data.incident_key or "")
+        if action is None or not person or merged or not number:
+            self._actions.count(ActionSource.PAGERDUTY, ActionResult.IGNORED)
+            log.debug("ignored a PagerDuty event of type %s", event.event_type[:60])
             return
-        who = " ".join(agent.summary.split())[:100] or "somebody"
-        await self._answers.take("pagerduty", number, verb, who, "PagerDuty")
+        await self._actions.apply(ActionSource.PAGERDUTY, number, action, person)
+
+
+def build(settings: Settings, setup: InboundSetup) -> Inbound:
+    """Serve the endpoint if a secret is set."""
+    secret = setup.channel.optional_secret(".webhook_secret", settings.webhook_secret, settings.webhook_secret_file)
+    return Inbound(routes=PagerDutyWebhook(setup.actions, secret).routes()) if secret else Inbound()
+
+
+def is_signed(secret: Secret, body: bytes, header: str) -> bool:
+    """Say whether PagerDuty signed this; it lists several signatures while a secret is being replaced.
+
+    developer.pagerduty.com/docs/webhooks/webhook-signatures.
+    """
+    expected = "v1=" + hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()
+    listed = [one.strip().encode("utf-8", "replace") for one in header.split(",")[:_SIGNATURES]]
+    return any([hmac.compare_digest(expected.encode(), one) for one in listed])  # noqa: C419  # all, in constant time

@@ -7,24 +7,29 @@ docs.slack.dev/interactivity/handling-user-interaction: an answer within three s
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import msgspec
 from aiohttp import web
+from slack_sdk.signature import Clock as SlackClock
+from slack_sdk.signature import SignatureVerifier
 
 from process.settings import Secret
 from process.web import BodyError, problem, read_body, refused
-from receiver.actions.answer import AnswerResult, Answers, known_as
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
+from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.channels.slack import Settings
 from receiver.incident.model import Incident, State
+from receiver.policy.current import Live
 from receiver.store.base import StoreError
-from receiver.web import signature
 
 log = logging.getLogger(__name__)
 
 LIMIT = 256 * 1024
 _PATIENCE = aiohttp.ClientTimeout(total=5)
-_VERBS = {"acknowledge": "acknowledged", "resolve": "resolved"}
+_REMEMBERED = 600.0  # seconds that a signature is remembered; the SDK takes requests up to 300 s old
 
 
 class _User(msgspec.Struct, frozen=True):
@@ -48,19 +53,29 @@ class _Payload(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Payload)
 
 
-class SlackAnswers:
-    """One endpoint; ``people`` gives names by Slack id, ``hosts`` are those that a response_url may be of."""
+class _Clock(SlackClock):
+    """Our clock in the form that the SDK asks."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock().timestamp()
+
+
+class SlackActions:
+    """One endpoint; ``people`` gives people by Slack id, ``hosts`` are those that a response_url may be of."""
 
     def __init__(
         self,
-        answers: Answers,
+        actions: Actions,
         secret: Secret,
         people: Callable[[], dict[str, str]],
         session: aiohttp.ClientSession,
         hosts: tuple[str, ...] = ("hooks.slack.com",),
     ) -> None:
-        self._answers, self._secret, self._people = answers, secret, people
-        self._session, self._hosts = session, hosts
+        self._actions, self._people, self._session, self._hosts = actions, people, session, hosts
+        self._verifier = SignatureVerifier(secret.reveal(), _Clock(actions.clock))
         self._replies: set[asyncio.Task[None]] = set()
         self._seen: dict[str, float] = {}
 
@@ -69,48 +84,50 @@ class SlackAnswers:
         return [web.post("/slack/interactivity", self.press)]
 
     async def press(self, request: web.Request) -> web.Response:
-        """200 after the commit; 401 for a wrong signature, 400 for a form that is none, 503 to press again."""
+        """200 after the commit; 401 for a wrong signature, 400 for what is not an interaction, 503 to press again."""
         try:
             body = await read_body(request, LIMIT)
         except BodyError as error:
             return refused(error)
         if not self._is_slack(request, body):
-            self._answers.count("slack", AnswerResult.REFUSED)
-            return problem(401, "X-Slack-Signature: is wrong or old; check channels.slack.signing_secret")
+            self._actions.count(ActionSource.SLACK, ActionResult.REFUSED)
+            return problem(401, "X-Slack-Signature: wrong or too old; check channels.slack.signing_secret")
         try:
             payload = _decoder.decode(parse_qs(body.decode()).get("payload", [""])[0])
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-            self._answers.count("slack", AnswerResult.REFUSED)
-            return problem(400, "payload: is no interaction of Slack's")
+            self._actions.count(ActionSource.SLACK, ActionResult.REFUSED)
+            return problem(400, "payload: not a Slack interaction")
         try:
-            return await self._answer(payload)
+            return await self._apply(payload)
         except StoreError:
-            return problem(503, "the answer could not be stored; press again")
+            return problem(503, "cannot store the answer; press again")
 
     def _is_slack(self, request: web.Request, body: bytes) -> bool:
-        """The signature must be right, young, and never seen before: a button pressed twice is signed twice."""
-        now = self._answers.clock()
-        given = request.headers.get("X-Slack-Signature", "")
+        """The signature must be right, recent, and never seen before: a button pressed twice is signed twice."""
+        now = self._actions.clock().timestamp()
+        signature = request.headers.get("X-Slack-Signature", "")
         stamp = request.headers.get("X-Slack-Request-Timestamp", "")
-        if not signature.slack(self._secret.reveal(), stamp, body, given, now):
+        try:
+            if not (stamp.isascii() and stamp.isdigit() and self._verifier.is_valid(body, stamp, signature)):
+                return False
+        except (ValueError, TypeError):  # the SDK's int(), decode() and compare_digest() of what anybody may send
             return False
-        oldest = now.timestamp() - 2 * signature.OLDEST
-        self._seen = {one: at for one, at in self._seen.items() if at > oldest}
-        if given in self._seen:
+        self._seen = {one: at for one, at in self._seen.items() if at > now - _REMEMBERED}
+        if signature in self._seen:
             return False
-        self._seen[given] = now.timestamp()
+        self._seen[signature] = now
         return True
 
-    async def _answer(self, payload: _Payload) -> web.Response:
-        action = next((one for one in payload.actions if one.action_id in _VERBS), None)
-        if payload.type != "block_actions" or action is None:
-            self._answers.count("slack", AnswerResult.IGNORED)  # a link was opened, or something that is not ours
+    async def _apply(self, payload: _Payload) -> web.Response:
+        pressed = next((one for one in payload.actions if one.action_id in set(Action)), None)
+        if payload.type != "block_actions" or pressed is None:
+            self._actions.count(ActionSource.SLACK, ActionResult.IGNORED)  # a link was opened, or it is not ours
             return web.Response()
-        value = action.value
+        value, action = pressed.value, Action(pressed.action_id)
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 18 else 0  # noqa: PLR2004  # fits
         who = known_as(self._people(), payload.user.id, payload.user.name or payload.user.username)
-        outcome, incident = await self._answers.take("slack", number, action.action_id, who, "Slack")
-        text = _told(outcome, action.action_id, incident)
+        result, incident = await self._actions.apply(ActionSource.SLACK, number, action, who)
+        text = _told(result, action, incident)
         if text:
             self._reply(payload.response_url, text)
         return web.Response()
@@ -124,23 +141,45 @@ class SlackAnswers:
         task.add_done_callback(self._replies.discard)
 
     async def _send(self, url: str, text: str) -> None:
-        said = {"response_type": "ephemeral", "replace_original": False, "text": text}
+        reply = {"response_type": "ephemeral", "replace_original": False, "text": text}
         try:
-            async with self._session.post(url, json=said, timeout=_PATIENCE, allow_redirects=False) as answer:
+            async with self._session.post(url, json=reply, timeout=_PATIENCE, allow_redirects=False) as answer:
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError):
-            log.info("whoever pressed the button was not told in Slack what became of it")
+            log.info("cannot reply in Slack to whoever pressed the button")
 
 
-def _told(outcome: AnswerResult, verb: str, incident: Incident | None) -> str:
+def build(settings: Settings, setup: InboundSetup) -> Inbound:
+    """Serve the endpoint if messages have buttons."""
+    if not settings.interactive:
+        return Inbound()
+    secret = setup.channel.secret(".signing_secret", settings.signing_secret, settings.signing_secret_file)
+    actions = SlackActions(setup.actions, secret, lambda: slack_ids(setup.current), setup.channel.session)
+    return Inbound(routes=actions.routes())
+
+
+def slack_ids(current: Live) -> dict[str, str]:
+    """Give people's names by their Slack id."""
+    people = current.routing.people.values()
+    return {
+        contact.address: person.name for person in people for contact in person.contacts if contact.channel == "slack"
+    }
+
+
+def known_as(slack_ids: dict[str, str], user: str, name: str) -> str:
+    """Name the person of a Slack id; somebody who is not in the settings may answer all the same."""
+    return slack_ids.get(user) or f"slack:{user[:20]} ({' '.join(name.split())[:60] or 'unknown'})"
+
+
+def _told(result: ActionResult, action: Action, incident: Incident | None) -> str:
     """What the one who pressed cannot see in the channel."""
     if incident is None:
-        return "This incident is not known any more."
-    if outcome is not AnswerResult.ALREADY:
+        return "This incident no longer exists."
+    if result is not ActionResult.ALREADY:
         return ""
     if incident.state is State.RESOLVED:
-        return f"#{incident.id} is resolved already; your answer changes nothing."
+        return f"#{incident.id} is already resolved."
+    if action is Action.RESOLVE:
+        return ""
     holder = incident.acknowledged_by.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return (
-        f"{holder} has #{incident.id} already; you stand beside them in its timeline." if verb == "acknowledge" else ""
-    )
+    return f"{holder} has already acknowledged #{incident.id}; you were added to its timeline."

@@ -36,7 +36,7 @@ class Feed(msgspec.Struct, frozen=True):
     url: Secret | None = None
 
 
-class CalendarLoop:
+class CalendarRefresh:
     """``run_once`` reads one feed into the schedule; ``run`` does so again and again."""
 
     def __init__(  # the composition root hands over every collaborator
@@ -64,7 +64,7 @@ class CalendarLoop:
             text = await self._read()
             self._take(text, now)
         except (FeedError, CalendarError) as error:
-            log.warning("the calendar of schedule %s was not read: %s", name, error)
+            log.warning("cannot read the calendar of schedule %s: %s", name, error)
             await self._take_copy(now)
             return False
         await asyncio.to_thread(_keep, self._feed.copy, text)
@@ -79,16 +79,16 @@ class CalendarLoop:
             text = await asyncio.to_thread(self._feed.copy.read_bytes)
             self._take(text, now)
         except (OSError, CalendarError):
-            log.error("schedule %s has no calendar and no copy of one", self._feed.schedule)  # noqa: TRY400  # no trace
+            log.error("schedule %s: no calendar and no saved copy of it", self._feed.schedule)  # noqa: TRY400  # no trace
 
     def _take(self, text: bytes, now: datetime) -> None:
         name = self._feed.schedule
         zone = self._live.routing.schedules[name].zone
-        found = spans(text, self._people, zone, now - BEFORE, now + AHEAD)
+        shifts = spans(text, self._people, zone, now - BEFORE, now + AHEAD)
         strangers = unknown(text, self._people, now, now + AHEAD)
         if strangers:
-            log.warning("the calendar of schedule %s names nobody known in: %s", name, "; ".join(strangers[:5]))
-        self._live.calendar(name, found)
+            log.warning("the calendar of schedule %s names unknown people in: %s", name, "; ".join(strangers[:5]))
+        self._live.calendar(name, shifts)
 
     async def _read(self) -> bytes:
         if self._feed.file is not None:
@@ -97,7 +97,7 @@ class CalendarLoop:
             except OSError as error:
                 raise FeedError(f"{self._feed.file}: {error.strerror}") from error
         if self._feed.url is None:
-            raise FeedError("it has neither file nor url")
+            raise FeedError("neither file nor url is set")
         try:
             async with self._session.get(self._feed.url.reveal(), timeout=_PATIENCE) as answer:
                 if answer.status != 200:  # noqa: PLR2004  # OK

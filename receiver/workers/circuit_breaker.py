@@ -1,4 +1,4 @@
-"""Says whether a channel is worth trying: after several failures in a row it rests, then one message tries it. Pure.
+"""Pauses a channel after several failures in a row, then lets one message try it. Pure.
 
 A channel that is down would otherwise hold every slot for its whole timeout, P1s included, while other ways to the
 same people work.
@@ -10,7 +10,7 @@ THRESHOLD = 5  # failures in a row
 REST = timedelta(seconds=20)
 
 
-class Circuit:
+class CircuitBreaker:
     """The memory of one channel; ``open`` means that nothing is sent."""
 
     def __init__(self, threshold: int = THRESHOLD, rest: timedelta = REST) -> None:

@@ -15,7 +15,7 @@ from receiver.incident.model import Priority
 from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
 from receiver.store.base import ANY, Claimed, Decide, Store, Wanted
-from receiver.workers.circuit_breaker import Circuit
+from receiver.workers.circuit_breaker import CircuitBreaker
 
 log = logging.getLogger(__name__)
 
@@ -73,29 +73,29 @@ class Dispatcher:
         self._name, self._channel, self._store = name, channel, store
         self._policy, self._retry, self._render, self._bundle = policy, retry, render, bundle
         self._metrics, self._clock, self._jitter = metrics, clock, jitter
-        self._circuit = Circuit()
+        self._circuit = CircuitBreaker()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._bell = asyncio.Event()
+        self._wake = asyncio.Event()
         self._stopping = False
         self._broken: BaseException | None = None
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Something may be owed: look now."""
-        self._bell.set()
+        self._wake.set()
 
     def stop(self) -> None:
         """Claim nothing more; ``run`` ends when what is being sent has been settled."""
         self._stopping = True
-        self._bell.set()
+        self._wake.set()
 
     async def run(self, poll: float = 1.0) -> None:
-        """Run until stopped; the bell is a hint, looking every ``poll`` seconds is the truth."""
+        """Run until stopped; waking is a hint, looking every ``poll`` seconds is the truth."""
         while not self._stopping and self._broken is None:
-            self._bell.clear()
+            self._wake.clear()
             if await self._begin():
                 continue
             try:
-                await asyncio.wait_for(self._bell.wait(), poll)
+                await asyncio.wait_for(self._wake.wait(), poll)
             except TimeoutError:
                 continue
         await self._end()
@@ -122,7 +122,7 @@ class Dispatcher:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._bell.set()
+        self._wake.set()
         if not task.cancelled() and task.exception() is not None:
             self._broken = task.exception()
 
@@ -173,7 +173,7 @@ class Dispatcher:
         """Try once, if the channel is worth a try; SendError whatever went wrong."""
         wait = self._circuit.wait(self._clock())
         if wait:
-            raise SendError("the channel is down, and rests", Failure.CIRCUIT_OPEN, retry_after=wait)
+            raise SendError("the channel is down and paused", Failure.CIRCUIT_OPEN, retry_after=wait)
         try:
             bundle = self._bundle if len(claims) > 1 else None
             receipt = await self._channel.send(bundle(claims) if bundle else self._render(claims[0]))
@@ -207,13 +207,13 @@ class Dispatcher:
         if error.permanent or age + delay > self._retry.give_up:
             self._metrics.deliveries.labels(self._name, "dead").inc()
             self._metrics.dead.labels(self._name).inc()
-            log.error("notification %d is dead: %s", claimed.id, error, extra=facts)
+            log.error("notification %d failed for good: %s", claimed.id, error, extra=facts)
             undelivered = self._deciding(Undelivered(notification.round))
             await self._store.dead(claimed, str(error), unreached, undelivered, now)
             return
         self._metrics.deliveries.labels(self._name, "retried").inc()
         level = logging.DEBUG if resting else logging.WARNING
-        log.log(level, "notification %d waits %.0fs: %s", claimed.id, delay, error, extra=facts)
+        log.log(level, "notification %d failed, next attempt in %.0fs: %s", claimed.id, delay, error, extra=facts)
         elsewhere = unreached if age + delay >= self._retry.elsewhere else None
         await self._store.retry_at(claimed, now + timedelta(seconds=delay), str(error), now, elsewhere)
 

@@ -19,7 +19,7 @@ class Escalator:
     """``run_once`` does everything that is due now; ``run`` does so every ``period`` seconds.
 
     The wall clock says what is due, the monotonic one how long to wait. A look that comes much later than it should
-    means that the machine was suspended or its clock set forward: ``away`` is told, so that steps are caught up one
+    means that the machine was suspended or its clock set forward: ``away`` is called, so that steps are caught up one
     by one as after a restart. A clock that is set back makes steps wait, and sends nothing twice.
     """
 
@@ -30,11 +30,11 @@ class Escalator:
         clock: Callable[[], datetime],
         *,
         away: Callable[[datetime], None],
-        done: Callable[[datetime], None] = lambda _now: None,
         period: float = 0.5,
     ) -> None:
         self._store, self._policy, self._clock = store, policy, clock
-        self._away, self._done, self._period = away, done, period
+        self._away, self._period = away, period
+        self.completed_at = clock()  # when everything that was due had last been done
         self._looked: datetime | None = None
         self._told_alive: datetime | None = None
 
@@ -53,10 +53,10 @@ class Escalator:
         if self._told_alive is None or abs(now - self._told_alive) >= _ALIVE:
             self._told_alive = now
             await self._store.alive(now)
-        while found := await self._store.due(now, _BATCH):
+        while numbers := await self._store.due(now, _BATCH):
             decide = partial(transition, event=TimeDue(), policy=self._policy, now=now)
-            await asyncio.gather(*(self._store.apply(number, decide, now) for number in found))
+            await asyncio.gather(*(self._store.apply(number, decide, now) for number in numbers))
             self._looked = now = self._clock()
-            if len(found) < _BATCH:
+            if len(numbers) < _BATCH:
                 break
-        self._done(now)
+        self.completed_at = now

@@ -9,10 +9,11 @@ import msgspec
 import pagerduty
 
 from process.settings import Secret
-from receiver.actions.answer import PAGERDUTY_PERSON, Answers
-from receiver.channels.base import SendError
-from receiver.channels.pagerduty_call import Calls, Region, host
-from receiver.incident.model import State
+from receiver.actions.answer import Action, Actions, ActionSource
+from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.channels.pagerduty import Settings
+from receiver.clients.pagerduty import Agent, PagerDutyCalls, PagerDutyError, Region, base_url
+from receiver.incident.model import Incident, State
 from receiver.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -21,28 +22,23 @@ _PAGE, _MOST_PAGES = 100, 20
 _AGO = timedelta(days=7)
 
 
-class _Agent(msgspec.Struct, frozen=True):
-    type: str = ""
-    summary: str = ""
-
-
 class _Acknowledgement(msgspec.Struct, frozen=True):
-    acknowledger: _Agent
+    acknowledger: Agent
 
 
 class _Incident(msgspec.Struct, frozen=True):
     status: str
     incident_key: str | None = None
     acknowledgements: tuple[_Acknowledgement, ...] = ()
-    last_status_change_by: _Agent = _Agent()
+    last_status_change_by: Agent = Agent()
 
 
 class PagerDutyPoll:
-    """``run_once`` asks once, if anything of ours is open."""
+    """``run_once`` asks once, if PagerDuty was told of an incident that is open."""
 
     def __init__(  # the composition root hands over every collaborator
         self,
-        answers: Answers,
+        actions: Actions,
         store: Store,
         token: Secret,
         api_url: str,
@@ -50,12 +46,12 @@ class PagerDutyPoll:
         region: Region = "us",
         interval: float = 60.0,
     ) -> None:
-        self._answers, self._store, self._interval = answers, store, interval
-        self._calls = Calls(10.0, api_url)
-        self._client = self._calls.client(pagerduty.RestApiV2Client, token, base_url=host(region, "api"))
+        self._actions, self._store, self._interval = actions, store, interval
+        self._calls = PagerDutyCalls(10.0, api_url)
+        self._client = self._calls.client(pagerduty.RestApiV2Client, token, base_url=base_url(region, "api"))
 
     def close(self) -> None:
-        """Let go of connections and threads."""
+        """Release connections and threads."""
         self._calls.close()
 
     async def run(self) -> None:
@@ -65,42 +61,51 @@ class PagerDutyPoll:
             await asyncio.sleep(self._interval)
 
     async def run_once(self) -> int:
-        """Give how many answers were found that we did not know."""
-        incidents = await self._store.still_open()
-        open_ = {i.id: i for i in incidents if any(target.channel == "pagerduty" for target in i.delivery.told)}
-        if not open_:
+        """Give how many answers were new to us."""
+        ours = {
+            i.id: i for i in await self._store.still_open() if any(t.channel == "pagerduty" for t in i.delivery.told)
+        }
+        if not ours:
             return 0
         count = 0
         try:
-            for found in await self._read():
-                number = await self._answers.by_key(found.incident_key or "")
-                if number in open_ and await self._take(
-                    number, found, acknowledged=open_[number].state is not State.TRIGGERED
-                ):
+            for theirs in await self._read():
+                incident = ours.get(await self._actions.find(theirs.incident_key or ""))
+                if incident is not None and await self._apply(incident, theirs):
                     count += 1
-        except (SendError, StoreError, msgspec.ValidationError) as error:
-            log.warning("answers were not read back from PagerDuty: %s", error)
+        except (PagerDutyError, StoreError, msgspec.ValidationError) as error:
+            log.warning("cannot read answers from PagerDuty: %s", error)
         return count
 
-    async def _take(self, number: int, found: _Incident, *, acknowledged: bool) -> bool:
-        if found.status == "resolved":
-            agent, verb = found.last_status_change_by, "resolve"
+    async def _apply(self, incident: Incident, theirs: _Incident) -> bool:
+        if theirs.status == "resolved":
+            person, action = theirs.last_status_change_by.person, Action.RESOLVE
         else:
-            agent, verb = next((a.acknowledger for a in found.acknowledgements), _Agent()), "acknowledge"
-        if agent.type != PAGERDUTY_PERSON or (verb == "acknowledge" and acknowledged):
+            agent = next((a.acknowledger for a in theirs.acknowledgements), Agent())
+            person, action = agent.person, Action.ACKNOWLEDGE
+        if not person or (action is Action.ACKNOWLEDGE and incident.state is not State.TRIGGERED):
             return False
-        who = " ".join(agent.summary.split())[:100] or "somebody"
-        await self._answers.take("pagerduty_poll", number, verb, who, "PagerDuty")
+        await self._actions.apply(ActionSource.PAGERDUTY_POLL, incident.id, action, person)
         return True
 
     async def _read(self) -> list[_Incident]:
-        since = (self._answers.clock() - _AGO).isoformat()
-        found: list[_Incident] = []
+        since = (self._actions.clock() - _AGO).isoformat()
+        incidents: list[_Incident] = []
         for page in range(_MOST_PAGES):
-            asked: dict[str, Any] = {"statuses[]": ["acknowledged", "resolved"], "since": since, "limit": _PAGE}
-            answer = await self._calls.run(self._client.rget, "/incidents", params={**asked, "offset": page * _PAGE})
+            query: dict[str, Any] = {"statuses[]": ["acknowledged", "resolved"], "since": since, "limit": _PAGE}
+            answer = await self._calls.run(self._client.rget, "/incidents", params={**query, "offset": page * _PAGE})
             listed = msgspec.convert(answer, list[_Incident])
-            found += listed
+            incidents += listed
             if len(listed) < _PAGE:
                 break
-        return found
+        return incidents
+
+
+def build(settings: Settings, setup: InboundSetup) -> Inbound:
+    """Run the loop if there is a token of the REST API."""
+    token = setup.channel.optional_secret(".api_token", settings.api_token, settings.api_token_file)
+    if token is None:
+        return Inbound()
+    poll = PagerDutyPoll(setup.actions, setup.store, token, settings.api_url, region=settings.region)
+    setup.channel.closing.callback(poll.close)
+    return Inbound(loops={"pagerduty_poll": poll.run})

@@ -50,9 +50,10 @@ class Reconciler:
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._since = Since()
 
-    async def run(self, first: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
         """Do ``first``, then run until cancelled; an error of ours ends the loop, and with it the process."""
-        await first()
+        if first is not None:
+            await first()
         while True:
             await self.run_once()
             await asyncio.sleep(self._interval)
@@ -62,7 +63,7 @@ class Reconciler:
         try:
             view = await self._api.view()
         except ApiError as error:
-            log.warning("not compared with Alertmanager: %s", error)
+            log.warning("cannot compare with Alertmanager: %s", error)
             return
         incidents = [i for i in await self._store.still_open() if i.receiver]
         for incident in incidents:
@@ -89,6 +90,16 @@ class Reconciler:
 
     def _deciding(self, event: Event) -> Decide:
         return partial(transition, event=event, policy=self._policy, now=self._clock())
+
+
+async def catch_up(store: Store, policy: Policy, prometheus: Prometheus, down: tuple[datetime, datetime]) -> None:
+    """Record what was missed while this receiver was down; a Prometheus that does not answer is only logged."""
+    try:
+        count = await record_outage(store, policy, prometheus, down)
+    except ApiError as error:
+        log.warning("alerts that fired while the receiver was down are unknown: %s", error)
+    else:
+        log.info("recorded %d alerts that fired and resolved while the receiver was down", count)
 
 
 async def record_outage(store: Store, policy: Policy, prometheus: Prometheus, down: tuple[datetime, datetime]) -> int:

@@ -1,4 +1,4 @@
-"""The loop that moves what has been over for long out of the database, into an archive or away."""
+"""The loop that moves incidents resolved long ago out of the database: to an archive, or deletes them."""
 
 import asyncio
 import gzip
@@ -26,8 +26,8 @@ class Record(msgspec.Struct, frozen=True):
     timeline: tuple[Entry, ...]
 
 
-class Janitor:
-    """``run_once`` moves everything that was over before ``keep`` ago; the archive is on the disk before it is gone."""
+class Retention:
+    """``run_once`` moves what was resolved over ``keep`` ago; the archive is on disk before anything is deleted."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime], keep: timedelta, archive: Path | None) -> None:
         self._store, self._clock, self._keep, self._archive = store, clock, keep, archive
@@ -48,7 +48,7 @@ class Janitor:
             moved += len(old)
         if moved:
             where = f"archived in {self._archive}" if self._archive else "deleted"
-            log.info("%d incidents that were over before %s are %s", moved, before.date(), where)
+            log.info("%d incidents resolved before %s are %s", moved, before.date(), where)
         return moved
 
 

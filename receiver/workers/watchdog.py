@@ -15,7 +15,7 @@ MISSED = 3  # beats that may be lost before the silence counts
 SOURCE = "alertmanager"
 
 
-class WatchdogLoop:
+class Watchdog:
     """One incident a source, keyed by us; it closes by itself when the Watchdog is heard again.
 
     A source that was never heard is not missed: a receiver that is set up before its Alertmanager stays quiet.

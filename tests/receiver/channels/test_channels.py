@@ -13,11 +13,10 @@ from process.settings import Secret
 from receiver.channels.base import Channel, Failure, Link, Message, SendError
 from receiver.channels.email import Email
 from receiver.channels.log import Log
-from receiver.channels.pagerduty import PagerDutyEvents
-from receiver.channels.pagerduty_call import Region
-from receiver.channels.pagerduty_rest import PagerDutyRest
+from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
 from receiver.channels.rate_limit import Pace
 from receiver.channels.slack import Slack
+from receiver.clients.pagerduty import Region
 from receiver.incident.model import Kind
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.server import FakeServer

@@ -21,10 +21,8 @@ from process.settings import Secret
 from receiver.channels.apprise import Apprise, Service
 from receiver.channels.base import Channel, Failure, Message, SendError
 from receiver.channels.email import Email
-from receiver.channels.pagerduty import PagerDutyEvents
-from receiver.channels.pagerduty_rest import PagerDutyRest
-from receiver.channels.slack import Slack
-from receiver.channels.slack_webhook import SlackWebhooks
+from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
+from receiver.channels.slack import Slack, SlackWebhooks
 from receiver.channels.webhook import Endpoint, Webhook, keys
 from receiver.incident.model import Kind
 from tests.fakes.endpoint import FakeEndpoint

@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from process.settings import Secret
 from receiver.channels.base import Failure, Link, Message, SendError
 from receiver.channels.rate_limit import Pace
-from receiver.channels.slack import Slack
+from receiver.channels.slack import UNWANTED, Slack, SlackWebhooks
 from receiver.channels.slack_blocks import card, plain, root
-from receiver.channels.slack_call import UNWANTED
-from receiver.channels.slack_webhook import SlackWebhooks
 from receiver.incident.model import Kind
 from tests.fakes.slack import WEBHOOK, FakeSlack, fault_of
 from tests.receiver.channels.test_channels import fails, message

@@ -8,7 +8,7 @@ import pytest
 
 from process.settings import Secret
 from receiver.channels.base import Failure
-from receiver.channels.webhook import Endpoint, Webhook, keys, sign
+from receiver.channels.webhook import Endpoint, Webhook, keys
 from receiver.incident.model import Kind
 from tests.fakes.endpoint import FakeEndpoint, signed_by
 from tests.receiver.channels.test_channels import fails, message
@@ -33,13 +33,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 def webhook(server: FakeEndpoint, session: aiohttp.ClientSession, secret: str = NEW) -> Webhook:
     return Webhook({"crm": Endpoint(Secret(f"{server.url}/hook"), keys(secret))}, session, timeout=5)
-
-
-def test_the_signature_is_the_specifications() -> None:
-    """The vector of the specification's reference libraries."""
-    (key,) = keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    signature = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
-    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 async def test_what_arrives_is_the_documented_body(endpoint: FakeEndpoint, session: aiohttp.ClientSession) -> None:

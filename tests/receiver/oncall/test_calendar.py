@@ -21,7 +21,7 @@ from receiver.metrics import Metrics
 from receiver.oncall.ical import CalendarError, Known, export, spans, unknown
 from receiver.oncall.schedule import Schedule, Shift, on_call
 from receiver.policy.current import Live
-from receiver.workers.calendar_refresh import CalendarLoop, Feed
+from receiver.workers.calendar_refresh import CalendarRefresh, Feed
 from tests.receiver.config.test_config import edited
 from tests.receiver.given import Clock
 
@@ -124,9 +124,9 @@ class Rig:
         self.live = Live(routing(*load(config)), self.clock.now)
         self.metrics = Metrics([])
 
-    def loop(self, **where: object) -> CalendarLoop:
+    def loop(self, **where: object) -> CalendarRefresh:
         feed = Feed("engineers", self.folder / "calendars/engineers.ics", 60.0, **where)  # type: ignore[arg-type]
-        return CalendarLoop(feed, self.live, [LINH], self.session, self.clock, self.metrics)
+        return CalendarRefresh(feed, self.live, [LINH], self.session, self.clock, self.metrics)
 
     @property
     def schedule(self) -> Schedule:

@@ -12,12 +12,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
+from receiver.actions.answer import Actions
 from receiver.incident.model import Decision, Incident, Pause, Plan, State
 from receiver.messages.link import Grant, sign
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
-from receiver.web.alertmanager_webhook import Webhook
-from receiver.web.api import Actions
+from receiver.web.alertmanager_webhook import AlertmanagerWebhook
+from receiver.web.answer_pages import AnswerPages
+from receiver.web.api import IncidentApi
 from tests.receiver.given import START, Clock, a_store, beside, the_policy
 from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
 
@@ -57,9 +59,11 @@ async def rig(
     store = await a_store(tmp_path, clock)
     metrics = Metrics(["email"])
     app = web.Application()
-    app.add_routes(Webhook(store, the_policy(), Secret("hook-token"), metrics, clock).routes())
-    secrets = {"token": Secret("api-token"), "link_secret": Secret(SECRET)}
-    app.add_routes(Actions(store, the_policy(), **secrets, clock=clock).routes())
+    webhook = AlertmanagerWebhook(store, the_policy(), Secret("hook-token"), metrics, clock)
+    actions = Actions(store, the_policy(), clock, metrics.registry)
+    app.add_subapp("/webhook", webhook.application())
+    app.add_subapp("/api/v1", IncidentApi(store, actions, Secret("api-token")).application())
+    app.add_subapp("/answer", AnswerPages(store, actions, Secret(SECRET)).application())
     async with TestClient(TestServer(app)) as client:
         made = Rig(client, store, tmp_path)
         made.metrics, made.clock = metrics, clock
@@ -153,7 +157,7 @@ async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
         ("GET", "/api/v1/incidents/99", None, 404, "no incident 99"),
         ("GET", "/api/v1/incidents/" + "9" * 40, None, 404, "no incident"),
         ("GET", "/api/v1/incidents/x", None, 404, "no incident x"),
-        ("GET", "/api/v1/incidents?state=open", None, 400, "state: 'open'"),
+        ("GET", "/api/v1/incidents?state=open", None, 400, "state: invalid"),
         ("GET", "/api/v1/incidents?limit=0", None, 400, "limit"),
         ("POST", "/api/v1/incidents/99/acknowledge", b"{}", 404, "no incident 99"),
         ("POST", "/api/v1/incidents/1/acknowledge", b'{"actor": 5}', 400, "$.actor"),

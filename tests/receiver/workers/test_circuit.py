@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from receiver.workers.circuit_breaker import REST, THRESHOLD, Circuit
+from receiver.workers.circuit_breaker import REST, THRESHOLD, CircuitBreaker
 from tests.receiver.given import START
 
 
-def opened() -> Circuit:
-    circuit = Circuit()
+def opened() -> CircuitBreaker:
+    circuit = CircuitBreaker()
     for _ in range(THRESHOLD):
         assert circuit.wait(START) == 0
         circuit.failed(START)
@@ -15,7 +15,7 @@ def opened() -> Circuit:
 
 
 def test_it_opens_after_several_failures_in_a_row_and_not_before() -> None:
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     for _ in range(THRESHOLD - 1):
         circuit.failed(START)
     assert not circuit.is_open

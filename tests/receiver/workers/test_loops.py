@@ -9,7 +9,7 @@ from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Kind, State
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.escalator import Escalator
-from receiver.workers.watchdog import WatchdogLoop
+from receiver.workers.watchdog import Watchdog
 from tests.receiver.given import P1, THE_GROUP, Clock, a_store, an_alert, deciding, received, the_policy
 
 
@@ -47,7 +47,7 @@ async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore
 
 
 async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStore, clock: Clock) -> None:
-    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    watchdog = Watchdog(store, the_policy(), clock, interval=60)
     await watchdog.run_once()
     assert await store.incidents(None, 10) == []  # never heard, never missed
     await store.beat("alertmanager", clock.now)
@@ -75,7 +75,7 @@ async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStor
 async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore, clock: Clock) -> None:
     await store.beat("alertmanager", clock.now)
     clock.forward(hours=3)
-    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    watchdog = Watchdog(store, the_policy(), clock, interval=60)
     clock.forward(seconds=170)
     await watchdog.run_once()
     assert await store.incidents(None, 10) == []
@@ -106,7 +106,7 @@ async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: S
 async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_while(
     store: SQLiteStore, clock: Clock
 ) -> None:
-    watchdog = WatchdogLoop(store, the_policy(), clock, interval=60)
+    watchdog = Watchdog(store, the_policy(), clock, interval=60)
     await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
     await store.beat("alertmanager", clock.now)
     clock.forward(seconds=181)

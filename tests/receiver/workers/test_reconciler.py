@@ -21,7 +21,7 @@ from receiver.clients.prometheus import Prometheus
 from receiver.incident.model import State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
-from receiver.web.alertmanager_webhook import Webhook
+from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.workers.reconciler import Reconciler, record_outage
 from tests.receiver.given import START, Clock, a_store, people, the_policy
 from tests.stories.stack import until
@@ -44,7 +44,7 @@ class Rig:
         self.reconciler = Reconciler(
             store, policy, api, clock, self.metrics, interval=60, receivers=("receiver",), missed_after=600
         )
-        self.webhook = Webhook(store, policy, Secret("hook"), self.metrics, clock)
+        self.webhook = AlertmanagerWebhook(store, policy, Secret("hook"), self.metrics, clock)
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, most: int = 0) -> None:
@@ -55,7 +55,7 @@ class Rig:
             return await handler(request)
 
         app = web.Application(middlewares=[deaf])
-        app.add_routes(self.webhook.routes())
+        app.add_subapp("/webhook", self.webhook.application())
         self.server = TestServer(app)
         await self.server.start_server()
         hook = {

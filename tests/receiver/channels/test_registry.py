@@ -2,6 +2,9 @@
 
 import json
 import re
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +13,16 @@ import pytest
 import yaml
 
 from process.settings import Secret, SettingsError
+from receiver.app import build_channels
 from receiver.channels.apprise import Apprise
-from receiver.channels.base import Failure, SendError
+from receiver.channels.base import Channel, Failure, SendError
+from receiver.channels.declaration import Place, Setup
 from receiver.channels.email import Email
 from receiver.channels.log import Log
-from receiver.channels.pagerduty import PagerDutyEvents
-from receiver.channels.pagerduty_rest import PagerDutyRest
-from receiver.channels.slack import Slack
-from receiver.channels.slack_webhook import SlackWebhooks
+from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
+from receiver.channels.slack import Slack, SlackWebhooks
 from receiver.channels.webhook import Webhook, content
-from receiver.config.channels import channel_names
 from receiver.config.load import load, missing_secret_files
-from receiver.wiring import Wired, build
 from tests.fakes.endpoint import FakeEndpoint, signed_by
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.slack import FakeSlack
@@ -59,15 +60,18 @@ def written(folder: Path, given: dict[str, Any]) -> Path:
     return path
 
 
-async def wired(path: Path, secrets: list[Secret]) -> Wired:
-    """Build what the file says; nothing stays open."""
+@asynccontextmanager
+async def built(path: Path, secrets: list[Secret] | None = None) -> AsyncIterator[dict[str, Channel]]:
+    """Build what the file says; afterwards nothing stays open."""
     config, source = load(path)
+    held = [] if secrets is None else secrets
     async with aiohttp.ClientSession() as session:
-        made = build(config.channels, source, session, secrets, config.external_url)
-    for close in made.closing:
-        close()
-    assert tuple(made.channels) == channel_names(config.channels)
-    return made
+        with ExitStack() as closing:
+
+            def setup(name: str) -> Setup:
+                return Setup(Place(source, name), session, held, closing, config.external_url)
+
+            yield dict(build_channels(config.channels, setup))
 
 
 @pytest.mark.parametrize("given", EXAMPLES, ids=lambda given: "-".join(given["channels"]))
@@ -79,8 +83,8 @@ async def test_each_example_of_the_documentation_is_built(tmp_path: Path, given:
         file.parent.mkdir(exist_ok=True)
         file.write_text(next((text for word, text in FILES.items() if word in file.name), f"of {file.name}"), "utf-8")
     secrets: list[Secret] = []
-    made = await wired(path, secrets)
-    assert sorted(made.channels) == sorted(given["channels"])
+    async with built(path, secrets) as channels:
+        assert sorted(channels) == sorted(given["channels"])
     assert {secret.reveal() for secret in secrets} == {file.read_text("utf-8") for file in files}
 
 
@@ -132,20 +136,15 @@ async def test_each_channel_is_built_and_each_secret_remembered(
             person[name] = address
         elif name != "log":
             person["contacts"] = {name: address}
-    made = await wired(written(tmp_path, {"channels": given, "people": {"linh": person}}), secrets)
-    assert {name: type(channel) for name, channel in made.channels.items()} == kinds
-    threaded = [c for c in made.channels.values() if isinstance(c, PagerDutyEvents | PagerDutyRest | Apprise)]
-    assert [getattr(close, "__self__", None) for close in made.closing] == threaded
+    async with built(written(tmp_path, {"channels": given, "people": {"linh": person}}), secrets) as channels:
+        assert {name: type(channel) for name, channel in channels.items()} == kinds
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("pagerduty", "apprise"))]
     assert {secret.reveal() for secret in secrets} == held
 
 
 async def sent_by(path: Path, name: str) -> None:
-    config, source = load(path)
-    async with aiohttp.ClientSession() as session:
-        made = build(config.channels, source, session, [])
-        await made.channels[name].send(message(address="ops", number=12))
-    for close in made.closing:
-        close()
+    async with built(path) as channels:
+        await channels[name].send(message(address="ops", number=12))
 
 
 async def test_what_the_file_says_of_a_channel_reaches_it(tmp_path: Path) -> None:
@@ -170,13 +169,10 @@ async def test_what_the_file_says_of_a_channel_reaches_it(tmp_path: Path) -> Non
 
 async def test_slack_with_both_sends_elsewhere_through_the_bot(tmp_path: Path) -> None:
     nowhere = {**HOOKS, **SECRET, "api_url": "http://127.0.0.1:9/"}
-    config, source = load(
-        written(tmp_path, {"channels": {"slack": nowhere}, "people": {"linh": {"name": "Linh", "slack": "U01LINH"}}})
-    )
-    async with aiohttp.ClientSession() as session:
-        slack = build(config.channels, source, session, []).channels["slack"]
+    people = {"linh": {"name": "Linh", "slack": "U01LINH"}}
+    async with built(written(tmp_path, {"channels": {"slack": nowhere}, "people": people})) as channels:
         with pytest.raises(SendError) as caught:
-            await slack.send(message(address="U01LINH"))
+            await channels["slack"].send(message(address="U01LINH"))
     assert caught.value.reason is Failure.NETWORK  # and not a bad address
 
 
@@ -207,9 +203,7 @@ async def test_a_webhook_of_the_file_arrives_signed(tmp_path: Path) -> None:
     await server.start()
     endpoints = {"endpoints": {"ops": {"url": f"{server.url}/hook", "secret": SIGNING}}}
     person = {"name": "Linh", "contacts": {"webhook": "ops"}}
-    config, source = load(written(tmp_path, {"channels": {"webhook": endpoints}, "people": {"linh": person}}))
-    async with aiohttp.ClientSession() as session:
-        await build(config.channels, source, session, []).channels["webhook"].send(message(address="ops"))
+    await sent_by(written(tmp_path, {"channels": {"webhook": endpoints}, "people": {"linh": person}}), "webhook")
     await server.stop()
     assert signed_by(server.calls[0], SIGNING)
 
@@ -217,31 +211,31 @@ async def test_a_webhook_of_the_file_arrives_signed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("channels", "person", "says"),
     [
-        ({"slack": {}}, {}, "channels.slack.token: is missing; give token, its *_file twin, or webhooks"),
+        ({"slack": {}}, {}, "channels.slack.token: missing"),
         ({"slack": {**SECRET, "interactiv": True}}, {}, "channels.slack.interactiv: unknown key"),
         ({"slack": HOOKS}, {"slack": "#other"}, "no webhook '#other' in channels.slack.webhooks (#alerts)"),
-        ({"pagerduty": {"services": {}}}, {}, "channels.pagerduty: names nothing that can be written to"),
+        ({"pagerduty": {"services": {}}}, {}, "channels.pagerduty.services: "),
         ({"pagerduty": {**EVENTS, "region": "asia"}}, {}, "channels.pagerduty.region: Invalid enum value 'asia'"),
         ({"pagerduty": EVENTS}, {"pagerduty": "lead"}, "no service 'lead' in channels.pagerduty.services (ops)"),
-        ({"apprise": {"services": {}}}, {}, "channels.apprise: names nothing"),
+        ({"apprise": {"services": {}}}, {}, "channels.apprise.services: "),
         (
             {"apprise": APPRISE},
             {"contacts": {"apprise": "opps"}},
             "no service 'opps' in channels.apprise.services (ops)",
         ),
-        ({"apprise": APPRISE}, {"contacts": {"apprise": ""}}, "people.linh.contacts.apprise: is empty"),
-        ({"apprise": APPRISE}, {"contacts": {"sms": "+49"}}, "there is no channel 'sms' with addresses"),
-        ({"apprise": APPRISE}, {"contacts": {"log": "x"}}, "there is no channel 'log' with addresses"),
-        ({"slack": SECRET}, {"contacts": {"slack": "U1"}}, "write slack beside contacts, not in it"),
+        ({"apprise": APPRISE}, {"contacts": {"apprise": ""}}, "people.linh.contacts.apprise: empty"),
+        ({"apprise": APPRISE}, {"contacts": {"sms": "+49"}}, "people.linh.contacts.sms: unknown channel 'sms'"),
+        ({"apprise": APPRISE}, {"contacts": {"log": "x"}}, "people.linh.contacts.log: channel log has no addresses"),
+        ({"slack": SECRET}, {"contacts": {"slack": "U1"}}, "people.linh.contacts.slack: "),
         ({"slack": SECRET}, {"contacts": {"webhook": "ops"}}, "channels.webhook is not set up; add it, or remove this"),
         ({"slack": SECRET}, {}, "people.linh: engineer cannot be reached"),
-        ({"apprise": {**APPRISE, "timeout": "2m"}}, {}, "channels.apprise.timeout: write 1s to 60s"),
-        ({"webhook": {**ENDPOINTS, "timeout": "0s"}}, {}, "channels.webhook.timeout: write 1s to 60s"),
-        ({"webhook": {"endpoints": {}}}, {}, "channels.webhook: names nothing"),
+        ({"apprise": {**APPRISE, "timeout": "2m"}}, {}, "channels.apprise.timeout: invalid timeout '2m'"),
+        ({"webhook": {**ENDPOINTS, "timeout": "0s"}}, {}, "channels.webhook.timeout: invalid timeout '0s'"),
+        ({"webhook": {"endpoints": {}}}, {}, "channels.webhook.endpoints: "),
         (
             {"webhook": {"endpoints": {"ops": {"url": "example.com", "secret": SIGNING}}}},
             {},
-            "channels.webhook.endpoints.ops.url: write a URL",
+            "channels.webhook.endpoints.ops.url: invalid URL",
         ),
         (
             {"webhook": ENDPOINTS},
@@ -271,22 +265,22 @@ def test_what_could_not_be_sent_is_refused(
         ({"slack": {"token_file": "empty", "token": "s3cret"}}, "give either token or its *_file twin, not both"),
         (
             {"slack": {"webhooks": {"ops": {}}}},
-            "channels.slack.webhooks.ops.url: is missing; give url or its *_file twin",
+            "channels.slack.webhooks.ops.url: missing",
         ),
-        ({"pagerduty": {"services": {"ops": {}}}}, "channels.pagerduty.services.ops.routing_key: is missing"),
-        ({"pagerduty": {**REST, "api_token": None}}, "channels.pagerduty.api_token: is missing"),
-        ({"apprise": {"services": {"ops": {}}}}, "channels.apprise.services.ops.url: is missing"),
+        ({"pagerduty": {"services": {"ops": {}}}}, "channels.pagerduty.services.ops.routing_key: missing"),
+        ({"pagerduty": {**REST, "api_token": None}}, "channels.pagerduty.api_token: missing"),
+        ({"apprise": {"services": {"ops": {}}}}, "channels.apprise.services.ops.url: missing"),
         (
             {"apprise": {"services": {"ops": {"url": "tgram://s3cret"}}}},
-            "channels.apprise.services.ops.url: is no URL that Apprise knows",
+            "channels.apprise.services.ops.url: not a URL that Apprise supports",
         ),
         (
             {"webhook": {"endpoints": {"ops": {"url": "https://a"}}}},
-            "channels.webhook.endpoints.ops.secret: is missing",
+            "channels.webhook.endpoints.ops.secret: missing",
         ),
         (
             {"webhook": {"endpoints": {"ops": {"url": "https://a", "secret": "s3cret"}}}},
-            "channels.webhook.endpoints.ops.secret: write whsec_ and the base64 of 24 to 64 random bytes",
+            "channels.webhook.endpoints.ops.secret: invalid secret",
         ),
     ],
 )
@@ -299,6 +293,7 @@ async def test_a_secret_that_is_missing_or_is_none_is_named_and_not_shown(
         "linh": {"name": "Linh", **({name: "ops"} if name in {"slack", "pagerduty"} else {"contacts": {name: "ops"}})}
     }
     with pytest.raises(SettingsError) as caught:
-        await wired(written(tmp_path, {"channels": channels, "people": address}), [])
+        async with built(written(tmp_path, {"channels": channels, "people": address})):
+            pass
     assert says in str(caught.value)
     assert "s3cret" not in str(caught.value)

@@ -1,0 +1,102 @@
+"""What a channel's file declares of itself, and what its ``build`` is given."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import aiohttp
+
+from process.settings import (
+    Duration,
+    Secret,
+    SettingsError,
+    Source,
+    Strict,
+    parse_duration,
+    read_secret,
+    require_secret,
+)
+from receiver.channels.base import Channel
+
+S = TypeVar("S", bound=Strict)
+_LONGEST_TIMEOUT = 60.0  # seconds; well below the lease of a notification that is being sent
+
+
+class Timeout(Duration):
+    """Seconds for one attempt, at most a minute: a slower one would outlive its lease and be sent twice."""
+
+    @classmethod
+    def from_yaml(cls, value: object) -> "Timeout":
+        """Read ``10s``; ValueError if it is not a duration from 1s to 60s."""
+        if not isinstance(value, str):
+            raise ValueError("invalid timeout (expected e.g. 10s)")  # noqa: TRY004  # msgspec adds the place to it
+        seconds = parse_duration(value)
+        if not 0 < seconds <= _LONGEST_TIMEOUT:
+            raise ValueError(f"invalid timeout {value!r} (expected 1s to 60s)")
+        return cls(seconds)
+
+
+class Place:
+    """A channel's section of the settings file, for errors that name file and line."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self.source, self.at = source, f".channels.{name}"
+
+    def error(self, key: str, message: str) -> SettingsError:
+        """Make the error of a key below the section, such as ``.services.ops.url``; "" for the section itself."""
+        return self.source.error(f"{self.at}{key}", message)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a channel is built with, beside its own settings.
+
+    Every secret that it asks for is added to ``secrets``, which no error report may carry. What it opens it registers
+    in ``closing``, which is closed after the last message.
+    """
+
+    place: Place
+    session: aiohttp.ClientSession
+    secrets: list[Secret]
+    closing: ExitStack
+    external_url: str
+
+    def secret(self, key: str, value: Secret | None, file: Path | None) -> Secret:
+        """Read a secret or its ``*_file`` twin; SettingsError if neither is set."""
+        secret = require_secret(self.place.source, f"{self.place.at}{key}", value, file)
+        self.secrets.append(secret)
+        return secret
+
+    def optional_secret(self, key: str, value: Secret | None, file: Path | None) -> Secret | None:
+        """Read a secret or its ``*_file`` twin; None if neither is set."""
+        secret = read_secret(self.place.source, f"{self.place.at}{key}", value, file)
+        self.secrets.extend([secret] if secret else [])
+        return secret
+
+
+def no_check(_settings: Strict, _place: Place) -> None:
+    """Check nothing: the types of the settings say it all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration(Generic[S]):
+    """One channel, as receiver.channels.registry lists it.
+
+    ``check`` raises SettingsError for settings that could not send. ``wrong_address`` says what is wrong with an
+    address, "" if it can be reached; it is None for a channel without addresses, which tells everybody.
+    """
+
+    settings: type[S]  # what `channels.NAME` may hold
+    build: Callable[[S, Setup], Channel]
+    check: Callable[[S, Place], None] = no_check
+    wrong_address: Callable[[S, str], str] | None
+    own_key: bool = False  # people and teams write the address under the channel's own name, not in `contacts`
+    read_by_people: bool  # many notifications for one address become one message
+
+
+def unknown_name(kind: str, name: str, names: Iterable[str], key: str) -> str:
+    """Say that a name is not among those set up under ``key``; "" if it is."""
+    names = tuple(names)
+    return "" if name in names else f"no {kind} {name!r} in channels.{key} ({', '.join(names)})"

@@ -1,0 +1,163 @@
+"""The receiver as the composition root puts it together: a new channel, a missing extra, and stopping."""
+
+import asyncio
+import dataclasses
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from process.settings import SettingsError
+from receiver.app import Receiver
+from receiver.channels import registry
+from receiver.channels.base import Channel
+from receiver.channels.declaration import Setup
+from receiver.config.load import load
+from tests.fakes import bell_channel
+from tests.fakes.bell_channel import Bell
+from tests.receiver.channels.test_registry import written
+from tests.receiver.given import beside
+from tests.receiver.web.test_alertmanager import encoded
+
+BELL = {"rooms": {"ops": "Room 4"}, "token": "s3cret-bell"}
+HOOK = {"Authorization": "Bearer t"}
+Client = TestClient[web.Request, web.Application]
+
+
+def settings(folder: Path, bell: dict[str, Any], address: str = "ops") -> Path:
+    person = {"name": "Linh Tran", "contacts": {"bell": address}}
+    return written(folder, {"channels": {"bell": bell}, "people": {"linh": person}})
+
+
+class Rig:
+    """A receiver with the bell, served and running."""
+
+    def __init__(self, receiver: Receiver, client: Client, bell: Bell) -> None:
+        self.receiver, self.client, self.bell = receiver, client, bell
+        self.stop = asyncio.Event()
+        self.running = asyncio.ensure_future(receiver.run(self.stop))
+
+    async def status(self, path: str) -> int:
+        async with self.client.get(path) as answer:
+            return answer.status
+
+    async def fire(self) -> int:
+        async with self.client.post("/webhook/alertmanager", data=encoded(), headers=HOOK) as answer:
+            return answer.status
+
+    async def ringing(self) -> None:
+        await asyncio.wait_for(self.bell.ringing.wait(), 10)
+
+    def count(self, outcome: str) -> float | None:
+        labels = {"channel": "bell", "outcome": outcome}
+        return self.receiver.metrics.registry.get_sample_value("receiver_deliveries_total", labels)
+
+
+@pytest.fixture
+def bells(monkeypatch: pytest.MonkeyPatch) -> list[Bell]:
+    """Register the channel: in the product this is one line; here it also keeps what is built."""
+    built: list[Bell] = []
+
+    def build(settings: bell_channel.Settings, setup: Setup) -> Channel:
+        bell = bell_channel.build(settings, setup)
+        assert isinstance(bell, Bell)
+        built.append(bell)
+        return bell
+
+    monkeypatch.setitem(registry.CHANNELS, "bell", dataclasses.replace(bell_channel.CHANNEL, build=build))
+    return built
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, bells: list[Bell]) -> AsyncIterator[Rig]:
+    receiver = Receiver(*load(settings(tmp_path, BELL)))
+    async with aiohttp.ClientSession() as session:
+        await receiver.start(session)
+        async with TestClient(TestServer(receiver.application())) as client:
+            rig = Rig(receiver, client, *bells)
+            yield rig
+            rig.stop.set()
+            rig.bell.hold.set()
+            await rig.running
+    await receiver.stop()
+    assert rig.bell.closed
+
+
+async def test_a_channel_is_one_file_and_one_line(rig: Rig) -> None:
+    assert await rig.fire() == 200
+    await rig.ringing()
+    rig.stop.set()
+    assert await rig.running
+    ((room, headline),) = rig.bell.rang
+    assert room == "Room 4"
+    assert "HighErrorRate" in headline
+    assert rig.count("sent") == 1
+    assert rig.bell.token in rig.receiver.secrets
+
+
+async def test_while_it_stops_it_refuses_requests_and_finishes_what_it_sends(rig: Rig) -> None:
+    rig.bell.hold.clear()
+    assert (await rig.fire(), await rig.status("/-/ready")) == (200, 200)
+    await rig.ringing()
+    rig.stop.set()
+    while await rig.status("/-/ready") == 200:
+        assert not rig.running.done()
+    assert await rig.fire() == 503  # Alertmanager will send it to the next process
+    assert await rig.status("/api/v1/incidents") == 503
+    assert (await rig.status("/-/healthy"), await rig.status("/metrics")) == (200, 200)
+    assert rig.count("sent") == 0
+    rig.bell.hold.set()
+    assert await rig.running
+    assert rig.count("sent") == 1
+
+
+async def test_a_worker_that_crashes_ends_the_process_and_is_named(
+    tmp_path: Path, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    while await rig.status("/-/ready") != 200:
+        assert not rig.running.done()
+    with beside(tmp_path) as other:
+        other.execute("DROP TABLE heartbeat")
+    assert not await rig.running
+    assert await rig.status("/-/ready") == 503
+    (record,) = [r for r in caplog.records if r.levelname == "CRITICAL"]
+    assert record.args is not None
+    assert next(iter(record.args)) in {"escalator", "watchdog"}
+
+
+@pytest.mark.usefixtures("bells")
+@pytest.mark.parametrize(
+    ("bell", "address", "at"),
+    [
+        ({**BELL, "rooms": {}}, "ops", "channels.bell.rooms: "),
+        ({**BELL, "rooms": {"ops": ""}}, "ops", "channels.bell.rooms.ops: "),
+        ({**BELL, "volume": 11}, "ops", "channels.bell.volume: unknown key"),
+        ({**BELL, "timeout": "5m"}, "ops", "channels.bell.timeout: "),
+        (BELL, "attic", "people.linh.contacts.bell: no room 'attic'"),
+    ],
+)
+def test_what_it_declares_is_checked(tmp_path: Path, bell: dict[str, Any], address: str, at: str) -> None:
+    path = settings(tmp_path, bell, address)
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert at in str(caught.value)
+    assert f"{path}:" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["apprise"])
+def test_a_channel_whose_package_is_missing_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delitem(sys.modules, f"receiver.channels.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, name, None)  # how Python itself says that it cannot be imported
+    path = written(tmp_path, {"channels": {name: {"services": {"ops": {"url": "json://127.0.0.1"}}}}})
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert f"channels.{name}: " in str(caught.value)
+    assert f"pip install 'heypeter-monitoring[{name}]'" in str(caught.value)
+    assert load(written(tmp_path, {}))  # whoever does not use it needs no package
