@@ -16,14 +16,13 @@ from rich.progress import Progress
 from process.settings import SettingsError
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
-from receiver.reports.review import memory, records
-from receiver.reports.review.content import content
+from receiver.reports.review import baseline_history, receiver_data
 from receiver.reports.review.dashboard import Panel, panels
 from receiver.reports.review.gather import Empty, Gatherer
-from receiver.reports.review.markdown import markdown
-from receiver.reports.review.page import page
+from receiver.reports.review.model import DeadPanel, Review, Rule
 from receiver.reports.review.period import PERIODS, Part, Period
-from receiver.reports.review.shape import DeadPanel, Review, Rule
+from receiver.reports.review.render import html_page, markdown
+from receiver.reports.review.sections import content
 
 _TIMEOUT = 150.0  # seconds for one query: a year of a busy alert takes Prometheus its own limit of two minutes
 
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     review = asyncio.run(_review(options.url, headers, period, end, found))
     review = _with(review, dead=(*review.dead, *broken))
     if options.config:
-        review = records.added(review, options.config, options.database, now)
+        review = receiver_data.added(review, options.config, options.database, now)
     try:
         _write(review, options.output, f"review-{options.period}-{end:%Y-%m-%d}")
     except OSError as error:
@@ -64,11 +63,11 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 def _write(review: Review, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if review.baselines:
-        remembered = memory.filled(review.baselines, memory.recall(folder, review.end))
-        memory.remember(folder, review.end, review.baselines)
+        remembered = baseline_history.filled(review.baselines, baseline_history.recall(folder, review.end))
+        baseline_history.remember(folder, review.end, review.baselines)
         review = _with(review, baselines=remembered)
     shown = content(review)
-    for suffix, text in (("md", markdown(shown)), ("html", page(shown))):
+    for suffix, text in (("md", markdown(shown)), ("html", html_page(shown))):
         (folder / f"{name}.{suffix}").write_text(text, "utf-8")
         sys.stdout.write(f"{folder / name}.{suffix}\n")
 

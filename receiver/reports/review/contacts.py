@@ -6,7 +6,7 @@ from datetime import datetime
 from receiver.oncall.schedule import Schedule
 from receiver.policy.coverage import gaps, roles
 from receiver.policy.routing import Routing
-from receiver.reports.review.shape import Note
+from receiver.reports.review.model import Note
 
 
 def notes(routing: Routing, now: datetime, until: datetime, calendars: Iterable[str] = ()) -> list[Note]:

@@ -10,18 +10,18 @@ import msgspec
 
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import AlertingRule, Labels, Prometheus, Series
-from receiver.reports.review.comparison import Comparison, split
-from receiver.reports.review.curve import thinned
+from receiver.reports.review.comparison import Comparison, ExpressionError, compared, is_constant, selected_label
 from receiver.reports.review.dashboard import Panel
-from receiver.reports.review.firing import episodes, together
+from receiver.reports.review.firing import Sample, episodes, together
+from receiver.reports.review.model import Baseline, DeadPanel, Fired, Rule, Trouble, Tuned
 from receiver.reports.review.period import BASELINE, QUARTER, Period
-from receiver.reports.review.shape import Baseline, DeadPanel, Fired, Rule, Trouble, Tuned
 from receiver.reports.review.threshold import advise, candidates, closeness
 
 R = TypeVar("R")
 Step = Callable[[str], None]  # told what is asked now; one call for each question
 AT_ONCE = 3  # questions that Prometheus gets at a time: it has alerts to evaluate meanwhile
 _POINTS = 300  # of a query of a panel
+_PLOTTED = 160  # points of a line: one for each few pixels
 _DAY = 86_400
 
 
@@ -81,24 +81,30 @@ class Gatherer:
             rule = msgspec.structs.replace(rule, team=", ".join(sorted(teams[name])) or rule.team)
             lines.append(Fired(rule, tuple(sorted(each, key=lambda f: f.start)), len(series), together(each)))
         lines.sort(key=lambda line: (line.rule.priority or "P9", -line.seconds, line.rule.name))
-        quiet = tuple(rule for rule in rules if rule.name not in groups and not _constant(rule))
+        quiet = tuple(rule for rule in rules if rule.name not in groups and not is_constant(rule.expression))
         return tuple(lines), quiet
 
     async def tuned(self, rules: Sequence[Rule], fired: Sequence[Fired]) -> tuple[Tuned, ...]:
         """Look at the series behind every alert that has a threshold."""
         counts = {line.rule.name: len(line.firings) for line in fired}
-        pairs = [(rule, split(rule.expression)) for rule in rules]
-        chosen = [(rule, compared) for rule, compared in pairs if compared is not None and compared.tunable]
-        asked = (self._tune(rule, compared, counts.get(rule.name, 0)) for rule, compared in chosen)
-        return tuple(found for found in await asyncio.gather(*asked) if found)
+        pairs = [(rule, self._compared(rule)) for rule in rules]
+        work = (self._tune(rule, c, counts.get(rule.name, 0)) for rule, c in pairs if c is not None and c.tunable)
+        return tuple(tuned for tuned in await asyncio.gather(*work) if tuned)
+
+    def _compared(self, rule: Rule) -> Comparison | None:
+        try:
+            return compared(rule.expression)
+        except ExpressionError as error:
+            self.troubles.append(Trouble(f"Threshold of {rule.name}", f"its expression cannot be read: {error}"))
+            return None
 
     async def _tune(self, rule: Rule, compared: Comparison, fired: int) -> Tuned | None:
         async def ask() -> Tuned:
             step = self._period.step
             series = await self._prometheus.range(compared.left, self._start, self._end, step)
             guarded = series
-            if compared.rest:
-                guarded = await self._prometheus.range(compared.guarded(), self._start, self._end, step)
+            if compared.guarded != compared.left:
+                guarded = await self._prometheus.range(compared.guarded, self._start, self._end, step)
             near = closeness(compared, list(series.values()))
             named = {str(labels): samples for labels, samples in guarded.items()}
             tried = candidates(compared, named, step, rule.wait, rule.keep)
@@ -181,19 +187,18 @@ def _rule(rule: AlertingRule) -> Rule:
     )
 
 
-def _constant(rule: Rule) -> bool:
-    """Watchdog and its like fire always, and are left out by their severity."""
-    return rule.expression.replace(" ", "") == "vector(1)"
-
-
 def _directions(rules: Sequence[Rule]) -> dict[str, bool]:
     """Say of which benchmarks more is better: their alerts fire below."""
-    found = {}
+    above = {}
     for rule in rules:
-        compared = split(rule.expression)
-        if compared and compared.left.startswith("heypeter:benchmark:value{"):
-            found[compared.left.partition('benchmark="')[2].partition('"')[0]] = not compared.above
-    return found
+        try:
+            comparison = compared(rule.expression)
+            key = comparison and selected_label(comparison.left, "heypeter:benchmark:value", "benchmark")
+        except ExpressionError:
+            continue
+        if comparison and key:
+            above[key] = not comparison.above
+    return above
 
 
 def _benchmarks(*answers: dict[Labels, float]) -> dict[str, str]:
@@ -210,3 +215,18 @@ def _curve(curves: Series, key: str, start: float, end: float) -> tuple[tuple[fl
     chosen = [samples for labels, samples in curves.items() if dict(labels).get("benchmark") == key]
     known = {round(at): value for samples in chosen for at, value in samples if math.isfinite(value)}
     return tuple((at, known.get(round(at))) for at in range(int(start), int(end) + 1, _DAY))
+
+
+def thinned(
+    series: Sequence[Sequence[Sample]], start: float, end: float, *, above: bool, points: int = _PLOTTED
+) -> tuple[tuple[float, float | None], ...]:
+    """Give the value nearest to firing within each part of the time, of all series; None where there is none."""
+    worst: list[float | None] = [None] * points
+    width = (end - start) / points
+    for samples in series:
+        for at, value in samples:
+            n = min(points - 1, int((at - start) / width))
+            known = worst[n]
+            if math.isfinite(value) and (known is None or (value > known) == above):
+                worst[n] = value
+    return tuple((start + n * width, value) for n, value in enumerate(worst))

@@ -6,9 +6,9 @@ import pytest
 
 from deploy.local.chromium import chromium
 from receiver.reports.review.comparison import Comparison
-from receiver.reports.review.content import content
-from receiver.reports.review.page import page
-from receiver.reports.review.shape import DeadPanel, Fired, Tuned
+from receiver.reports.review.model import DeadPanel, Fired, Tuned
+from receiver.reports.review.render import html_page
+from receiver.reports.review.sections import content
 from receiver.reports.review.threshold import Advice, Candidate, Closeness
 from tests.receiver.reports.review.test_parts import RULE, a_baseline, a_review
 
@@ -21,14 +21,14 @@ async def test_the_page_fits(tmp_path: Path, width: int, scheme: str) -> None:
     curve = tuple((1.79e9 + n * 3_600, float(n % 9)) for n in range(100))
     tried = (Candidate(5, 0, 0), Candidate(7, 3, 60, current=True))
     near = Closeness((1, 2, 3, 4, 5), 8, 100)
-    tuned = Tuned(RULE, Comparison("a", ">", 7.0), near, tried, Advice("loosen", 9, "too often"), curve, 3)
+    tuned = Tuned(RULE, Comparison("a", ">", 7.0, "a"), near, tried, Advice("loosen", 9, "too often"), curve, 3)
     dead = DeadPanel("Board", "Panel", "sum(" + "x" * 300 + ")", "gave nothing")
     fired = Fired(RULE, (), 1, 0)
     review = a_review(
         tuned=(tuned,), fired=(fired,), dead=(dead,), panels=1, baselines=(a_baseline(key=LONG, curve=curve),)
     )
     path = tmp_path / "page.html"
-    path.write_text(page(content(review)), "utf-8")
+    path.write_text(html_page(content(review)), "utf-8")
     async with chromium() as browser:
         shown = await browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
         await shown.goto(path.as_uri())

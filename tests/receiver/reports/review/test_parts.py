@@ -15,16 +15,15 @@ from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.schedule import Layer, Schedule, Span
 from receiver.policy.maintenance import Window
 from receiver.policy.routing import Routing
-from receiver.reports.review import memory, words
+from receiver.reports.review import baseline_history, wording
 from receiver.reports.review.contacts import notes
-from receiver.reports.review.content import content
-from receiver.reports.review.curve import thinned
 from receiver.reports.review.dashboard import Panel, panels
 from receiver.reports.review.firing import Firing
-from receiver.reports.review.markdown import markdown
-from receiver.reports.review.page import page
+from receiver.reports.review.gather import thinned
+from receiver.reports.review.model import Baseline, DeadPanel, Fired, Review, Rule
 from receiver.reports.review.period import PERIODS, QUARTER, Part
-from receiver.reports.review.shape import Baseline, DeadPanel, Fired, Review, Rule
+from receiver.reports.review.render import html_page, markdown
+from receiver.reports.review.sections import content
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -43,12 +42,12 @@ def a_review(period: str = "annual", **changes: object) -> Review:
 
 def test_the_tables_alerts_are_those_of_the_table() -> None:
     table = yaml.safe_load(Path("rules/tables/thresholds.yml").read_text("utf-8"))["thresholds"]
-    assert {entry["alert"] for entry in table} == words.TABLED
+    assert {entry["alert"] for entry in table} == wording.TABLED
 
 
 def test_a_threshold_is_changed_where_it_stands() -> None:
     files = {"TooHot": "critical.yml", "HighErrorRate": "critical.yml", "A": "benchmarks.yml", "B": "slo.yml"}
-    found = [words.place(Rule(name, "", 0, 0, 30, "", "", f"/x/{file}")) for name, file in files.items()]
+    found = [wording.place(Rule(name, "", 0, 0, 30, "", "", f"/x/{file}")) for name, file in files.items()]
     tables = "rules/tables/"
     expected = ["rules/critical.yml", f"{tables}thresholds.yml", f"{tables}benchmarks.yml", f"{tables}slo.yml"]
     assert found == expected
@@ -145,18 +144,18 @@ def test_schedules_that_end_or_are_over_are_noted() -> None:
 
 
 def test_what_prometheus_forgot_is_remembered(tmp_path: Path) -> None:
-    assert memory.recall(tmp_path, NOW) is None
+    assert baseline_history.recall(tmp_path, NOW) is None
     for days, value in ((400, 0.1), (95, 0.3), (60, 0.9), (2, 0.8)):
-        memory.remember(tmp_path, NOW - timedelta(days=days), [a_baseline(now=value)])
-    with (tmp_path / memory.NAME).open("ab") as file:
+        baseline_history.remember(tmp_path, NOW - timedelta(days=days), [a_baseline(now=value)])
+    with (tmp_path / baseline_history.NAME).open("ab") as file:
         file.write(b"torn\n")
-    found = memory.recall(tmp_path, NOW)
+    found = baseline_history.recall(tmp_path, NOW)
     assert found is not None
     assert found.values == {"cpu": 0.3}
-    line, known = memory.filled([a_baseline(then=None), a_baseline()], found)
+    line, known = baseline_history.filled([a_baseline(then=None), a_baseline()], found)
     assert (line.then, line.remembered) == (0.3, f"{NOW - timedelta(days=95):%Y-%m-%d}")
     assert (known.then, known.remembered) == (0.4, "")
-    assert memory.recall(tmp_path, NOW + 2 * QUARTER) is None  # a review in between was not held
+    assert baseline_history.recall(tmp_path, NOW + 2 * QUARTER) is None  # a review in between was not held
 
 
 def test_worse_is_what_moves_the_wrong_way() -> None:
@@ -164,19 +163,19 @@ def test_worse_is_what_moves_the_wrong_way() -> None:
     assert not a_baseline(above=True).worse
     assert not a_baseline(now=0.41).worse
     assert not a_baseline(then=None).worse
-    assert words.change(a_baseline()) == "+25.0% worse"
-    assert words.change(a_baseline(now=0.4)) == "same"
+    assert wording.change(a_baseline()) == "+25.0% worse"
+    assert wording.change(a_baseline(now=0.4)) == "same"
 
 
 def test_lengths_and_values_are_as_people_say_them() -> None:
-    assert [words.duration(s) for s in (5, 90, 3_600, 7_500, 90_000)] == ["5s", "2m", "1h", "2h 5m", "1d 1h"]
-    assert words.duration(3_599.9) == "1h"
+    assert [wording.duration(s) for s in (5, 90, 3_600, 7_500, 90_000)] == ["5s", "2m", "1h", "2h 5m", "1d 1h"]
+    assert wording.duration(3_599.9) == "1h"
     shown = [
-        words.measured(v, u) for v, u in ((0.9995, "ratio"), (0.25, "seconds"), (5_000, "seconds"), (1e4, "count"))
+        wording.measured(v, u) for v, u in ((0.9995, "ratio"), (0.25, "seconds"), (5_000, "seconds"), (1e4, "count"))
     ]
     assert shown == ["99.95%", "250ms", "1h 23m", "10,000"]
-    assert words.spark([0, 1, None, 7]) == "▁▂ █"
-    assert words.spark([]) == ""
+    assert wording.spark([0, 1, None, 7]) == "▁▂ █"
+    assert wording.spark([]) == ""
 
 
 def test_what_an_alert_or_a_panel_is_called_cannot_break_either_report() -> None:
@@ -184,7 +183,7 @@ def test_what_an_alert_or_a_panel_is_called_cannot_break_either_report() -> None
     fired = Fired(evil, (Firing(0, 60),), 1, 60)
     dead = DeadPanel("<b>board</b>", "p|q", 'a{b=~".*"} < 3', "why\nnot")
     given = content(a_review(fired=(fired,), dead=(dead,), panels=1))
-    shown, text = page(given), markdown(given)
+    shown, text = html_page(given), markdown(given)
     assert "<script" not in shown
     assert "<b>board" not in shown + text
     assert "&lt;script>\\|alert" in text
@@ -196,7 +195,7 @@ def test_what_an_alert_or_a_panel_is_called_cannot_break_either_report() -> None
 def test_an_empty_review_is_a_report_too(period: str) -> None:
     given = content(a_review(period, notes=()))
     assert "Nothing." in markdown(given)
-    assert "<h2>What to do</h2><p>Nothing.</p>" in page(given)
+    assert "<h2>What to do</h2><p>Nothing.</p>" in html_page(given)
 
 
 def test_each_part_is_looked_at_by_some_review_and_all_of_them_by_the_annual() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from receiver.reports.review.comparison import Comparison
 from receiver.reports.review.threshold import WEEK, Advice, Candidate, advise, candidates, closeness, quantile, show
 
-ABOVE, BELOW = Comparison("a", ">", 10.0), Comparison("a", "<", 10.0)
+ABOVE, BELOW = Comparison("a", ">", 10.0, "a"), Comparison("a", "<", 10.0, "a")
 STEP = 60
 
 
@@ -91,7 +91,7 @@ def test_what_was_crossed_for_too_short_a_time_is_not_called_quiet() -> None:
 
 
 def test_a_share_is_never_asked_to_be_more_than_all() -> None:
-    compared = Comparison("a", ">", 0.8)
+    compared = Comparison("a", ">", 0.8, "a")
     tried = candidates(compared, {"one": samples([0.1, 0.99, 0.5])}, STEP, 0, 0)
     assert max(one.limit for one in tried) < 1
     assert Candidate(0.8, 1, 60.0, current=True) in tried

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from receiver.reports.review.model import Baseline
 from receiver.reports.review.period import QUARTER
-from receiver.reports.review.shape import Baseline
 
 NAME = "baselines.jsonl"
 _NEAR = timedelta(days=30)  # a review that was held so much too early or late is still last quarter's

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from receiver.reports.review.shape import Baseline, Rule
+from receiver.reports.review.model import Baseline, Rule
 from receiver.reports.review.threshold import Advice, Candidate, show
 
 # The alerts whose numbers stand in rules/tables/thresholds.yml; a test compares the two.

@@ -1,4 +1,4 @@
-"""Writes the report as one HTML page with plots and no script: nothing is loaded from elsewhere."""
+"""Renders a report as Markdown, and as one HTML page with plots that has no script and loads nothing. Pure."""
 
 import html
 import re
@@ -8,7 +8,7 @@ from itertools import zip_longest
 import pygal  # type: ignore[import-untyped]  # it has no types
 from pygal.style import Style  # type: ignore[import-untyped]  # it has no types
 
-from receiver.reports.review.content import Bars, Content, Plot, Row, Section
+from receiver.reports.review.sections import Bars, Content, Plot, Row, Section
 from receiver.reports.review.threshold import show
 
 _SCRIPT = re.compile(r"<script.*?</script>|<!--.*?-->", re.DOTALL)  # tooltips; a report must not need a script
@@ -63,7 +63,7 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SHORT = 28  # characters; longer cells may wrap
 
 
-def page(given: Content) -> str:
+def html_page(given: Content) -> str:
     """Write it for a browser or a mail."""
     title = _safe(given.title)
     figures = "".join(
@@ -80,6 +80,41 @@ def page(given: Content) -> str:
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
     style = f"<title>{title}, {_safe(given.when)}</title><style>{_CSS}</style>"
     return f'<!doctype html><html lang="en"><head>{head}{style}</head><body>{"".join(body)}</body></html>\n'
+
+
+def markdown(given: Content) -> str:
+    """Write it; plots are left to the page, tables have a line of blocks instead."""
+    figures = "; ".join(f"**{number}** {name}" for number, name, _ in given.figures)
+    to_do = [f"- {_plain(one)}" for one in given.to_do] or ["Nothing."]
+    parts = [f"# {given.title}", "", given.when, "", figures, "", "## What to do", "", *to_do, ""]
+    for section in given.sections:
+        parts += _markdown_section(section)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _markdown_section(section: Section) -> list[str]:
+    parts = [f"## {section.title}", "", section.lead, ""]
+    if section.items:
+        parts += [*(f"- [ ] {one}" for one in section.items), ""]
+    if section.head and not section.rows:
+        parts += ["Nothing.", ""]
+    elif section.head:
+        rows = [
+            _markdown_row(section.head),
+            _markdown_row(tuple("---" for _ in section.head)),
+            *map(_markdown_row, section.rows),
+        ]
+        parts += [*rows, ""]
+    return parts
+
+
+def _markdown_row(cells: Row) -> str:
+    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Nothing that an alert says may begin a tag or a line of its own."""
+    return " ".join(text.split("\n")).replace("<", "&lt;").replace("*", "\\*")
 
 
 def _breaking(text: str) -> str:
