@@ -1,6 +1,5 @@
 """The words of messages in a reader's language, and times as the reader's clock shows them."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -9,7 +8,6 @@ from zoneinfo import ZoneInfo
 import yaml
 
 ENGLISH = "en"
-Say = Callable[..., str]
 
 
 def languages() -> tuple[str, ...]:

@@ -134,17 +134,6 @@ def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, .
     return tuple(found)
 
 
-def gaps(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, ...]:
-    """Give when nobody is on call."""
-    return tuple(shift for shift in shifts(schedule, start, end) if not shift.people)
-
-
-def handover(schedule: Schedule, at: datetime, horizon: timedelta = timedelta(days=60)) -> datetime | None:
-    """Give the next instant at which somebody else is on call; None if that is beyond the horizon."""
-    following = shifts(schedule, at, at + horizon)
-    return following[1].start if len(following) > 1 else None
-
-
 def _of_layer(schedule: Schedule, layer: Layer, at: datetime) -> People:
     """The layer's shift; who is away is stood in for by those whose turn is next."""
     turn = layer.turn(at)

@@ -1,7 +1,6 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
 import sqlite3
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -30,8 +29,6 @@ GROUP BY incident_id ORDER BY owned DESC LIMIT 1
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
 _UNACKNOWLEDGED = "SELECT priority, min(opened_at) FROM incident WHERE state = 'triggered' GROUP BY priority"
 _OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
-
-Watch = Callable[[Incident, Incident], None]
 
 
 def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:

@@ -12,7 +12,6 @@ from receiver.incident.policy import Policy
 from receiver.store.base import Store
 
 MISSED = 3  # beats that may be lost before the silence counts
-SOURCE = "alertmanager"
 
 
 class Watchdog:

@@ -14,7 +14,7 @@ from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as hours
-from receiver.oncall.schedule import Layer, Schedule, Span, Swap, gaps, handover, on_call, shifts
+from receiver.oncall.schedule import Layer, Schedule, Span, Swap, on_call, shifts
 from receiver.policy.coverage import gaps as role_gaps
 from receiver.policy.coverage import holders
 from tests.receiver.config.test_config import edited
@@ -150,7 +150,8 @@ def test_who_is_on_vacation_is_stood_in_for_by_the_next_in_turn() -> None:
     assert on_call(one(away={"linh": (week,)}), week[0]) == ("marek",)
     everybody = dict.fromkeys(PEOPLE, (week,))
     assert on_call(one(away=everybody), week[0]) == ()
-    assert [gap.start for gap in gaps(one(away=everybody), week[0], week[1] + timedelta(days=1))] == [week[0]]
+    following = shifts(one(away=everybody), week[0], week[1] + timedelta(days=1))
+    assert [shift.start for shift in following if not shift.people] == [week[0]]
 
 
 def test_a_rotation_of_hours_counts_real_hours() -> None:
@@ -170,8 +171,8 @@ def test_before_the_first_hand_over_and_after_the_end_nobody_is_named() -> None:
 
 def test_the_next_hand_over() -> None:
     at = berlin("2025-11-05T12:00")
-    assert handover(one(), at) == berlin("2025-11-10T09:00")
-    assert handover(Schedule("s", "UTC", (layer("UTC", "linh"),)), at) is None
+    assert shifts(one(), at, at + timedelta(days=7))[0].end == berlin("2025-11-10T09:00")
+    assert len(shifts(Schedule("s", "UTC", (layer("UTC", "linh"),)), at, at + timedelta(days=60))) == 1
 
 
 @pytest.mark.parametrize(
