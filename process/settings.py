@@ -138,10 +138,10 @@ class Source:
     def _line(self, at: str) -> int:
         node, line = self._node, 1
         for name, index in _STEP.findall(at):
-            found = _child(node, name, index)
-            if found is None:
+            child = _child(node, name, index)
+            if child is None:
                 break
-            line, node = found
+            line, node = child
         return line
 
 

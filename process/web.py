@@ -15,10 +15,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def bearer_matches(request: web.Request, token: Secret) -> bool:
     """Compare ``Authorization: Bearer …`` with the token in constant time."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    # Compared as bytes: compare_digest refuses text beyond ASCII, and a client may send any.
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    # Compared as bytes: compare_digest refuses non-ASCII text, and a client may send any.
     return scheme.lower() == "bearer" and hmac.compare_digest(
-        given.strip().encode("utf-8", "surrogateescape"), token.reveal().encode()
+        credentials.strip().encode("utf-8", "surrogateescape"), token.reveal().encode()
     )
 
 

@@ -44,20 +44,20 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
 
 def main(arguments: list[str] | None = None) -> int:
     """Give the exit status: 0 fine, 1 with one sentence on standard error."""
-    given = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        if given and given[0] in COMMANDS:
-            about, add_arguments, run = COMMANDS[given[0]]
-            parser = argparse.ArgumentParser(prog=f"receiver {given[0]}", description=f"{about.capitalize()}.")
+        if words and words[0] in COMMANDS:
+            about, add_arguments, run = COMMANDS[words[0]]
+            parser = argparse.ArgumentParser(prog=f"receiver {words[0]}", description=f"{about.capitalize()}.")
             add_arguments(parser)
-            return run(parser.parse_args(given[1:]))
-        return _serve(given[1:] if given and given[0] == "serve" else given)
+            return run(parser.parse_args(words[1:]))
+        return _serve(words[1:] if words and words[0] == "serve" else words)
     except (SettingsError, StoreError) as error:
         print(f"receiver: {error}", file=sys.stderr)
         return 1
 
 
-def _serve(given: list[str]) -> int:
+def _serve(words: list[str]) -> int:
     listed = "\n".join(f"  {name:<9} {about}" for name, (about, _, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="receiver",
@@ -69,7 +69,7 @@ def _serve(given: list[str]) -> int:
     parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
-    options = parser.parse_args(given)
+    options = parser.parse_args(words)
     config, source = load(options.config)
     set_up_logs(options.level, options.form)
     return asyncio.run(serve(config, source, options.listen or config.listen, _announce))

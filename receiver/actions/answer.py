@@ -99,7 +99,7 @@ class Actions:
         match = _KEY.match(key)
         if match is None:
             return 0
-        found = await self._store.incident(int(match[1]))
-        if found is None or found[0].opened_at is None:
-            return 0
-        return int(match[1]) if int(found[0].opened_at.timestamp()) == int(match[2]) else 0
+        stored = await self._store.incident(int(match[1]))
+        opened_at = stored[0].opened_at if stored else None
+        # The number alone could be of another database: the receiver may have begun a new one.
+        return int(match[1]) if opened_at and int(opened_at.timestamp()) == int(match[2]) else 0

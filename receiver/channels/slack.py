@@ -102,7 +102,7 @@ class Slack:
         deadline = asyncio.get_running_loop().time() + self._timeout
         await self._pace.turn(message.address, min(PATIENCE, self._timeout / 2), urgent=message.priority == "P1")
         channel, _, thread = message.thread.rpartition("/")
-        given = {
+        body = {
             "channel": channel or message.address,
             **card(message, interactive=self._interactive),
             "unfurl_links": False,  # a preview would fetch the link
@@ -112,38 +112,38 @@ class Slack:
         if thread:
             # An escalation must be seen by those who do not follow the thread.
             broadcast = {"reply_broadcast": True} if message.kind is Kind.PAGE else {}
-            given |= {"thread_ts": thread, **broadcast}
-        ref, threaded = await self._post(message, given, deadline)
+            body |= {"thread_ts": thread, **broadcast}
+        ref, threaded = await self._post(message, body, deadline)
         if threaded and channel:
             await self._renew(message, channel, thread, deadline)
         return Receipt(ref=ref)
 
-    async def _post(self, message: Message, given: dict[str, object], deadline: float) -> tuple[str, bool]:
+    async def _post(self, message: Message, body: dict[str, object], deadline: float) -> tuple[str, bool]:
         """Post; what Slack refuses for its form is mended and posted once more. Says whether it is in the thread."""
         for _ in range(_MENDED):
             try:
-                return await self._posted(given, deadline)
+                return await self._posted(body, deadline)
             except WordError as error:
-                gone = error.word in GONE or (error.word == "channel_not_found" and given["channel"] != message.address)
-                if gone and "thread_ts" in given:
-                    given = {k: v for k, v in given.items() if k not in {"thread_ts", "reply_broadcast"}}
-                    given["channel"] = message.address
-                elif error.word in UNWANTED and given["attachments"]:
-                    given = {k: v for k, v in given.items() if k != "metadata"} | plain(message)
+                gone = error.word in GONE or (error.word == "channel_not_found" and body["channel"] != message.address)
+                if gone and "thread_ts" in body:
+                    body = {k: v for k, v in body.items() if k not in {"thread_ts", "reply_broadcast"}}
+                    body["channel"] = message.address
+                elif error.word in UNWANTED and body["attachments"]:
+                    body = {k: v for k, v in body.items() if k != "metadata"} | plain(message)
                 else:
                     raise
                 log.warning("notification %s is sent in a simpler form: %s", message.id, error)
-        return await self._posted(given, deadline)
+        return await self._posted(body, deadline)
 
-    async def _posted(self, given: dict[str, object], deadline: float) -> tuple[str, bool]:
-        channel, ts = await self._calls.call("chat.postMessage", given, deadline)
-        return (f"{channel}/{ts}" if channel and ts else ts), "thread_ts" in given
+    async def _posted(self, body: dict[str, object], deadline: float) -> tuple[str, bool]:
+        channel, ts = await self._calls.call("chat.postMessage", body, deadline)
+        return (f"{channel}/{ts}" if channel and ts else ts), "thread_ts" in body
 
     async def _renew(self, message: Message, channel: str, ts: str, deadline: float) -> None:
         """Show in the thread's first message how things stand now; what was sent is sent, whatever comes of this."""
-        given = {"channel": channel, "ts": ts, **root(message, interactive=self._interactive)}
+        body = {"channel": channel, "ts": ts, **root(message, interactive=self._interactive)}
         try:
-            await self._calls.call("chat.update", given, deadline)
+            await self._calls.call("chat.update", body, deadline)
         except SendError as error:
             log.warning("the first message of %s still shows how it was: %s", message.incident, error)
 
@@ -176,9 +176,9 @@ class SlackWebhooks:
             raise SendError(text, Failure.BAD_ADDRESS, permanent=True)
         return await self._bot.send(message)
 
-    async def _post(self, url: Secret, given: dict[str, object]) -> str:
+    async def _post(self, url: Secret, body: dict[str, object]) -> str:
         """Post; gives the word by which Slack refused the form of it, empty if it took it."""
-        answer = await post(self._session, "Slack", url, msgspec.json.encode(given), {}, self._timeout)
+        answer = await post(self._session, "Slack", url, msgspec.json.encode(body), {}, self._timeout)
         if answer.status == _OK and answer.text == "ok":
             return ""
         refused = answer.status >= _REFUSED and re.fullmatch("[a-z_]{1,60}", answer.text)
@@ -206,11 +206,11 @@ class _Calls:
             retry_handlers=[],  # the dispatcher alone retries
         )
 
-    async def call(self, method: str, given: dict[str, object], deadline: float) -> tuple[str, str]:
+    async def call(self, method: str, body: dict[str, object], deadline: float) -> tuple[str, str]:
         """Call; gives the channel's id and the message's ts. ``deadline`` is a time of the loop's clock."""
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._client.api_call(method, json=given)
+                answer = await self._client.api_call(method, json=body)
             return str(answer.get("channel") or ""), str(answer.get("ts") or "")
         except SlackApiError as error:
             raise _send_error(error) from None

@@ -92,13 +92,13 @@ def _answers(message: Message, state: str) -> list[Block]:
 
 def _opening(links: tuple[Link, ...]) -> list[Block]:
     """Buttons that open a page: the first links, as far as there is room; an endless one would take the others'."""
-    found: list[Block] = []
+    buttons: list[Block] = []
     room = ALL_URLS
     for at, link in enumerate(links):
         if len(link.url) < min(URL, room):
-            found.append(_button(link, f"open_{at}"))
+            buttons.append(_button(link, f"open_{at}"))
             room -= len(link.url)
-    return found
+    return buttons
 
 
 def _button(link: Link, action: str) -> Block:

@@ -53,10 +53,10 @@ class AnswerPages:
     async def show(self, request: web.Request) -> web.Response:
         """GET /answer/{token}: the incident and two buttons; changes nothing."""
         grant = request[_GRANT]
-        found = await self._store.incident(grant.incident)
-        if found is None:
+        stored = await self._store.incident(grant.incident)
+        if stored is None:
             return self._page("refused.html", 404, reason="This incident is no longer stored.")
-        incident, timeline = found
+        incident, timeline = stored
         return self._page(
             "answer.html",
             200,

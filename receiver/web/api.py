@@ -54,10 +54,10 @@ class IncidentApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """GET /api/v1/incidents/{id}: one incident, its alerts and its timeline."""
-        found = await self._store.incident(_number(request))
-        if found is None:
+        stored = await self._store.incident(_number(request))
+        if stored is None:
             return _unknown(request)
-        incident, timeline = found
+        incident, timeline = stored
         alerts = msgspec.to_builtins(sorted(incident.alerts.values(), key=lambda a: a.starts_at))
         lines = [msgspec.to_builtins(entry) for entry in timeline]
         return web.json_response({**_view(incident), "alerts": alerts, "timeline": lines})

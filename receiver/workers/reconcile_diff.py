@@ -44,9 +44,9 @@ class Since:
 
 def compare(incident: Incident, view: View, since: Since, now: datetime, *, blind: bool) -> list[Finding]:
     """Give what one open incident has to learn, in order."""
-    found = [*_completed(incident, view), *_confirmed(incident, view, since, now)]
-    found += _vanished(incident, view, since, now, blind=blind)
-    return found or _muted(incident, view, now)
+    findings = [*_completed(incident, view), *_confirmed(incident, view, since, now)]
+    findings += _vanished(incident, view, since, now, blind=blind)
+    return findings or _muted(incident, view, now)
 
 
 def missed(

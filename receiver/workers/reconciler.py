@@ -77,9 +77,9 @@ class Reconciler:
             incidents += await self._store.incidents(State.RESOLVED, _CLOSED)
         for group in missed(incidents, view, receivers, self._missed_after, self._clock()):
             event = AlertsReceived(group, origin="found in Alertmanager's API; its webhook never came")
-            found = await self._store.update(group, self._deciding(event), self._clock())
-            if found is not None:
-                self._note("missed", found.id)
+            opened = await self._store.update(group, self._deciding(event), self._clock())
+            if opened is not None:
+                self._note("missed", opened.id)
         self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
 
     def _note(self, kind: str, incident: int) -> None:

@@ -164,6 +164,13 @@ def test_what_is_no_dsn_is_said_at_the_start(dsn: str) -> None:
         report_errors("exporter", {"SENTRY_DSN": dsn}, list)
 
 
+def test_without_the_sdk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "process.sentry", raising=False)
+    monkeypatch.setitem(sys.modules, "sentry_sdk", None)  # how Python itself says that it cannot be imported
+    with pytest.raises(SettingsError, match=r"SENTRY_DSN: .*sentry_sdk.*heypeter-monitoring\[sentry\]"):
+        report_errors("exporter", {"SENTRY_DSN": "https://key@sentry.io/42"}, list)
+
+
 def test_what_a_later_sdk_might_add_stays_here() -> None:
     event = {
         "level": "error",

@@ -47,6 +47,10 @@ class Rig:
     def link(self, number: int, person: str = "Linh", seconds: int = 60) -> str:
         return f"/answer/{sign(Grant(number, person, int(START.timestamp()) + seconds), SECRET)}"
 
+    def answers(self, source: str, outcome: str) -> float | None:
+        labels = {"source": source, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("receiver_answers_total", labels)
+
     def webhooks(self, code: int) -> float | None:
         return self.metrics.registry.get_sample_value("receiver_webhook_requests_total", {"code": str(code)})
 
@@ -148,6 +152,7 @@ async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
     assert (await answer.json())["state"] == "resolved"
     shown = await (await rig.client.get(f"/api/v1/incidents/{number}", headers=API)).json()
     assert [line["kind"] for line in shown["timeline"]][-2:] == ["acknowledged", "resolved"]
+    assert (rig.answers("api", "taken"), rig.answers("api", "already"), rig.answers("api", "unknown")) == (2, 1, 0)
     assert shown["alerts"][0]["labels"]["alertname"] == "HighErrorRate"
 
 
@@ -190,6 +195,7 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     assert await rig.state(number) is State.ACKNOWLEDGED
     await rig.client.post(rig.link(number), data={"verb": "resolve"})
     assert await rig.state(number) is State.RESOLVED
+    assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 0)
     done = await (await rig.client.get(rig.link(number))).text()
     assert "<button" not in done
 

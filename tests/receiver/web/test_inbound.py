@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -13,10 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from process.settings import Secret
 from receiver.actions.answer import Actions
-from receiver.incident.model import Incident, State
+from receiver.incident.model import Decision, Incident, State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
@@ -132,6 +134,27 @@ async def test_a_button_acknowledges_in_the_name_of_whoever_pressed_it(rig: Rig)
 async def test_somebody_whom_nobody_has_mapped_may_answer_too(rig: Rig) -> None:
     assert await rig.press("acknowledge", user="U99NEW") == 200
     assert (await rig.incident()).acknowledged_by == "slack:U99NEW (linh.t)"
+
+
+async def test_the_owner_extends_the_acknowledgement_from_slack(rig: Rig) -> None:
+    def for_an_hour(incident: Incident) -> Decision:
+        return Decision(replace(incident, plan=replace(incident.plan, acknowledge_for=3600.0)))
+
+    def reminded(incident: Incident) -> Decision:
+        return Decision(replace(incident, clocks=replace(incident.clocks, remind_due_at=None)))
+
+    await rig.store.apply(1, for_an_hour, rig.clock.now)
+    await rig.press("acknowledge")
+    first = (await rig.incident()).clocks.acknowledged_until
+    assert first is not None
+    rig.clock.forward(minutes=50)
+    await rig.press("acknowledge")
+    assert (await rig.incident()).clocks.acknowledged_until == first  # a double click is no news
+    await rig.store.apply(1, reminded, rig.clock.now)
+    rig.clock.forward(seconds=1)
+    await rig.press("acknowledge")
+    assert (await rig.incident()).clocks.acknowledged_until == first + timedelta(minutes=50, seconds=1)
+    assert (rig.count("slack", "taken"), rig.count("slack", "already")) == (2, 1)
 
 
 async def test_what_the_channel_does_not_show_is_told_to_the_one_who_pressed(rig: Rig) -> None:
