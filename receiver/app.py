@@ -27,7 +27,7 @@ from receiver.channels.base import Channel
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
-from receiver.config.build import known, routing
+from receiver.config.build import routing
 from receiver.config.channels import Channels
 from receiver.config.load import AlertmanagerApi as AlertmanagerSettings
 from receiver.config.load import Config
@@ -177,7 +177,7 @@ class Receiver:
         )
         app.add_subapp("/webhook", webhook.application())
         app.add_subapp("/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
-        app.add_subapp("/answer", AnswerPages(self.store, self.actions, self._link_secret).application())
+        app.add_subapp("/answer", AnswerPages(self.store, self.actions, self.current, self._link_secret).application())
         app.add_routes(self._inbound)
         app.add_routes(admin.routes())
         return app
@@ -254,7 +254,7 @@ class Receiver:
                 at, copy = f".schedules.{name}.calendar.url", config.database.parent / "calendars" / f"{name}.ics"
                 url = None if calendar.file else self._secret(at, calendar.url, calendar.url_file)
                 feed = Feed(name, copy, float(calendar.every), calendar.file, url)
-                refresh = CalendarRefresh(feed, self.current, known(config), session, self._clock, self.metrics)
+                refresh = CalendarRefresh(feed, self.current, session, self._clock, self.metrics)
                 self._loops[f"calendar {name}"] = refresh.run
         if config.alertmanager:
             self._loops["reconciler"] = await self._reconciler(config.alertmanager, session)

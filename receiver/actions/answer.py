@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
 from receiver.incident.model import Decision, Incident
-from receiver.incident.policy import Policy
+from receiver.policy.current import Live
 from receiver.store.base import Store
 
 _KEY = re.compile(r"heypeter-(\d{1,17})-(\d{1,12})(?:/|$)")
@@ -56,10 +56,8 @@ _EVENTS: dict[Action, type[Acknowledge | Resolve]] = {Action.ACKNOWLEDGE: Acknow
 class Actions:
     """Applies what people do, and counts what became of it."""
 
-    def __init__(
-        self, store: Store, policy: Policy, clock: Callable[[], datetime], registry: CollectorRegistry
-    ) -> None:
-        self._store, self._policy, self.clock = store, policy, clock
+    def __init__(self, store: Store, current: Live, clock: Callable[[], datetime], registry: CollectorRegistry) -> None:
+        self._store, self._current, self.clock = store, current, clock
         text = "Answers of people, by where they came from and what became of them."
         self._counter = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
         for source in ActionSource:
@@ -75,15 +73,16 @@ class Actions:
     ) -> tuple[ActionResult, Incident | None]:
         """Acknowledge or resolve incident ``number``; StoreError if it could not be made durable.
 
-        The incident comes back as it is afterwards. ALREADY also stands for a resolve after the resolve and for an
-        acknowledgement by somebody else, which are noted in the timeline.
+        An ``actor`` that means one configured person is recorded by that person's key. The incident comes back as it
+        is afterwards. ALREADY also stands for a resolve after the resolve and for an acknowledgement by somebody else,
+        which are noted in the timeline.
         """
         now, result = self.clock(), ActionResult.UNKNOWN
-        event = _EVENTS[action](actor, _ORIGINS[source])
+        event = _EVENTS[action](self._current.routing.directory.key(actor) or actor, _ORIGINS[source])
 
         def decide(before: Incident) -> Decision:
             nonlocal result
-            decision = transition(before, event, self._policy, now)
+            decision = transition(before, event, self._current, now)
             after = decision.incident
             renewed = after.clocks.acknowledged_until != before.clocks.acknowledged_until
             changed = after.state is not before.state or renewed

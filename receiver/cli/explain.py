@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Alert, AlertGroup
 from receiver.policy.routing import Routing
+
+NameOf = Callable[[str], str]  # the key of a person -> the name to show
 
 HORIZON = timedelta(hours=26)  # the longest response time of the document and two hours
 
@@ -55,11 +57,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not labels:
         raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
     start = _moment(options.at, now)
-    story = explain(routing(config, source), labels, start)
+    configured = routing(config, source)
+    story, name_of = explain(configured, labels, start), configured.directory.name
     if options.format == "json":
-        print(json.dumps(msgspec.to_builtins({"labels": labels, "rows": rows(story, start)}), indent=2))
+        print(json.dumps(msgspec.to_builtins({"labels": labels, "rows": rows(story, start, name_of)}), indent=2))
     else:
-        print(text(story, labels, start, width=_width()))
+        print(text(story, labels, start, name_of, width=_width()))
     return 0
 
 
@@ -70,7 +73,7 @@ def explain(policy: Routing, labels: dict[str, str], start: datetime) -> Story:
     return play(policy, start, [(start, AlertsReceived(group))], start + HORIZON)
 
 
-def rows(story: Story, start: datetime) -> list[Row]:
+def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:
     """Give a line for each notification, in the order of time."""
     found = []
     for told in story.told:
@@ -80,7 +83,7 @@ def rows(story: Story, start: datetime) -> list[Row]:
                 after=span(told.at - start),
                 at=told.at,
                 kind=notification.kind.value,
-                who=target.person or f"team {story.incident.team}",
+                who=name_of(target.person) or f"team {story.incident.team}",
                 role=target.role,
                 channel=target.channel,
                 address=target.address,
@@ -90,7 +93,7 @@ def rows(story: Story, start: datetime) -> list[Row]:
     return found
 
 
-def text(story: Story, labels: dict[str, str], start: datetime, width: int) -> str:
+def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf, width: int) -> str:
     """Write the answer for a terminal."""
     incident = story.incident
     whose = f"a {incident.priority} of team {incident.team}"
@@ -99,7 +102,7 @@ def text(story: Story, labels: dict[str, str], start: datetime, width: int) -> s
         f"firing from {start:%a %Y-%m-%d %H:%M} UTC and answered by nobody, is {whose}:",
     ]
     together: dict[tuple[str, ...], list[str]] = {}
-    for row in rows(story, start):
+    for row in rows(story, start, name_of):
         why = row.why if row.kind == "page" else f"{row.why[0].lower()}{row.why[1:]}"
         together.setdefault((row.after, f"{row.at:%a %H:%M}", row.kind, row.who, why), []).append(row.channel)
     lines = [(*line[:4], ", ".join(dict.fromkeys(ways)), line[4]) for line, ways in together.items()]

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from process.settings import SettingsError, parse_duration
 from receiver.config.build import routing
 from receiver.config.load import load
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError(f"--range or --until: {error}") from error
     if length < timedelta(days=1):
         raise SettingsError("--range: write a day (1d) or more")
-    zones = {person.name: person.zone for person in policy.people.values()}
+    zones = {key: person.zone for key, person in policy.people.items()}
 
     def night(at: datetime, person: str) -> bool:
         hour = at.astimezone(ZoneInfo(zones.get(person, "UTC"))).hour
@@ -45,6 +47,9 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
     start = end - length
     report = summarise(read(options.database or config.database, start, end), start, end, night)
+    if options.format != "json":
+        shown = ((policy.directory.name(person), *counts) for person, *counts in report.pages)
+        report = msgspec.structs.replace(report, pages=tuple(shown))
     text = {"markdown": page.markdown, "html": page.page, "json": page.json}[options.format](report)
     if options.output is None:
         sys.stdout.write(text)

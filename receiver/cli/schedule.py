@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from process.settings import SettingsError
 from receiver.cli.tables import table
-from receiver.config.build import known, routing
+from receiver.config.build import routing
 from receiver.config.load import Config, load
 from receiver.oncall.ical import CalendarError, export, spans
 from receiver.oncall.schedule import Shift, shifts
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if options.format == "ics":
         if len(chosen) != 1:
             raise SettingsError("--format ics is of one schedule; choose it with --schedule")
-        names = {key: person.name for key, person in live.routing.people.items()}
-        sys.stdout.buffer.write(export(chosen[0], shifts(live.routing.schedules[chosen[0]], start, end), names, now))
+        found = shifts(live.routing.schedules[chosen[0]], start, end)
+        sys.stdout.buffer.write(export(chosen[0], found, live.routing.directory, now))
         return 0
     print(show(live.routing, chosen, start, end))
     return 0
@@ -48,7 +48,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 def show(policy: Routing, chosen: list[str], start: datetime, end: datetime) -> str:
     """Write who holds each role now, and the shifts of each schedule with a bar for each day."""
-    lines = [(role, ", ".join(holders(policy, role, start)) or "NOBODY") for role in roles(policy)]
+    show_name = policy.directory.name
+    lines = [(role, ", ".join(map(show_name, holders(policy, role, start))) or "NOBODY") for role in roles(policy)]
     parts = [f"On call at {start:%a %Y-%m-%d %H:%M} UTC", "", table(("role", "who"), lines, 80)]
     for name in chosen:
         schedule = policy.schedules[name]
@@ -60,7 +61,7 @@ def show(policy: Routing, chosen: list[str], start: datetime, end: datetime) -> 
 
 def _row(policy: Routing, shift: Shift, zone: str) -> tuple[str, str, str, str]:
     local = (at.astimezone(ZoneInfo(zone)) for at in (shift.start, shift.end))
-    names = [policy.people[key].name for key in shift.people if key in policy.people]
+    names = [policy.directory.name(key) for key in shift.people if key in policy.people]
     begins, ends = (f"{at:%a %d %b %H:%M}" for at in local)
     hours = (shift.end - shift.start).total_seconds() / 3600
     length = f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h" if hours * 4 % 1 == 0 else f"{hours:.1f}h"
@@ -69,13 +70,13 @@ def _row(policy: Routing, shift: Shift, zone: str) -> tuple[str, str, str, str]:
 
 def _read_files(config: Config, live: Live, start: datetime, end: datetime) -> None:
     """Calendars in files are read; one at a URL is known to the running receiver only."""
-    people = known(config)
+    directory = live.routing.directory
     for name, settings in config.schedules.items():
         if settings.calendar is None or settings.calendar.file is None:
             continue
         try:
             text = settings.calendar.file.read_bytes()
-            live.calendar(name, spans(text, people, settings.time_zone, start - timedelta(days=2), end))
+            live.calendar(name, spans(text, directory, settings.time_zone, start - timedelta(days=2), end))
         except (OSError, CalendarError) as error:
             raise SettingsError(f"schedules.{name}.calendar: {settings.calendar.file}: {error}") from error
 

@@ -26,6 +26,7 @@ from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
 from receiver.incident.model import Alert, AlertGroup, Pause
+from receiver.oncall.directory import Directory
 from receiver.policy.routing import Routing
 
 
@@ -91,18 +92,18 @@ def check(policy: Routing, case: Case, source: Source, at: str) -> str:
     """Run one test; "" if it passes, else what was expected against what came."""
     start = _start(case, source, at)
     events = [
-        (start + timedelta(seconds=h.at), _event(h, start, source, f"{at}.happens[{n}]"))
+        (start + timedelta(seconds=h.at), _event(h, start, policy.directory, source, f"{at}.happens[{n}]"))
         for n, h in enumerate(case.happens)
     ]
     story = play(policy, start, events, start + timedelta(seconds=case.until))
     wanted = [" ".join(line.split()) for line in case.expect.splitlines() if line.strip()]
-    came = lines(story, start, case.show)
+    came = lines(story, start, policy.directory, case.show)
     if sorted(wanted) == sorted(came):
         return ""
     return "\n".join(difflib.unified_diff(wanted, came, "expected", "came", lineterm="", n=100))
 
 
-def lines(story: Story, start: datetime, show: str = "people") -> list[str]:
+def lines(story: Story, start: datetime, directory: Directory, show: str = "people") -> list[str]:
     """Write what was told, one line each: when, what, to whom; with ``channels`` also by which way."""
     found: dict[str, None] = {}
     for told in story.told:
@@ -110,7 +111,7 @@ def lines(story: Story, start: datetime, show: str = "people") -> list[str]:
         if not target.person and show != "everything":
             continue
         by = "" if show == "people" else f" by {target.channel}"
-        whom = target.person or target.address
+        whom = directory.name(target.person) or target.address
         found[f"{span(told.at - start)} {told.notification.kind} {whom}{by}"] = None
     return list(found)
 
@@ -123,7 +124,7 @@ def _start(case: Case, source: Source, at: str) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def _event(happening: Happening, start: datetime, source: Source, at: str) -> Event:
+def _event(happening: Happening, start: datetime, directory: Directory, source: Source, at: str) -> Event:
     moment = start + timedelta(seconds=happening.at)
     given = [
         name
@@ -137,9 +138,9 @@ def _event(happening: Happening, start: datetime, source: Source, at: str) -> Ev
         case "fires" | "resolves" as verb:
             return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
         case "acknowledge":
-            return Acknowledge(happening.acknowledge, "the test")
+            return Acknowledge(directory.key(happening.acknowledge) or happening.acknowledge, "the test")
         case "resolve":
-            return Resolve(happening.resolve, "the test")
+            return Resolve(directory.key(happening.resolve) or happening.resolve, "the test")
         case "silenced_for":
             until = moment + timedelta(seconds=happening.silenced_for or 0)
             return Paused(Pause("silence", "of the test", until=until))

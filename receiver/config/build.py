@@ -9,7 +9,7 @@ from receiver.config.schedules import Reader
 from receiver.incident.model import Plan, Priority, Step
 from receiver.messages.i18n import languages
 from receiver.oncall.contact_rules import Contact, Person, Rule
-from receiver.oncall.ical import Known
+from receiver.oncall.directory import Directory
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import MatcherError, Matchers
 from receiver.policy.matcher import parse as parse_matcher
@@ -57,11 +57,6 @@ def routing(config: Config, source: Source) -> Routing:
     )
 
 
-def known(config: Config) -> list[Known]:
-    """List whom a calendar may name."""
-    return [Known(key, person.name, person.own()["email"]) for key, person in config.people.items()]
-
-
 def contacts(named: tuple[tuple[str, str], ...]) -> tuple[Contact, ...]:
     """Give the ways in the order of the file."""
     return tuple(Contact(channel, address) for channel, address in named)
@@ -71,6 +66,7 @@ class _Read:
     def __init__(self, config: Config, source: Source) -> None:
         self._config, self._source = config, source
         self._times = Reader(source, config.people)
+        self._shown = Directory({key: Person(person.name, ()) for key, person in config.people.items()})
 
     def plans(self, rows: list[MatrixRow], times: Mapping[Priority, float]) -> dict[Priority, Plan]:
         config, found = self._config, dict[Priority, Plan]()
@@ -87,7 +83,9 @@ class _Read:
 
     def person(self, key: str, given: PersonSettings) -> Person:
         at = f".people.{key}"
-        terminal = tuple(Contact(channel, given.name) for channel in self._config.channels.without_address())
+        # Where there are no addresses the name stands for one, so two people of the same name need two of them.
+        shown = self._shown.name(key)
+        terminal = tuple(Contact(channel, shown) for channel in self._config.channels.without_address())
         if given.language not in languages():
             text = f"there are no texts in {given.language!r}; use {' or '.join(languages())}"
             raise self._source.error(f"{at}.language", text)

@@ -11,6 +11,7 @@ from receiver.config.people import (
     HoursSettings,
     MaintenanceSettings,
     MatrixRow,
+    Name,
     PersonSettings,
     Places,
     PriorityRuleSettings,
@@ -20,6 +21,7 @@ from receiver.config.people import (
     TeamSettings,
     cells,
 )
+from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Priority
 
 SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
@@ -108,7 +110,7 @@ class Config(Strict, frozen=True, kw_only=True):
     response_times: dict[Priority, Duration]
     escalation_matrix: Annotated[list[MatrixRow], msgspec.Meta(min_length=1)]
     roles: dict[str, list[str]]
-    people: dict[str, PersonSettings]
+    people: dict[Name, PersonSettings]
     teams: dict[str, TeamSettings]
     unknown_severity: Priority = Priority.P2
     catch_up_dwell: Duration = Duration(300)
@@ -138,22 +140,37 @@ def load(path: Path) -> tuple[Config, Source]:
     """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here."""
     source = Source(path)
     config = source.convert(Config)
+    _check_matrices(config, source)
+    _check_people(config, source)
+    _check_roles(config, source)
+    _check_places(config, source)
+    _check_limits(config, source)
+    return config, source
+
+
+def _check_matrices(config: Config, source: Source) -> None:
     _check_matrix(config, source, ".escalation_matrix", config.escalation_matrix)
     for priority in Priority:
         if priority not in config.response_times:
-            raise source.error(".response_times", f"{priority} is missing; say how soon somebody should answer")
+            raise source.error(".response_times", f"{priority} is missing; set how soon somebody should answer")
     for team, settings in config.teams.items():
         if settings.escalation_matrix:
             _check_matrix(config, source, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
-    _check_roles(config, source)
-    _check_places(config, source)
+
+
+def _check_people(config: Config, source: Source) -> None:
+    if ALERTS in config.people:
+        text = f"{ALERTS!r} is reserved for incidents that resolved by themselves; choose another key"
+        raise source.error(f".people.{ALERTS}", text)
+
+
+def _check_limits(config: Config, source: Source) -> None:
     if not config.external_url.startswith(("http://", "https://")):
         raise source.error(".external_url", "write a URL, as https://oncall.example.com")
     if config.retention.keep < SHORTEST_MEMORY:
         raise source.error(".retention.keep", "write 31d or more: what was resolved by hand is remembered that long")
     if config.grouping_window > LONGEST_GROUPING:
         raise source.error(".grouping_window", "write 0 to 1m: nobody should wait longer to hear of an incident")
-    return config, source
 
 
 def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixRow]) -> None:

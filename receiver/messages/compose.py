@@ -47,6 +47,7 @@ class Messages:
             link=self._links.make(claimed.incident.id, person, claimed.created_at),
             now=self._clock(),
             voice=self._voice(person),
+            name_of=self._live.routing.directory.name,
             templates=self._templates,
         )
         return msgspec.structs.replace(message, mention=self._mention(claimed))
@@ -57,7 +58,7 @@ class Messages:
         if notification.kind is not Kind.PAGE or notification.target.person:
             return ""
         paged = [t.person for t in claimed.incident.delivery.told if t.person and t.role in notification.roles]
-        person = self._live.routing.person(paged[0]) if paged else None
+        person = self._live.routing.people.get(paged[0]) if paged else None
         ways = person.contacts if person else ()
         return next((way.address for way in ways if way.channel == "slack" and way.address.startswith("U")), "")
 
@@ -73,6 +74,6 @@ class Messages:
             templates=self._templates,
         )
 
-    def _voice(self, name: str) -> Voice:
-        person = self._live.routing.person(name) if name else None
+    def _voice(self, key: str) -> Voice:
+        person = self._live.routing.people.get(key)
         return Voice(person.language, person.zone) if person else Voice()

@@ -4,6 +4,7 @@ Pure, but for the templates. The incident is the one of *now*, not of when the n
 waited says what is true today.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from receiver.channels.base import Link, Message
@@ -34,10 +35,11 @@ def render(  # noqa: PLR0913  # everything that a message says
     link: str,
     now: datetime,
     voice: Voice | None = None,
+    name_of: Callable[[str], str] = str,
     templates: Templates = _BUILT_IN,
 ) -> Message:
-    """Write the message; it never fails on what alerts contain."""
-    return _Writer(notification, incident, timeline, link, now, voice or Voice()).message(
+    """Write the message; it never fails on what alerts contain. ``name_of`` gives the name to show for a person."""
+    return _Writer(notification, incident, timeline, link, now, voice or Voice(), name_of).message(
         delivery_id, thread, templates
     )
 
@@ -69,9 +71,11 @@ class _Writer:
         link: str,
         now: datetime,
         voice: Voice,
+        name_of: Callable[[str], str],
     ) -> None:
         self._notification, self._incident, self._timeline = notification, incident, timeline
         self._link, self._now, self._voice, self._say = link, now, voice, voice.say
+        self._name_of = name_of
 
     def message(self, delivery_id: str, thread: str, templates: Templates) -> Message:
         notification, incident = self._notification, self._incident
@@ -109,7 +113,7 @@ class _Writer:
                 who, when = self._answer()
                 return self._say("acknowledged_by", who=who, after=self._after(when, opened), name=name)
             case Kind.RESOLVED:
-                who = _line(incident.resolved_by) or self._say("somebody")
+                who = self._name(incident.resolved_by) or self._say("somebody")
                 by = "" if incident.resolved_by == "alerts" else self._say("by", who=who)
                 return self._say("resolved", by=by, after=self._after(incident.resolved_at, opened), name=name)
             case Kind.UPDATE | Kind.REMINDER:
@@ -176,7 +180,7 @@ class _Writer:
             "flapping": incident.flapping,
             "answered_by": self._answer()[0],
             "notes": [_line(entry.text).rstrip(".") for entry in self._timeline if entry.kind in _NOTES][-5:],
-            "so_far": [_entry(entry) for entry in so_far],
+            "so_far": [self._entry(entry) for entry in so_far],
         }
 
     def _fields(self) -> tuple[tuple[str, str], ...]:
@@ -191,7 +195,7 @@ class _Writer:
             fields.append((say("answer_by"), self._voice.clock(respond_by, now) + passed))
             fields.append((say("told_next"), self._upcoming()))
         if incident.acknowledged_by:
-            fields.append((say("acknowledged_field"), _line(incident.acknowledged_by)))
+            fields.append((say("acknowledged_field"), self._name(incident.acknowledged_by)))
         over, opened = incident.resolved_at, incident.opened_at or now
         duration = (say("was_open_for"), span(over - opened)) if over else None
         fields.append(duration or (say("open_since"), self._voice.date(opened)))
@@ -250,7 +254,15 @@ class _Writer:
         entries = [entry for entry in self._timeline if entry.kind == "acknowledged"]
         who = self._incident.acknowledged_by or (entries[-1].actor if entries else "")
         when = self._incident.acknowledged_at or (entries[-1].at if entries else None)
-        return _line(who) or self._say("somebody"), when
+        return self._name(who) or self._say("somebody"), when
+
+    def _name(self, actor: str) -> str:
+        """The display name of a person, or the text that somebody unknown sent as theirs."""
+        return _line(self._name_of(actor))
+
+    def _entry(self, entry: Entry) -> str:
+        by = f" ({self._name(entry.actor)})" if entry.actor and entry.actor != "alerts" else ""
+        return f"{entry.at:%H:%M:%S} {_line(entry.text)}{by}"
 
     def _paging(self) -> Entry | None:
         """The timeline's line of this round: each round writes one, and the newest is that of the newest round."""
@@ -261,7 +273,7 @@ class _Writer:
     def _paging_whom(self) -> str:
         roles = self._notification.roles
         told = [t for t in self._incident.delivery.told if t.person and (t.role in roles or not roles)]
-        people = dict.fromkeys(f"{_line(t.person)} ({_role(t.role)})" for t in told)
+        people = dict.fromkeys(f"{self._name(t.person)} ({_role(t.role)})" for t in told)
         return ", ".join(people) or self._spoken(roles)
 
     def _respond_by(self) -> datetime:
@@ -285,11 +297,6 @@ def _shared(incident: Incident) -> dict[str, str]:
 def _plain(url: str) -> bool:
     """No character that could end the link in HTML, in Slack's <url|label> or on a terminal."""
     return url.isprintable() and not any(c.isspace() or c in "<>|\"'" for c in url)
-
-
-def _entry(entry: Entry) -> str:
-    by = f" ({_line(entry.actor)})" if entry.actor and entry.actor != "alerts" else ""
-    return f"{entry.at:%H:%M:%S} {_line(entry.text)}{by}"
 
 
 def _role(role: str) -> str:

@@ -24,7 +24,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody who can be paged."""
+    """Somebody who can be paged, identified by their key in `people:`; ``name`` is only shown."""
 
     name: str
     contacts: tuple[Contact, ...]

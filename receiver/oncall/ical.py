@@ -10,9 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import icalendar
-import msgspec
 import recurring_ical_events  # type: ignore[import-untyped]  # it has no types
 
+from receiver.oncall.directory import Directory
 from receiver.oncall.schedule import People, Shift, Span
 
 
@@ -20,16 +20,8 @@ class CalendarError(ValueError):
     """The text is no calendar that can be used; says why."""
 
 
-class Known(msgspec.Struct, frozen=True):
-    """Somebody whom an entry may name."""
-
-    key: str
-    name: str
-    email: str
-
-
-def spans(text: bytes, people: Iterable[Known], zone: str, start: datetime, end: datetime) -> tuple[Span, ...]:
-    """Give who is on call from ``start`` to ``end``; entries that name nobody known are left out.
+def spans(text: bytes, directory: Directory, zone: str, start: datetime, end: datetime) -> tuple[Span, ...]:
+    """Give who is on call from ``start`` to ``end``; entries that name nobody, or two people alike, are left out.
 
     Floating times and whole days are those of ``zone``. CalendarError says what is wrong with the text.
     """
@@ -38,26 +30,24 @@ def spans(text: bytes, people: Iterable[Known], zone: str, start: datetime, end:
         events = recurring_ical_events.of(calendar).between(start, end)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise CalendarError(f"this is no iCalendar: {str(error)[:200]}") from error
-    names = _names(people)
     found = []
     for event in events:
         if str(event.get("STATUS", "")).upper() == "CANCELLED":
             continue
-        keys = _people(event, names)
+        keys = _people(event, directory)
         begins, ends = _instant(event.start, zone), _instant(event.end, zone)
         if keys and begins < ends:
             found.append(Span(begins, ends, keys))
     return tuple(sorted(found, key=lambda span: (span.start, span.end, span.people)))
 
 
-def unknown(text: bytes, people: Iterable[Known], start: datetime, end: datetime) -> tuple[str, ...]:
-    """List the summaries of entries that name nobody known: what `check` and the log speak of."""
-    names = _names(people)
+def unknown(text: bytes, directory: Directory, start: datetime, end: datetime) -> tuple[str, ...]:
+    """List the summaries of entries that `spans` leaves out, for `check` and the log."""
     events = recurring_ical_events.of(icalendar.Calendar.from_ical(text)).between(start, end)
-    return tuple(dict.fromkeys(str(e.get("SUMMARY", ""))[:100] for e in events if not _people(e, names)))
+    return tuple(dict.fromkeys(str(e.get("SUMMARY", ""))[:100] for e in events if not _people(e, directory)))
 
 
-def export(name: str, shifts: Iterable[Shift], names: dict[str, str], now: datetime) -> bytes:
+def export(name: str, shifts: Iterable[Shift], directory: Directory, now: datetime) -> bytes:
     """Write shifts as a calendar to subscribe to; an entry keeps its UID as long as its beginning stays."""
     calendar = icalendar.Calendar()
     calendar.add("prodid", "-//HeyPeter Monitoring//on call//EN")
@@ -71,29 +61,19 @@ def export(name: str, shifts: Iterable[Shift], names: dict[str, str], now: datet
         event.add("dtstamp", now)
         event.add("dtstart", shift.start)
         event.add("dtend", shift.end)
-        event.add("summary", ", ".join(names.get(key, key) for key in shift.people))
+        event.add("summary", ", ".join(directory.name(key) for key in shift.people))
         calendar.add_component(event)
     return bytes(calendar.to_ical())
 
 
-def _names(people: Iterable[Known]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for person in people:
-        for name in (person.key, person.name, *person.email.split(",")):
-            if name.strip():
-                found[name.strip().casefold()] = person.key
-    return found
-
-
-def _people(event: Any, names: dict[str, str]) -> People:  # noqa: ANN401  # a component of the library
+def _people(event: Any, directory: Directory) -> People:  # noqa: ANN401  # a component of the library
     attendees = event.get("ATTENDEE", [])
     listed = attendees if isinstance(attendees, list) else [attendees]
-    by_mail = [names.get(str(one).removeprefix("mailto:").removeprefix("MAILTO:").strip().casefold()) for one in listed]
-    found = [key for key in by_mail if key]
-    if not found:
-        parts = str(event.get("SUMMARY", "")).split(",")
-        found = [key for part in parts if (key := names.get(part.strip().casefold()))]
-    return tuple(dict.fromkeys(found))
+    addresses = (str(one).removeprefix("mailto:").removeprefix("MAILTO:") for one in listed)
+    keys = [key for address in addresses if (key := directory.key(address))]
+    if not keys:
+        keys = [key for part in str(event.get("SUMMARY", "")).split(",") if (key := directory.key(part.strip()))]
+    return tuple(dict.fromkeys(keys))
 
 
 def _instant(when: date, zone: str) -> datetime:

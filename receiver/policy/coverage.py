@@ -25,9 +25,8 @@ def roles(routing: Routing) -> tuple[str, ...]:
 
 
 def holders(routing: Routing, role: str, at: datetime) -> tuple[str, ...]:
-    """Give the names of those who hold a role and have a way to be reached."""
-    people = (routing.people[key] for key in routing.holders(role, at))
-    return tuple(person.name for person in people if person.contacts)
+    """Give the keys of those who hold a role and have a way to be reached."""
+    return tuple(key for key in routing.holders(role, at) if routing.people[key].contacts)
 
 
 def gaps(routing: Routing, start: datetime, end: datetime) -> tuple[Gap, ...]:

@@ -1,11 +1,13 @@
 """Answers what the configuration says of an alert: priority, team, plan, and where its pages go now. Pure."""
 
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 
 from receiver.incident.model import Incident, Pause, Plan, Priority, Target
 from receiver.oncall.contact_rules import Contact, Person
+from receiver.oncall.directory import Directory
 from receiver.oncall.hours import Hours
 from receiver.oncall.schedule import Schedule, on_call
 from receiver.policy.maintenance import Window, current
@@ -30,7 +32,7 @@ class PriorityRule(msgspec.Struct, frozen=True):
     priority: Priority
 
 
-class Routing(msgspec.Struct, frozen=True, kw_only=True):
+class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The frozen answers; see receiver.incident.policy.Policy for what each means."""
 
     severities: dict[str, Priority]
@@ -101,9 +103,9 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
         """People of the roles first, then where the team follows; one target a lane."""
         found: dict[str, Target] = {}
         for role in roles:
-            for person in (self.people[key] for key in self.holders(role, now)):
-                for contact in person.ways(incident.priority, now):
-                    target = _target(contact, person.name, role, incident)
+            for key in self.holders(role, now):
+                for contact in self.people[key].ways(incident.priority, now):
+                    target = _target(contact, key, role, incident)
                     found.setdefault(target.lane, target)
         for contact in self.places(incident):
             target = _target(contact, "", "", incident)
@@ -118,8 +120,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
 
     def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Give the person's other contacts that were not used, else the places of last resort."""
-        people = [person for person in self.people.values() if person.name == target.person]
-        other = [_target(c, target.person, target.role, incident, ring=False) for p in people for c in p.contacts]
+        contacts = self.people[target.person].contacts if target.person in self.people else ()
+        other = [_target(contact, target.person, target.role, incident, ring=False) for contact in contacts]
         unused = tuple(way for way in other if way.lane not in incident.delivery.round_lanes)
         if unused or now < (incident.delivery.paged_at or now):
             return unused
@@ -133,9 +135,10 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
         """Give the first moment within the named hours; hours that were removed are always open."""
         return self.hours[hours].opens(at) if hours in self.hours else at
 
-    def person(self, name: str) -> Person | None:
-        """Find a person by the name that a notification carries."""
-        return next((person for person in self.people.values() if person.name == name), None)
+    @cached_property
+    def directory(self) -> Directory:
+        """Look people up by what they are called."""
+        return Directory(self.people)
 
 
 def _target(contact: Contact, person: str, role: str, incident: Incident, *, ring: bool = True) -> Target:

@@ -13,6 +13,7 @@ from process.settings import Secret
 from process.web import Handler
 from receiver.actions.answer import Action, Actions, ActionSource
 from receiver.messages.link import Grant, LinkError, read
+from receiver.policy.current import Live
 from receiver.store.base import Store, StoreError
 from receiver.web.api import respond_by
 
@@ -22,8 +23,8 @@ _GRANT = web.RequestKey("grant", Grant)
 class AnswerPages:
     """See the routes."""
 
-    def __init__(self, store: Store, actions: Actions, link_secret: Secret) -> None:
-        self._store, self._actions, self._link_secret = store, actions, link_secret
+    def __init__(self, store: Store, actions: Actions, current: Live, link_secret: Secret) -> None:
+        self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
         self._pages = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.messages"),
             undefined=jinja2.StrictUndefined,
@@ -57,12 +58,15 @@ class AnswerPages:
         if stored is None:
             return self._page("refused.html", 404, reason="This incident is no longer stored.")
         incident, timeline = stored
+        directory = self._current.routing.directory
+        person = directory.key(grant.person) or grant.person  # links of older versions carry the name
         return self._page(
             "answer.html",
             200,
             incident=incident,
             timeline=tuple(reversed(timeline)),
-            person=grant.person,
+            person=directory.name(person),
+            name_of=directory.name,
             respond_by=respond_by(incident),
         )
 

@@ -64,17 +64,17 @@ class _Clock(SlackClock):
 
 
 class SlackActions:
-    """One endpoint; ``people`` gives people by Slack id, ``hosts`` are those that a response_url may be of."""
+    """One endpoint; ``hosts`` are those that a response_url may be of."""
 
     def __init__(
         self,
         actions: Actions,
         secret: Secret,
-        people: Callable[[], dict[str, str]],
+        current: Live,
         session: aiohttp.ClientSession,
         hosts: tuple[str, ...] = ("hooks.slack.com",),
     ) -> None:
-        self._actions, self._people, self._session, self._hosts = actions, people, session, hosts
+        self._actions, self._current, self._session, self._hosts = actions, current, session, hosts
         self._verifier = SignatureVerifier(secret.reveal(), _Clock(actions.clock))
         self._replies: set[asyncio.Task[None]] = set()
         self._seen: dict[str, float] = {}
@@ -125,9 +125,9 @@ class SlackActions:
             return web.Response()
         value, action = pressed.value, Action(pressed.action_id)
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 18 else 0  # noqa: PLR2004  # fits
-        who = known_as(self._people(), payload.user.id, payload.user.name or payload.user.username)
+        who = known_as(slack_ids(self._current), payload.user.id, payload.user.name or payload.user.username)
         result, incident = await self._actions.apply(ActionSource.SLACK, number, action, who)
-        text = _told(result, action, incident)
+        text = _told(result, action, incident, self._current.routing.directory.name)
         if text:
             self._reply(payload.response_url, text)
         return web.Response()
@@ -154,16 +154,18 @@ def build(settings: Settings, setup: InboundSetup) -> Inbound:
     if not settings.interactive:
         return Inbound()
     secret = setup.channel.secret(".signing_secret", settings.signing_secret, settings.signing_secret_file)
-    actions = SlackActions(setup.actions, secret, lambda: slack_ids(setup.current), setup.channel.session)
+    actions = SlackActions(setup.actions, secret, setup.current, setup.channel.session)
     return Inbound(routes=actions.routes())
 
 
 def slack_ids(current: Live) -> dict[str, str]:
-    """Give people's names by their Slack id."""
-    people = current.routing.people.values()
-    return {
-        contact.address: person.name for person in people for contact in person.contacts if contact.channel == "slack"
-    }
+    """Give the keys of people by their Slack id; an id that two people share is left out."""
+    owners: dict[str, set[str]] = {}
+    for key, person in current.routing.people.items():
+        for contact in person.contacts:
+            if contact.channel == "slack":
+                owners.setdefault(contact.address, set()).add(key)
+    return {address: next(iter(keys)) for address, keys in owners.items() if len(keys) == 1}
 
 
 def known_as(slack_ids: dict[str, str], user: str, name: str) -> str:
@@ -171,7 +173,7 @@ def known_as(slack_ids: dict[str, str], user: str, name: str) -> str:
     return slack_ids.get(user) or f"slack:{user[:20]} ({' '.join(name.split())[:60] or 'unknown'})"
 
 
-def _told(result: ActionResult, action: Action, incident: Incident | None) -> str:
+def _told(result: ActionResult, action: Action, incident: Incident | None, name_of: Callable[[str], str]) -> str:
     """What the one who pressed cannot see in the channel."""
     if incident is None:
         return "This incident no longer exists."
@@ -181,5 +183,5 @@ def _told(result: ActionResult, action: Action, incident: Incident | None) -> st
         return f"#{incident.id} is already resolved."
     if action is Action.RESOLVE:
         return ""
-    holder = incident.acknowledged_by.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    holder = name_of(incident.acknowledged_by).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return f"{holder} has already acknowledged #{incident.id}; you were added to its timeline."

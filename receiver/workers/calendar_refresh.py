@@ -12,7 +12,7 @@ import msgspec
 
 from process.settings import Secret
 from receiver.metrics import Metrics
-from receiver.oncall.ical import CalendarError, Known, spans, unknown
+from receiver.oncall.ical import CalendarError, spans, unknown
 from receiver.policy.current import Live
 
 log = logging.getLogger(__name__)
@@ -43,12 +43,11 @@ class CalendarRefresh:
         self,
         feed: Feed,
         live: Live,
-        people: list[Known],
         session: aiohttp.ClientSession,
         clock: Callable[[], datetime],
         metrics: Metrics,
     ) -> None:
-        self._feed, self._live, self._people = feed, live, people
+        self._feed, self._live = feed, live
         self._session, self._clock, self._metrics = session, clock, metrics
 
     async def run(self) -> None:
@@ -84,10 +83,11 @@ class CalendarRefresh:
     def _take(self, text: bytes, now: datetime) -> None:
         name = self._feed.schedule
         zone = self._live.routing.schedules[name].zone
-        shifts = spans(text, self._people, zone, now - BEFORE, now + AHEAD)
-        strangers = unknown(text, self._people, now, now + AHEAD)
-        if strangers:
-            log.warning("the calendar of schedule %s names unknown people in: %s", name, "; ".join(strangers[:5]))
+        directory = self._live.routing.directory
+        shifts = spans(text, directory, zone, now - BEFORE, now + AHEAD)
+        skipped = "; ".join(unknown(text, directory, now, now + AHEAD)[:5])
+        if skipped:
+            log.warning("the calendar of schedule %s has events that name no person, or fit two: %s", name, skipped)
         self._live.calendar(name, shifts)
 
     async def _read(self) -> bytes:

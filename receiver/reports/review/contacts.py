@@ -18,20 +18,21 @@ def _people(routing: Routing) -> Iterable[Note]:
     placed = {key for role in roles(routing) for key in _named(routing, role)}
     scheduled = {key for schedule in routing.schedules.values() for key in _within(schedule)}
     for key, person in routing.people.items():
+        name = routing.directory.name(key)
         if not person.contacts:
-            yield Note(person.name, "has no way to be reached", f"add one to people.{key}")
+            yield Note(name, "has no way to be reached", f"add one to people.{key}")
         if key not in placed and key not in scheduled:
-            yield Note(person.name, "holds no role and is in no schedule", f"give one, or take people.{key} out")
+            yield Note(name, "holds no role and is in no schedule", f"give one, or take people.{key} out")
         for start, end in person.vacation:
             if end <= start:
-                yield Note(person.name, f"has a vacation that ends before it begins ({start:%Y-%m-%d})", "correct it")
+                yield Note(name, f"has a vacation that ends before it begins ({start:%Y-%m-%d})", "correct it")
 
 
 def _roles(routing: Routing) -> Iterable[Note]:
     for role in roles(routing):
         people = {key for key in _named(routing, role) if key in routing.people}
         if len(people) == 1:
-            name = routing.people[next(iter(people))].name
+            name = routing.directory.name(next(iter(people)))
             yield Note(f"role {role}", f"has one person only, {name}", "add a second to roles or to its schedule")
         ways = {contact.channel for key in people for contact in routing.people[key].contacts}
         if people and len(ways) == 1:

@@ -1,14 +1,15 @@
 """Adds to a review what the receiver knows: incidents that nobody acknowledged, contacts and schedules."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from process.settings import SettingsError, Source
-from receiver.config.build import known, routing
+from process.settings import SettingsError
+from receiver.config.build import routing
 from receiver.config.load import Config, load, missing_secret_files
 from receiver.oncall.ical import CalendarError, spans
 from receiver.policy.current import Live
@@ -27,12 +28,13 @@ def added(review: Review, path: Path, database: Path | None, now: datetime) -> R
     """Give the review with all of it; SettingsError if receiver.yml itself cannot be used."""
     config, source = load(path)
     troubles = list(review.troubles)
-    found = [*_contacts(config, source, review, now, troubles)]
+    live = Live(routing(config, source), now)
+    found = [*_contacts(config, live, review, now, troubles)]
     given = database or config.database
     ignored, incidents = None, 0
     try:
         ignored, incidents = unanswered(given, review.start, review.end)
-        found += unreached(given, review.start, review.end)
+        found += unreached(given, review.start, review.end, live.routing.directory.name)
     except SettingsError as error:
         troubles.append(Trouble("Alerts that nobody acknowledged", str(error)))
     return msgspec.structs.replace(
@@ -40,8 +42,7 @@ def added(review: Review, path: Path, database: Path | None, now: datetime) -> R
     )
 
 
-def _contacts(config: Config, source: Source, review: Review, now: datetime, troubles: list[Trouble]) -> list[Note]:
-    live = Live(routing(config, source), now)
+def _contacts(config: Config, live: Live, review: Review, now: datetime, troubles: list[Trouble]) -> list[Note]:
     until = now + review.period.ahead
     unread: list[str] = []
     for name, settings in config.schedules.items():
@@ -52,7 +53,7 @@ def _contacts(config: Config, source: Source, review: Review, now: datetime, tro
             continue
         try:
             text = settings.calendar.file.read_bytes()
-            entries = spans(text, known(config), settings.time_zone, now - timedelta(days=2), until)
+            entries = spans(text, live.routing.directory, settings.time_zone, now - timedelta(days=2), until)
             live.calendar(name, entries)
         except (OSError, CalendarError) as error:
             unread.append(name)
@@ -88,14 +89,15 @@ def ignored(facts: list[Fact], end: datetime) -> tuple[Unanswered, ...]:
     return tuple(sorted(lines, key=lambda line: (line.priority, -line.unanswered, line.alert)))
 
 
-def unreached(path: Path, start: datetime, end: datetime) -> list[Note]:
+def unreached(path: Path, start: datetime, end: datetime, name_of: Callable[[str], str]) -> list[Note]:
     """Say for whom notifications were given up; SettingsError if the database cannot be read."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
             rows = db.execute(_DEAD, (start.timestamp(), end.timestamp())).fetchall()
     except sqlite3.Error as error:
         raise SettingsError(f"{path}: is not a receiver's database ({error})") from error
+    advice = "send a drill to it"
     return [
-        Note(person or "a team's place", f"{count} notifications by {channel} were given up", "send a drill to it")
+        Note(name_of(person) or "a team's place", f"{count} notifications by {channel} were given up", advice)
         for channel, person, count in rows
     ]

@@ -254,14 +254,14 @@ class Weeks(RuleBasedStateMachine):
         trouble = self._open(key, lambda t: not t.acknowledged)
         if trouble:
             trouble.acknowledged = True
-            self._tell(key, Acknowledge("Linh", "link"))
+            self._tell(key, Acknowledge("linh", "link"))
 
     @rule(key=KEYS)
     def resolve(self, key: str) -> None:
         trouble = self._open(key, lambda _t: True)
         if trouble:
             trouble.over, trouble.paused, trouble.quiet_until = self.model.minute, None, None
-            self._tell(key, Resolve("Linh", "link"))
+            self._tell(key, Resolve("linh", "link"))
 
     @rule(key=KEYS)
     def silence(self, key: str) -> None:

@@ -65,7 +65,8 @@ class Story:
         return [self.message(notification) for notification in decision.notifications]
 
     def message(self, notification: Notification) -> Message:
-        made = partial(render, delivery_id="7", thread="", link=LINK, now=self.clock.now)
+        name_of = the_routing().directory.name
+        made = partial(render, delivery_id="7", thread="", link=LINK, now=self.clock.now, name_of=name_of)
         return made(notification, self.incident, self.timeline)
 
 
@@ -135,9 +136,9 @@ def test_the_escalation_says_why() -> None:
         "\n"
         "So far (UTC):\n"
         "03:00:00 P1 opened for backend: HighErrorRate: High error rate detected\n"
-        "03:00:00 paging Linh (on-call-engineer)\n"
+        "03:00:00 paging linh (on-call-engineer)\n"
         "03:15:00 nobody has answered within the 15 minutes of a P1\n"
-        "03:15:00 paging Marek (tech-lead)"
+        "03:15:00 paging marek (tech-lead)"
     )
     assert ("Answer by", "03:15 UTC (passed)") in page.fields
 
@@ -189,7 +190,7 @@ def test_the_acknowledgement_says_who_has_it() -> None:
         "\n"
         "So far (UTC):\n"
         "03:00:00 P1 opened for backend: HighErrorRate: High error rate detected\n"
-        "03:00:00 paging Linh (on-call-engineer)\n"
+        "03:00:00 paging linh (on-call-engineer)\n"
         "03:16:10 acknowledged by link (Marek Novak)"
     )
     story.clock.forward(hours=2)

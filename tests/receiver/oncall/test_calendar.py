@@ -18,15 +18,18 @@ from process.settings import Secret
 from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.metrics import Metrics
-from receiver.oncall.ical import CalendarError, Known, export, spans, unknown
+from receiver.oncall.contact_rules import Contact, Person
+from receiver.oncall.directory import Directory
+from receiver.oncall.ical import CalendarError, export, spans, unknown
 from receiver.oncall.schedule import Schedule, Shift, on_call
 from receiver.policy.current import Live
 from receiver.workers.calendar_refresh import CalendarRefresh, Feed
 from tests.receiver.config.test_config import edited
 from tests.receiver.given import Clock
 
-LINH = Known("linh", "Linh Tran", "linh@example.com")
-MAREK = Known("marek", "Marek Novak", "marek@example.com")
+LINH = Person("Linh Tran", (Contact("email", "linh@example.com"),))
+MAREK = Person("Marek Novak", (Contact("email", "marek@example.com"),))
+BOTH = Directory({"linh": LINH, "marek": MAREK})
 START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC)
 
 
@@ -36,7 +39,7 @@ def a_calendar(*events: str) -> bytes:
 
 
 def read(*events: str, zone: str = "Europe/Berlin") -> list[tuple[str, str, tuple[str, ...]]]:
-    found = spans(a_calendar(*events), [LINH, MAREK], zone, START, END)
+    found = spans(a_calendar(*events), BOTH, zone, START, END)
     return [(f"{span.start:%m-%d %H:%M}", f"{span.end:%m-%d %H:%M}", span.people) for span in found]
 
 
@@ -71,7 +74,7 @@ def test_repetitions_with_exceptions_and_moved_entries() -> None:
     assert [start for start, _, _ in read(weekly)] == ["11-02 08:00", "11-16 08:00", "11-23 08:00"]
     moved = "RECURRENCE-ID:20261116T080000Z\nDTSTART:20261117T080000Z\nDTEND:20261117T090000Z\nSUMMARY:marek"
     text = a_calendar(weekly, moved).replace(b"UID:1", b"UID:0")
-    found = spans(text, [LINH, MAREK], "UTC", START, END)
+    found = spans(text, BOTH, "UTC", START, END)
     assert [(s.start.day, s.people) for s in found] == [(2, ("linh",)), (17, ("marek",)), (23, ("linh",))]
 
 
@@ -79,32 +82,32 @@ def test_what_was_called_off_and_what_names_nobody_is_left_out_and_named() -> No
     times = "DTSTART:20261102T080000Z\nDTEND:20261103T080000Z"
     off, stranger = f"{times}\nSTATUS:CANCELLED\nSUMMARY:linh", f"{times}\nSUMMARY:Petra"
     assert read(off, stranger) == []
-    assert unknown(a_calendar(stranger), [LINH], START, END) == ("Petra",)
+    assert unknown(a_calendar(stranger), Directory({"linh": LINH}), START, END) == ("Petra",)
 
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"BEGIN:VCALENDAR", b"\xff\xfe", a_calendar("DTSTART:yesterday")])
 def test_what_is_no_calendar_is_named(text: bytes) -> None:
     with pytest.raises(CalendarError, match="this is no iCalendar"):
-        spans(text, [LINH], "UTC", START, END)
+        spans(text, Directory({"linh": LINH}), "UTC", START, END)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_calendar_or_the_named_error(text: bytes) -> None:
     with suppress(CalendarError):  # any other error is a bug
-        spans(b"BEGIN:VCALENDAR\r\n" + text + b"\r\nEND:VCALENDAR\r\n", [LINH], "UTC", START, END)
+        spans(b"BEGIN:VCALENDAR\r\n" + text + b"\r\nEND:VCALENDAR\r\n", Directory({"linh": LINH}), "UTC", START, END)
 
 
 def test_what_is_exported_can_be_read_again() -> None:
     shifts = [Shift(START, START + timedelta(days=1), ("linh",)), Shift(START + timedelta(days=1), END, ())]
-    names = {"linh": "Linh, Tran; \\ \u00fc" + "x" * 100}
-    text = export("engineers", shifts, names, START)
+    name = "Linh, Tran; \\ \u00fc" + "x" * 100
+    text = export("engineers", shifts, Directory({"linh": Person(name, ())}), START)
     (event,) = icalendar.Calendar.from_ical(text).walk("VEVENT")
-    assert str(event["SUMMARY"]) == names["linh"]
+    assert str(event["SUMMARY"]) == name
     assert all(len(line) <= 75 for line in text.split(b"\r\n"))
     assert str(event["UID"]) == "engineers-20261101T000000Z@heypeter-monitoring"
-    known = [Known("linh", "Linh", "")]
-    again = export("engineers", shifts, {"linh": "Linh"}, START)
+    known = Directory({"linh": Person("Linh", ())})
+    again = export("engineers", shifts, known, START)
     assert [(s.start, s.people) for s in spans(again, known, "UTC", START, END)] == [(START, ("linh",))]
 
 
@@ -126,7 +129,7 @@ class Rig:
 
     def loop(self, **where: object) -> CalendarRefresh:
         feed = Feed("engineers", self.folder / "calendars/engineers.ics", 60.0, **where)  # type: ignore[arg-type]
-        return CalendarRefresh(feed, self.live, [LINH], self.session, self.clock, self.metrics)
+        return CalendarRefresh(feed, self.live, self.session, self.clock, self.metrics)
 
     @property
     def schedule(self) -> Schedule:
@@ -185,7 +188,7 @@ async def test_when_it_cannot_be_had_the_last_copy_is_used_and_its_url_stays_sec
 async def test_without_any_copy_nobody_is_on_call_and_it_says_so(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     assert not await rig.loop(file=rig.folder / "none.ics").run_once()
     assert rig.now == []
-    assert "has no calendar and no copy of one" in caplog.text
+    assert "no saved copy" in caplog.text
 
 
 async def test_a_reload_keeps_what_the_calendar_said(rig: Rig) -> None:

@@ -240,9 +240,9 @@ def scheduled(folder: Path, text: str = SCHEDULES) -> Path:
 def test_a_role_is_held_by_whoever_the_schedule_names_at_that_moment(tmp_path: Path) -> None:
     policy = routing(*load(scheduled(tmp_path)))
     at = datetime(2026, 11, 23, 3, tzinfo=UTC)  # the fourth week
-    assert holders(policy, "on-call-engineer", at) == ("Marek Novak",)
-    assert holders(policy, "on-call-engineer", at + timedelta(hours=2, minutes=30)) == ("Aisha Bello",)
-    assert holders(policy, "on-call-engineer", datetime(2026, 12, 24, 3, tzinfo=UTC)) == ("Peter Schmidt",)
+    assert holders(policy, "on-call-engineer", at) == ("marek",)
+    assert holders(policy, "on-call-engineer", at + timedelta(hours=2, minutes=30)) == ("aisha",)
+    assert holders(policy, "on-call-engineer", datetime(2026, 12, 24, 3, tzinfo=UTC)) == ("peter",)
 
 
 def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQL
     found = await store.incident(number)
     assert found is not None
     assert [entry.kind for entry in found[1]] == ["opened", "alert_firing", "paged"]
-    assert [c.notification.target.person for c in await claim(store, clock)] == ["Linh"]
+    assert [c.notification.target.person for c in await claim(store, clock)] == ["linh"]
 
 
 async def test_when_the_debt_cannot_be_written_there_is_no_incident_either(
@@ -94,7 +94,7 @@ async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLit
 async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock, "slack"))[0]
-    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     assert await claim(store, clock, "slack") == []  # the acknowledgement waits for the page that is under way
     await settle(store, clock, page, "1234.5678")
     following = await claim(store, clock, "slack")
@@ -106,7 +106,7 @@ async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore
     number = await fire(store, clock)
     told = await claim(store, clock, "slack")
     await settle(store, clock, told[0], "1")
-    await store.apply(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
     assert await claim(store, clock, "email") == []
     assert await claim(store, clock, "pagerduty") == []
     assert [c.notification.kind for c in await claim(store, clock, "slack")] == [Kind.RESOLVED]
@@ -116,7 +116,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
     await store.retry_at(page, clock.now + MINUTE, "timeout", clock.now)  # it may have arrived
-    await store.apply(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
     clock.forward(minutes=2)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
 
@@ -124,7 +124,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
 async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
-    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     await store.retry_at(page, clock.now, "503", clock.now)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.ACKNOWLEDGED]
 
@@ -148,7 +148,7 @@ async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_tra
         found = await store.incident(number)
         assert found is not None
         assert found[0].delivery.rounds == (2 if channel == "slack" else 1)
-    assert [c.notification.target.person for c in await claim(store, clock)] == ["Marek"]
+    assert [c.notification.target.person for c in await claim(store, clock)] == ["marek"]
 
 
 async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(store: SQLiteStore, clock: Clock) -> None:
@@ -157,7 +157,7 @@ async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(sto
     assert await store.due(clock.now) == [number]
     await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
     assert await store.due(clock.now) == []
-    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     clock.forward(days=1)
     assert await store.due(clock.now) == []
 
@@ -176,7 +176,7 @@ async def test_an_answered_page_of_a_dead_process_is_not_sent_again(tmp_path: Pa
     first = await a_store(tmp_path, clock)
     number = await fire(first, clock)
     await claim(first, clock)
-    await first.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await first.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     await first.close()
     second = await a_store(tmp_path, clock)
     assert [c.notification.kind for c in await claim(second, clock)] == [Kind.ACKNOWLEDGED]
@@ -198,7 +198,7 @@ async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Cl
 
 async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
-    await store.apply(number, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
     clock.forward(minutes=11)
     assert await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now) is None
     newer = received(an_alert(starts_at=START + MINUTE))
@@ -235,12 +235,12 @@ async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, c
     old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
     first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
     assert first is not None
-    await store.apply(first.id, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(first.id, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     for key, members in (("receiver|new", alerts[:2]), ("receiver|newer", alerts[2:])):
         group = AlertGroup(key, tuple(members), receiver="receiver")
         moved = await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
         assert moved is not None
-        assert (moved.id, moved.acknowledged_by) == (first.id, "Linh")
+        assert (moved.id, moved.acknowledged_by) == (first.id, "linh")
     foreign = AlertGroup("receiver|else", (*alerts[:1], an_alert("x"), an_alert("y")), receiver="receiver")
     other = await store.update(foreign, deciding(AlertsReceived(foreign), clock.now), clock.now)
     assert other is not None
@@ -269,7 +269,7 @@ async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLite
             await settle(store, clock, page, "")
     clock.forward(minutes=15)
     await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
-    await store.apply(number, deciding(Acknowledge("Linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     kinds = {c.notification.kind for c in await claim(store, clock)}
     assert kinds == {Kind.ACKNOWLEDGED}
 

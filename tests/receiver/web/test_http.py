@@ -67,7 +67,7 @@ async def rig(
     actions = Actions(store, the_policy(), clock, metrics.registry)
     app.add_subapp("/webhook", webhook.application())
     app.add_subapp("/api/v1", IncidentApi(store, actions, Secret("api-token")).application())
-    app.add_subapp("/answer", AnswerPages(store, actions, Secret(SECRET)).application())
+    app.add_subapp("/answer", AnswerPages(store, actions, the_policy(), Secret(SECRET)).application())
     async with TestClient(TestServer(app)) as client:
         made = Rig(client, store, tmp_path)
         made.metrics, made.clock = metrics, clock
@@ -147,7 +147,7 @@ async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
     verb = f"/api/v1/incidents/{number}/acknowledge"
     for _ in range(2):  # idempotent
         answer = await rig.client.post(verb, json={"actor": "Linh"}, headers=API)
-        assert (await answer.json())["acknowledged_by"] == "Linh"
+        assert (await answer.json())["acknowledged_by"] == "linh"
     answer = await rig.client.post(f"/api/v1/incidents/{number}/resolve", headers=API)
     assert (await answer.json())["state"] == "resolved"
     shown = await (await rig.client.get(f"/api/v1/incidents/{number}", headers=API)).json()
@@ -198,6 +198,16 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 0)
     done = await (await rig.client.get(rig.link(number))).text()
     assert "<button" not in done
+
+
+@pytest.mark.parametrize("person", ["linh", "Linh"])  # a link that was sent before people were keys carries the name
+async def test_a_link_acts_for_the_key_and_shows_the_name(rig: Rig, person: str) -> None:
+    number = await rig.fire()
+    assert "Acknowledge as Linh<" in await (await rig.client.get(rig.link(number, person))).text()
+    await rig.client.post(rig.link(number, person), data={"verb": "acknowledge"})
+    found = await rig.store.incident(number)
+    assert found is not None
+    assert (found[0].acknowledged_by, found[1][-1].actor) == ("linh", "linh")
 
 
 async def test_links_that_grant_nothing(rig: Rig) -> None:

@@ -229,7 +229,7 @@ async def test_a_page_that_arrives_in_time_looks_for_no_other_way(rig: Rig) -> N
     await rig.dispatcher.run_once()
     found = await rig.store.incident(1)
     assert found is not None
-    assert found[0].delivery.reached == ("Linh",)
+    assert found[0].delivery.reached == ("linh",)
     assert not [entry for entry in found[1] if entry.kind == "fallback"]
 
 

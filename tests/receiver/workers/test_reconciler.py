@@ -191,7 +191,7 @@ async def test_an_alert_whose_webhook_never_came_is_found_and_then_stays_one_inc
     await rig.reconciler.run_once()
     (incident,) = await rig.store.incidents(None, 10)
     claims = await rig.store.claim("email", rig.clock.now, 60, 10)
-    assert people([claimed.notification for claimed in claims]) == ["Linh"]
+    assert people([claimed.notification for claimed in claims]) == ["linh"]
     rig.deaf = False
     await rig.fire("HighErrorRate", instance="app-2")
 

@@ -1,0 +1,42 @@
+"""Tells people apart: the key that a text means, and the name that is shown for a key. Pure.
+
+A person is identified by their key in `people:` of receiver.yml. Names are only shown, and two people may share one.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from receiver.oncall.contact_rules import Person
+
+
+class Directory:
+    """Looks up the people of one configuration."""
+
+    def __init__(self, people: Mapping[str, Person]) -> None:
+        self._keys = frozenset(people)
+        claims: dict[str, set[str]] = {}
+        for key, person in people.items():
+            for text in (key, person.name, *_email_addresses(person)):
+                claims.setdefault(_fold(text), set()).add(key)
+        self._unambiguous = {text: next(iter(keys)) for text, keys in claims.items() if len(keys) == 1}
+        shared = Counter(_fold(person.name) for person in people.values())
+        self._shown = {
+            key: person.name if shared[_fold(person.name)] == 1 else f"{person.name} ({key})"
+            for key, person in people.items()
+        }
+
+    def key(self, text: str) -> str | None:
+        """Give the key of the one person whose key, name or e-mail address ``text`` is; None if none or several."""
+        return text if text in self._keys else self._unambiguous.get(_fold(text))
+
+    def name(self, key: str) -> str:
+        """Give the name to show; a key that is not configured (any more) is shown itself."""
+        return self._shown.get(key, key)
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _email_addresses(person: Person) -> list[str]:
+    return [part for contact in person.contacts if contact.channel == "email" for part in contact.address.split(",")]
