@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
 from bench.options import is_short
-from exporter.catalogue.model import Catalogue, Family, Label
+from exporter.catalogue.label_values import Label
+from exporter.catalogue.model import Catalogue, Family
 from exporter.events.decode import Schema
 from exporter.exposition.negotiate import PLAIN, Exposition
 from exporter.registry.recorder import Recorder
@@ -94,10 +95,10 @@ def main(*, short: bool) -> None:
         exposition, registry = both(lines)
 
         async def ours(exposition: Exposition = exposition) -> bytes:
-            return await exposition.write(PLAIN, (), gzip=False, process=False)
+            return await exposition.render(PLAIN, (), gzip=False, process=False)
 
         async def packed(exposition: Exposition = exposition) -> bytes:
-            return await exposition.write(PLAIN, (), gzip=True, process=False)
+            return await exposition.render(PLAIN, (), gzip=True, process=False)
 
         async def client(registry: CollectorRegistry = registry) -> bytes:
             return generate_latest(registry)

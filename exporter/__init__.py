@@ -1,1 +1,1 @@
-"""Events from browsers, servers and jobs become Prometheus metrics."""
+"""Turns events from browsers, servers and jobs into Prometheus metrics."""

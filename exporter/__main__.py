@@ -1,4 +1,4 @@
-"""The command line: `python -m exporter` serves, `check` checks a file, `metrics-doc` writes docs/metrics.md."""
+"""The command line: `python -m exporter` serves, `check` checks a file, `metrics-doc` prints docs/metrics.md."""
 
 import argparse
 import asyncio
@@ -6,12 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from exporter.app import Exporter, Settings
-from exporter.catalogue.docs import document
+from exporter.app import Exporter, Listening, Settings, serve
+from exporter.catalogue.metrics_doc import document
 from exporter.catalogue.model import Catalogue
 from exporter.config import Config, load, restart_needed, shipped_catalogue, token
 from exporter.persistence.snapshot import StorageError
-from exporter.serve import Listening, serve
 from process import web_config
 from process.errors import report_errors
 from process.logs import set_up_logs
@@ -19,7 +18,7 @@ from process.settings import SettingsError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give the exit status: 0 fine, 1 with one sentence on standard error."""
+    """Return the exit status: 0, or 1 with an error on standard error."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "metrics-doc":
@@ -35,15 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="exporter", description="From events to Prometheus metrics.")
-    parser.add_argument("command", nargs="?", choices=["serve", "check", "metrics-doc"], default="serve")
-    parser.add_argument("--config.file", dest="config", type=Path, help="exporter.yml; defaults without it")
-    parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
-    parser.add_argument("--web.config.file", dest="web", type=Path, help="TLS and basic auth, as Prometheus has it")
+    parser = argparse.ArgumentParser(prog="exporter", description="Turns events into Prometheus metrics.")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["serve", "check", "metrics-doc"],
+        default="serve",
+        help="serve (default), check the configuration, or print docs/metrics.md",
+    )
+    parser.add_argument(
+        "--config.file", dest="config", type=Path, help="configuration file (exporter.yml); without it, defaults"
+    )
+    parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; overrides `listen` of the file")
+    parser.add_argument("--web.config.file", dest="web", type=Path, help="TLS and basic auth, in Prometheus' format")
     parser.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="serve POST /-/reload")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
-    parser.add_argument("--secrets", action="store_true", help="check: secret files must be there, too")
+    parser.add_argument("--secrets", action="store_true", help="with check: secret files must exist as well")
     return parser
 
 
@@ -59,7 +66,7 @@ async def _serve(options: argparse.Namespace) -> int:
         settings = _settings(options.config, options.web)
         key = restart_needed(first.config, settings.config)
         if key:
-            raise SettingsError(f"{options.config}: {key} cannot change while the exporter runs; restart it")
+            raise SettingsError(f"{options.config}: {key} cannot be changed by a reload; restart the exporter")
         return settings
 
     exporter = Exporter(first)
@@ -88,10 +95,10 @@ def _check(path: Path | None, *, secrets: bool) -> None:
 
 
 def _report(path: Path | None, config: Config, catalogue: Catalogue) -> None:
-    lines = f"{catalogue.worst_case} of at most {config.limits.series} lines in the worst case"
+    lines = f"at most {catalogue.worst_case} lines of /metrics (limit {config.limits.series})"
     print(f"OK {path or 'defaults'}: {len(catalogue.families)} families, {lines}")
     for family in sorted(catalogue.families, key=lambda family: -family.worst_case)[:3]:
-        print(f"   {family.name}: {family.worst_case} lines, {family.possible} label sets possible")
+        print(f"   {family.name}: at most {family.worst_case} lines, {family.possible} possible label sets")
 
 
 def _announce(text: str) -> None:

@@ -1,76 +1,91 @@
-"""The composition root: the one file that names the real clock, and that puts the parts of the exporter together."""
+"""The composition root: puts the parts of the exporter together, serves them, reloads them and stops them.
+
+It is the one file that names the real clock. It reads from top to bottom: what a process runs with, the exporter and
+its loops, the applications and their routes, and the life of the process.
+"""
 
 import asyncio
 import hashlib
 import logging
 import os
+import signal
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import aiohttp
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
 
+from exporter.accept import Acceptor
 from exporter.catalogue.model import Catalogue
 from exporter.config import Config
-from exporter.events.decode import Decoder
 from exporter.persistence.journal import Journal
 from exporter.persistence.recovery import Storage
 from exporter.persistence.snapshot import Folder
 from exporter.registry.state import State
 from exporter.self_metrics import Metrics
-from exporter.sentry_tunnel.endpoint import Reports
+from exporter.sentry_tunnel.forward import Tunnel, client_session
 from exporter.web import openapi
-from exporter.web.accept import Intake
-from exporter.web.browser_events import Policy, Public
+from exporter.web.browser_events import BrowserEvents, Policy
 from exporter.web.rate_limit import Clients, Limiter
 from exporter.web.rum_script import Script
 from exporter.web.scrape import INDEX, Scrape
-from exporter.web.server_events import MOST, Ingest, retry_later
-from process.settings import Secret
+from exporter.web.server_events import ServerEvents, retry_later
+from process.settings import Secret, SettingsError
 from process.version import VERSION
+from process.web import Handler, problem
 from process.web_config import BasicAuth
 
 log = logging.getLogger("exporter")
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_SESSION = web.AppKey("session", aiohttp.ClientSession)
-_DISTINCT = 10.0  # seconds between two looks at the distinct counts
+_DISTINCT_COUNTS_EVERY = 10  # seconds between two updates of the gauges of distinct counts
+_SHUTDOWN_TIMEOUT = 10  # seconds for requests under way when the process is told to stop
 
 
 class Settings(NamedTuple):
-    """What a process runs with; a reload brings another."""
+    """What a process runs with; a reload replaces all of it."""
 
     config: Config
     catalogue: Catalogue
     token: Secret | None = None
-    users: dict[str, str] = {}  # a default that nobody changes
+    users: dict[str, str] = {}  # never changed
 
 
 class Clock(NamedTuple):
-    """Unix seconds, and seconds that never go back."""
+    """``now`` gives Unix seconds; ``monotonic`` gives seconds that never go back."""
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
 
 
-class _Parts(NamedTuple):
+class Listening(NamedTuple):
+    """Where the process listens, and where a reload gets its settings from."""
+
+    private: str
+    public: str  # empty: browsers use the private address
+    tls: ssl.SSLContext | None
+    read: Callable[[], Settings]
+    lifecycle: bool  # serve POST /-/reload, as Prometheus' --web.enable-lifecycle
+
+
+class Parts(NamedTuple):
     """What a reload replaces, all at once."""
 
     settings: Settings
     state: State
     metrics: Metrics
-    ingest: Ingest
-    public: Public
-    reports: Reports
+    server_events: ServerEvents
+    browser_events: BrowserEvents
+    tunnel: Tunnel
     scrape: Scrape
     auth: BasicAuth
 
 
 class Exporter:
-    """One exporter: its state, its endpoints and its loops. Use it after ``start``."""
+    """One exporter: its state, its endpoints and its loops. Creating it recovers the state from the disk."""
 
     def __init__(self, settings: Settings, clock: Clock = Clock()) -> None:  # noqa: B008  # immutable
         self.clock = clock
@@ -95,190 +110,298 @@ class Exporter:
     def _new_state(self, settings: Settings) -> State:
         return State(settings.catalogue, self._key, float(settings.config.browser.settle_after))
 
-    def _assemble(self, settings: Settings, state: State, metrics: Metrics) -> _Parts:
+    def _assemble(self, settings: Settings, state: State, metrics: Metrics) -> Parts:
         config, (now, monotonic) = settings.config, self.clock
         limits, browser = config.limits, config.browser
         journal = self.storage.journal if self.storage else None
         limiter = Limiter(limits.client_rate, limits.client_burst, limits.total_rate, limits.total_burst, monotonic())
         clients = Clients(browser.trusted_proxies)
-        intake = Intake(state, metrics, journal, now)
+        acceptor = Acceptor(state, metrics, journal, now)
         policy = Policy(frozenset(browser.origins), browser.require_origin, browser.drop_bots, browser.honour_gpc)
         hold = float(config.first_increment_hold)
         metrics.gauge("exporter_config_last_reload_successful", 1, now())
         metrics.gauge("exporter_config_last_reload_success_timestamp_seconds", now(), now())
-        return _Parts(
+        return Parts(
             settings=settings,
             state=state,
             metrics=metrics,
-            ingest=Ingest(Decoder(state.schema.private(), MOST), intake, metrics, journal, settings.token, self._fail),
-            public=Public(state.schema, intake, metrics, limiter, clients, policy, monotonic),
-            reports=Reports(config.sentry, metrics, clients, limiter, monotonic, drop_bots=browser.drop_bots),
+            server_events=ServerEvents(state.schema, acceptor, metrics, journal, settings.token, self._fail),
+            browser_events=BrowserEvents(state.schema, acceptor, metrics, limiter, clients, policy, monotonic),
+            tunnel=Tunnel(config.sentry, metrics, clients, limiter, monotonic, drop_bots=browser.drop_bots),
             scrape=Scrape(state, metrics, self._process, limiter, journal, hold, now, monotonic),
             auth=BasicAuth(settings.users),
         )
 
     def reload(self, settings: Settings) -> None:
-        """Go on with other settings and the same counts; families whose shape has changed begin at 0."""
+        """Replace the settings and keep the counts; families whose type, labels or buckets changed restart at 0."""
         state = self._new_state(settings)
         changed = state.load(self.parts.state.dump(own=True))
         if changed:
-            log.warning("families with another shape than before begin at 0: %s", ", ".join(changed))
+            log.warning("restarting at 0, because their type, labels or buckets changed: %s", ", ".join(changed))
         self.parts = self._assemble(settings, state, Metrics(state.recorder))
 
-    def reload_failed(self) -> None:
-        """Show that the last reload was refused."""
-        self.parts.metrics.gauge("exporter_config_last_reload_successful", 0, self.clock.now())
+    def try_reload(self, read: Callable[[], Settings]) -> str:
+        """Reload; returns an empty string, or why the new settings were refused (the old ones then stay)."""
+        try:
+            self.reload(read())
+        except SettingsError as error:
+            self.parts.metrics.gauge("exporter_config_last_reload_successful", 0, self.clock.now())
+            log.error("reload failed, keeping the previous settings: %s", error)  # noqa: TRY400  # the text says it all
+            return str(error)
+        log.info("reloaded")
+        return ""
 
     def tick(self) -> None:
-        """Let time pass in the state."""
+        """Count the vitals and end the sessions whose time has come."""
         self.parts.state.tick(self.clock.now())
 
     async def save(self) -> None:
-        """Write a snapshot, if there is a folder for it."""
+        """Write a snapshot, if storage is configured."""
         if self.storage is not None:
             await self.storage.save(self.parts.state, self.parts.metrics)
 
     async def close(self) -> None:
-        """Save, and let the folder go; after a failure of the disk nothing is saved, for it may not be true."""
+        """Save and unlock the folder. After a disk failure nothing is saved: the counts may be ahead of the disk."""
         if self.storage is not None:
             if not self.failed.is_set():
                 await self.save()
             self.storage.close()
 
     def loops(self) -> dict[str, Awaitable[None]]:
-        """List what runs for ever beside the endpoints; one that ends is the end of the process."""
-        return {"settle": self._settle(), "snapshot": self._snapshot(), "lag": self._lag(), "disk": self._disk()}
+        """List what runs beside the endpoints; if one of them ends, the process ends."""
+        return {
+            "tick": self._tick_each_second(),
+            "snapshot": self._save_snapshots(),
+            "lag": self._measure_lag(),
+            "disk": self._until_disk_fails(),
+        }
 
-    async def _settle(self) -> None:
+    async def _tick_each_second(self) -> None:
         while True:
             self.tick()
             self.parts.state.recorder.refresh(self.clock.now())
-            for _ in range(int(_DISTINCT)):
+            for _ in range(_DISTINCT_COUNTS_EVERY):
                 await asyncio.sleep(1)
                 self.tick()
 
-    async def _snapshot(self) -> None:
+    async def _save_snapshots(self) -> None:
         while True:
             await asyncio.sleep(float(self.parts.settings.config.storage.snapshot_every))
             await self.save()
 
-    async def _lag(self) -> None:
+    async def _measure_lag(self) -> None:
         while True:
             before = self.clock.monotonic()
             await asyncio.sleep(0.25)
             self.parts.metrics.lag(self.clock.monotonic() - before - 0.25)
 
-    async def _disk(self) -> None:
+    async def _until_disk_fails(self) -> None:
         await self.failed.wait()
 
     def _synced(self, seconds: float) -> None:
         self.parts.metrics.synced(seconds)
 
-    def _fail(self, why: str) -> None:
-        """The kernel may have lost what it was to write: stop, and count again from what the disk has."""
+    def _fail(self, error: str) -> None:
+        """Stop the process: the kernel may have lost what it should have written, so recover from the disk."""
         if not self.failed.is_set():
-            log.critical("%s; stopping, for what was counted since may not be on the disk", why)
+            log.critical("%s; exiting, because recent events may not be on disk", error)
             self.parts.metrics.storage_error("sync")
             self.failed.set()
 
-    def public_routes(self) -> list[web.RouteDef]:
-        """List what browsers reach."""
-        browser = self.parts.settings.config.browser
-        routes: dict[str, Endpoint] = {
-            browser.path: self._current(lambda parts: parts.public.batch),
-            "/api/metrics": self._current(lambda parts: parts.public.metric),
-            "/api/rum/vitals": self._current(lambda parts: parts.public.vital),
-            "/api/rum/events": self._current(lambda parts: parts.public.interaction),
-        }
-        found = []
-        for path, endpoint in routes.items():
-            found.append(web.post(path, self._unless_draining(endpoint)))
-            found.append(web.options(path, self._current(lambda parts: parts.public.preflight)))
-        found.append(web.get(browser.script, self.script.handle))
-        found.append(web.post(self.parts.settings.config.sentry.path, self._unless_draining(self._report)))
-        return found
 
-    def hot(self, app: web.Application) -> dict[str, Endpoint]:
-        """Give what an application answers most often, by path: the POSTs of events."""
-        paths = {
-            "/api/events": self._current(lambda parts: parts.ingest.events),
-            self.parts.settings.config.browser.path: self._current(lambda parts: parts.public.batch),
-        }
-        served = {resource.canonical for resource in app.router.resources()}
-        return {path: self._unless_draining(endpoint) for path, endpoint in paths.items() if path in served}
+def _process_metrics(settings: Settings) -> CollectorRegistry:
+    """Collect what prometheus_client knows of the process, and which version and catalogue it runs."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    Info("exporter_build", "Version of the exporter.", registry=registry).info({"version": VERSION})
+    digest = hashlib.sha256(msgspec.json.encode(settings.catalogue)).hexdigest()[:16]
+    catalogue = Info("exporter_catalogue", "Digest and size of the catalogue and its lists.", registry=registry)
+    catalogue.info({"sha256": digest, "families": str(len(settings.catalogue.families))})
+    return registry
 
-    async def connect(self, app: web.Application) -> AsyncIterator[None]:
-        """Give the application its client of Sentry while it runs."""
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-            app[_SESSION] = session
-            yield
 
-    async def _report(self, request: web.Request) -> web.StreamResponse:
-        return await self.parts.reports.handle(request, request.app[_SESSION])
+# The applications: routes, and what stands before all of them.
 
-    def private_routes(self) -> list[web.RouteDef]:
-        """List what servers and Prometheus reach."""
-        return [
-            web.post("/api/events", self._unless_draining(self._current(lambda parts: parts.ingest.events))),
-            web.get("/metrics", self.guarded(self._current(lambda parts: parts.scrape.metrics))),
-            web.get("/", self.guarded(self._index)),
-            web.get("/openapi.json", self._openapi),
-            web.get("/-/healthy", _healthy),
-            web.get("/-/ready", self._readiness),
-        ]
+_PARTS = web.RequestKey("parts", Parts)  # what answers this request, even if a reload comes meanwhile
+_GUARDED = frozenset({"/", "/metrics", "/-/reload"})  # need a user of the --web.config.file, if it has any
 
-    def _current(self, choose: Callable[[_Parts], Endpoint]) -> Endpoint:
-        """Find the endpoint anew for each request, for a reload replaces them all."""
 
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await choose(self.parts)(request)
+def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, web.Application]]:
+    """Build the application of each address."""
+    private = _application(exporter)
+    private.add_routes(_private_routes(exporter))
+    if listening.lifecycle:
+        private.add_routes([web.post("/-/reload", _reload(exporter, listening.read))])
+    public = _application(exporter) if listening.public else private
+    public.add_routes(public_routes(exporter))
+    public.cleanup_ctx.append(client_session)
+    return [(listening.private, private), *([(listening.public, public)] if listening.public else [])]
 
-        return handle
 
-    def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """Let only those pass who have a user of the --web.config.file, if it names any."""
+def _application(exporter: Exporter) -> web.Application:
+    return web.Application(middlewares=middlewares(exporter))
 
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await self.parts.auth.refuse(request) or await endpoint(request)
 
-        return handle
+def middlewares(exporter: Exporter) -> list[Middleware]:
+    """Build what every request passes, in this order.
 
-    def _unless_draining(self, endpoint: Endpoint) -> Endpoint:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            if not self.draining:
-                return await endpoint(request)
-            response = retry_later(503, "stopping; send the same batch again in a moment", 1)
-            response.force_close()
-            return response
+    They are plain functions that return the handler's awaitable: a coroutine each would cost a small batch 2 %.
+    """
 
-        return handle
+    @web.middleware
+    def draining(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        return _refuse_draining() if exporter.draining and request.method == "POST" else handler(request)
 
-    async def _index(self, _request: web.Request) -> web.Response:
-        path = self.parts.settings.config.browser.script
-        text = INDEX.format(version=VERSION, script=path, integrity=self.script.integrity)
+    @web.middleware
+    def settings(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        request[_PARTS] = exporter.parts
+        return handler(request)
+
+    @web.middleware
+    def auth(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        # By the resource that was matched, not by the request's path, which may be percent-encoded.
+        resource = request.match_info.route.resource
+        guarded = resource is not None and resource.canonical in _GUARDED
+        return _authenticated(request, handler) if guarded else handler(request)
+
+    return [draining, settings, auth]
+
+
+async def _refuse_draining() -> web.Response:
+    """While the process stops, refuse what the sender should send again to the next one."""
+    response = retry_later(503, "stopping; retry the same batch shortly", 1)
+    response.force_close()
+    return response
+
+
+async def _authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await request[_PARTS].auth.refuse(request) or await handler(request)
+
+
+def public_routes(exporter: Exporter) -> list[web.RouteDef]:
+    """List what browsers reach."""
+    config = exporter.parts.settings.config
+    posts = {
+        config.browser.path: _current(lambda parts: parts.browser_events.batch),
+        "/api/metrics": _current(lambda parts: parts.browser_events.metric),
+        "/api/rum/vitals": _current(lambda parts: parts.browser_events.vital),
+        "/api/rum/events": _current(lambda parts: parts.browser_events.interaction),
+    }
+    preflight = _current(lambda parts: parts.browser_events.preflight)
+    return [
+        *(web.post(path, handler) for path, handler in posts.items()),
+        *(web.options(path, preflight) for path in posts),
+        web.get(config.browser.script, exporter.script.handle),
+        web.post(config.sentry.path, _current(lambda parts: parts.tunnel.handle)),
+    ]
+
+
+def _private_routes(exporter: Exporter) -> list[web.RouteDef]:
+    """List what servers and Prometheus reach."""
+    return [
+        web.post("/api/events", _current(lambda parts: parts.server_events.handle)),
+        web.get("/metrics", _current(lambda parts: parts.scrape.handle)),
+        web.get("/", _index(exporter)),
+        web.get("/openapi.json", _openapi),
+        web.get("/-/healthy", _healthy),
+        web.get("/-/ready", _ready(exporter)),
+    ]
+
+
+def _current(choose: Callable[[Parts], Handler]) -> Handler:
+    """Answer with an endpoint of the parts that the request was given."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await choose(request[_PARTS])(request)
+
+    return handle
+
+
+def _index(exporter: Exporter) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        path = request[_PARTS].settings.config.browser.script
+        text = INDEX.format(version=VERSION, script=path, integrity=exporter.script.integrity)
         return web.Response(text=text, content_type="text/html")
 
-    async def _openapi(self, _request: web.Request) -> web.Response:
-        settings = self.parts.settings
-        return web.json_response(openapi.document(settings.catalogue, VERSION, settings.config.browser.path))
+    return handle
 
-    async def _readiness(self, _request: web.Request) -> web.Response:
-        if self.draining or self.failed.is_set():
-            return web.Response(text="The exporter is stopping.\n", status=503)
-        return web.Response(text="The exporter is ready.\n")
+
+async def _openapi(request: web.Request) -> web.Response:
+    parts = request[_PARTS]
+    path = parts.settings.config.browser.path
+    return web.json_response(openapi.document(parts.server_events.decoder, parts.browser_events.decoder, VERSION, path))
 
 
 async def _healthy(_request: web.Request) -> web.Response:
     return web.Response(text="The exporter is running.\n")
 
 
-def _process_metrics(settings: Settings) -> CollectorRegistry:
-    """What prometheus_client knows of the process, and what runs in it."""
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    Info("exporter_build", "The version of the exporter.", registry=registry).info({"version": VERSION})
-    digest = hashlib.sha256(msgspec.json.encode(settings.catalogue)).hexdigest()[:16]
-    catalogue = Info("exporter_catalogue", "The catalogue and its lists, by a digest.", registry=registry)
-    catalogue.info({"sha256": digest, "families": str(len(settings.catalogue.families))})
-    return registry
+def _ready(exporter: Exporter) -> Handler:
+    async def handle(_request: web.Request) -> web.Response:
+        if exporter.draining or exporter.failed.is_set():
+            return web.Response(text="The exporter is stopping.\n", status=503)
+        return web.Response(text="The exporter is ready.\n")
+
+    return handle
+
+
+def _reload(exporter: Exporter, read: Callable[[], Settings]) -> Handler:
+    async def handle(_request: web.Request) -> web.Response:
+        error = exporter.try_reload(read)
+        return problem(500, error) if error else web.Response(text="Reloaded.\n")
+
+    return handle
+
+
+# The life of the process.
+
+
+async def serve(exporter: Exporter, listening: Listening, announce: Callable[[str], None]) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status: 1 if a loop of the exporter ended."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, exporter.try_reload, listening.read)
+    runners = []
+    loops = {asyncio.ensure_future(work): name for name, work in exporter.loops().items()}
+    stopped = asyncio.ensure_future(_wait(stop))
+    try:
+        for address, application in applications(exporter, listening):
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+            runners.append(runner)
+            await runner.setup()
+            await _listen(runner, address, listening.tls)
+            announce(f"exporter listens on {'https' if listening.tls else 'http'}://{address}")
+        await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
+        return _exit_status({name: task for task, name in loops.items() if task.done()})
+    finally:
+        # Refuse new requests, finish those under way, then save: nothing that was answered may be missing.
+        exporter.draining = True
+        for runner in runners:
+            await runner.cleanup()
+        for task in (*loops, stopped):
+            task.cancel()
+        await asyncio.gather(*loops, stopped, return_exceptions=True)
+        await exporter.close()
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _exit_status(ended: dict[str, asyncio.Future[None]]) -> int:
+    """A dead loop is a dead process: log which one it was."""
+    for name, task in ended.items():
+        log.critical("loop '%s' ended, exiting", name, exc_info=task.exception())
+    return 1 if ended else 0
+
+
+async def _listen(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None) -> None:
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise SettingsError(f"invalid listen address {address!r} (expected HOST:PORT, e.g. 127.0.0.1:3001)")
+    try:
+        await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=tls).start()
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Reads exporter.yml into one frozen tree, and the catalogue with the lists that it gives."""
+"""Reads exporter.yml into one frozen tree, and the catalogue with its lists."""
 
 from importlib.resources import as_file, files
 from ipaddress import ip_network
@@ -10,7 +10,7 @@ import msgspec
 from exporter.catalogue.model import Catalogue, CatalogueError, Limits, build, read
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
-from process.settings import Duration, Secret, SettingsError, Source, read_secret
+from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret
 
 _Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
@@ -18,26 +18,22 @@ _Rate = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused: a misspelt one must not be a default in disguise."""
-
-
-class Storage(_Strict, frozen=True):
-    """Where accepted events are kept until they are in a snapshot."""
+class Storage(Strict, frozen=True):
+    """Where the journal of accepted events and the snapshot of all counts are kept."""
 
     path: Path | None = None
     snapshot_every: Duration = Duration(60)
 
 
-class Events(_Strict, frozen=True):
-    """The private endpoint."""
+class Events(Strict, frozen=True):
+    """The endpoint for servers."""
 
     token: Secret | None = None
     token_file: Path | None = None
 
 
-class Browser(_Strict, frozen=True):
-    """What browsers reach."""
+class Browser(Strict, frozen=True):
+    """The endpoints for browsers."""
 
     listen: str = ""
     path: _Path = "/api/pulse"
@@ -50,8 +46,8 @@ class Browser(_Strict, frozen=True):
     settle_after: Duration = Duration(30)
 
 
-class Limit(_Strict, frozen=True):
-    """How much is too much: events a second from one network and from all browsers, and series."""
+class Limit(Strict, frozen=True):
+    """Limits: events a second from one network and from all browsers, and series."""
 
     client_rate: _Rate = 20
     client_burst: _Rate = 300
@@ -61,8 +57,8 @@ class Limit(_Strict, frozen=True):
     family_series: Annotated[int, msgspec.Meta(ge=1)] = 2000
 
 
-class Lists(_Strict, frozen=True):
-    """The values of the open labels."""
+class Lists(Strict, frozen=True):
+    """The values of open labels."""
 
     routes: _Names = ("/",)
     pages: _Names = ("/",)
@@ -76,8 +72,8 @@ class Lists(_Strict, frozen=True):
     controls: _Names = ()
 
 
-class Discover(_Strict, frozen=True):
-    """How many values beyond each list are taken as they come, before the rest is `other`."""
+class Discover(Strict, frozen=True):
+    """How many values beyond each list are accepted as they come; the rest is `other`."""
 
     routes: _Count = 0
     pages: _Count = 0
@@ -91,8 +87,8 @@ class Discover(_Strict, frozen=True):
     controls: _Count = 0
 
 
-class Config(_Strict, frozen=True):
-    """The whole file; every part has a default, so that the exporter runs without one."""
+class Config(Strict, frozen=True):
+    """The whole file; everything has a default, so the exporter runs without a file."""
 
     listen: str = "127.0.0.1:3001"
     storage: Storage = Storage()
@@ -113,9 +109,9 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
         try:
             ip_network(network, strict=False)
         except ValueError as error:
-            raise source.error(f".browser.trusted_proxies[{index}]", f"{error}; write 10.0.0.0/8") from error
+            raise source.error(f".browser.trusted_proxies[{index}]", f"{error} (expected e.g. 10.0.0.0/8)") from error
     if (config.events.token or config.events.token_file) and config.storage.path is None:
-        fix = "set storage.path to a folder: what servers send is on disk before it is answered"
+        fix = "storage.path is required with a token: events from servers are on disk before they are acknowledged"
         raise source.error(".events", fix)
     catalogue = shipped_catalogue(config)
     _check_size(catalogue, config, source)
@@ -123,7 +119,7 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
 
 
 def shipped_catalogue(config: Config) -> Catalogue:
-    """Read the catalogue of this package with the lists and limits of a configuration."""
+    """Read the shipped catalogue with the lists and limits of a configuration."""
     with as_file(files("exporter.catalogue").joinpath("catalogue.yml")) as path:
         return read_catalogue(path, config)
 
@@ -145,7 +141,7 @@ def token(config: Config, source: Source) -> Secret | None:
 
 
 def restart_needed(old: Config, new: Config) -> str:
-    """Name the key that cannot change while the process runs; empty if there is none."""
+    """Return the changed key that a reload cannot apply; empty if there is none."""
     if old.listen != new.listen:
         return "listen"
     if old.storage != new.storage:
@@ -160,5 +156,5 @@ def _check_size(catalogue: Catalogue, config: Config, source: Source) -> None:
     if catalogue.worst_case <= config.limits.series:
         return
     largest = max(catalogue.families, key=lambda family: family.worst_case)
-    fix = f"shorten the lists ({largest.name} alone could make {largest.worst_case}), or raise limits.series"
-    raise source.error(".limits.series", f"the lists could make {catalogue.worst_case} lines of /metrics; {fix}")
+    fix = f"shorten the lists ({largest.name} alone allows {largest.worst_case}) or raise limits.series"
+    raise source.error(".limits.series", f"the lists allow {catalogue.worst_case} lines of /metrics; {fix}")

@@ -1,4 +1,4 @@
-"""The exporter's metrics about itself: every label set stands at 0 from the start."""
+"""The exporter's metrics about itself; each label set is exposed as 0 from the start."""
 
 from exporter.events.decode import Reason
 from exporter.registry.recorder import Recorder
@@ -8,21 +8,21 @@ OWN = {"sources": SOURCES, "reasons": tuple(Reason)}
 
 
 class Metrics:
-    """What the parts of the exporter count about themselves, in the same series as all else."""
+    """What the parts of the exporter count about themselves, in the same series as everything else."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._series = recorder.series
 
     def rejected(self, source: str, reason: Reason, number: int = 1) -> None:
-        """Count events or requests that are not counted, and why."""
+        """Count rejected events or requests, by reason."""
         self._series["exporter_events_rejected_total"].add((source, reason), number)
 
     def duplicates(self, source: str, number: int) -> None:
-        """Count events that had been counted before."""
+        """Count events that were counted before."""
         self._series["exporter_events_duplicate_total"].add((source,), number)
 
     def bots(self, number: int) -> None:
-        """Count events of robots."""
+        """Count events of bots."""
         self._series["exporter_bot_events_total"].add((), number)
 
     def batch(self, source: str, outcome: str, size: int) -> None:
@@ -32,11 +32,11 @@ class Metrics:
             self._series["exporter_batch_size_bytes"].observe((source,), size)
 
     def age(self, source: str, seconds: float) -> None:
-        """Observe how old an event was when it came."""
+        """Observe how old an event was when it was received."""
         self._series["exporter_event_age_seconds"].observe((source,), max(seconds, 0))
 
     def skew(self, seconds: float) -> None:
-        """Observe how wrong a sender's clock is."""
+        """Observe by how much a sender's clock is off."""
         self._series["exporter_client_clock_skew_seconds"].observe((), abs(seconds))
 
     def storage_error(self, operation: str) -> None:
@@ -48,7 +48,7 @@ class Metrics:
         self._series["exporter_journal_sync_duration_seconds"].observe((), seconds)
 
     def rendered(self, seconds: float) -> None:
-        """Observe the writing of /metrics."""
+        """Observe the time to render /metrics."""
         self._series["exporter_render_duration_seconds"].observe((), seconds)
 
     def lag(self, seconds: float) -> None:
@@ -60,20 +60,20 @@ class Metrics:
         self._series[name].set(labels, value, now)
 
     def forgotten(self, total: int) -> None:
-        """Bring the counter of early forgotten ids up to date."""
+        """Update the counter of ids that were dropped early."""
         cell = self._series["exporter_dedup_early_forgets_total"].cell(())
         cell.value = max(cell.value, total)
 
-    # What the Sentry tunnel counts.
+    # For the Sentry tunnel:
 
     def item(self, item: str, outcome: str, n: int) -> None:
-        """Count items of envelopes, by what became of them."""
+        """Count items of envelopes by outcome."""
         self._series["sentry_tunnel_items_total"].add((item, outcome), n)
 
     def discarded(self, reason: str, n: int) -> None:
-        """Count events that Sentry's SDK says it gave up."""
+        """Count events that the Sentry SDK reports as discarded."""
         self._series["sentry_client_discarded_events_total"].add((reason,), n)
 
     def upstream(self, seconds: float) -> None:
-        """Observe the time of Sentry's answer."""
+        """Observe the time that Sentry took to answer."""
         self._series["sentry_tunnel_upstream_duration_seconds"].observe((), seconds)

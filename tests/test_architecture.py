@@ -50,18 +50,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exporter.exposition": {"exporter.registry"},
     "exporter.self_metrics": {"exporter.events", "exporter.registry"},
     "exporter.persistence": {"exporter.registry", "exporter.self_metrics"},
+    "exporter.accept": {"exporter.events", "exporter.persistence", "exporter.registry", "exporter.self_metrics"},
     "exporter.web": {
-        *("process", "exporter.catalogue", "exporter.events", "exporter.exposition", "exporter.persistence"),
+        *("process", "exporter.accept", "exporter.events", "exporter.exposition", "exporter.persistence"),
         *("exporter.registry", "exporter.self_metrics"),
     },
-    "exporter.sentry_tunnel": {"exporter.web", "process"},
+    "exporter.sentry_tunnel": {"exporter.self_metrics", "exporter.web", "process"},
     "exporter.config": {"exporter.catalogue", "exporter.self_metrics", "exporter.sentry_tunnel", "process"},
     "process": set(),
 }
 # These put the rooms together: each may import every room of its own program.
 COMPOSITION = {
     *("receiver.app", "receiver.__main__", "receiver.cli"),
-    *("exporter.app", "exporter.__main__", "exporter.serve"),
+    *("exporter.app", "exporter.__main__"),
 }
 PURE = {
     "receiver.incident",

@@ -1,1 +1,1 @@
-"""Which events and metric families there are, and which label values each may have. Pure; imports no other room."""
+"""Which events and metric families exist, and which label values each may have. Pure; imports no other room."""

@@ -1,47 +1,66 @@
-"""Folds the value of a field into the domain of its label: known ones, a few discovered ones, and `other`. Pure."""
+"""Maps the value of a field to the value of a label: a known one, one of a few discovered ones, or `other`. Pure."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-from exporter.catalogue.model import OTHER, PATHS, Label
+import msgspec
+
 from exporter.catalogue.route_templates import Templates, guess
 
+OTHER = "other"
+_PATHS = {"routes", "pages"}  # lists whose entries are path templates
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
-class Fold:
-    """The domain of one label. All labels with the same list share what was discovered, by ``found``."""
+class Label(msgspec.Struct, frozen=True):
+    """A label, the field of the event that it comes from, and the values that it may have beside `other`."""
 
-    def __init__(self, label: Label, found: dict[str, None]) -> None:
-        self.label, self._found = label, found
+    name: str
+    field: str
+    domain: str
+    values: tuple[str, ...]
+    list_: str = ""  # the list in exporter.yml that the values come from
+    discover: int = 0  # how many values beyond the list are accepted as they come
+
+    @property
+    def size(self) -> int:
+        """How many values there can be, including `other` or the classes of a status."""
+        return len(self.values) + self.discover + (5 if self.domain == "status" else 1)
+
+
+class LabelValues:
+    """The domain of one label. Labels with the same list share what was ``discovered``."""
+
+    def __init__(self, label: Label, discovered: dict[str, None]) -> None:
+        self._limit, self._discovered = label.discover, discovered
         self._known: Callable[[Any], str | None] = _known(label)
-        self._guess = guess if label.list_ in PATHS else _word
+        self._guess = guess if label.list_ in _PATHS else _word
 
-    def __call__(self, given: Any) -> tuple[str, bool]:  # noqa: ANN401  # whatever the field holds
-        """Give the label's value, and whether the given one was outside the domain."""
-        if given is None or given == "":
+    def __call__(self, value: Any) -> tuple[str, bool]:  # noqa: ANN401  # whatever the field holds
+        """Return the label's value, and whether the field's value was outside the domain."""
+        if value is None or value == "":
             return OTHER, False
-        known = self._known(given)
+        known = self._known(value)
         if known is not None:
             return known, False
-        if self.label.discover and isinstance(given, str):
-            guessed = self._guess(given)
-            if guessed is not None and (guessed in self._found or len(self._found) < self.label.discover):
-                self._found[guessed] = None
+        if self._limit and isinstance(value, str):
+            guessed = self._guess(value)
+            if guessed is not None and (guessed in self._discovered or len(self._discovered) < self._limit):
+                self._discovered[guessed] = None
                 return guessed, False
-        return OTHER, given != OTHER
+        return OTHER, value != OTHER
 
 
-def _word(given: str) -> str | None:
-    return given if _WORD.fullmatch(given) else None
+def _word(value: str) -> str | None:
+    return value if _WORD.fullmatch(value) else None
 
 
 def _known(label: Label) -> Callable[[Any], str | None]:
     values = frozenset(label.values)
     if label.domain == "status":
         return lambda status: str(status) if str(status) in values else f"{str(status)[0]}xx"
-    if label.list_ in PATHS:
+    if label.list_ in _PATHS:
         return Templates(label.values).match
     if label.domain == "method":
         return lambda method: method.upper() if method.upper() in values else None

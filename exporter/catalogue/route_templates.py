@@ -1,7 +1,7 @@
-"""Turns paths into the configured route templates, or into a guess of one. Pure.
+"""Maps a path to a configured route template, or guesses one. Pure.
 
 `/api/classes/42?tab=x` matches `/api/classes/[id]`. Templates form a tree by segment; a fixed segment wins over a
-parameter. What matches no template is not kept, so no path that somebody invents costs memory.
+parameter. Paths that match no template are not kept, so invented paths cost no memory.
 """
 
 import re
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 _PARAMETER = "[]"
 _REST = "[...]"
-LONGEST = 2000
+_MAX_PATH = 2000
 
 
 class Templates:
@@ -22,17 +22,17 @@ class Templates:
             for segment in _segments(template):
                 parameter = segment.startswith((":", "[")) and not segment.startswith("[...")
                 key = _REST if segment == "*" or segment.startswith("[...") else _PARAMETER if parameter else segment
-                node = node.setdefault(key, {})  # type: ignore[assignment]  # the end of a template is kept under ""
+                node = node.setdefault(key, {})  # type: ignore[assignment]  # the template itself is under ""
             node[""] = template
 
     def match(self, path: str) -> str | None:
-        """Give the template of a path or URL; None if there is none."""
+        """Return the template of a path or URL; None if there is none."""
         try:
-            bare = urlsplit(path[:LONGEST]).path
+            bare = urlsplit(path[:_MAX_PATH]).path
         except ValueError:
             return None
-        found = _walk(self._root, _segments(bare))
-        return found if isinstance(found, str) else None
+        template = _walk(self._root, _segments(bare))
+        return template if isinstance(template, str) else None
 
 
 def _segments(path: str) -> list[str]:
@@ -45,35 +45,35 @@ def _walk(node: dict[str, object], segments: list[str]) -> object:
     for key, rest in ((segments[0], segments[1:]), (_PARAMETER, segments[1:]), (_REST, [])):
         child = node.get(key)
         if key and isinstance(child, dict):
-            found = _walk(child, rest)
-            if found is not None:
-                return found
+            template = _walk(child, rest)
+            if template is not None:
+                return template
     return None
 
 
-# What is surely no name of a page: numbers, UUIDs, hexadecimal digests, dates, long tokens.
+# Segments that are values and not names: numbers, UUIDs, hexadecimal digests, dates, long tokens.
 _VARIABLE = re.compile(
     r"\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{12,}|0x[0-9a-f]+"
     r"|\d{4}-\d{2}(?:-\d{2})?|[\w~-]{24,}|[\w-]*\d[\w-]*\d[\w-]*\d[\w-]*",
     re.IGNORECASE,
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._~-]{0,39}")
-_DEEPEST = 8
+_MAX_DEPTH = 8
 
 
 def guess(path: str) -> str | None:
-    """Make a template of a path that no configured one matches; None for what does not look like a page's path.
+    """Guess the template of a path that matches no configured one; None if it does not look like a page's path.
 
-    Query and fragment are gone, each segment that may be a value is `[id]`. A guess never holds what may be personal:
-    segments are decoded once and must be plain words.
+    Query and fragment are cut off; a segment that may be a value becomes `[id]`. A guess never has personal data:
+    segments are percent-decoded once and must be plain words.
     """
     try:
-        segments = _segments(unquote(urlsplit(path[:LONGEST]).path))
+        segments = _segments(unquote(urlsplit(path[:_MAX_PATH]).path))
     except ValueError:
         return None
-    if len(segments) > _DEEPEST:
+    if len(segments) > _MAX_DEPTH:
         return None
-    found = ["[id]" if _VARIABLE.fullmatch(segment) else segment for segment in segments]
-    if any(segment != "[id]" and not _NAME.fullmatch(segment) for segment in found):
+    template = ["[id]" if _VARIABLE.fullmatch(segment) else segment for segment in segments]
+    if any(segment != "[id]" and not _NAME.fullmatch(segment) for segment in template):
         return None
-    return "/" + "/".join(found)
+    return "/" + "/".join(template)

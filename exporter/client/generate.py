@@ -1,4 +1,4 @@
-"""Writes the event types of heypeter.d.mts from catalogue.yml: `python -m exporter.client.generate [--check]`."""
+"""Generates the event types of heypeter.d.mts from catalogue.yml: `python -m exporter.client.generate [--check]`."""
 
 import argparse
 import sys
@@ -15,34 +15,34 @@ _OTHERS = {"switch": "boolean", "timestamp": "number | string | Date"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give the exit status: 0 written or fresh, 1 stale."""
+    """Return the exit status: 0 written or up to date, 1 out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is out of date")
     options = parser.parse_args(arguments)
     old = TYPES.read_text("utf-8")
     new = generated(old, yaml.safe_load(CATALOGUE.read_text("utf-8")))
     if old == new:
         return 0
     if options.check:
-        sys.stderr.write(f"{TYPES} is stale: run python -m exporter.client.generate\n")
+        sys.stderr.write(f"{TYPES} is out of date; run python -m exporter.client.generate\n")
         return 1
     TYPES.write_text(new, "utf-8")
     return 0
 
 
 def generated(text: str, catalogue: dict[str, Any]) -> str:
-    """Give the file's text with the block between the marks written anew."""
+    """Return the file's text with a new block between the marks."""
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
     return head + BEGIN + events(catalogue) + END + tail
 
 
 def events(catalogue: dict[str, Any]) -> str:
-    """Write the interface of all events that a server may send, with the fields of each."""
+    """Return the TypeScript interface of all events that a server may send."""
     lines = ["/** Every event that a server may send, and its data. */", "export interface Events {"]
     for name, event in catalogue["events"].items():
         if event["from"] == "public":
-            continue  # only browsers may send it
+            continue  # sent by browsers only
         words = _words(name, catalogue)
         fields = [_field(field, written, words.get(field, ())) for field, written in event["fields"].items()]
         lines.append(f"  {name}: " + ("{ " + "; ".join(fields) + " };" if fields else "Record<string, never>;"))
@@ -50,15 +50,15 @@ def events(catalogue: dict[str, Any]) -> str:
 
 
 def _words(event: str, catalogue: dict[str, Any]) -> dict[str, list[str]]:
-    """Give the closed set of a text field, if a label has one: an editor then proposes its words."""
-    found: dict[str, list[str]] = {}
+    """Return the closed set of each text field whose label has one, so that editors can complete it."""
+    words: dict[str, list[str]] = {}
     for family in catalogue["families"]:
         for name, label in family.get("labels", {}).items() if family["event"] == event else ():
             field, domain = (name, label) if isinstance(label, str) else (label["field"], label["domain"])
             values = catalogue["domains"][domain].get("values")
             if values:
-                found[field] = values
-    return found
+                words[field] = values
+    return words
 
 
 def _field(name: str, written: str | list[str], words: list[str] | tuple[()]) -> str:

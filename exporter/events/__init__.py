@@ -1,1 +1,1 @@
-"""Decodes what was posted into events, and keeps the order and identity of each. Pure; imports catalogue."""
+"""Decodes bodies into events; knows ids seen before, pending vitals and sessions. Pure; imports catalogue."""

@@ -1,6 +1,6 @@
-"""Reads CloudEvents 1.0 over HTTP into the bodies that the decoder knows: structured, batched and binary. Pure.
+"""Turns CloudEvents 1.0 over HTTP (structured, batched, binary) into bodies that the decoder knows. Pure.
 
-Our own events have the attributes of CloudEvents, so structured and batched bodies are taken as they are; a binary one
+Our own events have the attributes of CloudEvents, so structured and batched bodies are used as they are; a binary one
 has its attributes in headers (github.com/cloudevents/spec, HTTP protocol binding 1.0.2, 3.1).
 """
 
@@ -15,16 +15,16 @@ _OURS = {"id", "source", "time", "traceparent", "type"}
 
 
 def body(raw: bytes, headers: Mapping[str, str], content_type: str) -> bytes:
-    """Give the JSON to decode; DecodeError if a CloudEvent says that it is something that we cannot read."""
+    """Return the JSON to decode; DecodeError for a CloudEvent of another version or with data that is not JSON."""
     version = headers.get("ce-specversion")
     if version is None:
         if content_type == "application/cloudevents+json":
             _check(raw)
         return raw
     if version != "1.0":
-        raise DecodeError(Reason.SCHEMA, f"{version[:20]!r} is not supported; use 1.0", "ce-specversion")
+        raise DecodeError(Reason.SCHEMA, f"unsupported version {version[:20]!r} (expected 1.0)", "ce-specversion")
     if content_type not in {"application/json", "application/octet-stream", ""} and not content_type.endswith("+json"):
-        raise DecodeError(Reason.SCHEMA, "a CloudEvent's data must be application/json", "content-type")
+        raise DecodeError(Reason.SCHEMA, "the data of a CloudEvent must be application/json", "content-type")
     return _binary(raw, headers)
 
 
@@ -36,7 +36,7 @@ def _binary(raw: bytes, headers: Mapping[str, str]) -> bytes:
             event[attribute] = unquote(value)
     for needed in ("id", "source", "type"):
         if not event.get(needed):
-            raise DecodeError(Reason.SCHEMA, "a CloudEvent has id, source and type", f"ce-{needed}")
+            raise DecodeError(Reason.SCHEMA, "required for a CloudEvent", f"ce-{needed}")
     if raw.strip():
         try:
             msgspec.json.decode(raw)
@@ -55,10 +55,11 @@ class _Structured(msgspec.Struct):
 
 def _check(raw: bytes) -> None:
     try:
-        given = msgspec.json.decode(raw, type=_Structured)
+        event = msgspec.json.decode(raw, type=_Structured)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = Reason.SCHEMA if isinstance(error, msgspec.ValidationError) else Reason.BAD_JSON
+        raise DecodeError(reason, f"not a CloudEvent: {error}") from error
+    if event.specversion != "1.0":
         raise DecodeError(
-            Reason.SCHEMA if isinstance(error, msgspec.ValidationError) else Reason.BAD_JSON, f"no CloudEvent: {error}"
-        ) from error
-    if given.specversion != "1.0":
-        raise DecodeError(Reason.SCHEMA, f"{given.specversion[:20]!r} is not supported; use 1.0", "specversion")
+            Reason.SCHEMA, f"unsupported version {event.specversion[:20]!r} (expected 1.0)", "specversion"
+        )

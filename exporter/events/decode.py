@@ -1,7 +1,7 @@
 """Turns the bodies that servers and our browser client send into events of the catalogue, or into named errors. Pure.
 
-msgspec refuses NaN, Infinity and 1e999, booleans for numbers, and whatever is out of range: one bad number must
-never reach a counter, which it would poison for ever.
+msgspec rejects NaN, Infinity and 1e999, booleans for numbers, and whatever is out of range: a single NaN would make a
+counter NaN for ever. Every bound stands here once; web/openapi.py is generated from these types.
 """
 
 import difflib
@@ -9,14 +9,15 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, cast
 
 import msgspec
 
-from exporter.catalogue.file import Fields
-from exporter.catalogue.model import Catalogue
+from exporter.catalogue.model import Catalogue, Fields
 
 Short = Annotated[str, msgspec.Meta(max_length=200)]
+_RFC3339 = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Time = _RFC3339 | Annotated[float, msgspec.Meta(ge=0, le=1e14, description="Unix time in seconds or milliseconds")]
 
 
 class Reason(StrEnum):
@@ -36,11 +37,10 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     CONSENT = "consent"
     STORAGE = "storage"
-    DRAINING = "draining"
 
 
 class DecodeError(Exception):
-    """Not an event; ``field`` names the place."""
+    """The input is not an event; ``field`` says where."""
 
     def __init__(self, reason: Reason, message: str, field: str = "") -> None:
         super().__init__(message)
@@ -48,20 +48,19 @@ class DecodeError(Exception):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
-    """Something that happened. Each type of the catalogue has a struct of its own, whose ``data`` has its fields.
+    """Something that happened. Each type of the catalogue has its own struct, whose ``data`` has its fields.
 
-    ``time`` is RFC 3339, or Unix time in seconds or milliseconds. ``count`` lets a server say once what happened often:
-    the event stands for so many that are alike; what a browser says there is not looked at. The envelope is that of
-    CloudEvents 1.0, so other attributes of theirs may stand beside these and are ignored.
+    ``count`` lets a server send one event for many identical ones; it is ignored from browsers. The envelope is that
+    of CloudEvents 1.0; its other attributes are ignored.
     """
 
     data: Any = None
     id: Short = ""
     source: Short = ""
-    time: datetime | float | None = None
+    time: Time | None = None
     trace_id: Short = ""
     traceparent: Short = ""
-    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="identical events; from servers only")] = 1
 
     @property
     def type(self) -> str:
@@ -70,7 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What our browser client says about the page that it is in."""
+    """What our browser client says about its page."""
 
     page_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
     sequence: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
@@ -80,29 +79,29 @@ class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """The events of one request, and the errors of those that are none, by index."""
+    """The events of one request, and the errors of those that could not be decoded, by index."""
 
     events: Sequence[Event]
     errors: Sequence[tuple[int, DecodeError]] = ()
     id: str = ""
-    sent_at: datetime | float | None = None
+    sent_at: Time | None = None
     client: Client = Client()
 
 
 _TYPES: dict[str, Any] = {
     "text": Annotated[str, msgspec.Meta(max_length=2000)],
-    "path": Annotated[str, msgspec.Meta(max_length=2000)],
+    "path": Annotated[str, msgspec.Meta(max_length=2000, description="a path or URL; query and fragment are cut off")],
     "status": Annotated[int, msgspec.Meta(ge=100, le=599)],
     "seconds": Annotated[float, msgspec.Meta(ge=0, le=3600)],
-    "elapsed": Annotated[float, msgspec.Meta(ge=0, le=31_536_000)],
+    "elapsed": Annotated[float, msgspec.Meta(ge=0, le=31_536_000, description="seconds")],
     "score": Annotated[float, msgspec.Meta(ge=0, le=100)],
     "rating": Annotated[int, msgspec.Meta(ge=1, le=5)],
     "ratio": Annotated[float, msgspec.Meta(ge=0, le=1)],
     "number": Annotated[float, msgspec.Meta(ge=0, le=1e12)],
     "count": Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
-    "amount": Annotated[int, msgspec.Meta(ge=0, le=10**9)],
-    "timestamp": Annotated[float, msgspec.Meta(ge=0, le=1e11)] | datetime,
-    "identity": Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+    "amount": Annotated[int, msgspec.Meta(ge=0, le=10**9, description="in the currency's smallest unit")],
+    "timestamp": Annotated[float, msgspec.Meta(ge=0, le=1e11, description="Unix seconds")] | _RFC3339,
+    "identity": Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="kept only as a keyed hash")],
     "switch": bool,
 }
 _PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
@@ -110,73 +109,75 @@ _RANGE = re.compile(r"^Expected `(?:int|float)` [<>]=")
 
 
 def field_type(written: str | list[str]) -> tuple[Any, bool]:
-    """Read a field's type as the catalogue writes it; the second value says whether it may be left out."""
+    """Read a field's type as the catalogue writes it; the second value says whether the field is optional."""
     if isinstance(written, list):
         return Literal[tuple(written)], False
     name, optional = written.removesuffix("?"), written.endswith("?")
     if name not in _TYPES:
-        raise DecodeError(Reason.SCHEMA, f"{written!r} is no type; use one of {', '.join(_TYPES)}, or a list of words")
+        raise DecodeError(Reason.SCHEMA, f"unknown type {written!r} (expected {', '.join(_TYPES)} or a list of words)")
     return _TYPES[name], optional
 
 
 class Schema:
-    """The struct of each type of event, made once from the catalogue."""
+    """The struct of each type of event, built once from the catalogue."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self.types = {name: _struct(name, event.fields) for name, event in catalogue.events.items()}
 
     def make(self, name: str, event_id: str = "", **data: object) -> Event:
-        """Build an event from fields that are already checked."""
+        """Build an event from checked fields."""
         kind = self.types[name]
         return kind(data=kind.__annotations__["data"](**data), id=event_id)
 
     def public(self) -> dict[str, type[Event]]:
-        """Give what browsers may send."""
+        """Return the types that browsers may send."""
         return {name: kind for name, kind in self.types.items() if self._catalogue.events[name].from_ != "private"}
 
     def private(self) -> dict[str, type[Event]]:
-        """Give what servers may send."""
+        """Return the types that servers may send."""
         return {name: kind for name, kind in self.types.items() if self._catalogue.events[name].from_ != "public"}
 
 
 class Decoder:
-    """Decodes one event, a list, or {"batch_id", "sent_at", "client", "events"}, each of one of the given types."""
+    """Decodes one event, a list, or {"batch_id", "sent_at", "client", "events"}, with at most ``limit`` events.
 
-    def __init__(self, types: dict[str, type[Event]], most: int) -> None:
-        self._types, self._most = types, most
+    ``event_type``, ``list_type`` and ``batch_type`` are what it decodes; ``name`` is the name of the last one.
+    """
+
+    def __init__(self, types: dict[str, type[Event]], limit: int, name: str = "Batch") -> None:
+        self._types, self._limit = types, limit
         union: Any = Union[tuple(types.values())]  # noqa: UP007  # of types known only at run time
-        whole = msgspec.defstruct("Whole", [("events", list[union]), *_BATCH], forbid_unknown_fields=True, gc=False)
-        self._whole: msgspec.json.Decoder[Any] = msgspec.json.Decoder(whole)
-        self._list: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[union])
+        events: Any = Annotated[list[union], msgspec.Meta(max_length=limit)]
+        self.event_type, self.list_type = union, events
+        self.batch_type = msgspec.defstruct(name, [("events", events), *_BATCH], forbid_unknown_fields=True, gc=False)
+        self._batch: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.batch_type)
+        self._list: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(self.list_type)
         self._one = {name: msgspec.json.Decoder(kind) for name, kind in types.items()}
         self._kind = msgspec.json.Decoder(_Kind)
         self._raws = msgspec.json.Decoder(list[msgspec.Raw])
-        self._parts: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-            msgspec.defstruct("Parts", [("events", list[msgspec.Raw]), *_BATCH], forbid_unknown_fields=True)
+        self._envelope: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            msgspec.defstruct("Envelope", [("events", list[msgspec.Raw]), *_BATCH], forbid_unknown_fields=True)
         )
 
     def decode(self, body: bytes) -> Batch:
-        """Decode a body; DecodeError if it is no batch at all, else the good events and the errors of the others.
+        """Decode a body; DecodeError if it is not a batch, else the good events and the errors of the others.
 
-        A wholly good batch is decoded in one go; only one with a fault is taken apart to find which event it is.
+        A faultless batch is decoded in one go; any other is decoded event by event to find the faulty ones.
         """
         try:
             if body[:1] == b"[":
-                batch = Batch(self._list.decode(body))
-            else:
-                whole = self._whole.decode(body)
-                batch = Batch(whole.events, (), whole.batch_id, whole.sent_at, whole.client)
+                return Batch(self._list.decode(body))
+            batch = self._batch.decode(body)
+            return Batch(batch.events, (), batch.batch_id, batch.sent_at, batch.client)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            batch = self._by_parts(body)
-        if len(batch.events) + len(batch.errors) > self._most:
-            raise self._too_many(len(batch.events) + len(batch.errors))
-        return batch
+            return self._one_by_one(body)
 
-    def _by_parts(self, body: bytes) -> Batch:
-        raws, whole = self._split(body)
-        if len(raws) > self._most:
-            raise self._too_many(len(raws))
+    def _one_by_one(self, body: bytes) -> Batch:
+        raws, envelope = self._split(body)
+        if len(raws) > self._limit:
+            message = f"{len(raws)} events in one request, at most {self._limit} are allowed; split the batch"
+            raise DecodeError(Reason.TOO_MANY, message, "events")
         events: list[Event] = []
         errors: list[tuple[int, DecodeError]] = []
         for index, raw in enumerate(raws):
@@ -184,9 +185,9 @@ class Decoder:
                 events.append(self.event(raw))
             except DecodeError as error:
                 errors.append((index, error))
-        if whole is None:
+        if envelope is None:
             return Batch(events, errors)
-        return Batch(events, errors, whole.batch_id, whole.sent_at, whole.client)
+        return Batch(events, errors, envelope.batch_id, envelope.sent_at, envelope.client)
 
     def _split(self, body: bytes) -> tuple[list[msgspec.Raw], Any]:
         try:
@@ -194,8 +195,8 @@ class Decoder:
                 return self._raws.decode(body), None
             keys = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             if "events" in keys:
-                whole = self._parts.decode(body)
-                return whole.events, whole
+                envelope = self._envelope.decode(body)
+                return envelope.events, envelope
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise named(error) from error
         return [msgspec.Raw(body)], None
@@ -207,16 +208,11 @@ class Decoder:
             decoder = self._one.get(kind)
             if decoder is None:
                 near = difflib.get_close_matches(kind, self._types, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "docs/metrics.md lists what may be sent here"
-                raise DecodeError(Reason.UNKNOWN_TYPE, f"{kind[:50]!r} is no event; {hint}", "type")
+                hint = f"did you mean {near[0]!r}?" if near else "see docs/metrics.md for the list"
+                raise DecodeError(Reason.UNKNOWN_TYPE, f"unknown event type {kind[:50]!r}; {hint}", "type")
             return decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise named(error) from error
-
-    def _too_many(self, found: int) -> DecodeError:
-        return DecodeError(
-            Reason.TOO_MANY, f"at most {self._most} events in one request; this has {found}: split it", "events"
-        )
 
 
 class _Kind(msgspec.Struct):
@@ -225,33 +221,34 @@ class _Kind(msgspec.Struct):
 
 _BATCH: list[tuple[str, Any, Any]] = [
     ("batch_id", Short, ""),
-    ("sent_at", datetime | float | None, None),
+    ("sent_at", Time | None, None),
     ("client", Client, Client()),
 ]
 
 
 def _struct(name: str, fields: Fields) -> type[Event]:
-    described: list[Any] = []
+    attributes: list[Any] = []
     for field, written in fields.items():
         kind, optional = field_type(written)
-        described.append((field, kind | None, None) if optional else (field, kind))
-    data = msgspec.defstruct(f"{name}_data", described, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False)
-    required = any(len(field) == 2 for field in described)  # noqa: PLR2004  # a pair has no default
-    described = [("data", data) if required else ("data", data, msgspec.field(default_factory=data))]
-    found: Any = msgspec.defstruct(name, described, bases=(Event,), tag=name, frozen=True, kw_only=True, gc=False)
-    made: type[Event] = found
-    return made
+        attributes.append((field, kind | None, None) if optional else (field, kind))
+    data = msgspec.defstruct(
+        f"{name}_data", attributes, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+    )
+    required = any(len(attribute) == 2 for attribute in attributes)  # noqa: PLR2004  # a pair has no default
+    attributes = [("data", data) if required else ("data", data, msgspec.field(default_factory=data))]
+    struct: Any = msgspec.defstruct(name, attributes, bases=(Event,), tag=name, frozen=True, kw_only=True, gc=False)
+    return cast("type[Event]", struct)
 
 
-def seconds(given: datetime | float) -> float:
-    """Give Unix seconds for a time as it may be written: RFC 3339, seconds, or milliseconds as browsers count."""
-    if isinstance(given, datetime):
-        return given.timestamp()
-    return given / 1000 if given > 1e11 else given  # noqa: PLR2004  # 1e11 s is the year 5138, 1e11 ms is 1973
+def seconds(time: datetime | float) -> float:
+    """Return Unix seconds for a time given as RFC 3339, in seconds, or in milliseconds as browsers count."""
+    if isinstance(time, datetime):
+        return time.timestamp()
+    return time / 1000 if time > 1e11 else time  # noqa: PLR2004  # 1e11 s is the year 5138, 1e11 ms is 1973
 
 
 def named(error: Exception, at: str = "") -> DecodeError:
-    """Split msgspec's message into what and where; a message never repeats the input."""
+    """Split msgspec's message into what is wrong and where; its messages never repeat the input."""
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
         return DecodeError(

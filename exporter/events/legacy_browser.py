@@ -1,7 +1,7 @@
 """Turns what the document's two browser classes send into events of the catalogue. Pure.
 
-PerformanceMonitor posts milliseconds to /api/metrics; RealUserMonitoring beacons vitals and interactions. What they
-measure wrongly is known here: NaN arrives as null, CLS arrives multiplied by 1000, FID is gone from browsers.
+PerformanceMonitor posts milliseconds to /api/metrics; RealUserMonitoring beacons vitals and interactions. Their known
+faults are handled here: NaN arrives as null, CLS is multiplied by 1000, FID no longer exists in browsers.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from exporter.events.decode import DecodeError, Reason, named
+from exporter.events.vitals import rating
 
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
@@ -19,13 +20,10 @@ _DDL = re.compile(r"^\s*(create|alter|drop|truncate)\b", re.IGNORECASE)
 _TRANSACTION = re.compile(r"^\s*(begin|commit|rollback|start\s+transaction|savepoint)\b", re.IGNORECASE)
 _TABLE = re.compile(r"\b(?:from|into|update|join)\s+[\"`]?(?:\w+[\"`]?\.[\"`]?)?(\w+)", re.IGNORECASE)
 _ERROR = re.compile(r"\b([A-Z]\w{0,40}Error)\b")
-# web.dev/articles/vitals: good up to the first, poor above the second; CLS without a unit, the others in ms
-_RATINGS = {"LCP": (2500, 4000), "INP": (200, 500), "CLS": (0.1, 0.25), "FCP": (1800, 3000), "TTFB": (800, 1800)}
-_RATINGS["FID"] = (100, 300)
 
 
-class Found(NamedTuple):
-    """The type, fields and id of an event of the catalogue."""
+class Fields(NamedTuple):
+    """Type, fields and id of an event of the catalogue."""
 
     type: str
     data: dict[str, Any]
@@ -71,7 +69,7 @@ class _Click(msgspec.Struct, frozen=True):
 
 
 class _Form(msgspec.Struct, frozen=True, rename="camel"):
-    # A form without id or name sends an empty text; one with an input named "id" sends an object.
+    # A form without an id or name sends an empty string; one with an input named "id" sends an object.
     form_id: Any = None
     form_name: Any = None
 
@@ -81,7 +79,7 @@ class _Error(msgspec.Struct, frozen=True):
     reason: Any = None
 
 
-def metric(body: bytes) -> Found:
+def metric(body: bytes) -> Fields:
     """Decode POST /api/metrics; DecodeError names what is wrong."""
     envelope = _decode(body, _Envelope, "")
     match envelope.type:
@@ -94,55 +92,54 @@ def metric(body: bytes) -> Found:
                 "interactive": load.dom_interactive,
             }
             known = {name: time / 1000 for name, time in times.items() if time is not None}
-            return Found("page_load", {"page": load.page, "total": load.total_load_time / 1000, **known})
+            return Fields("page_load", {"page": load.page, "total": load.total_load_time / 1000, **known})
         case "api_call":
             call = _decode(envelope.data, _ApiCall, "data.")
             outcome = "failure" if call.status == "error" else "success"
             values = {"endpoint": call.endpoint, "method": call.method, "outcome": outcome}
-            return Found("api_call", {**values, "duration": call.duration / 1000})
+            return Fields("api_call", {**values, "duration": call.duration / 1000})
         case "database_query":
             query = _decode(envelope.data, _Query, "data.")
             operation, table = statement(query.query)
-            return Found("db_query", {"operation": operation, "table": table, "duration": query.duration / 1000})
-    raise DecodeError(Reason.UNKNOWN_TYPE, "is none of page_load, api_call, database_query", "type")
+            return Fields("db_query", {"operation": operation, "table": table, "duration": query.duration / 1000})
+    raise DecodeError(Reason.UNKNOWN_TYPE, "unknown type (expected page_load, api_call or database_query)", "type")
 
 
-def vital(body: bytes) -> Found:
-    """Decode POST /api/rum/vitals; the event's id is the vital's, under which later values replace earlier ones."""
-    given = _decode(body, _Vital, "")
-    value = given.value / 1000 if given.metric == "CLS" else given.value
-    good, poor = _RATINGS[given.metric]
-    rating = "good" if value <= good else "needs-improvement" if value <= poor else "poor"
-    unit = {"score": value} if given.metric == "CLS" else {"seconds": value / 1000}
-    return Found("web_vital", {"vital": given.metric, "page": given.page, "rating": rating, **unit}, given.id)
+def vital(body: bytes) -> Fields:
+    """Decode POST /api/rum/vitals; a later event with the same id replaces the earlier one."""
+    report = _decode(body, _Vital, "")
+    name, value = report.metric, report.value / 1000 if report.metric == "CLS" else report.value
+    unit = {"score": value} if name == "CLS" else {"seconds": value / 1000}
+    fields = {"vital": name, "page": report.page, "rating": rating(name, value), **unit}
+    return Fields("web_vital", fields, report.id)
 
 
-def interaction(body: bytes, page: str) -> Found:
-    """Decode POST /api/rum/events; ``page`` is where the browser says that it was (Referer)."""
+def interaction(body: bytes, page: str) -> Fields:
+    """Decode POST /api/rum/events; ``page`` is the Referer."""
     envelope = _decode(body, _Envelope, "")
     match envelope.type:
         case "click":
             click = _decode(envelope.data, _Click, "data.")
             element = {"a": "link"}.get(click.element.lower(), click.element.lower())
-            return Found("click", {"page": click.page or page, "element": element})
+            return Fields("click", {"page": click.page or page, "element": element})
         case "form_submit":
             form = _decode(envelope.data, _Form, "data.")
             names = [name for name in (form.form_id, form.form_name) if isinstance(name, str) and name]
-            return Found("form_submit", {"form": names[0][:200] if names else ""})
+            return Fields("form_submit", {"form": names[0][:200] if names else ""})
         case "javascript_error" | "unhandled_promise_rejection":
             error = _decode(envelope.data, _Error, "data.")
             text = error.message if envelope.type == "javascript_error" else error.reason
             kind = _ERROR.search(text[:2000]) if isinstance(text, str) else None
             name = "javascript_error" if envelope.type == "javascript_error" else "unhandled_rejection"
-            return Found(name, {"page": page, "kind": kind[1] if kind else ""})
-    known = "click, form_submit, javascript_error, unhandled_promise_rejection"
-    raise DecodeError(Reason.UNKNOWN_TYPE, f"is none of {known}", "type")
+            return Fields(name, {"page": page, "kind": kind[1] if kind else ""})
+    known = "click, form_submit, javascript_error or unhandled_promise_rejection"
+    raise DecodeError(Reason.UNKNOWN_TYPE, f"unknown type (expected {known})", "type")
 
 
 def statement(query: str) -> tuple[str, str]:
-    """Give operation and first table of an SQL text; nothing else of it survives, least of all its values."""
-    found = _OPERATION.match(query)
-    operation = found[1].lower() if found else "ddl" if _DDL.match(query) else ""
+    """Return operation and first table of an SQL statement; nothing else of it is kept, least of all its values."""
+    match = _OPERATION.match(query)
+    operation = match[1].lower() if match else "ddl" if _DDL.match(query) else ""
     if not operation and _TRANSACTION.match(query):
         operation = "transaction"
     table = _TABLE.search(query)

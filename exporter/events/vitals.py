@@ -1,6 +1,6 @@
-"""Holds web vitals until they have settled: browsers report the same vital again as it grows. Pure.
+"""Rates web vitals, and keeps each until its value is final: browsers report one again as it grows. Pure.
 
-A histogram cannot take an observation back, so the last value of an id is observed once it has been quiet for a
+A histogram cannot take an observation back, so the last value of an id is observed once no report has come for a
 while (github.com/GoogleChrome/web-vitals: "the same metric may be reported more than once").
 """
 
@@ -8,48 +8,63 @@ from typing import NamedTuple
 
 from exporter.events.decode import Event
 
-CAPACITY = 50_000  # ids held at once; one more settles the oldest
+CAPACITY = 50_000  # vitals pending at once; one more makes the oldest final
+# web.dev/articles/vitals: good up to the first bound, poor above the second; CLS has no unit, the others are in ms.
+_BOUNDS = {
+    "LCP": (2500, 4000),
+    "INP": (200, 500),
+    "CLS": (0.1, 0.25),
+    "FCP": (1800, 3000),
+    "TTFB": (800, 1800),
+    "FID": (100, 300),
+}
 
 
-class Held(NamedTuple):
-    """A vital, where it came from, and for how many its page stands."""
+def rating(vital: str, value: float) -> str:
+    """Rate a value of a vital, CLS as its score and the others in milliseconds, as Google does."""
+    good, poor = _BOUNDS[vital]
+    return "good" if value <= good else "needs-improvement" if value <= poor else "poor"
+
+
+class PendingVital(NamedTuple):
+    """A report of a vital, the door it came through, and how many page views it stands for."""
 
     event: Event
     source: str
     weight: int
 
 
-class Settling:
-    """Vitals by id, in the order of their last report."""
+class PendingVitals:
+    """Vitals by id, ordered by their last report; final after ``timeout`` seconds without another one."""
 
-    def __init__(self, quiet: float) -> None:
-        self._quiet = quiet
-        self._held: dict[str, tuple[float, Held]] = {}
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._pending: dict[str, tuple[float, PendingVital]] = {}
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._pending)
 
-    def hold(self, held: Held, now: float) -> list[Held]:
-        """Take a report; gives what must be counted now: one without an id, and the oldest when all places are full."""
-        if not held.event.id:
-            return [held]
-        key = f"{held.event.data.vital}/{held.event.id}"
-        self._held.pop(key, None)
-        self._held[key] = (now, held)
-        if len(self._held) <= CAPACITY:
+    def report(self, vital: PendingVital, now: float) -> list[PendingVital]:
+        """Take a report; returns what must be counted now: one without an id, or the oldest if there is no room."""
+        if not vital.event.id:
+            return [vital]
+        key = f"{vital.event.data.vital}/{vital.event.id}"
+        self._pending.pop(key, None)
+        self._pending[key] = (now, vital)
+        if len(self._pending) <= CAPACITY:
             return []
-        oldest = next(iter(self._held))
-        return [self._held.pop(oldest)[1]]
+        oldest = next(iter(self._pending))
+        return [self._pending.pop(oldest)[1]]
 
-    def settled(self, now: float) -> list[Held]:
-        """Let go of what has been quiet for long enough."""
+    def final(self, now: float) -> list[PendingVital]:
+        """Remove and return the vitals that are final."""
         keys = []
-        for key, (seen, _) in self._held.items():
-            if now - seen < self._quiet:
+        for key, (reported, _) in self._pending.items():
+            if now - reported < self._timeout:
                 break
             keys.append(key)
-        return [self._held.pop(key)[1] for key in keys]
+        return [self._pending.pop(key)[1] for key in keys]
 
-    def dump(self) -> list[tuple[float, Held]]:
-        """Give what is held, oldest first, for the snapshot."""
-        return list(self._held.values())
+    def dump(self) -> list[tuple[float, PendingVital]]:
+        """Return what is pending, oldest first, for the snapshot."""
+        return list(self._pending.values())

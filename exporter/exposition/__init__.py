@@ -1,1 +1,1 @@
-"""Renders series as Prometheus text or OpenMetrics without stalling the loop; imports registry."""
+"""Renders series as Prometheus text or OpenMetrics without stalling the event loop; imports registry."""

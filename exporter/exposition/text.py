@@ -1,7 +1,7 @@
-"""Writes one family as text, in the Prometheus or the OpenMetrics format, byte for byte as prometheus_client would.
+"""Renders one family in the Prometheus or the OpenMetrics format, byte for byte as prometheus_client does.
 
-prometheus_client formats label by label and line by line, 7 to 11 µs a line. Here all but the numbers is formatted once
-per label set and kept; what is left is one `%` over the numbers of some hundred lines.
+prometheus_client formats label by label and line by line, 7 to 11 µs a line. Here everything but the numbers is
+formatted once per label set and cached; what is left is one `%` over the numbers of some hundred lines.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,13 +12,13 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.registry.series import Histogram, Labels, Series
 
-_CHUNK = 2000  # lines written at a time: about 0.5 ms
+_CHUNK = 2000  # lines rendered at a time: about 0.5 ms
 _SMALL = tuple(f"{number}.0" for number in range(1000))
-_GO = 1_000_000  # from here on Go writes an exponent
+_GO = 1_000_000  # from here on Go formats with an exponent
 
 
 def number(value: float) -> str:
-    """Write a number as Go does."""
+    """Format a number as Go does."""
     if type(value) is int:
         if 0 <= value < 1000:  # noqa: PLR2004  # the table's length
             return _SMALL[value]
@@ -31,7 +31,7 @@ def _go(value: float) -> str:
 
 
 class Text:
-    """The text of one family; the parts that never change are kept until label sets are added."""
+    """The text of one family; what never changes is cached."""
 
     def __init__(self, series: Series) -> None:
         self._series = series
@@ -41,7 +41,7 @@ class Text:
         self._chunks: list[tuple[str, list[tuple[Labels, Any]]]] = []
 
     def header(self, *, open_metrics: bool) -> str:
-        """Write HELP and TYPE."""
+        """Render HELP and TYPE."""
         family = self._series.family
         name = family.name.removesuffix("_total") if open_metrics else family.name
         text = family.help.replace("\\", r"\\").replace("\n", r"\n")
@@ -50,7 +50,7 @@ class Text:
         return f"# HELP {name} {text}\n# TYPE {name} {family.type}\n"
 
     def chunks(self, now: float, held: Collection[Labels], *, open_metrics: bool) -> Iterator[str]:
-        """Write the samples, some hundred lines at a time, so that the caller can let others run in between."""
+        """Render the samples, some hundred lines at a time, so the caller can yield to the event loop in between."""
         if self._series.family.type == "gauge":
             yield self._gauges(now)
             return
@@ -61,7 +61,7 @@ class Text:
                 yield template % tuple(self._histograms(cells, held, open_metrics=open_metrics))
 
     def _prepared(self) -> list[tuple[str, list[tuple[Labels, Any]]]]:
-        """Bring the templates up to date: full chunks never change, for label sets are only ever added."""
+        """Update the templates: full chunks never change, because label sets are only ever added."""
         known = sum(len(cells) for _, cells in self._chunks)
         if known != len(self._series.cells):
             if self._chunks and len(self._chunks[-1][1]) < self._per_chunk:
@@ -101,7 +101,7 @@ class Text:
             counts = [number(count) for count in accumulate(cell.counts)]
             total = counts[-1]
             if open_metrics and cell.exemplars:
-                _add_exemplars(counts, cell)
+                _add_exemplars(counts, cell, divisor)
             yield from counts
             yield total
             yield number(float(cell.sum / divisor))
@@ -115,9 +115,9 @@ class Text:
         )
 
 
-def _add_exemplars(counts: list[str], cell: Histogram) -> None:
+def _add_exemplars(counts: list[str], cell: Histogram, divisor: int) -> None:
     for bucket, (trace, value, at) in (cell.exemplars or {}).items():
-        counts[bucket] += f' # {{trace_id="{_escaped(trace)}"}} {number(float(value))} {at}'
+        counts[bucket] += f' # {{trace_id="{_escaped(trace)}"}} {number(value / divisor)} {at}'
 
 
 def _braces(pairs: list[tuple[str, str]]) -> str:

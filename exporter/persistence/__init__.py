@@ -1,1 +1,1 @@
-"""Journal and snapshot: what was acknowledged survives a crash; imports registry."""
+"""Journal and snapshot: acknowledged events survive a crash; imports registry and self_metrics."""

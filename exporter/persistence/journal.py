@@ -1,8 +1,8 @@
-"""Keeps accepted events on disk before they are answered: an append-only file, synced for many requests at once.
+"""Writes accepted events to disk before they are acknowledged: an append-only file, with one sync for many requests.
 
-A record is its length and CRC-32 (little-endian) and its bytes. What was written survives the death of the process, for
-it is in the kernel's page cache; what was synced survives the death of the machine. One that is cut off at the end
-of the last file was never answered.
+A record is its length and CRC-32 (little-endian) and its bytes. What was written survives a crash of the process, as it
+is in the kernel's page cache; what was synced survives a crash of the machine. A truncated record at the end of the
+last file was never acknowledged.
 """
 
 import asyncio
@@ -14,34 +14,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _HEAD = struct.Struct("<II")
-_GATHER = 0.002  # seconds
-_LARGEST = 64 * 1024 * 1024
+_GATHER = 0.002  # seconds to wait for more records before a sync
+_MAX_RECORD = 64 * 1024 * 1024
 
 
 class JournalError(Exception):
-    """The disk did not take it; nothing of it was counted."""
+    """The record could not be written; nothing of it was counted."""
 
 
 class Journal:
-    """Numbered files in a folder; the last one is written. ``observe`` is told the seconds of each sync."""
+    """Numbered files in a folder, of which the last is written. ``observe`` gets the seconds of each sync."""
 
     def __init__(self, folder: Path, monotonic: Callable[[], float], observe: Callable[[float], None]) -> None:
         self._folder, self._monotonic, self._observe = folder, monotonic, observe
         self._file = -1
         self._retired: list[int] = []
         self._broken = False
-        self._size = 0  # of the file, up to its last whole record
+        self._size = 0  # of the file, up to its last complete record
         self._written = self._synced = 0  # bytes since the start, over all files
         self._syncing: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.bytes = 0  # since the last snapshot
 
     def numbers(self) -> list[int]:
-        """List the files that there are."""
+        """List the numbers of the existing files."""
         return sorted(int(path.stem) for path in self._folder.glob("*.journal") if path.stem.isdigit())
 
     def read(self, first: int, on_fault: Callable[[Path, int], None]) -> Iterator[bytes]:
-        """Give the records from file ``first`` on; a broken one ends its file, and ``on_fault`` is told of it."""
+        """Yield the records from file ``first`` on; a broken one ends its file, and ``on_fault`` is told."""
         for number in self.numbers():
             if number < first:
                 continue
@@ -51,7 +51,7 @@ class Journal:
             while at + _HEAD.size <= len(data):
                 length, checksum = _HEAD.unpack_from(data, at)
                 record = data[at + _HEAD.size : at + _HEAD.size + length]
-                if length > _LARGEST or len(record) < length or zlib.crc32(record) != checksum:
+                if length > _MAX_RECORD or len(record) < length or zlib.crc32(record) != checksum:
                     break
                 yield record
                 at += _HEAD.size + length
@@ -59,7 +59,7 @@ class Journal:
                 on_fault(path, len(data) - at)
 
     def rotate(self) -> int:
-        """Begin a new file, and give its number; the old one is synced and closed with the next sync."""
+        """Begin a new file and return its number; the old one is closed with the next sync."""
         number = max([*self.numbers(), 0]) + 1
         descriptor = os.open(self._path(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         if self._file >= 0:
@@ -68,7 +68,7 @@ class Journal:
         return number
 
     def append(self, record: bytes) -> None:
-        """Write a record; JournalError if the disk does not take it, and then it is as if it had never been."""
+        """Write a record; JournalError if that fails, and then nothing of it is left in the file."""
         data = _HEAD.pack(len(record), zlib.crc32(record)) + record
         try:
             if self._broken:
@@ -83,16 +83,16 @@ class Journal:
         self._written += len(data)
 
     def _undo(self) -> None:
-        """Take back what was written of a record: a cut-off one in the middle would hide those behind it."""
+        """Remove a half-written record: in the middle of a file it would hide those behind it."""
         try:
             os.ftruncate(self._file, self._size)
         except OSError:
-            self._broken = True  # the next record goes to a file of its own
+            self._broken = True  # the next record goes to a new file
 
     async def durable(self) -> None:
-        """Wait until all that was written is on the disk: one sync serves all who wait meanwhile.
+        """Wait until everything written so far is on disk; one sync serves all who are waiting.
 
-        OSError if the sync fails. The kernel may then have thrown the pages away, so the process must not go on
+        OSError if the sync fails. The kernel may then have dropped the pages, so the process must not go on
         (wiki.postgresql.org/wiki/Fsync_Errors).
         """
         if self._synced >= self._written:
@@ -105,14 +105,14 @@ class Journal:
 
     @property
     def clean(self) -> bool:
-        """Say whether all that was written is on the disk."""
+        """Whether everything written is on disk."""
         return self._synced == self._written
 
     async def _sync(self) -> None:
-        """Sync until nobody waits; a failure is told to all."""
+        """Sync until nobody waits; a failure is raised for all who do."""
         served = 0
         while self._waiting:
-            if served > 1:  # many are sending: a sync costs 80 µs of a thread's time, so let a few more come first
+            if served > 1:  # under load, wait for a few more records: a sync takes 80 µs of a thread's time
                 await asyncio.sleep(_GATHER)
             served = len(self._waiting)
             written, retired, self._retired = self._written, self._retired, []
@@ -131,11 +131,11 @@ class Journal:
         for target, waiter in waiting:
             if target > written:
                 self._waiting.append((target, waiter))
-            elif not waiter.done():  # whoever waited may have gone
+            elif not waiter.done():  # a waiter may have been cancelled
                 waiter.set_result(None) if error is None else waiter.set_exception(error)
 
-    def forget(self, before: int) -> None:
-        """Delete the files before this number: a snapshot has all that they hold."""
+    def delete(self, before: int) -> None:
+        """Delete the files before this number, once a snapshot has all that they hold."""
         for number in self.numbers():
             if number < before:
                 self._path(number).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Saves the whole state as one file, replaced in one step, and reads it back; the folder is one process's at a time."""
+"""Saves the whole state as one file, replaced atomically, and loads it; locks the folder for one process."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ class StorageError(Exception):
 
 
 class SnapshotError(Exception):
-    """The file is not a snapshot of ours, or is damaged."""
+    """The file is not a snapshot of this version, or is damaged."""
 
 
 class Folder:
@@ -29,19 +29,19 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / "lock").open("w", encoding="utf-8")
         except OSError as error:
-            raise StorageError(f"storage.path {path}: {error.strerror}; name a folder that may be written") from error
+            raise StorageError(f"storage.path {path}: {error.strerror} (expected a writable folder)") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
-            raise StorageError(f"storage.path {path} is in use by another exporter; each needs its own") from error
+            raise StorageError(f"storage.path {path} is in use by another exporter; use a folder of its own") from error
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Unlock the folder."""
         self._lock.close()
 
     def key(self) -> bytes:
-        """Give the key of this installation's hashes, made at the first start."""
+        """Return the key of this installation's hashes, created at the first start."""
         path = self.path / "key"
         if not path.exists():
             descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
@@ -50,7 +50,7 @@ class Folder:
         return path.read_bytes()[:64]
 
     def load(self) -> dict[str, Any] | None:
-        """Read the snapshot; None if there is none yet, SnapshotError if it is damaged (it is set aside)."""
+        """Load the snapshot; None if there is none, SnapshotError if it is damaged (it is renamed and kept)."""
         path = self.path / _NAME
         try:
             data = path.read_bytes()
@@ -63,18 +63,18 @@ class Folder:
         if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4] or state.get("version") != VERSION:
             aside = path.with_suffix(".damaged")
             path.replace(aside)
-            raise SnapshotError(f"{path} is damaged or of another version; it is kept as {aside.name}")
+            raise SnapshotError(f"{path} is damaged or of another version, kept as {aside.name}")
         return state
 
 
 def encode(state: dict[str, Any]) -> bytes:
-    """Turn plain data into the file's bytes; the caller's state may change as soon as this returns."""
+    """Encode plain data as the file's bytes; the state may change as soon as this returns."""
     body = msgspec.msgpack.encode({"version": VERSION, **state})
     return zlib.crc32(body).to_bytes(4, "little") + body
 
 
 def save(folder: Path, data: bytes) -> None:
-    """Write the file beside the old one, sync it, and put it in its place; OSError leaves the old one."""
+    """Write and sync a new file, then rename it over the old one; OSError leaves the old one."""
     new = folder / f"{_NAME}.new"
     with new.open("wb") as file:
         file.write(data)
@@ -83,6 +83,6 @@ def save(folder: Path, data: bytes) -> None:
     new.replace(folder / _NAME)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)  # else a crash of the machine may bring the old name back
+        os.fsync(descriptor)  # else a crash of the machine may undo the rename
     finally:
         os.close(descriptor)

@@ -1,1 +1,1 @@
-"""Counts events into series. Pure; imports events and catalogue."""
+"""Counts events into series and holds the whole state. Pure; imports catalogue and events."""

@@ -1,7 +1,7 @@
-"""Counts different users within sliding windows without keeping any: HyperLogLog sketches of keyed hashes. Pure.
+"""Counts distinct users in sliding windows without storing them: HyperLogLog sketches of keyed hashes. Pure.
 
 Flajolet et al., "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm" (2007). A window is
-the union of the sketches of its slices, and a sketch holds no identity, only how rare the rarest hashes were.
+the union of the sketches of its slices. A sketch holds no identity, only how rare the rarest hashes were.
 """
 
 import hashlib
@@ -17,16 +17,18 @@ _SLICES = ((60, 6), (300, 13), (3600, 25), (86_400, 31))  # (seconds of a slice,
 _SLICE_OF = {"5m": 60, "1h": 300, "1d": 3600, "7d": 86_400, "30d": 86_400}
 
 
-class Distinct:
-    """The windows of one family; ``key`` makes the hashes of this installation its own."""
+class DistinctCount:
+    """The windows of one family; ``key`` makes the hashes useless outside this installation."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._sketches: dict[int, dict[int, bytearray]] = {length: {} for length, _ in _SLICES}
-        self._closed: dict[str, tuple[int, int, bytes]] = {}  # a window's full slices, united: (first, last, union)
+        self._closed: dict[str, tuple[int, int, bytes]] = {}  # by window, its complete slices: (first, last, union)
 
-    def add(self, identity: str, now: float) -> None:
-        """Take note of somebody seen now."""
+    def add(self, identity: str | None, now: float) -> None:
+        """Note an identity seen now; None or an empty one is ignored."""
+        if not identity:
+            return
         digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
         number = int.from_bytes(digest, "big")
         register = number >> _REST
@@ -43,28 +45,28 @@ class Distinct:
             sketch[register] = max(sketch[register], rank)
 
     def counts(self, now: float) -> dict[str, int]:
-        """Estimate how many different ones there were in each window that ends now."""
-        found = {}
+        """Estimate the distinct identities in each window that ends now."""
+        estimates = {}
         for window, span in WINDOWS.items():
             length = _SLICE_OF[window]
             first, last = int((now - span) // length) + 1, int(now // length)
-            found[window] = _estimate(self._union(window, self._sketches[length], first, last))
-        return found
+            estimates[window] = _estimate(self._union(window, self._sketches[length], first, last))
+        return estimates
 
     def _union(self, window: str, slices: dict[int, bytearray], first: int, last: int) -> bytes:
-        """Unite a window's slices; the full ones are united once, for each costs 0.2 ms."""
+        """Unite the slices of a window; the complete ones only once, as each takes 0.2 ms."""
         known = self._closed.get(window)
         if known is None or known[:2] != (first, last):
-            full = bytes(_REGISTERS)
+            complete = bytes(_REGISTERS)
             for index, sketch in slices.items():
                 if first <= index < last:
-                    full = bytes(map(max, full, sketch))
-            known = self._closed[window] = (first, last, full)
+                    complete = bytes(map(max, complete, sketch))
+            known = self._closed[window] = (first, last, complete)
         latest = slices.get(last)
         return known[2] if latest is None else bytes(map(max, known[2], latest))
 
     def dump(self) -> list[Any]:
-        """Give the sketches for the snapshot."""
+        """Return the sketches for the snapshot."""
         return [
             (length, index, bytes(sketch))
             for length, slices in self._sketches.items()
@@ -72,7 +74,7 @@ class Distinct:
         ]
 
     def load(self, saved: list[Any]) -> None:
-        """Take over the sketches of a snapshot."""
+        """Restore the sketches of a snapshot."""
         for length, index, sketch in saved:
             if length in self._sketches and len(sketch) == _REGISTERS:
                 self._sketches[length][index] = bytearray(sketch)

@@ -1,111 +1,101 @@
-"""Counts events: looks each up in the catalogue, folds its labels into their domains, and moves the series."""
+"""Counts events: finds the series that an event feeds, maps its label values to their domains, updates the cells."""
 
-from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from exporter.catalogue.label_values import Fold
+from exporter.catalogue.label_values import LabelValues
 from exporter.catalogue.model import TIME, Catalogue, Family
 from exporter.events.decode import Event, Schema, seconds
-from exporter.registry.hyperloglog import Distinct
+from exporter.registry.hyperloglog import DistinctCount
 from exporter.registry.series import Counter, Gauge, Histogram, Series
 
-_KNOWN = 4096  # combinations of field values whose cells are remembered, for each type of event
+_CACHE = 4096  # combinations of field values whose cells are cached, for each type of event
+_MAX_TRACE = 100  # code points; OpenMetrics allows 128 for names and values of an exemplar together
 
 
-class _Observe(NamedTuple):
+class _Observation(NamedTuple):
+    """A histogram, and the field that it observes."""
+
     cell: Histogram
     value: Callable[[Any], float | None]
-    bounds: tuple[float, ...]
 
 
 class _Above(NamedTuple):
-    """A counter of events of which a number is larger than this."""
+    """A counter of the events with a field above a threshold."""
 
     cell: Counter
     value: Callable[[Any], float]
-    least: float
+    threshold: float
 
 
 class _Other(NamedTuple):
-    """What is not on the quick path: amounts, gauges, conditions on numbers."""
+    """Counters of amounts, and gauges."""
 
     family: Family
-    cell: Counter | Gauge | Histogram
+    cell: Counter | Gauge
 
 
-class _Moves(NamedTuple):
-    """What an event of certain field values moves."""
+class _Cells(NamedTuple):
+    """What an event with certain field values updates."""
 
     counters: tuple[Counter, ...]
-    observed: tuple[_Observe, ...]
+    observations: tuple[_Observation, ...]
     above: tuple[_Above, ...]
     others: tuple[_Other, ...]
 
 
 class Recorder:
-    """The series of a catalogue. Not thread-safe: the event loop is the one that counts."""
+    """The series of a catalogue. Not thread-safe: used by the event loop only."""
 
     def __init__(self, catalogue: Catalogue, schema: Schema, key: bytes) -> None:
         self.catalogue = catalogue
         self.series = {family.name: Series(family) for family in catalogue.families}
-        self.found: dict[str, dict[str, None]] = {}
-        self.distinct = {family.name: Distinct(key) for family in catalogue.families if family.distinct}
+        self.discovered: dict[str, dict[str, None]] = {}  # by list
+        self.distinct = {family.name: DistinctCount(key) for family in catalogue.families if family.distinct}
         self._plans = {kind: _Plan(name, self) for name, kind in schema.types.items()}
 
-    def record(self, events: Sequence[Event], source: str, now: float, weight: int = 1) -> None:
+    def record(  # noqa: C901  # one loop, for its speed
+        self, events: Sequence[Event], source: str, now: float, weight: int = 1
+    ) -> None:
         """Count decoded events in every family that they feed; it cannot fail.
 
         ``now`` is when they were received, in Unix seconds; each stands for ``weight`` events where its page was
         sampled.
         """
         plans = self._plans
-        if weight == 1:
-            self._record_each(events, now, many=source == "events")
-        else:
-            for event in events:
-                plans[type(event)].record_weighed(event, now, weight)
-        for kind, number in Tally(map(type, events)).items():
-            plans[kind].accepted(source).value += number
-
-    def _record_each(self, events: Sequence[Event], now: float, *, many: bool) -> None:  # noqa: C901  # one loop, for its speed
-        """The path that has to be quick: no call but those that find the cells."""
-        plans = self._plans
+        many = source == "events" and weight == 1
         for event in events:
-            plan = plans[type(event)]
-            if many and event.count != 1:
-                plan.record_weighed(event, now, event.count)
-                continue
-            data = event.data
+            plan, data, number = plans[type(event)], event.data, event.count if many else weight
             key = plan.key(data)
-            moves = plan.known.get(key)
-            if moves is None:
-                moves = plan.resolve(key, now)
-            for cell in moves.counters:
-                cell.value += 1
-            for histogram, value, bounds in moves.observed:
-                observed = value(data)
-                if observed is not None:
-                    histogram.counts[bisect_left(bounds, observed)] += 1
-                    histogram.sum += observed
-            for cell, number, least in moves.above:
-                if number(data) > least:
-                    cell.value += 1
-            if moves.others or plan.distinct or (plan.traced and (event.trace_id or event.traceparent)):
-                plan.rest(event, moves, now, 1)
+            cells = plan.cache.get(key)
+            if cells is None:
+                cells = plan.resolve(key, now)
+            for counter in cells.counters:
+                counter.value += number
+            for histogram, field in cells.observations:
+                value = field(data)
+                if value is not None:
+                    histogram.observe(value, number)
+            for counter, field, threshold in cells.above:
+                if field(data) > threshold:
+                    counter.value += number
+            if cells.others or plan.distinct or (plan.traced and (event.trace_id or event.traceparent)):
+                plan.record_more(event, cells, now, number)
+        for kind, total in Tally(map(type, events)).items():
+            plans[kind].accepted(source).value += total
 
     def refresh(self, now: float) -> None:
-        """Bring the gauges of distinct counts up to date."""
+        """Update the gauges of distinct counts."""
         for name, distinct in self.distinct.items():
             for window, count in distinct.counts(now).items():
                 self.series[name].set((window,), count, now)
 
 
 class _Plan:
-    """How events of one type are counted: the cells for each combination of their label fields, found once."""
+    """How events of one type are counted: the cells for each combination of their label fields are found once."""
 
     def __init__(self, name: str, recorder: Recorder) -> None:
         self.name = name
@@ -115,10 +105,10 @@ class _Plan:
         conditions = [field for family in self._families for field, _ in family.when]
         self._fields = tuple(dict.fromkeys([*labels, *conditions]))
         self.key = _getter(self._fields)
-        self.known: dict[Any, _Moves] = {}
+        self.cache: dict[Any, _Cells] = {}
         self._accepted: dict[str, Counter] = {}
-        self._folds = {
-            (family.name, label.name): Fold(label, recorder.found.setdefault(label.list_, {}))
+        self._label_values = {
+            (family.name, label.name): LabelValues(label, recorder.discovered.setdefault(label.list_, {}))
             for family in self._families
             for label in family.labels
             if not family.distinct
@@ -127,103 +117,78 @@ class _Plan:
         self.traced = any(family.exemplars for family in self._families)
 
     def accepted(self, source: str) -> Counter:
-        """Give the counter of accepted events of this type."""
+        """Return the counter of accepted events of this type."""
         cell = self._accepted.get(source)
         if cell is None:
             series = self._recorder.series["exporter_events_accepted_total"]
             cell = self._accepted[source] = series.cell((source, self.name))
         return cell
 
-    def record_weighed(self, event: Event, now: float, weight: int) -> None:
-        """Count an event that stands for several: slower, and only for pages that are sampled."""
-        key = self.key(event.data)
-        moves = self.known.get(key) or self.resolve(key, now)
-        for cell in moves.counters:
-            cell.value += weight
-        for cell, number, least in moves.above:
-            if number(event.data) > least:
-                cell.value += weight
-        for histogram, value, bounds in moves.observed:
-            observed = value(event.data)
-            if observed is not None:
-                histogram.counts[bisect_left(bounds, observed)] += weight
-                histogram.sum += observed * weight
-        self.rest(event, moves, now, weight)
+    def record_more(self, event: Event, cells: _Cells, now: float, weight: int) -> None:
+        """Record what few events have: amounts, gauges, identities and traces."""
+        for other in cells.others:
+            _update(other, event, now, weight)
+        for distinct, name in self.distinct:
+            distinct.add(getattr(event.data, name), now)
+        trace = event.trace_id or event.traceparent[3:35]
+        if self.traced and trace and len(trace) <= _MAX_TRACE:
+            for histogram, field in cells.observations:
+                value = field(event.data)
+                if value is not None:
+                    histogram.add_exemplar(trace, value, now)
 
-    def resolve(self, key: Any, now: float) -> _Moves:  # noqa: ANN401  # a value or a tuple of values
-        """Find the cells for a combination of values, and remember them if all values are within their domains."""
+    def resolve(self, key: Any, now: float) -> _Cells:  # noqa: ANN401  # a value or a tuple of values
+        """Find the cells for a combination of field values; cache them if all values are within their domains."""
         values = dict(zip(self._fields, key if len(self._fields) > 1 else (key,), strict=bool(self._fields)))
-        counters, observed, above, others, inside = [], [], [], [], True
+        counters, observations, above, others, inside = [], [], [], [], True
         for family in self._families:
-            if family.distinct or not all(_holds(values[field], wanted) for field, wanted in family.when):
+            if family.distinct or not all(_matches(values[field], wanted) for field, wanted in family.when):
                 continue
             labels, known = self._labels(family, values)
             inside = inside and known
             cell = self._recorder.series[family.name].cell(labels, now)
-            plain = family.divisor == 1 and family.value != TIME
-            if plain and family.type == "counter" and not family.value:
-                if family.above:
-                    above.append(_Above(cell, attrgetter(family.above[0][0]), family.above[0][1]))
-                else:
-                    counters.append(cell)
-            elif plain and family.type == "histogram":
-                observed.append(_Observe(cell, attrgetter(family.value), family.buckets))
-            else:
+            if family.type == "histogram":
+                observations.append(_Observation(cell, attrgetter(family.value)))
+            elif family.type == "gauge" or family.value:
                 others.append(_Other(family, cell))
-        moves = _Moves(tuple(counters), tuple(observed), tuple(above), tuple(others))
-        if inside:  # values outside their domain are never remembered: an attack must not cost memory
-            if len(self.known) >= _KNOWN:
-                self.known.clear()
-            self.known[key] = moves
-        return moves
+            elif family.above:
+                above.append(_Above(cell, attrgetter(family.above[0][0]), family.above[0][1]))
+            else:
+                counters.append(cell)
+        cells = _Cells(tuple(counters), tuple(observations), tuple(above), tuple(others))
+        if inside:  # values outside their domain are not cached: an attack must not cost memory
+            if len(self.cache) >= _CACHE:
+                self.cache.clear()
+            self.cache[key] = cells
+        return cells
 
     def _labels(self, family: Family, values: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
         labels, inside = [], True
         for label in family.labels:
-            value, outside = self._folds[family.name, label.name](values[label.field])
+            value, outside = self._label_values[family.name, label.name](values[label.field])
             if outside:
                 inside = False
                 self._recorder.series["exporter_label_overflow_total"].add((label.name,))
             labels.append(value)
         return tuple(labels), inside
 
-    def rest(self, event: Event, moves: _Moves, now: float, weight: int) -> None:
-        """Do what is not on the quick path."""
-        for other in moves.others:
-            _move(other, event, now, weight)
-        for distinct, field in self.distinct:
-            identity = getattr(event.data, field)
-            if identity:
-                distinct.add(identity, now)
-        trace = event.trace_id or event.traceparent[3:35]
-        if self.traced and trace and len(trace) <= 100:  # noqa: PLR2004  # OpenMetrics: 128 with the label's name
-            for histogram, value, bounds in moves.observed:
-                observed = value(event.data)
-                if observed is not None:
-                    exemplars = histogram.exemplars = histogram.exemplars or {}
-                    exemplars[bisect_left(bounds, observed)] = (trace, observed, now)
 
-
-def _move(other: _Other, event: Event, now: float, weight: int) -> None:
+def _update(other: _Other, event: Event, now: float, weight: int) -> None:
     family, cell = other
     at = now if event.time is None else seconds(event.time)
-    given = at if family.value == TIME else getattr(event.data, family.value) if family.value else 1
-    if given is None:
+    value = at if family.value == TIME else getattr(event.data, family.value) if family.value else 1
+    if value is None:
         return
-    value = seconds(given) if isinstance(given, datetime) else given
+    number = seconds(value) if isinstance(value, datetime) else value
     if isinstance(cell, Counter):
-        cell.value += value * weight
-    elif isinstance(cell, Gauge):
-        if at >= cell.at:
-            cell.value, cell.at = float(value), at
+        cell.value += number * weight
     else:
-        cell.counts[bisect_left(family.buckets, value / family.divisor)] += weight
-        cell.sum += value * weight
+        cell.set(float(number), at)
 
 
-def _holds(value: Any, wanted: str) -> bool:  # noqa: ANN401  # whatever the field holds
-    given = "" if value is None else str(value)
-    return given != wanted[1:] if wanted.startswith("!") else given == wanted
+def _matches(value: Any, wanted: str) -> bool:  # noqa: ANN401  # whatever the field holds
+    text = "" if value is None else str(value)
+    return text != wanted[1:] if wanted.startswith("!") else text == wanted
 
 
 def _getter(fields: Iterable[str]) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""All that an exporter knows, changed only by ``apply``: the same records in the same order give the same state."""
+"""The whole state of an exporter, changed only by ``apply``: the same records in the same order give the same state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,15 +7,15 @@ import msgspec
 
 from exporter.catalogue.model import SELF, Catalogue
 from exporter.events.decode import Decoder, Event, Schema
-from exporter.events.dedupe import Recent
-from exporter.events.sessions import Ended, Visits
-from exporter.events.vitals import Held, Settling
+from exporter.events.dedupe import SeenIds
+from exporter.events.sessions import Ended, Sessions
+from exporter.events.vitals import PendingVital, PendingVitals
 from exporter.registry.recorder import Recorder
 
-REMEMBER = 24 * 3600.0  # seconds that ids of servers' batches and events are known, at least
-REMEMBER_PAGES = 600.0  # and those of browsers' batches
-_IDS = 500_000
-# Own families that follow from records alone: a replay gives them again. The others start at 0 with the process.
+SERVER_IDS_KNOWN = 24 * 3600.0  # seconds for which ids of servers' batches and events are known, at least
+BROWSER_IDS_KNOWN = 600.0  # and those of browsers' batches
+_CAPACITY = 500_000
+# Our own families that follow from records alone, so a replay restores them. The others start at 0 with the process.
 _REPLAYED = {
     "exporter_events_accepted_total",
     "exporter_label_overflow_total",
@@ -25,14 +25,14 @@ _REPLAYED = {
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
-    """What was accepted from one request, and all that is needed to count it again: the unit of the journal."""
+    """What was accepted from one request and all that is needed to count it again: the unit of the journal."""
 
     received: float
     source: str
     body: bytes  # JSON with the events that were accepted
-    batch: int = 0  # fingerprint of the batch's id; 0: it had none
+    batch: int = 0  # fingerprint of the batch's id; 0 if it had none
     ids: tuple[int, ...] = ()  # fingerprints of the events' ids
-    answer: bytes = b""
+    answer: bytes = b""  # JSON, to be given again to a retry of the batch
     device: str = ""
     weight: int = 1
     page: int = 0
@@ -41,27 +41,27 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fals
 
 
 class State:
-    """The series, the ids that are known, the vitals that have not settled, and who is visiting."""
+    """The series, the known ids, the pending vitals, and the browsers' sessions."""
 
     def __init__(self, catalogue: Catalogue, key: bytes, settle_after: float) -> None:
         self.catalogue, self.schema = catalogue, Schema(catalogue)
         self.recorder = Recorder(catalogue, self.schema, key)
-        self.settling = Settling(settle_after)
-        self.visits = Visits()
-        self.batches, self.ids = Recent(REMEMBER, _IDS), Recent(REMEMBER, _IDS)
-        self.beacons = Recent(REMEMBER_PAGES, _IDS)
-        self.settles = {kind for name, kind in self.schema.types.items() if catalogue.events[name].settle}
-        self._decoder = Decoder(self.schema.types, most=1_000_000)
+        self.pending = PendingVitals(settle_after)
+        self.sessions = Sessions()
+        self.batches, self.ids = SeenIds(SERVER_IDS_KNOWN, _CAPACITY), SeenIds(SERVER_IDS_KNOWN, _CAPACITY)
+        self.beacons = SeenIds(BROWSER_IDS_KNOWN, _CAPACITY)
+        self.pending_kinds = {kind for name, kind in self.schema.types.items() if catalogue.events[name].settle}
+        self._decoder = Decoder(self.schema.types, limit=1_000_000)
         self._devices = {
             kind for kind in self.schema.types.values() if "device" in kind.__annotations__["data"].__struct_fields__
         }
 
-    def known(self, source: str) -> Recent:
-        """Give the memory of batches: browsers retry for minutes, servers for a day."""
+    def known(self, source: str) -> SeenIds:
+        """Return the ids of batches seen at a door: browsers retry for minutes, servers for a day."""
         return self.batches if source == "events" else self.beacons
 
     def apply(self, record: Record, events: Sequence[Event]) -> None:
-        """Count the events of a record. Time passes first, so that what had settled by then is counted alone."""
+        """Count the events of a record. Time passes first, so that vitals final by then are counted before them."""
         now = record.received
         self.tick(now)
         self._remember(record)
@@ -69,9 +69,9 @@ class State:
             for event in events:
                 if type(event) in self._devices and event.data.device is None:
                     msgspec.structs.force_setattr(event.data, "device", record.device)
-        if not self.settles.isdisjoint(map(type, events)):
-            self._hold([event for event in events if type(event) in self.settles], record)
-            events = [event for event in events if type(event) not in self.settles]
+        if not self.pending_kinds.isdisjoint(map(type, events)):
+            self._report_vitals([event for event in events if type(event) in self.pending_kinds], record)
+            events = [event for event in events if type(event) not in self.pending_kinds]
         self.recorder.record(events, record.source, now, record.weight)
 
     def _remember(self, record: Record) -> None:
@@ -81,58 +81,65 @@ class State:
         for identity in record.ids:
             self.ids.put(identity, b"", now)
         if record.page or record.session:
-            self._ended(self.visits.sign(record.page, record.sequence, record.session, now))
+            self._count_ended(self.sessions.seen(record.page, record.sequence, record.session, now))
 
-    def _hold(self, events: list[Event], record: Record) -> None:
+    def _report_vitals(self, events: list[Event], record: Record) -> None:
         for event in events:
-            for held in self.settling.hold(Held(event, record.source, record.weight), record.received):
-                self.recorder.record([held.event], held.source, record.received, held.weight)
+            for vital in self.pending.report(PendingVital(event, record.source, record.weight), record.received):
+                self._count_vital(vital, record.received)
+
+    def _count_vital(self, vital: PendingVital, now: float) -> None:
+        self.recorder.record([vital.event], vital.source, now, vital.weight)
 
     def replay(self, record: Record) -> None:
-        """Count a record of the journal; events that the catalogue no longer knows are left out."""
+        """Count a record of the journal, without the events that the catalogue no longer knows."""
         self.apply(record, self._decoder.decode(record.body).events)
 
     def tick(self, now: float) -> None:
-        """Let time pass: count the vitals that have settled, end pages and sessions that are quiet."""
-        for held in self.settling.settled(now):
-            self.recorder.record([held.event], held.source, now, held.weight)
-        self._ended(self.visits.ended(now))
+        """Let time pass: count the vitals that are final, end the pages and sessions that are over."""
+        for vital in self.pending.final(now):
+            self._count_vital(vital, now)
+        self._count_ended(self.sessions.ended(now))
 
     def resume(self, now: float, hold: float) -> None:
-        """After a restart, bring everything to what it was before."""
+        """After a restart, show what may have been shown before, and let the time since then pass."""
         self.tick(now)
         for series in self.recorder.series.values():
             series.resume(now, hold)
 
-    def _ended(self, ended: Ended) -> None:
+    def _count_ended(self, ended: Ended) -> None:
         if ended.lost:
             self.recorder.series["rum_beacons_lost_total"].add((), ended.lost)
         for duration in ended.durations:
             self.recorder.series["rum_session_duration_seconds"].observe((), duration)
 
     def dump(self, *, own: bool = False) -> dict[str, Any]:
-        """Give everything as plain data; ``own``: with what the exporter counts about itself, for a reload."""
+        """Return everything as plain data; ``own`` includes all that the exporter counts about itself, for a reload.
+
+        The keys are those of the snapshot file's version 1.
+        """
         return {
             "series": {
                 name: series.dump()
                 for name, series in self.recorder.series.items()
                 if own or series.family.event != SELF or name in _REPLAYED
             },
-            "found": {name: list(values) for name, values in self.recorder.found.items()},
+            "found": {name: list(values) for name, values in self.recorder.discovered.items()},
             "distinct": {name: distinct.dump() for name, distinct in self.recorder.distinct.items()},
             "settling": [
-                (seen, msgspec.json.encode(held.event), held.source, held.weight) for seen, held in self.settling.dump()
+                (reported, msgspec.json.encode(vital.event), vital.source, vital.weight)
+                for reported, vital in self.pending.dump()
             ],
-            "visits": self.visits.dump(),
+            "visits": self.sessions.dump(),
             "batches": self.batches.dump(),
             "beacons": self.beacons.dump(),
             "ids": self.ids.dump(),
         }
 
     def load(self, saved: dict[str, Any]) -> list[str]:
-        """Take over what was dumped; gives the families that could not be, for they have another shape now."""
+        """Restore what was dumped; returns the families that were not, as their type, labels or buckets changed."""
         for name, values in saved["found"].items():
-            self.recorder.found.setdefault(name, {}).update(dict.fromkeys(values))
+            self.recorder.discovered.setdefault(name, {}).update(dict.fromkeys(values))
         changed = [
             name
             for name, series in saved["series"].items()
@@ -141,10 +148,10 @@ class State:
         for name, sketches in saved["distinct"].items():
             if name in self.recorder.distinct:
                 self.recorder.distinct[name].load(sketches)
-        for seen, body, source, weight in saved["settling"]:
+        for reported, body, source, weight in saved["settling"]:
             for event in self._decoder.decode(body).events:
-                self.settling.hold(Held(event, source, weight), seen)
-        self.visits.load(saved["visits"])
-        for memory, name in ((self.batches, "batches"), (self.beacons, "beacons"), (self.ids, "ids")):
-            memory.load(saved[name])
+                self.pending.report(PendingVital(event, source, weight), reported)
+        self.sessions.load(saved["visits"])
+        for seen, name in ((self.batches, "batches"), (self.beacons, "beacons"), (self.ids, "ids")):
+            seen.load(saved[name])
         return changed

@@ -1,1 +1,1 @@
-"""Forwards the Sentry SDK's envelopes to Sentry within its rate limits; imports web."""
+"""Forwards the Sentry SDK's envelopes to Sentry within its rate limits; imports web and self_metrics."""

@@ -1,6 +1,6 @@
-"""Knows to which Sentry projects the tunnel may report, and at which URL each takes envelopes. Pure.
+"""The settings of the Sentry tunnel, and the URL that takes the envelopes of each DSN. Pure.
 
-develop.sentry.dev/sdk/foundations/transport/authentication/ says how one follows from the other.
+How the URL follows from a DSN: develop.sentry.dev/sdk/foundations/transport/authentication/
 """
 
 import re
@@ -9,9 +9,9 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from process.settings import Duration
+from process.settings import Duration, Strict
 
-# As the SDK reads a DSN (sentry-javascript, packages/core/src/utils/dsn.ts).
+# As the SDK parses a DSN (sentry-javascript, packages/core/src/utils/dsn.ts).
 _DSN = re.compile(
     r"(?P<scheme>https?)://(?P<key>\w+)(?P<secret>:\w*)?@(?P<host>\[[:.%\w]+\]|[\w.-]+)(?P<port>:\d+)?"
     r"(?P<path>/(?:[^/?#\s]+/)*)(?P<project>\d+)",
@@ -21,42 +21,42 @@ _DSN = re.compile(
 Level = Literal["fatal", "error", "warning", "log", "info", "debug"]
 
 
-class TunnelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What browsers may send to Sentry through us."""
+class TunnelSettings(Strict, frozen=True):
+    """What browsers may send to Sentry through the exporter."""
 
     path: Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")] = "/api/report"
     dsns: tuple[str, ...] = ()
-    upstream: dict[str, str] = {}  # DSN -> base URL of a Relay or another Sentry that takes its envelopes instead
+    upstream: dict[str, str] = {}  # DSN -> base URL of a Relay or another Sentry that gets its envelopes instead
     max_body: Annotated[int, msgspec.Meta(ge=1024, le=200 * 1024 * 1024)] = 2 * 1024 * 1024
     drop_levels: tuple[Level, ...] = ("warning",)
     timeout: Duration = Duration(10)
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
 
     def __post_init__(self) -> None:
-        """Refuse what could never forward anything; msgspec makes it an error with its place in the file."""
+        """Check what msgspec cannot; it adds the place in the file to a ValueError."""
         endpoints(self)
         if self.timeout <= 0:
-            raise ValueError("timeout must be longer than 0s")
+            raise ValueError("timeout must be greater than 0s")
 
 
 def endpoints(settings: TunnelSettings) -> dict[str, str]:
-    """Compute for each DSN the URL that takes its envelopes; ValueError names the fix, and no key."""
+    """Return the URL for each DSN; ValueError names the fix, and never a key."""
     unknown = set(settings.upstream) - set(settings.dsns)
     if unknown:
-        raise ValueError("upstream names a DSN that dsns does not; write both alike")
+        raise ValueError("upstream has a DSN that is not in dsns")
     return {dsn: _endpoint(dsn, settings.upstream.get(dsn, "")) for dsn in settings.dsns}
 
 
 def _endpoint(dsn: str, base: str) -> str:
-    found = _DSN.fullmatch(dsn)
-    if not found:
-        raise ValueError("a DSN is written https://KEY@HOST/PROJECT, as Sentry shows it under Client Keys")
-    if found["secret"]:
-        raise ValueError("leave the secret part away from the DSN (https://KEY@HOST/PROJECT): browsers never send it")
+    match = _DSN.fullmatch(dsn)
+    if not match:
+        raise ValueError("invalid DSN (expected https://KEY@HOST/PROJECT, as Sentry shows it under Client Keys)")
+    if match["secret"]:
+        raise ValueError("remove the secret from the DSN (expected https://KEY@HOST/PROJECT)")
     if base and (
         urlsplit(base).scheme not in {"http", "https"} or not urlsplit(base).hostname or set(base) & set("?#@")
     ):
-        raise ValueError("an upstream is a base URL, as http://relay.internal:3000")
-    base = base.rstrip("/") or f"{found['scheme']}://{found['host']}{found['port'] or ''}{found['path'].rstrip('/')}"
-    query = urlencode({"sentry_version": "7", "sentry_key": found["key"]})
-    return f"{base}/api/{found['project']}/envelope/?{query}"
+        raise ValueError("invalid upstream (expected a base URL, e.g. http://relay.internal:3000)")
+    base = base.rstrip("/") or f"{match['scheme']}://{match['host']}{match['port'] or ''}{match['path'].rstrip('/')}"
+    query = urlencode({"sentry_version": "7", "sentry_key": match["key"]})
+    return f"{base}/api/{match['project']}/envelope/?{query}"

@@ -1,6 +1,6 @@
-"""Finds the headers and items of a Sentry envelope without reading what its items say. Pure.
+"""Finds the headers and items of a Sentry envelope without parsing their payloads. Pure.
 
-develop.sentry.dev/sdk/foundations/transport/envelopes/ has the grammar and the examples that the tests paste.
+Grammar and examples: develop.sentry.dev/sdk/foundations/transport/envelopes/
 """
 
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 _NEWLINE = 0x0A
-# What msgspec raises; a RecursionError for brackets in brackets in brackets, thousands deep.
+# What msgspec raises; RecursionError for thousands of nested brackets.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_LONGEST_HEADER = 64 * 1024  # bytes; as Sentry's own tunnel handler has it (sentry-javascript, tunnelForward.ts)
-_MOST_ITEMS = 1000  # so that a body of tiny items cannot keep the loop busy
-# Of a report, for anybody may send one, and a counter never goes back: entries, and events in one of them.
-_MOST_ENTRIES, _MOST_DISCARDED = 100, 10_000
+_MAX_HEADER = 64 * 1024  # bytes; as Sentry's own tunnel handler has it (sentry-javascript, tunnelForward.ts)
+_MAX_ITEMS = 1000  # so that a body of tiny items cannot block the event loop
+# Of a client report, which anybody may send, while a counter never goes back: entries, and events in one entry.
+_MAX_ENTRIES, _MAX_DISCARDED = 100, 10_000
 _PRIMARY = frozenset({"event", "transaction"})
-# What makes no sense, and is not taken, without the event or transaction that it came with (as Relay drops it).
+# What is useless without the event or transaction that it came with, and is dropped with it, as Relay does.
 _OWNERS = {"attachment": _PRIMARY, "profile": frozenset({"transaction"})}
 
 ITEMS = (
@@ -38,7 +38,7 @@ _CATEGORIES = {
     "trace_metric": "trace_metric",
     "statsd": "metric_bucket",
 }
-# A client report's reason -> ours (develop.sentry.dev/sdk/telemetry/client-reports/).
+# A client report's reason -> our label value (develop.sentry.dev/sdk/telemetry/client-reports/).
 _REASONS = {
     "queue_overflow": "queue_overflow",
     "cache_overflow": "queue_overflow",
@@ -54,11 +54,11 @@ _REASONS = {
 
 
 class EnvelopeError(Exception):
-    """The bytes are no envelope; the text says where and never repeats them."""
+    """The bytes are not an envelope; the text says where, and never repeats them."""
 
 
 class Item(NamedTuple):
-    """One item: its type, and where its header begins, its payload begins and its payload ends."""
+    """One item: its type, and the offsets of its header, its payload and the payload's end."""
 
     type: str
     begin: int
@@ -67,18 +67,18 @@ class Item(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Give the type as a metric label of a closed set."""
+        """Return the type as a value of a closed set, for a metric label."""
         kind = "profile" if self.type == "profile_chunk" else self.type
         return kind if kind in ITEMS else "other"
 
     @property
     def category(self) -> str:
-        """Give the data category that rate limits speak of."""
+        """Return the data category, by which Sentry limits."""
         return _CATEGORIES.get(self.type, self.type)
 
 
 class Envelope(NamedTuple):
-    """What was found; ``body`` is the whole of it, byte by byte as it came."""
+    """A parsed envelope; ``body`` is the original bytes."""
 
     body: bytes
     dsn: str
@@ -86,24 +86,24 @@ class Envelope(NamedTuple):
     items: tuple[Item, ...]
 
     def payload(self, item: Item) -> bytes:
-        """Cut out what one item carries."""
+        """Return the payload of an item."""
         return self.body[item.payload : item.end]
 
     def only(self, kept: Iterable[Item]) -> bytes:
-        """Write the envelope again with some of its items; header and items stay byte by byte what they were."""
+        """Return the envelope with some of its items; header and items keep their original bytes."""
         kept = tuple(kept)
         if kept == self.items:
             return self.body
-        return b"\n".join((self.body[: self.header], *(self._written(item) for item in kept)))
+        return b"\n".join((self.body[: self.header], *(self._raw(item) for item in kept)))
 
     def dependants(self, owner: Item) -> list[Item]:
-        """List the items that go where their event or transaction goes."""
+        """List the items that are dropped together with their event or transaction."""
         return [item for item in self.items if owner.type in _OWNERS.get(item.type, ())]
 
-    def _written(self, item: Item) -> bytes:
-        written = self.body[item.begin : item.end]
-        # At the end of the body a header with no payload may lack its newline, which it needs once more follows.
-        return written if self.body[item.payload - 1] == _NEWLINE else written + b"\n"
+    def _raw(self, item: Item) -> bytes:
+        raw = self.body[item.begin : item.end]
+        # At the end of the body, a header without payload may lack the newline that it needs when more follows.
+        return raw if self.body[item.payload - 1] == _NEWLINE else raw + b"\n"
 
 
 class _Header(msgspec.Struct):
@@ -135,28 +135,28 @@ _report = msgspec.json.Decoder(_Report)
 
 
 def scan(body: bytes) -> Envelope:
-    """Find header and items; EnvelopeError for whatever is no envelope or names no DSN."""
+    """Find header and items; EnvelopeError if the body is not an envelope or has no DSN."""
     end, at = _line(body, 0)
     try:
         header = _header.decode(memoryview(body)[:end])
     except _UNREADABLE:
-        raise EnvelopeError("the first line must be a JSON object with a dsn, which is a text") from None
+        raise EnvelopeError("the first line must be a JSON object with a string `dsn`") from None
     items: list[Item] = []
-    alone = ""
+    primary = ""
     while at < len(body):
-        if len(items) == _MOST_ITEMS:
-            raise EnvelopeError(f"an envelope may have at most {_MOST_ITEMS} items")
+        if len(items) == _MAX_ITEMS:
+            raise EnvelopeError(f"too many items (limit {_MAX_ITEMS})")
         item, at = _item(body, at, len(items))
         if item.type in _PRIMARY:
-            if alone:
-                raise EnvelopeError(f"item {len(items)}: an envelope has one event or one transaction")
-            alone = item.type
+            if primary:
+                raise EnvelopeError(f"item {len(items)}: an envelope may have only one event or transaction")
+            primary = item.type
         items.append(item)
     return Envelope(body, header.dsn, end, tuple(items))
 
 
 def level(payload: bytes) -> str:
-    """Read the level of an event, which is ``error`` if it has none; empty if it cannot be told."""
+    """Return the level of an event, ``error`` if it has none; empty if it cannot be read."""
     try:
         return _level.decode(payload).level
     except _UNREADABLE:
@@ -164,41 +164,41 @@ def level(payload: bytes) -> str:
 
 
 def discarded(payload: bytes) -> list[tuple[str, int]]:
-    """Read from a client report what the SDK gave up: our reasons, and how many each."""
+    """Return the events that a client report says were discarded: our reason, and how many."""
     try:
         report = _report.decode(payload)
     except _UNREADABLE:
         return []
-    entries = report.discarded_events[:_MOST_ENTRIES]
-    return [(_REASONS.get(entry.reason, "other"), min(entry.quantity, _MOST_DISCARDED)) for entry in entries]
+    entries = report.discarded_events[:_MAX_ENTRIES]
+    return [(_REASONS.get(entry.reason, "other"), min(entry.quantity, _MAX_DISCARDED)) for entry in entries]
 
 
 def _item(body: bytes, begin: int, index: int) -> tuple[Item, int]:
-    """Find one item; the second number is where the next one begins."""
+    """Parse one item; returns it and the offset of the next."""
     end, payload = _line(body, begin)
     try:
         header = _item_header.decode(memoryview(body)[begin:end])
     except _UNREADABLE:
-        raise EnvelopeError(f"item {index}: its header must be a JSON object with a type") from None
+        raise EnvelopeError(f"item {index}: the header must be a JSON object with a `type`") from None
     if header.length is None:
         end, following = _until_newline(body, payload)
         return Item(header.type, begin, payload, end), following
     end = payload + header.length
     if end > len(body):
-        raise EnvelopeError(f"item {index}: its payload is shorter than its length says")
+        raise EnvelopeError(f"item {index}: the payload is shorter than its length")
     if end < len(body) and body[end] != _NEWLINE:
-        raise EnvelopeError(f"item {index}: its payload does not end where its length says")
+        raise EnvelopeError(f"item {index}: the payload does not end at its length")
     return Item(header.type, begin, payload, end), end + 1
 
 
 def _line(body: bytes, begin: int) -> tuple[int, int]:
     end, following = _until_newline(body, begin)
-    if end - begin > _LONGEST_HEADER:
-        raise EnvelopeError(f"a header may have at most {_LONGEST_HEADER} bytes")
+    if end - begin > _MAX_HEADER:
+        raise EnvelopeError(f"header too long (limit {_MAX_HEADER} bytes)")
     return end, following
 
 
 def _until_newline(body: bytes, begin: int) -> tuple[int, int]:
-    """Find the end of a line and the beginning of the next; at the end of the body, both are there."""
+    """Return the end of a line and the start of the next; both are the end of the body if there is none."""
     end = body.find(b"\n", begin)
     return (len(body), len(body)) if end < 0 else (end, end + 1)

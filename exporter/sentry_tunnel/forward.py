@@ -1,60 +1,50 @@
-"""Forwards what browsers report to Sentry, checked, counted and filtered, from an address of our own.
+"""Forwards what browsers report to Sentry: checked, counted and filtered.
 
-It is the `tunnel` of Sentry's SDK (docs.sentry.io/platforms/javascript/troubleshooting/#using-the-tunnel-option). What
-an envelope says is never logged, kept or answered; where it goes is never taken from what it says.
+It is the `tunnel` of Sentry's SDK (docs.sentry.io/platforms/javascript/troubleshooting/#using-the-tunnel-option). The
+content of an envelope is never logged, stored or echoed, and it never decides where the envelope is sent.
 """
 
 import asyncio
 import io
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings, endpoints
 from exporter.sentry_tunnel.envelope import Envelope, EnvelopeError, Item, discarded, level, scan
-from exporter.sentry_tunnel.rate_limits import TOO_MANY, Backoff
+from exporter.sentry_tunnel.rate_limits import TOO_MANY_REQUESTS, Backoff
+from exporter.web.rate_limit import Clients, Limiter
 from exporter.web.server_events import retry_later
+from exporter.web.user_agent import is_bot
 from process.web import BodyError, problem, read_body, refused
 
 log = logging.getLogger(__name__)
 
-_PAUSE = 5  # seconds for which an SDK holds back when too much is under way here
-_COMPLAIN_EVERY = 60.0  # seconds
-_SMALL = 4096  # bytes of Sentry's answer, read so that its connection can be used again
-# What Sentry knows the browser and the page's site by; cookies, Authorization and all else stay here.
-_PASSED_ON = ("User-Agent", "Origin", "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform")
-_TAKEN = range(200, 300)
-_LEARNT_FROM = ("X-Sentry-Rate-Limits", "Retry-After", "Date")
+_RETRY_AFTER = 5  # seconds for an SDK to wait while too many envelopes are under way
+_WARN_EVERY = 60.0  # seconds
+_MAX_ANSWER = 4096  # bytes of Sentry's answer that are read, so that its connection can be reused
+# What tells Sentry the browser and the page's site; cookies, Authorization and everything else stay here.
+_FORWARDED_HEADERS = ("User-Agent", "Origin", "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform")
+_SUCCESS = range(200, 300)
+_LIMIT_HEADERS = ("X-Sentry-Rate-Limits", "Retry-After", "Date")
 
 
-class TunnelCounts(Protocol):
-    """Where the tunnel counts."""
-
-    def item(self, item: str, outcome: str, n: int) -> None:
-        """Count items of envelopes, by what became of them."""
-
-    def discarded(self, reason: str, n: int) -> None:
-        """Count events that the SDK says it gave up."""
-
-    def upstream(self, seconds: float) -> None:
-        """Observe the time of Sentry's answer."""
+SESSION = web.AppKey("sentry_session", aiohttp.ClientSession)
 
 
-class Budget(Protocol):
-    """How much one client may send."""
-
-    def wait(self, request: web.Request) -> float:
-        """Give the seconds until this client may send again; 0 if it may now."""
-
-    def take(self, request: web.Request, items: int) -> None:
-        """Charge this client."""
+async def client_session(app: web.Application) -> AsyncIterator[None]:
+    """Give an application the HTTP client for Sentry while it runs; add it to its ``cleanup_ctx``."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        app[SESSION] = session
+        yield
 
 
 class _Answer(NamedTuple):
@@ -63,42 +53,47 @@ class _Answer(NamedTuple):
 
 
 class Tunnel:
-    """The endpoint; it belongs to one event loop."""
+    """POST of Sentry's envelopes. The application needs ``client_session``."""
 
     def __init__(
         self,
         settings: TunnelSettings,
-        session: aiohttp.ClientSession,
-        counts: TunnelCounts,
-        client_ip: Callable[[web.Request], str],
+        metrics: Metrics,
+        clients: Clients,
+        limiter: Limiter,
         monotonic: Callable[[], float],
-        is_bot: Callable[[str], bool],
-        budget: Budget | None = None,
+        *,
+        drop_bots: bool,
     ) -> None:
-        self._settings, self._session, self._counts = settings, session, counts
-        self._client_ip, self._monotonic, self._is_bot, self._budget = client_ip, monotonic, is_bot, budget
-        # The one way to a URL: what a browser sends is only ever compared with the keys.
+        self._settings, self._metrics, self._clients, self._limiter = settings, metrics, clients, limiter
+        self._monotonic, self._drop_bots = monotonic, drop_bots
+        # URLs come only from here; what a browser sends is only ever compared with the keys.
         self._endpoints = {dsn: URL(url, encoded=True) for dsn, url in endpoints(settings).items()}
         self._drop_levels = frozenset(settings.drop_levels)
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout)
         self._backoff = Backoff()
         self._in_flight = 0
-        self._complained = float("-inf")
+        self._warned_at = float("-inf")
 
-    async def handler(self, request: web.Request) -> web.Response:
-        """POST of an envelope: 200, 400, 403, 413, 429 or 503, with no more in the body than what went wrong."""
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer 200, 400, 403, 404, 413, 429 or 503; the body says no more than what went wrong."""
+        if not self._endpoints:
+            return problem(404, "the Sentry tunnel is disabled: set sentry.dsns in exporter.yml")
         if self._in_flight >= self._settings.max_in_flight:
-            self._counts.item("other", "queue_full", 1)
-            return retry_later(503, "too many reports are under way", _PAUSE)
-        wait = self._budget.wait(request) if self._budget else 0
+            self._metrics.item("other", "queue_full", 1)
+            return retry_later(503, "too many envelopes under way", _RETRY_AFTER)
+        wait = self._limiter.wait(self._network(request), self._monotonic())
         if wait:
-            self._counts.item("other", "dropped_budget", 1)
-            return retry_later(TOO_MANY, "too many reports from here", wait)
+            self._metrics.item("other", "dropped_budget", 1)
+            return retry_later(TOO_MANY_REQUESTS, "rate limit exceeded", wait)
         self._in_flight += 1
         try:
             return await self._read(request)
         finally:
             self._in_flight -= 1
+
+    def _network(self, request: web.Request) -> str:
+        return self._clients.network(request.remote or "", request.headers.get("X-Forwarded-For", ""))
 
     async def _read(self, request: web.Request) -> web.Response:
         try:
@@ -106,26 +101,25 @@ class Tunnel:
                 body = await read_body(request, self._settings.max_body)
             envelope = scan(body)
         except BodyError as error:
-            self._counts.item("other", "bad_envelope", 1)
+            self._metrics.item("other", "bad_envelope", 1)
             return refused(error)
         except TimeoutError:
-            self._counts.item("other", "bad_envelope", 1)
-            return refused(BodyError(400, "bad_envelope", "the body did not come in time"))
+            self._metrics.item("other", "bad_envelope", 1)
+            return refused(BodyError(400, "bad_envelope", "timed out reading the body"))
         except EnvelopeError as error:
-            self._counts.item("other", "bad_envelope", 1)
+            self._metrics.item("other", "bad_envelope", 1)
             return problem(400, str(error))
-        if self._budget:
-            self._budget.take(request, len(envelope.items))
-        return await self._judge(request, envelope)
+        self._limiter.take(self._network(request), len(envelope.items), self._monotonic())
+        return await self._filter(request, envelope)
 
-    async def _judge(self, request: web.Request, envelope: Envelope) -> web.Response:
+    async def _filter(self, request: web.Request, envelope: Envelope) -> web.Response:
         if envelope.dsn not in self._endpoints:
-            self._count(envelope.items or (_NOTHING,), "dsn_denied")
-            return problem(403, "this DSN is not one of ours; add it to sentry.dsns in exporter.yml")
-        if self._is_bot(request.headers.get("User-Agent", "")):
+            self._count(envelope.items or (_NO_ITEM,), "dsn_denied")
+            return problem(403, "unknown DSN; add it to sentry.dsns in exporter.yml")
+        if self._drop_bots and is_bot(request.headers.get("User-Agent", "")):
             self._count(envelope.items, "dropped_bot")
             return web.json_response({})
-        self._read_reports(envelope)
+        self._count_discarded(envelope)
         unwanted = _with_dependants(envelope, self._unwanted(envelope))
         self._count(unwanted, "dropped_filter")
         wanted = [item for item in envelope.items if item not in unwanted]
@@ -134,16 +128,16 @@ class Tunnel:
         kept = [item for item in wanted if item not in limited]
         if kept:
             return await self._forward(request, envelope, kept, limited)
-        return self._held_back(envelope, limited) if limited else web.json_response({})
+        return self._rate_limited(envelope, limited) if limited else web.json_response({})
 
-    def _read_reports(self, envelope: Envelope) -> None:
+    def _count_discarded(self, envelope: Envelope) -> None:
         for item in envelope.items:
             if item.type == "client_report":
                 for reason, n in discarded(envelope.payload(item)):
-                    self._counts.discarded(reason, n)
+                    self._metrics.discarded(reason, n)
 
     def _unwanted(self, envelope: Envelope) -> set[Item]:
-        """Find the events whose level is not wanted: the document's beforeSend, for pages that lack it."""
+        """Find the events whose level is dropped, as the document's beforeSend does, for pages without it."""
         events = (item for item in envelope.items if item.type == "event")
         return {item for item in events if self._drop_levels and level(envelope.payload(item)) in self._drop_levels}
 
@@ -151,73 +145,77 @@ class Tunnel:
         now = self._monotonic()
         return {item for item in items if self._backoff.remaining(envelope.dsn, item.category, now)}
 
-    def _held_back(self, envelope: Envelope, limited: Iterable[Item]) -> web.Response:
-        """Answer as Sentry would have, without asking it."""
+    def _rate_limited(self, envelope: Envelope, limited: Iterable[Item]) -> web.Response:
+        """Answer as Sentry would, without asking it."""
         now = self._monotonic()
         wait = max(self._backoff.remaining(envelope.dsn, item.category, now) for item in limited)
-        response = retry_later(TOO_MANY, "Sentry takes no more of these for now", wait)
+        response = retry_later(TOO_MANY_REQUESTS, "rate limited by Sentry", wait)
         return _with_limits(response, {}, self._limits(envelope, limited))
 
     def _limits(self, envelope: Envelope, limited: Iterable[Item]) -> str:
         now = self._monotonic()
-        held = {item.category for item in limited if self._backoff.remaining(envelope.dsn, item.category, now)}
-        return self._backoff.header(envelope.dsn, held, now) if held else ""
+        categories = {item.category for item in limited if self._backoff.remaining(envelope.dsn, item.category, now)}
+        return self._backoff.header(envelope.dsn, categories, now) if categories else ""
 
     async def _forward(
         self, request: web.Request, envelope: Envelope, kept: list[Item], limited: set[Item]
     ) -> web.Response:
-        answer = await self._send(self._endpoints[envelope.dsn], envelope.only(kept), self._headers(request))
+        answer = await self._send(request, self._endpoints[envelope.dsn], envelope.only(kept))
         self._backoff.learn(envelope.dsn, answer.status, answer.headers, self._monotonic())
-        if answer.status in _TAKEN:
+        if answer.status in _SUCCESS:
             self._count(kept, "forwarded")
             response = web.json_response({})
-        elif answer.status == TOO_MANY:
+        elif answer.status == TOO_MANY_REQUESTS:
             self._count(kept, "upstream_429")
-            response = retry_later(TOO_MANY, "Sentry takes no more of these for now", 60)
+            response = retry_later(TOO_MANY_REQUESTS, "rate limited by Sentry", 60)
         else:
             self._count(kept, "upstream_error")
-            self._complain(answer.status)
+            self._warn(answer.status)
             status = answer.status if answer.status in {400, 413} else 503
-            response = problem(status, "Sentry did not take this" if answer.status else "Sentry could not be reached")
+            response = problem(status, "rejected by Sentry" if answer.status else "cannot reach Sentry")
         return _with_limits(response, answer.headers, self._limits(envelope, limited))
 
-    async def _send(self, url: URL, body: bytes, headers: dict[str, str]) -> _Answer:
-        """Send once; a redirect is an answer like any other, for it could lead anywhere."""
+    async def _send(self, request: web.Request, url: URL, body: bytes) -> _Answer:
+        """Send once; redirects are not followed, as they could lead anywhere."""
         started = self._monotonic()
         answer = _Answer(0, {})
-        # What is thrown once there is an answer is only about its body, which nobody needs.
+        # Errors after the status arrived concern only the body, which is not needed.
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with self._session.post(
-                url, data=io.BytesIO(body), headers=headers, allow_redirects=False, timeout=self._timeout
+            async with request.app[SESSION].post(
+                url,
+                data=io.BytesIO(body),
+                headers=self._headers(request),
+                allow_redirects=False,
+                timeout=self._timeout,
             ) as response:
-                answer = _Answer(response.status, _plain(response.headers, _LEARNT_FROM))
-                left = _SMALL
+                answer = _Answer(response.status, _plain(response.headers, _LIMIT_HEADERS))
+                left = _MAX_ANSWER
                 while left > 0 and (chunk := await response.content.read(left)):
                     left -= len(chunk)
-        self._counts.upstream(self._monotonic() - started)
+        self._metrics.upstream(self._monotonic() - started)
         return answer
 
     def _headers(self, request: web.Request) -> dict[str, str]:
-        """Name the visitor's address in both headers that Relay knows; else every event came from this machine."""
-        headers = _plain(request.headers, _PASSED_ON)
+        """Pass on the visitor's address in both headers that Relay knows; else all events seem to come from here."""
+        headers = _plain(request.headers, _FORWARDED_HEADERS)
         headers |= {"Content-Type": "application/x-sentry-envelope", "Accept-Encoding": "identity"}
-        address = self._client_ip(request)
+        address = self._clients.address(request.remote or "", request.headers.get("X-Forwarded-For", ""))
         if address:
             headers |= {"X-Forwarded-For": address, "X-Sentry-Forwarded-For": address}
         return headers
 
     def _count(self, items: Iterable[Item], outcome: str) -> None:
         for label, n in Counter(item.label for item in items).items():
-            self._counts.item(label, outcome, n)
+            self._metrics.item(label, outcome, n)
 
-    def _complain(self, status: int) -> None:
+    def _warn(self, status: int) -> None:
         now = self._monotonic()
-        if now - self._complained >= _COMPLAIN_EVERY:
-            self._complained = now
-            log.warning("Sentry did not take an envelope: %s", f"HTTP {status}" if status else "no answer")
+        if now - self._warned_at >= _WARN_EVERY:
+            self._warned_at = now
+            log.warning("envelope rejected by Sentry: %s", f"HTTP {status}" if status else "no answer")
 
 
-_NOTHING = Item("other", 0, 0, 0)  # what a denied envelope without items is counted as
+_NO_ITEM = Item("other", 0, 0, 0)  # counted for a denied envelope without items
 
 
 def _with_dependants(envelope: Envelope, dropped: set[Item]) -> set[Item]:
@@ -225,7 +223,7 @@ def _with_dependants(envelope: Envelope, dropped: set[Item]) -> set[Item]:
 
 
 def _with_limits(response: web.Response, theirs: Mapping[str, str], ours: str) -> web.Response:
-    """Pass on what Sentry has just said about limits, and what we know of earlier ones."""
+    """Pass on the limits of Sentry's answer, and those still known from earlier ones."""
     if "Retry-After" in theirs:
         response.headers["Retry-After"] = theirs["Retry-After"]
     limits = ", ".join(filter(None, (theirs.get("X-Sentry-Rate-Limits", ""), ours)))
@@ -235,6 +233,6 @@ def _with_limits(response: web.Response, theirs: Mapping[str, str], ours: str) -
 
 
 def _plain(headers: CIMultiDictProxy[str], names: Iterable[str]) -> dict[str, str]:
-    """Take some headers, but none with bytes that could not be sent on."""
-    found = {name: ", ".join(headers.getall(name, ())) for name in names}
-    return {name: value for name, value in found.items() if value and value.isascii() and value.isprintable()}
+    """Pick headers, leaving out values that cannot be sent on."""
+    values = {name: ", ".join(headers.getall(name, ())) for name in names}
+    return {name: value for name, value in values.items() if value and value.isascii() and value.isprintable()}

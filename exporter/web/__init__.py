@@ -1,1 +1,1 @@
-"""HTTP: events in, the scrape and the browser script out; imports every room but sentry_tunnel."""
+"""HTTP: takes events, serves the scrape, the browser script and the API description; imports all but sentry_tunnel."""

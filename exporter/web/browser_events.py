@@ -1,6 +1,6 @@
 """Takes events from browsers: our client's batches and what the document's two classes send. Best effort: 204.
 
-The checks stand in the order of their cost: origin, length, consent, robots, rate, and only then the body is read.
+The cheapest checks come first: origin, consent, bots, rate; only then is the body read.
 """
 
 from collections.abc import Callable
@@ -8,24 +8,24 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from exporter.events import legacy_browser as browser
-from exporter.events.decode import Batch, DecodeError, Decoder, Event, Reason, Schema
+from exporter.accept import Acceptor, Sender
+from exporter.events import legacy_browser
+from exporter.events.decode import Batch, DecodeError, Decoder, Reason, Schema
 from exporter.persistence.journal import JournalError
 from exporter.self_metrics import Metrics
-from exporter.web.accept import Context, Intake
 from exporter.web.rate_limit import Clients, Limiter
-from exporter.web.server_events import BODY_REASONS, outcome_of, retry_later
+from exporter.web.server_events import BODY_REASONS, batch_outcome, retry_later
 from exporter.web.user_agent import device, is_bot
 from process.web import BodyError, problem, read_body, refused
 
-LARGEST = 64 * 1024  # bytes: a browser keeps no larger body alive when its page goes (fetch standard, 64 KiB)
-MOST = 100  # events in one request
+MAX_BODY = 64 * 1024  # bytes; the fetch standard allows no larger body to outlive its page (keepalive, sendBeacon)
+MAX_EVENTS = 100  # in one request
 
 Decode = Callable[[bytes, web.Request], Batch]
 
 
 class Policy(NamedTuple):
-    """Who may post, and what is done about robots and Global Privacy Control."""
+    """Who may post, and whether bots and Global Privacy Control are honoured."""
 
     origins: frozenset[str]
     require_origin: bool
@@ -33,41 +33,41 @@ class Policy(NamedTuple):
     honour_gpc: bool
 
 
-class Public:
+class BrowserEvents:
     """The public endpoints."""
 
     def __init__(
         self,
         schema: Schema,
-        intake: Intake,
+        acceptor: Acceptor,
         metrics: Metrics,
         limiter: Limiter,
         clients: Clients,
         policy: Policy,
         monotonic: Callable[[], float],
     ) -> None:
-        self._schema, self._intake, self._metrics = schema, intake, metrics
+        self._schema, self._acceptor, self._metrics = schema, acceptor, metrics
         self._limiter, self._clients, self._policy, self._monotonic = limiter, clients, policy, monotonic
-        self._decoder = Decoder(schema.public(), MOST)
+        self.decoder = Decoder(schema.public(), MAX_EVENTS, "BrowserBatch")
 
     async def batch(self, request: web.Request) -> web.Response:
         """Take a batch of our browser client."""
-        return await self._take(request, "browser", lambda body, _request: self._decoder.decode(body))
+        return await self._take(request, "browser", lambda body, _request: self.decoder.decode(body))
 
     async def metric(self, request: web.Request) -> web.Response:
         """POST /api/metrics: a page load, an API call or a database query."""
-        return await self._take(request, "metrics", lambda body, _request: self._single(browser.metric(body)))
+        return await self._take(request, "metrics", lambda body, _request: self._single(legacy_browser.metric(body)))
 
     async def vital(self, request: web.Request) -> web.Response:
         """POST /api/rum/vitals: a web vital, counted once it has settled."""
-        return await self._take(request, "vitals", lambda body, _request: self._single(browser.vital(body)))
+        return await self._take(request, "vitals", lambda body, _request: self._single(legacy_browser.vital(body)))
 
     async def interaction(self, request: web.Request) -> web.Response:
         """POST /api/rum/events: a click, a form submit or an error."""
         return await self._take(
             request,
             "interactions",
-            lambda body, request: self._single(browser.interaction(body, request.headers.get("Referer", ""))),
+            lambda body, request: self._single(legacy_browser.interaction(body, request.headers.get("Referer", ""))),
         )
 
     async def preflight(self, request: web.Request) -> web.Response:
@@ -102,9 +102,9 @@ class Public:
         if wait:
             self._metrics.rejected(source, Reason.RATE_LIMITED)
             self._metrics.batch(source, "throttled", 0)
-            return retry_later(429, "too many events from here; send the same batch again later", wait)
+            return retry_later(429, "rate limit exceeded; retry the same batch later", wait)
         try:
-            body = await read_body(request, LARGEST)
+            body = await read_body(request, MAX_BODY)
             batch = decode(body, request)
         except BodyError as error:
             self._metrics.rejected(source, BODY_REASONS[error.status])
@@ -120,22 +120,19 @@ class Public:
         if self._policy.drop_bots and batch.client.automated:
             self._metrics.bots(len(batch.events))
             return web.Response(status=204)
-        context = Context(source, device(request.headers))
+        sender = Sender(source, device(request.headers))
         try:
-            outcome = self._intake.take(batch, context, body if source == "browser" else None)
+            result = self._acceptor.accept(batch, sender, body if source == "browser" else None)
         except JournalError as error:
             self._metrics.rejected(source, Reason.STORAGE)
-            return retry_later(503, f"{error}; send the same batch again later", 5)
-        self._metrics.batch(source, outcome_of(outcome), len(body))
-        if outcome.rejected and not outcome.accepted:
-            return problem(400, batch.errors[0][1].message if batch.errors else "the times are out of range")
+            return retry_later(503, f"{error}; retry the same batch later", 5)
+        self._metrics.batch(source, batch_outcome(result), len(body))
+        if result.answer.rejected and not result.answer.accepted:
+            return problem(400, result.answer.rejected[0].message)
         return web.Response(status=204)
 
-    def _single(self, found: browser.Found) -> Batch:
-        return Batch([self._event(found)])
-
-    def _event(self, found: browser.Found) -> Event:
-        return self._schema.make(found.type, found.id, **found.data)
+    def _single(self, event: legacy_browser.Fields) -> Batch:
+        return Batch([self._schema.make(event.type, event.id, **event.data)])
 
     def _allowed(self, request: web.Request, origin: str) -> bool:
         if not origin:
@@ -144,11 +141,11 @@ class Public:
 
     def _forbidden(self, source: str) -> web.Response:
         self._metrics.rejected(source, Reason.ORIGIN)
-        return problem(403, "this origin may not post here; add it to browser.origins in exporter.yml")
+        return problem(403, "origin not allowed; add it to browser.origins in exporter.yml")
 
 
 def _readable(response: web.Response, origin: str) -> web.Response:
-    """Let the page read the answer: a beacon is sent with credentials, for which it must name the very origin."""
+    """Let the page read the answer. Beacons carry credentials, so the origin must be named; `*` is not enough."""
     if origin:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"

@@ -1,4 +1,4 @@
-"""Limits how much a client may send, and all of them together: token buckets in a table that cannot grow. Pure."""
+"""Limits the rate of each client and of all together, with token buckets in a bounded table. Pure."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -6,11 +6,11 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 Networks = tuple[str, ...]
 Address = IPv4Address | IPv6Address
 
-CLIENTS = 20_000  # in each of two generations; beyond, the quietest are forgotten, that is: forgiven
+CLIENTS = 20_000  # in each of two generations; beyond that, the least recent are dropped and start with a full bucket
 
 
 class Bucket:
-    """Tokens that come back with time; a large batch may take more than there are, then nothing goes for a while."""
+    """A token bucket; a large batch may overdraw it, and then the next one waits longer."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
@@ -18,18 +18,18 @@ class Bucket:
         self._rate, self._burst, self._tokens, self._at = rate, burst, burst, now
 
     def wait(self, now: float) -> float:
-        """Give the seconds until something may pass; 0: now."""
+        """Return the seconds until a request may pass; 0 if now."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
         return 0.0 if self._tokens > 0 else (1 - self._tokens) / self._rate
 
     def take(self, number: float) -> None:
-        """Take tokens for what has passed."""
+        """Take tokens."""
         self._tokens -= number
 
 
 class Limiter:
-    """A bucket of events for each client's network, and one for all."""
+    """A bucket of events for each client's network, and one for all together."""
 
     def __init__(self, rate: float, burst: float, total_rate: float, total_burst: float, now: float) -> None:
         self._rate, self._burst = rate, burst
@@ -41,7 +41,7 @@ class Limiter:
         return len(self._young) + len(self._old)
 
     def wait(self, client: str, now: float) -> float:
-        """Give the seconds until this client may send; 0: now. Costs the client one token, so that refusals do, too."""
+        """Return the seconds until this client may send; 0 if now. Takes one token, even from the refused."""
         bucket = self._bucket(client, now)
         wait = max(bucket.wait(now), self._total.wait(now))
         bucket.take(1)
@@ -63,14 +63,14 @@ class Limiter:
 
 
 class Clients:
-    """Tells who sends: the rightmost hop of X-Forwarded-For that is not one of our own proxies."""
+    """Finds the client of a request: the rightmost hop of X-Forwarded-For that is not a trusted proxy."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = [ip_network(network, strict=False) for network in trusted]
         self._is_ours = lru_cache(256)(self._is_trusted)  # proxies are few, and the comparison costs 10 µs
 
     def address(self, peer: str, forwarded: str) -> str:
-        """Give the client's address: what stands further left in the header is the client's own claim."""
+        """Return the client's address; hops further left in the header are the client's own claim."""
         if not forwarded:
             return peer
         current = peer
@@ -88,7 +88,7 @@ class Clients:
         return parsed is not None and any(parsed in network for network in self._trusted)
 
     def network(self, peer: str, forwarded: str) -> str:
-        """Give the client's network: /24, or /56, which is what one IPv6 customer has; the address is kept nowhere."""
+        """Return the client's network: /24, or /56, which one IPv6 customer has. The address itself is not kept."""
         address = _parsed(self.address(peer, forwarded))
         if address is None:
             return ""
@@ -98,7 +98,7 @@ class Clients:
 
 
 def _parsed(text: str) -> Address | None:
-    """Read an address as proxies write it: alone, with a port, in brackets."""
+    """Parse an address as proxies write it: bare, with a port, in brackets."""
     text = text.strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""Serves the browser client: the built file, packed beforehand, with what caches and integrity checks need."""
+"""Serves the browser client: the built file, already compressed, with headers for caches and integrity checks."""
 
 import base64
 import hashlib
@@ -13,36 +13,36 @@ class Script:
     def __init__(self) -> None:
         folder = files("exporter").joinpath("rum")
         self._plain = folder.joinpath("rum.js").read_bytes()
-        self._packed = folder.joinpath("rum.js.br").read_bytes()
+        self._brotli = folder.joinpath("rum.js.br").read_bytes()
         digest = hashlib.sha384(self._plain).digest()
         self.integrity = f"sha384-{base64.b64encode(digest).decode()}"
-        # One tag for both forms would be a strong validator of two different bodies (RFC 9110, 8.8.1).
+        # A strong validator must not be shared by two different bodies (RFC 9110, 8.8.1).
         self._tags = {name: f'"{digest.hex()[:24]}{name}"' for name in ("", "-br")}
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer with the script, or 304 to who has it."""
-        packed = _takes_brotli(request.headers.get("Accept-Encoding", ""))
-        tag = self._tags["-br" if packed else ""]
+        """Answer with the script, or 304."""
+        brotli = _accepts_brotli(request.headers.get("Accept-Encoding", ""))
+        tag = self._tags["-br" if brotli else ""]
         headers = {
             "ETag": tag,
-            # An hour: a new release is everywhere soon, and asking again costs a 304.
+            # An hour: new releases spread soon, and revalidation costs a 304.
             "Cache-Control": "public, max-age=3600, stale-while-revalidate=86400",
             "Vary": "Accept-Encoding",
-            # Integrity checks of another origin's script need both.
+            # Integrity checks across origins need both.
             "Access-Control-Allow-Origin": "*",
             "Cross-Origin-Resource-Policy": "cross-origin",
             "X-Content-Type-Options": "nosniff",
         }
-        given = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
-        if tag in given or "*" in given:
+        known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+        if tag in known or "*" in known:
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = "text/javascript; charset=utf-8"
-        if packed:
-            return web.Response(body=self._packed, headers={**headers, "Content-Encoding": "br"})
+        if brotli:
+            return web.Response(body=self._brotli, headers={**headers, "Content-Encoding": "br"})
         return web.Response(body=self._plain, headers=headers)
 
 
-def _takes_brotli(accepted: str) -> bool:
+def _accepts_brotli(accepted: str) -> bool:
     for part in accepted.lower().split(","):
         coding, _, quality = part.partition(";")
         if coding.strip() == "br":

@@ -1,4 +1,4 @@
-"""Serves /metrics and the pages about the exporter itself."""
+"""Serves /metrics; has the text of the index page."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from exporter.web.rate_limit import Limiter
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>HeyPeter exporter</title>
 <style>body{{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem;color:#1f2933}}
 a{{color:#1d5fbf}}dt{{font-weight:600}}dd{{margin:0 0 .7rem}}</style>
-<h1>HeyPeter exporter</h1><p>Version {version}. Events become Prometheus metrics here.</p><dl>
-<dt><a href="/metrics">/metrics</a></dt><dd>what Prometheus scrapes</dd>
-<dt><a href="/openapi.json">/openapi.json</a></dt><dd>how events are sent</dd>
-<dt><a href="{script}">{script}</a></dt><dd>the browser client; put it into your pages with<br><code>&lt;script defer
+<h1>HeyPeter exporter</h1><p>Version {version}. Turns events into Prometheus metrics.</p><dl>
+<dt><a href="/metrics">/metrics</a></dt><dd>for Prometheus to scrape</dd>
+<dt><a href="/openapi.json">/openapi.json</a></dt><dd>how to send events</dd>
+<dt><a href="{script}">{script}</a></dt><dd>the browser client; add it to your pages with<br><code>&lt;script defer
 src="{script}" integrity="{integrity}"&gt;&lt;/script&gt;</code></dd>
-<dt><a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a></dt><dd>for probes</dd></dl></html>
+<dt><a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a></dt><dd>health checks</dd></dl></html>
 """
 
 
@@ -42,20 +42,20 @@ class Scrape:
         self._now, self._monotonic = now, monotonic
         self._exposition = Exposition(state.recorder, process, hold, now)
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Write the families that were asked for, within the time that Prometheus gives."""
+    async def handle(self, request: web.Request) -> web.Response:
+        """Render the requested families within Prometheus' scrape timeout."""
         began = self._monotonic()
         synced = await self._synced(budget(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", "")))
         self._refresh(synced=synced)
         form = negotiate(request.headers.get("Accept", ""))
         gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-        body = await self._exposition.write(form, request.query.getall("name[]", []), gzip=gzip, process=True)
+        body = await self._exposition.render(form, request.query.getall("name[]", []), gzip=gzip, process=True)
         self._metrics.rendered(self._monotonic() - began)
         headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
         return web.Response(body=body, headers={**headers, **({"Content-Encoding": "gzip"} if gzip else {})})
 
     async def _synced(self, seconds: float) -> bool:
-        """Put on the disk what is about to be shown: a counter that goes back is a restart to Prometheus."""
+        """Sync what is about to be exposed: if a crash undid it, the counter would go back, a reset to Prometheus."""
         if self._journal is None or self._journal.clean:
             return True
         try:
@@ -70,9 +70,9 @@ class Scrape:
             gauge("exporter_series", len(series.cells), now, name)
             gauge("exporter_series_limit", min(series.family.limit + 1, series.family.possible), now, name)
         gauge("exporter_dedup_entries", len(state.batches) + len(state.beacons) + len(state.ids), now)
-        self._metrics.forgotten(sum(m.forgotten_early for m in (state.batches, state.beacons, state.ids)))
-        gauge("exporter_vitals_held", len(state.settling), now)
+        self._metrics.forgotten(sum(seen.forgotten_early for seen in (state.batches, state.beacons, state.ids)))
+        gauge("exporter_vitals_held", len(state.pending), now)
         gauge("exporter_limiter_clients", len(self._limiter), now)
         gauge("exporter_journal_bytes", self._journal.bytes if self._journal else 0, now)
         gauge("exporter_collector_success", int(synced), now, "journal")
-        gauge("rum_active_sessions", state.visits.active(now), now)
+        gauge("rum_active_sessions", state.sessions.active(now), now)

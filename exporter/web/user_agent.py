@@ -1,10 +1,10 @@
-"""Tells from a request's headers whether a person sends it, and with what kind of device. Pure."""
+"""Tells bots from people and detects the kind of device, from a request's headers. Pure."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-# Sentry Relay's list (relay-filter/src/web_crawlers.rs), and the tools that load pages to measure or to print them.
+# Sentry Relay's list (relay-filter/src/web_crawlers.rs), and tools that load pages to measure or to render them.
 _BOT = re.compile(
     r"bot\b|bot/|crawl|spider|slurp|mediapartners|facebookexternalhit|ia_archiver|yandex|baidu|bingpreview|"
     r"google-structured|google-inspectiontool|apis-google|duplexweb|feedfetcher|headlesschrome|phantomjs|lighthouse|"
@@ -15,22 +15,21 @@ _BOT = re.compile(
 _TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|android(?!.*mobile)", re.IGNORECASE)
 _MOBILE = re.compile(r"mobi|iphone|ipod|windows phone|opera mini", re.IGNORECASE)
 
-
-_LONGEST = 300
+_MAX_LENGTH = 300
 
 
 def is_bot(user_agent: str) -> bool:
-    """Say whether a User-Agent is a robot's; an empty one is no browser's."""
-    return _seen(user_agent[:_LONGEST])[0]
+    """Whether a User-Agent is a bot's; an empty one is not a browser's."""
+    return _classify(user_agent[:_MAX_LENGTH])[0]
 
 
 def device(headers: Mapping[str, str]) -> str:
-    """Give desktop, mobile or tablet; nothing else of the User-Agent is kept."""
-    found = _seen(headers.get("User-Agent", "")[:_LONGEST])[1]
-    return "mobile" if found == "desktop" and headers.get("Sec-CH-UA-Mobile") == "?1" else found
+    """Return desktop, mobile or tablet; nothing else of the User-Agent is kept."""
+    kind = _classify(headers.get("User-Agent", "")[:_MAX_LENGTH])[1]
+    return "mobile" if kind == "desktop" and headers.get("Sec-CH-UA-Mobile") == "?1" else kind
 
 
-@lru_cache(2048)  # there are few of them, and the patterns cost 30 µs
-def _seen(agent: str) -> tuple[bool, str]:
+@lru_cache(2048)  # there are few different ones, and matching takes 30 µs
+def _classify(agent: str) -> tuple[bool, str]:
     kind = "tablet" if _TABLET.search(agent) else "mobile" if _MOBILE.search(agent) else "desktop"
     return not agent or _BOT.search(agent) is not None, kind

@@ -18,7 +18,7 @@ import trustme
 import yaml
 
 from deploy.local.ports import free_port
-from tests.exporter.given import BROWSER, EXAMPLE
+from tests.exporter.example_exporter import BROWSER, EXAMPLE
 from tests.stories.stack import until
 
 TOKEN = "process-token"
@@ -120,10 +120,10 @@ async def test_a_bad_reload_is_refused_named_and_shown_and_the_old_settings_stay
     assert "exporter.yml:" in text
     assert "exporter_config_last_reload_successful 0.0" in (await process.get("/metrics"))[1]
     process.process.send_signal(signal.SIGHUP)
-    await until("it says so", lambda: process.said().count("reload refused") == 2)
+    await until("it says so", lambda: process.said().count("reload failed") == 2)
     process.write(lambda config: config.update(listen="127.0.0.1:1"))
     process.write(lambda config: config["lists"].update(routes=good))
-    assert "listen cannot change while the exporter runs; restart it" in (await process.post("/-/reload"))[1]
+    assert "listen cannot be changed by a reload" in (await process.post("/-/reload"))[1]
     process.write(lambda config: config.update(listen=f"127.0.0.1:{process.port}"))
     process.process.send_signal(signal.SIGHUP)
     await until("it is taken", lambda: "msg=reloaded" in process.said())
@@ -149,7 +149,7 @@ async def test_it_ends_in_good_order_and_goes_on_where_it_was(process: Process, 
     await process.start()
     _, text = await process.get("/metrics")
     assert 'http_requests_total{method="GET",route="/",status="200"} 1.0' in text
-    assert "snapshot read, 0 requests from the journal" in process.said()
+    assert "snapshot loaded, 0 requests from the journal" in process.said()
 
 
 async def test_browsers_have_an_address_of_their_own(process: Process) -> None:
@@ -251,4 +251,4 @@ def test_a_token_without_a_folder_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "exporter", "check", f"--config.file={process.path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert "events: set storage.path to a folder" in done.stderr
+    assert "events: storage.path is required" in done.stderr

@@ -12,15 +12,24 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.catalogue.label_values import Fold
-from exporter.catalogue.model import Label, Limits, build, read
+from exporter.catalogue.label_values import Label, LabelValues
+from exporter.catalogue.model import Limits, build, read
 from exporter.catalogue.route_templates import guess
 from exporter.config import Config, Discover, Limit, Lists, load
 from exporter.events.decode import Decoder, Schema
 from exporter.registry.recorder import Recorder
 from exporter.self_metrics import OWN
 from process.settings import SettingsError
-from tests.exporter.given import EXAMPLE, TOKEN, Time, a_config, an_application, an_exporter, the_example, value
+from tests.exporter.example_exporter import (
+    EXAMPLE,
+    TOKEN,
+    Time,
+    a_config,
+    an_application,
+    an_exporter,
+    the_example,
+    value,
+)
 
 SHIPPED = yaml.safe_load(Path("exporter/catalogue/catalogue.yml").read_text("utf-8"))
 
@@ -55,15 +64,15 @@ def test_a_guess_is_short_and_plain(path: str) -> None:
 
 
 def test_values_are_discovered_up_to_the_cap_and_the_rest_is_other() -> None:
-    found: dict[str, None] = {}
-    fold = Fold(Label("route", "route", "route", ("/", "/courses/[id]"), "routes", 2), found)
-    assert fold("/courses/42") == ("/courses/[id]", False)
-    assert fold("/users/1") == ("/users/[id]", False)
-    assert fold("/about") == ("/about", False)
-    assert fold("/blog") == ("other", True)
-    assert fold("/users/2") == ("/users/[id]", False)
-    assert fold("") == fold(None) == ("other", False)
-    assert list(found) == ["/users/[id]", "/about"]
+    discovered: dict[str, None] = {}
+    label_value = LabelValues(Label("route", "route", "route", ("/", "/courses/[id]"), "routes", 2), discovered)
+    assert label_value("/courses/42") == ("/courses/[id]", False)
+    assert label_value("/users/1") == ("/users/[id]", False)
+    assert label_value("/about") == ("/about", False)
+    assert label_value("/blog") == ("other", True)
+    assert label_value("/users/2") == ("/users/[id]", False)
+    assert label_value("") == label_value(None) == ("other", False)
+    assert list(discovered) == ["/users/[id]", "/about"]
 
 
 def test_a_label_that_overflows_is_the_only_one_that_is_folded() -> None:
@@ -120,7 +129,7 @@ def test_a_configuration_that_allows_too_much_is_refused(tmp_path: Path) -> None
     config["limits"]["series"] = 5000
     path = tmp_path / "exporter.yml"
     path.write_text(yaml.safe_dump(config), "utf-8")
-    with pytest.raises(SettingsError, match=r"exporter.yml:\d+: limits.series: the lists could make \d+ lines"):
+    with pytest.raises(SettingsError, match=r"exporter.yml:\d+: limits.series: the lists allow \d+ lines"):
         load(path)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.catalogue.docs import document
+from exporter.catalogue.metrics_doc import document
 from exporter.catalogue.model import CatalogueError
 from exporter.config import Config, shipped_catalogue
 from exporter.events.decode import Decoder, Schema
 from exporter.registry.recorder import Recorder
-from tests.exporter.given import a_catalogue
+from tests.exporter.example_exporter import a_catalogue
 
 SHIPPED = yaml.safe_load(Path("exporter/catalogue/catalogue.yml").read_text("utf-8"))
 
@@ -59,21 +59,22 @@ def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
     ("data", "says"),
     [
         (changed(buckets={**SHIPPED["buckets"], "db": [1, 0.5]}), "buckets.db"),
-        (changed(families=[family(), family()]), "x_total stands twice"),
-        (changed(families=[family(event="nothing")]), "there is no event 'nothing'"),
-        (changed(families=[family(name="x")]), "end in _total"),
-        (changed(families=[family(name="X_total")]), "small letters"),
+        (changed(families=[family(), family()]), "duplicate name x_total"),
+        (changed(families=[family(event="nothing")]), "unknown event 'nothing'"),
+        (changed(families=[family(name="x")]), "must end in _total"),
+        (changed(families=[family(name="X_total")]), "lower-case"),
         (changed(families=[family(value="amount")]), "has no field 'amount'"),
         (changed(families=[family(type="histogram", name="x_seconds")]), "needs `value`"),
-        (changed(families=[family(type="histogram", name="x")]), "ends in its unit"),
+        (changed(families=[family(type="histogram", name="x")]), "must end in its unit"),
         (changed(families=[family(max_age=5)]), "max_age is for gauges"),
         (changed(families=[family(exemplars=True)]), "exemplars are for histograms"),
-        (changed(families=[family(distinct="method")]), "makes a gauge with the one label"),
+        (changed(families=[family(distinct="method")]), "needs a gauge with the single label"),
         (changed(families=[family(above={"x": 1})]), "has no field 'x'"),
-        (changed(families=[family(labels={"severity": "auth_method"})]), "must not be called 'severity'"),
-        (changed(families=[family(labels={"method": "nothing"})]), "no domain 'nothing'"),
+        (changed(families=[family(labels={"severity": "auth_method"})]), "label name 'severity'"),
+        (changed(families=[family(labels={"method": "nothing"})]), "unknown domain 'nothing'"),
         (changed(families=[family(labels={"colour": "auth_method"})]), "no field 'colour'"),
         (changed(families=[family(labels={"method": "auth_method"}, when={"x": "y"})]), "has no field 'x'"),
+        (changed(families=[family(type="histogram", name="x_seconds", value="@time")]), "cannot observe a time"),
         (changed(familys=[]), "familys"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.exporter.given import TOKEN, Client, Time, a_config, an_application, an_exporter, value
+from tests.exporter.example_exporter import TOKEN, Client, Time, a_config, an_application, an_exporter, value
 
 EVENT = {
     "specversion": "1.0",

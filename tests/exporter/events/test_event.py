@@ -13,9 +13,9 @@ from exporter.catalogue.route_templates import Templates
 from exporter.config import load
 from exporter.events import legacy_browser as browser
 from exporter.events.decode import Batch, DecodeError, Decoder, Schema
-from exporter.events.dedupe import Recent, fingerprint
-from exporter.events.vitals import CAPACITY, Held, Settling
-from tests.exporter.given import EXAMPLE
+from exporter.events.dedupe import SeenIds, fingerprint
+from exporter.events.vitals import CAPACITY, PendingVital, PendingVitals
+from tests.exporter.example_exporter import EXAMPLE
 
 CATALOGUE = load(EXAMPLE)[2]
 SCHEMA = Schema(CATALOGUE)
@@ -113,40 +113,40 @@ def test_paths_and_templates(path: str, template: str | None) -> None:
     assert templates.match(path) == template
 
 
-def vital(number: int, value: float) -> Held:
+def vital(number: int, value: float) -> PendingVital:
     data: dict[str, object] = {"vital": "LCP", "page": "/", "rating": "good", "seconds": value}
-    return Held(SCHEMA.make("web_vital", f"v5-{number}", **data), "browser", 1)
+    return PendingVital(SCHEMA.make("web_vital", f"v5-{number}", **data), "browser", 1)
 
 
 def test_the_last_value_of_a_vital_wins_once_it_is_quiet() -> None:
-    settling = Settling(quiet=30)
-    settling.hold(vital(1, 1), now=0)
-    settling.hold(vital(2, 5), now=10)
-    settling.hold(vital(1, 2), now=20)
-    assert settling.settled(now=39) == []
-    assert settling.settled(now=40) == [vital(2, 5)]
-    assert settling.settled(now=50) == [vital(1, 2)]
+    pending = PendingVitals(timeout=30)
+    pending.report(vital(1, 1), now=0)
+    pending.report(vital(2, 5), now=10)
+    pending.report(vital(1, 2), now=20)
+    assert pending.final(now=39) == []
+    assert pending.final(now=40) == [vital(2, 5)]
+    assert pending.final(now=50) == [vital(1, 2)]
 
 
 def test_a_flood_of_vitals_costs_bounded_memory_and_loses_none() -> None:
-    settling = Settling(quiet=30)
-    let_go = [event for n in range(CAPACITY + 100) for event in settling.hold(vital(n, n), now=0)]
+    pending = PendingVitals(timeout=30)
+    let_go = [event for n in range(CAPACITY + 100) for event in pending.report(vital(n, n), now=0)]
     assert let_go == [vital(n, n) for n in range(100)]
-    assert len(settling.settled(now=31)) == CAPACITY
+    assert len(pending.final(now=31)) == CAPACITY
 
 
 def test_ids_are_known_for_a_span_and_memory_is_bounded() -> None:
-    recent = Recent(span=100, capacity=1000)
-    recent.put(1, b"A", now=0)
-    assert recent.get(1, now=150) == b"A"
-    assert recent.get(1, now=260) is None
-    assert recent.forgotten_early == 0
+    seen = SeenIds(span=100, capacity=1000)
+    seen.put(1, b"A", now=0)
+    assert seen.get(1, now=150) == b"A"
+    assert seen.get(1, now=260) is None
+    assert seen.forgotten_early == 0
     for n in range(10_000):
-        recent.put(n, b"N", now=300)
-    assert recent.get(9999, now=300) == b"N"
-    assert recent.get(0, now=300) is None
-    assert recent.forgotten_early == 10
-    assert len(recent) <= 2000
+        seen.put(n, b"N", now=300)
+    assert seen.get(9999, now=300) == b"N"
+    assert seen.get(0, now=300) is None
+    assert seen.forgotten_early == 10
+    assert len(seen) <= 2000
 
 
 def test_ids_are_those_of_their_source() -> None:

@@ -24,7 +24,16 @@ from exporter.exposition.negotiate import PLAIN, Exposition, Format, budget, neg
 from exporter.exposition.text import number
 from exporter.registry.recorder import Recorder
 from exporter.registry.series import Series
-from tests.exporter.given import TOKEN, Client, Time, a_config, an_application, an_exporter, the_example, value
+from tests.exporter.example_exporter import (
+    TOKEN,
+    Client,
+    Time,
+    a_config,
+    an_application,
+    an_exporter,
+    the_example,
+    value,
+)
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
@@ -63,8 +72,10 @@ class Reference(Collector):
             for index, (bound, count) in enumerate(zip(bounds, accumulate(cell.counts), strict=True)):
                 le = floatToGoString(bound)  # type: ignore[no-untyped-call]
                 exemplar = (cell.exemplars or {}).get(index)
-                found = Exemplar({"trace_id": exemplar[0]}, *exemplar[1:]) if exemplar else None
-                buckets.append((le, count, found))
+                if exemplar is not None:
+                    trace, number, at = exemplar
+                    exemplar = Exemplar({"trace_id": trace}, number / one.family.divisor, at)
+                buckets.append((le, count, exemplar))
             metric.add_metric(labels, buckets, cell.sum / one.family.divisor)
         return metric
 
@@ -120,9 +131,9 @@ def test_it_is_what_prometheus_client_would_write(cells: list[tuple[str, str, st
     ):
         registry = CollectorRegistry()
         registry.register(reference)
-        body = asyncio.run(exposition.write(form, wanted, gzip=False, process=False))
+        body = asyncio.run(exposition.render(form, wanted, gzip=False, process=False))
         assert body == write(registry)
-        assert gzip.decompress(asyncio.run(exposition.write(form, wanted, gzip=True, process=False))) == body
+        assert gzip.decompress(asyncio.run(exposition.render(form, wanted, gzip=True, process=False))) == body
 
 
 @given(_value)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from exporter.app import Exporter
 from exporter.persistence.journal import Journal, JournalError
 from exporter.persistence.snapshot import Folder, StorageError
-from tests.exporter.given import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
+from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
 
 # What the exporter counts about itself begins at 0 with the process, but for what follows from the records.
 NOT_REPLAYED = ("python_", "process_", "exporter_")

@@ -4,7 +4,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.simulation.school import School
-from tests.exporter.given import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, the_example
+from tests.exporter.example_exporter import (
+    BROWSER,
+    TOKEN,
+    Client,
+    Time,
+    a_config,
+    an_application,
+    an_exporter,
+    the_example,
+)
 
 # What a school in good health has none of.
 NONE = {"security_suspicious_events_total": "nothing suspicious happens"}

@@ -10,8 +10,9 @@ import msgspec
 from aiohttp import StreamReader, web
 from aiohttp.test_utils import TestServer
 
-from exporter.app import Exporter, Settings
+from exporter.app import Exporter, Settings, middlewares, public_routes
 from exporter.config import Browser, Config, Lists, shipped_catalogue
+from exporter.sentry_tunnel.forward import client_session
 from process.settings import Duration
 
 PATIENCE = 20.0
@@ -32,9 +33,9 @@ class Site:
         config = Config(browser=browser, lists=lists, first_increment_hold=Duration(0))
         config = msgspec.structs.replace(config, limits=msgspec.structs.replace(config.limits, client_burst=10_000))
         self.exporter = Exporter(Settings(config, shipped_catalogue(config)))
-        app = web.Application(middlewares=[self._beacons])
-        app.add_routes(self.exporter.public_routes())
-        app.cleanup_ctx.append(self.exporter.connect)
+        app = web.Application(middlewares=[self._beacons, *middlewares(self.exporter)])
+        app.add_routes(public_routes(self.exporter))
+        app.cleanup_ctx.append(client_session)
         app.add_routes([web.get("/api/classes/{id}", self._class), web.get("/{path:.*}", self._page)])
         self.server = TestServer(app)
 

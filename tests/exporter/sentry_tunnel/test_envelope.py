@@ -262,11 +262,11 @@ def test_the_url_of_a_project_follows_from_its_dsn(dsn: str, base: str, url: str
     ("settings", "words"),
     [
         ({"dsns": ["sentry.io/42"]}, "https://KEY@HOST/PROJECT"),
-        ({"dsns": ["https://key:secret@sentry.io/42"]}, "leave the secret part away"),
+        ({"dsns": ["https://key:secret@sentry.io/42"]}, "remove the secret"),
         ({"dsns": ["https://key@sentry.io/project"]}, "https://KEY@HOST/PROJECT"),
         ({"dsns": ["https://key@sentry.io/42?x=1"]}, "https://KEY@HOST/PROJECT"),
         ({"dsns": ["ftp://key@sentry.io/42"]}, "https://KEY@HOST/PROJECT"),
-        ({"upstream": {DSN: "http://relay"}}, "write both alike"),
+        ({"upstream": {DSN: "http://relay"}}, "not in dsns"),
         ({"dsns": [DSN], "upstream": {DSN: "relay:3000"}}, "base URL"),
         ({"dsns": [DSN], "upstream": {DSN: "http://user:pass@relay"}}, "base URL"),
         ({"max_bodies": 1}, "unknown field"),

@@ -18,31 +18,35 @@ from playwright.async_api import Page, async_playwright
 from deploy.local.chromium import FLAGS, chromium_path
 from deploy.local.node import node_path, npm
 from deploy.simulation.traffic import AGENT
+from exporter.events.decode import Schema
+from exporter.registry.recorder import Recorder
+from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings
-from exporter.sentry_tunnel.forward import Tunnel
-from exporter.web.user_agent import is_bot
+from exporter.sentry_tunnel.forward import SESSION, Tunnel
+from exporter.web.rate_limit import Clients, Limiter
+from tests.exporter.example_exporter import the_example
 from tests.fakes.sentry import FakeSentry, Received
 
 pytestmark = pytest.mark.browser
 
 HERE = Path(__file__).parent
-ADDRESS = "203.0.113.7"
 LONGEST = 30  # seconds to wait for what must come
 
 
-class Counts:
+class Counts(Metrics):
     def __init__(self) -> None:
+        catalogue = the_example()[1]
+        super().__init__(Recorder(catalogue, Schema(catalogue), b"key"))
         self.items: list[tuple[str, str, int]] = []
         self.reasons: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
 
     def item(self, item: str, outcome: str, n: int) -> None:
+        super().item(item, outcome, n)
         self.items.append((item, outcome, n))
 
     def discarded(self, reason: str, n: int) -> None:
+        super().discarded(reason, n)
         self.reasons.put_nowait((reason, n))
-
-    def upstream(self, seconds: float) -> None:
-        assert seconds >= 0
 
 
 class Site:
@@ -52,11 +56,13 @@ class Site:
         self.sentry, self.counts, self._scripts = sentry, Counts(), scripts
         settings = TunnelSettings(dsns=(sentry.dsn,))
         clock = asyncio.get_running_loop().time
-        tunnel = Tunnel(settings, session, self.counts, lambda _: ADDRESS, clock, is_bot)
+        limiter = Limiter(1000, 1000, 1000, 1000, clock())
+        tunnel = Tunnel(settings, self.counts, Clients(()), limiter, clock, drop_bots=True)
         self._app = web.Application()
+        self._app[SESSION] = session
         self._app.router.add_get("/", self._page)
         self._app.router.add_get("/page.js", self._file)
-        self._app.router.add_post(settings.path, tunnel.handler)
+        self._app.router.add_post(settings.path, tunnel.handle)
         self.script = "page.js"
         self.options: dict[str, Any] = {"dsn": sentry.dsn, "tunnel": settings.path, "release": "site@1"}
 
@@ -174,7 +180,7 @@ async def test_an_error_reaches_sentry_and_the_page_asks_nobody_but_its_own_site
     assert event["release"] == "site@1"
     assert received.envelope["dsn"] == site.sentry.dsn
     assert received.headers["User-Agent"] == AGENT
-    assert received.headers["X-Forwarded-For"] == ADDRESS
+    assert received.headers["X-Forwarded-For"] == "127.0.0.1"
     assert await page.evaluate("document.cookie") == "session=s3cret"
     assert "s3cret" not in str(received.headers)
     assert ("event", "forwarded", 1) in site.counts.items

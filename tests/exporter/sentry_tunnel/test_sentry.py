@@ -16,63 +16,63 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from exporter.events.decode import Schema
+from exporter.registry.recorder import Recorder
+from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings
-from exporter.sentry_tunnel.forward import Tunnel
+from exporter.sentry_tunnel.forward import SESSION, Tunnel
 from exporter.sentry_tunnel.rate_limits import Backoff
-from exporter.web.user_agent import is_bot
-from tests.exporter.given import BROWSER, Time
+from exporter.web.rate_limit import Clients, Limiter
+from tests.exporter.example_exporter import BROWSER, Time, the_example
 from tests.fakes.sentry import FakeSentry
 
 ADDRESS = "203.0.113.7"
 ID = "9ec79c33ec9942ab8353589fcb2e04dc"
 
 
-class Counts:
+class Counts(Metrics):
+    """The exporter's metrics, which remember each call as well."""
+
     def __init__(self) -> None:
+        catalogue = the_example()[1]
+        super().__init__(Recorder(catalogue, Schema(catalogue), b"key"))
         self.items: Counter[tuple[str, str]] = Counter()
         self.reasons: Counter[str] = Counter()
         self.seconds: list[float] = []
 
     def item(self, item: str, outcome: str, n: int) -> None:
+        super().item(item, outcome, n)
         self.items[item, outcome] += n
 
     def discarded(self, reason: str, n: int) -> None:
+        super().discarded(reason, n)
         self.reasons[reason] += n
 
     def upstream(self, seconds: float) -> None:
+        super().upstream(seconds)
         self.seconds.append(seconds)
-
-
-class Allowance:
-    """A client's budget, as an exporter's limiter would give it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.taken: list[int] = []
-
-    def wait(self, _request: web.Request) -> float:
-        return self.seconds
-
-    def take(self, _request: web.Request, items: int) -> None:
-        self.taken.append(items)
 
 
 class Rig:
     def __init__(self, sentry: FakeSentry, session: aiohttp.ClientSession) -> None:
         self.sentry, self.session = sentry, session
-        self.counts, self.time, self.allowance = Counts(), Time(), Allowance()
+        self.counts, self.time, self.burst = Counts(), Time(), 1000.0
         self.client: TestClient[web.Request, web.Application]
 
     async def start(self, **changes: Any) -> None:  # noqa: ANN401  # parts of the settings
         settings = msgspec.structs.replace(TunnelSettings(dsns=(self.sentry.dsn,), timeout=5), **changes)  # type: ignore[arg-type]
-        tunnel = Tunnel(settings, self.session, self.counts, lambda _: ADDRESS, self.time, is_bot, self.allowance)
+        clients, limiter = Clients(("127.0.0.0/8", "::1/128")), Limiter(0.4, self.burst, 1000, 1000, self.time())
+        tunnel = Tunnel(settings, self.counts, clients, limiter, self.time, drop_bots=True)
         app = web.Application()
-        app.router.add_post(settings.path, tunnel.handler)
+        app[SESSION] = self.session
+        app.router.add_post(settings.path, tunnel.handle)
         self.client = TestClient(TestServer(app))
         await self.client.start_server()
 
     async def post(self, body: bytes, **headers: str) -> aiohttp.ClientResponse:
-        return await self.client.post("/api/report", data=io.BytesIO(body), headers={**BROWSER, **headers})
+        return await self.client.post(
+            "/api/report", data=io.BytesIO(body), headers={**BROWSER, "X-Forwarded-For": ADDRESS, **headers}
+        )
 
     def envelope(self, *items: tuple[str, Any], dsn: str | None = None) -> bytes:
         head = {"event_id": ID, "sent_at": "2026-11-23T09:00:00Z", "dsn": self.sentry.dsn if dsn is None else dsn}
@@ -102,7 +102,7 @@ async def rig(sentry: FakeSentry) -> AsyncIterator[Rig]:
 
 ERROR: tuple[str, Any] = ("event", {"message": "it broke", "level": "error"})
 WARNING: tuple[str, Any] = ("event", {"message": "it creaks", "level": "warning"})
-SESSION: tuple[str, Any] = ("session", {"sid": "1", "status": "ok"})
+A_SESSION: tuple[str, Any] = ("session", {"sid": "1", "status": "ok"})
 
 
 async def test_an_envelope_arrives_byte_by_byte_as_it_was_sent(rig: Rig) -> None:
@@ -124,7 +124,7 @@ async def test_sentry_learns_the_visitors_address_and_browser_and_nothing_that_s
         "Authorization": "Bearer s3cret",
         "Proxy-Authorization": "Basic s3cret",
         "X-Api-Key": "s3cret",
-        "X-Forwarded-For": "6.6.6.6",
+        "X-Forwarded-For": f"6.6.6.6, {ADDRESS}",
         "X-Sentry-Forwarded-For": "6.6.6.6",
         "X-Sentry-Auth": "Sentry sentry_key=s3cret",
         "Forwarded": "for=6.6.6.6",
@@ -183,7 +183,7 @@ async def test_compressed_bodies_are_taken(rig: Rig, encode: Any) -> None:  # no
     ],
 )
 async def test_only_the_very_dsn_is_forwarded(rig: Rig, change: Any) -> None:  # noqa: ANN401  # a function
-    answer = await rig.post(rig.envelope(ERROR, SESSION, dsn=change(rig.sentry.dsn)))
+    answer = await rig.post(rig.envelope(ERROR, A_SESSION, dsn=change(rig.sentry.dsn)))
     assert answer.status == 403
     assert (rig.sentry.calls, rig.sentry.elsewhere) == (0, 0)
     assert rig.counts.items == {("event", "dsn_denied"): 1, ("session", "dsn_denied"): 1}
@@ -250,9 +250,9 @@ async def test_a_body_that_never_ends_is_given_up(sentry: FakeSentry) -> None:
 async def test_warnings_are_dropped_as_the_documents_before_send_does(rig: Rig) -> None:
     answer = await rig.post(rig.envelope(WARNING, ("attachment", b"screenshot")))
     assert (answer.status, await answer.json(), rig.sentry.calls) == (200, {}, 0)
-    assert (await rig.post(rig.envelope(("attachment", b"x"), WARNING, SESSION))).status == 200
+    assert (await rig.post(rig.envelope(("attachment", b"x"), WARNING, A_SESSION))).status == 200
     assert rig.sentry.received[0].types == ["session"]
-    assert rig.sentry.received[0].body == rig.envelope(SESSION)
+    assert rig.sentry.received[0].body == rig.envelope(A_SESSION)
     assert rig.counts.items == {
         ("event", "dropped_filter"): 2,
         ("attachment", "dropped_filter"): 2,
@@ -326,7 +326,7 @@ async def test_a_limit_is_passed_back_and_kept_without_asking_sentry_again(rig: 
     assert answer.headers["Retry-After"] == "20"
     assert answer.headers["X-Sentry-Rate-Limits"] == "20:error:organization"
 
-    assert (await rig.post(rig.envelope(SESSION))).status == 200
+    assert (await rig.post(rig.envelope(A_SESSION))).status == 200
     rig.time.now += 20
     assert (await rig.post(rig.envelope(ERROR))).status == 200
     answer = await rig.post(rig.envelope(("replay_event", {}), ("replay_recording", b"x")))
@@ -339,10 +339,10 @@ async def test_what_is_not_limited_goes_on_alone_and_the_sdk_is_told(rig: Rig) -
     rig.sentry.answers = [(200, {"X-Sentry-Rate-Limits": "60:error:organization"})]
     answer = await rig.post(rig.envelope(ERROR))
     assert (answer.status, answer.headers["X-Sentry-Rate-Limits"]) == (200, "60:error:organization")
-    answer = await rig.post(rig.envelope(ERROR, ("attachment", b"x"), SESSION, ("feedback", {"message": "help"})))
+    answer = await rig.post(rig.envelope(ERROR, ("attachment", b"x"), A_SESSION, ("feedback", {"message": "help"})))
     assert (answer.status, answer.headers["X-Sentry-Rate-Limits"]) == (200, "60:error:organization")
     assert "Retry-After" not in answer.headers
-    assert rig.sentry.received[-1].body == rig.envelope(SESSION, ("feedback", {"message": "help"}))
+    assert rig.sentry.received[-1].body == rig.envelope(A_SESSION, ("feedback", {"message": "help"}))
 
 
 @pytest.mark.parametrize(
@@ -361,10 +361,10 @@ async def test_a_limit_without_a_category_holds_all_of_it(rig: Rig, headers: dic
     rig.sentry.answers = [(429, headers)]
     assert (await rig.post(rig.envelope(ERROR))).status == 429
     rig.time.now += seconds - 0.5
-    assert (await rig.post(rig.envelope(SESSION))).status == 429
+    assert (await rig.post(rig.envelope(A_SESSION))).status == 429
     assert rig.sentry.calls == 1
     rig.time.now += 0.6
-    assert (await rig.post(rig.envelope(SESSION))).status == 200
+    assert (await rig.post(rig.envelope(A_SESSION))).status == 200
 
 
 async def test_the_limit_of_one_project_is_not_that_of_another(sentry: FakeSentry) -> None:
@@ -461,13 +461,16 @@ async def test_no_more_are_under_way_than_allowed(sentry: FakeSentry) -> None:
         await rig.client.close()
 
 
-async def test_a_client_over_its_budget_waits(rig: Rig) -> None:
-    assert (await rig.post(rig.envelope(ERROR, SESSION))).status == 200
-    assert rig.allowance.taken == [2]
-    rig.allowance.seconds = 2.5
-    answer = await rig.post(rig.envelope(ERROR))
-    assert (answer.status, answer.headers["Retry-After"], rig.sentry.calls) == (429, "3", 1)
-    assert rig.counts.items[("other", "dropped_budget")] == 1
+async def test_a_client_over_its_budget_waits(sentry: FakeSentry) -> None:
+    async with aiohttp.ClientSession() as session:
+        rig = Rig(sentry, session)
+        rig.burst = 2
+        await rig.start()
+        assert (await rig.post(rig.envelope(ERROR, A_SESSION))).status == 200
+        answer = await rig.post(rig.envelope(ERROR))
+        assert (answer.status, answer.headers["Retry-After"], sentry.calls) == (429, "3", 1)
+        assert rig.counts.items["other", "dropped_budget"] == 1
+        await rig.client.close()
 
 
 @pytest.mark.parametrize("pause", [0, 0.01])
@@ -489,5 +492,5 @@ async def test_nothing_of_an_envelope_is_logged(rig: Rig, caplog: pytest.LogCapt
     text = "".join(record.getMessage() for record in caplog.records if record.name.startswith(("exporter", "aiohttp")))
     assert secret not in text
     assert rig.sentry.key not in text
-    assert text.count("Sentry did not take an envelope: HTTP 500") == 1
+    assert text.count("rejected by Sentry: HTTP 500") == 1
     assert "404" not in text, "it complains once a minute"

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Exporter, Settings
 from exporter.config import Config, shipped_catalogue
-from tests.exporter.given import (
+from tests.exporter.example_exporter import (
     BROWSER,
     ORIGIN,
     TOKEN,

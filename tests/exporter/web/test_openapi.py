@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from hypothesis import strategies as st
 
 from exporter.events.decode import DecodeError, Decoder, Schema
 from exporter.web.openapi import document
-from tests.exporter.given import ORIGIN, the_example
+from tests.exporter.example_exporter import ORIGIN, the_example
 from tests.exporter.test_process import TOKEN, Process
 
 CATALOGUE = the_example()[1]
-DOCUMENT = document(CATALOGUE, "0", "/api/pulse")
-DECODER = Decoder(Schema(CATALOGUE).types, 10)
+SCHEMA = Schema(CATALOGUE)
+DECODER = Decoder(SCHEMA.types, 10)
+DOCUMENT = document(
+    Decoder(SCHEMA.private(), 1000, "ServerBatch"), Decoder(SCHEMA.public(), 100, "BrowserBatch"), "0", "/api/pulse"
+)
+SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ async def test_it_is_served(process: Process) -> None:
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_what_it_allows_is_an_event(name: str, data: Any) -> None:  # noqa: ANN401  # hypothesis' own type is private
-    schema = DOCUMENT["components"]["schemas"][name]["properties"]["data"]
+    schema = data_of(name)
     optional = {field: kind for field, kind in schema["properties"].items() if field not in schema["required"]}
     required = {field: _values(schema["properties"][field]) for field in schema["required"]}
     values = st.fixed_dictionaries(required, optional={field: _values(kind) for field, kind in optional.items()})
@@ -46,11 +51,34 @@ def test_what_it_allows_is_an_event(name: str, data: Any) -> None:  # noqa: ANN4
     assert DECODER.event(json.dumps(event).encode()).type == name
 
 
+def data_of(name: str) -> dict[str, Any]:
+    """The schema of an event's data."""
+    schema = SCHEMAS[SCHEMAS[name]["properties"]["data"]["$ref"].rpartition("/")[2]]
+    assert isinstance(schema, dict)
+    return schema
+
+
+def test_the_document_has_the_bounds_of_the_decoder() -> None:
+    assert SCHEMAS["ServerBatch"]["properties"]["events"]["maxItems"] == 1000
+    assert SCHEMAS["BrowserBatch"]["properties"]["events"]["maxItems"] == 100
+    assert SCHEMAS["Client"]["properties"]["sample"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1}
+    duration = data_of("http_request")["properties"]["duration"]
+    assert duration == {"type": "number", "minimum": 0, "maximum": 3600}
+    assert data_of("payment_refunded")["properties"]["amount"]["description"] == "in the currency's smallest unit"
+    assert "device" not in data_of("click")["properties"]
+    assert data_of("click")["additionalProperties"] is False
+    posts = DOCUMENT["paths"]["/api/events"]["post"], DOCUMENT["paths"]["/api/pulse"]["post"]
+    assert "1024 KiB" in posts[0]["responses"]["413"]["description"]
+    assert "64 KiB" in posts[1]["responses"]["413"]["description"]
+
+
 def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if "anyOf" in schema:
         return st.one_of(*(_values(one) for one in schema["anyOf"]))
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if schema.get("format") == "date-time":
+        return st.datetimes(timezones=st.just(UTC)).map(lambda time: time.isoformat())
     low, high = schema.get("minimum"), schema.get("maximum")
     kinds: dict[str, st.SearchStrategy[Any]] = {
         "null": st.none(),
@@ -64,7 +92,7 @@ def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("name", sorted(name for name, event in CATALOGUE.events.items() if event.fields))
 def test_what_it_forbids_is_none(name: str) -> None:
-    schema = DOCUMENT["components"]["schemas"][name]["properties"]["data"]
+    schema = data_of(name)
     for field, found in schema["properties"].items():
         wrong: list[object] = [{}, []]
         wrong += [found["maximum"] + 1, found["minimum"] - 1] if "maximum" in found else []

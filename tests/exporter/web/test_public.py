@@ -11,14 +11,23 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.app import Exporter
+from exporter.app import Exporter, Listening, applications
 from exporter.config import Limit
-from exporter.events.sessions import PAGES, Visits
+from exporter.events.sessions import CAPACITY, Sessions
 from exporter.sentry_tunnel.dsn import TunnelSettings
-from exporter.serve import Listening, applications
 from exporter.web.rate_limit import CLIENTS, Clients, Limiter
 from exporter.web.user_agent import device, is_bot
-from tests.exporter.given import BROWSER, ORIGIN, TOKEN, Client, Time, a_config, an_application, an_exporter, value
+from tests.exporter.example_exporter import (
+    BROWSER,
+    ORIGIN,
+    TOKEN,
+    Client,
+    Time,
+    a_config,
+    an_application,
+    an_exporter,
+    value,
+)
 
 LABELS = {"page": "/", "device": "desktop", "navigation": "navigate"}
 
@@ -111,11 +120,11 @@ async def test_batches_that_never_came_are_known_by_the_gap(page: Page) -> None:
 
 
 def test_pages_and_sessions_cost_bounded_memory() -> None:
-    visits = Visits()
-    lost = sum(visits.sign(number, 1, number, 0).lost for number in range(1, PAGES + 101))
+    visits = Sessions()
+    lost = sum(visits.seen(number, 1, number, 0).lost for number in range(1, CAPACITY + 101))
     assert lost == 100
     ended = visits.ended(10_000)
-    assert (ended.lost, len(ended.durations)) == (PAGES, PAGES)
+    assert (ended.lost, len(ended.durations)) == (CAPACITY, CAPACITY)
 
 
 async def test_route_changes_are_views_and_no_page_loads(page: Page) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.exporter.given import Client, Time, an_application, an_exporter
+from tests.exporter.example_exporter import Client, Time, an_application, an_exporter
 
 BUILT = Path("exporter/rum/rum.js")
 PLAIN, PACKED = BUILT.read_bytes(), BUILT.with_suffix(".js.br").read_bytes()

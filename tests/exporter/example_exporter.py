@@ -1,4 +1,4 @@
-"""What the exporter's tests start from: the example configuration, and a clock that is told the time."""
+"""An exporter with the example configuration, a clock that is set by hand, and what servers and browsers send it."""
 
 import functools
 from pathlib import Path
@@ -9,11 +9,10 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.app import Clock, Exporter, Settings
+from exporter.app import Clock, Exporter, Listening, Settings, applications
 from exporter.catalogue.model import Catalogue, Limits, build, read
 from exporter.config import Config, Storage, load, shipped_catalogue
 from exporter.self_metrics import OWN
-from exporter.serve import Listening, applications
 from process.settings import Secret
 
 EXAMPLE = Path("deploy/config/exporter.yml")
