@@ -91,12 +91,12 @@ def _histogram(family: Family, labels: str, rate: float) -> Iterator[Series]:
 
 def servers() -> dict[str, list[Series]]:
     """Give what the exporters of the data stores, the web server and the monitoring itself say, by job."""
-    found = {job: [_flat(line) for line in lines] for job, lines in FLAT.items()}
+    series_of = {job: [_flat(line) for line in lines] for job, lines in FLAT.items()}
     for job, names in GROWING.items():
-        found[job] += [
+        series_of[job] += [
             Series(name, 0, 0 if "fail" in name or "reject" in name or "dead" in name else 5) for name in names
         ]
-    found["postgres"] = [
+    series_of["postgres"] = [
         *(_flat(line) for line in ("pg_up 1", "pg_exporter_last_scrape_error 0", "pg_replication_is_replica 0")),
         *(
             Series(f"pg_settings_{name}", 100, 0)
@@ -106,13 +106,13 @@ def servers() -> dict[str, list[Series]]:
     ]
     for database, state, user in itertools.product(DATABASES, STATES, ("app", "jobs", "admin")):
         labels = f'datname="{database}",state="{state}",usename="{user}"'
-        found["postgres"].append(Series(f"pg_stat_activity_count{{{labels}}}", 1, 0))
-        found["postgres"].append(Series(f"pg_stat_activity_max_tx_duration{{{labels}}}", 0, 0))
+        series_of["postgres"].append(Series(f"pg_stat_activity_count{{{labels}}}", 1, 0))
+        series_of["postgres"].append(Series(f"pg_stat_activity_max_tx_duration{{{labels}}}", 0, 0))
     for database in DATABASES:
-        found["postgres"].append(Series(f'pg_stat_database_deadlocks{{datname="{database}"}}', 0, 0))
+        series_of["postgres"].append(Series(f'pg_stat_database_deadlocks{{datname="{database}"}}', 0, 0))
     for phase in ("resolve", "connect", "tls", "processing", "transfer"):
-        found["blackbox-http"].append(Series(f'probe_http_duration_seconds{{phase="{phase}"}}', 0.01, 0))
-    return found
+        series_of["blackbox-http"].append(Series(f'probe_http_duration_seconds{{phase="{phase}"}}', 0.01, 0))
+    return series_of
 
 
 def _flat(line: str) -> Series:
@@ -123,7 +123,7 @@ def _flat(line: str) -> Series:
 def host(text: str) -> list[Series]:
     """Give a host's series from what the real node exporter said: what it counts goes on counting."""
     kinds: dict[str, str] = {}
-    found = []
+    listed = []
     for line in text.splitlines():
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
@@ -131,5 +131,5 @@ def host(text: str) -> list[Series]:
         elif not line.startswith("#"):
             name, _, value = line.rpartition(" ")
             counts = kinds.get(name.partition("{")[0]) == "counter"
-            found.append(Series(name, float(value), float(value) / 1e6 if counts else 0))
-    return found
+            listed.append(Series(name, float(value), float(value) / 1e6 if counts else 0))
+    return listed

@@ -49,14 +49,14 @@ FULL, SHORT = Size(20_000, 30, 6, 86_400), Size(0, 1, 1, 900)
 
 def targets(wanted: int) -> dict[str, list[Series]]:
     """Give every target's series, with as many hosts as are needed to make so many."""
-    found = {f"{job}/0": series for job, series in servers().items()}
-    found["heypeter-app/0"] = application()
+    series_of = {f"{job}/0": series for job, series in servers().items()}
+    series_of["heypeter-app/0"] = application()
     one = host(node_exporter())
     number = 0
-    while sum(map(len, found.values())) < wanted:
-        found[f"node/{number}"] = one
+    while sum(map(len, series_of.values())) < wanted:
+        series_of[f"node/{number}"] = one
         number += 1
-    return found
+    return series_of
 
 
 def node_exporter() -> str:
@@ -73,9 +73,9 @@ def get(url: str) -> str:
         return str(answer.read().decode("utf-8"))
 
 
-def recent(now: int, found: dict[str, list[Series]]) -> Iterator[str]:
+def recent(now: int, series_of: dict[str, list[Series]]) -> Iterator[str]:
     """Write the last minutes of every series, in OpenMetrics; each goes on where its target is then scraped."""
-    for target, several in found.items():
+    for target, several in series_of.items():
         labels = f'instance="{target.replace("/", "-")}",job="{target.partition("/")[0]}"'
         yield from (f"up{{{labels}}} 1 {now - age}" for age in range(RECENT, 0, -SCRAPE))
         for series in several:
@@ -101,12 +101,12 @@ def history(now: int, app: list[Series], day: int) -> Iterator[str]:
             yield from (f"{series_name} {value} {now - 30 * day + n * 30}" for n in range(30 * day // 30))
 
 
-def remember(folder: Path, now: int, found: dict[str, list[Series]], day: int) -> None:
+def write_blocks(folder: Path, now: int, series_of: dict[str, list[Series]], day: int) -> None:
     """Make blocks of it where Prometheus will find them."""
     text = folder / "history.txt"
     with text.open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in history(now, found["heypeter-app/0"], day))
-        file.writelines(f"{line}\n" for line in recent(now, found))
+        file.writelines(f"{line}\n" for line in history(now, series_of["heypeter-app/0"], day))
+        file.writelines(f"{line}\n" for line in recent(now, series_of))
         file.write("# EOF\n")
     words = [
         "tsdb",
@@ -154,10 +154,10 @@ def configure(folder: Path, fake: int, own: int, names: list[str], interval: int
 
 def cycle(url: str) -> dict[str, float]:
     """Read how long each group took the last time, by Prometheus' own account."""
-    found = re.findall(
+    durations = re.findall(
         r'prometheus_rule_group_last_duration_seconds\{rule_group="[^"]*;([^"]+)"\} (\S+)', get(f"{url}/metrics")
     )
-    return {group: float(value) for group, value in found}
+    return {group: float(value) for group, value in durations}
 
 
 def intervals() -> dict[str, float]:
@@ -173,35 +173,35 @@ def rules(url: str) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def tell(url: str, cycles: list[dict[str, float]], series: int, interval: int) -> bool:
+def report(url: str, cycles: list[dict[str, float]], series: int, interval: int) -> bool:
     """Print the numbers; say whether they hold."""
     own = intervals()
     sums = [sum(one.values()) for one in cycles]
     shares = [sum(took * interval / own[group] for group, took in one.items()) for one in cycles]
-    found = rules(url)
-    unwell = [f"{rule['name']}: {rule.get('lastError')}" for rule in found if rule["health"] != "ok"]
+    loaded = rules(url)
+    failing = [f"{rule['name']}: {rule.get('lastError')}" for rule in loaded if rule["health"] != "ok"]
     median = statistics.median(shares)
-    print(f"{len(found)} rules in {len(cycles[0])} groups over {series:,} series, one core")
+    print(f"{len(loaded)} rules in {len(cycles[0])} groups over {series:,} series, one core")
     for what, several in (("each group at its own interval", shares), ("everything due at once", sums)):
         spread = f"best {min(several) * 1000:.0f} ms, worst {max(several) * 1000:.0f} ms of {len(several)}"
         print(f"a cycle of {interval} s, {what}: median {statistics.median(several) * 1000:.0f} ms, {spread}")
     for group in sorted(cycles[0], key=lambda name: -statistics.median(one[name] for one in cycles))[:5]:
         print(f"  group {group:24} {statistics.median(one[group] for one in cycles) * 1000:6.1f} ms")
-    for rule in sorted(found, key=lambda rule: -rule["evaluationTime"])[:8]:
+    for rule in sorted(loaded, key=lambda rule: -rule["evaluationTime"])[:8]:
         labels = ",".join((rule.get("labels") or {}).get(name, "") for name in ("benchmark", "slo")).strip(",")
         print(f"  rule  {rule['name']} {labels:24} {rule['evaluationTime'] * 1000:6.1f} ms")
-    print("\n".join(f"NOT WELL: {line}" for line in unwell) or "every rule is well")
+    print("\n".join(f"FAILING: {line}" for line in failing) or "no rule fails")
     verdict = "holds" if median < LIMIT else "DOES NOT HOLD"
     print(f"{verdict}: under {LIMIT * 1000:.0f} ms a cycle, each group at its own interval")
-    return median < LIMIT and not unwell
+    return median < LIMIT and not failing
 
 
-async def serve(now: int, found: dict[str, list[Series]]) -> tuple[web.AppRunner, int]:
+async def serve(now: int, series_of: dict[str, list[Series]]) -> tuple[web.AppRunner, int]:
     """Serve the targets from the other core."""
 
     async def metrics(request: web.Request) -> web.Response:
         elapsed = BEGIN + time.time() - now
-        series = found[request.match_info["target"]]
+        series = series_of[request.match_info["target"]]
         return web.Response(text="\n".join(one.line(elapsed) for one in series) + "\n")
 
     app, port = web.Application(), free_port()
@@ -215,12 +215,12 @@ async def serve(now: int, found: dict[str, list[Series]]) -> tuple[web.AppRunner
 async def main(*, short: bool) -> int:
     """Run the benchmark; the exit status says whether the promise holds, which a short run does not ask."""
     size = SHORT if short else FULL
-    found, now = await asyncio.to_thread(targets, size.series), int(time.time())
-    runner, fake = await serve(now, found)
+    series_of, now = await asyncio.to_thread(targets, size.series), int(time.time())
+    runner, fake = await serve(now, series_of)
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         folder, own = Path(name), free_port()
-        await asyncio.to_thread(remember, folder, now, found, size.day)
-        config = configure(folder, fake, own, [*found], size.cycle)
+        await asyncio.to_thread(write_blocks, folder, now, series_of, size.day)
+        config = configure(folder, fake, own, [*series_of], size.cycle)
         words = [
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'data'}",
@@ -234,7 +234,7 @@ async def main(*, short: bool) -> int:
             for _ in range(size.cycles):
                 await asyncio.sleep(size.cycle)
                 cycles.append(await asyncio.to_thread(cycle, url))
-            holds = await asyncio.to_thread(tell, url, cycles, sum(map(len, found.values())), size.cycle)
+            holds = await asyncio.to_thread(report, url, cycles, sum(map(len, series_of.values())), size.cycle)
         finally:
             await asyncio.to_thread(prometheus.stop)
     await runner.cleanup()

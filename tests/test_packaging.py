@@ -37,5 +37,5 @@ def test_every_other_file_is_package_data() -> None:
                 continue
             owner = next(parent for parent in path.parents if (parent / "__init__.py").is_file())
             name, patterns = str(path.relative_to(owner)), data.get(".".join(owner.parts), [])
-            found = any(fnmatch(name, pattern) for pattern in patterns)
-            assert found, f"pyproject.toml: [tool.setuptools.package-data] {'.'.join(owner.parts)!r} lacks {name}"
+            listed = any(fnmatch(name, pattern) for pattern in patterns)
+            assert listed, f"pyproject.toml: [tool.setuptools.package-data] {'.'.join(owner.parts)!r} lacks {name}"

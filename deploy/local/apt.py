@@ -14,7 +14,7 @@ KEYRINGS = [
 
 
 class AptError(Exception):
-    """The packages cannot be had this way; the text says why."""
+    """The packages cannot be fetched; the message says why."""
 
 
 def os_release() -> dict[str, str]:
@@ -29,8 +29,8 @@ def mirror(folder: Path = Path("/etc/apt")) -> str | None:
     """Find the Debian mirror that this machine itself uses, in one-line or deb822 sources."""
     files = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))]
     texts = [p.read_text("utf-8") for p in files if p.is_file() and p.suffix in {".list", ".sources"}]
-    found = [uri for text in texts for uri in re.findall(r"https?://[^\s\]]+", re.sub(r"(?m)^#.*$", "", text))]
-    return next((uri.rstrip("/") for uri in found if re.search(r"/debian/?$", uri)), None)
+    uris = [uri for text in texts for uri in re.findall(r"https?://[^\s\]]+", re.sub(r"(?m)^#.*$", "", text))]
+    return next((uri.rstrip("/") for uri in uris if re.search(r"/debian/?$", uri)), None)
 
 
 class Apt:
@@ -61,7 +61,7 @@ class Apt:
     def _sources(self, suite: str) -> Path:
         keyring, uri = next((path for path in KEYRINGS if path.exists()), None), mirror()
         if keyring is None or uri is None:
-            raise AptError(f"no Debian mirror or no archive keyring here to fetch from {suite}")
+            raise AptError(f"cannot fetch from {suite}: this machine has no Debian mirror or no archive keyring")
         path = self._folder / "sources.list"
         path.write_text(f"deb [signed-by={keyring}] {uri} {suite} main\n", "utf-8")
         return path
@@ -109,9 +109,9 @@ def check(deb: Path, pins: dict[str, str]) -> bool:
     name = deb.name.replace("%3a", ":")
     if name not in pins:
         return False
-    found = hashlib.sha256(deb.read_bytes()).hexdigest()
-    if found != pins[name]:
-        raise AptError(f"{name} is not what it was when it was tested (SHA-256 {found}); it is not used")
+    actual = hashlib.sha256(deb.read_bytes()).hexdigest()
+    if actual != pins[name]:
+        raise AptError(f"{name} has SHA-256 {actual}, not the one pinned in deploy/local/pins.py; it is not used")
     return True
 
 

@@ -88,16 +88,16 @@ def launcher() -> str:
         for path in sorted((STACK / "chromium").glob(pattern)):
             if os.access(path, os.X_OK):
                 return LAUNCHER.replace("{program}", str(path.relative_to(STACK / "chromium")))
-    raise AptError("the package has no headless shell where one is looked for")
+    raise AptError("the package does not contain a headless shell in the expected place")
 
 
 def _try(program: Path) -> None:
     if not runs(program):
-        raise AptError("what was fetched does not show a page")
+        raise AptError("the fetched Chromium does not render a page")
 
 
 def main() -> int:
-    """Give the exit status: 0 also where none can be had, for then the tests that need one say so."""
+    """Give the exit status: 0 even if none can be fetched; the tests that need one are then skipped."""
     (STACK / "bin").mkdir(parents=True, exist_ok=True)
     place = STACK / "browser"  # not in bin, which stack.py makes anew
     place.mkdir(exist_ok=True)
@@ -105,7 +105,7 @@ def main() -> int:
     with (STACK / "browser.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if program.exists() and runs(program):
-            print("browser: Chromium is there")
+            print("browser: Chromium found")
             return 0
         own = next((found for name in NAMES if (found := shutil.which(name)) and runs(found)), None)
         if own and not os.environ.get("HEYPETER_FETCH_BROWSER"):
@@ -121,7 +121,7 @@ def main() -> int:
         except (AptError, subprocess.CalledProcessError, OSError) as error:
             program.unlink(missing_ok=True)
             print(
-                f"browser: no Chromium here, and none could be fetched ({error}); its tests are left out",
+                f"browser: Chromium is not installed and could not be fetched ({error}); its tests are skipped",
                 file=sys.stderr,
             )
             return 0

@@ -1,4 +1,4 @@
-"""The demo's story: a school's calm morning, a bad deploy, a page, an escalation, an answer, and the end of it."""
+"""The demo: normal traffic, a bad deploy, a page, an escalation, an acknowledgement, and the resolve."""
 
 import asyncio
 import time
@@ -14,20 +14,20 @@ from deploy.simulation.traffic import Traffic
 
 WINDOW = "20s"
 HEADER = """\
-# DEMO COPY, made at the start of `make demo` from rules/{name}: windows of 5m are {window} here, groups are evaluated
-# every 2s, and the critical alerts wait 4s. Never use it for anything else; never edit it: the original is the truth.
+# Copy for `make demo`, rewritten at each start from rules/{name}: windows of 5m are {window}, groups are evaluated
+# every 2s, and critical alerts wait 4s. Do not edit it or use it for anything else; edit rules/{name}.
 """
 CALM, PATIENCE = 12.0, 60.0
 
 
 class Demo:
-    """Prepares the shortened configuration, and tells the story."""
+    """Writes the demo's configuration and runs through the demo."""
 
     def __init__(self, site: Site, terminal: Terminal) -> None:
         self._site, self._terminal = site, terminal
 
     def prepare(self) -> None:
-        """Write the demo's copies: rules, scrape interval, grouping times, and a matrix in seconds."""
+        """Write rules, scrape interval, grouping times and escalation matrix with times of seconds."""
         folder = self._site.data / "rules"
         folder.mkdir(exist_ok=True)
         for source in sorted((ROOT / "rules").glob("*.yml")):
@@ -48,7 +48,7 @@ class Demo:
         write(self._site, "receiver", receiver)
 
     async def tell(self, *, keep: bool) -> None:
-        """Tell the story once, and with ``keep`` go on sending; SiteError if something that must happen does not."""
+        """Run once, and with ``keep`` keep sending traffic; SiteError if an expected step does not happen."""
         token = self._site.secret("api-token").read_text("utf-8").strip()
         timeout = aiohttp.ClientTimeout(total=5)
         headers = {"Authorization": f"Bearer {token}"}
@@ -65,10 +65,10 @@ class Demo:
                     sending.result()
                 await acts
                 if keep:
-                    self._terminal.say("The demo goes on with calm traffic; Ctrl-C stops it.")
+                    self._terminal.say("The demo keeps sending normal traffic. Press Ctrl-C to stop.")
                     await sending
             except aiohttp.ClientError as error:
-                raise SiteError(f"the demo could not talk to exporter or receiver: {error}") from error
+                raise SiteError(f"the demo cannot reach the exporter or the receiver: {error}") from error
             finally:
                 acts.cancel()
                 sending.cancel()
@@ -78,30 +78,30 @@ class Demo:
         terminal = self._terminal
         terminal.text("\n This demo runs on copies of the rules and the matrix with shortened times.\n\n")
         terminal.began()
-        terminal.act("A school's morning: pages load, classes are booked, payments go through.")
+        terminal.act("Normal traffic: page views, class bookings, payments.")
         await asyncio.sleep(CALM)
-        terminal.act("A deploy breaks /api/bookings: most bookings now end in a 500.")
+        terminal.act("A deploy breaks /api/bookings: most bookings now return 500.")
         school.broken = True
         number = await self._until("HighErrorRate opens an incident", lambda i: i["state"] == "triggered")
-        terminal.act(f"Prometheus fired, Alertmanager told the receiver: incident #{number}. Linh is paged.")
+        terminal.act(f"The alert fires and opens incident #{number}. Linh (on call) is paged.")
         await self._until("the tech lead is paged", lambda i: "engineering-manager" in i["next"])
-        terminal.act("Linh did not answer: the matrix has moved on to the tech lead.")
+        terminal.act("No answer from Linh: escalated to the tech lead.")
         await asyncio.sleep(4)
         await self._answer(number, "Marek Novak")
-        terminal.act("Marek acknowledged. Silence: nobody else is woken while he works.")
+        terminal.act("Marek acknowledges. Nobody else is paged.")
         await asyncio.sleep(8)
-        terminal.act("Marek rolls the deploy back; bookings work again.")
+        terminal.act("Marek rolls the deploy back. Bookings work again.")
         school.broken = False
         await self._until("the incident resolves", lambda i: i["state"] == "resolved")
         await asyncio.sleep(1)
-        terminal.act(f"The errors stopped: incident #{number} is resolved, and all who were told know it.")
+        terminal.act(f"The errors stop. Incident #{number} is resolved and everyone notified before is told so.")
         await self._summary(number, traffic)
 
     async def _summary(self, number: int, traffic: Traffic) -> None:
         async with self._session.get(f"{self._site.url('receiver')}/api/v1/incidents/{number}") as answer:
             timeline = (await answer.json())["timeline"]
         lines = [f"   {line['at'][11:19]}  {line['text']}"[:80] for line in timeline]
-        head = f"\n {traffic.sent:,} events were counted. What incident #{number} remembers (UTC):\n\n"
+        head = f"\n {traffic.sent:,} events counted. Timeline of incident #{number} (UTC):\n\n"
         self._terminal.text(head + "\n".join(lines) + "\n\n")
 
     async def _incidents(self) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ class Demo:
             answer.raise_for_status()
             return list((await answer.json())["incidents"])
 
-    async def _until(self, what: str, holds: Any) -> int:  # noqa: ANN401  # a question about the API's JSON
+    async def _until(self, what: str, holds: Any) -> int:  # noqa: ANN401  # a predicate on the API's JSON
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for incident in await self._incidents():
@@ -117,7 +117,7 @@ class Demo:
                     return int(incident["id"])
             await asyncio.sleep(0.3)
         logs = self._site.shown / "logs"
-        raise SiteError(f"the demo waited {PATIENCE:.0f} s in vain until {what}; the logs in {logs} may say why.")
+        raise SiteError(f"timed out after {PATIENCE:.0f} s waiting until {what}. See the logs in {logs}.")
 
     async def _answer(self, number: int, actor: str) -> None:
         url = f"{self._site.url('receiver')}/api/v1/incidents/{number}/acknowledge"
@@ -126,7 +126,7 @@ class Demo:
 
 
 def shortened(rules: dict[str, Any]) -> dict[str, Any]:
-    """Give a copy of a rule file in which an outage shows within seconds."""
+    """Give a copy of a rule file that detects an outage within seconds."""
     groups = []
     for group in rules["groups"]:
         critical = group["name"] == "critical_alerts"

@@ -1,4 +1,4 @@
-"""Makes .venv with exactly what the lock names; run by the system's python3, which need have neither pip nor venv.
+"""Makes .venv with exactly what the lock names; run by the system's python3, which may lack pip and venv.
 
 Debian and Ubuntu split both off: without `python3-venv` the module `ensurepip` is missing. Then the distribution's own
 pip wheel (package python3-pip-whl) is downloaded below .stack, without root, and brings pip into the environment.
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036  # whatever python3 the machine has is what runs this file
-    found = ".".join(map(str, sys.version_info[:3]))
-    sys.exit(f"Python 3.11 or later is needed and this is {found}; name another: make PYTHON=python3.12 …")
+    version = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(f"Python 3.11 or later is required, this is {version}; choose another: make PYTHON=python3.12 …")
 
 from deploy.local.apt import Apt, AptError, unpack  # an older Python cannot even read it
 
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def install() -> int:
-    """Install what the lock names, unless it is there; one sentence when it cannot be done."""
+    """Install what the lock names, unless it is there; 1 with a message when that fails."""
     stamp = VENV / "ready"
     mark = f"{sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
     if stamp.exists() and stamp.read_text("utf-8") == mark:
@@ -70,15 +70,15 @@ def install() -> int:
         subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
     except AptError as error:
         print(
-            f"This Python has no pip ({error}).\nInstall it (sudo apt-get install python3-venv), then run this again.",
+            f"This Python has no pip ({error}).\nInstall it (sudo apt-get install python3-venv) and run this again.",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print("environment: stopped; run this again to finish it.", file=sys.stderr)
+        print("environment: interrupted; run this again to finish.", file=sys.stderr)
         return 130
     except subprocess.CalledProcessError as error:
-        print(f"environment: {' '.join(error.cmd[1:4])} failed; its message stands above.", file=sys.stderr)
+        print(f"environment: {' '.join(error.cmd[1:4])} failed; see its message above.", file=sys.stderr)
         return 1
     stamp.write_text(mark, "utf-8")
     return 0

@@ -19,19 +19,19 @@ SECRETS = ("webhook-token", "api-token", "link-secret", "exporter-token")
 
 
 class SiteError(Exception):
-    """It cannot run here; one sentence says why and what to do."""
+    """The programs cannot run here; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where everything of one run lies and listens."""
+    """The folder and the ports of one run."""
 
     data: Path
     ports: dict[str, int]
 
     @property
     def shown(self) -> Path:
-        """Give the folder as one types it in the project's folder."""
+        """Give the folder relative to the project, as shown to people."""
         return self.data.relative_to(ROOT) if self.data.is_relative_to(ROOT) else self.data
 
     def url(self, name: str) -> str:
@@ -44,13 +44,13 @@ class Site:
 
 
 def ports() -> dict[str, int]:
-    """Read the ports, EXPORTER_PORT and so on from the environment; SiteError when one is taken or no number."""
+    """Read the ports, EXPORTER_PORT and so on from the environment; SiteError when one is taken or invalid."""
     chosen: dict[str, int] = {}
     for name, default in DEFAULTS.items():
         variable = f"{name.upper()}_PORT"
         text = os.environ.get(variable) or str(default)
         if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65535):  # noqa: PLR2004  # a port
-            raise SiteError(f"{variable}={text!r} is no port: write a number from 1 to 65535.")
+            raise SiteError(f"invalid port {variable}={text!r} (expected 1 to 65535)")
         chosen[name] = int(text)
     for name, port in chosen.items():
         with socket.socket() as probe:
@@ -59,22 +59,22 @@ def ports() -> dict[str, int]:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 other = port + 10000 if port + 10000 < 65536 else port - 10000  # noqa: PLR2004  # a port
-                fix = f"stop what listens there, or choose another: make run {name.upper()}_PORT={other}"
-                raise SiteError(f"Port {port}, for {name}, is taken: {fix}") from None
+                fix = f"stop the program that uses it, or pick another port: make run {name.upper()}_PORT={other}"
+                raise SiteError(f"port {port} ({name}) is already in use: {fix}") from None
     if len(set(chosen.values())) < len(chosen):
-        raise SiteError("Two programs have the same port: choose different ones.")
+        raise SiteError("two programs have the same port; set different ones")
     return chosen
 
 
 @contextlib.contextmanager
 def occupied(site: Site) -> Iterator[None]:
-    """Keep the folder for one launcher: a second one would write over the files of the first."""
+    """Lock the folder: a second launcher would overwrite the files of the first."""
     site.data.parent.mkdir(parents=True, exist_ok=True)
     with site.data.with_name(f"{site.data.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SiteError(f"{site.shown} is in use by another one that runs: stop that first.") from None
+            raise SiteError(f"{site.shown} is in use by another launcher; stop that one first") from None
         yield
 
 
@@ -101,6 +101,6 @@ def read(site: Site, name: str) -> Any:  # noqa: ANN401  # whatever the file hol
 
 
 def write(site: Site, name: str, content: object) -> None:
-    """Write a configuration file below data/; whoever reads it is told where it comes from."""
-    head = f"# Written by the launcher from deploy/local/{name}.yml; changes here are lost at the next start.\n"
+    """Write a configuration file below data/, with its origin in a comment."""
+    head = f"# Written by the launcher from deploy/local/{name}.yml; overwritten at each start.\n"
     (site.data / f"{name}.yml").write_text(head + yaml.safe_dump(content, sort_keys=False, width=120), "utf-8")

@@ -51,7 +51,7 @@ class Program:
     def last_words(self) -> str:
         """Give the last lines of its log."""
         lines = self.log.read_text("utf-8", errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in lines[-8:]) or "    (it said nothing)"
+        return "\n".join(f"    {line}" for line in lines[-8:]) or "    (no output)"
 
 
 class Programs:
@@ -61,7 +61,7 @@ class Programs:
         self._site, self._running = site, list[Program]()
 
     async def start(self, ready: Callable[[str, float], None]) -> None:
-        """Start all, and call ``ready`` for each as soon as it is; SiteError names one that is not."""
+        """Start all, and call ``ready`` for each as soon as it is; SiteError names one that never is."""
         began = time.monotonic()
         for name, command in commands(self._site).items():
             log = self._site.data / "logs" / f"{name}.log"
@@ -85,13 +85,15 @@ class Programs:
         url = f"{self._site.url(program.name)}/-/ready"
         while time.monotonic() < deadline:
             if program.process.returncode is not None:
-                raise SiteError(f"{program.name} did not start. It said:\n{program.last_words()}")
+                raise SiteError(f"{program.name} did not start. Its last output:\n{program.last_words()}")
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(url) as answer:
                     if answer.ok:
                         return
             await asyncio.sleep(0.1)
-        raise SiteError(f"{program.name} was not ready within {PATIENCE:.0f} s. It said:\n{program.last_words()}")
+        raise SiteError(
+            f"{program.name} was not ready within {PATIENCE:.0f} s. Its last output:\n{program.last_words()}"
+        )
 
     async def until(self, done: Awaitable[object]) -> None:
         """Wait for ``done``; SiteError if a program dies meanwhile."""
@@ -100,7 +102,7 @@ class Programs:
         finished, _ = await asyncio.wait([waiting, *dying], return_when=asyncio.FIRST_COMPLETED)
         if waiting in finished:
             finished = set()
-            if waiting.exception():  # perhaps because a program died, which is then the better thing to say
+            if waiting.exception():  # perhaps because a program died, which explains more
                 finished, _ = await asyncio.wait([*dying], timeout=1, return_when=asyncio.FIRST_COMPLETED)
         for task in (waiting, *dying):
             task.cancel()
@@ -108,11 +110,13 @@ class Programs:
         for task, program in dying.items():
             if task in finished:
                 ended = _ending(task.result())
-                raise SiteError(f"{program.name} has stopped by itself ({ended}). It said:\n{program.last_words()}")
+                raise SiteError(
+                    f"{program.name} exited unexpectedly ({ended}). Its last output:\n{program.last_words()}"
+                )
         await waiting
 
     async def stop(self) -> None:
-        """Stop all: first what sends, last the receiver, so that nothing arrives where nobody listens."""
+        """Stop all, senders first and the receiver last, so that nothing is sent to a stopped program."""
         for program in reversed(self._running):
             if program.process.returncode is None:
                 program.process.terminate()
@@ -124,9 +128,9 @@ class Programs:
 
 
 def _ending(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else f"by signal {signal.Signals(-status).name}"
+    return f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to end this child when the launcher dies, even by kill -9: no orphan keeps a port."""
+    """Ask the kernel to end this child when the launcher dies, even by kill -9, so that no orphan keeps a port."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -51,7 +51,7 @@ def main(suites: list[str]) -> int:
     """0 when all tests pass with the promtool of each suite."""
     unknown = [suite for suite in suites if suite not in SUITES]
     if unknown:
-        sys.stderr.write(f"there is no suite {unknown[0]}; there are {', '.join(SUITES)}\n")
+        sys.stderr.write(f"unknown suite {unknown[0]!r} (expected {', '.join(SUITES)})\n")
         return 1
     files = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "rules/tests").glob("*.yml"))]
     passed = [passes(suite, files) for suite in suites or SUITES]

@@ -1,4 +1,4 @@
-"""The launcher behind `make run` and `make demo`: starts everything, shows what happens, stops everything."""
+"""The launcher behind `make run` and `make demo`: starts all programs, shows notifications, stops all programs."""
 
 import argparse
 import asyncio
@@ -17,34 +17,34 @@ from deploy.local.programs import Programs
 from deploy.local.terminal import Terminal
 
 NEXT = """
- What to try next, in another terminal:
+ Try in another terminal:
 
- Register a user, and see it counted
+ Send an event and see its counter
    curl -sS {exporter}/api/events -H "Authorization: Bearer $(cat {secrets}/exporter-token)" \\
      -d '{{"type": "user_registered", "data": {{"channel": "web", "plan": "trial"}}}}'
    curl -sS {exporter}/metrics | grep ^user_registrations_total
 
- List the incidents, acknowledge one
+ List incidents, acknowledge one
    curl -sS {receiver}/api/v1/incidents -H "Authorization: Bearer $(cat {secrets}/api-token)"
    curl -sS {receiver}/api/v1/incidents/1/acknowledge -d '{{"actor": "me"}}' \\
      -H "Authorization: Bearer $(cat {secrets}/api-token)"
 
- Ask who would be told, and send an exercise through everything
+ Show who would be notified for an alert, and send a test alert through the whole chain
    .venv/bin/python -m receiver explain --config.file {config} --alert HighErrorRate
    .venv/bin/python -m receiver drill --config.file {config} --alertmanager.url {alertmanager}
 
- See an outage, a page, an escalation and a resolve, in two minutes
-   make demo      (stop this first: they use the same ports)
+ Watch an outage, a page, an escalation and a resolve in two minutes
+   make demo      (stop this first: it uses the same ports)
 
- No database, cache, web server or host is watched here, and nobody uses the school by itself: the
- alerts about that fire in Prometheus, and nobody is told of them (deploy/local/prometheus.yml).
+ No database, cache, web server, host or user traffic is monitored here, so alerts about them fire in
+ Prometheus; they are not sent to Alertmanager (deploy/local/prometheus.yml).
 
- Notifications appear below. Ctrl-C stops everything; logs are in {logs}.
+ Notifications appear below. Press Ctrl-C to stop everything. Logs: {logs}
 """
 
 
 async def run(terminal: Terminal, data: Path, *, demo: bool, keep: bool) -> None:
-    """Run until Ctrl-C, or until the demo's story is told; SiteError when something fails."""
+    """Run until Ctrl-C, or until the demo is over; SiteError when something fails."""
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -52,7 +52,7 @@ async def run(terminal: Terminal, data: Path, *, demo: bool, keep: bool) -> None
     with occupied(site):
         story = Demo(site, terminal) if demo else None
         if story:
-            shutil.rmtree(site.data, ignore_errors=True)  # each telling starts with incident #1
+            shutil.rmtree(site.data, ignore_errors=True)  # so that each demo starts with incident #1
         prepare(site)
         if story:
             story.prepare()
@@ -73,7 +73,7 @@ async def run(terminal: Terminal, data: Path, *, demo: bool, keep: bool) -> None
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Do the work unless told to stop; say whether it was done. What was begun has ended when this returns."""
+    """Do the work unless stopped; say whether it was done. Nothing is left running when this returns."""
     working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -88,10 +88,10 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 def _table(terminal: Terminal, site: Site) -> None:
     rows = [
-        ("Prometheus", site.url("prometheus"), "metrics, rules and alerts: /alerts"),
-        ("Alertmanager", site.url("alertmanager"), "groups and silences"),
+        ("Prometheus", site.url("prometheus"), "metrics, rules; alerts at /alerts"),
+        ("Alertmanager", site.url("alertmanager"), "alert groups and silences"),
         ("Receiver", f"{site.url('receiver')}/metrics", "incidents, escalation, notifications"),
-        ("Exporter", f"{site.url('exporter')}/metrics", "what the events were turned into"),
+        ("Exporter", f"{site.url('exporter')}/metrics", "metrics made from events"),
     ]
     terminal.table(rows)
     shown = {name: site.url(name) for name in ("exporter", "receiver", "alertmanager")}
@@ -100,15 +100,15 @@ def _table(terminal: Terminal, site: Site) -> None:
 
 
 def main() -> int:
-    """Give the exit status: 0 when stopped, 1 with one sentence when something failed."""
+    """Give the exit status: 0 when stopped, 1 with a message when something failed."""
     parser = argparse.ArgumentParser(description="Run the whole product on this machine.")
-    parser.add_argument("--demo", action="store_true", help="with traffic and an outage")
-    parser.add_argument("--keep", action="store_true", help="demo: go on after the story")
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where everything is kept (default: data/)")
+    parser.add_argument("--demo", action="store_true", help="send traffic and simulate an outage")
+    parser.add_argument("--keep", action="store_true", help="demo: keep running afterwards")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where all data is kept (default: data/)")
     options = parser.parse_args()
     terminal = Terminal(sys.stdout)
     try:
-        ports()  # before anything is fetched: a busy port is known at once
+        ports()  # before anything is fetched, so that a busy port is reported at once
         fetched = subprocess.run([sys.executable, "-m", "deploy.local.stack"], check=False, cwd=ROOT)
         if fetched.returncode != 0:
             return 1

@@ -62,7 +62,7 @@ def own() -> dict[str, Path]:
 
 def fetch() -> None:
     """Download, unpack, try, and only then put in place; AptError leaves what was there."""
-    print("  fetching PostgreSQL, Redis and nginx of this machine's own release (once, about 100 MB) …", flush=True)
+    print("  fetching PostgreSQL, Redis and nginx from this machine's own release (once, about 100 MB) …", flush=True)
     apt = Apt(STACK / "apt/servers", None)
     apt.update()
     fresh = STACK / f"servers-{os.getpid()}"
@@ -88,20 +88,20 @@ def link(found: dict[str, Path]) -> None:
             continue
         place = newest(PLACE / "root", pattern)
         if place is None:
-            raise AptError(f"the packages have no {name} where one is looked for")
+            raise AptError(f"the packages do not contain {name} in the expected place")
         (folder / name).write_text(LAUNCHER.replace("{program}", str(place.relative_to(PLACE / "root"))), "utf-8")
         (folder / name).chmod(0o755)
         if not runs(folder / name):
-            raise AptError(f"{name} as fetched does not run here")
+            raise AptError(f"the fetched {name} does not run here")
 
 
 def main() -> int:
-    """Give the exit status: 0 also where they cannot be had, for then the tests that need them say so."""
+    """Give the exit status: 0 even if they cannot be fetched; the tests that need them are then skipped."""
     PLACE.mkdir(parents=True, exist_ok=True)
     with (STACK / "servers.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if all(runs(PLACE / "bin" / name) for name in PROGRAMS):
-            print("servers: PostgreSQL, Redis and nginx are there")
+            print("servers: PostgreSQL, Redis and nginx found")
             return 0
         found = {} if os.environ.get("HEYPETER_FETCH_SERVERS") else own()
         try:
@@ -110,7 +110,9 @@ def main() -> int:
             link(found)
         except (AptError, subprocess.CalledProcessError, OSError) as error:
             shutil.rmtree(PLACE / "bin", ignore_errors=True)
-            print(f"servers: none here, and none could be fetched ({error}); their tests are left out", file=sys.stderr)
+            print(
+                f"servers: not installed and could not be fetched ({error}); their tests are skipped", file=sys.stderr
+            )
             return 0
     print("servers: PostgreSQL, Redis and nginx are ready")
     return 0

@@ -97,7 +97,7 @@ def fetch(programs: Programs, suite: str | None) -> None:
     try:
         for deb in debs:
             if not check(deb, SHA256):
-                print(f"  {deb.name}: not among the pinned; vouched for by the archive's signature")
+                print(f"  {deb.name}: no pinned checksum; verified by the archive's signature only")
             unpack(deb, fresh)
         for program, (_, packaged, oldest) in programs.items():
             if (version(fresh / "usr/bin" / packaged) or (-1, 0)) < oldest:
@@ -121,7 +121,7 @@ def _redirect_templates(root: Path) -> None:
 
 
 def _try_templates(root: Path) -> None:
-    """Start Alertmanager until it listens: one that looks elsewhere for its templates is found out here."""
+    """Start Alertmanager until it listens: fails for one that looks elsewhere for its templates."""
     binary = root / "usr/bin/prometheus-alertmanager"
     (root / "check.yml").write_text("{route: {receiver: nobody}, receivers: [{name: nobody}]}", "utf-8")
     places = [f"--config.file={root / 'check.yml'}", f"--storage.path={root / 'check'}"]
@@ -163,7 +163,7 @@ def complete(programs: Programs) -> bool:
 
 
 def install(programs: Programs) -> None:
-    """Bring the programs from wherever they can be had; AptError sums up why none could."""
+    """Fetch the programs from the first source that has them; AptError lists why each failed."""
     for leftover in [*STACK.glob("fresh-*"), *STACK.glob("bin-*")]:
         shutil.rmtree(leftover)  # of a run that was killed
     found = None if os.environ.get("HEYPETER_STACK_SUITE") else from_path(programs)
@@ -185,8 +185,8 @@ def install(programs: Programs) -> None:
 
 
 def main() -> int:
-    """Give the exit status; one clear message when the programs cannot be had."""
-    parser = argparse.ArgumentParser(description="Fetch what Prometheus needs below .stack/.")
+    """Give the exit status; 1 with a message when the programs cannot be fetched."""
+    parser = argparse.ArgumentParser(description="Fetch Prometheus, Alertmanager and the exporters into .stack/.")
     parser.add_argument(
         "--exporters", action="store_true", help="and the node, postgres, redis, nginx, blackbox exporters"
     )
@@ -202,7 +202,7 @@ def main() -> int:
                 except AptError as error:
                     if present == CORE:
                         raise
-                    print(f"  without the exporters, which could not be had ({error})")
+                    print(f"  without the exporters, which could not be fetched ({error})")
                     wanted = CORE
                     install(CORE)
             except AptError as error:
@@ -222,4 +222,4 @@ if __name__ == "__main__":
     try:
         raise SystemExit(main())
     except KeyboardInterrupt:
-        raise SystemExit(130) from None  # nothing is half done: what was fetched is put in place at the end
+        raise SystemExit(130) from None  # nothing is left half done: what was fetched is put in place at the end

@@ -14,7 +14,7 @@ class Terminal:
         self._began = time.monotonic()
 
     def title(self, text: str) -> None:
-        """Open a page."""
+        """Write a heading."""
         self._write(f"\n {self._paint('1', text)}\n\n")
 
     def ready(self, name: str, url: str, took: float) -> None:
@@ -26,7 +26,7 @@ class Terminal:
         self._write("\n" + "".join(f"  {self._paint('1', f'{a:<13}')} {b:<31} {c}\n" for a, b, c in rows))
 
     def act(self, text: str) -> None:
-        """Say what the demo does, with the time since it began."""
+        """Write what the demo does, with the time since its start."""
         seconds = int(time.monotonic() - self._began)
         clock = f"[{seconds // 60}:{seconds % 60:02}]"
         self._write(f"{self._paint('36', clock)} {self._paint('1', text)}\n")

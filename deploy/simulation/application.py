@@ -100,14 +100,14 @@ class Application:
     def _happened(self, family: Mapping[str, Any], axis: Axis) -> list[float]:
         """Say how many of a family's events each moment brings."""
         event = family["event"]
-        found = axis.events(event, A_DAY.get(event, 5))
+        counts = axis.events(event, A_DAY.get(event, 5))
         if event == "payment_failed":
-            found = [n * (1 + 19 * bad) for n, bad in zip(found, axis.during("payments"), strict=True)]
+            counts = [n * (1 + 19 * bad) for n, bad in zip(counts, axis.during("payments"), strict=True)]
         if family.get("when", {}).get("currency", "EUR") != "EUR":
-            found = [n * 0.1 for n in found]
+            counts = [n * 0.1 for n in counts]
         if family["type"] == "counter" and family.get("value"):
-            found = [n * 45 for n in found]
-        return found
+            counts = [n * 45 for n in counts]
+        return counts
 
     def _requests(self, axis: Axis, *, thin: bool) -> Iterator[Samples]:
         asked = axis.events("http_request", A_DAY["http_request"])
@@ -167,11 +167,11 @@ class Application:
         values = []
         for domain in names.values():
             known = domain["domain"] if isinstance(domain, dict) else domain
-            found = self._catalogue["domains"][known]
-            given = found["values"] if "values" in found else self._lists.get(found.get("from", ""), ["events"])
+            rule = self._catalogue["domains"][known]
+            allowed = rule["values"] if "values" in rule else self._lists.get(rule.get("from", ""), ["events"])
             if known in {"outcome", "result"}:
-                given = ["success", "failure"] if known == "outcome" else ["hit", "miss"]
-            values.append(given[: 2 if len(names) > 2 else 6])  # noqa: PLR2004  # three labels make many sets
+                allowed = ["success", "failure"] if known == "outcome" else ["hit", "miss"]
+            values.append(allowed[: 2 if len(names) > 2 else 6])  # noqa: PLR2004  # three labels make many sets
         sets = (dict(zip(names, combination, strict=True)) for combination in product(*values))
         return islice(sets, 1 if thin else 16)
 

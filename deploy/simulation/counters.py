@@ -52,9 +52,9 @@ def lognormal(median: float, sigma: float) -> tuple[Callable[[float, float], flo
     def below(bound: float, factor: float) -> float:
         if bound == math.inf:
             return 1.0
-        given = (bound, factor)
-        if given not in known:
-            known[given] = 0.5 * (1 + math.erf(math.log(bound / median / factor) / sigma / math.sqrt(2)))
-        return known[given]
+        key = (bound, factor)
+        if key not in known:
+            known[key] = 0.5 * (1 + math.erf(math.log(bound / median / factor) / sigma / math.sqrt(2)))
+        return known[key]
 
     return below, lambda factor: median * factor * math.exp(sigma * sigma / 2)

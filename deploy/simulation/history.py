@@ -1,4 +1,4 @@
-r"""Fills a folder with a simulated school's past, for a Prometheus to be started on.
+r"""Fills a Prometheus data folder with the simulated history of a school.
 
     python -m deploy.simulation.history data/history [--days 125] [--until 2026-11-25T00:00:00Z] [--seed 1]
 
@@ -54,7 +54,7 @@ NEXT = """
    .stack/bin/prometheus --config.file={folder}/prometheus.yml --storage.tsdb.path={folder} \\
      --storage.tsdb.retention.time=10y --web.listen-address=127.0.0.1:9090
 
- and review it, in another terminal
+ and review it in another terminal
    .venv/bin/python -m receiver review --prometheus.url http://127.0.0.1:9090 --period monthly \\
      --until {until} --output data/reviews
 """
@@ -62,16 +62,16 @@ NEXT = """
 
 def fill(folder: Path, end: int, days: int, seed: int, labels: dict[str, str]) -> int:
     """Write all of it; give the number of samples. BlockError says what promtool or Prometheus refused."""
-    befallen = incidents(seed, end - max(days, RULED_DAYS + 1) * DAY, end)
-    last = Axis(seed, end - DAY, CLOSE, DAY // CLOSE + 1, befallen)
+    past_incidents = incidents(seed, end - max(days, RULED_DAYS + 1) * DAY, end)
+    last = Axis(seed, end - DAY, CLOSE, DAY // CLOSE + 1, past_incidents)
     month_start = end - min(days, RULED_DAYS) * DAY
-    month = Axis(seed, month_start, MONTH, max(0, last.start - month_start) // MONTH, befallen)
+    month = Axis(seed, month_start, MONTH, max(0, last.start - month_start) // MONTH, past_incidents)
     samples = 0
     counters = Counters()
     with Blocks(folder, WEEKLONG, labels) as into:
         _raw(into, counters, month, _names_in_rules())
         _raw(into, counters, last, None)
-        _old(into, seed, end - days * DAY, month.start, befallen)
+        _old(into, seed, end - days * DAY, month.start, past_incidents)
     samples += into.samples
     stretches = [rules.Stretch(last.start, end, CLOSE)]
     if month.count:
@@ -99,9 +99,9 @@ def _raw(into: Blocks, counters: Counters, axis: Axis, wanted: set[str] | None) 
             into.add(identity, axis.times[::2], values[::2])  # a gauge is looked back at for five minutes
 
 
-def _old(into: Blocks, seed: int, start: int, end: int, befallen: Sequence[object]) -> None:
+def _old(into: Blocks, seed: int, start: int, end: int, past_incidents: Sequence[object]) -> None:
     """Write the benchmarks, the probes and the alerts of the time before the month."""
-    axis = Axis(seed, start - start % FAR, FAR, max(0, end - start) // FAR, befallen)  # type: ignore[arg-type]
+    axis = Axis(seed, start - start % FAR, FAR, max(0, end - start) // FAR, past_incidents)  # type: ignore[arg-type]
     if not axis.count:
         return
     levels, _ = rules.read()
@@ -146,25 +146,35 @@ def _names_in_rules() -> set[str]:
     return set(re.findall(r"[a-zA-Z_:][\w:]*", text))
 
 
-def _moment(text: str) -> int:
-    given = datetime.fromisoformat(text)
-    return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp())
+def _timestamp(text: str) -> int:
+    at = datetime.fromisoformat(text)
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give the exit status: 0 when the folder is filled, 1 with one sentence when it is not."""
-    parser = argparse.ArgumentParser(description="Fill a folder for Prometheus with a simulated school's past.")
-    parser.add_argument("folder", type=Path, help="it is emptied first if an earlier run of this filled it")
-    parser.add_argument("--days", type=int, default=125, help="how far back (125: a quarter against the one before)")
-    parser.add_argument("--until", type=_moment, help="the end, as 2026-11-25T00:00:00Z; now otherwise")
-    parser.add_argument("--seed", type=int, default=1, help="another one, another past")
-    parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="for every series")
+    """Give the exit status: 0 when the folder is filled, 1 with a message when it is not."""
+    parser = argparse.ArgumentParser(
+        description="Fill a Prometheus data folder with the simulated history of a school."
+    )
+    parser.add_argument("folder", type=Path, help="emptied first if an earlier run filled it")
+    parser.add_argument("--days", type=int, default=125, help="length in days (125: enough to compare two quarters)")
+    parser.add_argument("--until", type=_timestamp, help="end time, e.g. 2026-11-25T00:00:00Z; default: now")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives another history")
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a label for every series, e.g. env=production",
+    )
     parser.add_argument("--no-rules", action="store_true", help="write a prometheus.yml that loads no rules")
     options = parser.parse_args(arguments)
     folder: Path = options.folder.resolve()
     config = folder / "prometheus.yml"
     if folder.exists() and any(folder.iterdir()) and not config.exists():
-        print(f"history: {folder} holds something else; choose an empty folder", file=sys.stderr)
+        print(
+            f"history: {folder} is not empty and was not made by this program; choose an empty folder", file=sys.stderr
+        )
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -182,8 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
         json.dumps({"until": end, "days": options.days, "seed": options.seed}), "utf-8"
     )
     print(f"{samples:,} samples of {options.days} days until {end} in {folder} after {time.monotonic() - began:.0f} s")
-    moment = datetime.fromtimestamp(end, UTC)
-    print(NEXT.format(folder=options.folder, until=f"{moment:%Y-%m-%dT%H:%M}"))
+    ended = datetime.fromtimestamp(end, UTC)
+    print(NEXT.format(folder=options.folder, until=f"{ended:%Y-%m-%dT%H:%M}"))
     return 0
 
 

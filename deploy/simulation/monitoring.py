@@ -23,7 +23,7 @@ OPENS = (
     ("connections", "P2", "database", "HighDatabaseConnections", 9),
     ("site", "P1", "infrastructure", "SiteUnreachable", 3),
 )
-FOUND_AFTER = 5 * 60  # seconds from a trouble to its incident
+FOUND_AFTER = 5 * 60  # seconds from a failure to its incident
 LAG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120)
 LONG = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 
@@ -177,18 +177,18 @@ def _none(axis: Axis) -> list[float]:
 
 def _edges(axis: Axis, after: float, kind: str = "") -> list[float]:
     """Give how many incidents reached an age at each moment."""
-    found = _none(axis)
+    counts = _none(axis)
     for incident in axis.incidents:
         if kind in {"", incident.kind}:
             n = int((incident.start + after - axis.start) // axis.step)
             if 0 <= n < axis.count:
-                found[n] += 1.0
-    return found
+                counts[n] += 1.0
+    return counts
 
 
 def _open(axis: Axis, kind: str = "", longest: float = 1e9) -> list[float]:
     """Give how many incidents are open at each moment, and no longer than so many seconds."""
-    found = _none(axis)
+    counts = _none(axis)
     for incident in axis.incidents:
         if kind in {"", incident.kind}:
             begin = incident.start + FOUND_AFTER
@@ -196,5 +196,5 @@ def _open(axis: Axis, kind: str = "", longest: float = 1e9) -> list[float]:
             for n in range(
                 max(0, int((begin - axis.start) // axis.step)), min(axis.count, int((end - axis.start) // axis.step))
             ):
-                found[n] += 1.0
-    return found
+                counts[n] += 1.0
+    return counts

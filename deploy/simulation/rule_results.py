@@ -1,4 +1,4 @@
-"""Asks a Prometheus on the simulated past what our rules would have recorded, and which alerts would have fired."""
+"""Asks a Prometheus on the simulated history what our rules would have recorded and which alerts would have fired."""
 
 import json
 import re
@@ -49,14 +49,14 @@ def read() -> tuple[list[list[Rule]], list[Rule]]:
     for path in sorted((ROOT / "rules").glob("*.yml")):
         for group in yaml.safe_load(path.read_text("utf-8"))["groups"]:
             for rule in group["rules"]:
-                given = Rule(
+                read_rule = Rule(
                     rule.get("record") or rule["alert"],
                     rule["expr"],
                     rule.get("labels", {}),
                     seconds(rule.get("for", "0s")),
                     seconds(rule.get("keep_firing_for", "0s")),
                 )
-                (recordings if "record" in rule else alerts).append(given)
+                (recordings if "record" in rule else alerts).append(read_rule)
     return _levels(recordings), alerts
 
 
@@ -114,8 +114,8 @@ class Asked:
 
     def over(self, expr: str, stretch: Stretch) -> list[dict[str, Any]]:
         """Give the series of a range query."""
-        given = {"query": expr, "start": stretch.start, "end": stretch.end, "step": stretch.step}
-        body = urllib.parse.urlencode(given).encode()
+        fields = {"query": expr, "start": stretch.start, "end": stretch.end, "step": stretch.step}
+        body = urllib.parse.urlencode(fields).encode()
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/query_range", body, timeout=300) as answer:
                 return list(json.load(answer)["data"]["result"])
@@ -128,11 +128,11 @@ def record(folder: Path, level: Sequence[Rule], stretches: Sequence[Stretch], in
     with Asked(folder) as prometheus:
         for rule in level:
             for stretch in stretches:
-                for found in prometheus.over(rule.expr, stretch):
-                    labels = {**found["metric"], **rule.labels}
+                for result in prometheus.over(rule.expr, stretch):
+                    labels = {**result["metric"], **rule.labels}
                     labels.pop("__name__", None)
-                    times = [int(at) for at, _ in found["values"]]
-                    into.add(series(rule.name, labels), times, [float(value) for _, value in found["values"]])
+                    times = [int(at) for at, _ in result["values"]]
+                    into.add(series(rule.name, labels), times, [float(value) for _, value in result["values"]])
 
 
 def fire(folder: Path, alerts: Sequence[Rule], stretches: Sequence[Stretch], every: int, into: Blocks) -> None:
@@ -140,12 +140,12 @@ def fire(folder: Path, alerts: Sequence[Rule], stretches: Sequence[Stretch], eve
     with Asked(folder) as prometheus:
         for rule in alerts:
             for stretch in stretches:
-                for found in prometheus.over(rule.expr, stretch):
-                    given = found["metric"]
-                    labels = {**given, **{key: _filled(text, given) for key, text in rule.labels.items()}}
+                for result in prometheus.over(rule.expr, stretch):
+                    metric = result["metric"]
+                    labels = {**metric, **{key: _filled(text, metric) for key, text in rule.labels.items()}}
                     labels |= {"alertname": rule.name}
                     labels.pop("__name__", None)
-                    states = list(_states([int(at) for at, _ in found["values"]], stretch, rule))
+                    states = list(_states([int(at) for at, _ in result["values"]], stretch, rule))
                     for state in ("pending", "firing"):
                         times = [
                             at for kind, _, begin, end in states if kind == state for at in range(begin, end, every)

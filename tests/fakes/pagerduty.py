@@ -63,12 +63,12 @@ class FakePagerDuty(FakeServer):
         if request.method == "GET":
             wanted = request.query.get("incident_key")
             statuses = request.query.getall("statuses[]", ["triggered", "acknowledged"])  # the API's own default
-            found = [
+            listed = [
                 i
                 for i in self.incidents.values()
                 if (i["incident_key"] == wanted if wanted is not None else i["status"] in statuses)
             ]
-            return web.json_response({"incidents": found, "limit": 25, "offset": 0, "more": False})
+            return web.json_response({"incidents": listed, "limit": 25, "offset": 0, "more": False})
         if "@" not in request.headers.get("From", ""):
             return _refused("Requester User Not Found", 2100)
         if request.path.endswith("/notes"):

@@ -37,10 +37,10 @@ class FakeSlack(FakeServer):
         """Name the first thing that is wrong, as Slack does, or post."""
         if request.path.startswith(WEBHOOK):
             return self._hook(request.path.removeprefix(WEBHOOK), body)
-        given = request.headers.get("Authorization", "")
+        sent = request.headers.get("Authorization", "")
         checks = (
-            ("not_authed", not given),
-            ("invalid_auth", given != f"Bearer {self._token}"),
+            ("not_authed", not sent),
+            ("invalid_auth", sent != f"Bearer {self._token}"),
             (self.errors.pop(0), True) if self.errors else ("", False),
             (fault_of(body), True),
         )

@@ -130,8 +130,8 @@ async def reported(stores: Stores, alert: str, priority: str, team: str) -> None
     """Wait until the receiver has an open incident of this alert, with the priority and the team of the rule."""
 
     async def known() -> bool:
-        found = [incident for incident in await stores.incidents() if named(incident) == alert]
-        return any((i["state"], i["priority"], i["team"]) == ("triggered", priority, team) for i in found)
+        listed = [incident for incident in await stores.incidents() if named(incident) == alert]
+        return any((i["state"], i["priority"], i["team"]) == ("triggered", priority, team) for i in listed)
 
     await until(f"{alert} is an incident of {priority} and {team}", known, stores.patience)
 

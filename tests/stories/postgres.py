@@ -35,8 +35,8 @@ class Postgres:
     def command(self) -> list[str]:
         """Give the command line of the server."""
         settings = {**SETTINGS, "port": self._port, "unix_socket_directories": self.folder}
-        given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [*self._become, str(self._programs / "postgres"), "-D", str(self.folder / "data"), *given]
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [*self._become, str(self._programs / "postgres"), "-D", str(self.folder / "data"), *options]
 
     def remove(self) -> None:
         """Remove the cluster's folder."""

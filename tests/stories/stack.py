@@ -37,7 +37,7 @@ async def until(what: str, question: Callable[[], object], patience: float = PAT
         if answer:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"waited {patience:.0f} s in vain until {what}")
+    raise AssertionError(f"timed out after {patience:.0f} s waiting until {what}")
 
 
 class Stack:
@@ -199,8 +199,8 @@ class Stack:
         """The value of an instant query that gives at most one series; None if it gives none."""
         url = f"{self.url('prometheus')}/api/v1/query"
         async with self.session.get(url, params={"query": expression}) as answer:
-            found = (await answer.json())["data"]["result"]
-            return float(found[0]["value"][1]) if found else None
+            series = (await answer.json())["data"]["result"]
+            return float(series[0]["value"][1]) if series else None
 
     async def post_alerts(self, payload: dict[str, Any]) -> int:
         headers = {"Authorization": f"Bearer {self.tokens['webhook']}"}

@@ -21,14 +21,14 @@ async def drill(stack: Stack, *options: str) -> tuple[int, str, str]:
 
 async def answer(stack: Stack) -> None:
     async def acknowledged() -> bool:
-        found = await stack.incidents()
-        if not found:
+        incidents = await stack.incidents()
+        if not incidents:
             return False
         # Whoever answers has heard of it: an answer before the pages are out would, rightly, cancel them.
-        timeline = (await stack.incident(found[0]["id"]))["timeline"]
+        timeline = (await stack.incident(incidents[0]["id"]))["timeline"]
         if sum(entry["kind"] == "told" for entry in timeline) < 4:
             return False
-        url = f"{stack.url('receiver')}/api/v1/incidents/{found[0]['id']}/acknowledge"
+        url = f"{stack.url('receiver')}/api/v1/incidents/{incidents[0]['id']}/acknowledge"
         headers = {"Authorization": f"Bearer {stack.tokens['api']}"}
         async with stack.session.post(url, json={"actor": "Linh Tran"}, headers=headers) as done:
             return done.status == 200
