@@ -1,6 +1,6 @@
 """Accepts decoded batches: leaves out what is known or out of time, journals the rest, and counts it.
 
-Every door (servers, browsers) comes through here. No HTTP: it takes events and returns a value.
+All endpoints for events use it. No HTTP here: it takes events and returns a value.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Sender(NamedTuple):
-    """Who sent a batch: the door it came through (a label value), and the kind of device if a browser sent it."""
+    """Who sent a batch: the endpoint it was posted to (a label value), and the kind of device if a browser sent it."""
 
     source: str
     device: str = ""

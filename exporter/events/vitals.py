@@ -27,7 +27,7 @@ def rating(vital: str, value: float) -> str:
 
 
 class PendingVital(NamedTuple):
-    """A report of a vital, the door it came through, and how many page views it stands for."""
+    """A report of a vital, the endpoint it was posted to, and how many page views it stands for."""
 
     event: Event
     source: str

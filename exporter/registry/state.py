@@ -57,7 +57,7 @@ class State:
         }
 
     def known(self, source: str) -> SeenIds:
-        """Return the ids of batches seen at a door: browsers retry for minutes, servers for a day."""
+        """Return the ids of batches seen by an endpoint: browsers retry for minutes, servers for a day."""
         return self.batches if source == "events" else self.beacons
 
     def apply(self, record: Record, events: Sequence[Event]) -> None:
