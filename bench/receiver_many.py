@@ -9,7 +9,6 @@ import re
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,6 @@ from bench.receiver_storm import Slack, payload
 from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
-from receiver.incident.machine import transition
 from receiver.policy.current import Live
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_payload import parse
@@ -51,8 +49,7 @@ async def fill(site: Site, began: datetime, size: Size) -> None:
         group = parse(payload(number, "none", alerts=1))
         early = timedelta(hours=1, seconds=-size.before - size.during * number / size.due)
         at = began - (early if number < size.due else timedelta(0))
-        decide = partial(transition, event=AlertsReceived(group), policy=policy, now=at)
-        await store.update(group, decide, at)
+        await store.update(AlertsReceived(group), policy, at)
 
     for start in range(0, size.open, 500):
         await asyncio.gather(*(one(number) for number in range(start, min(start + 500, size.open))))

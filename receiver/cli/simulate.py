@@ -1,17 +1,19 @@
 """Plays a story to the pure core: what happens, moment by moment, and what is owed to whom. Pure.
 
-The same transition as in earnest, on a clock that jumps from one wake-up to the next; each page arrives at once.
+The functions that the store runs, on a clock that jumps from one moment at which something is due to the next.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.incident.event import Delivered, Event, TimeDue
+from receiver.incident.delivery import Status, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
-from receiver.incident.model import Entry, Incident, Kind, Notification, State
+from receiver.incident.matching import choose
+from receiver.incident.model import Decision, Entry, Incident, Kind, Notification, State
 from receiver.incident.policy import Policy
 from receiver.policy.current import Live
 from receiver.policy.routing import Routing
@@ -20,70 +22,189 @@ _MOST_STEPS = 10_000  # of one story; a policy that repeats for ever must end so
 
 
 class Told(msgspec.Struct, frozen=True):
-    """One notification and its moment."""
+    """One notification that was sent, its moment, and its incident."""
 
     at: datetime
     notification: Notification
     priority: str
+    incident: int = 1
 
 
 class Story(msgspec.Struct, frozen=True):
-    """What a simulation gives."""
+    """What a simulation gives; ``incident`` is the newest."""
 
     incident: Incident
     told: tuple[Told, ...]
     timeline: tuple[Entry, ...]
 
 
-class Simulation:
-    """One group of alerts under one routing, from ``start``; ``play`` what happens, then ``run`` to an end."""
+class _Owed(msgspec.Struct):
+    """A row of the outbox."""
 
-    def __init__(self, routing: Routing, start: datetime, key: str = "simulated") -> None:
+    incident: int
+    notification: Notification
+    created_at: datetime
+    not_before: datetime
+    status: Status = Status.PENDING
+
+    @property
+    def lane(self) -> tuple[int, str]:
+        return self.incident, self.notification.target.lane
+
+
+class Simulation:
+    """Alerts under one routing, from ``start``; ``play`` what happens, then ``run`` to an end.
+
+    Each notification is sent when it is due, and arrives if ``arrives`` says so, else it is dead at once. ``hold`` is
+    the window in which what is no P1 is gathered.
+    """
+
+    def __init__(
+        self,
+        routing: Routing,
+        start: datetime,
+        *,
+        hold: timedelta = timedelta(0),
+        arrives: Callable[[Notification], bool] = lambda _notification: True,
+    ) -> None:
         self._policy: Policy = Live(routing, start)
-        self.incident = Incident(id=1, key=key)
-        self.now = start
+        self._hold, self._arrives, self.now = hold, arrives, start
+        self._incidents: dict[int, Incident] = {}
+        self._outbox: list[_Owed] = []
         self._told: list[Told] = []
         self._timeline: list[Entry] = []
-        self._reached: set[str] = set()
 
-    def play(self, at: datetime, event: Event) -> None:
-        """Let time pass until ``at``, and then this happen."""
+    # What matching.choose asks.
+
+    def newest(self, key: str) -> Incident | None:
+        """Give the newest incident of a group key."""
+        return next((one for one in reversed(self._incidents.values()) if one.key == key), None)
+
+    def owners(self, receiver: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
+        """Count how many of these alerts fire in each open incident of this route."""
+        wanted = set(fingerprints)
+        found = {
+            one.id: len(wanted & {alert.fingerprint for alert in one.firing})
+            for one in self._incidents.values()
+            if one.state is not State.RESOLVED and receiver and one.receiver == receiver
+        }
+        return {number: count for number, count in found.items() if count}
+
+    def incident(self, number: int) -> Incident | None:
+        """Give one incident."""
+        return self._incidents.get(number)
+
+    def next_number(self) -> int:
+        """Give the number after the greatest."""
+        return len(self._incidents) + 1
+
+    # What happens.
+
+    def play(self, at: datetime, event: Event, key: str = "") -> None:
+        """Let time pass until ``at``, and then this happen: to the newest incident of ``key``, or of all."""
         self.run(at)
-        self._apply(event)
+        if isinstance(event, AlertsReceived):
+            incident: Incident | None = choose(event, self, self._policy, self.now)
+        else:
+            incident = self.newest(key) if key else self._incidents.get(len(self._incidents))
+        if incident is not None:
+            self._apply(incident, event)
+            self._send()
 
     def run(self, until: datetime) -> None:
         """Let time pass."""
         for _ in range(_MOST_STEPS):
-            wake = self.incident.wake_at
-            if wake is None or wake > until:
+            due = self._next()
+            if due is None or due > until:
                 break
-            before = self.incident
-            self.now = max(self.now, wake)
-            self._apply(TimeDue())
-            if self.incident == before:
+            self.now = max(self.now, due)
+            ready = [one for one in self._incidents.values() if one.wake_at is not None and one.wake_at <= self.now]
+            changed = [self._apply(one, TimeDue()) for one in sorted(ready, key=lambda one: one.wake_at or self.now)]
+            if not self._send() and not any(changed):
                 break
         self.now = max(self.now, until)
 
     def story(self) -> Story:
         """Give what has happened so far."""
-        return Story(self.incident, tuple(self._told), tuple(self._timeline))
+        newest = self._incidents.get(len(self._incidents), Incident(id=0, key=""))
+        return Story(newest, tuple(self._told), tuple(self._timeline))
 
-    def _apply(self, event: Event) -> None:
-        decision = transition(self.incident, event, self._policy, self.now)
-        if decision.incident.state is State.NEW:
-            return
+    def _next(self) -> datetime | None:
+        """When the next clock runs to its time, or the next notification is due."""
+        wakes = (one.wake_at for one in self._incidents.values())
+        owed = (row.not_before for row in self._heads())
+        return min((at for at in (*wakes, *owed) if at is not None), default=None)
+
+    def _apply(self, before: Incident, event: Event) -> bool:
+        """Decide, and keep what was decided as a store does; False if nothing changed."""
+        decision = transition(before, event, self._policy, self.now)
+        after = decision.incident
+        if after.state is State.NEW or decision == Decision(before):
+            return False
+        self._incidents[after.id] = after
         self._timeline += decision.entries
-        self.incident, owed = decision.incident, decision.notifications
-        for notification in owed:
-            lane = notification.target.lane
-            if notification.kind is Kind.PAGE:
-                self._reached.add(lane)
-            elif lane not in self._reached:
-                continue  # the store owes news only where the trouble itself went
-            self._told.append(Told(self.now, notification, self.incident.priority.value))
-        for notification in owed:
-            if notification.kind is Kind.PAGE:
-                self._apply(Delivered(notification.round, notification.target.person))
+        for row in self._outbox:
+            waits = row.incident == after.id and row.status is Status.PENDING
+            if waits and pointless(row.notification.kind, row.created_at, after):
+                row.status = Status.CANCELLED
+        for notification in decision.notifications:
+            self._owe(after, notification)
+        return True
+
+    def _owe(self, incident: Incident, notification: Notification) -> None:
+        new = _Owed(incident.id, notification, self.now, due_at(incident, self._hold, self.now))
+        lane = [row for row in self._outbox if row.lane == new.lane]
+        pages = ((row.status, 0) for row in lane if row.notification.kind is Kind.PAGE)
+        waiting = (row.notification.kind for row in lane if row.status is Status.PENDING)
+        known = {_identity(row.notification) for row in lane}
+        if worth_owing(notification.kind, pages, waiting) and _identity(notification) not in known:
+            self._outbox.append(new)
+
+    def _send(self) -> bool:
+        """Send what is due, in order within each lane, until nothing is; False if nothing was."""
+        sent = False
+        while ready := [row for row in self._heads() if row.not_before <= self.now]:
+            sent = True
+            for row in ready:
+                row.status = Status.SENDING
+            for row in ready:
+                self._settle(row)
+        return sent
+
+    def _heads(self) -> list[_Owed]:
+        """Give what is first in its lane: nothing overtakes it."""
+        lanes: dict[tuple[int, str], _Owed] = {}
+        for row in self._outbox:
+            if row.status is Status.PENDING:
+                lanes.setdefault(row.lane, row)
+        return list(lanes.values())
+
+    def _settle(self, row: _Owed) -> None:
+        notification, target = row.notification, row.notification.target
+        arrived = self._arrives(notification)
+        row.status = Status.SENT if arrived else Status.DEAD
+        if arrived:
+            priority = self._incidents[row.incident].priority.value
+            self._told.append(Told(self.now, notification, priority, row.incident))
+        if notification.kind is not Kind.PAGE:
+            return
+        if arrived:
+            self._apply(self._incidents[row.incident], Delivered(notification.round, target.person))
+            return
+        self._apply(self._incidents[row.incident], Unreached(target, notification.round, "dead"))
+        pages = (
+            other.status
+            for other in self._outbox
+            if other.incident == row.incident
+            and other.notification.kind is Kind.PAGE
+            and other.notification.round == notification.round
+        )
+        if nobody_told(pages):
+            self._apply(self._incidents[row.incident], Undelivered(notification.round))
+
+
+def _identity(notification: Notification) -> tuple[str, Kind, int, int]:
+    return notification.target.lane, notification.kind, notification.round, serial(notification)
 
 
 def play(routing: Routing, start: datetime, events: Iterable[tuple[datetime, Event]], until: datetime) -> Story:

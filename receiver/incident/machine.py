@@ -70,17 +70,17 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
         if not _says_something(incident, so_far.incident, event):
             return Decision(incident)
         what = News(event, joined(incident, so_far.incident))
-    row = TRANSITIONS.get((incident.state, signal(so_far.incident, event, policy, now)))
+    row = TRANSITIONS.get((incident.state, signal(so_far.incident, what, policy, now)))
     if row is None:
         return Decision(incident)
     return row.handle(so_far.change(state=row.becomes), what, policy, now)
 
 
-def signal(incident: Incident, event: Event, policy: Policy, now: datetime) -> Signal:
-    """Say what an event means for an incident that has its alerts merged already."""
-    if isinstance(event, AlertsReceived):
-        return _alerts_signal(incident, event, policy, now)
-    return _time_signal(incident, now) if isinstance(event, TimeDue) else _SIGNALS[type(event)]
+def signal(incident: Incident, what: Event | News, policy: Policy, now: datetime) -> Signal:
+    """Say what an event means for an incident; Alertmanager's comes as News, and the incident has it merged already."""
+    if isinstance(what, News):
+        return _news_signal(incident, what, policy, now)
+    return _time_signal(incident, now) if isinstance(what, TimeDue) else _SIGNALS[type(what)]
 
 
 _SIGNALS: dict[type, Signal] = {
@@ -94,14 +94,14 @@ _SIGNALS: dict[type, Signal] = {
 }
 
 
-def _alerts_signal(incident: Incident, event: AlertsReceived, policy: Policy, now: datetime) -> Signal:
-    if incident.state is State.RESOLVED:
-        return Signal.REOPEN if incident.firing and reopens(incident, policy, now) else Signal.CLEAR
+def _news_signal(incident: Incident, what: News, policy: Policy, now: datetime) -> Signal:
+    if incident.state is State.RESOLVED:  # what a person has resolved may fire on: only what begins reopens it
+        return Signal.REOPEN if what.joined and reopens(incident, policy, now) else Signal.CLEAR
     if incident.state is State.NEW:  # what it is worth is asked once, when it opens
         return Signal.FIRE if incident.firing else Signal.CLEAR
     # With alerts left out of the message "all resolved" proves nothing about those that were left out.
     if not incident.firing and not incident.truncated:
-        return Signal.HOLD if event.blind or incident.flapping else Signal.CLEAR
+        return Signal.HOLD if what.received.blind or incident.flapping else Signal.CLEAR
     urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
     return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
 

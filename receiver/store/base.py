@@ -6,7 +6,9 @@ from typing import Protocol
 
 import msgspec
 
-from receiver.incident.model import AlertGroup, Decision, Entry, Incident, Notification, Priority
+from receiver.incident.event import AlertsReceived
+from receiver.incident.model import Decision, Entry, Incident, Notification, Priority
+from receiver.incident.policy import Policy
 
 Decide = Callable[[Incident], Decision]
 
@@ -54,11 +56,8 @@ class Store(Protocol):
     ``decide`` runs inside the transaction and must be pure: it may run again if the transaction is retried.
     """
 
-    async def update(self, group: AlertGroup, decide: Decide, now: datetime) -> Incident | None:
-        """Apply ``decide`` to the incident that the group belongs to, or to a new one; None if none was opened.
-
-        The open incident of the group's key, or the one that owns most of what fires in it, or the one that was over
-        a short time ago (if ``decide`` leaves that as it is, a new one).
+    async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
+        """Apply the event to the incident that ``matching.choose`` gives; None if none was opened.
 
         On return state, timeline and outbox are on disk. StoreError: nothing has changed.
         """
@@ -78,7 +77,7 @@ class Store(Protocol):
     async def retry_at(
         self, claimed: Claimed, when: datetime, error: str, now: datetime, unreached: Decide | None = None
     ) -> None:
-        """It was not sent; try again at ``when``, unless it has become pointless (a page of an answered incident).
+        """It was not sent; try again at ``when``, unless it has become pointless (``delivery.pointless``).
 
         ``unreached``, if given, is applied in the same transaction: it may find another way to the person.
         """

@@ -1,13 +1,20 @@
 """The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from receiver.incident.model import AlertGroup, Entry, Incident, Kind, Priority
+import msgspec
+
+from receiver.incident.delivery import pointless
+from receiver.incident.event import AlertsReceived
+from receiver.incident.machine import transition
+from receiver.incident.matching import choose
+from receiver.incident.model import Entry, Incident, Kind, Priority
+from receiver.incident.policy import Policy
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Backlog, Claimed, Decide, StoreError, Wanted
@@ -40,16 +47,13 @@ class SQLiteStore:
         self._writer = Writer(str(path))
         self._lock: IO[str] | None = None
 
-    async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
-        """Create or upgrade the file; StoreError says what is in the way.
-
-        ``keys`` gives the key of each person by display name, if nobody else has that name: older files store names.
-        """
+    async def open(self, now: datetime) -> None:
+        """Create or upgrade the file; StoreError says what is in the way."""
 
         def work() -> None:
             held = lock(self._path)
             try:
-                self._writer.connection = connect(self._path, now, keys or {})
+                self._writer.connection = connect(self._path, now)
             except StoreError:
                 held.close()
                 raise
@@ -57,20 +61,17 @@ class SQLiteStore:
 
         await self._writer.call(work)
 
-    async def update(self, group: AlertGroup, decide: Decide, now: datetime) -> Incident | None:
+    async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
-            for before in row.candidates(db, group, now):
-                after = row.save(db, before, decide, self._hold, now)
-                if after is not None and after != before:
-                    return before, after
-            return before, after
+            before = choose(event, row.Known(db), policy, now)
+            return before, row.save(db, before, transition(before, event, policy, now), self._hold, now)
 
         return await self._decide(change, urgent=True)
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             before = row.incident(db, incident_id)
-            return (before, row.save(db, before, decide, self._hold, now)) if before else None
+            return (before, row.save(db, before, decide(before), self._hold, now)) if before else None
 
         return await self._decide(change, urgent=True)
 
@@ -80,17 +81,22 @@ class SQLiteStore:
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         at = now.timestamp()
-        given = {"channel": channel, "now": at, "until": at + lease, "limit": limit, "urgent": wanted.urgent}
+        given = {"channel": channel, "now": at, "until": at + lease, "urgent": wanted.urgent}
         given |= {"address": wanted.address, "kind": wanted.kind}
         owed = "SELECT 1 FROM outbox WHERE channel = :channel AND state IN ('pending', 'sending') LIMIT 1"
         if not await self._writer.run(lambda db: db.execute(owed, given).fetchone()):
             return []  # a look costs no fsync
 
         def change(db: sqlite3.Connection) -> list[Claimed]:
-            db.execute(outbox.DROP_POINTLESS, given)
             whole = not wanted.address  # of a bundle nobody reads timelines
-            found = [_claimed(db, *row, whole=whole) for row in db.execute(outbox.CLAIM, given).fetchall()]
-            return sorted(found, key=lambda claimed: (claimed.priority, claimed.id))
+            claims: list[Claimed] = []
+            while True:
+                rows = db.execute(outbox.CLAIM, {**given, "limit": limit - len(claims)}).fetchall()
+                leased = [_claimed(db, *row, whole=whole) for row in rows]
+                current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
+                claims += current
+                if len(current) == len(leased):  # else others of their lanes may be sent now
+                    return sorted(claims, key=lambda claimed: (claimed.priority, claimed.id))
 
         return await self._writer.commit(change)
 
@@ -108,12 +114,14 @@ class SQLiteStore:
     async def retry_at(
         self, claimed: Claimed, when: datetime, error: str, now: datetime, unreached: Decide | None = None
     ) -> None:
-        given = {"when": when.timestamp(), "error": error, "now": now.timestamp()}
-        given |= {"id": claimed.id, "attempt": claimed.attempt}
-
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
-            lost = db.execute(outbox.RETRY, given).rowcount != 1
-            return None if lost or unreached is None else self._consider(db, claimed, unreached, now)
+            if not outbox.retry(db, claimed.id, claimed.attempt, when, error):
+                return None
+            before = row.incident(db, claimed.incident.id)
+            if before is None:
+                return None
+            _dropped(db, msgspec.structs.replace(claimed, incident=before), now)
+            return (before, row.save(db, before, unreached(before), self._hold, now)) if unreached else None
 
         await self._decide(change)
 
@@ -182,7 +190,7 @@ class SQLiteStore:
         self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime
     ) -> tuple[Incident, Incident | None] | None:
         before = row.incident(db, claimed.incident.id)
-        return (before, row.save(db, before, decide, self._hold, now)) if before else None
+        return (before, row.save(db, before, decide(before), self._hold, now)) if before else None
 
     async def _decide(
         self,
@@ -196,6 +204,14 @@ class SQLiteStore:
             return None
         self._watch(pair[0], pair[1])
         return pair[1]
+
+
+def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
+    """Cancel what was answered while its sender died or failed: in doubt it was sent, and now it is pointless."""
+    if not pointless(claimed.notification.kind, claimed.created_at, claimed.incident):
+        return False
+    outbox.cancel(db, claimed.id, now)
+    return True
 
 
 def _claimed(  # noqa: PLR0913  # the columns of a row

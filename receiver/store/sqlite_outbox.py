@@ -1,12 +1,12 @@
-"""The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead."""
+"""The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead; ``delivery`` decides which."""
 
-import math
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from receiver.incident.model import Incident, Kind, Notification, Priority, State
+from receiver.incident.delivery import Status, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.model import Incident, Kind, Notification, State
 
 decoder = msgspec.json.Decoder(Notification)
 
@@ -24,71 +24,68 @@ UPDATE outbox SET state = 'sending', attempt = attempt + 1, lease_until = :until
     ORDER BY o.priority, o.id LIMIT :limit)
 RETURNING id, incident_id, notification, attempt, created_at, lane, priority
 """
-# A page whose incident was answered while its sender died: in doubt it was sent, and now it is pointless.
-DROP_POINTLESS = """
-UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = :now
-WHERE kind = 'page' AND state = 'sending' AND lease_until < :now
-  AND incident_id IN (SELECT id FROM incident WHERE state <> 'triggered')
-"""
-RETRY = """
-UPDATE outbox SET lease_until = NULL, not_before = :when, last_error = :error,
-    state = CASE WHEN i.state <> 'triggered' AND kind = 'page' THEN 'cancelled' ELSE 'pending' END,
-    settled_at = CASE WHEN i.state <> 'triggered' AND kind = 'page' THEN :now END
-FROM incident i
-WHERE outbox.id = :id AND i.id = outbox.incident_id AND outbox.state = 'sending' AND attempt = :attempt
+_RETRY = """
+UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_error = ?
+WHERE id = ? AND state = 'sending' AND attempt = ?
 """
 _FINISH = """
 UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
-_CANCEL = """
-UPDATE outbox SET state = 'cancelled', settled_at = :now
-WHERE incident_id = :id AND state = 'pending' AND (kind IN ('page', 'reminder') OR :resolved)
-"""
-# Told, or perhaps told: an attempt whose answer was lost may have arrived.
-_REACHED = """
-SELECT 1 FROM outbox WHERE incident_id = :id AND lane = :lane AND kind = 'page'
-AND (state IN ('sent', 'sending') OR (state = 'cancelled' AND attempt > 0))
-"""
+_PENDING = "SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND state = 'pending'"
+_CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ? WHERE id = ?"
+_PAGES = "SELECT state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'page' ORDER BY id"
+_WAITING = "SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND state = 'pending'"
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, notification, created_at,
                     not_before)
 VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :notification, :now, :not_before)
 ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 """
-# Kinds that may be missed by those who were never reached: the page itself may still be on its way to them.
-_ONLY_WHERE_TOLD = {Kind.ACKNOWLEDGED, Kind.RESOLVED, Kind.UPDATE, Kind.REMINDER}
 
 
 def enqueue(
     db: sqlite3.Connection, incident: Incident, notification: Notification, hold: timedelta, now: datetime
 ) -> None:
-    """Write down a debt. News goes only where the trouble itself went.
-
-    What is no P1 waits for the end of the present window of ``hold``, so that ten incidents of one cause reach a
-    person as one message; the windows are the same for all, so that what waits becomes due together.
-    """
-    target, at = notification.target, now.timestamp()
-    row = {"id": incident.id, "lane": target.lane, "channel": target.channel, "address": target.address, "now": at}
-    if notification.kind in _ONLY_WHERE_TOLD and not db.execute(_REACHED, row).fetchone():
+    """Write down what is owed, if it is worth owing and not owed already."""
+    target, kind = notification.target, notification.kind
+    pages = ((Status(state), attempt) for state, attempt in db.execute(_PAGES, (incident.id, target.lane)))
+    waiting = (Kind(row[0]) for row in db.execute(_WAITING, (incident.id, target.lane)))
+    if not worth_owing(kind, pages, waiting):
         return
-    held = hold.total_seconds()
-    grouped = held > 0 and incident.priority is not Priority.P1 and not incident.drill
-    row |= {
-        "kind": notification.kind.value,
+    row = {
+        "id": incident.id,
+        "lane": target.lane,
+        "channel": target.channel,
+        "address": target.address,
+        "kind": kind.value,
         "round": notification.round,
-        "serial": notification.serial if notification.kind in {Kind.UPDATE, Kind.REMINDER} else 0,
+        "serial": serial(notification),
         "priority": incident.priority.value,
-        "not_before": math.ceil(at / held) * held if grouped else at,
+        "now": now.timestamp(),
+        "not_before": due_at(incident, hold, now).timestamp(),
         "notification": msgspec.json.encode(notification),
     }
     db.execute(_ENQUEUE, row)
 
 
-def cancel(db: sqlite3.Connection, incident: Incident, now: datetime) -> None:
-    """Nobody is paged about what was answered; of what is over, nothing but its end is told."""
-    resolved = incident.state is State.RESOLVED
-    db.execute(_CANCEL, {"id": incident.id, "now": now.timestamp(), "resolved": resolved})
+def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) -> None:
+    """Cancel what is pending and has become pointless with this change of the incident."""
+    if incident.state is State.TRIGGERED:
+        return  # nothing is pointless while nobody has answered, and most changes end here
+    for row_id, kind, created_at in db.execute(_PENDING, (incident.id,)).fetchall():
+        if pointless(Kind(kind), datetime.fromtimestamp(created_at, UTC), incident):
+            cancel(db, row_id, now)
+
+
+def cancel(db: sqlite3.Connection, row_id: int, now: datetime) -> None:
+    """Settle a row that will not be sent."""
+    db.execute(_CANCEL, (now.timestamp(), row_id))
+
+
+def retry(db: sqlite3.Connection, row_id: int, attempt: int, when: datetime, error: str) -> bool:
+    """Put a leased row off; False when the lease was lost to another attempt."""
+    return db.execute(_RETRY, (when.timestamp(), error, row_id, attempt)).rowcount == 1
 
 
 def finish(
@@ -107,5 +104,5 @@ def thread(db: sqlite3.Connection, incident_id: int, lane: str) -> str:
 
 def round_is_dead(db: sqlite3.Connection, incident_id: int, number: int) -> bool:
     """Say whether no page of this round was sent or can still be sent."""
-    query = "SELECT 1 FROM outbox WHERE incident_id = ? AND round = ? AND kind = 'page' AND state <> 'dead'"
-    return db.execute(query, (incident_id, number)).fetchone() is None
+    query = "SELECT DISTINCT state FROM outbox WHERE incident_id = ? AND round = ? AND kind = 'page'"
+    return nobody_told(Status(row[0]) for row in db.execute(query, (incident_id, number)))

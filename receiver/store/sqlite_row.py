@@ -5,13 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from receiver.incident.alerts import remembered
-from receiver.incident.model import AlertGroup, Decision, Entry, Incident, Notification, State
-from receiver.store.base import Backlog, Decide
-from receiver.store.sqlite_outbox import cancel, enqueue
+from receiver.incident.model import Decision, Entry, Incident, State
+from receiver.store import sqlite_outbox as outbox
+from receiver.store.base import Backlog
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
-_REOPENABLE = timedelta(hours=1)  # how long after its end the policy is asked whether it begins again
 
 _incident = msgspec.json.Decoder(Incident)
 
@@ -21,10 +19,9 @@ VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
     wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
 """
-_OWNER = """
-SELECT incident_id, count(*) AS owned FROM member
-WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?))
-GROUP BY incident_id ORDER BY owned DESC LIMIT 1
+_OWNERS = """
+SELECT incident_id, count(*) FROM member
+WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY incident_id
 """
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
 _UNACKNOWLEDGED = "SELECT priority, min(opened_at) FROM incident WHERE state = 'triggered' GROUP BY priority"
@@ -37,24 +34,28 @@ def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:
     return _incident.decode(row[0]) if row else None
 
 
-def candidates(db: sqlite3.Connection, group: AlertGroup, now: datetime) -> list[Incident]:
-    """Give the incidents that a group's news may belong to, best first; the last one is always new.
+class Known:
+    """What the file knows of earlier incidents: a Lookup, each answer from an index."""
 
-    The open incident of the group; else the one that owns most of its alerts (Alertmanager's grouping was changed);
-    else the one that was over a short time ago; else the next one, which still knows the episodes that are over.
-    """
-    row = db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (group.key,)).fetchone()
-    last = _incident.decode(row[0]) if row else None
-    if last is not None and last.state is not State.RESOLVED:
-        return [last]
-    owner = _owner(db, group)
-    if owner is not None:
-        return [owner]
-    number = db.execute("SELECT coalesce(max(id), 0) + 1 FROM incident").fetchone()[0]
-    following = Incident(id=number, key=group.key, ended=remembered(last.ended, now) if last else {})
-    if last is not None and last.resolved_at is not None and now - last.resolved_at <= _REOPENABLE:
-        return [last, following]
-    return [following]
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def newest(self, key: str) -> Incident | None:
+        """Read the newest incident of a group key."""
+        found = self._db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
+        return _incident.decode(found[0]) if found else None
+
+    def owners(self, receiver: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
+        """Count how many of these alerts fire in each open incident of this route."""
+        return dict(self._db.execute(_OWNERS, (receiver, msgspec.json.encode(fingerprints).decode())).fetchall())
+
+    def incident(self, number: int) -> Incident | None:
+        """Read one incident."""
+        return incident(self._db, number)
+
+    def next_number(self) -> int:
+        """Give the number after the greatest; the newest incident of all is never deleted."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM incident").fetchone()[0])
 
 
 def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incident]:
@@ -93,9 +94,10 @@ def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SH
     return tuple(Entry(datetime.fromtimestamp(at, UTC), *rest) for at, *rest in reversed(rows))
 
 
-def save(db: sqlite3.Connection, before: Incident, decide: Decide, hold: timedelta, now: datetime) -> Incident | None:
-    """Decide, and write what was decided: state, timeline and outbox together. None: nothing was opened."""
-    decision = decide(before)
+def save(
+    db: sqlite3.Connection, before: Incident, decision: Decision, hold: timedelta, now: datetime
+) -> Incident | None:
+    """Write what was decided: state, timeline and outbox together. None: nothing was opened."""
     after = decision.incident
     if after.state is State.NEW:
         return None
@@ -104,7 +106,9 @@ def save(db: sqlite3.Connection, before: Incident, decide: Decide, hold: timedel
     db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
     write(db, after.id, *decision.entries)
     _enrol(db, before, after)
-    _settle_debts(db, after, decision.notifications, hold, now)
+    outbox.cancel_pointless(db, after, now)
+    for notification in decision.notifications:
+        outbox.enqueue(db, after, notification, hold, now)
     return after
 
 
@@ -123,25 +127,6 @@ def backlog(db: sqlite3.Connection) -> Backlog:
         oldest_owed={channel: datetime.fromtimestamp(at, UTC) for channel, at in db.execute(_OWED)},
         heartbeats={source: datetime.fromtimestamp(at, UTC) for source, at in beats},
     )
-
-
-def _settle_debts(
-    db: sqlite3.Connection, after: Incident, notifications: tuple[Notification, ...], hold: timedelta, now: datetime
-) -> None:
-    if after.state is not State.TRIGGERED:
-        cancel(db, after, now)
-    for notification in notifications:
-        enqueue(db, after, notification, hold, now)
-
-
-def _owner(db: sqlite3.Connection, group: AlertGroup) -> Incident | None:
-    """Find the open incident that owns at least half of what fires in the group."""
-    firing = [alert.fingerprint for alert in group.alerts if alert.firing]
-    if not firing:
-        return None
-    given = (group.receiver, msgspec.json.encode(firing).decode())
-    found = db.execute(_OWNER, given).fetchone()
-    return incident(db, found[0]) if found and 2 * found[1] >= len(firing) else None
 
 
 def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:

@@ -8,14 +8,12 @@ commit are 503, and only what can never be taken is 4xx.
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
 from receiver.incident.event import AlertsReceived
-from receiver.incident.machine import transition
 from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
 from receiver.store.base import Store, StoreError
@@ -72,7 +70,7 @@ class AlertmanagerWebhook:
         """POST /webhook/alertmanager: 200 after the commit."""
         group, now = parse(await read_body(request, LIMIT)), self._clock()
         event = AlertsReceived(group, blind=self._blind())
-        incident = await self._store.update(group, partial(transition, event=event, policy=self._policy, now=now), now)
+        incident = await self._store.update(event, self._policy, now)
         if incident is None:
             return web.json_response({"incident": None})
         return web.json_response({"incident": incident.id, "state": incident.state, "priority": incident.priority})

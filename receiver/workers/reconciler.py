@@ -77,7 +77,7 @@ class Reconciler:
             incidents += await self._store.incidents(State.RESOLVED, _CLOSED)
         for group in missed(incidents, view, receivers, self._missed_after, self._clock()):
             event = AlertsReceived(group, origin="found in Alertmanager's API; its webhook never came")
-            opened = await self._store.update(group, self._deciding(event), self._clock())
+            opened = await self._store.update(event, self._policy, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)
         self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
@@ -124,7 +124,7 @@ async def record_outage(store: Store, policy: Policy, prometheus: Prometheus, do
             AlertsReceived(group, recorded=True),
             AlertsReceived(AlertGroup(group.key, (msgspec.structs.replace(alert, firing=False),))),
         ):
-            await store.update(group, partial(transition, event=event, policy=policy, now=end), end)
+            await store.update(event, policy, end)
         count += 1
     return count
 

@@ -52,8 +52,7 @@ class Watchdog:
             elif now - self._silent.get(source, now) > self._patience:
                 del self._silent[source]
             group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),))
-            decide = partial(transition, event=AlertsReceived(group), policy=self._policy, now=now)
-            await self._store.update(group, decide, now)
+            await self._store.update(AlertsReceived(group), self._policy, now)
         if was_blind and not self._silent:
             await self._let_go(now)
 

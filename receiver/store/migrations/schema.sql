@@ -62,6 +62,8 @@ CREATE TABLE IF NOT EXISTS outbox (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS outbox_owed ON outbox (channel, priority, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX IF NOT EXISTS outbox_lane ON outbox (incident_id, lane, id);
+-- What is unsettled of an incident: its settled rows are many when its last step is repeated for days.
+CREATE INDEX IF NOT EXISTS outbox_unsettled ON outbox (incident_id, lane, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX IF NOT EXISTS outbox_address ON outbox (channel, address, not_before) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 'sending';
 

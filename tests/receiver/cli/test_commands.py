@@ -83,6 +83,29 @@ def test_a_change_of_the_policy_breaks_its_tests(tmp_path: Path, capsys: Capture
     assert "+20m page Marek Novak" in capsys.readouterr().err
 
 
+def test_an_alert_that_fires_again_after_an_hour_pages_again(tmp_path: Path) -> None:
+    path = tmp_path / "test.yml"
+    labels = "{alertname: HighErrorRate, severity: critical, team: backend}"
+    path.write_text(
+        f"""
+tests:
+  - name: fires, resolves, and fires again
+    start: "2026-11-24T10:00:00+01:00"
+    happens:
+      - {{at: 0m, fires: {labels}}}
+      - {{at: 5m, resolves: {labels}}}
+      - {{at: 65m, fires: {labels}}}
+    until: 70m
+    expect: |
+      0m   page      Linh Tran
+      5m   resolved  Linh Tran
+      1h5m page      Linh Tran
+""",
+        "utf-8",
+    )
+    assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 0
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

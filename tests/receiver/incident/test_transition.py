@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.incident.alerts import merge
+from receiver.incident.alerts import joined, merge
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
@@ -21,7 +21,7 @@ from receiver.incident.event import (
     Undelivered,
     Unreached,
 )
-from receiver.incident.machine import IGNORED, TRANSITIONS, Ignored, Signal, signal, transition
+from receiver.incident.machine import IGNORED, TRANSITIONS, Ignored, News, Signal, signal, transition
 from receiver.incident.model import Decision, Kind, Pause, Plan, State, Target
 from tests.receiver.given import MINUTE, P1, P2, START, Case, an_alert, labelled, people, received, steps, the_routing
 
@@ -45,6 +45,14 @@ EVENTS: list[Event] = [
 ]
 
 
+def meaning_of(event: Event, case: Case) -> Signal:
+    incident = case.incident
+    if not isinstance(event, AlertsReceived):
+        return signal(incident, event, case.policy, case.clock.now)
+    merged = merge(incident, event, case.clock.now).incident
+    return signal(merged, News(event, joined(incident, merged)), case.policy, case.clock.now)
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("state", State)
 def test_every_event_in_every_state_gives_the_state_of_the_table_or_nothing(state: State, event: Event) -> None:
@@ -52,10 +60,7 @@ def test_every_event_in_every_state_gives_the_state_of_the_table_or_nothing(stat
     for before in THERE[state]:
         case.when(before)
     assert case.state() is state
-    merged = case.incident
-    if isinstance(event, AlertsReceived):
-        merged = merge(merged, event, case.clock.now).incident
-    pair = state, signal(merged, event, case.policy, case.clock.now)
+    pair = state, meaning_of(event, case)
     decision = transition(case.incident, event, case.policy, case.clock.now)
     if pair in IGNORED:
         assert IGNORED[pair] is not Ignored.NEVER_SENT
@@ -313,9 +318,7 @@ def test_whatever_happens_the_invariants_hold(story: list[tuple[Event, int]]) ->
     case = Case()
     for event, seconds in story:
         before = case.incident
-        merged = merge(before, event, case.clock.now).incident if isinstance(event, AlertsReceived) else before
-        meaning = signal(merged, event, case.policy, case.clock.now)
-        assert IGNORED.get((before.state, meaning)) is not Ignored.NEVER_SENT
+        assert IGNORED.get((before.state, meaning_of(event, case))) is not Ignored.NEVER_SENT
         owed = case.when(event)
         now = case.incident
         if now.state is State.TRIGGERED:

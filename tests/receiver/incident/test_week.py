@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -210,11 +211,13 @@ class Weeks(RuleBasedStateMachine):
         self.runner.run(look())
 
     def _tell(self, key: str, event: Event) -> None:
-        def decide(incident: object) -> object:
-            return transition(incident, event, self.policy, self.clock.now)  # type: ignore[arg-type]
-
-        group = event.group if isinstance(event, AlertsReceived) else AlertGroup(key, ())
-        self.runner.run(self.store.update(group, decide, self.clock.now))  # type: ignore[arg-type]
+        now = self.clock.now
+        if isinstance(event, AlertsReceived):
+            self.runner.run(self.store.update(event, self.policy, now))
+        else:
+            (number,) = (i.id for i in self.runner.run(self.store.still_open()) if i.key == key)
+            decide = partial(transition, event=event, policy=self.policy, now=now)
+            self.runner.run(self.store.apply(number, decide, now))
         self._look()
 
     def _alerts(self, key: str, severity: str, *, firing: bool) -> AlertsReceived:

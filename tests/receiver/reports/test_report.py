@@ -14,7 +14,7 @@ from receiver.reports.incidents import page
 from receiver.reports.incidents.reading import read
 from receiver.reports.incidents.statistics import Fact, Page, summarise
 from tests.receiver.config.test_config import EXAMPLE
-from tests.receiver.given import START, Clock, a_store, an_alert, deciding, labelled, of_group, received
+from tests.receiver.given import START, Clock, a_store, an_alert, deciding, labelled, of_group, received, the_policy
 
 END = START + timedelta(days=30)
 
@@ -94,7 +94,7 @@ async def a_database(folder: Path) -> Path:
     ]
     for key, labels in stories:
         group = of_group(received(labelled(an_alert(key), **labels)), key)
-        await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
+        await store.update(AlertsReceived(group), the_policy(), clock.now)
     await deliver()
     clock.forward(minutes=15)
     await tell(1, TimeDue())
@@ -103,7 +103,7 @@ async def a_database(folder: Path) -> Path:
     await tell(1, Acknowledge("marek", "link"))
     clock.forward(minutes=10)
     ended = of_group(received(an_alert("one", firing=False, ends_at=clock.now)), "one")
-    await store.update(ended, deciding(AlertsReceived(ended), clock.now), clock.now)
+    await store.update(AlertsReceived(ended), the_policy(), clock.now)
     await store.close()
     return folder / "receiver.sqlite3"
 

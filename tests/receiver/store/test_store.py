@@ -11,7 +11,17 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Reso
 from receiver.incident.model import AlertGroup, Decision, Incident, Kind, State
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import MINUTE, START, THE_GROUP, Clock, a_store, an_alert, beside, deciding, received
+from tests.receiver.given import (
+    MINUTE,
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    beside,
+    deciding,
+    received,
+    the_policy,
+)
 
 LEASE = 60.0
 
@@ -29,7 +39,7 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
 
 
 async def fire(store: SQLiteStore, clock: Clock, fingerprint: str = "a") -> int:
-    incident = await store.update(THE_GROUP, deciding(received(an_alert(fingerprint)), clock.now), clock.now)
+    incident = await store.update(received(an_alert(fingerprint)), the_policy(), clock.now)
     assert incident is not None
     return incident.id
 
@@ -200,22 +210,22 @@ async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLite
     number = await fire(store, clock)
     await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
     clock.forward(minutes=11)
-    assert await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now) is None
+    assert await store.update(received(an_alert()), the_policy(), clock.now) is None
     newer = received(an_alert(starts_at=START + MINUTE))
-    following = await store.update(THE_GROUP, deciding(newer, clock.now), clock.now)
+    following = await store.update(newer, the_policy(), clock.now)
     assert following is not None
     assert following.id == number + 1
 
 
 async def test_the_same_debt_is_owed_once(store: SQLiteStore, clock: Clock) -> None:
-    await fire(store, clock)
+    number = await fire(store, clock)
     (claimed,) = await claim(store, clock)
     twice = (claimed.notification, claimed.notification)
 
     def again(incident: Incident) -> Decision:
         return Decision(deciding(received(an_alert("b")), clock.now)(incident).incident, twice)
 
-    await store.update(THE_GROUP, again, clock.now)
+    await store.apply(number, again, clock.now)
     clock.forward(seconds=LEASE + 1)
     assert len(await claim(store, clock)) == 1
 
@@ -233,20 +243,20 @@ async def test_the_backlog_is_what_the_metrics_show(store: SQLiteStore, clock: C
 async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, clock: Clock) -> None:
     alerts = [an_alert(name) for name in "abcd"]
     old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
-    first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
+    first = await store.update(AlertsReceived(old), the_policy(), clock.now)
     assert first is not None
     await store.apply(first.id, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
     for key, members in (("receiver|new", alerts[:2]), ("receiver|newer", alerts[2:])):
         group = AlertGroup(key, tuple(members), receiver="receiver")
-        moved = await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
+        moved = await store.update(AlertsReceived(group), the_policy(), clock.now)
         assert moved is not None
         assert (moved.id, moved.acknowledged_by) == (first.id, "linh")
     foreign = AlertGroup("receiver|else", (*alerts[:1], an_alert("x"), an_alert("y")), receiver="receiver")
-    other = await store.update(foreign, deciding(AlertsReceived(foreign), clock.now), clock.now)
+    other = await store.update(AlertsReceived(foreign), the_policy(), clock.now)
     assert other is not None
     assert other.id != first.id
     elsewhere = AlertGroup("another|new", tuple(alerts), receiver="another")
-    third = await store.update(elsewhere, deciding(AlertsReceived(elsewhere), clock.now), clock.now)
+    third = await store.update(AlertsReceived(elsewhere), the_policy(), clock.now)
     assert third is not None
     assert third.id not in {first.id, other.id}  # the same alerts by another route are another incident
 
@@ -254,10 +264,10 @@ async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, c
 async def test_what_fires_again_reopens_the_stored_incident(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     over = received(an_alert(firing=False))
-    await store.update(THE_GROUP, deciding(over, clock.now), clock.now)
+    await store.update(over, the_policy(), clock.now)
     clock.forward(minutes=5)
     again = received(an_alert(starts_at=clock.now))
-    reopened = await store.update(THE_GROUP, deciding(again, clock.now), clock.now)
+    reopened = await store.update(again, the_policy(), clock.now)
     assert reopened is not None
     assert (reopened.id, reopened.state) == (number, State.TRIGGERED)
 
@@ -276,11 +286,11 @@ async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLite
 
 async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLiteStore, clock: Clock) -> None:
     old = AlertGroup("receiver|old", (an_alert("a"), an_alert("b")), receiver="receiver")
-    first = await store.update(old, deciding(AlertsReceived(old), clock.now), clock.now)
+    first = await store.update(AlertsReceived(old), the_policy(), clock.now)
     over = AlertGroup("receiver|old", (an_alert("a", firing=False),), receiver="receiver")
-    await store.update(over, deciding(AlertsReceived(over), clock.now), clock.now)
+    await store.update(AlertsReceived(over), the_policy(), clock.now)
     anew = AlertGroup("receiver|new", (an_alert("a", starts_at=START + MINUTE),), receiver="receiver")
-    second = await store.update(anew, deciding(AlertsReceived(anew), clock.now), clock.now)
+    second = await store.update(AlertsReceived(anew), the_policy(), clock.now)
     assert first is not None
     assert second is not None
     assert second.id != first.id

@@ -28,7 +28,7 @@ from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.web.slack_actions import SlackActions, slack_ids
 from receiver.workers.pagerduty_poll import PagerDutyPoll
 from tests.fakes.pagerduty import FakePagerDuty
-from tests.receiver.given import START, THE_GROUP, Clock, a_store, an_alert, deciding, received, the_policy, the_routing
+from tests.receiver.given import START, Clock, a_store, an_alert, received, the_policy, the_routing
 
 SECRET, HOOK = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret"
 KEY = f"heypeter-1-{int(START.timestamp())}/pagerduty:staff:on-call-engineer:P1"
@@ -106,7 +106,7 @@ class Rig:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     clock = Clock()
     store = await a_store(tmp_path, clock)
-    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.update(received(an_alert()), the_policy(), clock.now)
     async with aiohttp.ClientSession() as session:
         made: list[Rig] = []
         app = web.Application()

@@ -20,7 +20,7 @@ from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.config.reload import Reloader
 from receiver.incident.event import AlertsReceived, Resolve
-from receiver.incident.model import Decision, Incident, Priority, State
+from receiver.incident.model import Incident, Priority, State
 from receiver.metrics import Metrics
 from receiver.policy.current import Live
 from receiver.store.base import StoreError
@@ -32,7 +32,6 @@ from tests.receiver.config.test_config import edited
 from tests.receiver.given import (
     P1,
     START,
-    THE_GROUP,
     Clock,
     a_store,
     an_alert,
@@ -41,6 +40,7 @@ from tests.receiver.given import (
     of_group,
     received,
     the_policy,
+    the_routing,
 )
 
 
@@ -103,7 +103,7 @@ def test_a_bad_file_is_refused_and_changes_nothing(tmp_path: Path, old: str, new
 
 async def test_an_open_incident_keeps_the_plan_that_it_opened_with(tmp_path: Path, store: SQLiteStore) -> None:
     rig = Reload(tmp_path)
-    await store.update(THE_GROUP, deciding(received(an_alert()), START), START)
+    await store.update(received(an_alert()), the_policy(), START)
     (before,) = await store.incidents(None, 1)
     rig.change("{after: 15m,", "{after: 20m,")
     rig.reloader.reload()
@@ -157,7 +157,7 @@ async def test_who_covers_each_role_is_a_metric(
 async def fill(store: SQLiteStore, clock: Clock, count: int) -> None:
     for number in range(count):
         group = of_group(received(an_alert(str(number))), f"g{number}")
-        incident = await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
+        incident = await store.update(AlertsReceived(group), the_policy(), clock.now)
         assert incident is not None
         await store.apply(incident.id, deciding(Resolve("Linh", "link"), clock.now), clock.now)
 
@@ -167,7 +167,7 @@ async def test_what_was_over_long_ago_is_archived_and_gone(tmp_path: Path, store
     clock.forward(days=300)
     await fill(store, clock, 2)
     group = of_group(received(an_alert("open")), "open")
-    await store.update(group, deciding(AlertsReceived(group), clock.now), clock.now)
+    await store.update(AlertsReceived(group), the_policy(), clock.now)
     clock.forward(days=80)
     archive = tmp_path / "archive"
     assert await Retention(store, clock, timedelta(days=365), archive).run_once() == 5
@@ -230,13 +230,14 @@ async def test_the_outside_heartbeat_beats_only_while_we_are_alive(caplog: pytes
 async def test_many_changes_share_a_commit_and_one_that_fails_takes_nobody_with_it(
     store: SQLiteStore, clock: Clock
 ) -> None:
-    def broken(_incident: Incident) -> Decision:
-        raise ZeroDivisionError
+    class Broken(Live):
+        def team(self, labels: dict[str, str]) -> tuple[str, str]:
+            raise ZeroDivisionError(labels)
 
     async def one(number: int) -> Incident | None:
         group = of_group(received(an_alert(str(number))), f"g{number}")
-        decide = broken if number == 50 else deciding(AlertsReceived(group), clock.now)
-        return await store.update(group, decide, clock.now)
+        policy = Broken(the_routing(), START) if number == 50 else the_policy()
+        return await store.update(AlertsReceived(group), policy, clock.now)
 
     found = await asyncio.gather(*(one(number) for number in range(100)), return_exceptions=True)
     assert [type(f).__name__ for f in found].count("ZeroDivisionError") == 1

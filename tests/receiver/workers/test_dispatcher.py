@@ -19,13 +19,11 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy, backoff
 from tests.receiver.given import (
     START,
-    THE_GROUP,
     Clock,
     Recorder,
     a_store,
     an_alert,
     as_message,
-    deciding,
     labelled,
     of_group,
     received,
@@ -61,7 +59,7 @@ class Rig:
 
     async def fire(self, name: str, **labels: str) -> None:
         group = of_group(received(labelled(an_alert(name), **labels)), key=name)
-        await self.store.update(group, deciding(AlertsReceived(group), self.clock.now), self.clock.now)
+        await self.store.update(AlertsReceived(group), the_policy(), self.clock.now)
 
     def count(self, outcome: str) -> float | None:
         labels = {"channel": "email", "outcome": outcome}
@@ -72,7 +70,7 @@ class Rig:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     clock = Clock()
     store = await a_store(tmp_path, clock)
-    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.update(received(an_alert()), the_policy(), clock.now)
     yield Rig(store, clock)
     await store.close()
 

@@ -36,7 +36,7 @@ async def told(store: SQLiteStore, clock: Clock) -> list[str]:
 async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore, clock: Clock) -> None:
     policy = the_policy()
     escalator = Escalator(store, policy, clock, away=policy.restarted)
-    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.update(received(an_alert()), the_policy(), clock.now)
     heard: list[tuple[int, str]] = []
     for minute in range(70):
         for _ in range(2):
@@ -87,7 +87,7 @@ async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore,
 async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLiteStore, clock: Clock) -> None:
     policy = the_policy()
     escalator = Escalator(store, policy, clock, away=policy.restarted)
-    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.update(received(an_alert()), the_policy(), clock.now)
     await escalator.run_once()
     clock.forward(minutes=40)  # suspended before the page was out
     await escalator.run_once()
@@ -107,13 +107,13 @@ async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_whi
     store: SQLiteStore, clock: Clock
 ) -> None:
     watchdog = Watchdog(store, the_policy(), clock, interval=60)
-    await store.update(THE_GROUP, deciding(received(an_alert()), clock.now), clock.now)
+    await store.update(received(an_alert()), the_policy(), clock.now)
     await store.beat("alertmanager", clock.now)
     clock.forward(seconds=181)
     await watchdog.run_once()
     assert watchdog.blind()
     over = AlertsReceived(received(an_alert(firing=False)).group, blind=watchdog.blind())
-    held = await store.update(THE_GROUP, deciding(over, clock.now), clock.now)
+    held = await store.update(over, the_policy(), clock.now)
     assert held is not None
     assert (held.state, held.held) == (State.TRIGGERED, True)
     for _ in range(4):

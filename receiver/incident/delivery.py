@@ -1,0 +1,73 @@
+"""Decides what is worth delivering: where news goes, when it is due, and what an answer has made pointless. Pure."""
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from receiver.incident.model import Incident, Kind, Notification, Priority, State
+
+_COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several
+
+
+class Status(StrEnum):
+    """What has become of a notification that was owed."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+def pointless(kind: Kind, owed_at: datetime, incident: Incident) -> bool:
+    """Nobody is paged about what was answered; of what is over, nothing but its end is told.
+
+    A reminder to answer is pointless once somebody has, and one to acknowledge again once the owner has done so.
+    """
+    if incident.state is State.RESOLVED:
+        return kind is not Kind.RESOLVED
+    if incident.state is not State.ACKNOWLEDGED:
+        return False
+    if kind is Kind.REMINDER:
+        unanswered = incident.acknowledged_at is not None and owed_at <= incident.acknowledged_at
+        return unanswered or incident.clocks.remind_due_at is not None
+    return kind is Kind.PAGE
+
+
+def worth_owing(kind: Kind, pages: Iterable[tuple[Status, int]], waiting: Iterable[Kind]) -> bool:
+    """Say whether a notification is worth owing to a lane: news goes only where the trouble itself went.
+
+    ``pages`` gives the status and the attempts of the lane's pages. One whose answer was lost may have arrived.
+    ``waiting`` gives the kinds that are pending on the lane: an end that is still to be told need not be told twice.
+    """
+    if kind is Kind.PAGE:
+        return True
+    if kind is Kind.RESOLVED and Kind.RESOLVED in waiting:
+        return False
+    return any(
+        status in {Status.SENT, Status.SENDING} or (status is Status.CANCELLED and attempts > 0)
+        for status, attempts in pages
+    )
+
+
+def serial(notification: Notification) -> int:
+    """Give what tells apart notifications of one lane, kind and round; a second one that is equal is not owed."""
+    return notification.serial if notification.kind in _COUNTED else 0
+
+
+def due_at(incident: Incident, hold: timedelta, now: datetime) -> datetime:
+    """Say when a notification of this incident may be sent.
+
+    What is no P1 waits for the end of the present window of ``hold``, so that ten incidents of one cause reach a
+    person as one message; the windows are the same for all, so that what waits becomes due together.
+    """
+    held = hold.total_seconds()
+    if held <= 0 or incident.priority is Priority.P1 or incident.drill:
+        return now
+    return datetime.fromtimestamp(math.ceil(now.timestamp() / held) * held, UTC)
+
+
+def nobody_told(pages: Iterable[Status]) -> bool:
+    """Say whether no page of a round was sent or can still be sent."""
+    return all(status is Status.DEAD for status in pages)
