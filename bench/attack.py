@@ -1,4 +1,4 @@
-"""Sends a million distinct values for every open label and shows what they cost: no series, and no memory."""
+"""Sends a million distinct values for every open label and prints how much series and memory grow."""
 
 import json
 import resource
@@ -29,7 +29,7 @@ def main(number: int, warm_up: int) -> None:
 
 
 def batch(first: int) -> bytes:
-    """Make 1,500 events, none of which has a value that another has."""
+    """Make 1,500 events that share no value."""
     events: list[dict[str, object]] = []
     for n in range(first, first + 500):
         request = {"method": f"M{n}", "route": f"/{n}/x{n}", "status": n % 500 + 100, "duration": 1}

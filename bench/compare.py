@@ -8,6 +8,7 @@ gives a ratio, this tree's figure divided by the base's; the interval is the 95 
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -36,8 +37,12 @@ class Figure(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A figure of both trees over all pairs of runs; ``ratio`` is None if the base has a zero."""
+    """A figure of both trees over all pairs of runs; ``ratio`` is None if the base has a zero.
 
+    ``line`` is what the benchmark printed, with ~ for what varies; ``name`` is the part of it around the figure.
+    """
+
+    line: str
     name: str
     base: Sequence[float]
     new: Sequence[float]
@@ -67,18 +72,23 @@ def compared(base: Sequence[Mapping[Figure, float]], new: Sequence[Mapping[Figur
         if figure not in fixed:
             ours, theirs = [run[figure] for run in new], [run[figure] for run in base]
             ratio = interval([a / b for a, b in zip(ours, theirs, strict=True)]) if all(theirs) else None
-            listed.append(Comparison(_name(figure, fixed), theirs, ours, ratio))
+            listed.append(Comparison(_text(figure, fixed), _name(figure), theirs, ours, ratio))
     return listed
 
 
-def _name(figure: Figure, fixed: Mapping[Figure, float]) -> str:
-    """Write the line with its fixed numbers, the figure as <> and the other figures as ~."""
+def _text(figure: Figure, fixed: Mapping[Figure, float]) -> str:
+    """Write the line with its fixed numbers, and ~ for the others."""
     parts = figure.line.split("#")
-    name = parts[0]
-    for place, part in enumerate(parts[1:]):
-        other = figure._replace(place=place)
-        name += ("<>" if other == figure else f"{fixed[other]:,g}" if other in fixed else "~") + part
-    return name
+    numbers = (fixed.get(figure._replace(place=place)) for place in range(len(parts) - 1))
+    shown = ["~" if number is None else f"{number:,g}" for number in numbers]
+    return "".join(f"{part}{number}" for part, number in zip(parts, [*shown, ""], strict=True))
+
+
+def _name(figure: Figure) -> str:
+    """Write the words next to the figure: two before it, and its unit."""
+    before, after = figure.line.split("#")[figure.place : figure.place + 2]
+    unit = after if after[:1] != " " else " " + after.split(" ")[1]
+    return f"{' '.join(before.split()[-2:])} ~{unit.split(',')[0]}".strip(" ,;:()")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -105,7 +115,7 @@ def checked_out(revision: str, patch: Path | None) -> Iterator[Path]:
 
 
 def run(tree: Path, benchmark: str, words: Sequence[str] = ()) -> dict[Figure, float]:
-    """Run a tree's own benchmark; SystemExit if it prints no figure."""
+    """Run a tree's own benchmark; SystemExit if it fails or prints no figure."""
     # Before they were a package, benchmarks were scripts.
     module = ["-m", f"bench.{benchmark}"] if (tree / "bench/__init__.py").exists() else [f"bench/{benchmark}.py"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -127,16 +137,19 @@ def pairs(base: Path, new: Path, benchmark: str, count: int, words: Sequence[str
 
 
 def show(benchmark: str, listed: Sequence[Comparison]) -> None:
-    """Print a table; a star marks a ratio whose interval does not hold 1."""
-    print(f"== {benchmark}: median [least, most] of the base and of this tree; median ratio [95 % interval]")
-    for one in listed:
-        print(
-            f"{one.name}\n    base {_spread(one.base)}   this tree {_spread(one.new)}   {_ratio(one.ratio)}", flush=True
-        )
+    """Print a line of the benchmark and its figures; * marks a ratio whose interval does not contain 1."""
+    print(f"== {benchmark}: median [least, most] of the base -> of this tree; median ratio [95 % interval]")
+    for line, group in itertools.groupby(listed, key=lambda one: one.line):
+        print(line)
+        for one in group:
+            print(f"    {one.name:<28} {_spread(one.base)} -> {_spread(one.new)}   {_ratio(one.ratio)}", flush=True)
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):,.4g} [{min(values):,.4g}, {max(values):,.4g}]"
+    median, least, most = (
+        f"{n:,.0f}" if n >= 1_000 else f"{n:.4g}" for n in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} [{least}, {most}]"
 
 
 def _ratio(ratio: tuple[float, float, float] | None) -> str:

@@ -1,9 +1,9 @@
-"""How long each dashboard's whole set of queries takes over 24 hours, on a Prometheus with a simulated past.
+"""How long each dashboard's whole set of queries takes over 24 hours, on a Prometheus with a simulated history.
 
-A dashboard is to answer in under a second. The requests are sent as a browser sends them, six at a time, in steps that
-Grafana takes at 1600 pixels; each dashboard is asked five times, and the fastest counts: the first reads the disk.
-The clock tells of this machine and of whatever else it does, the CPU seconds of Prometheus of what one free core
-would need: the smaller of the two is held to the second.
+A dashboard must answer in under a second. The requests are sent as a browser sends them, six at a time, with the steps
+that Grafana uses at 1600 pixels; each dashboard is queried five times and the fastest run counts, since the first reads
+from disk. Elapsed time includes whatever else the machine does; the CPU seconds of Prometheus are what one idle core
+would need. The smaller of the two must stay below the limit.
 """
 
 import asyncio
@@ -45,18 +45,18 @@ def main() -> int:
         end = json.loads((folder / "history.json").read_text("utf-8"))["until"]
         url = stack.enter_context(prometheus(folder))
         times, window = 1 if options.short else 5, Window(end - DAY, end)
-        slow = [one.board.uid for one in documents if not told(url, one, window, times)]
+        slow = [one.board.uid for one in documents if not measured(url, one, window, times)]
     print(f"{len(documents) - len(slow)} of {len(documents)} dashboards answer in under {LIMIT:g} s")
     return 1 if slow and not options.short else 0
 
 
 def made_empty(folder: Path) -> None:
-    """Say of an empty folder that its past ends now: the short form needs answers, not data."""
+    """Mark an empty folder as a history that ends now: the short form needs answers, not data."""
     (folder / "history.json").write_text(json.dumps({"until": int(time.time())}), "utf-8")
 
 
-def told(url: str, document: Document, window: Window, times: int) -> bool:
-    """Print a line for a dashboard; say whether it is fast enough."""
+def measured(url: str, document: Document, window: Window, times: int) -> bool:
+    """Print the figures of a dashboard; say whether it is fast enough."""
     wanted = list(requests(document, window))
     runs: list[tuple[float, float, list[Answer]]] = []
     for _ in range(times):
@@ -75,7 +75,7 @@ def told(url: str, document: Document, window: Window, times: int) -> bool:
 
 
 def cpu(url: str) -> float:
-    """Give the CPU seconds that this Prometheus has taken: on a busy machine they say more than the clock."""
+    """Give the CPU seconds that this Prometheus has used; they depend less on other load than the clock does."""
     with urllib.request.urlopen(f"{url}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("process_cpu_seconds_total"))
@@ -83,7 +83,7 @@ def cpu(url: str) -> float:
 
 @contextlib.contextmanager
 def prometheus(folder: Path) -> Iterator[str]:
-    """Start a Prometheus that evaluates nothing on the past of a folder."""
+    """Start a Prometheus without rules on a data folder."""
     port = free_port()
     config = folder / "queries-only.yml"
     config.write_text("{}\n", "utf-8")

@@ -24,7 +24,7 @@ def frame(number: int) -> dict[str, object]:
     }
 
 
-def an_event(frames: int) -> dict[str, object]:
+def error_event(frames: int) -> dict[str, object]:
     """Build an error as a browser reports it: stack, breadcrumbs, request, contexts."""
     crumbs = [{"timestamp": 1_795_000_000 + n, "category": "ui.click", "message": f"button.b{n}"} for n in range(100)]
     error = {
@@ -42,7 +42,7 @@ def an_event(frames: int) -> dict[str, object]:
     }
 
 
-def an_envelope(kind: str, payload: Mapping[str, object]) -> bytes:
+def envelope_of(kind: str, payload: Mapping[str, object]) -> bytes:
     return b"\n".join(json.dumps(part, separators=(",", ":")).encode() for part in (HEADER, {"type": kind}, payload))
 
 
@@ -51,7 +51,7 @@ def parse_with(loads: Callable[[bytes], object]) -> Callable[[bytes], object]:
 
 
 def scan_and_judge(body: bytes) -> object:
-    """Do all that the tunnel reads of an envelope: headers, and the level of an event."""
+    """Read what the tunnel reads of an envelope: the headers, and the level of an event."""
     envelope = scan(body)
     return [level(envelope.payload(item)) for item in envelope.items if item.type == "event"]
 
@@ -72,9 +72,9 @@ def main(*, short: bool) -> None:
     size = 5_000 if short else 500_000
     spans = {"type": "transaction", "spans": [{"op": "resource.script", "data": frame(n)} for n in range(1000)]}
     cases = {
-        "error": an_envelope("event", an_event(20)),
-        "long error": an_envelope("event", an_event(250)),
-        "transaction": an_envelope("transaction", spans),
+        "error": envelope_of("event", error_event(20)),
+        "long error": envelope_of("event", error_event(250)),
+        "transaction": envelope_of("transaction", spans),
     }
     ways = {
         "scan": scan,

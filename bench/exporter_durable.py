@@ -1,4 +1,4 @@
-"""Bookings on disk: how many a second are acknowledged, beside what the disk can commit; and scrapes meanwhile."""
+"""Durable events: acknowledged bookings a second next to what the disk can commit, with and without scrapes."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CONNECTIONS = 64
 
 
 def commits(folder: Path, seconds: float) -> float:
-    """Records a second that the disk takes when as many as there are connections share each sync."""
+    """Give the records a second that the disk commits when every sync covers one record of each connection."""
     record, done, began = b"x" * 300, 0, time.monotonic()
     with (folder / "commits").open("wb", buffering=0) as file:
         while time.monotonic() - began < seconds:
@@ -30,7 +30,7 @@ def commits(folder: Path, seconds: float) -> float:
 
 
 def scraped(server: Server, raw: bytes, seconds: float) -> Measured:
-    """Load while Prometheus' request comes every second."""
+    """Load the exporter while it is scraped every second."""
     stop = threading.Event()
 
     def scrape() -> None:
@@ -77,7 +77,7 @@ def main(*, short: bool) -> int:
 
 
 def report(disk: list[float], one: list[Measured], many: list[Measured]) -> None:
-    """Print what was acknowledged."""
+    """Print the rates and latencies."""
     rate = statistics.median(disk)
     print(f"the disk by itself: {rate:,.0f} records a second, {CONNECTIONS} a sync")
     for name, several, size in (("one a request", one, 1), ("ten a request", many, 10)):

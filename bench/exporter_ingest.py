@@ -1,4 +1,4 @@
-"""Events in: ours beside the naive build and the Pushgateway, by the server's own CPU time on one core."""
+"""Ingest: our exporter, a naive one and the Pushgateway, compared by the server's CPU time on one core."""
 
 import json
 import statistics
@@ -13,7 +13,7 @@ from bench.options import is_short
 from deploy.local.ports import free_port
 from deploy.simulation.traffic import AGENT
 
-TOKEN = "bench-token"  # noqa: S105  # of a server that lives for seconds
+TOKEN = "bench-token"  # noqa: S105  # for a server that runs for seconds
 
 
 def events(number: int) -> list[dict[str, object]]:
@@ -110,7 +110,7 @@ def cases(*, gateway: bool) -> list[Case]:
 
 
 def measure(servers: dict[str, Server], rounds: int, seconds: float) -> None:
-    """Run every case in each round, so that all meet the same weather, and print medians and ratios."""
+    """Run every case in each round, so that all meet the same load of the machine, and print medians and ratios."""
     todo = cases(gateway="gateway" in servers)
     times: dict[str, list[float]] = {case: [] for _, case, _, _ in todo}
     for _ in range(rounds):

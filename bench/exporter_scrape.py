@@ -1,4 +1,4 @@
-"""Scrapes: ours beside prometheus_client's own objects with the same bytes, and how long each stops the event loop."""
+"""Scrapes: our exposition and prometheus_client's, for the same bytes, and how long each blocks the event loop."""
 
 import asyncio
 import statistics

@@ -1,4 +1,4 @@
-"""Targets that a school's Prometheus would scrape, twenty thousand series together; counters grow as time passes."""
+"""Scrape targets like those of a school, 20,000 series in all, with counters that grow over time."""
 
 import itertools
 import math
@@ -53,7 +53,7 @@ class Series:
     rate: float
 
     def line(self, elapsed: float) -> str:
-        """Write it as it is after so many seconds."""
+        """Write it with its value after so many seconds."""
         return f"{self.name} {self.base + self.rate * elapsed:.6g}"
 
 
@@ -72,7 +72,7 @@ def _family(family: Family) -> Iterator[Series]:
         if family.type == "histogram":
             yield from _histogram(family, labels, rate)
         elif family.type == "counter":
-            # What fails is rare: a school in good health, in which no alert has to be told.
+            # Failures are rare, so that no alert fires.
             rare = "failure" in labels or 'status="5' in labels or "failures" in family.name
             yield Series(f"{family.name}{{{labels}}}", 0, rate / 1000 if rare else rate)
         else:
@@ -90,7 +90,7 @@ def _histogram(family: Family, labels: str, rate: float) -> Iterator[Series]:
 
 
 def servers() -> dict[str, list[Series]]:
-    """Give what the exporters of the data stores, the web server and the monitoring itself say, by job."""
+    """Give the series of the data stores, the web server and the monitoring itself, by job."""
     series_of = {job: [_flat(line) for line in lines] for job, lines in FLAT.items()}
     for job, names in GROWING.items():
         series_of[job] += [
@@ -121,7 +121,7 @@ def _flat(line: str) -> Series:
 
 
 def host(text: str) -> list[Series]:
-    """Give a host's series from what the real node exporter said: what it counts goes on counting."""
+    """Give a host's series from the output of the real node exporter; counters keep growing."""
     kinds: dict[str, str] = {}
     listed = []
     for line in text.splitlines():

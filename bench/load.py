@@ -1,4 +1,4 @@
-"""Starts servers on one core and loads them from the other; what counts is the server's own CPU time a request."""
+"""Starts servers on one core and loads them from the other; the measure is the server's CPU time a request."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 
 class Server:
-    """A server process, alone on the first core."""
+    """A server process pinned to the first core."""
 
     def __init__(self, command: list[str], port: int) -> None:
         self.port = port
@@ -71,7 +71,7 @@ class Server:
         return 0.0
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the process."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
 
@@ -107,7 +107,7 @@ async def _load(server: Server, raw: bytes, seconds: float, connections: int) ->
 
 
 def load(server: Server, raw: bytes, seconds: float = 4.0, connections: int = 32) -> Measured:
-    """Send the same request again and again over some connections, each waiting for its answer."""
+    """Repeat one request over several connections, each waiting for its response."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     try:

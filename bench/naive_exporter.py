@@ -1,4 +1,4 @@
-"""The exporter as one would first write it: await request.json(), .labels().inc(); what the benchmarks compare with."""
+"""A naive exporter to compare with: await request.json(), then .labels().inc() for each event."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A receiver in a process of its own, with a real SQLite file and a local server where Slack would be."""
+"""A receiver in its own process, with a real SQLite file and a local server in place of Slack."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class Site:
             "teams": {"default": {}},
             "channels": {"slack": {"api_url": f"http://127.0.0.1:{self.slack_port}/api/", "token": "x"}},
         }
-        # These name other channels, other people or servers that do not run here.
+        # These refer to channels, people or servers that are not set up here.
         for key in ("routes", "fallback", "alertmanager", "heartbeat", "schedules", "services"):
             config.pop(key, None)
         path = self.folder / "receiver.yml"

@@ -59,7 +59,7 @@ def payload(number: int, severity: str = "warning", status: str = "firing", aler
 
 
 def bare(port: int) -> None:
-    """Serve the handler that the receiver is compared with: it reads and forgets."""
+    """Serve a handler to compare with: it parses the body and discards it."""
 
     async def take(request: web.Request) -> web.Response:
         json.loads(await request.read())

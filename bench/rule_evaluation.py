@@ -1,10 +1,9 @@
-"""Rules: all of them over twenty thousand series and a month of history, by Prometheus' own account on one core.
+"""Rule evaluation: all rules over 20,000 series and a month of history, as Prometheus measures it, on one core.
 
-Targets are scraped every 15 seconds and all groups judged every 30 seconds, so that a cycle of all of them comes often.
-In earnest only the fastest come so often: the share of each group in a cycle is its time by its own interval. Both are
-told: what a cycle costs on average, and the rare one in which everything is due. The last minutes of every series, and
-what the rules look back at for a day and more (business counters, the probe, the objectives), are there from the start,
-made by promtool.
+Targets are scraped every 15 seconds and all groups are evaluated every 30 seconds. In production only the fastest
+groups run that often, so the average cost of a cycle weights each group by its own interval. Printed are that average
+and the rare cycle in which every group is due. promtool writes the history first: the last minutes of every series, and
+the days that rules look back on (business counters, the probe, the objectives).
 """
 
 import asyncio
@@ -48,7 +47,7 @@ FULL, SHORT = Size(20_000, 30, 6, 86_400), Size(0, 1, 1, 900)
 
 
 def targets(wanted: int) -> dict[str, list[Series]]:
-    """Give every target's series, with as many hosts as are needed to make so many."""
+    """Give every target's series, with as many hosts as it takes to reach ``wanted``."""
     series_of = {f"{job}/0": series for job, series in servers().items()}
     series_of["heypeter-app/0"] = application()
     one = host(node_exporter())
@@ -60,7 +59,7 @@ def targets(wanted: int) -> dict[str, list[Series]]:
 
 
 def node_exporter() -> str:
-    """Ask the real one for this host."""
+    """Scrape the real node exporter of this host."""
     server = Server([str(BIN / "node_exporter"), f"--web.listen-address=127.0.0.1:{(port := free_port())}"], port)
     try:
         return get(f"http://127.0.0.1:{port}/metrics")
@@ -74,7 +73,7 @@ def get(url: str) -> str:
 
 
 def recent(now: int, series_of: dict[str, list[Series]]) -> Iterator[str]:
-    """Write the last minutes of every series, in OpenMetrics; each goes on where its target is then scraped."""
+    """Write the last minutes of every series, in OpenMetrics; the scrapes continue them."""
     for target, several in series_of.items():
         labels = f'instance="{target.replace("/", "-")}",job="{target.partition("/")[0]}"'
         yield from (f"up{{{labels}}} 1 {now - age}" for age in range(RECENT, 0, -SCRAPE))
@@ -86,7 +85,7 @@ def recent(now: int, series_of: dict[str, list[Series]]) -> Iterator[str]:
 
 
 def history(now: int, app: list[Series], day: int) -> Iterator[str]:
-    """Write what is looked back at for a day or a month, in OpenMetrics."""
+    """Write the series that rules look back on for a day or a month, in OpenMetrics."""
     counted = [series for series in app if series.name.startswith(COUNTED) and "_bucket" not in series.name]
     labels = 'instance="heypeter-app-0",job="heypeter-app"'
     end = now - RECENT
@@ -102,7 +101,7 @@ def history(now: int, app: list[Series], day: int) -> Iterator[str]:
 
 
 def write_blocks(folder: Path, now: int, series_of: dict[str, list[Series]], day: int) -> None:
-    """Make blocks of it where Prometheus will find them."""
+    """Write the history as blocks into the data folder."""
     text = folder / "history.txt"
     with text.open("w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in history(now, series_of["heypeter-app/0"], day))
@@ -124,7 +123,9 @@ def configure(folder: Path, fake: int, own: int, names: list[str], interval: int
     """Write Prometheus' configuration and the rules."""
     for source in (ROOT / "rules").glob("*.yml"):
         groups = yaml.safe_load(source.read_text("utf-8"))["groups"]
-        quick = {"groups": [{**group, "interval": f"{interval}s"} for group in groups]}  # the fastest are so in earnest
+        quick = {
+            "groups": [{**group, "interval": f"{interval}s"} for group in groups]
+        }  # the interval of the fastest groups in production
         (folder / source.name).write_text(json.dumps(quick), "utf-8")
     jobs = sorted({name.partition("/")[0] for name in names})
     scrapes = [
@@ -153,7 +154,7 @@ def configure(folder: Path, fake: int, own: int, names: list[str], interval: int
 
 
 def cycle(url: str) -> dict[str, float]:
-    """Read how long each group took the last time, by Prometheus' own account."""
+    """Read each group's last evaluation time from Prometheus' own metrics."""
     durations = re.findall(
         r'prometheus_rule_group_last_duration_seconds\{rule_group="[^"]*;([^"]+)"\} (\S+)', get(f"{url}/metrics")
     )
@@ -174,7 +175,7 @@ def rules(url: str) -> list[dict[str, Any]]:
 
 
 def report(url: str, cycles: list[dict[str, float]], series: int, interval: int) -> bool:
-    """Print the numbers; say whether they hold."""
+    """Print the figures; say whether the limit holds."""
     own = intervals()
     sums = [sum(one.values()) for one in cycles]
     shares = [sum(took * interval / own[group] for group, took in one.items()) for one in cycles]
@@ -213,7 +214,7 @@ async def serve(now: int, series_of: dict[str, list[Series]]) -> tuple[web.AppRu
 
 
 async def main(*, short: bool) -> int:
-    """Run the benchmark; the exit status says whether the promise holds, which a short run does not ask."""
+    """Run the benchmark; exit status 1 if the limit does not hold, which a short run ignores."""
     size = SHORT if short else FULL
     series_of, now = await asyncio.to_thread(targets, size.series), int(time.time())
     runner, fake = await serve(now, series_of)

@@ -1,4 +1,4 @@
-"""Loads an exporter of 40,000 series for as long as it is told, and shows that neither memory nor latency grows."""
+"""Loads an exporter of 40,000 series for a long time and prints memory and latency, which should not grow."""
 
 import json
 import tempfile
@@ -15,8 +15,8 @@ from bench.options import parser
 ROUTES, TABLES = 380, 110
 
 
-def configured(folder: Path) -> tuple[list[str], int]:
-    """Take the example with lists so long that there are 40,000 lines of /metrics."""
+def configure(folder: Path) -> tuple[list[str], int]:
+    """Write the example configuration with lists long enough for 40,000 lines of /metrics."""
     command, port = ours(folder)
     path = Path(command[-1].partition("=")[2])
     config = yaml.safe_load(path.read_text("utf-8"))
@@ -50,7 +50,7 @@ def batches() -> list[bytes]:
 def main(minutes: float, interval: float) -> None:
     """Print a line every ``interval`` seconds."""
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
-        command, port = configured(Path(name))
+        command, port = configure(Path(name))
         server = Server(command, port)
         todo, began = batches(), time.monotonic()
         try:

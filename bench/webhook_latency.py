@@ -1,7 +1,7 @@
 """How long a page takes: from Alertmanager's request to the request that a channel makes of its provider.
 
-Everything is real but the provider, which is a local server that notes when it is called. Without other load, one
-incident at a time; prints percentiles, and the share that is the receiver's own transaction.
+Everything is real except the provider, a local server that notes when it is called. There is no other load and one
+incident at a time; prints percentiles, also of the receiver's own transaction.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What is installed is what runs: a wheel has every module, template, script and word list of the two processes."""
+"""A wheel contains every module, template, script and locale of the two programs."""
 
 import subprocess
 import tomllib
@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-# What only builds the browser's script, or is for readers.
+# Sources of the browser's script, and documentation.
 NOT_INSTALLED: tuple[str, ...] = (
     "exporter/rum/src/*",
     "exporter/rum/*.json",

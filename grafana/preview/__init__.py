@@ -1,1 +1,1 @@
-"""Draws the dashboards for docs/ with Grafana's own components."""
+"""Renders the dashboards for docs/ with Grafana's own components."""

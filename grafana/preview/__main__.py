@@ -1,4 +1,4 @@
-"""`python -m grafana.preview`: draws the dashboards with Grafana's own components, for the docs."""
+"""`python -m grafana.preview`: renders the dashboards for the docs with Grafana's own components."""
 
 import argparse
 import asyncio
@@ -23,52 +23,56 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give the exit status: 1 if a picture could not be taken or a panel could not be drawn."""
-    words = _words(arguments)
-    shots = _shots(words)
+    """Give the exit status: 1 if a picture could not be taken or a panel failed to render."""
+    options = _options(arguments)
+    shots = _shots(options)
     if not shots:
-        return _refuse(f"there is no dashboard {words.names or 'at all'} in {words.dashboards}")
+        return _fail(f"no dashboard {' '.join(options.names)} in {options.dashboards}")
     if chromium_path() is None:
-        return _refuse("there is no Chromium here: run make browser")
-    # Playwright's own node wants a library that a minimal system lacks.
+        return _fail("Chromium is not installed; run make browser")
+    # Playwright's own node needs a library that a minimal system lacks.
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
     try:
-        wrong = asyncio.run(_take_all(bundle(print), shots, words))
+        wrong = asyncio.run(_take_all(bundle(print), shots, options))
     except (BundleError, PastError, PictureError) as error:
-        return _refuse(str(error))
+        return _fail(str(error))
     return 1 if wrong else 0
 
 
-def _refuse(why: str) -> int:
+def _fail(why: str) -> int:
     print(f"grafana.preview: {why}", file=sys.stderr)
     return 1
 
 
-def _words(arguments: list[str] | None) -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m grafana.preview", description=__doc__)
-    parser.add_argument("names", nargs="*", help="dashboards, by the names of their files; without any, all")
-    parser.add_argument("--prometheus.url", dest="prometheus", help="where the data is; without it, a simulated past")
+    parser.add_argument("names", nargs="*", help="dashboards by file name; default: all")
     parser.add_argument(
-        "--at", type=_moment, help="as if it were this time (ISO 8601); without it, the past's end, or now"
+        "--prometheus.url", dest="prometheus", help="URL of a Prometheus; default: one with a simulated history"
     )
-    parser.add_argument("--dashboards", type=Path, default=ROOT / "grafana/dashboards", help="the folder of the JSON")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/images/dashboards", help="the folder of the pictures")
+    parser.add_argument(
+        "--at", type=_timestamp, help="time to show (ISO 8601); default: the end of the simulated history, or now"
+    )
+    parser.add_argument("--dashboards", type=Path, default=ROOT / "grafana/dashboards", help="folder of the JSON files")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/images/dashboards", help="folder for the pictures")
     parser.add_argument("--format", choices=("webp", "png"), default="webp")
     parser.add_argument("--themes", nargs="+", choices=THEMES, default=THEMES)
     parser.add_argument("--devices", nargs="+", choices=DEVICES, default=tuple(DEVICES))
-    parser.add_argument("--whole", action="store_true", help="the whole page, not three screens of it")
-    parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as the JSON says")
+    parser.add_argument("--whole", action="store_true", help="capture the whole page instead of three screens")
+    parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as in the JSON")
     return parser.parse_args(arguments)
 
 
-def _moment(text: str) -> datetime:
+def _timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _shots(words: argparse.Namespace) -> list[Shot]:
-    found = [path.stem for path in sorted(words.dashboards.glob("*.json")) if "panels" in json.loads(path.read_text())]
-    names = [name for name in found if not words.names or name in words.names]
-    return [Shot(name, theme, device) for name in names for device in words.devices for theme in words.themes]
+def _shots(options: argparse.Namespace) -> list[Shot]:
+    stems = [
+        path.stem for path in sorted(options.dashboards.glob("*.json")) if "panels" in json.loads(path.read_text())
+    ]
+    names = [name for name in stems if not options.names or name in options.names]
+    return [Shot(name, theme, device) for name in names for device in options.devices for theme in options.themes]
 
 
 def scrape_interval() -> str:
@@ -78,25 +82,25 @@ def scrape_interval() -> str:
 
 
 @asynccontextmanager
-async def _data(words: argparse.Namespace) -> AsyncIterator[tuple[str, datetime]]:
-    """Give where to ask, and the time of the pictures."""
-    if words.prometheus:
-        yield words.prometheus, words.at or datetime.now(UTC)  # noqa: TID251  # a picture of a live Prometheus
+async def _data(options: argparse.Namespace) -> AsyncIterator[tuple[str, datetime]]:
+    """Give the URL of the data and the time to show."""
+    if options.prometheus:
+        yield options.prometheus, options.at or datetime.now(UTC)  # noqa: TID251  # a live Prometheus shows the present
         return
     async with past(print) as (url, end):
-        yield url, words.at or end
+        yield url, options.at or end
 
 
-async def _take_all(page: Path, shots: list[Shot], words: argparse.Namespace) -> int:
-    """Give how many panels were wrong: an empty one may be well, as that of alerts that fire."""
-    words.out.mkdir(parents=True, exist_ok=True)
+async def _take_all(page: Path, shots: list[Shot], options: argparse.Namespace) -> int:
+    """Give how many panels failed. An empty one is no failure: with no firing alert, its list is empty."""
+    options.out.mkdir(parents=True, exist_ok=True)
     wrong = 0
-    async with _data(words) as (url, at), serve(page, words.dashboards, url) as site, chromium() as browser:
-        view = View(at, words.rows, scrape_interval(), words.format)
+    async with _data(options) as (url, at), serve(page, options.dashboards, url) as site, chromium() as browser:
+        view = View(at, options.rows, scrape_interval(), options.format)
         for shot in shots:
-            tall = LONGEST if words.whole else DEVICES[shot.device].tall
+            tall = LONGEST if options.whole else DEVICES[shot.device].tall
             picture, errors, empty = await take(browser, site, shot, view, tall)
-            path = words.out / f"{shot.name}.{words.format}"
+            path = options.out / f"{shot.name}.{options.format}"
             path.write_bytes(picture)
             print(f"{path}  {len(picture) // 1024} kB", flush=True)
             for problem in (*errors, *empty):

@@ -17,18 +17,18 @@ PACKAGES = ("package.json", "package-lock.json", ".npmrc")
 
 
 class BundleError(Exception):
-    """npm or esbuild refused; the text says what it said."""
+    """npm or esbuild failed; the message has its output."""
 
 
 def bundle(say: Callable[[str], None]) -> Path:
-    """Give the folder of the built page, which is never changed again; BundleError says what stood in the way."""
+    """Give the folder of the built page, which is never changed again; BundleError says what failed."""
     PLACE.mkdir(parents=True, exist_ok=True)
     with (PLACE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         packages = _digest([HERE / name for name in PACKAGES])
         stamp = PLACE / "installed"
         if not stamp.exists() or stamp.read_text("ascii") != packages:
-            say("fetching Grafana's components (once, about 440 MB on the disk) …")
+            say("fetching Grafana's components (once, about 440 MB on disk) …")
             _install()
             stamp.write_text(packages, "ascii")
         sources = sorted(path for path in (HERE / "src").rglob("*") if path.is_file())
@@ -47,14 +47,14 @@ def _build(built: Path) -> None:
     shutil.copytree(HERE / "src", PLACE / "src")
     for name in ("build.mjs", "tsconfig.json"):
         shutil.copy(HERE / name, PLACE)
-    _run("the bundle of the preview", [str(node_folder() / "node"), "build.mjs", str(built)])
+    _run("bundling the preview", [str(node_folder() / "node"), "build.mjs", str(built)])
 
 
 def _install() -> None:
     (PLACE / "installed").unlink(missing_ok=True)
     for name in PACKAGES:
         shutil.copy(HERE / name, PLACE)
-    _run("the components of Grafana", [*npm(), "ci"])
+    _run("installing Grafana's components", [*npm(), "ci"])
 
 
 def _run(what: str, command: list[str]) -> None:
@@ -62,4 +62,4 @@ def _run(what: str, command: list[str]) -> None:
         command, cwd=PLACE, env={**os.environ, "PATH": node_path()}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise BundleError(f"{what} could not be made:\n{done.stderr.strip()[-2000:]}")
+        raise BundleError(f"{what} failed:\n{done.stderr.strip()[-2000:]}")

@@ -1,4 +1,4 @@
-"""Gives the preview a Prometheus on a simulated past, which deploy.simulation.history fills once below .stack/."""
+"""Runs a Prometheus with a simulated history, which deploy.simulation.history writes once below .stack/."""
 
 import asyncio
 import fcntl
@@ -17,18 +17,18 @@ from deploy.local.ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".stack/preview-past"
 PROMETHEUS = ROOT / ".stack/bin/prometheus"
-END = "2026-11-24T13:50:00Z"  # a Tuesday evening where the school is; always the same, for the same pictures
+END = "2026-11-24T13:50:00Z"  # a Tuesday evening where the school is; fixed, so that pictures do not change
 DAYS = 35
 PATIENCE = 60.0  # seconds until Prometheus must answer
 
 
 class PastError(Exception):
-    """There is no past to show; the text says why."""
+    """There is no history to show; the message says why."""
 
 
 @asynccontextmanager
 async def past(say: Callable[[str], None]) -> AsyncIterator[tuple[str, datetime]]:
-    """Give the address of a Prometheus and the time at which its past ends; PastError says what stood in the way."""
+    """Give the address of a Prometheus and the time at which its history ends; PastError says what failed."""
     PLACE.parent.mkdir(exist_ok=True)
     with PLACE.with_suffix(".lock").open("w") as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)  # another preview may be filling it
@@ -58,11 +58,11 @@ async def _fill(say: Callable[[str], None]) -> None:
     if stamp.exists() and stamp.read_text("ascii") == digest:
         return
     stamp.unlink(missing_ok=True)
-    say(f"simulating the past of the school, {DAYS} days (once, a few minutes) …")
+    say(f"simulating {DAYS} days of a school (once, a few minutes) …")
     words = ["-m", "deploy.simulation.history", str(PLACE), f"--days={DAYS}", f"--until={END}", "--no-rules"]
     process = await _start(sys.executable, *words)
     if await process.wait() != 0:
-        raise PastError(f"the past could not be simulated: run python {' '.join(words)} to see why")
+        raise PastError(f"the simulation failed; run python {' '.join(words)} to see why")
     stamp.write_text(digest, "ascii")
 
 
@@ -72,7 +72,7 @@ async def _start(*command: str) -> asyncio.subprocess.Process:
             *command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
     except FileNotFoundError as error:
-        raise PastError(f"{command[0]} is not there: run make stack") from error
+        raise PastError(f"{command[0]} is missing; run make stack") from error
 
 
 async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
@@ -83,4 +83,4 @@ async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
                     if answer.ok:
                         return
             await asyncio.sleep(0.1)
-    raise PastError(f"Prometheus did not start on {PLACE}: remove that folder and try again")
+    raise PastError(f"Prometheus did not start on {PLACE}; remove that folder and try again")

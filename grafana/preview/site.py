@@ -1,4 +1,4 @@
-"""Serves the preview's page on loopback: the bundle, the dashboards' JSON, and a way through to Prometheus."""
+"""Serves the preview's page on loopback: the bundle, the dashboards' JSON, and a proxy to Prometheus."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +10,14 @@ from aiohttp import web
 
 @asynccontextmanager
 async def serve(page: Path, dashboards: Path, prometheus: str) -> AsyncIterator[str]:
-    """Give the address, on a free port; the page, the dashboards' folder and Prometheus' address are given."""
+    """Serve on a free port and give the address."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
 
         async def index(_request: web.Request) -> web.FileResponse:
             return web.FileResponse(page / "index.html")
 
         async def ask(request: web.Request) -> web.Response:
-            """Hand a question on, for a browser asks only the host that the page is from."""
+            """Forward a query: a browser may only ask the host that served the page."""
             path = request.match_info["path"]
             try:
                 async with session.get(f"{prometheus.rstrip('/')}/{path}", params=request.query) as answer:

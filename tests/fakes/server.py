@@ -1,4 +1,4 @@
-"""A local HTTP server that stands in for a provider: real sockets, scripted misfortunes, every call recorded."""
+"""A local HTTP server that stands in for a provider: real sockets, scripted failures, every call recorded."""
 
 import asyncio
 import json

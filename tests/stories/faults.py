@@ -1,4 +1,4 @@
-"""The faults of the live stories, each told from its beginning to its end, and what may be active beside them."""
+"""The faults of the live stories, each from its cause to its resolve, and the alerts that may be active besides."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.stories.disk import empty, fill, mounted
 from tests.stories.stack import until
 from tests.stories.stores import Stores
 
-# What may be active although all is well, since it is about the machine that runs the tests and not about the school.
+# May be active without a fault, since it depends on the machine that runs the tests.
 EXCUSED = {
     "CpuAboveBenchmark": "the machine may be busy",
     "DiskIoAboveBenchmark": "its disks too",
@@ -18,7 +18,7 @@ EXCUSED = {
     "HostOutOfMemoryKill": "and something of others may be killed for it",
     "HostClockSkew": "nobody may keep its clock",
 }
-# What the faults are told as.
+# The alerts of the faults.
 TOLD = {
     *("HighDatabaseConnections", "DatabaseDown", "CacheHitRateLow", "RedisDown", "SiteUnreachable", "NginxDown"),
     "DiskSpaceCritical",

@@ -1,4 +1,4 @@
-"""Makes the shipped rules quick for a story: every length of time in them is divided by the same number. Pure.
+"""Speeds up the shipped rules for a story: divides every duration in them by the same number. Pure.
 
 Divided are the windows ([5m]), offsets, `for`, `keep_firing_for`, the groups' intervals, and the lengths that the
 expressions themselves write in seconds: `* 3600` of the objectives, and the horizon of predict_linear. The thresholds
@@ -27,7 +27,7 @@ class Quick:
         return f"{int(parse_duration(written).total_seconds() * 1000 / self.factor)}ms"
 
     def rules(self, rules: dict[str, Any]) -> dict[str, Any]:
-        """Give a rule file in which everything happens so much sooner."""
+        """Give a rule file with all durations divided."""
         return {"groups": [self._group(group) for group in rules["groups"]]}
 
     def _group(self, group: dict[str, Any]) -> dict[str, Any]:

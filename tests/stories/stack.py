@@ -1,4 +1,4 @@
-"""The whole product on free ports, for a story: the real programs, and local servers where the providers would be."""
+"""The whole product on free ports, for a story: the real programs, and local servers in place of the providers."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ PATIENCE = 90.0
 
 
 async def until(what: str, question: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Ask until the answer is true; the test fails by name when it never is."""
+    """Ask until the answer is true; fail with ``what`` when it never is."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         answer = question()
@@ -41,7 +41,7 @@ async def until(what: str, question: Callable[[], object], patience: float = PAT
 
 
 class Stack:
-    """Start what a story needs; ``stop`` ends it all."""
+    """Starts and stops the programs that a story needs."""
 
     def __init__(self, folder: Path, steps: tuple[str, ...] = ("0s", "4s", "300s", "600s")) -> None:
         self.folder, self._steps, self.hold = folder, steps, "2s"

@@ -1,4 +1,4 @@
-"""The story of the product: errors, an alert, a page, no answer, an escalation, an answer, silence, the end."""
+"""The main path: errors, an alert, a page, no answer, an escalation, an acknowledgement, silence, the resolve."""
 
 import asyncio
 import contextlib
