@@ -1,6 +1,7 @@
 """`python -m receiver report --range 30d`: incidents, MTTA, MTTR, breaches and night pages of a time."""
 
 import argparse
+import asyncio
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,9 @@ from process.settings import SettingsError, parse_duration
 from receiver.config.build import routing
 from receiver.config.load import load
 from receiver.reports.incidents import page
-from receiver.reports.incidents.reading import read
-from receiver.reports.incidents.statistics import summarise
+from receiver.reports.incidents.statistics import Summary
+from receiver.store.base import StoreError
+from receiver.store.sqlite_history import SQLiteHistory
 
 NIGHT = (22, 7)  # o'clock where the person lives
 
@@ -46,7 +48,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         return hour >= NIGHT[0] or hour < NIGHT[1]
 
     start = end - length
-    report = summarise(read(options.database or config.database, start, end), start, end, night)
+    summary = Summary(start, end, night)
+    try:
+        asyncio.run(_count(options.database or config.database, start, end, summary))
+    except StoreError as error:
+        raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
+    report = summary.report()
     if options.format != "json":
         shown = ((policy.directory.name(person), *counts) for person, *counts in report.pages)
         report = msgspec.structs.replace(report, pages=tuple(shown))
@@ -59,3 +66,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     except OSError as error:
         raise SettingsError(f"--output {options.output}: {error.strerror}") from error
     return 0
+
+
+async def _count(path: Path, start: datetime, end: datetime, summary: Summary) -> None:
+    store = SQLiteHistory(path)
+    try:
+        async for history in store.opened_between(start, end):
+            summary.add(history)
+    finally:
+        await store.close()

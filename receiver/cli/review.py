@@ -16,13 +16,16 @@ from rich.progress import Progress
 from process.settings import SettingsError
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
-from receiver.reports.review import baseline_history, receiver_data
+from receiver.config.load import load
+from receiver.reports.review import baseline_history
 from receiver.reports.review.dashboard import Panel, panels
 from receiver.reports.review.gather import Empty, Gatherer
 from receiver.reports.review.model import DeadPanel, Review, Rule
 from receiver.reports.review.period import PERIODS, Part, Period
+from receiver.reports.review.receiver_data import add_receiver_data
 from receiver.reports.review.render import html_page, markdown
 from receiver.reports.review.sections import content
+from receiver.store.sqlite_history import SQLiteHistory
 
 _TIMEOUT = 150.0  # seconds for one query: a year of a busy alert takes Prometheus its own limit of two minutes
 
@@ -52,12 +55,21 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     review = asyncio.run(_review(options.url, headers, period, end, found))
     review = _with(review, dead=(*review.dead, *broken))
     if options.config:
-        review = receiver_data.added(review, options.config, options.database, now)
+        review = asyncio.run(_with_receiver_data(review, options.config, options.database, now))
     try:
         _write(review, options.output, f"review-{options.period}-{end:%Y-%m-%d}")
     except OSError as error:
         raise SettingsError(f"--output {options.output}: {error.strerror or error}") from error
     return 0
+
+
+async def _with_receiver_data(review: Review, path: Path, database: Path | None, now: datetime) -> Review:
+    config, source = load(path)
+    history = SQLiteHistory(database or config.database)
+    try:
+        return await add_receiver_data(review, config, source, history, now)
+    finally:
+        await history.close()
 
 
 def _write(review: Review, folder: Path, name: str) -> None:

@@ -1,6 +1,6 @@
 """What a store promises; the SQLite store keeps it, and any other must pass the same tests."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -50,7 +50,49 @@ class Backlog(msgspec.Struct, frozen=True):
     heartbeats: dict[str, datetime]  # source -> last seen
 
 
-class Store(Protocol):
+class SentPage(msgspec.Struct, frozen=True):
+    """One page that reached a person, by whichever channel was first."""
+
+    at: datetime
+    person: str
+
+
+class IncidentHistory(msgspec.Struct, frozen=True):
+    """An incident with what is counted of its past.
+
+    ``acknowledged_at`` is the first acknowledgement, also of one that was reopened since.
+    """
+
+    incident: Incident
+    acknowledged_at: datetime | None = None
+    breached: bool = False  # its response time, at least once
+    reopened: int = 0
+    pages: tuple[SentPage, ...] = ()
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """How many notifications of a period were given up; ``person`` is empty for a team's address."""
+
+    channel: str
+    person: str
+    count: int
+
+
+class History(Protocol):
+    """What reports read. Each page is one consistent reading, so that a long report keeps nobody waiting."""
+
+    def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
+        """Give the incidents that opened from ``start`` until before ``end``, drills too, by when they opened.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+
+    async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
+        """Count what was given up from ``start`` until before ``end``, most first; StoreError as above."""
+
+
+class Store(History, Protocol):
     """Incidents and what they owe. Every method is one transaction; all may be called concurrently.
 
     ``decide`` runs inside the transaction and must be pure: it may run again if the transaction is retried.

@@ -1,7 +1,7 @@
 """The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,10 @@ from receiver.incident.machine import transition
 from receiver.incident.matching import choose
 from receiver.incident.model import Entry, Incident, Kind, Priority
 from receiver.incident.policy import Policy
+from receiver.store import sqlite_history as history
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
-from receiver.store.base import ANY, Backlog, Claimed, Decide, StoreError, Wanted
+from receiver.store.base import ANY, Backlog, Claimed, Decide, IncidentHistory, StoreError, Undelivered, Wanted
 from receiver.store.sqlite_file import connect, lock
 from receiver.store.sqlite_queue import Writer
 
@@ -163,6 +164,12 @@ class SQLiteStore:
 
     async def delete(self, numbers: list[int]) -> None:
         await self._writer.commit(lambda db: row.delete(db, numbers))
+
+    def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
+        return history.opened_between(self._writer.run, start, end)
+
+    async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
+        return await self._writer.run(lambda db: history.undelivered(db, start, end))
 
     async def beat(self, source: str, now: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))

@@ -1,45 +1,70 @@
 """Adds to a review what the receiver knows: incidents that nobody acknowledged, contacts and schedules."""
 
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
-from process.settings import SettingsError
+from process.settings import Source
 from receiver.config.build import routing
-from receiver.config.load import Config, load, missing_secret_files
+from receiver.config.load import Config, missing_secret_files
 from receiver.oncall.ical import CalendarError, spans
 from receiver.policy.current import Live
-from receiver.reports.incidents.reading import read
-from receiver.reports.incidents.statistics import Fact
+from receiver.reports.incidents.statistics import alert_name
 from receiver.reports.review.contacts import notes
 from receiver.reports.review.model import Note, Review, Trouble, Unanswered
-
-_DEAD = """
-SELECT channel, coalesce(json_extract(CAST(notification AS TEXT), '$.target.person'), '') AS person, count(*)
-FROM outbox WHERE state = 'dead' AND settled_at >= ? AND settled_at < ? GROUP BY channel, person ORDER BY 3 DESC
-"""
+from receiver.store.base import History, StoreError, Undelivered
 
 
-def added(review: Review, path: Path, database: Path | None, now: datetime) -> Review:
-    """Give the review with all of it; SettingsError if receiver.yml itself cannot be used."""
-    config, source = load(path)
+async def add_receiver_data(review: Review, config: Config, source: Source, history: History, now: datetime) -> Review:
+    """Give the review with what the receiver's configuration and its incidents tell; what fails becomes a trouble."""
     troubles = list(review.troubles)
     live = Live(routing(config, source), now)
-    found = [*_contacts(config, live, review, now, troubles)]
-    given = database or config.database
+    found = _contacts(config, live, review, now, troubles)
     ignored, incidents = None, 0
     try:
-        ignored, incidents = unanswered(given, review.start, review.end)
-        found += unreached(given, review.start, review.end, live.routing.directory.name)
-    except SettingsError as error:
+        ignored, incidents = await unanswered(history, review.start, review.end)
+        given_up = await history.undelivered(review.start, review.end)
+        found += [_given_up(one, live.routing.directory.name(one.person)) for one in given_up]
+    except StoreError as error:
         troubles.append(Trouble("Alerts that nobody acknowledged", str(error)))
     return msgspec.structs.replace(
         review, unanswered=ignored, incidents=incidents, notes=tuple(found), troubles=tuple(troubles)
     )
+
+
+async def unanswered(history: History, start: datetime, end: datetime) -> tuple[tuple[Unanswered, ...], int]:
+    """Give the alerts with incidents that nobody acknowledged, the most urgent first, and how many incidents opened."""
+    alerts: dict[str, _Count] = {}
+    total = 0
+    async for one in history.opened_between(start, end):
+        incident = one.incident
+        if incident.drill or incident.opened_at is None:
+            continue
+        total += 1
+        count = alerts.setdefault(alert_name(incident), _Count())
+        count.incidents += 1
+        if one.acknowledged_at is None:
+            count.unanswered += 1
+            count.priority = min(count.priority, incident.priority.value)
+            count.longest = max(count.longest, ((incident.resolved_at or end) - incident.opened_at).total_seconds())
+    lines = (
+        Unanswered(name, count.priority, count.incidents, count.unanswered, count.longest)
+        for name, count in alerts.items()
+        if count.unanswered
+    )
+    return tuple(sorted(lines, key=lambda line: (line.priority, -line.unanswered, line.alert))), total
+
+
+class _Count(msgspec.Struct):
+    priority: str = "P9"  # less urgent than any
+    incidents: int = 0
+    unanswered: int = 0
+    longest: float = 0.0
+
+
+def _given_up(one: Undelivered, name: str) -> Note:
+    what = f"{one.count} notifications by {one.channel} were given up"
+    return Note(name or "a team's address", what, "send a drill to it")
 
 
 def _contacts(config: Config, live: Live, review: Review, now: datetime, troubles: list[Trouble]) -> list[Note]:
@@ -62,42 +87,3 @@ def _contacts(config: Config, live: Live, review: Review, now: datetime, trouble
     for at, file in missing_secret_files(config):
         found.append(Note(at.lstrip("."), f"{file} cannot be read here", "check it where the receiver runs"))
     return found
-
-
-def unanswered(path: Path, start: datetime, end: datetime) -> tuple[tuple[Unanswered, ...], int]:
-    """Give the alerts with incidents that nobody acknowledged, and the number of all incidents.
-
-    Raises:
-        SettingsError: the database cannot be read.
-
-    """
-    facts = read(path, start, end)
-    return ignored(facts, end), len(facts)
-
-
-def ignored(facts: list[Fact], end: datetime) -> tuple[Unanswered, ...]:
-    """Count by alert; the longest first."""
-    groups: dict[str, list[Fact]] = {}
-    for fact in facts:
-        groups.setdefault(fact.alert, []).append(fact)
-    lines = []
-    for alert, group in groups.items():
-        alone = [fact for fact in group if fact.acknowledged_at is None]
-        if alone:
-            longest = max(((f.resolved_at or end) - f.opened_at).total_seconds() for f in alone)
-            lines.append(Unanswered(alert, min(f.priority for f in alone), len(group), len(alone), longest))
-    return tuple(sorted(lines, key=lambda line: (line.priority, -line.unanswered, line.alert)))
-
-
-def unreached(path: Path, start: datetime, end: datetime, name_of: Callable[[str], str]) -> list[Note]:
-    """Say for whom notifications were given up; SettingsError if the database cannot be read."""
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
-            rows = db.execute(_DEAD, (start.timestamp(), end.timestamp())).fetchall()
-    except sqlite3.Error as error:
-        raise SettingsError(f"{path}: is not a receiver's database ({error})") from error
-    advice = "send a drill to it"
-    return [
-        Note(name_of(person) or "a team's place", f"{count} notifications by {channel} were given up", advice)
-        for channel, person, count in rows
-    ]

@@ -17,6 +17,7 @@ CREATE INDEX IF NOT EXISTS incident_key ON incident (key, id);
 CREATE INDEX IF NOT EXISTS incident_wake ON incident (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS incident_count ON incident (state, priority, opened_at) WHERE state <> 'resolved';
 CREATE INDEX IF NOT EXISTS incident_over ON incident (resolved_at) WHERE resolved_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS incident_opened ON incident (opened_at, id);
 
 -- Which open incident an alert that fires belongs to, whatever Alertmanager calls its group today.
 CREATE TABLE IF NOT EXISTS member (
@@ -66,6 +67,7 @@ CREATE INDEX IF NOT EXISTS outbox_lane ON outbox (incident_id, lane, id);
 CREATE INDEX IF NOT EXISTS outbox_unsettled ON outbox (incident_id, lane, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX IF NOT EXISTS outbox_address ON outbox (channel, address, not_before) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 'sending';
+CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (settled_at) WHERE state = 'dead';
 
 CREATE TABLE IF NOT EXISTS heartbeat (
     source TEXT PRIMARY KEY,

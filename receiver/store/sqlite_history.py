@@ -1,0 +1,127 @@
+"""Reads incidents that opened in a period from the SQLite file, a page at a time, also beside a running receiver."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from receiver.incident.model import Incident
+from receiver.store.base import IncidentHistory, SentPage, StoreError, Undelivered
+from receiver.store.migrations import SCHEMA_VERSION
+
+PAGE_SIZE = 500  # incidents: some 10 ms, in which the receiver that shares the thread waits
+_BUSY_TIMEOUT = 10.0  # seconds
+T = TypeVar("T")
+Run = Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
+
+_incident = msgspec.json.Decoder(Incident)
+
+_OPENED = """
+SELECT opened_at, id, doc FROM incident WHERE (opened_at, id) > (?, ?) AND opened_at < ?
+ORDER BY opened_at, id LIMIT ?
+"""
+_EVENTS = """
+SELECT incident_id, kind, min(at), count(*) FROM timeline
+WHERE incident_id IN (SELECT value FROM json_each(?)) AND kind IN ('acknowledged', 'breached', 'reopened')
+GROUP BY incident_id, kind
+"""
+# One page a round and person, however many channels carried it.
+_PAGES = """
+SELECT incident_id, min(settled_at), json_extract(CAST(notification AS TEXT), '$.target.person') AS person FROM outbox
+WHERE incident_id IN (SELECT value FROM json_each(?)) AND kind = 'page' AND state = 'sent'
+    AND coalesce(person, '') <> ''
+GROUP BY incident_id, round, person
+"""
+_DEAD = """
+SELECT channel, coalesce(json_extract(CAST(notification AS TEXT), '$.target.person'), '') AS person, count(*)
+FROM outbox WHERE state = 'dead' AND settled_at >= ? AND settled_at < ?
+GROUP BY channel, person ORDER BY 3 DESC, 1, 2
+"""
+
+
+class SQLiteHistory:
+    """See receiver.store.base.History. The file is opened at the first reading, and only to read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+
+    def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
+        return opened_between(self._run, start, end)
+
+    async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
+        return await self._run(lambda db: undelivered(db, start, end))
+
+    async def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+    async def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._db is None:
+                self._db = await asyncio.to_thread(self._open)
+            return await asyncio.to_thread(read, self._db)
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise StoreError(f"{self._path}: not a receiver's database ({error})") from error
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._path.is_file():
+            raise StoreError(f"{self._path}: no such database")
+        url = f"{self._path.absolute().as_uri()}?mode=ro"
+        db = sqlite3.connect(url, uri=True, timeout=_BUSY_TIMEOUT, check_same_thread=False)
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.Error:
+            db.close()
+            raise
+        if version != SCHEMA_VERSION:
+            db.close()
+            raise StoreError(
+                f"{self._path}: schema version {version}, expected {SCHEMA_VERSION}; run the receiver's own version"
+            )
+        return db
+
+
+async def opened_between(
+    run: Run[list[tuple[float, IncidentHistory]]], start: datetime, end: datetime
+) -> AsyncIterator[IncidentHistory]:
+    """Give what opened from ``start`` until before ``end``, by when it opened; ``run`` executes one page's reading."""
+    after = (start.timestamp(), 0)
+    while True:
+        page = await run(lambda db, after=after: _page(db, after, end))  # type: ignore[misc]  # mypy: a lambda's default
+        for _, history in page:
+            yield history
+        if len(page) < PAGE_SIZE:
+            return
+        after = (page[-1][0], page[-1][1].incident.id)
+
+
+def undelivered(db: sqlite3.Connection, start: datetime, end: datetime) -> list[Undelivered]:
+    """Count the notifications that were given up, by channel and person."""
+    return [Undelivered(*row) for row in db.execute(_DEAD, (start.timestamp(), end.timestamp()))]
+
+
+def _page(db: sqlite3.Connection, after: tuple[float, int], end: datetime) -> list[tuple[float, IncidentHistory]]:
+    rows = db.execute(_OPENED, (*after, end.timestamp(), PAGE_SIZE)).fetchall()
+    numbers = msgspec.json.encode([number for _, number, _ in rows]).decode()
+    events = {(number, kind): (at, count) for number, kind, at, count in db.execute(_EVENTS, (numbers,))}
+    pages: dict[int, list[SentPage]] = {}
+    for number, at, person in db.execute(_PAGES, (numbers,)):
+        pages.setdefault(number, []).append(SentPage(datetime.fromtimestamp(at, UTC), person))
+    return [(opened_at, _history(doc, events, pages.get(number, []))) for opened_at, number, doc in rows]
+
+
+def _history(doc: bytes, events: dict[tuple[int, str], tuple[float, int]], pages: list[SentPage]) -> IncidentHistory:
+    incident = _incident.decode(doc)
+    acknowledged = events.get((incident.id, "acknowledged"))
+    return IncidentHistory(
+        incident=incident,
+        acknowledged_at=datetime.fromtimestamp(acknowledged[0], UTC) if acknowledged else None,
+        breached=(incident.id, "breached") in events,
+        reopened=events.get((incident.id, "reopened"), (0.0, 0))[1],
+        pages=tuple(sorted(pages, key=lambda page: (page.at, page.person))),
+    )
