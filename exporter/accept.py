@@ -104,7 +104,8 @@ class Acceptor:
             )
             self._write(record)
             self._state.apply(record, events)
-        self._metrics.duplicates(source, duplicates)
+        if duplicates:
+            self._metrics.duplicates(source, duplicates)
         return Result(answer)
 
     def _write(self, record: Record) -> None:

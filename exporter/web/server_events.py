@@ -18,6 +18,7 @@ MAX_BODY = 1024 * 1024  # bytes, after decompression
 MAX_EVENTS = 1000  # in one request
 MAX_WAITING = 2000  # requests that may wait for the disk at once
 _SOURCE = "events"
+_JSON = {"Content-Type": "application/json"}  # cheaper than content_type=, which parses it
 BODY_REASONS = {400: Reason.BAD_ENCODING, 413: Reason.TOO_LARGE, 415: Reason.BAD_ENCODING}
 
 
@@ -79,7 +80,7 @@ class ServerEvents:
                 return retry_later(503, "the disk failed; retry the same batch later", 5)
         # A client must not resend a batch of which some events were counted: 400 is only for a wholly rejected one.
         status = 400 if result.answer.wholly_rejected else 202
-        return web.Response(body=msgspec.json.encode(result.answer), status=status, content_type="application/json")
+        return web.Response(body=msgspec.json.encode(result.answer), status=status, headers=_JSON)
 
 
 def batch_outcome(result: Result) -> str:
