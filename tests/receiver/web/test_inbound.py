@@ -134,6 +134,13 @@ async def test_a_timestamp_that_is_not_one_is_refused(rig: Rig, stamp: str) -> N
     assert await rig.slack(b"payload=%7B%7D", stamp) == 401
 
 
+async def test_a_signature_that_is_not_ascii_is_refused(rig: Rig) -> None:
+    headers = {"X-Slack-Signature": "v0=\N{LATIN SMALL LETTER E WITH ACUTE}"}
+    headers["X-Slack-Request-Timestamp"] = str(int(rig.clock.now.timestamp()))
+    async with rig.client.post("/slack/interactivity", data=b"payload=%7B%7D", headers=headers) as answer:
+        assert answer.status == 401
+
+
 async def test_a_button_acknowledges_in_the_name_of_whoever_pressed_it(rig: Rig) -> None:
     assert await rig.press("acknowledge") == 200
     incident = await rig.incident()
