@@ -24,7 +24,7 @@ class SettingsError(Exception):
 
 
 class Secret:
-    """A value that shows itself only when asked, so that no log, page or error can carry it."""
+    """A value that shows itself only when asked, so that no log, page or error can show it."""
 
     __slots__ = ("_value",)
 
@@ -48,9 +48,9 @@ class Duration(float):
 
 
 def parse_duration(text: str) -> Duration:
-    """Turn ``1h30m`` into seconds; ValueError says how a duration is written."""
+    """Turn ``1h30m`` into seconds; ValueError if it is not one."""
     if not re.fullmatch(r"(?:\d+(?:ms|s|m|h|d|w))+|0", text):
-        raise ValueError(f"{text!r} is not a duration; write it as 30s, 15m or 1h30m")
+        raise ValueError(f"invalid duration {text!r} (expected e.g. 30s, 15m or 1h30m)")
     return Duration(sum(int(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text)))
 
 
@@ -62,7 +62,9 @@ class Source:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path}: cannot be read ({error}); name a file with --config.file") from error
+            raise SettingsError(
+                f"cannot read {path}: {error.strerror if isinstance(error, OSError) else error}"
+            ) from error
         try:
             self._node = yaml.compose(text, Loader=_LOADER)
             self.data: object = yaml.load(text, Loader=_LOADER)  # noqa: S506  # a safe one, in C where there is one
@@ -70,7 +72,7 @@ class Source:
             mark = getattr(error, "problem_mark", None)
             where = f":{mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or error
-            raise SettingsError(f"{path}{where}: not YAML: {problem}") from error
+            raise SettingsError(f"{path}{where}: invalid YAML: {problem}") from error
         _refuse_duplicates(self._node, path)
 
     def error(self, at: str, message: str) -> SettingsError:
@@ -88,7 +90,7 @@ class Source:
             text, at = self._locate(kind, str(error), part)
             unknown = _UNKNOWN.search(text)
             if unknown:
-                at, text = f"{at}.{unknown['field']}", "unknown key; remove it or correct its spelling"
+                at, text = f"{at}.{unknown['field']}", "unknown key"
             raise self.error(at, text) from error
 
     def _locate(self, kind: type[Any], message: str, part: str) -> tuple[str, str]:
@@ -122,18 +124,18 @@ class Source:
         if kind is Duration:
             if isinstance(value, str):
                 return parse_duration(value)
-            raise ValueError("write a duration with its unit, as 30s, 15m or 1h30m")
+            raise ValueError(f"invalid duration {value!r} (expected e.g. 30s, 15m or 1h30m)")
         if kind is Secret:
             if isinstance(value, str) and value:
                 return Secret(_from_environment(value))
-            raise ValueError("a secret is a non-empty text; quote it, or use its *_file twin")
+            raise ValueError("invalid secret (expected a non-empty string, or use its *_file twin)")
         if kind is Path and isinstance(value, str):
             return self.path.parent / Path(value)  # relative paths are relative to the file that names them
         if hasattr(kind, "from_source"):
             return kind.from_source(self)  # reads its own part of the file, and names its own errors
         if hasattr(kind, "from_yaml"):
             return kind.from_yaml(value)  # ValueError says how it is written
-        raise NotImplementedError(f"no reading of {kind}")
+        raise NotImplementedError(f"settings cannot hold {kind}")
 
     def _line(self, at: str) -> int:
         node, line = self._node, 1
@@ -148,7 +150,7 @@ class Source:
 def read_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret | None:
     """Resolve a secret and its ``*_file`` twin; both given, or an unreadable or empty file, is an error."""
     if value is not None and file is not None:
-        raise source.error(at, f"give either {at.rsplit('.', 1)[-1]} or its *_file twin, not both")
+        raise source.error(at, f"set either {at.rsplit('.', 1)[-1]} or its *_file twin, not both")
     if file is None:
         return value
     try:
@@ -156,7 +158,7 @@ def read_secret(source: Source, at: str, value: Secret | None, file: Path | None
     except (OSError, UnicodeDecodeError) as error:
         raise source.error(f"{at}_file", f"cannot read {file} ({type(error).__name__})") from error
     if not text:
-        raise source.error(f"{at}_file", f"{file} is empty; put the secret into it")
+        raise source.error(f"{at}_file", f"{file} is empty")
     return Secret(text)
 
 
@@ -212,7 +214,7 @@ def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:
         for key, value in node.value:
             name = str(getattr(key, "value", key))
             if name in seen:
-                raise SettingsError(f"{path}:{key.start_mark.line + 1}: {name}: the key stands twice; keep one")
+                raise SettingsError(f"{path}:{key.start_mark.line + 1}: {name}: duplicate key")
             seen.add(name)
             children.append(value)
     elif isinstance(node, yaml.SequenceNode):

@@ -92,5 +92,5 @@ async def read_body(request: web.Request, limit: int) -> bytes:
                 raise BodyError(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
     except (web.RequestPayloadError, ClientPayloadError, asyncio.IncompleteReadError, zlib.error) as error:
         request.content.feed_eof()  # else aiohttp drains the body after the answer and meets the same error again
-        raise BodyError(400, "bad_encoding", "the body is not what its Content-Encoding says, or ends early") from error
+        raise BodyError(400, "bad_encoding", "the body does not match its Content-Encoding, or is truncated") from error
     return bytes(body)

@@ -30,7 +30,7 @@ class Admin:
         *,
         ready: Callable[[], bool],
         token: Secret,
-        reloader: Reloader | None,
+        reloader: Reloader,
     ) -> None:
         self._store, self._live, self._metrics, self._clock = store, live, metrics, clock
         self._is_ready, self._token, self._reloader = ready, token, reloader
@@ -59,8 +59,6 @@ class Admin:
         """POST /-/reload with the API's token: 200, or 400 with what is wrong in the file."""
         if not bearer_matches(request, self._token):
             return problem(401, "Authorization: the bearer token is missing or wrong; it is the api.token")
-        if self._reloader is None:
-            return problem(404, "there is no file to reload")
         try:
             self._reloader.reload()
         except SettingsError as error:

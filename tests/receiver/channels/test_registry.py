@@ -262,7 +262,7 @@ def test_what_could_not_be_sent_is_refused(
     [
         ({"slack": {"token_file": "none"}}, "channels.slack.token_file: cannot read"),
         ({"slack": {"token_file": "empty"}}, "empty is empty"),
-        ({"slack": {"token_file": "empty", "token": "s3cret"}}, "give either token or its *_file twin, not both"),
+        ({"slack": {"token_file": "empty", "token": "s3cret"}}, "set either token or its *_file twin, not both"),
         (
             {"slack": {"webhooks": {"ops": {}}}},
             "channels.slack.webhooks.ops.url: missing",

@@ -114,7 +114,7 @@ tests:
         ("tests: [{name: a, happens: [{at: 0m, fires: {a: b}, resolve: x}], expect: ''}]", "give exactly one of"),
         ("tests: [{name: a, happens: [], expect: '', start: soon}]", "'soon' is no time"),
         ("tests: [{name: a, happens: [], expekt: ''}]", "unknown key"),
-        ("tests: [{name: a, happens: [{at: soon, fires: {}}], expect: ''}]", "is not a duration"),
+        ("tests: [{name: a, happens: [{at: soon, fires: {}}], expect: ''}]", "invalid duration"),
     ],
 )
 def test_a_mistake_in_a_test_is_named(tmp_path: Path, text: str, says: str, capsys: Capture) -> None:

@@ -85,7 +85,7 @@ def test_a_changed_file_is_taken_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("catch_up_dwell: 5m", "catch_up_dwell: soon", "is not a duration"),
+        ("catch_up_dwell: 5m", "catch_up_dwell: soon", "invalid duration"),
         ("cto: [peter]", "cto: [petra]", "there is no 'petra'"),
         ("port: 587", "port: 25", "cannot change while the receiver runs; restart it"),
     ],
