@@ -18,10 +18,9 @@ from bench.load import ROOT
 from bench.options import is_short
 from bench.receiver_process import Site
 from bench.receiver_storm import Slack, payload
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
-from receiver.policy.current import Live
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
@@ -41,7 +40,7 @@ FULL, SHORT = Size(100_000, 3_000, 20, 60, 25), Size(300, 60, 1, 1, 1)
 
 async def fill(site: Site, began: datetime, size: Size) -> None:
     """Open the incidents; those to become due first, so that their only step falls into the measured time."""
-    policy = Live(routing(*load(site.config)), began)
+    routing = build_routing(*load(site.config))
     store = SQLiteStore(site.database, lambda: None)
     await store.open(began)
 
@@ -49,7 +48,7 @@ async def fill(site: Site, began: datetime, size: Size) -> None:
         group = parse(payload(number, "none", alerts=1))
         early = timedelta(hours=1, seconds=-size.before - size.during * number / size.due)
         at = began - (early if number < size.due else timedelta(0))
-        await store.update(AlertsReceived(group), policy, at)
+        await store.update(AlertsReceived(group), routing, at)
 
     for start in range(0, size.open, 500):
         await asyncio.gather(*(one(number) for number in range(start, min(start + 500, size.open))))

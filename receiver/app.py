@@ -27,7 +27,7 @@ from receiver.channels.base import Channel
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.channels import Channels
 from receiver.config.load import AlertmanagerApi as AlertmanagerSettings
 from receiver.config.load import Config
@@ -35,7 +35,7 @@ from receiver.config.reload import Reloader
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions
 from receiver.web.admin import Admin
@@ -129,7 +129,7 @@ class Receiver:
         self._loops: dict[str, Loop] = {}
         self._inbound: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
-        self.current = Live(routing(config, source), clock())
+        self.current = Current(build_routing(config, source), clock())
         self.metrics = Metrics(config.channels, config.teams)
         self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded)
         hold = timedelta(seconds=float(config.grouping_window))
@@ -221,7 +221,7 @@ class Receiver:
             name,
             channel,
             self.store,
-            policy=self.current,
+            current=self.current,
             retry=RetryPolicy(
                 first=float(retry.first_delay),
                 longest=float(retry.longest_delay),

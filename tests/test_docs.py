@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from receiver.__main__ import COMMANDS
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.machine import TRANSITIONS
 from receiver.incident.model import State
@@ -67,7 +67,7 @@ def test_the_examples_of_the_page_on_call_load(tmp_path: Path, number: int) -> N
     path = tmp_path / "receiver.yml"
     path.write_text(yaml.safe_dump(example), "utf-8")
     config, source = load(path)
-    assert routing(config, source).schedules
+    assert build_routing(config, source).schedules
 
 
 def test_the_page_names_every_command_and_metric() -> None:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
 from receiver.incident.model import Decision, Incident
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import Store
 
 _KEY = re.compile(r"heypeter-(\d{1,17})-(\d{1,12})(?:/|$)")
@@ -56,7 +56,9 @@ _EVENTS: dict[Action, type[Acknowledge | Resolve]] = {Action.ACKNOWLEDGE: Acknow
 class Actions:
     """Applies what people do, and counts what became of it."""
 
-    def __init__(self, store: Store, current: Live, clock: Callable[[], datetime], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, store: Store, current: Current, clock: Callable[[], datetime], registry: CollectorRegistry
+    ) -> None:
         self._store, self._current, self.clock = store, current, clock
         text = "Answers of people, by where they came from and what became of them."
         self._counter = Counter("receiver_answers", text, ["source", "outcome"], registry=registry)
@@ -82,7 +84,7 @@ class Actions:
 
         def decide(before: Incident) -> Decision:
             nonlocal result
-            decision = transition(before, event, self._current, now)
+            decision = transition(before, event, self._current.routing, now)
             after = decision.incident
             renewed = after.clocks.acknowledged_until != before.clocks.acknowledged_until
             changed = after.state is not before.state or renewed

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from receiver.actions.answer import Actions
 from receiver.channels.declaration import Setup
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import Store
 
 
@@ -19,7 +19,7 @@ class InboundSetup:
     channel: Setup
     actions: Actions
     store: Store
-    current: Live
+    current: Current
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from process.settings import Source
 from receiver.app import Receiver, build_channels
 from receiver.channels.declaration import Place, Setup
 from receiver.cli.preview import problems
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import Config, load, missing_secret_files
 from receiver.policy.coverage import Gap, gaps
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """0 if it can be used; 1 with a line for everything that is in the way."""
     config, source = load(options.config)
-    policy = routing(config, source)
+    routing = build_routing(config, source)
     missing = missing_secret_files(config)
     if options.secrets and not missing:
         Receiver(config, source)  # opens its own secrets, and nothing else
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         wrong = [str(source.error(".templates.dir", f"{config.templates.dir} is no folder"))]
     for line in wrong:
         print(f"error: {line}", file=sys.stderr)
-    found = [gap for gap in gaps(policy, now, now + AHEAD) if not _by_calendar(config, gap.role)]
+    found = [gap for gap in gaps(routing, now, now + AHEAD) if not _by_calendar(config, gap.role)]
     for gap in found:
         print(f"error: {options.config}: {_spoken(gap)}", file=sys.stderr)
     if found or wrong or (options.secrets and missing):

@@ -14,7 +14,7 @@ import yaml
 from process.settings import SettingsError
 from receiver.cli.simulate import Story, play, span
 from receiver.cli.tables import table
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Alert, AlertGroup
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not labels:
         raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
     start = _moment(options.at, now)
-    configured = routing(config, source)
+    configured = build_routing(config, source)
     story, name_of = explain(configured, labels, start), configured.directory.name
     if options.format == "json":
         print(json.dumps(msgspec.to_builtins({"labels": labels, "rows": rows(story, start, name_of)}), indent=2))
@@ -66,11 +66,11 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 0
 
 
-def explain(policy: Routing, labels: dict[str, str], start: datetime) -> Story:
+def explain(routing: Routing, labels: dict[str, str], start: datetime) -> Story:
     """Play an alert that fires and that nobody answers."""
     alert = Alert("explained", True, start, None, labels, {})  # noqa: FBT003  # it fires
     group = AlertGroup("explained", (alert,), receiver="explain", labels=labels)
-    return play(policy, start, [(start, AlertsReceived(group))], start + HORIZON)
+    return play(routing, start, [(start, AlertsReceived(group))], start + HORIZON)
 
 
 def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:

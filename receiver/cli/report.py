@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from process.settings import SettingsError, parse_duration
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.reports.incidents import page
 from receiver.reports.incidents.statistics import Summary
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Write it; SettingsError says what is wrong with the question."""
     config, source = load(options.config)
-    policy = routing(config, source)
+    routing = build_routing(config, source)
     try:
         length = timedelta(seconds=parse_duration(options.length))
         end = datetime.fromisoformat(options.until).replace(tzinfo=now.tzinfo) if options.until else now
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError(f"--range or --until: {error}") from error
     if length < timedelta(days=1):
         raise SettingsError("--range: write a day (1d) or more")
-    zones = {key: person.zone for key, person in policy.people.items()}
+    zones = {key: person.zone for key, person in routing.people.items()}
 
     def night(at: datetime, person: str) -> bool:
         hour = at.astimezone(ZoneInfo(zones.get(person, "UTC"))).hour
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
     report = summary.report()
     if options.format != "json":
-        shown = ((policy.directory.name(person), *counts) for person, *counts in report.pages)
+        shown = ((routing.directory.name(person), *counts) for person, *counts in report.pages)
         report = msgspec.structs.replace(report, pages=tuple(shown))
     text = {"markdown": page.markdown, "html": page.page, "json": page.json}[options.format](report)
     if options.output is None:

@@ -15,7 +15,6 @@ from receiver.incident.machine import transition
 from receiver.incident.matching import choose
 from receiver.incident.model import Decision, Entry, Incident, Kind, Notification, State
 from receiver.incident.policy import Policy
-from receiver.policy.current import Live
 from receiver.policy.routing import Routing
 
 _MOST_STEPS = 10_000  # of one story; a policy that repeats for ever must end somewhere
@@ -67,7 +66,7 @@ class Simulation:
         hold: timedelta = timedelta(0),
         arrives: Callable[[Notification], bool] = lambda _notification: True,
     ) -> None:
-        self._policy: Policy = Live(routing, start)
+        self._policy: Policy = routing
         self._hold, self._arrives, self.now = hold, arrives, start
         self._incidents: dict[int, Incident] = {}
         self._outbox: list[_Owed] = []

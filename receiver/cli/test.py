@@ -1,4 +1,4 @@
-"""`python -m receiver test FILE…`: unit tests for a policy, as promtool has them for rules.
+"""`python -m receiver test FILE…`: unit tests for receiver.yml, as promtool has them for rules.
 
 A test says what fires, who answers and when; and expects who is told what, line by line:
 
@@ -22,7 +22,7 @@ from typing import Literal
 
 from process.settings import Duration, Source, Strict
 from receiver.cli.simulate import Story, play, span
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
 from receiver.incident.model import Alert, AlertGroup, Pause
@@ -77,10 +77,10 @@ def run(options: argparse.Namespace) -> int:
         given = options.config or tests.config
         if given is None:
             raise source.error(".config", "name the receiver.yml to be tested, here or with --config.file")
-        policy = routing(*load(given))
+        routing = build_routing(*load(given))
         for number, case in enumerate(tests.tests):
             total += 1
-            difference = check(policy, case, source, f".tests[{number}]")
+            difference = check(routing, case, source, f".tests[{number}]")
             if difference:
                 failed += 1
                 print(f"FAILED {path}: {case.name}\n{difference}\n", file=sys.stderr)
@@ -88,16 +88,16 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def check(policy: Routing, case: Case, source: Source, at: str) -> str:
+def check(routing: Routing, case: Case, source: Source, at: str) -> str:
     """Run one test; "" if it passes, else what was expected against what came."""
     start = _start(case, source, at)
     events = [
-        (start + timedelta(seconds=h.at), _event(h, start, policy.directory, source, f"{at}.happens[{n}]"))
+        (start + timedelta(seconds=h.at), _event(h, start, routing.directory, source, f"{at}.happens[{n}]"))
         for n, h in enumerate(case.happens)
     ]
-    story = play(policy, start, events, start + timedelta(seconds=case.until))
+    story = play(routing, start, events, start + timedelta(seconds=case.until))
     wanted = [" ".join(line.split()) for line in case.expect.splitlines() if line.strip()]
-    came = lines(story, start, policy.directory, case.show)
+    came = lines(story, start, routing.directory, case.show)
     if sorted(wanted) == sorted(came):
         return ""
     return "\n".join(difflib.unified_diff(wanted, came, "expected", "came", lineterm="", n=100))

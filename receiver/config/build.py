@@ -16,7 +16,7 @@ from receiver.policy.matcher import parse as parse_matcher
 from receiver.policy.routing import PriorityRule, Route, Routing
 
 
-def routing(config: Config, source: Source) -> Routing:
+def build_routing(config: Config, source: Source) -> Routing:
     """Build it; SettingsError names what cannot be understood."""
     read = _Read(config, source)
     schedules = Reader(source, config.people)

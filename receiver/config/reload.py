@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from process.settings import SettingsError, Source
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import Config, load
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +21,15 @@ FIXED = (
 class Reloader:
     """``reload`` reads the file again and exchanges the routing; ``done`` is called with whether the file was taken."""
 
-    def __init__(self, path: Path, source: Source, live: Live, done: Callable[[bool], None]) -> None:
-        self._path, self._live, self._done = path, live, done
+    def __init__(self, path: Path, source: Source, current: Current, done: Callable[[bool], None]) -> None:
+        self._path, self._current, self._done = path, current, done
         self._fixed = _fixed(source)
 
     def reload(self) -> Config:
         """Take the file; SettingsError says why it is refused, and then nothing has changed."""
         try:
             config, source = load(self._path)
-            fresh, now = routing(config, source), _fixed(source)
+            fresh, now = build_routing(config, source), _fixed(source)
             changed = [name for name in FIXED if now.get(name) != self._fixed.get(name)]
             if changed:
                 raise source.error(f".{changed[0]}", "cannot change while the receiver runs; restart it")
@@ -37,7 +37,7 @@ class Reloader:
             self._done(False)  # noqa: FBT003  # whether it was taken
             log.error("config reload failed: %s", error)  # noqa: TRY400  # its text says it all
             raise
-        self._live.exchange(fresh)
+        self._current.exchange(fresh)
         self._done(True)  # noqa: FBT003
         log.info("config reloaded: %s", self._path)
         return config

@@ -13,7 +13,7 @@ from receiver.messages.i18n import Voice
 from receiver.messages.link import Grant, sign
 from receiver.messages.render import render
 from receiver.messages.templating import Templates
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import Claimed
 
 
@@ -32,8 +32,8 @@ class Links:
 class Messages:
     """``one`` and ``many`` are what the dispatchers call."""
 
-    def __init__(self, live: Live, links: Links, templates: Templates, clock: Callable[[], datetime]) -> None:
-        self._live, self._links, self._templates, self._clock = live, links, templates, clock
+    def __init__(self, current: Current, links: Links, templates: Templates, clock: Callable[[], datetime]) -> None:
+        self._current, self._links, self._templates, self._clock = current, links, templates, clock
 
     def one(self, claimed: Claimed) -> Message:
         """Write one notification."""
@@ -47,7 +47,7 @@ class Messages:
             link=self._links.make(claimed.incident.id, person, claimed.created_at),
             now=self._clock(),
             voice=self._voice(person),
-            name_of=self._live.routing.directory.name,
+            name_of=self._current.routing.directory.name,
             templates=self._templates,
         )
         return msgspec.structs.replace(message, mention=self._mention(claimed))
@@ -58,7 +58,7 @@ class Messages:
         if notification.kind is not Kind.PAGE or notification.target.person:
             return ""
         paged = [t.person for t in claimed.incident.delivery.told if t.person and t.role in notification.roles]
-        person = self._live.routing.people.get(paged[0]) if paged else None
+        person = self._current.routing.people.get(paged[0]) if paged else None
         ways = person.contacts if person else ()
         return next((way.address for way in ways if way.channel == "slack" and way.address.startswith("U")), "")
 
@@ -75,5 +75,5 @@ class Messages:
         )
 
     def _voice(self, key: str) -> Voice:
-        person = self._live.routing.people.get(key)
+        person = self._current.routing.people.get(key)
         return Voice(person.language, person.zone) if person else Voice()

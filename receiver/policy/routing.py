@@ -1,6 +1,6 @@
 """Answers what the configuration says of an alert: priority, team, plan, and where its pages go now. Pure."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 
 import msgspec
@@ -53,6 +53,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     windows: tuple[Window, ...] = ()
     flap_window: float = 600.0
     flap_quiet: float = 900.0
+    running_since: datetime = datetime.min.replace(tzinfo=UTC)  # of the process that answers by it; see Current
 
     def priority(self, labels: dict[str, str]) -> tuple[Priority, str]:
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""

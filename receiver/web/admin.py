@@ -12,7 +12,7 @@ from process.web import bearer_matches, problem
 from receiver.config.reload import Reloader
 from receiver.metrics import Metrics
 from receiver.policy.coverage import holders, roles
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Admin:
     def __init__(  # the composition root hands over every collaborator
         self,
         store: Store,
-        live: Live,
+        current: Current,
         metrics: Metrics,
         clock: Callable[[], datetime],
         *,
@@ -32,7 +32,7 @@ class Admin:
         token: Secret,
         reloader: Reloader,
     ) -> None:
-        self._store, self._live, self._metrics, self._clock = store, live, metrics, clock
+        self._store, self._current, self._metrics, self._clock = store, current, metrics, clock
         self._is_ready, self._token, self._reloader = ready, token, reloader
         self._exposition = make_aiohttp_handler(metrics.registry)
 
@@ -67,7 +67,7 @@ class Admin:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """GET /metrics."""
-        now, routing = self._clock(), self._live.routing
+        now, routing = self._clock(), self._current.routing
         try:
             self._metrics.show(await self._store.backlog(), now)
         except StoreError:

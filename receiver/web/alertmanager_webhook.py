@@ -14,8 +14,8 @@ from aiohttp import web
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
 from receiver.incident.event import AlertsReceived
-from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
+from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.alertmanager_payload import PayloadError, parse
 
@@ -31,14 +31,14 @@ class AlertmanagerWebhook:
     def __init__(
         self,
         store: Store,
-        policy: Policy,
+        current: Current,
         token: Secret,
         metrics: Metrics,
         clock: Callable[[], datetime],
         *,
         blind: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._policy, self._token, self._blind = store, policy, token, blind
+        self._store, self._current, self._token, self._blind = store, current, token, blind
         self._metrics, self._clock = metrics, clock
 
     def application(self) -> web.Application:
@@ -70,7 +70,7 @@ class AlertmanagerWebhook:
         """POST /webhook/alertmanager: 200 after the commit."""
         group, now = parse(await read_body(request, LIMIT)), self._clock()
         event = AlertsReceived(group, blind=self._blind())
-        incident = await self._store.update(event, self._policy, now)
+        incident = await self._store.update(event, self._current.routing, now)
         if incident is None:
             return web.json_response({"incident": None})
         return web.json_response({"incident": incident.id, "state": incident.state, "priority": incident.priority})

@@ -13,7 +13,7 @@ from process.settings import Secret
 from process.web import Handler
 from receiver.actions.answer import Action, Actions, ActionSource
 from receiver.messages.link import Grant, LinkError, read
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.api import respond_by
 
@@ -23,7 +23,7 @@ _GRANT = web.RequestKey("grant", Grant)
 class AnswerPages:
     """See the routes."""
 
-    def __init__(self, store: Store, actions: Actions, current: Live, link_secret: Secret) -> None:
+    def __init__(self, store: Store, actions: Actions, current: Current, link_secret: Secret) -> None:
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
         self._pages = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.messages"),

@@ -22,7 +22,7 @@ from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.slack import Settings
 from receiver.incident.model import Incident, State
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import StoreError
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class SlackActions:
         self,
         actions: Actions,
         secret: Secret,
-        current: Live,
+        current: Current,
         session: aiohttp.ClientSession,
         hosts: tuple[str, ...] = ("hooks.slack.com",),
     ) -> None:
@@ -158,7 +158,7 @@ def build(settings: Settings, setup: InboundSetup) -> Inbound:
     return Inbound(routes=actions.routes())
 
 
-def slack_ids(current: Live) -> dict[str, str]:
+def slack_ids(current: Current) -> dict[str, str]:
     """Give the keys of people by their Slack id; an id that two people share is left out."""
     owners: dict[str, set[str]] = {}
     for key, person in current.routing.people.items():

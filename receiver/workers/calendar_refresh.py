@@ -13,7 +13,7 @@ import msgspec
 from process.settings import Secret
 from receiver.metrics import Metrics
 from receiver.oncall.ical import CalendarError, spans, unknown
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,12 @@ class CalendarRefresh:
     def __init__(  # the composition root hands over every collaborator
         self,
         feed: Feed,
-        live: Live,
+        current: Current,
         session: aiohttp.ClientSession,
         clock: Callable[[], datetime],
         metrics: Metrics,
     ) -> None:
-        self._feed, self._live = feed, live
+        self._feed, self._current = feed, current
         self._session, self._clock, self._metrics = session, clock, metrics
 
     async def run(self) -> None:
@@ -72,7 +72,7 @@ class CalendarRefresh:
 
     async def _take_copy(self, now: datetime) -> None:
         """Use what was read before, if this process has nothing yet."""
-        if self._live.routing.schedules[self._feed.schedule].calendar:
+        if self._current.routing.schedules[self._feed.schedule].calendar:
             return
         try:
             text = await asyncio.to_thread(self._feed.copy.read_bytes)
@@ -82,13 +82,13 @@ class CalendarRefresh:
 
     def _take(self, text: bytes, now: datetime) -> None:
         name = self._feed.schedule
-        zone = self._live.routing.schedules[name].zone
-        directory = self._live.routing.directory
+        zone = self._current.routing.schedules[name].zone
+        directory = self._current.routing.directory
         shifts = spans(text, directory, zone, now - BEFORE, now + AHEAD)
         skipped = "; ".join(unknown(text, directory, now, now + AHEAD)[:5])
         if skipped:
             log.warning("the calendar of schedule %s has events that name no person, or fit two: %s", name, skipped)
-        self._live.calendar(name, shifts)
+        self._current.set_calendar(name, shifts)
 
     async def _read(self) -> bytes:
         if self._feed.file is not None:

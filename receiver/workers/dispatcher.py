@@ -12,8 +12,8 @@ from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.incident.event import Delivered, Event, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.model import Priority
-from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
+from receiver.policy.current import Current
 from receiver.store.base import ANY, Claimed, Decide, Store, Wanted
 from receiver.workers.circuit_breaker import CircuitBreaker
 
@@ -62,7 +62,7 @@ class Dispatcher:
         channel: Channel,
         store: Store,
         *,
-        policy: Policy,
+        current: Current,
         retry: RetryPolicy,
         render: Render,
         metrics: Metrics,
@@ -71,7 +71,7 @@ class Dispatcher:
         bundle: RenderBundle | None = None,
     ) -> None:
         self._name, self._channel, self._store = name, channel, store
-        self._policy, self._retry, self._render, self._bundle = policy, retry, render, bundle
+        self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
         self._metrics, self._clock, self._jitter = metrics, clock, jitter
         self._circuit = CircuitBreaker()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -218,4 +218,4 @@ class Dispatcher:
         await self._store.retry_at(claimed, now + timedelta(seconds=delay), str(error), now, elsewhere)
 
     def _deciding(self, event: Event) -> Decide:
-        return partial(transition, event=event, policy=self._policy, now=self._clock())
+        return partial(transition, event=event, policy=self._current.routing, now=self._clock())

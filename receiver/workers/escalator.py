@@ -7,7 +7,7 @@ from functools import partial
 
 from receiver.incident.event import TimeDue
 from receiver.incident.machine import transition
-from receiver.incident.policy import Policy
+from receiver.policy.current import Current
 from receiver.store.base import Store
 
 _BATCH = 200  # incidents that are looked at together: they share a commit
@@ -26,13 +26,13 @@ class Escalator:
     def __init__(  # the composition root hands over every collaborator
         self,
         store: Store,
-        policy: Policy,
+        current: Current,
         clock: Callable[[], datetime],
         *,
         away: Callable[[datetime], None],
         period: float = 0.5,
     ) -> None:
-        self._store, self._policy, self._clock = store, policy, clock
+        self._store, self._current, self._clock = store, current, clock
         self._away, self._period = away, period
         self.completed_at = clock()  # when everything that was due had last been done
         self._looked: datetime | None = None
@@ -54,7 +54,7 @@ class Escalator:
             self._told_alive = now
             await self._store.alive(now)
         while numbers := await self._store.due(now, _BATCH):
-            decide = partial(transition, event=TimeDue(), policy=self._policy, now=now)
+            decide = partial(transition, event=TimeDue(), policy=self._current.routing, now=now)
             await asyncio.gather(*(self._store.apply(number, decide, now) for number in numbers))
             self._looked = now = self._clock()
             if len(numbers) < _BATCH:

@@ -16,8 +16,8 @@ from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
 from receiver.incident.model import Alert, AlertGroup, State
-from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
+from receiver.policy.current import Current
 from receiver.store.base import Decide, Store
 from receiver.workers.reconcile_diff import Since, compare, missed
 
@@ -35,7 +35,7 @@ class Reconciler:
     def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         store: Store,
-        policy: Policy,
+        current: Current,
         api: AlertmanagerApi,
         clock: Callable[[], datetime],
         metrics: Metrics,
@@ -45,7 +45,7 @@ class Reconciler:
         missed_after: float = 600.0,
         blind: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._policy, self._api, self._clock = store, policy, api, clock
+        self._store, self._current, self._api, self._clock = store, current, api, clock
         self._metrics, self._interval, self._blind = metrics, interval, blind
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._since = Since()
@@ -77,7 +77,7 @@ class Reconciler:
             incidents += await self._store.incidents(State.RESOLVED, _CLOSED)
         for group in missed(incidents, view, receivers, self._missed_after, self._clock()):
             event = AlertsReceived(group, origin="found in Alertmanager's API; its webhook never came")
-            opened = await self._store.update(event, self._policy, self._clock())
+            opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)
         self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
@@ -89,20 +89,20 @@ class Reconciler:
         )
 
     def _deciding(self, event: Event) -> Decide:
-        return partial(transition, event=event, policy=self._policy, now=self._clock())
+        return partial(transition, event=event, policy=self._current.routing, now=self._clock())
 
 
-async def catch_up(store: Store, policy: Policy, prometheus: Prometheus, down: tuple[datetime, datetime]) -> None:
+async def catch_up(store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime]) -> None:
     """Record what was missed while this receiver was down; a Prometheus that does not answer is only logged."""
     try:
-        count = await record_outage(store, policy, prometheus, down)
+        count = await record_outage(store, current, prometheus, down)
     except ApiError as error:
         log.warning("alerts that fired while the receiver was down are unknown: %s", error)
     else:
         log.info("recorded %d alerts that fired and resolved while the receiver was down", count)
 
 
-async def record_outage(store: Store, policy: Policy, prometheus: Prometheus, down: tuple[datetime, datetime]) -> int:
+async def record_outage(store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime]) -> int:
     """Record what fired and was over while this receiver was down; gives how many. ApiError if it cannot be known.
 
     Alertmanager forgets what fires and resolves while its receiver is away (notify/dedup_stage.go: without an entry
@@ -124,7 +124,7 @@ async def record_outage(store: Store, policy: Policy, prometheus: Prometheus, do
             AlertsReceived(group, recorded=True),
             AlertsReceived(AlertGroup(group.key, (msgspec.structs.replace(alert, firing=False),))),
         ):
-            await store.update(event, policy, end)
+            await store.update(event, current.routing, end)
         count += 1
     return count
 

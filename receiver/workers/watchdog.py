@@ -8,7 +8,7 @@ from functools import partial
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
 from receiver.incident.model import Alert, AlertGroup
-from receiver.incident.policy import Policy
+from receiver.policy.current import Current
 from receiver.store.base import Store
 
 MISSED = 3  # beats that may be lost before the silence counts
@@ -23,8 +23,8 @@ class Watchdog:
     been heard for ``MISSED`` intervals again, time enough for what still fires to say so.
     """
 
-    def __init__(self, store: Store, policy: Policy, clock: Callable[[], datetime], interval: float) -> None:
-        self._store, self._policy, self._clock = store, policy, clock
+    def __init__(self, store: Store, current: Current, clock: Callable[[], datetime], interval: float) -> None:
+        self._store, self._current, self._clock = store, current, clock
         self._patience = timedelta(seconds=MISSED * interval)
         self._period = min(interval, 5.0)
         self._started = clock()
@@ -52,7 +52,7 @@ class Watchdog:
             elif now - self._silent.get(source, now) > self._patience:
                 del self._silent[source]
             group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),))
-            await self._store.update(AlertsReceived(group), self._policy, now)
+            await self._store.update(AlertsReceived(group), self._current.routing, now)
         if was_blind and not self._silent:
             await self._let_go(now)
 
@@ -60,7 +60,7 @@ class Watchdog:
         """Monitoring is back: what it called resolved, and has not said to fire since, is over."""
         for incident in await self._store.still_open():
             if incident.held:
-                decide = partial(transition, event=_over(incident.key), policy=self._policy, now=now)
+                decide = partial(transition, event=_over(incident.key), policy=self._current.routing, now=now)
                 await self._store.apply(incident.id, decide, now)
 
 

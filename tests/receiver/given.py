@@ -14,7 +14,7 @@ from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
 from receiver.incident.model import Alert, AlertGroup, Incident, Kind, Notification, Plan, Priority, State, Step
 from receiver.oncall.contact_rules import Contact, Person
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, Decide
 from receiver.store.sqlite import SQLiteStore
@@ -100,9 +100,14 @@ def received(*alerts: Alert, truncated: int = 0) -> AlertsReceived:
     return AlertsReceived(AlertGroup(KEY, alerts, truncated))
 
 
-def the_policy(routing: Routing | None = None) -> Live:
-    """What the loops hold: the routing, and since when we have run."""
-    return Live(routing or the_routing(), START)
+def the_current(routing: Routing | None = None) -> Current:
+    """What the workers hold: the routing, and since when the process runs."""
+    return Current(routing or the_routing(), START)
+
+
+def the_policy(routing: Routing | None = None) -> Routing:
+    """What one event is decided by."""
+    return the_current(routing).routing
 
 
 def of_group(event: AlertsReceived, key: str = KEY) -> AlertGroup:
@@ -118,7 +123,7 @@ class Case:
 
     def __init__(self, routing: Routing | None = None) -> None:
         self.clock = Clock()
-        self.policy = the_policy(routing)
+        self.current = the_current(routing)
         self.incident = Incident(id=1, key=KEY)
         self.lines: list[str] = []
 
@@ -126,7 +131,7 @@ class Case:
         return self.incident.state
 
     def when(self, event: Event) -> list[Notification]:
-        decision = transition(self.incident, event, self.policy, self.clock.now)
+        decision = transition(self.incident, event, self.current.routing, self.clock.now)
         self.lines += [f"{entry.kind}: {entry.text}" for entry in decision.entries]
         self.incident = decision.incident
         return list(decision.notifications)

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from process.settings import Source
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import Config, missing_secret_files
 from receiver.oncall.ical import CalendarError, spans
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.reports.incidents.statistics import alert_name
 from receiver.reports.review.contacts import notes
 from receiver.reports.review.model import Note, Review, Trouble, Unanswered
@@ -18,13 +18,13 @@ from receiver.store.base import History, StoreError, Undelivered
 async def add_receiver_data(review: Review, config: Config, source: Source, history: History, now: datetime) -> Review:
     """Give the review with what the receiver's configuration and its incidents tell; what fails becomes a trouble."""
     troubles = list(review.troubles)
-    live = Live(routing(config, source), now)
-    found = _contacts(config, live, review, now, troubles)
+    current = Current(build_routing(config, source), now)
+    found = _contacts(config, current, review, now, troubles)
     ignored, incidents = None, 0
     try:
         ignored, incidents = await unanswered(history, review.start, review.end)
         given_up = await history.undelivered(review.start, review.end)
-        found += [_given_up(one, live.routing.directory.name(one.person)) for one in given_up]
+        found += [_given_up(one, current.routing.directory.name(one.person)) for one in given_up]
     except StoreError as error:
         troubles.append(Trouble("Alerts that nobody acknowledged", str(error)))
     return msgspec.structs.replace(
@@ -67,7 +67,7 @@ def _given_up(one: Undelivered, name: str) -> Note:
     return Note(name or "a team's address", what, "send a drill to it")
 
 
-def _contacts(config: Config, live: Live, review: Review, now: datetime, troubles: list[Trouble]) -> list[Note]:
+def _contacts(config: Config, current: Current, review: Review, now: datetime, troubles: list[Trouble]) -> list[Note]:
     until = now + review.period.ahead
     unread: list[str] = []
     for name, settings in config.schedules.items():
@@ -78,12 +78,12 @@ def _contacts(config: Config, live: Live, review: Review, now: datetime, trouble
             continue
         try:
             text = settings.calendar.file.read_bytes()
-            entries = spans(text, live.routing.directory, settings.time_zone, now - timedelta(days=2), until)
-            live.calendar(name, entries)
+            entries = spans(text, current.routing.directory, settings.time_zone, now - timedelta(days=2), until)
+            current.set_calendar(name, entries)
         except (OSError, CalendarError) as error:
             unread.append(name)
             troubles.append(Trouble(f"Calendar of the schedule {name}", f"{settings.calendar.file}: {error}"))
-    found = notes(live.routing, now, until, unread)
+    found = notes(current.routing, now, until, unread)
     for at, file in missing_secret_files(config):
         found.append(Note(at.lstrip("."), f"{file} cannot be read here", "check it where the receiver runs"))
     return found

@@ -162,7 +162,7 @@ def test_after_an_outage_of_ours_nobody_is_told_over_the_head_of_somebody_who_wa
     case = Case()
     case.when(received(an_alert()))  # and then this receiver is down before the page is out
     case.clock.forward(minutes=40)
-    case.policy.restarted(case.clock.now)
+    case.current.restarted(case.clock.now)
     assert people(case.when(TimeDue())) == []
     assert "remark: the page before this step has not been delivered yet: the step waits for it" in case.lines
     case.clock.forward(seconds=20)
@@ -177,7 +177,7 @@ def test_after_an_outage_a_page_that_cannot_be_delivered_holds_the_steps_up_no_l
     case = Case()
     case.when(received(an_alert()))
     case.clock.forward(minutes=40)
-    case.policy.restarted(case.clock.now)
+    case.current.restarted(case.clock.now)
     case.when(TimeDue())
     case.clock.forward(minutes=5)
     assert people(case.when(TimeDue())) == ["marek"]
@@ -205,8 +205,8 @@ def test_a_person_whom_one_way_does_not_reach_is_told_by_another() -> None:
     case = Case(one_way())
     case.when(received(an_alert()))
     full = the_routing().people["linh"]
-    case.policy.routing = msgspec.structs.replace(
-        case.policy.routing, people={**case.policy.routing.people, "linh": full}
+    case.current.routing = msgspec.structs.replace(
+        case.current.routing, people={**case.current.routing.people, "linh": full}
     )
     pagerduty = Target("pagerduty", "staff", "pagerduty:staff:on-call-engineer:P1", "linh", "on-call-engineer")
     owed = case.when(Unreached(pagerduty, 1, "timeout"))

@@ -48,9 +48,9 @@ EVENTS: list[Event] = [
 def meaning_of(event: Event, case: Case) -> Signal:
     incident = case.incident
     if not isinstance(event, AlertsReceived):
-        return signal(incident, event, case.policy, case.clock.now)
+        return signal(incident, event, case.current.routing, case.clock.now)
     merged = merge(incident, event, case.clock.now).incident
-    return signal(merged, News(event, joined(incident, merged)), case.policy, case.clock.now)
+    return signal(merged, News(event, joined(incident, merged)), case.current.routing, case.clock.now)
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda one: type(one).__name__)
@@ -61,7 +61,7 @@ def test_every_event_in_every_state_gives_the_state_of_the_table_or_nothing(stat
         case.when(before)
     assert case.state() is state
     pair = state, meaning_of(event, case)
-    decision = transition(case.incident, event, case.policy, case.clock.now)
+    decision = transition(case.incident, event, case.current.routing, case.clock.now)
     if pair in IGNORED:
         assert IGNORED[pair] is not Ignored.NEVER_SENT
         assert decision == Decision(case.incident)
@@ -332,7 +332,7 @@ def test_whatever_happens_the_invariants_hold(story: list[tuple[Event, int]]) ->
             assert len({n.target.lane for n in owed}) == len(owed), "one page a lane and round"
             roles = {role for n in owed for role in n.roles}
             assert "cto" not in roles or before.delivery.told, "the CTO is never the first to hear"
-        again = transition(now, event, case.policy, case.clock.now)
+        again = transition(now, event, case.current.routing, case.clock.now)
         if not isinstance(event, TimeDue | Undelivered):
             assert not again.notifications or again.incident.state is not now.state, (
                 "the same news twice owes nothing twice"

@@ -28,7 +28,14 @@ from receiver.policy.routing import Routing
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy
 from receiver.workers.escalator import Escalator
-from tests.receiver.given import START, Clock, an_alert, as_message, the_policy, the_routing
+from tests.receiver.given import (
+    START,
+    Clock,
+    an_alert,
+    as_message,
+    the_current,
+    the_routing,
+)
 
 TABLE = {  # the document's: minutes after the beginning, and who is told
     "critical": [(0, "linh"), (15, "marek"), (30, "aisha"), (60, "peter")],
@@ -165,7 +172,7 @@ class Weeks(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.runner, self.clock, self.model = asyncio.Runner(), Clock(), Model()
-        self.wire, self.policy = Wire(self.clock), the_policy(_by_mail_only())
+        self.wire, self.current = Wire(self.clock), the_current(_by_mail_only())
         self.disturbed = False  # by a provider that was away: pages come later than the model knows
         self.episodes: dict[str, tuple[str, datetime]] = {}
         self.episode = 0
@@ -174,12 +181,12 @@ class Weeks(RuleBasedStateMachine):
     def _start(self) -> None:
         self.store = SQLiteStore(Path(self.folder.name) / "receiver.sqlite3", lambda: None)
         self.runner.run(self.store.open(self.clock.now))
-        self.escalator = Escalator(self.store, self.policy, self.clock, away=self.policy.restarted)
+        self.escalator = Escalator(self.store, self.current, self.clock, away=self.current.restarted)
         self.dispatcher = Dispatcher(
             "email",
             self.wire,
             self.store,
-            policy=self.policy,
+            current=self.current,
             retry=RetryPolicy(first=5, longest=60, give_up=1e9, elsewhere=1e9),
             render=as_message,
             metrics=Metrics(["email"]),
@@ -213,10 +220,10 @@ class Weeks(RuleBasedStateMachine):
     def _tell(self, key: str, event: Event) -> None:
         now = self.clock.now
         if isinstance(event, AlertsReceived):
-            self.runner.run(self.store.update(event, self.policy, now))
+            self.runner.run(self.store.update(event, self.current.routing, now))
         else:
             (number,) = (i.id for i in self.runner.run(self.store.still_open()) if i.key == key)
-            decide = partial(transition, event=event, policy=self.policy, now=now)
+            decide = partial(transition, event=event, policy=self.current.routing, now=now)
             self.runner.run(self.store.apply(number, decide, now))
         self._look()
 

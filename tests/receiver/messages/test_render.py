@@ -34,7 +34,7 @@ from receiver.incident.model import (
 from receiver.messages.i18n import one_line, span
 from receiver.messages.render import HEADLINE, SUBJECT, render
 from tests.fakes.slack import FakeSlack
-from tests.receiver.given import START, Clock, an_alert, labelled, received, the_policy, the_routing
+from tests.receiver.given import START, Clock, an_alert, labelled, received, the_routing
 
 LINK = "https://oncall.example.com/answer/abc.def"
 RUNBOOK = "https://docs.example.com/runbooks/HighErrorRate"
@@ -55,7 +55,7 @@ class Story:
     """One incident with its timeline, as the store keeps them, and the messages that it makes."""
 
     def __init__(self) -> None:
-        self.clock, self.routing = Clock(), the_policy()
+        self.clock, self.routing = Clock(), the_routing()
         self.incident, self.timeline = Incident(id=12, key="k"), tuple[Entry, ...]()
 
     def when(self, event: Event) -> list[Message]:

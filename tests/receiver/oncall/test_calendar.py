@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from process.settings import Secret
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.directory import Directory
 from receiver.oncall.ical import CalendarError, export, spans, unknown
 from receiver.oncall.schedule import Schedule, Shift, on_call
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.workers.calendar_refresh import CalendarRefresh, Feed
 from tests.receiver.config.test_config import edited
 from tests.receiver.given import Clock
@@ -124,16 +124,16 @@ class Rig:
     def __init__(self, folder: Path, session: aiohttp.ClientSession) -> None:
         config = edited(folder, "roles:\n  on-call-engineer: [linh]\n", SCHEDULES)
         self.clock, self.folder, self.session = Clock(), folder, session
-        self.live = Live(routing(*load(config)), self.clock.now)
+        self.current = Current(build_routing(*load(config)), self.clock.now)
         self.metrics = Metrics([])
 
     def loop(self, **where: object) -> CalendarRefresh:
         feed = Feed("engineers", self.folder / "calendars/engineers.ics", 60.0, **where)  # type: ignore[arg-type]
-        return CalendarRefresh(feed, self.live, self.session, self.clock, self.metrics)
+        return CalendarRefresh(feed, self.current, self.session, self.clock, self.metrics)
 
     @property
     def schedule(self) -> Schedule:
-        return self.live.routing.schedules["engineers"]
+        return self.current.routing.schedules["engineers"]
 
     @property
     def now(self) -> list[str]:
@@ -195,5 +195,5 @@ async def test_a_reload_keeps_what_the_calendar_said(rig: Rig) -> None:
     file = rig.folder / "oncall.ics"
     file.write_bytes(LINHS)
     await rig.loop(file=file).run_once()
-    rig.live.exchange(routing(*load(rig.folder / "receiver.yml")))
+    rig.current.exchange(build_routing(*load(rig.folder / "receiver.yml")))
     assert rig.now == ["linh"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from process.settings import SettingsError
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as hours
@@ -238,18 +238,18 @@ def scheduled(folder: Path, text: str = SCHEDULES) -> Path:
 
 
 def test_a_role_is_held_by_whoever_the_schedule_names_at_that_moment(tmp_path: Path) -> None:
-    policy = routing(*load(scheduled(tmp_path)))
+    routing = build_routing(*load(scheduled(tmp_path)))
     at = datetime(2026, 11, 23, 3, tzinfo=UTC)  # the fourth week
-    assert holders(policy, "on-call-engineer", at) == ("marek",)
-    assert holders(policy, "on-call-engineer", at + timedelta(hours=2, minutes=30)) == ("aisha",)
-    assert holders(policy, "on-call-engineer", datetime(2026, 12, 24, 3, tzinfo=UTC)) == ("peter",)
+    assert holders(routing, "on-call-engineer", at) == ("marek",)
+    assert holders(routing, "on-call-engineer", at + timedelta(hours=2, minutes=30)) == ("aisha",)
+    assert holders(routing, "on-call-engineer", datetime(2026, 12, 24, 3, tzinfo=UTC)) == ("peter",)
 
 
 def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:
     text = SCHEDULES.replace("rotation: weekly}", 'rotation: weekly, hours: "09:00-21:00"}')
-    policy = routing(*load(scheduled(tmp_path, text)))
+    routing = build_routing(*load(scheduled(tmp_path, text)))
     start = datetime(2026, 11, 23, 3, tzinfo=UTC)
-    found = role_gaps(policy, start, start + timedelta(days=1))
+    found = role_gaps(routing, start, start + timedelta(days=1))
     assert [(gap.role, gap.start.hour, gap.end.hour, gap.why) for gap in found] == [
         ("on-call-engineer", 14, 2, "nobody is on call")
     ]
@@ -273,10 +273,10 @@ def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:
 def test_a_mistake_in_a_schedule_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in SCHEDULES
     with pytest.raises(SettingsError) as caught:
-        routing(*load(scheduled(tmp_path, SCHEDULES.replace(old, new))))
+        build_routing(*load(scheduled(tmp_path, SCHEDULES.replace(old, new))))
     assert says in str(caught.value)
 
 
 def test_an_unquoted_time_is_what_it_looks_like(tmp_path: Path) -> None:
-    policy = routing(*load(scheduled(tmp_path, SCHEDULES.replace('"09:00", rotation', "10:30, rotation"))))
-    assert policy.schedules["engineers"].layers[0].handover == 630
+    routing = build_routing(*load(scheduled(tmp_path, SCHEDULES.replace('"09:00", rotation', "10:30, rotation"))))
+    assert routing.schedules["engineers"].layers[0].handover == 630

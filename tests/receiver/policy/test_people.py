@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from process.settings import Secret, SettingsError
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import Acknowledge, AlertsReceived
 from receiver.incident.model import Delivery, Incident, Kind, Notification, Target
@@ -28,6 +28,7 @@ from tests.receiver.given import (
     deciding,
     of_group,
     received,
+    the_current,
     the_policy,
     the_routing,
 )
@@ -115,7 +116,7 @@ def test_a_text_means_the_one_person_whom_it_fits(text: str, key: str | None) ->
 
 async def test_messages_are_of_the_person_and_not_of_the_name(tmp_path: Path) -> None:
     clock, configured = Clock(), two_of_a_name()
-    messages = Messages(the_policy(configured), Links("https://x.example", 60, Secret(SECRET)), Templates(), clock)
+    messages = Messages(the_current(configured), Links("https://x.example", 60, Secret(SECRET)), Templates(), clock)
     store = await a_store(tmp_path, clock)
     event = AlertsReceived(of_group(received(an_alert(severity="warning"))))
     incident = await store.update(event, the_policy(configured), clock.now)
@@ -141,7 +142,7 @@ async def test_messages_are_of_the_person_and_not_of_the_name(tmp_path: Path) ->
 def test_two_of_a_name_are_two_on_a_terminal() -> None:
     config, source = load(Path("deploy/local/receiver.yml"))
     people = {**config.people, "marek": replace(config.people["marek"], name=config.people["linh"].name)}
-    configured = routing(replace(config, people=people), source)
+    configured = build_routing(replace(config, people=people), source)
     addresses = {c.address for key in ("linh", "marek") for c in configured.people[key].contacts if c.channel == "log"}
     assert addresses == {"Linh Tran (linh)", "Linh Tran (marek)"}
 

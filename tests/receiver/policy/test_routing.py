@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from process.settings import SettingsError
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.model import Incident, Priority
 from receiver.oncall.contact_rules import Contact, Person, Rule
@@ -61,18 +61,18 @@ def test_any_text_is_a_matcher_or_the_named_error(text: str) -> None:
 
 
 def test_the_order_in_which_a_priority_is_found() -> None:
-    policy = msgspec.structs.replace(
+    routing = msgspec.structs.replace(
         the_routing(),
         team_severities={"payments": {"warning": P1}},
         service_severities={"checkout": {"warning": P3}},
         priority_rules=(PriorityRule((matcher('alertname=~"Backup.*"'),), P4),),
     )
-    assert policy.priority({"priority": "P4", "severity": "critical"}) == (P4, "")
-    assert policy.priority({"severity": "warning"}) == (P2, "")
-    assert policy.priority({"severity": "warning", "team": "payments"}) == (P1, "")
-    assert policy.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, "")
-    assert policy.priority({"alertname": "BackupFailed"}) == (P4, "")
-    assert policy.priority({"alertname": "Other"}) == (P2, "the alert has no severity: treated as P2")
+    assert routing.priority({"priority": "P4", "severity": "critical"}) == (P4, "")
+    assert routing.priority({"severity": "warning"}) == (P2, "")
+    assert routing.priority({"severity": "warning", "team": "payments"}) == (P1, "")
+    assert routing.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, "")
+    assert routing.priority({"alertname": "BackupFailed"}) == (P4, "")
+    assert routing.priority({"alertname": "Other"}) == (P2, "the alert has no severity: treated as P2")
 
 
 def an_incident(**labels: str) -> Incident:
@@ -81,10 +81,10 @@ def an_incident(**labels: str) -> Incident:
 
 def test_a_route_adds_its_places_or_takes_the_teams_away() -> None:
     security = Route((matcher('category="security"'),), (Contact("slack", "#security"),))
-    policy = msgspec.structs.replace(the_routing(), routes=(security,))
-    assert [c.address for c in policy.places(an_incident(category="security"))] == ["#security", "#alerts-backend"]
-    assert [c.address for c in policy.places(an_incident())] == ["#alerts-backend"]
-    alone = msgspec.structs.replace(policy, routes=(msgspec.structs.replace(security, only=True),))
+    routing = msgspec.structs.replace(the_routing(), routes=(security,))
+    assert [c.address for c in routing.places(an_incident(category="security"))] == ["#security", "#alerts-backend"]
+    assert [c.address for c in routing.places(an_incident())] == ["#alerts-backend"]
+    alone = msgspec.structs.replace(routing, routes=(msgspec.structs.replace(security, only=True),))
     assert [c.address for c in alone.places(an_incident(category="security"))] == ["#security"]
 
 
@@ -126,9 +126,9 @@ def test_comfort_never_leaves_a_person_without_any_way() -> None:
 
 def test_who_is_on_vacation_holds_no_role() -> None:
     away = msgspec.structs.replace(LINH, vacation=((START, START + timedelta(days=7)),))
-    policy = msgspec.structs.replace(the_routing(), people={**the_routing().people, "linh": away})
-    assert policy.holders("on-call-engineer", START) == ()
-    assert policy.holders("on-call-engineer", START + timedelta(days=7)) == ("linh",)
+    routing = msgspec.structs.replace(the_routing(), people={**the_routing().people, "linh": away})
+    assert routing.holders("on-call-engineer", START) == ()
+    assert routing.holders("on-call-engineer", START + timedelta(days=7)) == ("linh",)
 
 
 EVERYTHING = """hours:
@@ -161,17 +161,17 @@ def everything(folder: Path, text: str = EVERYTHING) -> Path:
 
 
 def test_every_section_is_read(tmp_path: Path) -> None:
-    policy = routing(*load(everything(tmp_path)))
-    assert policy.plan(P1, "backend").repeat_every == 1800.0
-    assert policy.plan(P2, "backend").acknowledge_for == 7200.0
-    assert policy.plan(P3, "backend").acknowledge_for == 0.0
-    assert policy.priority({"service": "checkout", "severity": "warning"})[0] is P1
-    assert [c.address for c in policy.fallbacks] == ["#lost-pages", "lost@heypeteracademy.com"]
-    pause = policy.maintenance({"team": "database"}, datetime.fromisoformat("2026-11-28T21:00:00+00:00"))
+    routing = build_routing(*load(everything(tmp_path)))
+    assert routing.plan(P1, "backend").repeat_every == 1800.0
+    assert routing.plan(P2, "backend").acknowledge_for == 7200.0
+    assert routing.plan(P3, "backend").acknowledge_for == 0.0
+    assert routing.priority({"service": "checkout", "severity": "warning"})[0] is P1
+    assert [c.address for c in routing.fallbacks] == ["#lost-pages", "lost@heypeteracademy.com"]
+    pause = routing.maintenance({"team": "database"}, datetime.fromisoformat("2026-11-28T21:00:00+00:00"))
     assert pause is not None
     assert pause.until == datetime.fromisoformat("2026-11-29T01:00:00+00:00")
-    assert policy.maintenance({"team": "database"}, datetime.fromisoformat("2026-11-29T01:00:00+00:00")) is None
-    assert (policy.flap_window, policy.flap_quiet) == (300.0, 600.0)
+    assert routing.maintenance({"team": "database"}, datetime.fromisoformat("2026-11-29T01:00:00+00:00")) is None
+    assert (routing.flap_window, routing.flap_quiet) == (300.0, 600.0)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_every_section_is_read(tmp_path: Path) -> None:
 def test_a_mistake_in_a_section_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in EVERYTHING
     with pytest.raises(SettingsError) as caught:
-        routing(*load(everything(tmp_path, EVERYTHING.replace(old, new))))
+        build_routing(*load(everything(tmp_path, EVERYTHING.replace(old, new))))
     assert says in str(caught.value).replace("[0]", "").replace("[1]", "")
 
 
@@ -203,11 +203,11 @@ def test_a_team_may_have_a_matrix_of_its_own(tmp_path: Path) -> None:
       - {after: 5m, P1: cto}
 """
     line = '  payments:       {slack: "#alerts-payments", email: [payments@heypeteracademy.com]}\n'
-    policy = routing(*load(edited(tmp_path, line, own)))
-    plan = policy.plan(P1, "payments")
+    routing = build_routing(*load(edited(tmp_path, line, own)))
+    plan = routing.plan(P1, "payments")
     assert [(step.after, step.roles) for step in plan.steps] == [
         (0.0, ("on-call-engineer", "tech-lead")),
         (300.0, ("cto",)),
     ]
     assert plan.response_time == 300.0
-    assert policy.plan(P1, "backend").response_time == 900.0
+    assert routing.plan(P1, "backend").response_time == 900.0

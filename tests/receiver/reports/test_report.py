@@ -17,7 +17,17 @@ from receiver.reports.incidents.statistics import Night, Report, Summary
 from receiver.store.base import IncidentHistory, SentPage
 from receiver.store.sqlite_history import SQLiteHistory
 from tests.receiver.config.test_config import EXAMPLE
-from tests.receiver.given import START, Clock, a_store, an_alert, deciding, labelled, of_group, received, the_policy
+from tests.receiver.given import (
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    deciding,
+    labelled,
+    of_group,
+    received,
+    the_policy,
+)
 
 END = START + timedelta(days=30)
 

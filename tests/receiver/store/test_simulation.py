@@ -27,11 +27,10 @@ from receiver.incident.event import (
 )
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Incident, Kind, Notification, Pause
-from receiver.policy.current import Live
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import MINUTE, START, Clock, an_alert, beside, the_routing
+from tests.receiver.given import MINUTE, START, Clock, an_alert, beside, the_policy, the_routing
 
 CHANNELS = ("pagerduty", "email", "slack")
 Line = tuple[datetime, int, Notification]
@@ -55,7 +54,7 @@ class Stored:
     def __init__(
         self, folder: Path, routing: Routing, hold: timedelta, arrives: Callable[[Notification], bool]
     ) -> None:
-        self._folder, self._policy, self._arrives = folder, Live(routing, START), arrives
+        self._folder, self._policy, self._arrives = folder, the_policy(routing), arrives
         self.clock, self.told = Clock(), list[Line]()
         self.store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, hold=hold)
 
@@ -162,7 +161,7 @@ DEAD = st.sets(
 async def both(
     story: list[tuple[timedelta, Happening]], dead: set[str], hold: timedelta, window: timedelta
 ) -> tuple[list[Line], list[Line], list[Incident | None], list[Incident | None]]:
-    """Live through a story twice; gives what was told and what became of the incidents, simulated and stored."""
+    """Current through a story twice; gives what was told and what became of the incidents, simulated and stored."""
 
     def arrives(notification: Notification) -> bool:
         return notification.target.address not in dead

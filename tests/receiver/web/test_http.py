@@ -20,7 +20,13 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
-from tests.receiver.given import START, Clock, a_store, beside, the_policy
+from tests.receiver.given import (
+    START,
+    Clock,
+    a_store,
+    beside,
+    the_current,
+)
 from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
 
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -63,11 +69,11 @@ async def rig(
     store = await a_store(tmp_path, clock)
     metrics = Metrics(["email"])
     app = web.Application()
-    webhook = AlertmanagerWebhook(store, the_policy(), Secret("hook-token"), metrics, clock)
-    actions = Actions(store, the_policy(), clock, metrics.registry)
+    webhook = AlertmanagerWebhook(store, the_current(), Secret("hook-token"), metrics, clock)
+    actions = Actions(store, the_current(), clock, metrics.registry)
     app.add_subapp("/webhook", webhook.application())
     app.add_subapp("/api/v1", IncidentApi(store, actions, Secret("api-token")).application())
-    app.add_subapp("/answer", AnswerPages(store, actions, the_policy(), Secret(SECRET)).application())
+    app.add_subapp("/answer", AnswerPages(store, actions, the_current(), Secret(SECRET)).application())
     async with TestClient(TestServer(app)) as client:
         made = Rig(client, store, tmp_path)
         made.metrics, made.clock = metrics, clock

@@ -28,7 +28,16 @@ from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.web.slack_actions import SlackActions, slack_ids
 from receiver.workers.pagerduty_poll import PagerDutyPoll
 from tests.fakes.pagerduty import FakePagerDuty
-from tests.receiver.given import START, Clock, a_store, an_alert, received, the_policy, the_routing
+from tests.receiver.given import (
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    received,
+    the_current,
+    the_policy,
+    the_routing,
+)
 
 SECRET, HOOK = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret"
 KEY = f"heypeter-1-{int(START.timestamp())}/pagerduty:staff:on-call-engineer:P1"
@@ -111,8 +120,8 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         made: list[Rig] = []
         app = web.Application()
         metrics = Metrics(["slack"])
-        actions = Actions(store, the_policy(), clock, metrics.registry)
-        current = the_policy(on_slack({"linh": Person("Linh", (Contact("slack", "U01LINH"), LINHS_MAIL))}))
+        actions = Actions(store, the_current(), clock, metrics.registry)
+        current = the_current(on_slack({"linh": Person("Linh", (Contact("slack", "U01LINH"), LINHS_MAIL))}))
         slack = SlackActions(actions, Secret(SECRET), current, session, hosts=("127.0.0.1",))
         app.add_routes([*slack.routes(), *PagerDutyWebhook(actions, Secret(HOOK)).routes()])
 
@@ -311,7 +320,7 @@ async def test_answers_are_read_back_from_pagerduty(
     rig: Rig, server: FakePagerDuty, incident: dict[str, object], state: State
 ) -> None:
     server.incidents["P1"] = incident
-    actions = Actions(rig.store, the_policy(), rig.clock, Metrics([]).registry)
+    actions = Actions(rig.store, the_current(), rig.clock, Metrics([]).registry)
     poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), server.url)
     assert await poll.run_once() == (state is not State.TRIGGERED)
     assert (await rig.incident()).state is state
@@ -330,11 +339,11 @@ async def test_whoever_answers_in_pagerduty_is_the_one_person_of_that_name_or_ad
 def test_a_slack_id_that_two_people_share_belongs_to_neither() -> None:
     shared = Contact("slack", "U1")
     people = {"linh": Person("Linh", (shared, Contact("slack", "U2"))), "marek": Person("Marek", (shared,))}
-    assert slack_ids(the_policy(on_slack(people))) == {"U2": "linh"}
+    assert slack_ids(the_current(on_slack(people))) == {"U2": "linh"}
 
 
 async def test_a_pagerduty_that_is_away_changes_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    actions = Actions(rig.store, the_policy(), rig.clock, Metrics([]).registry)
+    actions = Actions(rig.store, the_current(), rig.clock, Metrics([]).registry)
     poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), "http://127.0.0.1:1")
     assert await poll.run_once() == 0
     poll.close()

@@ -11,18 +11,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret, SettingsError
-from receiver.config.build import routing
+from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.config.reload import Reloader
 from receiver.incident.event import AlertsReceived, Resolve
 from receiver.incident.model import Incident, Priority, State
 from receiver.metrics import Metrics
-from receiver.policy.current import Live
+from receiver.policy.current import Current
+from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.admin import Admin
@@ -60,9 +62,9 @@ class Reload:
     def __init__(self, folder: Path) -> None:
         self.path = edited(folder, "catch_up_dwell: 5m", "catch_up_dwell: 5m")
         config, source = load(self.path)
-        self.live = Live(routing(config, source), START)
+        self.current = Current(build_routing(config, source), START)
         self.metrics = Metrics([])
-        self.reloader = Reloader(self.path, source, self.live, self.metrics.config_reloaded)
+        self.reloader = Reloader(self.path, source, self.current, self.metrics.config_reloaded)
 
     def change(self, old: str, new: str) -> None:
         text = self.path.read_text("utf-8")
@@ -78,7 +80,7 @@ def test_a_changed_file_is_taken_whole(tmp_path: Path) -> None:
     rig = Reload(tmp_path)
     rig.change("catch_up_dwell: 5m", "catch_up_dwell: 7m")
     rig.reloader.reload()
-    assert rig.live.dwell == 420.0
+    assert rig.current.routing.dwell == 420.0
     assert rig.successful == 1
 
 
@@ -92,12 +94,12 @@ def test_a_changed_file_is_taken_whole(tmp_path: Path) -> None:
 )
 def test_a_bad_file_is_refused_and_changes_nothing(tmp_path: Path, old: str, new: str, says: str) -> None:
     rig = Reload(tmp_path)
-    before = rig.live.routing
+    before = rig.current.routing
     rig.change(old, new)
     with pytest.raises(SettingsError, match=r"receiver\.yml") as caught:
         rig.reloader.reload()
     assert says in str(caught.value)
-    assert rig.live.routing is before
+    assert rig.current.routing is before
     assert rig.successful == 0
 
 
@@ -107,7 +109,7 @@ async def test_an_open_incident_keeps_the_plan_that_it_opened_with(tmp_path: Pat
     (before,) = await store.incidents(None, 1)
     rig.change("{after: 15m,", "{after: 20m,")
     rig.reloader.reload()
-    assert rig.live.plan(P1, "backend").steps[1].after == 1200.0
+    assert rig.current.routing.plan(P1, "backend").steps[1].after == 1200.0
     (after,) = await store.incidents(None, 1)
     assert after.plan == before.plan
 
@@ -118,7 +120,7 @@ async def client(
 ) -> AsyncIterator[tuple[TestClient[web.Request, web.Application], Reload]]:
     rig = Reload(tmp_path)
     token = Secret("api-token")
-    operation = Admin(store, rig.live, rig.metrics, clock, ready=lambda: True, token=token, reloader=rig.reloader)
+    operation = Admin(store, rig.current, rig.metrics, clock, ready=lambda: True, token=token, reloader=rig.reloader)
     app = web.Application()
     app.add_routes(operation.routes())
     async with TestClient(TestServer(app)) as opened:
@@ -230,13 +232,14 @@ async def test_the_outside_heartbeat_beats_only_while_we_are_alive(caplog: pytes
 async def test_many_changes_share_a_commit_and_one_that_fails_takes_nobody_with_it(
     store: SQLiteStore, clock: Clock
 ) -> None:
-    class Broken(Live):
+    class Broken(Routing, frozen=True):
         def team(self, labels: dict[str, str]) -> tuple[str, str]:
             raise ZeroDivisionError(labels)
 
     async def one(number: int) -> Incident | None:
         group = of_group(received(an_alert(str(number))), f"g{number}")
-        policy = Broken(the_routing(), START) if number == 50 else the_policy()
+        fields = msgspec.structs.asdict(the_policy())
+        policy = Broken(**fields) if number == 50 else the_policy()
         return await store.update(AlertsReceived(group), policy, clock.now)
 
     found = await asyncio.gather(*(one(number) for number in range(100)), return_exceptions=True)
@@ -313,4 +316,4 @@ async def test_the_file_of_the_first_release_is_moved_to_todays_tables(tmp_path:
 
 
 async def test_a_policy_that_vanished_is_no_reason_to_fail(clock: Clock) -> None:
-    assert the_policy().opens("hours that were removed", clock.now) == clock.now
+    assert the_routing().opens("hours that were removed", clock.now) == clock.now

@@ -13,7 +13,7 @@ from receiver.channels.base import Failure, Message, SendError
 from receiver.incident.event import AlertsReceived
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
-from receiver.policy.current import Live
+from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy, backoff
@@ -27,6 +27,7 @@ from tests.receiver.given import (
     labelled,
     of_group,
     received,
+    the_current,
     the_policy,
     the_routing,
 )
@@ -37,14 +38,14 @@ RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
 class Rig:
     """One dispatcher on e-mail, over a real store."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, policy: Live | None = None) -> None:
+    def __init__(self, store: SQLiteStore, clock: Clock, current: Current | None = None) -> None:
         self.store, self.clock, self.channel = store, clock, Recorder()
         self.metrics, self.bundles = Metrics(["email"]), list[list[Claimed]]()
         self.dispatcher = Dispatcher(
             "email",
             self.channel,
             store,
-            policy=policy or the_policy(),
+            current=current or the_current(),
             retry=RETRY,
             render=as_message,
             bundle=self.bundle,
@@ -198,7 +199,7 @@ async def test_a_channel_that_is_down_rests_and_the_pages_look_for_another_way(t
     clock = Clock()
     store = await a_store(tmp_path, clock)
     routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
-    rig = Rig(store, clock, the_policy(routing))
+    rig = Rig(store, clock, the_current(routing))
     for number in range(6):
         await rig.fire(f"down-{number}")
     rig.channel.failures = [SendError("no route", Failure.NETWORK) for _ in range(100)]
@@ -249,7 +250,7 @@ async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path:
     clock = Clock()
     store = await a_store(tmp_path, clock)
     routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
-    rig = Rig(store, clock, the_policy(routing))
+    rig = Rig(store, clock, the_current(routing))
     await rig.fire("down")
     rig.channel.failures = [SendError("503", Failure.SERVER_ERROR) for _ in range(20)]
 

@@ -10,7 +10,17 @@ from receiver.incident.model import Kind, State
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.escalator import Escalator
 from receiver.workers.watchdog import Watchdog
-from tests.receiver.given import P1, THE_GROUP, Clock, a_store, an_alert, deciding, received, the_policy
+from tests.receiver.given import (
+    P1,
+    THE_GROUP,
+    Clock,
+    a_store,
+    an_alert,
+    deciding,
+    received,
+    the_current,
+    the_policy,
+)
 
 
 @pytest.fixture
@@ -34,8 +44,8 @@ async def told(store: SQLiteStore, clock: Clock) -> list[str]:
 
 
 async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore, clock: Clock) -> None:
-    policy = the_policy()
-    escalator = Escalator(store, policy, clock, away=policy.restarted)
+    current = the_current()
+    escalator = Escalator(store, current, clock, away=current.restarted)
     await store.update(received(an_alert()), the_policy(), clock.now)
     heard: list[tuple[int, str]] = []
     for minute in range(70):
@@ -47,7 +57,7 @@ async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore
 
 
 async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStore, clock: Clock) -> None:
-    watchdog = Watchdog(store, the_policy(), clock, interval=60)
+    watchdog = Watchdog(store, the_current(), clock, interval=60)
     await watchdog.run_once()
     assert await store.incidents(None, 10) == []  # never heard, never missed
     await store.beat("alertmanager", clock.now)
@@ -75,7 +85,7 @@ async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStor
 async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore, clock: Clock) -> None:
     await store.beat("alertmanager", clock.now)
     clock.forward(hours=3)
-    watchdog = Watchdog(store, the_policy(), clock, interval=60)
+    watchdog = Watchdog(store, the_current(), clock, interval=60)
     clock.forward(seconds=170)
     await watchdog.run_once()
     assert await store.incidents(None, 10) == []
@@ -85,13 +95,13 @@ async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore,
 
 
 async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLiteStore, clock: Clock) -> None:
-    policy = the_policy()
-    escalator = Escalator(store, policy, clock, away=policy.restarted)
+    current = the_current()
+    escalator = Escalator(store, current, clock, away=current.restarted)
     await store.update(received(an_alert()), the_policy(), clock.now)
     await escalator.run_once()
     clock.forward(minutes=40)  # suspended before the page was out
     await escalator.run_once()
-    assert policy.running_since == clock.now
+    assert current.routing.running_since == clock.now
     assert await told(store, clock) == ["linh"]  # and nobody above her
     clock.forward(minutes=-50)
     await escalator.run_once()
@@ -106,7 +116,7 @@ async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: S
 async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_while(
     store: SQLiteStore, clock: Clock
 ) -> None:
-    watchdog = Watchdog(store, the_policy(), clock, interval=60)
+    watchdog = Watchdog(store, the_current(), clock, interval=60)
     await store.update(received(an_alert()), the_policy(), clock.now)
     await store.beat("alertmanager", clock.now)
     clock.forward(seconds=181)

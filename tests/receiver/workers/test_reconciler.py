@@ -23,7 +23,13 @@ from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.workers.reconciler import Reconciler, record_outage
-from tests.receiver.given import START, Clock, a_store, people, the_policy
+from tests.receiver.given import (
+    START,
+    Clock,
+    a_store,
+    people,
+    the_current,
+)
 from tests.stories.stack import until
 
 pytestmark = pytest.mark.stack
@@ -40,11 +46,11 @@ class Rig:
         self.deaf = False
         self.metrics = Metrics(["email"])
         api = AlertmanagerApi(self.url, session)
-        policy = the_policy()
+        current = the_current()
         self.reconciler = Reconciler(
-            store, policy, api, clock, self.metrics, interval=60, receivers=("receiver",), missed_after=600
+            store, current, api, clock, self.metrics, interval=60, receivers=("receiver",), missed_after=600
         )
-        self.webhook = AlertmanagerWebhook(store, policy, Secret("hook"), self.metrics, clock)
+        self.webhook = AlertmanagerWebhook(store, current, Secret("hook"), self.metrics, clock)
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, most: int = 0) -> None:
@@ -246,9 +252,9 @@ async def test_what_fired_and_was_over_while_we_were_down_is_recorded_and_tells_
 
             await until("Prometheus is ready", ready)
             down = (START - timedelta(hours=1), START)
-            assert await record_outage(store, the_policy(), Prometheus(session, url), down) == 1
+            assert await record_outage(store, the_current(), Prometheus(session, url), down) == 1
             short = (START - timedelta(seconds=30), START)
-            assert await record_outage(store, the_policy(), Prometheus(session, url), short) == 0
+            assert await record_outage(store, the_current(), Prometheus(session, url), short) == 0
     finally:
         prometheus.kill()
         await prometheus.wait()
