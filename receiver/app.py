@@ -149,7 +149,7 @@ class Receiver:
     async def start(self, session: aiohttp.ClientSession) -> None:
         """Open the store, build channels and loops; StoreError or SettingsError if that fails."""
         # The store first: a database that cannot be opened is the commonest reason not to start.
-        await self.store.open(self._clock())
+        await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
             self._dispatchers[name] = self._dispatcher(name, channel)

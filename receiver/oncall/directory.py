@@ -13,21 +13,24 @@ class Directory:
     """Looks up the people of one configuration."""
 
     def __init__(self, people: Mapping[str, Person]) -> None:
-        self._keys = frozenset(people)
+        self._names = {key: person.name for key, person in people.items()}
         claims: dict[str, set[str]] = {}
         for key, person in people.items():
             for text in (key, person.name, *_email_addresses(person)):
                 claims.setdefault(_fold(text), set()).add(key)
         self._unambiguous = {text: next(iter(keys)) for text, keys in claims.items() if len(keys) == 1}
-        shared = Counter(_fold(person.name) for person in people.values())
+        shared = Counter(map(_fold, self._names.values()))
         self._shown = {
-            key: person.name if shared[_fold(person.name)] == 1 else f"{person.name} ({key})"
-            for key, person in people.items()
+            key: name if shared[_fold(name)] == 1 else f"{name} ({key})" for key, name in self._names.items()
         }
 
     def key(self, text: str) -> str | None:
         """Give the key of the one person whose key, name or e-mail address ``text`` is; None if none or several."""
-        return text if text in self._keys else self._unambiguous.get(_fold(text))
+        return text if text in self._names else self._unambiguous.get(_fold(text))
+
+    def keys_by_name(self) -> dict[str, str]:
+        """Give the key for each display name that one person alone has."""
+        return {self._shown[key]: key for key in self._shown if self._shown[key] == self._names[key]}
 
     def name(self, key: str) -> str:
         """Give the name to show; a key that is not configured (any more) is shown itself."""

@@ -1,7 +1,7 @@
 """The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -48,13 +48,16 @@ class SQLiteStore:
         self._writer = Writer(str(path))
         self._lock: IO[str] | None = None
 
-    async def open(self, now: datetime) -> None:
-        """Create or upgrade the file; StoreError says what is in the way."""
+    async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
+        """Create or upgrade the file; StoreError says what is in the way.
+
+        ``keys`` gives the key of each person by display name, if nobody else has that name: older files store names.
+        """
 
         def work() -> None:
             held = lock(self._path)
             try:
-                self._writer.connection = connect(self._path, now)
+                self._writer.connection = connect(self._path, now, keys or {})
             except StoreError:
                 held.close()
                 raise

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ def lock(path: Path) -> IO[str]:
     return held
 
 
-def connect(path: Path, now: datetime) -> sqlite3.Connection:
+def connect(path: Path, now: datetime, keys: Mapping[str, str]) -> sqlite3.Connection:
     """Open and upgrade the file. What a dead process had leased is released: the lock says that nobody sends it."""
     new = not path.exists()
     try:
@@ -39,7 +39,7 @@ def connect(path: Path, now: datetime) -> sqlite3.Connection:
         if new:
             path.chmod(0o600)  # incidents name people and systems
             _sync_folder(path.parent)
-        _prepare(db, path, now)
+        _prepare(db, path, now, keys)
     except sqlite3.Error as error:
         db.close()
         raise StoreError(f"{path}: cannot be used as the database ({error})") from error
@@ -49,14 +49,14 @@ def connect(path: Path, now: datetime) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection, path: Path, now: datetime) -> None:
+def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[str, str]) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
         db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA_VERSION:
         raise StoreError(f"{path}: written by a newer receiver (schema {found}); run that one")
     with transaction(db):
-        upgrade(db, found)
+        upgrade(db, found, keys)
         # What the dead process had leased is free: the lock says that nobody sends it.
         db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
 

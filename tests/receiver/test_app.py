@@ -22,6 +22,7 @@ from tests.fakes import bell_channel
 from tests.fakes.bell_channel import Bell
 from tests.receiver.channels.test_registry import written
 from tests.receiver.given import beside
+from tests.receiver.store.test_migrations import older
 from tests.receiver.web.test_alertmanager import encoded
 
 BELL = {"rooms": {"ops": "Room 4"}, "token": "s3cret-bell"}
@@ -161,3 +162,19 @@ def test_a_channel_whose_package_is_missing_names_the_extra(
     assert f"channels.{name}: " in str(caught.value)
     assert f"pip install 'heypeter-monitoring[{name}]'" in str(caught.value)
     assert load(written(tmp_path, {}))  # whoever does not use it needs no package
+
+
+async def test_names_in_an_older_database_become_the_keys_of_the_configured_people(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older(tmp_path, "schema_2")
+    receiver = Receiver(
+        *load(written(tmp_path, {"people": {"linh.t": {"name": "Linh"}}, "roles": {"engineer": ["linh.t"]}}))
+    )
+    async with aiohttp.ClientSession() as session:
+        await receiver.start(session)
+        incidents = await receiver.store.incidents(None, 100)
+    await receiver.stop()
+    people = {target.person for incident in incidents for target in incident.delivery.told}
+    assert people == {"", "linh.t", "Marek", "Aisha"}
+    assert "'Aisha', 'Marek'" in caplog.text

@@ -5,18 +5,25 @@ from the version before to ``_STEPS``. A step knows the shapes of its own two ve
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from receiver.store.migrations import from_1, from_2
+from receiver.store.migrations import from_1, from_2, from_3
 from receiver.store.migrations.script import run_script
 
-SCHEMA_VERSION = 3
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: from_1.upgrade, 2: from_2.upgrade}
+SCHEMA_VERSION = 4
+_STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {
+    1: lambda db, _keys: from_1.upgrade(db),
+    2: lambda db, _keys: from_2.upgrade(db),
+    3: from_3.upgrade,
+}
 
 
-def upgrade(db: sqlite3.Connection, version: int) -> None:
-    """Bring a file of this version (0: an empty one) to today's; the caller's transaction makes it all or nothing."""
+def upgrade(db: sqlite3.Connection, version: int, keys: Mapping[str, str]) -> None:
+    """Bring a file of this version (0: an empty one) to today's; the caller's transaction makes it all or nothing.
+
+    ``keys`` holds the key of each person whose display name nobody else has.
+    """
     for older in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
-        _STEPS[older](db)
+        _STEPS[older](db, keys)
     run_script(db, "schema.sql")  # whatever an older file has not: each statement says IF NOT EXISTS
     db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

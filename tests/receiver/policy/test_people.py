@@ -85,6 +85,7 @@ def test_a_name_is_shown_with_the_key_where_two_share_it() -> None:
         "petra",
         "",
     ]
+    assert directory.keys_by_name() == {"Linh": "linh"}
 
 
 @pytest.mark.parametrize(

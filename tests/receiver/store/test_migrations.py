@@ -126,6 +126,33 @@ async def test_a_file_is_moved_once(tmp_path: Path, clock: Clock) -> None:
     assert documents(tmp_path) == moved
 
 
+async def test_names_become_keys_where_they_fit_one_person(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    older(tmp_path, "schema_2")
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None)
+    await store.open(clock.now, {"Linh": "linh", "Aisha": "marek"})  # Marek is not configured, or two are called so
+    found = await every(store)
+    owed = await store.claim("email", clock.now + 5 * MINUTE, 60, 100)
+    timeline = (await store.incident(found["Reminded"].id) or ((), ()))[1]
+    await store.close()
+    escalated = found["Escalated"].delivery
+    assert [t.person for t in escalated.told if t.channel == "email"] == ["linh", "Marek", "marek"]
+    assert escalated.reached == ("marek",)
+    assert found["Reminded"].acknowledged_by == "linh"
+    assert found["ResolvedByAlerts"].resolved_by == "alerts"
+    assert {c.notification.target.person for c in owed} <= {"linh", "Marek", "marek"}
+    assert "linh" in {entry.actor for entry in timeline}
+    with beside(tmp_path) as db:
+        left = db.execute("SELECT count(*) FROM outbox WHERE CAST(notification AS TEXT) GLOB '*\"Linh\"*'").fetchone()
+        assert left == (0,)
+        assert db.execute("SELECT count(*) FROM timeline WHERE actor = 'Linh'").fetchone() == (0,)
+    (line,) = caplog.messages
+    assert "'Marek'" in line
+    assert "'Linh'" not in line
+    assert "alerts" not in line
+
+
 async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
     with beside(tmp_path) as db:
