@@ -1,5 +1,6 @@
 """The documentation says what the code does: diagrams are generated, links lead somewhere, `make help` is complete."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -77,3 +78,24 @@ def test_the_page_names_every_command_and_metric() -> None:
     for family in Metrics(["email"]).registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         assert name in page, f"docs/receiver.md says nothing of {name}"
+
+
+def defined(path: Path) -> set[str]:
+    """The functions of a module, and its methods as ``Class.method``."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {
+                f"{node.name}.{n.name}" for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+    return names
+
+
+def test_the_paths_in_the_architecture_name_functions_that_exist() -> None:
+    text = Path("docs/architecture.md").read_text("utf-8")
+    steps = re.findall(r"^ *((?:receiver|exporter|process)/\S+\.py) {2,}([\w.]+)(?: {2,}|$)", text, re.MULTILINE)
+    assert {path.split("/")[0] for path, _ in steps} >= {"receiver", "exporter"}
+    for path, name in steps:
+        assert name in defined(Path(path)), f"docs/architecture.md: {path} defines no {name}"
