@@ -235,7 +235,6 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
     "rate-of-gauge": [
         (query('sum(rate(node_load1{job="node"}[$__rate_interval]))', "x"), (REQUESTS_PANEL, "node_load1")),
     ],
-    "rate-of-subquery": [(query("sum(rate(job:http_requests:rate5m[1h:1m]))", "x"), (REQUESTS_PANEL,))],
     "average-of-ratios": [
         (query("avg(job:http_requests_errors:rate5m / job:http_requests:rate5m)", "x"), (REQUESTS_PANEL,)),
     ],

@@ -25,7 +25,6 @@ SHARED: tuple[Callable[[Rule, World], Iterator[Fault]], ...] = (
     selection.range_beyond_retention,
     counting.counter_without_rate,
     counting.rate_of_gauge,
-    counting.rate_of_subquery,
     counting.average_of_ratios,
     quantiles.quantile_without_le,
 )

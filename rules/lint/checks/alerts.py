@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from promql_parser import BinaryExpr, Expr, VectorSelector
+from promql_parser import Expr, VectorSelector
 
-from rules.lint.expression import CHOOSING, COMPARISONS, bare, binaries, calls, filters, name_of, operator, walk
+from rules.lint.expression import COMPARISONS, bare, binaries, calls, filters, name_of
 from rules.lint.fault import Fault
 from rules.lint.source import Rule
 from rules.lint.world import World
@@ -44,13 +44,6 @@ def absent_without_for(rule: Rule, _: World) -> Iterator[Fault]:
     """absent() without `for`: each restart of a target or of Prometheus is an alert."""
     if rule.alerts and not rule.wait and calls(rule.tree, "absent"):
         yield Fault("absent() without `for`", "add a `for` longer than a restart, as 10m", "absent")
-
-
-def topk_in_alert(rule: Rule, _: World) -> Iterator[Fault]:
-    """topk() in an alert: which series are the largest changes, and each change starts the wait anew."""
-    for node, _above in walk(rule.tree) if rule.alerts else ():
-        if operator(node) in CHOOSING and not isinstance(node, BinaryExpr):
-            yield Fault(f"{operator(node)}() in an alert", "compare all of them with a threshold", operator(node))
 
 
 def missing_label(rule: Rule, _: World) -> Iterator[Fault]:

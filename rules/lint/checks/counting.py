@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import promql_parser as promql
-from promql_parser import AggregateExpr, BinaryExpr, Call, Expr, LabelModifierType, SubqueryExpr
+from promql_parser import AggregateExpr, BinaryExpr, Call, Expr, LabelModifierType
 
 from rules.lint.expression import (
     COMPARISONS,
@@ -51,15 +51,6 @@ def rate_of_gauge(rule: Rule, world: World) -> Iterator[Fault]:
         if series and series.type == "gauge" and within(above, *RATES):
             yield Fault(
                 f"{series.name} is a gauge, and rate() is for counters", "write deriv() or delta()", series.name
-            )
-
-
-def rate_of_subquery(rule: Rule, _: World) -> Iterator[Fault]:
-    """rate() of a subquery: a restart of one of the counters that were added up looks like a jump of all."""
-    for call, _above in calls(rule.tree, *RATES):
-        if isinstance(bare(call.args[0]), SubqueryExpr):
-            yield Fault(
-                f"{operator(call)}() of a subquery", "take rate() of each counter first, then sum", operator(call)
             )
 
 

@@ -12,7 +12,6 @@ from rules.lint.fault import Fault
 from rules.lint.source import Rule
 from rules.lint.world import World, matches
 
-_PLAIN = re.compile(r"[\w /:-]*")
 _WHOLE = re.compile(r"\d+")
 _SAMPLES = 4  # a rate over fewer scrapes than this has gaps when one is lost
 
@@ -40,16 +39,6 @@ def wrong_job(rule: Rule, world: World) -> Iterator[Fault]:
             if jobs and not any(matches(matcher, job) for job in jobs):
                 there = ", ".join(sorted(jobs))
                 yield Fault(f"no job that {matcher} takes has {name_of(selector)}", f"its jobs are {there}", "job")
-
-
-def needless_regexp(rule: Rule, _: World) -> Iterator[Fault]:
-    """A pattern that is only a word: `=` says the same, is faster, and keeps the label under absent()."""
-    for selector, _above in selectors(rule.tree):
-        for matcher in selector.matchers.matchers:
-            if matcher.op in (MatchOp.Re, MatchOp.NotRe) and _PLAIN.fullmatch(matcher.value):
-                sign = "=" if matcher.op == MatchOp.Re else "!="
-                text = f"{matcher} has no pattern"
-                yield Fault(text, f'write {matcher.name}{sign}"{matcher.value}"', matcher.name)
 
 
 def integer_le(rule: Rule, _: World) -> Iterator[Fault]:
