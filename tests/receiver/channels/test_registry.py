@@ -20,9 +20,11 @@ from receiver.channels.declaration import Place, Setup
 from receiver.channels.email import Email
 from receiver.channels.log import Log
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
+from receiver.channels.registry import CHANNELS, declaration
 from receiver.channels.slack import Slack, SlackWebhooks
 from receiver.channels.webhook import Webhook, content
 from receiver.config.load import load, missing_secret_files
+from receiver.config.people import Places
 from tests.fakes.endpoint import FakeEndpoint, signed_by
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.slack import FakeSlack
@@ -92,6 +94,10 @@ def test_the_documentation_has_an_example_of_every_channel() -> None:
     assert {name for given in EXAMPLES for name in given["channels"]} == {
         *("pagerduty", "slack", "email", "apprise", "webhook")
     }
+
+
+def test_people_have_a_key_for_each_channel_that_declares_one() -> None:
+    assert {name for name in CHANNELS if declaration(name).own_key} == set(Places().own())
 
 
 def test_the_documented_body_is_the_one_that_is_sent() -> None:
