@@ -1,4 +1,4 @@
-"""Turns the words of receiver.yml into the routing that the pure core asks."""
+"""Builds the routing, which the state machine asks, from the settings of receiver.yml."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from receiver.policy.routing import PriorityRule, Route, Routing
 
 
 def build_routing(config: Config, source: Source) -> Routing:
-    """Build it; SettingsError names what cannot be understood."""
+    """Build it; SettingsError names the setting that is invalid."""
     read = _Read(config, source)
     schedules = Reader(source, config.people)
     return Routing(
@@ -48,17 +48,17 @@ def build_routing(config: Config, source: Source) -> Routing:
         ),
         fallbacks=contacts(config.fallback.named()),
         hours={
-            name: schedules.hours(f".hours.{name}", given.hours, given.days, given.time_zone)
-            for name, given in config.hours.items()
+            name: schedules.hours(f".hours.{name}", settings.hours, settings.days, settings.time_zone)
+            for name, settings in config.hours.items()
         },
-        windows=tuple(read.window(f".maintenance[{n}]", given) for n, given in enumerate(config.maintenance)),
+        windows=tuple(read.window(f".maintenance[{n}]", settings) for n, settings in enumerate(config.maintenance)),
         flap_window=float(config.flapping.window),
         flap_quiet=float(config.flapping.quiet),
     )
 
 
 def contacts(named: tuple[tuple[str, str], ...]) -> tuple[Contact, ...]:
-    """Give the ways in the order of the file."""
+    """Give the contacts in the order of the file."""
     return tuple(Contact(channel, address) for channel, address in named)
 
 
@@ -69,47 +69,47 @@ class _Read:
         self._shown = Directory({key: Person(person.name, ()) for key, person in config.people.items()})
 
     def plans(self, rows: list[MatrixRow], times: Mapping[Priority, float]) -> dict[Priority, Plan]:
-        config, found = self._config, dict[Priority, Plan]()
+        config, plans = self._config, dict[Priority, Plan]()
         for priority in Priority:
             column = ((float(row.after), cells(row)[priority], row.only) for row in rows)
-            found[priority] = Plan(
+            plans[priority] = Plan(
                 steps=tuple(Step(after, roles, only) for after, roles, only in column if roles),
                 response_time=float(times[priority]),
                 warn_after=float(times[priority]) * config.response_warning,
                 repeat_every=float(config.repeat_last_step.get(priority, 0.0)),
                 acknowledge_for=float(config.acknowledge_for.get(priority, 0.0)),
             )
-        return found
+        return plans
 
-    def person(self, key: str, given: PersonSettings) -> Person:
+    def person(self, key: str, settings: PersonSettings) -> Person:
         at = f".people.{key}"
         # Where there are no addresses the name stands for one, so two people of the same name need two of them.
         shown = self._shown.name(key)
         terminal = tuple(Contact(channel, shown) for channel in self._config.channels.without_address())
-        if given.language not in languages():
-            text = f"there are no texts in {given.language!r}; use {' or '.join(languages())}"
+        if settings.language not in languages():
+            text = f"unknown language {settings.language!r} (expected {' or '.join(languages())})"
             raise self._source.error(f"{at}.language", text)
-        quiet = given.quiet_hours
+        quiet = settings.quiet_hours
         return Person(
-            name=given.name,
-            contacts=(*contacts(given.named()), *terminal),
+            name=settings.name,
+            contacts=(*contacts(settings.named()), *terminal),
             rules=tuple(
                 Rule(
                     channels=frozenset(rule.channels),
                     priorities=frozenset(rule.priorities or Priority),
-                    hours=self._times.hours(f"{at}.rules[{n}].hours", rule.hours, rule.days, given.time_zone)
+                    hours=self._times.hours(f"{at}.rules[{n}].hours", rule.hours, rule.days, settings.time_zone)
                     if rule.hours or rule.days
                     else None,
                 )
-                for n, rule in enumerate(given.rules)
+                for n, rule in enumerate(settings.rules)
             ),
-            quiet_hours=self._times.hours(f"{at}.quiet_hours", quiet.hours, quiet.days, given.time_zone)
+            quiet_hours=self._times.hours(f"{at}.quiet_hours", quiet.hours, quiet.days, settings.time_zone)
             if quiet
             else None,
             quiet_channels=frozenset(quiet.channels) if quiet else frozenset(),
             vacation=self._times.away().get(key, ()),
-            language=given.language,
-            zone=given.time_zone,
+            language=settings.language,
+            zone=settings.time_zone,
         )
 
     def matchers(self, at: str, texts: list[str]) -> Matchers:
@@ -118,17 +118,19 @@ class _Read:
         except MatcherError as error:
             raise self._source.error(at, str(error)) from error
 
-    def window(self, at: str, given: MaintenanceSettings) -> Window:
-        match = self.matchers(f"{at}.match", given.match)
-        zone = self._times.zone(f"{at}.time_zone", given.time_zone)
-        if not given.match:
-            text = "it matches everything: nobody would hear of anything; name at least one matcher"
+    def window(self, at: str, settings: MaintenanceSettings) -> Window:
+        match = self.matchers(f"{at}.match", settings.match)
+        zone = self._times.zone(f"{at}.time_zone", settings.time_zone)
+        if not settings.match:
+            text = "no matchers: nobody would be notified of anything; name at least one"
             raise self._source.error(f"{at}.match", text)
-        if given.hours or given.days:
-            return Window(given.name, match, hours=self._times.hours(f"{at}.hours", given.hours, given.days, zone))
-        if given.from_ is None or given.to is None:
-            raise self._source.error(at, "give from and to, or hours and days of every week")
-        start, end = given.from_.at(zone), given.to.at(zone)
+        if settings.hours or settings.days:
+            return Window(
+                settings.name, match, hours=self._times.hours(f"{at}.hours", settings.hours, settings.days, zone)
+            )
+        if settings.from_ is None or settings.to is None:
+            raise self._source.error(at, "set from and to, or hours and days")
+        start, end = settings.from_.at(zone), settings.to.at(zone)
         if end <= start:
-            raise self._source.error(at, f"it ends ({given.to}) before it begins ({given.from_})")
-        return Window(given.name, match, start, end)
+            raise self._source.error(at, f"ends ({settings.to}) before it starts ({settings.from_})")
+        return Window(settings.name, match, start, end)

@@ -1,4 +1,4 @@
-"""Reads receiver.yml into one frozen tree, checked whole: nothing is left that could fail at 3 a.m."""
+"""Reads receiver.yml into one frozen tree and checks all of it: a mistake shows at start, not in an alert."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Priority
 
 SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
-LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others like it
+LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others
 
 
 class Token(Strict, frozen=True, kw_only=True):
@@ -44,25 +44,25 @@ class Links(Strict, frozen=True, kw_only=True):
 
 
 class Watchdog(Strict, frozen=True, kw_only=True):
-    """How often Alertmanager's Watchdog is expected."""
+    """How often the Watchdog alert is expected."""
 
     interval: Duration = Duration(60)
 
 
 class AlertmanagerApi(Strict, frozen=True, kw_only=True):
-    """Where Alertmanager's own API is, to compare with; a bearer token if a proxy wants one."""
+    """Alertmanager's API, to reconcile with; a bearer token if a proxy requires one."""
 
     url: str
     token: Secret | None = None
     token_file: Path | None = None
     interval: Duration = Duration(60)
-    receivers: list[str] = []  # Alertmanager's names of the routes that lead here; none: those that were heard
+    receivers: list[str] = []  # Alertmanager receivers that lead here; none: those seen so far
     missed_after: Duration = Duration(600)
-    prometheus_url: str = ""  # what fired and was over while this receiver was down is asked there
+    prometheus_url: str = ""  # queried for alerts that fired and resolved while this receiver was down
 
 
 class Heartbeat(Strict, frozen=True, kw_only=True):
-    """Whom we tell that we live: a URL that is a secret, called every ``interval``."""
+    """An external monitor to ping every ``interval``; its URL is a secret."""
 
     url: Secret | None = None
     url_file: Path | None = None
@@ -70,27 +70,27 @@ class Heartbeat(Strict, frozen=True, kw_only=True):
 
 
 class Flapping(Strict, frozen=True, kw_only=True):
-    """How soon a refire reopens, and how long a flapping incident must be quiet to be over."""
+    """Within what time an alert reopens its incident, and how long a flapping one must be quiet to be resolved."""
 
     window: Duration = Duration(600)
     quiet: Duration = Duration(900)
 
 
 class Retention(Strict, frozen=True, kw_only=True):
-    """How long what is over is kept, and the folder to which it goes then; without one it is deleted."""
+    """How long resolved incidents are kept, and the folder they are moved to; without one they are deleted."""
 
     keep: Duration = Duration(365 * 86400)
     archive: Path | None = None
 
 
 class Templates(Strict, frozen=True, kw_only=True):
-    """A folder whose templates are used instead of the built-in ones."""
+    """A folder of templates that replace the built-in ones."""
 
     dir: Path
 
 
 class Retry(Strict, frozen=True, kw_only=True):
-    """How long a channel is tried again, and after how long another way is looked for."""
+    """How long a notification is retried, and when another contact is tried."""
 
     first_delay: Duration = Duration(5)
     longest_delay: Duration = Duration(120)
@@ -152,7 +152,7 @@ def _check_matrices(config: Config, source: Source) -> None:
     _check_matrix(config, source, ".escalation_matrix", config.escalation_matrix)
     for priority in Priority:
         if priority not in config.response_times:
-            raise source.error(".response_times", f"{priority} is missing; set how soon somebody should answer")
+            raise source.error(".response_times", f"{priority} is missing; set its response time")
     for team, settings in config.teams.items():
         if settings.escalation_matrix:
             _check_matrix(config, source, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
@@ -166,11 +166,13 @@ def _check_people(config: Config, source: Source) -> None:
 
 def _check_limits(config: Config, source: Source) -> None:
     if not config.external_url.startswith(("http://", "https://")):
-        raise source.error(".external_url", "write a URL, as https://oncall.example.com")
+        raise source.error(".external_url", "invalid URL (expected e.g. https://oncall.example.com)")
     if config.retention.keep < SHORTEST_MEMORY:
-        raise source.error(".retention.keep", "write 31d or more: what was resolved by hand is remembered that long")
+        raise source.error(
+            ".retention.keep", "too short (at least 31d): what was resolved by hand is remembered that long"
+        )
     if config.grouping_window > LONGEST_GROUPING:
-        raise source.error(".grouping_window", "write 0 to 1m: nobody should wait longer to hear of an incident")
+        raise source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications")
 
 
 def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixRow]) -> None:
@@ -178,38 +180,38 @@ def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixR
     for number, row in enumerate(rows):
         at = f"{where}[{number}]"
         if row.after <= last:
-            raise source.error(f"{at}.after", "rows stand in the order of time, each later than the one before")
+            raise source.error(f"{at}.after", "rows must be in ascending order of `after`")
         last = row.after
         _check_row(config, source, at, row)
     for priority in Priority:
         if not any(cells(row)[priority] for row in rows):
-            fix = f"a {priority} incident would be told to nobody; name a role for {priority} in some row"
+            fix = f"column {priority} is empty: nobody would be notified; name a role in at least one row"
             raise source.error(where, fix)
 
 
 def _check_row(config: Config, source: Source, at: str, row: MatrixRow) -> None:
     if row.only and row.only not in config.hours:
-        raise source.error(f"{at}.only", f"there are no hours {row.only!r}; add them to `hours`")
+        raise source.error(f"{at}.only", f"unknown hours {row.only!r}; add them to `hours`")
     for priority, roles in cells(row).items():
         for role in roles:
             if role not in config.roles:
                 known = ", ".join(config.roles)
-                raise source.error(f"{at}.{priority}", f"there is no role {role!r}; add it to roles, or use {known}")
+                raise source.error(f"{at}.{priority}", f"unknown role {role!r}; add it to `roles`, or use {known}")
 
 
 def _check_roles(config: Config, source: Source) -> None:
     for name, schedule in config.schedules.items():
         calendar = schedule.calendar
         if calendar and bool(calendar.file) == bool(calendar.url or calendar.url_file):
-            raise source.error(f".schedules.{name}.calendar", "give file, or url (url_file): one of them")
+            raise source.error(f".schedules.{name}.calendar", "set either file or url (url_file)")
         if name in config.people:
-            raise source.error(f".schedules.{name}", "a person has the same name; give the schedule another one")
+            raise source.error(f".schedules.{name}", "a person has the same key; rename the schedule")
     for role, names in config.roles.items():
         if not names:
-            raise source.error(f".roles.{role}", "nobody holds this role; name at least one of the people")
+            raise source.error(f".roles.{role}", "no people; name at least one person or schedule")
         for name in names:
             if name not in config.people and name not in config.schedules:
-                raise source.error(f".roles.{role}", f"there is no {name!r} in people; add that person")
+                raise source.error(f".roles.{role}", f"unknown person or schedule {name!r}; add it to `people`")
     _check_reachable(config, source)
 
 
@@ -219,27 +221,27 @@ def _check_reachable(config: Config, source: Source) -> None:
     for role in sorted(paged):
         for name in holders(config, role):
             if not (config.channels.without_address() or config.people[name].named()):
-                raise source.error(f".people.{name}", f"{role} cannot be reached; give email, slack or pagerduty")
+                raise source.error(f".people.{name}", f"no contact for {role}; set email, slack or pagerduty")
 
 
 def holders(config: Config, role: str) -> list[str]:
-    """List everybody who may ever hold a role, by the file (a calendar may name others)."""
-    found: list[str] = []
+    """List everybody who may be on call for a role according to the file; a calendar may name others."""
+    people: list[str] = []
     for name in config.roles[role]:
         if name in config.people:
-            found.append(name)
+            people.append(name)
             continue
         schedule = config.schedules[name]
         for turn in schedule.layers:
             for person in turn.people:
-                found += [person] if isinstance(person, str) else person
-        found += [person for override in schedule.overrides for person in override.people]
-    return [name for name in dict.fromkeys(found) if name in config.people]
+                people += [person] if isinstance(person, str) else person
+        people += [key for override in schedule.overrides for key in override.people]
+    return [name for name in dict.fromkeys(people) if name in config.people]
 
 
 def _check_places(config: Config, source: Source) -> None:
     if "default" not in config.teams:
-        raise source.error(".teams", "the row `default` is missing; alerts of an unknown team go there")
+        raise source.error(".teams", "the team `default` is missing; alerts of unknown teams go there")
     everywhere: list[tuple[str, Places]] = [(f".people.{name}", person) for name, person in config.people.items()]
     everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
     everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]
@@ -250,20 +252,20 @@ def _check_places(config: Config, source: Source) -> None:
 
 def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
     """List the secret files that are named and cannot be read, with where they are named."""
-    found: list[tuple[str, Path]] = []
+    missing: list[tuple[str, Path]] = []
     if isinstance(config, dict):
         for key, value in config.items():
-            found += missing_secret_files(value, f"{at}.{key}")
+            missing += missing_secret_files(value, f"{at}.{key}")
     elif isinstance(config, Channels):
-        found += missing_secret_files(dict(config.settings), at)
+        missing += missing_secret_files(dict(config.settings), at)
     elif isinstance(config, msgspec.Struct):
         for field in msgspec.structs.fields(config):
             value = getattr(config, field.name)
             if field.name.endswith("_file") and isinstance(value, Path) and not value.is_file():
-                found.append((f"{at}.{field.encode_name}", value))
+                missing.append((f"{at}.{field.encode_name}", value))
             else:
-                found += missing_secret_files(value, f"{at}.{field.encode_name}")
-    return found
+                missing += missing_secret_files(value, f"{at}.{field.encode_name}")
+    return missing
 
 
 __all__ = ["Config", "SettingsError", "holders", "load", "missing_secret_files"]

@@ -1,4 +1,4 @@
-"""The sections of receiver.yml about people and teams: who they are, when they work, where they are reached."""
+"""The settings of people, teams and schedules: who they are, when they work, how they are reached."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import msgspec
 
 from process.settings import Duration, Secret, Strict
 from receiver.incident.model import Priority
-from receiver.oncall.localtime import ClockTime, Moment
+from receiver.oncall.localtime import LocalDateTime, LocalTime
 
 NOBODY = "-"
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -22,7 +22,7 @@ class HoursSettings(Strict, frozen=True, kw_only=True):
 
 
 class MatrixRow(Strict, frozen=True, kw_only=True):
-    """One row of the escalation matrix; ``only`` names the hours in which it may be taken."""
+    """One row of the escalation matrix: the roles of each priority after a time; ``only`` limits it to named hours."""
 
     after: Duration
     P1: str | list[str] = NOBODY
@@ -33,7 +33,7 @@ class MatrixRow(Strict, frozen=True, kw_only=True):
 
 
 class Places(Strict, frozen=True, kw_only=True):
-    """Ways to be reached; ``contacts`` holds those of other channels by the channel's name."""
+    """Addresses by channel; ``contacts`` holds those of channels that have no key of their own."""
 
     email: str | list[str] = []
     slack: str = ""
@@ -46,12 +46,12 @@ class Places(Strict, frozen=True, kw_only=True):
         return {"pagerduty": self.pagerduty, "slack": self.slack, "email": email}
 
     def named(self) -> tuple[tuple[str, str], ...]:
-        """List channel and address of each way, in the order in which they are told."""
+        """List channel and address of each contact, in the order in which they are notified."""
         return tuple((channel, address) for channel, address in (self.own() | self.contacts).items() if address)
 
 
 class RuleSettings(Strict, frozen=True, kw_only=True):
-    """Which channels a person wants, at which priorities and hours; the first rule that fits decides."""
+    """Which channels a person wants, at which priorities and hours; the first rule that matches decides."""
 
     channels: Annotated[list[str], msgspec.Meta(min_length=1)]
     priorities: list[Priority] = []  # none: all of them
@@ -60,7 +60,7 @@ class RuleSettings(Strict, frozen=True, kw_only=True):
 
 
 class QuietHours(Strict, frozen=True, kw_only=True):
-    """Hours in which nothing but a P1 uses other channels than these."""
+    """Hours in which only a P1 uses channels other than these."""
 
     hours: str
     days: list[str] = []
@@ -68,10 +68,10 @@ class QuietHours(Strict, frozen=True, kw_only=True):
 
 
 class Between(Strict, frozen=True, kw_only=True):
-    """From one moment to another; a date alone is its midnight."""
+    """A period; a date without a time is its midnight."""
 
-    from_: Moment = msgspec.field(name="from")
-    to: Moment
+    from_: LocalDateTime = msgspec.field(name="from")
+    to: LocalDateTime
 
 
 class PersonSettings(Places, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class PersonSettings(Places, frozen=True, kw_only=True):
 
 
 class TeamSettings(Places, frozen=True, kw_only=True):
-    """Where one team follows its incidents, and what it does otherwise than everybody."""
+    """Where one team follows its incidents, and what overrides the defaults for it."""
 
     severities: dict[str, Priority] = {}
     escalation_matrix: list[MatrixRow] = []
@@ -94,33 +94,33 @@ class TeamSettings(Places, frozen=True, kw_only=True):
 
 
 class ServiceSettings(Strict, frozen=True, kw_only=True):
-    """What the severities of one service (label `service`) are worth."""
+    """The priorities of one service's severities (label `service`)."""
 
     severities: dict[str, Priority] = {}
 
 
 class PriorityRuleSettings(Strict, frozen=True, kw_only=True):
-    """The priority of alerts that match, when their severity says nothing."""
+    """The priority of alerts that match and whose severity is in no table."""
 
     match: list[str]
     priority: Priority
 
 
 class RouteSettings(Places, frozen=True, kw_only=True):
-    """Further places for alerts that match; with ``only``, instead of their team's."""
+    """Additional places for alerts that match; with ``only``, instead of their team's."""
 
     match: list[str]
     only: bool = False
 
 
 class MaintenanceSettings(Strict, frozen=True, kw_only=True):
-    """A window in which what matches is recorded and tells nobody: once, or in hours of every week."""
+    """A window in which matching alerts are recorded and nobody is notified: once, or in hours of every week."""
 
     name: Name
     match: list[str]
     time_zone: str = "UTC"
-    from_: Moment | None = msgspec.field(default=None, name="from")
-    to: Moment | None = None
+    from_: LocalDateTime | None = msgspec.field(default=None, name="from")
+    to: LocalDateTime | None = None
     hours: str = ""
     days: list[str] = []
 
@@ -129,22 +129,22 @@ class LayerSettings(Strict, frozen=True, kw_only=True):
     """One rotation of a schedule."""
 
     people: Annotated[list[str | list[str]], msgspec.Meta(min_length=1)]
-    start: Moment
-    rotation: str = "weekly"  # daily, weekly, or a length as 3d or 12h
-    handover: ClockTime = ClockTime(540)
-    end: Moment | None = None
+    start: LocalDateTime
+    rotation: str = "weekly"  # daily, weekly, or a duration such as 3d or 12h
+    handover: LocalTime = LocalTime(540)
+    end: LocalDateTime | None = None
     hours: str = ""
     days: list[str] = []
 
 
 class OverrideSettings(Between, frozen=True, kw_only=True):
-    """Somebody else, for a time."""
+    """Other people on call for a period; of a swap, the two who exchange their shifts."""
 
     people: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
 class CalendarSettings(Strict, frozen=True, kw_only=True):
-    """An iCalendar, by file or by URL (which is a secret)."""
+    """An iCalendar file or URL; the URL is a secret."""
 
     file: Path | None = None
     url: Secret | None = None

@@ -1,4 +1,4 @@
-"""Takes a changed receiver.yml while we run: whole or not at all; open incidents keep the plan that they have."""
+"""Reloads receiver.yml while the receiver runs, as a whole or not at all; open incidents keep their plan."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Turns the section `schedules` of receiver.yml into schedules, and names what is wrong with it."""
+"""Builds the schedules of receiver.yml; errors name file, line and fix."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,28 +20,28 @@ class Reader:
     def __init__(self, source: Source, people: dict[str, PersonSettings]) -> None:
         self._source, self._people = source, people
 
-    def schedules(self, given: dict[str, ScheduleSettings]) -> dict[str, Schedule]:
-        """Build all of them; what their calendars say is not known here."""
+    def schedules(self, sections: dict[str, ScheduleSettings]) -> dict[str, Schedule]:
+        """Build all schedules, without the shifts that come from calendars."""
         away = self.away()
-        return {name: self._schedule(name, settings, away) for name, settings in given.items()}
+        return {name: self._schedule(name, settings, away) for name, settings in sections.items()}
 
     def away(self) -> Away:
         """Give everybody's vacations."""
-        found: Away = {}
+        vacations: Away = {}
         for key, person in self._people.items():
             at = f".people.{key}"
             zone = self.zone(f"{at}.time_zone", person.time_zone)
             times = [self.between(f"{at}.vacation[{n}]", span, zone) for n, span in enumerate(person.vacation)]
             if times:
-                found[key] = tuple(times)
-        return found
+                vacations[key] = tuple(times)
+        return vacations
 
     def zone(self, at: str, name: str) -> str:
         """Check a time zone."""
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError) as error:
-            text = f"{name!r} is no time zone; write one as Europe/Berlin or UTC"
+            text = f"invalid time zone {name!r} (expected e.g. Europe/Berlin)"
             raise self._source.error(at, text) from error
         return name
 
@@ -56,62 +56,66 @@ class Reader:
         """Read a span of time."""
         start, end = span.from_.at(zone), span.to.at(zone)
         if end <= start:
-            raise self._source.error(at, f"it ends ({span.to}) before it begins ({span.from_}); exchange the two")
+            raise self._source.error(at, f"ends ({span.to}) before it starts ({span.from_})")
         return start, end
 
-    def _schedule(self, name: str, given: ScheduleSettings, away: Away) -> Schedule:
+    def _schedule(self, name: str, settings: ScheduleSettings, away: Away) -> Schedule:
         at = f".schedules.{name}"
-        zone = self.zone(f"{at}.time_zone", given.time_zone)
-        if not given.layers and given.calendar is None:
-            raise self._source.error(at, "it has no layers and no calendar; nobody would ever be on call")
+        zone = self.zone(f"{at}.time_zone", settings.time_zone)
+        if not settings.layers and settings.calendar is None:
+            raise self._source.error(at, "set layers or a calendar: nobody would be on call")
         return Schedule(
             name=name,
             zone=zone,
-            layers=tuple(self._layer(f"{at}.layers[{n}]", layer, zone) for n, layer in enumerate(given.layers)),
-            overrides=tuple(self._override(f"{at}.overrides[{n}]", o, zone) for n, o in enumerate(given.overrides)),
-            swaps=tuple(self._swap(f"{at}.swaps[{n}]", swap, zone) for n, swap in enumerate(given.swaps)),
+            layers=tuple(self._layer(f"{at}.layers[{n}]", layer, zone) for n, layer in enumerate(settings.layers)),
+            overrides=tuple(self._override(f"{at}.overrides[{n}]", o, zone) for n, o in enumerate(settings.overrides)),
+            swaps=tuple(self._swap(f"{at}.swaps[{n}]", swap, zone) for n, swap in enumerate(settings.swaps)),
             away=away,
         )
 
-    def _layer(self, at: str, given: LayerSettings, zone: str) -> Layer:
-        length = _ROTATIONS.get(given.rotation)
+    def _layer(self, at: str, settings: LayerSettings, zone: str) -> Layer:
+        length = _ROTATIONS.get(settings.rotation)
         if length is None:
             try:
-                length = timedelta(seconds=parse_duration(given.rotation))
+                length = timedelta(seconds=parse_duration(settings.rotation))
             except ValueError as error:
-                text = f"{given.rotation!r} is no rotation; write daily, weekly, or a length as 3d or 12h"
+                text = (
+                    f"invalid rotation {settings.rotation!r} (expected daily, weekly, or a duration such as 3d or 12h)"
+                )
                 raise self._source.error(f"{at}.rotation", text) from error
         if length < timedelta(hours=1):
-            raise self._source.error(f"{at}.rotation", "a shift lasts an hour at least")
-        shifts = tuple((turn,) if isinstance(turn, str) else tuple(turn) for turn in given.people)
+            raise self._source.error(f"{at}.rotation", "too short; a shift lasts at least 1h")
+        shifts = tuple((turn,) if isinstance(turn, str) else tuple(turn) for turn in settings.people)
         for number, turn in enumerate(shifts):
             self._known(f"{at}.people[{number}]", turn)
-        restricted = (self.hours(f"{at}.hours", given.hours, given.days, zone),) if given.hours or given.days else ()
+        restrictions = (
+            (self.hours(f"{at}.hours", settings.hours, settings.days, zone),) if settings.hours or settings.days else ()
+        )
         return Layer(
             zone=zone,
-            start=given.start.day,
-            handover=int(given.handover),
+            start=settings.start.day,
+            handover=int(settings.handover),
             length=length,
             shifts=shifts,
-            restrictions=restricted,
-            end=given.end.at(zone) if given.end else None,
+            restrictions=restrictions,
+            end=settings.end.at(zone) if settings.end else None,
         )
 
-    def _override(self, at: str, given: OverrideSettings, zone: str) -> Span:
-        self._known(f"{at}.people", tuple(given.people))
-        start, end = self.between(at, given, zone)
-        return Span(start, end, tuple(given.people))
+    def _override(self, at: str, settings: OverrideSettings, zone: str) -> Span:
+        self._known(f"{at}.people", tuple(settings.people))
+        start, end = self.between(at, settings, zone)
+        return Span(start, end, tuple(settings.people))
 
-    def _swap(self, at: str, given: OverrideSettings, zone: str) -> Swap:
-        self._known(f"{at}.people", tuple(given.people))
-        if len(set(given.people)) != 2:  # noqa: PLR2004  # a swap is between two
-            raise self._source.error(f"{at}.people", "a swap is between two people; name the two")
-        start, end = self.between(at, given, zone)
-        return Swap(start, end, given.people[0], given.people[1])
+    def _swap(self, at: str, settings: OverrideSettings, zone: str) -> Swap:
+        self._known(f"{at}.people", tuple(settings.people))
+        if len(set(settings.people)) != 2:  # noqa: PLR2004  # a swap is between two
+            raise self._source.error(f"{at}.people", "a swap needs exactly two people")
+        start, end = self.between(at, settings, zone)
+        return Swap(start, end, settings.people[0], settings.people[1])
 
     def _known(self, at: str, people: tuple[str, ...]) -> None:
         if not people:
-            raise self._source.error(at, "a shift of nobody; name somebody")
+            raise self._source.error(at, "empty shift; name at least one person")
         for name in people:
             if name not in self._people:
-                raise self._source.error(at, f"there is no {name!r} in people; add that person")
+                raise self._source.error(at, f"unknown person {name!r}; add it to `people`")

@@ -16,7 +16,7 @@ _WEEK = 8  # days that contain the beginning of any weekly window
 
 
 class HoursError(ValueError):
-    """The text is no range of hours; says what one looks like."""
+    """The text is not a range of hours; the message names the expected form."""
 
 
 class Hours(msgspec.Struct, frozen=True):
@@ -39,8 +39,8 @@ class Hours(msgspec.Struct, frozen=True):
 
     def closes(self, at: datetime) -> datetime:
         """Give the end of the window in which ``at`` lies; ``at`` itself if it lies in none."""
-        found = self._window(at)
-        return found[1] if found else at
+        window = self._window(at)
+        return window[1] if window else at
 
     def edges(self, start: datetime, end: datetime) -> list[datetime]:
         """List the beginnings and ends of windows in a range of time."""
@@ -69,16 +69,16 @@ class Hours(msgspec.Struct, frozen=True):
 
 
 def parse(hours: str, days: list[str], zone: str) -> Hours:
-    """Read `09:00-18:00`, a list of days (none: every day) and an IANA zone; HoursError says what is wrong."""
-    found = _RANGE.match(hours)
-    if found is None:
-        raise HoursError(f"{hours!r} is no range of hours; write 09:00-18:00")
-    a, b, c, d = (int(part) for part in found.groups())
+    """Read `09:00-18:00`, a list of days (empty: every day) and an IANA zone; HoursError names what is invalid."""
+    match = _RANGE.match(hours)
+    if match is None:
+        raise HoursError(f"invalid hours {hours!r} (expected e.g. 09:00-18:00)")
+    a, b, c, d = (int(part) for part in match.groups())
     unknown = [day for day in days if day not in DAYS]
     if unknown:
-        raise HoursError(f"{unknown[0]!r} is no day; write mon, tue, wed, thu, fri, sat or sun")
+        raise HoursError(f"invalid day {unknown[0]!r} (expected mon, tue, wed, thu, fri, sat or sun)")
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError) as error:
-        raise HoursError(f"{zone!r} is no time zone; write one as Europe/Berlin or UTC") from error
+        raise HoursError(f"invalid time zone {zone!r} (expected e.g. Europe/Berlin)") from error
     return Hours(a * 60 + b, min(c * 60 + d, 1440), frozenset(map(DAYS.index, days or DAYS)), zone)

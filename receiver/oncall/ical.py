@@ -17,28 +17,28 @@ from receiver.oncall.schedule import People, Shift, Span
 
 
 class CalendarError(ValueError):
-    """The text is no calendar that can be used; says why."""
+    """The text is not a usable calendar; the message says why."""
 
 
 def spans(text: bytes, directory: Directory, zone: str, start: datetime, end: datetime) -> tuple[Span, ...]:
     """Give who is on call from ``start`` to ``end``; entries that name nobody, or two people alike, are left out.
 
-    Floating times and whole days are those of ``zone``. CalendarError says what is wrong with the text.
+    Floating times and whole days are those of ``zone``. CalendarError if the text is invalid.
     """
     try:
         calendar = icalendar.Calendar.from_ical(text)
         events = recurring_ical_events.of(calendar).between(start, end)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise CalendarError(f"this is no iCalendar: {str(error)[:200]}") from error
-    found = []
+        raise CalendarError(f"not a valid iCalendar: {str(error)[:200]}") from error
+    shifts = []
     for event in events:
         if str(event.get("STATUS", "")).upper() == "CANCELLED":
             continue
         keys = _people(event, directory)
         begins, ends = _instant(event.start, zone), _instant(event.end, zone)
         if keys and begins < ends:
-            found.append(Span(begins, ends, keys))
-    return tuple(sorted(found, key=lambda span: (span.start, span.end, span.people)))
+            shifts.append(Span(begins, ends, keys))
+    return tuple(sorted(shifts, key=lambda span: (span.start, span.end, span.people)))
 
 
 def unknown(text: bytes, directory: Directory, start: datetime, end: datetime) -> tuple[str, ...]:

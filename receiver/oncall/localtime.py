@@ -1,4 +1,4 @@
-"""Times as people write them in a file: a moment of a calendar and a time of the day, both without a zone. Pure."""
+"""Dates and times as they are written in a file, without a time zone. Pure."""
 
 import re
 from datetime import UTC, date, datetime
@@ -7,27 +7,27 @@ from zoneinfo import ZoneInfo
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
-class Moment(str):
-    """A date, or a date and a time, of a time zone that stands elsewhere; YAML may have read it as a date already."""
+class LocalDateTime(str):
+    """A date, or a date and a time, in a time zone that is given beside it; YAML may have parsed it as a date."""
 
     __slots__ = ()
 
     @classmethod
-    def from_yaml(cls, value: object) -> "Moment":
-        """Take what YAML made of it; ValueError says how it is written."""
+    def from_yaml(cls, value: object) -> "LocalDateTime":
+        """Convert what YAML parsed; ValueError names the expected form."""
         text = value.isoformat() if isinstance(value, date) else value
         try:
-            found = datetime.fromisoformat(str(text))
+            local = datetime.fromisoformat(str(text))
         except ValueError:
-            found = None
-        if not isinstance(text, str) or found is None:
-            raise ValueError(f"{value!r} is no time; write 2026-12-24 or 2026-12-24T09:00")
-        if found.tzinfo is not None:
-            raise ValueError(f"{value!r} names a zone of its own; write it in the time_zone that is given beside it")
+            local = None
+        if not isinstance(text, str) or local is None:
+            raise ValueError(f"invalid time {value!r} (expected e.g. 2026-12-24 or 2026-12-24T09:00)")
+        if local.tzinfo is not None:
+            raise ValueError(f"invalid time {value!r}: remove the UTC offset; it is read in the time_zone beside it")
         return cls(text)
 
     def at(self, zone: str) -> datetime:
-        """Give the instant; a time that exists twice is the first, one that does not is the moment of the jump."""
+        """Give the instant. Of a time that occurs twice, the first; a skipped time is when the clocks jump."""
         return datetime.fromisoformat(self).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
     @property
@@ -36,15 +36,15 @@ class Moment(str):
         return datetime.fromisoformat(self).date()
 
 
-class ClockTime(int):
-    """A time of the day in minutes; YAML reads an unquoted 10:00 as 600 (base sixty), which is the same."""
+class LocalTime(int):
+    """A time of day in minutes; YAML parses an unquoted 10:00 as 600 (base sixty), which is the same."""
 
     @classmethod
-    def from_yaml(cls, value: object) -> "ClockTime":
-        """Take what YAML made of it; ValueError says how it is written."""
+    def from_yaml(cls, value: object) -> "LocalTime":
+        """Convert what YAML parsed; ValueError names the expected form."""
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1440:  # noqa: PLR2004  # a day
             return cls(value)
-        found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise ValueError(f'{value!r} is no time of the day; write "09:00"')
-        return cls(int(found[1]) * 60 + int(found[2]))
+        clock = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+        if clock is None:
+            raise ValueError(f'invalid time of day {value!r} (expected e.g. "09:00")')
+        return cls(int(clock[1]) * 60 + int(clock[2]))

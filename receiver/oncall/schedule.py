@@ -25,7 +25,7 @@ class Layer(msgspec.Struct, frozen=True):
     handover: int  # minute of the day
     length: timedelta  # whole days are days of the calendar, anything else is real time
     shifts: tuple[People, ...]
-    restrictions: tuple[Hours, ...] = ()  # within none of them, the layer says nothing; no restriction: always
+    restrictions: tuple[Hours, ...] = ()  # the layer applies only within these; empty: always
     end: datetime | None = None
 
     @property
@@ -39,7 +39,7 @@ class Layer(msgspec.Struct, frozen=True):
         return local.astimezone(UTC)
 
     def turn(self, at: datetime) -> int | None:
-        """Count the shifts that were over before ``at``; None when the layer says nothing then."""
+        """Count the shifts that were over before ``at``; None when the layer does not apply then."""
         if at < self.boundary(self.start) or (self.end is not None and at >= self.end):
             return None
         if self.restrictions and not any(hours.contains(at) for hours in self.restrictions):
@@ -52,18 +52,18 @@ class Layer(msgspec.Struct, frozen=True):
         return (day - self.start).days // self.length.days
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
-        """List the instants in a range at which this layer may begin to say something else."""
-        found = [self.boundary(self.start)] + ([self.end] if self.end else [])
+        """List the instants in a range at which this layer's shift may change."""
+        instants = [self.boundary(self.start)] + ([self.end] if self.end else [])
         if self.by_days:
-            found += [self.boundary(day) for day in _days(start, end, self.zone)]
+            instants += [self.boundary(day) for day in _days(start, end, self.zone)]
         else:
-            turns = max(0, int((start - found[0]) / self.length))
-            while (at := found[0] + turns * self.length) <= end:
-                found.append(at)
+            turns = max(0, int((start - instants[0]) / self.length))
+            while (at := instants[0] + turns * self.length) <= end:
+                instants.append(at)
                 turns += 1
         for hours in self.restrictions:
-            found += hours.edges(start, end)
-        return found
+            instants += hours.edges(start, end)
+        return instants
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -122,16 +122,16 @@ def on_call(schedule: Schedule, at: datetime) -> People:
 
 
 def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, ...]:
-    """Give who is on call from ``start`` to ``end`` without a hole: neighbours differ, nobody is a shift of ()."""
+    """Give the shifts from ``start`` to ``end`` without gaps: neighbours differ, and () is a shift of nobody."""
     edges = sorted({start, *(edge for edge in _changes(schedule, start, end) if start < edge < end), end})
-    found: list[Shift] = []
+    merged: list[Shift] = []
     for begin, finish in pairwise(edges):
         people = on_call(schedule, begin)
-        if found and found[-1].people == people:
-            found[-1] = Shift(found[-1].start, finish, people)
+        if merged and merged[-1].people == people:
+            merged[-1] = Shift(merged[-1].start, finish, people)
         else:
-            found.append(Shift(begin, finish, people))
-    return tuple(found)
+            merged.append(Shift(begin, finish, people))
+    return tuple(merged)
 
 
 def _of_layer(schedule: Schedule, layer: Layer, at: datetime) -> People:
@@ -161,12 +161,12 @@ def _here(schedule: Schedule, people: People, at: datetime) -> People:
 
 
 def _changes(schedule: Schedule, start: datetime, end: datetime) -> list[datetime]:
-    found = [edge for layer in schedule.layers for edge in layer.changes(start, end)]
+    instants = [edge for layer in schedule.layers for edge in layer.changes(start, end)]
     for span in (*schedule.overrides, *schedule.calendar):
-        found += [span.start, span.end]
+        instants += [span.start, span.end]
     for swap in schedule.swaps:
-        found += [swap.start, swap.end]
-    return found + [edge for times in schedule.away.values() for pair in times for edge in pair]
+        instants += [swap.start, swap.end]
+    return instants + [edge for times in schedule.away.values() for pair in times for edge in pair]
 
 
 def _days(start: datetime, end: datetime, zone: str) -> list[date]:

@@ -1,4 +1,4 @@
-"""Says who holds each role of the matrix and whether they can be reached, now and in the days to come. Pure."""
+"""Who is on call for each role and can be reached, now and in the days to come. Pure."""
 
 from datetime import datetime
 from itertools import pairwise
@@ -10,7 +10,7 @@ from receiver.policy.routing import Routing
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A time in which a role has nobody who can be reached, and why."""
+    """A period in which nobody who can be reached is on call for a role, and why."""
 
     role: str
     start: datetime
@@ -25,28 +25,28 @@ def roles(routing: Routing) -> tuple[str, ...]:
 
 
 def holders(routing: Routing, role: str, at: datetime) -> tuple[str, ...]:
-    """Give the keys of those who hold a role and have a way to be reached."""
+    """Give the keys of those who are on call for a role and have a contact."""
     return tuple(key for key in routing.holders(role, at) if routing.people[key].contacts)
 
 
 def gaps(routing: Routing, start: datetime, end: datetime) -> tuple[Gap, ...]:
-    """List when a role has nobody; one line a gap, in the order of roles and time."""
-    found: list[Gap] = []
+    """List the gaps of every role, in the order of roles and time."""
+    merged: list[Gap] = []
     for role in roles(routing):
         edges = sorted({start, *(edge for edge in _edges(routing, role, start, end) if start < edge < end), end})
         for begin, finish in pairwise(edges):
             if holders(routing, role, begin):
                 continue
-            why = "nobody is on call" if not routing.holders(role, begin) else "whoever is on call has no contact"
-            if found and found[-1].role == role and found[-1].end == begin and found[-1].why == why:
-                found[-1] = Gap(role, found[-1].start, finish, why)
+            why = "nobody is on call" if not routing.holders(role, begin) else "the person on call has no contact"
+            if merged and merged[-1].role == role and merged[-1].end == begin and merged[-1].why == why:
+                merged[-1] = Gap(role, merged[-1].start, finish, why)
             else:
-                found.append(Gap(role, begin, finish, why))
-    return tuple(found)
+                merged.append(Gap(role, begin, finish, why))
+    return tuple(merged)
 
 
 def _edges(routing: Routing, role: str, start: datetime, end: datetime) -> list[datetime]:
-    """The moments at which the holders of a role may change."""
+    """When the people on call for a role may change."""
     edges: list[datetime] = []
     for name in routing.roles.get(role, ()):
         if name in routing.schedules:

@@ -28,8 +28,8 @@ class Window(msgspec.Struct, frozen=True):
 
 def current(windows: tuple[Window, ...], labels: dict[str, str], now: datetime) -> Pause | None:
     """Give the window that lasts longest of those that an alert stands in."""
-    found = [(until, w) for w in windows if match_all(w.matchers, labels) and (until := w.until(now)) is not None]
-    if not found:
+    ends = [(until, w) for w in windows if match_all(w.matchers, labels) and (until := w.until(now)) is not None]
+    if not ends:
         return None
-    until, window = max(found, key=lambda pair: pair[0])
+    until, window = max(ends, key=lambda pair: pair[0])
     return Pause("maintenance", window.name, until=until)

@@ -12,7 +12,7 @@ _FORM = re.compile(r"""^\s*([a-zA-Z_:][a-zA-Z0-9_:.]*)\s*(=~|!~|!=|=)\s*(?:"((?:
 
 
 class MatcherError(ValueError):
-    """The text is no matcher; says what one looks like."""
+    """The text is not a matcher; the message names the expected form."""
 
 
 class Matcher(msgspec.Struct, frozen=True):
@@ -24,21 +24,21 @@ class Matcher(msgspec.Struct, frozen=True):
 
     def matches(self, labels: dict[str, str]) -> bool:
         """Say whether the condition holds."""
-        found = labels.get(self.label, "")
+        value = labels.get(self.label, "")
         if self.op in {"=", "!="}:
-            return (found == self.value) is (self.op == "=")
-        return (re.fullmatch(self.value, found) is not None) is (self.op == "=~")
+            return (value == self.value) is (self.op == "=")
+        return (re.fullmatch(self.value, value) is not None) is (self.op == "=~")
 
 
 Matchers = tuple[Matcher, ...]
 
 
 def parse(text: str) -> Matcher:
-    """Read one matcher; MatcherError says what is wrong."""
-    found = _FORM.match(text)
-    if found is None:
-        raise MatcherError(f'{text!r} is no matcher; write it as Alertmanager does: severity="critical", job=~"api.*"')
-    label, op, quoted, bare = found.groups()
+    """Read one matcher; MatcherError names what is invalid."""
+    match = _FORM.match(text)
+    if match is None:
+        raise MatcherError(f'invalid matcher {text!r} (expected e.g. severity="critical" or job=~"api.*")')
+    label, op, quoted, bare = match.groups()
     value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None and op in {"=", "!="} else (quoted or bare or "")
     if quoted is not None and op in {"=~", "!~"}:
         value = quoted.replace("\\\\", "\\")
@@ -46,10 +46,10 @@ def parse(text: str) -> Matcher:
         try:
             re.compile(value)
         except re.error as error:
-            raise MatcherError(f"{text!r}: the regular expression is not right: {error}") from error
+            raise MatcherError(f"invalid matcher {text!r}: invalid regular expression: {error}") from error
     return Matcher(label, op, value)
 
 
 def match_all(matchers: Matchers, labels: dict[str, str]) -> bool:
-    """Say whether every condition holds; none at all matches everything."""
+    """Say whether every condition holds; an empty list matches everything."""
     return all(matcher.matches(labels) for matcher in matchers)

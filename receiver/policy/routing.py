@@ -1,4 +1,4 @@
-"""Answers what the configuration says of an alert: priority, team, plan, and where its pages go now. Pure."""
+"""Gives the priority, team and plan of an alert, and the targets of its notifications now. Pure."""
 
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,7 +18,7 @@ DEFAULT = "default"  # the team of alerts that name none, or one that is not kno
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where alerts that match are followed, beside their team's own places; ``only`` leaves those out."""
+    """Additional places for alerts that match; with ``only``, instead of their team's."""
 
     matchers: Matchers
     contacts: tuple[Contact, ...]
@@ -26,7 +26,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class PriorityRule(msgspec.Struct, frozen=True):
-    """The priority of alerts that match and whose severity says nothing."""
+    """The priority of alerts that match and whose severity is in no table."""
 
     matchers: Matchers
     priority: Priority
@@ -88,11 +88,11 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return DEFAULT, f"{what}: sent to the default team"
 
     def plan(self, priority: Priority, team: str) -> Plan:
-        """Give the column of the team's own table, or of everybody's."""
+        """Give the priority's column of the team's own matrix, or of the common one."""
         return self.team_plans.get(team, self.plans)[priority]
 
     def holders(self, role: str, at: datetime) -> tuple[str, ...]:
-        """Give the keys of the people who hold a role at a moment; nobody who is away."""
+        """Give the keys of the people on call for a role, without those on vacation."""
         keys: list[str] = []
         for name in self.roles.get(role, ()):
             schedule = self.schedules.get(name)
@@ -101,26 +101,26 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(here)
 
     def targets(self, roles: tuple[str, ...], incident: Incident, now: datetime) -> tuple[Target, ...]:
-        """People of the roles first, then where the team follows; one target a lane."""
-        found: dict[str, Target] = {}
+        """Give the people on call for the roles, then the team's places; one target per lane."""
+        targets: dict[str, Target] = {}
         for role in roles:
             for key in self.holders(role, now):
                 for contact in self.people[key].ways(incident.priority, now):
                     target = _target(contact, key, role, incident)
-                    found.setdefault(target.lane, target)
+                    targets.setdefault(target.lane, target)
         for contact in self.places(incident):
             target = _target(contact, "", "", incident)
-            found.setdefault(target.lane, target)
-        return tuple(found.values())
+            targets.setdefault(target.lane, target)
+        return tuple(targets.values())
 
     def places(self, incident: Incident) -> tuple[Contact, ...]:
-        """Give where an incident is followed: the routes that match it, and its team's own places."""
+        """Give the places of the routes that match an incident, and its team's own."""
         routes = [route for route in self.routes if match_all(route.matchers, incident.labels)]
         own = () if any(route.only for route in routes) else self.teams.get(incident.team, self.teams[DEFAULT])
         return (*(contact for route in routes for contact in route.contacts), *own)
 
     def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
-        """Give the person's other contacts that were not used, else the places of last resort."""
+        """Give the person's contacts that were not used yet, otherwise the fallback places."""
         contacts = self.people[target.person].contacts if target.person in self.people else ()
         other = [_target(contact, target.person, target.role, incident, ring=False) for contact in contacts]
         unused = tuple(way for way in other if way.lane not in incident.delivery.round_lanes)

@@ -234,7 +234,7 @@ async def test_a_webhook_of_the_file_arrives_signed(tmp_path: Path) -> None:
         ({"apprise": APPRISE}, {"contacts": {"log": "x"}}, "people.linh.contacts.log: channel log has no addresses"),
         ({"slack": SECRET}, {"contacts": {"slack": "U1"}}, "people.linh.contacts.slack: "),
         ({"slack": SECRET}, {"contacts": {"webhook": "ops"}}, "channels.webhook is not set up; add it, or remove this"),
-        ({"slack": SECRET}, {}, "people.linh: engineer cannot be reached"),
+        ({"slack": SECRET}, {}, "people.linh: no contact for engineer"),
         ({"apprise": {**APPRISE, "timeout": "2m"}}, {}, "channels.apprise.timeout: invalid timeout '2m'"),
         ({"webhook": {**ENDPOINTS, "timeout": "0s"}}, {}, "channels.webhook.timeout: invalid timeout '0s'"),
         ({"webhook": {"endpoints": {}}}, {}, "channels.webhook.endpoints: "),
@@ -253,7 +253,7 @@ async def test_a_webhook_of_the_file_arrives_signed(tmp_path: Path) -> None:
 def test_what_could_not_be_sent_is_refused(
     tmp_path: Path, channels: dict[str, Any], person: dict[str, Any], says: str
 ) -> None:
-    terminal: dict[str, Any] = {} if "cannot be reached" in says else {"log": {}}  # it reaches everybody
+    terminal: dict[str, Any] = {} if "no contact" in says else {"log": {}}  # it reaches everybody
     people = {"linh": {"name": "Linh", **person}}
     path = written(tmp_path, {"channels": {**channels, **terminal}, "people": people})
     with pytest.raises(SettingsError) as caught:

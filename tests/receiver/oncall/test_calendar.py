@@ -87,7 +87,7 @@ def test_what_was_called_off_and_what_names_nobody_is_left_out_and_named() -> No
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"BEGIN:VCALENDAR", b"\xff\xfe", a_calendar("DTSTART:yesterday")])
 def test_what_is_no_calendar_is_named(text: bytes) -> None:
-    with pytest.raises(CalendarError, match="this is no iCalendar"):
+    with pytest.raises(CalendarError, match="not a valid iCalendar"):
         spans(text, Directory({"linh": LINH}), "UTC", START, END)
 
 

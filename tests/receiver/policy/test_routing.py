@@ -47,7 +47,7 @@ def test_a_matcher_means_what_it_means_to_alertmanager(text: str, labels: dict[s
 
 @pytest.mark.parametrize("text", ["", "severity", "=critical", 'a="b', 'a=~"("', "a==b=c d", "{a=b}"])
 def test_what_is_no_matcher_is_named(text: str) -> None:
-    with pytest.raises(MatcherError, match=r"is no matcher|regular expression"):
+    with pytest.raises(MatcherError, match=r"invalid matcher"):
         matcher(text)
 
 
@@ -177,13 +177,13 @@ def test_every_section_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("'alertname=~\"Backup.*\"'", "'alertname~Backup'", "priority_rules.match: 'alertname~Backup' is no matcher"),
-        ("from: 2026-11-28T22:00, to", "from: 2026-11-30T22:00, to", "it ends (2026-11-29T02:00) before it begins"),
-        ("match: ['team=\"database\"'],", "match: [],", "it matches everything"),
-        ('hours: "02:00-03:00", days: [sun]', "time_zone: UTC", "give from and to, or hours and days"),
-        ("{P1: 30m}\nack", "{P5: 30m}\nack", "Invalid enum value 'P5'"),
+        ("'alertname=~\"Backup.*\"'", "'alertname~Backup'", "priority_rules.match: invalid matcher"),
+        ("from: 2026-11-28T22:00, to", "from: 2026-11-30T22:00, to", "maintenance: ends"),
+        ("match: ['team=\"database\"'],", "match: [],", "maintenance.match: no matchers"),
+        ('hours: "02:00-03:00", days: [sun]', "time_zone: UTC", "maintenance: set from and to"),
+        ("{P1: 30m}\nack", "{P5: 30m}\nack", "'P5'"),
         ('"#lost-pages", email: [lost@', '"#lost-pages", email: [lost ', "fallback.email: invalid address"),
-        ("days: [mon, tue,", "days: [mo, tue,", "'mo' is no day"),
+        ("days: [mon, tue,", "days: [mo, tue,", "hours.office: invalid day 'mo'"),
         ("only: true}", "onli: true}", "routes.onli: unknown key"),
     ],
 )
