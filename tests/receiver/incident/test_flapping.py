@@ -136,6 +136,15 @@ def test_resolved_by_hand_the_same_episode_does_not_reopen_it_and_the_next_one_d
     assert people(fire(case)) == ["linh"]
 
 
+def test_a_message_in_which_nothing_begins_does_not_reopen_what_a_person_has_resolved() -> None:
+    case = Case()
+    fire(case)
+    case.when(Resolve("linh", "link"))
+    case.clock.forward(minutes=1)
+    assert case.when(received(an_alert(starts_at=START), truncated=3)) == []  # the episode that was resolved, and news
+    assert case.state() is State.RESOLVED
+
+
 def blind(*alerts: object) -> AlertsReceived:
     event = received(*alerts)  # type: ignore[arg-type]
     return AlertsReceived(event.group, blind=True)

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
+from receiver.incident.machine import transition
+from receiver.incident.matching import choose
 from receiver.incident.model import AlertGroup, Decision, Incident, Kind, State
+from receiver.store import sqlite_outbox as outbox
+from receiver.store import sqlite_row as row
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite_file import connect
 from tests.receiver.given import (
     MINUTE,
     START,
@@ -294,3 +299,64 @@ async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLiteStore, clock
     assert first is not None
     assert second is not None
     assert second.id != first.id
+
+
+async def test_an_end_that_was_not_sent_yet_is_told_once_whatever_came_between(
+    store: SQLiteStore, clock: Clock
+) -> None:
+    async def hear(*, firing: bool) -> Incident | None:
+        alert = an_alert(firing=firing, starts_at=clock.now, ends_at=None if firing else clock.now, severity="none")
+        return await store.update(received(alert), the_policy(), clock.now)
+
+    await hear(firing=True)
+    clock.forward(hours=1)  # a P4 pages an hour after it fires
+    await store.apply(1, deciding(TimeDue(), clock.now), clock.now)
+    for page in await claim(store, clock):
+        await settle(store, clock, page, "")
+    for firing in (False, True):  # reopened before its end was sent, and over again before anybody was paged
+        await hear(firing=firing)
+        clock.forward(minutes=1)
+    resolved = await hear(firing=False)
+    assert resolved is not None
+    assert resolved.state is State.RESOLVED
+    assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
+
+
+async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    for channel in ("email", "slack", "pagerduty"):
+        for page in await claim(store, clock, channel):
+            await settle(store, clock, page, "")
+    clock.forward(minutes=15)
+    await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
+    pending = await claim(store, clock)
+    assert {c.notification.kind for c in pending} == {Kind.REMINDER, Kind.PAGE}
+    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    for claimed in pending:
+        await store.retry_at(claimed, clock.now, "503", clock.now)
+    assert {c.notification.kind for c in await claim(store, clock)} == {Kind.ACKNOWLEDGED}
+
+
+async def test_what_is_done_for_each_row_looks_through_no_table(tmp_path: Path, clock: Clock) -> None:
+    db = connect(tmp_path / "receiver.sqlite3", clock.now)
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    hold, policy, event = timedelta(0), the_policy(), received(an_alert())
+    new = choose(event, row.Known(db), policy, clock.now)
+    fired = row.save(db, new, transition(new, event, policy, clock.now), hold, clock.now)
+    assert fired is not None
+    at = clock.now.timestamp()
+    wanted = {"channel": "email", "now": at + 1, "until": at + 90, "limit": 9}
+    (leased,) = db.execute(outbox.CLAIM, {**wanted, "address": "", "kind": "", "urgent": None}).fetchall()
+    assert outbox.retry(db, leased[0], 1, clock.now, "503")
+    outbox.finish(db, leased[0], 2, "sent", clock.now)
+    assert not outbox.round_is_dead(db, fired.id, 1)
+    assert outbox.thread(db, fired.id, "email:linh@example.com") == ""
+    row.save(db, fired, transition(fired, Acknowledge("linh", "link"), policy, clock.now), hold, clock.now)
+    assert row.timeline(db, fired.id)
+    db.set_trace_callback(None)
+    plans = [(one, [str(line[3]) for line in db.execute(f"EXPLAIN QUERY PLAN {one}")]) for one in statements]
+    db.close()
+    assert len(plans) > 20
+    scans = [one for one, plan in plans for line in plan if line.startswith("SCAN") and "json_each" not in line]
+    assert scans == []
