@@ -78,6 +78,15 @@ def test_an_alert_that_joins_is_not_silenced_so_nothing_is() -> None:
     assert case.incident.paused is None
 
 
+def test_news_in_which_nothing_begins_does_not_end_the_pause() -> None:
+    case = Case()
+    case.when(received(an_alert("a"), an_alert("b")))
+    case.when(Paused(SILENCE))
+    assert case.when(received(an_alert("a", firing=False))) == []
+    assert case.incident.paused is not None
+    assert case.state() is State.TRIGGERED
+
+
 def test_an_incident_can_be_acknowledged_and_resolved_while_it_is_paused() -> None:
     case = Case()
     case.when(received(an_alert()))
