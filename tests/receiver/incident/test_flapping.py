@@ -170,6 +170,14 @@ def test_what_was_held_is_believed_when_monitoring_is_back() -> None:
     assert {n.kind for n in case.when(received())} == {Kind.RESOLVED}
 
 
+def test_what_a_person_has_resolved_is_not_held_any_more() -> None:
+    case = Case()
+    fire(case)
+    case.when(blind(an_alert(firing=False)))
+    case.when(Resolve("linh", "link"))
+    assert (case.state(), case.incident.held) == (State.RESOLVED, False)
+
+
 def test_what_fires_again_was_never_over() -> None:
     case = Case()
     fire(case)
