@@ -23,11 +23,11 @@ NIGHT = (22, 7)  # o'clock where the person lives
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
-    parser.add_argument("--database", type=Path, help="the receiver's database; the file's `database` otherwise")
-    parser.add_argument("--range", dest="length", default="30d", help="how long, as 7d or 30d (30d)")
-    parser.add_argument("--until", help="until which day, as 2026-11-30; now otherwise")
+    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    parser.add_argument("--range", dest="length", default="30d", help="length of the period, e.g. 7d (default: 30d)")
+    parser.add_argument("--until", help="end of the period, e.g. 2026-11-30 (default: now)")
     parser.add_argument("--format", choices=["markdown", "html", "json"], default="markdown")
-    parser.add_argument("--output", type=Path, help="the file to write; the terminal otherwise")
+    parser.add_argument("--output", type=Path, help="file to write (default: standard output)")
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     except ValueError as error:
         raise SettingsError(f"--range or --until: {error}") from error
     if length < timedelta(days=1):
-        raise SettingsError("--range: write a day (1d) or more")
+        raise SettingsError("--range: must be at least 1d")
     zones = {key: person.zone for key, person in routing.people.items()}
 
     def night(at: datetime, person: str) -> bool:

@@ -32,13 +32,13 @@ _TIMEOUT = 150.0  # seconds for one query: a year of a busy alert takes Promethe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument("--prometheus.url", dest="url", required=True, help="as http://localhost:9090")
+    parser.add_argument("--prometheus.url", dest="url", required=True, help="e.g. http://localhost:9090")
     parser.add_argument("--period", choices=list(PERIODS), required=True)
-    parser.add_argument("--until", help="the end, as 2026-11-30 or 2026-11-30T09:00; now otherwise")
+    parser.add_argument("--until", help="end of the period, e.g. 2026-11-30T09:00 (default: now)")
     parser.add_argument("--config.file", dest="config", type=Path, help="receiver.yml: for incidents and contacts")
-    parser.add_argument("--database", type=Path, help="the receiver's database; the file's `database` otherwise")
-    parser.add_argument("--dashboards", type=Path, default=Path("grafana/dashboards"), help="a folder of *.json")
-    parser.add_argument("--output", type=Path, default=Path(), help="the folder for the reports (this one)")
+    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    parser.add_argument("--dashboards", type=Path, default=Path("grafana/dashboards"), help="folder of *.json files")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder for the reports (default: the current one)")
     parser.add_argument("--prometheus.bearer-token-file", dest="token_file", type=Path)
     parser.add_argument("--prometheus.username", dest="user")
     parser.add_argument("--prometheus.password-file", dest="password_file", type=Path)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     period = PERIODS[options.period]
     end = (_moment(options.until, now) if options.until else now).replace(microsecond=0)
     if not options.url.startswith(("http://", "https://")):
-        raise SettingsError(f"--prometheus.url {options.url}: write it as http://localhost:9090")
+        raise SettingsError(f"invalid --prometheus.url {options.url} (expected e.g. http://localhost:9090)")
     headers = _headers(options)
     found, broken = _panels(options.dashboards, period)
     review = asyncio.run(_review(options.url, headers, period, end, found))
@@ -99,7 +99,7 @@ async def _review(url: str, headers: dict[str, str], period: Period, end: dateti
             except Empty as error:
                 days = f"{end - period.length:%Y-%m-%d} to {end:%Y-%m-%d}"
                 raise SettingsError(
-                    f"--prometheus.url {url}: it has no data at all from {days}; name another, or another --until"
+                    f"--prometheus.url {url}: no data from {days}; check the URL and --until"
                 ) from error
             bar.update(task, total=2 + len(panels) + (len(rules) if Part.THRESHOLDS in period.parts else 0))
             return await _gathered(gatherer, rules, since, period, end, panels)
@@ -131,7 +131,7 @@ def _panels(folder: Path, period: Period) -> tuple[list[Panel], list[DeadPanel]]
         return [], []
     paths = sorted(folder.glob("*.json"))
     if not paths:
-        raise SettingsError(f"--dashboards {folder}: there is no *.json; name the folder of Grafana's dashboards")
+        raise SettingsError(f"--dashboards {folder}: no *.json files found")
     found, broken = list[Panel](), list[DeadPanel]()
     for path in paths:
         try:
@@ -148,7 +148,7 @@ def _headers(options: argparse.Namespace) -> dict[str, str]:
         pair = f"{options.user}:{_secret(options.password_file, '--prometheus.password-file')}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     if options.user or options.password_file:
-        raise SettingsError("--prometheus.username and --prometheus.password-file belong together: name both")
+        raise SettingsError("--prometheus.username and --prometheus.password-file must be used together")
     return {}
 
 
@@ -163,7 +163,7 @@ def _moment(given: str, now: datetime) -> datetime:
     try:
         found = datetime.fromisoformat(given)
     except ValueError as error:
-        raise SettingsError(f"--until {given!r} is no time; write 2026-11-30 or 2026-11-30T09:00") from error
+        raise SettingsError(f"invalid --until {given!r} (expected e.g. 2026-11-30 or 2026-11-30T09:00)") from error
     return found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
 
 

@@ -42,9 +42,9 @@ p { margin: 4px 0 0; color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 6px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; } th { font-weight: 600; color: var(--soft); }
-svg { width: 100%; height: auto; }
+svg { display: block; width: 100%; min-width: 560px; height: auto; }
 """
-_HEAD = ("incidents", "MTTA", "median", "worst", "MTTR", "median", "worst", "breaches")
+_HEAD = ("Incidents", "MTTA", "Median", "Worst", "MTTR", "Median", "Worst", "Breaches")
 
 
 def markdown(report: Report) -> str:
@@ -53,9 +53,9 @@ def markdown(report: Report) -> str:
     for title, rows in (("Priority", report.by_priority), ("Team", report.by_team)):
         head = (title, *_HEAD)
         parts += [_line(head), _line(("---", *("---:" for _ in _HEAD))), *(_line(_cells(row)) for row in rows), ""]
-    parts += ["## Who was paged", "", _line(("Person", "pages", "at night")), _line(("---", "---:", "---:"))]
+    parts += ["## Who was paged", "", _line(("Person", "Pages", "At night")), _line(("---", "---:", "---:"))]
     parts += [_line((person, str(pages), str(nights))) for person, pages, nights in report.pages]
-    parts += ["", "## Noisiest alerts", "", _line(("Alert", "incidents", "reopened")), _line(("---", "---:", "---:"))]
+    parts += ["", "## Noisiest alerts", "", _line(("Alert", "Incidents", "Reopened")), _line(("---", "---:", "---:"))]
     parts += [_line((name, str(count), str(again))) for name, count, again in report.noisiest]
     return "\n".join(parts) + "\n"
 
@@ -74,12 +74,12 @@ def page(report: Report) -> str:
     body = [
         f"<h1>On-call report</h1><p>{html.escape(_period(report))}</p>",
         f'<div class="figures">{"".join(_figures(report))}</div>',
-        *(f"<h2>{title}</h2>{svg}" for title, svg in plots),
+        *(f'<h2>{title}</h2><div class="wide">{svg}</div>' for title, svg in plots),
         "<h2>By priority</h2>" + _table(("Priority", *_HEAD), [_cells(row) for row in report.by_priority]),
         "<h2>By team</h2>" + _table(("Team", *_HEAD), [_cells(row) for row in report.by_team]),
-        "<h2>Who was paged</h2>" + _table(("Person", "pages", "at night"), [_text(row) for row in report.pages]),
+        "<h2>Who was paged</h2>" + _table(("Person", "Pages", "At night"), [_text(row) for row in report.pages]),
         "<h2>Noisiest alerts</h2>"
-        + _table(("Alert", "incidents", "reopened"), [_text(row) for row in report.noisiest]),
+        + _table(("Alert", "Incidents", "Reopened"), [_text(row) for row in report.noisiest]),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
     style = f"<title>On-call report, {html.escape(_period(report))}</title><style>{_CSS}</style>"
@@ -104,6 +104,8 @@ def _days(report: Report) -> str:
     chart = pygal.Bar(style=_STYLE, show_legend=False, height=240, width=860, margin=8, truncate_label=-1)
     every = max(1, len(report.by_day) // 10)
     chart.x_labels = [day[5:] if n % every == 0 else "" for n, (day, _) in enumerate(report.by_day)]
+    highest = max((count for _, count in report.by_day), default=0)
+    chart.y_labels = range(0, highest + 1, max(1, -(-highest // 5)))  # whole incidents
     chart.add("incidents", [count for _, count in report.by_day])
     return _svg(chart)
 

@@ -161,7 +161,7 @@ class Gatherer:
             except ApiError as error:
                 return DeadPanel(panel.dashboard, panel.title, panel.query, str(error))
         alive = any(math.isfinite(value) for samples in found.values() for _, value in samples)
-        why = "gave nothing in the whole period"
+        why = "no data in the whole period"
         return None if alive else DeadPanel(panel.dashboard, panel.title, panel.query, why)
 
     async def _try(self, what: str, work: Awaitable[R]) -> R | None:

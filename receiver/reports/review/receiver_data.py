@@ -26,7 +26,7 @@ async def add_receiver_data(review: Review, config: Config, source: Source, hist
         given_up = await history.undelivered(review.start, review.end)
         found += [_given_up(one, current.routing.directory.name(one.person)) for one in given_up]
     except StoreError as error:
-        troubles.append(Trouble("Alerts that nobody acknowledged", str(error)))
+        troubles.append(Trouble("Unacknowledged alerts", str(error)))
     return msgspec.structs.replace(
         review, unanswered=ignored, incidents=incidents, notes=tuple(found), troubles=tuple(troubles)
     )

@@ -55,9 +55,9 @@ th { font-weight: 600; color: var(--soft); white-space: nowrap; } td:first-child
 td.short { white-space: nowrap; } td.long { min-width: 180px; overflow-wrap: anywhere; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 24px;
   margin-top: 20px; }
-figure { margin: 0; min-width: 0; } figcaption { color: var(--soft); font-size: 13px; }
+figure { margin: 0; min-width: 0; max-width: 640px; } figcaption { color: var(--soft); font-size: 13px; }
 summary { cursor: pointer; margin-top: 44px; font-size: 20px; font-weight: 700; } details h2 { display: none; }
-figure.one { max-width: 640px; } svg { display: block; width: 100%; height: auto; }
+svg { display: block; width: 100%; height: auto; }
 """
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SHORT = 28  # characters; longer cells may wrap

@@ -77,17 +77,17 @@ def _figures(review: Review) -> Iterator[tuple[str, str, bool]]:
         yield f"{turned}", "thresholds to loosen", turned > 0
     if review.has(Part.BASELINES):
         worse = sum(line.worse for line in review.baselines)
-        yield f"{worse} of {len(review.baselines)}", "benchmarks got worse", worse > 0
+        yield f"{worse} of {len(review.baselines)}", "benchmarks worse", worse > 0
 
 
 def _to_do(review: Review) -> Iterator[str]:
     for trouble in review.troubles:
-        yield f"{trouble.what}: could not be looked at ({trouble.why})"
+        yield f"{trouble.what}: could not be checked ({trouble.why})"
     for one in review.unanswered or ():
         yield f"{one.alert} ({one.priority}): nobody acknowledged {one.unanswered} of {many(one.incidents, 'incident')}"
     if review.dead:
         boards = sorted({panel.dashboard for panel in review.dead})
-        yield f"Mend {many(len(review.dead), 'dead panel')} of {', '.join(boards)}"
+        yield f"Fix {many(len(review.dead), 'dead panel')} on {', '.join(boards)}"
     for line in review.tuned:
         if line.advice and line.advice.verb == "loosen":
             yield f"{line.rule.name}: {advised(line.advice)}; in {place(line.rule)}"
@@ -97,7 +97,7 @@ def _to_do(review: Review) -> Iterator[str]:
         if moved.worse
     )
     if review.notes:
-        yield f"Look at {many(len(review.notes), 'note')} about contacts and schedules"
+        yield f"Check {many(len(review.notes), 'note')} about contacts and schedules"
 
 
 def _sections(review: Review) -> Iterator[Section]:
@@ -112,17 +112,17 @@ def _sections(review: Review) -> Iterator[Section]:
         yield _baselines(review)
     if review.has(Part.DASHBOARDS):
         rows = tuple((one.dashboard, one.panel, one.why, one.query) for one in review.dead)
-        lead = f"The {many(review.panels, 'query', 'queries')} of the dashboards were executed over the whole period."
-        yield Section("Dashboards with dead panels", lead, ("Dashboard", "Panel", "Why", "Query"), rows)
+        lead = f"{many(review.panels, 'query', 'queries')} of the dashboards, run over the whole period."
+        yield Section("Dead panels", lead, ("Dashboard", "Panel", "Why", "Query"), rows)
     yield _contacts(review)
     if review.has(Part.QUESTIONS):
-        lead = "No number answers these. Answer them in the meeting, and write the answers down."
-        yield Section("Questions to the strategy", lead, items=QUESTIONS)
+        lead = "The data cannot answer these. Discuss them in the meeting and write the answers down."
+        yield Section("Strategy questions", lead, items=QUESTIONS)
 
 
 def _firings(review: Review) -> Section:
-    lead = "Each series of an alert counts for itself; the time is that in which at least one fired."
-    head = ("Alert", "Fired", "In all", "Longest", "Priority", "Team", "Series", "Last began (UTC)")
+    lead = "Each series counts separately; the total is the time in which at least one fired."
+    head = ("Alert", "Fired", "Total", "Longest", "Priority", "Team", "Series", "Last start (UTC)")
     rows = tuple(
         (
             *(line.rule.name, times(len(line.firings)), duration(line.seconds), duration(line.longest)),
@@ -139,7 +139,7 @@ def _firings(review: Review) -> Section:
             tuple(float(len(line.firings)) for line in busiest),
         ),
     )
-    return Section("Alerts that fired", lead, head, rows, bars=bars if rows else ())
+    return Section("Firing alerts", lead, head, rows, bars=bars if rows else ())
 
 
 def _last(line: Fired) -> str:
@@ -149,10 +149,10 @@ def _last(line: Fired) -> str:
 
 
 def _unanswered(review: Review) -> Section:
-    title = "Alerts that nobody acknowledged"
+    title = "Unacknowledged alerts"
     if review.unanswered is None:
         return Section(title, _unlooked(review))
-    head = ("Alert", "Priority", "Incidents", "Not acknowledged", "Open for (longest)")
+    head = ("Alert", "Priority", "Incidents", "Not acknowledged", "Longest open")
     rows = tuple(
         (one.alert, one.priority, str(one.incidents), str(one.unanswered), duration(one.longest))
         for one in review.unanswered
@@ -162,8 +162,8 @@ def _unanswered(review: Review) -> Section:
 
 def _unlooked(review: Review) -> str:
     if review.notes is None:
-        return "Not looked at: name the receiver's configuration with --config.file."
-    return "Could not be looked at; the reason stands above."
+        return "Not checked: pass the receiver's configuration with --config.file."
+    return "Could not be checked; the reason is listed under What to do."
 
 
 def _thresholds(review: Review) -> Iterator[Section]:
@@ -220,7 +220,7 @@ def _plot(line: Tuned) -> Plot:
 
 
 def _never(review: Review) -> Section:
-    lead = "Nothing to worry about by itself. Ask of each whether it still could fire, and rehearse those of P1."
+    lead = "Not a fault in itself. Check that each can still fire, and rehearse the P1 alerts."
     ordered = sorted(review.never, key=lambda rule: (rule.priority or "P9", rule.name))
     groups: dict[str, list[str]] = {}
     for rule in ordered:

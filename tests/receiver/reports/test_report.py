@@ -187,7 +187,7 @@ def test_what_an_alert_is_called_cannot_break_the_page() -> None:
         (["--database", "none.sqlite3"], "no such database"),
         (["--database", __file__], "not a receiver's database"),
         (["--range", "soon"], "invalid duration 'soon'"),
-        (["--range", "1h"], "write a day"),
+        (["--range", "1h"], "at least 1d"),
         (["--until", "soon"], "--range or --until"),
     ],
 )
