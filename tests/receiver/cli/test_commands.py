@@ -72,7 +72,7 @@ def test_a_test_that_fails_shows_the_difference(tmp_path: Path, capsys: Capture)
     assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 1
     shown = capsys.readouterr()
     assert shown.out == "10 of 11 policy tests passed\n"
-    assert "P1 that nobody answers walks the whole row" in shown.err
+    assert "P1 that nobody answers walks the whole column" in shown.err
     assert "-16m page Marek Novak" in shown.err
     assert "+15m page Marek Novak" in shown.err
 
