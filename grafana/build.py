@@ -1,4 +1,4 @@
-"""Writes grafana/dashboards/*.json and grafana/panels.yml; with `--check` it only says whether they are fresh."""
+"""Write grafana/dashboards/*.json and grafana/panels.yml; `--check` only reports whether they are up to date."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ ABOUT = """\
 
 
 def explained(boards: tuple[Board, ...]) -> dict[str, tuple[str, int]]:
-    """Say for each alert on which dashboard and in which panel its series is.
+    """Return the dashboard and panel of each alert.
 
     Raises:
         ValueError: two panels explain one alert.
@@ -39,7 +39,7 @@ def explained(boards: tuple[Board, ...]) -> dict[str, tuple[str, int]]:
 
 
 def texts(numbers: Numbers) -> dict[Path, str]:
-    """Give each file with its text."""
+    """Return the text of each file."""
     files = {
         FOLDER / f"dashboards/{one.uid.removeprefix('heypeter-')}.json": board.written(one, numbers) for one in BOARDS
     }
@@ -50,7 +50,7 @@ def texts(numbers: Numbers) -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the files are, or have been, written as they should be; 1 with one sentence otherwise."""
+    """Write or check the files. Return 0 if they are (now) right, 1 after printing what is wrong."""
     try:
         wanted = texts(Numbers.read(ROOT))
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""A panel -> Grafana's JSON of it, by the types of Grafana's own SDK."""
+"""Turn a panel into Grafana's JSON, with the types of Grafana's SDK."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD = "green"
 UNKNOWN = "#808080"
 REFERENCES = "ABCDEFGHIJKLMNOP"
-# Of lines that stand for no state: none of these is one of the colours that mean one.
+# Colours of lines without a state: none of them is a state's colour.
 LINES = ("blue", "purple", "light-blue", "dark-purple", "super-light-blue", "super-light-purple")
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")')
 _LAST = build.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)  # noqa: FBT003  # the SDK's
@@ -26,7 +26,7 @@ _LAST = build.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a panel stands in the grid of 24 columns."""
+    """Position of a panel in the grid of 24 columns."""
 
     x: int
     y: int
@@ -34,15 +34,15 @@ class Place:
 
 
 def environment(expr: str) -> str:
-    """Write the variable of the environment into every selector; without the label `env`, it selects everything."""
+    """Insert the environment variable into every selector; without a label `env` it selects everything."""
     parts = _STRING.split(expr)
-    # Braces outside of strings are selectors: PromQL has no others.
+    # In PromQL, braces outside of strings are always selectors.
     inside = [part if number % 2 else part.replace("{", '{env=~"$environment", ') for number, part in enumerate(parts)]
     return "".join(inside).replace(", }", "}")
 
 
 def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
-    """Give the panel as Grafana has it; ValueError says which number there is not."""
+    """Return the panel as Grafana's type; ValueError names a number that does not exist."""
     drawn = _kind(panel, numbers).build()
     drawn.id_val = panel.id
     drawn.title, drawn.description = panel.title, numbers.say(panel.about)
@@ -60,7 +60,7 @@ def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
 
 
 def _mappings(panel: Panel) -> list[dashboard.ValueMapping] | None:
-    """Give the words; and where nothing is measured, a stat has the colour of no state, not that of a good one."""
+    """Return the value mappings; a stat without data has a neutral colour, not that of a good state."""
     found: list[dashboard.ValueMapping] = [_mapping(panel.words)] if panel.words else []
     if isinstance(panel, Stat) and (panel.limits or panel.words or panel.alarms):
         grey = dashboard.ValueMappingResult(text=panel.empty, color=UNKNOWN, index=len(panel.words))
@@ -70,7 +70,7 @@ def _mappings(panel: Panel) -> list[dashboard.ValueMapping] | None:
 
 
 def _decimals(panel: Panel) -> int | None:
-    """Show whole numbers of what is counted; an axis chooses for itself."""
+    """Show counts as whole numbers; axes choose for themselves."""
     return 0 if panel.decimals is None and panel.unit == "locale" and not isinstance(panel, Series) else panel.decimals
 
 
@@ -141,7 +141,7 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
         drawn = drawn.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     nearest = min((limit.value for limit in _limits(panel.limits, numbers)), default=None)
     if panel.largest is None and (nearest is not None or panel.unit in {"short", "none"}):
-        # The nearest limit is in sight, however far the line is from it; and a count of 0 has a scale.
+        # Keeps the nearest limit visible, however far away it is, and gives a count of 0 a scale.
         drawn = drawn.axis_soft_max(nearest * 1.2 if nearest else 1)
     if panel.interval:
         drawn = drawn.interval(panel.interval)
@@ -154,7 +154,7 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
 
 
 def _looks(queries: tuple[Query, ...]) -> list[tuple[Query, list[dashboard.DynamicConfigValue]]]:
-    """Give colours that mean no state to lines whose names are known, and let what is faint stand back."""
+    """Give neutral colours to lines whose names are known, and draw faint queries faintly."""
     named = [query for query in queries if "{{" not in query.legend]
     found = []
     for query, colour in zip(named, LINES, strict=False):
@@ -242,7 +242,7 @@ def _table(panel: Table, numbers: Numbers) -> Builder[dashboard.Panel]:
 
 
 def _column(column: Column, numbers: Numbers) -> list[dashboard.DynamicConfigValue]:
-    # Without a word of its own, an empty cell says what an empty table means.
+    # An empty cell shows the text of an empty table unless it has its own.
     settings: list[tuple[str, object]] = [("noValue", "-")]
     if column.unit:
         settings.append(("unit", column.unit))
@@ -269,7 +269,7 @@ def _mapping(words: tuple[Word, ...]) -> dashboard.ValueMap:
 
 
 def steps(ordered: list[Limit], good: str) -> built.ThresholdsConfig:
-    """Give the colours of a state: good on one side of the limits, theirs on the other."""
+    """Return the colours of a state: good on one side of the limits, the limits' colours on the other."""
     below = [limit for limit in ordered if limit.bad == "below"]
     above = [limit for limit in ordered if limit.bad == "above"]
     colours = [limit.colour for limit in below] + [good] + [limit.colour for limit in above]
@@ -278,7 +278,7 @@ def steps(ordered: list[Limit], good: str) -> built.ThresholdsConfig:
 
 
 def lines(ordered: list[Limit]) -> built.ThresholdsConfig:
-    """Give the limits as lines: nothing but the lines has a colour."""
+    """Return the limits as lines; only the lines are coloured."""
     return _thresholds([(None, "transparent"), *((limit.value, limit.colour) for limit in ordered)])
 
 

@@ -1,4 +1,4 @@
-"""The words that dashboards are written in: panels, their queries and limits, and what no data means."""
+"""Building blocks of dashboards: panels, queries, limits, and texts for missing data."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """PromQL and the name of its series; each selector has braces, into which the environment is written.
+    """PromQL and the legend of its series. Every selector has braces, where the environment is inserted.
 
     A faint one is there to compare with: a limit, or the week before.
     """
@@ -19,7 +19,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A number of the rules, on which side of it it is bad, and how bad: the colour of the state."""
+    """A number from the rules, which side of it is bad, and the colour for it."""
 
     value: float
     bad: Literal["above", "below"]
@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A number that an alert compares with; ``position`` chooses among several."""
+    """A threshold of an alert; ``position`` selects one of several."""
 
     alert: str
     position: int = 0
@@ -43,21 +43,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """How many times too fast an error budget is spent when this alert fires (rules/tables/slo.yml)."""
+    """The burn rate at which this alert fires (rules/tables/slo.yml)."""
 
     alert: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The time within which somebody should answer an incident of a priority."""
+    """The response time of a priority."""
 
     priority: str
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The number of benchmarks: fewer that are met is bad."""
+    """The number of benchmarks; meeting fewer is bad."""
 
 
 Number = Limit | Target | Rule | Burn | Answer | Count
@@ -65,7 +65,7 @@ Number = Limit | Target | Rule | Burn | Answer | Count
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What is shown instead of a number, and the colour of that state; no colour where it is no state."""
+    """The text shown instead of a number, and its colour if it is a state."""
 
     value: str
     text: str
@@ -74,7 +74,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: the label (or ``Value``, ``Value #B``), its heading, and where its cells lead."""
+    """A column of a table: label (or ``Value``, ``Value #B``), heading, and link of its cells."""
 
     field: str
     heading: str
@@ -88,9 +88,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """What all panels have.
+    """What all panels have in common.
 
-    ``id`` is for ever: links and runbooks lead to it. ``empty`` is what no data means. ``about`` may name numbers:
+    ``id`` must never change: links and runbooks use it. ``empty`` is what no data means. ``about`` may name numbers:
     ``{cpu}`` is the target of that benchmark, ``{BackupStale}`` the limit of that alert, ``{P1}`` a response time.
     """
 
@@ -110,7 +110,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Panel):
-    """One big number, or one for each query.
+    """One large number, or one per query.
 
     ``units`` are those of the queries, where they differ; ``alarms`` the colours that each has from 1 on; ``goal`` is
     what it should be, said above the number, and may name numbers as ``about`` does.
@@ -136,14 +136,14 @@ class Series(Panel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars(Panel):
-    """A bar for each series: how the last values compare."""
+    """A bar per series with its last value."""
 
     largest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class States(Panel):
-    """What was in which state, and when."""
+    """States over time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class Table(Panel):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Panels side by side: their widths fill the grid."""
+    """Panels side by side; their widths add up to 24."""
 
     height: int
     panels: tuple[Panel, ...]
@@ -165,7 +165,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A row with a heading; ``id`` shares the numbers of the panels."""
+    """A row with a heading; its ``id`` must differ from those of panels."""
 
     id: int
     title: str
@@ -174,7 +174,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """A dashboard; ``variables`` are those that it offers beside data source and environment."""
+    """A dashboard; ``variables`` are those in addition to data source and environment."""
 
     uid: str
     title: str
@@ -185,5 +185,5 @@ class Board:
     sections: tuple[Section, ...]
 
     def panels(self) -> tuple[Panel, ...]:
-        """Give all panels in reading order."""
+        """Return all panels in reading order."""
         return tuple(panel for section in self.sections for line in section.lines for panel in line.panels)

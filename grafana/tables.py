@@ -1,4 +1,4 @@
-"""The numbers of the rules, for dashboards: targets, thresholds and objectives, so that none is typed twice."""
+"""Numbers of the rules for dashboards: targets, thresholds and objectives."""
 
 import re
 from collections.abc import Collection
@@ -21,7 +21,7 @@ _BAD: dict[str, Literal["above", "below"]] = {">": "above", ">=": "above", "<": 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What was read of rules/ and of the receiver's example configuration."""
+    """The numbers in rules/ and in the receiver's example configuration."""
 
     benchmarks: dict[str, benchmark_rules.Benchmark]
     slo: slo_rules.Table
@@ -30,7 +30,7 @@ class Numbers:
 
     @classmethod
     def read(cls, root: Path) -> Self:
-        """Read them below the project's folder; ValueError or OSError says what is wrong with which file."""
+        """Read them from the project folder; ValueError or OSError names the file and its fault."""
         tables = root / "rules/tables"
         benchmarks = msgspec.convert(_yaml(tables / "benchmarks.yml"), benchmark_rules.Table).benchmarks
         times = _yaml(root / "deploy/config/receiver.yml")["response_times"]
@@ -48,10 +48,10 @@ class Numbers:
         )
 
     def limit(self, number: Number) -> Limit:
-        """Give what stands behind a number.
+        """Resolve a number.
 
         Raises:
-            ValueError: there is no such benchmark, alert or priority, or the alert compares with no such number.
+            ValueError: unknown benchmark, alert or priority, or the alert has no such threshold.
 
         """
         match number:
@@ -72,7 +72,7 @@ class Numbers:
                 return Limit(len(self.benchmarks), "below", COLOURS["P3"])
 
     def say(self, text: str) -> str:
-        """Fill in the numbers that a description names; see Panel."""
+        """Insert the numbers that a description names; see Panel."""
         return _NAMED.sub(lambda found: self._spoken(found[1]), text)
 
     def _spoken(self, name: str) -> str:
@@ -91,13 +91,13 @@ class Numbers:
     def _compared(self, rule: dict[str, Any], position: int) -> Limit:
         found = _compared(promql_parser.parse(str(rule["expr"])))
         if position >= len(found):
-            raise ValueError(f"{rule['alert']} compares with {len(found)} numbers, and a panel asks for one more")
+            raise ValueError(f"{rule['alert']} has {len(found)} thresholds, but a panel asks for one more")
         bad, value = found[position]
         return Limit(value, bad, COLOURS[rule["labels"]["priority"]])
 
 
 def duration(seconds: float) -> str:
-    """Say a time in the largest unit that fits."""
+    """Format a duration in the largest unit that fits."""
     for length, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * length:
             return f"{seconds / length:g} {name}"
@@ -106,7 +106,7 @@ def duration(seconds: float) -> str:
 
 def _known(name: str, names: Collection[str]) -> str:
     if name not in names:
-        raise ValueError(f"{name}: the rules have no such name; correct the panel that asks for its number")
+        raise ValueError(f"{name}: unknown name in a panel: the rules do not have it")
     return name
 
 
@@ -118,7 +118,7 @@ def _yaml(path: Path) -> Any:  # noqa: ANN401  # a file of any shape
 
 
 def _compared(node: promql_parser.Expr) -> list[tuple[Literal["above", "below"], float]]:
-    """Find what decides: comparisons with a number that no operator but and, or, unless stands above."""
+    """Return the comparisons with a number that are nested only in and, or and unless."""
     if isinstance(node, promql_parser.ParenExpr):
         return _compared(node.expr)
     if not isinstance(node, promql_parser.BinaryExpr):

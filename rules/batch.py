@@ -1,4 +1,4 @@
-"""Puts many mutants beside their originals under names of their own, so that one run of promtool judges all of them.
+"""Run many mutants next to their originals, under unique names, so that one promtool run tests all of them.
 
 A mutant of an alert is one more alert with another name, and each case of a test that asks for the alert is written a
 second time for it. A mutant of a recorded series takes copies of everything that reads the series along. What is loaded
@@ -24,7 +24,7 @@ _REPORTED = re.compile(r"^\s*(?:alertname|expr|rule): .*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Test:
-    """One test of a promtool file, with the names of the rule files that it loads and what the file says of all."""
+    """One test of a promtool file, with its rule files and the file's global settings."""
 
     file: str
     rule_files: tuple[str, ...]
@@ -33,18 +33,18 @@ class Test:
 
     @property
     def alerts(self) -> list[Case]:
-        """Give its cases about alerts."""
+        """Return its alert cases."""
         return self.content.get("alert_rule_test") or []
 
     @property
     def expressions(self) -> list[Case]:
-        """Give its cases about expressions."""
+        """Return its expression cases."""
         return self.content.get("promql_expr_test") or []
 
 
 @dataclass
 class Batch:
-    """One test with its rules and the mutants beside them: what promtool is given."""
+    """One test with its rules and the mutants next to them: the input of promtool."""
 
     test: Test
     contents: Mapping[str, Any]
@@ -56,7 +56,7 @@ class Batch:
     numbers: set[int] = field(default_factory=set)
 
     def add(self, number: int, mutant: Mutant) -> bool:
-        """Put a mutant beside its original; False if no case of this test can notice it."""
+        """Add a mutant next to its original; False if no case of this test can detect it."""
         if mutant.place not in self.needed:
             return False
         moved = self.rules.downstream(mutant.place) & self.needed
@@ -66,7 +66,7 @@ class Batch:
         asked = [_expression(case, names | alerts, number) for case in self._reading(moved)]
         if not cases and not asked:
             return False
-        # What shares a name with a copy is read beside it, and so has to move along.
+        # Rules that share a name with a copy are read together with it, so they are copied, too.
         moved |= {place for place in self.needed if self.rules.at[place].get("record") in names}
         for place in moved:
             rule = mutant.rule if place == mutant.place else self.rules.at[place]
@@ -77,7 +77,7 @@ class Batch:
         return True
 
     def files(self, folder: str) -> dict[str, Any]:
-        """Give the content of each file by its path: the rule files, and the test at `<folder>/test.yml`."""
+        """Return path -> content: the rule files, and the test at `<folder>/test.yml`."""
         found: dict[str, Any] = {}
         for place in self.rules.at:
             if place in self.needed:
@@ -102,20 +102,20 @@ class Batch:
 
     @property
     def cost(self) -> int:
-        """Guess how much work the test is: evaluations of rules."""
+        """Estimate the cost of the test, in rule evaluations."""
         ends = [_seconds(str(case["eval_time"])) for case in self.test.alerts + self.test.expressions]
         return len(self.needed) * int(max(ends, default=0) / _seconds(self.test.head.get("evaluation_interval", "1m")))
 
 
 def tests(file: str, content: Mapping[str, Any]) -> list[Test]:
-    """Take a promtool file apart."""
+    """Split a promtool file into its tests."""
     head = {key: value for key, value in content.items() if key not in {"tests", "rule_files", "group_eval_order"}}
     names = tuple(name.rpartition("/")[2] for name in content["rule_files"])
     return [Test(file, names, head, one) for one in content["tests"]]
 
 
 def batch(test: Test, contents: Mapping[str, Any]) -> Batch:
-    """Give a test with the rules that it needs, and no mutant yet."""
+    """Return a test with the rules it needs, without mutants."""
     rules = Rules({name: contents[name] for name in test.rule_files})
     names = {case["alertname"] for case in test.alerts}
     asked = {place for place, rule in rules.at.items() if rule.get("alert") in names}
@@ -124,7 +124,7 @@ def batch(test: Test, contents: Mapping[str, Any]) -> Batch:
 
 
 def noticed(said: str) -> tuple[set[int], set[int], list[str]]:
-    """Read promtool's report: the mutants that failed a case, those that failed to evaluate, and what else failed."""
+    """Parse promtool's report: mutants that failed a case, mutants that failed to evaluate, and other failures."""
     failed, broken, others = set[int](), set[int](), []
     for line in _REPORTED.findall(said):
         numbers = {int(number) for number in _NUMBER.findall(line)}
@@ -135,7 +135,7 @@ def noticed(said: str) -> tuple[set[int], set[int], list[str]]:
 
 
 def _seconds(duration: str) -> float:
-    # The parser takes no 0, and a test may look at the very beginning.
+    # The parser does not accept 0, and a test may evaluate at time 0.
     return parse_duration(duration).total_seconds() if re.search("[1-9]", duration) else 0
 
 
@@ -144,7 +144,7 @@ def _aside(name: str, number: int) -> str:
 
 
 def _moved(expression: str, names: Iterable[str], number: int) -> str:
-    """Give an expression that speaks of the copies: of series by their names, of alerts by ALERTS{alertname="…"}."""
+    """Return the expression with copies instead of originals: series by name, alerts by ALERTS{alertname="…"}."""
 
     def new(token: re.Match[str]) -> str:
         if token.lastgroup == "labels":

@@ -1,4 +1,4 @@
-"""`python -m rules.check FILE ...`: the lint and the promtool tests that concern these files, in a few seconds.
+"""`python -m rules.check FILE ...`: lint these files and run the promtool tests that concern them, in a few seconds.
 
 Of each test file that speaks of the files' alerts or series, only these cases run, over only the rules that they read.
 """
@@ -27,7 +27,7 @@ Content = dict[str, Any]
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as promtool reads it: `0x15` is a series of zeros there, and no number in hexadecimal."""
+    """YAML as promtool reads it: `0x15` is a series of zeros, not a hexadecimal number."""
 
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d*)$")
@@ -38,7 +38,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def concerned(test: Content, names: set[str]) -> Content | None:
-    """Give a test file with only the cases about these alerts and series; None when it has none."""
+    """Return a test file with only the cases about these alerts and series; None if there are none."""
     kept = []
     for one in test["tests"]:
         asked = [case for case in one.get("alert_rule_test", []) if case["alertname"] in names]
@@ -53,7 +53,7 @@ def _read_by(expression: str) -> set[str]:
 
 
 def needed(test: Content, rules: Iterable[Rule]) -> set[str]:
-    """Give the names of the rules that these cases read, straight or through others."""
+    """Return the names of the rules that these cases read, directly or indirectly."""
     sources = {rule.name: set[str]() for rule in rules}
     for rule in rules:
         sources[rule.name] |= {name_of(selector) for selector, _ in selectors(rule.tree)}
@@ -67,7 +67,7 @@ def needed(test: Content, rules: Iterable[Rule]) -> set[str]:
 
 
 def _failure(promtool: Path, folder: Path, rules: list[Rule], name: str, test: Content) -> str:
-    """Run the cases of one file; give what promtool says, or nothing when they pass."""
+    """Run the cases of one file; return promtool's output, or an empty string if they pass."""
     wanted = needed(test, rules)
     with tempfile.TemporaryDirectory() as place:
         for pattern in test["rule_files"]:
@@ -101,7 +101,7 @@ def _tests(folder: Path) -> dict[str, Content]:
 def _chosen(rules: list[Rule], only: list[str]) -> list[Rule]:
     unknown = set(only) - {rule.name for rule in rules}
     if unknown:
-        raise ValueError(f"no rule of these files is called {', '.join(sorted(unknown))}")
+        raise ValueError(f"no rule in these files is called {', '.join(sorted(unknown))}")
     return [rule for rule in rules if rule.name in only] if only else rules
 
 
@@ -114,7 +114,7 @@ def _run(promtool: Path, folder: Path, chosen: list[Rule]) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         said = [text for text in pool.map(partial(_failure, promtool, folder, rules), cut, cut.values()) if text]
     said += [
-        f"{rule.file}:{rule.line}: {rule.name}: no test makes it fire or keeps it quiet; docs/rules.md says how\n"
+        f"{rule.file}:{rule.line}: {rule.name}: no test fires it or keeps it from firing (see docs/rules.md)\n"
         for rule in chosen
         if rule.alerts and rule.name not in tested
     ]
@@ -125,7 +125,7 @@ def _run(promtool: Path, folder: Path, chosen: list[Rule]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the lint and the tests pass; 1 with what they say otherwise."""
+    """Return 0 if lint and tests pass, 1 after printing what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m rules.check", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--only", action="append", metavar="NAME", help="run the tests of this alert or series alone")

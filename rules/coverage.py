@@ -1,4 +1,4 @@
-"""Says whether the tests of the rules show every alert firing and quiet; promtool is silent about all that is missing.
+"""Check that every alert has a test in which it fires and one in which it does not; promtool does not check this.
 
 `python -m rules.coverage`. Refused by name: an alert that no test makes fire or shows quiet, a test that speaks of an
 alert that does not exist, a pattern of rule files that matches none.
@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-# It fires always, and its absence is the alarm: there is nothing that could show it quiet.
+# It always fires, so there cannot be a test in which it does not.
 ALWAYS = "Watchdog"
 
 
 @dataclass
 class Coverage:
-    """What the tests show, and what is wrong with them, in sentences that name the file or the alert."""
+    """The coverage of the tests, and what is missing, naming file or alert."""
 
     alerts: set[str] = field(default_factory=set)
     firing: set[str] = field(default_factory=set)
@@ -28,14 +28,14 @@ class Coverage:
 
     @property
     def figure(self) -> str:
-        """Give the figure in one line."""
+        """Return the coverage in one line."""
         silent = self.alerts - {ALWAYS}
         shown, asked = len(self.firing) + len(self.quiet), len(self.alerts) + len(silent)
         share = 100 * shown / asked if asked else 0
-        # Rounded down: 100 % is said of all, and of nothing less.
+        # Rounded down, so that 100% means all.
         return (
-            f"{len(self.firing)} of {len(self.alerts)} alerts shown firing, "
-            f"{len(self.quiet)} of {len(silent)} shown quiet: {int(share)} %"
+            f"{len(self.firing)} of {len(self.alerts)} alerts have a test that fires, "
+            f"{len(self.quiet)} of {len(silent)} one that does not: {int(share)}%"
         )
 
 
@@ -54,21 +54,21 @@ def coverage(rules: Path, tests: Path) -> Coverage:
         found.faults += _unmatched(path, content.get("rule_files", []))
         for case in _cases(content):
             if case["alertname"] not in found.alerts:
-                found.faults.append(f"{path}: no rule is called {case['alertname']}; correct the name")
+                found.faults.append(f"{path}: unknown alert {case['alertname']}")
                 continue
             (found.firing if case.get("exp_alerts") else found.quiet).add(case["alertname"])
     found.quiet.discard(ALWAYS)
     for name in sorted(found.alerts - found.firing):
-        found.faults.append(f"{tests}: nothing makes {name} fire; add a test that does")
+        found.faults.append(f"{tests}: no test fires {name}; add one")
     for name in sorted(found.alerts - found.quiet - {ALWAYS}):
-        found.faults.append(f"{tests}: nothing shows {name} quiet; add a test below its threshold")
+        found.faults.append(f"{tests}: no test in which {name} does not fire; add one below its threshold")
     return found
 
 
 def _files(folder: Path) -> list[Path]:
     found = sorted(folder.glob("*.yml"))
     if not found:
-        raise ValueError(f"{folder} has no file *.yml")
+        raise ValueError(f"{folder} contains no *.yml")
     return found
 
 
@@ -78,7 +78,7 @@ def _read(path: Path, key: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
-        raise ValueError(f"{path}: has no list of {key}")  # noqa: TRY004  # a file that is wrong, not a call
+        raise ValueError(f"{path}: missing list {key}")  # noqa: TRY004  # a file that is wrong, not a call
     return content
 
 
@@ -95,11 +95,11 @@ def _cases(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _unmatched(path: Path, patterns: Iterable[str]) -> Iterator[str]:
     for pattern in patterns:
         if not list(path.parent.glob(pattern)):
-            yield f"{path}: {pattern} matches no rule file; correct it"
+            yield f"{path}: {pattern} matches no rule file"
 
 
 def main(arguments: list[str]) -> int:
-    """0 with the figure when all is shown; 1 with what is missing otherwise."""
+    """Print the coverage and return 0, or print what is missing and return 1."""
     parser = argparse.ArgumentParser(prog="python -m rules.coverage", description=__doc__)
     parser.add_argument("--rules.dir", dest="folder", type=Path, default=Path("rules"))
     options = parser.parse_args(arguments)

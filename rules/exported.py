@@ -1,4 +1,4 @@
-"""rules/tables/exporters/*.yml: what each generation of the real programs exports, as read, merged and written."""
+"""Read, merge and write rules/tables/exporters/*.yml: what each generation of the real programs exposes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,13 +7,13 @@ import msgspec
 import yaml
 
 FOLDER = Path(__file__).resolve().parent / "tables/exporters"
-# Of Prometheus itself, for every target: no program exports them.
+# Added by Prometheus for every target.
 OWN = {
     *("ALERTS", "ALERTS_FOR_STATE"),
     *("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"),
     *("scrape_series_added", "scrape_body_size_bytes", "scrape_sample_limit", "scrape_timeout_seconds"),
 }
-# Every target has these two; they are not written down.
+# Every target has these two; they are not stored.
 TARGET = {"job", "instance"}
 _SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_info")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the file has thousands of lines
@@ -25,7 +25,7 @@ HEAD = """\
 
 
 class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One metric family of one job: its type, its labels, and the upper bounds of a histogram."""
+    """One metric family of one job: type, labels, and the upper bounds of a histogram."""
 
     type: str
     labels: tuple[str, ...] = ()
@@ -34,21 +34,21 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the targets of one job export, and the version of the program where it tells."""
+    """What the targets of one job expose, and the program's version if known."""
 
     version: str
     families: dict[str, Family]
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file: programs that are installed together, as those of one release of Debian."""
+    """One file: programs installed together, e.g. those of one Debian release."""
 
     generation: str
     jobs: dict[str, Job]
 
 
 def families(series: Iterable[Mapping[str, str]], types: Mapping[str, str]) -> dict[str, Family]:
-    """Give the families that these series (label sets with `__name__`) belong to; `types` are Prometheus' metadata."""
+    """Return the families of these series (label sets with `__name__`); `types` is Prometheus' metadata."""
     found: dict[str, list[Mapping[str, str]]] = {}
     for one in series:
         if one["__name__"] not in OWN and ":" not in one["__name__"]:
@@ -62,7 +62,7 @@ def _family(name: str, types: Mapping[str, str]) -> str:
 
 
 def _type(name: str, types: Mapping[str, str]) -> str:
-    """Look a type up; OpenMetrics writes counters without their `_total`."""
+    """Look up a type; OpenMetrics metadata names counters without `_total`."""
     bare = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
     return types.get(name) or types.get(bare) or "unknown"
 
@@ -78,7 +78,7 @@ def _described(members: list[Mapping[str, str]], kind: str) -> Family:
 
 
 def written(one: Generation) -> str:
-    """Write the file: one line for each family, in order, so that a newer version is a short diff."""
+    """Return the file: one sorted line per family, so that diffs between versions are short."""
     lines = [HEAD.format(generation=one.generation), f"generation: {one.generation}\njobs:\n"]
     for job, what in sorted(one.jobs.items()):
         lines.append(f'  {job}:\n    version: "{what.version}"\n    families:\n')
@@ -98,7 +98,7 @@ def _flow(family: Family) -> str:
 
 
 def read(folder: Path = FOLDER) -> list[Generation]:
-    """Read every generation; ValueError names the file and what is wrong in it."""
+    """Read every generation; ValueError names the file and its fault."""
     found = []
     for path in sorted(folder.glob("*.yml")):
         try:
@@ -106,7 +106,7 @@ def read(folder: Path = FOLDER) -> list[Generation]:
             found.append(msgspec.convert(content, Generation))
         except (msgspec.ValidationError, yaml.YAMLError, OSError) as error:
             said = getattr(error, "problem", None) or error
-            raise ValueError(f"{path}: {said}; scrape it again: `make scrape`") from error
+            raise ValueError(f"{path}: {said}; run `make scrape`") from error
     if not found:
-        raise ValueError(f"{folder} has no file: `make scrape` writes one")
+        raise ValueError(f"{folder} is empty: run `make scrape`")
     return found

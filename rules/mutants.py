@@ -1,4 +1,4 @@
-"""Runs the tests of the rules over every mutant of every rule, and tells which ones no test notices.
+"""Run the tests of the rules on every mutant of every rule, and report mutants that no test detects.
 
 `python -m rules.mutants [FILE …]`. A mutant that may live is listed in rules/tables/survivors.yml with the reason.
 """
@@ -24,16 +24,16 @@ from rules.batch import Batch, Test, batch, noticed, tests
 from rules.mutation import Mutant, mutants
 
 Content = dict[str, Any]
-# A process of promtool takes a while to start and must not run for long, so that both cores end at the same time.
+# promtool takes a while to start, and short runs let both cores finish at the same time.
 MOST_TESTS, MOST_WORK = 12, 6000
 
 
 class MutationError(Exception):
-    """The tests of the rules cannot judge; the text says why."""
+    """The tests of the rules cannot be used; the message says why."""
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML where only decimal numbers are numbers: `0x80` is promtool's way to say 0, eighty times, and not 128."""
+    """YAML with decimal numbers only: in promtool, `0x80` is a series of zeros, not 128."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -44,20 +44,20 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+$
 
 
 def read(folder: Path) -> dict[str, Content]:
-    """Give the content of each YAML file of a folder by its name."""
+    """Return name -> content of the YAML files in a folder."""
     return {path.name: yaml.load(path.read_text("utf-8"), _Loader) for path in sorted(folder.glob("*.yml"))}  # noqa: S506  # a safe one
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The rules and their tests as read, and the promtool that judges."""
+    """The rules, their tests, and the promtool to run."""
 
     rules: Mapping[str, Content]
     cases: list[Test]
     promtool: Path
 
     def unnoticed(self, made: list[Mutant]) -> list[Mutant]:
-        """Give the mutants that pass all tests: the cheap tests first, and each mutant only until one notices it.
+        """Return the mutants that pass all tests. Cheap tests run first; a mutant is dropped once a test detects it.
 
         Raises:
             MutationError: a test fails without any mutant, or promtool does not run.
@@ -79,7 +79,7 @@ class Bench:
         return [alive[number] for number in sorted(alive)]
 
     def _noticed(self, some: list[Batch], left: Mapping[int, Mutant]) -> set[int]:
-        """Run promtool until no mutant keeps it from evaluating the others: one that cannot be evaluated is noticed."""
+        """Run promtool until all mutants can be evaluated; one that cannot be evaluated counts as detected."""
         fresh = [batch(one.test, self.rules) for one in some]
         for one in fresh:
             for number, mutant in left.items():
@@ -96,12 +96,12 @@ class Bench:
         return failed | broken | self._noticed(asked, rest)
 
     def run(self, some: list[Batch]) -> str:
-        """Give what promtool says of some tests: nothing when all pass."""
+        """Return promtool's output for some tests; empty if all pass."""
         with tempfile.TemporaryDirectory() as place:
             for number, one in enumerate(some):
                 (Path(place) / str(number)).mkdir()
                 for name, content in one.files(str(number)).items():
-                    # JSON is YAML, and quickly written.
+                    # JSON is valid YAML and fast to write.
                     (Path(place) / name).write_text(json.dumps(content), "utf-8")
             command = [str(self.promtool), "test", "rules", *(f"{number}/test.yml" for number in range(len(some)))]
             try:
@@ -112,7 +112,7 @@ class Bench:
 
 
 def _shared(work: list[Batch]) -> Iterator[list[Batch]]:
-    """Share the tests among processes."""
+    """Distribute the tests over processes."""
     some: list[Batch] = []
     for one in work:
         if some and (len(some) == MOST_TESTS or sum(other.cost for other in [*some, one]) > MOST_WORK):
@@ -124,9 +124,9 @@ def _shared(work: list[Batch]) -> Iterator[list[Batch]]:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when every mutant is noticed or excused; 1 with the list of the others, or with one sentence."""
+    """Return 0 if every mutant is detected or listed in survivors.yml, 1 after printing the others or an error."""
     parser = argparse.ArgumentParser(prog="python -m rules.mutants", description=__doc__)
-    parser.add_argument("files", nargs="*", help="names of rule files, as critical.yml; all of them by default")
+    parser.add_argument("files", nargs="*", help="names of rule files, e.g. critical.yml (default: all)")
     parser.add_argument("--rules.dir", dest="folder", type=Path, default=Path("rules"))
     parser.add_argument("--promtool", type=Path, default=Path(".stack/bin/promtool"))
     options = parser.parse_args(arguments)
@@ -145,7 +145,7 @@ def main(arguments: list[str]) -> int:
 
 def _known(name: str, rules: Mapping[str, Content]) -> str:
     if name not in rules:
-        raise ValueError(f"there is no rule file {name}; there are {', '.join(rules)}")
+        raise ValueError(f"unknown rule file {name} (expected one of {', '.join(rules)})")
     return name
 
 
@@ -155,11 +155,11 @@ def _told(made: list[Mutant], alive: list[Mutant], excused: Mapping[str, str], *
     unexcused = [name for name in names if name not in excused]
     stale = [name for name in excused if name in titles and name not in names]
     for name in unexcused:
-        sys.stdout.write(f"rules/{names[name].place.file}: {name}: no test notices\n")
+        sys.stdout.write(f"rules/{names[name].place.file}: {name}: no test detects this\n")
     for name in stale:
-        sys.stdout.write(f"rules/tables/survivors.yml: {name}: a test notices it, or it is no more; remove the line\n")
+        sys.stdout.write(f"rules/tables/survivors.yml: {name}: a test detects it, or it no longer exists; remove the line\n")
     killed, kept = len(made) - len(names), len(names) - len(unexcused)
-    text = f"{killed} noticed by a test, {kept} excused in rules/tables/survivors.yml, {len(unexcused)} unnoticed"
+    text = f"{killed} detected by a test, {kept} listed in rules/tables/survivors.yml, {len(unexcused)} undetected"
     sys.stdout.write(f"{len(made)} mutants of {len({mutant.name for mutant in made})} rules: {text}\n")
     return 1 if unexcused or stale else 0
 

@@ -1,4 +1,4 @@
-"""What may be wrong in a rule: each number, comparison, `for` and window of it, changed one at a time.
+"""Mutants of a rule: each number, comparison, `for` and window changed, one at a time.
 
 A test set that does not notice a change does not hold the thing that was changed. Pure: rules in, changed rules out.
 Changes are small, as a slip of the hand is: a test that notices the next value notices every farther one.
@@ -23,9 +23,9 @@ TOKEN = re.compile(
 )
 _DURATION = re.compile(r"\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*")
 _BUCKET = re.compile(r'\ble="(\d+(?:\.\d+)?)"')
-# The boundary moved, which is the slip that one makes, and the other direction; of an equality, the contrary.
+# The boundary moved (the usual mistake) and the opposite direction; for an equality, the opposite.
 _TURNED = {">": (">=", "<"), "<": ("<=", ">"), ">=": (">", "<="), "<=": ("<", ">="), "==": ("!=",), "!=": ("==",)}
-# What people write as durations: each becomes the next smaller and the next greater.
+# Common durations: each becomes the next smaller and the next larger one.
 _SCALE = (
     *("5s", "15s", "30s", "1m", "2m", "5m", "10m", "15m", "20m", "30m", "1h", "2h", "3h", "6h", "12h"),
     *("1d", "2d", "3d", "1w", "2w", "30d", "60d", "365d"),
@@ -34,7 +34,7 @@ _SCALE = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rule stands: the file, the name of the group, and how many rules of it come before."""
+    """Position of a rule: file, group, and index in the group."""
 
     file: str
     group: str
@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule with one thing changed; `what` says what, for people and for the list of survivors."""
+    """One rule with one change; `what` describes it, also in survivors.yml."""
 
     place: Place
     name: str
@@ -52,18 +52,18 @@ class Mutant:
 
     @property
     def title(self) -> str:
-        """Name it as rules/tables/survivors.yml does."""
+        """Return its name as in rules/tables/survivors.yml."""
         return f"{self.name}: {self.what}"
 
 
 def name_of(rule: Rule) -> str:
-    """Give the name of an alert, or of a recorded series with the labels that the rule adds: several may share one."""
+    """Return the name of an alert, or of a recorded series with the labels that the rule adds (names can repeat)."""
     labels = ", ".join(f'{key}="{value}"' for key, value in rule.get("labels", {}).items())
     return str(rule["alert"]) if "alert" in rule else f"{rule['record']}{{{labels}}}" if labels else rule["record"]
 
 
 def mutants(file: str, content: dict[str, Any]) -> Iterator[Mutant]:
-    """Give every mutant of every rule of one file."""
+    """Return every mutant of every rule in a file."""
     for group in content["groups"]:
         for position, rule in enumerate(group["rules"]):
             for what, changed in changes(rule):
@@ -71,7 +71,7 @@ def mutants(file: str, content: dict[str, Any]) -> Iterator[Mutant]:
 
 
 def changes(rule: Rule) -> Iterator[tuple[str, Rule]]:
-    """Give each change of one rule with what it is, as `> becomes >=`."""
+    """Return every change of a rule with its description, e.g. `> becomes >=`."""
     if "alert" in rule and "for" not in rule:
         yield "for: nothing becomes 1m", rule | {"for": "1m"}
     for key in ("for", "keep_firing_for"):
@@ -84,7 +84,7 @@ def changes(rule: Rule) -> Iterator[tuple[str, Rule]]:
             before, after = expression[: token.start()], expression[token.end() :]
             what = _told(token, new)
             seen[what] = seen.get(what, 0) + 1
-            # A second of the same kind is told apart by its place.
+            # Several of the same kind are numbered.
             place = f" (no. {seen[what]})" if seen[what] > 1 else ""
             yield what + place, rule | {"expr": before + new + after}
 
@@ -98,7 +98,7 @@ def _told(token: re.Match[str], new: str) -> str:
 
 
 def _instead(token: re.Match[str]) -> list[str]:
-    """Give the texts that may stand in the place of a token: none for a name."""
+    """Return the replacements of a token; none for a name."""
     if token.lastgroup == "comparison":
         return list(_TURNED[token[0]])
     if token.lastgroup == "number":
@@ -109,7 +109,7 @@ def _instead(token: re.Match[str]) -> list[str]:
             for part in _DURATION.finditer(token[0])
             for new in _durations(part[0])
         ]
-    # The bucket that a number of events is read from is a threshold as well.
+    # The bucket boundary in `le` is a threshold as well.
     bucket = _BUCKET.search(token[0]) if token.lastgroup == "labels" else None
     if bucket is None:
         return []
@@ -117,7 +117,7 @@ def _instead(token: re.Match[str]) -> list[str]:
 
 
 def _numbers(text: str) -> list[str]:
-    """Give the next values that somebody may type: a fifth more or less, and 1 more or less of what is counted.
+    """Return nearby values: a fifth more or less, and 1 more or less for counts.
 
     A share near 1 is moved by its distance to 1: 0.8 and 1.25 times 0.95 would be far away and impossible.
     """

@@ -1,4 +1,4 @@
-"""Which rules read what a rule records: by name, and by the labels that the rule gives to it."""
+"""Which rules read the series that a rule records, by name and by the labels that the rule sets."""
 
 import re
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from rules.mutation import Place, Rule
 
 @dataclass(frozen=True)
 class Selector:
-    """A name and what is asked of the labels: pairs of a label and a pattern that its value must match wholly."""
+    """A name and label patterns: pairs of a label and a fully anchored pattern."""
 
     name: str
     asked: tuple[tuple[str, str], ...]
 
     def meets(self, rule: Rule) -> bool:
-        """Say whether it can select what a rule records; labels that the rule does not set may be anything.
+        """Whether it can select the series of a rule; labels that the rule does not set can have any value.
 
         An alert records as well: ALERTS, with its name as a label.
         """
@@ -35,7 +35,7 @@ class Selector:
 
 @cache
 def selectors(expression: str) -> frozenset[Selector]:
-    """Give what an expression selects. ValueError: it does not parse."""
+    """Return what an expression selects. ValueError: it cannot be parsed."""
     found: set[Selector] = set()
 
     def visit(node: object) -> None:
@@ -48,17 +48,17 @@ def selectors(expression: str) -> frozenset[Selector]:
 
 
 def _pattern(matcher: Any) -> str | None:  # noqa: ANN401  # the parser's own type has no stub
-    """Give the pattern of a matcher that asks for something; one that excludes is not looked at."""
+    """Return the pattern of a positive matcher; negative matchers are ignored."""
     if matcher.op == MatchOp.Equal:
         return re.escape(str(matcher.value))
     return str(matcher.value) if matcher.op == MatchOp.Re else None
 
 
 class Rules:
-    """All rules of some files, in the order in which they are evaluated."""
+    """All rules of some files, in evaluation order."""
 
     def __init__(self, contents: dict[str, Any]) -> None:
-        """Take the content of each file by its name."""
+        """Take name -> content of the files."""
         self.at: dict[Place, Rule] = {
             Place(file, group["name"], position): rule
             for file, content in contents.items()
@@ -68,12 +68,12 @@ class Rules:
         self._sources = {place: self.read_by(str(rule["expr"])) for place, rule in self.at.items()}
 
     def read_by(self, expression: str) -> set[Place]:
-        """Give the rules that record what an expression selects."""
+        """Return the rules that record what an expression selects."""
         asked = selectors(expression)
         return {place for place, rule in self.at.items() if any(one.meets(rule) for one in asked)}
 
     def upstream(self, places: Iterable[Place]) -> set[Place]:
-        """Give these rules and all that they read, straight or through others."""
+        """Return these rules and all rules that they read, directly or indirectly."""
         found: set[Place] = set()
         waiting = set(places)
         while waiting:
@@ -82,7 +82,7 @@ class Rules:
         return found
 
     def downstream(self, place: Place) -> set[Place]:
-        """Give a rule and all that read it, straight or through others."""
+        """Return a rule and all rules that read it, directly or indirectly."""
         found = {place}
         while more := {reader for reader, sources in self._sources.items() if sources & found} - found:
             found |= more

@@ -1,4 +1,4 @@
-"""Asks a running Prometheus what its targets export, and writes it to rules/tables/exporters/ for the lint.
+"""Record what the targets of a running Prometheus expose, in rules/tables/exporters/, for the lint.
 
 `python -m rules.scrape --prometheus.url http://localhost:9090 --generation sid`. Give your own installation a name of
 its own: the lint then judges the rules by what you run as well.
@@ -21,7 +21,7 @@ Ask = Callable[..., Any]
 
 
 def asker(url: str) -> Ask:
-    """Give a function that asks the API of this Prometheus; it raises OSError or ValueError with the reason."""
+    """Return a function that queries this Prometheus; it raises OSError or ValueError with the reason."""
 
     def ask(path: str, **words: str) -> Any:  # noqa: ANN401  # the API's JSON
         query = urlencode({key.replace("match", "match[]"): value for key, value in words.items()})
@@ -32,7 +32,7 @@ def asker(url: str) -> Ask:
 
 
 def jobs(ask: Ask, leave_out: set[str]) -> dict[str, Job]:
-    """Give what the targets of each job export, without the families to leave out."""
+    """Return what the targets of each job expose, without the excluded families."""
     found: dict[str, Job] = {}
     names = {target["labels"]["job"] for target in ask("targets", state="active")["activeTargets"]}
     for name in sorted(names):
@@ -52,7 +52,7 @@ def _version(ask: Ask, job: str, exported: dict[str, Family]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the file is written; 1 with one sentence otherwise."""
+    """Return 0 if the file was written, 1 after printing an error."""
     parser = argparse.ArgumentParser(prog="python -m rules.scrape", description=__doc__)
     parser.add_argument("--prometheus.url", dest="url", default="http://localhost:9090")
     parser.add_argument("--generation", required=True, help="what to call this set of versions: sid, production, …")
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         path.write_text(written(found), "utf-8")
     except (OSError, HTTPException, ValueError, KeyError) as error:
         sys.stderr.write(
-            f"{options.url} does not tell what it scrapes: {error}; is it a Prometheus, and does it run?\n"
+            f"{options.url}: cannot read its targets: {error} (is it a running Prometheus?)\n"
         )
         return 1
     count = sum(len(job.families) for job in found.jobs.values())

@@ -56,11 +56,11 @@ def test_the_limit_of_an_alert_is_what_decides_and_no_guard_of_a_division(
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (Rule("Two"), "Two: the rules have no such name"),
-        (Rule("One", 1), "One compares with 1 numbers"),
-        (Target("speed"), "speed: the rules have no such name"),
-        (Burn("One"), "One: the rules have no such name"),
-        (Answer("P9"), "P9: the rules have no such name"),
+        (Rule("Two"), "Two: unknown name in a panel"),
+        (Rule("One", 1), "One has 1 thresholds"),
+        (Target("speed"), "speed: unknown name in a panel"),
+        (Burn("One"), "One: unknown name in a panel"),
+        (Answer("P9"), "P9: unknown name in a panel"),
     ],
 )
 def test_a_number_that_is_not_there_is_named(number: Number, message: str) -> None:

@@ -75,13 +75,13 @@ def test_a_series_of_zeros_is_no_number_in_hexadecimal(copy: Path) -> None:
 
 def test_an_alert_without_a_test_is_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(copy / "warning.yml"), "--only", "RedisDown"]) == 1
-    assert ": RedisDown: no test makes it fire or keeps it quiet" in capsys.readouterr().out
+    assert ": RedisDown: no test fires it or keeps it from firing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "text", "said"),
     [
-        (["--only", "LowUserRegistration"], None, "no rule of these files is called LowUserRegistration\n"),
+        (["--only", "LowUserRegistration"], None, "no rule in these files is called LowUserRegistration\n"),
         ([], "tests: [", "years_test.yml: did not find expected node content\n"),
         ([], "tests: []\n", "years_test.yml: a test file has `rule_files` and `tests`\n"),
     ],

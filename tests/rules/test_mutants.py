@@ -96,7 +96,7 @@ def test_a_test_set_that_brackets_everything_notices_every_mutant(
     assert (status, told.err) == (0, ""), told.out
     assert (
         told.out
-        == "15 mutants of 5 rules: 15 noticed by a test, 0 excused in rules/tables/survivors.yml, 0 unnoticed\n"
+        == "15 mutants of 5 rules: 15 detected by a test, 0 listed in rules/tables/survivors.yml, 0 undetected\n"
     )
 
 
@@ -111,12 +111,12 @@ def test_what_no_test_notices_is_named_with_its_file_and_refused(
     assert judge(folder, without_a_host_at_90, steady) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "rules/r.yml: Full: > becomes >=: no test notices",
-        "rules/r.yml: job:x:rate5m: [5m] becomes [2m]: no test notices",
-        "rules/r.yml: job:x:rate5m: [5m] becomes [10m]: no test notices",
-        "rules/r.yml: Busy: for: nothing becomes 1m: no test notices",
-        "rules/r.yml: Busy: > becomes >=: no test notices",
-        "15 mutants of 5 rules: 10 noticed by a test, 0 excused in rules/tables/survivors.yml, 5 unnoticed",
+        "rules/r.yml: Full: > becomes >=: no test detects this",
+        "rules/r.yml: job:x:rate5m: [5m] becomes [2m]: no test detects this",
+        "rules/r.yml: job:x:rate5m: [5m] becomes [10m]: no test detects this",
+        "rules/r.yml: Busy: for: nothing becomes 1m: no test detects this",
+        "rules/r.yml: Busy: > becomes >=: no test detects this",
+        "15 mutants of 5 rules: 10 detected by a test, 0 listed in rules/tables/survivors.yml, 5 undetected",
     ]
 
 
@@ -127,9 +127,9 @@ def test_a_survivor_with_a_reason_is_excused_and_a_reason_without_a_survivor_is_
     excuses = {"Full: > becomes >=": "a percentage is never exactly 90 here"}
     (folder / "tables/survivors.yml").write_text(yaml.safe_dump(excuses), "utf-8")
     assert judge(folder, above, BUSY) == 0
-    assert "14 noticed by a test, 1 excused in rules/tables/survivors.yml, 0 unnoticed" in capsys.readouterr().out
+    assert "14 detected by a test, 1 listed in rules/tables/survivors.yml, 0 undetected" in capsys.readouterr().out
     assert judge(folder, FULL, BUSY) == 1
-    stale = "survivors.yml: Full: > becomes >=: a test notices it, or it is no more; remove the line"
+    stale = "survivors.yml: Full: > becomes >=: a test detects it, or it no longer exists; remove the line"
     assert stale in capsys.readouterr().out
 
 
@@ -143,7 +143,7 @@ def test_an_alert_that_is_asked_for_through_its_series_is_followed(
     ]
     through = one_test(inputs=FULL["input_series"], asked=asked)
     assert judge(folder, through, BUSY) == 0
-    assert "15 noticed" in capsys.readouterr().out
+    assert "15 detected" in capsys.readouterr().out
 
 
 def test_a_mutant_that_cannot_be_evaluated_is_noticed_and_does_not_hide_the_others(
@@ -159,8 +159,8 @@ def test_a_mutant_that_cannot_be_evaluated_is_noticed_and_does_not_hide_the_othe
     assert main([f"--rules.dir={folder}", f"--promtool={PROMTOOL}"]) == 1
     told = capsys.readouterr().out
     assert "Full: > becomes >= (no. 2): no test" not in told
-    assert "Full: > becomes >=: no test notices" in told
-    assert "Full: 0 becomes 1: no test notices" in told
+    assert "Full: > becomes >=: no test detects this" in told
+    assert "Full: 0 becomes 1: no test detects this" in told
 
 
 def test_zero_many_times_is_not_a_hexadecimal_number(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,14 +171,14 @@ def test_zero_many_times_is_not_a_hexadecimal_number(folder: Path, capsys: pytes
     capsys.readouterr()
     # 128, as YAML has it, would be a disk that is full.
     assert main([f"--rules.dir={folder}", f"--promtool={PROMTOOL}"]) == 0
-    assert "15 noticed" in capsys.readouterr().out
+    assert "15 detected" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("tests", "words", "expected"),
     [
         ((FULL | {"alert_rule_test": [quiet("15m", "Full")]},), (), "a test of r_test.yml fails without any mutant"),
-        ((FULL,), ("nowhere.yml",), "there is no rule file nowhere.yml; there are r.yml"),
+        ((FULL,), ("nowhere.yml",), "unknown rule file nowhere.yml (expected one of r.yml)"),
         ((FULL,), ("--promtool=/nowhere/promtool",), "/nowhere/promtool does not run"),
     ],
 )

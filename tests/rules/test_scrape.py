@@ -47,14 +47,14 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["generation: [", "generation: x\njobs: {a: {families: {}}}\n", "jobs: {}\n"])
 def test_a_broken_table_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.yml").write_text(text, "utf-8")
-    with pytest.raises(ValueError, match=r"x\.yml: .*; scrape it again"):
+    with pytest.raises(ValueError, match=r"x\.yml: .*; run `make scrape`"):
         read(tmp_path)
 
 
 def test_no_prometheus_is_one_message(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["--prometheus.url", "http://127.0.0.1:9", "--generation", "x", "--output.dir", str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("http://127.0.0.1:9 does not tell what it scrapes: ")
+    assert said.startswith("http://127.0.0.1:9: cannot read its targets: ")
     assert said.count("\n") == 1
 
 
