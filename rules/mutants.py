@@ -157,7 +157,9 @@ def _told(made: list[Mutant], alive: list[Mutant], excused: Mapping[str, str], *
     for name in unexcused:
         sys.stdout.write(f"rules/{names[name].place.file}: {name}: no test detects this\n")
     for name in stale:
-        sys.stdout.write(f"rules/tables/survivors.yml: {name}: a test detects it, or it no longer exists; remove the line\n")
+        sys.stdout.write(
+            f"rules/tables/survivors.yml: {name}: a test detects it, or it no longer exists; remove the line\n"
+        )
     killed, kept = len(made) - len(names), len(names) - len(unexcused)
     text = f"{killed} detected by a test, {kept} listed in rules/tables/survivors.yml, {len(unexcused)} undetected"
     sys.stdout.write(f"{len(made)} mutants of {len({mutant.name for mutant in made})} rules: {text}\n")

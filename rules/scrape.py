@@ -64,9 +64,7 @@ def main(arguments: list[str]) -> int:
         path = options.folder / f"{options.generation}.yml"
         path.write_text(written(found), "utf-8")
     except (OSError, HTTPException, ValueError, KeyError) as error:
-        sys.stderr.write(
-            f"{options.url}: cannot read its targets: {error} (is it a running Prometheus?)\n"
-        )
+        sys.stderr.write(f"{options.url}: cannot read its targets: {error} (is it a running Prometheus?)\n")
         return 1
     count = sum(len(job.families) for job in found.jobs.values())
     sys.stdout.write(f"{path}: {count} families of {len(found.jobs)} jobs\n")
