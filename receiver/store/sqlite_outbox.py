@@ -1,6 +1,7 @@
 """The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead; ``delivery`` decides which."""
 
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -32,10 +33,12 @@ _FINISH = """
 UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
-_PENDING = "SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND state = 'pending'"
+# SQLite uses a partial index only if the query repeats its WHERE (sqlite.org/partialindex.html): outbox_unsettled.
+_IS_PENDING = "state IN ('pending', 'sending') AND state = 'pending'"
+_PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {_IS_PENDING}"  # noqa: S608
 _CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ? WHERE id = ?"
 _PAGES = "SELECT state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'page' ORDER BY id"
-_WAITING = "SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND state = 'pending'"
+_WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, notification, created_at,
                     not_before)
@@ -49,9 +52,8 @@ def enqueue(
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already."""
     target, kind = notification.target, notification.kind
-    pages = ((Status(state), attempt) for state, attempt in db.execute(_PAGES, (incident.id, target.lane)))
-    waiting = (Kind(row[0]) for row in db.execute(_WAITING, (incident.id, target.lane)))
-    if not worth_owing(kind, pages, waiting):
+    lane = incident.id, target.lane
+    if not worth_owing(kind, _pages(db, lane), _waiting(db, lane)):
         return
     row = {
         "id": incident.id,
@@ -67,6 +69,17 @@ def enqueue(
         "notification": msgspec.json.encode(notification),
     }
     db.execute(_ENQUEUE, row)
+
+
+def _pages(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[tuple[Status, int]]:
+    """Read the pages of a lane, and no further than is asked."""
+    for state, attempt in db.execute(_PAGES, lane):
+        yield Status(state), attempt
+
+
+def _waiting(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[Kind]:
+    for (kind,) in db.execute(_WAITING, lane):
+        yield Kind(kind)
 
 
 def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) -> None:
