@@ -99,7 +99,7 @@ def _try(program: Path) -> None:
 def main() -> int:
     """Give the exit status: 0 even if none can be fetched; the tests that need one are then skipped."""
     (STACK / "bin").mkdir(parents=True, exist_ok=True)
-    place = STACK / "browser"  # not in bin, which stack.py makes anew
+    place = STACK / "browser"  # not in bin, which stack.py recreates
     place.mkdir(exist_ok=True)
     program = place / "chromium"
     with (STACK / "browser.lock").open("w") as lock:

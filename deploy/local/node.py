@@ -12,7 +12,7 @@ def node_folder() -> Path:
 
 
 def npm(name: str = "npm") -> list[str]:
-    """Give the command of npm, or of npx; the scripts beside node are copies that miss their library."""
+    """Return the command of npm or npx; the scripts next to node are copies without their library."""
     return [str(node_folder() / "node"), str(node_folder().parent / f"lib/node_modules/npm/bin/{name}-cli.js")]
 
 

@@ -1,6 +1,6 @@
 """Runs the tests of the rules with the promtool of every Debian suite that `make stack` may fetch from.
 
-Each is fetched once below .stack/promtool/. What cannot be fetched here is said, and is no success.
+Each is fetched once below .stack/promtool/. Versions that cannot be fetched are printed, and the run fails.
 """
 
 import subprocess

@@ -71,7 +71,7 @@ def from_path(programs: Programs) -> dict[str, Path] | None:
 
 
 def suites() -> list[str | None]:
-    """Name the suites to try, newest first; None stands for the machine's own sources."""
+    """Return the suites to try, newest first; None means the machine's own sources."""
     chosen = os.environ.get("HEYPETER_STACK_SUITE")
     if chosen:
         return [chosen]
@@ -139,7 +139,7 @@ def _try_templates(root: Path) -> None:
 
 
 def link(places: dict[str, Path]) -> None:
-    """Make .stack/bin anew."""
+    """Recreate .stack/bin."""
     fresh = STACK / f"bin-{os.getpid()}"
     fresh.mkdir(parents=True)
     for name, place in places.items():

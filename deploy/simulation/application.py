@@ -183,7 +183,7 @@ def _weights(count: int) -> list[float]:
 
 
 def _share(name: str, labels: Mapping[str, str]) -> float:
-    """What goes wrong is rarer than what goes well, and most look-ups hit."""
+    """Failures are rarer than successes, and most lookups hit."""
     if labels.get("outcome") == "failure" or labels.get("result") == "miss" or labels.get("rating") == "poor":
         return 0.06
     return 0.3 if name == "rum_web_vitals_total" and labels.get("rating") == "needs-improvement" else 1.0

@@ -15,7 +15,7 @@ SEATS = {"private": 90.0, "group": 320.0, "conversation": 140.0, "exam": 60.0}
 
 
 def gauges(name: str, target: Mapping[str, str], axis: Axis, lists: Mapping[str, Any]) -> Iterator[Samples]:
-    """Give the samples of a gauge of the catalogue; one that is not known here stands at 0."""
+    """Return the samples of a gauge in the catalogue; unknown gauges are 0."""
     give = GAUGES.get(name, _steady(0))
     for labels, values in give(axis, lists):
         yield series(name, {**target, **labels}), values
@@ -96,7 +96,7 @@ def _controls(axis: Axis, lists: Lists) -> Iterator[tuple[dict[str, str], list[f
 
 
 def _ago(label: str, values: Mapping[str, float]) -> Give:
-    """Moments so many days before the end of time: they do not move."""
+    """Fixed timestamps, the given days before the end of the history."""
 
     def give(axis: Axis, _lists: Lists) -> Iterator[tuple[dict[str, str], list[float]]]:
         noon = 1_700_000_000 // DAY * DAY

@@ -187,7 +187,7 @@ def _edges(axis: Axis, after: float, kind: str = "") -> list[float]:
 
 
 def _open(axis: Axis, kind: str = "", longest: float = 1e9) -> list[float]:
-    """Give how many incidents are open at each moment, and no longer than so many seconds."""
+    """Return the number of open incidents over time, each open for at most the given seconds."""
     counts = _none(axis)
     for incident in axis.incidents:
         if kind in {"", incident.kind}:

@@ -136,7 +136,7 @@ def record(folder: Path, level: Sequence[Rule], stretches: Sequence[Stretch], in
 
 
 def fire(folder: Path, alerts: Sequence[Rule], stretches: Sequence[Stretch], every: int, into: Blocks) -> None:
-    """Write the series ALERTS of each alert, a sample ``every`` so many seconds."""
+    """Write the ALERTS series of each alert, with a sample ``every`` seconds."""
     with Asked(folder) as prometheus:
         for rule in alerts:
             for stretch in stretches:

@@ -116,7 +116,7 @@ class School:
         yield _event("audit_entry")
 
     def _now_and_then(self, number: int) -> Iterator[Event]:
-        """Give what is rare: each after so many beats, and all of it once at the first."""
+        """Yield rare events: each every so many ticks, and all of them at the first."""
         for every, events in self._rare().items():
             if number % every == 0:
                 yield from events
