@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
-from receiver.incident.model import Decision, Incident
+from receiver.incident.model import Decision, Incident, Origin
 from receiver.policy.current import Current
 from receiver.store.base import Store
 
@@ -44,11 +44,11 @@ class ActionResult(StrEnum):
 
 
 _ORIGINS = {
-    ActionSource.API: "the API",
-    ActionSource.LINK: "link",
-    ActionSource.SLACK: "Slack",
-    ActionSource.PAGERDUTY: "PagerDuty",
-    ActionSource.PAGERDUTY_POLL: "PagerDuty",
+    ActionSource.API: Origin.API,
+    ActionSource.LINK: Origin.LINK,
+    ActionSource.SLACK: Origin.SLACK,
+    ActionSource.PAGERDUTY: Origin.PAGERDUTY,
+    ActionSource.PAGERDUTY_POLL: Origin.PAGERDUTY,
 }
 _EVENTS: dict[Action, type[Acknowledge | Resolve]] = {Action.ACKNOWLEDGE: Acknowledge, Action.RESOLVE: Resolve}
 

@@ -1,26 +1,13 @@
 """What every channel is: one attempt to send one message, with one kind of error."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from receiver.incident.model import Kind
+from receiver.incident.model import Failure, Kind
 
-
-class Failure(StrEnum):
-    """Why an attempt failed: the closed vocabulary of the log, the timeline and the metric label `reason`."""
-
-    TIMEOUT = "timeout"
-    NETWORK = "network"
-    RATE_LIMITED = "rate_limited"
-    SERVER_ERROR = "server_error"
-    AUTH = "auth"
-    BAD_ADDRESS = "bad_address"
-    REFUSED = "refused"  # the provider understood the message and does not want it
-    CIRCUIT_OPEN = "circuit_open"  # the channel has failed several times in a row, and rests
-    INTERNAL = "internal"  # our own mistake
+__all__ = ["Channel", "Failure", "Link", "Message", "Receipt", "SendError", "Words", "standing"]
 
 
 class SendError(Exception):
@@ -41,6 +28,15 @@ class Link(msgspec.Struct, frozen=True):
 
     label: str
     url: str
+
+
+class Words(msgspec.Struct, frozen=True):
+    """What a card and its buttons say, in the reader's language."""
+
+    status: str = ""  # the news or the state that this message is about
+    state: str = ""  # how the incident stands
+    acknowledge: str = "Acknowledge"
+    resolve: str = "Resolve"
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -67,6 +63,7 @@ class Message(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}  # what all firing alerts have in common
     image_url: str = ""  # a picture of the dashboard, if the alert names one
     opened_at: datetime | None = None
+    words: Words = Words()
 
 
 def standing(message: Message) -> str:

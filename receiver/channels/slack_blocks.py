@@ -14,20 +14,22 @@ BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
 PLAIN = 3000
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
 _TAKEN, _OVER = "#439fe0", "good"
-_WORDS = {Kind.UPDATE: "Update", Kind.REMINDER: "Reminder"}
 
 Block = dict[str, object]
 
 
 def card(message: Message, *, interactive: bool = False) -> dict[str, object]:
     """Text and attachment of a message that says what is new."""
-    word = _WORDS.get(message.kind, standing(message).capitalize())
+    what = message.kind.value if message.kind in {Kind.UPDATE, Kind.REMINDER} else standing(message)
+    word = message.words.status or what.capitalize()
     return _laid_out(message, f"{_mention(message)}{_headline(message)}", word, interactive=interactive)
 
 
 def root(message: Message, *, interactive: bool = False) -> dict[str, object]:
     """Text and attachment of the thread's first message, as it should look now."""
-    return _laid_out(message, _headline(message), standing(message).capitalize(), interactive=interactive)
+    return _laid_out(
+        message, _headline(message), message.words.state or standing(message).capitalize(), interactive=interactive
+    )
 
 
 def plain(message: Message) -> dict[str, object]:
@@ -82,11 +84,16 @@ def _answers(message: Message, state: str) -> list[Block]:
         return []
     resolve: Block = {
         "type": "button",
-        "text": _plain_text("Resolve"),
+        "text": _plain_text(_cut(message.words.resolve, BUTTON)),
         "action_id": "resolve",
         "value": str(message.number),
     }
-    take: Block = {**resolve, "text": _plain_text("Acknowledge"), "action_id": "acknowledge", "style": "primary"}
+    take: Block = {
+        **resolve,
+        "text": _plain_text(_cut(message.words.acknowledge, BUTTON)),
+        "action_id": "acknowledge",
+        "style": "primary",
+    }
     return [take, resolve] if state == "triggered" else [resolve]
 
 

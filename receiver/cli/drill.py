@@ -16,11 +16,14 @@ import aiohttp
 from process.settings import Secret, SettingsError, require_secret
 from receiver.cli.tables import table
 from receiver.config.load import load
-from receiver.incident.model import Priority
+from receiver.incident.model import EntryKind, Kind, Priority
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
 _SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "none"}
 _LASTING = timedelta(hours=1)  # an alert that nobody ends is over by then
+
+_SHOWN = {EntryKind.ACKNOWLEDGED, EntryKind.DEAD, EntryKind.FALLBACK}
+_ENDS = {EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.RESOLVED_BY_HAND}
 
 Clock = Callable[[], datetime]
 
@@ -69,12 +72,11 @@ class Drill:
             return False
         await self._until(deadline, self._answered)
         timeline = (await self._incident())["timeline"]
+        pages = [entry for entry in timeline if _is_sent(entry, Kind.PAGE)]
         for entry in timeline:
-            if entry["kind"] == "told" and entry["text"].startswith("page"):
+            if entry in pages or entry["kind"] in _SHOWN:
                 self._note(entry["text"], _at(entry))
-            if entry["kind"] in {"acknowledged", "dead", "fallback"}:
-                self._note(f"{entry['text']} {entry['actor']}".strip(), _at(entry))
-        return any(text.startswith("page sent") and " by " in text for text, _ in self.hops)
+        return any(page["data"].get("person") for page in pages)
 
     async def end(self, wait: float) -> None:
         """End the alert, and wait until that has been told."""
@@ -86,7 +88,7 @@ class Drill:
         if not await self._over():
             self._note("Alertmanager has not sent the end yet (its group_interval)", self._clock())
         for entry in (await self._incident())["timeline"]:
-            if entry["kind"] == "resolved" or (entry["kind"] == "told" and entry["text"].startswith("resolved")):
+            if entry["kind"] in _ENDS or _is_sent(entry, Kind.RESOLVED):
                 self._note(entry["text"], _at(entry))
 
     def _note(self, what: str, at: datetime) -> None:
@@ -107,9 +109,14 @@ class Drill:
     async def _over(self) -> bool:
         """Everybody who was paged has heard the end, each by the same way."""
         incident = await self._incident()
-        told = [str(entry["text"]) for entry in incident["timeline"] if entry["kind"] == "told"]
-        paged = {text.removeprefix("page ") for text in told if text.startswith("page ")}
-        ended = {text.removeprefix("resolved ") for text in told if text.startswith("resolved ")}
+        paged, ended = (
+            {
+                (entry["data"]["channel"], entry["data"]["address"])
+                for entry in incident["timeline"]
+                if _is_sent(entry, kind)
+            }
+            for kind in (Kind.PAGE, Kind.RESOLVED)
+        )
         return bool(incident["state"] == "resolved" and paged <= ended)
 
     async def _incident(self) -> dict[str, Any]:
@@ -174,6 +181,10 @@ async def _run(options: argparse.Namespace, clock: Clock) -> int:
     print()
     print("The drill reached somebody." if reached else "The drill reached NOBODY: look at the hops above.")
     return 0 if reached else 1
+
+
+def _is_sent(entry: dict[str, Any], kind: Kind) -> bool:
+    return bool(entry["kind"] == EntryKind.TOLD and entry["data"].get("notification") == kind)
 
 
 def _at(entry: dict[str, Any]) -> datetime:

@@ -17,11 +17,18 @@ from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.model import Alert, AlertGroup, EntryKind
+from receiver.messages.i18n import Reader
+from receiver.messages.timeline import entry_text, news
 from receiver.policy.routing import Routing
 
 NameOf = Callable[[str], str]  # the key of a person -> the name to show
 
+_NOTABLE = {
+    *(EntryKind.SEVERITY_MISSING, EntryKind.SEVERITY_UNKNOWN, EntryKind.PRIORITY_UNKNOWN, EntryKind.PRIORITY_KEPT),
+    *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.NOBODY, EntryKind.RECORDED, EntryKind.PAUSED),
+}
+_ENGLISH = Reader()
 HORIZON = timedelta(hours=26)  # the longest response time of the document and two hours
 
 
@@ -87,7 +94,7 @@ def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:
                 role=target.role,
                 channel=target.channel,
                 address=target.address,
-                why=notification.text or _why(notification.roles, target.person, target.role),
+                why=news(notification, _ENGLISH, told.at) or _why(notification.roles, target.person, target.role),
             )
         )
     return found
@@ -103,11 +110,10 @@ def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf,
     ]
     together: dict[tuple[str, ...], list[str]] = {}
     for row in rows(story, start, name_of):
-        why = row.why if row.kind == "page" else f"{row.why[0].lower()}{row.why[1:]}"
-        together.setdefault((row.after, f"{row.at:%a %H:%M}", row.kind, row.who, why), []).append(row.channel)
+        together.setdefault((row.after, f"{row.at:%a %H:%M}", row.kind, row.who, row.why), []).append(row.channel)
     lines = [(*line[:4], ", ".join(dict.fromkeys(ways)), line[4]) for line, ways in together.items()]
     shown = table(("after", "UTC", "what", "who", "by", "why"), lines, width)
-    notes = [f"  {span(e.at - start)}: {e.text}" for e in story.timeline if e.kind in {"remark", "nobody", "paused"}]
+    notes = [f"  {span(e.at - start)}: {entry_text(e, _ENGLISH)}" for e in story.timeline if e.kind in _NOTABLE]
     notes += ["  nobody is told anything within 26 hours"] if not lines else []
     return "\n".join([*head, "", shown, *(["", "Remarks:", *notes] if notes else [])])
 

@@ -13,28 +13,39 @@ from receiver.channels.slack_blocks import card
 from receiver.incident.model import (
     Alert,
     Clocks,
+    Data,
     Delivery,
     Entry,
+    EntryKind,
+    Holder,
     Incident,
     Kind,
     Notification,
+    Origin,
+    Pause,
+    PauseKind,
     Plan,
     Priority,
+    Reason,
     State,
     Step,
     Target,
 )
 from receiver.messages.digest import render_bundle
-from receiver.messages.i18n import Voice, languages
+from receiver.messages.i18n import Reader, languages
 from receiver.messages.render import render
 from receiver.messages.templating import NAMES, Templates
 
 _NOW = datetime(2026, 11, 23, 3, 16, tzinfo=UTC)
 _OPENED = _NOW - timedelta(minutes=16)
 _LINK = "https://oncall.example.com/answer/preview"
-_NEWS = {
-    Kind.UPDATE: 'Paused by silence 8f1c2d3e ("deploying the fix") by Linh Tran until 2026-11-23 05:00 UTC',
-    Kind.REMINDER: "Nobody has answered within the 15 minutes of a P1",
+_PAUSE = Pause(
+    PauseKind.SILENCE, "8f1c2d3e", "Linh Tran", _NOW + timedelta(hours=1, minutes=44), comment="deploying the fix"
+)
+_REASONS = {
+    Kind.PAGE: (Reason.ESCALATED, Data()),
+    Kind.UPDATE: (Reason.PAUSED, Data(pause=_PAUSE)),
+    Kind.REMINDER: (Reason.BREACHED, Data(seconds=900.0, priority=Priority.P1)),
 }
 FORMS = ("text", "html", "subject", "headline", "slack")
 
@@ -74,15 +85,15 @@ def run(options: argparse.Namespace) -> int:
 def sample(options: argparse.Namespace, templates: Templates) -> Message:
     """Write a message of an incident that is made up."""
     try:
-        voice = Voice(options.language, options.zone)
+        reader = Reader(options.language, options.zone)
     except (KeyError, ValueError, OSError) as error:
-        raise SettingsError(f"--time-zone {options.zone!r} is no time zone; write one as Europe/Berlin") from error
+        raise SettingsError(f"--time-zone: invalid time zone {options.zone!r} (expected e.g. Europe/Berlin)") from error
     priority = Priority(options.priority)
     if options.kind == "bundle":
         items = [(_notification(Kind.PAGE), _incident(n, Priority.P2, Kind.PAGE)) for n in range(12, 29)]
         items[3] = (items[3][0], replace(items[3][1], priority=priority))
         return render_bundle(
-            items, delivery_id="1", link_of=lambda _i: _LINK, now=_NOW, voice=voice, templates=templates
+            items, delivery_id="1", link_of=lambda _i: _LINK, now=_NOW, reader=reader, templates=templates
         )
     kind = Kind(options.kind)
     incident = replace(_incident(12, priority, kind), drill=options.drill)
@@ -94,7 +105,7 @@ def sample(options: argparse.Namespace, templates: Templates) -> Message:
         thread="",
         link=_LINK,
         now=_NOW,
-        voice=voice,
+        reader=reader,
         templates=templates,
     )
 
@@ -115,20 +126,22 @@ def problems(folder: Path) -> list[str]:
 
 def _notification(kind: Kind) -> Notification:
     target = Target("email", "marek@example.com", "email:marek@example.com", "Marek Novak", "tech-lead")
-    return Notification(kind, target, 2, ("tech-lead",), text=_NEWS.get(kind, ""))
+    reason, data = _REASONS.get(kind, (None, Data()))
+    return Notification(kind, target, 2, ("tech-lead",), reason, data, at=_NOW - timedelta(minutes=1))
 
 
 def _timeline(kind: Kind) -> tuple[Entry, ...]:
+    opened = Data(priority=Priority.P1, team="backend", title="HighErrorRate: High error rate detected")
     lines = [
-        Entry(_OPENED, "opened", "P1 opened for backend: HighErrorRate: High error rate detected"),
-        Entry(_OPENED, "paged", "paging Linh Tran (on-call-engineer)"),
-        Entry(_NOW - timedelta(minutes=1), "breached", "nobody has answered within the 15 minutes of a P1"),
-        Entry(_NOW - timedelta(minutes=1), "paged", "paging Marek Novak (tech-lead)"),
+        Entry(_OPENED, EntryKind.OPENED, opened),
+        Entry(_OPENED, EntryKind.PAGED, Data(people=(Holder("Linh Tran", "on-call-engineer"),))),
+        Entry(_NOW - timedelta(minutes=1), EntryKind.BREACHED, Data(seconds=900.0)),
+        Entry(_NOW - timedelta(minutes=1), EntryKind.PAGED, Data(people=(Holder("Marek Novak", "tech-lead"),))),
     ]
     if kind in {Kind.ACKNOWLEDGED, Kind.RESOLVED}:
-        lines.append(Entry(_NOW, "acknowledged", "acknowledged by Slack", "Marek Novak"))
+        lines.append(Entry(_NOW, EntryKind.ACKNOWLEDGED, Data(origin=Origin.SLACK), "Marek Novak"))
     if kind is Kind.RESOLVED:
-        lines.append(Entry(_NOW, "resolved", "every alert has resolved"))
+        lines.append(Entry(_NOW, EntryKind.RESOLVED))
     return tuple(lines)
 
 

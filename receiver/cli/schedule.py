@@ -10,6 +10,7 @@ from process.settings import SettingsError
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
+from receiver.messages.i18n import duration
 from receiver.oncall.ical import CalendarError, export, spans
 from receiver.oncall.schedule import Shift, shifts
 from receiver.policy.coverage import holders, roles
@@ -63,9 +64,7 @@ def _row(routing: Routing, shift: Shift, zone: str) -> tuple[str, str, str, str]
     local = (at.astimezone(ZoneInfo(zone)) for at in (shift.start, shift.end))
     names = [routing.directory.name(key) for key in shift.people if key in routing.people]
     begins, ends = (f"{at:%a %d %b %H:%M}" for at in local)
-    hours = (shift.end - shift.start).total_seconds() / 3600
-    length = f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h" if hours * 4 % 1 == 0 else f"{hours:.1f}h"
-    return begins, ends, length, ", ".join(names) or "NOBODY: a gap"
+    return begins, ends, duration(shift.end - shift.start), ", ".join(names) or "NOBODY: a gap"
 
 
 def _read_files(config: Config, current: Current, start: datetime, end: datetime) -> None:

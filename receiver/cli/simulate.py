@@ -13,7 +13,7 @@ from receiver.incident.delivery import Status, due_at, nobody_told, pointless, s
 from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Decision, Entry, Incident, Kind, Notification, State
+from receiver.incident.model import Decision, Entry, Failure, Incident, Kind, Notification, State
 from receiver.incident.policy import Policy
 from receiver.policy.routing import Routing
 
@@ -190,7 +190,7 @@ class Simulation:
         if arrived:
             self._apply(self._incidents[row.incident], Delivered(notification.round, target.person))
             return
-        self._apply(self._incidents[row.incident], Unreached(target, notification.round, "dead"))
+        self._apply(self._incidents[row.incident], Unreached(target, notification.round, Failure.REFUSED))
         pages = (
             other.status
             for other in self._outbox

@@ -25,7 +25,7 @@ from receiver.cli.simulate import Story, play, span
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
-from receiver.incident.model import Alert, AlertGroup, Pause
+from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
 from receiver.oncall.directory import Directory
 from receiver.policy.routing import Routing
 
@@ -138,12 +138,12 @@ def _event(happening: Happening, start: datetime, directory: Directory, source: 
         case "fires" | "resolves" as verb:
             return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
         case "acknowledge":
-            return Acknowledge(directory.key(happening.acknowledge) or happening.acknowledge, "the test")
+            return Acknowledge(directory.key(happening.acknowledge) or happening.acknowledge, Origin.TEST)
         case "resolve":
-            return Resolve(directory.key(happening.resolve) or happening.resolve, "the test")
+            return Resolve(directory.key(happening.resolve) or happening.resolve, Origin.TEST)
         case "silenced_for":
             until = moment + timedelta(seconds=happening.silenced_for or 0)
-            return Paused(Pause("silence", "of the test", until=until))
+            return Paused(Pause(PauseKind.SILENCE, "test", until=until))
     return Resumed()
 
 

@@ -15,6 +15,7 @@ import msgspec
 import pagerduty
 
 from process.settings import Secret
+from receiver.incident.model import SOMEBODY
 
 C = TypeVar("C", bound=pagerduty.ApiClient)
 
@@ -49,7 +50,7 @@ class Agent(msgspec.Struct, frozen=True):
         """Their name in at most 100 characters; "" for whatever is not a person."""
         if self.type != _PERSON:
             return ""
-        return " ".join(self.summary.split())[:_NAME] or "unknown PagerDuty user"
+        return " ".join(self.summary.split())[:_NAME] or SOMEBODY
 
 
 class Redirect(httpx2.HTTPTransport):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, Decision, Entry, Incident
+from receiver.incident.model import Alert, Data, Decision, Entry, EntryKind, Incident
 
 ALERTS = "alerts"  # who resolved it, when nobody did
 
@@ -35,16 +35,16 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
                 continue
             current = _firing(alert, known)
             if known is None or not known.firing or current.starts_at > known.starts_at:
-                entries.append(Entry(now, "alert_firing", f"{_name(alert)} fires"))
+                entries.append(Entry(now, EntryKind.ALERT_FIRING, _named(alert)))
             alerts[alert.fingerprint] = current
         elif known is not None and known.firing and _ends(alert, known):
             alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
             ended[alert.fingerprint] = known.starts_at
-            entries.append(Entry(now, "alert_resolved", f"{_name(alert)} has resolved"))
+            entries.append(Entry(now, EntryKind.ALERT_RESOLVED, _named(alert)))
     if group.truncated and group.truncated != incident.truncated:
-        entries.append(Entry(now, "remark", f"Alertmanager left {group.truncated} alerts out of its message"))
-    if entries and event.origin:
-        entries.insert(0, Entry(now, "remark", event.origin))
+        entries.append(Entry(now, EntryKind.ALERTS_TRUNCATED, Data(count=group.truncated)))
+    if entries and event.found:
+        entries.insert(0, Entry(now, event.found))
     taken = msgspec.structs.replace(
         incident,
         receiver=incident.receiver or group.receiver,
@@ -93,6 +93,6 @@ def _ends(alert: Alert, known: Alert) -> bool:
     return alert.starts_at >= known.starts_at or (alert.ends_at is not None and alert.ends_at > known.starts_at)
 
 
-def _name(alert: Alert) -> str:
+def _named(alert: Alert) -> Data:
     where = alert.labels.get("instance") or alert.labels.get("job") or ""
-    return f"{alert.labels.get('alertname', 'alert')}{f' on {where}' if where else ''}"
+    return Data(alert=alert.labels.get("alertname", ""), where=where)

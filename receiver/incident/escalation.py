@@ -3,13 +3,30 @@
 from datetime import datetime, timedelta
 
 from receiver.incident.event import Delivered, Undelivered, Unreached
-from receiver.incident.model import Clocks, Decision, Kind, Notification, Plan, Priority, State, Step, Target
+from receiver.incident.model import (
+    Clocks,
+    Data,
+    Decision,
+    EntryKind,
+    Holder,
+    Kind,
+    Notification,
+    Plan,
+    Priority,
+    Reason,
+    State,
+    Step,
+    Target,
+)
 from receiver.incident.policy import Policy
 
+NOTHING = Data()
 _LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
 
 
-def start(so_far: Decision, priority: Priority, policy: Policy, now: datetime, *, step: int = 0) -> Decision:
+def start(
+    so_far: Decision, priority: Priority, policy: Policy, now: datetime, reason: Reason, *, step: int = 0
+) -> Decision:
     """Put the incident at a step of its plan, its clocks at zero, and take that step if the table says at once."""
     plan = policy.plan(priority, so_far.incident.team)
     step = min(step, max(len(plan.steps) - 1, 0))
@@ -25,7 +42,7 @@ def start(so_far: Decision, priority: Priority, policy: Policy, now: datetime, *
     so_far = so_far.change(priority=priority, plan=plan, next_step=step, clocks=clocks, breached_at=None)
     so_far = so_far.change(acknowledged_at=None, acknowledged_by="").set_delivery(grown=False)
     waits = so_far.incident.paused is not None or due is None or due > now
-    return so_far if waits else take_step(so_far, policy, now)
+    return so_far if waits else take_step(so_far, policy, now, reason)
 
 
 def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) -> Decision:
@@ -47,10 +64,10 @@ def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) 
     )
     if not owed or incident.paused is not None:
         return so_far
-    return page(so_far, owed, policy, now)
+    return page(so_far, owed, policy, now, Reason.PRIORITY_RAISED)
 
 
-def take_step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+def take_step(so_far: Decision, policy: Policy, now: datetime, reason: Reason = Reason.ESCALATED) -> Decision:
     """Take the step that is due; one that reaches nobody is passed over at once."""
     owed = len(so_far.notifications)
     while so_far.incident.next_step < len(so_far.incident.plan.steps):
@@ -58,9 +75,8 @@ def take_step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         so_far = so_far.change(next_step=so_far.incident.next_step + 1)
         so_far = so_far.set_clocks(next_due_at=_following(so_far, now, policy))
         if due is not None and now - due > _LATE:
-            text = f"this step was due at {due:%H:%M:%S} UTC and comes {_span(now - due)} late"
-            so_far = so_far.note(now, "late", text)
-        so_far = page(so_far, step.roles, policy, now)
+            so_far = so_far.note(now, EntryKind.LATE, due=due, seconds=(now - due).total_seconds())
+        so_far = page(so_far, step.roles, policy, now, reason)
         if len(so_far.notifications) > owed:
             break
     return so_far
@@ -69,30 +85,37 @@ def take_step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
 def repeat(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     """Take the last step again: nobody has answered, and there is nobody else to tell."""
     so_far = so_far.set_clocks(next_due_at=_following(so_far, now, policy))
-    so_far = so_far.note(now, "repeat", "still no answer: the last step is taken again")
-    return page(so_far, so_far.incident.plan.steps[-1].roles, policy, now)
+    so_far = so_far.note(now, EntryKind.REPEAT)
+    return page(so_far, so_far.incident.plan.steps[-1].roles, policy, now, Reason.REPEATED)
 
 
-def page(so_far: Decision, roles: tuple[str, ...], policy: Policy, now: datetime) -> Decision:
-    """Owe a page to everybody who holds one of the roles now, and to where the team follows."""
+def page(so_far: Decision, roles: tuple[str, ...], policy: Policy, now: datetime, reason: Reason) -> Decision:
+    """Owe a page to everybody who holds one of the roles now, and to where the team follows.
+
+    The first page of an incident needs no other reason than that it was opened, however late it comes.
+    """
     targets = policy.targets(roles, so_far.incident, now)
-    people = ", ".join(dict.fromkeys(f"{t.person} ({t.role})" for t in targets if t.person))
+    people = tuple(dict.fromkeys(Holder(t.person, t.role) for t in targets if t.person))
     if not people:
-        return so_far.note(now, "nobody", f"nobody to page: no person holds {', '.join(roles)} now")
+        return so_far.note(now, EntryKind.NOBODY, roles=roles)
     delivery = so_far.incident.delivery
+    reason = reason if delivery.rounds else Reason.OPENED
     so_far = so_far.set_delivery(
         rounds=delivery.rounds + 1,
         round_lanes=tuple(target.lane for target in targets),
+        round_reason=reason,
         paged_at=now,
         delivered_at=None,
         reached=(),
         told=tuple(dict.fromkeys((*delivery.told, *targets))),
     )
-    owed = (Notification(Kind.PAGE, target, delivery.rounds + 1, roles) for target in targets)
-    return so_far.note(now, "paged", f"paging {people}").owe(*owed)
+    owed = (Notification(Kind.PAGE, target, delivery.rounds + 1, roles, reason, at=now) for target in targets)
+    return so_far.note(now, EntryKind.PAGED, people=people).owe(*owed)
 
 
-def tell(so_far: Decision, kind: Kind, text: str, *, person: str = "") -> Decision:
+def tell(
+    so_far: Decision, kind: Kind, reason: Reason | None = None, data: Data = NOTHING, *, person: str = ""
+) -> Decision:
     """Owe news to those who were told, once a lane, where they were told; to one person's lanes if they are named."""
     delivery = so_far.incident.delivery
     lanes: dict[str, Target] = {}
@@ -101,7 +124,7 @@ def tell(so_far: Decision, kind: Kind, text: str, *, person: str = "") -> Decisi
     owed = [t for t in lanes.values() if t.person == person] if person else []
     chosen = owed or list(lanes.values())  # an owner whom we never paged answers for all who were
     serial = delivery.serial + 1
-    news = (Notification(kind, target, delivery.rounds, text=text, serial=serial) for target in chosen)
+    news = (Notification(kind, target, delivery.rounds, reason=reason, data=data, serial=serial) for target in chosen)
     return so_far.set_delivery(serial=serial).owe(*news)
 
 
@@ -131,15 +154,23 @@ def unreached(so_far: Decision, event: Unreached, policy: Policy, now: datetime)
     ways = tuple(t for t in policy.fallback(event.target, so_far.incident, now) if t.lane not in known)
     if not ways:
         return so_far
-    how = ", ".join(dict.fromkeys(way.channel for way in ways))
     so_far = so_far.set_delivery(
         round_lanes=(*delivery.round_lanes, *(way.lane for way in ways)),
         told=tuple(dict.fromkeys((*delivery.told, *ways))),
     )
     roles = (event.target.role,) if event.target.role else ()
-    owed = (Notification(Kind.PAGE, way, delivery.rounds, roles) for way in ways)
-    text = f"{person or event.target.address} is not reached by {event.target.channel} ({event.why}): trying {how}"
-    return so_far.note(now, "fallback", text).owe(*owed)
+    reason, at = delivery.round_reason, delivery.paged_at
+    owed = (Notification(Kind.PAGE, way, delivery.rounds, roles, reason, at=at) for way in ways)
+    so_far = so_far.note(
+        now,
+        EntryKind.FALLBACK,
+        person=person,
+        address=event.target.address,
+        channel=event.target.channel,
+        failure=event.failure,
+        channels=tuple(dict.fromkeys(way.channel for way in ways)),
+    )
+    return so_far.owe(*owed)
 
 
 def undelivered(so_far: Decision, event: Undelivered, policy: Policy, now: datetime) -> Decision:
@@ -147,9 +178,9 @@ def undelivered(so_far: Decision, event: Undelivered, policy: Policy, now: datet
     incident = so_far.incident
     if event.round != incident.delivery.rounds:
         return so_far
-    so_far = so_far.note(now, "undelivered", "nobody of the last step could be told")
+    so_far = so_far.note(now, EntryKind.UNDELIVERED)
     if incident.next_step < len(incident.plan.steps) and incident.paused is None:
-        return take_step(so_far, policy, now)
+        return take_step(so_far, policy, now, Reason.UNREACHED)
     return so_far
 
 
@@ -177,9 +208,3 @@ def _following(so_far: Decision, fired: datetime, policy: Policy) -> datetime | 
 def _opens(step: Step, started: datetime, policy: Policy) -> datetime:
     due = started + timedelta(seconds=step.after)
     return policy.opens(step.hours, due) if step.hours else due
-
-
-def _span(delta: timedelta) -> str:
-    minutes, seconds = divmod(int(delta.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes}m" if hours else f"{minutes}m" if minutes else f"{seconds}s"

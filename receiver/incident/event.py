@@ -2,11 +2,11 @@
 
 import msgspec
 
-from receiver.incident.model import AlertGroup, Pause, Target
+from receiver.incident.model import AlertGroup, EntryKind, Failure, Origin, Pause, Target
 
 
 class AlertsReceived(msgspec.Struct, frozen=True):
-    """Alertmanager sent the group, or its API showed it; ``origin`` is a remark if it was not a webhook.
+    """Alertmanager sent the group, or its API showed it: then ``found`` is how the two differed.
 
     ``blind``: the Watchdog of this source is overdue, so that a resolve may only mean that Prometheus is dead.
     ``recorded``: it was over before we could tell anybody, so nobody is told.
@@ -14,7 +14,7 @@ class AlertsReceived(msgspec.Struct, frozen=True):
     """
 
     group: AlertGroup
-    origin: str = ""
+    found: EntryKind | None = None
     blind: bool = False
     confirmed: bool = False
     recorded: bool = False
@@ -32,11 +32,11 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 class Unreached(msgspec.Struct, frozen=True):
-    """This way to somebody does not work (now): ``why`` is one of the reasons of a failed attempt."""
+    """This way to somebody does not work (now): ``failure`` says why."""
 
     target: Target
     round: int
-    why: str
+    failure: Failure
 
 
 class Undelivered(msgspec.Struct, frozen=True):
@@ -46,17 +46,17 @@ class Undelivered(msgspec.Struct, frozen=True):
 
 
 class Acknowledge(msgspec.Struct, frozen=True):
-    """A person takes the incident; ``origin`` says by what way."""
+    """A person takes the incident; ``origin`` says how the answer reached us."""
 
     actor: str
-    origin: str
+    origin: Origin
 
 
 class Resolve(msgspec.Struct, frozen=True):
     """A person says that it is over; it holds for the episodes that fire now."""
 
     actor: str
-    origin: str
+    origin: Origin
 
 
 class Paused(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from receiver.incident.escalation import start
-from receiver.incident.model import Decision, Incident, Priority
+from receiver.incident.model import Decision, EntryKind, Incident, Priority, Reason
 from receiver.incident.policy import Policy
 
 HOUR = timedelta(hours=1)
@@ -23,12 +23,9 @@ def reopen(so_far: Decision, priority: Priority, policy: Policy, now: datetime) 
     step = max(incident.next_step - 1, 0) if answered else 0
     again = (*(at for at in incident.reopened if now - at < HOUR), now)
     flaps = len(again) >= TOO_OFTEN
-    text = f"it fires again: reopened, {len(again)} time{'s' if len(again) > 1 else ''} within the hour"
-    so_far = so_far.note(now, "reopened", text)
+    so_far = so_far.note(now, EntryKind.REOPENED, count=len(again))
     if flaps and not incident.flapping:
-        quiet = f"{policy.flap_quiet / 60:g} minutes"
-        text = f"it is flapping: from now on it stays open until it has been quiet for {quiet}"
-        so_far = so_far.note(now, "flapping", text)
+        so_far = so_far.note(now, EntryKind.FLAPPING, seconds=policy.flap_quiet)
     so_far = so_far.change(
         alerts={fingerprint: alert for fingerprint, alert in incident.alerts.items() if alert.firing},
         reopened=again,
@@ -36,7 +33,7 @@ def reopen(so_far: Decision, priority: Priority, policy: Policy, now: datetime) 
         resolved_at=None,
         resolved_by="",
     )
-    return start(so_far, priority, policy, now, step=step)
+    return start(so_far, priority, policy, now, Reason.REOPENED, step=step)
 
 
 def quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:

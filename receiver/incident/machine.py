@@ -28,7 +28,21 @@ from receiver.incident.event import (
     Unreached,
 )
 from receiver.incident.flapping import quiet, reopen, reopens
-from receiver.incident.model import Alert, Decision, Entry, Incident, Kind, Pause, Priority, State
+from receiver.incident.model import (
+    Alert,
+    Data,
+    Decision,
+    Entry,
+    EntryKind,
+    Fact,
+    Incident,
+    Kind,
+    Pause,
+    PauseKind,
+    Priority,
+    Reason,
+    State,
+)
 from receiver.incident.pause import pause, resume
 from receiver.incident.policy import Policy
 from receiver.incident.timers import acknowledged, expire, remind, tick
@@ -127,11 +141,9 @@ def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
     priority, remark = _priority(so_far.incident, policy)
     team, team_remark = policy.team(first.labels)
     title = _title(first)
-    window = policy.maintenance(first.labels, now)
-    if what.received.recorded:
-        window = Pause("outage", "of this receiver: it fired and was over meanwhile")
-    opened = Entry(now, "opened", f"{priority} opened for {team}: {title}")
-    remarks = (Entry(now, "remark", text) for text in (remark, team_remark) if text)
+    window = Pause(PauseKind.OUTAGE) if what.received.recorded else policy.maintenance(first.labels, now)
+    opened = Entry(now, EntryKind.OPENED, Data(priority=priority, team=team, title=title))
+    remarks = (Entry(now, fact.kind, fact.data) for fact in (remark, team_remark) if fact)
     so_far = replace(so_far, entries=(opened, *so_far.entries, *remarks))
     so_far = so_far.change(
         title=title,
@@ -142,8 +154,8 @@ def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
         paused=replace(window, since=now) if window else None,
     )
     if window:
-        so_far = so_far.note(now, "paused", f"{window.spoken}: recorded, and nobody is told")
-    return start(so_far, priority, policy, now)
+        so_far = so_far.note(now, EntryKind.RECORDED, pause=window)
+    return start(so_far, priority, policy, now, Reason.OPENED)
 
 
 def _news(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
@@ -153,9 +165,9 @@ def _news(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
     heard = so_far.notifications or incident.delivery.grown or not what.joined
     if incident.state is not State.ACKNOWLEDGED or heard:
         return so_far
-    more = f"{len(what.joined)} more alerts fire" if len(what.joined) > 1 else f"{_title(what.joined[0])} fires, too"
-    text = f"{more}: {len(incident.firing)} in all"
-    return tell(so_far.set_delivery(grown=True), Kind.UPDATE, text, person=incident.acknowledged_by)
+    more = Data(count=len(what.joined), title=_title(what.joined[0]), total=len(incident.firing))
+    so_far = so_far.set_delivery(grown=True)
+    return tell(so_far, Kind.UPDATE, Reason.ALERTS_JOINED, more, person=incident.acknowledged_by)
 
 
 def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
@@ -165,7 +177,9 @@ def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) ->
         so_far = so_far.change(held=False, clocks=incident.clocks.loud(now))
     if incident.paused is None or not what.joined:
         return so_far
-    if incident.paused.kind == "maintenance" and all(policy.maintenance(alert.labels, now) for alert in what.joined):
+    if incident.paused.kind is PauseKind.MAINTENANCE and all(
+        policy.maintenance(alert.labels, now) for alert in what.joined
+    ):
         return so_far
     return resume(so_far, what.received, policy, now)
 
@@ -177,16 +191,16 @@ def _reconsider(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         return so_far
     priority, _ = _priority(so_far.incident, policy)
     if was.more_urgent_than(priority):
-        text = f"what fires now is {priority}; the incident stays {was} until it is resolved"
-        return so_far.note(now, "remark", text)
+        return so_far.note(now, EntryKind.PRIORITY_KEPT, named=priority.value, priority=was)
     if priority is was:
         return so_far
-    text, owner = f"{was} rises to {priority}", so_far.incident.acknowledged_by
-    so_far = so_far.note(now, "priority_raised", text)
+    owner = so_far.incident.acknowledged_by
+    so_far = so_far.note(now, EntryKind.PRIORITY_RAISED, before=was, priority=priority)
     if priority is Priority.P1:
-        return start(so_far, priority, policy, now)
+        return start(so_far, priority, policy, now, Reason.PRIORITY_RAISED)
     so_far = replan(so_far, priority, policy, now)
-    return tell(so_far, Kind.UPDATE, text, person=owner) if owner else so_far
+    raised = Data(before=was, priority=priority)
+    return tell(so_far, Kind.UPDATE, Reason.PRIORITY_RAISED, raised, person=owner) if owner else so_far
 
 
 def _hold(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
@@ -194,8 +208,7 @@ def _hold(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decis
         return quiet(so_far, policy, now)
     if so_far.incident.held:
         return so_far
-    text = "Alertmanager says that it is over, while its own Watchdog is overdue: not believed until that is back"
-    return so_far.change(held=True).note(now, "held", text)
+    return so_far.change(held=True).note(now, EntryKind.HELD)
 
 
 def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
@@ -203,53 +216,53 @@ def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Dec
 
 
 def _clear(so_far: Decision, what: News | TimeDue, _policy: Policy, now: datetime) -> Decision:
-    text = "every alert has resolved" if isinstance(what, News) else "it has been quiet for long enough"
-    return _close(so_far, ALERTS, text, now)
+    kind = EntryKind.RESOLVED if isinstance(what, News) else EntryKind.RESOLVED_QUIET
+    return _close(so_far.note(now, kind, ALERTS), ALERTS, now)
 
 
 def _acknowledge(so_far: Decision, event: Acknowledge, _policy: Policy, now: datetime) -> Decision:
     clocks = acknowledged(so_far.incident.clocks, so_far.incident.plan, now)
     so_far = so_far.change(clocks=clocks, acknowledged_at=now, acknowledged_by=event.actor).set_delivery(grown=False)
-    so_far = so_far.note(now, "acknowledged", f"acknowledged by {event.origin}", event.actor)
-    return tell(so_far, Kind.ACKNOWLEDGED, "")
+    so_far = so_far.note(now, EntryKind.ACKNOWLEDGED, event.actor, origin=event.origin)
+    return tell(so_far, Kind.ACKNOWLEDGED)
 
 
 def _acknowledge_again(so_far: Decision, event: Acknowledge, _policy: Policy, now: datetime) -> Decision:
     """The owner says that they are still at it, once the reminder has asked; anybody else joins."""
     incident = so_far.incident
     if event.actor != incident.acknowledged_by:
-        return so_far.note(now, "joined", f"joined by {event.origin}", event.actor)
+        return so_far.note(now, EntryKind.JOINED, event.actor, origin=event.origin)
     if incident.clocks.acknowledged_until is None or incident.clocks.remind_due_at is not None:
         return so_far  # a double click is no news
     so_far = so_far.change(clocks=acknowledged(incident.clocks, incident.plan, now)).set_delivery(grown=False)
-    return so_far.note(now, "renewed", f"still at it, by {event.origin}", event.actor)
+    return so_far.note(now, EntryKind.RENEWED, event.actor, origin=event.origin)
 
 
 def _resolve(so_far: Decision, event: Resolve, _policy: Policy, now: datetime) -> Decision:
     so_far = so_far.change(ended=end_all(so_far.incident))
-    return _close(so_far, event.actor, f"resolved by {event.origin}", now)
+    so_far = so_far.note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=event.origin)
+    return _close(so_far, event.actor, now)
 
 
 def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, now: datetime) -> Decision:
     """The answer lost the race against the resolve, which stands; the timeline says who gave it."""
-    verb = "acknowledged" if isinstance(event, Acknowledge) else "resolved"
-    return so_far.note(now, "remark", f"{verb} by {event.origin}, but it was resolved already", event.actor)
+    kind = EntryKind.ACKNOWLEDGED_LATE if isinstance(event, Acknowledge) else EntryKind.RESOLVED_LATE
+    return so_far.note(now, kind, event.actor, origin=event.origin)
 
 
-def _close(so_far: Decision, actor: str, text: str, now: datetime) -> Decision:
+def _close(so_far: Decision, actor: str, now: datetime) -> Decision:
     so_far = so_far.change(clocks=so_far.incident.clocks.stopped(), paused=None, held=False)
-    so_far = so_far.change(resolved_at=now, resolved_by=actor).note(now, "resolved", text, actor)
-    return tell(so_far, Kind.RESOLVED, "")
+    return tell(so_far.change(resolved_at=now, resolved_by=actor), Kind.RESOLVED)
 
 
-def _priority(incident: Incident, policy: Policy) -> tuple[Priority, str]:
+def _priority(incident: Incident, policy: Policy) -> tuple[Priority, Fact | None]:
     """The most urgent of what fires; Priority sorts as text, P1 first."""
     return min((policy.priority(alert.labels) for alert in incident.firing), key=lambda found: found[0].value)
 
 
 def _title(alert: Alert) -> str:
     name, summary = alert.labels.get("alertname", ""), alert.annotations.get("summary", "")
-    return f"{name}: {summary}" if name and summary else name or summary or "Alert without a name"
+    return f"{name}: {summary}" if name and summary else name or summary
 
 
 # The event is the one that gives the signal (News for what Alertmanager says).

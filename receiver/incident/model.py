@@ -5,6 +5,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -98,44 +99,189 @@ class Kind(StrEnum):
     REMINDER = "reminder"  # an answer is late, or is about to be
 
 
-class Notification(msgspec.Struct, frozen=True):
+class Failure(StrEnum):
+    """Why an attempt to send failed: the closed vocabulary of the log, the timeline and the metric label `reason`."""
+
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    AUTH = "auth"
+    BAD_ADDRESS = "bad_address"
+    REFUSED = "refused"  # the provider understood the message and rejected it
+    CIRCUIT_OPEN = "circuit_open"  # the channel failed several times in a row and is paused
+    INTERNAL = "internal"  # our own mistake
+
+
+SOMEBODY = "somebody"  # who answered, when nobody knows who it was
+
+
+class Origin(StrEnum):
+    """How a person's answer reached us."""
+
+    API = "api"
+    LINK = "link"
+    SLACK = "slack"
+    PAGERDUTY = "pagerduty"
+    TEST = "test"  # the command `test`
+
+
+class PauseKind(StrEnum):
+    """Why an incident waits."""
+
+    SILENCE = "silence"
+    INHIBITION = "inhibition"
+    MUTE_TIME = "mute time"
+    MAINTENANCE = "maintenance"  # a window of receiver.yml; the three before are Alertmanager's
+    OUTAGE = "outage"  # of this receiver: the alert fired and resolved meanwhile
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Why an incident waits, and until when if that is known."""
+
+    kind: PauseKind
+    name: str = ""
+    author: str = ""
+    until: datetime | None = None
+    since: datetime | None = None
+    comment: str = ""
+
+
+class EntryKind(StrEnum):
+    """What a line of the timeline records; docs/receiver.md lists the fields of each."""
+
+    OPENED = "opened"
+    ALERT_FIRING = "alert_firing"
+    ALERT_RESOLVED = "alert_resolved"
+    ALERTS_TRUNCATED = "alerts_truncated"
+    # The Alertmanager API and the webhooks differed.
+    MISSED = "missed"
+    COMPLETED = "completed"
+    CONFIRMED = "confirmed"
+    VANISHED = "vanished"
+    # A label was missing or unknown.
+    SEVERITY_MISSING = "severity_missing"
+    SEVERITY_UNKNOWN = "severity_unknown"
+    PRIORITY_UNKNOWN = "priority_unknown"
+    TEAM_MISSING = "team_missing"
+    TEAM_UNKNOWN = "team_unknown"
+    PRIORITY_RAISED = "priority_raised"
+    PRIORITY_KEPT = "priority_kept"
+    PAGED = "paged"
+    NOBODY = "nobody"
+    LATE = "late"
+    STEP_DELAYED = "step_delayed"
+    REPEAT = "repeat"
+    FALLBACK = "fallback"
+    UNDELIVERED = "undelivered"
+    TOLD = "told"
+    DEAD = "dead"
+    ACKNOWLEDGED = "acknowledged"
+    JOINED = "joined"
+    RENEWED = "renewed"
+    ACKNOWLEDGED_LATE = "acknowledged_late"
+    RESOLVED_LATE = "resolved_late"
+    WARNED = "warned"
+    BREACHED = "breached"
+    REMINDED = "reminded"
+    EXPIRED = "expired"
+    RECORDED = "recorded"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    HELD = "held"
+    REOPENED = "reopened"
+    FLAPPING = "flapping"
+    RESOLVED = "resolved"
+    RESOLVED_QUIET = "resolved_quiet"
+    RESOLVED_BY_HAND = "resolved_by_hand"
+    REMARK = "remark"  # written by receivers up to schema 4, and only readable as text
+
+
+class Reason(StrEnum):
+    """Why a page, a reminder or an update is sent."""
+
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    UNREACHED = "unreached"  # nobody of the step before could be reached
+    PRIORITY_RAISED = "priority_raised"
+    REPEATED = "repeated"
+    EXPIRED = "expired"
+    REOPENED = "reopened"
+    WARNED = "warned"
+    BREACHED = "breached"
+    EXPIRING = "expiring"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALERTS_JOINED = "alerts_joined"
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Somebody who is paged, and for which role."""
+
+    person: str
+    role: str
+
+
+class Data(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an entry or a notification is about; each kind fills the fields that its phrase needs."""
+
+    priority: Priority | None = None
+    before: Priority | None = None  # the priority before it was raised
+    team: str = ""
+    title: str = ""
+    alert: str = ""  # an alert's name
+    where: str = ""  # its instance or job
+    count: int = 0
+    total: int = 0
+    named: str = ""  # the value of a label that is not known
+    roles: tuple[str, ...] = ()
+    people: tuple[Holder, ...] = ()
+    notification: Kind | None = None
+    channel: str = ""
+    address: str = ""
+    person: str = ""
+    channels: tuple[str, ...] = ()  # what is tried instead
+    failure: Failure | None = None
+    detail: str = ""  # the channel's own error text, for operators
+    origin: Origin | None = None
+    due: datetime | None = None
+    seconds: float = 0.0
+    pause: Pause | None = None
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One thing worth a line in the timeline, before it is known of which incident and when."""
+
+    kind: EntryKind
+    data: Data = Data()
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of an incident's timeline; ``text`` is what receivers up to schema 4 wrote in place of ``data``."""
+
+    at: datetime
+    kind: EntryKind
+    data: Data = Data()
+    actor: str = ""
+    text: str = ""
+
+
+class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is owed to one target; ``round`` counts the incident's pagings, ``roles`` says who is paged in it.
 
-    ``text`` is the news of an update or a reminder; ``serial`` tells apart those of one round.
+    ``reason`` and ``data`` say why, ``at`` when a page's round began; ``serial`` tells apart the news of one round.
+    ``text`` is what receivers up to schema 4 wrote in place of ``reason``.
     """
 
     kind: Kind
     target: Target
     round: int
     roles: tuple[str, ...] = ()
+    reason: Reason | None = None
+    data: Data = Data()
+    at: datetime | None = None
     text: str = ""
     serial: int = 0
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One line of an incident's timeline."""
-
-    at: datetime
-    kind: str
-    text: str
-    actor: str = ""
-
-
-class Pause(msgspec.Struct, frozen=True):
-    """Why an incident waits: an Alertmanager silence, or a maintenance window of ours."""
-
-    kind: str  # silence, inhibition or maintenance
-    name: str
-    author: str = ""
-    until: datetime | None = None
-    since: datetime | None = None
-
-    @property
-    def spoken(self) -> str:
-        """Say it in words, as a timeline does."""
-        by = f" by {self.author}" if self.author else ""
-        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
-        return f"{self.kind} {self.name}{by}{until}"
 
 
 class Clocks(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -203,6 +349,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
 
     rounds: int = 0
     round_lanes: tuple[str, ...] = ()  # of the newest round
+    round_reason: Reason | None = None  # why the newest round was begun
     paged_at: datetime | None = None  # the newest round
     delivered_at: datetime | None = None  # when the first page of the newest round reached a person
     reached: tuple[str, ...] = ()  # the people whom it has reached
@@ -272,9 +419,9 @@ class Decision(msgspec.Struct, frozen=True):
         """Change what is known of its deliveries."""
         return self.change(delivery=replace(self.incident.delivery, **fields))
 
-    def note(self, at: datetime, kind: str, text: str, actor: str = "") -> "Decision":
+    def note(self, at: datetime, kind: EntryKind, actor: str = "", **data: Any) -> "Decision":  # noqa: ANN401  # the fields of Data
         """Add a line to the timeline."""
-        return replace(self, entries=(*self.entries, Entry(at, kind, text, actor)))
+        return replace(self, entries=(*self.entries, Entry(at, kind, Data(**data), actor)))
 
     def owe(self, *notifications: Notification) -> "Decision":
         """Owe more."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from receiver.incident.escalation import gap, start, tell
 from receiver.incident.event import Event, Paused
-from receiver.incident.model import Decision, Kind, State
+from receiver.incident.model import Data, Decision, EntryKind, Kind, Pause, Reason, State
 from receiver.incident.policy import Policy
 
 
@@ -20,8 +20,8 @@ def pause(so_far: Decision, event: Paused, _policy: Policy, now: datetime) -> De
     current, why = so_far.incident.paused, event.pause
     if current is not None:
         return so_far.change(paused=replace(why, since=current.since))
-    so_far = so_far.change(paused=replace(why, since=now)).note(now, "paused", f"paused by {why.spoken}")
-    return tell(so_far, Kind.UPDATE, f"Paused by {why.spoken}")
+    so_far = so_far.change(paused=replace(why, since=now)).note(now, EntryKind.PAUSED, pause=why)
+    return tell(so_far, Kind.UPDATE, Reason.PAUSED, Data(pause=why))
 
 
 def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> Decision:
@@ -31,13 +31,15 @@ def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> De
     if paused is None:
         return so_far
     away = now - (paused.since or now)
-    so_far = so_far.change(paused=None)
-    so_far = so_far.note(now, "resumed", f"the {paused.kind} {paused.name} is over and it still fires")
+    over = Pause(paused.kind, paused.name)
+    so_far = so_far.change(paused=None).note(now, EntryKind.RESUMED, pause=over)
     if incident.delivery.rounds == 0 and incident.state is State.TRIGGERED:
-        return start(so_far, incident.priority, policy, now)  # nobody has heard of it yet: the plan begins now
+        return start(
+            so_far, incident.priority, policy, now, Reason.OPENED
+        )  # nobody has heard of it yet: the plan begins now
     so_far = so_far.change(clocks=clocks.shifted(away))
     if clocks.next_due_at is not None:
         more = incident.next_step < len(incident.plan.steps)
         wait = gap(incident.plan, incident.next_step, policy.dwell) if more else timedelta(seconds=policy.dwell)
         so_far = so_far.set_clocks(next_due_at=max(clocks.next_due_at + away, now + wait))
-    return tell(so_far, Kind.UPDATE, f"No longer paused: the {paused.kind} {paused.name} is over and it still fires")
+    return tell(so_far, Kind.UPDATE, Reason.RESUMED, Data(pause=over))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from receiver.incident.model import Incident, Pause, Plan, Priority, Target
+from receiver.incident.model import Fact, Incident, Pause, Plan, Priority, Target
 
 
 class Policy(Protocol):
@@ -25,11 +25,11 @@ class Policy(Protocol):
     def flap_quiet(self) -> float:
         """Seconds without a firing alert after which a flapping incident is believed to be over."""
 
-    def priority(self, labels: dict[str, str]) -> tuple[Priority, str]:
-        """Give the priority of an alert and a remark, empty if all is well."""
+    def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
+        """Give the priority of an alert, and what was missing or unknown in its labels."""
 
-    def team(self, labels: dict[str, str]) -> tuple[str, str]:
-        """Give the team that owns an alert, and a remark."""
+    def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
+        """Give the team that owns an alert, and what was missing or unknown in its labels."""
 
     def plan(self, priority: Priority, team: str) -> Plan:
         """Give the column of the matrix and its delays; the incident keeps them until its priority rises."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from receiver.incident.escalation import repeat, take_step, tell
 from receiver.incident.event import TimeDue
-from receiver.incident.model import Clocks, Decision, Kind, Plan
+from receiver.incident.model import Clocks, Data, Decision, EntryKind, Kind, Plan, Reason
 from receiver.incident.policy import Policy
 
 _REMIND_AT = 0.8  # of the time for which an acknowledgement holds
@@ -39,34 +39,33 @@ def remind(so_far: Decision, _event: TimeDue, _policy: Policy, now: datetime) ->
     if _stands_still(so_far) or not _is_due(so_far.incident.clocks.remind_due_at, now):
         return so_far
     until = so_far.incident.clocks.acknowledged_until or now
-    text = f"The acknowledgement runs out at {until:%H:%M} UTC: acknowledge again if you are at it"
-    so_far = so_far.set_clocks(remind_due_at=None).note(now, "reminded", text[0].lower() + text[1:])
-    return tell(so_far, Kind.REMINDER, text, person=so_far.incident.acknowledged_by)
+    so_far = so_far.set_clocks(remind_due_at=None).note(now, EntryKind.REMINDED, due=until)
+    return tell(so_far, Kind.REMINDER, Reason.EXPIRING, Data(due=until), person=so_far.incident.acknowledged_by)
 
 
 def expire(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> Decision:
     """The acknowledgement has run out: the step that was answered is taken again, and the matrix goes on from it."""
     incident = so_far.incident
-    text = f"{incident.acknowledged_by}'s acknowledgement has run out without news: the incident is open again"
     step = max(incident.next_step - 1, 0)
     after = incident.plan.steps[step].after if incident.plan.steps else 0.0
     clocks = Clocks(started_at=now - timedelta(seconds=after), next_due_at=now)
-    so_far = so_far.note(now, "expired", text)
+    so_far = so_far.note(now, EntryKind.EXPIRED, incident.acknowledged_by)
     so_far = so_far.change(next_step=step, clocks=clocks, acknowledged_at=None, acknowledged_by="")
-    return take_step(so_far, policy, now)
+    return take_step(so_far, policy, now, Reason.EXPIRED)
 
 
 def _response(so_far: Decision, now: datetime) -> Decision:
     """The time within which somebody should answer: a warning before it is over, and the breach."""
     incident, clocks = so_far.incident, so_far.incident.clocks
     if _is_due(clocks.answer_due_at, now):
-        text = f"Nobody has answered within the {_words(incident.plan.response_time)} of a {incident.priority}"
+        passed = Data(seconds=incident.plan.response_time, priority=incident.priority)
         so_far = so_far.set_clocks(answer_due_at=None, warn_due_at=None).change(breached_at=now)
-        return tell(so_far.note(now, "breached", text[0].lower() + text[1:]), Kind.REMINDER, text)
+        so_far = so_far.note(now, EntryKind.BREACHED, seconds=passed.seconds, priority=passed.priority)
+        return tell(so_far, Kind.REMINDER, Reason.BREACHED, passed)
     if _is_due(clocks.warn_due_at, now):
-        text = f"Still no answer: the response time is over at {clocks.answer_due_at or now:%H:%M} UTC"
-        so_far = so_far.set_clocks(warn_due_at=None).note(now, "warned", text[0].lower() + text[1:])
-        return tell(so_far, Kind.REMINDER, text)
+        due = clocks.answer_due_at or now
+        so_far = so_far.set_clocks(warn_due_at=None).note(now, EntryKind.WARNED, due=due)
+        return tell(so_far, Kind.REMINDER, Reason.WARNED, Data(due=due))
     return so_far
 
 
@@ -81,8 +80,7 @@ def _step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     paged = delivery.paged_at if delivery.delivered_at is None else None
     hold = policy.running_since + timedelta(seconds=policy.dwell)
     if paged is not None and paged < policy.running_since and now < hold:
-        text = "the page before this step has not been delivered yet: the step waits for it"
-        return so_far.set_clocks(next_due_at=hold).note(now, "remark", text)
+        return so_far.set_clocks(next_due_at=hold).note(now, EntryKind.STEP_DELAYED)
     return take_step(so_far, policy, now)
 
 
@@ -93,12 +91,3 @@ def _stands_still(so_far: Decision) -> bool:
 
 def _is_due(when: datetime | None, now: datetime) -> bool:
     return when is not None and when <= now
-
-
-def _words(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 1:
-        return f"{seconds:g} seconds"
-    if minutes < 120 and minutes % 60:  # noqa: PLR2004  # 90 minutes, but 2 hours
-        return f"{minutes:g} minutes"
-    return f"{minutes / 60:g} hour{'' if minutes == 60 else 's'}"  # noqa: PLR2004  # one hour

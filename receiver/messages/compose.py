@@ -9,11 +9,12 @@ from process.settings import Secret
 from receiver.channels.base import Message
 from receiver.incident.model import Kind
 from receiver.messages.digest import render_bundle
-from receiver.messages.i18n import Voice
+from receiver.messages.i18n import ENGLISH, Reader
 from receiver.messages.link import Grant, sign
 from receiver.messages.render import render
 from receiver.messages.templating import Templates
 from receiver.policy.current import Current
+from receiver.policy.routing import Routing
 from receiver.store.base import Claimed
 
 
@@ -46,8 +47,7 @@ class Messages:
             thread=claimed.thread,
             link=self._links.make(claimed.incident.id, person, claimed.created_at),
             now=self._clock(),
-            voice=self._voice(person),
-            name_of=self._current.routing.directory.name,
+            reader=reader_of(self._current.routing, person),
             templates=self._templates,
         )
         return msgspec.structs.replace(message, mention=self._mention(claimed))
@@ -70,10 +70,13 @@ class Messages:
             delivery_id=str(claims[0].id),
             link_of=lambda incident: self._links.make(incident.id, person, made_at),
             now=self._clock(),
-            voice=self._voice(person),
+            reader=reader_of(self._current.routing, person),
             templates=self._templates,
         )
 
-    def _voice(self, key: str) -> Voice:
-        person = self._current.routing.people.get(key)
-        return Voice(person.language, person.zone) if person else Voice()
+
+def reader_of(routing: Routing, person: str) -> Reader:
+    """Give the language and the time zone of a person; English and UTC for a place that many read."""
+    known = routing.people.get(person)
+    language, zone = (known.language, known.zone) if known else (ENGLISH, "UTC")
+    return Reader(language, zone, routing.directory.name)

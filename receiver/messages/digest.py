@@ -6,9 +6,10 @@ from datetime import datetime
 
 from receiver.channels.base import Link, Message
 from receiver.incident.model import Incident, Notification
-from receiver.messages.i18n import Voice, one_line, span
-from receiver.messages.render import HEADLINE, LINE, SUBJECT, incident_name, severity
+from receiver.messages.i18n import Reader, one_line
+from receiver.messages.render import HEADLINE, SUBJECT, incident_name, severity, words
 from receiver.messages.templating import Templates
+from receiver.messages.timeline import LINE, news
 
 LISTED = 10  # incidents that a bundle names
 _COMMON = 0.5  # of the incidents that share a label, for it to be what they have in common
@@ -23,14 +24,14 @@ def render_bundle(  # everything that a message says
     delivery_id: str,
     link_of: Callable[[Incident], str],
     now: datetime,
-    voice: Voice,
+    reader: Reader,
     templates: Templates,
 ) -> Message:
     """Write the message; all items are of one kind and go to one address. The most urgent and oldest come first."""
     items = sorted(items, key=lambda item: (item[1].priority, item[1].opened_at or now, item[1].id))
     first, incident = items[0]
-    headline = _headline(items, voice)
-    values = _values(items, link_of, now, voice) | {"headline": headline}
+    headline = _headline(items, reader)
+    values = _values(items, link_of, now, reader) | {"headline": headline}
     counts = Counter(item[1].priority.value for item in items)
     return Message(
         id=delivery_id,
@@ -47,27 +48,28 @@ def render_bundle(  # everything that a message says
         fields=tuple((name, str(number)) for name, number in sorted(counts.items())),
         links=tuple(Link(f"#{item[1].id}", link_of(item[1])) for item in items[:LISTED]),
         sent_at=now,
+        words=words(first.kind, incident, reader),
     )
 
 
-def _headline(items: Sequence[Item], voice: Voice) -> str:
+def _headline(items: Sequence[Item], reader: Reader) -> str:
     first, incident = items[0]
     counts = Counter(item[1].priority.value for item in items)
-    of = voice.say("bundle_of", count=counts[incident.priority.value], priority=incident.priority)
-    common = one_line(_common([item[1] for item in items]) or voice.say("bundle_various"), LINE // 2)
+    of = reader.say("bundle_of", count=counts[incident.priority.value], priority=incident.priority)
+    common = one_line(_common([item[1] for item in items]) or reader.say("bundle_various"), LINE // 2)
     urgent, count = of if len(counts) > 1 else "", len({item[1].id for item in items})
-    return one_line(voice.say(f"bundle_{first.kind.value}", count=count, common=common, urgent=urgent), HEADLINE)
+    return one_line(reader.say(f"bundle_{first.kind.value}", count=count, common=common, urgent=urgent), HEADLINE)
 
 
 def _values(
-    items: Sequence[Item], link_of: Callable[[Incident], str], now: datetime, voice: Voice
+    items: Sequence[Item], link_of: Callable[[Incident], str], now: datetime, reader: Reader
 ) -> dict[str, object]:
     """What the two templates may use."""
-    rows = [_row(item, link_of(item[1]), now) for item in items[:LISTED]]
+    rows = [_row(item, link_of(item[1]), now, reader) for item in items[:LISTED]]
     count = len({item[1].id for item in items})
     return {
-        "say": voice.say,
-        "language": voice.language,
+        "say": reader.say,
+        "language": reader.language,
         "kind": items[0][0].kind.value,
         "priority": items[0][1].priority.value,
         "rows": rows,
@@ -88,13 +90,13 @@ def _common(incidents: list[Incident]) -> str:
     return team if team and count > _COMMON * len(incidents) else ""
 
 
-def _row(item: Item, link: str, now: datetime) -> dict[str, str]:
+def _row(item: Item, link: str, now: datetime, reader: Reader) -> dict[str, str]:
     notification, incident = item
     labels = {k: v for k, v in incident.labels.items() if k not in {"alertname", "severity", "priority", "team"}}
     return {
-        "name": incident_name(incident),
+        "name": incident_name(incident, reader),
         "where": one_line(", ".join(f"{k}={v}" for k, v in sorted(labels.items())), LINE // 4),
-        "age": span(now - (incident.opened_at or now)),
-        "news": one_line(notification.text, LINE // 2),
+        "age": reader.duration(now - (incident.opened_at or now)),
+        "news": one_line(news(notification, reader, now), LINE // 2),
         "link": link,
     }

@@ -1,5 +1,7 @@
-"""The words of messages in a reader's language, and times as the reader's clock shows them."""
+"""Phrases in a reader's language, and times and durations as that reader writes them."""
 
+import re
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -7,57 +9,95 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from receiver.incident.model import SOMEBODY
+
 ENGLISH = "en"
+Say = Callable[..., str]
+_LONGEST_NAME = 200
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def languages() -> tuple[str, ...]:
-    """List the languages that there are words for; English first."""
+    """List the languages that have a file in locales/; English first."""
     found = sorted(path.name.removesuffix(".yml") for path in files("receiver.messages").joinpath("locales").iterdir())
     return (ENGLISH, *(name for name in found if name != ENGLISH))
 
 
 @cache
-def words(language: str) -> dict[str, str]:
-    """Read one language; one that is not there is English."""
+def phrases(language: str) -> dict[str, str]:
+    """Read the phrases of one language; English for a language that has no file."""
     name = language if language in languages() else ENGLISH
     text = files("receiver.messages").joinpath("locales", f"{name}.yml").read_text("utf-8")
     return {key: str(value) for key, value in yaml.safe_load(text).items()}
 
 
-class Voice:
-    """Says things to one reader."""
+def preferred(accept_language: str) -> str:
+    """Choose a language for a reader whom we do not know, by the first of the Accept-Language header that we have."""
+    for tag in accept_language[:200].lower().split(","):
+        language = re.split(r"[;-]", tag.strip())[0]
+        if language in languages():
+            return language
+    return ENGLISH
 
-    def __init__(self, language: str = ENGLISH, zone: str = "UTC") -> None:
-        self._words, self._zone = words(language), ZoneInfo(zone)
-        self.language, self._is_utc = language, zone == "UTC"
+
+def duration(length: float | timedelta, units: Callable[[str, int], str] = lambda unit, n: f"{n}{unit}") -> str:
+    """Write seconds in their two largest units: 45s, 16m, 2h 5m, 3d 4h; negative lengths are 0s."""
+    left = max(0, round(length.total_seconds() if isinstance(length, timedelta) else length))
+    for at, (unit, size) in enumerate(_UNITS):
+        if left >= size and unit != "s":
+            smaller, fraction = _UNITS[at + 1]
+            parts = ((unit, left // size), (smaller, left % size // fraction if unit != "m" else 0))
+            return " ".join(units(name, number) for name, number in parts if number)
+    return units("s", left)
+
+
+class Reader:
+    """One reader's language and time zone; ``name_of`` gives the display name of a person."""
+
+    def __init__(
+        self, language: str = ENGLISH, zone: str = "UTC", name_of: Callable[[str], str] = lambda person: person
+    ) -> None:
+        self._phrases, self._zone = phrases(language), ZoneInfo(zone)
+        self.language, self.zone, self._name_of = language, zone, name_of
 
     def say(self, key: str, **values: object) -> str:
-        """Fill the words of a key; KeyError is a mistake of ours that a test finds."""
-        return self._words[key].format_map(values)
+        """Fill in a phrase; with ``count=1`` its ``_one`` form, if there is one. KeyError: a test would have failed."""
+        if values.get("count") == 1 and f"{key}_one" in self._phrases:
+            key = f"{key}_one"
+        return self._phrases[key].format_map(values)
 
-    def clock(self, when: datetime, now: datetime) -> str:
-        """Write a time of the day: the reader's own first, and the date if it is another day."""
-        utc = f"{when:%H:%M} UTC"
-        local = when.astimezone(self._zone)
-        shown = utc if self._is_utc else f"{local:%H:%M} ({utc})"
-        if local.date() == now.astimezone(self._zone).date():
+    def name(self, what: str, value: str) -> str:
+        """Name a role, a channel or another value with its phrase; one that has none, as it is written."""
+        return self._phrases.get(f"{what}_{value}") or value.replace("-", " ")
+
+    def roles(self, roles: Iterable[str]) -> str:
+        """Name several roles: tech lead and CTO."""
+        return self.say("and").join(self.name("role", role) for role in roles) or self.say("the_team")
+
+    def who(self, person: str) -> str:
+        """Name a person, on one line."""
+        return self.say("somebody") if person in {"", SOMEBODY} else one_line(self._name_of(person), _LONGEST_NAME)
+
+    def duration(self, length: float | timedelta) -> str:
+        """Write a duration: 45s, 16m, 2h 5m, 3d 4h."""
+        return duration(length, lambda unit, number: self.say(f"unit_{unit}", number=number))
+
+    def time(self, when: datetime, now: datetime) -> str:
+        """Write a time of day in the reader's zone, with UTC beside it if that differs; with the date if not today."""
+        shown = f"{self.local(when, '%H:%M')} ({when:%H:%M} UTC)" if self.zone != "UTC" else f"{when:%H:%M} UTC"
+        if self.local(when, "%Y-%m-%d") == self.local(now, "%Y-%m-%d"):
             return shown
-        return self.say("on_date", time=shown, date=f"{local:%Y-%m-%d}")
+        return self.say("on_date", time=shown, date=self.local(when, "%Y-%m-%d"))
 
-    def date(self, when: datetime) -> str:
-        """Write a moment whole."""
-        utc = f"{when:%Y-%m-%d %H:%M} UTC"
-        return utc if self._is_utc else f"{when.astimezone(self._zone):%Y-%m-%d %H:%M} ({when:%H:%M} UTC)"
+    def moment(self, when: datetime) -> str:
+        """Write date and time in the reader's zone, with UTC beside it if that differs."""
+        if self.zone == "UTC":
+            return f"{when:%Y-%m-%d %H:%M} UTC"
+        return f"{self.local(when, '%Y-%m-%d %H:%M')} ({when:%H:%M} UTC)"
 
-
-def span(delta: timedelta) -> str:
-    """Write a length of time as people say it: 45s, 16m, 2h 5m, 3d 4h."""
-    seconds = max(0, int(delta.total_seconds()))
-    for size, letter, smaller, below in ((86400, "d", 3600, "h"), (3600, "h", 60, "m")):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size}{letter}" + (f" {rest}{below}" if rest else "")
-    return f"{seconds // 60}m" if seconds >= 60 else f"{seconds}s"  # noqa: PLR2004  # a minute
+    def local(self, when: datetime, form: str) -> str:
+        """Write a time in the reader's zone by a strftime format, for lists whose heading names the zone."""
+        return when.astimezone(self._zone).strftime(form)
 
 
 def one_line(text: str, limit: int) -> str:

@@ -6,12 +6,28 @@ A link needs no login, so it is the credential: HMAC-SHA256 over the incident, t
 import base64
 import hmac
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
 
+class Refusal(StrEnum):
+    """Why the page behind a link cannot be shown, or its button has no effect."""
+
+    INCOMPLETE = "incomplete"
+    FORGED = "forged"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"  # the incident has been deleted
+    NO_VERB = "no_verb"  # the form did not say which button was pressed
+    STORE = "store"  # the database cannot be used
+
+
 class LinkError(Exception):
-    """The link is not ours, was changed, or is too old; the text may be shown to whoever followed it."""
+    """The link is not ours, was changed, or is too old; an expired one was ours, and says whose it is."""
+
+    def __init__(self, refusal: Refusal, person: str = "") -> None:
+        super().__init__(refusal.value)
+        self.refusal, self.person = refusal, person
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
@@ -34,12 +50,12 @@ def read(token: str, secret: str, now: datetime) -> Grant:
     try:
         content, given = _bytes(body), _bytes(mac)
     except ValueError as error:
-        raise LinkError("This link is not complete. Open it from the message again.") from error
+        raise LinkError(Refusal.INCOMPLETE) from error
     if not hmac.compare_digest(given, _mac(content, secret)):
-        raise LinkError("This link was not made here, or it was changed on its way.")
+        raise LinkError(Refusal.FORGED)
     grant = msgspec.json.decode(content, type=Grant)
     if grant.expires < now.timestamp():
-        raise LinkError("This link is too old. Use the newest message of the incident.")
+        raise LinkError(Refusal.EXPIRED, grant.person)
     return grant
 
 

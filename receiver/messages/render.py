@@ -4,24 +4,34 @@ Pure, but for the templates. The incident is the one of *now*, not of when the n
 waited says what is true today.
 """
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from receiver.channels.base import Link, Message
-from receiver.incident.model import Alert, Entry, Incident, Kind, Notification, State
-from receiver.messages.i18n import Voice, one_line, span
+from receiver.channels.base import Link, Message, Words
+from receiver.incident.alerts import ALERTS
+from receiver.incident.model import Alert, Entry, EntryKind, Incident, Kind, Notification, Reason, State
+from receiver.messages.i18n import Reader, one_line
 from receiver.messages.templating import Templates
+from receiver.messages.timeline import LINE, entry_text, news, pause_text
 
 LISTED = 10  # alerts that a message lists
-SUBJECT, HEADLINE, LINE, URL = 200, 300, 600, 2000  # characters; what is longer is cut, visibly
+SUBJECT, HEADLINE, URL = 200, 300, 2000  # characters; what is longer is cut, visibly
 _ALERTS_IN_FIELD, _LINES_SO_FAR = 5, 6
 _SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
 _OWN_LABELS = {"alertname", "severity", "priority", "team", "drill", "__name__"}
-_NOTES = {"remark", "late", "dead", "undelivered", "nobody", "fallback"}
-_MILESTONES = {
-    *("opened", "priority_raised", "paged", "acknowledged", "joined", "resolved", "reopened", "flapping"),
-    *("paused", "resumed", "expired", "breached", "held"),
+_NOTES = {
+    *(EntryKind.MISSED, EntryKind.COMPLETED, EntryKind.CONFIRMED, EntryKind.VANISHED, EntryKind.ALERTS_TRUNCATED),
+    *(EntryKind.SEVERITY_MISSING, EntryKind.SEVERITY_UNKNOWN, EntryKind.PRIORITY_UNKNOWN, EntryKind.PRIORITY_KEPT),
+    *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.LATE, EntryKind.STEP_DELAYED, EntryKind.NOBODY),
+    *(EntryKind.FALLBACK, EntryKind.UNDELIVERED, EntryKind.DEAD, EntryKind.ACKNOWLEDGED_LATE),
+    *(EntryKind.RESOLVED_LATE, EntryKind.REMARK),
 }
+_MILESTONES = {
+    *(EntryKind.OPENED, EntryKind.PRIORITY_RAISED, EntryKind.PAGED, EntryKind.BREACHED, EntryKind.EXPIRED),
+    *(EntryKind.ACKNOWLEDGED, EntryKind.JOINED, EntryKind.RECORDED, EntryKind.PAUSED, EntryKind.RESUMED),
+    *(EntryKind.HELD, EntryKind.REOPENED, EntryKind.FLAPPING),
+    *(EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.RESOLVED_BY_HAND),
+}
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _BUILT_IN = Templates()
 
 
@@ -34,12 +44,11 @@ def render(  # noqa: PLR0913  # everything that a message says
     thread: str,
     link: str,
     now: datetime,
-    voice: Voice | None = None,
-    name_of: Callable[[str], str] = str,
+    reader: Reader | None = None,
     templates: Templates = _BUILT_IN,
 ) -> Message:
-    """Write the message; it never fails on what alerts contain. ``name_of`` gives the name to show for a person."""
-    return _Writer(notification, incident, timeline, link, now, voice or Voice(), name_of).message(
+    """Write the message; it never fails on what alerts contain."""
+    return _Writer(notification, incident, timeline, link, now, reader or Reader()).message(
         delivery_id, thread, templates
     )
 
@@ -49,9 +58,22 @@ def incident_key(incident: Incident, now: datetime) -> str:
     return f"heypeter-{incident.id}-{int((incident.opened_at or now).timestamp())}"
 
 
-def incident_name(incident: Incident) -> str:
+def incident_name(incident: Incident, reader: Reader) -> str:
     """Name an incident to people."""
-    return f"{incident.priority} #{incident.id} {_line(incident.title)}"
+    return f"{incident.priority} #{incident.id} {_title(incident, reader)}"
+
+
+def respond_by(incident: Incident) -> datetime:
+    """Say by when somebody should have acknowledged."""
+    started = incident.clocks.started_at or incident.opened_at or _NEVER
+    return started + timedelta(seconds=incident.plan.response_time)
+
+
+def words(kind: Kind, incident: Incident, reader: Reader) -> Words:
+    """Give what a channel with cards and buttons writes on them."""
+    state = reader.say(f"status_{incident.state.value}") if incident.state is not State.NEW else ""
+    status = reader.say(f"status_{kind.value}") if kind in {Kind.UPDATE, Kind.REMINDER} else state
+    return Words(status, state, reader.say("acknowledge"), reader.say("resolve"))
 
 
 def severity(incident: Incident) -> str:
@@ -70,19 +92,17 @@ class _Writer:
         timeline: tuple[Entry, ...],
         link: str,
         now: datetime,
-        voice: Voice,
-        name_of: Callable[[str], str],
+        reader: Reader,
     ) -> None:
         self._notification, self._incident, self._timeline = notification, incident, timeline
-        self._link, self._now, self._voice, self._say = link, now, voice, voice.say
-        self._name_of = name_of
+        self._link, self._now, self._reader, self._say = link, now, reader, reader.say
 
     def message(self, delivery_id: str, thread: str, templates: Templates) -> Message:
         notification, incident = self._notification, self._incident
         drill = f"{self._say('drill')} " if incident.drill else ""
-        headline = one_line(f"{drill}{self._headline(incident_name(incident))}", HEADLINE)
+        headline = one_line(f"{drill}{self._headline(incident_name(incident, self._reader))}", HEADLINE)
         values = {**self._values(), "headline": headline}
-        subject = f"{drill}[{incident.priority}] #{incident.id} {incident.title}"
+        subject = f"{drill}[{incident.priority}] #{incident.id} {_title(incident, self._reader)}"
         return Message(
             id=delivery_id,
             kind=notification.kind,
@@ -104,6 +124,7 @@ class _Writer:
             labels=_shared(incident),
             image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),
             opened_at=incident.opened_at,
+            words=words(notification.kind, incident, self._reader),
         )
 
     def _headline(self, name: str) -> str:
@@ -113,92 +134,90 @@ class _Writer:
                 who, when = self._answer()
                 return self._say("acknowledged_by", who=who, after=self._after(when, opened), name=name)
             case Kind.RESOLVED:
-                who = self._name(incident.resolved_by) or self._say("somebody")
-                by = "" if incident.resolved_by == "alerts" else self._say("by", who=who)
+                who = self._reader.who(incident.resolved_by)
+                by = "" if incident.resolved_by == ALERTS else self._say("by", who=who)
                 return self._say("resolved", by=by, after=self._after(incident.resolved_at, opened), name=name)
             case Kind.UPDATE | Kind.REMINDER:
-                return self._say("update", text=_line(notification.text), name=name)
-            case Kind.PAGE if notification.round <= 1:
-                return name
-        return self._escalated(name)
+                return self._say("update", text=self._news(), name=name)
+        return self._page(name)
 
-    def _escalated(self, name: str) -> str:
-        incident, paged = self._incident, self._paging()
-        causes = {entry.kind for entry in self._timeline if paged and entry.at == paged.at}
-        whom = self._spoken(self._notification.roles)
-        if "priority_raised" in causes:
-            return self._say("raised", priority=incident.priority, whom=whom, name=name)
-        if "undelivered" in causes:
-            return self._say("escalated_unreached", whom=whom, name=name)
-        if causes & {"repeat", "expired", "reopened"}:
-            return self._say("again", whom=whom, name=name)
-        after = self._after(paged.at if paged else None, incident.opened_at)
-        return self._say("escalated", whom=whom, after=after, name=name)
+    def _page(self, name: str) -> str:
+        """Say why somebody is paged; receivers up to schema 4 did not write it down."""
+        notification, incident = self._notification, self._incident
+        reason = notification.reason or (Reason.ESCALATED if notification.round > 1 else Reason.OPENED)
+        after = self._after(notification.at, incident.opened_at)
+        whom = self._reader.roles(map(_line, notification.roles))
+        return self._say(f"page_{reason.value}", priority=incident.priority, whom=whom, after=after, name=name)
+
+    def _news(self) -> str:
+        return news(self._notification, self._reader, self._now)
 
     def _values(self) -> dict[str, object]:
         """What the two templates may use."""
-        incident, now, voice = self._incident, self._now, self._voice
+        incident, now, reader = self._incident, self._now, self._reader
         opened, links = incident.opened_at or now, self._links()
         alerts = [self._alert(alert) for alert in incident.firing[: LISTED + 1]]
         alerts = alerts or [self._alert(alert) for alert in incident.alerts.values()]
         since = incident.firing[0].starts_at if incident.firing else opened
-        key, when = ("now", "") if now >= self._respond_by() else ("by_time", voice.clock(self._respond_by(), now))
+        due = respond_by(incident)
+        key, when = ("now", "") if now >= due else ("by_time", reader.time(due, now))
         return {
             "say": self._say,
-            "language": voice.language,
+            "language": reader.language,
+            "zone": reader.zone,
             "kind": self._notification.kind.value,
-            "news": _line(self._notification.text),
+            "news": self._news(),
             "state": incident.state.value,
             "priority": incident.priority.value,
             "number": incident.id,
             "team": _line(incident.team),
             "drill": incident.drill,
-            "alert": alerts[0] if alerts else {"what": _line(incident.title), "where": ""},
+            "alert": alerts[0] if alerts else {"what": _title(incident, reader), "where": ""},
             "others": alerts[1:LISTED],
             "firing": len(incident.firing) + incident.truncated,
             "more": max(0, len(incident.firing) - LISTED) + incident.truncated,
             "todo": self._say(key, what=links[0].label, time=when),
-            "within": span(timedelta(seconds=incident.plan.response_time)),
-            "since": voice.date(since if since.year > 1 else opened),  # year 1 is Go's "unknown"
-            "opened": voice.date(opened),
-            "resolved": voice.date(incident.resolved_at or now),
-            "by_person": incident.resolved_by != "alerts",
+            "within": reader.duration(incident.plan.response_time),
+            "since": reader.moment(since if since.year > 1 else opened),  # year 1 is Go's "unknown"
+            "opened": reader.moment(opened),
+            "resolved": reader.moment(incident.resolved_at or now),
+            "by_person": incident.resolved_by != ALERTS,
             "links": links,
             **self._people(),
         }
 
     def _people(self) -> dict[str, object]:
         """Who was told, who is next, and what happened so far."""
-        incident, notification = self._incident, self._notification
+        incident, notification, reader = self._incident, self._notification, self._reader
         first_page = notification.kind is Kind.PAGE and notification.round <= 1
         so_far = [] if first_page else [e for e in self._timeline if e.kind in _MILESTONES][-_LINES_SO_FAR:]
         return {
-            "role": _role(notification.target.role),
+            "role": self._own_role(),
             "paging": self._paging_whom(),
-            "upcoming": self._upcoming(),
-            "paused": _line(incident.paused.spoken) if incident.paused else "",
+            "upcoming": self._upcoming("next_step", "last_step"),
+            "paused": pause_text(incident.paused, reader, self._now) if incident.paused else "",
             "flapping": incident.flapping,
             "answered_by": self._answer()[0],
-            "notes": [_line(entry.text).rstrip(".") for entry in self._timeline if entry.kind in _NOTES][-5:],
-            "so_far": [self._entry(entry) for entry in so_far],
+            "notes": [entry_text(e, reader).rstrip(".") for e in self._timeline if e.kind in _NOTES][-5:],
+            "so_far": [self._timed(entry) for entry in so_far],
         }
 
     def _fields(self) -> tuple[tuple[str, str], ...]:
         """The facts that each channel shows in its own way."""
-        incident, now, say = self._incident, self._now, self._say
+        incident, now, say, reader = self._incident, self._now, self._say, self._reader
         urgent = self._notification.kind in {Kind.PAGE, Kind.REMINDER}
         fields = [(say("priority"), incident.priority.value), (say("team"), _line(incident.team))]
         if urgent:
-            respond_by = self._respond_by()
-            passed = say("passed") if now >= respond_by else ""
+            due = respond_by(incident)
+            passed = say("passed") if now >= due else ""
             fields.append((say("paging"), self._paging_whom()))
-            fields.append((say("answer_by"), self._voice.clock(respond_by, now) + passed))
-            fields.append((say("told_next"), self._upcoming()))
+            fields.append((say("answer_by"), reader.time(due, now) + passed))
+            fields.append((say("escalates"), self._upcoming("role_at", "escalates_no_further")))
         if incident.acknowledged_by:
-            fields.append((say("acknowledged_field"), self._name(incident.acknowledged_by)))
+            fields.append((say("acknowledged_field"), reader.who(incident.acknowledged_by)))
         over, opened = incident.resolved_at, incident.opened_at or now
-        duration = (say("was_open_for"), span(over - opened)) if over else None
-        fields.append(duration or (say("open_since"), self._voice.date(opened)))
+        duration = (say("was_open_for"), reader.duration(over - opened)) if over else None
+        fields.append(duration or (say("open_since"), reader.moment(opened)))
         if urgent:
             fields += self._where()
         return tuple((name, value) for name, value in fields if value)
@@ -237,54 +256,42 @@ class _Writer:
                     found.append(Link(self._say(key), url))
         return tuple(found)
 
-    def _upcoming(self) -> str:
-        """Who is told next and when; empty if the incident waits for nobody."""
-        incident = self._incident
+    def _upcoming(self, step_key: str, last_key: str) -> str:
+        """Who is paged next and when; empty if the incident waits for nobody."""
+        incident, due, steps = self._incident, self._incident.clocks.next_due_at, self._incident.plan.steps
         if incident.paused is not None or incident.clocks.quiet_until is not None:
             return ""
-        steps, due = incident.plan.steps, incident.clocks.next_due_at
         if due is not None and steps:
-            step = steps[min(incident.next_step, len(steps) - 1)]
-            when = self._voice.clock(due, self._now)
-            return self._say("role_at", roles=self._spoken(step.roles), time=when)
-        return self._say("last_step") if incident.state is State.TRIGGERED else ""
+            roles = self._reader.roles(map(_line, steps[min(incident.next_step, len(steps) - 1)].roles))
+            return self._say(step_key, roles=roles, time=self._reader.time(due, self._now))
+        return self._say(last_key) if incident.state is State.TRIGGERED else ""
+
+    def _own_role(self) -> str:
+        """As what the reader is paged: who holds a role of the first step is the primary."""
+        role, steps = self._notification.target.role, self._incident.plan.steps
+        if role and steps and role in steps[0].roles:
+            return self._say("primary")
+        return _line(self._reader.name("role", role)) if role else ""
 
     def _answer(self) -> tuple[str, datetime | None]:
         """Who acknowledged and when; the timeline knows it even after a rise to P1 has taken it back."""
-        entries = [entry for entry in self._timeline if entry.kind == "acknowledged"]
+        entries = [entry for entry in self._timeline if entry.kind is EntryKind.ACKNOWLEDGED]
         who = self._incident.acknowledged_by or (entries[-1].actor if entries else "")
         when = self._incident.acknowledged_at or (entries[-1].at if entries else None)
-        return self._name(who) or self._say("somebody"), when
-
-    def _name(self, actor: str) -> str:
-        """The display name of a person, or the text that somebody unknown sent as theirs."""
-        return _line(self._name_of(actor))
-
-    def _entry(self, entry: Entry) -> str:
-        by = f" ({self._name(entry.actor)})" if entry.actor and entry.actor != "alerts" else ""
-        return f"{entry.at:%H:%M:%S} {_line(entry.text)}{by}"
-
-    def _paging(self) -> Entry | None:
-        """The timeline's line of this round: each round writes one, and the newest is that of the newest round."""
-        paged = [entry for entry in self._timeline if entry.kind == "paged"]
-        index = len(paged) - 1 - max(0, self._incident.delivery.rounds - self._notification.round)
-        return paged[index] if index >= 0 else None
+        return self._reader.who(who), when
 
     def _paging_whom(self) -> str:
-        roles = self._notification.roles
+        roles, reader = self._notification.roles, self._reader
         told = [t for t in self._incident.delivery.told if t.person and (t.role in roles or not roles)]
-        people = dict.fromkeys(f"{self._name(t.person)} ({_role(t.role)})" for t in told)
-        return ", ".join(people) or self._spoken(roles)
-
-    def _respond_by(self) -> datetime:
-        started = self._incident.clocks.started_at or self._incident.opened_at or self._now
-        return started + timedelta(seconds=self._incident.plan.response_time)
+        people = dict.fromkeys(f"{reader.who(t.person)} ({_line(reader.name('role', t.role))})" for t in told)
+        return ", ".join(people) or reader.roles(map(_line, roles))
 
     def _after(self, when: datetime | None, opened: datetime | None) -> str:
-        return self._say("after", span=span(when - opened)) if when and opened else ""
+        return self._say("after", span=self._reader.duration(when - opened)) if when and opened else ""
 
-    def _spoken(self, roles: tuple[str, ...]) -> str:
-        return self._say("and").join(map(_role, roles)) or self._say("the_team")
+    def _timed(self, entry: Entry) -> str:
+        form = "%H:%M:%S" if self._now - entry.at < timedelta(days=1) else "%Y-%m-%d %H:%M:%S"
+        return f"{self._reader.local(entry.at, form)} {entry_text(entry, self._reader)}"
 
 
 def _shared(incident: Incident) -> dict[str, str]:
@@ -299,8 +306,8 @@ def _plain(url: str) -> bool:
     return url.isprintable() and not any(c.isspace() or c in "<>|\"'" for c in url)
 
 
-def _role(role: str) -> str:
-    return _line(role.replace("-", " ").replace("on call", "on-call"))
+def _title(incident: Incident, reader: Reader) -> str:
+    return _line(incident.title) or reader.say("no_name")
 
 
 def _line(text: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.model import Pause
+from receiver.incident.model import Pause, PauseKind
 from receiver.oncall.hours import Hours
 from receiver.policy.matcher import Matchers, match_all
 
@@ -32,4 +32,4 @@ def current(windows: tuple[Window, ...], labels: dict[str, str], now: datetime) 
     if not ends:
         return None
     until, window = max(ends, key=lambda pair: pair[0])
-    return Pause("maintenance", window.name, until=until)
+    return Pause(PauseKind.MAINTENANCE, window.name, until=until)

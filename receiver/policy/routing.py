@@ -5,7 +5,7 @@ from functools import cached_property
 
 import msgspec
 
-from receiver.incident.model import Incident, Pause, Plan, Priority, Target
+from receiver.incident.model import Data, EntryKind, Fact, Incident, Pause, Plan, Priority, Target
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.directory import Directory
 from receiver.oncall.hours import Hours
@@ -55,20 +55,20 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     flap_quiet: float = 900.0
     running_since: datetime = datetime.min.replace(tzinfo=UTC)  # of the process that answers by it; see Current
 
-    def priority(self, labels: dict[str, str]) -> tuple[Priority, str]:
+    def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
         named = labels.get("priority", "")
         if named in _BY_NAME:
-            return _BY_NAME[named], ""
+            return _BY_NAME[named], None
         severity = labels.get("severity", "")
         found = self._by_severity(labels, severity)
         if named and named != "none":
             found = found or self.unknown_severity
-            return found, f"the alert's priority {named!r} is none of P1 to P4: treated as {found}"
+            return found, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=found))
         if found is None:
-            what = f"the severity {severity!r} is not in the table" if severity else "the alert has no severity"
-            return self.unknown_severity, f"{what}: treated as {self.unknown_severity}"
-        return found, ""
+            kind = EntryKind.SEVERITY_UNKNOWN if severity else EntryKind.SEVERITY_MISSING
+            return self.unknown_severity, Fact(kind, Data(named=severity, priority=self.unknown_severity))
+        return found, None
 
     def _by_severity(self, labels: dict[str, str], severity: str) -> Priority | None:
         """The service's own table, then the team's, then everybody's, then the first rule that matches."""
@@ -79,13 +79,13 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 return table[severity]
         return next((rule.priority for rule in self.priority_rules if match_all(rule.matchers, labels)), None)
 
-    def team(self, labels: dict[str, str]) -> tuple[str, str]:
-        """Label `team` if it has a row, else the default row with a remark."""
+    def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
+        """Label `team` if it has a row, else the default team."""
         team = labels.get("team", "")
         if team in self.teams:
-            return team, ""
-        what = f"the team {team!r} has no row" if team else "the alert names no team"
-        return DEFAULT, f"{what}: sent to the default team"
+            return team, None
+        kind = EntryKind.TEAM_UNKNOWN if team else EntryKind.TEAM_MISSING
+        return DEFAULT, Fact(kind, Data(named=team))
 
     def plan(self, priority: Priority, team: str) -> Plan:
         """Give the priority's column of the team's own matrix, or of the common one."""

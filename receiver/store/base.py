@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Decision, Entry, Incident, Notification, Priority
+from receiver.incident.model import Decision, Entry, Failure, Incident, Notification, Priority
 from receiver.incident.policy import Policy
 
 Decide = Callable[[Incident], Decision]
@@ -124,8 +124,19 @@ class Store(History, Protocol):
         ``unreached``, if given, is applied in the same transaction: it may find another way to the person.
         """
 
-    async def dead(self, claimed: Claimed, error: str, unreached: Decide, undelivered: Decide, now: datetime) -> None:
-        """It will never be sent: ``unreached`` is applied, and when its whole round is dead, ``undelivered``."""
+    async def dead(
+        self,
+        claimed: Claimed,
+        failure: Failure,
+        error: str,
+        unreached: Decide,
+        undelivered: Decide,
+        now: datetime,
+    ) -> None:
+        """It will never be sent: ``unreached`` is applied, and when its whole round is dead, ``undelivered``.
+
+        The timeline gets ``failure``, and ``error``, the channel's own text, as its detail.
+        """
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         """Give one incident and its timeline."""

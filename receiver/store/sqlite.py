@@ -13,7 +13,7 @@ from receiver.incident.delivery import pointless
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Entry, Incident, Kind, Priority
+from receiver.incident.model import Data, Entry, EntryKind, Failure, Incident, Kind, Notification, Priority
 from receiver.incident.policy import Policy
 from receiver.store import sqlite_history as history
 from receiver.store import sqlite_outbox as outbox
@@ -108,10 +108,8 @@ class SQLiteStore:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=ref):
                 return None
-            target, kind = claimed.notification.target, claimed.notification.kind
-            whom = f"{target.person} by {target.channel}" if target.person else f"{target.channel} {target.address}"
-            row.write(db, claimed.incident.id, Entry(now, "told", f"{kind} sent to {whom}"))
-            return self._consider(db, claimed, decide, now) if kind is Kind.PAGE else None
+            row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
+            return self._consider(db, claimed, decide, now) if claimed.notification.kind is Kind.PAGE else None
 
         await self._decide(change)
 
@@ -129,12 +127,21 @@ class SQLiteStore:
 
         await self._decide(change)
 
-    async def dead(self, claimed: Claimed, error: str, unreached: Decide, undelivered: Decide, now: datetime) -> None:
+    async def dead(  # the failure, and what becomes of it
+        self,
+        claimed: Claimed,
+        failure: Failure,
+        error: str,
+        unreached: Decide,
+        undelivered: Decide,
+        now: datetime,
+    ) -> None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             if not outbox.finish(db, claimed.id, claimed.attempt, "dead", now, error=error):
                 return None  # another attempt holds the lease by now
-            target, number = claimed.notification.target, claimed.incident.id
-            row.write(db, number, Entry(now, "dead", f"{target.channel} to {target.address}: {error}"))
+            number, sending = claimed.incident.id, _sending(claimed.notification)
+            data = msgspec.structs.replace(sending, failure=failure, detail=error)
+            row.write(db, number, Entry(now, EntryKind.DEAD, data))
             if claimed.notification.kind is not Kind.PAGE:
                 return None
             pair = self._consider(db, claimed, unreached, now)
@@ -222,6 +229,11 @@ def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
         return False
     outbox.cancel(db, claimed.id, now)
     return True
+
+
+def _sending(notification: Notification) -> Data:
+    target = notification.target
+    return Data(notification=notification.kind, channel=target.channel, address=target.address, person=target.person)
 
 
 def _claimed(  # noqa: PLR0913  # the columns of a row

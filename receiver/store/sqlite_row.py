@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from receiver.incident.model import Decision, Entry, Incident, State
+from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, State
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import Backlog
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
 
 _incident = msgspec.json.Decoder(Incident)
+_data = msgspec.json.Decoder(Data)
+_KINDS = frozenset(kind.value for kind in EntryKind)
 
 _UPSERT = """
 INSERT INTO incident (id, key, state, priority, opened_at, wake_at, resolved_at, doc)
@@ -89,9 +91,15 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
 
 def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SHOWN) -> tuple[Entry, ...]:
     """Read the last lines of an incident's timeline, oldest first."""
-    query = "SELECT at, kind, text, actor FROM timeline WHERE incident_id = ? ORDER BY seq DESC LIMIT ?"
+    query = "SELECT at, kind, data, actor, text FROM timeline WHERE incident_id = ? ORDER BY seq DESC LIMIT ?"
     rows = db.execute(query, (incident_id, limit)).fetchall()
-    return tuple(Entry(datetime.fromtimestamp(at, UTC), *rest) for at, *rest in reversed(rows))
+    return tuple(_entry(*row) for row in reversed(rows))
+
+
+def _entry(at: float, kind: str, data: str, actor: str, text: str) -> Entry:
+    """Build one line; a kind of an older receiver that there is no more is read as a remark."""
+    known = EntryKind(kind) if kind in _KINDS else EntryKind.REMARK
+    return Entry(datetime.fromtimestamp(at, UTC), known, _data.decode(data), actor, text)
 
 
 def save(
@@ -114,8 +122,16 @@ def save(
 
 def write(db: sqlite3.Connection, incident_id: int, *entries: Entry) -> None:
     """Add lines to the timeline; lines are never changed."""
-    values = [(incident_id, entry.at.timestamp(), entry.kind, entry.text, entry.actor) for entry in entries]
-    db.executemany("INSERT INTO timeline (incident_id, at, kind, text, actor) VALUES (?, ?, ?, ?, ?)", values)
+    values = [
+        (incident_id, entry.at.timestamp(), entry.kind.value, entry.text, entry.actor, _written(entry.data))
+        for entry in entries
+    ]
+    query = "INSERT INTO timeline (incident_id, at, kind, text, actor, data) VALUES (?, ?, ?, ?, ?, ?)"
+    db.executemany(query, values)
+
+
+def _written(data: Data) -> str:
+    return msgspec.json.encode(data).decode()
 
 
 def backlog(db: sqlite3.Connection) -> Backlog:

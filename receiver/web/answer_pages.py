@@ -6,16 +6,18 @@ acknowledge an incident. The button's POST acts.
 
 import secrets
 
-import jinja2
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import Handler
 from receiver.actions.answer import Action, Actions, ActionSource
-from receiver.messages.link import Grant, LinkError, read
+from receiver.incident.model import SOMEBODY
+from receiver.messages.answer_page import AnswerPageRenderer
+from receiver.messages.compose import reader_of
+from receiver.messages.i18n import Reader, preferred
+from receiver.messages.link import Grant, LinkError, Refusal, read
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
-from receiver.web.api import respond_by
 
 _GRANT = web.RequestKey("grant", Grant)
 
@@ -25,13 +27,7 @@ class AnswerPages:
 
     def __init__(self, store: Store, actions: Actions, current: Current, link_secret: Secret) -> None:
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
-        self._pages = jinja2.Environment(
-            loader=jinja2.PackageLoader("receiver.messages"),
-            undefined=jinja2.StrictUndefined,
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._pages = AnswerPageRenderer()
 
     def application(self) -> web.Application:
         """Build what is served below /answer."""
@@ -42,51 +38,56 @@ class AnswerPages:
     @web.middleware
     async def check_link(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer 403 to a link that grants nothing, and 503 when the store is away; both as a page."""
+        person = ""
         try:
             token = request.match_info.get("token", "")
-            request[_GRANT] = read(token, self._link_secret.reveal(), self._actions.clock())
+            grant = request[_GRANT] = read(token, self._link_secret.reveal(), self._actions.clock())
+            person = grant.person
             return await handler(request)
         except LinkError as error:
-            return self._page("refused.html", 403, reason=str(error))
+            return self._refuse(request, error.person, error.refusal, 403)
         except StoreError:
-            return self._page("refused.html", 503, reason="The database does not answer. Try again in a minute.")
+            return self._refuse(request, person, Refusal.STORE, 503)
 
     async def show(self, request: web.Request) -> web.Response:
         """GET /answer/{token}: the incident and two buttons; changes nothing."""
         grant = request[_GRANT]
         stored = await self._store.incident(grant.incident)
         if stored is None:
-            return self._page("refused.html", 404, reason="This incident is no longer stored.")
-        incident, timeline = stored
-        directory = self._current.routing.directory
-        person = directory.key(grant.person) or grant.person  # links of older versions carry the name
-        return self._page(
-            "answer.html",
-            200,
-            incident=incident,
-            timeline=tuple(reversed(timeline)),
-            person=directory.name(person),
-            name_of=directory.name,
-            respond_by=respond_by(incident),
-        )
+            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        nonce, reader = secrets.token_urlsafe(16), self._reader(request, grant.person)
+        page = self._pages.answer(*stored, self._key(grant.person), reader, self._actions.clock(), nonce)
+        return _page(page, nonce)
 
     async def press(self, request: web.Request) -> web.Response:
         """POST /answer/{token} with verb=acknowledge|resolve: acts, then shows the page again."""
         grant, verb = request[_GRANT], str((await request.post()).get("verb", ""))
         if verb not in set(Action):
-            return self._page("refused.html", 400, reason="The request names no action. Press the button again.")
-        actor = grant.person or "somebody with the link"
-        await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), actor)
+            return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
+        await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)
         raise web.HTTPSeeOther(request.rel_url.path)  # so that reloading the page does not press again
 
-    def _page(self, name: str, status: int, **values: object) -> web.Response:
+    def _refuse(self, request: web.Request, person: str, refusal: Refusal, status: int) -> web.Response:
         nonce = secrets.token_urlsafe(16)
-        page = self._pages.get_template(name).render(nonce=nonce, **values)
-        policy = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'"
-        headers = {
-            "Content-Security-Policy": policy + "; frame-ancestors 'none'",
-            "Referrer-Policy": "no-referrer",  # the URL is the credential
-            "X-Robots-Tag": "noindex, nofollow",
-            "Cache-Control": "no-store",
-        }
-        return web.Response(text=page, status=status, content_type="text/html", headers=headers)
+        return _page(self._pages.refused(refusal, self._reader(request, person), nonce), nonce, status)
+
+    def _reader(self, request: web.Request, person: str) -> Reader:
+        """Whoever the link was made for; the browser's language if it was sent to a place that many read."""
+        routing = self._current.routing
+        if person:
+            return reader_of(routing, self._key(person))
+        return Reader(preferred(request.headers.get("Accept-Language", "")), name_of=routing.directory.name)
+
+    def _key(self, person: str) -> str:
+        return self._current.routing.directory.key(person) or person  # links of older versions carry the name
+
+
+def _page(text: str, nonce: str, status: int = 200) -> web.Response:
+    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'"
+    headers = {
+        "Content-Security-Policy": policy + "; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",  # the URL is the credential
+        "X-Robots-Tag": "noindex, nofollow",
+        "Cache-Control": "no-store",
+    }
+    return web.Response(text=text, status=status, content_type="text/html", headers=headers)

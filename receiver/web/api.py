@@ -1,14 +1,15 @@
 """The API of incidents, with its bearer token: list, show, acknowledge, resolve."""
 
-from datetime import UTC, datetime, timedelta
-
 import msgspec
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
 from receiver.actions.answer import Action, Actions, ActionSource
-from receiver.incident.model import Incident, State
+from receiver.incident.model import Entry, Incident, State
+from receiver.messages.i18n import Reader
+from receiver.messages.render import respond_by
+from receiver.messages.timeline import entry_text
 from receiver.store.base import Store, StoreError
 
 LIMIT = 64 * 1024
@@ -18,6 +19,7 @@ _SHOWN = (
 )
 _CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _ACTOR = 100  # characters
+_ENGLISH = Reader()
 
 
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +61,7 @@ class IncidentApi:
             return _unknown(request)
         incident, timeline = stored
         alerts = msgspec.to_builtins(sorted(incident.alerts.values(), key=lambda a: a.starts_at))
-        lines = [msgspec.to_builtins(entry) for entry in timeline]
+        lines = [_entry(entry) for entry in timeline]
         return web.json_response({**_view(incident), "alerts": alerts, "timeline": lines})
 
     async def act(self, request: web.Request) -> web.Response:
@@ -83,12 +85,6 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return problem(503, "the store does not answer; try again")
 
 
-def respond_by(incident: Incident) -> datetime:
-    """Say by when somebody should have acknowledged."""
-    began = incident.clocks.started_at or incident.opened_at or datetime.min.replace(tzinfo=UTC)
-    return began + timedelta(seconds=incident.plan.response_time)
-
-
 def _number(request: web.Request) -> int:
     text = request.match_info["id"]
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0  # noqa: PLR2004  # fits SQLite
@@ -96,6 +92,12 @@ def _number(request: web.Request) -> int:
 
 def _unknown(request: web.Request) -> web.Response:
     return problem(404, f"no incident {request.match_info['id']}; GET /api/v1/incidents lists them")
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    """One line of the timeline: its fields, and what they say in English."""
+    view = {"at": entry.at, "kind": entry.kind, "data": entry.data, "actor": entry.actor}
+    return {**msgspec.to_builtins(view), "text": entry_text(entry, _ENGLISH)}
 
 
 def _view(incident: Incident) -> dict[str, object]:

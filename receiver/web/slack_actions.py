@@ -22,6 +22,8 @@ from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.slack import Settings
 from receiver.incident.model import Incident, State
+from receiver.messages.compose import reader_of
+from receiver.messages.i18n import Reader
 from receiver.policy.current import Current
 from receiver.store.base import StoreError
 
@@ -127,7 +129,7 @@ class SlackActions:
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 18 else 0  # noqa: PLR2004  # fits
         who = known_as(slack_ids(self._current), payload.user.id, payload.user.name or payload.user.username)
         result, incident = await self._actions.apply(ActionSource.SLACK, number, action, who)
-        text = _told(result, action, incident, self._current.routing.directory.name)
+        text = _told(result, action, incident, reader_of(self._current.routing, who))
         if text:
             self._reply(payload.response_url, text)
         return web.Response()
@@ -173,15 +175,15 @@ def known_as(slack_ids: dict[str, str], user: str, name: str) -> str:
     return slack_ids.get(user) or f"slack:{user[:20]} ({' '.join(name.split())[:60] or 'unknown'})"
 
 
-def _told(result: ActionResult, action: Action, incident: Incident | None, name_of: Callable[[str], str]) -> str:
+def _told(result: ActionResult, action: Action, incident: Incident | None, reader: Reader) -> str:
     """What the one who pressed cannot see in the channel."""
     if incident is None:
-        return "This incident no longer exists."
+        return reader.say("slack_unknown")
     if result is not ActionResult.ALREADY:
         return ""
     if incident.state is State.RESOLVED:
-        return f"#{incident.id} is already resolved."
+        return reader.say("slack_resolved", number=incident.id)
     if action is Action.RESOLVE:
         return ""
-    holder = name_of(incident.acknowledged_by).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"{holder} has already acknowledged #{incident.id}; you were added to its timeline."
+    holder = reader.who(incident.acknowledged_by).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return reader.say("slack_joined", who=holder, number=incident.id)

@@ -203,13 +203,13 @@ class Dispatcher:
         wait = error.retry_after if resting else None
         delay = wait or backoff(claimed.attempt, self._retry, self._jitter(), error.retry_after)
         age = (now - claimed.created_at).total_seconds()
-        unreached = self._deciding(Unreached(notification.target, notification.round, error.reason.value))
+        unreached = self._deciding(Unreached(notification.target, notification.round, error.reason))
         if error.permanent or age + delay > self._retry.give_up:
             self._metrics.deliveries.labels(self._name, "dead").inc()
             self._metrics.dead.labels(self._name).inc()
             log.error("notification %d failed for good: %s", claimed.id, error, extra=facts)
             undelivered = self._deciding(Undelivered(notification.round))
-            await self._store.dead(claimed, str(error), unreached, undelivered, now)
+            await self._store.dead(claimed, error.reason, str(error), unreached, undelivered, now)
             return
         self._metrics.deliveries.labels(self._name, "retried").inc()
         level = logging.DEBUG if resting else logging.WARNING

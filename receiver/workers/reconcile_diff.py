@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from receiver.clients.alertmanager import Seen, View
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
-from receiver.incident.model import Alert, AlertGroup, Incident, Pause, State
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State
 
 VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
 CONFIRMED = timedelta(seconds=90)  # a resolve and its API may disagree for a moment
@@ -82,7 +82,7 @@ def _completed(incident: Incident, view: View) -> list[Finding]:
     listed = {alert.fingerprint for alert in alerts}
     gone = tuple(replace(a, firing=False) for a in incident.alerts.values() if a.fingerprint not in listed)
     group = AlertGroup(incident.key, (*alerts, *(a for a in gone if a.ends_at)), receiver=incident.receiver)
-    return [Finding("completed", AlertsReceived(group, origin="completed from Alertmanager's API"))]
+    return [Finding("completed", AlertsReceived(group, found=EntryKind.COMPLETED))]
 
 
 def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> list[Finding]:
@@ -96,7 +96,7 @@ def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> l
         and since.lasted(now, "confirmed", incident.id, alert.fingerprint) >= CONFIRMED
     ]
     group = AlertGroup(incident.key, tuple(alerts), incident.truncated)
-    event = AlertsReceived(group, origin="Alertmanager's API says that it still fires", confirmed=True)
+    event = AlertsReceived(group, found=EntryKind.CONFIRMED, confirmed=True)
     return [Finding("confirmed", event)] if alerts else []
 
 
@@ -111,7 +111,7 @@ def _vanished(incident: Incident, view: View, since: Since, now: datetime, *, bl
     if not gone:
         return []
     group = AlertGroup(incident.key, tuple(gone), incident.truncated)
-    return [Finding("vanished", AlertsReceived(group, origin="Alertmanager's API no longer knows it", blind=blind))]
+    return [Finding("vanished", AlertsReceived(group, found=EntryKind.VANISHED, blind=blind))]
 
 
 def _muted(incident: Incident, view: View, now: datetime) -> list[Finding]:
@@ -119,7 +119,7 @@ def _muted(incident: Incident, view: View, now: datetime) -> list[Finding]:
     seen = [view.alerts[a.fingerprint] for a in incident.firing if a.fingerprint in view.alerts]
     if not seen or len(seen) < len(incident.firing) or incident.state is State.RESOLVED:
         return []
-    ours = incident.paused is not None and incident.paused.kind == "maintenance"
+    ours = incident.paused is not None and incident.paused.kind is PauseKind.MAINTENANCE
     if all(one.is_mute for one in seen):
         return [] if ours else [Finding("silenced", Paused(_pause(seen, view, now)))]
     return [Finding("unsilenced", Resumed())] if incident.paused is not None and not ours else []
@@ -131,10 +131,10 @@ def _pause(seen: list[Seen], view: View, now: datetime) -> Pause:
     current = [silence for silence in silences if silence.ends_at > now]
     if current:
         first = min(current, key=lambda silence: silence.ends_at)
-        comment = f' ("{" ".join(first.comment.split())[:100]}")' if first.comment.strip() else ""
-        return Pause("silence", f"{first.id[:8]}{comment}", first.author[:100], first.ends_at)
+        comment = " ".join(first.comment.split())[:100]
+        return Pause(PauseKind.SILENCE, first.id[:8], first.author[:100], first.ends_at, comment=comment)
     names = [view.alerts[name] for one in seen for name in one.inhibitors if name in view.alerts]
     if names:
-        return Pause("inhibition", f"by {names[0].alert.labels.get('alertname', 'another alert')}")
+        return Pause(PauseKind.INHIBITION, names[0].alert.labels.get("alertname", ""))
     muted = [name for one in seen for name in one.muted]
-    return Pause("mute time", muted[0] if muted else "of Alertmanager")
+    return Pause(PauseKind.MUTE_TIME, muted[0] if muted else "")

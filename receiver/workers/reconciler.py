@@ -15,7 +15,7 @@ from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup, State
+from receiver.incident.model import Alert, AlertGroup, EntryKind, State
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Decide, Store
@@ -76,7 +76,7 @@ class Reconciler:
         if missed(incidents, view, receivers, self._missed_after, self._clock()):
             incidents += await self._store.incidents(State.RESOLVED, _CLOSED)
         for group in missed(incidents, view, receivers, self._missed_after, self._clock()):
-            event = AlertsReceived(group, origin="found in Alertmanager's API; its webhook never came")
+            event = AlertsReceived(group, found=EntryKind.MISSED)
             opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)

@@ -12,7 +12,19 @@ import msgspec
 from receiver.channels.base import Message, Receipt, SendError
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup, Incident, Kind, Notification, Plan, Priority, State, Step
+from receiver.incident.model import (
+    Alert,
+    AlertGroup,
+    Entry,
+    EntryKind,
+    Incident,
+    Kind,
+    Notification,
+    Plan,
+    Priority,
+    State,
+    Step,
+)
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
@@ -125,16 +137,20 @@ class Case:
         self.clock = Clock()
         self.current = the_current(routing)
         self.incident = Incident(id=1, key=KEY)
-        self.lines: list[str] = []
+        self.timeline: list[Entry] = []
 
     def state(self) -> State:
         return self.incident.state
 
     def when(self, event: Event) -> list[Notification]:
         decision = transition(self.incident, event, self.current.routing, self.clock.now)
-        self.lines += [f"{entry.kind}: {entry.text}" for entry in decision.entries]
+        self.timeline += decision.entries
         self.incident = decision.incident
         return list(decision.notifications)
+
+    def noted(self, kind: EntryKind) -> list[Entry]:
+        """The lines of one kind in the timeline so far."""
+        return [entry for entry in self.timeline if entry.kind is kind]
 
 
 def people(owed: list[Notification]) -> list[str]:

@@ -2,13 +2,12 @@
 
 import html
 import re
-from datetime import timedelta
 
 import msgspec
 import pygal  # type: ignore[import-untyped]  # it has no types
 from pygal.style import Style  # type: ignore[import-untyped]  # it has no types
 
-from receiver.messages.i18n import span
+from receiver.messages.i18n import duration
 from receiver.reports.incidents.statistics import Report, Row, Times
 
 _SCRIPT = re.compile(r"<script.*?</script>|<!--.*?-->", re.DOTALL)  # tooltips; a report must not need a script
@@ -136,7 +135,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _span(seconds: float | None) -> str:
-    return "-" if seconds is None else span(timedelta(seconds=seconds))
+    return "-" if seconds is None else duration(seconds)
 
 
 def _text(row: tuple[object, ...]) -> tuple[str, ...]:

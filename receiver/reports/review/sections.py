@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from receiver.messages.i18n import duration
 from receiver.reports.review.model import Curve, Fired, Review, Tuned
 from receiver.reports.review.period import QUESTIONS, Part
 from receiver.reports.review.threshold import show
-from receiver.reports.review.wording import advised, change, duration, goal, many, measured, place, spark, times, tried
+from receiver.reports.review.wording import advised, change, goal, many, measured, place, spark, times, tried
 
 Row = tuple[str, ...]
 _SHOWN = 8  # plots of thresholds; those that fire or are to be changed come first

@@ -1,8 +1,8 @@
 """Writes the numbers of a review as people read them, and says where a threshold is changed. Pure."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
+from receiver.messages.i18n import duration
 from receiver.reports.review.model import Baseline, Rule
 from receiver.reports.review.threshold import Advice, Candidate, show
 
@@ -15,16 +15,6 @@ TABLED = frozenset(
 )
 _GENERATED = ("benchmarks.yml", "slo.yml")
 _BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-def duration(seconds: float) -> str:
-    """Write 45s, 16m, 2h 5m, 3d 4h."""
-    whole = timedelta(seconds=round(seconds))
-    for size, letter, smaller, below in ((86400, "d", 3600, "h"), (3600, "h", 60, "m")):
-        if whole.total_seconds() >= size:
-            number, rest = divmod(int(whole.total_seconds()), size)
-            return f"{number}{letter}" + (f" {rest // smaller}{below}" if rest // smaller else "")
-    return f"{round(seconds / 60)}m" if seconds >= 60 else f"{round(seconds)}s"  # noqa: PLR2004  # a minute
 
 
 def times(count: int) -> str:

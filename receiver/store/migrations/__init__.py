@@ -7,14 +7,15 @@ from the version before to ``_STEPS``. A step knows the shapes of its own two ve
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from receiver.store.migrations import from_1, from_2, from_3
+from receiver.store.migrations import from_1, from_2, from_3, from_4
 from receiver.store.migrations.script import run_script
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {
     1: lambda db, _keys: from_1.upgrade(db),
     2: lambda db, _keys: from_2.upgrade(db),
     3: from_3.upgrade,
+    4: lambda db, _keys: from_4.upgrade(db),
 }
 
 

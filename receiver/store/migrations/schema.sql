@@ -32,8 +32,9 @@ CREATE TABLE IF NOT EXISTS timeline (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
     kind TEXT NOT NULL,
-    text TEXT NOT NULL,
-    actor TEXT NOT NULL
+    text TEXT NOT NULL,  -- what receivers up to schema 4 wrote in place of data
+    actor TEXT NOT NULL,
+    data TEXT NOT NULL DEFAULT '{}'  -- receiver.incident.model.Data as JSON
 ) STRICT;
 CREATE INDEX IF NOT EXISTS timeline_incident ON timeline (incident_id, seq);
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.__main__ import main
+from receiver.messages.i18n import Reader
 from tests.receiver.config.test_config import EXAMPLE, edited
 from tests.receiver.oncall.test_schedule import SCHEDULES, scheduled
 
@@ -32,7 +33,7 @@ def test_explain_as_json_names_every_address(capsys: Capture) -> None:
 def test_explain_says_what_is_odd(capsys: Capture) -> None:
     assert main(["explain", "--config.file", str(EXAMPLE), "severity=odd", "--at=2026-11-23T03:00+07:00"]) == 0
     text = capsys.readouterr().out
-    assert "0m: the severity 'odd' is not in the table: treated as P2" in text
+    assert "0m: " + Reader().say("entry_severity_unknown", named="odd", priority="P2") in text
     assert "Sun 2026-11-22 20:00 UTC" in text
 
 
@@ -184,7 +185,7 @@ def test_preview_of_a_broken_template_says_so(tmp_path: Path, capsys: Capture) -
     (tmp_path / "message.txt").write_text("{{ nothing }}", "utf-8")
     assert main(["preview", "--templates.dir", str(tmp_path)]) == 1
     shown = capsys.readouterr()
-    assert "this is the built-in text" in shown.out
+    assert "UndefinedError" in shown.out
     assert "message.txt failed" in shown.err
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from receiver.incident.event import Acknowledge, AlertsReceived, Resolve, TimeDue
-from receiver.incident.model import Kind, Notification, State
+from receiver.incident.model import EntryKind, Kind, Notification, Origin, State
 from tests.receiver.given import MINUTE, START, Case, an_alert, people, received
 
 
@@ -28,7 +28,7 @@ def test_a_refire_within_the_window_reopens_at_the_first_step() -> None:
     assert case.incident.id == 1
     assert case.state() is State.TRIGGERED
     assert case.incident.clocks.next_due_at == case.clock.now + 15 * MINUTE
-    assert "reopened: it fires again: reopened, 1 time within the hour" in case.lines
+    assert [entry.data.count for entry in case.noted(EntryKind.REOPENED)] == [1]
 
 
 def test_a_refire_goes_to_whoever_had_answered_it() -> None:
@@ -36,7 +36,7 @@ def test_a_refire_goes_to_whoever_had_answered_it() -> None:
     fire(case)
     case.clock.forward(minutes=15)
     case.when(TimeDue())
-    case.when(Acknowledge("marek", "link"))
+    case.when(Acknowledge("marek", Origin.LINK))
     case.clock.forward(minutes=5)
     clear(case)
     case.clock.forward(minutes=5)
@@ -63,9 +63,7 @@ def test_the_third_reopening_within_an_hour_is_flapping_and_said_once() -> None:
         case.clock.forward(minutes=2)
         fire(case)
     assert case.incident.flapping
-    assert [line for line in case.lines if line.startswith("flapping")] == [
-        "flapping: it is flapping: from now on it stays open until it has been quiet for 15 minutes"
-    ]
+    assert [entry.data.seconds for entry in case.noted(EntryKind.FLAPPING)] == [900.0]
 
 
 def flapping() -> Case:
@@ -81,7 +79,7 @@ def flapping() -> Case:
 
 def test_a_flapping_incident_stays_open_and_pages_nobody_for_each_turn() -> None:
     case = flapping()
-    case.when(Acknowledge("linh", "link"))
+    case.when(Acknowledge("linh", Origin.LINK))
     for _ in range(10):
         case.clock.forward(minutes=3)
         assert clear(case) == []
@@ -111,7 +109,7 @@ def test_nobody_is_escalated_to_while_nothing_fires() -> None:
     assert people(case.when(TimeDue())) == []
     case.clock.forward(seconds=30)
     fire(case)
-    assert not any(line.startswith("late") for line in case.lines)
+    assert not case.noted(EntryKind.LATE)
 
 
 def test_a_calm_hour_is_no_flapping_any_more() -> None:
@@ -129,7 +127,7 @@ def test_a_calm_hour_is_no_flapping_any_more() -> None:
 def test_resolved_by_hand_the_same_episode_does_not_reopen_it_and_the_next_one_does() -> None:
     case = Case()
     fire(case)
-    case.when(Resolve("linh", "link"))
+    case.when(Resolve("linh", Origin.LINK))
     case.clock.forward(minutes=1)
     assert case.when(received(an_alert(starts_at=START))) == []
     assert case.state() is State.RESOLVED
@@ -139,7 +137,7 @@ def test_resolved_by_hand_the_same_episode_does_not_reopen_it_and_the_next_one_d
 def test_a_message_in_which_nothing_begins_does_not_reopen_what_a_person_has_resolved() -> None:
     case = Case()
     fire(case)
-    case.when(Resolve("linh", "link"))
+    case.when(Resolve("linh", Origin.LINK))
     case.clock.forward(minutes=1)
     assert case.when(received(an_alert(starts_at=START), truncated=3)) == []  # the episode that was resolved, and news
     assert case.state() is State.RESOLVED
@@ -174,7 +172,7 @@ def test_what_a_person_has_resolved_is_not_held_any_more() -> None:
     case = Case()
     fire(case)
     case.when(blind(an_alert(firing=False)))
-    case.when(Resolve("linh", "link"))
+    case.when(Resolve("linh", Origin.LINK))
     assert (case.state(), case.incident.held) == (State.RESOLVED, False)
 
 
@@ -196,7 +194,7 @@ def test_an_episode_that_the_api_confirms_to_fire_is_not_over() -> None:
     case.when(received(an_alert(firing=False)))
     case.clock.forward(minutes=1)
     assert case.when(received(an_alert())) == []  # a replica that is late
-    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True, origin="the API says that it fires")
+    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True, found=EntryKind.CONFIRMED)
     assert people(case.when(confirmed)) == ["linh"]
     assert case.incident.acknowledged_at is None
     assert timedelta(0) < case.clock.now - START
@@ -211,7 +209,7 @@ def test_that_it_flaps_is_said_once_an_hour_and_not_at_each_turn() -> None:
     case.clock.forward(minutes=1)
     fire(case)
     assert case.incident.flapping
-    assert len([line for line in case.lines if line.startswith("flapping")]) == 1
+    assert len(case.noted(EntryKind.FLAPPING)) == 1
 
 
 def test_what_comes_back_worse_begins_at_the_first_step_whoever_had_it() -> None:
@@ -219,7 +217,7 @@ def test_what_comes_back_worse_begins_at_the_first_step_whoever_had_it() -> None
     case.when(received(an_alert(severity="warning")))
     case.clock.forward(minutes=30)
     case.when(TimeDue())
-    case.when(Acknowledge("marek", "link"))
+    case.when(Acknowledge("marek", Origin.LINK))
     case.clock.forward(minutes=1)
     case.when(received(an_alert(firing=False, severity="warning")))
     case.clock.forward(minutes=1)
@@ -229,7 +227,7 @@ def test_what_comes_back_worse_begins_at_the_first_step_whoever_had_it() -> None
 def test_what_a_person_has_resolved_is_not_opened_by_what_the_api_confirms() -> None:
     case = Case()
     case.when(received(an_alert()))
-    case.when(Resolve("linh", "link"))
+    case.when(Resolve("linh", Origin.LINK))
     case.clock.forward(minutes=1)
     confirmed = AlertsReceived(received(an_alert()).group, confirmed=True)
     assert case.when(confirmed) == []

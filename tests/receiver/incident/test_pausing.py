@@ -5,14 +5,14 @@ from datetime import timedelta
 import msgspec
 
 from receiver.incident.event import Acknowledge, Paused, Resumed, TimeDue
-from receiver.incident.model import Kind, Pause, State
+from receiver.incident.model import Data, Entry, EntryKind, Kind, Origin, Pause, PauseKind, Reason, State
 from receiver.oncall.hours import parse as hours
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Routing
 from tests.receiver.given import MINUTE, START, Case, an_alert, people, received, the_routing
 
-SILENCE = Pause("silence", "8f1c", "Linh", until=START + timedelta(hours=2))
+SILENCE = Pause(PauseKind.SILENCE, "8f1c", "Linh", until=START + timedelta(hours=2))
 
 
 def windowed(*windows: Window) -> Routing:
@@ -25,9 +25,8 @@ def test_a_silence_stops_the_steps_and_tells_those_who_were_told() -> None:
     case.clock.forward(minutes=10)
     owed = case.when(Paused(SILENCE))
     assert {n.target.lane for n in owed} == {n.target.lane for n in paged}
-    assert {(n.kind, n.text) for n in owed} == {
-        (Kind.UPDATE, "Paused by silence 8f1c by Linh until 2026-11-23 05:00 UTC")
-    }
+    assert {(n.kind, n.reason) for n in owed} == {(Kind.UPDATE, Reason.PAUSED)}
+    assert owed[0].data.pause == SILENCE
     case.clock.forward(minutes=60)
     assert case.when(TimeDue()) == []
     assert case.state() is State.TRIGGERED
@@ -41,7 +40,7 @@ def test_when_the_silence_ends_the_clocks_go_on_where_they_stood() -> None:
     case.when(Paused(SILENCE))
     case.clock.forward(minutes=60)
     owed = case.when(Resumed())
-    assert {n.text for n in owed} == {"No longer paused: the silence 8f1c is over and it still fires"}
+    assert {(n.reason, n.data.pause) for n in owed} == {(Reason.RESUMED, Pause(PauseKind.SILENCE, "8f1c"))}
     assert case.incident.clocks.next_due_at == START + 75 * MINUTE  # ten minutes were left
     case.clock.forward(minutes=9)
     assert case.when(TimeDue()) == []
@@ -91,7 +90,7 @@ def test_an_incident_can_be_acknowledged_and_resolved_while_it_is_paused() -> No
     case = Case()
     case.when(received(an_alert()))
     case.when(Paused(SILENCE))
-    assert {n.kind for n in case.when(Acknowledge("linh", "link"))} == {Kind.ACKNOWLEDGED}
+    assert {n.kind for n in case.when(Acknowledge("linh", Origin.LINK))} == {Kind.ACKNOWLEDGED}
     case.when(received(an_alert(firing=False)))
     assert case.state() is State.RESOLVED
     assert case.incident.paused is None
@@ -102,9 +101,8 @@ def test_what_fires_in_maintenance_is_recorded_and_tells_nobody() -> None:
     case = Case(windowed(window))
     assert case.when(received(an_alert())) == []
     assert case.state() is State.TRIGGERED
-    assert case.lines[-1] == (
-        "paused: maintenance database upgrade until 2026-11-23 04:00 UTC: recorded, and nobody is told"
-    )
+    pause = Pause(PauseKind.MAINTENANCE, "database upgrade", until=START + timedelta(hours=1))
+    assert case.timeline[-1] == Entry(START, EntryKind.RECORDED, Data(pause=pause))
     case.clock.forward(minutes=40)
     assert case.when(TimeDue()) == []
     assert case.when(received(an_alert(firing=False))) == []

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
 from receiver.incident.machine import transition
-from receiver.incident.model import AlertGroup, Pause
+from receiver.incident.model import AlertGroup, Origin, Pause, PauseKind
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.routing import Routing
@@ -264,21 +264,21 @@ class Weeks(RuleBasedStateMachine):
         trouble = self._open(key, lambda t: not t.acknowledged)
         if trouble:
             trouble.acknowledged = True
-            self._tell(key, Acknowledge("linh", "link"))
+            self._tell(key, Acknowledge("linh", Origin.LINK))
 
     @rule(key=KEYS)
     def resolve(self, key: str) -> None:
         trouble = self._open(key, lambda _t: True)
         if trouble:
             trouble.over, trouble.paused, trouble.quiet_until = self.model.minute, None, None
-            self._tell(key, Resolve("linh", "link"))
+            self._tell(key, Resolve("linh", Origin.LINK))
 
     @rule(key=KEYS)
     def silence(self, key: str) -> None:
         trouble = self._open(key, lambda t: t.firing and t.paused is None and not t.flapping)
         if trouble:
             trouble.paused = self.model.minute
-            self._tell(key, Paused(Pause("silence", "s")))
+            self._tell(key, Paused(Pause(PauseKind.SILENCE, "s")))
 
     @rule(key=KEYS)
     def end_silence(self, key: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.messages.link import Grant, LinkError, read, sign
+from receiver.messages.link import Grant, LinkError, Refusal, read, sign
 from tests.receiver.given import START
 
 SECRET = "s" * 32
@@ -22,13 +22,15 @@ def test_a_link_is_fit_for_a_url() -> None:
 
 
 def test_a_link_ends() -> None:
-    with pytest.raises(LinkError, match="too old"):
+    with pytest.raises(LinkError) as refused:
         read(sign(GRANT, SECRET), SECRET, START + timedelta(days=7, seconds=1))
+    assert (refused.value.refusal, refused.value.person) == (Refusal.EXPIRED, "Linh Tran")
 
 
 def test_another_secret_did_not_make_it() -> None:
-    with pytest.raises(LinkError, match="not made here"):
+    with pytest.raises(LinkError) as refused:
         read(sign(GRANT, "x" * 32), SECRET, START)
+    assert (refused.value.refusal, refused.value.person) == (Refusal.FORGED, "")
 
 
 @given(st.data())

@@ -9,7 +9,7 @@ from process.settings import Secret, SettingsError
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import Acknowledge, AlertsReceived
-from receiver.incident.model import Delivery, Incident, Kind, Notification, Target
+from receiver.incident.model import Delivery, Incident, Kind, Notification, Origin, Target
 from receiver.messages.compose import Links, Messages
 from receiver.messages.link import read
 from receiver.messages.templating import Templates
@@ -131,7 +131,7 @@ async def test_messages_are_of_the_person_and_not_of_the_name(tmp_path: Path) ->
     assert grant.person == "alex-ops"
     (team,) = [claimed for claimed in claims if claimed.notification.target.address == "#alerts-backend"]
     assert messages.one(team).mention == "U1"
-    await store.apply(1, deciding(Acknowledge("alex-web", "Slack"), clock.now, configured), clock.now)
+    await store.apply(1, deciding(Acknowledge("alex-web", Origin.SLACK), clock.now, configured), clock.now)
     found = await store.incident(1)
     assert found is not None
     told = Notification(Kind.ACKNOWLEDGED, mail.notification.target, 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from process.settings import SettingsError
 from receiver.config.build import build_routing
 from receiver.config.load import load
-from receiver.incident.model import Incident, Priority
+from receiver.incident.model import Data, EntryKind, Fact, Incident, Priority
 from receiver.oncall.contact_rules import Contact, Person, Rule
 from receiver.oncall.hours import parse as hours
 from receiver.policy.matcher import MatcherError, match_all
@@ -67,12 +67,12 @@ def test_the_order_in_which_a_priority_is_found() -> None:
         service_severities={"checkout": {"warning": P3}},
         priority_rules=(PriorityRule((matcher('alertname=~"Backup.*"'),), P4),),
     )
-    assert routing.priority({"priority": "P4", "severity": "critical"}) == (P4, "")
-    assert routing.priority({"severity": "warning"}) == (P2, "")
-    assert routing.priority({"severity": "warning", "team": "payments"}) == (P1, "")
-    assert routing.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, "")
-    assert routing.priority({"alertname": "BackupFailed"}) == (P4, "")
-    assert routing.priority({"alertname": "Other"}) == (P2, "the alert has no severity: treated as P2")
+    assert routing.priority({"priority": "P4", "severity": "critical"}) == (P4, None)
+    assert routing.priority({"severity": "warning"}) == (P2, None)
+    assert routing.priority({"severity": "warning", "team": "payments"}) == (P1, None)
+    assert routing.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, None)
+    assert routing.priority({"alertname": "BackupFailed"}) == (P4, None)
+    assert routing.priority({"alertname": "Other"}) == (P2, Fact(EntryKind.SEVERITY_MISSING, Data(priority=P2)))
 
 
 def an_incident(**labels: str) -> Incident:

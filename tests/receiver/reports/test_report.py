@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.__main__ import main
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, TimeDue
-from receiver.incident.model import Incident, Priority, State
+from receiver.incident.model import Incident, Origin, Priority, State
 from receiver.reports.incidents import page
 from receiver.reports.incidents.statistics import Night, Report, Summary
 from receiver.store.base import IncidentHistory, SentPage
@@ -132,7 +132,7 @@ async def a_database(folder: Path) -> Path:
     await tell(1, TimeDue())
     await deliver()
     clock.forward(minutes=5)
-    await tell(1, Acknowledge("marek", "link"))
+    await tell(1, Acknowledge("marek", Origin.LINK))
     clock.forward(minutes=10)
     ended = of_group(received(an_alert("one", firing=False, ends_at=clock.now)), "one")
     await store.update(AlertsReceived(ended), the_policy(), clock.now)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Incident, Priority, State
+from receiver.incident.model import Failure, Incident, Priority, State
 from receiver.store.base import History, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.store.sqlite_history import PAGE_SIZE, SQLiteHistory
@@ -109,7 +109,7 @@ async def test_what_was_given_up_is_counted_by_channel_and_person(
     nothing = deciding(AlertsReceived(group), START)
     for channel in ("email", "slack"):
         for claimed in await store.claim(channel, START, 60, 10):
-            await store.dead(claimed, "refused", nothing, nothing, START + MINUTE)
+            await store.dead(claimed, Failure.REFUSED, "refused", nothing, nothing, START + MINUTE)
     found = await history.undelivered(START, START + DAY)
     assert {(one.channel, one.person): one.count for one in found} == {("email", "linh"): 1, ("slack", ""): 1}
     assert await history.undelivered(START + 2 * MINUTE, START + DAY) == []

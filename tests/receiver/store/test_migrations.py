@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.incident.event import TimeDue
-from receiver.incident.model import Incident, Kind, State, Step
+from receiver.incident.event import Resolve, TimeDue
+from receiver.incident.model import Incident, Kind, Origin, State, Step
+from receiver.messages.i18n import Reader
+from receiver.messages.timeline import entry_text
 from receiver.store.base import StoreError
 from receiver.store.migrations import SCHEMA_VERSION, from_2
 from receiver.store.sqlite import SQLiteStore
@@ -82,7 +84,27 @@ async def test_every_field_of_a_document_is_one_of_todays(tmp_path: Path, clock:
 
 def _without_empty(doc: dict[str, object]) -> dict[str, object]:
     """A part that an old document did not have is written in full by a new one."""
-    return {k: _without_empty(v) if isinstance(v, dict) else v for k, v in doc.items() if v not in ({}, [], None)}
+    return {k: _without_empty(v) if isinstance(v, dict) else v for k, v in doc.items() if v not in ({}, [], None, "")}
+
+
+async def test_an_old_timeline_reads_as_it_was_written(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_2")
+    with beside(tmp_path) as db:
+        query = "SELECT kind, text, actor FROM timeline WHERE incident_id = 1 ORDER BY seq"
+        written = db.execute(query).fetchall()
+    store = await a_store(tmp_path, clock)
+    stored = await store.incident(1)
+    assert stored is not None
+    read = [(entry.kind, entry.text, entry.actor) for entry in stored[1]]
+    assert read[: len(written)] == written
+    assert {kind for kind, _, _ in written} >= {"opened", "paged", "told"}
+    lines = [entry_text(entry, Reader("de")) for entry in stored[1]]
+    assert all(line.startswith(text) for line, (_, text, _) in zip(lines, written, strict=False))
+    before = len(lines)
+    await store.apply(1, deciding(Resolve("linh", Origin.API), clock.now), clock.now)
+    after = (await store.incident(1) or ((), ()))[1]
+    await store.close()
+    assert [entry.data.origin for entry in after[before:]] == [Origin.API]
 
 
 async def test_what_was_owed_is_owed_and_what_was_being_sent_is_sent_again(tmp_path: Path, clock: Clock) -> None:

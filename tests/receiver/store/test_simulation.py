@@ -26,7 +26,17 @@ from receiver.incident.event import (
     Unreached,
 )
 from receiver.incident.machine import transition
-from receiver.incident.model import AlertGroup, Decision, Incident, Kind, Notification, Pause
+from receiver.incident.model import (
+    AlertGroup,
+    Decision,
+    Failure,
+    Incident,
+    Kind,
+    Notification,
+    Origin,
+    Pause,
+    PauseKind,
+)
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
@@ -95,8 +105,10 @@ class Stored:
             self.told.append((now, claimed.incident.id, owed))
             await self.store.settle(claimed, "", self._deciding(Delivered(owed.round, owed.target.person)), now)
             return
-        unreached, undelivered = Unreached(owed.target, owed.round, "dead"), Undelivered(owed.round)
-        await self.store.dead(claimed, "dead", self._deciding(unreached), self._deciding(undelivered), now)
+        unreached, undelivered = Unreached(owed.target, owed.round, Failure.REFUSED), Undelivered(owed.round)
+        await self.store.dead(
+            claimed, Failure.REFUSED, "dead", self._deciding(unreached), self._deciding(undelivered), now
+        )
 
     async def _apply(self, number: int, event: Event) -> None:
         await self.store.apply(number, self._deciding(event), self.clock.now)
@@ -137,13 +149,15 @@ def news(draw: st.DrawFn) -> Happening:
 def answers() -> st.SearchStrategy[Happening]:
     until = st.sampled_from([None, 30])
     events = st.one_of(
-        st.builds(Acknowledge, st.sampled_from(["Linh", "Marek"]), st.just("link")),
-        st.just(Resolve("Linh", "link")),
+        st.builds(Acknowledge, st.sampled_from(["Linh", "Marek"]), st.just(Origin.LINK)),
+        st.just(Resolve("Linh", Origin.LINK)),
         st.just(Resumed()),
     )
     said = st.builds(lambda key, event: lambda _now: (key, event), KEYS, events)
     silences = st.builds(
-        lambda key, minutes: lambda now: (key, Paused(Pause("silence", "s", until=minutes and now + minutes * MINUTE))),
+        lambda key, minutes: (
+            lambda now: (key, Paused(Pause(PauseKind.SILENCE, "s", until=minutes and now + minutes * MINUTE)))
+        ),
         KEYS,
         until,
     )

@@ -10,7 +10,7 @@ import pytest
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import AlertGroup, Decision, Incident, Kind, State
+from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import Claimed, StoreError
@@ -60,8 +60,15 @@ async def settle(store: SQLiteStore, clock: Clock, claimed: Claimed, ref: str) -
 
 async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed) -> None:
     notification = claimed.notification
-    unreached = deciding(Unreached(notification.target, notification.round, "refused"), clock.now)
-    await store.dead(claimed, "refused", unreached, deciding(Undelivered(notification.round), clock.now), clock.now)
+    unreached = deciding(Unreached(notification.target, notification.round, Failure.REFUSED), clock.now)
+    await store.dead(
+        claimed,
+        Failure.REFUSED,
+        "550 refused",
+        unreached,
+        deciding(Undelivered(notification.round), clock.now),
+        clock.now,
+    )
 
 
 async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQLiteStore, clock: Clock) -> None:
@@ -109,7 +116,7 @@ async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLit
 async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock, "slack"))[0]
-    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     assert await claim(store, clock, "slack") == []  # the acknowledgement waits for the page that is under way
     await settle(store, clock, page, "1234.5678")
     following = await claim(store, clock, "slack")
@@ -121,7 +128,7 @@ async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore
     number = await fire(store, clock)
     told = await claim(store, clock, "slack")
     await settle(store, clock, told[0], "1")
-    await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     assert await claim(store, clock, "email") == []
     assert await claim(store, clock, "pagerduty") == []
     assert [c.notification.kind for c in await claim(store, clock, "slack")] == [Kind.RESOLVED]
@@ -131,7 +138,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
     await store.retry_at(page, clock.now + MINUTE, "timeout", clock.now)  # it may have arrived
-    await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     clock.forward(minutes=2)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
 
@@ -139,7 +146,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
 async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
-    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     await store.retry_at(page, clock.now, "503", clock.now)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.ACKNOWLEDGED]
 
@@ -172,7 +179,7 @@ async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(sto
     assert await store.due(clock.now) == [number]
     await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
     assert await store.due(clock.now) == []
-    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     clock.forward(days=1)
     assert await store.due(clock.now) == []
 
@@ -191,7 +198,7 @@ async def test_an_answered_page_of_a_dead_process_is_not_sent_again(tmp_path: Pa
     first = await a_store(tmp_path, clock)
     number = await fire(first, clock)
     await claim(first, clock)
-    await first.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await first.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     await first.close()
     second = await a_store(tmp_path, clock)
     assert [c.notification.kind for c in await claim(second, clock)] == [Kind.ACKNOWLEDGED]
@@ -213,7 +220,7 @@ async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Cl
 
 async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
-    await store.apply(number, deciding(Resolve("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     clock.forward(minutes=11)
     assert await store.update(received(an_alert()), the_policy(), clock.now) is None
     newer = received(an_alert(starts_at=START + MINUTE))
@@ -250,7 +257,7 @@ async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, c
     old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
     first = await store.update(AlertsReceived(old), the_policy(), clock.now)
     assert first is not None
-    await store.apply(first.id, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await store.apply(first.id, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     for key, members in (("receiver|new", alerts[:2]), ("receiver|newer", alerts[2:])):
         group = AlertGroup(key, tuple(members), receiver="receiver")
         moved = await store.update(AlertsReceived(group), the_policy(), clock.now)
@@ -284,7 +291,7 @@ async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLite
             await settle(store, clock, page, "")
     clock.forward(minutes=15)
     await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
-    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     kinds = {c.notification.kind for c in await claim(store, clock)}
     assert kinds == {Kind.ACKNOWLEDGED}
 
@@ -331,7 +338,7 @@ async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, cloc
     await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
     pending = await claim(store, clock)
     assert {c.notification.kind for c in pending} == {Kind.REMINDER, Kind.PAGE}
-    await store.apply(number, deciding(Acknowledge("linh", "link"), clock.now), clock.now)
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     for claimed in pending:
         await store.retry_at(claimed, clock.now, "503", clock.now)
     assert {c.notification.kind for c in await claim(store, clock)} == {Kind.ACKNOWLEDGED}
@@ -352,7 +359,7 @@ async def test_what_is_done_for_each_row_looks_through_no_table(tmp_path: Path, 
     outbox.finish(db, leased[0], 2, "sent", clock.now)
     assert not outbox.round_is_dead(db, fired.id, 1)
     assert outbox.thread(db, fired.id, "email:linh@example.com") == ""
-    row.save(db, fired, transition(fired, Acknowledge("linh", "link"), policy, clock.now), hold, clock.now)
+    row.save(db, fired, transition(fired, Acknowledge("linh", Origin.LINK), policy, clock.now), hold, clock.now)
     assert row.timeline(db, fired.id)
     db.set_trace_callback(None)
     plans = [(one, [str(line[3]) for line in db.execute(f"EXPLAIN QUERY PLAN {one}")]) for one in statements]

@@ -1,6 +1,7 @@
 """The receiver's HTTP side: Alertmanager in, people in, and what each is answered."""
 
 import gzip
+import html
 import io
 import json
 from collections.abc import AsyncIterator
@@ -13,20 +14,16 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
 from receiver.actions.answer import Actions
-from receiver.incident.model import Decision, Incident, Pause, Plan, State
+from receiver.incident.model import Decision, Incident, Pause, PauseKind, Plan, State
+from receiver.messages.i18n import Reader
 from receiver.messages.link import Grant, sign
 from receiver.metrics import Metrics
+from receiver.oncall.contact_rules import Person
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
-from tests.receiver.given import (
-    START,
-    Clock,
-    a_store,
-    beside,
-    the_current,
-)
+from tests.receiver.given import START, Clock, a_store, beside, the_current, the_routing
 from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
 
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -61,6 +58,10 @@ class Rig:
         return self.metrics.registry.get_sample_value("receiver_webhook_requests_total", {"code": str(code)})
 
 
+ENGLISH = Reader()
+GERMAN = Reader("de", "Europe/Berlin")
+
+
 @pytest.fixture
 async def rig(
     tmp_path: Path,
@@ -73,7 +74,9 @@ async def rig(
     actions = Actions(store, the_current(), clock, metrics.registry)
     app.add_subapp("/webhook", webhook.application())
     app.add_subapp("/api/v1", IncidentApi(store, actions, Secret("api-token")).application())
-    app.add_subapp("/answer", AnswerPages(store, actions, the_current(), Secret(SECRET)).application())
+    jonas = Person("Jonas Weber", (), language="de", zone="Europe/Berlin")
+    current = the_current(msgspec.structs.replace(the_routing(), people={**the_routing().people, "jonas": jonas}))
+    app.add_subapp("/answer", AnswerPages(store, actions, current, Secret(SECRET)).application())
     async with TestClient(TestServer(app)) as client:
         made = Rig(client, store, tmp_path)
         made.metrics, made.clock = metrics, clock
@@ -157,7 +160,9 @@ async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
     answer = await rig.client.post(f"/api/v1/incidents/{number}/resolve", headers=API)
     assert (await answer.json())["state"] == "resolved"
     shown = await (await rig.client.get(f"/api/v1/incidents/{number}", headers=API)).json()
-    assert [line["kind"] for line in shown["timeline"]][-2:] == ["acknowledged", "resolved"]
+    assert [line["kind"] for line in shown["timeline"]][-2:] == ["acknowledged", "resolved_by_hand"]
+    assert shown["timeline"][-1]["data"] == {"origin": "api"}
+    assert "(the API)" in shown["timeline"][-1]["text"]
     assert (rig.answers("api", "taken"), rig.answers("api", "already"), rig.answers("api", "unknown")) == (2, 1, 0)
     assert shown["alerts"][0]["labels"]["alertname"] == "HighErrorRate"
 
@@ -192,12 +197,12 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     assert page.status == 200
     text = await page.text()
     assert "HighErrorRate: High error rate detected" in text
-    assert "Acknowledge as Linh" in text
+    assert ENGLISH.say("acknowledge_as", who="Linh") in text
     assert page.headers["Referrer-Policy"] == "no-referrer"
     assert "script" not in page.headers["Content-Security-Policy"]
     assert await rig.state(number) is State.TRIGGERED
     after = await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
-    assert "Linh has it" in await after.text()
+    assert 'class="state acknowledged"' in await after.text()
     assert await rig.state(number) is State.ACKNOWLEDGED
     await rig.client.post(rig.link(number), data={"verb": "resolve"})
     assert await rig.state(number) is State.RESOLVED
@@ -253,13 +258,28 @@ async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: 
     await change(longer)
     await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
     page = await (await rig.client.get(rig.link(number))).text()
-    assert "until 04:00 UTC" in page
-    assert "This is an exercise." in page
-    assert "I am still at it" not in page
+    assert "04:00 UTC" in page
+    assert ENGLISH.say("drill_note") in html.unescape(page)
+    assert ENGLISH.say("still_working") not in page
     found = await rig.store.incident(number)
     assert found is not None
     asked = msgspec.structs.replace(found[0].clocks, remind_due_at=None)
-    await change(msgspec.structs.replace(found[0], clocks=asked, paused=Pause("silence", "8f1c", "Linh")))
+    await change(msgspec.structs.replace(found[0], clocks=asked, paused=Pause(PauseKind.SILENCE, "8f1c", "Linh")))
     page = await (await rig.client.get(rig.link(number))).text()
-    assert "I am still at it" in page
-    assert "Paused by silence 8f1c by Linh" in page
+    assert ENGLISH.say("still_working") in page
+    assert "silence 8f1c by Linh" in page
+
+
+async def test_the_page_and_its_refusals_speak_the_readers_language(rig: Rig) -> None:
+    number = await rig.fire()
+    page = await (await rig.client.get(rig.link(number, person="jonas"))).text()
+    assert 'lang="de"' in page
+    assert GERMAN.say("acknowledge_as", who="Jonas Weber") in page
+    assert "04:15 (03:15 UTC)" in page
+    late = await (await rig.client.get(rig.link(number, person="jonas", seconds=-1))).text()
+    assert GERMAN.say("refused_expired") in late
+    browser = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.8"}
+    forged = await (await rig.client.get("/answer/x", headers=browser)).text()
+    assert GERMAN.say("refused_incomplete") in forged
+    nobody = await (await rig.client.get("/answer/x", headers={"Accept-Language": "tlh, *;q=0.1"})).text()
+    assert ENGLISH.say("refused_incomplete") in nobody

@@ -21,7 +21,7 @@ from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.config.reload import Reloader
 from receiver.incident.event import AlertsReceived, Resolve
-from receiver.incident.model import Incident, Priority, State
+from receiver.incident.model import Fact, Incident, Origin, Priority, State
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
@@ -161,7 +161,7 @@ async def fill(store: SQLiteStore, clock: Clock, count: int) -> None:
         group = of_group(received(an_alert(str(number))), f"g{number}")
         incident = await store.update(AlertsReceived(group), the_policy(), clock.now)
         assert incident is not None
-        await store.apply(incident.id, deciding(Resolve("Linh", "link"), clock.now), clock.now)
+        await store.apply(incident.id, deciding(Resolve("Linh", Origin.LINK), clock.now), clock.now)
 
 
 async def test_what_was_over_long_ago_is_archived_and_gone(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
@@ -233,7 +233,7 @@ async def test_many_changes_share_a_commit_and_one_that_fails_takes_nobody_with_
     store: SQLiteStore, clock: Clock
 ) -> None:
     class Broken(Routing, frozen=True):
-        def team(self, labels: dict[str, str]) -> tuple[str, str]:
+        def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
             raise ZeroDivisionError(labels)
 
     async def one(number: int) -> Incident | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.channels.base import Failure, Message, SendError
 from receiver.incident.event import AlertsReceived
+from receiver.incident.model import EntryKind, Kind
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
@@ -114,7 +115,9 @@ async def test_a_permanent_failure_is_dead_at_once_and_stands_in_the_timeline(ri
     assert rig.count("dead") == 1
     found = await rig.store.incident(1)
     assert found is not None
-    assert found[1][-1].text == "email to linh@example.com: 550 no such user"
+    dead = found[1][-1]
+    assert (dead.kind, dead.data.failure, dead.data.detail) == (EntryKind.DEAD, Failure.BAD_ADDRESS, "550 no such user")
+    assert (dead.data.notification, dead.data.channel, dead.data.address) == (Kind.PAGE, "email", "linh@example.com")
 
 
 async def test_it_gives_up_after_its_time_and_not_before(rig: Rig) -> None:

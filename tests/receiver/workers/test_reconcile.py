@@ -6,7 +6,7 @@ import msgspec
 
 from receiver.clients.alertmanager import Seen, Silence, View
 from receiver.incident.event import AlertsReceived, Paused, Resumed, TimeDue
-from receiver.incident.model import Alert, AlertGroup, State
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Pause, PauseKind, State
 from receiver.workers.reconcile_diff import Since, compare, missed
 from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
 
@@ -58,8 +58,9 @@ def test_a_silence_pauses_by_name_author_and_end_and_its_end_resumes() -> None:
     rounds = Rounds(case)
     mute = view(seen(an_alert(), silences=(silence.id,)), silences=(silence,))
     assert rounds.one(mute) == ["silenced"]
-    assert case.lines[-1] == (
-        'paused: paused by silence 8f1c2d3e ("deploying the fix") by Linh Tran until 2026-11-23 05:00 UTC'
+    (paused,) = case.noted(EntryKind.PAUSED)
+    assert paused.data.pause == Pause(
+        PauseKind.SILENCE, "8f1c2d3e", "Linh Tran", START + timedelta(hours=2), comment="deploying the fix"
     )
     assert rounds.one(mute) == []
     case.clock.forward(minutes=30)
@@ -90,7 +91,7 @@ def test_what_a_cause_hides_pauses_and_names_the_cause() -> None:
     cause = msgspec.structs.replace(an_alert("cause"), labels={"alertname": "DatabaseDown"})
     Rounds(case).one(view(seen(an_alert(), inhibitors=("cause",)), seen(cause)))
     assert case.incident.paused is not None
-    assert case.incident.paused.spoken == "inhibition by DatabaseDown"
+    assert (case.incident.paused.kind, case.incident.paused.name) == (PauseKind.INHIBITION, "DatabaseDown")
 
 
 def test_what_vanishes_is_over_after_a_time_and_not_at_once() -> None:
@@ -100,7 +101,7 @@ def test_what_vanishes_is_over_after_a_time_and_not_at_once() -> None:
         assert rounds.one(view()) == []
     assert rounds.one(view()) == ["vanished"]
     assert case.state() is State.RESOLVED
-    assert "remark: Alertmanager's API no longer knows it" in case.lines
+    assert case.noted(EntryKind.VANISHED)
 
 
 def test_an_alert_that_comes_back_in_between_has_not_vanished() -> None:

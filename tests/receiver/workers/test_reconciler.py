@@ -18,7 +18,7 @@ from process.settings import Secret
 from process.web import Handler
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
-from receiver.incident.model import State
+from receiver.incident.model import EntryKind, Pause, PauseKind, State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
@@ -140,7 +140,7 @@ async def test_a_silence_made_in_mid_incident_pauses_it_and_its_end_resumes(rig:
     (incident,) = await rig.store.incidents(None, 10)
     assert incident.paused is not None
     assert incident.paused.author == "Linh"
-    assert "on it" in incident.paused.name
+    assert "on it" in incident.paused.comment
     async with rig.session.delete(f"{rig.url}/api/v2/silence/{made['silenceID']}") as answer:
         assert answer.status == 200
 
@@ -264,7 +264,7 @@ async def test_what_fired_and_was_over_while_we_were_down_is_recorded_and_tells_
     assert abs(alert.starts_at - (START - timedelta(minutes=50))) <= timedelta(seconds=30)
     found = await store.incident(incident.id)
     assert found is not None
-    told = [entry.text for entry in found[1] if entry.kind == "paused"]
-    assert told == ["outage of this receiver: it fired and was over meanwhile: recorded, and nobody is told"]
+    (recorded,) = (entry for entry in found[1] if entry.kind is EntryKind.RECORDED)
+    assert recorded.data.pause == Pause(PauseKind.OUTAGE)
     assert await store.claim("email", clock.now, 60, 10) == []
     await store.close()

@@ -168,8 +168,6 @@ def test_worse_is_what_moves_the_wrong_way() -> None:
 
 
 def test_lengths_and_values_are_as_people_say_them() -> None:
-    assert [wording.duration(s) for s in (5, 90, 3_600, 7_500, 90_000)] == ["5s", "2m", "1h", "2h 5m", "1d 1h"]
-    assert wording.duration(3_599.9) == "1h"
     shown = [
         wording.measured(v, u) for v, u in ((0.9995, "ratio"), (0.25, "seconds"), (5_000, "seconds"), (1e4, "count"))
     ]

@@ -1,0 +1,93 @@
+"""Writes the page behind a message's link, where a person acknowledges or resolves, and its refusals."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import jinja2
+
+from receiver.incident.alerts import ALERTS
+from receiver.incident.model import Alert, Entry, Incident, State
+from receiver.messages.i18n import Reader
+from receiver.messages.link import Refusal
+from receiver.messages.render import respond_by
+from receiver.messages.timeline import entry_text, pause_text
+
+LISTED = 20  # alerts that the page shows
+_OWN_LABELS = {"alertname", "severity", "priority", "team"}
+
+
+class AnswerPageRenderer:
+    """Renders the pages; ``nonce`` is what the Content-Security-Policy allows the style by."""
+
+    def __init__(self) -> None:
+        self._pages = jinja2.Environment(
+            loader=jinja2.PackageLoader("receiver.messages"),
+            undefined=jinja2.StrictUndefined,
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def refused(self, refusal: Refusal, reader: Reader, nonce: str) -> str:
+        """Write why the link or the button did nothing."""
+        values = {"reason": reader.say(f"refused_{refusal.value}"), "say": reader.say, "language": reader.language}
+        return self._pages.get_template("refused.html").render(nonce=nonce, **values)
+
+    def answer(  # what a page shows
+        self, incident: Incident, timeline: Sequence[Entry], person: str, reader: Reader, now: datetime, nonce: str
+    ) -> str:
+        """Write how the incident stands, its buttons, its alerts and its timeline, newest first."""
+        alerts = incident.firing
+        values = {
+            "say": reader.say,
+            "language": reader.language,
+            "zone": reader.zone,
+            "state": incident.state.value,
+            "title": incident.title or reader.say("no_name"),
+            "number": incident.id,
+            "priority": incident.priority.value,
+            "team": incident.team,
+            "status": _status(incident, reader, now),
+            "drill": incident.drill,
+            "paused": pause_text(incident.paused, reader, now) if incident.paused else "",
+            "flapping": incident.flapping,
+            "person": reader.who(person) if person else "",
+            "renewable": bool(incident.clocks.acknowledged_until and not incident.clocks.remind_due_at),
+            "firing": len(alerts),
+            "alerts": [_alert(alert, reader) for alert in alerts[:LISTED]],
+            "more": max(0, len(alerts) - LISTED),
+            "timeline": [_line(entry, reader) for entry in reversed(timeline)],
+        }
+        return self._pages.get_template("answer.html").render(nonce=nonce, **values)
+
+
+def _status(incident: Incident, reader: Reader, now: datetime) -> str:
+    match incident.state:
+        case State.ACKNOWLEDGED:
+            until, since = incident.clocks.acknowledged_until, incident.acknowledged_at or now
+            values = {"who": reader.who(incident.acknowledged_by), "since": reader.time(since, now)}
+            if until is None:
+                return reader.say("answer_acknowledged", **values)
+            return reader.say("answer_acknowledged_until", **values, until=reader.time(until, now))
+        case State.RESOLVED:
+            at = reader.moment(incident.resolved_at or now)
+            if incident.resolved_by == ALERTS:
+                return reader.say("answer_resolved", at=at)
+            return reader.say("answer_resolved_by", who=reader.who(incident.resolved_by), at=at)
+    due = reader.time(respond_by(incident), now)
+    return reader.say("answer_triggered", since=reader.moment(incident.opened_at or now), due=due)
+
+
+def _alert(alert: Alert, reader: Reader) -> dict[str, str]:
+    labels, annotations = alert.labels, alert.annotations
+    runbook = annotations.get("runbook_url", "")
+    return {
+        "what": annotations.get("summary") or labels.get("alertname") or reader.say("no_name"),
+        "description": annotations.get("description", ""),
+        "runbook": runbook if runbook.startswith(("https://", "http://")) else "",
+        "labels": " · ".join(f"{k}={v}" for k, v in sorted(labels.items()) if k not in _OWN_LABELS),
+    }
+
+
+def _line(entry: Entry, reader: Reader) -> dict[str, str]:
+    return {"at": reader.local(entry.at, "%Y-%m-%d %H:%M:%S"), "text": entry_text(entry, reader)}
