@@ -40,6 +40,14 @@ def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page} links to {target}, which is not there"
 
 
+def test_the_index_lists_every_page() -> None:
+    index = Path("docs/README.md").read_text("utf-8")
+    pages = {page.name for page in Path("docs").glob("*.md")} - {"README.md"}
+    listed = set(re.findall(r"\]\(([\w-]+\.md)(?:#[\w-]+)?\)", index))
+    assert pages == listed, f"docs/README.md: not listed {pages - listed}, not there {listed - pages}"
+    assert "(docs/README.md)" in Path("README.md").read_text("utf-8")
+
+
 def test_make_help_lists_every_target() -> None:
     text = Path("Makefile").read_text("utf-8")
     listed = subprocess.run(["make", "help"], capture_output=True, text=True, check=True).stdout
