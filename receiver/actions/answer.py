@@ -95,6 +95,10 @@ class Actions:
         self.count(source, result)
         return result, incident
 
+    def name_of(self, person: str) -> str:
+        """Give the display name of a person."""
+        return self._current.routing.directory.name(person)
+
     async def find(self, key: str) -> int:
         """Give the number of the incident that a provider's dedup key belongs to; 0 if it is not one of ours."""
         match = _KEY.match(key)

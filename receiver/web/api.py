@@ -19,7 +19,6 @@ _SHOWN = (
 )
 _CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _ACTOR = 100  # characters
-_ENGLISH = Reader()
 
 
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +60,8 @@ class IncidentApi:
             return _unknown(request)
         incident, timeline = stored
         alerts = msgspec.to_builtins(sorted(incident.alerts.values(), key=lambda a: a.starts_at))
-        lines = [_entry(entry) for entry in timeline]
+        reader = Reader(name_of=self._actions.name_of)
+        lines = [_entry(entry, reader) for entry in timeline]
         return web.json_response({**_view(incident), "alerts": alerts, "timeline": lines})
 
     async def act(self, request: web.Request) -> web.Response:
@@ -94,10 +94,10 @@ def _unknown(request: web.Request) -> web.Response:
     return problem(404, f"no incident {request.match_info['id']}; GET /api/v1/incidents lists them")
 
 
-def _entry(entry: Entry) -> dict[str, object]:
+def _entry(entry: Entry, reader: Reader) -> dict[str, object]:
     """One line of the timeline: its fields, and what they say in English."""
     view = {"at": entry.at, "kind": entry.kind, "data": entry.data, "actor": entry.actor}
-    return {**msgspec.to_builtins(view), "text": entry_text(entry, _ENGLISH)}
+    return {**msgspec.to_builtins(view), "text": entry_text(entry, reader)}
 
 
 def _view(incident: Incident) -> dict[str, object]:

@@ -41,19 +41,11 @@ async def test_a_drill_tells_a_true_story_and_stays_out_of_the_statistics(tmp_pa
         await stack.start("receiver", "alertmanager")
         (status, output, errors), _ = await asyncio.gather(drill(stack, "--priority=P1"), answer(stack))
         assert (status, errors) == (0, "")
-        for hop in (
-            "Alertmanager took the alert",
-            "the receiver opened incident #1",
-            "page sent to Linh Tran by pagerduty",
-            "page sent to Linh Tran by slack",
-            "page sent to Linh Tran by email",
-            "page sent to slack #alerts-backend",
-            "acknowledged by the API Linh Tran",
-            "every alert has resolved",
-            "resolved sent to Linh Tran by email",
-            "The drill reached somebody.",
-        ):
-            assert hop in output, output
+        ways = ("Linh Tran (PagerDuty)", "Linh Tran (Slack)", "Linh Tran (email)", "#alerts-backend (Slack)")
+        for kind in ("Page", "Resolution"):
+            assert [way for way in ways if f"{kind} sent to {way}" not in output] == [], output
+        for step in ("Alertmanager took the alert", "#1", "Acknowledged by Linh Tran", "The drill reached somebody."):
+            assert step in output, output
         assert all("DRILL" in str(m["Subject"]) for _, m in stack.smtp.mails)
         assert all("DRILL" in str(post["text"]) for post in stack.slack.messages)
         async with stack.session.get(f"{stack.url('receiver')}/metrics") as answered:
