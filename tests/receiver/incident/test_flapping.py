@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from receiver.incident.event import Acknowledge, AlertsReceived, Resolve, TimeDue
-from receiver.incident.model import EntryKind, Kind, Notification, Origin, State
+from receiver.incident.event import Acknowledge, AlertsReceived, Paused, Resolve, Resumed, TimeDue
+from receiver.incident.model import EntryKind, Kind, Notification, Origin, Pause, PauseKind, State
 from tests.receiver.given import MINUTE, START, Case, an_alert, people, received
 
 
@@ -110,6 +110,31 @@ def test_nobody_is_escalated_to_while_nothing_fires() -> None:
     case.clock.forward(seconds=30)
     fire(case)
     assert not case.noted(EntryKind.LATE)
+
+
+def test_what_came_due_in_the_quiet_is_due_when_it_fires_again_and_is_not_late() -> None:
+    case = flapping()
+    case.clock.forward(minutes=5)
+    clear(case)
+    case.clock.forward(minutes=14)
+    fire(case)
+    assert people(case.when(TimeDue())) == ["marek"]
+    assert not case.noted(EntryKind.LATE)
+
+
+def test_a_silence_that_ends_does_not_end_the_quiet_of_what_nobody_has_heard_of() -> None:
+    case = Case()
+    started = START
+    for _ in range(4):  # a P4 is paged after an hour: nobody has heard of it yet
+        started = case.clock.now
+        case.when(received(an_alert(starts_at=started, severity="none")))
+        case.clock.forward(minutes=1)
+        case.when(received(an_alert(firing=False, starts_at=started, ends_at=case.clock.now, severity="none")))
+    quiet_until = case.incident.clocks.quiet_until
+    assert quiet_until is not None
+    case.when(Paused(Pause(PauseKind.SILENCE, "s")))
+    case.when(Resumed())
+    assert (case.incident.delivery.rounds, case.incident.clocks.quiet_until) == (0, quiet_until)
 
 
 def test_a_calm_hour_is_no_flapping_any_more() -> None:

@@ -107,6 +107,16 @@ def test_the_owner_who_is_still_at_it_says_so_and_keeps_the_incident() -> None:
     assert case.state() is State.ACKNOWLEDGED
 
 
+def test_the_next_owner_hears_that_alerts_have_joined_as_the_first_one_did() -> None:
+    case = Case(planned(acknowledge_for=1800.0))
+    case.when(received(an_alert("a")))
+    for fingerprint, minute in (("b", 0), ("c", 31)):
+        at(case, minute)  # after half an hour the first acknowledgement has run out
+        case.when(Acknowledge("linh", "link"))
+        owed = case.when(received(an_alert("a"), an_alert(fingerprint)))
+        assert {n.kind for n in owed} == {Kind.UPDATE}
+
+
 def test_without_a_time_out_an_acknowledgement_holds() -> None:
     case = Case()
     case.when(received(an_alert()))
