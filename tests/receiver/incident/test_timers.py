@@ -112,7 +112,7 @@ def test_the_next_owner_hears_that_alerts_have_joined_as_the_first_one_did() -> 
     case.when(received(an_alert("a")))
     for fingerprint, minute in (("b", 0), ("c", 31)):
         at(case, minute)  # after half an hour the first acknowledgement has run out
-        case.when(Acknowledge("linh", "link"))
+        case.when(Acknowledge("linh", Origin.LINK))
         owed = case.when(received(an_alert("a"), an_alert(fingerprint)))
         assert {n.kind for n in owed} == {Kind.UPDATE}
 
