@@ -115,7 +115,7 @@ async def _tech_lead_answers_by_the_link_of_the_mail(stack: Stack) -> None:
     async with stack.session.post(link, data={"verb": "acknowledge"}) as pressed:
         assert pressed.status == 200
     acknowledged = await stack.incident(1)
-    assert (acknowledged["state"], acknowledged["acknowledged_by"]) == ("acknowledged", "Marek Novak")
+    assert (acknowledged["state"], acknowledged["acknowledged_by"]) == ("acknowledged", "marek")
     await until("PagerDuty is quiet", lambda: in_pagerduty(stack) == {"acknowledged"})
     for channel in ("U01LINH", "U01MAREK", "#alerts-backend"):
         await until(f"{channel} knows who has it", partial(_says, stack, channel, "Acknowledged by Marek Novak"))
