@@ -21,6 +21,7 @@ from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Setup, Timeout, unknown_name
 from receiver.channels.http_call import failure
+from receiver.channels.mail_header import header_text
 from receiver.incident.model import Kind
 
 Format = Literal["text", "markdown", "html"]
@@ -96,7 +97,7 @@ class Apprise:
         sender.add(plugin)
         with self._log.captured() as lines:
             sent = sender.notify(
-                title=message.headline,
+                title=header_text(message.headline),  # the title of a mail, among others
                 body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
                 body_format=service.form,
                 notify_type=_TYPES.get(message.kind, "info"),

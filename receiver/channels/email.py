@@ -15,6 +15,7 @@ import msgspec
 from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout
+from receiver.channels.mail_header import ENCODED_WORD, ascii_domain, header_text, mailbox, token
 from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ class Email:
 
     async def send(self, message: Message) -> Receipt:
         """Deliver to the server; refused addresses count as failure only when all are refused."""
-        mail = compose(message, self._sender)
         try:
+            mail = compose(message, self._sender)
             refused = await self._deliver(mail, [part.strip() for part in message.address.split(",") if part.strip()])
         except aiosmtplib.SMTPRecipientsRefused as error:
             # If one address may be taken later, all are tried later.
@@ -72,7 +73,7 @@ class Email:
                 text = "the mail server does not offer what is asked of it; check channels.email.tls and username"
                 raise SendError(text, Failure.REFUSED, permanent=True) from None
             raise SendError(f"mail server: {type(error).__name__}", Failure.NETWORK) from None
-        except ValueError:  # aiosmtplib refuses to say to a server what would not be one word
+        except ValueError:  # aiosmtplib refuses to say to a server what would not be one word, and so does compose
             raise SendError("not a mail address", Failure.BAD_ADDRESS, permanent=True) from None
         for address, code in refused.items():
             log.warning("notification %s went to the others, but %s was refused with %d", message.id, address, code)
@@ -102,16 +103,19 @@ class Email:
 
 
 def compose(message: Message, sender: str) -> EmailMessage:
-    """Build the mail: same Message-ID on every attempt, same subject and root for the whole lane."""
-    domain = parseaddr(sender)[1].rpartition("@")[2]
+    """Build the mail: same Message-ID on every attempt, same root for the whole lane. ValueError for no address."""
+    if ENCODED_WORD in message.address:
+        raise ValueError("a mail program would decode it to another address")
+    from_ = mailbox(sender)
+    domain, incident = ascii_domain(from_.addr_spec), token(message.incident)
     lane = hashlib.sha256(message.lane.encode()).hexdigest()[:12]
-    root = f"<{message.incident}.{lane}@{domain}>"
+    root = f"<{incident}.{lane}@{domain}>"
     mail = EmailMessage()
-    mail["From"], mail["To"] = sender, ", ".join(message.address.replace(",", " ").split())
-    mail["Subject"] = " ".join(message.subject.split())  # one line: nothing can add a header
+    mail["From"], mail["To"] = from_, ", ".join(message.address.replace(",", " ").split())
+    mail["Subject"] = header_text(message.subject)
     mail["Date"] = message.sent_at
     if message.thread:
-        mail["Message-ID"] = f"<{message.incident}.{lane}.{message.id}@{domain}>"
+        mail["Message-ID"] = f"<{incident}.{lane}.{token(message.id)}@{domain}>"
         mail["In-Reply-To"] = mail["References"] = root
     else:
         mail["Message-ID"] = root
@@ -119,8 +123,8 @@ def compose(message: Message, sender: str) -> EmailMessage:
     # RFC 3834: no out-of-office answer may come back.
     mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"] = "auto-generated", "All"
     # For people's filters.
-    mail["X-HeyPeter-Incident"], mail["X-HeyPeter-Kind"] = message.incident, message.kind.value
-    mail["X-HeyPeter-Priority"] = message.priority
+    mail["X-HeyPeter-Incident"], mail["X-HeyPeter-Kind"] = incident, message.kind.value
+    mail["X-HeyPeter-Priority"] = token(message.priority)
     if message.priority == "P1" and message.kind in {Kind.PAGE, Kind.REMINDER}:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")

@@ -12,14 +12,16 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class FakeSMTP:
-    """``mails`` lists (recipients, message); ``refusals`` answers the next recipients, ``replies`` the next DATA.
+    """``mails`` lists (recipients, message), ``contents`` its bytes.
 
+    ``refusals`` answers the next recipients, ``replies`` the next DATA.
     ``attempts`` counts MAIL commands, ``hang`` are seconds before each is answered; STARTTLS and AUTH are aiosmtpd's
     own options (``tls_context``, ``require_starttls``, ``authenticator``, ...), given to ``start``.
     """
 
     def __init__(self) -> None:
         self.mails: list[tuple[list[str], EmailMessage]] = []
+        self.contents: list[bytes] = []
         self.refusals: list[str] = []
         self.replies: list[str] = []
         self.connections = 0
@@ -61,6 +63,7 @@ class FakeSMTP:
         if self.replies:
             return self.replies.pop(0)
         content = envelope.content if isinstance(envelope.content, bytes) else b""
+        self.contents.append(content)
         message = email.message_from_bytes(content, policy=email.policy.default)
         self.mails.append((list(envelope.rcpt_tos), message))
         return "250 OK"
