@@ -26,7 +26,8 @@ NameOf = Callable[[str], str]  # the key of a person -> the name to show
 
 _NOTABLE = {
     *(EntryKind.SEVERITY_MISSING, EntryKind.SEVERITY_UNKNOWN, EntryKind.PRIORITY_UNKNOWN, EntryKind.PRIORITY_KEPT),
-    *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.NOBODY, EntryKind.RECORDED, EntryKind.PAUSED),
+    *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.TEAMS_MIXED),
+    *(EntryKind.NOBODY, EntryKind.RECORDED, EntryKind.PAUSED),
 }
 _ENGLISH = Reader()
 HORIZON = timedelta(hours=26)  # the longest response time of the document and two hours

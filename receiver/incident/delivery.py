@@ -23,16 +23,17 @@ class Status(StrEnum):
 def pointless(kind: Kind, owed_at: datetime, incident: Incident) -> bool:
     """Nobody is paged about what was answered; of what is over, nothing but its end is told.
 
+    A page that is owed after the acknowledgement goes to the places of a team that joined since, and is sent.
     A reminder to answer is pointless once somebody has, and one to acknowledge again once the owner has done so.
     """
     if incident.state is State.RESOLVED:
         return kind is not Kind.RESOLVED
     if incident.state is not State.ACKNOWLEDGED:
         return False
+    before = incident.acknowledged_at is None or owed_at <= incident.acknowledged_at
     if kind is Kind.REMINDER:
-        unanswered = incident.acknowledged_at is not None and owed_at <= incident.acknowledged_at
-        return unanswered or incident.clocks.remind_due_at is not None
-    return kind is Kind.PAGE
+        return before or incident.clocks.remind_due_at is not None
+    return kind is Kind.PAGE and before
 
 
 def worth_owing(kind: Kind, pages: Iterable[tuple[Status, int]], waiting: Iterable[Kind]) -> bool:

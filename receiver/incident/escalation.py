@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from receiver.incident.event import Delivered, Undelivered, Unreached
 from receiver.incident.model import (
     Clocks,
@@ -28,7 +30,7 @@ def start(
     so_far: Decision, priority: Priority, policy: Policy, now: datetime, reason: Reason, *, step: int = 0
 ) -> Decision:
     """Put the incident at a step of its plan, its clocks at zero, and take that step if the table says at once."""
-    plan = policy.plan(priority, so_far.incident.team)
+    plan, paused = policy.plan(priority, so_far.incident.team), so_far.incident.paused
     step = min(step, max(len(plan.steps) - 1, 0))
     started = now - timedelta(seconds=plan.steps[step].after if step else 0.0)
     due = _opens(plan.steps[step], started, policy) if plan.steps else None
@@ -40,6 +42,7 @@ def start(
         quiet_until=so_far.incident.clocks.quiet_until,
     )
     so_far = so_far.change(priority=priority, plan=plan, next_step=step, clocks=clocks, breached_at=None)
+    so_far = so_far.change(paused=replace(paused, since=now) if paused else None)  # they have not stood still before
     so_far = so_far.change(acknowledged_at=None, acknowledged_by="").set_delivery(grown=False)
     waits = so_far.incident.paused is not None or due is None or due > now
     return so_far if waits else take_step(so_far, policy, now, reason)
@@ -111,6 +114,20 @@ def page(so_far: Decision, roles: tuple[str, ...], policy: Policy, now: datetime
     )
     owed = (Notification(Kind.PAGE, target, delivery.rounds + 1, roles, reason, at=now) for target in targets)
     return so_far.note(now, EntryKind.PAGED, people=people).owe(*owed)
+
+
+def tell_places(so_far: Decision, data: Data, policy: Policy, now: datetime) -> Decision:
+    """Owe a page to the places that joining alerts bring in: their team hears of it though another has taken it."""
+    incident, delivery = so_far.incident, so_far.incident.delivery
+    if incident.paused is not None or not delivery.rounds:
+        return so_far  # its places are told with the people
+    known = {(target.channel, target.address) for target in delivery.told}
+    new = tuple(t for t in policy.targets((), incident, now) if (t.channel, t.address) not in known)
+    so_far = so_far.set_delivery(
+        round_lanes=(*delivery.round_lanes, *(target.lane for target in new)), told=(*delivery.told, *new)
+    )
+    owed = (Notification(Kind.PAGE, t, delivery.rounds, reason=Reason.OPENED, data=data, at=now) for t in new)
+    return so_far.owe(*owed)
 
 
 def tell(

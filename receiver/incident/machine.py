@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.incident.alerts import ALERTS, end_all, joined, merge
-from receiver.incident.escalation import delivered, replan, start, tell, undelivered, unreached
+from receiver.incident.escalation import delivered, replan, start, tell, tell_places, undelivered, unreached
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
@@ -28,13 +28,13 @@ from receiver.incident.event import (
     Unreached,
 )
 from receiver.incident.flapping import quiet, reopen, reopens
+from receiver.incident.group import all_drills, facts, lead, maintenance, priority, teams, title, was_drill
 from receiver.incident.model import (
     Alert,
     Data,
     Decision,
     Entry,
     EntryKind,
-    Fact,
     Incident,
     Kind,
     Pause,
@@ -47,14 +47,12 @@ from receiver.incident.pause import pause, resume
 from receiver.incident.policy import Policy
 from receiver.incident.timers import acknowledged, expire, remind, tick
 
-DRILL = "drill"  # the label of an alert that is an exercise
-
 
 class Signal(StrEnum):
     """What an event means for the state, once its content has been looked at."""
 
     FIRE = "fire"  # alerts are firing
-    RAISE = "raise"  # alerts are firing, and they have become a P1
+    RAISE = "raise"  # alerts are firing, and they have become a P1, or have been a drill until now
     CLEAR = "clear"  # no alert is firing any more
     HOLD = "hold"  # no alert is firing any more, and that is not believed yet
     REOPEN = "reopen"  # it fires again, soon after it was over
@@ -78,7 +76,7 @@ class News(msgspec.Struct, frozen=True):
 
 def transition(incident: Incident, event: Event, policy: Policy, now: datetime) -> Decision:
     """Apply one event; the incident comes back unchanged (the same value) when nothing new was said."""
-    so_far, what = Decision(incident), event  # type: Decision, Event | News
+    so_far, what = Decision(incident), _or_pause(incident, event, policy, now)  # type: Decision, Event | News
     if isinstance(event, AlertsReceived):
         so_far = merge(incident, event, now)
         if not _says_something(incident, so_far.incident, event):
@@ -88,6 +86,15 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
     if row is None:
         return Decision(incident)
     return row.handle(so_far.change(state=row.becomes), what, policy, now)
+
+
+def _or_pause(incident: Incident, event: Event, policy: Policy, now: datetime) -> Event:
+    """Maintenance may have begun since anything was last heard: then a clock that ran to its time finds it paused."""
+    runs = incident.paused is None and incident.clocks.quiet_until is None
+    if not isinstance(event, TimeDue) or not runs or incident.state not in {State.TRIGGERED, State.ACKNOWLEDGED}:
+        return event
+    window = maintenance(incident, policy, now)
+    return Paused(window) if window is not None else event
 
 
 def signal(incident: Incident, what: Event | News, policy: Policy, now: datetime) -> Signal:
@@ -116,8 +123,14 @@ def _news_signal(incident: Incident, what: News, policy: Policy, now: datetime) 
     # With alerts left out of the message "all resolved" proves nothing about those that were left out.
     if not incident.firing and not incident.truncated:
         return Signal.HOLD if what.received.blind or incident.flapping else Signal.CLEAR
-    urgent = incident.firing and _priority(incident, policy)[0] is Priority.P1
-    return Signal.RAISE if urgent and incident.priority is not Priority.P1 else Signal.FIRE
+    return Signal.RAISE if incident.firing and _begins_anew(incident, policy) else Signal.FIRE
+
+
+def _begins_anew(incident: Incident, policy: Policy) -> bool:
+    """It has become a P1, or a real alert has joined a drill: nobody has said that they can carry that."""
+    if incident.drill and not all_drills(incident):
+        return True
+    return incident.priority is not Priority.P1 and priority(incident, policy) is Priority.P1
 
 
 def _time_signal(incident: Incident, now: datetime) -> Signal:
@@ -137,69 +150,100 @@ def _says_something(before: Incident, after: Incident, event: AlertsReceived) ->
 
 
 def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
-    first = so_far.incident.firing[0]
-    priority, remark = _priority(so_far.incident, policy)
-    team, team_remark = policy.team(first.labels)
-    title = _title(first)
-    window = Pause(PauseKind.OUTAGE) if what.received.recorded else policy.maintenance(first.labels, now)
-    opened = Entry(now, EntryKind.OPENED, Data(priority=priority, team=team, title=title))
-    remarks = (Entry(now, fact.kind, fact.data) for fact in (remark, team_remark) if fact)
-    so_far = replace(so_far, entries=(opened, *so_far.entries, *remarks))
-    so_far = so_far.change(
-        title=title,
-        team=team,
-        labels=first.labels,
-        drill=first.labels.get(DRILL) == "true",
-        opened_at=now,
-        paused=replace(window, since=now) if window else None,
-    )
+    incident = so_far.incident
+    urgency, named = priority(incident, policy), _named(incident, policy, now)
+    window = Pause(PauseKind.OUTAGE) if what.received.recorded else maintenance(incident, policy, now)
+    opened = Entry(now, EntryKind.OPENED, Data(priority=urgency, team=named["team"], title=named["title"]))
+    so_far = replace(so_far, entries=(opened, *so_far.entries))
+    so_far = _remark(so_far, (), policy, now)
+    so_far = so_far.change(**named, opened_at=now, paused=replace(window, since=now) if window else None)
     if window:
         so_far = so_far.note(now, EntryKind.RECORDED, pause=window)
-    return start(so_far, priority, policy, now, Reason.OPENED)
+    return start(so_far, urgency, policy, now, Reason.OPENED)
+
+
+def _named(incident: Incident, policy: Policy, now: datetime) -> dict[str, Any]:
+    """What the incident is called after, and whether it is a drill."""
+    first = lead(incident, policy, now)
+    team, _ = policy.team(first.labels)
+    return {"title": title(first), "team": team, "labels": first.labels, "drill": all_drills(incident)}
+
+
+def _remark(so_far: Decision, before: tuple[Alert, ...], policy: Policy, now: datetime) -> Decision:
+    """Write what is new about the labels of what fires: missing or unknown ones, and several teams in one group."""
+    firing = so_far.incident.firing
+    known, mixed = facts(before, policy), teams(firing, policy)
+    for fact in facts(firing, policy):
+        if fact not in known:
+            so_far = replace(so_far, entries=(*so_far.entries, Entry(now, fact.kind, fact.data)))
+    if len(mixed) > 1 and set(mixed) - set(teams(before, policy)):
+        so_far = so_far.note(now, EntryKind.TEAMS_MIXED, teams=mixed)
+    return so_far
 
 
 def _news(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
     """Alerts joined, left or changed; whoever has taken it hears once that more has begun to fire."""
-    so_far = _reconsider(_heard_again(so_far, what, policy, now), policy, now)
+    if what.joined:
+        new = {alert.fingerprint for alert in what.joined}
+        before = tuple(alert for alert in so_far.incident.firing if alert.fingerprint not in new)
+        so_far = _remark(so_far, before, policy, now)
+    was_drill = so_far.incident.drill
+    so_far = so_far.change(drill=all_drills(so_far.incident))
+    so_far = _reconsider(_heard_again(so_far, what, policy, now), policy, now, real=was_drill)
+    return _tell_owner(tell_places(so_far, _more(so_far, what), policy, now), what) if what.joined else so_far
+
+
+def _more(so_far: Decision, what: News) -> Data:
+    return Data(count=len(what.joined), title=title(what.joined[0]), total=len(so_far.incident.firing))
+
+
+def _tell_owner(so_far: Decision, what: News) -> Decision:
     incident = so_far.incident
-    heard = so_far.notifications or incident.delivery.grown or not what.joined
+    heard = incident.delivery.grown or any(n.target.person for n in so_far.notifications)
     if incident.state is not State.ACKNOWLEDGED or heard:
         return so_far
-    more = Data(count=len(what.joined), title=_title(what.joined[0]), total=len(incident.firing))
-    so_far = so_far.set_delivery(grown=True)
+    so_far, more = so_far.set_delivery(grown=True), _more(so_far, what)
     return tell(so_far, Kind.UPDATE, Reason.ALERTS_JOINED, more, person=incident.acknowledged_by)
 
 
 def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
-    """It fires, so nothing is held or quiet; and Alertmanager says nothing of what is silenced."""
+    """It fires, so nothing is held or quiet; and Alertmanager says nothing of what is silenced.
+
+    Whether maintenance covers everything is asked at each news, for alerts join and leave. While Alertmanager mutes
+    the others, one that joins may stand in a window of its own.
+    """
     incident = so_far.incident
-    if incident.firing:
-        so_far = so_far.change(held=False, clocks=incident.clocks.loud(now))
-    if incident.paused is None or not what.joined:
+    if not incident.firing:
         return so_far
-    if incident.paused.kind is PauseKind.MAINTENANCE and all(
-        policy.maintenance(alert.labels, now) for alert in what.joined
-    ):
-        return so_far
-    return resume(so_far, what.received, policy, now)
+    so_far = so_far.change(held=False, clocks=incident.clocks.loud(now))
+    window, paused = maintenance(incident, policy, now), incident.paused
+    if paused is None:
+        return pause(so_far, Paused(window), policy, now) if window is not None else so_far
+    if window is not None and paused.kind is PauseKind.MAINTENANCE:
+        return so_far.change(paused=replace(window, since=paused.since))
+    ends = paused.kind is PauseKind.MAINTENANCE
+    if ends or any(policy.maintenance(alert.labels, now) is None for alert in what.joined):
+        return resume(so_far, what.received, policy, now)
+    return so_far
 
 
-def _reconsider(so_far: Decision, policy: Policy, now: datetime) -> Decision:
-    """The priority rises at once and never falls by itself."""
-    was = so_far.incident.priority
-    if not so_far.incident.firing:
+def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) -> Decision:
+    """The priority rises at once and never falls by itself; ``real``: it was a drill, and may be none any more."""
+    incident = so_far.incident
+    if not incident.firing:
         return so_far
-    priority, _ = _priority(so_far.incident, policy)
-    if was.more_urgent_than(priority):
-        return so_far.note(now, EntryKind.PRIORITY_KEPT, named=priority.value, priority=was)
-    if priority is was:
+    was, found = incident.priority, priority(incident, policy)
+    if real and not incident.drill:
+        return start(so_far, found, policy, now, Reason.NO_DRILL)
+    if was.more_urgent_than(found):
+        return so_far.note(now, EntryKind.PRIORITY_KEPT, named=found.value, priority=was)
+    if found is was:
         return so_far
-    owner = so_far.incident.acknowledged_by
-    so_far = so_far.note(now, EntryKind.PRIORITY_RAISED, before=was, priority=priority)
-    if priority is Priority.P1:
-        return start(so_far, priority, policy, now, Reason.PRIORITY_RAISED)
-    so_far = replan(so_far, priority, policy, now)
-    raised = Data(before=was, priority=priority)
+    so_far = so_far.note(now, EntryKind.PRIORITY_RAISED, before=was, priority=found)
+    if found is Priority.P1:
+        return start(so_far, found, policy, now, Reason.PRIORITY_RAISED)
+    so_far = replan(so_far, found, policy, now)
+    raised, owner = Data(before=was, priority=found), incident.acknowledged_by
     return tell(so_far, Kind.UPDATE, Reason.PRIORITY_RAISED, raised, person=owner) if owner else so_far
 
 
@@ -212,7 +256,13 @@ def _hold(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decis
 
 
 def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
-    return reopen(so_far, _priority(so_far.incident, policy)[0], policy, now)
+    incident = so_far.incident
+    window = maintenance(incident, policy, now)
+    so_far = so_far.change(**_named(incident, policy, now), paused=replace(window, since=now) if window else None)
+    so_far = _remark(so_far, (), policy, now)
+    if window:
+        so_far = so_far.note(now, EntryKind.RECORDED, pause=window)
+    return reopen(so_far, priority(incident, policy), policy, now)
 
 
 def _clear(so_far: Decision, what: News | TimeDue, _policy: Policy, now: datetime) -> Decision:
@@ -251,18 +301,9 @@ def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, n
 
 
 def _close(so_far: Decision, actor: str, now: datetime) -> Decision:
-    so_far = so_far.change(clocks=so_far.incident.clocks.stopped(), paused=None, held=False)
+    incident = so_far.incident
+    so_far = so_far.change(clocks=incident.clocks.stopped(), paused=None, held=False, drill=was_drill(incident))
     return tell(so_far.change(resolved_at=now, resolved_by=actor), Kind.RESOLVED)
-
-
-def _priority(incident: Incident, policy: Policy) -> tuple[Priority, Fact | None]:
-    """The most urgent of what fires; Priority sorts as text, P1 first."""
-    return min((policy.priority(alert.labels) for alert in incident.firing), key=lambda found: found[0].value)
-
-
-def _title(alert: Alert) -> str:
-    name, summary = alert.labels.get("alertname", ""), alert.annotations.get("summary", "")
-    return f"{name}: {summary}" if name and summary else name or summary
 
 
 # The event is the one that gives the signal (News for what Alertmanager says).

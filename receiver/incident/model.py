@@ -165,6 +165,7 @@ class EntryKind(StrEnum):
     PRIORITY_UNKNOWN = "priority_unknown"
     TEAM_MISSING = "team_missing"
     TEAM_UNKNOWN = "team_unknown"
+    TEAMS_MIXED = "teams_mixed"  # one group has alerts of several teams
     PRIORITY_RAISED = "priority_raised"
     PRIORITY_KEPT = "priority_kept"
     PAGED = "paged"
@@ -207,6 +208,7 @@ class Reason(StrEnum):
     REPEATED = "repeated"
     EXPIRED = "expired"
     REOPENED = "reopened"
+    NO_DRILL = "no_drill"  # a real alert joined a drill
     WARNED = "warned"
     BREACHED = "breached"
     EXPIRING = "expiring"
@@ -228,6 +230,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: Priority | None = None
     before: Priority | None = None  # the priority before it was raised
     team: str = ""
+    teams: tuple[str, ...] = ()
     title: str = ""
     alert: str = ""  # an alert's name
     where: str = ""  # its instance or job
@@ -369,8 +372,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     team: str = ""
     receiver: str = ""
     group_labels: dict[str, str] = {}  # msgspec copies a mutable default
-    labels: dict[str, str] = {}  # of the alert that opened it: what routes are chosen by
-    drill: bool = False
+    labels: dict[str, str] = {}  # of the alert that it is called after; see group.lead
+    drill: bool = False  # every firing alert is one
     alerts: dict[str, Alert] = {}
     ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that is over
     truncated: int = 0

@@ -21,7 +21,8 @@ _OWN_LABELS = {"alertname", "severity", "priority", "team", "drill", "__name__"}
 _NOTES = {
     *(EntryKind.MISSED, EntryKind.COMPLETED, EntryKind.CONFIRMED, EntryKind.VANISHED, EntryKind.ALERTS_TRUNCATED),
     *(EntryKind.SEVERITY_MISSING, EntryKind.SEVERITY_UNKNOWN, EntryKind.PRIORITY_UNKNOWN, EntryKind.PRIORITY_KEPT),
-    *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.LATE, EntryKind.STEP_DELAYED, EntryKind.NOBODY),
+    *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.TEAMS_MIXED),
+    *(EntryKind.LATE, EntryKind.STEP_DELAYED, EntryKind.NOBODY),
     *(EntryKind.FALLBACK, EntryKind.UNDELIVERED, EntryKind.DEAD, EntryKind.ACKNOWLEDGED_LATE),
     *(EntryKind.RESOLVED_LATE, EntryKind.REMARK),
 }

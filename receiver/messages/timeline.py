@@ -43,6 +43,7 @@ def _values(data: Data, reader: Reader, now: datetime) -> dict[str, object]:
         "priority": data.priority or "",
         "before": data.before or "",
         "team": one_line(data.team, LINE),
+        "teams": one_line(", ".join(data.teams), LINE // 2),
         "title": one_line(data.title, LINE) or reader.say("no_name"),
         "alert": reader.say("alert_on", alert=alert, where=one_line(data.where, LINE)) if data.where else alert,
         "count": data.count,

@@ -114,10 +114,19 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(targets.values())
 
     def places(self, incident: Incident) -> tuple[Contact, ...]:
-        """Give the places of the routes that match an incident, and its team's own."""
-        routes = [route for route in self.routes if match_all(route.matchers, incident.labels)]
-        own = () if any(route.only for route in routes) else self.teams.get(incident.team, self.teams[DEFAULT])
-        return (*(contact for route in routes for contact in route.contacts), *own)
+        """Give the places of the routes and teams of every firing alert, each once; a route comes before a team."""
+        labels = [alert.labels for alert in incident.firing]
+        found = [self._places(one, self.team(one)[0]) for one in labels] or [
+            self._places(incident.labels, incident.team)
+        ]
+        routes = (contact for ours, _ in found for contact in ours)
+        return tuple(dict.fromkeys((*routes, *(contact for _, own in found for contact in own))))
+
+    def _places(self, labels: dict[str, str], team: str) -> tuple[tuple[Contact, ...], tuple[Contact, ...]]:
+        """Give what the routes add for an alert, and its team's own places unless a route stands in for them."""
+        routes = [route for route in self.routes if match_all(route.matchers, labels)]
+        own = () if any(route.only for route in routes) else self.teams.get(team, self.teams[DEFAULT])
+        return tuple(contact for route in routes for contact in route.contacts), own
 
     def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Give the person's contacts that were not used yet, otherwise the fallback places."""

@@ -36,7 +36,15 @@ from tests.receiver.given import START, Case, an_alert, received, the_routing
 NAME_OF = the_routing().directory.name
 GERMAN, ENGLISH = Reader("de", "Asia/Ho_Chi_Minh", NAME_OF), Reader(name_of=NAME_OF)
 FOLDER = Path("receiver/messages/templates")
-PAGES = {Reason.OPENED, Reason.ESCALATED, Reason.UNREACHED, Reason.REPEATED, Reason.EXPIRED, Reason.REOPENED}
+PAGES = {
+    Reason.OPENED,
+    Reason.ESCALATED,
+    Reason.UNREACHED,
+    Reason.REPEATED,
+    Reason.EXPIRED,
+    Reason.REOPENED,
+    Reason.NO_DRILL,
+}
 # The same in both languages: names of products and of Alertmanager's own things, and words that German has taken over.
 SHARED = {
     *("team", "dashboard", "runbook", "role_cto", "origin_slack", "origin_pagerduty", "channel_pagerduty"),

@@ -1,0 +1,76 @@
+"""Asks each firing alert: who the incident belongs to, and whether it is a drill or under maintenance. Pure.
+
+One group may mix teams, hosts and drills, so no answer is taken from one alert for all. An incident is a drill, or
+under maintenance, only if every alert that fires is.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from receiver.incident.model import Alert, Fact, Incident, Pause, Priority
+from receiver.incident.policy import Policy
+
+DRILL = "drill"  # the label of an alert that is an exercise
+_MOST_FACTS = 10  # remarks that one webhook adds to the timeline, however many alerts it carries
+
+
+def lead(incident: Incident, policy: Policy, now: datetime) -> Alert:
+    """Give the alert that the incident takes its title, team and labels from when it opens or reopens.
+
+    The most urgent one that fires and, of those, the oldest; one that is a drill or under maintenance only if all are.
+    """
+
+    def rank(alert: Alert) -> tuple[bool, str, datetime, str]:
+        stands_back = is_drill(alert) or policy.maintenance(alert.labels, now) is not None
+        return stands_back, policy.priority(alert.labels)[0].value, alert.starts_at, alert.fingerprint
+
+    return min(incident.firing, key=rank)
+
+
+def title(alert: Alert) -> str:
+    """Give the alert's name and summary, or what there is of them."""
+    name, summary = alert.labels.get("alertname", ""), alert.annotations.get("summary", "")
+    return f"{name}: {summary}" if name and summary else name or summary
+
+
+def priority(incident: Incident, policy: Policy) -> Priority:
+    """Give the most urgent priority of what fires, without drills unless all are; Priority sorts as text, P1 first."""
+    real = [alert for alert in incident.firing if not is_drill(alert)] or incident.firing
+    return min((policy.priority(alert.labels)[0] for alert in real), key=lambda found: found.value)
+
+
+def teams(alerts: Iterable[Alert], policy: Policy) -> tuple[str, ...]:
+    """List the teams of these alerts, each once."""
+    return tuple(dict.fromkeys(policy.team(alert.labels)[0] for alert in alerts))
+
+
+def facts(alerts: Iterable[Alert], policy: Policy) -> tuple[Fact, ...]:
+    """List what is missing or unknown in the labels of these alerts, each once and the first ten."""
+    found = (fact for alert in alerts for fact in (policy.priority(alert.labels)[1], policy.team(alert.labels)[1]))
+    return tuple(dict.fromkeys(fact for fact in found if fact is not None))[:_MOST_FACTS]
+
+
+def is_drill(alert: Alert) -> bool:
+    """Say whether an alert is an exercise."""
+    return alert.labels.get(DRILL) == "true"
+
+
+def all_drills(incident: Incident) -> bool:
+    """Say whether everything that fires is a drill."""
+    return all(map(is_drill, incident.firing)) if incident.firing else was_drill(incident)
+
+
+def was_drill(incident: Incident) -> bool:
+    """Say whether no real alert has been in it: only then it stays out of the statistics."""
+    return all(map(is_drill, incident.alerts.values()))
+
+
+def maintenance(incident: Incident, policy: Policy, now: datetime) -> Pause | None:
+    """Give the window that ends first, if every firing alert stands in one; of each alert, the one that ends last."""
+    windows = []
+    for alert in incident.firing:
+        window = policy.maintenance(alert.labels, now)
+        if window is None:
+            return None
+        windows.append(window)
+    return min(windows, key=lambda window: window.until or datetime.max.replace(tzinfo=now.tzinfo), default=None)
