@@ -1,50 +1,137 @@
 """Reads who is on call out of an iCalendar text, and writes shifts as one. Pure.
 
-RFC 5545. An entry names people by its attendees' mail addresses, else by its summary: keys, names or addresses,
-separated by commas. Repetitions, exceptions and moved entries are expanded by recurring-ical-events.
+RFC 5545. ``expand`` is expensive and must not run in the event loop: a rule of one line can keep it busy for hours, so
+it runs in a process of its own (receiver.clients.calendar). What it gives is small and says nothing of our people;
+``spans`` then finds them, and does so again when the configuration has changed.
+
+Entries are read one by one: one that cannot be read is left out by name, and the rest serves. Repetitions, exceptions
+and moved entries are expanded by recurring-ical-events.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import icalendar
+import msgspec
 import recurring_ical_events  # type: ignore[import-untyped]  # it has no types
 
 from receiver.oncall.directory import Directory
 from receiver.oncall.schedule import People, Shift, Span
 
+MOST_ENTRIES = 20_000
+MOST_OCCURRENCES = 50_000  # of all entries together, in the period that is asked for
+MOST_OF_ONE = 10_000  # hourly for more than a year
+_MOST_LINES = 2_000  # of one entry that we read: exceptions and attendees
+_LONGEST_LINE = 20_000
+_NAME = 100  # characters of an entry's title that are kept
+_LAST_YEAR = 9998  # in 9999, one hour of another time zone leaves what a datetime can hold
+
+_FOLD = re.compile(r"\r?\n[ \t]")
+_BREAK = re.compile(r"\r\n|\n|\r")
+_MAILTO = re.compile(r"^\s*mailto:", re.IGNORECASE)
+# "A / B", "A, B", "A & B", "A and B"
+_SEPARATORS = re.compile(r"[,;/&+|]|\s+(?:and|und)\s+", re.IGNORECASE)
+_DASHES = re.compile(r"\s+[-\u2013\u2014]\s+")
+_BRACKETS = re.compile(r"[(\[][^)\]]*[)\]]")
+_INTERVAL = re.compile(r"0*[1-9][0-9]{0,4}")
+_READ = frozenset(
+    {
+        *("DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"),
+        *("UID", "SEQUENCE", "STATUS", "SUMMARY", "ATTENDEE"),
+    }
+)
+_DATES = ("DTSTART", "DTEND", "RDATE", "EXDATE", "RECURRENCE-ID")
+_TOO_OFTEN = {"SECONDLY", "MINUTELY"}
+_FREQUENCIES = {"HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+
 
 class CalendarError(ValueError):
-    """The text is not a usable calendar; the message says why."""
+    """The text is not a usable calendar; the message says why and repeats nothing of the text."""
 
 
-def spans(text: bytes, directory: Directory, zone: str, start: datetime, end: datetime) -> tuple[Span, ...]:
-    """Give who is on call from ``start`` to ``end``; entries that name nobody, or two people alike, are left out.
+class TooSlow(BaseException):
+    """One entry takes too long; no ``except Exception`` of a library may swallow it."""
 
-    Floating times and whole days are those of ``zone``. CalendarError if the text is invalid.
+
+class Reason(StrEnum):
+    """What is the matter with an entry; a label of a metric."""
+
+    INVALID = "invalid"  # left out: cannot be read, or lasts no time
+    TOO_OFTEN = "too_often"  # left out: repeats more often than hourly
+    TOO_SLOW = "too_slow"  # left out: takes too long to expand
+    TOO_MANY = "too_many"  # cut: it, or the calendar, has too many occurrences
+    UNKNOWN_ZONE = "unknown_time_zone"  # read in the time zone of the schedule
+    UNKNOWN_PERSON = "unknown_person"  # somebody it names is in no `people`, or is two of them
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """One entry, by its title, and what is the matter with it."""
+
+    entry: str
+    reason: Reason
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Whom an entry names. Each of ``attendees`` and ``declined`` lists the texts that may stand for one attendee."""
+
+    title: str
+    attendees: tuple[tuple[str, ...], ...] = ()
+    declined: tuple[tuple[str, ...], ...] = ()
+
+
+class Occurrence(msgspec.Struct, frozen=True):
+    """When an entry takes place: ``entry`` is its index in the calendar."""
+
+    start: datetime
+    end: datetime
+    entry: int
+
+
+class Calendar(msgspec.Struct, frozen=True):
+    """A period of a calendar, with no word yet about who its people are."""
+
+    entries: tuple[Entry, ...] = ()
+    occurrences: tuple[Occurrence, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+Limited = Callable[[], AbstractContextManager[object]]
+
+
+def expand(text: bytes, zone: str, start: datetime, end: datetime, limited: Limited = nullcontext) -> Calendar:
+    """Give what takes place from ``start`` to ``end``; floating times and whole days are those of ``zone``.
+
+    Each entry is read within ``limited()``, which may raise TooSlow. CalendarError if the text is not a calendar, is cut
+    off, or has entries of which none can be read.
     """
     try:
-        calendar = icalendar.Calendar.from_ical(text)
-        events = recurring_ical_events.of(calendar).between(start, end)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise CalendarError(f"not a valid iCalendar: {str(error)[:200]}") from error
-    shifts = []
-    for event in events:
-        if str(event.get("STATUS", "")).upper() == "CANCELLED":
-            continue
-        keys = _people(event, directory)
-        begins, ends = _instant(event.start, zone), _instant(event.end, zone)
-        if keys and begins < ends:
-            shifts.append(Span(begins, ends, keys))
-    return tuple(sorted(shifts, key=lambda span: (span.start, span.end, span.people)))
+        lines = _BREAK.split(_FOLD.sub("", text.decode("utf-8-sig", "replace")))
+        blocks = list(islice(_blocks(lines), MOST_ENTRIES + 1))
+    except RecursionError as error:
+        raise CalendarError("not a valid iCalendar: nested too deeply") from error
+    if len(blocks) > MOST_ENTRIES:
+        raise CalendarError(f"more than {MOST_ENTRIES} entries")
+    return _Expansion(zone, start, end, limited).run(blocks)
 
 
-def unknown(text: bytes, directory: Directory, start: datetime, end: datetime) -> tuple[str, ...]:
-    """List the summaries of entries that `spans` leaves out, for `check` and the log."""
-    events = recurring_ical_events.of(icalendar.Calendar.from_ical(text)).between(start, end)
-    return tuple(dict.fromkeys(str(e.get("SUMMARY", ""))[:100] for e in events if not _people(e, directory)))
+def spans(calendar: Calendar, directory: Directory) -> tuple[Span, ...]:
+    """Give who is on call when; entries that name nobody, or two people alike, are left out."""
+    people = [_people(entry, directory)[0] for entry in calendar.entries]
+    found = [Span(o.start, o.end, people[o.entry]) for o in calendar.occurrences if people[o.entry]]
+    return tuple(sorted(found, key=lambda span: (span.start, span.end, span.people)))
+
+
+def remarks(calendar: Calendar, directory: Directory) -> tuple[Remark, ...]:
+    """List what is the matter with entries, once each: what ``expand`` found, and who is unknown."""
+    strangers = (Remark(e.title, Reason.UNKNOWN_PERSON) for e in calendar.entries if not _people(e, directory)[1])
+    return tuple(dict.fromkeys((*calendar.remarks, *strangers)))
 
 
 def export(name: str, shifts: Iterable[Shift], directory: Directory, now: datetime) -> bytes:
@@ -66,14 +153,249 @@ def export(name: str, shifts: Iterable[Shift], directory: Directory, now: dateti
     return bytes(calendar.to_ical())
 
 
-def _people(event: Any, directory: Directory) -> People:  # noqa: ANN401  # a component of the library
-    attendees = event.get("ATTENDEE", [])
-    listed = attendees if isinstance(attendees, list) else [attendees]
-    addresses = (str(one).removeprefix("mailto:").removeprefix("MAILTO:") for one in listed)
-    keys = [key for address in addresses if (key := directory.key(address))]
+class _Block(msgspec.Struct):
+    """The lines of one VEVENT or VTIMEZONE, or one line of the calendar itself."""
+
+    kind: str
+    lines: list[str]
+    whole: bool = True
+
+
+def _blocks(lines: list[str]) -> Iterator[_Block]:
+    """Cut the text into what is read by itself; CalendarError if it is no calendar, or ends before its end."""
+    calendars, block, inner = 0, None, list[str]()
+    is_open = False
+    for line in lines:
+        word, _, name = line.partition(":")
+        word, name = word.strip().upper(), name.strip().upper()
+        if (word, name) in {("BEGIN", "VCALENDAR"), ("END", "VCALENDAR")}:
+            if block is not None:
+                yield _Block(block.kind, block.lines, whole=False)
+            block, inner, is_open = None, [], word == "BEGIN"
+            calendars += is_open
+        elif word == "BEGIN" and (block is None or name == "VEVENT"):
+            if block is not None:  # the one before has no end
+                yield _Block(block.kind, block.lines, whole=False)
+            block, inner = _Block(name, []), []
+        elif block is not None:
+            if _ends(block, inner, word, name, line):
+                yield block
+                block = None
+        elif word.startswith("X-WR-TIMEZONE"):
+            yield _Block("X-WR-TIMEZONE", [line.partition(":")[2].strip()])
+    if not calendars:
+        raise CalendarError("not an iCalendar")
+    if is_open:
+        raise CalendarError("not a valid iCalendar: it ends before END:VCALENDAR")
+
+
+def _ends(block: _Block, inner: list[str], word: str, name: str, line: str) -> bool:
+    """Take one line into a block; True when it was the block's last."""
+    if word == "END" and not inner:
+        block.whole = name == block.kind
+        return True
+    if word == "END":
+        inner.pop()
+    elif word == "BEGIN":
+        inner.append(name)
+    if block.kind == "VTIMEZONE":  # it needs what is inside of it
+        block.lines.append(line[:_LONGEST_LINE])
+    elif not inner and word != "END" and re.split("[;:]", line, maxsplit=1)[0].strip().upper() in _READ:
+        block.lines.append(line)
+    return False
+
+
+class _Unusable(Exception):
+    """An entry that is left out."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class _Expansion:
+    """One run over the blocks of a text."""
+
+    def __init__(self, zone: str, start: datetime, end: datetime, limited: Limited) -> None:
+        self._zone, self._start, self._end, self._limited = zone, start, end, limited
+        self._default_zone = ""
+        self._entries: dict[Entry, int] = {}
+        self._occurrences: list[Occurrence] = []
+        self._remarks: list[Remark] = []
+
+    def run(self, blocks: list[_Block]) -> Calendar:
+        # Zones first: an entry may come before the zone that it names.
+        for block in blocks:
+            if block.kind == "VTIMEZONE":
+                self._learn_zone(block)
+            elif block.kind == "X-WR-TIMEZONE":
+                self._set_default_zone(block.lines[0])
+        series: dict[str, list[Any]] = {}
+        events = [block for block in blocks if block.kind == "VEVENT"]
+        readable = 0
+        for number, block in enumerate(events):
+            event = self._tried(_title(block), self._parsed, block)
+            if event is not None:
+                readable += 1
+                series.setdefault(str(event.get("UID", "")) or f"\0{number}", []).append(event)
+        expanded = sum(self._expand_series(group) for group in series.values())
+        if events and not (readable and expanded):
+            reasons = ", ".join(sorted({remark.reason.value for remark in self._remarks}))
+            raise CalendarError(f"none of its {len(events)} entries can be read ({reasons})")
+        return Calendar(tuple(self._entries), tuple(self._occurrences), tuple(dict.fromkeys(self._remarks)))
+
+    def _tried(self, title: str, work: Callable[..., Any], *given: object) -> Any:  # noqa: ANN401  # what work gives
+        """Do something with one entry within the limits; None, and a remark, if that fails."""
+        try:
+            with self._limited():
+                return work(*given)
+        except _Unusable as error:
+            reason = error.reason
+        except TooSlow:
+            reason = Reason.TOO_SLOW
+        except _UNREADABLE:
+            reason = Reason.INVALID
+        self._remarks.append(Remark(title, reason))
+        return None
+
+    def _learn_zone(self, block: _Block) -> None:
+        """Parsing a VTIMEZONE makes icalendar know its TZID."""
+        named = (line.partition(":")[2] for line in block.lines if line.upper().startswith("TZID"))
+        text = "\r\n".join(["BEGIN:VCALENDAR", "BEGIN:VTIMEZONE", *block.lines, "END:VTIMEZONE", "END:VCALENDAR", ""])
+        self._tried(_printable(next(named, "")) or "VTIMEZONE", icalendar.Calendar.from_ical, text)
+
+    def _set_default_zone(self, name: str) -> None:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            self._remarks.append(Remark(_printable(name), Reason.UNKNOWN_ZONE))
+        else:
+            self._default_zone = name
+
+    def _parsed(self, block: _Block) -> Any:  # noqa: ANN401  # a component of the library
+        if not block.whole or len(block.lines) > _MOST_LINES:
+            raise _Unusable(Reason.INVALID)
+        if any(len(line) > _LONGEST_LINE for line in block.lines):
+            raise _Unusable(Reason.INVALID)
+        for line in block.lines:
+            if line.upper().startswith(("RRULE", "EXRULE")):
+                _check_rule(line.partition(":")[2])
+        event = icalendar.Event.from_ical("\r\n".join(["BEGIN:VEVENT", *block.lines, "END:VEVENT", ""]))
+        if event.errors:
+            raise _Unusable(Reason.INVALID)
+        begins, ends = _instant(event.start, self._zone), _instant(event.end, self._zone)
+        if ends <= begins or max(event.start.year, event.end.year, ends.year) > _LAST_YEAR:
+            raise _Unusable(Reason.INVALID)
+        if any(_is_without_zone(value) for name in _DATES for value in _values(event, name)):
+            self._remarks.append(Remark(_title(block), Reason.UNKNOWN_ZONE))
+        return event
+
+    def _expand_series(self, events: list[Any]) -> bool:
+        """Take in the entries of one UID: a series and its exceptions. What spoils the whole may be an exception."""
+        title = _printable(str(events[0].get("SUMMARY", "")))
+        found = self._tried(title, self._expanded, events)
+        if found is None and len(events) > 1:
+            found = self._tried(title, self._expanded, [e for e in events if "RECURRENCE-ID" not in e])
+        for event, begins, ends in found or ():
+            if len(self._occurrences) >= MOST_OCCURRENCES:
+                self._remarks.append(Remark(title, Reason.TOO_MANY))
+                break
+            number = self._entries.setdefault(_entry(event), len(self._entries))
+            self._occurrences.append(Occurrence(begins, ends, number))
+        return found is not None
+
+    def _expanded(self, events: list[Any]) -> list[tuple[Any, datetime, datetime]]:
+        calendar = icalendar.Calendar()
+        if self._default_zone:
+            calendar.add("X-WR-TIMEZONE", self._default_zone)
+        for event in events:
+            calendar.add_component(event)
+        occurrences = recurring_ical_events.of(calendar).between(self._start, self._end)
+        if len(occurrences) > MOST_OF_ONE:
+            self._remarks.append(Remark(_printable(str(events[0].get("SUMMARY", ""))), Reason.TOO_MANY))
+        return [
+            (one, _instant(one.start, self._zone), _instant(one.end, self._zone))
+            for one in occurrences[:MOST_OF_ONE]
+            if str(one.get("STATUS", "")).upper() != "CANCELLED"
+        ]
+
+
+def _check_rule(rule: str) -> None:
+    """Refuse what repeats more often than hourly, and what never ends to be computed."""
+    parts = [part.partition("=") for part in rule.upper().strip().split(";") if part]
+    values = {name.strip(): value.strip() for name, _, value in parts}
+    if values.get("FREQ") in _TOO_OFTEN or any("," in values.get(name, "") for name in ("BYMINUTE", "BYSECOND")):
+        raise _Unusable(Reason.TOO_OFTEN)
+    interval = values.get("INTERVAL", "1")
+    if values.get("FREQ") not in _FREQUENCIES or not _INTERVAL.fullmatch(interval):
+        raise _Unusable(Reason.INVALID)
+
+
+def _title(block: _Block) -> str:
+    return _printable(next((line.partition(":")[2] for line in block.lines if line.upper().startswith("SUMMARY")), ""))
+
+
+def _printable(text: str) -> str:
+    """Cut a text of somebody else's to what may stand in one line of a log."""
+    return "".join(c if c.isprintable() else " " for c in text[:_NAME]).strip() or "(no title)"
+
+
+def _values(event: Any, name: str) -> list[Any]:  # noqa: ANN401  # a component of the library
+    found = event.get(name, [])
+    return found if isinstance(found, list) else [found]
+
+
+def _is_without_zone(value: Any) -> bool:  # noqa: ANN401  # a value of the library
+    """Say whether a time names a TZID that nobody knows: icalendar then leaves it floating."""
+    if "TZID" not in getattr(value, "params", {}):
+        return False
+    listed = [one.dt for one in value.dts] if hasattr(value, "dts") else [value.dt]
+    return any(isinstance(dt, datetime) and dt.tzinfo is None for dt in listed)
+
+
+def _entry(event: Any) -> Entry:  # noqa: ANN401  # a component of the library
+    attendees, declined = [], []
+    for one in _values(event, "ATTENDEE"):
+        given = getattr(one, "params", {})
+        if str(given.get("CUTYPE", "")).upper() in {"ROOM", "RESOURCE"}:
+            continue
+        texts = (_MAILTO.sub("", str(one)), _MAILTO.sub("", str(given.get("EMAIL", ""))), str(given.get("CN", "")))
+        stands_for = tuple(dict.fromkeys(text.strip()[:_NAME] for text in texts if text.strip()))
+        (declined if str(given.get("PARTSTAT", "")).upper() == "DECLINED" else attendees).append(stands_for)
+    title = str(event.get("SUMMARY", ""))
+    return Entry(_printable(title), tuple(attendees), tuple(declined))
+
+
+def _people(entry: Entry, directory: Directory) -> tuple[People, bool]:
+    """Give the people of an entry, and whether everybody that it names is known."""
+    declined = {key for texts in entry.declined if (key := _key(texts, directory))}
+    keys = [key for texts in entry.attendees if (key := _key(texts, directory))]
+    known = True
     if not keys:
-        keys = [key for part in str(event.get("SUMMARY", "")).split(",") if (key := directory.key(part.strip()))]
-    return tuple(dict.fromkeys(keys))
+        keys, known = _titled(entry.title, directory)
+        known = known and bool(keys)
+    return tuple(key for key in dict.fromkeys(keys) if key not in declined), known
+
+
+def _key(texts: Iterable[str], directory: Directory) -> str | None:
+    return next((key for text in texts if (key := directory.key(text))), None)
+
+
+def _titled(title: str, directory: Directory) -> tuple[list[str], bool]:
+    """Give whom a title names, and whether each of its parts names somebody: "Linh", "On call: Linh", "Linh / Marek"."""
+    whole = directory.key(title.strip())
+    if whole:
+        return [whole], True
+    parts = [part for part in _SEPARATORS.split(title) if part.strip()]
+    keys = [_key(_readings(part), directory) for part in parts]
+    return [key for key in keys if key], all(keys)
+
+
+def _readings(part: str) -> Iterator[str]:
+    """Give what a part of a title may mean, likeliest first: as it is, after its colon, without brackets or dashes."""
+    for text in (part, part.rpartition(":")[2], _BRACKETS.sub("", part), _BRACKETS.sub("", part.rpartition(":")[2])):
+        yield text.strip()
+        yield from (piece.strip() for piece in _DASHES.split(text))
 
 
 def _instant(when: date, zone: str) -> datetime:

@@ -5,8 +5,11 @@ has exactly one hand-over instant (a time that does not exist is the moment to w
 twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real hours.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -95,7 +98,7 @@ class Schedule(msgspec.Struct, frozen=True):
     layers: tuple[Layer, ...] = ()
     overrides: tuple[Span, ...] = ()
     swaps: tuple[Swap, ...] = ()
-    calendar: tuple[Span, ...] = ()
+    calendar: tuple[Span, ...] = ()  # as ``side_by_side`` gives them
     away: dict[str, tuple[tuple[datetime, datetime], ...]] = {}  # vacations; msgspec copies a mutable default
 
 
@@ -112,8 +115,7 @@ def on_call(schedule: Schedule, at: datetime) -> People:
     for override in reversed(schedule.overrides):
         if override.covers(at):
             return _here(schedule, override.people, at)
-    imported = dict.fromkeys(key for span in schedule.calendar if span.covers(at) for key in span.people)
-    people = _here(schedule, _swapped(schedule, tuple(imported), at), at)
+    people = _here(schedule, _swapped(schedule, _imported(schedule.calendar, at), at), at)
     for layer in reversed(schedule.layers):
         if people:
             break
@@ -132,6 +134,50 @@ def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, .
         else:
             merged.append(Shift(begin, finish, people))
     return tuple(merged)
+
+
+def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Give the same people at the same times, in order and so that no two spans overlap.
+
+    Who is on call can then be found at once, in a calendar of thousands of entries as well. Of people who overlap, those
+    of the earlier span come first.
+    """
+    joined = _joined(spans)
+    edges = sorted({edge for span in joined for edge in (span.start, span.end)})
+    found: list[Span] = []
+    active: list[Span] = []
+    coming = iter([*joined, None])
+    upcoming = next(coming)
+    for begin, finish in pairwise(edges):
+        active = [span for span in active if span.end > begin]
+        while upcoming is not None and upcoming.start <= begin:
+            active.append(upcoming)
+            upcoming = next(coming)
+        people = tuple(dict.fromkeys(key for span in active for key in span.people))
+        if found and found[-1].end == begin and found[-1].people == people:
+            found[-1] = Span(found[-1].start, finish, people)
+        elif people:
+            found.append(Span(begin, finish, people))
+    return tuple(found)
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Join what the same people have without a break, in the order of time: few spans are then active at once."""
+    joined: list[Span] = []
+    latest: dict[People, int] = {}
+    for span in sorted(spans, key=lambda span: (span.start, span.end, span.people)):
+        before = latest.get(span.people)
+        if before is not None and span.start <= joined[before].end:
+            joined[before] = Span(joined[before].start, max(joined[before].end, span.end), span.people)
+            continue
+        latest[span.people] = len(joined)
+        joined.append(span)
+    return joined
+
+
+def _imported(calendar: tuple[Span, ...], at: datetime) -> People:
+    before = bisect_right(calendar, at, key=attrgetter("start"))
+    return calendar[before - 1].people if before and calendar[before - 1].covers(at) else ()
 
 
 def _of_layer(schedule: Schedule, layer: Layer, at: datetime) -> People:
