@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,8 +26,10 @@ from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.base import Channel
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
+from receiver.clients.calendar import Feed
 from receiver.clients.prometheus import Prometheus
 from receiver.config.build import build_routing
+from receiver.config.calendars import feeds
 from receiver.config.channels import Channels
 from receiver.config.load import AlertmanagerApi as AlertmanagerSettings
 from receiver.config.load import Config
@@ -42,11 +44,13 @@ from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
-from receiver.workers import pagerduty_poll
-from receiver.workers.calendar_refresh import CalendarRefresh, Feed
+from receiver.workers import calendar_refresh, coverage, pagerduty_poll, retention
+from receiver.workers.calendar_refresh import CalendarRefresh
+from receiver.workers.coverage import Coverage
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy
 from receiver.workers.escalator import Escalator
 from receiver.workers.heartbeat import Heartbeat
+from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.watchdog import Watchdog
@@ -56,6 +60,7 @@ log = logging.getLogger(__name__)
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
 LARGEST_FORM = 1024 * 1024  # bytes; the endpoints that take more or less say so themselves
 _SHORTEST_SECRET = 32
+_RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
 # How answers come in, by the channel whose settings they read; docs/channels.md says how to add one.
@@ -126,12 +131,13 @@ class Receiver:
         self._is_ready, self._is_stopping = False, False
         self._closing = ExitStack()
         self._dispatchers: dict[str, Dispatcher] = {}
-        self._loops: dict[str, Loop] = {}
+        self._loops: dict[str, Loop] = {}  # one that fails ends the process
+        self._rounds: dict[str, Round] = {}  # one that fails is tried again
         self._inbound: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.current = Current(build_routing(config, source), clock())
         self.metrics = Metrics(config.channels, config.teams)
-        self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded)
+        self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded, self._use_calendars)
         hold = timedelta(seconds=float(config.grouping_window))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, hold=hold)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
@@ -153,12 +159,18 @@ class Receiver:
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
             self._dispatchers[name] = self._dispatcher(name, channel)
+        self._add_calendars(session)
         await self._add_loops(session)
         for name, _, settings in self.config.channels.declared():
             for build in INBOUND.get(name, ()):
                 inbound = build(settings, InboundSetup(setup(name), self.actions, self.store, self.current))
                 self._inbound.extend(inbound.routes)
-                self._loops |= inbound.loops
+                self._rounds |= {loop: Round(*round_) for loop, round_ in inbound.loops.items()}
+        try:
+            async with asyncio.timeout(_RESTORED_IN):
+                await self._calendars.restore()
+        except TimeoutError:
+            log.warning("the copies of the calendars could not be read in %.0f seconds", _RESTORED_IN)
 
     def application(self) -> web.Application:
         """Build the web application; call it after ``start``."""
@@ -185,6 +197,8 @@ class Receiver:
     async def run(self, stop: asyncio.Event) -> bool:
         """Run the loops until ``stop``; False if one of them crashed, which ends the process."""
         loops: Tasks = {asyncio.ensure_future(run()): name for name, run in self._loops.items()}
+        housekeeping = Housekeeping(self.metrics)
+        loops |= {asyncio.ensure_future(housekeeping.run(name, r)): name for name, r in self._rounds.items()}
         senders: Tasks = {
             asyncio.ensure_future(dispatcher.run()): f"dispatcher {name}"
             for name, dispatcher in self._dispatchers.items()
@@ -239,45 +253,61 @@ class Receiver:
         """Make every loop beside the dispatchers and those that bring answers in; ``run`` starts them."""
         config, store = self.config, self.store
         escalator = Escalator(store, self.current, self._clock, away=self.current.restarted)
-        retention = Retention(
-            store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive
-        )
-        self._loops |= {"escalator": escalator.run, "watchdog": self._watchdog.run, "retention": retention.run}
+        self._loops["escalator"] = escalator.run
+        old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
+        self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
+        self._rounds["retention"] = Round(old.run_once, retention.PERIOD)
         if config.heartbeat:
             ping = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
-            interval = float(config.heartbeat.interval)
-            heartbeat = Heartbeat(ping, session, interval, lambda: self._clock() - escalator.completed_at < _STALLED)
-            self._loops["heartbeat"] = heartbeat.run
-        for name, schedule in config.schedules.items():
-            if schedule.calendar:
-                calendar = schedule.calendar
-                at, copy = f".schedules.{name}.calendar.url", config.database.parent / "calendars" / f"{name}.ics"
-                url = None if calendar.file else self._secret(at, calendar.url, calendar.url_file)
-                feed = Feed(name, copy, float(calendar.every), calendar.file, url)
-                refresh = CalendarRefresh(feed, self.current, session, self._clock, self.metrics)
-                self._loops[f"calendar {name}"] = refresh.run
+            heartbeat = Heartbeat(
+                ping,
+                session,
+                lambda: self._clock() - escalator.completed_at < _STALLED,
+                private_redirects=config.heartbeat.private_redirects,
+            )
+            self._rounds["heartbeat"] = Round(heartbeat.run_once, float(config.heartbeat.interval))
         if config.alertmanager:
-            self._loops["reconciler"] = await self._reconciler(config.alertmanager, session)
+            reconciler = await self._reconciler(config.alertmanager, session)
+            self._rounds["reconciler"] = Round(reconciler.run_once, float(config.alertmanager.interval))
 
-    async def _reconciler(self, settings: AlertmanagerSettings, session: aiohttp.ClientSession) -> Loop:
+    def _add_calendars(self, session: aiohttp.ClientSession) -> None:
+        """Make the loops that read calendars and look for gaps on call."""
+        monotonic = asyncio.get_running_loop().time
+        folder = self.config.database.parent / "calendars"
+        self._calendars = CalendarRefresh(folder, self.current, session, self._clock, self.metrics, monotonic)
+        self._coverage = Coverage(self.current, self._clock, self.metrics)
+        self._use_calendars(feeds(self.config, self._source))
+        self._rounds["calendars"] = Round(self._calendars.run_once, calendar_refresh.PERIOD)
+        self._rounds["coverage"] = Round(self._look_for_gaps, coverage.PERIOD)
+
+    def _use_calendars(self, named: Iterable[tuple[Feed, float]]) -> None:
+        named = list(named)
+        self.secrets += [feed.url for feed, _ in named if feed.url is not None]
+        self._calendars.use(named)
+        self._coverage.say_again()
+
+    async def _look_for_gaps(self) -> None:
+        await self._calendars.looked.wait()
+        await self._coverage.run_once()
+
+    async def _reconciler(self, settings: AlertmanagerSettings, session: aiohttp.ClientSession) -> Reconciler:
         token = read_secret(self._source, ".alertmanager.token", settings.token, settings.token_file)
         self.secrets += [token] if token else []
-        reconciler = Reconciler(
+        first = None
+        if settings.prometheus_url:
+            down = (await self.store.last_alive() or self._clock(), self._clock())
+            first = partial(catch_up, self.store, self.current, Prometheus(session, settings.prometheus_url), down)
+        return Reconciler(
             self.store,
             self.current,
             AlertmanagerApi(settings.url, session, token),
             self._clock,
             self.metrics,
-            interval=float(settings.interval),
+            first=first,
             receivers=tuple(settings.receivers),
             missed_after=float(settings.missed_after),
             blind=self._watchdog.blind,
         )
-        if not settings.prometheus_url:
-            return reconciler.run
-        down = (await self.store.last_alive() or self._clock(), self._clock())
-        prometheus = Prometheus(session, settings.prometheus_url)
-        return partial(reconciler.run, partial(catch_up, self.store, self.current, prometheus, down))
 
     def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:
         place = Place(self._source, name)

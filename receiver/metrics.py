@@ -1,6 +1,7 @@
 """The receiver's metrics about itself: every label set that can be known stands at 0 from the start."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import product
 
@@ -8,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from receiver.channels.base import Failure
 from receiver.incident.model import Incident, Priority, State
+from receiver.oncall.ical import Reason
 from receiver.store.base import Backlog
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
@@ -79,6 +81,15 @@ class Metrics:
         self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
         text = "When the calendar of a schedule was last read."
         self.calendar_read = self._gauge("calendar_last_success_timestamp_seconds", text, "schedule")
+        text = "Entries of a schedule's calendar that could not be used as they are, by reason, when it was last read."
+        self.calendar_remarks = self._gauge("calendar_entries_with_problems", text, "schedule", "reason")
+        text = "Seconds until nobody who can be reached holds the role; 0 in a gap, +Inf if none is in sight."
+        self.next_gap = self._gauge("oncall_next_gap_seconds", text, "role")
+        self._gap_starts: dict[str, datetime | None] = {}
+        text = "Rounds of the loops that pages do not depend on, and that failed."
+        self.housekeeping_failures = Counter("receiver_housekeeping_failures", text, ["loop"], registry=self.registry)
+        text = "1 while the last round of the loop failed."
+        self.housekeeping_failing = self._gauge("housekeeping_failing", text, "loop")
         text = "Differences found between our incidents and Alertmanager's API."
         self.drift = Counter("receiver_reconcile_drift", text, ["kind"], registry=self.registry)
         text = "Templates of the folder that failed; the built-in one was used."
@@ -134,6 +145,32 @@ class Metrics:
             for reason in Failure:
                 self.failures.labels(channel, reason.value)
 
+    def housekeeping_failed(self, loop: str) -> None:
+        """Count a round that failed."""
+        self.housekeeping_failures.labels(loop).inc()
+        self.housekeeping_failing.labels(loop).set(1)
+
+    def housekeeping_succeeded(self, loop: str) -> None:
+        """Say that a loop works; its counter stands at 0 from its first round on."""
+        self.housekeeping_failures.labels(loop)
+        self.housekeeping_failing.labels(loop).set(0)
+
+    def show_calendar(self, schedule: str, found: Mapping[Reason, int]) -> None:
+        """Say how many entries of a calendar have which problem."""
+        for reason in Reason:
+            self.calendar_remarks.labels(schedule, reason.value).set(found.get(reason, 0))
+
+    def show_gaps(self, starts: dict[str, datetime | None]) -> None:
+        """Take in when the next gap of each role begins, None if none is in sight."""
+        self._gap_starts = starts
+
+    def show_next_gaps(self, now: datetime) -> None:
+        """Say how long it is until each of these."""
+        self.next_gap.clear()
+        for role, start in self._gap_starts.items():
+            seconds = math.inf if start is None else max(0.0, (start - now).total_seconds())
+            self.next_gap.labels(role).set(seconds)
+
     def show_cover(self, holders: dict[str, tuple[str, ...]]) -> None:
         """Take in who holds each role now; called at each scrape."""
         self.on_call.clear()
@@ -153,5 +190,6 @@ class Metrics:
         for channel in self.channels:
             owed = backlog.oldest_owed.get(channel, now)
             self.outbox_age.labels(channel).set(max(0.0, (now - owed).total_seconds()))
+        self.show_next_gaps(now)
         for source, seen in backlog.heartbeats.items():
             self.watchdog.labels(source).set(seen.timestamp())

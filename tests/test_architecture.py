@@ -24,12 +24,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receiver.policy": {"receiver.incident", "receiver.oncall"},
     "receiver.store": {"receiver.incident"},
     "receiver.channels": {"process", "receiver.clients", "receiver.incident"},
-    "receiver.clients": {"process", "receiver.incident"},
-    "receiver.metrics": {"receiver.channels", "receiver.incident", "receiver.store"},
+    "receiver.clients": {"process", "receiver.incident", "receiver.oncall"},
+    "receiver.metrics": {"receiver.channels", "receiver.incident", "receiver.oncall", "receiver.store"},
     "receiver.messages": {"process", "receiver.channels", "receiver.incident", "receiver.policy", "receiver.store"},
     "receiver.config": {
-        *("process", "receiver.channels", "receiver.incident", "receiver.messages", "receiver.oncall"),
-        "receiver.policy",
+        *("process", "receiver.channels", "receiver.clients", "receiver.incident", "receiver.messages"),
+        *("receiver.oncall", "receiver.policy"),
     },
     "receiver.actions": {"receiver.channels", "receiver.incident", "receiver.policy", "receiver.store"},
     "receiver.workers": {
@@ -74,7 +74,19 @@ PURE = {
 }
 # What a pure room may import: nothing here reads a clock, a file, a socket or a random number by itself.
 PURE_LIBRARIES = {
-    *("base64", "bisect", "collections", "dataclasses", "datetime", "difflib", "enum", "functools", "hashlib", "heapq"),
+    *(
+        "base64",
+        "bisect",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "datetime",
+        "difflib",
+        "enum",
+        "functools",
+        "hashlib",
+        "heapq",
+    ),
     *("hmac", "ipaddress", "itertools", "math", "msgspec", "operator", "re", "statistics", "types", "typing", "urllib"),
     "icalendar",
     "recurring_ical_events",
@@ -220,4 +232,5 @@ def test_broad_excepts_are_counted() -> None:
                 if names in {"everything", "Exception"}:
                     broad.append(f"{path}:{node.lineno}")
     # a notification inside its channel, a change inside its transaction, a template of somebody else's
-    assert len(broad) <= 3, broad
+    # and a loop that pages do not depend on
+    assert len(broad) <= 4, broad

@@ -1,8 +1,7 @@
 """What a way for answers to come in is built with, and what it gives back."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiohttp import web
 
@@ -24,7 +23,7 @@ class InboundSetup:
 
 @dataclass(frozen=True)
 class Inbound:
-    """Endpoints to serve, and loops to run by name; nothing of either if its secret is not set."""
+    """Endpoints to serve, and loops by name: what they do, and seconds between. Nothing if its secret is not set."""
 
     routes: Sequence[web.RouteDef] = ()
-    loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
+    loops: dict[str, tuple[Callable[[], Awaitable[object]], float]] = field(default_factory=dict)

@@ -1,21 +1,23 @@
 """`python -m receiver schedule`: who is on call now and in the days to come, to read or to subscribe to."""
 
 import argparse
+import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from process.settings import SettingsError
+from process.settings import SettingsError, Source
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
 from receiver.messages.i18n import duration
-from receiver.oncall.ical import CalendarError, export, spans
+from receiver.oncall.ical import export
 from receiver.oncall.schedule import Shift, shifts
 from receiver.policy.coverage import holders, roles
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
+from receiver.reports.calendars import fill
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +37,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError("--days: write 1 to 366")
     current = Current(build_routing(config, source), now)
     end = start + timedelta(days=options.days)
-    _read_files(config, current, start, end)
+    _read_calendars(config, source, current, start, end)
     chosen = _chosen(current.routing, options.schedule)
     if options.format == "ics":
         if len(chosen) != 1:
@@ -67,17 +69,14 @@ def _row(routing: Routing, shift: Shift, zone: str) -> tuple[str, str, str, str]
     return begins, ends, duration(shift.end - shift.start), ", ".join(names) or "NOBODY: a gap"
 
 
-def _read_files(config: Config, current: Current, start: datetime, end: datetime) -> None:
-    """Calendars in files are read; one at a URL is known to the running receiver only."""
-    directory = current.routing.directory
-    for name, settings in config.schedules.items():
-        if settings.calendar is None or settings.calendar.file is None:
-            continue
-        try:
-            text = settings.calendar.file.read_bytes()
-            current.set_calendar(name, spans(text, directory, settings.time_zone, start - timedelta(days=2), end))
-        except (OSError, CalendarError) as error:
-            raise SettingsError(f"schedules.{name}.calendar: {settings.calendar.file}: {error}") from error
+def _read_calendars(config: Config, source: Source, current: Current, start: datetime, end: datetime) -> None:
+    """Read what the running receiver reads; what it cannot use is said on standard error."""
+    for found in asyncio.run(fill(config, source, current, start, end)):
+        at = f"schedules.{found.schedule}.calendar"
+        if found.failure:
+            raise SettingsError(f"{at}: {found.failure}")
+        for remark in found.remarks:
+            print(f"warning: {at}: {remark.entry}: {remark.reason.value}", file=sys.stderr)
 
 
 def _chosen(routing: Routing, name: str | None) -> list[str]:

@@ -1,1 +1,1 @@
-"""Clients of the APIs that the receiver and its reports query (Alertmanager, Prometheus); imports incident."""
+"""Clients of what the receiver and its reports query: Alertmanager, Prometheus, calendars; imports incident, oncall."""

@@ -16,14 +16,14 @@ import aiohttp
 import msgspec
 
 from process.settings import Secret
-from receiver.clients.calendar_process import Task
+from receiver.clients.calendar_process import MEMORY, Task
 from receiver.clients.guarded_get import FetchError, get
 from receiver.oncall.ical import Calendar, CalendarError
 
 LARGEST = 16 * 1024 * 1024  # bytes of a calendar
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes of what the process gives
 _FETCHED_IN = 30.0  # seconds
-EXPANDED_IN = 60.0  # seconds, of which it may take `calendar_process.CPU` on the processor
+EXPANDED_IN = 120.0  # seconds, of which it may take `calendar_process.CPU` on the processor
 # What Python itself may need; no secret of ours that stands in the environment.
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH", "LANG", "LC_ALL")
 
@@ -66,8 +66,8 @@ async def fetch(feed: Feed, session: aiohttp.ClientSession) -> bytes:
 class Expander:
     """Expands one calendar at a time, so that many calendars do not take the machine."""
 
-    def __init__(self, seconds: float = EXPANDED_IN) -> None:
-        self._seconds, self._turn = seconds, asyncio.Lock()
+    def __init__(self, seconds: float = EXPANDED_IN, memory: int = MEMORY) -> None:
+        self._seconds, self._memory, self._turn = seconds, memory, asyncio.Lock()
 
     async def expand(self, text: bytes, zone: str, start: datetime, end: datetime) -> Calendar:
         """Give what takes place from ``start`` to ``end``; see receiver.oncall.ical.expand. Raises CalendarError.
@@ -75,7 +75,7 @@ class Expander:
         When this is cancelled, the process is killed.
         """
         async with self._turn:
-            answer = await self._run(msgspec.json.encode(Task(zone, start, end)) + b"\n" + text)
+            answer = await self._run(msgspec.json.encode(Task(zone, start, end, self._memory)) + b"\n" + text)
         if answer.startswith(b"error: "):
             raise CalendarError(answer[len(b"error: ") :].decode())
         try:
@@ -90,7 +90,7 @@ class Expander:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # a traceback would quote the calendar
-            env={**environment, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            env={**environment, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
         )
         try:
             async with asyncio.timeout(self._seconds):
@@ -126,7 +126,7 @@ async def _take(process: asyncio.subprocess.Process) -> bytes:
 def _contents(file: Path) -> bytes:
     """Read a file of a bounded size; a pipe or a device would keep the thread for ever."""
     try:
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                 raise FeedError(f"{file}: not a regular file")
             text = opened.read(LARGEST + 1)

@@ -29,6 +29,7 @@ class Task(msgspec.Struct, frozen=True):
     zone: str
     start: datetime
     end: datetime
+    memory: int = MEMORY
 
 
 class Stopwatch:
@@ -56,13 +57,13 @@ class Stopwatch:
 
 def main() -> int:
     """Give the exit status."""
-    limits = ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU), (resource.RLIMIT_CORE, 0))
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
+    limits = ((resource.RLIMIT_AS, task.memory), (resource.RLIMIT_CPU, CPU), (resource.RLIMIT_CORE, 0))
     for limit, most in limits:
         hard = resource.getrlimit(limit)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (most, most))
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (allowed, allowed))
     os.nice(10)  # it is never as urgent as a page
-    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
     try:
         found = expand(sys.stdin.buffer.read(), task.zone, task.start, task.end, Stopwatch().limited)
     except CalendarError as error:

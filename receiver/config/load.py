@@ -67,6 +67,7 @@ class Heartbeat(Strict, frozen=True, kw_only=True):
     url: Secret | None = None
     url_file: Path | None = None
     interval: Duration = Duration(60)
+    private_redirects: bool = False  # may the URL redirect to an address that is not public?
 
 
 class Flapping(Strict, frozen=True, kw_only=True):

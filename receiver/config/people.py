@@ -150,6 +150,7 @@ class CalendarSettings(Strict, frozen=True, kw_only=True):
     url: Secret | None = None
     url_file: Path | None = None
     every: Duration = Duration(900)
+    private_redirects: bool = False  # may the URL redirect to an address that is not public?
 
 
 class ScheduleSettings(Strict, frozen=True, kw_only=True):

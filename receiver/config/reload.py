@@ -1,11 +1,13 @@
 """Reloads receiver.yml while the receiver runs, as a whole or not at all; open incidents keep their plan."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from process.settings import SettingsError, Source
+from receiver.clients.calendar import Feed
 from receiver.config.build import build_routing
+from receiver.config.calendars import feeds
 from receiver.config.load import Config, load
 from receiver.policy.current import Current
 
@@ -19,17 +21,27 @@ FIXED = (
 
 
 class Reloader:
-    """``reload`` reads the file again and exchanges the routing; ``done`` is called with whether the file was taken."""
+    """``reload`` reads the file again and exchanges the routing; ``done`` is called with whether the file was taken.
 
-    def __init__(self, path: Path, source: Source, current: Current, done: Callable[[bool], None]) -> None:
-        self._path, self._current, self._done = path, current, done
+    ``calendars`` is called after that with the calendars that the file names, and how often each is to be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: Source,
+        current: Current,
+        done: Callable[[bool], None],
+        calendars: Callable[[Iterable[tuple[Feed, float]]], None] = lambda _: None,
+    ) -> None:
+        self._path, self._current, self._done, self._calendars = path, current, done, calendars
         self._fixed = _fixed(source)
 
     def reload(self) -> Config:
         """Take the file; SettingsError says why it is refused, and then nothing has changed."""
         try:
             config, source = load(self._path)
-            fresh, now = build_routing(config, source), _fixed(source)
+            fresh, named, now = build_routing(config, source), feeds(config, source), _fixed(source)
             changed = [name for name in FIXED if now.get(name) != self._fixed.get(name)]
             if changed:
                 raise source.error(f".{changed[0]}", "cannot change while the receiver runs; restart it")
@@ -38,6 +50,7 @@ class Reloader:
             log.error("config reload failed: %s", error)  # noqa: TRY400  # its text says it all
             raise
         self._current.exchange(fresh)
+        self._calendars(named)
         self._done(True)  # noqa: FBT003
         log.info("config reloaded: %s", self._path)
         return config

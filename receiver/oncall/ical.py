@@ -108,8 +108,8 @@ Limited = Callable[[], AbstractContextManager[object]]
 def expand(text: bytes, zone: str, start: datetime, end: datetime, limited: Limited = nullcontext) -> Calendar:
     """Give what takes place from ``start`` to ``end``; floating times and whole days are those of ``zone``.
 
-    Each entry is read within ``limited()``, which may raise TooSlow. CalendarError if the text is not a calendar, is cut
-    off, or has entries of which none can be read.
+    Each entry is read within ``limited()``, which may raise TooSlow. CalendarError if the text is not a calendar, is
+    cut off, or has entries of which none can be read.
     """
     try:
         lines = _BREAK.split(_FOLD.sub("", text.decode("utf-8-sig", "replace")))
@@ -159,53 +159,50 @@ class _Block(msgspec.Struct):
     kind: str
     lines: list[str]
     whole: bool = True
+    inner: int = 0  # how deep inside of other components its next line is
 
 
 def _blocks(lines: list[str]) -> Iterator[_Block]:
     """Cut the text into what is read by itself; CalendarError if it is no calendar, or ends before its end."""
-    calendars, block, inner = 0, None, list[str]()
-    is_open = False
+    calendars, is_open = 0, False
+    block: _Block | None = None
     for line in lines:
         word, _, name = line.partition(":")
         word, name = word.strip().upper(), name.strip().upper()
-        if (word, name) in {("BEGIN", "VCALENDAR"), ("END", "VCALENDAR")}:
-            if block is not None:
-                yield _Block(block.kind, block.lines, whole=False)
-            block, inner, is_open = None, [], word == "BEGIN"
+        is_frame = name == "VCALENDAR" and word in {"BEGIN", "END"}
+        begins = word == "BEGIN" and (block is None or name == "VEVENT")
+        if block is not None and (is_frame or begins):  # the one before has no end
+            block.whole = False
+            yield block
+            block = None
+        if is_frame:
+            is_open = word == "BEGIN"
             calendars += is_open
-        elif word == "BEGIN" and (block is None or name == "VEVENT"):
-            if block is not None:  # the one before has no end
-                yield _Block(block.kind, block.lines, whole=False)
-            block, inner = _Block(name, []), []
-        elif block is not None:
-            if _ends(block, inner, word, name, line):
-                yield block
-                block = None
-        elif word.startswith("X-WR-TIMEZONE"):
+        elif begins:
+            block = _Block(name, [])
+        elif block is not None and _ends(block, word, name, line):
+            yield block
+            block = None
+        elif block is None and word.startswith("X-WR-TIMEZONE"):
             yield _Block("X-WR-TIMEZONE", [line.partition(":")[2].strip()])
-    if not calendars:
-        raise CalendarError("not an iCalendar")
-    if is_open:
-        raise CalendarError("not a valid iCalendar: it ends before END:VCALENDAR")
+    if is_open or not calendars:
+        raise CalendarError("not a valid iCalendar: it has no END:VCALENDAR" if is_open else "not a valid iCalendar")
 
 
-def _ends(block: _Block, inner: list[str], word: str, name: str, line: str) -> bool:
+def _ends(block: _Block, word: str, name: str, line: str) -> bool:
     """Take one line into a block; True when it was the block's last."""
-    if word == "END" and not inner:
+    if word == "END" and not block.inner:
         block.whole = name == block.kind
         return True
-    if word == "END":
-        inner.pop()
-    elif word == "BEGIN":
-        inner.append(name)
+    block.inner += (word == "BEGIN") - (word == "END")
     if block.kind == "VTIMEZONE":  # it needs what is inside of it
         block.lines.append(line[:_LONGEST_LINE])
-    elif not inner and word != "END" and re.split("[;:]", line, maxsplit=1)[0].strip().upper() in _READ:
+    elif not block.inner and word != "END" and re.split("[;:]", line, maxsplit=1)[0].strip().upper() in _READ:
         block.lines.append(line)
     return False
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     """An entry that is left out."""
 
     def __init__(self, reason: Reason) -> None:
@@ -249,7 +246,7 @@ class _Expansion:
         try:
             with self._limited():
                 return work(*given)
-        except _Unusable as error:
+        except _UnusableError as error:
             reason = error.reason
         except TooSlow:
             reason = Reason.TOO_SLOW
@@ -274,18 +271,18 @@ class _Expansion:
 
     def _parsed(self, block: _Block) -> Any:  # noqa: ANN401  # a component of the library
         if not block.whole or len(block.lines) > _MOST_LINES:
-            raise _Unusable(Reason.INVALID)
+            raise _UnusableError(Reason.INVALID)
         if any(len(line) > _LONGEST_LINE for line in block.lines):
-            raise _Unusable(Reason.INVALID)
+            raise _UnusableError(Reason.INVALID)
         for line in block.lines:
             if line.upper().startswith(("RRULE", "EXRULE")):
                 _check_rule(line.partition(":")[2])
-        event = icalendar.Event.from_ical("\r\n".join(["BEGIN:VEVENT", *block.lines, "END:VEVENT", ""]))
+        event: Any = icalendar.Event.from_ical("\r\n".join(["BEGIN:VEVENT", *block.lines, "END:VEVENT", ""]))
         if event.errors:
-            raise _Unusable(Reason.INVALID)
+            raise _UnusableError(Reason.INVALID)
         begins, ends = _instant(event.start, self._zone), _instant(event.end, self._zone)
         if ends <= begins or max(event.start.year, event.end.year, ends.year) > _LAST_YEAR:
-            raise _Unusable(Reason.INVALID)
+            raise _UnusableError(Reason.INVALID)
         if any(_is_without_zone(value) for name in _DATES for value in _values(event, name)):
             self._remarks.append(Remark(_title(block), Reason.UNKNOWN_ZONE))
         return event
@@ -325,10 +322,10 @@ def _check_rule(rule: str) -> None:
     parts = [part.partition("=") for part in rule.upper().strip().split(";") if part]
     values = {name.strip(): value.strip() for name, _, value in parts}
     if values.get("FREQ") in _TOO_OFTEN or any("," in values.get(name, "") for name in ("BYMINUTE", "BYSECOND")):
-        raise _Unusable(Reason.TOO_OFTEN)
+        raise _UnusableError(Reason.TOO_OFTEN)
     interval = values.get("INTERVAL", "1")
     if values.get("FREQ") not in _FREQUENCIES or not _INTERVAL.fullmatch(interval):
-        raise _Unusable(Reason.INVALID)
+        raise _UnusableError(Reason.INVALID)
 
 
 def _title(block: _Block) -> str:
@@ -354,7 +351,8 @@ def _is_without_zone(value: Any) -> bool:  # noqa: ANN401  # a value of the libr
 
 
 def _entry(event: Any) -> Entry:  # noqa: ANN401  # a component of the library
-    attendees, declined = [], []
+    attendees: list[tuple[str, ...]] = []
+    declined: list[tuple[str, ...]] = []
     for one in _values(event, "ATTENDEE"):
         given = getattr(one, "params", {})
         if str(given.get("CUTYPE", "")).upper() in {"ROOM", "RESOURCE"}:
@@ -382,7 +380,7 @@ def _key(texts: Iterable[str], directory: Directory) -> str | None:
 
 
 def _titled(title: str, directory: Directory) -> tuple[list[str], bool]:
-    """Give whom a title names, and whether each of its parts names somebody: "Linh", "On call: Linh", "Linh / Marek"."""
+    """Give whom a title such as "On call: Linh" or "Linh / Marek" names, and whether each part names somebody."""
     whole = directory.key(title.strip())
     if whole:
         return [whole], True

@@ -139,8 +139,8 @@ def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, .
 def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Give the same people at the same times, in order and so that no two spans overlap.
 
-    Who is on call can then be found at once, in a calendar of thousands of entries as well. Of people who overlap, those
-    of the earlier span come first.
+    Who is on call can then be found at once, in a calendar of thousands of entries as well. Of people who overlap,
+    those of the earlier span come first.
     """
     joined = _joined(spans)
     edges = sorted({edge for span in joined for edge in (span.start, span.end)})

@@ -1,120 +1,139 @@
-"""The loop that reads on-call calendars from a file or a URL; what was read last is kept and used when that fails."""
+"""The loop that reads on-call calendars from files and URLs; what was read last is kept and used when that fails."""
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
-import msgspec
 
-from process.settings import Secret
+from receiver.clients.calendar import Expander, Feed, FeedError, fetch
 from receiver.metrics import Metrics
-from receiver.oncall.ical import CalendarError, spans, unknown
+from receiver.oncall.ical import Calendar, CalendarError, remarks, spans
+from receiver.oncall.schedule import side_by_side
 from receiver.policy.current import Current
 
 log = logging.getLogger(__name__)
 
-LARGEST = 16 * 1024 * 1024
 BEFORE, AHEAD = timedelta(days=2), timedelta(days=90)
-_PATIENCE = aiohttp.ClientTimeout(total=30)
-
-
-class FeedError(Exception):
-    """The calendar cannot be had; the text never shows its URL, which is a secret."""
-
-
-class Feed(msgspec.Struct, frozen=True):
-    """One calendar: the schedule that it fills, where it is, where its last copy is kept, and how often it is read."""
-
-    schedule: str
-    copy: Path
-    every: float
-    file: Path | None = None
-    url: Secret | None = None
+PERIOD = 5.0  # seconds between two looks at which calendars are to be read
+_LISTED = 10  # entries that one log line names
+_STALE = timedelta(days=1)  # a copy is expanded again, or its period would run out while the source is away
 
 
 class CalendarRefresh:
-    """``run_once`` reads one feed into the schedule; ``run`` does so again and again."""
+    """``run_once`` reads the calendars that are to be read now, each into its schedule.
+
+    ``folder`` holds a copy of each calendar that could be read, which a new process starts with.
+    """
 
     def __init__(  # the composition root hands over every collaborator
         self,
-        feed: Feed,
+        folder: Path,
         current: Current,
         session: aiohttp.ClientSession,
         clock: Callable[[], datetime],
         metrics: Metrics,
+        monotonic: Callable[[], float],
     ) -> None:
-        self._feed, self._current = feed, current
-        self._session, self._clock, self._metrics = session, clock, metrics
+        self._folder, self._current, self._session = folder, current, session
+        self._clock, self._metrics, self._monotonic = clock, metrics, monotonic
+        self.looked = asyncio.Event()  # once: until then, nobody may be on call who will be in a moment
+        self._expander = Expander()
+        self._feeds: dict[str, tuple[Feed, float]] = {}
+        self._next: dict[str, float] = {}
+        self._read: dict[str, tuple[Calendar, datetime]] = {}
 
-    async def run(self) -> None:
-        """Run until cancelled."""
-        while True:
-            await self.run_once()
-            await asyncio.sleep(self._feed.every)
+    def use(self, feeds: Iterable[tuple[Feed, float]]) -> None:
+        """Read these from now on, each every so many seconds; what a calendar said stays in use until it is read."""
+        fresh = {feed.schedule: (feed, every) for feed, every in feeds}
+        for name in self._current.routing.schedules:
+            if name not in fresh:
+                self._read.pop(name, None)
+                self._current.set_calendar(name, ())
+            elif name in self._read:
+                self._take(name, self._read[name][0])  # its people may be others now
+        self._next = {name: at for name, at in self._next.items() if self._feeds.get(name) == fresh.get(name)}
+        self._feeds = fresh
 
-    async def run_once(self) -> bool:
-        """Say whether it could be read; if not, the last copy stays in use."""
-        name, now = self._feed.schedule, self._clock()
+    async def restore(self) -> None:
+        """Take the copies: whoever is paged before the calendars have been read is whom they named last."""
+        for name in list(self._feeds):
+            await self._take_copy(name, self._clock())
+
+    async def run_once(self) -> int:
+        """Give how many calendars were read; one that cannot be had leaves the last copy in use.
+
+        Raises:
+            OSError: a copy cannot be kept; its calendar is in use nevertheless.
+        """
+        now = self._monotonic()
+        due = [feed for name, (feed, _) in self._feeds.items() if self._next.get(name, now) <= now]
+        for feed in due:
+            self._next[feed.schedule] = now + self._feeds[feed.schedule][1]
+        outcomes = await asyncio.gather(*map(self.read, due), return_exceptions=True)
+        self.looked.set()
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return sum(outcome is True for outcome in outcomes)
+
+    async def read(self, feed: Feed) -> bool:
+        """Say whether a calendar could be read. OSError as above."""
+        name, now = feed.schedule, self._clock()
         try:
-            text = await self._read()
-            self._take(text, now)
+            text = await fetch(feed, self._session)
+            calendar = await self._expander.expand(text, feed.zone, now - BEFORE, now + AHEAD)
         except (FeedError, CalendarError) as error:
             log.warning("cannot read the calendar of schedule %s: %s", name, error)
-            await self._take_copy(now)
+            await self._take_copy(name, now)
             return False
-        await asyncio.to_thread(_keep, self._feed.copy, text)
+        self._read[name] = calendar, now
+        self._take(name, calendar)
         self._metrics.calendar_read.labels(name).set(now.timestamp())
+        await asyncio.to_thread(_keep, self._copy(name), text)
         return True
 
-    async def _take_copy(self, now: datetime) -> None:
-        """Use what was read before, if this process has nothing yet."""
-        if self._current.routing.schedules[self._feed.schedule].calendar:
+    async def _take_copy(self, name: str, now: datetime) -> None:
+        """Use what was read before, if this process has nothing yet, or has it since long ago."""
+        if name in self._read and now - self._read[name][1] < _STALE:
             return
         try:
-            text = await asyncio.to_thread(self._feed.copy.read_bytes)
-            self._take(text, now)
+            text = await asyncio.to_thread(self._copy(name).read_bytes)
+            zone = self._feeds[name][0].zone
+            calendar = await self._expander.expand(text, zone, now - BEFORE, now + AHEAD)
         except (OSError, CalendarError):
-            log.error("schedule %s: no calendar and no saved copy of it", self._feed.schedule)  # noqa: TRY400  # no trace
+            if name not in self._read:
+                log.error("schedule %s: no saved copy of its calendar", name)  # noqa: TRY400  # no trace
+            return
+        self._read[name] = calendar, now
+        self._take(name, calendar)
 
-    def _take(self, text: bytes, now: datetime) -> None:
-        name = self._feed.schedule
-        zone = self._current.routing.schedules[name].zone
+    def _take(self, name: str, calendar: Calendar) -> None:
+        if name not in self._current.routing.schedules:
+            return  # it left the configuration while its calendar was read
         directory = self._current.routing.directory
-        shifts = spans(text, directory, zone, now - BEFORE, now + AHEAD)
-        skipped = "; ".join(unknown(text, directory, now, now + AHEAD)[:5])
-        if skipped:
-            log.warning("the calendar of schedule %s has events that name no person, or fit two: %s", name, skipped)
-        self._current.set_calendar(name, shifts)
+        self._current.set_calendar(name, side_by_side(spans(calendar, directory)))
+        found = remarks(calendar, directory)
+        self._metrics.show_calendar(name, Counter(remark.reason for remark in found))
+        if found:
+            listed = "; ".join(f"{remark.entry} ({remark.reason.value})" for remark in found[:_LISTED])
+            more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+            log.warning("the calendar of schedule %s has entries with problems: %s%s", name, listed, more)
 
-    async def _read(self) -> bytes:
-        if self._feed.file is not None:
-            try:
-                return await asyncio.to_thread(self._feed.file.read_bytes)
-            except OSError as error:
-                raise FeedError(f"{self._feed.file}: {error.strerror}") from error
-        if self._feed.url is None:
-            raise FeedError("neither file nor url is set")
-        try:
-            async with self._session.get(self._feed.url.reveal(), timeout=_PATIENCE) as answer:
-                if answer.status != 200:  # noqa: PLR2004  # OK
-                    raise FeedError(f"the server answered {answer.status}")
-                body = await answer.content.read(LARGEST + 1)
-                while len(body) <= LARGEST and (more := await answer.content.read(LARGEST)):
-                    body += more
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise FeedError(type(error).__name__) from None  # its own text would show the URL
-        if len(body) > LARGEST:
-            raise FeedError(f"it is larger than {LARGEST >> 20} MB")
-        return body
+    def _copy(self, name: str) -> Path:
+        return self._folder / f"{name}.ics"
 
 
 def _keep(path: Path, text: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(text)
-    fresh.chmod(0o600)
-    os.replace(fresh, path)  # noqa: PTH105  # atomic: a copy is whole or the one before
+    try:
+        fresh.write_bytes(text)
+        fresh.chmod(0o600)
+        os.replace(fresh, path)  # noqa: PTH105  # atomic: a copy is whole or the one before
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -4,33 +4,27 @@ The call goes out only while escalations run and the store commits: a process th
 healthchecks.io/docs/http_api and any other dead man's switch take a GET.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 import aiohttp
 
 from process.settings import Secret
+from receiver.clients.guarded_get import FetchError, get
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = aiohttp.ClientTimeout(total=10)
+_PATIENCE = 10.0  # seconds
 
 
 class Heartbeat:
     """``run_once`` calls the URL if ``healthy`` says so; a failed call is made again after the interval."""
 
     def __init__(
-        self, url: Secret, session: aiohttp.ClientSession, interval: float, healthy: Callable[[], bool]
+        self, url: Secret, session: aiohttp.ClientSession, healthy: Callable[[], bool], *, private_redirects: bool
     ) -> None:
-        self._url, self._session, self._interval, self._healthy = url, session, interval, healthy
+        self._url, self._session, self._healthy, self._private = url, session, healthy, private_redirects
         self._failed = False
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-        while True:
-            await self.run_once()
-            await asyncio.sleep(self._interval)
 
     async def run_once(self) -> bool:
         """Say whether the call succeeded."""
@@ -38,10 +32,12 @@ class Heartbeat:
             log.error("heartbeat not sent: the escalator has not run for too long")
             return False
         try:
-            async with self._session.get(self._url.reveal(), timeout=_PATIENCE) as answer:
-                succeeded, why = answer.status < 400, f"it answered {answer.status}"  # noqa: PLR2004  # an error
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            succeeded, why = False, type(error).__name__  # the URL is a secret, and the error's text would show it
+            status, _ = await get(
+                self._session, self._url.reveal(), seconds=_PATIENCE, largest=0, private_redirects=self._private
+            )
+            succeeded, why = status < 400, f"it answered {status}"  # noqa: PLR2004  # an error
+        except FetchError as error:
+            succeeded, why = False, str(error)
         if not succeeded and not self._failed:
             log.warning("heartbeat failed: %s", why)
         self._failed = not succeeded

@@ -1,6 +1,5 @@
 """The loop that reads answers back from PagerDuty's REST API: its webhooks may be switched off, or never come."""
 
-import asyncio
 import logging
 from datetime import timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from receiver.store.base import Store, StoreError
 log = logging.getLogger(__name__)
 
 _PAGE, _MOST_PAGES = 100, 20
+_PERIOD = 60.0  # seconds
 _AGO = timedelta(days=7)
 
 
@@ -44,21 +44,14 @@ class PagerDutyPoll:
         api_url: str,
         *,
         region: Region = "us",
-        interval: float = 60.0,
     ) -> None:
-        self._actions, self._store, self._interval = actions, store, interval
+        self._actions, self._store = actions, store
         self._calls = PagerDutyCalls(10.0, api_url)
         self._client = self._calls.client(pagerduty.RestApiV2Client, token, base_url=base_url(region, "api"))
 
     def close(self) -> None:
         """Release connections and threads."""
         self._calls.close()
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-        while True:
-            await self.run_once()
-            await asyncio.sleep(self._interval)
 
     async def run_once(self) -> int:
         """Give how many answers were new to us."""
@@ -108,4 +101,4 @@ def build(settings: Settings, setup: InboundSetup) -> Inbound:
         return Inbound()
     poll = PagerDutyPoll(setup.actions, setup.store, token, settings.api_url, region=settings.region)
     setup.channel.closing.callback(poll.close)
-    return Inbound(loops={"pagerduty_poll": poll.run})
+    return Inbound(loops={"pagerduty_poll": (poll.run_once, _PERIOD)})

@@ -1,6 +1,5 @@
 """The loop that compares with Alertmanager's API, and once at the start asks Prometheus what we missed."""
 
-import asyncio
 import hashlib
 import logging
 import math
@@ -30,7 +29,7 @@ _SHORTEST_OUTAGE = timedelta(seconds=60)
 
 
 class Reconciler:
-    """``run_once`` compares; ``run`` does so every ``interval`` seconds. An API that is away changes nothing."""
+    """``run_once`` compares, after it has once done ``first``. An API that is away changes nothing."""
 
     def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
@@ -40,26 +39,19 @@ class Reconciler:
         clock: Callable[[], datetime],
         metrics: Metrics,
         *,
-        interval: float,
+        first: Callable[[], Awaitable[None]] | None = None,
         receivers: tuple[str, ...] = (),
         missed_after: float = 600.0,
         blind: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._current, self._api, self._clock = store, current, api, clock
-        self._metrics, self._interval, self._blind = metrics, interval, blind
+        self._metrics, self._first, self._blind = metrics, first, blind
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._since = Since()
 
-    async def run(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Do ``first``, then run until cancelled; an error of ours ends the loop, and with it the process."""
-        if first is not None:
-            await first()
-        while True:
-            await self.run_once()
-            await asyncio.sleep(self._interval)
-
     async def run_once(self) -> None:
         """Compare every open incident, and look for what nobody has told us."""
+        await self._do_first()
         try:
             view = await self._api.view()
         except ApiError as error:
@@ -81,6 +73,11 @@ class Reconciler:
             if opened is not None:
                 self._note("missed", opened.id)
         self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
+
+    async def _do_first(self) -> None:
+        if self._first is not None:
+            await self._first()
+            self._first = None
 
     def _note(self, kind: str, incident: int) -> None:
         self._metrics.drift.labels(kind).inc()

@@ -1,11 +1,13 @@
 """The loop that moves incidents resolved long ago out of the database: to an archive, or deletes them."""
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from io import RawIOBase
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,7 @@ from receiver.store.base import Store
 log = logging.getLogger(__name__)
 
 _BATCH = 200
-_PERIOD = 3600.0
+PERIOD = 3600.0  # seconds
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -31,20 +33,17 @@ class Retention:
 
     def __init__(self, store: Store, clock: Callable[[], datetime], keep: timedelta, archive: Path | None) -> None:
         self._store, self._clock, self._keep, self._archive = store, clock, keep, archive
-
-    async def run(self) -> None:
-        """Run until cancelled; an error ends the loop, and with it the process."""
-        while True:
-            await self.run_once()
-            await asyncio.sleep(_PERIOD)
+        self._archived: set[int] = set()  # and not deleted yet
 
     async def run_once(self) -> int:
-        """Give how many incidents were moved."""
+        """Give how many incidents were moved. OSError or StoreError: the rest stays in the database."""
         before, moved = self._clock() - self._keep, 0
         while old := await self._store.resolved_before(before, _BATCH):
             if self._archive is not None:
-                await asyncio.to_thread(_append, self._archive, old)
+                # What was archived in a round whose deletion failed is not archived again.
+                await asyncio.to_thread(_append, self._archive, old, self._archived)
             await self._store.delete([incident.id for incident, _ in old])
+            self._archived.clear()
             moved += len(old)
         if moved:
             where = f"archived in {self._archive}" if self._archive else "deleted"
@@ -52,17 +51,34 @@ class Retention:
         return moved
 
 
-def _append(folder: Path, old: list[tuple[Incident, tuple[Entry, ...]]]) -> None:
-    """Append JSON lines to one file a month; a gzip file may have several parts."""
+def _append(folder: Path, old: list[tuple[Incident, tuple[Entry, ...]]], archived: set[int]) -> None:
+    """Append JSON lines to one file a month, but for incidents in ``archived``, to which it adds what it has written.
+
+    A gzip file may have several parts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, list[bytes]] = {}
+    parts: dict[str, dict[int, bytes]] = {}
     for incident, timeline in old:
         month = f"{incident.resolved_at:%Y-%m}" if incident.resolved_at else "unknown"
-        parts.setdefault(month, []).append(msgspec.json.encode(Record(incident, timeline)))
+        if incident.id not in archived:
+            parts.setdefault(month, {})[incident.id] = msgspec.json.encode(Record(incident, timeline))
     for month, lines in parts.items():
         path = folder / f"incidents-{month}.jsonl.gz"
-        with path.open("ab") as file:
+        with path.open("ab", buffering=0) as file:
             os.fchmod(file.fileno(), 0o600)  # incidents name people and systems
-            file.write(gzip.compress(b"\n".join(lines) + b"\n"))
-            file.flush()
-            os.fsync(file.fileno())
+            _add(file, gzip.compress(b"\n".join(lines.values()) + b"\n"))
+        archived.update(lines)
+
+
+def _add(file: RawIOBase, part: bytes) -> None:
+    """Append a part as a whole, or nothing: half of one would make all that follows unreadable."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        rest = memoryview(part)
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):  # the first error says more
+            os.ftruncate(file.fileno(), size)
+        raise

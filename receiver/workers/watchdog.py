@@ -1,6 +1,5 @@
 """The loop that listens for Alertmanager's Watchdog: when it falls silent, the silence is a P1 of our own."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,19 +25,13 @@ class Watchdog:
     def __init__(self, store: Store, current: Current, clock: Callable[[], datetime], interval: float) -> None:
         self._store, self._current, self._clock = store, current, clock
         self._patience = timedelta(seconds=MISSED * interval)
-        self._period = min(interval, 5.0)
+        self.period = min(interval, 5.0)
         self._started = clock()
         self._silent: dict[str, datetime] = {}  # source -> when it was last found silent
 
     def blind(self) -> bool:
         """Say whether resolves are to be held back now."""
         return any(self._clock() - seen <= self._patience for seen in self._silent.values())
-
-    async def run(self) -> None:
-        """Run until cancelled; an error ends the loop, and with it the process."""
-        while True:
-            await asyncio.sleep(self._period)
-            await self.run_once()
 
     async def run_once(self) -> None:
         """Open or close the incident of each source."""

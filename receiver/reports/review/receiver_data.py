@@ -1,14 +1,14 @@
 """Adds to a review what the receiver knows: incidents that nobody acknowledged, contacts and schedules."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from process.settings import Source
 from receiver.config.build import build_routing
 from receiver.config.load import Config, missing_secret_files
-from receiver.oncall.ical import CalendarError, spans
 from receiver.policy.current import Current
+from receiver.reports.calendars import fill
 from receiver.reports.incidents.statistics import alert_name
 from receiver.reports.review.contacts import notes
 from receiver.reports.review.model import Note, Review, Trouble, Unanswered
@@ -19,7 +19,11 @@ async def add_receiver_data(review: Review, config: Config, source: Source, hist
     """Give the review with what the receiver's configuration and its incidents tell; what fails becomes a trouble."""
     troubles = list(review.troubles)
     current = Current(build_routing(config, source), now)
-    found = _contacts(config, current, review, now, troubles)
+    until = now + review.period.ahead
+    unread = await _unread(config, source, current, now, until, troubles)
+    found = notes(current.routing, now, until, unread)
+    for at, file in missing_secret_files(config):
+        found.append(Note(at.lstrip("."), f"{file} cannot be read here", "check it where the receiver runs"))
     ignored, incidents = None, 0
     try:
         ignored, incidents = await unanswered(history, review.start, review.end)
@@ -67,23 +71,15 @@ def _given_up(one: Undelivered, name: str) -> Note:
     return Note(name or "a team's address", what, "send a drill to it")
 
 
-def _contacts(config: Config, current: Current, review: Review, now: datetime, troubles: list[Trouble]) -> list[Note]:
-    until = now + review.period.ahead
-    unread: list[str] = []
-    for name, settings in config.schedules.items():
-        if settings.calendar is None:
-            continue
-        if settings.calendar.file is None:
-            unread.append(name)  # one at a URL is known to the running receiver only
-            continue
-        try:
-            text = settings.calendar.file.read_bytes()
-            entries = spans(text, current.routing.directory, settings.time_zone, now - timedelta(days=2), until)
-            current.set_calendar(name, entries)
-        except (OSError, CalendarError) as error:
-            unread.append(name)
-            troubles.append(Trouble(f"Calendar of the schedule {name}", f"{settings.calendar.file}: {error}"))
-    found = notes(current.routing, now, until, unread)
-    for at, file in missing_secret_files(config):
-        found.append(Note(at.lstrip("."), f"{file} cannot be read here", "check it where the receiver runs"))
-    return found
+async def _unread(  # one call
+    config: Config, source: Source, current: Current, now: datetime, until: datetime, troubles: list[Trouble]
+) -> list[str]:
+    """Read the calendars, and give the schedules whose calendar could not be read: their gaps are unknown."""
+    unread = []
+    for calendar in await fill(config, source, current, now, until):
+        about = f"Calendar of the schedule {calendar.schedule}"
+        if calendar.failure:
+            unread.append(calendar.schedule)
+            troubles.append(Trouble(about, calendar.failure))
+        troubles += [Trouble(about, f"{remark.entry}: {remark.reason.value}") for remark in calendar.remarks]
+    return unread

@@ -216,15 +216,19 @@ async def test_the_outside_heartbeat_beats_only_while_we_are_alive(caplog: pytes
     app.router.add_get("/{any:.*}", beat)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         url = Secret(str(server.make_url("/secret-uuid")))
-        heartbeat = Heartbeat(url, session, 60, lambda: alive)
+        heartbeat = Heartbeat(url, session, lambda: alive, private_redirects=False)
         assert await heartbeat.run_once()
         alive = False
         assert not await heartbeat.run_once()
         assert heard == ["/secret-uuid"]
         with caplog.at_level(logging.DEBUG):
-            failing = Heartbeat(Secret(str(server.make_url("/fail-uuid"))), session, 60, lambda: True)
+            failing = Heartbeat(
+                Secret(str(server.make_url("/fail-uuid"))), session, lambda: True, private_redirects=False
+            )
             assert not await failing.run_once()
-            assert not await Heartbeat(Secret("http://127.0.0.1:1/gone-uuid"), session, 60, lambda: True).run_once()
+            assert not await Heartbeat(
+                Secret("http://127.0.0.1:1/gone-uuid"), session, lambda: True, private_redirects=False
+            ).run_once()
     assert "uuid" not in caplog.text
     assert "heartbeat failed" in caplog.text
 

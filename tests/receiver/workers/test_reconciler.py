@@ -48,7 +48,7 @@ class Rig:
         api = AlertmanagerApi(self.url, session)
         current = the_current()
         self.reconciler = Reconciler(
-            store, current, api, clock, self.metrics, interval=60, receivers=("receiver",), missed_after=600
+            store, current, api, clock, self.metrics, receivers=("receiver",), missed_after=600
         )
         self.webhook = AlertmanagerWebhook(store, current, Secret("hook"), self.metrics, clock)
         self.process: asyncio.subprocess.Process | None = None
