@@ -52,8 +52,7 @@ const shared = (globalThis[Symbol.for("heypeter.monitoring")] ??= {
   registered: false,
   // Kept here, for a channel that nobody holds is collected.
   began: diagnostics.channel("http.server.request.start"),
-  finished: diagnostics.channel("http.server.response.finish"),
-  underWay: new WeakMap(), // requests that this process serves
+  followers: new WeakMap(), // by connection, what its end is told to
 });
 
 /** A queue of events and the one loop that sends them. */
@@ -545,20 +544,14 @@ export function register({ requests = true, ...options } = {}) {
   process.once("beforeExit", () => shared.client.close());
   process.once("exit", () => shared.client.leave());
   for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => ending(signal));
-  shared.began.subscribe(({ request }) => {
+  shared.began.subscribe(({ request, response }) => {
     // What happens during the request has its trace, and its start if it fails.
-    const store = { started: performance.now(), traceId: traceId(request.headers.traceparent), isCounted: false };
-    shared.underWay.set(request, store);
-    shared.context.enterWith(store);
+    const exchange = new Exchange(request.method, pathOf(request.url), traceId(request.headers.traceparent));
+    shared.context.enterWith(exchange);
+    // Files of a build are no work of the server: they are counted only if a wrapper or an error names their route.
+    exchange.watch(request, response, requests && !exchange.route.startsWith("/_next/"));
   });
-  if (!requests) return shared.client;
-  shared.finished.subscribe(({ request, response }) => {
-    const store = shared.underWay.get(request);
-    const path = pathOf(request.url);
-    if (!store || store.isCounted || path.startsWith("/_next/")) return; // files of a build are no work of the server
-    store.isCounted = true;
-    requested(request.method, path, response.statusCode, store.started, store.traceId);
-  });
+  if (requests) watchUpgrades();
   return shared.client;
 }
 
@@ -595,20 +588,168 @@ export function traceId(traceparent) {
 
 // --- requests
 
+// Types of a response that goes on for as long as somebody listens: that its client leaves is how it ends.
+const STREAM_TYPES =
+  /^(?:text\/event-stream|application\/(?:x-ndjson|ndjson|jsonl|json-seq|stream\+json|grpc\b.*)|multipart\/x-mixed-replace)$/;
+// Types that are sent piece by piece both for a stream and for a document: a stream if their length is not known.
+const OPEN_TYPES = /^(?:text\/plain|application\/octet-stream|audio\/.*|video\/.*)$/;
+
+/**
+ * One request: counted once, when its response has been written, its client has left or its connection has broken. Its
+ * duration is a latency; that of a stream or an upgrade is a lifetime, so only its time to the first byte is told.
+ * measure.py decides in the same way: tests/exporter/client/requests.yml has the cases of both.
+ */
+class Exchange {
+  #started = performance.now();
+  #firstByte;
+  #isWatched = false;
+  #hasEnded = false;
+  #isCounted = false;
+  #hasFailed = false;
+  #isNamed = false;
+
+  constructor(method, route, trace) {
+    this.method = method;
+    this.route = route;
+    this.traceId = trace;
+  }
+
+  /** Gives it the name of its route; the first one stays, which is that of the outermost wrapper. */
+  name(method, route) {
+    if (!this.#isNamed) [this.method, this.route, this.#isNamed] = [method ?? this.method, route, true];
+  }
+
+  /** It counts as 500, unless the application answers with another error. */
+  fail() {
+    this.#hasFailed = true;
+    if (this.#hasEnded) this.count(500);
+  }
+
+  /** Follows a response of node:http to its end; `always` counts it also if nobody has named its route. */
+  watch(request, response, always) {
+    if (this.#isWatched || typeof response?.once !== "function") return;
+    this.#isWatched = true;
+    const { writeHead } = response;
+    if (typeof writeHead === "function") {
+      // node:http calls it for every response, also where the application does not.
+      response.writeHead = (...given) => {
+        this.#firstByte ??= performance.now();
+        return writeHead.apply(response, given);
+      };
+    }
+    const end = (isWhole) => {
+      forget();
+      this.#hasEnded = true;
+      if (!always && !this.#isNamed) return;
+      // The application broke it off; what waits behind another response when the client leaves has ECONNRESET.
+      if (response.errored && response.errored.code !== "ECONNRESET") this.#hasFailed = true;
+      const [isStream, isEndless] = response.headersSent ? streams(request, response) : [false, false];
+      this.count(isWhole || isEndless ? response.statusCode : 499, isStream);
+    };
+    // "close" of a response is not told for one that waits behind another on the same connection.
+    const { socket } = request;
+    const finished = () => end(true);
+    const closed = () => end(response.writableFinished === true);
+    const forget = () => {
+      response.removeListener?.("finish", finished);
+      response.removeListener?.("close", closed);
+      followers(socket)?.delete(closed);
+    };
+    response.once("finish", finished);
+    response.once("close", closed);
+    followers(socket)?.add(closed);
+  }
+
+  /** Counts it, unless it was counted before. */
+  count(status = 200, isStream = false) {
+    if (this.#isCounted) return;
+    this.#isCounted = true;
+    const isStatus = Number.isInteger(status) && status >= 100 && status <= 599;
+    const isFailure = !isStatus || (this.#hasFailed && (status < 400 || status === 499));
+    const data = { method: this.method ?? "GET", route: this.route, status: isFailure ? 500 : status };
+    if (isStream) data.first_byte = since(this.#started, this.#firstByte);
+    else data.duration = since(this.#started);
+    // In a context of its own: the connection's may be that of an earlier request, and have its trace.
+    shared.context.run(this, () => track("http_request", data));
+  }
+
+  /** An upgraded connection is counted by the first line that the application writes to it. */
+  watchUpgrade(socket) {
+    const closed = () => this.count(499);
+    for (const name of ["write", "end"]) {
+      const plain = socket[name];
+      socket[name] = (...given) => {
+        socket[name] = plain;
+        const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(String(given[0] ?? "").slice(0, 12))?.[1]);
+        if (status) {
+          this.#firstByte = performance.now();
+          socket.removeListener("close", closed);
+          this.count(status, status < 300);
+        }
+        return plain.apply(socket, given);
+      };
+    }
+    socket.once("close", closed);
+  }
+}
+
+/** What to call when a connection ends: one listener for all of its requests. */
+function followers(socket) {
+  if (typeof socket?.once !== "function") return undefined;
+  let calls = shared.followers.get(socket);
+  if (!calls) {
+    shared.followers.set(socket, (calls = new Set()));
+    socket.once("close", () => [...calls].forEach((call) => call()));
+  }
+  return calls;
+}
+
+/** Whether a response of node:http is a stream, and whether it is one that has no end of its own. */
+function streams(request, response) {
+  const { statusCode: status, chunkedEncoding: isChunked } = response;
+  const hasLength = response.hasHeader("content-length");
+  if (request.method === "HEAD" || status < 200 || status > 299 || hasLength) return [false, false];
+  const type = mediaType(response.getHeader("content-type"));
+  // nginx asks its upstreams in HTTP/1.0 unless it is told otherwise: nothing is chunked then.
+  const isEndless = STREAM_TYPES.test(type) && (isChunked || request.httpVersion === "1.0");
+  const isOpen = isChunked && !response.hasHeader("content-encoding") && OPEN_TYPES.test(type);
+  return [isEndless || isOpen, isEndless];
+}
+
+function mediaType(header) {
+  return String(header ?? "").split(";", 1)[0].trim().toLowerCase();
+}
+
+/** No channel tells of upgrades (websockets) and CONNECT: node:http gives them to the server's listeners only. */
+function watchUpgrades() {
+  for (const { prototype } of [http.Server, https.Server]) {
+    const { emit } = prototype;
+    prototype.emit = function (name, ...given) {
+      if (name === "upgrade" || name === "connect") {
+        const [request, socket] = given;
+        new Exchange(request.method, pathOf(request.url), traceId(request.headers.traceparent)).watchUpgrade(socket);
+      }
+      return emit.call(this, name, ...given);
+    };
+  }
+}
+
 /** Counts and times an App Router handler; `route` is its template, as "/api/bookings/[id]". */
 export function withMetrics(route, handler) {
   return async function measured(request, ...rest) {
-    const started = performance.now();
-    const trace = traceId(request?.headers?.get?.("traceparent"));
-    claim();
-    const finish = (status) => requested(request?.method, route, status, started, trace);
+    const [exchange, isOurs] = entered(request?.method, route, request?.headers?.get?.("traceparent"));
+    const finish = (status, headers) => {
+      if (!isOurs) return; // whoever saw it begin sees its end
+      const isStream = STREAM_TYPES.test(mediaType(headers?.get("content-type")));
+      exchange.count(request?.signal?.aborted ? 499 : status, isStream);
+    };
     try {
-      const inside = { started, traceId: trace };
-      const response = await shared.context.run(inside, () => handler.call(this, request, ...rest));
-      finish(response?.status);
+      const response = await shared.context.run(exchange, () => handler.call(this, request, ...rest));
+      finish(response?.status, response?.headers);
       return response;
     } catch (error) {
       const status = statusOf(error);
+      if (status === 500) exchange.fail();
       if (status !== undefined) finish(status);
       remember(error);
       throw error;
@@ -619,43 +760,41 @@ export function withMetrics(route, handler) {
 /** Counts and times a Pages Router handler `(req, res)`, until its answer has been written. */
 export function withApiMetrics(route, handler) {
   return async function measured(request, response) {
-    const started = performance.now();
-    const trace = traceId(request.headers?.traceparent);
-    let hasFinished = false;
-    claim();
-    const finish = (status) => {
-      if (!hasFinished) requested(request.method, route, status, started, trace);
-      hasFinished = true;
-    };
-    response.once("finish", () => finish(response.statusCode));
-    response.once("close", () => finish(499)); // the client went before the answer was whole
+    const [exchange] = entered(request.method, route, request.headers?.traceparent);
+    exchange.watch(request, response, true);
     try {
-      return await shared.context.run({ started, traceId: trace }, () => handler.call(this, request, response));
+      return await shared.context.run(exchange, () => handler.call(this, request, response));
     } catch (error) {
-      if (!response.headersSent) finish(500);
+      exchange.fail();
       remember(error);
       throw error;
     }
   };
 }
 
+/** The request that is being served, now by its route's name; else a new one, which nobody else counts. */
+function entered(method, route, traceparent) {
+  const outer = shared.context.getStore();
+  outer?.name(method, route);
+  if (outer) return [outer, false];
+  const exchange = new Exchange(method, route, traceId(traceparent));
+  exchange.name(method, route);
+  return [exchange, true];
+}
+
 /** Next.js calls this for errors while rendering, in handlers and in server actions. */
 export function onRequestError(error, request, context) {
   if (error !== null && typeof error === "object" && shared.counted.has(error)) return; // a wrapper has counted it
   remember(error);
-  const store = shared.context.getStore();
-  if (store && !claim()) return; // its answer went out before this call, and was counted then
-  const trace = store?.traceId ?? traceId(request?.headers?.traceparent);
   const route = context?.routePath || pathOf(request?.path);
-  // Without a start (register() has not been called) the request is counted with no time rather than not at all.
-  requested(request?.method, route, 500, store?.started ?? performance.now(), trace);
-}
-
-/** Whether the request under way was not counted before; from now on nobody else counts it. */
-function claim() {
-  const store = shared.context.getStore();
-  if (!store || store.isCounted) return false;
-  return (store.isCounted = true);
+  const exchange = shared.context.getStore();
+  if (exchange) {
+    exchange.name(request?.method, route);
+    return exchange.fail();
+  }
+  // Without a start (register() has not been called) the request is counted without a time rather than not at all.
+  const data = { method: request?.method ?? "GET", route, status: 500 };
+  track("http_request", data, { traceId: traceId(request?.headers?.traceparent) });
 }
 
 function pathOf(url) {
@@ -681,14 +820,8 @@ function statusOf(error) {
   return /^(?:NEXT_|DYNAMIC_SERVER_USAGE|BAILOUT_TO_|HANGING_PROMISE_)/.test(digest) ? undefined : 500;
 }
 
-function requested(method = "GET", route, status = 200, started, trace) {
-  const isStatus = Number.isInteger(status) && status >= 100 && status <= 599;
-  const data = { method, route, status: isStatus ? status : 500, duration: since(started) };
-  track("http_request", data, { traceId: trace });
-}
-
-function since(started) {
-  return Math.min(Math.max((performance.now() - started) / 1000, 0), 3600); // seconds; more is refused
+function since(started, ended = performance.now()) {
+  return Math.min(Math.max((ended - started) / 1000, 0), 3600); // seconds; more is refused
 }
 
 // --- databases and caches

@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from .client import Client, trace
+from .served import ServedRequest, trace_id
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_CLIENT_WENT, _FAILED = 499, 500
+_FAILED = 500
+_LEFT_CHECK = 0.5  # seconds; aiohttp does not tell a handler that its client has left
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,9 +32,8 @@ class Measure:
         """Count and time a request; what it gives takes ``status`` and ``route``. An exception counts as 500."""
         answer: dict[str, Any] = {"status": 0, "route": route}
         began, otherwise = time.perf_counter(), _FAILED
-        match = _TRACEPARENT.fullmatch(traceparent)
         before = trace.get()
-        trace.set(match[1] if match else before)
+        trace.set(trace_id(traceparent) or before)
         try:
             yield answer
             otherwise = 200
@@ -53,23 +54,27 @@ class Measure:
             self._client.track("db_query", {**data, "duration": time.perf_counter() - began})
 
     def aiohttp(self) -> Callable[..., Awaitable[Any]]:
-        """Give a middleware for ``web.Application(middlewares=[...])``."""
+        """Return a middleware for ``web.Application(middlewares=[...])``."""
 
         async def middleware(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401  # aiohttp's
             resource = request.match_info.route.resource
             route = re.sub(r"{(\w+)}", r"[\1]", resource.canonical) if resource else request.path
-            with self.request(request.method, route, request.headers.get("traceparent", "")) as answer:
+            traceparent = request.headers.get("traceparent", "")
+            served = ServedRequest(self._client, request.method, lambda: route, traceparent)
+            is_watched = _watch(request, served)
+            with _traced(traceparent):
                 try:
                     response = await handler(request)
                 except asyncio.CancelledError:
-                    answer["status"] = _CLIENT_WENT
+                    served.end(client_left=True)
                     raise
                 except BaseException as error:
-                    # Only an HTTPException of aiohttp is an answer; other errors may have a status of another server.
-                    answer["status"] = getattr(error, "status", 0) if hasattr(error, "prepared") else _FAILED
+                    _failed(request, served, error, is_watched=is_watched)
                     raise
-                answer["status"] = response.status
-                return response
+            if not is_watched:
+                served.answer(response.status, {}, in_parts=False)
+                served.end()
+            return response
 
         # What aiohttp's own decorator sets: https://docs.aiohttp.org/en/stable/web_advanced.html#middlewares
         middleware.__middleware_version__ = 1  # type: ignore[attr-defined]
@@ -79,36 +84,228 @@ class Measure:
         """Wrap an ASGI application; the route is the framework's template where it gives one (Starlette, FastAPI)."""
 
         async def measured(scope: Message, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
+            if scope["type"] not in {"http", "websocket"}:
                 await app(scope, receive, send)
                 return
-            headers = {name.lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
-            with self.request(scope["method"], scope["path"], headers.get(b"traceparent", "")) as answer:
 
-                async def watched(message: Message) -> None:
-                    if message["type"] == "http.response.start":
-                        answer["status"] = message["status"]
-                    await send(message)
+            def route() -> str:
+                path = getattr(scope.get("route"), "path", "") or str(scope["path"])
+                return re.sub(r"{(\w+)(:\w+)?}", r"[\1]", path)
 
-                try:
-                    await app(scope, receive, watched)
-                finally:
-                    path = getattr(scope.get("route"), "path", "") or str(scope["path"])
-                    answer["route"] = re.sub(r"{(\w+)(:\w+)?}", r"[\1]", path)
+            headers = _headers(scope)
+            traceparent = headers.get("traceparent", "")
+            served = ServedRequest(self._client, scope.get("method", "GET"), route, traceparent)
+            # A server says "100 Continue" once it is asked for the body: only the application may decide that.
+            watched = _Received(receive, served, ahead="expect" not in headers)
+            try:
+                with _traced(traceparent):
+                    await app(scope, watched, _sending(send, served))
+                served.fail()  # if it returns before its answer is whole; the server breaks the connection then
+            except asyncio.CancelledError:
+                served.end(client_left=True)
+                raise
+            except BaseException:
+                served.fail()
+                raise
+            finally:
+                watched.close()
+                served.end()
 
         return measured
 
     def wsgi(self, app: Wsgi) -> Wsgi:
-        """Wrap a WSGI application; timed until the application gives its answer, the sending not included."""
+        """Wrap a WSGI application; timed until it has given the last part of its answer, or the client has left."""
 
         def measured(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             traceparent = environ.get("HTTP_TRACEPARENT", "")
-            with self.request(environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/", traceparent) as answer:
+            path = environ.get("PATH_INFO") or "/"
+            served = ServedRequest(self._client, environ["REQUEST_METHOD"], lambda: path, traceparent)
 
-                def started(status: str, *rest: Any, **more: Any) -> Any:  # noqa: ANN401  # WSGI's
-                    answer["status"] = int(status[:3])
-                    return start_response(status, *rest, **more)
+            def started(status: str, headers: Any, *rest: Any, **more: Any) -> Any:  # noqa: ANN401  # WSGI's
+                named = {name.lower(): value for name, value in headers}
+                served.answer(int(status[:3]), named, in_parts=True)
+                return start_response(status, headers, *rest, **more)
 
-                return app(environ, started)
+            try:
+                with _traced(traceparent):
+                    answer = app(environ, started)
+            except BaseException:
+                served.fail()
+                served.end()
+                raise
+            if isinstance(answer, (list, tuple)):  # it is all there; servers take its length for the Content-Length
+                served.end()
+                return answer
+            return _Parts(answer, served)
 
         return measured
+
+
+@contextlib.contextmanager
+def _traced(traceparent: str) -> Iterator[None]:
+    before = trace.get()
+    trace.set(trace_id(traceparent) or before)
+    try:
+        yield
+    finally:
+        trace.set(before)
+
+
+def _watch(request: Any, served: ServedRequest) -> bool:  # noqa: ANN401  # aiohttp's
+    """Follow what aiohttp writes for a request, whichever response it is; False for a request without a connection."""
+    writer = getattr(request, "writer", None)
+    if writer is None:
+        return False
+    write_headers, write_eof = writer.write_headers, writer.write_eof
+    timer: list[asyncio.TimerHandle] = []
+    loop = asyncio.get_running_loop()
+
+    async def headed(status_line: str, headers: Any) -> None:  # noqa: ANN401  # aiohttp's
+        named = {name.lower(): value for name, value in headers.items()}
+        served.answer(int(status_line.split(" ", 2)[1]), named, in_parts=True)
+        await write_headers(status_line, headers)
+
+    async def ended(*chunk: Any) -> None:  # noqa: ANN401  # aiohttp's
+        try:
+            await write_eof(*chunk)
+        except BaseException:
+            served.end(client_left=True)
+            raise
+        finally:
+            served.end()
+            for handle in timer:
+                handle.cancel()
+
+    def check() -> None:
+        if _has_left(request):
+            served.end(client_left=True)
+        timer[:] = [] if served.is_counted else [loop.call_later(_LEFT_CHECK, check)]
+
+    check()
+    writer.write_headers, writer.write_eof = headed, ended
+    return True
+
+
+def _has_left(request: Any) -> bool:  # noqa: ANN401  # aiohttp's
+    transport = getattr(request, "transport", None)
+    return transport is None or transport.is_closing()
+
+
+def _failed(request: Any, served: ServedRequest, error: BaseException, *, is_watched: bool) -> None:  # noqa: ANN401
+    # Only an HTTPException of aiohttp is an answer; other errors may have a status of another server.
+    is_answer = hasattr(error, "prepared")
+    if not is_watched:
+        served.answer(getattr(error, "status", _FAILED) if is_answer else _FAILED, {}, in_parts=False)
+        served.end()
+    elif _has_left(request):
+        served.end(client_left=True)
+    elif not is_answer:
+        served.fail()
+        if served.is_answered:  # nothing more is written: aiohttp breaks the connection
+            served.end()
+
+
+def _headers(message: Message) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message.get("headers", ())}
+
+
+class _Received:
+    """What the server tells an ASGI application, looked at before the application asks for it.
+
+    After the whole body, and after the request for a websocket, the next message is that the client has left: nobody
+    would see it while the handler works.
+    """
+
+    def __init__(self, receive: Receive, served: ServedRequest, *, ahead: bool) -> None:
+        self._receive, self._served = receive, served
+        self._messages: deque[Message] = deque()
+        self._task: asyncio.Task[Message] | None = None
+        self._is_whole = False
+        if ahead:
+            self._fetch()
+
+    async def __call__(self) -> Message:
+        while not self._messages:
+            task = self._fetch()
+            await asyncio.wait({task})
+            if not self._messages:
+                self._task = None
+                return task.result()  # raises
+        return self._messages.popleft()
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _fetch(self) -> asyncio.Task[Message]:
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._message())
+            self._task.add_done_callback(self._arrived)
+        return self._task
+
+    async def _message(self) -> Message:
+        return await self._receive()
+
+    def _arrived(self, task: asyncio.Task[Message]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            return
+        message = task.result()
+        self._task = None
+        self._messages.append(message)
+        if message["type"] in {"http.disconnect", "websocket.disconnect"}:
+            self._served.end(client_left=True)
+        elif not message.get("more_body") and not self._is_whole:
+            self._is_whole = True
+            self._fetch()
+
+
+def _sending(send: Send, served: ServedRequest) -> Send:
+    head: dict[str, Any] = {"status": 0, "headers": {}}
+
+    async def watched(message: Message) -> None:
+        kind = message["type"].removeprefix("websocket.")
+        if kind in {"http.response.start", "accept"} or (kind == "close" and not served.is_answered):
+            head["status"] = message["status"] if "status" in message else {"accept": 101}.get(kind, 403)
+            head["headers"] = _headers(message)
+            served.answer(head["status"], head["headers"], in_parts=True)
+        elif kind == "http.response.body" and not head.get("begun"):
+            head["begun"] = True
+            served.answer(head["status"], head["headers"], in_parts=bool(message.get("more_body")))
+        try:
+            await send(message)
+        except OSError:  # since version 2.4 of the specification, for a client that has left
+            served.end(client_left=True)
+            raise
+        is_last = kind in {"http.response.body", "http.response.pathsend"} and not message.get("more_body")
+        if is_last or kind == "close":
+            served.end()
+
+    return watched
+
+
+class _Parts:
+    """What a WSGI application gives bit by bit; a server calls close() at the end, or when the client has left."""
+
+    def __init__(self, parts: Iterable[bytes], served: ServedRequest) -> None:
+        self._parts, self._served = parts, served
+        self._is_whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._parts
+            self._is_whole = True
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self._served.fail()
+            raise
+
+    def close(self) -> None:
+        """Count the request, and close what the application gave."""
+        try:
+            close = getattr(self._parts, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._served.end(client_left=not self._is_whole and not self._served.has_failed)

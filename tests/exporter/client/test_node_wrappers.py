@@ -220,6 +220,40 @@ def test_every_request_of_the_process_is_counted_once(double: ExporterDouble, re
     assert all(b"secret" not in call.raw for call in double.calls)
 
 
+def test_nested_wrappers_and_a_pipelined_request_are_counted_once(double: ExporterDouble) -> None:
+    run(
+        """
+        import http from "node:http";
+        import net from "node:net";
+        register(instant);
+        const inner = withMetrics("/inner", async () => new Response("x", { status: 201 }));
+        const outer = withApiMetrics("/outer", async (req, res) => {
+          res.statusCode = (await inner(new Request("http://x/"))).status;
+          res.end("x");
+        });
+        let reach;
+        const reached = new Promise((resolve) => (reach = (closed) => resolve({ closed })));
+        const server = http.createServer((req, res) => {
+          if (req.url === "/outer") return outer(req, res);
+          // It waits behind the first, which is never answered.
+          if (req.url === "/second") reach(new Promise((resolve) => req.socket.once("close", resolve)));
+        });
+        await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+        await new Promise((resolve) => http.get(
+          { port: server.address().port, path: "/outer", agent: false }, (res) => res.resume().once("close", resolve)));
+        const socket = net.connect(server.address().port, "127.0.0.1");
+        socket.write("GET /first HTTP/1.1\\r\\nHost: x\\r\\n\\r\\nGET /second HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n");
+        const { closed } = await reached;
+        socket.destroy();
+        await closed;
+        server.close();
+        await heypeter.client().close();
+        """,
+        double.url,
+    )
+    assert told(double) == [request("/outer", 201), request("/first", 499), request("/second", 499)]
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [

@@ -132,6 +132,43 @@ def test_a_wsgi_application_is_counted(client: Client, double: ExporterDouble) -
     assert told(client, double) == [("GET", "/classes", 204, TRACE), ("GET", "/broken", 500, TRACE)]
 
 
+@pytest.mark.parametrize(
+    ("path", "read", "expected"),
+    [
+        ("/whole", 3, ("GET", "/whole", 201)),
+        ("/left", 1, ("GET", "/left", 499)),
+        ("/broken", 3, ("GET", "/broken", 500)),
+    ],
+)
+def test_a_wsgi_application_that_answers_in_parts_is_counted_at_its_end(
+    client: Client, double: ExporterDouble, path: str, read: int, expected: tuple[object, ...]
+) -> None:
+    closed: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:  # noqa: ANN401  # WSGI's
+        try:
+            start_response("201 Created", [("Content-Type", "text/html")])
+            yield b"one"
+            if environ["PATH_INFO"] == "/broken":
+                raise ZeroDivisionError
+            yield b"two"
+        finally:
+            closed.append(path)
+
+    environ: dict[str, Any] = {"PATH_INFO": path}
+    setup_testing_defaults(environ)
+    answer: Any = Measure(client).wsgi(app)(environ, lambda *_: None)
+    parts = iter(answer)
+    try:
+        for _ in range(read):
+            next(parts, None)
+    except ZeroDivisionError:
+        assert path == "/broken"
+    answer.close()
+    assert closed == [path]
+    assert told(client, double) == [expected]
+
+
 async def test_a_request_that_its_client_left_counts_as_499(client: Client, double: ExporterDouble) -> None:
     began = asyncio.Event()
 
