@@ -1,8 +1,8 @@
 """Merges what Alertmanager says of a group into an incident's alerts, however late or often it says it. Pure.
 
 An episode is (fingerprint, startsAt): a cluster of Alertmanagers legitimately sends firing, resolved, firing,
-resolved within seconds (github.com/prometheus/alertmanager/issues/4008), so a late "firing" of an episode that
-is over must change nothing.
+resolved within seconds (github.com/prometheus/alertmanager/issues/4008), so a "firing" of an episode that has just
+ended is an echo. One that comes later is a refire: Prometheus keeps startsAt when a rule fails for a moment.
 """
 
 from datetime import datetime, timedelta
@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, Data, Decision, Entry, EntryKind, Incident
+from receiver.incident.model import Alert, Data, Decision, Ending, Entry, EntryKind, Incident
 
 ALERTS = "alerts"  # who resolved it, when nobody did
 
-# How long an episode that is over is remembered; longer than any repeat_interval, so that an alert which a person
-# resolved by hand stays quiet while it goes on firing.
+# How long an episode that a person has ended is remembered; longer than any repeat_interval, so that it stays quiet
+# while it goes on firing.
 REMEMBER = timedelta(days=30)
+ECHO = timedelta(seconds=90)  # how long after the end of an episode another replica may still say that it fires
 
 
 def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
@@ -24,23 +25,21 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
 
     An episode that Alertmanager's own API confirms to be firing is not over, unless a person has said so.
     """
-    group = event.group
-    by_hand = incident.resolved_by not in {"", ALERTS}
-    alerts, ended = dict(incident.alerts), dict(incident.ended)
+    group, alerts = event.group, dict(incident.alerts)
+    echoes = {name: ending for name, ending in incident.echoes.items() if now - ending.at < ECHO}
+    believed = event.confirmed or incident.held  # what is held back has not ended
     entries: list[Entry] = []
     for alert in group.alerts:
         known = alerts.get(alert.fingerprint)
-        if alert.firing:
-            if _is_over(alert, ended) and (by_hand or not event.confirmed):
-                continue
-            current = _firing(alert, known)
-            if known is None or not known.firing or current.starts_at > known.starts_at:
+        if not alert.firing:
+            if known is not None and known.firing and _ends(alert, known, now):
+                alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
+                echoes[alert.fingerprint] = Ending(alert.starts_at, now)
+                entries.append(Entry(now, EntryKind.ALERT_RESOLVED, _named(alert)))
+        elif not ended_by_hand(alert, incident) and (believed or not _is_echo(alert, echoes)):
+            alerts[alert.fingerprint] = current = _firing(alert, known)
+            if _begins(current, known):
                 entries.append(Entry(now, EntryKind.ALERT_FIRING, _named(alert)))
-            alerts[alert.fingerprint] = current
-        elif known is not None and known.firing and _ends(alert, known):
-            alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
-            ended[alert.fingerprint] = known.starts_at
-            entries.append(Entry(now, EntryKind.ALERT_RESOLVED, _named(alert)))
     if group.truncated and group.truncated != incident.truncated:
         entries.append(Entry(now, EntryKind.ALERTS_TRUNCATED, Data(count=group.truncated)))
     if entries and event.found:
@@ -50,7 +49,7 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         receiver=incident.receiver or group.receiver,
         group_labels=incident.group_labels or group.labels,
         alerts=alerts,
-        ended=ended,
+        echoes=echoes if entries and not event.found else incident.echoes,  # what the API shows has no echo
         truncated=group.truncated,
     )
     return Decision(taken, entries=tuple(entries))
@@ -58,27 +57,45 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
 
 def joined(before: Incident, after: Incident) -> tuple[Alert, ...]:
     """Give the alerts that have begun to fire, or begun again."""
-    return tuple(
-        alert
-        for alert in after.firing
-        if (known := before.alerts.get(alert.fingerprint)) is None
-        or not known.firing
-        or known.starts_at < alert.starts_at
-    )
+    return tuple(alert for alert in after.firing if _begins(alert, before.alerts.get(alert.fingerprint)))
 
 
-def end_all(incident: Incident) -> dict[str, datetime]:
-    """Mark every episode that fires as over: what a resolve by hand means."""
-    return {**incident.ended, **{a.fingerprint: a.starts_at for a in incident.firing}}
+def _begins(alert: Alert, known: Alert | None) -> bool:
+    return known is None or not known.firing or known.starts_at < alert.starts_at
 
 
-def remembered(ended: dict[str, datetime], now: datetime) -> dict[str, datetime]:
-    """Give the endings that the next incident of the same group must still know."""
+def end_all(so_far: Decision, now: datetime) -> Decision:
+    """Mark every episode that fires as ended by a person."""
+    incident = so_far.incident
+    ahead = {alert.fingerprint: alert.starts_at for alert in incident.firing if alert.starts_at > now}
+    ended = {alert.fingerprint: min(alert.starts_at, now) for alert in incident.firing}
+    return so_far.change(ended={**incident.ended, **ended}, ended_ahead={**incident.ended_ahead, **ahead})
+
+
+def ended_by_hand(alert: Alert, incident: Incident) -> bool:
+    """Say whether a person has ended this episode: it stays quiet as long as it goes on firing."""
+    name, start = alert.fingerprint, alert.starts_at
+    return (name in incident.ended and start <= incident.ended[name]) or start == incident.ended_ahead.get(name)
+
+
+def following(last: Incident | None, number: int, key: str, now: datetime) -> Incident:
+    """Give the next incident of a group: it still knows the episodes that are over."""
+    if last is None:
+        return Incident(id=number, key=key)
+    ended, ahead = _remembered(last.ended, now), _remembered(last.ended_ahead, now)
+    return Incident(id=number, key=key, ended=ended, ended_ahead=ahead, echoes=last.echoes)
+
+
+def _remembered(ended: dict[str, datetime], now: datetime) -> dict[str, datetime]:
     return {fingerprint: start for fingerprint, start in ended.items() if now - start < REMEMBER}
 
 
-def _is_over(alert: Alert, ended: dict[str, datetime]) -> bool:
-    return alert.fingerprint in ended and alert.starts_at <= ended[alert.fingerprint]
+def _is_echo(alert: Alert, echoes: dict[str, Ending]) -> bool:
+    """A start in the future is compared as it is, for a real one that comes after it is earlier."""
+    ending = echoes.get(alert.fingerprint)
+    if ending is None:
+        return False
+    return alert.starts_at == ending.starts_at or alert.starts_at <= min(ending.starts_at, ending.at)
 
 
 def _firing(alert: Alert, known: Alert | None) -> Alert:
@@ -88,9 +105,10 @@ def _firing(alert: Alert, known: Alert | None) -> Alert:
     return alert
 
 
-def _ends(alert: Alert, known: Alert) -> bool:
-    """A delayed resolve of an earlier episode must not end the present one."""
-    return alert.starts_at >= known.starts_at or (alert.ends_at is not None and alert.ends_at > known.starts_at)
+def _ends(alert: Alert, known: Alert, now: datetime) -> bool:
+    """A delayed resolve of an earlier episode must not end the present one, unless it has not even begun."""
+    over = alert.ends_at is not None and alert.ends_at > known.starts_at
+    return alert.starts_at >= known.starts_at or over or known.starts_at > now
 
 
 def _named(alert: Alert) -> Data:

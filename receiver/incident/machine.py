@@ -289,8 +289,7 @@ def _acknowledge_again(so_far: Decision, event: Acknowledge, _policy: Policy, no
 
 
 def _resolve(so_far: Decision, event: Resolve, _policy: Policy, now: datetime) -> Decision:
-    so_far = so_far.change(ended=end_all(so_far.incident))
-    so_far = so_far.note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=event.origin)
+    so_far = end_all(so_far, now).note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=event.origin)
     return _close(so_far, event.actor, now)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from receiver.incident.alerts import joined, merge, remembered
+from receiver.incident.alerts import following, joined, merge
 from receiver.incident.event import AlertsReceived
 from receiver.incident.flapping import reopens
 from receiver.incident.model import AlertGroup, Incident, State
@@ -45,8 +45,7 @@ def choose(event: AlertsReceived, known: Lookup, policy: Policy, now: datetime) 
         return owner
     if last is not None and reopens(last, policy, now) and joined(last, merge(last, event, now).incident):
         return last
-    ended = remembered(last.ended, now) if last is not None else {}
-    return Incident(id=known.next_number(), key=event.group.key, ended=ended)
+    return following(last, known.next_number(), event.group.key, now)
 
 
 def _owner(group: AlertGroup, known: Lookup) -> Incident | None:

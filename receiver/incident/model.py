@@ -69,6 +69,13 @@ class Alert(msgspec.Struct, frozen=True):
     generator_url: str = ""
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """An episode that is over: when it had begun, and when we heard of its end."""
+
+    starts_at: datetime
+    at: datetime
+
+
 class AlertGroup(msgspec.Struct, frozen=True):
     """What Alertmanager says of one group; ``truncated`` alerts of it are not listed."""
 
@@ -375,7 +382,9 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] = {}  # of the alert that it is called after; see group.lead
     drill: bool = False  # every firing alert is one
     alerts: dict[str, Alert] = {}
-    ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that is over
+    ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that a person has ended
+    ended_ahead: dict[str, datetime] = {}  # the same, where that start lay in the future when the person did so
+    echoes: dict[str, Ending] = {}  # fingerprint -> the episode that a webhook has just ended
     truncated: int = 0
     opened_at: datetime | None = None
     plan: Plan = Plan()

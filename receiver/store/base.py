@@ -147,6 +147,9 @@ class Store(History, Protocol):
     async def still_open(self) -> list[Incident]:
         """Give every incident that is not resolved, oldest first."""
 
+    async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:
+        """Give the incidents that were resolved at this moment or later, newest first."""
+
     async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
         """Give incidents that were resolved before a moment, oldest first, with their whole timelines."""
 

@@ -169,6 +169,9 @@ class SQLiteStore:
             found += chunk
         return found
 
+    async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:
+        return await self._writer.run(lambda db: row.resolved_since(db, start, limit))
+
     async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
         return await self._writer.run(lambda db: row.resolved_before(db, before, limit))
 

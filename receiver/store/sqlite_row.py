@@ -72,6 +72,12 @@ def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]
     return [_incident.decode(row[0]) for row in db.execute(query, (after, limit))]
 
 
+def resolved_since(db: sqlite3.Connection, start: datetime, limit: int) -> list[Incident]:
+    """Read incidents that were resolved at a moment or later, newest first."""
+    query = "SELECT doc FROM incident WHERE resolved_at >= ? ORDER BY resolved_at DESC LIMIT ?"
+    return [_incident.decode(row[0]) for row in db.execute(query, (start.timestamp(), limit))]
+
+
 def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
     """Read incidents that were resolved before a moment; the newest of all stays, for numbers are never given twice."""
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)

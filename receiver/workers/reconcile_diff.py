@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.clients.alertmanager import Seen, View
+from receiver.incident.alerts import ended_by_hand
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State
 
@@ -43,27 +44,46 @@ class Since:
 
 
 def compare(incident: Incident, view: View, since: Since, now: datetime, *, blind: bool) -> list[Finding]:
-    """Give what one open incident has to learn, in order."""
+    """Give what one incident has to learn, in order; one that is over, only that it fires on."""
+    if incident.state is State.RESOLVED:
+        return _confirmed(incident, view, since, now)
     findings = [*_completed(incident, view), *_confirmed(incident, view, since, now)]
     findings += _vanished(incident, view, since, now, blind=blind)
     return findings or _muted(incident, view, now)
 
 
-def missed(
-    incidents: Iterable[Incident], view: View, receivers: Iterable[str], after: timedelta, now: datetime
+def unaccounted(incidents: Iterable[Incident], view: View) -> set[str]:
+    """Give the alerts that fire according to the API, and in none of these incidents."""
+    firing = {alert.fingerprint for incident in incidents for alert in incident.firing}
+    return {name for name, seen in view.alerts.items() if not seen.is_mute and name not in firing}
+
+
+def missed(  # what is known, what is seen, and since when
+    incidents: Iterable[Incident],
+    lately: Iterable[Incident],
+    view: View,
+    receivers: Iterable[str],
+    after: timedelta,
+    since: Since,
+    now: datetime,
 ) -> list[AlertGroup]:
-    """Give the alerts that fire, are ours, have been so for long enough to have been sent, and that nobody has."""
-    incidents = tuple(incidents)
+    """Give the alerts that fire, are ours, have been so for long enough to have been sent, and that nobody has.
+
+    ``lately``: incidents that are over and may reopen; ``compare`` looks after their alerts.
+    """
+    incidents, ours = tuple(incidents), set(receivers)
     known = {name for incident in incidents if incident.state is not State.RESOLVED for name in incident.alerts}
-    over = {name: start for incident in incidents for name, start in incident.ended.items()}
-    ours, groups = set(receivers), dict[str, list[Alert]]()
-    names: dict[str, str] = {}
+    known |= {name for incident in lately for name in incident.alerts}
+    groups, names = dict[str, list[Alert]](), dict[str, str]()
     for fingerprint, seen in view.alerts.items():
         receiver = next((name for name in seen.receivers if name in ours), "")
-        if not receiver or fingerprint in known or seen.is_mute or now - seen.alert.starts_at < after:
+        if not receiver or fingerprint in known or seen.is_mute:
             continue
-        if fingerprint in over and seen.alert.starts_at <= over[fingerprint]:
-            continue  # resolved by hand: it stays quiet until it fires anew
+        lasted = now - seen.alert.starts_at
+        if lasted < timedelta(0):  # its start lies in the future: what counts is how long we have seen it
+            lasted = since.lasted(now, "missed", fingerprint)
+        if lasted < after or any(ended_by_hand(seen.alert, incident) for incident in incidents):
+            continue
         key = f"{receiver}|reconciled:{seen.alert.labels.get('alertname', fingerprint)}"
         names[key] = receiver
         groups.setdefault(key, []).append(seen.alert)
@@ -90,14 +110,21 @@ def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> l
     alerts = [
         view.alerts[alert.fingerprint].alert
         for alert in incident.alerts.values()
-        if not alert.firing
-        and alert.fingerprint in view.alerts
+        if alert.fingerprint in view.alerts
         and not view.alerts[alert.fingerprint].is_mute
+        and _is_over(incident, alert, view.alerts[alert.fingerprint].alert)
         and since.lasted(now, "confirmed", incident.id, alert.fingerprint) >= CONFIRMED
     ]
     group = AlertGroup(incident.key, tuple(alerts), incident.truncated)
     event = AlertsReceived(group, found=EntryKind.CONFIRMED, confirmed=True)
     return [Finding("confirmed", event)] if alerts else []
+
+
+def _is_over(incident: Incident, known: Alert, seen: Alert) -> bool:
+    """We hold what the API shows for over, and no person has said so; a new episode may have begun meanwhile."""
+    if ended_by_hand(seen, incident):
+        return False
+    return not known.firing or (incident.state is State.RESOLVED and seen.starts_at > known.starts_at)
 
 
 def _vanished(incident: Incident, view: View, since: Since, now: datetime, *, blind: bool) -> list[Finding]:

@@ -9,16 +9,16 @@ from functools import partial
 
 import msgspec
 
-from receiver.clients.alertmanager import AlertmanagerApi
+from receiver.clients.alertmanager import AlertmanagerApi, View
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup, EntryKind, State
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, State
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Decide, Store
-from receiver.workers.reconcile_diff import Since, compare, missed
+from receiver.workers.reconcile_diff import Since, compare, missed, unaccounted
 
 log = logging.getLogger(__name__)
 
@@ -58,21 +58,34 @@ class Reconciler:
             log.warning("cannot compare with Alertmanager: %s", error)
             return
         incidents = [i for i in await self._store.still_open() if i.receiver]
-        for incident in incidents:
+        lately = await self._closed_lately(incidents, view)
+        for incident in (*incidents, *lately):
             for finding in compare(incident, view, self._since, self._clock(), blind=self._blind()):
                 after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)
         self._since.next_round()
+        await self._find_missed(incidents, lately, view)
+        self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
+
+    async def _closed_lately(self, incidents: list[Incident], view: View) -> list[Incident]:
+        """Read the incidents that may reopen, if anything fires that no open incident has."""
+        loose = unaccounted(incidents, view)
+        if not loose:
+            return []
+        start = self._clock() - timedelta(seconds=self._current.routing.flap_window)
+        return [i for i in await self._store.resolved_since(start, _CLOSED) if i.receiver and loose & i.alerts.keys()]
+
+    async def _find_missed(self, incidents: list[Incident], lately: list[Incident], view: View) -> None:
         receivers = self._receivers or tuple({incident.receiver for incident in incidents})
-        if missed(incidents, view, receivers, self._missed_after, self._clock()):
-            incidents += await self._store.incidents(State.RESOLVED, _CLOSED)
-        for group in missed(incidents, view, receivers, self._missed_after, self._clock()):
+        find = partial(missed, view=view, receivers=receivers, after=self._missed_after, since=self._since)
+        if find(incidents, lately, now=self._clock()):
+            incidents = incidents + await self._store.incidents(State.RESOLVED, _CLOSED)
+        for group in find(incidents, lately, now=self._clock()):
             event = AlertsReceived(group, found=EntryKind.MISSED)
             opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)
-        self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
 
     async def _do_first(self) -> None:
         if self._first is not None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from receiver.incident.alerts import ALERTS
 from receiver.incident.event import AlertsReceived
 from receiver.incident.matching import choose
-from receiver.incident.model import Alert, AlertGroup, Incident, State
+from receiver.incident.model import Alert, AlertGroup, Ending, Incident, State
 from tests.receiver.given import MINUTE, START, an_alert, the_policy, the_routing
 
 NOW = START + 60 * MINUTE
@@ -42,9 +42,10 @@ def news(*alerts: Alert, confirmed: bool = False) -> AlertsReceived:
 
 def over(ago: timedelta, by: str = ALERTS) -> Incident:
     alert = an_alert(firing=by != ALERTS)  # what a person has resolved may fire on
-    return Incident(
-        7, "k", State.RESOLVED, alerts={"a": alert}, ended={"a": START}, resolved_at=NOW - ago, resolved_by=by
-    )
+    closed = Incident(7, "k", State.RESOLVED, alerts={"a": alert}, resolved_at=NOW - ago, resolved_by=by)
+    if by != ALERTS:
+        return replace(closed, ended={"a": START})
+    return replace(closed, echoes={"a": Ending(START, NOW - ago)})
 
 
 def fired(**changes: object) -> AlertsReceived:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.incident.alerts import joined, merge
+from receiver.incident.alerts import following, joined, merge
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
@@ -35,7 +35,20 @@ from receiver.incident.model import (
     State,
     Target,
 )
-from tests.receiver.given import MINUTE, P1, P2, START, Case, an_alert, labelled, people, received, steps, the_routing
+from tests.receiver.given import (
+    KEY,
+    MINUTE,
+    P1,
+    P2,
+    START,
+    Case,
+    an_alert,
+    labelled,
+    people,
+    received,
+    steps,
+    the_routing,
+)
 
 
 @pytest.mark.parametrize(("state", "meaning"), list(product(State, Signal)), ids=lambda one: str(one.value))
@@ -185,17 +198,73 @@ def test_the_same_webhook_twice_changes_nothing() -> None:
     assert case.incident == before
 
 
+def next_of(case: Case) -> Case:
+    """The next incident of the same group."""
+    again = Case()
+    again.clock = case.clock
+    again.incident = following(case.incident, 2, KEY, case.clock.now)
+    return again
+
+
 def test_firing_resolved_firing_of_one_episode_pages_once() -> None:
     case = Case()
     case.when(received(an_alert()))
     case.when(received(an_alert(firing=False)))
-    ended = case.incident.ended
-    again = Case()
-    again.incident = msgspec.structs.replace(again.incident, ended=ended)
+    again = next_of(case)
     assert again.when(received(an_alert())) == []
     assert again.state() is State.NEW
     owed = again.when(received(an_alert(starts_at=START + MINUTE)))
     assert people(owed) == ["linh"]
+
+
+@pytest.mark.parametrize("later", [90, 100, 400, 3600])
+@pytest.mark.parametrize("ahead", [-600, 0, 3600])
+def test_an_episode_that_fires_on_after_its_echoes_is_a_refire(ahead: int, later: int) -> None:
+    start = START + timedelta(seconds=ahead)
+    case = Case()
+    case.when(received(an_alert(starts_at=start)))
+    case.when(received(an_alert(firing=False, starts_at=start, ends_at=START)))
+    assert case.state() is State.RESOLVED
+    case.clock.forward(seconds=89)
+    assert case.when(received(an_alert(starts_at=start))) == []  # another replica
+    case.clock.forward(seconds=later - 89)
+    case = case if later <= 600 else next_of(case)  # past the flap window
+    assert people(case.when(received(an_alert(starts_at=start)))) == ["linh"]
+
+
+def test_what_fires_now_after_an_episode_with_a_start_in_the_future_is_a_refire_at_once() -> None:
+    ahead = START + timedelta(hours=1)
+    case = Case()
+    case.when(received(an_alert(starts_at=ahead)))
+    case.when(received(an_alert(firing=False, starts_at=ahead, ends_at=START)))
+    case.clock.forward(seconds=10)
+    assert people(case.when(received(an_alert(starts_at=case.clock.now)))) == ["linh"]
+
+
+def test_what_has_a_start_in_the_future_ends_though_its_resolve_names_another() -> None:
+    case = Case()
+    case.when(received(an_alert(starts_at=START + timedelta(hours=1))))
+    case.clock.forward(minutes=5)
+    case.when(received(an_alert(firing=False, starts_at=START, ends_at=case.clock.now)))
+    assert case.state() is State.RESOLVED
+
+
+def test_a_webhook_of_what_the_api_no_longer_knew_is_a_refire_at_once() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(AlertsReceived(received(an_alert(firing=False)).group, found=EntryKind.VANISHED))
+    assert case.state() is State.RESOLVED
+    case.clock.forward(seconds=5)
+    assert people(case.when(received(an_alert()))) == ["linh"]
+
+
+def test_what_was_held_back_has_no_echo() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    case.when(AlertsReceived(received(an_alert(firing=False)).group, blind=True))
+    case.clock.forward(seconds=20)
+    case.when(received(an_alert()))
+    assert len(case.incident.firing) == 1
 
 
 def test_a_delayed_resolve_of_an_earlier_episode_does_not_end_the_present_one() -> None:
@@ -213,14 +282,17 @@ def test_a_resolve_counts_although_alertmanager_moved_the_start_back() -> None:
     assert case.state() is State.RESOLVED
 
 
-def test_resolved_by_hand_stays_quiet_until_the_next_episode() -> None:
+@pytest.mark.parametrize("ahead", [0, 3600])
+def test_resolved_by_hand_stays_quiet_until_the_next_episode(ahead: int) -> None:
+    start = START + timedelta(seconds=ahead)
     case = Case()
-    case.when(received(an_alert()))
+    case.when(received(an_alert(starts_at=start)))
     case.when(Resolve("linh", Origin.LINK))
-    following = Case()
-    following.incident = msgspec.structs.replace(following.incident, ended=case.incident.ended)
-    assert following.when(received(an_alert())) == []
-    assert people(following.when(received(an_alert(starts_at=START + MINUTE)))) == ["linh"]
+    for hours in (0, 1, 24):
+        case.clock.forward(hours=hours)
+        again = next_of(case)
+        assert again.when(received(an_alert(starts_at=start))) == []
+    assert people(next_of(case).when(received(an_alert(starts_at=START + MINUTE)))) == ["linh"]
 
 
 def test_the_resolve_of_something_never_seen_opens_nothing() -> None:

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from receiver.clients.alertmanager import Seen, Silence, View
-from receiver.incident.event import AlertsReceived, Paused, Resumed, TimeDue
-from receiver.incident.model import Alert, AlertGroup, EntryKind, Pause, PauseKind, State
+from receiver.incident.event import AlertsReceived, Paused, Resolve, Resumed, TimeDue
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Origin, Pause, PauseKind, State
 from receiver.workers.reconcile_diff import Since, compare, missed
 from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
 
@@ -157,12 +158,47 @@ def test_a_resolve_that_the_api_contradicts_for_long_enough_is_taken_back() -> N
     assert len(case.incident.firing) == 2
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_incident_that_is_over_and_fires_on_is_taken_back_unless_a_person_ended_it(by_hand: bool) -> None:
+    case = opened(an_alert("a"))
+    case.when(Resolve("linh", Origin.LINK) if by_hand else received(an_alert("a", firing=False)))
+    rounds = Rounds(case)
+    fires = view(seen(an_alert("a")))
+    assert [rounds.one(fires) for _ in range(3)] == ([[], [], []] if by_hand else [[], [], ["confirmed"]])
+    assert case.state() is (State.RESOLVED if by_hand else State.TRIGGERED)
+
+
+def test_a_new_episode_of_what_a_person_has_ended_is_taken_up() -> None:
+    case = opened(an_alert("a"))
+    case.when(Resolve("linh", Origin.LINK))
+    rounds = Rounds(case)
+    anew = view(seen(an_alert("a", starts_at=START + MINUTE)))
+    assert [rounds.one(anew) for _ in range(3)] == [[], [], ["confirmed"]]
+
+
+def test_what_was_over_by_itself_long_ago_and_fires_on_was_missed() -> None:
+    case = opened(an_alert("a"))
+    case.when(received(an_alert("a", firing=False)))
+    fires, later = view(seen(an_alert("a"))), START + timedelta(hours=1)
+    assert missed([case.incident], [case.incident], fires, ["receiver"], timedelta(0), Since(), later) == []
+    assert len(missed([case.incident], [], fires, ["receiver"], timedelta(0), Since(), later)) == 1
+
+
+def test_an_alert_that_begins_in_the_future_was_missed_once_it_was_seen_for_long_enough() -> None:
+    ahead, since = view(seen(an_alert("a", starts_at=START + timedelta(hours=1)))), Since()
+    found = []
+    for minute in (0, 9, 10):
+        found.append(missed([], [], ahead, ["receiver"], timedelta(minutes=10), since, START + minute * MINUTE))
+        since.next_round()
+    assert [len(groups) for groups in found] == [0, 0, 1]
+
+
 def test_what_nobody_has_told_us_is_found_once_it_should_have_come() -> None:
     case = opened(an_alert("a"))
     now = view(seen(an_alert("a")), seen(an_alert("b")), Seen(an_alert("c"), ("another",)))
     after = timedelta(minutes=10)
-    assert missed([case.incident], now, ["receiver"], after, START + 9 * MINUTE) == []
-    (group,) = missed([case.incident], now, ["receiver"], after, START + 10 * MINUTE)
+    assert missed([case.incident], [], now, ["receiver"], after, Since(), START + 9 * MINUTE) == []
+    (group,) = missed([case.incident], [], now, ["receiver"], after, Since(), START + 10 * MINUTE)
     assert [alert.fingerprint for alert in group.alerts] == ["b"]
     assert group.receiver == "receiver"
 
@@ -171,9 +207,9 @@ def test_what_is_silenced_or_was_resolved_by_hand_was_not_missed() -> None:
     case = opened(an_alert("a"))
     closed = msgspec.structs.replace(case.incident, state=State.RESOLVED, ended={"a": START})
     now = view(seen(an_alert("a")), seen(an_alert("b"), silences=("s",)))
-    assert missed([closed], now, ["receiver"], timedelta(0), START + MINUTE) == []
+    assert missed([closed], [], now, ["receiver"], timedelta(0), Since(), START + MINUTE) == []
     anew = view(seen(an_alert("a", starts_at=START + MINUTE)))
-    assert len(missed([closed], anew, ["receiver"], timedelta(0), START + MINUTE)) == 1
+    assert len(missed([closed], [], anew, ["receiver"], timedelta(0), Since(), START + MINUTE)) == 1
 
 
 def test_the_events_are_of_the_kinds_that_the_metric_knows() -> None:

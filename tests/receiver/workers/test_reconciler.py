@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 import yaml
 from aiohttp import web
@@ -18,7 +19,8 @@ from process.settings import Secret
 from process.web import Handler
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
-from receiver.incident.model import EntryKind, Pause, PauseKind, State
+from receiver.incident.event import AlertsReceived, Resolve
+from receiver.incident.model import AlertGroup, EntryKind, Origin, Pause, PauseKind, State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
@@ -27,6 +29,7 @@ from tests.receiver.given import (
     START,
     Clock,
     a_store,
+    deciding,
     people,
     the_current,
 )
@@ -207,6 +210,26 @@ async def test_an_alert_whose_webhook_never_came_is_found_and_then_stays_one_inc
 
     await until("the webhook joins the incident that was found", joined, 20)
     assert (await rig.store.incidents(None, 10))[0].id == incident.id
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_what_fires_on_after_its_incident_was_closed_reopens_it_unless_a_person_closed_it(
+    rig: Rig, by_hand: bool
+) -> None:
+    await rig.start()
+    await rig.fire("HighErrorRate")
+    await rig.open()
+    (incident,) = await rig.store.incidents(None, 10)
+    (alert,) = incident.firing
+    rig.clock.now = alert.starts_at + timedelta(minutes=1)
+    over = msgspec.structs.replace(alert, firing=False, ends_at=rig.clock.now)
+    closing = Resolve("linh", Origin.LINK) if by_hand else AlertsReceived(AlertGroup(incident.key, (over,)))
+    await rig.store.apply(incident.id, deciding(closing, rig.clock.now), rig.clock.now)
+    for _ in range(15):  # beyond the flap window, and until it counts as missed
+        await rig.reconciler.run_once()
+        rig.clock.forward(minutes=1)
+    states = [i.state for i in await rig.store.incidents(None, 10)]
+    assert states == [State.RESOLVED if by_hand else State.TRIGGERED]
 
 
 def remembered(folder: Path) -> None:
