@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         return asyncio.run(_serve(options))
     except (SettingsError, StorageError) as error:
-        print(f"exporter: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"exporter: {line}", file=sys.stderr)
         return 1
 
 

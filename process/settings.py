@@ -1,6 +1,5 @@
 """Reads a YAML file into one frozen tree of typed settings, and says file, line and fix when it cannot."""
 
-import copy
 import os
 import re
 from pathlib import Path
@@ -9,18 +8,27 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from process.conversion import Problem, problems
+from process.findings import Findings, SettingsError
+
+__all__ = [
+    "Duration",
+    "Findings",
+    "Secret",
+    "SettingsError",
+    "Source",
+    "Strict",
+    "parse_duration",
+    "read_secret",
+    "require_secret",
+]
+
 T = TypeVar("T")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster; not in every build of PyYAML
 
-_PATH = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]+)`")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-class SettingsError(Exception):
-    """The file cannot be used; the text names file, line and fix and never a secret."""
 
 
 class Secret:
@@ -45,6 +53,8 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Duration(float):
     """Seconds, written as Prometheus writes them: ``15m``, ``1h30m``, ``250ms``."""
+
+    EXPECTED = "expected e.g. 30s, 15m or 1h30m"  # read by process.conversion
 
 
 def parse_duration(text: str) -> Duration:
@@ -82,43 +92,22 @@ class Source:
     def convert(self, kind: type[T], part: str = "") -> T:
         """Turn the file, or the ``part`` of it at ``.channels.slack``, into ``kind``.
 
-        Unknown keys, wrong types and missing keys are SettingsErrors.
+        All unknown keys, wrong types and missing keys are one SettingsError.
         """
+        value = _value(self.data, part) or {}
         try:
-            return msgspec.convert(_value(self.data, part) or {}, kind, dec_hook=self._hook)
-        except msgspec.ValidationError as error:
-            text, at = self._locate(kind, str(error), part)
-            unknown = _UNKNOWN.search(text)
-            if unknown:
-                at, text = f"{at}.{unknown['field']}", "unknown key"
-            raise self.error(at, text) from error
+            return msgspec.convert(value, kind, dec_hook=self._hook)
+        except (msgspec.ValidationError, SettingsError) as error:
+            raise self._all_wrong(kind, value, part) from error
 
-    def _locate(self, kind: type[Any], message: str, part: str) -> tuple[str, str]:
-        """Split msgspec's message into text and path; where it says ``[...]`` for "some key", find which one."""
-        match = _PATH.search(message)
-        if match is None:
-            return message, part
-        text, at = message[: match.start()], f"{part}{match['path']}"
-        while "[...]" in at:
-            before, _, after = at.partition("[...]")
-            key = next(
-                (key for key in _mapping(self.data, before) if self._still_wrong(kind, part, before, key, text)), None
-            )
-            if key is None:
-                break
-            at = f"{before}.{key}{after}"
-        return text, at
-
-    def _still_wrong(self, kind: type[Any], part: str, at: str, key: str, text: str) -> bool:
-        trial = copy.deepcopy(self.data)
-        mapping = _mapping(trial, at)
-        for other in [name for name in mapping if name != key]:
-            del mapping[other]
-        try:
-            msgspec.convert(_value(trial, part), kind, dec_hook=self._hook)
-        except msgspec.ValidationError as error:
-            return str(error).startswith(text)
-        return False
+    def _all_wrong(self, kind: type[Any], value: object, part: str) -> SettingsError:
+        found = Findings()
+        for problem in problems(kind, value, part, self._hook):
+            if isinstance(problem, Problem):
+                found.add(self.error(*problem))
+            else:
+                found.add(problem)
+        return SettingsError(*found.lines)
 
     def _hook(self, kind: type[Any], value: object) -> object:
         if kind is Duration:
@@ -177,12 +166,6 @@ def _from_environment(value: str) -> str:
     if not os.environ.get(match[1]):
         raise ValueError(f"the environment variable {match[1]} is not set")
     return os.environ[match[1]]
-
-
-def _mapping(data: object, at: str) -> dict[str, Any]:
-    """Follow a path through plain data; an empty mapping if it leads to no mapping."""
-    value = _value(data, at)
-    return value if isinstance(value, dict) else {}
 
 
 def _value(data: object, at: str) -> object:

@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
             return run(parser.parse_args(words[1:]))
         return _serve(words[1:] if words and words[0] == "serve" else words)
     except (SettingsError, StoreError) as error:
-        print(f"receiver: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"receiver: {line}", file=sys.stderr)
         return 1
 
 

@@ -34,6 +34,7 @@ from receiver.config.channels import Channels
 from receiver.config.load import AlertmanagerApi as AlertmanagerSettings
 from receiver.config.load import Config
 from receiver.config.reload import Reloader
+from receiver.config.safety import SHORTEST_SIGNER, unsafe
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
@@ -59,7 +60,6 @@ log = logging.getLogger(__name__)
 
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
 LARGEST_FORM = 1024 * 1024  # bytes; the endpoints that take more or less say so themselves
-_SHORTEST_SECRET = 32
 _RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
@@ -145,8 +145,8 @@ class Receiver:
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
-        if len(self._link_secret.reveal()) < _SHORTEST_SECRET:
-            raise source.error(".links.secret", f"too short; use at least {_SHORTEST_SECRET} random characters")
+        if len(self._link_secret.reveal()) < SHORTEST_SIGNER:
+            raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
         templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
         links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
@@ -154,6 +154,8 @@ class Receiver:
 
     async def start(self, session: aiohttp.ClientSession) -> None:
         """Open the store, build channels and loops; StoreError or SettingsError if that fails."""
+        for finding in unsafe(self.config, self._source):
+            log.warning("%s", finding.text)
         # The store first: a database that cannot be opened is the commonest reason not to start.
         await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
         setup = partial(self._setup, session)

@@ -80,17 +80,24 @@ def no_check(_settings: Strict, _place: Place) -> None:
     """Check nothing: the types of the settings say it all."""
 
 
+def nothing_unsafe(_settings: Strict) -> Iterable[tuple[str, str]]:
+    """Find nothing: these settings give nothing away."""
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declaration(Generic[S]):
     """One channel, as receiver.channels.registry lists it.
 
-    ``check`` raises SettingsError for settings that could not send. ``wrong_address`` says what is wrong with an
-    address, "" if it can be reached; it is None for a channel without addresses, which tells everybody.
+    ``check`` raises SettingsError for settings that could not send; ``unsafe`` lists key and fix of what works and
+    should not be so. ``wrong_address`` says what is wrong with an address, "" if it can be reached; it is None for a
+    channel without addresses, which tells everybody.
     """
 
     settings: type[S]  # what `channels.NAME` may hold
     build: Callable[[S, Setup], Channel]
     check: Callable[[S, Place], None] = no_check
+    unsafe: Callable[[S], Iterable[tuple[str, str]]] = nothing_unsafe
     wrong_address: Callable[[S, str], str] | None
     own_key: bool = False  # people and teams write the address under the channel's own name, not in `contacts`
     read_by_people: bool  # many notifications for one address become one message

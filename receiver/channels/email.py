@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+from collections.abc import Iterator
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 import aiosmtplib
 import msgspec
 
+from process.addresses import is_loopback, is_mail
 from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout
@@ -154,15 +156,26 @@ def _build(settings: Settings, setup: Setup) -> Channel:
 
 
 def _check(settings: Settings, place: Place) -> None:
-    if "@" not in settings.from_:
+    if not is_mail(parseaddr(settings.from_)[1]):
         raise place.error(".from", f"invalid address {settings.from_!r} (expected e.g. alerts@example.com)")
 
 
+def _unsafe(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.tls == "none" and (settings.password or settings.password_file) and not is_loopback(settings.host):
+        yield ".tls", f"the password would reach {settings.host} unencrypted; use starttls or implicit"
+
+
 def _wrong_address(_settings: Settings, addresses: str) -> str:
-    wrong = [one for one in addresses.split(",") if "@" not in one or any(c.isspace() for c in one)]
+    wrong = [one for one in addresses.split(",") if not is_mail(one)]
     return f"invalid address {wrong[0]!r} (expected e.g. name@example.com)" if wrong else ""
 
 
 CHANNEL = Declaration(
-    settings=Settings, build=_build, check=_check, wrong_address=_wrong_address, own_key=True, read_by_people=True
+    settings=Settings,
+    build=_build,
+    check=_check,
+    unsafe=_unsafe,
+    wrong_address=_wrong_address,
+    own_key=True,
+    read_by_people=True,
 )

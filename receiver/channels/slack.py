@@ -273,8 +273,18 @@ def _check(settings: Settings, place: Place) -> None:
         raise place.error("", "interactive buttons need signing_secret_file, the Slack app's own")
 
 
+# A channel's name or id, or a member's id, which begins with U or W. chat.postMessage takes no @name
+# (docs.slack.dev/changelog/2017-09-the-one-about-usernames).
+_ADDRESS_FORM = re.compile(r"#?[^\s#@<>,]{1,80}")
+_MEMBER = "of a person the member ID from their profile, as U012AB3CD"
+
+
 def _wrong_address(settings: Settings, address: str) -> str:
-    return "" if settings.has_bot else unknown_name("webhook", address, settings.webhooks, "slack.webhooks")
+    if not settings.has_bot:
+        return unknown_name("webhook", address, settings.webhooks, "slack.webhooks")
+    if _ADDRESS_FORM.fullmatch(address):
+        return ""
+    return f"invalid Slack address {address!r} (expected #channel, or {_MEMBER})"
 
 
 CHANNEL = Declaration(

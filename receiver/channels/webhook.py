@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import standardwebhooks
 
+from process.addresses import is_http
 from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError, standing
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
@@ -128,7 +129,7 @@ def _endpoint(name: str, settings: EndpointSettings, setup: Setup) -> Endpoint:
 
 def _check(settings: Settings, place: Place) -> None:
     for name, endpoint in settings.endpoints.items():
-        if not endpoint.url.startswith(("http://", "https://")):
+        if not is_http(endpoint.url):
             raise place.error(f".endpoints.{name}.url", "invalid URL (expected e.g. https://example.com/hook)")
 
 

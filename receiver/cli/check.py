@@ -9,12 +9,13 @@ from pathlib import Path
 
 import aiohttp
 
-from process.settings import Source
+from process.settings import Findings, SettingsError, Source
 from receiver.app import Receiver, build_channels
 from receiver.channels.declaration import Place, Setup
 from receiver.cli.preview import problems
 from receiver.config.build import build_routing
-from receiver.config.load import Config, load, missing_secret_files
+from receiver.config.load import Config, examine, missing_secret_files
+from receiver.config.safety import unsafe
 from receiver.policy.coverage import Gap, gaps
 
 AHEAD = timedelta(days=30)
@@ -27,31 +28,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
-    """0 if it can be used; 1 with a line for everything that is in the way."""
-    config, source = load(options.config)
-    routing = build_routing(config, source)
-    missing = missing_secret_files(config)
-    if options.secrets and not missing:
-        Receiver(config, source)  # opens its own secrets, and nothing else
-        asyncio.run(_open_channels(config, source))
-    for at, file in missing:
-        grade = "error" if options.secrets else "warning"
-        print(f"{grade}: {source.error(at, f'{file} cannot be read')}", file=sys.stderr)
-    wrong = problems(config.templates.dir) if config.templates and config.templates.dir.is_dir() else []
-    if config.templates and not config.templates.dir.is_dir():
-        wrong = [str(source.error(".templates.dir", f"{config.templates.dir} is no folder"))]
-    for line in wrong:
+    """0 if it can be used; 1 with a line for everything that is in the way. Warnings alone are 0."""
+    config, source, found = examine(options.config)
+    warnings: list[str] = []
+    for finding in unsafe(config, source):
+        if finding.error:
+            found.add(SettingsError(finding.text))
+        else:
+            warnings.append(finding.text)
+    _secrets(config, source, found, warnings, needed=options.secrets)
+    found.lines += _templates(config, source)
+    with found.collecting():
+        routing = build_routing(config, source)
+        gaps_ = [gap for gap in gaps(routing, now, now + AHEAD) if not _by_calendar(config, gap.role)]
+        found.lines += [f"{options.config}: {_spoken(gap)}" for gap in gaps_]
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    for line in found.lines:
         print(f"error: {line}", file=sys.stderr)
-    found = [gap for gap in gaps(routing, now, now + AHEAD) if not _by_calendar(config, gap.role)]
-    for gap in found:
-        print(f"error: {options.config}: {_spoken(gap)}", file=sys.stderr)
-    if found or wrong or (options.secrets and missing):
+    if found.lines:
         return 1
     steps = len(config.escalation_matrix)
     people, teams, schedules = len(config.people), len(config.teams), len(config.schedules)
     more = f", {schedules} schedules without a gap for 30 days" if schedules else ""
     print(f"OK {options.config}: {steps} escalation steps, {people} people, {teams} teams{more}")
     return 0
+
+
+def _secrets(config: Config, source: Source, found: Findings, warnings: list[str], *, needed: bool) -> None:
+    """Look for the secret files; with ``needed``, open them as the receiver does."""
+    missing = [source.error(at, f"{file} cannot be read") for at, file in missing_secret_files(config)]
+    if not needed:
+        warnings += [str(error) for error in missing]
+        return
+    for error in missing:
+        found.add(error)
+    if not found.lines:
+        with found.collecting():
+            Receiver(config, source)  # opens its own secrets, and nothing else
+            asyncio.run(_open_channels(config, source))
+
+
+def _templates(config: Config, source: Source) -> list[str]:
+    """Say what is wrong with the folder of templates."""
+    folder = config.templates.dir if config.templates else None
+    if folder is None:
+        return []
+    return problems(folder) if folder.is_dir() else [str(source.error(".templates.dir", f"{folder} is no folder"))]
 
 
 async def _open_channels(config: Config, source: Source) -> None:

@@ -1,10 +1,19 @@
 """Builds the routing, which the state machine asks, from the settings of receiver.yml."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
 
-from process.settings import Source
+from process.settings import Findings, Source
 from receiver.config.load import Config
-from receiver.config.people import MaintenanceSettings, MatrixRow, PersonSettings, cells
+from receiver.config.people import (
+    MaintenanceSettings,
+    MatrixRow,
+    PersonSettings,
+    PriorityRuleSettings,
+    RouteSettings,
+    cells,
+)
 from receiver.config.schedules import Reader
 from receiver.incident.model import Plan, Priority, Step
 from receiver.messages.i18n import languages
@@ -15,20 +24,30 @@ from receiver.policy.matcher import MatcherError, Matchers
 from receiver.policy.matcher import parse as parse_matcher
 from receiver.policy.routing import PriorityRule, Route, Routing
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 def build_routing(config: Config, source: Source) -> Routing:
     """Build it; SettingsError names the setting that is invalid."""
-    read = _Read(config, source)
+    read, found = _Read(config, source), Findings()
     schedules = Reader(source, config.people)
+    people = _made(found, {key: partial(read.person, key, person) for key, person in config.people.items()})
+    windows = _made(found, {n: partial(read.window, f".maintenance[{n}]", w) for n, w in enumerate(config.maintenance)})
+    rules = _made(found, {n: partial(read.rule, n, rule) for n, rule in enumerate(config.priority_rules)})
+    routes = _made(found, {n: partial(read.route, n, route) for n, route in enumerate(config.routes)})
+    hours = _made(found, {name: partial(schedules.named_hours, name, h) for name, h in config.hours.items()})
+    made = _made(found, {"": partial(schedules.schedules, config.schedules)})
+    found.refuse()
     return Routing(
         severities=config.severities,
         unknown_severity=config.unknown_severity,
         plans=read.plans(config.escalation_matrix, config.response_times),
         dwell=float(config.catch_up_dwell),
         roles={role: tuple(names) for role, names in config.roles.items()},
-        people={key: read.person(key, person) for key, person in config.people.items()},
+        people=people,
         teams={name: contacts(team.named()) for name, team in config.teams.items()},
-        schedules=schedules.schedules(config.schedules),
+        schedules=made[""],
         team_plans={
             name: read.plans(
                 team.escalation_matrix or config.escalation_matrix, {**config.response_times, **team.response_times}
@@ -38,23 +57,23 @@ def build_routing(config: Config, source: Source) -> Routing:
         },
         team_severities={name: team.severities for name, team in config.teams.items() if team.severities},
         service_severities={name: service.severities for name, service in config.services.items()},
-        priority_rules=tuple(
-            PriorityRule(read.matchers(f".priority_rules[{n}].match", rule.match), rule.priority)
-            for n, rule in enumerate(config.priority_rules)
-        ),
-        routes=tuple(
-            Route(read.matchers(f".routes[{n}].match", route.match), contacts(route.named()), route.only)
-            for n, route in enumerate(config.routes)
-        ),
+        priority_rules=tuple(rules.values()),
+        routes=tuple(routes.values()),
         fallbacks=contacts(config.fallback.named()),
-        hours={
-            name: schedules.hours(f".hours.{name}", settings.hours, settings.days, settings.time_zone)
-            for name, settings in config.hours.items()
-        },
-        windows=tuple(read.window(f".maintenance[{n}]", settings) for n, settings in enumerate(config.maintenance)),
+        hours=hours,
+        windows=tuple(windows.values()),
         flap_window=float(config.flapping.window),
         flap_quiet=float(config.flapping.quiet),
     )
+
+
+def _made(found: Findings, makers: Mapping[K, Callable[[], V]]) -> dict[K, V]:
+    """Make everything that can be made, and collect what is wrong with the rest."""
+    made: dict[K, V] = {}
+    for key, make in makers.items():
+        with found.collecting():
+            made[key] = make()
+    return made
 
 
 def contacts(named: tuple[tuple[str, str], ...]) -> tuple[Contact, ...]:
@@ -74,8 +93,8 @@ class _Read:
             column = ((float(row.after), cells(row)[priority], row.only) for row in rows)
             plans[priority] = Plan(
                 steps=tuple(Step(after, roles, only) for after, roles, only in column if roles),
-                response_time=float(times[priority]),
-                warn_after=float(times[priority]) * config.response_warning,
+                response_time=float(times.get(priority, 0.0)),
+                warn_after=float(times.get(priority, 0.0)) * config.response_warning,
                 repeat_every=float(config.repeat_last_step.get(priority, 0.0)),
                 acknowledge_for=float(config.acknowledge_for.get(priority, 0.0)),
             )
@@ -111,6 +130,13 @@ class _Read:
             language=settings.language,
             zone=settings.time_zone,
         )
+
+    def rule(self, number: int, settings: PriorityRuleSettings) -> PriorityRule:
+        return PriorityRule(self.matchers(f".priority_rules[{number}].match", settings.match), settings.priority)
+
+    def route(self, number: int, settings: RouteSettings) -> Route:
+        match = self.matchers(f".routes[{number}].match", settings.match)
+        return Route(match, contacts(settings.named()), settings.only)
 
     def matchers(self, at: str, texts: list[str]) -> Matchers:
         try:

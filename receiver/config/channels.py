@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from process.conversion import nearest
 from process.optional import MissingExtraError
-from process.settings import Source, Strict
+from process.settings import Findings, Source, Strict
 from receiver.channels.declaration import Declaration, Place
 from receiver.channels.registry import CHANNELS, declaration
+from receiver.config.people import Places
 
 _TERMINAL = "log"
 
@@ -24,11 +26,18 @@ class Channels:
     def from_source(cls, source: Source) -> "Channels":
         """Read the section; SettingsError for an unknown channel, a missing extra, or settings that could not send."""
         sections = source.convert(dict[str, dict[str, Any] | None], ".channels")
-        unknown = next((name for name in sections if name not in CHANNELS), None)
-        if unknown is not None:
-            raise source.error(f".channels.{unknown}", f"unknown channel (expected one of {', '.join(CHANNELS)})")
-        wanted = (name for name in CHANNELS if sections.get(name) is not None)
-        return cls({name: _read(name, source) for name in wanted})
+        found, read = Findings(), dict[str, Strict]()
+        for name in sections:
+            if name not in CHANNELS:
+                known = ", ".join(CHANNELS)
+                text = f"unknown channel (expected one of {known}){nearest(name, CHANNELS)}"
+                found.add(source.error(f".channels.{name}", text))
+        for name in CHANNELS:
+            if sections.get(name) is not None:
+                with found.collecting():
+                    read[name] = _read(name, source)
+        found.refuse()
+        return cls(read)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
@@ -59,15 +68,18 @@ def _read(name: str, source: Source) -> Strict:
     return settings
 
 
-def check_contacts(channels: Channels, at: str, own: dict[str, str], others: dict[str, str], source: Source) -> None:
-    """Check the addresses of the person or team at ``at``: those with ``own`` keys, and ``others`` in `contacts`."""
-    for name, address in own.items():
+def check_contacts(channels: Channels, at: str, places: Places, source: Source, found: Findings) -> None:
+    """Check the addresses of the person, team or route at ``at``: those with own keys, and others in `contacts`."""
+    for name, address in places.own().items():
         if address:
-            _check_contact(channels, f"{at}.{name}", name, address, source)
-    for name, address in others.items():
-        channel = _check_contact(channels, f"{at}.contacts.{name}", name, address, source)
-        if channel.own_key:
-            raise source.error(f"{at}.contacts.{name}", f"set {name} directly on the person or team, not in contacts")
+            with found.collecting():
+                _check_contact(channels, f"{at}.{name}", name, address, source)
+    for name, address in places.contacts.items():
+        with found.collecting():
+            channel = _check_contact(channels, f"{at}.contacts.{name}", name, address, source)
+            if channel.own_key:
+                text = f"set {name} directly on the person or team, not in contacts"
+                raise source.error(f"{at}.contacts.{name}", text)
 
 
 def _check_contact(channels: Channels, at: str, name: str, address: str, source: Source) -> Declaration[Any]:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from process.settings import Duration, Secret, SettingsError, Source, Strict
+from process.addresses import is_http
+from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
 from receiver.config.channels import Channels, check_contacts
 from receiver.config.people import (
     HoursSettings,
@@ -139,98 +140,114 @@ class Config(Strict, frozen=True, kw_only=True):
 
 def load(path: Path) -> tuple[Config, Source]:
     """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here."""
-    source = Source(path)
-    config = source.convert(Config)
-    _check_matrices(config, source)
-    _check_people(config, source)
-    _check_roles(config, source)
-    _check_places(config, source)
-    _check_limits(config, source)
+    config, source, found = examine(path)
+    found.refuse()
     return config, source
 
 
-def _check_matrices(config: Config, source: Source) -> None:
-    _check_matrix(config, source, ".escalation_matrix", config.escalation_matrix)
+def examine(path: Path) -> tuple[Config, Source, Findings]:
+    """Read the file and collect what is wrong in it; SettingsError if it cannot be read as settings at all."""
+    source = Source(path)
+    config, found = source.convert(Config), Findings()
+    _check_matrices(config, source, found)
+    _check_people(config, source, found)
+    _check_roles(config, source, found)
+    _check_places(config, source, found)
+    _check_limits(config, source, found)
+    return config, source, found
+
+
+def _check_matrices(config: Config, source: Source, found: Findings) -> None:
+    _check_matrix(config, source, found, ".escalation_matrix", config.escalation_matrix)
     for priority in Priority:
         if priority not in config.response_times:
-            raise source.error(".response_times", f"{priority} is missing; set its response time")
+            found.add(source.error(".response_times", f"{priority} is missing; set its response time"))
     for team, settings in config.teams.items():
         if settings.escalation_matrix:
-            _check_matrix(config, source, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
+            _check_matrix(config, source, found, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
 
 
-def _check_people(config: Config, source: Source) -> None:
+def _check_people(config: Config, source: Source, found: Findings) -> None:
     if ALERTS in config.people:
         text = f"{ALERTS!r} is reserved for incidents that resolved by themselves; choose another key"
-        raise source.error(f".people.{ALERTS}", text)
+        found.add(source.error(f".people.{ALERTS}", text))
 
 
-def _check_limits(config: Config, source: Source) -> None:
-    if not config.external_url.startswith(("http://", "https://")):
-        raise source.error(".external_url", "invalid URL (expected e.g. https://oncall.example.com)")
+def _check_limits(config: Config, source: Source, found: Findings) -> None:
+    urls = {".external_url": (config.external_url, "https://oncall.example.com")}
+    if config.alertmanager:
+        urls[".alertmanager.url"] = (config.alertmanager.url, "http://localhost:9093")
+        if config.alertmanager.prometheus_url:
+            urls[".alertmanager.prometheus_url"] = (config.alertmanager.prometheus_url, "http://localhost:9090")
+    for at, (url, example) in urls.items():
+        if not is_http(url):
+            found.add(source.error(at, f"invalid URL (expected e.g. {example})"))
     if config.retention.keep < SHORTEST_MEMORY:
-        raise source.error(
-            ".retention.keep", "too short (at least 31d): what was resolved by hand is remembered that long"
+        found.add(
+            source.error(
+                ".retention.keep", "too short (at least 31d): what was resolved by hand is remembered that long"
+            )
         )
     if config.grouping_window > LONGEST_GROUPING:
-        raise source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications")
+        found.add(source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications"))
 
 
-def _check_matrix(config: Config, source: Source, where: str, rows: list[MatrixRow]) -> None:
+def _check_matrix(config: Config, source: Source, found: Findings, where: str, rows: list[MatrixRow]) -> None:
     last = -1.0
     for number, row in enumerate(rows):
         at = f"{where}[{number}]"
         if row.after <= last:
-            raise source.error(f"{at}.after", "rows must be in ascending order of `after`")
+            found.add(source.error(f"{at}.after", "rows must be in ascending order of `after`"))
         last = row.after
-        _check_row(config, source, at, row)
+        _check_row(config, source, found, at, row)
     for priority in Priority:
         if not any(cells(row)[priority] for row in rows):
             fix = f"column {priority} is empty: nobody would be notified; name a role in at least one row"
-            raise source.error(where, fix)
+            found.add(source.error(where, fix))
 
 
-def _check_row(config: Config, source: Source, at: str, row: MatrixRow) -> None:
+def _check_row(config: Config, source: Source, found: Findings, at: str, row: MatrixRow) -> None:
     if row.only and row.only not in config.hours:
-        raise source.error(f"{at}.only", f"unknown hours {row.only!r}; add them to `hours`")
+        found.add(source.error(f"{at}.only", f"unknown hours {row.only!r}; add them to `hours`"))
     for priority, roles in cells(row).items():
         for role in roles:
             if role not in config.roles:
                 known = ", ".join(config.roles)
-                raise source.error(f"{at}.{priority}", f"unknown role {role!r}; add it to `roles`, or use {known}")
+                found.add(source.error(f"{at}.{priority}", f"unknown role {role!r}; add it to `roles`, or use {known}"))
 
 
-def _check_roles(config: Config, source: Source) -> None:
+def _check_roles(config: Config, source: Source, found: Findings) -> None:
     for name, schedule in config.schedules.items():
         calendar = schedule.calendar
         if calendar and bool(calendar.file) == bool(calendar.url or calendar.url_file):
-            raise source.error(f".schedules.{name}.calendar", "set either file or url (url_file)")
+            found.add(source.error(f".schedules.{name}.calendar", "set either file or url (url_file)"))
         if name in config.people:
-            raise source.error(f".schedules.{name}", "a person has the same key; rename the schedule")
+            found.add(source.error(f".schedules.{name}", "a person has the same key; rename the schedule"))
     for role, names in config.roles.items():
         if not names:
-            raise source.error(f".roles.{role}", "no people; name at least one person or schedule")
+            found.add(source.error(f".roles.{role}", "no people; name at least one person or schedule"))
         for name in names:
             if name not in config.people and name not in config.schedules:
-                raise source.error(f".roles.{role}", f"unknown person or schedule {name!r}; add it to `people`")
-    _check_reachable(config, source)
+                found.add(source.error(f".roles.{role}", f"unknown person or schedule {name!r}; add it to `people`"))
+    _check_reachable(config, source, found)
 
 
-def _check_reachable(config: Config, source: Source) -> None:
+def _check_reachable(config: Config, source: Source, found: Findings) -> None:
     tables = [config.escalation_matrix, *(team.escalation_matrix for team in config.teams.values())]
     paged = {role for rows in tables for row in rows for roles in cells(row).values() for role in roles}
     for role in sorted(paged):
         for name in holders(config, role):
             if not (config.channels.without_address() or config.people[name].named()):
-                raise source.error(f".people.{name}", f"no contact for {role}; set email, slack or pagerduty")
+                found.add(source.error(f".people.{name}", f"no contact for {role}; set email, slack or pagerduty"))
 
 
 def holders(config: Config, role: str) -> list[str]:
     """List everybody who may be on call for a role according to the file; a calendar may name others."""
     people: list[str] = []
-    for name in config.roles[role]:
+    for name in config.roles.get(role, []):
         if name in config.people:
             people.append(name)
+        if name not in config.schedules:
             continue
         schedule = config.schedules[name]
         for turn in schedule.layers:
@@ -240,33 +257,38 @@ def holders(config: Config, role: str) -> list[str]:
     return [name for name in dict.fromkeys(people) if name in config.people]
 
 
-def _check_places(config: Config, source: Source) -> None:
+def _check_places(config: Config, source: Source, found: Findings) -> None:
     if "default" not in config.teams:
-        raise source.error(".teams", "the team `default` is missing; alerts of unknown teams go there")
+        found.add(source.error(".teams", "the team `default` is missing; alerts of unknown teams go there"))
     everywhere: list[tuple[str, Places]] = [(f".people.{name}", person) for name, person in config.people.items()]
     everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
     everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]
     everywhere.append((".fallback", config.fallback))
     for at, places in everywhere:
-        check_contacts(config.channels, at, places.own(), places.contacts, source)
+        check_contacts(config.channels, at, places, source, found)
 
 
-def missing_secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
+def missing_secret_files(config: Config) -> list[tuple[str, Path]]:
     """List the secret files that are named and cannot be read, with where they are named."""
-    missing: list[tuple[str, Path]] = []
+    return [(at, file) for at, file in secret_files(config) if not file.is_file()]
+
+
+def secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
+    """List the secret files that are named, with where they are named."""
+    named: list[tuple[str, Path]] = []
     if isinstance(config, dict):
         for key, value in config.items():
-            missing += missing_secret_files(value, f"{at}.{key}")
+            named += secret_files(value, f"{at}.{key}")
     elif isinstance(config, Channels):
-        missing += missing_secret_files(dict(config.settings), at)
+        named += secret_files(dict(config.settings), at)
     elif isinstance(config, msgspec.Struct):
         for field in msgspec.structs.fields(config):
             value = getattr(config, field.name)
-            if field.name.endswith("_file") and isinstance(value, Path) and not value.is_file():
-                missing.append((f"{at}.{field.encode_name}", value))
+            if field.name.endswith("_file") and isinstance(value, Path):
+                named.append((f"{at}.{field.encode_name}", value))
             else:
-                missing += missing_secret_files(value, f"{at}.{field.encode_name}")
-    return missing
+                named += secret_files(value, f"{at}.{field.encode_name}")
+    return named
 
 
-__all__ = ["Config", "SettingsError", "holders", "load", "missing_secret_files"]
+__all__ = ["Config", "SettingsError", "examine", "holders", "load", "missing_secret_files", "secret_files"]

@@ -3,8 +3,15 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from process.settings import Source, parse_duration
-from receiver.config.people import Between, LayerSettings, OverrideSettings, PersonSettings, ScheduleSettings
+from process.settings import Findings, Source, parse_duration
+from receiver.config.people import (
+    Between,
+    HoursSettings,
+    LayerSettings,
+    OverrideSettings,
+    PersonSettings,
+    ScheduleSettings,
+)
 from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as parse_hours
 from receiver.oncall.schedule import Layer, Schedule, Span, Swap
@@ -22,18 +29,30 @@ class Reader:
 
     def schedules(self, sections: dict[str, ScheduleSettings]) -> dict[str, Schedule]:
         """Build all schedules, without the shifts that come from calendars."""
-        away = self.away()
-        return {name: self._schedule(name, settings, away) for name, settings in sections.items()}
+        found, made, away = Findings(), dict[str, Schedule](), Away()
+        with found.collecting():
+            away = self.away()
+        for name, settings in sections.items():
+            with found.collecting():
+                made[name] = self._schedule(name, settings, away)
+        found.refuse()
+        return made
+
+    def named_hours(self, name: str, settings: HoursSettings) -> Hours:
+        """Read the hours that rows of a matrix name."""
+        return self.hours(f".hours.{name}", settings.hours, settings.days, settings.time_zone)
 
     def away(self) -> Away:
         """Give everybody's vacations."""
-        vacations: Away = {}
+        found, vacations = Findings(), Away()
         for key, person in self._people.items():
-            at = f".people.{key}"
-            zone = self.zone(f"{at}.time_zone", person.time_zone)
-            times = [self.between(f"{at}.vacation[{n}]", span, zone) for n, span in enumerate(person.vacation)]
-            if times:
-                vacations[key] = tuple(times)
+            with found.collecting():
+                at = f".people.{key}"
+                zone = self.zone(f"{at}.time_zone", person.time_zone)
+                times = [self.between(f"{at}.vacation[{n}]", span, zone) for n, span in enumerate(person.vacation)]
+                if times:
+                    vacations[key] = tuple(times)
+        found.refuse()
         return vacations
 
     def zone(self, at: str, name: str) -> str:

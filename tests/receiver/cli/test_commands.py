@@ -202,9 +202,101 @@ def test_check_with_secrets_opens_those_of_the_channels(tmp_path: Path, capsys: 
     for name in re.findall(r"secrets/[\w-]+", path.read_text("utf-8")):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
-        file.write_text("x" * 40, "utf-8")
+        file.write_text(name + "x" * 40, "utf-8")
+        file.chmod(0o600)
     assert main(["check", "--secrets", "--config.file", str(path)]) == 0
     (tmp_path / "secrets/slack-bot-token").write_text("", "utf-8")
     capsys.readouterr()
     assert main(["check", "--secrets", "--config.file", str(path)]) == 1
     assert "channels.slack.token_file" in capsys.readouterr().err
+
+
+def checked(path: Path, capsys: Capture, *options: str) -> tuple[int, list[str]]:
+    """Exit status, and grade and key of each line."""
+    status = main(["check", "--config.file", str(path), *options])
+    lines = capsys.readouterr().err.replace(f"{path}:", "").splitlines()
+    return status, [re.sub(r"^(\w+): (?:\d+: )?([^:]+): .*", r"\1 \2", line) for line in lines]
+
+
+TOKENS = "webhook:\n  token_file: secrets/webhook-token"
+
+
+def with_secrets(folder: Path, *edits: tuple[str, str]) -> Path:
+    path = edited(folder, "roles:\n", "roles:\n")
+    for name in re.findall(r"secrets/[\w-]+", path.read_text("utf-8")):
+        file = folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name + "x" * 40, "utf-8")
+        file.chmod(0o600)
+    text = path.read_text("utf-8")
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edits", "keys"),
+    [
+        ([], []),
+        ([("token_file: secrets/webhook-token", "token: 0123456789abcde")], ["error webhook.token"]),
+        ([("token_file: secrets/webhook-token", "token: 0123456789abcdef")], []),
+        ([("secrets/api-token", "secrets/webhook-token")], ["error api.token"]),
+        ([("secret_file: secrets/link-secret", f"secret: {'a' * 31}")], ["error links.secret"]),
+        ([("tls: starttls", "tls: none")], ["error channels.email.tls"]),
+        ([("tls: starttls", "tls: none"), ("host: smtp.heypeteracademy.com", "host: localhost")], []),
+        ([("0m,  P1: on-call-engineer, ", '0m,  P1: "-", ')], ["error escalation_matrix"]),
+        ([("after: 0m, ", "after: 1m, ")], ["error escalation_matrix"]),
+        (
+            [
+                ("token_file: secrets/webhook-token", "token: a"),
+                ("after: 0m, ", "after: 1m, "),
+                ("tls: starttls", "tls: none"),
+            ],
+            ["error webhook.token", "error channels.email.tls", "error escalation_matrix"],
+        ),
+        # Nobody else reaches an installation whose own address is this machine.
+        (
+            [
+                ("https://oncall.heypeteracademy.com", "http://127.0.0.1:9095"),
+                ("token_file: secrets/api-token", "token: a"),
+            ],
+            ["warning api.token"],
+        ),
+    ],
+)
+def test_check_refuses_what_is_unsafe(
+    tmp_path: Path, edits: list[tuple[str, str]], keys: list[str], capsys: Capture
+) -> None:
+    for options in ([], ["--secrets"]):
+        status, lines = checked(with_secrets(tmp_path, *edits), capsys, *options)
+        assert (status, lines) == (int(any(key.startswith("error") for key in keys)), keys)
+
+
+def test_check_refuses_a_secret_that_all_may_read(tmp_path: Path, capsys: Capture) -> None:
+    path = with_secrets(tmp_path)
+    (tmp_path / "secrets/slack-bot-token").chmod(0o644)
+    assert checked(path, capsys) == (1, ["error channels.slack.token_file"])
+    (tmp_path / "secrets/slack-bot-token").chmod(0o640)
+    assert checked(path, capsys) == (0, [])
+    (tmp_path / "secrets/..data").mkdir()  # Kubernetes mounts Secrets so, and with 0644 unless told otherwise
+    (tmp_path / "secrets/slack-bot-token").chmod(0o644)
+    assert checked(path, capsys) == (0, ["warning channels.slack.token_file"])
+
+
+def test_check_shows_errors_of_all_kinds_at_once(tmp_path: Path, capsys: Capture) -> None:
+    path = with_secrets(
+        tmp_path,
+        ("token_file: secrets/webhook-token", "token: a"),
+        ("P1: tech-lead, ", "P1: teck-lead, "),
+        ("{name: Linh Tran, ", "{name: Linh Tran, time_zone: Mars/Phobos,"),
+        ("{name: Marek Novak, ", "{name: Marek Novak, language: xx,"),
+        ("retention: {keep: 365d,", "retention: {keep: 1d,"),
+    )
+    status, lines = checked(path, capsys, "--secrets")
+    assert status == 1
+    assert {line.removeprefix("error ") for line in lines} == {
+        *("webhook.token", "escalation_matrix[1].P1", "people.linh.time_zone", "people.marek.language"),
+        "retention.keep",
+    }

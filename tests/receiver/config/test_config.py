@@ -45,13 +45,13 @@ def test_secret_files_are_listed_with_the_place_that_names_them() -> None:
         ("cto: [peter]", "cto: []", "cto: []", "roles.cto: no people"),
         ("cto: [peter]", "cto: [petra]", "cto: [petra]", "roles.cto: unknown"),
         ("cto: [peter]\n", "cto: [peter]\n  cto: [linh]\n", "cto: [linh]", "duplicate key"),
-        ("warning: P2 ", "warning: P0 ", "warning: P0", "severities.warning: Invalid enum value 'P0'"),
+        ("warning: P2 ", "warning: P0 ", "warning: P0", "severities.warning: invalid value 'P0' (expected P1,"),
         ("pagerduty: leads}", "pagerduty: lead}", "marek:", "no service 'lead'"),
         ("{name: Aisha Bello,", "{nom: Aisha Bello,", "aisha:", "people.aisha.nom: unknown key"),
         ("email: linh@heypeteracademy.com", "email: linh", "linh:", "linh.email: invalid address"),
         ('default:        {slack: "#alerts"}', "others: {}", "teams:", "teams: the team `default`"),
         ("mode: events", "mode: rest", "pagerduty:", "mode rest needs `from`"),
-        ("tls: starttls", "tls: ssl", "tls: ssl", "channels.email.tls: Invalid enum value 'ssl'"),
+        ("tls: starttls", "tls: ssl", "tls: ssl", "channels.email.tls: invalid value 'ssl' (expected starttls,"),
         ("external_url: https://", "external_url: ", "external_url", "external_url: invalid URL"),
         ("port: 587", "timeout: 2m", "timeout: 2m", "channels.email.timeout: invalid timeout"),
         (
@@ -97,3 +97,80 @@ def test_a_secret_from_the_environment(tmp_path: Path, monkeypatch: pytest.Monke
     config, _ = load(path)
     assert config.webhook.token is not None
     assert config.webhook.token.reveal() == "hunter2"
+
+
+def broken(folder: Path, *edits: tuple[str, str]) -> list[str]:
+    path = edited(folder, *edits[0])
+    for old, new in edits[1:]:
+        text = path.read_text("utf-8")
+        assert text.count(old) >= 1, old
+        path.write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    return [line.removeprefix(f"{path}:").split(" ", 1)[1] for line in caught.value.lines]
+
+
+def test_all_unknown_keys_wrong_types_and_missing_keys_are_shown_at_once(tmp_path: Path) -> None:
+    lines = broken(
+        tmp_path,
+        ("valid_for: 7d", "valid_four: 7d"),
+        ("external_url: https://oncall.heypeteracademy.com", "external_ur: x"),
+        ("port: 587", "port: many"),
+        ("tls: starttls", "tls: ssl"),
+        ("warning: P2 ", "warning: P0 "),
+        ("{P1: 15m,", "{P9: 15m,"),
+        ("name: Linh Tran,    ", "name: 5,"),
+        ("roles:\n  on-call-engineer: [linh]", "roles:\n  on-call-engineer: linh"),
+        ("grouping_window: 10s", "grouping_window: 10"),
+    )
+    text = "\n".join(lines)
+    assert not [word for word in ("enum", "Object", "`object`", "`array`", "`str`", "`int`", "$.") if word in text]
+    for start in (
+        "links.valid_four: unknown key; did you mean 'valid_for'?",
+        "external_ur: unknown key; did you mean 'external_url'?",
+        "external_url: missing; add it",
+        "channels.email.port: is text (expected a whole number)",
+        "channels.email.tls: invalid value 'ssl' (expected starttls, implicit or none)",
+        "severities.warning: invalid value 'P0' (expected P1, P2, P3 or P4)",
+        "response_times.P9: invalid value 'P9' (expected P1, P2, P3 or P4)",
+        "people.linh.name: is a whole number (expected text; quote it",
+        "roles.on-call-engineer: is text (expected a list)",
+        "grouping_window: invalid duration 10 ",
+    ):
+        assert [line for line in lines if line.startswith(start)], f"{start!r} is not in\n{text}"
+
+
+def test_all_wrong_references_are_shown_at_once(tmp_path: Path) -> None:
+    lines = broken(
+        tmp_path,
+        ("P1: tech-lead, ", "P1: teck-lead, "),
+        ("cto: [peter]", "cto: [petra]"),
+        ("pagerduty: engineers}", "pagerduty: engineer}"),
+        ("email: marek@heypeteracademy.com", "email: marek@@heypeteracademy.com"),
+        ("slack: U01AISHA", 'slack: "@aisha"'),
+        ("url: http://localhost:9093", "url: localhost:9093"),
+        ("prometheus_url: http://localhost:9090", "prometheus_url: //localhost:9090"),
+    )
+    assert [line.split(": ")[0] for line in lines] == [
+        *("escalation_matrix[1].P1", "roles.cto", "people.linh.pagerduty", "people.marek.email"),
+        *("people.aisha.slack", "alertmanager.url", "alertmanager.prometheus_url"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["a@@b.com", "a@", "@b.com", "a b@c.com", "<a@b.com>", "a@b.com;c@d.com", "=?q?a@b"]
+)
+def test_what_is_no_mail_address_is_refused(tmp_path: Path, address: str) -> None:
+    lines = broken(tmp_path, ("email: linh@heypeteracademy.com", f"email: {address!r}"))
+    assert [line.split(": ")[0] for line in lines] == ["people.linh.email"]
+
+
+@pytest.mark.parametrize("address", ["U012AB3CD", "W012AB3CD", "#alerts", "alerts", "C012AB3CD", "#störung"])
+def test_what_slack_knows_is_accepted(tmp_path: Path, address: str) -> None:
+    assert load(edited(tmp_path, "slack: U01LINH", f"slack: {address!r}"))
+
+
+@pytest.mark.parametrize("address", ["@linh", "linh@example.com", "#a b", "##x", "<!channel>"])
+def test_what_slack_does_not_know_is_refused(tmp_path: Path, address: str) -> None:
+    lines = broken(tmp_path, ("slack: U01LINH", f"slack: {address!r}"))
+    assert [line.split(": ")[0] for line in lines] == ["people.linh.slack"]

@@ -1,0 +1,95 @@
+"""Finds settings that work and should not be so: weak or shared secrets, and a P1 that nobody hears of at once.
+
+`check` refuses them; a receiver that is running with them goes on and logs them, for a page is worth more.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from process.addresses import is_loopback
+from process.settings import Secret, SettingsError, Source, read_secret
+from receiver.config.load import Config, secret_files
+from receiver.config.people import MatrixRow, roles_of
+
+SHORTEST_TOKEN, SHORTEST_SIGNER = 16, 32  # characters
+_OTHERS = 0o004  # the bit of a file's mode by which everybody may read it
+# Where the platform and not the user sets the mode, and only the container's own processes are.
+_MOUNTED = ("/run/secrets/", "/var/run/secrets/")
+_PROJECTED = "..data"  # how Kubernetes links what it mounts of a Secret
+
+
+class Unsafe(NamedTuple):
+    """One finding; ``error`` is False for what only deserves a warning."""
+
+    text: str
+    error: bool
+
+
+def unsafe(config: Config, source: Source) -> list[Unsafe]:
+    """List them; errors are only warnings for an installation that nobody else can reach."""
+    local = is_loopback(urlsplit(config.external_url).hostname or "")
+    found = [Unsafe(str(source.error(at, text)), not local) for at, text in _weak_secrets(config, source)]
+    found += [Unsafe(str(source.error(at, text)), not local) for at, text in _channels(config)]
+    found += [Unsafe(str(source.error(at, text)), error) for at, text, error in _readable(config)]
+    return found + [Unsafe(str(source.error(at, text)), True) for at, text in _unheard(config)]  # noqa: FBT003
+
+
+def _weak_secrets(config: Config, source: Source) -> Iterator[tuple[str, str]]:
+    seen: dict[str, str] = {}
+    webhook, api, links = config.webhook, config.api, config.links
+    doors = (
+        (".webhook.token", webhook.token, webhook.token_file, SHORTEST_TOKEN),
+        (".api.token", api.token, api.token_file, SHORTEST_TOKEN),
+        (".links.secret", links.secret, links.secret_file, SHORTEST_SIGNER),
+    )
+    for at, value, file, shortest in doors:
+        text = _text(source, at, value, file)
+        if not text:
+            continue
+        if len(text) < shortest:
+            yield at, f"too short; use at least {shortest} random characters, as of `openssl rand -hex 32`"
+        if text in seen:
+            yield at, f"the same as {seen[text].lstrip('.')}; whoever has one would have both: use another"
+        seen.setdefault(text, at)
+
+
+def _text(source: Source, at: str, value: Secret | None, file: Path | None) -> str:
+    """Read a secret; "" if it cannot be read, which others say."""
+    try:
+        secret = read_secret(source, at, value, file)
+    except SettingsError:
+        return ""
+    return secret.reveal() if secret else ""
+
+
+def _channels(config: Config) -> Iterator[tuple[str, str]]:
+    for name, channel, settings in config.channels.declared():
+        for key, text in channel.unsafe(settings):
+            yield f".channels.{name}{key}", text
+
+
+def _readable(config: Config) -> Iterator[tuple[str, str, bool]]:
+    for at, file in secret_files(config):
+        try:
+            mode = file.stat().st_mode
+        except OSError:
+            continue
+        if mode & _OTHERS:
+            mounted = str(file).startswith(_MOUNTED) or (file.parent / _PROJECTED).exists()
+            yield at, f"{file} can be read by all users of this machine; chmod 600 it", not mounted
+
+
+def _unheard(config: Config) -> Iterator[tuple[str, str]]:
+    tables = {".escalation_matrix": config.escalation_matrix}
+    for team, settings in config.teams.items():
+        if settings.escalation_matrix:
+            tables[f".teams.{team}.escalation_matrix"] = settings.escalation_matrix
+    for at, rows in tables.items():
+        if not any(_at_once(row) for row in rows):
+            yield at, "nobody hears of a P1 at 0m, at every hour; name a role in the row `after: 0m`, without `only`"
+
+
+def _at_once(row: MatrixRow) -> bool:
+    return row.after <= 0 and not row.only and bool(roles_of(row.P1))
