@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
-from receiver.workers import calendar_refresh, coverage, pagerduty_poll, retention
+from receiver.workers import calendar_refresh, coverage, pagerduty_poll, retention, unserved
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.coverage import Coverage
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy
@@ -54,6 +55,7 @@ from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
+from receiver.workers.unserved import NotConfigured, Unserved
 from receiver.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,11 @@ Tasks = dict[asyncio.Future[Any], str]
 def now() -> datetime:
     """Read the real clock."""
     return datetime.now(UTC)
+
+
+def elapsed() -> float:
+    """Read the clock that nobody sets, in seconds; it goes on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 async def serve(config: Config, source: Source, listen: str, announce: Callable[[str], None]) -> int:
@@ -126,8 +133,14 @@ def build_channels(channels: Channels, setup: Callable[[str], Setup]) -> Iterato
 class Receiver:
     """One receiver: its store, channels, loops and web application. ``start``, then ``run``, then ``stop``."""
 
-    def __init__(self, config: Config, source: Source, clock: Callable[[], datetime] = now) -> None:
-        self.config, self._source, self._clock = config, source, clock
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        clock: Callable[[], datetime] = now,
+        elapsed: Callable[[], float] = elapsed,
+    ) -> None:
+        self.config, self._source, self._clock, self._elapsed = config, source, clock, elapsed
         self._is_ready, self._is_stopping = False, False
         self._closing = ExitStack()
         self._dispatchers: dict[str, Dispatcher] = {}
@@ -232,7 +245,7 @@ class Receiver:
         await self.store.close()
 
     def _dispatcher(self, name: str, channel: Channel) -> Dispatcher:
-        retry = self.config.retry
+        retry, facts = self.config.retry, self.config.channels.facts(name)
         return Dispatcher(
             name,
             channel,
@@ -245,11 +258,17 @@ class Receiver:
                 elsewhere=float(retry.elsewhere_after),
             ),
             render=self._messages.one,
-            bundle=self._messages.many if name in self.config.channels.read_by_people() else None,
+            bundle=self._messages.many if facts.bundles else None,
+            host_of=facts.host_of,
+            keeps_incidents=facts.keeps_incidents,
             metrics=self.metrics,
             clock=self._clock,
+            elapsed=self._elapsed,
             jitter=random.random,
         )
+
+    def _unserved(self, name: str) -> Dispatcher:
+        return self._dispatcher(name, NotConfigured(name))
 
     async def _add_loops(self, session: aiohttp.ClientSession) -> None:
         """Make every loop beside the dispatchers and those that bring answers in; ``run`` starts them."""
@@ -259,6 +278,8 @@ class Receiver:
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
         self._rounds["retention"] = Round(old.run_once, retention.PERIOD)
+        ended = Unserved(store, self._dispatchers, self._unserved)
+        self._rounds["unserved"] = Round(ended.run_once, unserved.PERIOD)
         if config.heartbeat:
             ping = self._secret(".heartbeat.url", config.heartbeat.url, config.heartbeat.url_file)
             heartbeat = Heartbeat(

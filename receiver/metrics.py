@@ -72,8 +72,10 @@ class Metrics:
         """Add what says that somebody should look after this receiver."""
         text = "Notifications that will never be sent."
         self.dead = Counter("receiver_notifications_dead", text, ["channel"], registry=self.registry)
-        text = "1 while the channel has failed several times in a row and rests."
+        text = "Hosts of the channel that have failed several times in a row and are paused."
         self.circuit_open = self._gauge("channel_circuit_open", text, "channel")
+        text = "Addresses of the channel that are paused, by themselves or with their host."
+        self.addresses_paused = self._gauge("channel_addresses_paused", text, "channel")
         text = "1 if somebody who can be reached holds the role now."
         self.covered = self._gauge("oncall_covered", text, "role")
         self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
@@ -140,6 +142,7 @@ class Metrics:
             self.page_lag.labels(channel)
             self.dead.labels(channel)
             self.circuit_open.labels(channel)
+            self.addresses_paused.labels(channel)
             for outcome in OUTCOMES:
                 self.deliveries.labels(channel, outcome)
             for reason in Failure:

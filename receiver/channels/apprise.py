@@ -190,5 +190,6 @@ CHANNEL = Declaration(
     settings=Settings,
     build=_build,
     wrong_address=lambda settings, name: unknown_name("service", name, settings.services, "apprise.services"),
+    host_of=lambda _settings, address: address,
     read_by_people=True,
 )

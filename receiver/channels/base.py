@@ -7,7 +7,7 @@ import msgspec
 
 from receiver.incident.model import Failure, Kind
 
-__all__ = ["Channel", "Failure", "Link", "Message", "Receipt", "SendError", "Words", "standing"]
+__all__ = ["Channel", "DeferredError", "Failure", "Link", "Message", "Receipt", "SendError", "Words", "standing"]
 
 
 class SendError(Exception):
@@ -21,6 +21,14 @@ class SendError(Exception):
     ) -> None:
         super().__init__(message)
         self.reason, self.permanent, self.retry_after = reason, permanent, retry_after
+
+
+class DeferredError(SendError):
+    """Nothing was sent: we keep the provider's pace, and the turn of this message comes in ``wait`` seconds."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("waits for its turn", Failure.RATE_LIMITED, retry_after=wait)
+        self.wait = wait
 
 
 class Link(msgspec.Struct, frozen=True):

@@ -85,6 +85,11 @@ def nothing_unsafe(_settings: Strict) -> Iterable[tuple[str, str]]:
     return ()
 
 
+def one_host(_settings: Strict, _address: str) -> str:
+    """All addresses are served by one host."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declaration(Generic[S]):
     """One channel, as receiver.channels.registry lists it.
@@ -100,6 +105,8 @@ class Declaration(Generic[S]):
     unsafe: Callable[[S], Iterable[tuple[str, str]]] = nothing_unsafe
     wrong_address: Callable[[S, str], str] | None
     own_key: bool = False  # people and teams write the address under the channel's own name, not in `contacts`
+    host_of: Callable[[S, str], str] = one_host  # what an address shares with others when it is down
+    keeps_incidents: bool = False  # an acknowledgement or a resolve that is lost leaves an incident open there
     read_by_people: bool  # many notifications for one address become one message
 
 

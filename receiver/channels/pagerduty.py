@@ -248,5 +248,6 @@ CHANNEL = Declaration(
     check=_check,
     wrong_address=lambda settings, name: unknown_name("service", name, settings.services, "pagerduty.services"),
     own_key=True,
+    keeps_incidents=True,
     read_by_people=False,
 )

@@ -1,9 +1,8 @@
 """Keeps messages to one address apart, as a provider asks, and says how long a message would have to wait."""
 
 import asyncio
-import math
 
-from receiver.channels.base import Failure, SendError
+from receiver.channels.base import DeferredError
 
 PATIENCE = 1.0  # seconds that a message waits for its turn in a channel; longer is the dispatcher's business
 
@@ -25,12 +24,11 @@ class Pace:
         self._booked[address] = max(self._booked.get(address, now), now) + self._interval
 
     async def turn(self, address: str, patience: float, *, urgent: bool) -> None:
-        """Wait for a turn, or raise if it is further away than ``patience``; what is urgent waits for nobody."""
+        """Wait for a turn; DeferredError if it is further away than ``patience``. What is urgent waits for nobody."""
         now = asyncio.get_running_loop().time()
         wait = self.wait(address, now)
         if wait > patience and not urgent:
-            text = "too many messages for one address at once; this one waits for its turn"
-            raise SendError(text, Failure.RATE_LIMITED, retry_after=math.ceil(wait))
+            raise DeferredError(wait)
         self.book(address, now)
         if not urgent:
             await asyncio.sleep(wait)

@@ -8,6 +8,7 @@ import binascii
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -133,10 +134,16 @@ def _check(settings: Settings, place: Place) -> None:
             raise place.error(f".endpoints.{name}.url", "invalid URL (expected e.g. https://example.com/hook)")
 
 
+def _host_of(settings: Settings, address: str) -> str:
+    endpoint = settings.endpoints.get(address)
+    return urlsplit(endpoint.url).netloc if endpoint else ""
+
+
 CHANNEL = Declaration(
     settings=Settings,
     build=_build,
     check=_check,
     wrong_address=lambda settings, name: unknown_name("endpoint", name, settings.endpoints, "webhook.endpoints"),
+    host_of=_host_of,
     read_by_people=False,
 )

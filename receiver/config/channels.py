@@ -1,7 +1,8 @@
 """Reads the section `channels` of receiver.yml by what each channel declares, and checks addresses on them."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 from process.conversion import nearest
 from process.optional import MissingExtraError
@@ -11,6 +12,14 @@ from receiver.channels.registry import CHANNELS, declaration
 from receiver.config.people import Places
 
 _TERMINAL = "log"
+
+
+class ChannelFacts(NamedTuple):
+    """What the dispatcher of a channel needs to know of it."""
+
+    bundles: bool = False  # many notifications for one address become one message
+    keeps_incidents: bool = False  # see Declaration
+    host_of: Callable[[str], str] = lambda _address: ""
 
 
 class Channels:
@@ -51,6 +60,14 @@ class Channels:
     def read_by_people(self) -> frozenset[str]:
         """Name those on which many notifications for one address become one message."""
         return frozenset(name for name, channel, _ in self.declared() if channel.read_by_people)
+
+    def facts(self, name: str) -> ChannelFacts:
+        """Say how a channel is to be served; one that is not set up has no facts."""
+        if name not in self.settings:
+            return ChannelFacts()
+        channel = declaration(name)
+        host_of = partial(channel.host_of, self.settings[name])
+        return ChannelFacts(channel.read_by_people, channel.keeps_incidents, host_of)
 
     def without_address(self) -> tuple[str, ...]:
         """Name those that tell everybody, whatever addresses people have."""

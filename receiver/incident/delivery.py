@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from receiver.incident.model import Incident, Kind, Notification, Priority, State
 
+PATIENT_TRIES = 6  # failures after which a notification no longer keeps others from trying its address
+RANKS = tuple(range(8))  # what `rank` may give
 _COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several
 
 
@@ -50,6 +52,16 @@ def worth_owing(kind: Kind, pages: Iterable[tuple[Status, int]], waiting: Iterab
         status in {Status.SENT, Status.SENDING} or (status is Status.CANCELLED and attempts > 0)
         for status, attempts in pages
     )
+
+
+def rank(kind: Kind, priority: Priority) -> int:
+    """Give the place in the order of sending: pages by priority, then everything else by priority."""
+    return (kind is not Kind.PAGE) * len(Priority) + tuple(Priority).index(priority)
+
+
+def is_urgent(rank: int) -> bool:
+    """Say whether a rank is that of a P1."""
+    return rank % len(Priority) == 0
 
 
 def serial(notification: Notification) -> int:

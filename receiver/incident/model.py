@@ -116,7 +116,8 @@ class Failure(StrEnum):
     AUTH = "auth"
     BAD_ADDRESS = "bad_address"
     REFUSED = "refused"  # the provider understood the message and rejected it
-    CIRCUIT_OPEN = "circuit_open"  # the channel failed several times in a row and is paused
+    CIRCUIT_OPEN = "circuit_open"  # the address or its host failed several times in a row and is paused
+    NOT_CONFIGURED = "not_configured"  # the channel has left the configuration
     INTERNAL = "internal"  # our own mistake
 
 

@@ -1,6 +1,6 @@
 """What a store promises; the SQLite store keeps it, and any other must pass the same tests."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -28,14 +28,24 @@ class Claimed(msgspec.Struct, frozen=True):
     created_at: datetime
     thread: str  # the ref of the first message that was sent on this lane
     priority: Priority = Priority.P2  # of the incident when this was owed
+    tries: int = 0  # attempts that failed
+    spent: float = 0.0  # seconds of patience that they have used up
+    elsewhere: bool = False  # another way to the person has been looked for
+    bundle: int = 0  # the first notification of the message that this one is a part of; 0 if it stands alone
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which of the rows that are owed: to one address only, of this kind, nothing but P1, or everything but P1."""
+    """Which of the rows that are owed: any that is due, or what waits for one ``address``, parked or not.
+
+    ``urgent``: nothing but P1, or everything but P1. ``kind`` and ``early`` narrow and widen what is given for an
+    address: ``early`` rows wait to be retried. ``trial`` gives the one row by which to try whether an address works.
+    """
 
     address: str = ""
     kind: str = ""
     urgent: bool | None = None
+    early: bool = False
+    trial: bool = False
 
 
 ANY = Wanted()
@@ -117,12 +127,38 @@ class Store(History, Protocol):
         """It was sent; if it was a page, ``decide`` is applied in the same transaction."""
 
     async def retry_at(
-        self, claimed: Claimed, when: datetime, error: str, now: datetime, unreached: Decide | None = None
+        self,
+        claims: Sequence[Claimed],
+        when: datetime,
+        error: str,
+        now: datetime,
+        *,
+        spent: float,
+        unreached: Callable[[Claimed], Decide | None],
     ) -> None:
-        """It was not sent; try again at ``when``, unless it has become pointless (``delivery.pointless``).
+        """They were tried and not sent; try again at ``when``, unless they have become pointless.
 
-        ``unreached``, if given, is applied in the same transaction: it may find another way to the person.
+        What ``unreached`` gives is applied in the same transaction: it may find another way to the person.
+        ``spent`` is the patience in seconds that this attempt has used up.
         """
+
+    async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
+        """Nothing for this address is claimed any more but by its name; ``claims`` go back untried."""
+
+    async def release(self, channel: str, address: str, now: datetime, *, forward: bool) -> None:
+        """End ``park``; with ``forward`` everything that waits there to be retried is due now."""
+
+    async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
+        """Give the rank (``delivery.rank``) of the most urgent row that waits for each address, if any does."""
+
+    async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
+        """Give unsettled pages owed before a moment that have not looked for another way; nothing is leased."""
+
+    async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
+        """Apply ``unreached`` to a page that is still owed; each page looks for another way once."""
+
+    async def channels_owed(self) -> set[str]:
+        """Name the channels on which something is owed, configured or not."""
 
     async def dead(
         self,

@@ -1,11 +1,11 @@
 """The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from receiver.store.sqlite_queue import Writer
 
 T = TypeVar("T")
 Watch = Callable[[Incident, Incident], None]
+Changed = tuple[Incident, Incident | None] | None
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _OWN = "INSERT INTO own VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
@@ -84,23 +85,20 @@ class SQLiteStore:
         return await self._writer.run(lambda db: [f[0] for f in db.execute(query, (now.timestamp(), limit))])
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
-        at = now.timestamp()
-        given = {"channel": channel, "now": at, "until": at + lease, "urgent": wanted.urgent}
-        given |= {"address": wanted.address, "kind": wanted.kind}
-        owed = "SELECT 1 FROM outbox WHERE channel = :channel AND state IN ('pending', 'sending') LIMIT 1"
-        if not await self._writer.run(lambda db: db.execute(owed, given).fetchone()):
-            return []  # a look costs no fsync
+        if not wanted.address and not await self._writer.run(lambda db: outbox.due(db, channel, now)):
+            return []
 
         def change(db: sqlite3.Connection) -> list[Claimed]:
-            whole = not wanted.address  # of a bundle nobody reads timelines
+            whole = not wanted.kind  # of a bundle nobody reads timelines
             claims: list[Claimed] = []
             while True:
-                rows = db.execute(outbox.CLAIM, {**given, "limit": limit - len(claims)}).fetchall()
-                leased = [_claimed(db, *row, whole=whole) for row in rows]
+                until, room = now.timestamp() + lease, limit - len(claims)
+                rows = outbox.lease(db, channel, now, until, room, wanted)
+                leased = [_claimed(db, row, whole=whole) for row in rows]
                 current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
                 claims += current
                 if len(current) == len(leased):  # else others of their lanes may be sent now
-                    return sorted(claims, key=lambda claimed: (claimed.priority, claimed.id))
+                    return claims
 
         return await self._writer.commit(change)
 
@@ -114,18 +112,59 @@ class SQLiteStore:
         await self._decide(change)
 
     async def retry_at(
-        self, claimed: Claimed, when: datetime, error: str, now: datetime, unreached: Decide | None = None
+        self,
+        claims: Sequence[Claimed],
+        when: datetime,
+        error: str,
+        now: datetime,
+        *,
+        spent: float,
+        unreached: Callable[[Claimed], Decide | None],
     ) -> None:
-        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
-            if not outbox.retry(db, claimed.id, claimed.attempt, when, error):
+        def put_off(db: sqlite3.Connection, claimed: Claimed, decide: Decide | None) -> Changed:
+            elsewhere = decide is not None
+            if not outbox.retry(db, claimed.id, claimed.attempt, when, error, spent, elsewhere=elsewhere):
                 return None
             before = row.incident(db, claimed.incident.id)
             if before is None:
                 return None
             _dropped(db, msgspec.structs.replace(claimed, incident=before), now)
-            return (before, row.save(db, before, unreached(before), self._hold, now)) if unreached else None
+            return (before, row.save(db, before, decide(before), self._hold, now)) if decide else None
+
+        pairs = await self._writer.commit(lambda db: [put_off(db, each, unreached(each)) for each in claims])
+        self._changed()
+        for pair in pairs:
+            self._watched(pair)
+
+    async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
+        leased = [(claimed.id, claimed.attempt) for claimed in claims]
+        await self._writer.commit(lambda db: outbox.park(db, channel, address, leased))
+
+    async def release(self, channel: str, address: str, now: datetime, *, forward: bool) -> None:
+        await self._writer.commit(lambda db: outbox.release(db, channel, address, forward=forward, now=now))
+
+    async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
+        def read(db: sqlite3.Connection) -> dict[str, int]:
+            found = ((address, outbox.best_rank(db, channel, address)) for address in addresses)
+            return {address: rank for address, rank in found if rank is not None}
+
+        return await self._writer.run(read)
+
+    async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
+        def read(db: sqlite3.Connection) -> list[Claimed]:
+            numbers = outbox.late_pages(db, channel, before, limit)
+            return [_claimed(db, outbox.read(db, number), whole=False) for number in numbers]
+
+        return await self._writer.run(read)
+
+    async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
+        def change(db: sqlite3.Connection) -> Changed:
+            return self._consider(db, claimed, unreached, now) if outbox.mark_elsewhere(db, claimed.id) else None
 
         await self._decide(change)
+
+    async def channels_owed(self) -> set[str]:
+        return await self._writer.run(outbox.channels)
 
     async def dead(  # the failure, and what becomes of it
         self,
@@ -220,6 +259,9 @@ class SQLiteStore:
     ) -> Incident | None:
         pair = await self._writer.commit(change, urgent=urgent)
         self._changed()
+        return self._watched(pair)
+
+    def _watched(self, pair: Changed) -> Incident | None:
         if pair is None or pair[1] is None:
             return None
         self._watch(pair[0], pair[1])
@@ -239,29 +281,23 @@ def _sending(notification: Notification) -> Data:
     return Data(notification=notification.kind, channel=target.channel, address=target.address, person=target.person)
 
 
-def _claimed(  # noqa: PLR0913  # the columns of a row
-    db: sqlite3.Connection,
-    row_id: int,
-    incident_id: int,
-    doc: bytes,
-    attempt: int,
-    created_at: float,
-    lane: str,
-    priority: str,
-    *,
-    whole: bool,
-) -> Claimed:
-    """Build what the dispatcher gets of one leased row."""
-    found = row.incident(db, incident_id)
+def _claimed(db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
+    """Build what the dispatcher gets of one row."""
+    row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
+    found = row.incident(db, number)
     if found is None:
         raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
     return Claimed(
         id=row_id,
         incident=found,
         notification=outbox.decoder.decode(doc),
-        timeline=row.timeline(db, incident_id) if whole else (),
+        timeline=row.timeline(db, number) if whole else (),
         attempt=attempt,
         created_at=datetime.fromtimestamp(created_at, UTC),
-        thread=outbox.thread(db, incident_id, lane) if whole else "",
+        thread=outbox.thread(db, number, lane) if whole else "",
         priority=Priority(priority),
+        tries=tries,
+        spent=spent,
+        elsewhere=bool(elsewhere),
+        bundle=bundle or 0,
     )

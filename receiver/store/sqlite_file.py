@@ -59,6 +59,7 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
         upgrade(db, found, keys)
         # What the dead process had leased is free: the lock says that nobody sends it.
         db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
+        db.execute("UPDATE outbox SET parked = 0 WHERE parked = 1")  # whether an address works is found out anew
 
 
 @contextmanager

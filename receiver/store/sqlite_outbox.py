@@ -1,48 +1,102 @@
 """The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead; ``delivery`` decides which."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
-from receiver.incident.delivery import Status, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.delivery import (
+    PATIENT_TRIES,
+    RANKS,
+    Status,
+    due_at,
+    is_urgent,
+    nobody_told,
+    pointless,
+    rank,
+    serial,
+    worth_owing,
+)
 from receiver.incident.model import Incident, Kind, Notification, State
+from receiver.store.base import Wanted
 
 decoder = msgspec.json.Decoder(Notification)
 
-# P1 first, then by age. A row waits for the one before it in its lane. The index serves the order, so that a claim
-# costs what it takes and not what is owed.
-CLAIM = """
-UPDATE outbox SET state = 'sending', attempt = attempt + 1, lease_until = :until WHERE id IN (
-    SELECT o.id FROM outbox o INDEXED BY outbox_owed
-    WHERE o.channel = :channel AND o.not_before <= :now AND o.state IN ('pending', 'sending')
-      AND (o.state = 'pending' OR o.lease_until < :now)
-      AND (:address = '' OR o.address = :address) AND (:kind = '' OR o.kind = :kind)
-      AND (:urgent IS NULL OR (o.priority = 'P1') = :urgent)
-      AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane
-                      AND e.id < o.id AND e.state IN ('pending', 'sending'))
-    ORDER BY o.priority, o.id LIMIT :limit)
-RETURNING id, incident_id, notification, attempt, created_at, lane, priority
+# A row waits for the one before it in its lane.
+_IN_LANE = """NOT EXISTS (
+    SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
+    AND e.state IN ('pending', 'sending'))"""
+# The index serves the order, so that a claim costs what it takes and not what waits.
+_DUE = f"""
+SELECT o.id FROM outbox o INDEXED BY outbox_due
+WHERE o.channel = :channel AND o.rank = :rank AND o.not_before <= :now AND o.state = 'pending' AND o.parked = 0
+  AND {_IN_LANE} ORDER BY o.not_before, o.id LIMIT :limit
+"""  # noqa: S608  # our own text
+_AT_ADDRESS = f"""
+SELECT o.id FROM outbox o INDEXED BY outbox_waiting
+WHERE o.channel = :channel AND o.address = :address AND o.rank = :rank AND o.state = 'pending'
+  AND (o.not_before <= :now OR (:early AND o.tries > 0)) AND (:kind = '' OR o.kind = :kind)
+  AND {_IN_LANE} ORDER BY o.id LIMIT :limit
+"""  # noqa: S608
+# One that failed again and again lets others try whether the address works.
+_TRIAL = f"""
+SELECT o.id FROM outbox o INDEXED BY outbox_waiting
+WHERE o.channel = :channel AND o.address = :address AND o.state = 'pending'
+  AND (o.not_before <= :now OR o.tries > 0) AND {_IN_LANE}
+ORDER BY o.tries / {PATIENT_TRIES}, o.rank, o.tries, o.id LIMIT 1
+"""  # noqa: S608
+_ROW = "id, incident_id, notification, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle"
+_LEASE = f"""
+UPDATE outbox SET state = 'sending', attempt = attempt + 1, lease_until = ?, parked = 0 WHERE id = ? RETURNING {_ROW}
+"""  # noqa: S608
+_READ = f"SELECT {_ROW} FROM outbox WHERE id = ?"  # noqa: S608
+_ELSEWHERE = """
+UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND state IN ('pending', 'sending')
+"""
+_EXPIRED = "UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'sending' AND lease_until < ?"
+_ANYTHING_DUE = """
+SELECT 1 FROM outbox WHERE channel = :channel AND rank IN (0, 1, 2, 3, 4, 5, 6, 7) AND not_before <= :now
+    AND state = 'pending' AND parked = 0
+UNION ALL SELECT 1 FROM outbox WHERE state = 'sending' AND lease_until < :now LIMIT 1
 """
 _RETRY = """
-UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_error = ?
+UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_error = ?, tries = tries + 1,
+    spent = spent + ?, elsewhere = elsewhere OR ?
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
+_PUT_BACK = """
+UPDATE outbox SET state = 'pending', lease_until = NULL, parked = 1 WHERE id = ? AND state = 'sending' AND attempt = ?
+"""
+_PARK = "UPDATE outbox SET parked = 1 WHERE channel = ? AND address = ? AND state = 'pending' AND parked = 0"
+_RELEASE = "UPDATE outbox SET parked = 0 WHERE channel = ? AND address = ? AND parked = 1"
+_FORWARD = """
+UPDATE outbox SET not_before = :now WHERE channel = :channel AND address = :address AND state = 'pending' AND tries > 0
+    AND not_before > :now
+"""
+_BEST = """
+SELECT rank FROM outbox WHERE channel = ? AND address = ? AND state = 'pending' ORDER BY rank LIMIT 1
+"""
+_LATE = """
+SELECT id FROM outbox INDEXED BY outbox_late WHERE channel = ? AND created_at <= ? AND kind = 'page' AND elsewhere = 0
+    AND state IN ('pending', 'sending') ORDER BY created_at LIMIT ?
+"""
+_CHANNELS = "SELECT DISTINCT channel FROM outbox INDEXED BY outbox_owed WHERE state IN ('pending', 'sending')"
 _FINISH = """
-UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?
+UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?, parked = 0
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
 # SQLite uses a partial index only if the query repeats its WHERE (sqlite.org/partialindex.html): outbox_unsettled.
 _IS_PENDING = "state IN ('pending', 'sending') AND state = 'pending'"
 _PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {_IS_PENDING}"  # noqa: S608
-_CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ? WHERE id = ?"
+_CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ?, parked = 0 WHERE id = ?"
 _PAGES = "SELECT state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'page' ORDER BY id"
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _ENQUEUE = """
-INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, notification, created_at,
-                    not_before)
-VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :notification, :now, :not_before)
+INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
+                    created_at, not_before)
+VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before)
 ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 """
 
@@ -64,6 +118,7 @@ def enqueue(
         "round": notification.round,
         "serial": serial(notification),
         "priority": incident.priority.value,
+        "rank": rank(kind, incident.priority),
         "now": now.timestamp(),
         "not_before": due_at(incident, hold, now).timestamp(),
         "notification": msgspec.json.encode(notification),
@@ -96,9 +151,78 @@ def cancel(db: sqlite3.Connection, row_id: int, now: datetime) -> None:
     db.execute(_CANCEL, (now.timestamp(), row_id))
 
 
-def retry(db: sqlite3.Connection, row_id: int, attempt: int, when: datetime, error: str) -> bool:
-    """Put a leased row off; False when the lease was lost to another attempt."""
-    return db.execute(_RETRY, (when.timestamp(), error, row_id, attempt)).rowcount == 1
+def due(db: sqlite3.Connection, channel: str, now: datetime) -> bool:
+    """Say whether a claim may find something: a look costs no fsync."""
+    return db.execute(_ANYTHING_DUE, {"channel": channel, "now": now.timestamp()}).fetchone() is not None
+
+
+def lease(
+    db: sqlite3.Connection, channel: str, now: datetime, until: float, limit: int, wanted: Wanted
+) -> list[tuple[Any, ...]]:
+    """Lease rows, in the order of their ranks; what an attempt that never ended holds is free again."""
+    db.execute(_EXPIRED, (now.timestamp(),))
+    given = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
+    found: list[int] = []
+    for each in _ranks(wanted):
+        query = _TRIAL if wanted.trial else _AT_ADDRESS if wanted.address else _DUE
+        rows = db.execute(query, {**given, "rank": each, "limit": limit - len(found)})
+        found += [number for (number,) in rows]
+        if len(found) >= limit or wanted.trial:
+            break
+    return [row for number in found for row in db.execute(_LEASE, (until, number)).fetchall()]
+
+
+def _ranks(wanted: Wanted) -> tuple[int, ...]:
+    if wanted.urgent is None:
+        return RANKS
+    return tuple(each for each in RANKS if is_urgent(each) is wanted.urgent)
+
+
+def late_pages(db: sqlite3.Connection, channel: str, before: datetime, limit: int) -> list[int]:
+    """Give pages that have waited since before a moment, and have not looked for another way."""
+    return [number for (number,) in db.execute(_LATE, (channel, before.timestamp(), limit))]
+
+
+def read(db: sqlite3.Connection, number: int) -> tuple[Any, ...]:
+    """Read what the dispatcher gets of a row."""
+    columns: tuple[Any, ...] = db.execute(_READ, (number,)).fetchone()
+    return columns
+
+
+def mark_elsewhere(db: sqlite3.Connection, number: int) -> bool:
+    """Note that an unsettled page looks for another way; False if it has, or is settled."""
+    return db.execute(_ELSEWHERE, (number,)).rowcount == 1
+
+
+def best_rank(db: sqlite3.Connection, channel: str, address: str) -> int | None:
+    """Give the rank of the most urgent row that waits for an address; None if none does."""
+    found = db.execute(_BEST, (channel, address)).fetchone()
+    return found[0] if found else None
+
+
+def channels(db: sqlite3.Connection) -> set[str]:
+    """Name the channels on which something is owed."""
+    return {name for (name,) in db.execute(_CHANNELS)}
+
+
+def park(db: sqlite3.Connection, channel: str, address: str, leased: Iterable[tuple[int, int]]) -> None:
+    """Let the address be served by itself; ``leased`` rows (id, attempt) wait there, untried."""
+    db.executemany(_PUT_BACK, leased)
+    db.execute(_PARK, (channel, address))
+
+
+def release(db: sqlite3.Connection, channel: str, address: str, *, forward: bool, now: datetime) -> None:
+    """Serve the address with all others again; ``forward`` makes due now what waits to be retried there."""
+    db.execute(_RELEASE, (channel, address))
+    if forward:
+        db.execute(_FORWARD, {"channel": channel, "address": address, "now": now.timestamp()})
+
+
+def retry(
+    db: sqlite3.Connection, row_id: int, attempt: int, when: datetime, error: str, spent: float, *, elsewhere: bool
+) -> bool:
+    """Put a leased row off after a failure; False when the lease was lost to another attempt."""
+    return db.execute(_RETRY, (when.timestamp(), error, spent, elsewhere, row_id, attempt)).rowcount == 1
 
 
 def finish(

@@ -1,51 +1,48 @@
-"""Pauses a channel after several failures in a row, then lets one message try it. Pure.
+"""Pauses what failed several times in a row, then lets one message try it. Pure; seconds of a monotonic clock.
 
-A channel that is down would otherwise hold every slot for its whole timeout, P1s included, while other ways to the
-same people work.
+An address or a host that is down would otherwise hold every slot for its whole timeout, P1s included, while other
+ways to the same people work.
 """
 
-from datetime import datetime, timedelta
-
 THRESHOLD = 5  # failures in a row
-REST = timedelta(seconds=20)
+REST = 20.0  # seconds
 
 
 class CircuitBreaker:
-    """The memory of one channel; ``open`` means that nothing is sent."""
+    """The memory of one address or host; ``open`` means that nothing is sent there."""
 
-    def __init__(self, threshold: int = THRESHOLD, rest: timedelta = REST) -> None:
+    def __init__(self, threshold: int = THRESHOLD, rest: float = REST) -> None:
         self._threshold, self._rest = threshold, rest
-        self._failures = 0
-        self._until: datetime | None = None
+        self._until: float | None = None
         self._trying = False
+        self.failures = 0  # in a row
 
     @property
     def is_open(self) -> bool:
-        """Say whether the channel is held to be down."""
+        """Say whether it is held to be down."""
         return self._until is not None
 
-    def wait(self, now: datetime) -> float:
-        """Give the seconds until it is worth a try; 0 for now. Whoever is given 0 must say what became of it."""
-        if self._until is None:
-            return 0.0
-        if now < self._until:
-            return min((self._until - now).total_seconds(), self._rest.total_seconds())  # a clock set back
-        if self._trying:
-            return 1.0
-        self._trying = True
-        return 0.0
+    def ready(self, now: float) -> bool:
+        """Say whether something may be sent: while it is open one message after each rest, to try it."""
+        return self._until is None or (now >= self._until and not self._trying)
 
-    def succeeded(self) -> None:
-        """The channel works."""
-        self._failures, self._until, self._trying = 0, None, False
+    def begin(self) -> None:
+        """Something is being sent; what becomes of it must be said by one of the three below."""
+        self._trying = self.is_open
 
-    def failed(self, now: datetime) -> None:
-        """The channel itself failed; a message that it refuses does not count."""
-        self._failures += 1
+    def succeeded(self) -> bool:
+        """It answered, whatever it thinks of the message; True if it had been held to be down."""
+        closed = self.is_open
+        self.failures, self._until, self._trying = 0, None, False
+        return closed
+
+    def failed(self, now: float) -> None:
+        """It failed, whatever the message."""
+        self.failures += 1
         self._trying = False
-        if self._failures >= self._threshold:
+        if self.failures >= self._threshold:
             self._until = now + self._rest
 
-    def refused(self) -> None:
-        """The channel answered, and did not want this message: it works."""
-        self.succeeded()
+    def untried(self) -> None:
+        """Nothing was sent after all."""
+        self._trying = False

@@ -2,35 +2,45 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
-from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.base import Channel, DeferredError, Failure, Message, Receipt, SendError
 from receiver.incident.event import Delivered, Event, Undelivered, Unreached
 from receiver.incident.machine import transition
-from receiver.incident.model import Priority
+from receiver.incident.model import Kind, Priority
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import ANY, Claimed, Decide, Store, Wanted
-from receiver.workers.circuit_breaker import CircuitBreaker
+from receiver.workers.circuit_breaker import REST
+from receiver.workers.destinations import Destination, Destinations
 
 log = logging.getLogger(__name__)
 
-SLOTS = 16  # messages under way at once on one channel
-RESERVED = 4  # of these, those that only a P1 may take
+SLOTS = 64  # messages under way at once on one channel; how many of them at one host and address, `destinations` says
+RESERVED = 16  # of these, those that only a P1 may take
 BUNDLE = 3  # as many notifications for one address become one message
-LARGEST_BUNDLE = 250
+LARGEST_BUNDLE = 300
 LEASE = 90.0  # seconds; longer than any channel's timeout, or a slow send would be sent twice
-_THE_CHANNELS_FAULT = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
+_LATE_AT_ONCE = 50  # pages that look for another way together
+_LOOK = 1.0  # seconds between two looks for them
+_LEAST_URGENT = 99  # after all ranks
+# PagerDuty keeps an incident open whose resolve was lost; a key that is refused may be mended.
+_KEPT = {Kind.ACKNOWLEDGED, Kind.RESOLVED}
+_MENDABLE = {Failure.AUTH}
+_MENDED_SLOWLY = 600.0  # seconds between two attempts with a key that is refused
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """Seconds: the delay doubles from ``first`` to ``longest``; after ``give_up`` a notification is dead.
+    """Seconds: the delay doubles from ``first`` to ``longest``.
 
-    A page that has not arrived after ``elsewhere`` looks for another way, and is tried on.
+    A notification is dead when its failed attempts have used up ``give_up``: each uses up the delay that follows it.
+    Time in which nothing was tried uses up nothing. A page that has not arrived after ``elsewhere`` looks for another
+    way, and is tried on.
     """
 
     first: float
@@ -53,8 +63,19 @@ def backoff(attempt: int, policy: RetryPolicy, jitter: float, wish: float | None
     return max(delay, wish or 0.0)
 
 
+class _Outgoing(NamedTuple):
+    """What becomes one message: one notification, or several for one address."""
+
+    claims: list[Claimed]
+    urgent: bool
+
+
 class Dispatcher:
-    """Sends for one channel, so that a slow provider delays nobody else's notifications."""
+    """Sends for one channel, so that a slow provider delays nobody else's notifications.
+
+    What waits for an address that takes nothing now (it is down, slow, or has had enough for a while) is parked: it is
+    claimed by its address alone, most urgent first, as soon as there is room, and ages by nothing meanwhile.
+    """
 
     def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
@@ -67,13 +88,18 @@ class Dispatcher:
         render: Render,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        elapsed: Callable[[], float],
         jitter: Callable[[], float],
         bundle: RenderBundle | None = None,
+        host_of: Callable[[str], str] = lambda _address: "",
+        keeps_incidents: bool = False,
     ) -> None:
         self._name, self._channel, self._store = name, channel, store
         self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
-        self._metrics, self._clock, self._jitter = metrics, clock, jitter
-        self._circuit = CircuitBreaker()
+        self._metrics, self._clock, self._elapsed, self._jitter = metrics, clock, elapsed, jitter
+        self._keeps_incidents = keeps_incidents
+        self._destinations = Destinations(host_of)
+        self._looked = float("-inf")
         self._under_way: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -101,24 +127,100 @@ class Dispatcher:
         await self._end()
 
     async def run_once(self) -> int:
-        """Claim what is owed now and try each once; gives how many there were."""
-        begun = await self._begin()
-        await self._end()
-        return begun
+        """Try once each that is owed now and may be sent; gives how many there were."""
+        tried = 0
+        while begun := await self._begin():
+            tried += begun
+            await self._end()
+        return tried
 
     async def _begin(self) -> int:
-        """Take what there are free slots for; the last ones are kept for a P1, which overtakes everything."""
-        free = SLOTS - len(self._under_way)
-        if free <= 0:
+        """Begin what there is room for, and look for other ways; gives how many notifications were begun."""
+        await self._look_elsewhere()
+        return await self._begin_parked() + await self._begin_due()
+
+    async def _begin_parked(self) -> int:
+        """Serve the addresses that are served by themselves, the one with the most urgent page first."""
+        now, begun = self._elapsed(), 0
+        open_now = [one for one in self._destinations.parked() if one.room(now, urgent=True)]
+        if not open_now:
             return 0
-        wanted = ANY if free > RESERVED else Wanted(urgent=True)
-        limit = max(free - RESERVED, 1) if wanted is ANY else free
-        claims = await self._store.claim(self._name, self._clock(), LEASE, limit, wanted)
-        for together in await self._together(claims):
-            task = asyncio.ensure_future(self._deliver(together))
+        ranks = await self._store.most_urgent(self._name, [one.address for one in open_now])
+        for destination in sorted(open_now, key=lambda one: ranks.get(one.address, _LEAST_URGENT)):
+            begun += await self._serve(destination)
+        return begun
+
+    async def _serve(self, destination: Destination) -> int:
+        now = self._elapsed()
+        room = {
+            urgent: min(destination.room(now, urgent=urgent), self._free(urgent=urgent)) for urgent in (True, False)
+        }
+        if not room[True]:
+            return 0
+        whole = room[False] > 0  # else there is room for nothing but a P1
+        wanted = Wanted(destination.address, urgent=None if whole else True, trial=destination.is_paused and whole)
+        limit = room[False] if whole else room[True]
+        claims = await self._claim(limit, wanted)
+        if whole and len(claims) < limit:
+            await self._release(destination, forward=False)
+        return await self._begin_at(destination, claims)
+
+    async def _begin_due(self) -> int:
+        """Take what is due; the last slots are kept for a P1, which overtakes everything."""
+        begun = 0
+        while not begun and (free := self._free(urgent=True)):
+            spare = self._free(urgent=False)
+            claims = await self._claim(spare or free, ANY if spare else Wanted(urgent=True))
+            if not claims:
+                break
+            groups: dict[str, list[Claimed]] = {}
+            for claimed in claims:
+                groups.setdefault(claimed.notification.target.address, []).append(claimed)
+            for address, group in groups.items():
+                begun += await self._begin_at(self._destinations.of(address), group)
+        return begun
+
+    async def _begin_at(self, destination: Destination, claims: Sequence[Claimed]) -> int:
+        """Begin what the address has room for; the others are parked there, untried."""
+        begun, left = 0, list(claims)
+        while left:
+            first = left[0]
+            if not destination.room(self._elapsed(), urgent=first.priority is Priority.P1):
+                destination.parked = True
+                await self._store.park(destination.address, left, self._name)
+                break
+            outgoing, left = await self._next_message(left)
+            begun += len(outgoing.claims)
+            destination.begin()
+            task = asyncio.ensure_future(self._deliver(outgoing, destination))
             self._under_way.add(task)
             task.add_done_callback(self._done)
-        return len(claims)
+        return begun
+
+    async def _next_message(self, claims: list[Claimed]) -> tuple[_Outgoing, list[Claimed]]:
+        """Take one message's worth of what is claimed for an address: all of a kind, but a P1 and a drill by itself."""
+        first = claims[0]
+        if self._bundle is None or not _may_be_bundled(first):
+            return _Outgoing([first], first.priority is Priority.P1), claims[1:]
+        kind = first.notification.kind
+        together = [each for each in claims if _may_be_bundled(each) and each.notification.kind is kind]
+        rest = Wanted(first.notification.target.address, kind=kind.value, urgent=False, early=True)
+        more = await self._claim(LARGEST_BUNDLE - len(together), rest) if len(together) < LARGEST_BUNDLE else []
+        together += [each for each in more if not each.incident.drill]
+        if len(together) < BUNDLE:
+            return _Outgoing([first], urgent=False), [each for each in (*claims, *more) if each is not first]
+        taken = {each.id for each in together}
+        return _Outgoing(together, urgent=False), [each for each in (*claims, *more) if each.id not in taken]
+
+    async def _claim(self, limit: int, wanted: Wanted) -> list[Claimed]:
+        return await self._store.claim(self._name, self._clock(), LEASE, limit, wanted)
+
+    def _free(self, *, urgent: bool) -> int:
+        return max(0, SLOTS - len(self._under_way) - (0 if urgent else RESERVED))
+
+    async def _release(self, destination: Destination, *, forward: bool) -> None:
+        destination.parked = False
+        await self._store.release(self._name, destination.address, self._clock(), forward=forward)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -132,90 +234,140 @@ class Dispatcher:
         if self._broken is not None:
             raise self._broken
 
-    async def _together(self, claims: list[Claimed]) -> list[list[Claimed]]:
-        """Make one message of what goes to one address, if that is much; a P1 is always a message of its own."""
-        if self._bundle is None:
-            return [[claimed] for claimed in claims]
-        groups: dict[tuple[str, str], list[Claimed]] = {}
-        alone: list[list[Claimed]] = []
-        for claimed in claims:
-            if claimed.priority is Priority.P1 or claimed.incident.drill:
-                alone.append([claimed])
-            else:
-                place = (claimed.notification.target.address, claimed.notification.kind.value)
-                groups.setdefault(place, []).append(claimed)
-        for (address, kind), group in groups.items():
-            if len(group) < BUNDLE:
-                alone += [[claimed] for claimed in group]
-                continue
-            rest = Wanted(address=address, kind=kind, urgent=False)
-            more = await self._store.claim(self._name, self._clock(), LEASE, LARGEST_BUNDLE, rest)
-            alone.append([*group, *more])
-        return alone
+    async def _look_elsewhere(self) -> None:
+        """A page that has waited too long looks for another way; time in which we did not run does not count."""
+        now, elapsed = self._clock(), self._elapsed()
+        patience = timedelta(seconds=self._retry.elsewhere)
+        if elapsed - self._looked < _LOOK or now - self._current.routing.running_since < patience:
+            return
+        self._looked = elapsed
+        for late in await self._store.late_pages(self._name, now - patience, _LATE_AT_ONCE):
+            target = late.notification.target
+            paused = self._destinations.of(target.address).is_paused
+            failure = Failure.CIRCUIT_OPEN if paused else Failure.TIMEOUT
+            unreached = self._deciding(Unreached(target, late.notification.round, failure))
+            await self._store.look_elsewhere(late, unreached, now)
 
-    async def _deliver(self, claims: list[Claimed]) -> None:
-        for claimed in claims:
-            if claimed.attempt == 1:
-                lag = (self._clock() - claimed.created_at).total_seconds()
-                self._metrics.page_lag.labels(self._name).observe(max(0.0, lag))
+    async def _deliver(self, outgoing: _Outgoing, destination: Destination) -> None:
+        claims, begun_at = outgoing.claims, self._clock()
         try:
             receipt = await self._send(claims)
-        except SendError as error:
-            for claimed in claims:
-                await self._failed(claimed, error)
+        except DeferredError as deferred:
+            destination.untried()
+            destination.pace(self._elapsed() + deferred.wait)
+            destination.parked = True
+            await self._store.park(destination.address, claims, self._name)
             return
-        for claimed in claims:
-            self._metrics.deliveries.labels(self._name, "sent").inc()
-            event = Delivered(claimed.notification.round, claimed.notification.target.person)
-            await self._store.settle(claimed, receipt.ref, self._deciding(event), self._clock())
+        except SendError as error:
+            await self._failed(claims, error, destination, begun_at)
+        else:
+            await self._sent(claims, receipt, destination, begun_at)
+        finally:
+            destination.end()
+            self._metrics.circuit_open.labels(self._name).set(self._destinations.hosts_down)
+            self._metrics.addresses_paused.labels(self._name).set(self._destinations.addresses_paused)
 
     async def _send(self, claims: list[Claimed]) -> Receipt:
-        """Try once, if the channel is worth a try; SendError whatever went wrong."""
-        wait = self._circuit.wait(self._clock())
-        if wait:
-            raise SendError("the channel is down and paused", Failure.CIRCUIT_OPEN, retry_after=wait)
+        """Try once; SendError whatever went wrong."""
         try:
             bundle = self._bundle if len(claims) > 1 else None
             receipt = await self._channel.send(bundle(claims) if bundle else self._render(claims[0]))
-        except SendError as error:
-            if error.reason in _THE_CHANNELS_FAULT:
-                self._circuit.failed(self._clock())
-            else:
-                self._circuit.refused()
+        except SendError:
             raise
         except Exception as error:
             # One poisoned notification must not stop the others; what it is stands in the log, and it is retried.
-            ids = ", ".join(str(claimed.id) for claimed in claims)
-            log.exception("notification %s failed inside channel %s", ids, self._name)
-            self._circuit.refused()
+            log.exception("notification %s failed inside channel %s", _ids(claims), self._name)
             raise SendError(f"internal error {type(error).__name__}", Failure.INTERNAL) from error
-        else:
-            self._circuit.succeeded()
-            return receipt if len(claims) == 1 else Receipt()  # a bundle is nobody's thread
-        finally:
-            self._metrics.circuit_open.labels(self._name).set(self._circuit.is_open)
+        return receipt if len(claims) == 1 else Receipt()  # a bundle is nobody's thread
 
-    async def _failed(self, claimed: Claimed, error: SendError) -> None:
-        now, notification = self._clock(), claimed.notification
-        facts = {"facts": {"incident": claimed.incident.id, "channel": self._name, "reason": error.reason.value}}
-        self._metrics.failures.labels(self._name, error.reason.value).inc()
-        resting = error.reason is Failure.CIRCUIT_OPEN
-        wait = error.retry_after if resting else None
-        delay = wait or backoff(claimed.attempt, self._retry, self._jitter(), error.retry_after)
-        age = (now - claimed.created_at).total_seconds()
+    async def _sent(
+        self, claims: list[Claimed], receipt: Receipt, destination: Destination, begun_at: datetime
+    ) -> None:
+        for claimed in claims:
+            self._observe_lag(claimed, begun_at)
+            self._metrics.deliveries.labels(self._name, "sent").inc()
+            event = Delivered(claimed.notification.round, claimed.notification.target.person)
+            await self._store.settle(claimed, receipt.ref, self._deciding(event), self._clock())
+        await self._bring_forward(self._destinations.succeeded(destination))
+
+    async def _bring_forward(self, reopened: list[Destination]) -> None:
+        """An address that works again gets what waits for it now, and not when each would have been retried."""
+        for destination in reopened:
+            await self._release(destination, forward=True)
+
+    async def _failed(
+        self, claims: list[Claimed], error: SendError, destination: Destination, begun_at: datetime
+    ) -> None:
+        """Put off together what was sent together, so that one message does not come back as many."""
+        for claimed in claims:
+            self._observe_lag(claimed, begun_at)
+            self._metrics.failures.labels(self._name, error.reason.value).inc()
+        reopened = self._destinations.failed(destination, error.reason, self._elapsed())
+        delay = backoff(max(each.tries for each in claims) + 1, self._retry, self._jitter(), error.retry_after)
+        if error.reason is Failure.RATE_LIMITED and error.retry_after:
+            destination.refuse(self._elapsed() + error.retry_after)
+        if destination.is_paused:  # from now on what waits there tries it by turns, one after each rest
+            destination.parked, delay = True, min(delay, REST)
+        charge = min(delay, self._retry.longest)
+        again = [each for each in claims if self._is_tried_again(each, error, charge)]
+        for claimed in claims:
+            if claimed not in again:
+                await self._dead(claimed, error)
+        if again:
+            delay = max(delay, _MENDED_SLOWLY) if error.permanent else delay
+            await self._put_off(again, error, delay, charge)
+        await self._bring_forward(reopened)
+
+    def _is_tried_again(self, claimed: Claimed, error: SendError, charge: float) -> bool:
+        kept = self._keeps_incidents and claimed.notification.kind in _KEPT
+        if error.permanent:
+            return kept and error.reason in _MENDABLE
+        return kept or claimed.spent + charge <= self._retry.give_up
+
+    async def _dead(self, claimed: Claimed, error: SendError) -> None:
+        notification = claimed.notification
+        self._metrics.deliveries.labels(self._name, "dead").inc()
+        self._metrics.dead.labels(self._name).inc()
+        log.error(
+            "notification %d failed for good: %s", claimed.id, error, extra={"facts": self._facts(claimed, error)}
+        )
         unreached = self._deciding(Unreached(notification.target, notification.round, error.reason))
-        if error.permanent or age + delay > self._retry.give_up:
-            self._metrics.deliveries.labels(self._name, "dead").inc()
-            self._metrics.dead.labels(self._name).inc()
-            log.error("notification %d failed for good: %s", claimed.id, error, extra=facts)
-            undelivered = self._deciding(Undelivered(notification.round))
-            await self._store.dead(claimed, error.reason, str(error), unreached, undelivered, now)
-            return
-        self._metrics.deliveries.labels(self._name, "retried").inc()
-        level = logging.DEBUG if resting else logging.WARNING
-        log.log(level, "notification %d failed, next attempt in %.0fs: %s", claimed.id, delay, error, extra=facts)
-        elsewhere = unreached if age + delay >= self._retry.elsewhere else None
-        await self._store.retry_at(claimed, now + timedelta(seconds=delay), str(error), now, elsewhere)
+        undelivered = self._deciding(Undelivered(notification.round))
+        await self._store.dead(claimed, error.reason, str(error), unreached, undelivered, self._clock())
+
+    async def _put_off(self, claims: list[Claimed], error: SendError, delay: float, charge: float) -> None:
+        now = self._clock()
+        self._metrics.deliveries.labels(self._name, "retried").inc(len(claims))
+        facts = {"facts": self._facts(claims[0], error)}
+        ids = _ids(claims)
+        log.warning("notification %s failed, next attempt in %.0fs: %s", ids, delay, error, extra=facts)
+
+        def unreached(claimed: Claimed) -> Decide | None:
+            notification, since = claimed.notification, max(claimed.created_at, self._current.routing.running_since)
+            patience = self._retry.elsewhere - (now - since).total_seconds()
+            if notification.kind is not Kind.PAGE or claimed.elsewhere or delay < patience:
+                return None
+            return self._deciding(Unreached(notification.target, notification.round, error.reason))
+
+        when = now + timedelta(seconds=delay)
+        await self._store.retry_at(claims, when, str(error), now, spent=charge, unreached=unreached)
+
+    def _observe_lag(self, claimed: Claimed, begun_at: datetime) -> None:
+        if claimed.tries == 0:
+            lag = (begun_at - claimed.created_at).total_seconds()
+            self._metrics.page_lag.labels(self._name).observe(max(0.0, lag))
+
+    def _facts(self, claimed: Claimed, error: SendError) -> dict[str, object]:
+        return {"incident": claimed.incident.id, "channel": self._name, "reason": error.reason.value}
 
     def _deciding(self, event: Event) -> Decide:
         return partial(transition, event=event, policy=self._current.routing, now=self._clock())
+
+
+def _may_be_bundled(claimed: Claimed) -> bool:
+    return claimed.priority is not Priority.P1 and not claimed.incident.drill
+
+
+def _ids(claims: Sequence[Claimed]) -> str:
+    named = ", ".join(str(claimed.id) for claimed in claims[:3])
+    return named if len(claims) <= 3 else f"{named} and {len(claims) - 3} more"  # noqa: PLR2004  # as many as are named

@@ -42,13 +42,22 @@ class Clock:
     """Time that stands still until it is moved."""
 
     def __init__(self) -> None:
-        self.now = START
+        self.now, self._set_by = START, 0.0
 
     def __call__(self) -> datetime:
         return self.now
 
+    def elapsed(self) -> float:
+        """The clock that nobody sets."""
+        return self.now.timestamp() - self._set_by
+
     def forward(self, **delta: float) -> None:
         self.now += timedelta(**delta)
+
+    def set(self, **delta: float) -> None:
+        """Somebody sets the clock: no time passes."""
+        self.now += timedelta(**delta)
+        self._set_by += timedelta(**delta).total_seconds()
 
 
 def steps(*cells: tuple[float, str]) -> tuple[Step, ...]:

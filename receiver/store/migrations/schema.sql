@@ -18,6 +18,8 @@ CREATE INDEX IF NOT EXISTS incident_wake ON incident (wake_at) WHERE wake_at IS 
 CREATE INDEX IF NOT EXISTS incident_count ON incident (state, priority, opened_at) WHERE state <> 'resolved';
 CREATE INDEX IF NOT EXISTS incident_over ON incident (resolved_at) WHERE resolved_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS incident_opened ON incident (opened_at, id);
+CREATE INDEX IF NOT EXISTS incident_state ON incident (state, id);
+CREATE INDEX IF NOT EXISTS incident_still_open ON incident (id) WHERE state <> 'resolved';
 
 -- Which open incident an alert that fires belongs to, whatever Alertmanager calls its group today.
 CREATE TABLE IF NOT EXISTS member (
@@ -26,6 +28,7 @@ CREATE TABLE IF NOT EXISTS member (
     incident_id INTEGER NOT NULL REFERENCES incident (id),
     PRIMARY KEY (receiver, fingerprint, incident_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS member_incident ON member (incident_id);
 
 CREATE TABLE IF NOT EXISTS timeline (
     incident_id INTEGER NOT NULL REFERENCES incident (id),
@@ -52,23 +55,35 @@ CREATE TABLE IF NOT EXISTS outbox (
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sending', 'sent', 'dead', 'cancelled')),
     created_at REAL NOT NULL,
     not_before REAL NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,  -- counts leases; only the holder of the newest may settle
     lease_until REAL,
     settled_at REAL,
     ref TEXT NOT NULL DEFAULT '',
     last_error TEXT NOT NULL DEFAULT '',
+    rank INTEGER NOT NULL DEFAULT 0,  -- the order of sending: pages by priority, then everything else by priority
+    tries INTEGER NOT NULL DEFAULT 0,  -- attempts that reached for the provider and failed
+    spent REAL NOT NULL DEFAULT 0,  -- seconds of patience that they have used up
+    parked INTEGER NOT NULL DEFAULT 0,  -- its address is served by itself: it is slow, or paused
+    elsewhere INTEGER NOT NULL DEFAULT 0,  -- a page that has looked for another way to the person
+    bundle INTEGER,  -- the first row of the message that it was sent in with others
     -- a transition that is applied twice owes nothing twice
     UNIQUE (incident_id, lane, kind, round, serial),
     CHECK ((state = 'sending') = (lease_until IS NOT NULL)),
     CHECK ((state IN ('sent', 'dead', 'cancelled')) = (settled_at IS NOT NULL))
 ) STRICT;
-CREATE INDEX IF NOT EXISTS outbox_owed ON outbox (channel, priority, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX IF NOT EXISTS outbox_lane ON outbox (incident_id, lane, id);
 -- What is unsettled of an incident: its settled rows are many when its last step is repeated for days.
 CREATE INDEX IF NOT EXISTS outbox_unsettled ON outbox (incident_id, lane, id) WHERE state IN ('pending', 'sending');
-CREATE INDEX IF NOT EXISTS outbox_address ON outbox (channel, address, not_before) WHERE state = 'pending';
+-- What is due: neither what waits for its time nor what waits for its address is looked at.
+CREATE INDEX IF NOT EXISTS outbox_due ON outbox (channel, rank, not_before, id) WHERE state = 'pending' AND parked = 0;
+CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (channel, address, rank, id) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (channel, address) WHERE parked = 1;
+CREATE INDEX IF NOT EXISTS outbox_owed ON outbox (channel, created_at) WHERE state IN ('pending', 'sending');
+CREATE INDEX IF NOT EXISTS outbox_late ON outbox (channel, created_at)
+    WHERE kind = 'page' AND elsewhere = 0 AND state IN ('pending', 'sending');
 CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 'sending';
 CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (settled_at) WHERE state = 'dead';
+CREATE INDEX IF NOT EXISTS outbox_bundle ON outbox (bundle) WHERE bundle IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS heartbeat (
     source TEXT PRIMARY KEY,

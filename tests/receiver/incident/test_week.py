@@ -191,6 +191,7 @@ class Weeks(RuleBasedStateMachine):
             render=as_message,
             metrics=Metrics(["email"]),
             clock=self.clock,
+            elapsed=self.clock.elapsed,
             jitter=lambda: 0.0,
         )
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from receiver.incident.matching import choose
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
-from receiver.store.base import Claimed, StoreError
+from receiver.store.base import ANY, Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.store.sqlite_file import connect
 from tests.receiver.given import (
@@ -56,6 +56,10 @@ async def claim(store: SQLiteStore, clock: Clock, channel: str = "email") -> lis
 async def settle(store: SQLiteStore, clock: Clock, claimed: Claimed, ref: str) -> None:
     told = Delivered(claimed.notification.round, claimed.notification.target.person)
     await store.settle(claimed, ref, deciding(told, clock.now), clock.now)
+
+
+async def retry(store: SQLiteStore, clock: Clock, claimed: Claimed, when: datetime, error: str) -> None:
+    await store.retry_at([claimed], when, error, clock.now, spent=0, unreached=lambda _: None)
 
 
 async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed) -> None:
@@ -137,7 +141,7 @@ async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore
 async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
-    await store.retry_at(page, clock.now + MINUTE, "timeout", clock.now)  # it may have arrived
+    await retry(store, clock, page, clock.now + MINUTE, "timeout")  # it may have arrived
     await store.apply(number, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     clock.forward(minutes=2)
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
@@ -147,14 +151,14 @@ async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(st
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
     await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
-    await store.retry_at(page, clock.now, "503", clock.now)
+    await retry(store, clock, page, clock.now, "503")
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.ACKNOWLEDGED]
 
 
 async def test_a_retry_waits_for_its_time(store: SQLiteStore, clock: Clock) -> None:
     await fire(store, clock)
     page = (await claim(store, clock))[0]
-    await store.retry_at(page, clock.now + timedelta(seconds=30), "503", clock.now)
+    await retry(store, clock, page, clock.now + timedelta(seconds=30), "503")
     assert await claim(store, clock) == []
     clock.forward(seconds=30)
     assert [c.attempt for c in await claim(store, clock)] == [2]
@@ -340,7 +344,7 @@ async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, cloc
     assert {c.notification.kind for c in pending} == {Kind.REMINDER, Kind.PAGE}
     await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     for claimed in pending:
-        await store.retry_at(claimed, clock.now, "503", clock.now)
+        await retry(store, clock, claimed, clock.now, "503")
     assert {c.notification.kind for c in await claim(store, clock)} == {Kind.ACKNOWLEDGED}
 
 
@@ -353,10 +357,9 @@ async def test_what_is_done_for_each_row_looks_through_no_table(tmp_path: Path, 
     fired = row.save(db, new, transition(new, event, policy, clock.now), hold, clock.now)
     assert fired is not None
     at = clock.now.timestamp()
-    wanted = {"channel": "email", "now": at + 1, "until": at + 90, "limit": 9}
-    (leased,) = db.execute(outbox.CLAIM, {**wanted, "address": "", "kind": "", "urgent": None}).fetchall()
-    assert outbox.retry(db, leased[0], 1, clock.now, "503")
-    outbox.finish(db, leased[0], 2, "sent", clock.now)
+    (leased,) = outbox.lease(db, "email", clock.now, at + 90, 9, ANY)
+    assert outbox.retry(db, leased[0], 1, clock.now, "503", 1.0, elsewhere=False)
+    outbox.finish(db, leased[0], 1, "sent", clock.now)
     assert not outbox.round_is_dead(db, fired.id, 1)
     assert outbox.thread(db, fired.id, "email:linh@example.com") == ""
     row.save(db, fired, transition(fired, Acknowledge("linh", Origin.LINK), policy, clock.now), hold, clock.now)

@@ -1,0 +1,155 @@
+"""Remembers, for one channel, how each address and each host behind it is doing, and how much may be sent there. Pure.
+
+One bad address must not keep the others waiting: it gets its own circuit and a part of the slots. A host is held to be
+down when connections fail, or when several of its addresses fail and none succeeds in between.
+"""
+
+from collections.abc import Callable
+
+from receiver.channels.base import Failure
+from receiver.workers.circuit_breaker import CircuitBreaker
+
+AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once; the last four are kept for a P1
+AT_ADDRESS = 8
+AT_SUSPECT = 2  # an address whose last attempt failed
+LARGEST = 1000  # addresses that are remembered, beside those where something is under way or has failed
+_FAULTS = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
+_PROVE_NOTHING = {Failure.INTERNAL, Failure.BAD_ADDRESS, Failure.NOT_CONFIGURED}  # it may be that nothing was sent
+_SEVERAL = 3  # addresses of one host
+
+
+class Host:
+    """What several addresses share."""
+
+    def __init__(self) -> None:
+        self.circuit = CircuitBreaker()
+        self.under_way = 0
+        self.failing: set[str] = set()  # addresses that have failed since one last succeeded
+
+    def failed(self, address: str, failure: Failure, now: float) -> None:
+        """Count a failure if it may be the host's."""
+        self.failing = {*self.failing, address} if len(self.failing) < _SEVERAL else self.failing
+        if failure is Failure.NETWORK or len(self.failing) >= _SEVERAL:
+            self.circuit.failed(now)
+        else:
+            self.circuit.untried()
+
+    def succeeded(self) -> bool:
+        """Believe in it; True if it had been held to be down."""
+        self.failing = set()
+        return self.circuit.succeeded()
+
+
+class Destination:
+    """One address. ``parked``: what waits for it is claimed by its name only."""
+
+    def __init__(self, address: str, host: Host) -> None:
+        self.address, self.host = address, host
+        self.circuit = CircuitBreaker()
+        self.under_way, self.parked = 0, False
+        self._paced_until = self._refused_until = float("-inf")
+
+    @property
+    def is_paused(self) -> bool:
+        """Say whether its own circuit, or its host's, is open."""
+        return self.circuit.is_open or self.host.circuit.is_open
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether there is nothing to remember."""
+        return not (self.under_way or self.parked or self.circuit.failures)
+
+    def room(self, now: float, *, urgent: bool) -> int:
+        """Say how many messages may be sent there now."""
+        if now < self._refused_until or (now < self._paced_until and not urgent):
+            return 0
+        if not (self.circuit.ready(now) and self.host.circuit.ready(now)):
+            return 0
+        if self.is_paused:
+            return 1
+        limit = AT_SUSPECT if self.circuit.failures else AT_ADDRESS
+        at_host = (AT_HOST_URGENT if urgent else AT_HOST) - self.host.under_way
+        return max(0, min(limit - self.under_way, at_host))
+
+    def begin(self) -> None:
+        """A message is under way; what became of it must be said by ``end``."""
+        self.under_way, self.host.under_way = self.under_way + 1, self.host.under_way + 1
+        self.circuit.begin()
+        self.host.circuit.begin()
+
+    def pace(self, until: float) -> None:
+        """Send nothing but P1 there until then: our own wish."""
+        self._paced_until = max(self._paced_until, until)
+
+    def refuse(self, until: float) -> None:
+        """Send nothing there until then: the provider's wish."""
+        self._refused_until = max(self._refused_until, until)
+
+    def end(self) -> None:
+        """A message is no longer under way."""
+        self.under_way, self.host.under_way = self.under_way - 1, self.host.under_way - 1
+
+    def untried(self) -> None:
+        """Nothing was sent."""
+        self.circuit.untried()
+        self.host.circuit.untried()
+
+
+class Destinations:
+    """The addresses of one channel; ``host_of`` names the host behind an address."""
+
+    def __init__(self, host_of: Callable[[str], str]) -> None:
+        self._host_of = host_of
+        self._hosts: dict[str, Host] = {}
+        self._known: dict[str, Destination] = {}
+
+    def of(self, address: str) -> Destination:
+        """Give what is remembered of an address."""
+        known = self._known.get(address)
+        if known is not None:
+            return known
+        if len(self._known) >= LARGEST:
+            self._forget()
+        host = self._hosts.setdefault(self._host_of(address), Host())
+        fresh = self._known[address] = Destination(address, host)
+        return fresh
+
+    def parked(self) -> list[Destination]:
+        """Give those that are served by themselves."""
+        return [one for one in self._known.values() if one.parked]
+
+    def failed(self, destination: Destination, failure: Failure, now: float) -> list[Destination]:
+        """Count a failure; gives the addresses that are no longer held to be down, for a refusal is an answer."""
+        if failure in _FAULTS:
+            destination.circuit.failed(now)
+            destination.host.failed(destination.address, failure, now)
+        elif failure in _PROVE_NOTHING:
+            destination.untried()
+        else:
+            return self.succeeded(destination)
+        return []
+
+    def succeeded(self, destination: Destination) -> list[Destination]:
+        """Count an answer; gives the addresses that are no longer held to be down."""
+        closed, host_closed = destination.circuit.succeeded(), destination.host.succeeded()
+        if host_closed:
+            return [one for one in self._known.values() if one.host is destination.host and not one.circuit.is_open]
+        return [destination] if closed else []
+
+    @property
+    def hosts_down(self) -> int:
+        """Count the hosts that are held to be down."""
+        return sum(host.circuit.is_open for host in self._hosts.values())
+
+    @property
+    def addresses_paused(self) -> int:
+        """Count the addresses that are held to be down, by themselves or with their host."""
+        return sum(one.is_paused for one in self._known.values())
+
+    def _forget(self) -> None:
+        """Make room: half of the addresses of which there is nothing to remember."""
+        idle = [address for address, one in self._known.items() if one.is_idle]
+        for address in idle[: len(idle) // 2 + 1]:
+            del self._known[address]
+        hosts = {one.host for one in self._known.values()}
+        self._hosts = {name: host for name, host in self._hosts.items() if host in hosts}
