@@ -12,7 +12,9 @@ ABOUT = """\
 """
 WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d")
 SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
-HOURS = {"1h": 1, "6h": 6}
+COUNTED = ("1h", "6h")
+# Half of a long window in steps of ten minutes. With less, the ratio is not that of the window, and is not recorded.
+HALF = {"6h": 18, "1d": 72, "3d": 216}
 
 
 class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,9 +77,12 @@ def windows() -> list[dict[str, object]]:
     ]
     for window in WINDOWS:
         bad, every = (f"avg_over_time(slo:{name}:rate5m[{window}])" for name in ("bad_events", "events"))
-        rules.append({"record": f"slo:sli_error:ratio_rate{window}", "expr": f"{bad} / ({every} > 0)"})
-    for window, hours in HOURS.items():
-        number = f"avg_over_time(slo:bad_events:rate5m[{window}]) * {hours * 3600}"
+        measured = f" and count_over_time(slo:events:rate5m[{window}:10m]) > {HALF[window]}" if window in HALF else ""
+        rules.append({"record": f"slo:sli_error:ratio_rate{window}", "expr": f"{bad} / ({every} > 0){measured}"})
+    # Rates over five minutes, summed every five minutes, are the events that were counted. An average times the window
+    # would be those of a whole window, even if only a part of it was measured.
+    for window in COUNTED:
+        number = f"sum_over_time(slo:bad_events:rate5m[{window}:5m]) * 300"
         rules.append({"record": f"slo:bad_events:increase{window}", "expr": number})
     return rules
 

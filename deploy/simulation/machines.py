@@ -142,6 +142,7 @@ def _small(target: dict[str, str], axis: Axis, weight: float) -> Iterator[Sample
     yield series("node_load1", target), axis.wave(f"load {weight}", 0.15, 0.4 * weight, 0.08)
     yield series("node_timex_offset_seconds", target), [0.0004 * n for n in axis.noise(f"clock {weight}")]
     yield series("node_timex_sync_status", target), [1.0] * axis.count
+    yield series("node_timex_maxerror_seconds", target), axis.wave(f"error {weight}", 0.02, 0, 0.004)
     yield series("node_vmstat_oom_kill", target), [0.0] * axis.count
     yield series("node_boot_time_seconds", target), [1_760_000_000.0] * axis.count
     for collector in ("cpu", "diskstats", "filesystem", "meminfo", "timex", "vmstat"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from rules.lint.checks import alerts, counting, names, quantiles, selection, sets, templates
+from rules.lint.checks import alerts, baselines, counting, names, quantiles, selection, sets, templates
 from rules.lint.fault import Fault
 from rules.lint.source import Rule
 from rules.lint.world import World
@@ -42,6 +42,7 @@ _EVERY: tuple[Check, ...] = (
     alerts.wrong_priority,
     alerts.missing_annotation,
     alerts.missing_runbook,
+    baselines.untested_baseline,
     sets.duplicate_identity,
     sets.slow_recording,
     sets.newer_syntax,

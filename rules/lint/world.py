@@ -12,6 +12,7 @@ import promql_parser as promql
 import yaml
 from promql_parser import BinaryExpr, Expr, MatchOp, VectorSelector, parse_duration
 
+from rules.lint.baselines import shown
 from rules.lint.expression import bare, name_of, operator, selectors
 from rules.lint.labels import ANYTHING, Labels, labels
 from rules.lint.series import Series, known
@@ -35,6 +36,7 @@ class Installation:
     retention: float
     readers: frozenset[str]
     runbooks: frozenset[str]
+    shown: Mapping[str, frozenset[str]]  # alert -> the situations in which a test shows it; see baselines.py
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def installation(root: Path = ROOT) -> Installation:
                 for name in _RECORDED.findall(file.read_text("utf-8"))
             ),
             frozenset(page.name for page in root.glob("docs/runbooks/*.md")),
+            shown(root / "rules/tests"),
         )
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error

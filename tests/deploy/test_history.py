@@ -19,8 +19,8 @@ from deploy.simulation.monitoring import Watchers
 from deploy.simulation.time_axis import Axis, incidents
 
 END = 1_795_564_800
-# What a healthy school has none of, and what Prometheus makes of alerts.
-ABSENT = {"ALERTS", "ALERTS_FOR_STATE"}
+# What Prometheus makes of alerts, and what hosts without ZFS do not have.
+ABSENT = {"ALERTS", "ALERTS_FOR_STATE", "node_zfs_arc_size", "node_zfs_arc_c_min"}
 
 
 def shown(axis: Axis) -> dict[str, list[float]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rules.lint.baselines import shown
 from rules.lint.register import CHECKS
 from rules.lint.run import of_rule
 from rules.lint.series import known
@@ -30,6 +31,11 @@ def alert(expr: str, text: str = "Something is wrong.", **more: Any) -> Case:  #
 
 def record(name: str, expr: str = f"sum by (job) ({REQUESTS})", **more: Any) -> Case:  # noqa: ANN401  # YAML
     return {"record": name, "expr": expr} | more
+
+
+def shown_by_tests(expr: str) -> Case:
+    """An alert that the tests of the rules show in all situations that a baseline needs."""
+    return alert(expr) | {"alert": "ApplicationDown", "annotations": annotations("ApplicationDown", "Wrong", "Wrong.")}
 
 
 def without(key: str, **places: str) -> Case:
@@ -76,8 +82,8 @@ CASES: dict[str, tuple[Case | list[Case], Case | list[Case]]] = {
         alert(f"sum by (job) (rate(http_requests_total{{{APP}}}[1m])) > 1"),
     ),
     "range-beyond-retention": (
-        alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[30d] offset 30d)) > 1"),
-        alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[30d] offset 14d)) > 1"),
+        shown_by_tests(f"sum by (job) (increase(http_requests_total{{{APP}}}[30d] offset 30d)) > 1"),
+        alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[30d])) > 1"),
     ),
     "exporter-health": (
         alert('up{job="redis"} == 0', "{{ $labels.instance }}"),
@@ -135,6 +141,10 @@ CASES: dict[str, tuple[Case | list[Case], Case | list[Case]]] = {
     "wrong-priority": (without("P1", labels="priority"), FINE),
     "missing-annotation": (without("", annotations="summary"), FINE),
     "missing-runbook": (without("", annotations="runbook_url"), FINE),
+    "untested-baseline": (
+        alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[1h] offset 1d)) > 1"),
+        shown_by_tests(f"sum by (job) (increase(http_requests_total{{{APP}}}[1h] offset 1d)) > 1"),
+    ),
     "duplicate-identity": (
         [FINE, FINE | {"for": "9m"}],
         [FINE, FINE | {"labels": {**FINE["labels"], "team": "payments"}}],
@@ -163,8 +173,24 @@ ALSO_BAD: list[tuple[str, Case | list[Case]]] = [
     ("not-in-every-version", alert('max by (job) (pg_stat_activity_count{job="postgres", wait_event="x"}) > 1')),
     ("wrong-job", alert('min by (job) (pg_up{job="postgress"}) == 0')),
     ("wrong-job", alert('min by (job) (up{job=~"web.*"}) == 0')),
-    ("range-beyond-retention", alert('min by (job) (avg_over_time(pg_up{job="postgres"}[50d])) < 1')),
-    ("range-beyond-retention", alert('min by (job) (max_over_time(pg_up{job="postgres"}[20d:1h] offset 30d)) < 1')),
+    ("range-beyond-retention", shown_by_tests('min by (job) (avg_over_time(pg_up{job="postgres"}[50d])) < 1')),
+    (
+        "range-beyond-retention",
+        shown_by_tests('min by (job) (max_over_time(pg_up{job="postgres"}[20d:1h] offset 30d)) < 1'),
+    ),
+    ("untested-baseline", alert('min by (job) (max_over_time(pg_up{job="postgres"}[1h])) < 1')),
+    ("untested-baseline", alert('min by (job) (max_over_time(pg_up{job="postgres"}[1h:1m])) < 1')),
+    (
+        "untested-baseline",
+        alert('min by (job) (predict_linear(node_filesystem_avail_bytes{job="node"}[30m], 3600)) < 0'),
+    ),
+    (
+        "untested-baseline",
+        [
+            record("job:read:rate5m", f"sum by (job) (increase(http_requests_total{{{APP}}}[1h] offset 1d))"),
+            alert("job:read:rate5m > 1"),
+        ],
+    ),
     ("exporter-health", alert('up{job=~"postgres|receiver"} < 1', "{{ $labels.instance }}")),
     ("exporter-health", alert('max by (job) (up{job="nginx"}) != 1')),
     ("counter-without-rate", alert(f"sum by (job) (http_request_duration_seconds_count{{{APP}}}) > 1")),
@@ -235,6 +261,47 @@ def found(tmp_path: Path, case: Case | list[Case]) -> list[tuple[str, str]]:
     rules = read(path).rules
     around = World(SERIES, rules, HERE)
     return [(one.check, one.text) for rule in rules for one in of_rule(rule, around)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "case", "seen"),
+    [
+        ("[outage of 3 h]", "1x9", {"eval_time": "3h", "exp_alerts": []}, True),
+        ("[outage of 3 h]", "1x9", {"eval_time": "179m", "exp_alerts": [{}]}, False),
+        ("[outage of 8 d]", "1x9", {"eval_time": "192h", "exp_alerts": [{}]}, True),
+        ("[outage of 8 d]", "1x9", {"eval_time": "192h", "exp_alerts": []}, False),
+        ("[outage of 8 d]", "1x9", {"eval_time": "191h", "exp_alerts": [{}]}, False),
+        ("[gap]", "1x9 _x3 1x9", {"eval_time": "1h", "exp_alerts": []}, True),
+        ("[gap]", "1x9", {"eval_time": "1h", "exp_alerts": []}, False),
+        ("[new Prometheus]", "1x9", {"eval_time": "0m", "exp_alerts": []}, True),
+        ("[new Prometheus]", "1x9", {"eval_time": "1h", "exp_alerts": [{}]}, False),
+    ],
+)
+def test_a_marker_counts_only_with_a_case_that_shows_it(
+    name: str, values: str, case: Case, seen: bool, tmp_path: Path
+) -> None:
+    tests = [
+        {
+            "name": f"{name} A",
+            "input_series": [{"series": "a", "values": values}],
+            "alert_rule_test": [case | {"alertname": "A"}],
+        },
+        {"name": "no marker", "alert_rule_test": [{"alertname": "A", "eval_time": "200h", "exp_alerts": [{}]}]},
+    ]
+    (tmp_path / "a_test.yml").write_text(yaml.safe_dump({"tests": tests}), "utf-8")
+    assert shown(tmp_path) == ({"A": {name}} if seen else {})
+
+
+def test_a_sample_of_alerts_shows_an_alert_firing(tmp_path: Path) -> None:
+    case = {
+        "eval_time": "9d",
+        "expr": 'count(ALERTS{alertname="A", alertstate="firing"})',
+        "exp_samples": [{"value": 1}],
+    }
+    (tmp_path / "a_test.yml").write_text(
+        yaml.safe_dump({"tests": [{"name": "[outage of 8 d]", "promql_expr_test": [case]}]}), "utf-8"
+    )
+    assert shown(tmp_path) == {"A": {"[outage of 8 d]"}}
 
 
 def test_every_check_has_its_case() -> None:

@@ -1,0 +1,56 @@
+"""Alerts that compare with the past, and rules that read what another group recorded a moment ago."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import promql_parser as promql
+from promql_parser import Call, Expr
+
+from rules.lint.baselines import MARKERS
+from rules.lint.expression import operator, selectors, walk
+from rules.lint.fault import Fault
+from rules.lint.source import Rule
+from rules.lint.world import World
+
+_LONG = timedelta(hours=1)
+_LINES = {"predict_linear", "double_exponential_smoothing", "holt_winters"}
+_DEEP = 8  # chains of recorded series are not longer than this
+
+
+def untested_baseline(rule: Rule, world: World) -> Iterator[Fault]:
+    """An alert that compares with the past without tests of a short and a long outage, gaps and a new Prometheus."""
+    if not rule.alerts:
+        return
+    baseline = _baseline(rule.tree, world, 0)
+    missing = [marker for marker in MARKERS if marker not in world.here.shown.get(rule.name, frozenset())]
+    if baseline and missing:
+        text = f"it compares with the past ({baseline}), and no test named {', '.join(missing)} has a case of it"
+        yield Fault(text, "add the tests to rules/tests; docs/rules.md says how they are recognised", "expr")
+
+
+def _baseline(node: Expr, world: World, depth: int) -> str:
+    """Return the part of an expression that looks back for an hour or more or from an offset; empty if none does."""
+    for part, _ in walk(node):
+        found = _looks_back(part)
+        if found:
+            return found
+    if depth < _DEEP:
+        for selector, _ in selectors(node):
+            for source in world.recorded(selector):
+                found = _baseline(source.tree, world, depth + 1)
+                if found:
+                    return f"{source.name}: {found}" if depth == 0 else found
+    return ""
+
+
+def _looks_back(part: Expr) -> str:
+    if isinstance(part, promql.VectorSelector | promql.SubqueryExpr) and part.offset:
+        return "offset"
+    if not isinstance(part, Call):
+        return ""
+    name = operator(part)
+    long = any(
+        isinstance(argument, promql.MatrixSelector | promql.SubqueryExpr) and (argument.range or _LONG) >= _LONG
+        for argument in part.args
+    )
+    return name if name in _LINES or (name.endswith("_over_time") and long) else ""
