@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.incident.delivery import Status, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.delivery import TELLING, Status, due_at, nobody_told, pointless, serial, worth_owing
 from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
@@ -153,10 +153,10 @@ class Simulation:
     def _owe(self, incident: Incident, notification: Notification) -> None:
         new = _Owed(incident.id, notification, self.now, due_at(incident, self._hold, self.now))
         lane = [row for row in self._outbox if row.lane == new.lane]
-        pages = ((row.status, 0) for row in lane if row.notification.kind is Kind.PAGE)
+        told = ((row.status, 0) for row in lane if row.notification.kind in TELLING)
         waiting = (row.notification.kind for row in lane if row.status is Status.PENDING)
         known = {_identity(row.notification) for row in lane}
-        if worth_owing(notification.kind, pages, waiting) and _identity(notification) not in known:
+        if worth_owing(notification, told, waiting) and _identity(notification) not in known:
             self._outbox.append(new)
 
     def _send(self) -> bool:

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from receiver.incident.model import Incident, Kind, Notification, Priority, State
+from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State
 
 PATIENT_TRIES = 6  # failures after which a notification no longer keeps others from trying its address
 RANKS = tuple(range(8))  # what `rank` may give
+# What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
+_FOR_THE_OWNER = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
 _COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several
 
 
@@ -20,6 +22,9 @@ class Status(StrEnum):
     SENT = "sent"
     DEAD = "dead"
     CANCELLED = "cancelled"
+
+
+TELLING = frozenset({Kind.PAGE, Kind.UPDATE, Kind.REMINDER})  # what tells somebody of the trouble
 
 
 def pointless(kind: Kind, owed_at: datetime, incident: Incident) -> bool:
@@ -38,19 +43,21 @@ def pointless(kind: Kind, owed_at: datetime, incident: Incident) -> bool:
     return kind is Kind.PAGE and before
 
 
-def worth_owing(kind: Kind, pages: Iterable[tuple[Status, int]], waiting: Iterable[Kind]) -> bool:
+def worth_owing(notification: Notification, told: Iterable[tuple[Status, int]], waiting: Iterable[Kind]) -> bool:
     """Say whether a notification is worth owing to a lane: news goes only where the trouble itself went.
 
-    ``pages`` gives the status and the attempts of the lane's pages. One whose answer was lost may have arrived.
-    ``waiting`` gives the kinds that are pending on the lane: an end that is still to be told need not be told twice.
+    ``told`` gives the status and the attempts of the lane's pages, updates and reminders. One whose answer was lost may
+    have arrived. ``waiting`` gives the kinds that are pending on the lane: an end that is still to be told need not be
+    told twice.
     """
-    if kind is Kind.PAGE:
+    kind = notification.kind
+    if kind is Kind.PAGE or notification.reason in _FOR_THE_OWNER:
         return True
     if kind is Kind.RESOLVED and Kind.RESOLVED in waiting:
         return False
     return any(
         status in {Status.SENT, Status.SENDING} or (status is Status.CANCELLED and attempts > 0)
-        for status, attempts in pages
+        for status, attempts in told
     )
 
 

@@ -26,22 +26,18 @@ NOTHING = Data()
 _LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
 
 
-def start(
-    so_far: Decision, priority: Priority, policy: Policy, now: datetime, reason: Reason, *, step: int = 0
-) -> Decision:
-    """Put the incident at a step of its plan, its clocks at zero, and take that step if the table says at once."""
+def start(so_far: Decision, priority: Priority, policy: Policy, now: datetime, reason: Reason) -> Decision:
+    """Put the incident at the first step of its plan, its clocks at zero, and take it if the table says at once."""
     plan, paused = policy.plan(priority, so_far.incident.team), so_far.incident.paused
-    step = min(step, max(len(plan.steps) - 1, 0))
-    started = now - timedelta(seconds=plan.steps[step].after if step else 0.0)
-    due = _opens(plan.steps[step], started, policy) if plan.steps else None
+    due = _opens(plan.steps[0], now, policy) if plan.steps else None
     clocks = Clocks(
-        started_at=started,
+        started_at=now,
         next_due_at=due,
         warn_due_at=now + timedelta(seconds=plan.warn_after) if plan.warn_after else None,
         answer_due_at=now + timedelta(seconds=plan.response_time),
         quiet_until=so_far.incident.clocks.quiet_until,
     )
-    so_far = so_far.change(priority=priority, plan=plan, next_step=step, clocks=clocks, breached_at=None)
+    so_far = so_far.change(priority=priority, plan=plan, next_step=0, clocks=clocks, breached_at=None)
     so_far = so_far.change(paused=replace(paused, since=now) if paused else None)  # they have not stood still before
     so_far = so_far.change(acknowledged_at=None, acknowledged_by="").set_delivery(grown=False)
     waits = so_far.incident.paused is not None or due is None or due > now

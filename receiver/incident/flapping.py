@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from receiver.incident.escalation import start
-from receiver.incident.model import Decision, EntryKind, Incident, Priority, Reason
+from receiver.incident.alerts import ALERTS
+from receiver.incident.model import Decision, EntryKind, Incident
 from receiver.incident.policy import Policy
 
 HOUR = timedelta(hours=1)
@@ -16,24 +16,30 @@ def reopens(incident: Incident, policy: Policy, now: datetime) -> bool:
     return over is not None and now - over <= timedelta(seconds=policy.flap_window)
 
 
-def reopen(so_far: Decision, priority: Priority, policy: Policy, now: datetime) -> Decision:
-    """Open it again at the step that was answered, else at the first one: never at the CTO because time has passed."""
+def still_owned(incident: Incident, now: datetime) -> bool:
+    """Say whether an acknowledgement outlives the end of the alerts: they ended by themselves, and it has not run out.
+
+    Whoever resolved it by hand has said that they are done with it.
+    """
+    until = incident.clocks.acknowledged_until
+    return bool(incident.acknowledged_by) and incident.resolved_by == ALERTS and (until is None or until > now)
+
+
+def reopen(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Open it again: what fires counts, and how often that has happened within the last hour."""
     incident = so_far.incident
-    answered = incident.acknowledged_at is not None and priority is incident.priority
-    step = max(incident.next_step - 1, 0) if answered else 0
     again = (*(at for at in incident.reopened if now - at < HOUR), now)
     flaps = len(again) >= TOO_OFTEN
     so_far = so_far.note(now, EntryKind.REOPENED, count=len(again))
     if flaps and not incident.flapping:
         so_far = so_far.note(now, EntryKind.FLAPPING, seconds=policy.flap_quiet)
-    so_far = so_far.change(
+    return so_far.change(
         alerts={fingerprint: alert for fingerprint, alert in incident.alerts.items() if alert.firing},
         reopened=again,
         flapping=flaps,
         resolved_at=None,
         resolved_by="",
     )
-    return start(so_far, priority, policy, now, Reason.REOPENED, step=step)
 
 
 def quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:

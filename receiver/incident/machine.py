@@ -27,7 +27,7 @@ from receiver.incident.event import (
     Undelivered,
     Unreached,
 )
-from receiver.incident.flapping import quiet, reopen, reopens
+from receiver.incident.flapping import quiet, reopen, reopens, still_owned
 from receiver.incident.group import all_drills, facts, lead, maintenance, priority, teams, title, was_drill
 from receiver.incident.model import (
     Alert,
@@ -56,6 +56,7 @@ class Signal(StrEnum):
     CLEAR = "clear"  # no alert is firing any more
     HOLD = "hold"  # no alert is firing any more, and that is not believed yet
     REOPEN = "reopen"  # it fires again, soon after it was over
+    RETURN = "return"  # the same, and whoever has acknowledged it still has it
     TIME = "time"  # a clock of the incident has run to its time
     EXPIRE = "expire"  # the acknowledgement has run out
     DELIVERED = "delivered"  # a page has arrived
@@ -117,7 +118,9 @@ _SIGNALS: dict[type, Signal] = {
 
 def _news_signal(incident: Incident, what: News, policy: Policy, now: datetime) -> Signal:
     if incident.state is State.RESOLVED:  # what a person has resolved may fire on: only what begins reopens it
-        return Signal.REOPEN if what.joined and reopens(incident, policy, now) else Signal.CLEAR
+        if not what.joined or not reopens(incident, policy, now):
+            return Signal.CLEAR
+        return Signal.RETURN if still_owned(incident, now) and not _begins_anew(incident, policy) else Signal.REOPEN
     if incident.state is State.NEW:  # what it is worth is asked once, when it opens
         return Signal.FIRE if incident.firing else Signal.CLEAR
     # With alerts left out of the message "all resolved" proves nothing about those that were left out.
@@ -256,13 +259,32 @@ def _hold(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decis
 
 
 def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
-    incident = so_far.incident
-    window = maintenance(incident, policy, now)
-    so_far = so_far.change(**_named(incident, policy, now), paused=replace(window, since=now) if window else None)
-    so_far = _remark(so_far, (), policy, now)
-    if window:
-        so_far = so_far.note(now, EntryKind.RECORDED, pause=window)
-    return reopen(so_far, priority(incident, policy), policy, now)
+    """Nobody has it: it starts at the on-call engineer, whom it was escalated to before."""
+    so_far = so_far.change(**_named(so_far.incident, policy, now))
+    so_far = _remark(_stand_still(reopen(so_far, policy, now), policy, now), (), policy, now)
+    return start(so_far, priority(so_far.incident, policy), policy, now, Reason.REOPENED)
+
+
+def _return(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
+    """The owner keeps it and hears of it once, as news and no page; the acknowledgement runs on to its time-out."""
+    so_far = so_far.change(drill=all_drills(so_far.incident))
+    so_far = _remark(_stand_still(reopen(so_far, policy, now), policy, now), (), policy, now)
+    so_far = _reconsider(so_far, policy, now, real=False)
+    if so_far.incident.paused is not None:
+        return so_far
+    more, owner = _more(so_far, what), so_far.incident.acknowledged_by
+    so_far = tell_places(so_far, more, policy, now)
+    if any(n.kind is Kind.UPDATE for n in so_far.notifications):
+        return so_far  # that it is more urgent than it was says so, too
+    return tell(so_far, Kind.UPDATE, Reason.REOPENED, replace(more, person=owner), person=owner)
+
+
+def _stand_still(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """What fires again within maintenance is recorded, and nobody is told."""
+    window = maintenance(so_far.incident, policy, now)
+    if window is None:
+        return so_far
+    return so_far.change(paused=replace(window, since=now)).note(now, EntryKind.RECORDED, pause=window)
 
 
 def _clear(so_far: Decision, what: News | TimeDue, _policy: Policy, now: datetime) -> Decision:
@@ -300,8 +322,11 @@ def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, n
 
 
 def _close(so_far: Decision, actor: str, now: datetime) -> Decision:
-    incident = so_far.incident
-    so_far = so_far.change(clocks=incident.clocks.stopped(), paused=None, held=False, drill=was_drill(incident))
+    incident, clocks = so_far.incident, so_far.incident.clocks
+    stopped = replace(  # an acknowledgement may outlive it
+        clocks.stopped(), acknowledged_until=clocks.acknowledged_until, remind_due_at=clocks.remind_due_at
+    )
+    so_far = so_far.change(clocks=stopped, paused=None, held=False, drill=was_drill(incident))
     return tell(so_far.change(resolved_at=now, resolved_by=actor), Kind.RESOLVED)
 
 
@@ -343,6 +368,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_A, Signal.PAUSE): Row(_A, pause),
     (_A, Signal.RESUME): Row(_A, resume),
     (_R, Signal.REOPEN): Row(_T, _reopen),
+    (_R, Signal.RETURN): Row(_A, _return),
     (_R, Signal.ACKNOWLEDGE): Row(_R, _too_late),
     (_R, Signal.RESOLVE): Row(_R, _too_late),
 }
@@ -368,9 +394,9 @@ IGNORED: dict[tuple[State, Signal], Ignored] = {
     **dict.fromkeys(product([_R], [Signal.CLEAR, *_PAGES, *_TIMES]), Ignored.OVER),
     **dict.fromkeys(
         chain(
-            product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.EXPIRE]),
-            product([_T], [Signal.REOPEN, Signal.EXPIRE]),
-            product([_A], [Signal.REOPEN]),
+            product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
+            product([_T], [Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
+            product([_A], [Signal.REOPEN, Signal.RETURN]),
             product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE]),
         ),
         Ignored.NEVER_SENT,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from receiver.incident.escalation import repeat, take_step, tell
 from receiver.incident.event import TimeDue
-from receiver.incident.model import Clocks, Data, Decision, EntryKind, Kind, Plan, Reason
+from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Plan, Reason
 from receiver.incident.policy import Policy
 
 _REMIND_AT = 0.8  # of the time for which an acknowledgement holds
@@ -44,14 +44,21 @@ def remind(so_far: Decision, _event: TimeDue, _policy: Policy, now: datetime) ->
 
 
 def expire(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> Decision:
-    """The acknowledgement has run out: the step that was answered is taken again, and the matrix goes on from it."""
+    """The acknowledgement has run out: the owner's own step is taken again, and the matrix goes on from it."""
     incident = so_far.incident
-    step = max(incident.next_step - 1, 0)
+    step = _owners_step(incident)
     after = incident.plan.steps[step].after if incident.plan.steps else 0.0
     clocks = Clocks(started_at=now - timedelta(seconds=after), next_due_at=now)
     so_far = so_far.note(now, EntryKind.EXPIRED, incident.acknowledged_by)
     so_far = so_far.change(next_step=step, clocks=clocks, acknowledged_at=None, acknowledged_by="")
     return take_step(so_far, policy, now, Reason.EXPIRED)
+
+
+def _owners_step(incident: Incident) -> int:
+    """Give the last step taken for a role that the owner was told in; the first one if they were never told."""
+    roles = {target.role for target in incident.delivery.told if target.person == incident.acknowledged_by}
+    taken = enumerate(incident.plan.steps[: incident.next_step])
+    return max((index for index, step in taken if roles & set(step.roles)), default=0)
 
 
 def _response(so_far: Decision, now: datetime) -> Decision:

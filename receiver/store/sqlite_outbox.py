@@ -91,7 +91,10 @@ WHERE id = ? AND state = 'sending' AND attempt = ?
 _IS_PENDING = "state IN ('pending', 'sending') AND state = 'pending'"
 _PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {_IS_PENDING}"  # noqa: S608
 _CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ?, parked = 0 WHERE id = ?"
-_PAGES = "SELECT state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'page' ORDER BY id"
+_TOLD = """
+SELECT state, attempt FROM outbox
+WHERE incident_id = ? AND lane = ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
+"""
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
@@ -107,7 +110,7 @@ def enqueue(
     """Write down what is owed, if it is worth owing and not owed already."""
     target, kind = notification.target, notification.kind
     lane = incident.id, target.lane
-    if not worth_owing(kind, _pages(db, lane), _waiting(db, lane)):
+    if not worth_owing(notification, _told(db, lane), _waiting(db, lane)):
         return
     row = {
         "id": incident.id,
@@ -126,9 +129,9 @@ def enqueue(
     db.execute(_ENQUEUE, row)
 
 
-def _pages(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[tuple[Status, int]]:
-    """Read the pages of a lane, and no further than is asked."""
-    for state, attempt in db.execute(_PAGES, lane):
+def _told(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[tuple[Status, int]]:
+    """Read what has told a lane of the trouble (``delivery.TELLING``), and no further than is asked."""
+    for state, attempt in db.execute(_TOLD, lane):
         yield Status(state), attempt
 
 

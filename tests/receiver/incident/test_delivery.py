@@ -6,13 +6,17 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.incident.delivery import Status, due_at, nobody_told, pointless, serial, worth_owing
-from receiver.incident.model import Clocks, Incident, Kind, Notification, Priority, State, Target
+from receiver.incident.model import Clocks, Incident, Kind, Notification, Priority, Reason, State, Target
 from tests.receiver.given import MINUTE, START
 
 OPEN = Incident(1, "k", State.TRIGGERED, Priority.P2)
 TAKEN = replace(OPEN, state=State.ACKNOWLEDGED, acknowledged_at=START + MINUTE)
 OVER = replace(TAKEN, state=State.RESOLVED)
 SENT, SENDING, PENDING = (Status.SENT, 1), (Status.SENDING, 1), (Status.PENDING, 1)
+
+
+def owed(kind: Kind, reason: Reason | None = None) -> Notification:
+    return Notification(kind, Target("email", "a", "l"), 1, reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +58,20 @@ def test_a_reminder_to_the_owner_is_pointless_once_they_have_acknowledged_again(
 )
 def test_news_goes_where_a_page_has_gone_or_may_have(pages: list[tuple[Status, int]], worth: bool) -> None:
     for kind in Kind:
-        assert worth_owing(kind, pages, ()) == (worth or kind is Kind.PAGE)
+        assert worth_owing(owed(kind), pages, ()) == (worth or kind is Kind.PAGE)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_an_owner_hears_what_concerns_them_though_their_page_was_never_sent(reason: Reason) -> None:
+    kind = Kind.REMINDER if reason is Reason.EXPIRING else Kind.UPDATE
+    concerns = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
+    assert worth_owing(owed(kind, reason), [(Status.CANCELLED, 0)], ()) == (reason in concerns)
 
 
 def test_an_end_that_waits_is_not_owed_twice() -> None:
-    assert not worth_owing(Kind.RESOLVED, [SENT], [Kind.UPDATE, Kind.RESOLVED])
-    assert worth_owing(Kind.RESOLVED, [SENT], [Kind.UPDATE])
-    assert worth_owing(Kind.UPDATE, [SENT], [Kind.UPDATE, Kind.RESOLVED])
+    assert not worth_owing(owed(Kind.RESOLVED), [SENT], [Kind.UPDATE, Kind.RESOLVED])
+    assert worth_owing(owed(Kind.RESOLVED), [SENT], [Kind.UPDATE])
+    assert worth_owing(owed(Kind.UPDATE), [SENT], [Kind.UPDATE, Kind.RESOLVED])
 
 
 def test_only_updates_and_reminders_are_counted_within_a_round() -> None:

@@ -2,9 +2,14 @@
 
 from datetime import timedelta
 
+import msgspec
+import pytest
+
 from receiver.incident.event import Acknowledge, AlertsReceived, Paused, Resolve, Resumed, TimeDue
-from receiver.incident.model import EntryKind, Kind, Notification, Origin, Pause, PauseKind, State
-from tests.receiver.given import MINUTE, START, Case, an_alert, people, received
+from receiver.incident.model import EntryKind, Kind, Notification, Origin, Pause, PauseKind, Reason, State
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import parse as matcher
+from tests.receiver.given import MINUTE, P1, START, Case, an_alert, people, received, the_routing
 
 
 def fire(case: Case) -> list[Notification]:
@@ -31,17 +36,93 @@ def test_a_refire_within_the_window_reopens_at_the_first_step() -> None:
     assert [entry.data.count for entry in case.noted(EntryKind.REOPENED)] == [1]
 
 
-def test_a_refire_goes_to_whoever_had_answered_it() -> None:
+def answered(minute: int, actor: str, **clocks: float) -> Case:
+    """A P1 that is acknowledged after some minutes, and resolves by itself a minute later."""
+    routing = the_routing()
+    plan = msgspec.structs.replace(routing.plans[P1], **clocks)
+    case = Case(msgspec.structs.replace(routing, plans={**routing.plans, P1: plan}))
+    fire(case)
+    for due in (15, 30, 60):
+        if due <= minute:
+            case.clock.now = START + due * MINUTE
+            case.when(TimeDue())
+    case.clock.now = START + minute * MINUTE
+    case.when(Acknowledge(actor, Origin.LINK))
+    case.clock.forward(minutes=1)
+    clear(case)
+    return case
+
+
+@pytest.mark.parametrize("minute", [0, 20, 61])
+@pytest.mark.parametrize("actor", ["linh", "marek", "slack:U123"])
+@pytest.mark.parametrize("wait", [timedelta(seconds=1), 9 * MINUTE])
+def test_a_refire_within_the_window_keeps_its_owner_who_hears_of_it_once_and_quietly(
+    minute: int, actor: str, wait: timedelta
+) -> None:
+    case = answered(minute, actor)
+    told = {target.person for target in case.incident.delivery.told}
+    case.clock.now += wait
+    owed = fire(case)
+    assert {(n.kind, n.reason) for n in owed} == {(Kind.UPDATE, Reason.REOPENED)}
+    assert {n.target.person for n in owed} == ({actor} if actor in told else told)
+    assert (case.state(), case.incident.acknowledged_by) == (State.ACKNOWLEDGED, actor)
+    assert fire(case) == []
+
+
+def test_the_acknowledgement_runs_on_to_its_time_out_over_a_refire() -> None:
+    case = answered(1, "linh", acknowledge_for=1800.0)
+    case.clock.forward(minutes=5)
+    fire(case)
+    assert case.incident.clocks.acknowledged_until == START + 31 * MINUTE
+    case.clock.now = START + 25 * MINUTE
+    assert {n.reason for n in case.when(TimeDue())} == {Reason.EXPIRING}
+    case.clock.now = START + 31 * MINUTE
+    assert people(case.when(TimeDue())) == ["linh"]
+
+
+@pytest.mark.parametrize("minute", [0, 20, 61])
+def test_an_acknowledgement_that_ran_out_before_the_refire_starts_at_the_on_call_engineer(minute: int) -> None:
+    case = answered(minute, "peter", acknowledge_for=300.0)
+    case.clock.forward(minutes=5)
+    assert people(fire(case)) == ["linh"]
+    assert case.incident.clocks.next_due_at == case.clock.now + 15 * MINUTE
+
+
+def test_whoever_resolved_it_by_hand_owns_no_refire() -> None:
     case = Case()
     fire(case)
-    case.clock.forward(minutes=15)
-    case.when(TimeDue())
-    case.when(Acknowledge("marek", Origin.LINK))
-    case.clock.forward(minutes=5)
-    clear(case)
-    case.clock.forward(minutes=5)
-    assert people(fire(case)) == ["marek"]
-    assert case.incident.clocks.next_due_at == case.clock.now + 15 * MINUTE  # the manager, as far off as ever
+    case.clock.forward(minutes=61)
+    case.when(Acknowledge("peter", Origin.LINK))
+    case.when(Resolve("peter", Origin.LINK))
+    case.clock.forward(minutes=1)
+    assert people(fire(case)) == ["linh"]
+
+
+def test_a_refire_in_maintenance_tells_nobody() -> None:
+    window = Window("upgrade", (matcher('team="backend"'),), START + 2 * MINUTE, START + 20 * MINUTE)
+    for acknowledge in (False, True):
+        case = Case(msgspec.structs.replace(the_routing(), windows=(window,)))
+        fire(case)
+        if acknowledge:
+            case.when(Acknowledge("linh", Origin.LINK))
+        case.clock.forward(minutes=1)
+        clear(case)
+        case.clock.forward(minutes=2)
+        assert fire(case) == []
+        assert case.incident.paused is not None
+        case.clock.now = START + 20 * MINUTE
+        case.when(TimeDue())
+        assert case.incident.paused is None
+
+
+@pytest.mark.parametrize(
+    ("minute", "actor", "heard"), [(61, "linh", "linh"), (20, "marek", "marek"), (61, "?", "linh")]
+)
+def test_an_acknowledgement_that_runs_out_goes_back_to_its_owner(minute: int, actor: str, heard: str) -> None:
+    case = answered(minute, actor, acknowledge_for=1800.0)
+    fire(case)
+    case.clock.now = START + (minute + 30) * MINUTE
+    assert people(case.when(TimeDue())) == [heard]
 
 
 def test_a_refire_after_the_window_is_for_a_new_incident() -> None:

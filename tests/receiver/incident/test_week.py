@@ -59,6 +59,7 @@ class Trouble:
     floor: float = -1e9  # the next one comes no sooner
     firing: bool = True
     acknowledged: bool = False
+    by_hand: bool = False
     paused: float | None = None
     over: float | None = None
     quiet_until: float | None = None
@@ -98,10 +99,13 @@ class Model:
 
     def _reopen(self, key: str, old: Trouble, severity: str) -> None:
         again = [at for at in old.reopened if self.minute - at < HOUR] + [self.minute]
-        kept = max(old.taken - 1, 0) if old.acknowledged and severity == old.severity else 0
-        fresh = Trouble(severity, self.minute - (TABLE[severity][kept][0] if kept else 0), taken=kept)
-        fresh.reopened, fresh.flapping = again, len(again) >= 3
-        self.troubles[key] = fresh
+        worse = severity == "critical" != old.severity
+        if old.acknowledged and not old.by_hand and not worse:
+            old.over, old.firing = None, True
+            old.severity = min(old.severity, severity, key=list(TABLE).index)
+        else:
+            old = self.troubles[key] = Trouble(severity, self.minute)
+        old.reopened, old.flapping = again, len(again) >= 3
 
     def _go_on(self, trouble: Trouble, severity: str) -> None:
         if trouble.quiet_until is not None:
@@ -272,6 +276,7 @@ class Weeks(RuleBasedStateMachine):
         trouble = self._open(key, lambda _t: True)
         if trouble:
             trouble.over, trouble.paused, trouble.quiet_until = self.model.minute, None, None
+            trouble.by_hand = True
             self._tell(key, Resolve("linh", Origin.LINK))
 
     @rule(key=KEYS)

@@ -100,7 +100,7 @@ def test_german_is_translated() -> None:
     [
         ("entry", set(EntryKind) - {EntryKind.REMARK}),
         ("page", PAGES | {Reason.PRIORITY_RAISED}),
-        ("news", set(Reason) - PAGES),
+        ("news", set(Reason) - PAGES | {Reason.REOPENED}),
         ("failure", set(Failure)),
         ("origin", set(Origin)),
         ("notification", set(Kind)),

@@ -259,3 +259,26 @@ async def test_what_fires_again_belongs_to_the_same_incident_within_the_policys_
         pages = [number for at, number, owed in told if owed.kind is Kind.PAGE and at == again]
         assert pages == [numbers[-1]] * 3
         assert sorted({number for _, number, _ in told}) == numbers
+
+
+def _joins(now: datetime) -> tuple[str, Event]:
+    both = (an_alert("a", severity="warning"), an_alert("b", starts_at=now, severity="warning"))
+    return "api", AlertsReceived(AlertGroup("api", both, receiver="receiver"))
+
+
+async def test_who_acknowledges_before_the_page_was_sent_hears_of_alerts_that_join_and_of_the_end() -> None:
+    fires = AlertsReceived(AlertGroup("api", (an_alert("a", severity="warning"),), receiver="receiver"))
+    over = tuple(an_alert(name, firing=False, starts_at=START, ends_at=START + 9 * MINUTE) for name in "ab")
+    clears = AlertsReceived(AlertGroup("api", over, receiver="receiver"))
+    story: list[tuple[timedelta, Happening]] = [
+        (timedelta(seconds=1), lambda _now: ("api", fires)),
+        (timedelta(seconds=1), lambda _now: ("api", Acknowledge("linh", Origin.API))),
+        (timedelta(seconds=1), _joins),
+        (timedelta(seconds=30), lambda _now: ("api", clears)),
+    ]
+    simulated, stored, _, _ = await both(story, set(), timedelta(seconds=10), 10 * MINUTE)
+    for told in (simulated, stored):
+        assert {(owed.kind, owed.target.person) for _, _, owed in told} == {
+            (Kind.UPDATE, "linh"),
+            (Kind.RESOLVED, "linh"),
+        }
