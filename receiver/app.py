@@ -28,6 +28,7 @@ from receiver.channels.base import Channel
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.calendar import Feed
+from receiver.clients.http_api import open_session
 from receiver.clients.prometheus import Prometheus
 from receiver.config.build import build_routing
 from receiver.config.calendars import feeds
@@ -96,7 +97,7 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, receiver.reloader)
-    async with aiohttp.ClientSession() as session:
+    async with open_session() as session:
         # 1. The database, the channels and the loops: whatever is wrong with them stops us before anybody connects.
         await receiver.start(session)
         runner = web.AppRunner(receiver.application(), access_log=None, shutdown_timeout=10)

@@ -25,7 +25,7 @@ from receiver.channels.mail_header import header_text
 from receiver.incident.model import Kind
 
 Format = Literal["text", "markdown", "html"]
-_THREADS = 8
+_THREADS = 8  # for each service
 # urllib3 logs each path at debug, and a path may be a token.
 _LOGGERS = ("apprise", "urllib3.connectionpool")
 _MARKS = r"([\\`*_{}\[\]()#+!|<>~])"  # what Markdown reads as more than text
@@ -59,7 +59,8 @@ class Apprise:
 
     def __init__(self, services: dict[str, Service], *, timeout: float = 20) -> None:
         self._services, self._timeout, self._log = services, timeout, _LogCapture()
-        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="apprise")
+        # Apprise's time limit is for each read: a service that drips holds its own threads, and nobody else's.
+        self._threads = {name: ThreadPoolExecutor(_THREADS, thread_name_prefix=f"apprise {name}") for name in services}
         self._log.start()
         self._asset = apprise.AppriseAsset(app_id="HeyPeter Monitoring", app_desc="HeyPeter Monitoring")
         self._asset.async_mode = False  # in this very thread, or its log could not be told from another's
@@ -70,7 +71,8 @@ class Apprise:
 
     def close(self) -> None:
         """Release the threads and the log."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
         self._log.stop()
 
     async def send(self, message: Message) -> Receipt:
@@ -82,7 +84,7 @@ class Apprise:
         try:
             async with asyncio.timeout(self._timeout):
                 loop = asyncio.get_running_loop()
-                reported = await loop.run_in_executor(self._threads, self._notify, service, message)
+                reported = await loop.run_in_executor(self._threads[message.address], self._notify, service, message)
         except TimeoutError:
             raise SendError(f"{message.address} did not answer in time", Failure.TIMEOUT) from None
         if reported is not None:

@@ -8,6 +8,7 @@ is what the document asks for; it is made for people and rate-limited accordingl
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import aiohttp
 import msgspec
 import pagerduty
 
@@ -59,6 +60,7 @@ class PagerDutyEvents:
     def __init__(
         self,
         keys: dict[str, Secret],
+        session: aiohttp.ClientSession,
         *,
         region: Region = "us",
         timeout: float = 10,
@@ -68,7 +70,7 @@ class PagerDutyEvents:
     ) -> None:
         # developer.pagerduty.com/docs/events-api-v2/overview: about 120 calls a minute for each key.
         self._pace = pace or Pace(0.6, 20)
-        self._calls, self._client_url = PagerDutyCalls(timeout, api_url), client_url
+        self._calls, self._client_url = PagerDutyCalls(session, timeout, api_url), client_url
         make, base = pagerduty.EventsApiV2Client, base_url(region, "events")
         self._clients = {name: self._calls.client(make, key, base_url=base) for name, key in keys.items()}
 
@@ -119,12 +121,13 @@ class PagerDutyRest:
         services: dict[str, str],
         token: Secret,
         from_: str,
+        session: aiohttp.ClientSession,
         *,
         region: Region = "us",
         timeout: float = 10,
         api_url: str = "",
     ) -> None:
-        self._calls, self._services = PagerDutyCalls(timeout, api_url), services
+        self._calls, self._services = PagerDutyCalls(session, timeout, api_url), services
         make, base = pagerduty.RestApiV2Client, base_url(region, "api")
         self._client = self._calls.client(make, token, default_from=from_, base_url=base)
 
@@ -219,14 +222,16 @@ def _build(settings: Settings, setup: Setup) -> Channel:
     if settings.mode == "rest":
         token = setup.secret(".api_token", settings.api_token, settings.api_token_file)
         ids = {name: service.service_id for name, service in settings.services.items()}
-        channel = PagerDutyRest(ids, token, settings.from_, region=settings.region, timeout=timeout, api_url=api_url)
+        channel = PagerDutyRest(
+            ids, token, settings.from_, setup.session, region=settings.region, timeout=timeout, api_url=api_url
+        )
     else:
         keys = {
             name: setup.secret(f".services.{name}.routing_key", service.routing_key, service.routing_key_file)
             for name, service in settings.services.items()
         }
         channel = PagerDutyEvents(
-            keys, region=settings.region, timeout=timeout, api_url=api_url, client_url=setup.external_url
+            keys, setup.session, region=settings.region, timeout=timeout, api_url=api_url, client_url=setup.external_url
         )
     setup.closing.callback(channel.close)
     return channel

@@ -7,6 +7,7 @@ from typing import Literal
 import aiohttp
 
 LARGEST = 256 * 1024 * 1024  # bytes of one answer: 100,000 alerts with long texts
+LARGEST_READ = 8 * 1024 * 1024  # bytes of an answer that is read whole
 _CHUNK = 1 << 20
 
 
@@ -18,6 +19,34 @@ class Failure(StrEnum):
     REFUSED = "refused"  # a status other than 200
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"  # not the JSON that this API gives
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """Gives no more than ``LARGEST_READ`` bytes to what reads an answer whole, as the SDK of Slack does."""
+
+    async def read(self) -> bytes:
+        """Read the body; ClientPayloadError if it is too large."""
+        if self._body is None:
+            try:
+                self._body = await self._bounded()
+            except BaseException:
+                self.close()  # nothing more is read of it, and its connection is not used again
+                raise
+        return self._body
+
+    async def _bounded(self) -> bytes:
+        body = bytearray()
+        async for chunk in self.content.iter_any():
+            body += chunk
+            if len(body) > LARGEST_READ:
+                raise aiohttp.ClientPayloadError("the answer is too large")
+        return bytes(body)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Open a session whose answers are bounded; the caller closes it."""
+    # How much is under way at once is bounded by the dispatchers; a common limit would let one host use it up.
+    return aiohttp.ClientSession(response_class=BoundedResponse, connector=aiohttp.TCPConnector(limit=0))
 
 
 class ApiError(Exception):

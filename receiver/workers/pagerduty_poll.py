@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import msgspec
 import pagerduty
 
@@ -41,12 +42,13 @@ class PagerDutyPoll:
         actions: Actions,
         store: Store,
         token: Secret,
+        session: aiohttp.ClientSession,
         api_url: str,
         *,
         region: Region = "us",
     ) -> None:
         self._actions, self._store = actions, store
-        self._calls = PagerDutyCalls(10.0, api_url)
+        self._calls = PagerDutyCalls(session, 10.0, api_url)
         self._client = self._calls.client(pagerduty.RestApiV2Client, token, base_url=base_url(region, "api"))
 
     def close(self) -> None:
@@ -99,6 +101,8 @@ def build(settings: Settings, setup: InboundSetup) -> Inbound:
     token = setup.channel.optional_secret(".api_token", settings.api_token, settings.api_token_file)
     if token is None:
         return Inbound()
-    poll = PagerDutyPoll(setup.actions, setup.store, token, settings.api_url, region=settings.region)
+    poll = PagerDutyPoll(
+        setup.actions, setup.store, token, setup.channel.session, settings.api_url, region=settings.region
+    )
     setup.channel.closing.callback(poll.close)
     return Inbound(loops={"pagerduty_poll": (poll.run_once, _PERIOD)})

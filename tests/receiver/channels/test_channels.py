@@ -16,6 +16,7 @@ from receiver.channels.log import Log
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
 from receiver.channels.rate_limit import Pace
 from receiver.channels.slack import Slack
+from receiver.clients.http_api import open_session
 from receiver.clients.pagerduty import Region
 from receiver.incident.model import Kind
 from tests.fakes.pagerduty import FakePagerDuty
@@ -65,7 +66,7 @@ async def slack() -> AsyncIterator[FakeSlack]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
+    async with open_session() as opened:
         yield opened
 
 
@@ -80,21 +81,31 @@ def smtp() -> Iterator[FakeSMTP]:
 _opened: list[PagerDutyEvents | PagerDutyRest] = []
 
 
+_sessions: list[aiohttp.ClientSession] = []
+
+
 @pytest.fixture(autouse=True)
-def closing() -> Iterator[None]:
-    yield
-    while _opened:
-        _opened.pop().close()
+async def closing() -> AsyncIterator[None]:
+    async with open_session() as session:
+        _sessions.append(session)
+        yield
+        _sessions.pop()
+        while _opened:
+            _opened.pop().close()
 
 
 def events(server: FakePagerDuty, timeout: float = 5) -> PagerDutyEvents:
-    made = PagerDutyEvents({"staff": Secret(KEY)}, timeout=timeout, api_url=server.url, client_url="https://oncall")
+    made = PagerDutyEvents(
+        {"staff": Secret(KEY)}, _sessions[-1], timeout=timeout, api_url=server.url, client_url="https://oncall"
+    )
     _opened.append(made)
     return made
 
 
 def rest(server: FakePagerDuty, token: str = TOKEN) -> PagerDutyRest:
-    made = PagerDutyRest({"staff": "PABC123"}, Secret(token), "alerts@example.com", timeout=5, api_url=server.url)
+    made = PagerDutyRest(
+        {"staff": "PABC123"}, Secret(token), "alerts@example.com", _sessions[-1], timeout=5, api_url=server.url
+    )
     _opened.append(made)
     return made
 
@@ -176,7 +187,7 @@ async def test_pagerduty_is_told_what_is_broken_and_shown_the_dashboard(pagerdut
 
 async def test_a_storm_leaves_room_for_the_loudest(pagerduty: FakePagerDuty) -> None:
     keys = {"staff": Secret(KEY), "others": Secret(KEY)}
-    with closing_of(PagerDutyEvents(keys, api_url=pagerduty.url, pace=Pace(60.0, 2))) as channel:
+    with closing_of(PagerDutyEvents(keys, _sessions[-1], api_url=pagerduty.url, pace=Pace(60.0, 2))) as channel:
         for at in range(2):
             await channel.send(message(incident=f"heypeter-{at}-1", priority="P2"))
         error = await fails(channel, message(incident="heypeter-2-1", priority="P2"))
@@ -189,10 +200,14 @@ async def test_a_storm_leaves_room_for_the_loudest(pagerduty: FakePagerDuty) -> 
 
 @pytest.mark.parametrize(("region", "where"), [("us", "pagerduty.com"), ("eu", "eu.pagerduty.com")])
 async def test_an_account_lives_in_one_region(pagerduty: FakePagerDuty, region: Region, where: str) -> None:
-    with closing_of(PagerDutyEvents({"staff": Secret(KEY)}, region=region, api_url=pagerduty.url)) as channel:
+    with closing_of(
+        PagerDutyEvents({"staff": Secret(KEY)}, _sessions[-1], region=region, api_url=pagerduty.url)
+    ) as channel:
         await channel.send(message())
     token, sender = Secret(TOKEN), "alerts@example.com"
-    with closing_of(PagerDutyRest({"staff": "P1"}, token, sender, region=region, api_url=pagerduty.url)) as channel:
+    with closing_of(
+        PagerDutyRest({"staff": "P1"}, token, sender, _sessions[-1], region=region, api_url=pagerduty.url)
+    ) as channel:
         await channel.send(message())
     assert [call.headers["X-Forwarded-Host"] for call in pagerduty.calls] == [f"events.{where}", f"api.{where}"]
 

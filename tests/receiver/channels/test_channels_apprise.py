@@ -120,13 +120,13 @@ async def test_what_is_too_long_for_a_service_is_cut(endpoint: FakeEndpoint) -> 
 async def test_what_has_not_begun_in_time_never_begins(endpoint: FakeEndpoint) -> None:
     """With every thread hanging, the next message must not go out long after it was counted as failed."""
     channel, gate = sending(at(endpoint), timeout=0.3), threading.Event()
-    busy = [channel._threads.submit(gate.wait) for _ in range(8)]  # noqa: SLF001  # all the threads there are
+    busy = [channel._threads["ops"].submit(gate.wait) for _ in range(8)]  # noqa: SLF001  # all the threads there are
     error = await fails(channel, message(address="ops"))
     assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
     gate.set()
     for each in busy:
         each.result()
-    channel._threads.submit(int).result()  # noqa: SLF001  # the queue is empty when this is done
+    channel._threads["ops"].submit(int).result()  # noqa: SLF001  # the queue is empty when this is done
     assert not endpoint.calls
 
 

@@ -24,6 +24,7 @@ from receiver.channels.email import Email
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
 from receiver.channels.slack import Slack, SlackWebhooks
 from receiver.channels.webhook import Endpoint, Webhook, keys
+from receiver.clients.http_api import open_session
 from receiver.incident.model import Kind
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.pagerduty import FakePagerDuty
@@ -63,7 +64,7 @@ async def connected(name: str, patience: float = 5, url: str = "") -> AsyncItera
     server = _server(name)
     await server.start()
     try:
-        async with aiohttp.ClientSession() as session:
+        async with open_session() as session:
             channel = _channel(name, url or server.url, session, patience)
             with closing(channel) if isinstance(channel, Closing) else contextlib.nullcontext():
                 yield Line(channel, server, message(address="#alerts"))
@@ -83,10 +84,12 @@ def _server(name: str) -> FakeServer:
 def _channel(name: str, url: str, session: aiohttp.ClientSession, patience: float) -> Channel | Closing:
     match name:
         case "events":
-            return PagerDutyEvents({"#alerts": Secret(ROUTING_KEY)}, timeout=patience, api_url=url)
+            return PagerDutyEvents({"#alerts": Secret(ROUTING_KEY)}, session, timeout=patience, api_url=url)
         case "rest":
             services = {"#alerts": "PABC123"}
-            return PagerDutyRest(services, Secret(REST_TOKEN), "alerts@example.com", timeout=patience, api_url=url)
+            return PagerDutyRest(
+                services, Secret(REST_TOKEN), "alerts@example.com", session, timeout=patience, api_url=url
+            )
         case "slack":
             return Slack(Secret(SLACK_TOKEN), session, timeout=patience, api_url=f"{url}/api/")
         case "slack webhook":
@@ -239,6 +242,37 @@ async def test_an_answer_that_drips_is_given_up_in_time(name: str) -> None:
         assert (await failure(line.channel, line.message)).reason is Failure.TIMEOUT
 
 
+@pytest.mark.parametrize("name", ["events", "rest"])
+async def test_answers_that_drip_keep_no_other_request_from_leaving(name: str) -> None:
+    drips = Peer(b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 2000, pause=0.05)
+    async with listening(drips), connected(name, patience=1, url=drips.url) as line, asyncio.timeout(20):
+        sent = [msgspec.structs.replace(line.message, incident=f"heypeter-{i}-1") for i in range(100)]
+        first = await asyncio.gather(*(failure(line.channel, each) for each in sent))
+        assert {error.reason for error in first} == {Failure.TIMEOUT}
+        left = drips.connections
+        await asyncio.gather(*(failure(line.channel, each) for each in sent[:64]))
+        assert drips.connections == left + 64
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 202 Accepted", b"HTTP/1.1 500 Oh"])
+@pytest.mark.parametrize("name", [name for name in HTTP if name != "apprise"])
+async def test_an_answer_without_end_is_not_read_to_its_end(name: str, head: bytes) -> None:
+    written = 0
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(head + b"\r\nContent-Type: application/json\r\nContent-Length: 400000000\r\n\r\n")
+        while written < 400_000_000:
+            writer.write(b" " * 100_000)
+            await writer.drain()
+            written += 100_000
+
+    async with served(flood) as port, connected(name, url=f"http://127.0.0.1:{port}") as line:
+        with contextlib.suppress(SendError):
+            await line.channel.send(line.message)
+    assert written < 40_000_000
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 202 Acc", b"SMTP ready\r\n\r\n", b"HTTP/1.1 2x2 what\r\n\r\n"])
 @pytest.mark.parametrize("name", HTTP)
 async def test_what_is_not_http_is_one_network_failure(name: str, answer: bytes) -> None:
@@ -303,10 +337,12 @@ async def test_an_incident_that_pagerduty_does_not_know_cannot_be_acknowledged()
 
 async def test_a_wrong_key_is_permanent_and_named_as_such() -> None:
     async with connected("rest") as line:
-        with closing(PagerDutyRest({"#alerts": "P1"}, Secret("old"), "a@example.com", api_url=line.server.url)) as rest:
-            error = await failure(rest, line.message)
+        async with open_session() as session:
+            wrong = PagerDutyRest({"#alerts": "P1"}, Secret("old"), "a@example.com", session, api_url=line.server.url)
+            with closing(wrong) as rest:
+                error = await failure(rest, line.message)
         assert (error.reason, str(error)) == (Failure.AUTH, "PagerDuty answered 401: check the key")
-    async with connected("slack") as line, aiohttp.ClientSession() as session:
+    async with connected("slack") as line, open_session() as session:
         error = await failure(Slack(Secret("old"), session, api_url=f"{line.server.url}/api/"), line.message)
         assert (error.reason, str(error)) == (Failure.AUTH, "Slack: invalid_auth")
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from process.settings import Secret
 from receiver.actions.answer import Actions
+from receiver.clients.http_api import open_session
 from receiver.incident.model import Decision, Incident, State
 from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
@@ -292,6 +293,12 @@ async def test_nothing_that_is_signed_is_a_500(rig: Rig, payload: object) -> Non
 
 
 @pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_session() as opened:
+        yield opened
+
+
+@pytest.fixture
 async def server() -> AsyncIterator[FakePagerDuty]:
     server = FakePagerDuty(set())
     await server.start()
@@ -316,11 +323,11 @@ def listed(status: str, key: str = KEY, **more: object) -> dict[str, object]:
     ],
 )
 async def test_answers_are_read_back_from_pagerduty(
-    rig: Rig, server: FakePagerDuty, incident: dict[str, object], state: State
+    rig: Rig, server: FakePagerDuty, session: aiohttp.ClientSession, incident: dict[str, object], state: State
 ) -> None:
     server.incidents["P1"] = incident
     actions = Actions(rig.store, the_current(), rig.clock, Metrics([]).registry)
-    poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), server.url)
+    poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), session, server.url)
     assert await poll.run_once() == (state is not State.TRIGGERED)
     assert (await rig.incident()).state is state
     assert await poll.run_once() == 0
@@ -341,9 +348,11 @@ def test_a_slack_id_that_two_people_share_belongs_to_neither() -> None:
     assert slack_ids(the_current(on_slack(people))) == {"U2": "linh"}
 
 
-async def test_a_pagerduty_that_is_away_changes_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_pagerduty_that_is_away_changes_nothing(
+    rig: Rig, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
     actions = Actions(rig.store, the_current(), rig.clock, Metrics([]).registry)
-    poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), "http://127.0.0.1:1")
+    poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), session, "http://127.0.0.1:1")
     assert await poll.run_once() == 0
     poll.close()
     assert "cannot read answers from PagerDuty" in caplog.text
