@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from receiver.incident.event import Delivered, Undelivered, Unreached
+from receiver.incident.group import maintenance
 from receiver.incident.model import (
     Clocks,
     Data,
@@ -192,7 +193,8 @@ def undelivered(so_far: Decision, event: Undelivered, policy: Policy, now: datet
     if event.round != incident.delivery.rounds:
         return so_far
     so_far = so_far.note(now, EntryKind.UNDELIVERED)
-    if incident.next_step < len(incident.plan.steps) and incident.paused is None:
+    still = incident.paused is not None or maintenance(incident, policy, now) is not None
+    if incident.next_step < len(incident.plan.steps) and not still:
         return take_step(so_far, policy, now, Reason.UNREACHED)
     return so_far
 

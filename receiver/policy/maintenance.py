@@ -8,6 +8,8 @@ from receiver.incident.model import Pause, PauseKind
 from receiver.oncall.hours import Hours
 from receiver.policy.matcher import Matchers, match_all
 
+_MOST_LINKS = 16  # windows that follow one another; at the end of these it is asked again
+
 
 class Window(msgspec.Struct, frozen=True):
     """From ``start`` to ``end``, or in the ``hours`` of every week; of the alerts that match."""
@@ -27,9 +29,20 @@ class Window(msgspec.Struct, frozen=True):
 
 
 def current(windows: tuple[Window, ...], labels: dict[str, str], now: datetime) -> Pause | None:
-    """Give the window that lasts longest of those that an alert stands in."""
-    ends = [(until, w) for w in windows if match_all(w.matchers, labels) and (until := w.until(now)) is not None]
-    if not ends:
+    """Give the window that an alert stands in, until the end of the last one that follows without a break."""
+    ours = tuple(window for window in windows if match_all(window.matchers, labels))
+    found = _longest(ours, now)
+    if found is None:
         return None
-    until, window = max(ends, key=lambda pair: pair[0])
+    until, window = found
+    for _ in range(_MOST_LINKS):
+        following = _longest(ours, until)
+        if following is None:
+            break
+        until = following[0]
     return Pause(PauseKind.MAINTENANCE, window.name, until=until)
+
+
+def _longest(windows: tuple[Window, ...], now: datetime) -> tuple[datetime, Window] | None:
+    ends = [(until, window) for window in windows if (until := window.until(now)) is not None]
+    return max(ends, key=lambda pair: pair[0], default=None)

@@ -4,8 +4,8 @@ A webhook is not everything: Alertmanager says nothing of what is silenced, noth
 and nothing of the alerts that it left out of a truncated message.
 """
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from receiver.incident.alerts import ended_by_hand
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State
 
+Maintenance = Callable[[dict[str, str]], Pause | None]  # labels -> the window of receiver.yml that they stand in
 VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
 CONFIRMED = timedelta(seconds=90)  # a resolve and its API may disagree for a moment
 
@@ -43,13 +44,21 @@ class Since:
         self._since, self._now = self._now, {}
 
 
-def compare(incident: Incident, view: View, since: Since, now: datetime, *, blind: bool) -> list[Finding]:
+def compare(  # what is known, what is seen, and since when
+    incident: Incident,
+    view: View,
+    since: Since,
+    now: datetime,
+    *,
+    blind: bool,
+    maintenance: Maintenance = lambda _labels: None,
+) -> list[Finding]:
     """Give what one incident has to learn, in order; one that is over, only that it fires on."""
     if incident.state is State.RESOLVED:
         return _confirmed(incident, view, since, now)
     findings = [*_completed(incident, view), *_confirmed(incident, view, since, now)]
     findings += _vanished(incident, view, since, now, blind=blind)
-    return findings or _muted(incident, view, now)
+    return findings or _muted(incident, view, now, maintenance)
 
 
 def unaccounted(incidents: Iterable[Incident], view: View) -> set[str]:
@@ -141,27 +150,48 @@ def _vanished(incident: Incident, view: View, since: Since, now: datetime, *, bl
     return [Finding("vanished", AlertsReceived(group, found=EntryKind.VANISHED, blind=blind))]
 
 
-def _muted(incident: Incident, view: View, now: datetime) -> list[Finding]:
-    """All that fires is silenced: the escalation pauses; some of it is not any more: it goes on."""
-    seen = [view.alerts[a.fingerprint] for a in incident.firing if a.fingerprint in view.alerts]
-    if not seen or len(seen) < len(incident.firing) or incident.state is State.RESOLVED:
-        return []
-    ours = incident.paused is not None and incident.paused.kind is PauseKind.MAINTENANCE
-    if all(one.is_mute for one in seen):
-        return [] if ours else [Finding("silenced", Paused(_pause(seen, view, now)))]
-    return [Finding("unsilenced", Resumed())] if incident.paused is not None and not ours else []
+def _muted(incident: Incident, view: View, now: datetime, maintenance: Maintenance) -> list[Finding]:
+    """Pause what is silenced, also with a part under maintenance; let it go on when some of it is not any more."""
+    seen = [(alert, view.alerts.get(alert.fingerprint)) for alert in incident.firing]
+    mutes = [_mute(one, view, now) for _, one in seen]
+    windows = [maintenance(alert.labels) for alert, _ in seen]
+    covers = [_longer(*pair) for pair in zip(mutes, windows, strict=True)]
+    by_alertmanager = [pause for pause in mutes if pause is not None]
+    if None in covers and any(one is None for _, one in seen):
+        return []  # what is not seen is not known to be silenced
+    if by_alertmanager and None not in covers:
+        first = _first(tuple(by_alertmanager))
+        until = _first(tuple(pause for pause in covers if pause is not None)).until
+        return [Finding("silenced", Paused(replace(first, until=until)))]
+    goes_on = incident.paused is not None and incident.paused.kind is not PauseKind.MAINTENANCE
+    return [Finding("unsilenced", Resumed())] if goes_on and incident.firing else []
 
 
-def _pause(seen: list[Seen], view: View, now: datetime) -> Pause:
-    """Name the silence that ends first, with its author and comment; else what inhibits or mutes."""
-    silences = [view.silences[name] for one in seen for name in one.silences if name in view.silences]
+def _mute(seen: Seen | None, view: View, now: datetime) -> Pause | None:
+    """Why Alertmanager sends nothing of an alert; of several silences, the one that ends last."""
+    if seen is None or not seen.is_mute:
+        return None
+    if seen.inhibitors or seen.muted:  # until when is unknown
+        names = [view.alerts[name].alert.labels.get("alertname", "") for name in seen.inhibitors if name in view.alerts]
+        if names:
+            return Pause(PauseKind.INHIBITION, names[0])
+        return Pause(PauseKind.MUTE_TIME, seen.muted[0] if seen.muted else "")
+    silences = [view.silences[name] for name in seen.silences if name in view.silences]
     current = [silence for silence in silences if silence.ends_at > now]
-    if current:
-        first = min(current, key=lambda silence: silence.ends_at)
-        comment = " ".join(first.comment.split())[:100]
-        return Pause(PauseKind.SILENCE, first.id[:8], first.author[:100], first.ends_at, comment=comment)
-    names = [view.alerts[name] for one in seen for name in one.inhibitors if name in view.alerts]
-    if names:
-        return Pause(PauseKind.INHIBITION, names[0].alert.labels.get("alertname", ""))
-    muted = [name for one in seen for name in one.muted]
-    return Pause(PauseKind.MUTE_TIME, muted[0] if muted else "")
+    if not current:
+        return Pause(PauseKind.SILENCE, seen.silences[0][:8])
+    last = max(current, key=lambda silence: silence.ends_at)
+    comment = " ".join(last.comment.split())[:100]
+    return Pause(PauseKind.SILENCE, last.id[:8], last.author[:100], last.ends_at, comment=comment)
+
+
+def _end(pause: Pause) -> datetime:
+    return pause.until or datetime.max.replace(tzinfo=UTC)
+
+
+def _longer(one: Pause | None, other: Pause | None) -> Pause | None:
+    return max((pause for pause in (one, other) if pause is not None), key=_end, default=None)
+
+
+def _first(pauses: tuple[Pause, ...]) -> Pause:
+    return min(pauses, key=_end)

@@ -60,7 +60,9 @@ class Reconciler:
         incidents = [i for i in await self._store.still_open() if i.receiver]
         lately = await self._closed_lately(incidents, view)
         for incident in (*incidents, *lately):
-            for finding in compare(incident, view, self._since, self._clock(), blind=self._blind()):
+            now = self._clock()
+            windows = partial(self._current.routing.maintenance, now=now)
+            for finding in compare(incident, view, self._since, now, blind=self._blind(), maintenance=windows):
                 after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)

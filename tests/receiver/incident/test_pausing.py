@@ -3,14 +3,15 @@
 from datetime import timedelta
 
 import msgspec
+import pytest
 
-from receiver.incident.event import Acknowledge, Paused, Resumed, TimeDue
-from receiver.incident.model import Data, Entry, EntryKind, Kind, Origin, Pause, PauseKind, Reason, State
+from receiver.incident.event import Acknowledge, Paused, Resumed, TimeDue, Undelivered
+from receiver.incident.model import Data, Entry, EntryKind, Kind, Notification, Origin, Pause, PauseKind, Reason, State
 from receiver.oncall.hours import parse as hours
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Routing
-from tests.receiver.given import MINUTE, START, Case, an_alert, people, received, the_routing
+from tests.receiver.given import MINUTE, P1, START, Case, an_alert, people, received, the_routing
 
 SILENCE = Pause(PauseKind.SILENCE, "8f1c", "Linh", until=START + timedelta(hours=2))
 
@@ -137,3 +138,85 @@ def test_an_alert_outside_the_window_that_joins_ends_the_pause() -> None:
     case = Case(windowed(window))
     assert case.when(received(an_alert("a", instance="a"))) == []
     assert people(case.when(received(an_alert("a", instance="a"), an_alert("b", instance="b")))) == ["linh"]
+
+
+def a_window(start: float, end: float, name: str = "upgrade", instance: str = "") -> Window:
+    matchers = (matcher(f'instance="{instance}"'),) if instance else (matcher('team="backend"'),)
+    return Window(name, matchers, START + start * MINUTE, START + end * MINUTE)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_maintenance_that_begins_after_the_incident_opened_stops_the_later_steps(answered: bool) -> None:
+    plan = msgspec.structs.replace(the_routing().plans[P1], acknowledge_for=1800.0, warn_after=720.0)
+    case = Case(msgspec.structs.replace(windowed(a_window(1, 90)), plans={**the_routing().plans, P1: plan}))
+    case.when(received(an_alert()))
+    if answered:
+        case.when(Acknowledge("linh", Origin.LINK))
+    told: list[Notification] = []
+    for minute in range(1, 90):
+        case.clock.now = START + minute * MINUTE
+        told += case.when(TimeDue())
+    assert {(n.kind, n.reason) for n in told} == {(Kind.UPDATE, Reason.PAUSED)}
+    assert case.incident.breached_at is None
+    case.clock.now = START + 90 * MINUTE
+    assert {n.reason for n in case.when(TimeDue())} == {Reason.RESUMED}
+    case.clock.forward(minutes=30)
+    assert people(case.when(TimeDue())) == (["linh"] if answered else ["marek"])
+
+
+def test_news_finds_maintenance_that_has_begun() -> None:
+    case = Case(windowed(a_window(1, 90)))
+    case.when(received(an_alert("a")))
+    case.clock.forward(minutes=2)
+    owed = case.when(received(an_alert("a"), an_alert("b")))
+    assert {n.reason for n in owed} == {Reason.PAUSED}
+
+
+def test_a_page_that_nobody_got_is_not_passed_on_in_maintenance() -> None:
+    case = Case(windowed(a_window(1, 90)))
+    case.when(received(an_alert("a")))
+    case.clock.forward(minutes=2)
+    assert case.when(Undelivered(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("windows", "until"),
+    [
+        ([a_window(0, 60), a_window(0, 20)], 60),
+        ([a_window(0, 60), a_window(30, 90)], 90),
+        ([a_window(0, 60), a_window(60, 90), a_window(91, 100)], 90),
+        ([a_window(0, 60, instance="a"), a_window(0, 40, instance="b"), a_window(30, 50, instance="b")], 50),
+    ],
+)
+def test_maintenance_is_over_when_the_last_window_of_the_first_alert_is(windows: list[Window], until: int) -> None:
+    case = Case(windowed(*windows))
+    case.when(received(an_alert("a", instance="a"), an_alert("b", instance="b")))
+    assert case.incident.paused is not None
+    assert case.incident.paused.until == START + until * MINUTE
+    assert [n for minute in range(until) for n in _at(case, minute)] == []
+    assert people(_at(case, until)) == ["linh"]
+
+
+def _at(case: Case, minute: int) -> list[Notification]:
+    case.clock.now = START + minute * MINUTE
+    return case.when(TimeDue())
+
+
+def test_a_window_that_is_added_before_the_end_of_another_goes_on_without_a_word() -> None:
+    case = Case(windowed(a_window(0, 60)))
+    case.when(received(an_alert()))
+    case.current.routing = msgspec.structs.replace(case.current.routing, windows=(a_window(0, 80, "longer"),))
+    assert _at(case, 60) == []
+    assert case.incident.paused is not None
+    assert case.incident.paused.until == START + 80 * MINUTE
+    assert not case.noted(EntryKind.RESUMED)
+
+
+def test_every_day_from_midnight_to_midnight_is_asked_again_and_never_over() -> None:
+    always = Window("forever", (matcher('team="backend"'),), hours=hours("00:00-24:00", [], "UTC"))
+    case = Case(windowed(always))
+    case.when(received(an_alert()))
+    for _ in range(3):
+        assert case.incident.wake_at is not None
+        case.clock.now = case.incident.wake_at
+        assert case.when(TimeDue()) == []

@@ -1,6 +1,7 @@
 """What Alertmanager's API knows and its webhooks do not say, and what an incident learns from it."""
 
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from receiver.clients.alertmanager import Seen, Silence, View
 from receiver.incident.event import AlertsReceived, Paused, Resolve, Resumed, TimeDue
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Origin, Pause, PauseKind, State
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import parse as matcher
 from receiver.workers.reconcile_diff import Since, compare, missed
 from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
 
@@ -39,7 +42,10 @@ class Rounds:
 
     def one(self, now: View, *, blind: bool = False) -> list[str]:
         kinds = []
-        for finding in compare(self.case.incident, now, self.since, self.case.clock.now, blind=blind):
+        windows = partial(self.case.current.routing.maintenance, now=self.case.clock.now)
+        for finding in compare(
+            self.case.incident, now, self.since, self.case.clock.now, blind=blind, maintenance=windows
+        ):
             before = self.case.incident
             self.case.when(finding.event)
             if self.case.incident != before:
@@ -85,6 +91,51 @@ def test_of_several_silences_the_one_that_ends_first_says_until_when() -> None:
     Rounds(case).one(both)
     assert case.incident.paused is not None
     assert case.incident.paused.until == short.ends_at
+
+
+def test_of_the_silences_of_one_alert_the_one_that_ends_last_counts() -> None:
+    case = opened(an_alert("a"), an_alert("b"))
+    long, short, middle = a_silence("long", 5), a_silence("short", 1), a_silence("middle", 2)
+    twice = seen(an_alert("a"), silences=("short", "long"))
+    other = seen(an_alert("b"), silences=("middle", "short"))
+    now = view(twice, other, silences=(long, short, middle))
+    Rounds(case).one(now)
+    assert case.incident.paused is not None
+    assert (case.incident.paused.name, case.incident.paused.until) == ("middle", middle.ends_at)
+
+
+def windowed(case: Case, *instances: str, end: int = 30) -> Case:
+    windows = tuple(
+        Window("upgrade", (matcher(f'instance="{name}"'),), START, START + end * MINUTE) for name in instances
+    )
+    case.current.routing = msgspec.structs.replace(case.current.routing, windows=windows)
+    return case
+
+
+def test_an_alert_in_maintenance_beside_a_silenced_one_pauses_until_the_first_of_both_is_over() -> None:
+    a, b = an_alert("a", instance="a"), an_alert("b", instance="b")
+    case, silence = windowed(opened(a, b), "b"), a_silence()
+    rounds = Rounds(case)
+    both = view(seen(a, silences=(silence.id,)), seen(b), silences=(silence,))
+    assert rounds.one(both) == ["silenced"]
+    assert case.incident.paused is not None
+    assert (case.incident.paused.kind, case.incident.paused.until) == (PauseKind.SILENCE, START + 30 * MINUTE)
+    case.clock.now = START + 30 * MINUTE
+    assert rounds.one(both) == ["unsilenced"]
+
+
+@pytest.mark.parametrize(("silenced", "maintained"), [(20, 60), (60, 20)])
+def test_where_a_silence_and_maintenance_overlap_the_later_end_counts(silenced: int, maintained: int) -> None:
+    alert, silence = an_alert("a", instance="a"), a_silence(hours=silenced / 60)
+    case = windowed(opened(alert), "a", end=maintained)
+    rounds = Rounds(case)
+    for minute in range(75):
+        case.clock.now = START + minute * MINUTE
+        case.when(TimeDue())
+        mute = {"silences": (silence.id,)} if minute < silenced else {}
+        rounds.one(view(seen(alert, **mute), silences=(silence,)))
+        assert (case.incident.paused is None) == (minute >= 60), minute
+    assert [entry.at for entry in case.noted(EntryKind.RESUMED)] == [START + 60 * MINUTE]
 
 
 def test_what_a_cause_hides_pauses_and_names_the_cause() -> None:
