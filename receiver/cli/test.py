@@ -16,7 +16,7 @@ import argparse
 import difflib
 import hashlib
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,27 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, 
 from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
 from receiver.oncall.directory import Directory
 from receiver.policy.routing import Routing
+
+
+class Start(str):
+    """When a test starts, in ISO 8601; YAML may have parsed it as a date or a time. Without an offset it is UTC."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_yaml(cls, value: object) -> "Start":
+        """Convert what YAML parsed; ValueError names the expected form."""
+        text = value.isoformat() if isinstance(value, date) else value
+        try:
+            return cls(datetime.fromisoformat(str(text)).isoformat())
+        except ValueError as error:
+            raise ValueError(f"invalid time {value!r} (expected e.g. 2026-01-05T03:00:00+00:00)") from error
+
+    @property
+    def instant(self) -> datetime:
+        """Give it in UTC."""
+        found = datetime.fromisoformat(self)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 class Happening(Strict, frozen=True, kw_only=True):
@@ -48,7 +69,7 @@ class Case(Strict, frozen=True, kw_only=True):
     name: str
     happens: list[Happening]
     expect: str
-    start: str = "2026-01-05T03:00:00+00:00"  # a Monday night
+    start: Start = Start("2026-01-05T03:00:00+00:00")  # a Monday night
     until: Duration = Duration(86400)
     show: Literal["people", "channels", "everything"] = "people"
 
@@ -90,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 def check(routing: Routing, case: Case, source: Source, at: str) -> str:
     """Run one test; "" if it passes, else what was expected against what came."""
-    start = _start(case, source, at)
+    start = case.start.instant
     events = [
         (start + timedelta(seconds=h.at), _event(h, start, routing.directory, source, f"{at}.happens[{n}]"))
         for n, h in enumerate(case.happens)
@@ -114,14 +135,6 @@ def lines(story: Story, start: datetime, directory: Directory, show: str = "peop
         whom = directory.name(target.person) or target.address
         found[f"{span(told.at - start)} {told.notification.kind} {whom}{by}"] = None
     return list(found)
-
-
-def _start(case: Case, source: Source, at: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(case.start)
-    except ValueError as error:
-        raise source.error(f"{at}.start", f"{case.start!r} is no time; write 2026-01-05T03:00:00+00:00") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _event(happening: Happening, start: datetime, directory: Directory, source: Source, at: str) -> Event:

@@ -60,7 +60,7 @@ class Messages:
         paged = [t.person for t in claimed.incident.delivery.told if t.person and t.role in notification.roles]
         person = self._current.routing.people.get(paged[0]) if paged else None
         ways = person.contacts if person else ()
-        return next((way.address for way in ways if way.channel == "slack" and way.address.startswith("U")), "")
+        return next((way.address for way in ways if way.channel == "slack" and way.address.startswith(("U", "W"))), "")
 
     def many(self, claims: list[Claimed]) -> Message:
         """Write one message of many notifications for one address."""

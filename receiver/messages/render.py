@@ -81,7 +81,9 @@ def severity(incident: Incident) -> str:
     """A P1 rings loud whatever its label says; else the worst that any alert says."""
     if incident.priority.value == "P1":
         return "critical"
-    named = {alert.labels.get("severity", "") for alert in incident.firing or incident.alerts.values()}
+    named = {
+        alert.labels.get("severity", "").strip().casefold() for alert in incident.firing or incident.alerts.values()
+    }
     return next((word for word in _SEVERITIES.values() if word in named), _SEVERITIES[incident.priority.value])
 
 

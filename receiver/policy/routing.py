@@ -57,12 +57,13 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
-        named = labels.get("priority", "")
-        if named in _BY_NAME:
-            return _BY_NAME[named], None
-        severity = labels.get("severity", "")
+        named = labels.get("priority", "").strip()
+        known = _BY_NAME.get("".join(named.split()).upper())
+        if known in self.plans:
+            return known, None
+        severity = labels.get("severity", "").strip()
         found = self._by_severity(labels, severity)
-        if named and named != "none":
+        if named and named.casefold() != "none":
             found = found or self.unknown_severity
             return found, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=found))
         if found is None:
@@ -71,12 +72,18 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found, None
 
     def _by_severity(self, labels: dict[str, str], severity: str) -> Priority | None:
-        """The service's own table, then the team's, then everybody's, then the first rule that matches."""
+        """The service's own table, then the team's, then everybody's, then the first rule that matches.
+
+        A word that is not in a table as it is written is looked up in any case.
+        """
         own = self.service_severities.get(labels.get("service", ""), {})
         teams = self.team_severities.get(labels.get("team", ""), {})
         for table in (own, teams, self.severities):
             if severity in table:
                 return table[severity]
+            alike = [table[word] for word in table if word.strip().casefold() == severity.casefold()]
+            if alike:
+                return min(alike)
         return next((rule.priority for rule in self.priority_rules if match_all(rule.matchers, labels)), None)
 
     def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:

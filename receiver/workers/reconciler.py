@@ -144,7 +144,7 @@ async def record_outage(store: Store, current: Current, prometheus: Prometheus, 
 def _alert(series: Labels, samples: list[Sample], end: datetime, step: float) -> Alert | None:
     """One alert of the outage that is over; what still fires comes by its webhook. The Watchdog always fires."""
     labels = {name: value for name, value in series if name not in {"__name__", "alertstate"}}
-    if not samples or labels.get("severity") == "none" or labels.get("alertname") == "Watchdog":
+    if not samples or labels.get("severity", "").strip().casefold() == "none" or labels.get("alertname") == "Watchdog":
         return None
     first, last = samples[0][0], samples[-1][0]
     if end.timestamp() - last <= 2 * step:

@@ -113,7 +113,7 @@ tests:
         ("tests: []", "there is no test in it"),
         ("tests: [{name: a, happens: [{at: 0m}], expect: ''}]", "give exactly one of fires"),
         ("tests: [{name: a, happens: [{at: 0m, fires: {a: b}, resolve: x}], expect: ''}]", "give exactly one of"),
-        ("tests: [{name: a, happens: [], expect: '', start: soon}]", "'soon' is no time"),
+        ("tests: [{name: a, happens: [], expect: '', start: soon}]", "start: invalid time 'soon'"),
         ("tests: [{name: a, happens: [], expekt: ''}]", "unknown key"),
         ("tests: [{name: a, happens: [{at: soon, fires: {}}], expect: ''}]", "invalid duration"),
     ],
@@ -300,3 +300,31 @@ def test_check_shows_errors_of_all_kinds_at_once(tmp_path: Path, capsys: Capture
         *("webhook.token", "escalation_matrix[1].P1", "people.linh.time_zone", "people.marek.language"),
         "retention.keep",
     }
+
+
+@pytest.mark.parametrize(
+    "start", ["2026-01-05T03:00:00+00:00", "'2026-01-05T03:00'", "2026-01-05 03:00:00", "2026-01-05T04:00:00+01:00"]
+)
+def test_a_policy_test_may_start_at_an_unquoted_time(tmp_path: Path, start: str, capsys: Capture) -> None:
+    path = edited(tmp_path, "after: 60m,", "after: 60m, only: early,")
+    text = path.read_text("utf-8") + 'hours: {early: {hours: "03:00-03:01", days: [tue]}}\n'
+    path.write_text(text, "utf-8")
+    tests = tmp_path / "tests.yml"
+    tests.write_text(
+        f"""tests:
+  - name: a P4 waits for Tuesday
+    start: {start}
+    happens: [{{at: 0m, fires: {{alertname: A, severity: none, team: backend}}}}]
+    until: 25h
+    expect: 1d page Linh Tran
+""",
+        "utf-8",
+    )
+    status = main(["test", "--config.file", str(path), str(tests)])
+    assert status == 0, capsys.readouterr().err
+
+
+def test_a_date_alone_is_midnight(tmp_path: Path) -> None:
+    tests = tmp_path / "tests.yml"
+    tests.write_text("tests: [{name: a, start: 2026-01-05, happens: [], expect: ''}]", "utf-8")
+    assert main(["test", "--config.file", str(EXAMPLE), str(tests)]) == 0

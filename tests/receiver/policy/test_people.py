@@ -33,7 +33,7 @@ from tests.receiver.given import (
     the_routing,
 )
 
-ALEX_OPS = Person("Alex Kim", (Contact("slack", "U1"), Contact("email", "alex.ops@example.com")), zone="Asia/Seoul")
+ALEX_OPS = Person("Alex Kim", (Contact("slack", "W1"), Contact("email", "alex.ops@example.com")), zone="Asia/Seoul")
 ALEX_WEB = Person("Alex Kim", (Contact("slack", "U2"), Contact("email", "alex.web@example.com")), language="de")
 SECRET = "s" * 32
 
@@ -55,14 +55,14 @@ def test_targets_carry_the_key() -> None:
     assert [(t.person, t.address) for t in targets if t.person] == [
         ("alex-web", "U2"),
         ("alex-web", "alex.web@example.com"),
-        ("alex-ops", "U1"),
+        ("alex-ops", "W1"),
         ("alex-ops", "alex.ops@example.com"),
     ]
 
 
 def test_the_fallback_of_one_never_pages_the_other_of_the_same_name() -> None:
     configured = two_of_a_name()
-    slack = next(t for t in configured.targets(("tech-lead",), an_incident(), START) if t.address == "U1")
+    slack = next(t for t in configured.targets(("tech-lead",), an_incident(), START) if t.address == "W1")
     others = configured.fallback(slack, an_incident(slack), START)
     assert [target.address for target in others] == ["alex.ops@example.com"]
 
@@ -130,7 +130,7 @@ async def test_messages_are_of_the_person_and_not_of_the_name(tmp_path: Path) ->
     grant = read(message.links[0].url.rpartition("/")[2], SECRET, clock.now)
     assert grant.person == "alex-ops"
     (team,) = [claimed for claimed in claims if claimed.notification.target.address == "#alerts-backend"]
-    assert messages.one(team).mention == "U1"
+    assert messages.one(team).mention == "W1"
     await store.apply(1, deciding(Acknowledge("alex-web", Origin.SLACK), clock.now, configured), clock.now)
     found = await store.incident(1)
     assert found is not None

@@ -75,6 +75,36 @@ def test_the_order_in_which_a_priority_is_found() -> None:
     assert routing.priority({"alertname": "Other"}) == (P2, Fact(EntryKind.SEVERITY_MISSING, Data(priority=P2)))
 
 
+@pytest.mark.parametrize(
+    ("labels", "priority"),
+    [
+        ({"severity": "Critical"}, P1),
+        ({"severity": " CRITICAL "}, P1),
+        ({"severity": "warning\t"}, P2),
+        ({"severity": "Page"}, P3),
+        ({"severity": "page"}, P4),  # as it is written comes first
+        ({"severity": "PAGE"}, P3),
+        ({"severity": "Warning", "team": "payments"}, P1),
+        ({"severity": "Warning", "service": "checkout"}, P3),
+        ({"priority": "p3", "severity": "critical"}, P3),
+        ({"priority": " P1 "}, P1),
+        ({"priority": "p 4"}, P4),
+        ({"priority": "None", "severity": "info"}, P3),
+        ({"priority": " ", "severity": "info"}, P3),
+    ],
+)
+def test_priorities_and_severities_are_read_in_any_case_and_with_blanks(
+    labels: dict[str, str], priority: Priority
+) -> None:
+    routing = msgspec.structs.replace(
+        the_routing(),
+        severities={"critical": P1, "warning": P2, "info": P3, "Page": P3, "page": P4},
+        team_severities={"payments": {"WARNING ": P1}},
+        service_severities={"checkout": {"warning": P3}},
+    )
+    assert routing.priority(labels) == (priority, None)
+
+
 def an_incident(**labels: str) -> Incident:
     return Incident(id=1, key="k", team="backend", priority=P2, labels=labels)
 
