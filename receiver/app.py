@@ -57,6 +57,7 @@ from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.unserved import NotConfigured, Unserved
+from receiver.workers.unsettled import UnsettledOutbox
 from receiver.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -250,7 +251,7 @@ class Receiver:
         return Dispatcher(
             name,
             channel,
-            self.store,
+            UnsettledOutbox(self.store),
             current=self.current,
             retry=RetryPolicy(
                 first=float(retry.first_delay),

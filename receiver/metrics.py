@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from receiver.channels.base import Failure
 from receiver.incident.model import Incident, Priority, State
 from receiver.oncall.ical import Reason
-from receiver.store.base import Backlog
+from receiver.store.base import Backlog, Outage
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
 OUTCOMES = ("sent", "retried", "dead")
@@ -81,6 +81,8 @@ class Metrics:
         self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
         text = "When the alerts of a source were last compared with its own API."
         self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
+        text = "1 while the database cannot be written, by reason."
+        self.store_outage = self._gauge("store_outage", text, "reason")
         text = "When the calendar of a schedule was last read."
         self.calendar_read = self._gauge("calendar_last_success_timestamp_seconds", text, "schedule")
         text = "Entries of a schedule's calendar that could not be used as they are, by reason, when it was last read."
@@ -166,6 +168,11 @@ class Metrics:
     def show_gaps(self, starts: dict[str, datetime | None]) -> None:
         """Take in when the next gap of each role begins, None if none is in sight."""
         self._gap_starts = starts
+
+    def show_store(self, outage: Outage | None) -> None:
+        """Say why the database cannot be written."""
+        for reason in Outage:
+            self.store_outage.labels(reason.value).set(reason is outage)
 
     def show_next_gaps(self, now: datetime) -> None:
         """Say how long it is until each of these."""

@@ -1,7 +1,8 @@
 """What a store promises; the SQLite store keeps it, and any other must pass the same tests."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,25 @@ Decide = Callable[[Incident], Decision]
 
 class StoreError(Exception):
     """The change could not be made durable (disk full, database locked): the caller must not say that it was."""
+
+
+class Outage(StrEnum):
+    """Why nothing can be made durable for now; a label of a metric."""
+
+    FULL = "full"
+    LOCKED = "locked"  # by another program
+    READ_ONLY = "read_only"
+    IO_ERROR = "io_error"
+    CORRUPT = "corrupt"
+    REPLACED = "replaced"  # the file is gone or is another one: what is written would be lost with this process
+
+
+class StoreOutageError(StoreError):
+    """It is the machine and not the change that is at fault: it may work again by itself, and others fail alike."""
+
+    def __init__(self, outage: Outage, text: str) -> None:
+        super().__init__(text)
+        self.outage = outage
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -102,23 +122,8 @@ class History(Protocol):
         """Count what was given up from ``start`` until before ``end``, most first; StoreError as above."""
 
 
-class Store(History, Protocol):
-    """Incidents and what they owe. Every method is one transaction; all may be called concurrently.
-
-    ``decide`` runs inside the transaction and must be pure: it may run again if the transaction is retried.
-    """
-
-    async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
-        """Apply the event to the incident that ``matching.choose`` gives; None if none was opened.
-
-        On return state, timeline and outbox are on disk. StoreError: nothing has changed.
-        """
-
-    async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
-        """Apply ``decide`` to this very incident, resolved or not; None if there is no such incident."""
-
-    async def due(self, now: datetime, limit: int = 100) -> list[int]:
-        """Give the incidents that have a clock at its time, longest overdue first."""
+class Outbox(Protocol):
+    """What a dispatcher needs: what is owed, and what became of it."""
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         """Lease what is owed on a channel now, P1 first, in order within each lane: a row waits for the one before."""
@@ -157,9 +162,6 @@ class Store(History, Protocol):
     async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
         """Apply ``unreached`` to a page that is still owed; each page looks for another way once."""
 
-    async def channels_owed(self) -> set[str]:
-        """Name the channels on which something is owed, configured or not."""
-
     async def dead(
         self,
         claimed: Claimed,
@@ -173,6 +175,48 @@ class Store(History, Protocol):
 
         The timeline gets ``failure``, and ``error``, the channel's own text, as its detail.
         """
+
+
+class Store(History, Outbox, Protocol):
+    """Incidents and what they owe. Every method is one transaction; all may be called concurrently.
+
+    ``decide`` runs inside the transaction and must be pure: it may run again if the transaction is retried. Any method
+    that writes may raise StoreOutageError, and then nothing of it has happened; reading goes on as long as it can.
+    """
+
+    @property
+    def outage(self) -> Outage | None:
+        """Say why nothing can be written, as far as was seen at the last attempt."""
+
+    async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
+        """Apply the event to the incident that ``matching.choose`` gives; None if none was opened.
+
+        On return state, timeline and outbox are on disk. StoreError: nothing has changed.
+        """
+
+    async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
+        """Apply ``decide`` to this very incident, resolved or not; None if there is no such incident."""
+
+    async def due(self, now: datetime, limit: int = 100) -> list[int]:
+        """Give the incidents that have a clock at its time, longest overdue first."""
+
+    async def readable(
+        self,
+        channel: str,
+        now: datetime,
+        limit: int,
+        wanted: Wanted,
+        *,
+        held: Collection[int],
+        settled: Collection[int],
+    ) -> list[Claimed]:
+        """Read what ``claim`` would lease, parked or not, and lease nothing: for when nothing can be written.
+
+        Rows in ``held`` are left out; no row waits for one of ``settled``.
+        """
+
+    async def channels_owed(self) -> set[str]:
+        """Name the channels on which something is owed, configured or not."""
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         """Give one incident and its timeline."""

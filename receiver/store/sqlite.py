@@ -1,11 +1,12 @@
 """The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,9 +19,21 @@ from receiver.incident.policy import Policy
 from receiver.store import sqlite_history as history
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
-from receiver.store.base import ANY, Backlog, Claimed, Decide, IncidentHistory, StoreError, Undelivered, Wanted
-from receiver.store.sqlite_file import connect, lock
+from receiver.store.base import (
+    ANY,
+    Backlog,
+    Claimed,
+    Decide,
+    IncidentHistory,
+    Outage,
+    StoreOutageError,
+    Undelivered,
+    Wanted,
+)
+from receiver.store.sqlite_file import Hold, connect
 from receiver.store.sqlite_queue import Writer
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Watch = Callable[[Incident, Incident], None]
@@ -47,7 +60,8 @@ class SQLiteStore:
     ) -> None:
         self._path, self._changed, self._watch, self._hold = path, changed, watch, hold
         self._writer = Writer(str(path))
-        self._lock: IO[str] | None = None
+        self._held: Hold | None = None
+        self._is_replaced = False
 
     async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
         """Create or upgrade the file; StoreError says what is in the way.
@@ -56,17 +70,24 @@ class SQLiteStore:
         """
 
         def work() -> None:
-            held = lock(self._path)
+            held = Hold(self._path)
             try:
-                self._writer.connection = connect(self._path, now, keys or {})
-            except StoreError:
+                self._writer.connection = connect(self._path, now, keys or {}, new=held.is_new)
+            except BaseException:
                 held.close()
                 raise
-            self._lock = held
+            self._held = held
 
         await self._writer.call(work)
 
+    @property
+    def outage(self) -> Outage | None:
+        return Outage.REPLACED if self._is_replaced else self._writer.outage
+
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
+        if self._is_replaced:  # Alertmanager shall send it again to the next process
+            raise StoreOutageError(Outage.REPLACED, f"{self._path}: is gone or has been replaced")
+
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
             before = choose(event, row.Known(db), policy, now)
             return before, row.save(db, before, transition(before, event, policy, now), self._hold, now)
@@ -101,6 +122,23 @@ class SQLiteStore:
                     return claims
 
         return await self._writer.commit(change)
+
+    async def readable(  # as ``claim``, and what is left out
+        self,
+        channel: str,
+        now: datetime,
+        limit: int,
+        wanted: Wanted,
+        *,
+        held: Collection[int],
+        settled: Collection[int],
+    ) -> list[Claimed]:
+        def read(db: sqlite3.Connection) -> list[Claimed]:
+            rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
+            found = [_claimed(db, row, whole=not wanted.kind) for row in rows]
+            return [c for c in found if not pointless(c.notification.kind, c.created_at, c.incident)]
+
+        return await self._writer.run(read)
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
@@ -227,6 +265,7 @@ class SQLiteStore:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
 
     async def alive(self, now: datetime) -> None:
+        await self._writer.call(self._look)
         await self._writer.commit(lambda db: db.execute(_OWN, ("alive", now.timestamp())))
 
     async def last_alive(self) -> datetime | None:
@@ -242,8 +281,19 @@ class SQLiteStore:
             await self._writer.run(lambda db: db.close())
             self._writer.connection = None
         self._writer.shutdown()
-        if self._lock is not None:
-            self._lock.close()
+        if self._held is not None:
+            self._held.close()
+
+    def _look(self) -> None:
+        """See whether the file is still the one that was opened."""
+        replaced = self._held is not None and self._held.is_replaced()
+        if replaced and not self._is_replaced:
+            log.error(
+                "%s: the database is gone or has been replaced; webhooks get 503, and what is written now is lost with "
+                "this process: put it back, or restart the receiver",
+                self._path,
+            )
+        self._is_replaced = replaced
 
     def _consider(
         self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime

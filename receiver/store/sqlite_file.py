@@ -1,43 +1,94 @@
 """Opens the SQLite file: one process at a time, WAL, every commit on the disk, schema up to date."""
 
+import errno
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from receiver.store.base import StoreError
 from receiver.store.migrations import SCHEMA_VERSION, upgrade
 
+log = logging.getLogger(__name__)
 
-def lock(path: Path) -> IO[str]:
-    """Hold the file for this process; two receivers on one file would page twice. StoreError when it is held."""
+
+class Hold:
+    """Holds the database for this process; two receivers on one file would page twice.
+
+    The file itself is locked as well as the `.lock` beside it, which anybody may delete. SQLite's own locks are of
+    another kind (fcntl) and would be lost if the file were closed before SQLite has closed it: ``close`` comes last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take it; StoreError when another process has it."""
+        self._path = path
+        self._held: list[int] = []
+        self._log: tuple[int, int] | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._take(path.with_name(path.name + ".lock"), os.O_NOFOLLOW)
+            self._take(path, 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, path: Path, flags: int) -> None:
+        try:
+            held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)  # incidents name people
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise StoreError(f"{path}: is a symbolic link; delete it") from error
+            text = f"{self._path}: cannot be used ({error.strerror}); set `database` to a writable place"
+            raise StoreError(text) from error
+        self._held.append(held)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            text = f"{self._path}: another receiver uses this file; stop it, or set another `database`"
+            raise StoreError(text) from error
+
+    @property
+    def is_new(self) -> bool:
+        """Say whether the database is still to be written."""
+        return os.fstat(self._held[-1]).st_size == 0
+
+    def is_replaced(self) -> bool:
+        """Say whether the file, or the log of its latest commits, is gone or is another one by now."""
+        own = os.fstat(self._held[-1])
+        if _identity(self._path) != (own.st_dev, own.st_ino):
+            return True
+        found = _identity(self._path.with_name(self._path.name + "-wal"))
+        if self._log is None:
+            self._log = found
+        return found != self._log
+
+    def close(self) -> None:
+        """Let go of it."""
+        for held in self._held:
+            os.close(held)
+        self._held.clear()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held = path.with_name(path.name + ".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be used ({error.strerror}); set `database` to a writable place") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        held.close()
-        raise StoreError(f"{path}: another receiver uses this file; stop it, or set another `database`") from error
-    return held
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
-def connect(path: Path, now: datetime, keys: Mapping[str, str]) -> sqlite3.Connection:
+def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) -> sqlite3.Connection:
     """Open and upgrade the file. What a dead process had leased is released: the lock says that nobody sends it."""
-    new = not path.exists()
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be used as the database ({error})") from error
     try:
         if new:
-            path.chmod(0o600)  # incidents name people and systems
             _sync_folder(path.parent)
         _prepare(db, path, now, keys)
     except sqlite3.Error as error:
@@ -50,16 +101,27 @@ def connect(path: Path, now: datetime, keys: Mapping[str, str]) -> sqlite3.Conne
 
 
 def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[str, str]) -> None:
+    # What is sorted stays in memory: a full disk shall not stop us from reading.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
         db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
+    db.execute("PRAGMA temp_store=MEMORY")
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA_VERSION:
         raise StoreError(f"{path}: written by a newer receiver (schema {found}); run that one")
-    with transaction(db):
-        upgrade(db, found, keys)
-        # What the dead process had leased is free: the lock says that nobody sends it.
-        db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
-        db.execute("UPDATE outbox SET parked = 0 WHERE parked = 1")  # whether an address works is found out anew
+    wrong = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if wrong != "ok":
+        raise StoreError(f"{path}: the database is corrupt ({wrong}); restore a copy, or move it away to start anew")
+    try:
+        with transaction(db):
+            upgrade(db, found, keys)
+            # What the dead process had leased is free: the lock says that nobody sends it.
+            db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
+            db.execute("UPDATE outbox SET parked = 0 WHERE parked = 1")  # whether an address works is found out anew
+    except sqlite3.OperationalError as error:
+        if found != SCHEMA_VERSION:
+            raise
+        # Full, or locked by another program: what is owed can be read and sent, and its leases end by themselves.
+        log.error("%s: cannot be written (%s)", path, error)  # noqa: TRY400  # its text says it all
 
 
 @contextmanager
@@ -68,10 +130,12 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
+        db.commit()
     except BaseException:
-        db.rollback()
+        # After a full disk, SQLite may have rolled back by itself (sqlite.org/lang_transaction.html).
+        if db.in_transaction:
+            db.rollback()
         raise
-    db.commit()
 
 
 def _sync_folder(folder: Path) -> None:

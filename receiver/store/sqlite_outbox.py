@@ -52,6 +52,17 @@ _LEASE = f"""
 UPDATE outbox SET state = 'sending', attempt = attempt + 1, lease_until = ?, parked = 0 WHERE id = ? RETURNING {_ROW}
 """  # noqa: S608
 _READ = f"SELECT {_ROW} FROM outbox WHERE id = ?"  # noqa: S608
+# What could be leased, to read only; ``without`` is a JSON list of rows that count as settled.
+_READABLE = f"""
+SELECT {", ".join(f"o.{column}" for column in _ROW.split(", "))} FROM outbox o INDEXED BY outbox_owed
+WHERE o.channel = :channel AND o.state IN ('pending', 'sending') AND (o.state = 'pending' OR o.lease_until < :now)
+  AND (o.not_before <= :now OR (:address <> '' AND :early AND o.tries > 0))
+  AND (:address = '' OR o.address = :address) AND (:kind = '' OR o.kind = :kind)
+  AND o.rank IN (SELECT value FROM json_each(:ranks)) AND o.id NOT IN (SELECT value FROM json_each(:held))
+  AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
+                  AND e.state IN ('pending', 'sending') AND e.id NOT IN (SELECT value FROM json_each(:settled)))
+ORDER BY o.rank, o.not_before, o.id LIMIT :limit
+"""  # noqa: S608
 _ELSEWHERE = """
 UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND state IN ('pending', 'sending')
 """
@@ -173,6 +184,22 @@ def lease(
         if len(found) >= limit or wanted.trial:
             break
     return [row for number in found for row in db.execute(_LEASE, (until, number)).fetchall()]
+
+
+def readable(  # as ``lease``, and what is left out
+    db: sqlite3.Connection,
+    channel: str,
+    now: datetime,
+    limit: int,
+    wanted: Wanted,
+    held: Iterable[int],
+    settled: Iterable[int],
+) -> list[tuple[Any, ...]]:
+    """Read what ``lease`` would lease, but for what is ``held``; no row waits for one that is ``settled``."""
+    given = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
+    lists = {"held": sorted(held), "settled": sorted(settled), "ranks": _ranks(wanted)}
+    given |= {name: msgspec.json.encode(numbers).decode() for name, numbers in lists.items()}
+    return db.execute(_READABLE, {**given, "limit": 1 if wanted.trial else limit}).fetchall()
 
 
 def _ranks(wanted: Wanted) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ decisions and may run twice.
 """
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -13,13 +14,28 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from receiver.store.base import StoreError
+from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.sqlite_file import transaction
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], Any]
 _Job = tuple[Change, "asyncio.Future[Any]"]
 
+log = logging.getLogger(__name__)
+
+# How long a change waits for another program's lock: while it has one, 503 now is better than 503 in five seconds.
+_PATIENT, _IMPATIENT = 5000, 50  # milliseconds
+_OUTAGES = {
+    sqlite3.SQLITE_FULL: Outage.FULL,
+    sqlite3.SQLITE_BUSY: Outage.LOCKED,
+    sqlite3.SQLITE_LOCKED: Outage.LOCKED,
+    sqlite3.SQLITE_PROTOCOL: Outage.LOCKED,
+    sqlite3.SQLITE_READONLY: Outage.READ_ONLY,
+    sqlite3.SQLITE_IOERR: Outage.IO_ERROR,
+    sqlite3.SQLITE_CANTOPEN: Outage.IO_ERROR,
+    sqlite3.SQLITE_CORRUPT: Outage.CORRUPT,
+    sqlite3.SQLITE_NOTADB: Outage.CORRUPT,
+}
 LARGEST = 64  # changes in one transaction: what comes meanwhile waits for no more than that
 
 
@@ -33,6 +49,7 @@ class Writer:
         self._jobs: deque[_Job] = deque()
         self._guard = threading.Lock()
         self._scheduled = False
+        self.outage: Outage | None = None  # of the last attempt to write
 
     async def commit(self, change: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> T:
         """Make a change; it is on the disk when this returns. StoreError: nothing of it has happened.
@@ -54,7 +71,7 @@ class Writer:
             try:
                 return work(self._open())
             except sqlite3.Error as error:
-                raise StoreError(f"{self._name}: {error}") from error
+                raise self._named(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
@@ -92,11 +109,35 @@ class Writer:
             return [error] * len(changes)
         try:
             with transaction(db):
-                return [change(db) for change in changes]
+                done = [change(db) for change in changes]
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
+            named = self._named(error) if isinstance(error, sqlite3.Error) else error
+            if isinstance(named, StoreOutageError):
+                self._turn(db, named)
+                return [named] * len(changes)  # each by itself would fail alike
             if len(changes) == 1:
-                return [StoreError(f"{self._name}: {error}") if isinstance(error, sqlite3.Error) else error]
+                return [named]
+        else:
+            self._turn(db, None)
+            return done
         return [outcome for change in changes for outcome in self._together([change])]
+
+    def _named(self, error: sqlite3.Error) -> StoreError:
+        """Give our error for one of SQLite's; its extended codes hold the primary one in their low byte."""
+        outage = _OUTAGES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        text = f"{self._name}: {error}"
+        return StoreError(text) if outage is None else StoreOutageError(outage, text)
+
+    def _turn(self, db: sqlite3.Connection, error: StoreOutageError | None) -> None:
+        """Take in whether something could be written."""
+        before, self.outage = self.outage, error.outage if error else None
+        if (before is None) == (error is None):
+            return
+        db.execute(f"PRAGMA busy_timeout={_IMPATIENT if error else _PATIENT}")
+        if error is not None:
+            log.error("the database cannot be written; webhooks get 503, and pages that are owed go out: %s", error)
+        else:
+            log.warning("the database can be written again")
 
 
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:

@@ -51,9 +51,12 @@ class Admin:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """GET /-/ready: 200 while webhooks are taken and pages go out."""
-        if self._is_ready():
-            return web.Response(text="Ready.\n")
-        return web.Response(text="Starting or stopping.\n", status=503)
+        outage = self._store.outage
+        if not self._is_ready():
+            return web.Response(text="Starting or stopping.\n", status=503)
+        if outage is not None:
+            return web.Response(text=f"The database cannot be written: {outage.value}.\n", status=503)
+        return web.Response(text="Ready.\n")
 
     async def reload(self, request: web.Request) -> web.Response:
         """POST /-/reload with the API's token: 200, or 400 with what is wrong in the file."""
@@ -68,6 +71,7 @@ class Admin:
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """GET /metrics."""
         now, routing = self._clock(), self._current.routing
+        self._metrics.show_store(self._store.outage)
         try:
             self._metrics.show(await self._store.backlog(), now)
         except StoreError:

@@ -15,7 +15,7 @@ from receiver.incident.machine import transition
 from receiver.incident.model import Kind, Priority
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
-from receiver.store.base import ANY, Claimed, Decide, Store, Wanted
+from receiver.store.base import ANY, Claimed, Decide, Outbox, Wanted
 from receiver.workers.circuit_breaker import REST
 from receiver.workers.destinations import Destination, Destinations
 
@@ -81,7 +81,7 @@ class Dispatcher:
         self,
         name: str,
         channel: Channel,
-        store: Store,
+        store: Outbox,
         *,
         current: Current,
         retry: RetryPolicy,

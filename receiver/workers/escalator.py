@@ -1,6 +1,7 @@
 """The loop that asks the clock: takes what is due in every incident that has a clock at its time."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -8,7 +9,7 @@ from functools import partial
 from receiver.incident.event import TimeDue
 from receiver.incident.machine import transition
 from receiver.policy.current import Current
-from receiver.store.base import Store
+from receiver.store.base import Store, StoreOutageError
 
 _BATCH = 200  # incidents that are looked at together: they share a commit
 _AWAY = 30.0  # seconds between two looks after which we have been suspended, or the clock was set
@@ -39,9 +40,11 @@ class Escalator:
         self._told_alive: datetime | None = None
 
     async def run(self) -> None:
-        """Run until cancelled; an error ends the loop, and with it the process."""
+        """Run until cancelled; an error ends the loop, and with it the process, but for an outage of the store."""
         while True:
-            await self.run_once()
+            # The store says so itself; its outage shows in `completed_at`, and the next look is the next attempt.
+            with contextlib.suppress(StoreOutageError):
+                await self.run_once()
             await asyncio.sleep(self._period)
 
     async def run_once(self) -> None:
@@ -51,8 +54,8 @@ class Escalator:
             self._away(now)
         self._looked = now
         if self._told_alive is None or abs(now - self._told_alive) >= _ALIVE:
-            self._told_alive = now
             await self._store.alive(now)
+            self._told_alive = now
         while numbers := await self._store.due(now, _BATCH):
             decide = partial(transition, event=TimeDue(), policy=self._current.routing, now=now)
             await asyncio.gather(*(self._store.apply(number, decide, now) for number in numbers))

@@ -349,7 +349,7 @@ async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, cloc
 
 
 async def test_what_is_done_for_each_row_looks_through_no_table(tmp_path: Path, clock: Clock) -> None:
-    db = connect(tmp_path / "receiver.sqlite3", clock.now, {})
+    db = connect(tmp_path / "receiver.sqlite3", clock.now, {}, new=True)
     statements: list[str] = []
     db.set_trace_callback(statements.append)
     hold, policy, event = timedelta(0), the_policy(), received(an_alert())

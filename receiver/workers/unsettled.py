@@ -1,0 +1,184 @@
+"""Keeps a dispatcher sending while the store cannot write: what is on disk goes out, and what became of it is kept.
+
+What could not be written is written as soon as the store works again. Until then nothing that this process has sent is
+sent again by it; what it has not written when it ends goes out once more at the next start.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from receiver.incident.model import Failure
+from receiver.store.base import ANY, Claimed, Decide, Store, StoreOutageError, Wanted
+
+Write = Callable[[Claimed], Awaitable[None]]
+
+
+class _Unsettled(msgspec.Struct):
+    """What became of a row, to be written under ``lease``, or under the next one; it may be sent ``again`` then."""
+
+    write: Write
+    lease: Claimed | None
+    claimed: Claimed
+    again: datetime | None = None
+
+
+class UnsettledOutbox:
+    """See receiver.store.base.Outbox; one for each dispatcher. In an outage of the store, no method raises."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._unsettled: dict[int, _Unsettled] = {}
+        self._under_way: dict[int, Claimed | None] = {}  # sent without a lease -> the lease that it got meanwhile
+        self._parked: dict[int, str] = {}  # in the outage: row -> address
+        self._released: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
+        """Lease what is owed; what can only be read is given as it is."""
+        try:
+            for address, release in list(self._released.items()):
+                await release()
+                del self._released[address]
+            claims = await self._store.claim(channel, now, lease, limit, wanted)
+        except StoreOutageError:
+            return await self._read(channel, now, limit, wanted)
+        if self._store.outage is None:  # else nothing was due, and so nothing was written
+            self._parked.clear()  # who serves the address will say so again
+        fresh = [claimed for claimed in claims if not self._is_known(claimed)]
+        for number, unsettled in list(self._unsettled.items()):
+            if not await self._write(number, unsettled):
+                break
+        return fresh
+
+    def _is_known(self, lease: Claimed) -> bool:
+        """Say whether this was sent without a lease; then it is the lease to write the outcome under."""
+        if lease.id in self._under_way:
+            self._under_way[lease.id] = lease
+        elif lease.id in self._unsettled:
+            self._unsettled[lease.id].lease = lease
+        else:
+            return False
+        return True
+
+    async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
+        """It was sent."""
+        await self._done(claimed, lambda lease: self._store.settle(lease, ref, decide, now))
+
+    async def retry_at(  # see the store
+        self,
+        claims: Sequence[Claimed],
+        when: datetime,
+        error: str,
+        now: datetime,
+        *,
+        spent: float,
+        unreached: Callable[[Claimed], Decide | None],
+    ) -> None:
+        """They were tried and not sent; try again at ``when``."""
+
+        async def put_off(leases: Sequence[Claimed]) -> None:
+            await self._store.retry_at(leases, when, error, now, spent=spent, unreached=unreached)
+
+        if not any(claimed.id in self._under_way for claimed in claims):
+            try:
+                await put_off(claims)
+            except StoreOutageError:
+                pass  # each is put off by itself, when that can be written
+            else:
+                return
+        for claimed in claims:
+            failed = msgspec.structs.replace(claimed, tries=claimed.tries + 1, spent=claimed.spent + spent)
+            await self._done(failed, lambda lease: put_off([lease]), when)
+
+    async def dead(
+        self,
+        claimed: Claimed,
+        failure: Failure,
+        error: str,
+        unreached: Decide,
+        undelivered: Decide,
+        now: datetime,
+    ) -> None:
+        """It will never be sent."""
+        await self._done(claimed, lambda lease: self._store.dead(lease, failure, error, unreached, undelivered, now))
+
+    async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
+        """``claims`` go back untried, and are given by their address alone."""
+        leases = [lease for claimed in claims if (lease := self._under_way.pop(claimed.id, claimed)) is not None]
+        try:
+            await self._store.park(address, leases, channel)
+        except StoreOutageError:
+            self._parked |= {claimed.id: address for claimed in claims}
+        else:
+            self._parked |= {claimed.id: address for claimed in claims if claimed not in leases}
+
+    async def release(self, channel: str, address: str, now: datetime, *, forward: bool) -> None:
+        """End ``park``."""
+
+        async def release() -> None:
+            await self._store.release(channel, address, now, forward=forward)
+
+        self._parked = {number: parked for number, parked in self._parked.items() if parked != address}
+        try:
+            await release()
+        except StoreOutageError:
+            self._released[address] = release
+
+    async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
+        """Give the rank of the most urgent row that waits for each address."""
+        try:
+            return await self._store.most_urgent(channel, addresses)
+        except StoreOutageError:
+            return {}
+
+    async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
+        """Give pages that wait for long; none in an outage, in which no other way could be written down."""
+        if self._store.outage is not None:
+            return []
+        try:
+            return await self._store.late_pages(channel, before, limit)
+        except StoreOutageError:
+            return []
+
+    async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
+        """Look for another way for a late page; in an outage it is late again at the next look."""
+        try:
+            await self._store.look_elsewhere(claimed, unreached, now)
+        except StoreOutageError:
+            return
+
+    async def _read(self, channel: str, now: datetime, limit: int, wanted: Wanted) -> list[Claimed]:
+        settled = {number for number, row in self._unsettled.items() if row.again is None}
+        held = {number for number, row in self._unsettled.items() if row.again is None or row.again > now}
+        held |= set(self._under_way) | (set() if wanted.address else set(self._parked))
+        try:
+            found = await self._store.readable(channel, now, limit, wanted, held=held, settled=settled)
+        except StoreOutageError:
+            return []
+        return [self._without_lease(claimed) for claimed in found]
+
+    def _without_lease(self, claimed: Claimed) -> Claimed:
+        """Give a row that could only be read; what happened to it in this outage counts."""
+        before = self._unsettled.pop(claimed.id, None)
+        self._under_way[claimed.id] = before.lease if before else None
+        if before is None:
+            return msgspec.structs.replace(claimed, attempt=claimed.attempt + 1)
+        seen = before.claimed
+        return msgspec.structs.replace(claimed, attempt=seen.attempt + 1, tries=seen.tries, spent=seen.spent)
+
+    async def _done(self, claimed: Claimed, write: Write, again: datetime | None = None) -> None:
+        lease = self._under_way.pop(claimed.id, claimed)
+        unsettled = self._unsettled[claimed.id] = _Unsettled(write, lease, claimed, again)
+        await self._write(claimed.id, unsettled)
+
+    async def _write(self, number: int, unsettled: _Unsettled) -> bool:
+        """Write it down, if there is a lease; False if the store does not work."""
+        if unsettled.lease is None:
+            return True
+        try:
+            await unsettled.write(unsettled.lease)
+        except StoreOutageError:
+            return False
+        self._unsettled.pop(number, None)
+        return True

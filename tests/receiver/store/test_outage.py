@@ -1,0 +1,275 @@
+"""What becomes of pages and webhooks while the database cannot be written, is replaced, or is corrupt."""
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.event import AlertsReceived, Delivered
+from receiver.incident.model import Failure
+from receiver.store.base import ANY, Claimed, Outage, StoreError, StoreOutageError
+from receiver.store.sqlite import SQLiteStore
+from receiver.workers.unsettled import UnsettledOutbox
+from tests.receiver.given import Clock, a_store, an_alert, beside, deciding, of_group, received, the_policy
+from tests.receiver.store.test_store import fire
+
+NAME = "receiver.sqlite3"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+    opened = await a_store(tmp_path, clock)
+    yield opened
+    await opened.close()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Another program writes, and does not end."""
+    with closing(sqlite3.connect(folder / NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+class Sender:
+    """What a dispatcher does, by hand."""
+
+    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+        self.outbox, self.clock = UnsettledOutbox(store), clock
+
+    async def claim(self) -> list[Claimed]:
+        return await self.outbox.claim("email", self.clock.now, 90.0, 10)
+
+    async def sent(self, claimed: Claimed) -> None:
+        told = Delivered(claimed.notification.round, claimed.notification.target.person)
+        await self.outbox.settle(claimed, "ref", deciding(told, self.clock.now), self.clock.now)
+
+    async def failed(self, claimed: Claimed, seconds: float) -> None:
+        when = self.clock.now.fromtimestamp(self.clock.now.timestamp() + seconds, self.clock.now.tzinfo)
+        now = self.clock.now
+        await self.outbox.retry_at([claimed], when, "503", now, spent=seconds, unreached=lambda _: None)
+
+
+def of_new(name: str) -> AlertsReceived:
+    return AlertsReceived(of_group(received(an_alert(name)), name))
+
+
+def states(folder: Path) -> list[tuple[str, int]]:
+    with beside(folder) as other:
+        return other.execute("SELECT state, attempt FROM outbox WHERE channel = 'email' ORDER BY id").fetchall()
+
+
+async def test_while_another_program_holds_the_lock_what_is_owed_goes_out_once(
+    tmp_path: Path, store: SQLiteStore, clock: Clock
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    with locked(tmp_path):
+        with pytest.raises(StoreOutageError) as caught:
+            await store.update(of_new("b"), the_policy(), clock.now)
+        assert (caught.value.outage, store.outage) == (Outage.LOCKED, Outage.LOCKED)
+        (claimed,) = await sender.claim()
+        assert await sender.claim() == []  # it is under way
+        await sender.sent(claimed)
+        clock.forward(minutes=10)
+        assert await sender.claim() == []
+    assert await sender.claim() == []
+    assert states(tmp_path) == [("sent", 1)]
+    assert store.outage is None
+    assert await store.update(of_new("b"), the_policy(), clock.now)
+
+
+async def test_what_was_leased_before_the_outage_is_settled_after_it(
+    tmp_path: Path, store: SQLiteStore, clock: Clock
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    (claimed,) = await sender.claim()
+    with locked(tmp_path):
+        await sender.sent(claimed)
+        clock.forward(minutes=10)  # its lease is over
+        assert await sender.claim() == []
+    assert await sender.claim() == []
+    assert [state for state, _ in states(tmp_path)] == ["sent"]
+
+
+async def test_what_is_under_way_when_the_outage_ends_is_not_sent_beside_itself(
+    tmp_path: Path, store: SQLiteStore, clock: Clock
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    with locked(tmp_path):
+        await provoke(store, clock)
+        (claimed,) = await sender.claim()
+    assert await sender.claim() == []
+    await sender.sent(claimed)
+    assert [state for state, _ in states(tmp_path)] == ["sent"]
+
+
+async def test_what_fails_in_an_outage_is_tried_again_in_it(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    with locked(tmp_path):
+        await provoke(store, clock)
+        (claimed,) = await sender.claim()
+        await sender.failed(claimed, 20)
+        assert await sender.claim() == []
+        clock.forward(seconds=21)
+        (again,) = await sender.claim()
+        assert (again.id, again.attempt, again.tries, again.spent) == (claimed.id, claimed.attempt + 1, 1, 20.0)
+        await sender.failed(again, 20)
+    assert await sender.claim() == []
+    ((state, _),) = states(tmp_path)
+    assert state == "pending"
+    clock.forward(seconds=21)
+    (later,) = await sender.claim()
+    unreached = deciding(Delivered(1, "linh"), clock.now)
+    with locked(tmp_path):
+        await sender.outbox.dead(later, Failure.REFUSED, "550", unreached, unreached, clock.now)
+    assert await sender.claim() == []
+    assert [state for state, _ in states(tmp_path)] == ["dead"]
+
+
+async def test_one_who_cannot_lease_reads_in_the_same_order(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+    for name in ("a", "b", "c"):
+        await store.update(of_new(name), the_policy(), clock.now)
+    given = ("email", clock.now)
+    readable = await store.readable(*given, 10, ANY, held=(), settled=())
+    assert [c.id for c in readable] == [c.id for c in await store.claim(*given, 90.0, 10)]
+    assert await store.readable(*given, 10, ANY, held=(), settled=()) == []  # they are leased
+
+
+async def test_a_database_that_is_gone_or_another_one_is_an_outage(
+    tmp_path: Path, store: SQLiteStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fire(store, clock)
+    await store.alive(clock.now)
+    file, away = tmp_path / NAME, tmp_path / "away"
+    for replace in (False, True):
+        file.rename(away)
+        if replace:
+            shutil.copy(away, file)
+        await store.alive(clock.now)
+        assert store.outage is Outage.REPLACED
+        with pytest.raises(StoreOutageError):
+            await store.update(of_new("b"), the_policy(), clock.now)
+        sender = Sender(store, clock)
+        claims = await sender.claim()  # what is owed still goes out
+        assert replace or claims
+        away.rename(file)
+        await store.alive(clock.now)
+        assert store.outage is None
+    assert caplog.text.count("gone or has been replaced") == 2
+    (tmp_path / f"{NAME}-wal").rename(away)
+    await store.alive(clock.now)
+    assert store.outage is Outage.REPLACED
+    away.rename(tmp_path / f"{NAME}-wal")
+
+
+async def test_a_corrupt_database_is_named_at_the_start(tmp_path: Path, clock: Clock) -> None:
+    store = await a_store(tmp_path, clock)
+    for number in range(200):
+        await store.update(of_new(str(number)), the_policy(), clock.now)
+    await store.close()
+    file = tmp_path / NAME
+    content = bytearray(file.read_bytes())
+    content[40960:45056] = b"\xff" * 4096
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"corrupt|malformed"):
+        await a_store(tmp_path, clock)
+
+
+async def test_corruption_at_run_time_is_an_outage(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+
+    def corrupt(db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA writable_schema=ON")
+        db.execute("UPDATE sqlite_schema SET rootpage = 9999 WHERE name = 'own'")
+        (version,) = db.execute("PRAGMA schema_version").fetchone()
+        db.execute(f"PRAGMA schema_version={version + 1}")  # others read it again
+
+    with beside(tmp_path) as other:
+        corrupt(other)
+    with pytest.raises(StoreError):
+        await store.alive(clock.now)
+    assert store.outage is Outage.CORRUPT
+
+
+async def test_the_lock_follows_no_link(tmp_path: Path, clock: Clock) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious", "utf-8")
+    (tmp_path / f"{NAME}.lock").symlink_to(precious)
+    with pytest.raises(StoreError, match="symbolic link"):
+        await a_store(tmp_path, clock)
+    assert precious.read_text("utf-8") == "precious"
+
+
+async def test_two_receivers_never_share_a_database_whatever_becomes_of_the_lock_file(
+    tmp_path: Path, store: SQLiteStore, clock: Clock
+) -> None:
+    (tmp_path / f"{NAME}.lock").unlink()
+    other = SQLiteStore(tmp_path / NAME, lambda: None)
+    with pytest.raises(StoreError, match="another receiver"):
+        await other.open(clock.now)
+    await other.close()
+    assert await fire(store, clock)  # closing the other has not taken our locks
+    again = SQLiteStore(tmp_path / NAME, lambda: None)
+    with pytest.raises(StoreError, match="another receiver"):
+        await again.open(clock.now)
+    await again.close()
+
+
+async def test_a_receiver_that_starts_while_another_program_holds_the_lock_sends_what_is_owed(
+    tmp_path: Path, clock: Clock
+) -> None:
+    store = await a_store(tmp_path, clock)
+    await fire(store, clock)
+    await store.close()
+    with locked(tmp_path):
+        store = await a_store(tmp_path, clock)
+        await provoke(store, clock)
+        assert len(await Sender(store, clock).claim()) == 1
+    await store.close()
+
+
+async def provoke(store: SQLiteStore, clock: Clock) -> None:
+    with pytest.raises(StoreOutageError):
+        await store.alive(clock.now)
+
+
+async def test_pages_go_out_on_a_full_disk_and_it_recovers_by_itself(tmp_path: Path) -> None:
+    """A receiver on a tmpfs of its own; tests/receiver/full_disk.py says what it does."""
+    place = tmp_path / "small"
+    place.mkdir()
+    script = 'mount -t tmpfs -o size=4m none "$0" && exec "$1" -m tests.receiver.full_disk "$0"'
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare on this machine")
+    probe = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=4m none "$0"', str(place)]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:  # noqa: ASYNC221
+        pytest.skip("this machine lets nobody mount a tmpfs in a user namespace")
+    process = await asyncio.create_subprocess_exec(
+        *("unshare", "-Urm", "sh", "-c", script, str(place), sys.executable), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    found = json.loads(output.splitlines()[-1])
+    assert found["refused"] == 503
+    assert (found["ready_while_full"], found["ready_after"]) == (503, 200)
+    assert found["outage_while_full"] == 1
+    assert found["rang_while_full"] == found["taken_before"]
+    assert found["rang"] == found["taken"]
+    assert found["ended_well"]
+    assert found["unsettled"] == 0
