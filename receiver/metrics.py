@@ -25,6 +25,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of every counter
         self.registry = registry = CollectorRegistry()
         self.webhooks = Counter("receiver_webhook_requests", "Requests of Alertmanager.", ["code"], registry=registry)
+        text = "Alerts of webhooks that could not be read; the rest of their webhook was taken."
+        self.alerts_dropped = Counter("receiver_alerts_dropped", text, registry=registry)
         self.deliveries = Counter(
             "receiver_deliveries", "Attempts to send, by outcome.", ["channel", "outcome"], registry=registry
         )

@@ -176,13 +176,13 @@ LISTENING = Section(
             (
                 Series(
                     id=64,
-                    title="Requests with a wrong token",
+                    title="Refused webhooks",
                     about="Per ten minutes. Dashed: ReceiverRefusesRequests.",
                     unit="short",
                     queries=(
                         Query(
                             "sum by (instance) "
-                            f'(increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"401|403"}}[10m]))',
+                            f'(increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"4.."}}[10m]))',
                             "{{instance}}",
                         ),
                     ),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, Data, Decision, Ending, Entry, EntryKind, Incident
+from receiver.incident.model import UNKNOWN_START, Alert, AlertGroup, Data, Decision, Ending, Entry, EntryKind, Incident
 
 ALERTS = "alerts"  # who resolved it, when nobody did
 
@@ -37,11 +37,10 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
                 echoes[alert.fingerprint] = Ending(alert.starts_at, now)
                 entries.append(Entry(now, EntryKind.ALERT_RESOLVED, _named(alert)))
         elif not ended_by_hand(alert, incident) and (believed or not _is_echo(alert, echoes)):
-            alerts[alert.fingerprint] = current = _firing(alert, known)
+            alerts[alert.fingerprint] = current = _firing(alert, known, now)
             if _begins(current, known):
                 entries.append(Entry(now, EntryKind.ALERT_FIRING, _named(alert)))
-    if group.truncated and group.truncated != incident.truncated:
-        entries.append(Entry(now, EntryKind.ALERTS_TRUNCATED, Data(count=group.truncated)))
+    entries += _not_listed(incident, group, now)
     if entries and event.found:
         entries.insert(0, Entry(now, event.found))
     taken = msgspec.structs.replace(
@@ -51,6 +50,7 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         alerts=alerts,
         echoes=echoes if entries and not event.found else incident.echoes,  # what the API shows has no echo
         truncated=group.truncated,
+        dropped=group.dropped,
     )
     return Decision(taken, entries=tuple(entries))
 
@@ -98,11 +98,20 @@ def _is_echo(alert: Alert, echoes: dict[str, Ending]) -> bool:
     return alert.starts_at == ending.starts_at or alert.starts_at <= min(ending.starts_at, ending.at)
 
 
-def _firing(alert: Alert, known: Alert | None) -> Alert:
+def _not_listed(incident: Incident, group: AlertGroup, now: datetime) -> list[Entry]:
+    """Say once how many alerts of the group are not in the message, or could not be read in it."""
+    counts = (
+        (EntryKind.ALERTS_TRUNCATED, group.truncated, incident.truncated),
+        (EntryKind.ALERTS_DROPPED, group.dropped, incident.dropped),
+    )
+    return [Entry(now, kind, Data(count=count)) for kind, count, before in counts if count not in {0, before}]
+
+
+def _firing(alert: Alert, known: Alert | None, now: datetime) -> Alert:
     """Alertmanager may move startsAt back (it merges overlapping alerts to the earliest): keep the newest known."""
     if known is not None and known.firing and alert.starts_at < known.starts_at:
         return msgspec.structs.replace(alert, starts_at=known.starts_at)
-    return alert
+    return alert if alert.starts_at > UNKNOWN_START else msgspec.structs.replace(alert, starts_at=now)
 
 
 def _ends(alert: Alert, known: Alert, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 `machine.py` and what it calls make new ones of them; nothing else in this program changes an incident.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -57,6 +57,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     acknowledge_for: float = 0.0  # how long an acknowledgement holds
 
 
+UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # the sender did not say since when an alert fires
+
+
 class Alert(msgspec.Struct, frozen=True):
     """One alert of a group; (fingerprint, starts_at) is its episode."""
 
@@ -84,6 +87,7 @@ class AlertGroup(msgspec.Struct, frozen=True):
     truncated: int = 0
     receiver: str = ""  # Alertmanager's name for the route that led here
     labels: dict[str, str] = {}  # what the group is grouped by; msgspec copies a mutable default
+    dropped: int = 0  # alerts of the message that nobody could read
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -162,6 +166,7 @@ class EntryKind(StrEnum):
     ALERT_FIRING = "alert_firing"
     ALERT_RESOLVED = "alert_resolved"
     ALERTS_TRUNCATED = "alerts_truncated"
+    ALERTS_DROPPED = "alerts_dropped"
     # The Alertmanager API and the webhooks differed.
     MISSED = "missed"
     COMPLETED = "completed"
@@ -387,6 +392,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_ahead: dict[str, datetime] = {}  # the same, where that start lay in the future when the person did so
     echoes: dict[str, Ending] = {}  # fingerprint -> the episode that a webhook has just ended
     truncated: int = 0
+    dropped: int = 0  # alerts of its newest message that nobody could read
     opened_at: datetime | None = None
     plan: Plan = Plan()
     next_step: int = 0  # of the plan

@@ -20,6 +20,7 @@ _SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
 _OWN_LABELS = {"alertname", "severity", "priority", "team", "drill", "__name__"}
 _NOTES = {
     *(EntryKind.MISSED, EntryKind.COMPLETED, EntryKind.CONFIRMED, EntryKind.VANISHED, EntryKind.ALERTS_TRUNCATED),
+    EntryKind.ALERTS_DROPPED,
     *(EntryKind.SEVERITY_MISSING, EntryKind.SEVERITY_UNKNOWN, EntryKind.PRIORITY_UNKNOWN, EntryKind.PRIORITY_KEPT),
     *(EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN, EntryKind.TEAMS_MIXED),
     *(EntryKind.LATE, EntryKind.STEP_DELAYED, EntryKind.NOBODY),

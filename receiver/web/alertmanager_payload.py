@@ -1,78 +1,240 @@
-"""Decodes Alertmanager's webhook payload, version 4, into an AlertGroup; tolerant of what it does not know. Pure.
+"""Decodes webhook bodies of Alertmanager, and of senders like it, into alert groups; takes all it can read. Pure.
 
-prometheus.io/docs/alerting/latest/configuration/#webhook_config. Later releases add fields (`notification_reason`,
-`routeLabels`): unknown ones are passed over. `status` and `commonLabels` of the group are not read on purpose: with
-`max_alerts` Alertmanager computes them from what it left in the message.
+- Alertmanager, Mimir and Cortex: prometheus.io/docs/alerting/latest/configuration/#webhook_config, version "4". Later
+  releases add fields (`notification_reason`, `routeLabels`): unknown ones are passed over.
+- Grafana's unified alerting: version "1", the same with fields of its own
+  (grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier).
+- Scripts and gateways that send the same shape without `fingerprint`, `status` or `groupKey`.
+
+The group's `commonLabels` are not read on purpose, and its `status` only where an alert has none: with `max_alerts`
+Alertmanager computes both from what it left in the message.
 """
 
+import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Any
 
 import msgspec
 
-from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.model import UNKNOWN_START, Alert, AlertGroup
 
-_When = Annotated[datetime, msgspec.Meta(tz=True)]
+VERSIONS = ("4", "1")
+_LONGEST_FINGERPRINT = 128  # characters; Alertmanager's have 16
+_LONGEST_KEY = 4096  # characters of a group's key; it is an index of the database
+_MOST_TRUNCATED = 1_000_000_000
+_REASON_SHOWN = 200  # characters of a decoder's error
+_FNV_OFFSET, _FNV_PRIME, _64_BITS = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # a later time means "without end", and cannot be moved to every time zone
+_STATUSES = {"firing": True, "alerting": True, "resolved": False, "ok": False}  # the second of each: Grafana's `state`
 
 
 class PayloadError(Exception):
-    """The body is no version 4 payload; the text names the field and what it should be."""
+    """The body cannot be understood as alerts; the text names the field and what it should be."""
 
 
+class Payload(msgspec.Struct, frozen=True):
+    """What one body says: its groups, and why each alert that is in none of them was dropped."""
+
+    groups: tuple[AlertGroup, ...]
+    dropped: tuple[str, ...] = ()
+
+
+class _UnusableError(Exception):
+    """One alert says too little to be kept; the text says what is missing."""
+
+
+# The fields hold whatever JSON the sender wrote: one of a wrong type must not cost the whole group.
 class _Alert(msgspec.Struct, frozen=True, rename="camel"):
-    status: Literal["firing", "resolved"]
-    labels: dict[str, str]
-    starts_at: _When
-    fingerprint: Annotated[str, msgspec.Meta(min_length=1)]
-    annotations: dict[str, str] = {}
-    ends_at: _When | None = None
-    generator_url: str = msgspec.field(default="", name="generatorURL")
+    status: Any = None
+    labels: Any = None
+    annotations: Any = None
+    starts_at: Any = None
+    ends_at: Any = None
+    fingerprint: Any = None
+    generator_url: Any = msgspec.field(default=None, name="generatorURL")
+    dashboard_url: Any = msgspec.field(default=None, name="dashboardURL")
+    panel_url: Any = msgspec.field(default=None, name="panelURL")
+    value_string: Any = None
 
 
-class _Payload(msgspec.Struct, frozen=True, rename="camel"):
-    version: str
-    group_key: Annotated[str, msgspec.Meta(min_length=1)]
-    receiver: str
-    alerts: tuple[_Alert, ...]
-    group_labels: dict[str, str] = {}  # msgspec copies a mutable default
-    truncated_alerts: Annotated[int, msgspec.Meta(ge=0)] = 0
+class _Body(msgspec.Struct, frozen=True, rename="camel"):
+    alerts: list[msgspec.Raw] | None
+    version: Any = None
+    group_key: Any = None
+    receiver: Any = None
+    status: Any = None
+    group_labels: Any = None
+    truncated_alerts: Any = None
 
 
-_decoder = msgspec.json.Decoder(_Payload)
+_body = msgspec.json.Decoder(_Body)
+_alert = msgspec.json.Decoder(_Alert)
 
 
-def parse(body: bytes) -> AlertGroup:
-    """Turn the body of one webhook request into the group that it speaks of; PayloadError names what is wrong."""
+def parse(body: bytes, now: datetime) -> Payload:
+    """Turn the body of one webhook request into the groups that it speaks of; PayloadError names what is wrong.
+
+    A body without `groupKey` and `groupLabels` gives one group for each alert name. PayloadError also when no alert of
+    the body is usable. ``now`` is the end of a resolved alert that names none.
+    """
     try:
-        payload = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PayloadError(f"not an Alertmanager webhook payload of version 4: {error}") from error
-    if payload.version != "4":
-        raise PayloadError(f"version: {payload.version!r} is not supported; Alertmanager 0.25 and later send '4'")
-    # The receiver's name arrives regex-quoted: "web.hook" as "web\.hook" (Alertmanager's template.go, QuoteMeta).
-    receiver = re.sub(r"\\(.)", r"\1", payload.receiver)
-    return AlertGroup(
-        key=f"{receiver}|{payload.group_key}",
-        alerts=tuple(_alert(alert) for alert in payload.alerts),
-        truncated=payload.truncated_alerts,
-        receiver=receiver,
-        labels=payload.group_labels,
-    )
+        payload = _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = str(error)[:_REASON_SHOWN]
+        raise PayloadError(f"not an Alertmanager webhook payload of version 4: {text}") from error
+    version = _text(payload.version) or VERSIONS[0]
+    if version not in VERSIONS:
+        text = "Alertmanager 0.25 and later send '4', Grafana '1'"
+        raise PayloadError(f"version: {version[:20]!r} is not supported; {text}")
+    alerts, dropped = _usable(payload, now)
+    if dropped and not alerts:
+        raise PayloadError(f"no alert can be used: {dropped[0]}")
+    return Payload(tuple(_groups(payload, alerts, len(dropped))), tuple(dropped))
 
 
-def _alert(alert: _Alert) -> Alert:
+def fingerprint(labels: dict[str, str]) -> str:
+    """Compute Alertmanager's fingerprint of a label set: FNV-1a over the sorted labels, 16 hexadecimal digits.
+
+    github.com/prometheus/common/blob/main/model/labelset.go and fnv.go.
+    """
+    found = _FNV_OFFSET
+    for byte in b"".join(
+        name.encode() + b"\xff" + labels[name].encode() + b"\xff" for name in sorted(labels, key=str.encode)
+    ):
+        found = (found ^ byte) * _FNV_PRIME & _64_BITS
+    return f"{found:016x}"
+
+
+def _usable(payload: _Body, now: datetime) -> tuple[list[Alert], list[str]]:
+    alerts: list[Alert] = []
+    dropped: list[str] = []
+    group_is_firing = _STATUSES.get(_word(payload.status), True)
+    for number, raw in enumerate(payload.alerts or ()):
+        try:
+            alerts.append(_read(_alert.decode(raw), group_is_firing, now))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            dropped.append(f"alerts[{number}]: {str(error)[:_REASON_SHOWN]}")
+        except _UnusableError as error:
+            dropped.append(f"alerts[{number}]{error}")
+    return alerts, dropped
+
+
+def _read(alert: _Alert, group_is_firing: bool, now: datetime) -> Alert:  # noqa: FBT001  # the group's own status
+    labels = _labels(alert.labels)
+    given = _text(alert.fingerprint)
+    if not labels and not given:
+        raise _UnusableError(".labels: missing; an alert is known by its labels")
+    start, end = _time(alert.starts_at), _time(alert.ends_at)
+    firing = _is_firing(alert, end, group_is_firing, now)
     return Alert(
-        fingerprint=alert.fingerprint,
-        firing=alert.status == "firing",
-        starts_at=_utc(alert.starts_at) or datetime.min.replace(tzinfo=UTC),
-        ends_at=_utc(alert.ends_at),
-        labels=alert.labels,
-        annotations=alert.annotations,
-        generator_url=alert.generator_url,
+        fingerprint=given if 0 < len(given) <= _LONGEST_FINGERPRINT else fingerprint(labels),
+        firing=firing,
+        starts_at=start or UNKNOWN_START,
+        # A resolve that gives no times still ends what fires.
+        ends_at=end if firing or start or end else now,
+        labels=labels,
+        annotations=_annotations(alert),
+        generator_url=_text(alert.generator_url),
     )
 
 
-def _utc(when: datetime | None) -> datetime | None:
-    """Go's zero time, 0001-01-01T00:00:00Z, means "not yet"; with an offset it cannot even be moved to UTC."""
-    return when.astimezone(UTC) if when is not None and when.year > 1 else None
+def _is_firing(alert: _Alert, end: datetime | None, group_is_firing: bool, now: datetime) -> bool:  # noqa: FBT001  # as above
+    status = _word(alert.status)
+    if status:
+        if status not in _STATUSES:
+            raise _UnusableError(f".status: invalid {status[:20]!r} (expected firing or resolved)")
+        return _STATUSES[status]
+    return end > now if end is not None else group_is_firing
+
+
+def _labels(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _UnusableError(f".labels: expected an object, got {type(value).__name__}")
+    nested = next((name for name, content in value.items() if isinstance(content, dict | list)), None)
+    if nested is not None:
+        raise _UnusableError(f".labels[{nested[:60]!r}]: expected text")
+    return _texts(value)
+
+
+def _annotations(alert: _Alert) -> dict[str, str]:
+    """The sender's own, and from Grafana's fields what it says nowhere else."""
+    found = _texts(alert.annotations)
+    dashboard = _text(alert.panel_url) or _text(alert.dashboard_url)
+    if dashboard:
+        found.setdefault("dashboard_url", dashboard)
+    values = _text(alert.value_string)
+    if values and not {"summary", "description", "message"} & found.keys():
+        found["description"] = values
+    return found
+
+
+def _groups(payload: _Body, alerts: list[Alert], dropped: int) -> Iterable[AlertGroup]:
+    # The receiver's name arrives regex-quoted: "web.hook" as "web\.hook" (Alertmanager's template.go, QuoteMeta).
+    receiver = re.sub(r"\\(.)", r"\1", _text(payload.receiver))
+    labels, truncated = _texts(payload.group_labels), payload.truncated_alerts
+    members: dict[str, list[Alert]] = {}
+    key = _text(payload.group_key)
+    if key or isinstance(payload.group_labels, dict):
+        members[key or _group_key(labels)] = alerts
+    else:
+        for alert in alerts:
+            name = alert.labels.get("alertname", "")
+            members.setdefault(_group_key({"alertname": name} if name else {}), []).append(alert)
+    for name, listed in members.items():
+        yield AlertGroup(
+            key=_bounded(f"{receiver}|{name}"),
+            alerts=tuple(listed),
+            truncated=int(min(max(truncated, 0), _MOST_TRUNCATED)) if isinstance(truncated, int) else 0,
+            receiver=receiver,
+            labels=labels,
+            dropped=dropped,
+        )
+
+
+def _group_key(labels: dict[str, str]) -> str:
+    """Write the key that Alertmanager gives to a group of its root route."""
+    inner = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
+    return f"{{}}:{{{inner}}}"
+
+
+def _bounded(key: str) -> str:
+    if len(key) <= _LONGEST_KEY:
+        return key
+    return f"{key[:200]}…{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _texts(value: object) -> dict[str, str]:
+    """Give what is text, numbers and truth values as text; null and what is nested is left out."""
+    if not isinstance(value, dict):
+        return {}
+    return {name: _text(content) for name, content in value.items() if isinstance(content, str | int | float)}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _word(value: object) -> str:
+    return _text(value).strip().lower()
+
+
+def _time(value: object) -> datetime | None:
+    """Read RFC 3339; None for what is no time.
+
+    Go's zero time, 0001-01-01T00:00:00Z, means "not yet"; near both ends of the calendar a time with an offset cannot
+    even be moved to UTC.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value.strip())
+        moved = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moved if UNKNOWN_START < moved < _LATEST else None

@@ -17,12 +17,13 @@ from receiver.incident.event import AlertsReceived
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
-from receiver.web.alertmanager_payload import PayloadError, parse
+from receiver.web.alertmanager_payload import Payload, PayloadError, parse
 
 log = logging.getLogger(__name__)
 
 # A storm of alerts must arrive: a 413 would be final for Alertmanager, and its payloads have no bound of their own.
 LIMIT = 32 * 1024 * 1024
+_LISTED = 5  # dropped alerts in the log line
 
 
 class AlertmanagerWebhook:
@@ -68,16 +69,29 @@ class AlertmanagerWebhook:
 
     async def alertmanager(self, request: web.Request) -> web.Response:
         """POST /webhook/alertmanager: 200 after the commit."""
-        group, now = parse(await read_body(request, LIMIT)), self._clock()
-        event = AlertsReceived(group, blind=self._blind())
-        incident = await self._store.update(event, self._current.routing, now)
-        if incident is None:
-            return web.json_response({"incident": None})
-        return web.json_response({"incident": incident.id, "state": incident.state, "priority": incident.priority})
+        now = self._clock()
+        payload = self._parse(await read_body(request, LIMIT), now)
+        told: dict[str, object] = {"incident": None}
+        for group in payload.groups:
+            event = AlertsReceived(group, blind=self._blind())
+            incident = await self._store.update(event, self._current.routing, now)
+            if incident is not None:
+                told = {"incident": incident.id, "state": incident.state, "priority": incident.priority}
+        return web.json_response({**told, "dropped": len(payload.dropped)} if payload.dropped else told)
 
     async def watchdog(self, request: web.Request) -> web.Response:
         """POST /webhook/watchdog: the beat that says that Prometheus and Alertmanager are alive."""
-        group = parse(await read_body(request, LIMIT))
-        if any(alert.firing for alert in group.alerts):
+        payload = self._parse(await read_body(request, LIMIT), self._clock())
+        if any(alert.firing for group in payload.groups for alert in group.alerts):
             await self._store.beat("alertmanager", self._clock())
         return web.json_response({"heard": True})
+
+    def _parse(self, body: bytes, now: datetime) -> Payload:
+        """Parse, and count and log what had to be dropped of a body that is else taken."""
+        payload = parse(body, now)
+        if payload.dropped:
+            self._metrics.alerts_dropped.inc(len(payload.dropped))
+            log.warning(
+                "dropped %d alerts of a webhook: %s", len(payload.dropped), "; ".join(payload.dropped[:_LISTED])
+            )
+        return payload

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
 from receiver.actions.answer import Actions
-from receiver.incident.model import Decision, Incident, Pause, PauseKind, Plan, State
+from receiver.incident.model import Decision, EntryKind, Incident, Pause, PauseKind, Plan, State
 from receiver.messages.i18n import Reader
 from receiver.messages.link import Grant, sign
 from receiver.metrics import Metrics
@@ -23,7 +23,7 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
-from tests.receiver.given import START, Clock, a_store, beside, the_current, the_routing
+from tests.receiver.given import MINUTE, START, Clock, a_store, beside, the_current, the_routing
 from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
 
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -99,7 +99,7 @@ async def test_what_is_answered_200_is_on_the_disk(rig: Rig) -> None:
         (encoded(), {"Authorization": "Bearer \xff\xfe"}, 401, "Authorization"),
         (encoded(version="5"), HOOK, 400, "version"),
         (b'{"version": "4"', HOOK, 400, "version 4"),
-        (with_alert(startsAt=None), HOOK, 400, "startsAt"),
+        (with_alert(labels={"a": []}), HOOK, 400, "alerts[0].labels"),
         (b"not gzip", {**HOOK, "Content-Encoding": "gzip"}, 400, "Content-Encoding"),
         (gzip.compress(encoded(), mtime=0)[:40], {**HOOK, "Content-Encoding": "gzip"}, 400, "truncated"),
         (encoded(), {**HOOK, "Content-Encoding": "compress"}, 415, "Content-Encoding"),
@@ -113,6 +113,55 @@ async def test_bad_webhooks(rig: Rig, body: bytes, headers: dict[str, str], stat
     assert rig.webhooks(status) == 1
     assert await rig.store.incidents(None, 1) == []
     assert await rig.fire() == 1  # and the next good one is taken
+
+
+HOSTILE: list[object] = [
+    *(None, "", " ", "x", 0, -1, 10**18, 1.5, 1e300, True, [], [1], {}, {"": None}, {"a": "b"}, "\x00", "\U0010ffff"),
+    *("9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00", "1970-01-01T00:00:00Z"),
+    *("2026-11-23T03:00:00", "-292277022399-01-01T00:00:00Z", "a" * 100_000, {"a": "b" * 100_000}),
+]
+
+
+async def test_no_value_of_any_field_is_a_500(rig: Rig) -> None:
+    alert = PAYLOAD["alerts"][0]
+    bodies = [{**PAYLOAD, field: value} for field in PAYLOAD for value in HOSTILE]
+    bodies += [{**PAYLOAD, "alerts": [{**alert, field: value}]} for field in alert for value in HOSTILE]
+    bodies += [
+        {**PAYLOAD, "alerts": [{**alert, part: {**alert[part], name: value}}]}
+        for part, name in (("labels", "alertname"), ("labels", "severity"), ("annotations", "summary"))
+        for value in HOSTILE
+    ]
+    for body in bodies:
+        for path in ("/webhook/alertmanager", "/webhook/watchdog"):
+            answer = await rig.client.post(path, json=body, headers=HOOK)
+            assert answer.status in {200, 400}, body
+    for incident in await rig.store.incidents(None, 1000):
+        page = await rig.client.get(rig.link(incident.id))
+        assert page.status == 200
+
+
+async def test_an_alert_without_times_fires_once_and_its_resolve_ends_it(rig: Rig) -> None:
+    alert: dict[str, object] = {"labels": {"alertname": "BackupFailed"}}
+    body = {"alerts": [alert]}
+    for _ in range(2):
+        rig.clock.forward(minutes=1)
+        await rig.client.post("/webhook/alertmanager", json=body, headers=HOOK)
+    (incident,) = await rig.store.incidents(None, 10)
+    assert [alert.starts_at for alert in incident.firing] == [START + MINUTE]
+    alert["status"] = "resolved"
+    await rig.client.post("/webhook/alertmanager", json=body, headers=HOOK)
+    assert await rig.state(incident.id) is State.RESOLVED
+
+
+async def test_a_dropped_alert_is_counted_answered_and_written_down(rig: Rig) -> None:
+    for _ in range(2):
+        alerts = [*PAYLOAD["alerts"], {"labels": []}]
+        answer = await rig.client.post("/webhook/alertmanager", data=encoded(alerts=alerts), headers=HOOK)
+        assert (await answer.json())["dropped"] == 1
+    assert rig.metrics.registry.get_sample_value("receiver_alerts_dropped_total") == 2
+    found = await rig.store.incident(1)
+    assert found is not None
+    assert [entry.kind for entry in found[1]].count(EntryKind.ALERTS_DROPPED) == 1
 
 
 async def test_a_compressed_webhook_is_taken(rig: Rig) -> None:
