@@ -73,8 +73,13 @@ def end_all(so_far: Decision, now: datetime) -> Decision:
 
 
 def ended_by_hand(alert: Alert, incident: Incident) -> bool:
-    """Say whether a person has ended this episode: it stays quiet as long as it goes on firing."""
+    """Say whether a person has ended this episode: it stays quiet as long as it goes on firing.
+
+    One without a start cannot be told from the next, so it may page again.
+    """
     name, start = alert.fingerprint, alert.starts_at
+    if start <= UNKNOWN_START:
+        return False
     return (name in incident.ended and start <= incident.ended[name]) or start == incident.ended_ahead.get(name)
 
 

@@ -153,6 +153,15 @@ async def test_an_alert_without_times_fires_once_and_its_resolve_ends_it(rig: Ri
     assert await rig.state(incident.id) is State.RESOLVED
 
 
+async def test_an_alert_without_times_that_a_person_resolved_is_not_silenced_for_good(rig: Rig) -> None:
+    body = {"alerts": [{"labels": {"alertname": "BackupFailed"}}]}
+    await rig.client.post("/webhook/alertmanager", json=body, headers=HOOK)
+    await rig.client.post("/api/v1/incidents/1/resolve", headers=API)
+    rig.clock.forward(days=1)
+    await rig.client.post("/webhook/alertmanager", json=body, headers=HOOK)
+    assert [incident.state for incident in await rig.store.incidents(None, 10)] == [State.TRIGGERED, State.RESOLVED]
+
+
 async def test_a_dropped_alert_is_counted_answered_and_written_down(rig: Rig) -> None:
     for _ in range(2):
         alerts = [*PAYLOAD["alerts"], {"labels": []}]
