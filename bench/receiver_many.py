@@ -45,7 +45,7 @@ async def fill(site: Site, began: datetime, size: Size) -> None:
     await store.open(began)
 
     async def one(number: int) -> None:
-        group = parse(payload(number, "none", alerts=1))
+        (group,) = parse(payload(number, "none", alerts=1), began).groups
         early = timedelta(hours=1, seconds=-size.before - size.during * number / size.due)
         at = began - (early if number < size.due else timedelta(0))
         await store.update(AlertsReceived(group), routing, at)
