@@ -17,6 +17,10 @@ class Metrics:
         """Count rejected events or requests, by reason."""
         self._series["exporter_events_rejected_total"].add((source, reason), number)
 
+    def left_out(self, source: str, number: int) -> None:
+        """Count parts that were left out of events."""
+        self._series["exporter_event_parts_left_out_total"].add((source,), number)
+
     def duplicates(self, source: str, number: int) -> None:
         """Count events that were counted before."""
         self._series["exporter_events_duplicate_total"].add((source,), number)

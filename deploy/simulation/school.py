@@ -53,6 +53,7 @@ class School:
         """Give what has happened since midnight, when the sending starts later in the day."""
         return [
             _event("http_request", 5000, method="GET", route="/", status=200, duration=0.03),
+            _event("http_request", method="GET", route="/", status=200, duration=0.03, kind="stream"),
             _event("user_registered", 60, channel="web", plan="trial"),
             _event("class_booked", 260, class_type="group", channel="web"),
             _event("login", 150, method="password"),

@@ -3,14 +3,14 @@
 // <events>
 /** Every event that a server may send, and its data. */
 export interface Events {
-  http_request: { method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" | (string & {}); route: string; status: number; duration?: number; first_byte?: number };
+  http_request: { method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" | (string & {}); route: string; status: number; duration: number; kind?: string };
   http_in_flight: { requests: number };
   rate_limited: { route: string; policy: string };
-  api_call: { endpoint: string; method?: string; outcome: "success" | "failure"; status_class?: "2xx" | "3xx" | "4xx" | "5xx" | "network_error" | "aborted" | "timeout" | (string & {}); duration: number };
-  db_query: { operation: "select" | "insert" | "update" | "delete" | "upsert" | "transaction" | "ddl" | (string & {}); table: string; outcome?: "success" | "failure" | (string & {}); duration: number };
+  api_call: { endpoint: string; method?: string; outcome: "success" | "failure"; status_class?: "2xx" | "3xx" | "4xx" | "5xx" | "network_error" | "aborted" | "timeout" | (string & {}); duration?: number };
+  db_query: { operation: "select" | "insert" | "update" | "delete" | "upsert" | "transaction" | "ddl" | (string & {}); table: string; outcome?: "success" | "failure" | (string & {}); duration?: number };
   cache_request: { cache: string; result: "hit" | "miss" };
   deployment_finished: Record<string, never>;
-  page_load: { page: string; device?: "desktop" | "mobile" | "tablet" | (string & {}); navigation?: "navigate" | "reload" | "back-forward" | "back-forward-cache" | "prerender" | "restore" | "soft-navigation" | (string & {}); total: number; dom_content_loaded?: number; load_complete?: number; render?: number; interactive?: number };
+  page_load: { page: string; device?: "desktop" | "mobile" | "tablet" | (string & {}); navigation?: "navigate" | "reload" | "back-forward" | "back-forward-cache" | "prerender" | "restore" | "soft-navigation" | (string & {}); total?: number; dom_content_loaded?: number; load_complete?: number; render?: number; interactive?: number };
   web_vital: { vital: "LCP" | "INP" | "CLS" | "FCP" | "TTFB" | "FID"; page: string; device?: "desktop" | "mobile" | "tablet" | (string & {}); rating: "good" | "needs-improvement" | "poor"; seconds?: number; score?: number };
   click: { page: string; element: "button" | "link" | "input" | "menu" | "card" | "tab" | (string & {}) };
   form_submit: { form: string; outcome?: "success" | "failure" | (string & {}) };

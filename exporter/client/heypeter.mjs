@@ -667,7 +667,7 @@ class Exchange {
     const isStatus = Number.isInteger(status) && status >= 100 && status <= 599;
     const isFailure = !isStatus || (this.#hasFailed && (status < 400 || status === 499));
     const data = { method: this.method ?? "GET", route: this.route, status: isFailure ? 500 : status };
-    if (isStream) data.first_byte = since(this.#started, this.#firstByte);
+    if (isStream) Object.assign(data, { duration: since(this.#started, this.#firstByte), kind: "stream" });
     else data.duration = since(this.#started);
     // In a context of its own: the connection's may be that of an earlier request, and have its trace.
     shared.context.run(this, () => track("http_request", data));

@@ -9,13 +9,14 @@ from urllib.parse import unquote
 
 import msgspec
 
-from exporter.events.decode import DecodeError, Reason
+from exporter.events.decode import BOM, DecodeError, Reason
 
 _OURS = {"id", "source", "time", "traceparent", "type"}
 
 
 def body(raw: bytes, headers: Mapping[str, str], content_type: str) -> bytes:
     """Return the JSON to decode; DecodeError for a CloudEvent of another version or with data that is not JSON."""
+    raw = raw.removeprefix(BOM)
     version = headers.get("ce-specversion")
     if version is None:
         if content_type == "application/cloudevents+json":

@@ -15,6 +15,9 @@ import msgspec
 
 from exporter.catalogue.model import Catalogue, Fields
 
+BOM = b"\xef\xbb\xbf"  # some editors and .NET write it before UTF-8; RFC 8259, 8.1 lets a parser ignore it
+MAX_SECONDS, MAX_SCORE = 3600, 100  # of a duration, and of a layout shift
+
 Short = Annotated[str, msgspec.Meta(max_length=200)]
 _RFC3339 = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Time = _RFC3339 | Annotated[float, msgspec.Meta(ge=0, le=1e14, description="Unix time in seconds or milliseconds")]
@@ -92,9 +95,9 @@ _TYPES: dict[str, Any] = {
     "text": Annotated[str, msgspec.Meta(max_length=2000)],
     "path": Annotated[str, msgspec.Meta(max_length=2000, description="a path or URL; query and fragment are cut off")],
     "status": Annotated[int, msgspec.Meta(ge=100, le=599)],
-    "seconds": Annotated[float, msgspec.Meta(ge=0, le=3600)],
+    "seconds": Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)],
     "elapsed": Annotated[float, msgspec.Meta(ge=0, le=31_536_000, description="seconds")],
-    "score": Annotated[float, msgspec.Meta(ge=0, le=100)],
+    "score": Annotated[float, msgspec.Meta(ge=0, le=MAX_SCORE)],
     "rating": Annotated[int, msgspec.Meta(ge=1, le=5)],
     "ratio": Annotated[float, msgspec.Meta(ge=0, le=1)],
     "number": Annotated[float, msgspec.Meta(ge=0, le=1e12)],
@@ -165,6 +168,7 @@ class Decoder:
 
         A faultless batch is decoded in one go; any other is decoded event by event to find the faulty ones.
         """
+        body = body.removeprefix(BOM)
         try:
             if body[:1] == b"[":
                 return Batch(self._list.decode(body))
@@ -210,9 +214,27 @@ class Decoder:
                 near = difflib.get_close_matches(kind, self._types, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "see docs/metrics.md for the list"
                 raise DecodeError(Reason.UNKNOWN_TYPE, f"unknown event type {kind[:50]!r}; {hint}", "type")
-            return decoder.decode(raw)
+            return self._lenient(raw, kind, decoder)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise named(error) from error
+
+    def _lenient(self, raw: msgspec.Raw | bytes, kind: str, decoder: msgspec.json.Decoder[Event]) -> Event:
+        """Decode an event that may have whole numbers as 4900.0: JSON has one kind of number, msgspec has two."""
+        try:
+            return decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Expected `int`, got `float`"):
+                raise
+            event: Event = msgspec.convert(_whole(msgspec.json.decode(raw)), self._types[kind])
+            return event
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    if isinstance(value, dict):
+        return {key: _whole(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Kind(msgspec.Struct):

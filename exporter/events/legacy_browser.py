@@ -1,139 +1,171 @@
 """Turns what the document's two browser classes send into events of the catalogue. Pure.
 
 PerformanceMonitor posts milliseconds to /api/metrics; RealUserMonitoring beacons vitals and interactions. Their known
-faults are handled here: NaN arrives as null, CLS is multiplied by 1000, FID no longer exists in browsers.
+faults are handled here: NaN arrives as null, a page that has not loaded yet has negative times, CLS is multiplied by
+1000, FID no longer exists in browsers. A part that cannot be is left out and counted; the rest of the event counts.
 """
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
-from exporter.events.decode import DecodeError, Reason, named
-from exporter.events.vitals import rating
+from exporter.events.decode import BOM, MAX_SCORE, MAX_SECONDS, DecodeError, Reason, named
+from exporter.events.vitals import VITALS, rating
 
-Text = Annotated[str, msgspec.Meta(max_length=2000)]
-Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
+_MAX_TEXT, _MAX_QUERY, _MAX_ID, _MAX_SESSION = 2000, 60_000, 200, 64  # characters
 
 _OPERATION = re.compile(r"^\s*(?:with\b.*?\)\s*)?(select|insert|update|delete)\b", re.IGNORECASE | re.DOTALL)
 _DDL = re.compile(r"^\s*(create|alter|drop|truncate)\b", re.IGNORECASE)
 _TRANSACTION = re.compile(r"^\s*(begin|commit|rollback|start\s+transaction|savepoint)\b", re.IGNORECASE)
 _TABLE = re.compile(r"\b(?:from|into|update|join)\s+[\"`]?(?:\w+[\"`]?\.[\"`]?)?(\w+)", re.IGNORECASE)
-_ERROR = re.compile(r"\b([A-Z]\w{0,40}Error)\b")
+_ERROR = re.compile(r"\b((?:[A-Z]\w{0,40})?Error)\b")
 
 
 class Fields(NamedTuple):
-    """Type, fields and id of an event of the catalogue."""
+    """Type, fields and id of an event of the catalogue, its session, and how many parts of it were left out."""
 
     type: str
     data: dict[str, Any]
     id: str = ""
+    session: str = ""
+    left_out: int = 0
 
 
-class _PageLoad(msgspec.Struct, frozen=True, rename="camel"):
-    page: Text
-    total_load_time: Milliseconds
-    dom_content_loaded: Milliseconds | None = None
-    load_complete: Milliseconds | None = None
-    render_time: Milliseconds | None = None
-    dom_interactive: Milliseconds | None = None
-
-
-class _ApiCall(msgspec.Struct, frozen=True):
-    endpoint: Text
-    duration: Milliseconds
-    method: Text = ""
-    status: Literal["success", "error"] = "success"
-
-
-class _Query(msgspec.Struct, frozen=True):
-    query: Annotated[str, msgspec.Meta(max_length=60_000)]
-    duration: Milliseconds
-
-
-class _Vital(msgspec.Struct, frozen=True):
-    metric: Literal["CLS", "FID", "FCP", "LCP", "TTFB", "INP"]
-    value: Milliseconds
-    page: Text
-    id: Annotated[str, msgspec.Meta(max_length=200)] = ""
-
-
-class _Envelope(msgspec.Struct, frozen=True):
+class _Envelope(msgspec.Struct, frozen=True, rename="camel"):
     type: Annotated[str, msgspec.Meta(max_length=100)]
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: dict[str, Any] = {}
+    session_id: Any = None
 
 
-class _Click(msgspec.Struct, frozen=True):
-    element: Text = ""
-    page: Text = ""
+class _Parts:
+    """Reads the parts of an event; those that cannot be are counted in ``left_out``."""
 
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._data, self.left_out = data, 0
 
-class _Form(msgspec.Struct, frozen=True, rename="camel"):
-    # A form without an id or name sends an empty string; one with an input named "id" sends an object.
-    form_id: Any = None
-    form_name: Any = None
+    def text(self, name: str, limit: int = _MAX_TEXT) -> str:
+        """Return a text; "" if it is missing, too long or not a text."""
+        value = self._data.get(name)
+        if isinstance(value, str) and len(value) <= limit:
+            return value
+        self.left_out += value is not None
+        return ""
 
+    def seconds(self, name: str) -> float | None:
+        """Return milliseconds as seconds; None if it is missing or cannot be. NaN arrives as null."""
+        value = self._data.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS * 1000:
+            return value / 1000
+        self.left_out += value is not None
+        return None
 
-class _Error(msgspec.Struct, frozen=True):
-    message: Any = None
-    reason: Any = None
+    def value(self, most: float, divisor: float) -> float:
+        """Return the value of a vital, at most ``most`` after the division; DecodeError if there is none."""
+        value = self._data.get("value")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
+            raise DecodeError(Reason.VALUE_RANGE, "expected a number >= 0", "value")
+        self.left_out += value / divisor > most
+        return min(value / divisor, most)
 
 
 def metric(body: bytes) -> Fields:
     """Decode POST /api/metrics; DecodeError names what is wrong."""
-    envelope = _decode(body, _Envelope, "")
+    envelope = _decode(body, _Envelope)
+    parts = _Parts(envelope.data)
     match envelope.type:
         case "page_load":
-            load = _decode(envelope.data, _PageLoad, "data.")
-            times = {
-                "dom_content_loaded": load.dom_content_loaded,
-                "load_complete": load.load_complete,
-                "render": load.render_time,
-                "interactive": load.dom_interactive,
-            }
-            known = {name: time / 1000 for name, time in times.items() if time is not None}
-            return Fields("page_load", {"page": load.page, "total": load.total_load_time / 1000, **known})
+            fields = {"page": parts.text("page"), **_times(parts)}
         case "api_call":
-            call = _decode(envelope.data, _ApiCall, "data.")
-            outcome = "failure" if call.status == "error" else "success"
-            values = {"endpoint": call.endpoint, "method": call.method, "outcome": outcome}
-            return Fields("api_call", {**values, "duration": call.duration / 1000})
+            outcome = "failure" if envelope.data.get("status") == "error" else "success"
+            _require(envelope.data, "duration")
+            values = {"endpoint": parts.text("endpoint"), "method": parts.text("method"), "outcome": outcome}
+            fields = {**values, "duration": parts.seconds("duration")}
         case "database_query":
-            query = _decode(envelope.data, _Query, "data.")
-            operation, table = statement(query.query)
-            return Fields("db_query", {"operation": operation, "table": table, "duration": query.duration / 1000})
-    raise DecodeError(Reason.UNKNOWN_TYPE, "unknown type (expected page_load, api_call or database_query)", "type")
+            _require(envelope.data, "duration")
+            operation, table = statement(parts.text("query", _MAX_QUERY))
+            return Fields(
+                "db_query",
+                {"operation": operation, "table": table, "duration": parts.seconds("duration")},
+                left_out=parts.left_out,
+            )
+        case _:
+            message = "unknown type (expected page_load, api_call or database_query)"
+            raise DecodeError(Reason.UNKNOWN_TYPE, message, "type")
+    return Fields(envelope.type, fields, left_out=parts.left_out)
+
+
+def _require(data: dict[str, Any], name: str) -> None:
+    if name not in data:
+        raise DecodeError(Reason.SCHEMA, f"missing {name}", f"data.{name}")
+
+
+_TIMES = {
+    "total": "totalLoadTime",
+    "dom_content_loaded": "domContentLoaded",
+    "load_complete": "loadComplete",
+    "render": "renderTime",
+    "interactive": "domInteractive",
+}
+
+
+def _times(parts: _Parts) -> dict[str, float]:
+    times = {name: parts.seconds(theirs) for name, theirs in _TIMES.items()}
+    known = {name: time for name, time in times.items() if time is not None}
+    # Asked before the load event has ended, a browser gives 0 for each time that has not come yet.
+    return known if "total" in known else {name: time for name, time in known.items() if time > 0}
 
 
 def vital(body: bytes) -> Fields:
     """Decode POST /api/rum/vitals; a later event with the same id replaces the earlier one."""
-    report = _decode(body, _Vital, "")
-    name, value = report.metric, report.value / 1000 if report.metric == "CLS" else report.value
-    unit = {"score": value} if name == "CLS" else {"seconds": value / 1000}
-    fields = {"vital": name, "page": report.page, "rating": rating(name, value), **unit}
-    return Fields("web_vital", fields, report.id)
+    data = _decode(body, dict[str, Any])
+    parts = _Parts(data)
+    name = data.get("metric")
+    if name not in VITALS:
+        raise DecodeError(Reason.SCHEMA, f"unknown vital {str(name)[:20]!r} (expected {', '.join(VITALS)})", "metric")
+    value = parts.value(MAX_SCORE, 1000) if name == "CLS" else parts.value(MAX_SECONDS, 1000)
+    measured = {"score": value} if name == "CLS" else {"seconds": value}
+    rated = rating(name, value if name == "CLS" else value * 1000)
+    fields = {"vital": name, "page": parts.text("page"), "rating": rated, **measured}
+    return Fields("web_vital", fields, parts.text("id", _MAX_ID), left_out=parts.left_out)
 
 
-def interaction(body: bytes, page: str) -> Fields:
-    """Decode POST /api/rum/events; ``page`` is the Referer."""
-    envelope = _decode(body, _Envelope, "")
+def interaction(body: bytes, referer: str, *, cross_site: bool = False) -> Fields:
+    """Decode POST /api/rum/events; the page is that of the Referer.
+
+    Browsers cut it down to its origin for other sites (w3c.github.io/webappsec-referrer-policy, the default policy):
+    ``https://shop.example/`` from another site says nothing about the page.
+    """
+    page = "" if cross_site and urlsplit(referer).path in {"", "/"} else referer
+    envelope = _decode(body, _Envelope)
+    parts = _Parts(envelope.data)
     match envelope.type:
         case "click":
-            click = _decode(envelope.data, _Click, "data.")
-            element = {"a": "link"}.get(click.element.lower(), click.element.lower())
-            return Fields("click", {"page": click.page or page, "element": element})
+            element = parts.text("element").lower()
+            fields = {"page": parts.text("page") or page, "element": {"a": "link"}.get(element, element)}
         case "form_submit":
-            form = _decode(envelope.data, _Form, "data.")
-            names = [name for name in (form.form_id, form.form_name) if isinstance(name, str) and name]
-            return Fields("form_submit", {"form": names[0][:200] if names else ""})
-        case "javascript_error" | "unhandled_promise_rejection":
-            error = _decode(envelope.data, _Error, "data.")
-            text = error.message if envelope.type == "javascript_error" else error.reason
-            kind = _ERROR.search(text[:2000]) if isinstance(text, str) else None
-            name = "javascript_error" if envelope.type == "javascript_error" else "unhandled_rejection"
-            return Fields(name, {"page": page, "kind": kind[1] if kind else ""})
-    known = "click, form_submit, javascript_error or unhandled_promise_rejection"
-    raise DecodeError(Reason.UNKNOWN_TYPE, f"unknown type (expected {known})", "type")
+            # A form without an id or name sends an empty string; one with an input named "id" sends an object.
+            names = [envelope.data.get("formId"), envelope.data.get("formName")]
+            fields = {"form": next((name[:200] for name in names if isinstance(name, str) and name), "")}
+        case "javascript_error":
+            fields = {"page": page, "kind": _kind(envelope.data.get("message"))}
+        case "unhandled_promise_rejection":
+            fields = {"page": page, "kind": _kind(envelope.data.get("reason"))}
+        case _:
+            known = "click, form_submit, javascript_error or unhandled_promise_rejection"
+            raise DecodeError(Reason.UNKNOWN_TYPE, f"unknown type (expected {known})", "type")
+    session = _Parts({"id": envelope.session_id})
+    name = {"unhandled_promise_rejection": "unhandled_rejection"}.get(envelope.type, envelope.type)
+    session_id = session.text("id", _MAX_SESSION)
+    return Fields(name, fields, session=session_id, left_out=parts.left_out + session.left_out)
+
+
+def _kind(error: object) -> str:
+    """Return the class of an error from its message, or from its name where a library writes errors as JSON."""
+    text = error.get("name") if isinstance(error, dict) else error
+    match = _ERROR.search(text[:_MAX_TEXT]) if isinstance(text, str) else None
+    return match[1] if match else ""
 
 
 def statement(query: str) -> tuple[str, str]:
@@ -146,8 +178,8 @@ def statement(query: str) -> tuple[str, str]:
     return operation, table[1].lower() if table else ""
 
 
-def _decode(body: bytes | msgspec.Raw, kind: type[Any], at: str) -> Any:  # noqa: ANN401  # an instance of kind
+def _decode(body: bytes, kind: Any) -> Any:  # noqa: ANN401  # an instance of kind
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body.removeprefix(BOM), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise named(error, at) from error
+        raise named(error) from error

@@ -18,6 +18,7 @@ _BOUNDS = {
     "TTFB": (800, 1800),
     "FID": (100, 300),
 }
+VITALS = tuple(_BOUNDS)
 
 
 def rating(vital: str, value: float) -> str:

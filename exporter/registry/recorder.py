@@ -27,7 +27,7 @@ class _Above(NamedTuple):
     """A counter of the events with a field above a threshold."""
 
     cell: Counter
-    value: Callable[[Any], float]
+    value: Callable[[Any], float | None]
     threshold: float
 
 
@@ -80,7 +80,7 @@ class Recorder:
                 if value is not None:
                     histogram.observe(value, number)
             for counter, field, threshold in cells.above:
-                if field(data) > threshold:
+                if (field(data) or 0) > threshold:
                     counter.value += number
             if cells.others or plan.distinct or (plan.traced and (event.trace_id or event.traceparent)):
                 plan.record_more(event, cells, now, number)

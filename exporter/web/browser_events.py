@@ -10,7 +10,7 @@ from aiohttp import web
 
 from exporter.accept import Acceptor, Sender
 from exporter.events import legacy_browser
-from exporter.events.decode import Batch, DecodeError, Decoder, Reason, Schema
+from exporter.events.decode import Batch, Client, DecodeError, Decoder, Reason, Schema
 from exporter.persistence.journal import JournalError
 from exporter.self_metrics import Metrics
 from exporter.web.rate_limit import Clients, Limiter
@@ -56,18 +56,27 @@ class BrowserEvents:
 
     async def metric(self, request: web.Request) -> web.Response:
         """POST /api/metrics: a page load, an API call or a database query."""
-        return await self._take(request, "metrics", lambda body, _request: self._single(legacy_browser.metric(body)))
+        return await self._take(
+            request, "metrics", lambda body, _request: self._single("metrics", legacy_browser.metric(body))
+        )
 
     async def vital(self, request: web.Request) -> web.Response:
         """POST /api/rum/vitals: a web vital, counted once it has settled."""
-        return await self._take(request, "vitals", lambda body, _request: self._single(legacy_browser.vital(body)))
+        return await self._take(
+            request, "vitals", lambda body, _request: self._single("vitals", legacy_browser.vital(body))
+        )
 
     async def interaction(self, request: web.Request) -> web.Response:
         """POST /api/rum/events: a click, a form submit or an error."""
         return await self._take(
             request,
             "interactions",
-            lambda body, request: self._single(legacy_browser.interaction(body, request.headers.get("Referer", ""))),
+            lambda body, request: self._single(
+                "interactions",
+                legacy_browser.interaction(
+                    body, request.headers.get("Referer", ""), cross_site=not _same_origin(request)
+                ),
+            ),
         )
 
     async def preflight(self, request: web.Request) -> web.Response:
@@ -131,17 +140,24 @@ class BrowserEvents:
             return problem(400, result.answer.rejected[0].message)
         return web.Response(status=204)
 
-    def _single(self, event: legacy_browser.Fields) -> Batch:
-        return Batch([self._schema.make(event.type, event.id, **event.data)])
+    def _single(self, source: str, event: legacy_browser.Fields) -> Batch:
+        if event.left_out:
+            self._metrics.left_out(source, event.left_out)
+        made = self._schema.make(event.type, event.id, **event.data)
+        return Batch([made], client=Client(session=event.session))
 
     def _allowed(self, request: web.Request, origin: str) -> bool:
         if not origin:
             return not self._policy.require_origin
-        return origin in self._policy.origins or origin.partition("://")[2] == request.host
+        return origin in self._policy.origins or _same_origin(request)
 
     def _forbidden(self, source: str) -> web.Response:
         self._metrics.rejected(source, Reason.ORIGIN)
         return problem(403, "origin not allowed; add it to browser.origins in exporter.yml")
+
+
+def _same_origin(request: web.Request) -> bool:
+    return request.headers.get("Origin", "").partition("://")[2] == request.host
 
 
 def _readable(response: web.Response, origin: str) -> web.Response:

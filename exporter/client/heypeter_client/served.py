@@ -69,9 +69,9 @@ class ServedRequest:
             status = _CLIENT_LEFT
         elif self.has_failed and status < _ERROR:
             status = _FAILED
-        data = {"method": self._method, "route": self._route(), "status": status}
+        data: dict[str, object] = {"method": self._method, "route": self._route(), "status": status}
         if self._is_stream:
-            times = {"first_byte": self._first_byte - self._began}
+            data |= {"duration": self._first_byte - self._began, "kind": "stream"}
         else:
-            times = {"duration": time.perf_counter() - self._began}
-        self._client.track("http_request", {**data, **times}, trace_id=self._trace)
+            data["duration"] = time.perf_counter() - self._began
+        self._client.track("http_request", data, trace_id=self._trace)

@@ -70,6 +70,11 @@ class Site:
         cell = self.exporter.parts.state.recorder.series[name].cells.get(labels)
         return 0 if cell is None else float(sum(cell.counts) if hasattr(cell, "counts") else cell.value)
 
+    def rejected(self, *sources: str) -> float:
+        """How many events and requests of these endpoints the exporter refused."""
+        cells = self.exporter.parts.state.recorder.series["exporter_events_rejected_total"].cells.items()
+        return float(sum(cell.value for labels, cell in cells if labels[0] in sources))
+
     async def until(self, question: Callable[[], object]) -> None:
         """Wait until it is so; a failure shows what has arrived."""
         async with asyncio.timeout(PATIENCE):
