@@ -1,4 +1,4 @@
-"""Write what is generated from rules/tables/: benchmarks.yml, slo.yml, and the thresholds in the other rule files.
+"""Write what is generated from rules/tables/: benchmarks.yml, expected.yml, slo.yml, and the thresholds in the other rule files.
 
 `python -m rules.generate` writes the files; `--check` only compares them.
 """
@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
-from rules import benchmark_rules, slo_rules, thresholds
+from rules import benchmark_rules, expected_rules, slo_rules, thresholds
 
 FOLDER = Path(__file__).resolve().parent
 GENERATED: dict[str, tuple[type[msgspec.Struct], Callable[[Any], str]]] = {
     "benchmarks.yml": (benchmark_rules.Table, benchmark_rules.written),
+    "expected.yml": (expected_rules.Table, expected_rules.written),
     "slo.yml": (slo_rules.Table, slo_rules.written),
 }
 

@@ -10,21 +10,10 @@ from grafana.panel import (
     States,
     Word,
 )
+from rules import expected_rules
 
-# The metrics that ExpectedMetricMissing checks, and their jobs.
-_EXPECTED = {
-    "http_requests_total": "heypeter-app",
-    "http_request_duration_seconds_bucket": "heypeter-app",
-    "db_query_duration_seconds_bucket": "heypeter-app",
-    "payment_attempts_total": "heypeter-app",
-    "backup_last_success_timestamp_seconds": "heypeter-app",
-    "pg_up": "postgres",
-    "redis_up": "redis",
-    "nginx_up": "nginx",
-    "node_memory_MemAvailable_bytes": "node",
-    "node_filesystem_avail_bytes": "node",
-    "receiver_outbox_oldest_age_seconds": "receiver",
-}
+# The jobs and metrics that JobMissing and ExpectedMetricMissing check: rules/tables/expected.yml.
+_EXPECTED = expected_rules.read().here
 
 TARGETS = Section(
     200,
@@ -49,13 +38,7 @@ TARGETS = Section(
                     title="Jobs",
                     about="Jobs that rules need. JobMissing fires if one has no targets.",
                     unit="none",
-                    queries=tuple(
-                        Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job)
-                        for job in (
-                            *("node", "heypeter-app", "postgres", "redis", "nginx"),
-                            *("blackbox-http", "prometheus", "alertmanager", "receiver"),
-                        )
-                    ),
+                    queries=tuple(Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job) for job in _EXPECTED),
                     words=(Word("1", "has targets", "green"), Word("0", "missing", "red")),
                     explains=("JobMissing",),
                     width=12,
@@ -74,7 +57,8 @@ TARGETS = Section(
                     unit="none",
                     queries=tuple(
                         Query(f'count({metric}{{job="{job}"}}) > bool 0 or vector(0)', metric)
-                        for metric, job in _EXPECTED.items()
+                        for job, metrics in _EXPECTED.items()
+                        for metric in metrics
                     ),
                     words=(Word("1", "present", "green"), Word("0", "missing", "red")),
                     explains=("ExpectedMetricMissing",),

@@ -12,6 +12,7 @@ import promql_parser as promql
 import yaml
 from promql_parser import BinaryExpr, Expr, MatchOp, VectorSelector, parse_duration
 
+from rules import expected_rules
 from rules.lint.baselines import shown
 from rules.lint.expression import bare, name_of, operator, selectors
 from rules.lint.labels import ANYTHING, Labels, labels
@@ -145,7 +146,9 @@ def installation(root: Path = ROOT) -> Installation:
         config = yaml.safe_load(text)
         told = _RETENTION.search(text)
         return Installation(
-            frozenset(job["job_name"] for job in config["scrape_configs"]),
+            # A job that this site does not have stays known: its rules are left as they are and stay silent.
+            frozenset(job["job_name"] for job in config["scrape_configs"])
+            | frozenset(expected_rules.read(root).without),
             parse_duration(config["global"]["scrape_interval"]).total_seconds(),
             parse_duration(told[1] if told else _DEFAULT_RETENTION).total_seconds(),
             frozenset(

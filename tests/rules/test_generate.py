@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import yaml
 
+from rules import expected_rules
 from rules.thresholds import Table, written
 
 RULES = """\
@@ -129,3 +130,19 @@ def test_a_mistake_in_a_table_is_one_message(copy: Path, name: str, old: str, ne
     done = generate(copy)
     assert (done.returncode, done.stderr.startswith(complaint)) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_job_that_a_site_does_not_have_is_left_out_by_one_line() -> None:
+    jobs = {"node": ["node_memory_MemAvailable_bytes"], "redis": ["redis_up"]}
+    text = expected_rules.written(expected_rules.Table(jobs=jobs, without=["redis"]))
+    rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load(text)["groups"][0]["rules"]}
+    assert rules["JobMissing"] == 'absent(up{job="node"})'
+    assert "node_memory_MemAvailable_bytes" in rules["ExpectedMetricMissing"]
+    assert "redis" not in text
+    with pytest.raises(ValueError, match="unknown job 'rediss'"):
+        expected_rules.Table(jobs=jobs, without=["rediss"])
+
+
+def test_without_any_expected_metric_none_can_be_missing() -> None:
+    text = expected_rules.written(expected_rules.Table(jobs={"prometheus": []}))
+    assert [rule["alert"] for rule in yaml.safe_load(text)["groups"][0]["rules"]] == ["JobMissing"]
