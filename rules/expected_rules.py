@@ -8,9 +8,11 @@ import yaml
 
 from rules.writing import annotations, file, group
 
+ROOT = Path(__file__).resolve().parents[1]
 ABOUT = """\
-# A job that was removed from the configuration has no `up` series that could be 0, and a metric that is no longer exposed
-# leaves its alerts silent. absent() keeps the equality matchers of its selector as labels; label_replace adds the name.
+# A job that was removed from the configuration has no `up` series that could be 0, and a metric that is no longer
+# exposed leaves its alerts silent. absent() keeps the equality matchers of its selector as labels; label_replace adds
+# the name of the metric.
 """
 Metric = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_]+$")]
 
@@ -33,7 +35,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {job: metrics for job, metrics in self.jobs.items() if job not in self.without}
 
 
-def read(root: Path = Path(__file__).resolve().parents[1]) -> Table:
+def read(root: Path = ROOT) -> Table:
     """Return the table of a checkout; ValueError names the file and its fault."""
     path = root / "rules/tables/expected.yml"
     try:
@@ -70,7 +72,8 @@ def written(table: Table) -> str:
             "annotations": annotations(
                 "ExpectedMetricMissing",
                 "Expected metric is missing",
-                "The job {{ $labels.job }} responds but does not expose {{ $labels.metric }}: alerts about it cannot fire.",
+                "The job {{ $labels.job }} responds but does not expose {{ $labels.metric }}: alerts about it "
+                "cannot fire.",
             ),
         },
     ]

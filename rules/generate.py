@@ -1,4 +1,4 @@
-"""Write what is generated from rules/tables/: benchmarks.yml, expected.yml, slo.yml, and the thresholds in the other rule files.
+"""Write what is generated from rules/tables/: three rule files, and the thresholds in the others.
 
 `python -m rules.generate` writes the files; `--check` only compares them.
 """
