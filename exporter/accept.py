@@ -19,8 +19,10 @@ MAX_AHEAD = 60.0  # seconds that an event may lie in the future, after the sende
 MAX_AGE = {"events": 7 * 86_400.0}  # seconds, by source; a server may have kept events while we were down
 _MAX_BROWSER_AGE = 86_400.0
 _SKEW_TOLERANCE = 5.0  # seconds; a smaller difference may as well be the network, so the clock is not corrected
+_MAX_OBSERVED = 8 * 86_400.0  # seconds of a sender's clock that are observed: a sum must not be what a sender likes
 _MAX_DETAILS = 100  # rejected events that an answer describes
 
+SERVERS = "events"  # the endpoint for servers, which have the token
 _ID, _TIME = attrgetter("id"), attrgetter("time")
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -71,8 +73,8 @@ class Acceptor:
     def accept(self, batch: Batch, sender: Sender, body: bytes | None) -> Result:
         """Count a batch once; JournalError if the disk refuses it, and then none of it was counted.
 
-        ``body`` is the JSON that was decoded, for the journal; None if it is not in the form of our own events. Wait
-        for the journal to be durable before telling a server that its events are safe.
+        ``body`` is the JSON that was decoded, for the journal; of browsers only what is counted is journaled. Wait for
+        the journal to be durable before telling a server that its events are safe.
         """
         now, source = self._now(), sender.source
         key = fingerprint(source, batch.id) if batch.id else 0
@@ -82,7 +84,15 @@ class Acceptor:
                 self._metrics.duplicates(source, len(batch.events))
                 return Result(_stored_answer(stored), known=True)
         events, errors = self._in_time(batch, source, now)
-        events, ids, duplicates = self._unknown(events, now)
+        page = fingerprint("page", batch.client.page_id) if batch.client.page_id else 0
+        session = fingerprint("session", batch.client.session) if batch.client.session else 0
+        ids: tuple[int, ...] = ()
+        outside: dict[str, int] = {}
+        duplicates = 0
+        if source == SERVERS:
+            events, ids, duplicates = self._unknown(events, now)
+        else:
+            outside, body = self._state.fold(events, session or page), None
         for _, error in errors:
             self._metrics.rejected(source, error.reason)
         answer = Answer(len(events), duplicates, _details(errors), len(errors))
@@ -95,12 +105,13 @@ class Acceptor:
                 body=body,
                 batch=key,
                 ids=ids,
-                answer=msgspec.json.encode(answer) if source == "events" and key else b"",
+                answer=msgspec.json.encode(answer) if source == SERVERS and key else b"",
                 device=sender.device,
                 weight=batch.client.sample,
-                page=fingerprint("page", batch.client.page_id) if batch.client.page_id else 0,
+                page=page,
                 sequence=batch.client.sequence,
-                session=fingerprint("session", batch.client.session) if batch.client.session else 0,
+                session=session,
+                outside=outside,
             )
             self._write(record)
             self._state.apply(record, events)
@@ -124,7 +135,7 @@ class Acceptor:
         offset = 0.0
         if batch.sent_at is not None:
             offset = now - seconds(batch.sent_at)
-            self._metrics.skew(offset)
+            self._metrics.skew(min(abs(offset), _MAX_OBSERVED))
             offset = offset if abs(offset) > _SKEW_TOLERANCE else 0.0
         if {None}.issuperset(map(_TIME, batch.events)):
             return batch.events, batch.errors
@@ -134,7 +145,7 @@ class Acceptor:
         for index, event in zip(indexes, batch.events, strict=True):
             age = 0.0 if event.time is None else now - (seconds(event.time) + offset)
             if event.time is not None:
-                self._metrics.age(source, age)
+                self._metrics.age(source, min(max(age, 0), _MAX_OBSERVED))
             if -MAX_AHEAD <= age <= MAX_AGE.get(source, _MAX_BROWSER_AGE):
                 good.append(event)
             elif age < 0:
@@ -144,7 +155,10 @@ class Acceptor:
         return good, sorted(errors, key=lambda error: error[0])
 
     def _unknown(self, events: Sequence[Event], now: float) -> tuple[Sequence[Event], tuple[int, ...], int]:
-        """Leave out events whose source and id are known; a vital's id is there to replace it, not to know it by."""
+        """Leave out a server's events whose source and id are known; a vital's id is there to replace it.
+
+        Browsers have no share in these ids: anybody could reserve those of bookings that are still to come.
+        """
         if not any(map(_ID, events)):
             return events, (), 0
         unknown: list[Event] = []

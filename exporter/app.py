@@ -30,13 +30,15 @@ from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.forward import Tunnel, client_session
 from exporter.web import openapi
 from exporter.web.browser_events import BrowserEvents, Policy
+from exporter.web.origin import Origins
 from exporter.web.rate_limit import Clients, Limiter
 from exporter.web.rum_script import Script
 from exporter.web.scrape import INDEX, Scrape
 from exporter.web.server_events import ServerEvents, retry_later
+from process.listener import Connections, Listener, capacity, note_request
 from process.settings import Secret, SettingsError
 from process.version import VERSION
-from process.web import Handler, problem
+from process.web import Handler, is_from_page, problem
 from process.web_config import BasicAuth
 
 log = logging.getLogger("exporter")
@@ -117,7 +119,14 @@ class Exporter:
         limiter = Limiter(limits.client_rate, limits.client_burst, limits.total_rate, limits.total_burst, monotonic())
         clients = Clients(browser.trusted_proxies)
         acceptor = Acceptor(state, metrics, journal, now)
-        policy = Policy(frozenset(browser.origins), browser.require_origin, browser.drop_bots, browser.honour_gpc)
+        policy = Policy(
+            origins=Origins(browser.origins),
+            require_origin=browser.require_origin,
+            drop_bots=browser.drop_bots,
+            honour_gpc=browser.honour_gpc,
+            max_sample=browser.max_sample,
+            refuse=frozenset(browser.refuse),
+        )
         hold = float(config.first_increment_hold)
         metrics.gauge("exporter_config_last_reload_successful", 1, now())
         metrics.gauge("exporter_config_last_reload_success_timestamp_seconds", now(), now())
@@ -224,7 +233,9 @@ def _process_metrics(settings: Settings) -> CollectorRegistry:
 # The applications: routes, and what stands before all of them.
 
 _PARTS = web.RequestKey("parts", Parts)  # what answers this request, even if a reload comes meanwhile
-_GUARDED = frozenset({"/", "/metrics", "/-/reload"})  # need a user of the --web.config.file, if it has any
+_GUARDED = frozenset(
+    {"/", "/metrics", "/openapi.json", "/-/reload"}
+)  # need a user of the --web.config.file, if it has any
 
 
 def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, web.Application]]:
@@ -265,7 +276,7 @@ def middlewares(exporter: Exporter) -> list[Middleware]:
         guarded = resource is not None and resource.canonical in _GUARDED
         return _authenticated(request, handler) if guarded else handler(request)
 
-    return [draining, settings, auth]
+    return [note_request, draining, settings, auth]
 
 
 async def _refuse_draining() -> web.Response:
@@ -347,7 +358,9 @@ def _ready(exporter: Exporter) -> Handler:
 
 
 def _reload(exporter: Exporter, read: Callable[[], Settings]) -> Handler:
-    async def handle(_request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
+        if is_from_page(request):
+            return problem(403, "a page in a browser may not reload the exporter; send the POST from a command line")
         error = exporter.try_reload(read)
         return problem(500, error) if error else web.Response(text="Reloaded.\n")
 
@@ -363,23 +376,24 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     loop.add_signal_handler(signal.SIGHUP, exporter.try_reload, listening.read)
-    runners = []
+    listeners: list[Listener] = []
     loops = {asyncio.ensure_future(work): name for name, work in exporter.loops().items()}
     stopped = asyncio.ensure_future(_wait(stop))
     try:
-        for address, application in applications(exporter, listening):
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-            runners.append(runner)
-            await runner.setup()
-            await _listen(runner, address, listening.tls)
+        found = applications(exporter, listening)
+        for address, application in found:
+            connections = Connections(capacity() // len(found), exporter.clock.monotonic)
+            listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT)
+            listeners.append(listener)
+            await _start(listener, address)
             announce(f"exporter listens on {'https' if listening.tls else 'http'}://{address}")
         await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         return _exit_status({name: task for task, name in loops.items() if task.done()})
     finally:
         # Refuse new requests, finish those under way, then save: nothing that was answered may be missing.
         exporter.draining = True
-        for runner in runners:
-            await runner.cleanup()
+        for listener in listeners:
+            await listener.close()
         for task in (*loops, stopped):
             task.cancel()
         await asyncio.gather(*loops, stopped, return_exceptions=True)
@@ -397,11 +411,11 @@ def _exit_status(ended: dict[str, asyncio.Future[None]]) -> int:
     return 1 if ended else 0
 
 
-async def _listen(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None) -> None:
+async def _start(listener: Listener, address: str) -> None:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"invalid listen address {address!r} (expected HOST:PORT, e.g. 127.0.0.1:3001)")
     try:
-        await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=tls).start()
+        await listener.start(host.strip("[]"), int(port))
     except OSError as error:
         raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from error

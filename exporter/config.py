@@ -12,7 +12,10 @@ from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret
 
-_Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
+# No control characters and no halves of surrogate pairs: a scrape with one of them is refused as a whole.
+_TEXT = "^[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]*$"
+_ORIGIN = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
+_Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_TEXT)], ...]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
 _Rate = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
@@ -38,12 +41,14 @@ class Browser(Strict, frozen=True):
     listen: str = ""
     path: _Path = "/api/pulse"
     script: _Path = "/rum.js"
-    origins: tuple[Annotated[str, msgspec.Meta(pattern="^https?://[^/ ]+$")], ...] = ()
+    origins: tuple[Annotated[str, msgspec.Meta(pattern=_ORIGIN)], ...] = ()
     require_origin: bool = True
     drop_bots: bool = True
     honour_gpc: bool = True
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     settle_after: Duration = Duration(30)
+    max_sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+    refuse: tuple[str, ...] = ("db_query",)
 
 
 class Limit(Strict, frozen=True):
@@ -114,6 +119,9 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
         fix = "storage.path is required with a token: events from servers are on disk before they are acknowledged"
         raise source.error(".events", fix)
     catalogue = shipped_catalogue(config)
+    for index, name in enumerate(config.browser.refuse):
+        if name not in catalogue.events:
+            raise source.error(f".browser.refuse[{index}]", f"unknown event {name!r}; docs/metrics.md lists them")
     _check_size(catalogue, config, source)
     return config, source, catalogue
 

@@ -37,11 +37,15 @@ class Metrics:
 
     def age(self, source: str, seconds: float) -> None:
         """Observe how old an event was when it was received."""
-        self._series["exporter_event_age_seconds"].observe((source,), max(seconds, 0))
+        self._series["exporter_event_age_seconds"].observe((source,), seconds)
 
     def skew(self, seconds: float) -> None:
         """Observe by how much a sender's clock is off."""
-        self._series["exporter_client_clock_skew_seconds"].observe((), abs(seconds))
+        self._series["exporter_client_clock_skew_seconds"].observe((), seconds)
+
+    def omitted(self, family: str) -> None:
+        """Count a scrape without a family that could not be rendered."""
+        self._series["exporter_families_omitted_total"].add((family,))
 
     def storage_error(self, operation: str) -> None:
         """Count a failure of journal or snapshot."""

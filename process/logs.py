@@ -3,17 +3,48 @@
 import json
 import logging
 import time
+from collections.abc import Callable
 from typing import Literal
 
 Format = Literal["logfmt", "json"]
+
+PERIOD = 60.0  # seconds
+BURST = 20  # entries of one kind in a period
+_MAX_KINDS, _MAX_KIND = 500, 200  # kinds that are remembered, and characters of one
 
 
 def set_up_logs(level: str, form: Format = "logfmt") -> None:
     """Begin to log; call it once, from ``__main__``."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Logfmt())
+    handler.addFilter(RateLimit(time.monotonic))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("aiohttp.access").disabled = True  # 43 µs a request, and Prometheus counts requests better
+
+
+class RateLimit(logging.Filter):
+    """Lets each kind of entry through at most ``BURST`` times in a period, and then says how many were left out.
+
+    A kind is what the code says, before anything is filled in: what a stranger sends must not fill a disk.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}  # kind -> start of its period, entries in it
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether an entry is written."""
+        kind, now = (record.name, str(record.msg)[:_MAX_KIND]), self._clock()
+        began, number = self._seen.pop(kind, (now, 0))
+        if now - began >= PERIOD:
+            if number > BURST:
+                record.facts = {**getattr(record, "facts", {}), "left_out": number - BURST}
+            began, number = now, 0
+        self._seen[kind] = (began, number + 1)
+        if len(self._seen) > _MAX_KINDS:
+            del self._seen[next(iter(self._seen))]
+        return number < BURST
 
 
 def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, str]:

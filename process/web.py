@@ -4,11 +4,20 @@ import asyncio
 import hmac
 import zlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import parse_qsl
 
 from aiohttp import ClientPayloadError, web
 from aiohttp.typedefs import Middleware
 
+from process.listener import note_authenticated
 from process.settings import Secret
+
+BODY_DEADLINE = 30.0  # seconds
+_PIECE = 1024 * 1024  # bytes inflated before others have their turn
+_MAX_DIGITS = 18  # fits 64 bits
+_MAX_FIELDS = 50
+_Bytes = TypeVar("_Bytes", bytes, bytearray)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -17,9 +26,12 @@ def bearer_matches(request: web.Request, token: Secret) -> bool:
     """Compare ``Authorization: Bearer …`` with the token in constant time."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     # Compared as bytes: compare_digest refuses non-ASCII text, and a client may send any.
-    return scheme.lower() == "bearer" and hmac.compare_digest(
+    matches = scheme.lower() == "bearer" and hmac.compare_digest(
         credentials.strip().encode("utf-8", "surrogateescape"), token.reveal().encode()
     )
+    if matches:
+        note_authenticated()
+    return matches
 
 
 def require_bearer(token: Secret, hint: str) -> Middleware:
@@ -32,6 +44,14 @@ def require_bearer(token: Secret, hint: str) -> Middleware:
         return await handler(request)
 
     return check_token
+
+
+def is_from_page(request: web.Request) -> bool:
+    """Whether a page in a browser made the request: with a password that the browser keeps, any site's page could.
+
+    Browsers send Origin with each POST, and Sec-Fetch-Site over HTTPS and to localhost; tools send neither.
+    """
+    return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
 
 
 def refuse_while(stopping: Callable[[], bool]) -> Middleware:
@@ -49,6 +69,17 @@ def refuse_while(stopping: Callable[[], bool]) -> Middleware:
         return response
 
     return refuse
+
+
+@web.middleware
+async def answer_malformed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what no handler has answered by itself: a body that could not be taken, or JSON nested a thousand deep."""
+    try:
+        return await handler(request)
+    except BodyError as error:
+        return refused(error)
+    except RecursionError:
+        return problem(400, "the JSON is nested too deeply")
 
 
 def problem(status: int, error: str, **details: object) -> web.Response:
@@ -71,26 +102,84 @@ def refused(error: BodyError) -> web.Response:
     return response
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """Read at most ``limit`` bytes after decompression; BodyError 413, 415 or 400 otherwise.
+async def read_body(request: web.Request, limit: int, deadline: float = BODY_DEADLINE) -> bytes:
+    """Read a body of at most ``limit`` bytes after decompression; BodyError 400, 408, 413 or 415 otherwise.
 
-    aiohttp inflates while it reads, so a compression bomb is cut at the limit; a corrupt body is its
-    RequestPayloadError (ClientPayloadError or zlib.error in some releases), a 500 if left alone.
+    ``deadline`` is in seconds, for the whole body. It inflates here and no further than the limit, so the server must
+    not do so by itself: see ``process.listener.SERVING``.
     """
     if request.content_length is not None and request.content_length > limit:
         raise BodyError(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip", "deflate"}:
         raise BodyError(415, "bad_encoding", "Content-Encoding: use gzip, deflate or none")
-    body = bytearray()
     try:
-        if request.content_length and encoding == "identity":
-            return await request.content.readexactly(request.content_length)  # half the cost of reading in pieces
-        async for chunk in request.content.iter_chunked(65536):
-            body += chunk
-            if len(body) > limit:
-                raise BodyError(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
+        if request.content.is_eof():  # it came with the header, as small ones do, and nothing has to be waited for
+            body = _within(request.content.read_nowait(), limit)
+        else:
+            async with asyncio.timeout(deadline):
+                body = await _arrived(request, limit)
+        return body if encoding == "identity" else await _inflated(body, encoding, limit)
+    except TimeoutError as error:
+        raise BodyError(408, "too_slow", f"the body did not arrive within {deadline:g} s") from error
     except (web.RequestPayloadError, ClientPayloadError, asyncio.IncompleteReadError, zlib.error) as error:
         request.content.feed_eof()  # else aiohttp drains the body after the answer and meets the same error again
         raise BodyError(400, "bad_encoding", "the body does not match its Content-Encoding, or is truncated") from error
+
+
+async def _arrived(request: web.Request, limit: int) -> bytes:
+    if request.content_length:
+        return await request.content.readexactly(request.content_length)  # half the cost of reading in pieces
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(65536):
+        body += chunk
+        _within(body, limit)
     return bytes(body)
+
+
+def _within(body: _Bytes, limit: int) -> _Bytes:
+    if len(body) > limit:
+        raise BodyError(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
+    return body
+
+
+async def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
+    """Inflate piece by piece, as others have their turn in between; zlib.error if it is corrupt or truncated."""
+    inflated = bytearray()
+    while body:
+        inflater = zlib.decompressobj(_window(body, encoding))
+        while not inflater.eof:
+            piece = inflater.decompress(body, _PIECE)
+            inflated += piece
+            _within(inflated, limit)
+            if not piece and not inflater.unconsumed_tail and not inflater.eof:
+                raise zlib.error("truncated")
+            body = inflater.unconsumed_tail
+            if len(piece) == _PIECE:
+                await asyncio.sleep(0)
+        body = inflater.unused_data  # gzip may have several members (RFC 1952, 2.2)
+    return bytes(inflated)
+
+
+def _window(body: bytes, encoding: str) -> int:
+    """Return zlib's window bits. For `deflate` some send no zlib header, whose first byte's low half is always 8."""
+    if encoding == "gzip":
+        return 16 + zlib.MAX_WBITS
+    return zlib.MAX_WBITS if body[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """Read an unsigned number of at most ``most``; None otherwise. Thousands of digits make ``int`` raise."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        return None
+    number = int(text)
+    return number if number <= most else None
+
+
+async def read_form(request: web.Request, limit: int) -> dict[str, str]:
+    """Read a form as browsers post it; BodyError as ``read_body``. The charset that it may claim is not looked at."""
+    text = (await read_body(request, limit)).decode("utf-8", "replace")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+    except ValueError as error:
+        raise BodyError(400, "bad_form", f"the form has more than {_MAX_FIELDS} fields") from error

@@ -7,21 +7,27 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import hmac
+import os
 import ssl
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import bcrypt
 import msgspec
 from aiohttp import web
 
+from process.listener import note_authenticated
 from process.settings import Source, Strict
 from process.web import problem
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _REMEMBERED = 100  # checks that are remembered: bcrypt takes 50 ms and more, and Prometheus comes every 15 s
-# Compared against when the user is unknown, so that the time of the answer does not tell who exists.
-_NOBODY = "$2b$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+# Checks that wait for their turn, of all peers and of one: a flood of wrong passwords must end in refusals, not in a
+# queue, and one peer's flood must leave places for the others.
+_MAX_WAITING, _MAX_WAITING_OF_ONE = 16, 4
 
 
 class Tls(Strict, frozen=True):
@@ -68,37 +74,89 @@ def _context(tls: Tls, source: Source) -> ssl.SSLContext:
     return context
 
 
+class _Credentials(NamedTuple):
+    user: bytes
+    password: bytes
+
+
 class BasicAuth:
-    """Checks user and password; without users everybody may pass."""
+    """Checks user and password; without users everybody may pass.
+
+    bcrypt runs in one thread of its own: it must not hold up the journal's syncs, which have threads, too.
+    """
 
     def __init__(self, users: dict[str, str]) -> None:
-        self._users = users
+        self._users, self._hashes = users, sorted(users.values())
         self._passed: dict[bytes, None] = {}
+        self._waiting: Counter[str] = Counter()  # by peer
+        self._key = os.urandom(16)
+        self._thread = ThreadPoolExecutor(1, "bcrypt")
 
     async def refuse(self, request: web.Request) -> web.Response | None:
-        """Give the answer 401, or None if the request may pass."""
-        if not self._users or await self._matches(request.headers.get("Authorization", "")):
+        """Give the answer 401, or 429 while too many are being checked, or None if the request may pass."""
+        if not self._users:
             return None
-        response = problem(401, "user or password is missing or wrong; they stand in the --web.config.file")
-        response.headers["WWW-Authenticate"] = 'Basic realm="metrics", charset="UTF-8"'
-        return response
+        given = _credentials(request.headers.get("Authorization", ""))
+        if given is None:
+            return _refusal()
+        stored = self._stored(given.user)
+        seen = hashlib.sha256(b"\0".join([given.user, stored.encode(), given.password])).digest()
+        if seen not in self._passed:
+            peer = request.remote or ""
+            if self._waiting.total() >= _MAX_WAITING or self._waiting[peer] >= _MAX_WAITING_OF_ONE:
+                return problem(429, "too many passwords are being checked; try again in a few seconds")
+            if not await self._is_right(given, stored, peer):
+                return _refusal()
+            self._remember(seen)
+        note_authenticated()
+        return None
 
-    async def _matches(self, header: str) -> bool:
-        scheme, _, encoded = header.partition(" ")
+    def _stored(self, user: bytes) -> str:
+        """Return the user's hash; for an unknown user somebody's, always the same, so that it takes as long."""
+        stored = self._users.get(user.decode("utf-8", "replace"))
+        if stored is None:
+            digest = hmac.digest(self._key, user, "sha256")
+            stored = self._hashes[int.from_bytes(digest[:8], "big") % len(self._hashes)]
+        return stored
+
+    async def _is_right(self, given: _Credentials, stored: str, peer: str) -> bool:
+        self._waiting[peer] += 1
         try:
-            user, _, password = base64.b64decode(encoded, validate=True).partition(b":")
-            name = user.decode()
-        except (binascii.Error, ValueError):
-            return False
-        if scheme.lower() != "basic":
-            return False
-        stored = self._users.get(name, _NOBODY)
-        seen = hashlib.sha256(b"\0".join([user, stored.encode(), password])).digest()
-        if seen in self._passed:
-            return True
-        right = await asyncio.to_thread(bcrypt.checkpw, password[:72], stored.encode()) and name in self._users
-        if right:
-            if len(self._passed) >= _REMEMBERED:
-                self._passed.clear()
-            self._passed[seen] = None
-        return right
+            loop = asyncio.get_running_loop()
+            matches = await loop.run_in_executor(self._thread, _check, given.password, stored)
+        finally:
+            self._waiting[peer] -= 1
+            if not self._waiting[peer]:
+                del self._waiting[peer]
+        return matches and given.user.decode("utf-8", "replace") in self._users
+
+    def _remember(self, seen: bytes) -> None:
+        if len(self._passed) >= _REMEMBERED:
+            self._passed.clear()
+        self._passed[seen] = None
+
+
+def _refusal() -> web.Response:
+    response = problem(401, "user or password is missing or wrong; they stand in the --web.config.file")
+    response.headers["WWW-Authenticate"] = 'Basic realm="metrics", charset="UTF-8"'
+    return response
+
+
+def _check(password: bytes, stored: str) -> bool:
+    try:
+        return bcrypt.checkpw(password[:72], stored.encode())
+    except ValueError:  # a NUL byte in the password
+        return False
+
+
+def _credentials(header: str) -> _Credentials | None:
+    """Read `Basic …`; None if it is anything else."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).partition(b":")
+        user.decode()
+    except (binascii.Error, ValueError):
+        return None
+    return _Credentials(user, password)

@@ -20,8 +20,9 @@ import aiohttp
 from aiohttp import web
 
 from process.errors import report_errors
+from process.listener import Connections, Listener, capacity, note_request
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
-from process.web import refuse_while
+from process.web import answer_malformed, refuse_while
 from receiver.actions.answer import Actions
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.base import Channel
@@ -63,7 +64,6 @@ from receiver.workers.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
-LARGEST_FORM = 1024 * 1024  # bytes; the endpoints that take more or less say so themselves
 _RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
@@ -101,12 +101,12 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
     async with open_session() as session:
         # 1. The database, the channels and the loops: whatever is wrong with them stops us before anybody connects.
         await receiver.start(session)
-        runner = web.AppRunner(receiver.application(), access_log=None, shutdown_timeout=10)
+        connections = Connections(capacity(), time.monotonic)
+        listener = Listener(receiver.application(), None, connections, shutdown_timeout=10)
         try:
             # 2. The endpoints.
-            await runner.setup()
             try:
-                await web.TCPSite(runner, host or None, int(port)).start()
+                await listener.start(host.strip("[]"), int(port))
             except OSError as error:
                 raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from error
             announce(f"receiver listens on http://{listen}")
@@ -114,7 +114,7 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
             alive = await receiver.run(stop)
         finally:
             # 4. No more requests, then no more store: an answer that is being written still needs it.
-            await runner.cleanup()
+            await listener.close()
             await receiver.stop()
     return 0 if alive else 1
 
@@ -191,7 +191,7 @@ class Receiver:
 
     def application(self) -> web.Application:
         """Build the web application; call it after ``start``."""
-        app = web.Application(client_max_size=LARGEST_FORM, middlewares=[refuse_while(lambda: self._is_stopping)])
+        app = web.Application(middlewares=[note_request, answer_malformed, refuse_while(lambda: self._is_stopping)])
         webhook = AlertmanagerWebhook(
             self.store, self.current, self._webhook_token, self.metrics, self._clock, blind=self._watchdog.blind
         )

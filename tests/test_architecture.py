@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exporter.registry": {"exporter.catalogue", "exporter.events"},
     "exporter.exposition": {"exporter.registry"},
     "exporter.self_metrics": {"exporter.events", "exporter.registry"},
-    "exporter.persistence": {"exporter.registry", "exporter.self_metrics"},
+    "exporter.persistence": {"exporter.events", "exporter.registry", "exporter.self_metrics"},
     "exporter.accept": {"exporter.events", "exporter.persistence", "exporter.registry", "exporter.self_metrics"},
     "exporter.web": {
         *("process", "exporter.accept", "exporter.events", "exporter.exposition", "exporter.persistence"),

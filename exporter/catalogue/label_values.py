@@ -38,18 +38,23 @@ class LabelValues:
         self._guess = guess if label.list_ in _PATHS else _word
 
     def __call__(self, value: Any) -> tuple[str, bool]:  # noqa: ANN401  # whatever the field holds
-        """Return the label's value, and whether the field's value was outside the domain."""
-        if value is None or value == "":
+        """Return the label's value, and whether the field's value was outside the domain.
+
+        What it returns stays the same when it is given again: journals have the values of labels.
+        """
+        if value is None or value in {"", OTHER}:
             return OTHER, False
         known = self._known(value)
         if known is not None:
             return known, False
         if self._limit and isinstance(value, str):
+            if value in self._discovered:
+                return value, False
             guessed = self._guess(value)
             if guessed is not None and (guessed in self._discovered or len(self._discovered) < self._limit):
                 self._discovered[guessed] = None
                 return guessed, False
-        return OTHER, value != OTHER
+        return OTHER, True
 
 
 def _word(value: str) -> str | None:

@@ -17,6 +17,7 @@ class Templates:
 
     def __init__(self, templates: tuple[str, ...]) -> None:
         self._root: dict[str, object] = {}
+        self._templates = frozenset(templates)
         for template in templates:
             node = self._root
             for segment in _segments(template):
@@ -26,7 +27,9 @@ class Templates:
             node[""] = template
 
     def match(self, path: str) -> str | None:
-        """Return the template of a path or URL; None if there is none."""
+        """Return the template of a path or URL, and of a template itself; None if there is none."""
+        if path in self._templates:
+            return path
         try:
             bare = urlsplit(path[:_MAX_PATH]).path
         except ValueError:
@@ -51,14 +54,25 @@ def _walk(node: dict[str, object], segments: list[str]) -> object:
     return None
 
 
-# Segments that are values and not names: numbers, UUIDs, hexadecimal digests, dates, long tokens.
-_VARIABLE = re.compile(
-    r"\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{12,}|0x[0-9a-f]+"
-    r"|\d{4}-\d{2}(?:-\d{2})?|[\w~-]{24,}|[\w-]*\d[\w-]*\d[\w-]*\d[\w-]*",
-    re.IGNORECASE,
-)
+# Segments that are values and not names: numbers, UUIDs, hexadecimal digests, dates, long tokens, and whatever has
+# three digits. No two repetitions follow each other, so that the time is in proportion to the segment's length.
+_HEX = re.compile(r"(?:0x)?[0-9a-f]{12,}|0x[0-9a-f]+", re.IGNORECASE)
+_TOKEN = re.compile(r"[\w~-]+")
+_LONG = 24  # characters from which on a token is a value
+_DIGITS = 3  # digits from which on a token is a value
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._~-]{0,39}")
+_VALUE = "[id]"
 _MAX_DEPTH = 8
+_MAX_SEGMENT = 200  # characters
+
+
+def _is_value(segment: str) -> bool:
+    """Whether a segment is a value that varies, and not a name; a template's own `[id]` stays what it is."""
+    if segment == _VALUE or segment.isdecimal() or _HEX.fullmatch(segment):
+        return True
+    if not _TOKEN.fullmatch(segment):
+        return False
+    return len(segment) >= _LONG or sum(map(str.isdecimal, segment)) >= _DIGITS
 
 
 def guess(path: str) -> str | None:
@@ -71,9 +85,9 @@ def guess(path: str) -> str | None:
         segments = _segments(unquote(urlsplit(path[:_MAX_PATH]).path))
     except ValueError:
         return None
-    if len(segments) > _MAX_DEPTH:
+    if len(segments) > _MAX_DEPTH or any(len(segment) > _MAX_SEGMENT for segment in segments):
         return None
-    template = ["[id]" if _VARIABLE.fullmatch(segment) else segment for segment in segments]
-    if any(segment != "[id]" and not _NAME.fullmatch(segment) for segment in template):
+    template = [_VALUE if _is_value(segment) else segment for segment in segments]
+    if any(segment != _VALUE and not _NAME.fullmatch(segment) for segment in template):
         return None
     return "/" + "/".join(template)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from exporter.events.decode import BOM, DecodeError, Reason
+from exporter.events.decode import BOM, UNDECODABLE, DecodeError, Reason, named
 
 _OURS = {"id", "source", "time", "traceparent", "type"}
 
@@ -41,8 +41,8 @@ def _binary(raw: bytes, headers: Mapping[str, str]) -> bytes:
     if raw.strip():
         try:
             msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DecodeError(Reason.BAD_JSON, f"not JSON: {error}", "data") from error
+        except UNDECODABLE as error:
+            raise named(error, "data") from error
         event["data"] = msgspec.Raw(raw)
     return msgspec.json.encode(event)
 
@@ -57,7 +57,7 @@ class _Structured(msgspec.Struct):
 def _check(raw: bytes) -> None:
     try:
         event = msgspec.json.decode(raw, type=_Structured)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         reason = Reason.SCHEMA if isinstance(error, msgspec.ValidationError) else Reason.BAD_JSON
         raise DecodeError(reason, f"not a CloudEvent: {error}") from error
     if event.specversion != "1.0":

@@ -19,7 +19,7 @@ BOM = b"\xef\xbb\xbf"  # some editors and .NET write it before UTF-8; RFC 8259, 
 MAX_SECONDS, MAX_SCORE = 3600, 100  # of a duration, and of a layout shift
 
 Short = Annotated[str, msgspec.Meta(max_length=200)]
-_RFC3339 = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+_RFC3339 = Annotated[datetime, msgspec.Meta(tz=True, extra_json_schema={"format": "date-time"})]
 Time = _RFC3339 | Annotated[float, msgspec.Meta(ge=0, le=1e14, description="Unix time in seconds or milliseconds")]
 
 
@@ -42,6 +42,10 @@ class Reason(StrEnum):
     STORAGE = "storage"
 
 
+# What msgspec raises for a body that is no JSON, not UTF-8, not of the type, or nested a thousand deep.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class DecodeError(Exception):
     """The input is not an event; ``field`` says where."""
 
@@ -50,11 +54,15 @@ class DecodeError(Exception):
         self.reason, self.message, self.field = reason, message, field
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
+_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type", omit_defaults=True):
     """Something that happened. Each type of the catalogue has its own struct, whose ``data`` has its fields.
 
-    ``count`` lets a server send one event for many identical ones; it is ignored from browsers. The envelope is that
-    of CloudEvents 1.0; its other attributes are ignored.
+    ``id``, ``source`` and ``count`` are ignored from browsers, but for the id of a vital; ``count`` lets a server send
+    one event for many identical ones. The envelope is that of CloudEvents 1.0; its other attributes are ignored.
     """
 
     data: Any = None
@@ -69,6 +77,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type
     def type(self) -> str:
         """The event's name in the catalogue."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def trace(self) -> str:
+        """The trace's id, 32 hexadecimal digits as W3C Trace Context has it; empty if it is anything else."""
+        if self.trace_id:
+            given = self.trace_id.lower()
+            return given if _TRACE.fullmatch(given) else ""
+        match = _TRACEPARENT.fullmatch(self.traceparent)
+        return match[1] if match else ""
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +118,7 @@ _TYPES: dict[str, Any] = {
     "rating": Annotated[int, msgspec.Meta(ge=1, le=5)],
     "ratio": Annotated[float, msgspec.Meta(ge=0, le=1)],
     "number": Annotated[float, msgspec.Meta(ge=0, le=1e12)],
-    "count": Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
+    "count": Annotated[int, msgspec.Meta(ge=1, le=10_000)],
     "amount": Annotated[int, msgspec.Meta(ge=0, le=10**9, description="in the currency's smallest unit")],
     "timestamp": Annotated[float, msgspec.Meta(ge=0, le=1e11, description="Unix seconds")] | _RFC3339,
     "identity": Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="kept only as a keyed hash")],
@@ -174,7 +191,7 @@ class Decoder:
                 return Batch(self._list.decode(body))
             batch = self._batch.decode(body)
             return Batch(batch.events, (), batch.batch_id, batch.sent_at, batch.client)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return self._one_by_one(body)
 
     def _one_by_one(self, body: bytes) -> Batch:
@@ -201,7 +218,7 @@ class Decoder:
             if "events" in keys:
                 envelope = self._envelope.decode(body)
                 return envelope.events, envelope
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise named(error) from error
         return [msgspec.Raw(body)], None
 
@@ -215,7 +232,7 @@ class Decoder:
                 hint = f"did you mean {near[0]!r}?" if near else "see docs/metrics.md for the list"
                 raise DecodeError(Reason.UNKNOWN_TYPE, f"unknown event type {kind[:50]!r}; {hint}", "type")
             return self._lenient(raw, kind, decoder)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise named(error) from error
 
     def _lenient(self, raw: msgspec.Raw | bytes, kind: str, decoder: msgspec.json.Decoder[Event]) -> Event:
@@ -254,11 +271,19 @@ def _struct(name: str, fields: Fields) -> type[Event]:
         kind, optional = field_type(written)
         attributes.append((field, kind | None, None) if optional else (field, kind))
     data = msgspec.defstruct(
-        f"{name}_data", attributes, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False
+        f"{name}_data",
+        attributes,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        omit_defaults=True,
+        gc=False,
     )
     required = any(len(attribute) == 2 for attribute in attributes)  # noqa: PLR2004  # a pair has no default
     attributes = [("data", data) if required else ("data", data, msgspec.field(default_factory=data))]
-    struct: Any = msgspec.defstruct(name, attributes, bases=(Event,), tag=name, frozen=True, kw_only=True, gc=False)
+    struct: Any = msgspec.defstruct(
+        name, attributes, bases=(Event,), tag=name, frozen=True, kw_only=True, omit_defaults=True, gc=False
+    )
     return cast("type[Event]", struct)
 
 
@@ -271,11 +296,13 @@ def seconds(time: datetime | float) -> float:
 
 def named(error: Exception, at: str = "") -> DecodeError:
     """Split msgspec's message into what is wrong and where; its messages never repeat the input."""
+    if isinstance(error, UnicodeDecodeError):
+        return DecodeError(Reason.BAD_JSON, "not UTF-8", at.rstrip("."))
+    if isinstance(error, RecursionError):
+        return DecodeError(Reason.BAD_JSON, "nested too deeply", at.rstrip("."))
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return DecodeError(
-            Reason.BAD_JSON, f"not JSON: {text}" if isinstance(error, msgspec.DecodeError) else "not UTF-8"
-        )
+        return DecodeError(Reason.BAD_JSON, f"not JSON: {text}", at.rstrip("."))
     match = _PLACE.search(text)
     place = match["place"] if match else ""
     word = re.search(r"field `([^`]+)`", text)

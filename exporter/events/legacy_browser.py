@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from exporter.events.decode import BOM, MAX_SCORE, MAX_SECONDS, DecodeError, Reason, named
+from exporter.events.decode import BOM, MAX_SCORE, MAX_SECONDS, UNDECODABLE, DecodeError, Reason, named
 from exporter.events.vitals import VITALS, rating
 
 _MAX_TEXT, _MAX_QUERY, _MAX_ID, _MAX_SESSION = 2000, 60_000, 200, 64  # characters
@@ -181,5 +181,5 @@ def statement(query: str) -> tuple[str, str]:
 def _decode(body: bytes, kind: Any) -> Any:  # noqa: ANN401  # an instance of kind
     try:
         return msgspec.json.decode(body.removeprefix(BOM), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise named(error) from error

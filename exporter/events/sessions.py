@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 CAPACITY = 50_000  # pages, and sessions, followed at once; one more ends the oldest
 PAGE_TIMEOUT = 600.0  # seconds without a batch after which a gap in a page's numbering is a loss and not a delay
 ACTIVE = 300.0  # seconds since the last batch for which a session counts as active
+_MOST_LOST = 10  # for each batch that arrived: the numbering is the page's own claim
 SESSION_TIMEOUT = 1800.0  # seconds without a batch after which a session is over
 
 
@@ -79,4 +80,4 @@ class Sessions:
 
 def _lost(state: tuple[float, int, int]) -> int:
     _, highest, batches = state
-    return max(0, highest + 1 - batches)
+    return min(max(0, highest + 1 - batches), _MOST_LOST * batches)

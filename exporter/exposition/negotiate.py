@@ -74,8 +74,16 @@ def budget(header: str) -> float:
 class Exposition:
     """The text of all series, and of the process metrics that prometheus_client collects."""
 
-    def __init__(self, recorder: Recorder, process: CollectorRegistry, hold: float, now: Callable[[], float]) -> None:
-        self._recorder, self._process, self._hold, self._now = recorder, process, hold, now
+    def __init__(
+        self,
+        recorder: Recorder,
+        process: CollectorRegistry,
+        hold: float,
+        now: Callable[[], float],
+        omitted: Callable[[str], None] = lambda _family: None,
+    ) -> None:
+        """``omitted`` is told each family that is left out because a parser would refuse the whole scrape for it."""
+        self._recorder, self._process, self._hold, self._now, self._omitted = recorder, process, hold, now, omitted
         self._texts = {name: Text(series) for name, series in recorder.series.items()}
 
     async def render(self, form: Format, names: Collection[str], *, gzip: bool, process: bool) -> bytes:
@@ -94,6 +102,9 @@ class Exposition:
         now = self._now()
         for name, series in self._recorder.series.items():
             if names and not any(_belongs(wanted, name) for wanted in names):
+                continue
+            if not self._texts[name].is_sound():
+                self._omitted(name)
                 continue
             held = series.release(now, self._hold)
             yield self._texts[name].header(open_metrics=form.open_metrics)

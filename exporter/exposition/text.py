@@ -4,8 +4,9 @@ prometheus_client formats label by label and line by line, 7 to 11 µs a line. H
 formatted once per label set and cached; what is left is one `%` over the numbers of some hundred lines.
 """
 
+import re
 from collections.abc import Collection, Iterator
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from prometheus_client.utils import floatToGoString
@@ -14,6 +15,8 @@ from exporter.registry.series import Histogram, Labels, Series
 
 _CHUNK = 2000  # lines rendered at a time: about 0.5 ms
 _SMALL = tuple(f"{number}.0" for number in range(1000))
+# What is not valid in the formats or not UTF-8: control characters, and halves of surrogate pairs.
+_UNSOUND = re.compile("[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _GO = 1_000_000  # from here on Go formats with an exponent
 
 
@@ -24,6 +27,11 @@ def number(value: float) -> str:
             return _SMALL[value]
         return f"{value}.0" if value < _GO else _go(value)
     return repr(value) if 0 <= value < _GO else _go(value)
+
+
+def is_sound(text: str) -> bool:
+    """Whether a text may stand in an exposition; line breaks, quotes and backslashes may, as they are escaped."""
+    return _UNSOUND.search(text) is None
 
 
 def _go(value: float) -> str:
@@ -39,6 +47,16 @@ class Text:
         lines = len(series.family.buckets) + 3 if series.family.type == "histogram" else 1
         self._per_chunk = max(1, _CHUNK // lines)
         self._chunks: list[tuple[str, list[tuple[Labels, Any]]]] = []
+        self._sound = all(map(is_sound, (series.family.name, series.family.help, *self._names)))
+        self._checked = 0  # label sets
+
+    def is_sound(self) -> bool:
+        """Whether every name, value of a label and help text can be read by a parser; each is checked once."""
+        cells = self._series.cells
+        if self._sound and self._checked != len(cells):
+            self._sound = all(is_sound(value) for labels in islice(cells, self._checked, None) for value in labels)
+            self._checked = len(cells)
+        return self._sound
 
     def header(self, *, open_metrics: bool) -> str:
         """Render HELP and TYPE."""

@@ -1,1 +1,1 @@
-"""Journal and snapshot: acknowledged events survive a crash; imports registry and self_metrics."""
+"""Journal and snapshot: acknowledged events survive a crash; imports events, registry and self_metrics."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from exporter.events.decode import DecodeError
 from exporter.persistence import snapshot
 from exporter.persistence.journal import Journal
 from exporter.persistence.snapshot import Folder, SnapshotError
@@ -14,6 +15,11 @@ from exporter.registry.state import Record, State
 from exporter.self_metrics import Metrics
 
 log = logging.getLogger("exporter.persistence.recovery")
+
+# What a record that this version did not write can raise: the start must not fail for it, or every restart would.
+_UNREPLAYABLE = (
+    *(msgspec.MsgspecError, DecodeError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError),
+)
 
 
 class Storage:
@@ -43,13 +49,15 @@ class Storage:
 
         decoder = msgspec.msgpack.Decoder(Record)
         replayed = 0
-        for raw in self.journal.read(first, fault):
+        for number, raw in enumerate(self.journal.read(first, fault), 1):
             try:
                 state.replay(decoder.decode(raw))
                 replayed += 1
-            except msgspec.DecodeError:
+            except _UNREPLAYABLE as error:
                 metrics.storage_error("recover")
-                log.error("skipping a journal record that this version cannot decode")  # noqa: TRY400  # keep its bytes out of the log
+                place = self._folder.set_aside(raw)
+                # Neither its bytes nor the error's text, which may repeat them, belong in the log.
+                log.error("record %d of the journal cannot be counted (%s): %s", number, type(error).__name__, place)  # noqa: TRY400
         state.resume(self._now(), hold)
         self.journal.rotate()
         if saved is not None or replayed:

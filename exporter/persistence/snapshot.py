@@ -10,6 +10,8 @@ import msgspec
 
 VERSION = 1
 _NAME = "state.snapshot"
+_SET_ASIDE = "set-aside.records"  # each record as its length in four bytes, little-endian, and its bytes
+_MAX_SET_ASIDE = 16 * 1024 * 1024  # bytes
 
 
 class StorageError(Exception):
@@ -27,7 +29,7 @@ class Folder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / "lock").open("w", encoding="utf-8")
+            self._lock = os.fdopen(_private(path / "lock", os.O_TRUNC), "w", encoding="utf-8")
         except OSError as error:
             raise StorageError(f"storage.path {path}: {error.strerror} (expected a writable folder)") from error
         try:
@@ -44,8 +46,7 @@ class Folder:
         """Return the key of this installation's hashes, created at the first start."""
         path = self.path / "key"
         if not path.exists():
-            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(_private(path, os.O_TRUNC), "wb") as file:
                 file.write(os.urandom(32))
         return path.read_bytes()[:64]
 
@@ -53,6 +54,7 @@ class Folder:
         """Load the snapshot; None if there is none, SnapshotError if it is damaged (it is renamed and kept)."""
         path = self.path / _NAME
         try:
+            path.chmod(0o600)  # earlier versions left it readable by all
             data = path.read_bytes()
         except FileNotFoundError:
             return None
@@ -66,6 +68,22 @@ class Folder:
             raise SnapshotError(f"{path} is damaged or of another version, kept as {aside.name}")
         return state
 
+    def set_aside(self, record: bytes) -> str:
+        """Keep a record that could not be counted, for whoever looks into it; returns where it went."""
+        path = self.path / _SET_ASIDE
+        with os.fdopen(_private(path, os.O_APPEND), "ab") as file:
+            if file.tell() + len(record) > _MAX_SET_ASIDE:
+                return f"dropped, as {path.name} is full"
+            file.write(len(record).to_bytes(4, "little") + record)
+        return f"kept in {path.name}"
+
+
+def _private(path: Path, flags: int) -> int:
+    """Open a file for writing that only the exporter's own user can read."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # it may have existed
+    return descriptor
+
 
 def encode(state: dict[str, Any]) -> bytes:
     """Encode plain data as the file's bytes; the state may change as soon as this returns."""
@@ -76,7 +94,7 @@ def encode(state: dict[str, Any]) -> bytes:
 def save(folder: Path, data: bytes) -> None:
     """Write and sync a new file, then rename it over the old one; OSError leaves the old one."""
     new = folder / f"{_NAME}.new"
-    with new.open("wb") as file:
+    with os.fdopen(_private(new, os.O_TRUNC), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

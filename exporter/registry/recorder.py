@@ -6,6 +6,8 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+import msgspec
+
 from exporter.catalogue.label_values import LabelValues
 from exporter.catalogue.model import TIME, Catalogue, Family
 from exporter.events.decode import Event, Schema, seconds
@@ -13,7 +15,8 @@ from exporter.registry.hyperloglog import DistinctCount
 from exporter.registry.series import Counter, Gauge, Histogram, Series
 
 _CACHE = 4096  # combinations of field values whose cells are cached, for each type of event
-_MAX_TRACE = 100  # code points; OpenMetrics allows 128 for names and values of an exemplar together
+_MAX_CACHED = 200  # characters of a text that is cached with the label's value that it has
+_TEXTS = {"text", "text?", "path", "path?"}  # the types of fields that hold whatever the sender likes
 
 
 class _Observation(NamedTuple):
@@ -87,6 +90,29 @@ class Recorder:
         for kind, total in Tally(map(type, events)).items():
             plans[kind].accepted(source).value += total
 
+    def fold(self, events: Sequence[Event], id_of: Callable[[Event], str]) -> dict[str, int]:
+        """Leave in events of browsers nothing but what will be counted, so that it can be kept as it is.
+
+        Texts become the values of their labels, and an event's id what ``id_of`` says; what belongs to servers goes.
+        Returns how many values were outside their domain, by label.
+        """
+        outside: dict[str, int] = {}
+        for event in events:
+            for label in self._plans[type(event)].fold(event.data):
+                outside[label] = outside.get(label, 0) + 1
+            if event.trace_id or event.traceparent:
+                _set(event, "trace_id", event.trace)
+                _set(event, "traceparent", "")
+            if event.id:
+                _set(event, "id", id_of(event))
+            if event.source:
+                _set(event, "source", "")
+            if event.time is not None:
+                _set(event, "time", None)
+            if event.count != 1:
+                _set(event, "count", 1)
+        return outside
+
     def refresh(self, now: float) -> None:
         """Update the gauges of distinct counts."""
         for name, distinct in self.distinct.items():
@@ -115,6 +141,47 @@ class _Plan:
         }
         self.distinct = [(recorder.distinct[f.name], f.distinct) for f in self._families if f.distinct]
         self.traced = any(family.exemplars for family in self._families)
+        written = recorder.catalogue.events[name].fields
+        self._texts = tuple(field for field, kind in written.items() if isinstance(kind, str) and kind in _TEXTS)
+        self._text_key = _getter(self._texts)
+        self._folded: dict[Any, tuple[tuple[str, str], ...]] = {}
+
+    def fold(self, data: Any) -> Sequence[str]:  # noqa: ANN401  # the struct of the event's fields
+        """Replace each text by the value of its label, in place; returns the labels whose value was outside."""
+        key = self._text_key(data)
+        changes = self._folded.get(key)
+        outside: Sequence[str] = ()
+        if changes is None:
+            texts = dict(zip(self._texts, key if len(self._texts) > 1 else (key,), strict=bool(self._texts)))
+            changes, outside = self._fold(texts)
+            if not outside and all(len(text or "") <= _MAX_CACHED for text in texts.values()):
+                if len(self._folded) >= _CACHE:
+                    self._folded.clear()
+                self._folded[key] = changes
+        for field, value in changes:
+            _set(data, field, value)
+        return outside
+
+    def _fold(self, texts: dict[str, str | None]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+        changes, outside = [], []
+        for field, text in texts.items():
+            if not text:
+                continue
+            label = self._label_of(field)
+            value, was_outside = self._label_values[label](text) if label else ("", False)
+            if value != text:
+                changes.append((field, value))
+            if was_outside and label:
+                outside.append(label[1])
+        return tuple(changes), outside
+
+    def _label_of(self, field: str) -> tuple[str, str] | None:
+        """Find family and name of the first label that a field feeds; all that it feeds have the same domain."""
+        for family in self._families:
+            for label in family.labels:
+                if label.field == field and not family.distinct:
+                    return family.name, label.name
+        return None
 
     def accepted(self, source: str) -> Counter:
         """Return the counter of accepted events of this type."""
@@ -130,8 +197,8 @@ class _Plan:
             _update(other, event, now, weight)
         for distinct, name in self.distinct:
             distinct.add(getattr(event.data, name), now)
-        trace = event.trace_id or event.traceparent[3:35]
-        if self.traced and trace and len(trace) <= _MAX_TRACE:
+        trace = event.trace if self.traced else ""
+        if trace:
             for histogram, field in cells.observations:
                 value = field(event.data)
                 if value is not None:
@@ -184,6 +251,11 @@ def _update(other: _Other, event: Event, now: float, weight: int) -> None:
         cell.value += number * weight
     else:
         cell.set(float(number), at)
+
+
+def _set(struct: msgspec.Struct, field: str, value: object) -> None:
+    """Change a struct that is frozen for everybody else; it was decoded for us alone and has no hash yet."""
+    msgspec.structs.force_setattr(struct, field, value)
 
 
 def _matches(value: Any, wanted: str) -> bool:  # noqa: ANN401  # whatever the field holds

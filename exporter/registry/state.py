@@ -1,13 +1,13 @@
 """The whole state of an exporter, changed only by ``apply``: the same records in the same order give the same state."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from exporter.catalogue.model import SELF, Catalogue
-from exporter.events.decode import Decoder, Event, Schema
-from exporter.events.dedupe import SeenIds
+from exporter.events.decode import DecodeError, Decoder, Event, Reason, Schema
+from exporter.events.dedupe import SeenIds, fingerprint
 from exporter.events.sessions import Ended, Sessions
 from exporter.events.vitals import PendingVital, PendingVitals
 from exporter.registry.recorder import Recorder
@@ -15,6 +15,8 @@ from exporter.registry.recorder import Recorder
 SERVER_IDS_KNOWN = 24 * 3600.0  # seconds for which ids of servers' batches and events are known, at least
 BROWSER_IDS_KNOWN = 600.0  # and those of browsers' batches
 _CAPACITY = 500_000
+MAX_RECORD = 8 * 1024 * 1024  # bytes of one record's events; a request has at most 1 MiB
+_MAX_RECORDED = 10_000  # events of one record; a request has at most 1,000
 # Our own families that follow from records alone, so a replay restores them. The others start at 0 with the process.
 _REPLAYED = {
     "exporter_events_accepted_total",
@@ -27,17 +29,18 @@ _REPLAYED = {
 class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What was accepted from one request and all that is needed to count it again: the unit of the journal."""
 
-    received: float
+    received: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
     source: str
-    body: bytes  # JSON with the events that were accepted
+    body: Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD)]  # JSON with the events that were accepted
     batch: int = 0  # fingerprint of the batch's id; 0 if it had none
     ids: tuple[int, ...] = ()  # fingerprints of the events' ids
     answer: bytes = b""  # JSON, to be given again to a retry of the batch
     device: str = ""
-    weight: int = 1
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     page: int = 0
-    sequence: int = 0
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     session: int = 0
+    outside: dict[str, int] = {}  # texts of browsers that were folded to `other`, by label
 
 
 class State:
@@ -51,7 +54,9 @@ class State:
         self.batches, self.ids = SeenIds(SERVER_IDS_KNOWN, _CAPACITY), SeenIds(SERVER_IDS_KNOWN, _CAPACITY)
         self.beacons = SeenIds(BROWSER_IDS_KNOWN, _CAPACITY)
         self.pending_kinds = {kind for name, kind in self.schema.types.items() if catalogue.events[name].settle}
-        self._decoder = Decoder(self.schema.types, limit=1_000_000)
+        self._decoder = Decoder(self.schema.types, limit=_MAX_RECORDED)
+        accepted = self.recorder.series["exporter_events_accepted_total"].family
+        self._sources = next(label.values for label in accepted.labels if label.name == "source")
         self._devices = {
             kind for kind in self.schema.types.values() if "device" in kind.__annotations__["data"].__struct_fields__
         }
@@ -60,11 +65,24 @@ class State:
         """Return the ids of batches seen by an endpoint: browsers retry for minutes, servers for a day."""
         return self.batches if source == "events" else self.beacons
 
+    def fold(self, events: Sequence[Event], owner: int) -> dict[str, int]:
+        """Leave in events of browsers only what is counted, before they are journaled; see ``Recorder.fold``.
+
+        A vital keeps an id, which is only its ``owner``'s, a session or a page: nobody can replace another's vitals.
+        """
+
+        def id_of(event: Event) -> str:
+            return f"{fingerprint(str(owner), event.id):016x}" if type(event) in self.pending_kinds else ""
+
+        return self.recorder.fold(events, id_of)
+
     def apply(self, record: Record, events: Sequence[Event]) -> None:
         """Count the events of a record. Time passes first, so that vitals final by then are counted before them."""
         now = record.received
         self.tick(now)
         self._remember(record)
+        for label, number in record.outside.items():
+            self.recorder.series["exporter_label_overflow_total"].add((label,), number)
         if record.device:
             for event in events:
                 if type(event) in self._devices and event.data.device is None:
@@ -92,7 +110,12 @@ class State:
         self.recorder.record([vital.event], vital.source, now, vital.weight)
 
     def replay(self, record: Record) -> None:
-        """Count a record of the journal, without the events that the catalogue no longer knows."""
+        """Count a record of the journal, without the events that the catalogue no longer knows.
+
+        DecodeError, and nothing counted, if it is not a record that this exporter would have written.
+        """
+        if record.source not in self._sources:
+            raise DecodeError(Reason.SCHEMA, "unknown source", "source")
         self.apply(record, self._decoder.decode(record.body).events)
 
     def tick(self, now: float) -> None:

@@ -13,7 +13,7 @@ _NEWLINE = 0x0A
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MAX_HEADER = 64 * 1024  # bytes; as Sentry's own tunnel handler has it (sentry-javascript, tunnelForward.ts)
 _MAX_ITEMS = 1000  # so that a body of tiny items cannot block the event loop
-# Of a client report, which anybody may send, while a counter never goes back: entries, and events in one entry.
+# Of a client report, which anybody may send, while a counter never goes back: entries, and events in all of them.
 _MAX_ENTRIES, _MAX_DISCARDED = 100, 10_000
 _PRIMARY = frozenset({"event", "transaction"})
 # What is useless without the event or transaction that it came with, and is dropped with it, as Relay does.
@@ -169,8 +169,13 @@ def discarded(payload: bytes) -> list[tuple[str, int]]:
         report = _report.decode(payload)
     except _UNREADABLE:
         return []
-    entries = report.discarded_events[:_MAX_ENTRIES]
-    return [(_REASONS.get(entry.reason, "other"), min(entry.quantity, _MAX_DISCARDED)) for entry in entries]
+    counted: list[tuple[str, int]] = []
+    left = _MAX_DISCARDED
+    for entry in report.discarded_events[:_MAX_ENTRIES]:
+        quantity = min(entry.quantity, left)
+        left -= quantity
+        counted.append((_REASONS.get(entry.reason, "other"), quantity))
+    return counted
 
 
 def _item(body: bytes, begin: int, index: int) -> tuple[Item, int]:

@@ -4,7 +4,6 @@ It is the `tunnel` of Sentry's SDK (docs.sentry.io/platforms/javascript/troubles
 content of an envelope is never logged, stored or echoed, and it never decides where the envelope is sent.
 """
 
-import asyncio
 import io
 import logging
 from collections import Counter
@@ -21,7 +20,7 @@ from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings, endpoints
 from exporter.sentry_tunnel.envelope import Envelope, EnvelopeError, Item, discarded, level, scan
 from exporter.sentry_tunnel.rate_limits import TOO_MANY_REQUESTS, Backoff
-from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.rate_limit import Clients, Limiter, forwarded
 from exporter.web.server_events import retry_later
 from exporter.web.user_agent import is_bot
 from process.web import BodyError, problem, read_body, refused
@@ -29,6 +28,7 @@ from process.web import BodyError, problem, read_body, refused
 log = logging.getLogger(__name__)
 
 _RETRY_AFTER = 5  # seconds for an SDK to wait while too many envelopes are under way
+_MAX_READING = 16  # bodies of one network that are read at once; a body takes milliseconds, so few have even two
 _WARN_EVERY = 60.0  # seconds
 _MAX_ANSWER = 4096  # bytes of Sentry's answer that are read, so that its connection can be reused
 # What tells Sentry the browser and the page's site; cookies, Authorization and everything else stay here.
@@ -73,6 +73,7 @@ class Tunnel:
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout)
         self._backoff = Backoff()
         self._in_flight = 0
+        self._reading: Counter[str] = Counter()  # bodies that are being read, by network
         self._warned_at = float("-inf")
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -82,35 +83,34 @@ class Tunnel:
         if self._in_flight >= self._settings.max_in_flight:
             self._metrics.item("other", "queue_full", 1)
             return retry_later(503, "too many envelopes under way", _RETRY_AFTER)
-        wait = self._limiter.wait(self._network(request), self._monotonic())
-        if wait:
+        networks = self._networks(request)
+        wait = self._limiter.wait(networks, self._monotonic())
+        if wait or self._reading[networks[-1]] >= _MAX_READING:
             self._metrics.item("other", "dropped_budget", 1)
-            return retry_later(TOO_MANY_REQUESTS, "rate limit exceeded", wait)
-        self._in_flight += 1
+            return retry_later(TOO_MANY_REQUESTS, "rate limit exceeded", wait or _RETRY_AFTER)
         try:
-            return await self._read(request)
-        finally:
-            self._in_flight -= 1
-
-    def _network(self, request: web.Request) -> str:
-        return self._clients.network(request.remote or "", request.headers.get("X-Forwarded-For", ""))
-
-    async def _read(self, request: web.Request) -> web.Response:
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                body = await read_body(request, self._settings.max_body)
-            envelope = scan(body)
+            envelope = scan(await self._read(request, networks[-1]))
         except BodyError as error:
             self._metrics.item("other", "bad_envelope", 1)
             return refused(error)
-        except TimeoutError:
-            self._metrics.item("other", "bad_envelope", 1)
-            return refused(BodyError(400, "bad_envelope", "timed out reading the body"))
         except EnvelopeError as error:
             self._metrics.item("other", "bad_envelope", 1)
             return problem(400, str(error))
-        self._limiter.take(self._network(request), len(envelope.items), self._monotonic())
+        self._limiter.take(networks, len(envelope.items), self._monotonic())
         return await self._filter(request, envelope)
+
+    def _networks(self, request: web.Request) -> tuple[str, ...]:
+        return self._clients.networks(request.remote or "", forwarded(request.headers))
+
+    async def _read(self, request: web.Request, network: str) -> bytes:
+        """Read the body; while its sender takes its time it holds a place of its network's and of nobody else's."""
+        self._reading[network] += 1
+        try:
+            return await read_body(request, self._settings.max_body, float(self._settings.timeout))
+        finally:
+            self._reading[network] -= 1
+            if not self._reading[network]:
+                del self._reading[network]
 
     async def _filter(self, request: web.Request, envelope: Envelope) -> web.Response:
         if envelope.dsn not in self._endpoints:
@@ -119,7 +119,7 @@ class Tunnel:
         if self._drop_bots and is_bot(request.headers.get("User-Agent", "")):
             self._count(envelope.items, "dropped_bot")
             return web.json_response({})
-        self._count_discarded(envelope)
+        self._count_discarded(request, envelope)
         unwanted = _with_dependants(envelope, self._unwanted(envelope))
         self._count(unwanted, "dropped_filter")
         wanted = [item for item in envelope.items if item not in unwanted]
@@ -130,11 +130,14 @@ class Tunnel:
             return await self._forward(request, envelope, kept, limited)
         return self._rate_limited(envelope, limited) if limited else web.json_response({})
 
-    def _count_discarded(self, envelope: Envelope) -> None:
-        for item in envelope.items:
-            if item.type == "client_report":
-                for reason, n in discarded(envelope.payload(item)):
-                    self._metrics.discarded(reason, n)
+    def _count_discarded(self, request: web.Request, envelope: Envelope) -> None:
+        """Count what client reports say, and charge the sender for it as for so many events."""
+        reports = (discarded(envelope.payload(item)) for item in envelope.items if item.type == "client_report")
+        entries = [entry for report in reports for entry in report]
+        for reason, n in entries:
+            self._metrics.discarded(reason, n)
+        if entries:
+            self._limiter.take(self._networks(request), sum(n for _, n in entries), self._monotonic())
 
     def _unwanted(self, envelope: Envelope) -> set[Item]:
         """Find the events whose level is dropped, as the document's beforeSend does, for pages without it."""
@@ -160,7 +163,14 @@ class Tunnel:
     async def _forward(
         self, request: web.Request, envelope: Envelope, kept: list[Item], limited: set[Item]
     ) -> web.Response:
-        answer = await self._send(request, self._endpoints[envelope.dsn], envelope.only(kept))
+        if self._in_flight >= self._settings.max_in_flight:
+            self._count(kept, "queue_full")
+            return retry_later(503, "too many envelopes under way", _RETRY_AFTER)
+        self._in_flight += 1
+        try:
+            answer = await self._send(request, self._endpoints[envelope.dsn], envelope.only(kept))
+        finally:
+            self._in_flight -= 1
         self._backoff.learn(envelope.dsn, answer.status, answer.headers, self._monotonic())
         if answer.status in _SUCCESS:
             self._count(kept, "forwarded")
@@ -199,7 +209,7 @@ class Tunnel:
         """Pass on the visitor's address in both headers that Relay knows; else all events seem to come from here."""
         headers = _plain(request.headers, _FORWARDED_HEADERS)
         headers |= {"Content-Type": "application/x-sentry-envelope", "Accept-Encoding": "identity"}
-        address = self._clients.address(request.remote or "", request.headers.get("X-Forwarded-For", ""))
+        address = self._clients.address(request.remote or "", forwarded(request.headers))
         if address:
             headers |= {"X-Forwarded-For": address, "X-Sentry-Forwarded-For": address}
         return headers

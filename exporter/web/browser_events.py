@@ -13,24 +13,28 @@ from exporter.events import legacy_browser
 from exporter.events.decode import Batch, Client, DecodeError, Decoder, Reason, Schema
 from exporter.persistence.journal import JournalError
 from exporter.self_metrics import Metrics
-from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.origin import Origins
+from exporter.web.rate_limit import Clients, Limiter, forwarded
 from exporter.web.server_events import BODY_REASONS, batch_outcome, retry_later
 from exporter.web.user_agent import device, is_bot
 from process.web import BodyError, problem, read_body, refused
 
 MAX_BODY = 64 * 1024  # bytes; the fetch standard allows no larger body to outlive its page (keepalive, sendBeacon)
 MAX_EVENTS = 100  # in one request
+_OWN = Origins(())  # only the exporter's own
 
 Decode = Callable[[bytes, web.Request], Batch]
 
 
 class Policy(NamedTuple):
-    """Who may post, and whether bots and Global Privacy Control are honoured."""
+    """Who may post and what, and whether bots and Global Privacy Control are honoured."""
 
-    origins: frozenset[str]
+    origins: Origins
     require_origin: bool
     drop_bots: bool
     honour_gpc: bool
+    max_sample: int  # how many page views one may stand for
+    refuse: frozenset[str]  # types of events that browsers may not send
 
 
 class BrowserEvents:
@@ -48,7 +52,9 @@ class BrowserEvents:
     ) -> None:
         self._schema, self._acceptor, self._metrics = schema, acceptor, metrics
         self._limiter, self._clients, self._policy, self._monotonic = limiter, clients, policy, monotonic
-        self.decoder = Decoder(schema.public(), MAX_EVENTS, "BrowserBatch")
+        types = {name: kind for name, kind in schema.public().items() if name not in policy.refuse}
+        self.decoder = Decoder(types, MAX_EVENTS, "BrowserBatch")
+        self._many = {kind for kind in types.values() if "count" in kind.__annotations__["data"].__struct_fields__}
 
     async def batch(self, request: web.Request) -> web.Response:
         """Take a batch of our browser client."""
@@ -106,7 +112,7 @@ class BrowserEvents:
         return await self._limited(request, source, decode)
 
     async def _limited(self, request: web.Request, source: str, decode: Decode) -> web.Response:
-        client = self._clients.network(request.remote or "", request.headers.get("X-Forwarded-For", ""))
+        client = self._clients.networks(request.remote or "", forwarded(request.headers))
         wait = self._limiter.wait(client, self._monotonic())
         if wait:
             self._metrics.rejected(source, Reason.RATE_LIMITED)
@@ -115,6 +121,7 @@ class BrowserEvents:
         try:
             body = await read_body(request, MAX_BODY)
             batch = decode(body, request)
+            self._check_sample(batch)
         except BodyError as error:
             self._metrics.rejected(source, BODY_REASONS[error.status])
             return refused(error)
@@ -122,7 +129,7 @@ class BrowserEvents:
             self._metrics.rejected(source, error.reason)
             self._metrics.batch(source, "rejected", 0)
             return problem(400, error.message, reason=error.reason, field=error.field)
-        self._limiter.take(client, len(batch.events), self._monotonic())
+        self._limiter.take(client, self._cost(batch), self._monotonic())
         return self._count(request, source, batch, body)
 
     def _count(self, request: web.Request, source: str, batch: Batch, body: bytes) -> web.Response:
@@ -131,7 +138,7 @@ class BrowserEvents:
             return web.Response(status=204)
         sender = Sender(source, device(request.headers))
         try:
-            result = self._acceptor.accept(batch, sender, body if source == "browser" else None)
+            result = self._acceptor.accept(batch, sender, None)
         except JournalError as error:
             self._metrics.rejected(source, Reason.STORAGE)
             return retry_later(503, f"{error}; retry the same batch later", 5)
@@ -140,7 +147,22 @@ class BrowserEvents:
             return problem(400, result.answer.rejected[0].message)
         return web.Response(status=204)
 
+    def _check_sample(self, batch: Batch) -> None:
+        if batch.client.sample > self._policy.max_sample:
+            message = f"expected at most {self._policy.max_sample}, the browser.max_sample of exporter.yml"
+            raise DecodeError(Reason.VALUE_RANGE, message, "client.sample")
+
+    def _cost(self, batch: Batch) -> int:
+        """Return how much a batch will count: who makes one event stand for many pays for all of them."""
+        number = len(batch.events)
+        if not self._many.isdisjoint(map(type, batch.events)):
+            number += sum(event.data.count - 1 for event in batch.events if type(event) in self._many)
+        return number * batch.client.sample
+
     def _single(self, source: str, event: legacy_browser.Fields) -> Batch:
+        if event.type in self._policy.refuse:
+            message = f"browsers may not send {event.type}; see browser.refuse in exporter.yml"
+            raise DecodeError(Reason.UNKNOWN_TYPE, message, "type")
         if event.left_out:
             self._metrics.left_out(source, event.left_out)
         made = self._schema.make(event.type, event.id, **event.data)
@@ -149,7 +171,7 @@ class BrowserEvents:
     def _allowed(self, request: web.Request, origin: str) -> bool:
         if not origin:
             return not self._policy.require_origin
-        return origin in self._policy.origins or _same_origin(request)
+        return self._policy.origins.allow(origin, request.host)
 
     def _forbidden(self, source: str) -> web.Response:
         self._metrics.rejected(source, Reason.ORIGIN)
@@ -157,7 +179,7 @@ class BrowserEvents:
 
 
 def _same_origin(request: web.Request) -> bool:
-    return request.headers.get("Origin", "").partition("://")[2] == request.host
+    return _OWN.allow(request.headers.get("Origin", ""), request.host)
 
 
 def _readable(response: web.Response, origin: str) -> web.Response:

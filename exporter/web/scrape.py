@@ -40,7 +40,7 @@ class Scrape:
     ) -> None:
         self._state, self._metrics, self._limiter, self._journal = state, metrics, limiter, journal
         self._now, self._monotonic = now, monotonic
-        self._exposition = Exposition(state.recorder, process, hold, now)
+        self._exposition = Exposition(state.recorder, process, hold, now, metrics.omitted)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Render the requested families within Prometheus' scrape timeout."""

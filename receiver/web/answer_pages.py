@@ -9,7 +9,7 @@ import secrets
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import Handler
+from process.web import Handler, read_form
 from receiver.actions.answer import Action, Actions, ActionSource
 from receiver.incident.model import SOMEBODY
 from receiver.messages.answer_page import AnswerPageRenderer
@@ -19,6 +19,7 @@ from receiver.messages.link import Grant, LinkError, Refusal, read
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 
+_MAX_FORM = 16 * 1024  # bytes
 _GRANT = web.RequestKey("grant", Grant)
 
 
@@ -61,7 +62,7 @@ class AnswerPages:
 
     async def press(self, request: web.Request) -> web.Response:
         """POST /answer/{token} with verb=acknowledge|resolve: acts, then shows the page again."""
-        grant, verb = request[_GRANT], str((await request.post()).get("verb", ""))
+        grant, verb = request[_GRANT], (await read_form(request, _MAX_FORM)).get("verb", "")
         if verb not in set(Action):
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)

@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
+from process.web import BodyError, Handler, problem, read_body, refused, require_bearer, whole_number
 from receiver.actions.answer import Action, Actions, ActionSource
 from receiver.incident.model import Entry, Incident, State
 from receiver.messages.i18n import Reader
@@ -19,6 +19,7 @@ _SHOWN = (
 )
 _CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _ACTOR = 100  # characters
+_PAGE = 1000  # incidents in one answer
 
 
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +49,10 @@ class IncidentApi:
         state, limit = request.query.get("state"), request.query.get("limit", "100")
         if state is not None and state not in {State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED}:
             return problem(400, f"state: invalid {state!r} (expected triggered, acknowledged or resolved)")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 1000):  # noqa: PLR2004  # one page
-            return problem(400, "limit: expected a number from 1 to 1000")
-        incidents = await self._store.incidents(state, int(limit))
+        number = whole_number(limit, _PAGE)
+        if not number:
+            return problem(400, f"limit: expected a number from 1 to {_PAGE}")
+        incidents = await self._store.incidents(state, number)
         return web.json_response({"incidents": [_view(incident) for incident in incidents]})
 
     async def show(self, request: web.Request) -> web.Response:
@@ -68,7 +70,7 @@ class IncidentApi:
         """POST /api/v1/incidents/{id}/acknowledge|resolve with {"actor": "who"}: idempotent."""
         try:
             answer = msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return problem(400, f'invalid body (expected {{"actor": "your name"}} or nothing): {error}')
         action, actor = Action(request.match_info["action"]), answer.actor[:_ACTOR] or "api"
         _, incident = await self._actions.apply(ActionSource.API, _number(request), action, actor)

@@ -70,7 +70,7 @@ class PagerDutyWebhook:
             return problem(401, "X-PagerDuty-Signature: wrong; check channels.pagerduty.webhook_secret")
         try:
             event = _decoder.decode(body).event
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._actions.count(ActionSource.PAGERDUTY, ActionResult.IGNORED)
             return web.Response(status=202)
         try:

@@ -96,7 +96,7 @@ class SlackActions:
             return problem(401, "X-Slack-Signature: wrong or too old; check channels.slack.signing_secret")
         try:
             payload = _decoder.decode(parse_qs(body.decode()).get("payload", [""])[0])
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
             self._actions.count(ActionSource.SLACK, ActionResult.REFUSED)
             return problem(400, "payload: not a Slack interaction")
         try:

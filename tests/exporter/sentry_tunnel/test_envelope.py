@@ -233,7 +233,7 @@ def test_client_reports_are_read_in_our_words() -> None:
 def test_no_client_report_can_count_without_bound() -> None:
     entries = [{"reason": "before_send", "quantity": 2**60}] * 5000
     found = discarded(json.dumps({"discarded_events": entries}).encode())
-    assert sum(n for _, n in found) == 1_000_000
+    assert sum(n for _, n in found) == 10_000
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))

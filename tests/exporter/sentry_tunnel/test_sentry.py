@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from exporter.events.decode import Schema
 from exporter.registry.recorder import Recorder
@@ -25,6 +25,7 @@ from exporter.sentry_tunnel.rate_limits import Backoff
 from exporter.web.rate_limit import Clients, Limiter
 from tests.exporter.example_exporter import BROWSER, Time, the_example
 from tests.fakes.sentry import FakeSentry
+from tests.process.bounded_server import BoundedServer
 
 ADDRESS = "203.0.113.7"
 ID = "9ec79c33ec9942ab8353589fcb2e04dc"
@@ -66,7 +67,7 @@ class Rig:
         app = web.Application()
         app[SESSION] = self.session
         app.router.add_post(settings.path, tunnel.handle)
-        self.client = TestClient(TestServer(app))
+        self.client = TestClient(BoundedServer(app))
         await self.client.start_server()
 
     async def post(self, body: bytes, **headers: str) -> aiohttp.ClientResponse:
@@ -241,7 +242,7 @@ async def test_a_body_that_never_ends_is_given_up(sentry: FakeSentry) -> None:
         await rig.start(timeout=0.05, max_in_flight=1)
         reader, writer = await asyncio.open_connection(rig.client.host, rig.client.port)
         writer.write(b"POST /api/report HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         writer.close()
         assert rig.counts.items == {("other", "bad_envelope"): 1}
         await rig.client.close()

@@ -6,8 +6,9 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,6 +26,7 @@ from tests.exporter.example_exporter import (
     error,
     value,
 )
+from tests.process.bounded_server import BoundedServer
 
 
 class Rig:
@@ -49,7 +51,7 @@ class Rig:
 async def rig() -> AsyncIterator[Rig]:
     time = Time()
     exporter = an_exporter(time, a_config(first_increment_hold=0))
-    async with TestClient(TestServer(an_application(exporter))) as client:
+    async with TestClient(BoundedServer(an_application(exporter))) as client:
         rig = Rig(client, exporter, time)
         yield rig
 
@@ -143,6 +145,9 @@ async def test_money_is_counted_in_cents(rig: Rig) -> None:
 
 
 async def test_the_documents_performance_monitor(rig: Rig) -> None:
+    settings = rig.exporter.parts.settings
+    browser = msgspec.structs.replace(settings.config.browser, refuse=())  # it sends database queries, too
+    rig.exporter.reload(settings._replace(config=msgspec.structs.replace(settings.config, browser=browser)))
     sent: list[dict[str, Any]] = [
         {
             "type": "page_load",
@@ -362,7 +367,7 @@ async def test_health_and_two_exporters_in_one_process(rig: Rig) -> None:
     assert (await rig.client.get("/-/ready")).status == 200
     rig.exporter.draining = True
     assert (await rig.client.get("/-/ready")).status == 503
-    async with TestClient(TestServer(an_application(an_exporter(Time())))) as second:
+    async with TestClient(BoundedServer(an_application(an_exporter(Time())))) as second:
         rig.exporter.draining = False
         await rig.events(request())
         assert await value(second, "http_requests_total", method="POST", route="/api/bookings", status="200") is None
@@ -370,7 +375,7 @@ async def test_health_and_two_exporters_in_one_process(rig: Rig) -> None:
 
 async def test_without_a_token_the_private_endpoint_says_how_to_get_it() -> None:
     exporter = Exporter(Settings(Config(), shipped_catalogue(Config())))
-    async with TestClient(TestServer(an_application(exporter))) as client:
+    async with TestClient(BoundedServer(an_application(exporter))) as client:
         answer = await client.post("/api/events", data=b"[]")
         assert answer.status == 404
         assert "events.token_file" in await error(answer)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from process.settings import Secret
 from receiver.actions.answer import Actions
@@ -23,6 +23,7 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
+from tests.process.bounded_server import BoundedServer
 from tests.receiver.given import MINUTE, START, Clock, a_store, beside, the_current, the_routing
 from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
 
@@ -77,7 +78,7 @@ async def rig(
     jonas = Person("Jonas Weber", (), language="de", zone="Europe/Berlin")
     current = the_current(msgspec.structs.replace(the_routing(), people={**the_routing().people, "jonas": jonas}))
     app.add_subapp("/answer", AnswerPages(store, actions, current, Secret(SECRET)).application())
-    async with TestClient(TestServer(app)) as client:
+    async with TestClient(BoundedServer(app)) as client:
         made = Rig(client, store, tmp_path)
         made.metrics, made.clock = metrics, clock
         yield made

@@ -1,0 +1,13 @@
+"""aiohttp's test server, serving each connection as the two programs do."""
+
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from process.listener import SERVING
+
+
+class BoundedServer(TestServer):
+    async def _make_runner(self, **kwargs: Any) -> web.BaseRunner:  # noqa: ANN401  # as aiohttp has it
+        return web.AppRunner(self.app, **{**kwargs, **SERVING})
