@@ -244,7 +244,7 @@ async def test_what_nobody_configured_is_other_and_makes_no_series(rig: Rig) -> 
 @pytest.mark.parametrize(
     ("event", "field", "reason"),
     [
-        ({"type": "http_request", "data": {"method": "GET", "route": "/", "status": 200}}, "data.duration", "schema"),
+        ({"type": "http_request", "data": {"method": "GET", "route": "/", "duration": 1}}, "data.status", "schema"),
         (request(status=99), "data.status", "value_range"),
         ({"type": "nothing", "data": {}}, "type", "unknown_type"),
         ({"type": "click", "data": {"page": "/", "element": 5}}, "data.element", "schema"),
