@@ -269,7 +269,7 @@ async def test_a_bad_event_is_named_and_the_good_ones_count(
     assert status == 400
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1", "3601", "true", '"1"', "null"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1", "3601", "true", '"1"'])
 async def test_a_number_that_is_none_never_reaches_a_counter(rig: Rig, number: str) -> None:
     body = json.dumps([request("/")]).replace("0.25", number)
     status, _ = await rig.events(body.encode())
