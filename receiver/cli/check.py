@@ -16,19 +16,26 @@ from receiver.cli.preview import problems
 from receiver.config.build import build_routing
 from receiver.config.load import Config, examine, missing_secret_files
 from receiver.config.safety import unsafe
-from receiver.policy.coverage import Gap, gaps
+from receiver.oncall.schedule import never_on_call, shifts
+from receiver.policy.coverage import Gap, gaps, roles
+from receiver.policy.current import Current
+from receiver.policy.routing import Routing
+from receiver.reports.calendars import fill
 
-AHEAD = timedelta(days=30)
+DAYS, MOST_DAYS = 30, 800
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
+    parser.add_argument("--days", type=int, default=DAYS, help=f"how many days ahead to look for gaps ({DAYS})")
     parser.add_argument("--secrets", action="store_true", help="secret files must be there, too")
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
     """0 if it can be used; 1 with a line for everything that is in the way. Warnings alone are 0."""
+    if not 1 <= options.days <= MOST_DAYS:
+        raise SettingsError(f"invalid --days {options.days} (expected 1 to {MOST_DAYS})")
     config, source, found = examine(options.config)
     warnings: list[str] = []
     for finding in unsafe(config, source):
@@ -38,10 +45,14 @@ def run(options: argparse.Namespace, now: datetime) -> int:
             warnings.append(finding.text)
     _secrets(config, source, found, warnings, needed=options.secrets)
     found.lines += _templates(config, source)
+    examined = ""
     with found.collecting():
-        routing = build_routing(config, source)
-        gaps_ = [gap for gap in gaps(routing, now, now + AHEAD) if not _by_calendar(config, gap.role)]
+        current = Current(build_routing(config, source), now)
+        end = now + timedelta(days=options.days)
+        unread = _calendars(config, source, current, (now, end), found, warnings, needed=options.secrets)
+        gaps_ = [gap for gap in gaps(current.routing, now, end) if not unread & set(config.roles[gap.role])]
         found.lines += [f"{options.config}: {_spoken(gap)}" for gap in gaps_]
+        examined = _schedules(current.routing, unread, now, options.days, warnings)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
     for line in found.lines:
@@ -49,9 +60,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if found.lines:
         return 1
     steps = len(config.escalation_matrix)
-    people, teams, schedules = len(config.people), len(config.teams), len(config.schedules)
-    more = f", {schedules} schedules without a gap for 30 days" if schedules else ""
-    print(f"OK {options.config}: {steps} escalation steps, {people} people, {teams} teams{more}")
+    people, teams = len(config.people), len(config.teams)
+    print(f"OK {options.config}: {steps} escalation steps, {people} people, {teams} teams{examined}")
     return 0
 
 
@@ -84,9 +94,54 @@ async def _open_channels(config: Config, source: Source) -> None:
             list(build_channels(config.channels, lambda name: Setup(Place(source, name), session, [], closing, "")))
 
 
-def _by_calendar(config: Config, role: str) -> bool:
-    """What a calendar says is not in the file: its gaps are the business of the metric receiver_oncall_covered."""
-    return any(name in config.schedules and config.schedules[name].calendar for name in config.roles[role])
+def _calendars(  # what it reads, and where its findings go
+    config: Config,
+    source: Source,
+    current: Current,
+    period: tuple[datetime, datetime],
+    found: Findings,
+    warnings: list[str],
+    *,
+    needed: bool,
+) -> set[str]:
+    """Read the calendars as the receiver does; give the schedules whose calendar cannot be read here."""
+    unread = set()
+    for calendar in asyncio.run(fill(config, source, current, *period)):
+        at = f".schedules.{calendar.schedule}.calendar"
+        warnings += [str(source.error(at, f"{r.entry}: {r.reason.value}")) for r in calendar.remarks]
+        if calendar.failure:
+            unread.add(calendar.schedule)
+            error = source.error(at, f"cannot be read: {calendar.failure}")
+            if needed:
+                found.add(error)
+            else:
+                warnings.append(str(error))
+    return unread
+
+
+def _schedules(routing: Routing, unread: set[str], now: datetime, days: int, warnings: list[str]) -> str:
+    """Look at every schedule, whether or not it holds a role; give what can be said of all of them."""
+    whole = 0
+    held = {name for role in roles(routing) for name in routing.roles[role]}
+    for name, schedule in routing.schedules.items():
+        if name not in held:
+            warnings.append(f"schedules.{name}: holds no role of the matrix; nobody is paged by it")
+        idle = ", ".join(never_on_call(schedule, now))
+        if idle:
+            fix = "with `days`, `turns: served` counts only days on which the layer applies"
+            warnings.append(f"schedules.{name}: never on call: {idle}; {fix}")
+        if name in unread:
+            continue
+        gap = next((shift for shift in shifts(schedule, now, now + timedelta(days=days)) if not shift.people), None)
+        whole += gap is None
+        if gap is not None:
+            times = f"from {gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M} UTC"
+            warnings.append(f"schedules.{name}: nobody is on call {times}")
+    total = len(routing.schedules)
+    if not total:
+        return ""
+    count = f"{whole}" if whole == total else f"{whole} of {total}"
+    return f", {count} schedules without a gap for {days} days"
 
 
 def _spoken(gap: Gap) -> str:

@@ -14,7 +14,7 @@ from receiver.config.load import Config, load
 from receiver.messages.i18n import duration
 from receiver.oncall.ical import export
 from receiver.oncall.schedule import Shift, shifts
-from receiver.policy.coverage import holders, roles
+from receiver.policy.coverage import holders, role_shifts, roles
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.reports.calendars import fill
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
     parser.add_argument("--at", help="from when, as 2026-11-23T09:00 (UTC, or with an offset); now otherwise")
     parser.add_argument("--days", type=int, default=14, help="how many days ahead (14)")
-    parser.add_argument("--schedule", help="this schedule only")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--schedule", help="this schedule only")
+    only.add_argument("--role", help="this role only, whoever and whatever holds it")
     parser.add_argument("--format", choices=["text", "ics"], default="text")
 
 
@@ -38,19 +40,25 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     current = Current(build_routing(config, source), now)
     end = start + timedelta(days=options.days)
     _read_calendars(config, source, current, start, end)
-    chosen = _chosen(current.routing, options.schedule)
+    routing = current.routing
+    if options.role is not None and options.role not in roles(routing):
+        raise SettingsError(f"there is no role {options.role!r} in the matrix; there are {', '.join(roles(routing))}")
+    chosen = [] if options.role else _chosen(routing, options.schedule)
     if options.format == "ics":
-        if len(chosen) != 1:
+        if len(chosen) != 1 and not options.role:
             raise SettingsError("--format ics is of one schedule; choose it with --schedule")
-        found = shifts(current.routing.schedules[chosen[0]], start, end)
-        sys.stdout.buffer.write(export(chosen[0], found, current.routing.directory, now))
+        name = options.role or chosen[0]
+        found = role_shifts(routing, name, start, end) if options.role else shifts(routing.schedules[name], start, end)
+        sys.stdout.buffer.write(export(name, found, routing.directory, now))
         return 0
-    print(show(current.routing, chosen, start, end))
+    # A role that one schedule holds is shown by that schedule.
+    joint = [role for role in roles(routing) if len(routing.roles[role]) > 1 and options.schedule is None]
+    print(show(routing, chosen, [options.role] if options.role else joint, start, end))
     return 0
 
 
-def show(routing: Routing, chosen: list[str], start: datetime, end: datetime) -> str:
-    """Write who holds each role now, and the shifts of each schedule with a bar for each day."""
+def show(routing: Routing, chosen: list[str], joint: list[str], start: datetime, end: datetime) -> str:
+    """Write who holds each role now, and the shifts of the chosen schedules and roles."""
     show_name = routing.directory.name
     lines = [(role, ", ".join(map(show_name, holders(routing, role, start))) or "NOBODY") for role in roles(routing)]
     parts = [f"On call at {start:%a %Y-%m-%d %H:%M} UTC", "", table(("role", "who"), lines, 80)]
@@ -58,6 +66,10 @@ def show(routing: Routing, chosen: list[str], start: datetime, end: datetime) ->
         schedule = routing.schedules[name]
         parts += ["", f"Schedule {name} ({schedule.zone}), {start:%Y-%m-%d} to {end:%Y-%m-%d}", ""]
         rows = [_row(routing, shift, schedule.zone) for shift in shifts(schedule, start, end)]
+        parts.append(table(("from", "to", "length", "who"), rows, 80))
+    for role in joint:
+        parts += ["", f"Role {role} ({', '.join(routing.roles[role])}; UTC), {start:%Y-%m-%d} to {end:%Y-%m-%d}", ""]
+        rows = [_row(routing, shift, "UTC") for shift in role_shifts(routing, role, start, end)]
         parts.append(table(("from", "to", "length", "who"), rows, 80))
     return "\n".join(parts)
 

@@ -1,7 +1,7 @@
 """The settings of people, teams and schedules: who they are, when they work, how they are reached."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -131,6 +131,8 @@ class LayerSettings(Strict, frozen=True, kw_only=True):
     people: Annotated[list[str | list[str]], msgspec.Meta(min_length=1)]
     start: LocalDateTime
     rotation: str = "weekly"  # daily, weekly, or a duration such as 3d or 12h
+    time_zone: str = ""  # of its start, hand-overs and hours; the schedule's, if empty
+    turns: Literal["all", "served"] = "all"  # served: days on which it does not apply are nobody's turn
     handover: LocalTime = LocalTime(540)
     end: LocalDateTime | None = None
     hours: str = ""

@@ -14,7 +14,7 @@ from receiver.config.people import (
 )
 from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as parse_hours
-from receiver.oncall.schedule import Layer, Schedule, Span, Swap
+from receiver.oncall.schedule import Layer, Schedule, Span, Swap, served_days
 
 Away = dict[str, tuple[tuple[datetime, datetime], ...]]
 
@@ -93,6 +93,7 @@ class Reader:
         )
 
     def _layer(self, at: str, settings: LayerSettings, zone: str) -> Layer:
+        zone = self.zone(f"{at}.time_zone", settings.time_zone) if settings.time_zone else zone
         length = _ROTATIONS.get(settings.rotation)
         if length is None:
             try:
@@ -110,6 +111,11 @@ class Reader:
         restrictions = (
             (self.hours(f"{at}.hours", settings.hours, settings.days, zone),) if settings.hours or settings.days else ()
         )
+        served = settings.turns == "served"
+        if served and length % timedelta(days=1):
+            raise self._source.error(f"{at}.turns", "`served` counts days; set a rotation of whole days")
+        if served and not restrictions:
+            raise self._source.error(f"{at}.turns", "`served` needs hours or days: without them every day is served")
         return Layer(
             zone=zone,
             start=settings.start.day,
@@ -118,6 +124,7 @@ class Reader:
             shifts=shifts,
             restrictions=restrictions,
             end=settings.end.at(zone) if settings.end else None,
+            served=served_days(int(settings.handover), restrictions) if served else frozenset(),
         )
 
     def _override(self, at: str, settings: OverrideSettings, zone: str) -> Span:

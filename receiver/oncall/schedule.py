@@ -30,6 +30,7 @@ class Layer(msgspec.Struct, frozen=True):
     shifts: tuple[People, ...]
     restrictions: tuple[Hours, ...] = ()  # the layer applies only within these; empty: always
     end: datetime | None = None
+    served: frozenset[int] = frozenset()  # days of the week whose shifts count as turns, Monday is 0; empty: all
 
     @property
     def by_days(self) -> bool:
@@ -52,7 +53,16 @@ class Layer(msgspec.Struct, frozen=True):
         day = at.astimezone(ZoneInfo(self.zone)).date()
         while self.boundary(day) > at:
             day -= _DAY
-        return (day - self.start).days // self.length.days
+        return self._days_until(day) // self.length.days
+
+    def _days_until(self, day: date) -> int:
+        """Count the days from the start on that are a turn, or a part of one."""
+        days = (day - self.start).days
+        if not self.served:
+            return days
+        weeks, rest = divmod(days, 7)
+        first = self.start.weekday()
+        return weeks * len(self.served) + sum((first + offset) % 7 in self.served for offset in range(rest))
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
         """List the instants in a range at which this layer's shift may change."""
@@ -67,6 +77,23 @@ class Layer(msgspec.Struct, frozen=True):
         for hours in self.restrictions:
             instants += hours.edges(start, end)
         return instants
+
+
+def served_days(handover: int, restrictions: Iterable[Hours]) -> frozenset[int]:
+    """Give the days of the week, Monday is 0, whose shift (one day from ``handover`` on) lies within restrictions."""
+    windows = [
+        (day * 1440 + hours.start, day * 1440 + hours.end + (1440 if hours.end <= hours.start else 0))
+        for hours in restrictions
+        for day in hours.days
+    ]
+    week = 7 * 1440
+    return frozenset(
+        day
+        for day in range(7)
+        for start, end in windows
+        for shifted in (-week, 0, week)
+        if start + shifted < day * 1440 + handover + 1440 and day * 1440 + handover < end + shifted
+    )
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -134,6 +161,22 @@ def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, .
         else:
             merged.append(Shift(begin, finish, people))
     return tuple(merged)
+
+
+def never_on_call(schedule: Schedule, since: datetime) -> tuple[str, ...]:
+    """Name those in layers that go on who would never be on call, however long one waits.
+
+    A daily rotation of seven that applies on weekdays, for example, always gives the weekend to the same two.
+    """
+    layers = [layer for layer in schedule.layers if layer.end is None or layer.end > since]
+    alone = Schedule(schedule.name, schedule.zone, tuple(layers))
+    start = max([since, *(layer.boundary(layer.start) for layer in layers)])
+    # Long enough for each to have had a turn twice, and for what repeats with the weeks.
+    longest = max((len(layer.shifts) * layer.length for layer in layers), default=_DAY)
+    end = start + max(2 * longest + 14 * _DAY, 400 * _DAY)
+    found = {key for shift in shifts(alone, since, end) for key in shift.people}
+    listed = dict.fromkeys(key for layer in layers for people in layer.shifts for key in people)
+    return tuple(key for key in listed if key not in found)
 
 
 def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import msgspec
 
-from receiver.oncall.schedule import shifts
+from receiver.oncall.schedule import Shift, shifts
 from receiver.policy.routing import Routing
 
 
@@ -43,6 +43,19 @@ def gaps(routing: Routing, start: datetime, end: datetime) -> tuple[Gap, ...]:
             else:
                 merged.append(Gap(role, begin, finish, why))
     return tuple(merged)
+
+
+def role_shifts(routing: Routing, role: str, start: datetime, end: datetime) -> tuple[Shift, ...]:
+    """Give who holds a role from ``start`` to ``end``, whoever and whatever holds it; () is a gap."""
+    edges = sorted({start, *(edge for edge in _edges(routing, role, start, end) if start < edge < end), end})
+    found: list[Shift] = []
+    for begin, finish in pairwise(edges):
+        people = holders(routing, role, begin)
+        if found and found[-1].people == people:
+            found[-1] = Shift(found[-1].start, finish, people)
+        else:
+            found.append(Shift(begin, finish, people))
+    return tuple(found)
 
 
 def _edges(routing: Routing, role: str, start: datetime, end: datetime) -> list[datetime]:

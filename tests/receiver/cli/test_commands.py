@@ -2,11 +2,13 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from receiver.__main__ import main
+from receiver.app import now
 from receiver.messages.i18n import Reader
 from tests.receiver.config.test_config import EXAMPLE, edited
 from tests.receiver.oncall.test_schedule import SCHEDULES, scheduled
@@ -135,6 +137,65 @@ def test_check_names_a_gap_of_the_coming_month(tmp_path: Path, capsys: Capture) 
     errors = capsys.readouterr().err
     assert "roles.on-call-engineer: nobody is on call from " in errors
     assert "or the next step is taken at once" in errors
+
+
+def test_check_counts_the_schedules_that_it_has_examined(tmp_path: Path, capsys: Capture) -> None:
+    night = """  night:
+    time_zone: UTC
+    layers: [{people: [linh], start: 2026-11-02, hours: "09:00-21:00"}]
+roles:
+"""
+    assert main(["check", "--config.file", str(scheduled(tmp_path, SCHEDULES.replace("roles:\n", night, 1)))]) == 0
+    shown = capsys.readouterr()
+    assert "1 of 2 schedules without a gap" in shown.out
+    assert "schedules.night: nobody is on call from " in shown.err
+    assert "schedules.night: holds no role" in shown.err
+
+
+def test_check_looks_as_far_as_it_is_asked_to(tmp_path: Path, capsys: Capture) -> None:
+    end = (now() + timedelta(days=200)).date()
+    text = SCHEDULES.replace("rotation: weekly}", f"rotation: weekly, end: {end}}}")
+    given = ["check", "--config.file", str(scheduled(tmp_path, text))]
+    assert main(given) == 0
+    assert main([*given, "--days", "400"]) == 1
+    assert f"from {end}" in capsys.readouterr().err
+    assert main([*given, "--days", "0"]) == 1
+
+
+def test_check_names_who_is_never_on_call(tmp_path: Path, capsys: Capture) -> None:
+    people = "[linh, marek, aisha, peter, [linh, peter], aisha, marek]"
+    layer = f"      - {{people: {people}, start: 2026-11-02, rotation: daily, days: [mon, tue], handover: '00:00'}}\n"
+    text = SCHEDULES.replace("    overrides:\n", f"{layer}    overrides:\n")
+    text = text.replace("people: [linh, marek], start", "people: [linh], start")
+    assert main(["check", "--config.file", str(scheduled(tmp_path, text))]) == 0
+    assert "never on call: aisha, peter" in capsys.readouterr().err
+
+
+def test_check_reads_calendars(tmp_path: Path, capsys: Capture) -> None:
+    text = SCHEDULES.replace("    layers:\n", "    calendar: {file: oncall.ics}\n    layers:\n")
+    given = ["check", "--config.file", str(scheduled(tmp_path, text))]
+    assert main(given) == 0
+    assert "schedules.engineers.calendar: cannot be read" in capsys.readouterr().err
+    entry = "BEGIN:VEVENT\r\nSUMMARY:Petra\r\nDTSTART:20260101T000000Z\r\nDTEND:20300101T000000Z\r\nEND:VEVENT\r\n"
+    calendar = tmp_path / "oncall.ics"
+    calendar.write_text(f"BEGIN:VCALENDAR\r\n{entry}END:VCALENDAR\r\n", "utf-8")
+    assert main(given) == 0
+    assert "Petra: unknown_person" in capsys.readouterr().err
+
+
+def test_schedule_shows_who_holds_a_role(tmp_path: Path, capsys: Capture) -> None:
+    text = SCHEDULES.replace("on-call-engineer: [engineers]", "on-call-engineer: [engineers, peter]")
+    given = ["schedule", "--config.file", str(scheduled(tmp_path, text)), "--at=2026-11-23T03:00", "--days=10"]
+    assert main(given) == 0
+    assert "Role on-call-engineer (engineers, peter; UTC)" in capsys.readouterr().out
+    assert main([*given, "--role", "on-call-engineer"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "Mon 23 Nov 05:00 Mon 23 Nov 06:00 1h Aisha Bello, Peter Schmidt" in lines
+    assert not any(line.startswith("Schedule ") for line in lines)
+    assert main([*given, "--role", "cfo"]) == 1
+    assert "there is no role 'cfo'" in capsys.readouterr().err
+    assert main([*given, "--role", "on-call-engineer", "--format=ics"]) == 0
+    assert "Peter Schmidt" in capsys.readouterr().out
 
 
 def test_check_renders_the_templates_of_the_folder(tmp_path: Path, capsys: Capture) -> None:

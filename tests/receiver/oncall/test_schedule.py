@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as hours
-from receiver.oncall.schedule import Layer, Schedule, Span, Swap, on_call, shifts
+from receiver.oncall.schedule import Layer, Schedule, Span, Swap, never_on_call, on_call, served_days, shifts
 from receiver.policy.coverage import gaps as role_gaps
 from receiver.policy.coverage import holders
 from tests.receiver.config.test_config import edited
@@ -280,3 +281,77 @@ def test_a_mistake_in_a_schedule_is_named(tmp_path: Path, old: str, new: str, sa
 def test_an_unquoted_time_is_what_it_looks_like(tmp_path: Path) -> None:
     routing = build_routing(*load(scheduled(tmp_path, SCHEDULES.replace('"09:00", rotation', "10:30, rotation"))))
     assert routing.schedules["engineers"].layers[0].handover == 630
+
+
+WEEKDAYS = hours("00:00-24:00", ["mon", "tue", "wed", "thu", "fri"], "UTC")
+SEVEN = tuple((name,) for name in "abcdefg")
+
+
+def weekday_rotation(*, served: bool, handover: int = 0) -> Schedule:
+    days = served_days(handover, [WEEKDAYS]) if served else frozenset[int]()
+    monday = date(2026, 11, 2)
+    layer = Layer("UTC", monday, handover, timedelta(days=1), SEVEN, (WEEKDAYS,), served=days)
+    return Schedule("s", "UTC", (layer,))
+
+
+def test_of_seven_people_on_weekdays_two_never_serve_unless_only_served_days_count() -> None:
+    at = datetime(2026, 11, 10, tzinfo=UTC)
+    assert never_on_call(weekday_rotation(served=False), at) == ("f", "g")
+    served = weekday_rotation(served=True)
+    assert never_on_call(served, at) == ()
+    start = datetime(2026, 11, 2, tzinfo=UTC)
+    names = [shift.people for shift in shifts(served, start, start + timedelta(days=14))]
+    assert names == [*(("a",), ("b",), ("c",), ("d",), ("e",)), (), *(("f",), ("g",), ("a",), ("b",), ("c",)), ()]
+
+
+def test_a_shift_that_reaches_into_a_served_day_is_served() -> None:
+    assert served_days(0, [WEEKDAYS]) == {0, 1, 2, 3, 4}
+    assert served_days(9 * 60, [WEEKDAYS]) == {6, 0, 1, 2, 3, 4}  # from Sunday nine o'clock until Monday nine o'clock
+    night = hours("22:00-06:00", ["fri"], "UTC")
+    assert served_days(9 * 60, [night]) == {4}
+    assert served_days(0, [night]) == {4, 5}
+    assert never_on_call(weekday_rotation(served=True, handover=540), datetime(2026, 11, 10, tzinfo=UTC)) == ()
+
+
+def test_who_is_hidden_by_a_later_layer_never_serves() -> None:
+    below, above = layer("UTC", "linh"), layer("UTC", "marek")
+    assert never_on_call(Schedule("s", "UTC", (below, above)), datetime(2027, 1, 1, tzinfo=UTC)) == ("linh",)
+    over = msgspec.structs.replace(above, end=datetime(2026, 12, 1, tzinfo=UTC))
+    assert never_on_call(Schedule("s", "UTC", (below, over)), datetime(2027, 1, 1, tzinfo=UTC)) == ()
+
+
+SUN = """schedules:
+  engineers:
+    time_zone: UTC
+    layers:
+      - {people: [linh], start: 2026-11-02, time_zone: Asia/Ho_Chi_Minh, hours: "09:00-17:00"}
+      - {people: [marek], start: 2026-11-02, time_zone: Europe/Berlin, hours: "11:00-17:00"}
+      - {people: [aisha], start: 2026-11-02, time_zone: America/New_York, hours: "11:00-21:00"}
+roles:
+  on-call-engineer: [engineers]
+"""
+
+
+def test_one_schedule_follows_the_sun(tmp_path: Path) -> None:
+    routing = build_routing(*load(scheduled(tmp_path, SUN)))
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    found = shifts(routing.schedules["engineers"], start, start + timedelta(days=1))
+    assert [(shift.start.hour, shift.people) for shift in found] == [
+        *((0, ("aisha",)), (2, ("linh",)), (10, ("marek",)), (16, ("aisha",)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        ("{people: [linh], start: 2026-11-02, time_zone: Mars/City}", "layers[0].time_zone: invalid"),
+        ("{people: [linh], start: 2026-11-02, turns: served}", "layers[0].turns: "),
+        ("{people: [linh], start: 2026-11-02, turns: served, days: [mon], rotation: 12h}", "layers[0].turns: "),
+        ("{people: [linh], start: 2026-11-02, turns: some}", "turns"),
+    ],
+)
+def test_what_is_wrong_with_turns_and_zones_of_a_layer_is_named(tmp_path: Path, layer: str, says: str) -> None:
+    text = f"schedules:\n  s:\n    time_zone: UTC\n    layers: [{layer}]\nroles:\n  on-call-engineer: [s]\n"
+    with pytest.raises(SettingsError) as caught:
+        build_routing(*load(scheduled(tmp_path, text)))
+    assert says in str(caught.value)
