@@ -12,12 +12,12 @@ import msgspec
 import yaml
 
 from process.settings import SettingsError
-from receiver.cli.simulate import Story, play, span
+from receiver.cli.simulate import Simulation, Story, span
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, AlertGroup, EntryKind
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text, news
 from receiver.policy.routing import Routing
@@ -30,7 +30,8 @@ _NOTABLE = {
     *(EntryKind.NOBODY, EntryKind.RECORDED, EntryKind.PAUSED),
 }
 _ENGLISH = Reader()
-HORIZON = timedelta(hours=26)  # the longest response time of the document and two hours
+HORIZON = timedelta(days=60)  # of a plan whose last step is never due, or is due later than anybody cares
+_MOST_CLOCKS = 1000  # that run to their time before the last step
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -68,17 +69,31 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     configured = build_routing(config, source)
     story, name_of = explain(configured, labels, start), configured.directory.name
     if options.format == "json":
-        print(json.dumps(msgspec.to_builtins({"labels": labels, "rows": rows(story, start, name_of)}), indent=2))
+        every = story.incident.plan.repeat_every
+        shown = {"labels": labels, "rows": rows(story, start, name_of), "repeat_every_seconds": every}
+        print(json.dumps(msgspec.to_builtins(shown), indent=2))
     else:
         print(text(story, labels, start, name_of, width=_width()))
     return 0
 
 
 def explain(routing: Routing, labels: dict[str, str], start: datetime) -> Story:
-    """Play an alert that fires and that nobody answers."""
+    """Play an alert that fires and that nobody answers, to the last step and the end of the response time."""
     alert = Alert("explained", True, start, None, labels, {})  # noqa: FBT003  # it fires
     group = AlertGroup("explained", (alert,), receiver="explain", labels=labels)
-    return play(routing, start, [(start, AlertsReceived(group))], start + HORIZON)
+    simulation = Simulation(routing, start)
+    simulation.play(start, AlertsReceived(group))
+    for _ in range(_MOST_CLOCKS):
+        incident = simulation.story().incident
+        if _is_told_whole(incident) or incident.wake_at is None or incident.wake_at > start + HORIZON:
+            break
+        simulation.run(incident.wake_at)
+    return simulation.story()
+
+
+def _is_told_whole(incident: Incident) -> bool:
+    """Say whether every step is taken and the response time is over: what comes then is repeated for ever."""
+    return incident.next_step >= len(incident.plan.steps) and incident.clocks.answer_due_at is None
 
 
 def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:
@@ -115,8 +130,10 @@ def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf,
     lines = [(*line[:4], ", ".join(dict.fromkeys(ways)), line[4]) for line, ways in together.items()]
     shown = table(("after", "UTC", "what", "who", "by", "why"), lines, width)
     notes = [f"  {span(e.at - start)}: {entry_text(e, _ENGLISH)}" for e in story.timeline if e.kind in _NOTABLE]
-    notes += ["  nobody is told anything within 26 hours"] if not lines else []
-    return "\n".join([*head, "", shown, *(["", "Remarks:", *notes] if notes else [])])
+    notes += ["  nobody is told anything"] if not lines else []
+    every = incident.plan.repeat_every
+    again = [f"Then the last step again every {span(timedelta(seconds=every))} until answered."] if every else []
+    return "\n".join([*head, "", shown, *again, *(["", "Remarks:", *notes] if notes else [])])
 
 
 def alert_labels(name: str, folder: Path) -> dict[str, str]:

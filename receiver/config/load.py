@@ -193,12 +193,14 @@ def _check_limits(config: Config, source: Source, found: Findings) -> None:
 
 
 def _check_matrix(config: Config, source: Source, found: Findings, where: str, rows: list[MatrixRow]) -> None:
-    last = -1.0
+    last, taken = -1.0, set[str]()
     for number, row in enumerate(rows):
         at = f"{where}[{number}]"
-        if row.after <= last:
-            found.add(source.error(f"{at}.after", "rows must be in ascending order of `after`"))
-        last = row.after
+        taken = taken if row.after == last else set()
+        if row.after < last or row.only in taken:
+            fix = "rows must be in ascending order of `after`; two may share it if their `only` differs"
+            found.add(source.error(f"{at}.after", fix))
+        last, taken = row.after, taken | {row.only}
         _check_row(config, source, found, at, row)
     for priority in Priority:
         if not any(cells(row)[priority] for row in rows):

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from receiver.incident.event import Delivered, Undelivered, Unreached
 from receiver.incident.group import maintenance
 from receiver.incident.model import (
-    Clocks,
     Data,
     Decision,
     EntryKind,
@@ -18,10 +17,10 @@ from receiver.incident.model import (
     Priority,
     Reason,
     State,
-    Step,
     Target,
 )
 from receiver.incident.policy import Policy
+from receiver.incident.timetable import begin, repeated, response, upcoming, within
 
 NOTHING = Data()
 _LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
@@ -29,15 +28,9 @@ _LATE = timedelta(seconds=60)  # a step that comes later than this says so in th
 
 def start(so_far: Decision, priority: Priority, policy: Policy, now: datetime, reason: Reason) -> Decision:
     """Put the incident at the first step of its plan, its clocks at zero, and take it if the table says at once."""
-    plan, paused = policy.plan(priority, so_far.incident.team), so_far.incident.paused
-    due = _opens(plan.steps[0], now, policy) if plan.steps else None
-    clocks = Clocks(
-        started_at=now,
-        next_due_at=due,
-        warn_due_at=now + timedelta(seconds=plan.warn_after) if plan.warn_after else None,
-        answer_due_at=now + timedelta(seconds=plan.response_time),
-        quiet_until=so_far.incident.clocks.quiet_until,
-    )
+    incident = so_far.incident
+    plan, clocks = begin(policy.plan(priority, incident.team), now, policy)
+    clocks, paused, due = replace(clocks, quiet_until=incident.clocks.quiet_until), incident.paused, clocks.next_due_at
     so_far = so_far.change(priority=priority, plan=plan, next_step=0, clocks=clocks, breached_at=None)
     so_far = so_far.change(paused=replace(paused, since=now) if paused else None)  # they have not stood still before
     so_far = so_far.change(acknowledged_at=None, acknowledged_by="").set_delivery(grown=False)
@@ -49,19 +42,16 @@ def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) 
     """Move to a more urgent plan: the clock keeps its start, and a role whose time has passed is told now, once."""
     incident = so_far.incident
     started = incident.clocks.started_at or now
-    plan = policy.plan(priority, incident.team)
-    passed = sum(1 for step in plan.steps if started + timedelta(seconds=step.after) <= now)
+    plan, passed = _passed(policy.plan(priority, incident.team), started, policy, now)
     told = {target.role for target in incident.delivery.told}
     owed = tuple(dict.fromkeys(role for step in plan.steps[:passed] for role in step.roles if role not in told))
     so_far = so_far.change(priority=priority, plan=plan, next_step=passed).set_clocks(next_due_at=None)
     if incident.state is not State.TRIGGERED:
         return so_far
-    unanswered = incident.clocks.answer_due_at is not None
-    so_far = so_far.set_clocks(
-        next_due_at=_following(so_far, now, policy),
-        answer_due_at=started + timedelta(seconds=plan.response_time) if unanswered else None,
-        warn_due_at=started + timedelta(seconds=plan.warn_after) if unanswered and plan.warn_after else None,
-    )
+    so_far = _schedule(so_far, now, policy)
+    if incident.clocks.answer_due_at is not None:
+        warn, answer = response(plan, started, policy)
+        so_far = so_far.set_clocks(warn_due_at=warn, answer_due_at=answer)
     if not owed or incident.paused is not None:
         return so_far
     return page(so_far, owed, policy, now, Reason.PRIORITY_RAISED)
@@ -72,8 +62,7 @@ def take_step(so_far: Decision, policy: Policy, now: datetime, reason: Reason = 
     owed = len(so_far.notifications)
     while so_far.incident.next_step < len(so_far.incident.plan.steps):
         step, due = so_far.incident.plan.steps[so_far.incident.next_step], so_far.incident.clocks.next_due_at
-        so_far = so_far.change(next_step=so_far.incident.next_step + 1)
-        so_far = so_far.set_clocks(next_due_at=_following(so_far, now, policy))
+        so_far = _schedule(so_far.change(next_step=so_far.incident.next_step + 1), now, policy)
         if due is not None and now - due > _LATE:
             so_far = so_far.note(now, EntryKind.LATE, due=due, seconds=(now - due).total_seconds())
         so_far = page(so_far, step.roles, policy, now, reason)
@@ -84,8 +73,7 @@ def take_step(so_far: Decision, policy: Policy, now: datetime, reason: Reason = 
 
 def repeat(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     """Take the last step again: nobody has answered, and there is nobody else to tell."""
-    so_far = so_far.set_clocks(next_due_at=_following(so_far, now, policy))
-    so_far = so_far.note(now, EntryKind.REPEAT)
+    so_far = _schedule(so_far, now, policy).note(now, EntryKind.REPEAT)
     return page(so_far, so_far.incident.plan.steps[-1].roles, policy, now, Reason.REPEATED)
 
 
@@ -155,6 +143,7 @@ def delivered(so_far: Decision, event: Delivered, policy: Policy, now: datetime)
     if clocks.next_due_at is None or incident.next_step >= len(incident.plan.steps):
         return so_far
     earliest = now + gap(incident.plan, incident.next_step, policy.dwell)
+    earliest = within(incident.plan.steps[incident.next_step], earliest, policy)
     return so_far.set_clocks(next_due_at=max(clocks.next_due_at, earliest))
 
 
@@ -205,21 +194,26 @@ def gap(plan: Plan, index: int, dwell: float) -> timedelta:
     ``dwell``, or what the table itself puts between them if that is less: late or not, the tech lead gets the same
     chance to answer before the manager hears, and nobody gets a burst.
     """
-    steps = plan.steps
-    return timedelta(seconds=min(dwell, steps[index].after - steps[index - 1].after) if index else 0)
+    distance = plan.steps[index].after - plan.steps[index - 1].after if index else 0.0
+    return timedelta(seconds=min(dwell, max(distance, 0.0)))
 
 
-def _following(so_far: Decision, fired: datetime, policy: Policy) -> datetime | None:
-    """When ``next_step`` is due after a step taken now; past the last one, when that is repeated."""
+def _schedule(so_far: Decision, fired: datetime, policy: Policy) -> Decision:
+    """Set when the next step is due after one that was taken now; past the last one, when that is repeated."""
     plan, index = so_far.incident.plan, so_far.incident.next_step
-    if index >= len(plan.steps):
-        return fired + timedelta(seconds=plan.repeat_every) if plan.repeat_every else None
-    started, hours = so_far.incident.clocks.started_at or fired, plan.steps[index].hours
-    due = started + timedelta(seconds=plan.steps[index].after)  # on time that is the table's own time
-    due = max(due, fired + gap(plan, index, policy.dwell)) if index else due
-    return policy.opens(hours, due) if hours else due
+    plan, due = upcoming(plan, index, so_far.incident.clocks.started_at or fired, policy)
+    if due is None:
+        return so_far.set_clocks(next_due_at=repeated(plan, fired, policy))
+    if index:
+        due = within(plan.steps[index], max(due, fired + gap(plan, index, policy.dwell)), policy)
+    return so_far.change(plan=plan).set_clocks(next_due_at=due)
 
 
-def _opens(step: Step, started: datetime, policy: Policy) -> datetime:
-    due = started + timedelta(seconds=step.after)
-    return policy.opens(step.hours, due) if step.hours else due
+def _passed(plan: Plan, started: datetime, policy: Policy, now: datetime) -> tuple[Plan, int]:
+    """Count the steps whose time has passed, and put them first."""
+    passed = 0
+    plan, due = upcoming(plan, passed, started, policy)
+    while due is not None and due <= now:
+        passed += 1
+        plan, due = upcoming(plan, passed, started, policy)
+    return plan, passed

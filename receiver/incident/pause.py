@@ -14,6 +14,7 @@ from receiver.incident.event import Event, Paused
 from receiver.incident.group import maintenance, priority
 from receiver.incident.model import Data, Decision, EntryKind, Kind, Pause, PauseKind, Reason, State
 from receiver.incident.policy import Policy
+from receiver.incident.timetable import shifted, upcoming, within
 
 
 def pause(so_far: Decision, event: Paused, _policy: Policy, now: datetime) -> Decision:
@@ -37,13 +38,12 @@ def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> De
     They stand still on if a maintenance window covers everything that fires: another one, or one beside a silence.
     """
     incident = so_far.incident
-    paused, clocks = incident.paused, incident.clocks
+    paused = incident.paused
     if paused is None:
         return so_far
     window = maintenance(incident, policy, now)
     if window is not None:
         return so_far.change(paused=replace(window, since=paused.since))
-    away = now - (paused.since or now)
     over = Pause(paused.kind, paused.name)
     so_far = so_far.change(paused=None).note(now, EntryKind.RESUMED, pause=over)
     if incident.delivery.rounds == 0 and incident.state is State.TRIGGERED:
@@ -51,9 +51,30 @@ def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> De
         most = priority(incident, policy) if incident.firing else incident.priority
         urgency = most if most.more_urgent_than(incident.priority) else incident.priority
         return start(so_far, urgency, policy, now, Reason.OPENED)
-    so_far = so_far.change(clocks=clocks.shifted(away))
-    if clocks.next_due_at is not None:
-        more = incident.next_step < len(incident.plan.steps)
-        wait = gap(incident.plan, incident.next_step, policy.dwell) if more else timedelta(seconds=policy.dwell)
-        so_far = so_far.set_clocks(next_due_at=max(clocks.next_due_at + away, now + wait))
+    so_far = _go_on(so_far, paused.since or now, policy, now)
     return tell(so_far, Kind.UPDATE, Reason.RESUMED, Data(pause=over))
+
+
+def _go_on(so_far: Decision, since: datetime, policy: Policy, now: datetime) -> Decision:
+    """Move the clocks on by the pause; those that count in the hours of a step, by what of it lay in them."""
+    incident, before = so_far.incident, so_far.incident.clocks
+    so_far = so_far.change(clocks=before.shifted(now - since))
+    plan, index = incident.plan, incident.next_step
+    if plan.steps and plan.steps[0].hours:
+        first = plan.steps[0]
+        so_far = so_far.set_clocks(
+            warn_due_at=shifted(first, before.warn_due_at, since, now, policy) if before.warn_due_at else None,
+            answer_due_at=shifted(first, before.answer_due_at, since, now, policy) if before.answer_due_at else None,
+        )
+    if before.next_due_at is None:
+        return so_far
+    if index >= len(plan.steps):
+        due = max(before.next_due_at + (now - since), now + timedelta(seconds=policy.dwell))
+        return so_far.set_clocks(next_due_at=within(plan.steps[-1], due, policy) if plan.steps else due)
+    step, due = plan.steps[index], before.next_due_at + (now - since)
+    if step.hours:
+        started = shifted(step, before.started_at or now, since, now, policy)
+        plan, counted = upcoming(plan, index, started, policy)
+        due, so_far = counted or due, so_far.set_clocks(started_at=started).change(plan=plan)
+    due = max(due, now + gap(plan, index, policy.dwell))
+    return so_far.set_clocks(next_due_at=within(plan.steps[index], due, policy))

@@ -45,3 +45,9 @@ class Policy(Protocol):
 
     def opens(self, hours: str, at: datetime) -> datetime:
         """Give the first moment, not before ``at``, within the named hours; "" is always."""
+
+    def after(self, hours: str, start: datetime, seconds: float) -> datetime:
+        """Give the moment at which this much time of the named hours has passed since ``start``; "" counts it all."""
+
+    def between(self, hours: str, start: datetime, end: datetime) -> float:
+        """Give how many seconds of a range of time lie within the named hours; "" counts them all."""

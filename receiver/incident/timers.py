@@ -12,6 +12,7 @@ from receiver.incident.escalation import repeat, take_step, tell
 from receiver.incident.event import TimeDue
 from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Plan, Reason
 from receiver.incident.policy import Policy
+from receiver.incident.timetable import within
 
 _REMIND_AT = 0.8  # of the time for which an acknowledgement holds
 
@@ -48,10 +49,11 @@ def expire(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> 
     incident = so_far.incident
     step = _owners_step(incident)
     after = incident.plan.steps[step].after if incident.plan.steps else 0.0
-    clocks = Clocks(started_at=now - timedelta(seconds=after), next_due_at=now)
+    due = within(incident.plan.steps[step], now, policy) if incident.plan.steps else now
+    clocks = Clocks(started_at=due - timedelta(seconds=after), next_due_at=due)
     so_far = so_far.note(now, EntryKind.EXPIRED, incident.acknowledged_by)
     so_far = so_far.change(next_step=step, clocks=clocks, acknowledged_at=None, acknowledged_by="")
-    return take_step(so_far, policy, now, Reason.EXPIRED)
+    return take_step(so_far, policy, now, Reason.EXPIRED) if due <= now else so_far
 
 
 def _owners_step(incident: Incident) -> int:
@@ -87,7 +89,8 @@ def _step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     paged = delivery.paged_at if delivery.delivered_at is None else None
     hold = policy.running_since + timedelta(seconds=policy.dwell)
     if paged is not None and paged < policy.running_since and now < hold:
-        return so_far.set_clocks(next_due_at=hold).note(now, EntryKind.STEP_DELAYED)
+        due = within(incident.plan.steps[incident.next_step], hold, policy)
+        return so_far.set_clocks(next_due_at=due).note(now, EntryKind.STEP_DELAYED)
     return take_step(so_far, policy, now)
 
 

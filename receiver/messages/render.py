@@ -67,6 +67,8 @@ def incident_name(incident: Incident, reader: Reader) -> str:
 
 def respond_by(incident: Incident) -> datetime:
     """Say by when somebody should have acknowledged."""
+    if incident.clocks.answer_due_at is not None:
+        return incident.clocks.answer_due_at
     started = incident.clocks.started_at or incident.opened_at or _NEVER
     return started + timedelta(seconds=incident.plan.response_time)
 

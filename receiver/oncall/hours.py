@@ -35,12 +35,27 @@ class Hours(msgspec.Struct, frozen=True):
         """Give the first moment within, not before ``at``."""
         if self.contains(at):
             return at
-        return min(start for start, _ in self._windows(at) if start >= at)
+        return min(start for start, end in self._windows(at) if at <= start < end)
+
+    def after(self, start: datetime, length: timedelta) -> datetime:
+        """Give the moment at which ``length`` of these hours has passed since ``start``; it may be a closing time."""
+        begin = self.opens(start)
+        while (left := begin + length - self.closes(begin)) > timedelta(0):
+            begin, length = self.opens(self.closes(begin)), left
+        return begin + length
 
     def closes(self, at: datetime) -> datetime:
         """Give the end of the window in which ``at`` lies; ``at`` itself if it lies in none."""
         window = self._window(at)
         return window[1] if window else at
+
+    def between(self, start: datetime, end: datetime) -> timedelta:
+        """Give how much of a range of time lies within these hours."""
+        total, begin = timedelta(0), self.opens(start)
+        while begin < end:
+            close = self.closes(begin)
+            total, begin = total + min(close, end) - begin, self.opens(close)
+        return total
 
     def edges(self, start: datetime, end: datetime) -> list[datetime]:
         """List the beginnings and ends of windows in a range of time."""

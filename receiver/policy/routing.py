@@ -1,6 +1,6 @@
 """Gives the priority, team and plan of an alert, and the targets of its notifications now. Pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import msgspec
@@ -151,6 +151,15 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def opens(self, hours: str, at: datetime) -> datetime:
         """Give the first moment within the named hours; hours that were removed are always open."""
         return self.hours[hours].opens(at) if hours in self.hours else at
+
+    def after(self, hours: str, start: datetime, seconds: float) -> datetime:
+        """Give the moment at which this much time of the named hours has passed; all time if they were removed."""
+        length = timedelta(seconds=seconds)
+        return self.hours[hours].after(start, length) if hours in self.hours else start + length
+
+    def between(self, hours: str, start: datetime, end: datetime) -> float:
+        """Give how many seconds of a range of time lie within the named hours; all if they were removed."""
+        return (self.hours[hours].between(start, end) if hours in self.hours else end - start).total_seconds()
 
     @cached_property
     def directory(self) -> Directory:

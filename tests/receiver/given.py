@@ -147,6 +147,7 @@ class Case:
         self.current = the_current(routing)
         self.incident = Incident(id=1, key=KEY)
         self.timeline: list[Entry] = []
+        self.notifications: tuple[Notification, ...] = ()  # what the last event owed
 
     def state(self) -> State:
         return self.incident.state
@@ -154,7 +155,7 @@ class Case:
     def when(self, event: Event) -> list[Notification]:
         decision = transition(self.incident, event, self.current.routing, self.clock.now)
         self.timeline += decision.entries
-        self.incident = decision.incident
+        self.incident, self.notifications = decision.incident, decision.notifications
         return list(decision.notifications)
 
     def noted(self, kind: EntryKind) -> list[Entry]:

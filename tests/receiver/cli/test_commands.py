@@ -26,6 +26,33 @@ def test_explain_says_who_is_told_when_how_and_why(capsys: Capture) -> None:
     assert any(line.startswith("1h Mon 04:00 page Peter Schmidt") for line in lines)
 
 
+OFFICE = """hours:
+  office: {time_zone: UTC, hours: "09:00-18:00", days: [mon, tue, wed, thu, fri]}
+escalation_matrix:
+  - {after: 0m, P1: on-call-engineer, P2: "-", P3: on-call-engineer, P4: on-call-engineer}
+  - {after: 1m, P1: "-", P2: tech-lead, P3: "-", P4: "-", only: office}
+  - {after: 4h, P1: "-", P2: engineering-manager, P3: "-", P4: "-", only: office}
+"""
+
+
+def test_explain_runs_to_the_last_step_in_its_hours_and_folds_repeats(tmp_path: Path, capsys: Capture) -> None:
+    text = EXAMPLE.read_text("utf-8")
+    matrix = re.search(r"^escalation_matrix:\n(  - .*\n)+", text, re.MULTILINE)
+    assert matrix is not None
+    path = edited(tmp_path, matrix.group(), OFFICE)
+    given = ["explain", "--config.file", str(path), "severity=warning", "--at=2026-11-27T18:00", "--format=json"]
+    assert main(given) == 0
+    found = json.loads(capsys.readouterr().out)
+    pages = [(row["at"], row["who"]) for row in found["rows"] if row["kind"] == "page" and row["role"]]
+    assert list(dict.fromkeys(pages)) == [
+        ("2026-11-30T09:00:00Z", "Marek Novak"),
+        ("2026-11-30T13:00:00Z", "Aisha Bello"),
+    ]
+    assert found["repeat_every_seconds"] == 7200.0
+    assert main(given[:-1]) == 0
+    assert "every 2h until answered" in capsys.readouterr().out
+
+
 def test_explain_as_json_names_every_address(capsys: Capture) -> None:
     assert main(["explain", "--config.file", str(EXAMPLE), "severity=info", "team=nix", "--format=json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

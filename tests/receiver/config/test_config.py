@@ -174,3 +174,19 @@ def test_what_slack_knows_is_accepted(tmp_path: Path, address: str) -> None:
 def test_what_slack_does_not_know_is_refused(tmp_path: Path, address: str) -> None:
     lines = broken(tmp_path, ("slack: U01LINH", f"slack: {address!r}"))
     assert [line.split(": ")[0] for line in lines] == ["people.linh.slack"]
+
+
+@pytest.mark.parametrize(("first", "second", "valid"), [("office", "", True), ("", "office", True), ("", "", False)])
+def test_rows_share_a_time_if_they_are_for_different_hours(
+    tmp_path: Path, first: str, second: str, valid: bool
+) -> None:
+    old = '  - {after: 0m,  P1: on-call-engineer,    P2: on-call-engineer,    P3: "-",              P4: "-"}'
+    rows = [old.replace("}", f", only: {only}}}" if only else "}") for only in (first, second)]
+    office = '\nhours:\n  office: {time_zone: UTC, hours: "09:00-18:00"}\n'
+    path = edited(tmp_path, old, "\n".join(rows))
+    path.write_text(path.read_text("utf-8") + office, "utf-8")
+    if valid:
+        load(path)
+        return
+    with pytest.raises(SettingsError, match="may share it"):
+        load(path)

@@ -211,6 +211,30 @@ def test_hours_open_at_the_first_moment_within(a: int, b: int, days: set[int], z
     assert not any(window.contains(at + n * step) for n in range(50) if step)
 
 
+@given(
+    st.integers(0, 1439),
+    st.integers(1, 1439),
+    st.sets(st.integers(0, 6), min_size=1),
+    st.integers(0, 14 * 1440),
+    st.integers(0, 14 * 1440),
+)
+def test_the_time_after_which_hours_have_passed_is_the_one_between_which_they_lie(
+    start: int, long: int, days: set[int], at: int, length: int
+) -> None:
+    window = Hours(start, (start + long) % 1440, frozenset(days), "Europe/Berlin")
+    begin, passed = datetime(2026, 3, 20, tzinfo=UTC) + timedelta(minutes=at), timedelta(minutes=length)
+    end = window.after(begin, passed)
+    assert window.between(begin, end) == passed
+    assert end >= begin + passed
+
+
+def test_hours_that_a_change_of_clocks_leaves_out_are_passed_over() -> None:
+    window = hours("02:00-03:00", ["sun"], "Europe/Berlin")
+    begin = datetime(2026, 3, 28, tzinfo=UTC)  # the Sunday after has no such hour
+    assert window.opens(begin) == datetime(2026, 4, 5, 0, 0, tzinfo=UTC)
+    assert window.after(begin, timedelta(minutes=90)) == datetime(2026, 4, 12, 0, 30, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("text", "days", "zone"), [("9-18", [], "UTC"), ("09:00-18:00", ["monday"], "UTC"), ("09:00-18:00", [], "Mars")]
 )
