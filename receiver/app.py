@@ -50,6 +50,7 @@ from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
 from receiver.workers import calendar_refresh, coverage, pagerduty_poll, retention, unserved
 from receiver.workers.calendar_refresh import CalendarRefresh
+from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
 from receiver.workers.dispatcher import Dispatcher, RetryPolicy
 from receiver.workers.escalator import Escalator
@@ -156,7 +157,9 @@ class Receiver:
         hold = timedelta(seconds=float(config.grouping_window))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, hold=hold)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
-        self._watchdog = Watchdog(self.store, self.current, clock, float(config.watchdog.interval))
+        self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
+        every = float(config.watchdog.interval)
+        self._watchdog = Watchdog(self.store, self.current, clock, elapsed, self._watch, every)
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
@@ -266,6 +269,7 @@ class Receiver:
             metrics=self.metrics,
             clock=self._clock,
             elapsed=self._elapsed,
+            watch=self._watch,
             jitter=random.random,
         )
 
@@ -275,7 +279,7 @@ class Receiver:
     async def _add_loops(self, session: aiohttp.ClientSession) -> None:
         """Make every loop beside the dispatchers and those that bring answers in; ``run`` starts them."""
         config, store = self.config, self.store
-        escalator = Escalator(store, self.current, self._clock, away=self.current.restarted)
+        escalator = Escalator(store, self.current, self._clock, watch=self._watch)
         self._loops["escalator"] = escalator.run
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -100,6 +100,10 @@ class Metrics:
         self.drift = Counter("receiver_reconcile_drift", text, ["kind"], registry=self.registry)
         text = "Templates of the folder that failed; the built-in one was used."
         self.template_failures = Counter("receiver_template_failures", text, ["template"], registry=self.registry)
+        text = "How often the clock of the receiver was set, by direction."
+        self.clock_steps = Counter("receiver_clock_steps", text, ["direction"], registry=self.registry)
+        for direction in ("forward", "back"):
+            self.clock_steps.labels(direction)
         text = "1 if the last reload was taken, 0 if the file was refused."
         self.reloaded = Gauge("receiver_config_last_reload_successful", text, registry=self.registry)
         self.reloaded.set(1)
@@ -111,6 +115,10 @@ class Metrics:
         labels = ("priority", "team")
         buckets = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
         return Histogram(f"receiver_{name}_seconds", text, labels, buckets=buckets, registry=self.registry)
+
+    def clock_set(self, by: timedelta) -> None:
+        """Count that somebody set the clock."""
+        self.clock_steps.labels("forward" if by > timedelta(0) else "back").inc()
 
     def config_reloaded(self, ok: bool) -> None:  # noqa: FBT001  # its one argument
         """Say whether the last reload was taken."""

@@ -208,6 +208,8 @@ class EntryKind(StrEnum):
     RESOLVED = "resolved"
     RESOLVED_QUIET = "resolved_quiet"
     RESOLVED_BY_HAND = "resolved_by_hand"
+    CLOCK_FORWARD = "clock_forward"  # somebody set the receiver's clock
+    CLOCK_BACK = "clock_back"
     REMARK = "remark"  # written by receivers up to schema 4, and only readable as text
 
 

@@ -63,6 +63,32 @@ def _owners_step(incident: Incident) -> int:
     return max((index for index, step in taken if roles & set(step.roles)), default=0)
 
 
+def clock_set(incident: Incident, by: timedelta, now: datetime) -> Decision:
+    """Move what the incident waits for along with a clock that was set by ``by``: no time has passed.
+
+    What it remembers stays as it was written, and the end of a pause is a time of the calendar.
+    """
+    so_far = Decision(incident)
+    if incident.wake_at is None and incident.paused is None:
+        return so_far
+
+    def moved(when: datetime | None) -> datetime | None:
+        return when + by if when is not None else None
+
+    clocks, paused = incident.clocks, incident.paused
+    so_far = so_far.change(
+        clocks=replace(
+            clocks.shifted(by), next_due_at=moved(clocks.next_due_at), quiet_until=moved(clocks.quiet_until)
+        ),
+        paused=replace(paused, since=moved(paused.since)) if paused is not None else None,
+    )
+    so_far = so_far.set_delivery(
+        paged_at=moved(incident.delivery.paged_at), delivered_at=moved(incident.delivery.delivered_at)
+    )
+    kind = EntryKind.CLOCK_FORWARD if by > timedelta(0) else EntryKind.CLOCK_BACK
+    return so_far.note(now, kind, seconds=abs(by.total_seconds()))
+
+
 def _response(so_far: Decision, now: datetime) -> Decision:
     """The time within which somebody should answer: a warning before it is over, and the breach."""
     incident, clocks = so_far.incident, so_far.incident.clocks

@@ -1,6 +1,6 @@
 """Holds the routing that answers now: exchanged whole at a reload, and filled in by calendars."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -28,6 +28,10 @@ class Current:
         schedules = self.routing.schedules
         filled = replace(schedules[name], calendar=shifts)
         self.routing = replace(self.routing, schedules={**schedules, name: filled})
+
+    def clock_set(self, by: timedelta) -> None:
+        """Go on with a clock that was set: no time has passed."""
+        self.routing = replace(self.routing, running_since=self.routing.running_since + by)
 
     def restarted(self, now: datetime) -> None:
         """Count as running since ``now``: we were suspended or the clock was set, so older pages may have waited."""

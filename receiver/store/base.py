@@ -1,7 +1,7 @@
 """What a store promises; the SQLite store keeps it, and any other must pass the same tests."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -241,6 +241,12 @@ class Store(History, Outbox, Protocol):
 
     async def last_alive(self) -> datetime | None:
         """Say when a receiver on this store was last known to run."""
+
+    async def heartbeats(self) -> dict[str, datetime]:
+        """Say when the Watchdog of each source was last heard."""
+
+    async def clock_set(self, by: timedelta) -> None:
+        """Move leases, retries, ages and heartbeats along with a clock that was set by ``by``."""
 
     async def beat(self, source: str, now: datetime) -> None:
         """Remember that the Watchdog of ``source`` was heard."""

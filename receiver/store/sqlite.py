@@ -261,6 +261,16 @@ class SQLiteStore:
     async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
         return await self._writer.run(lambda db: history.undelivered(db, start, end))
 
+    async def heartbeats(self) -> dict[str, datetime]:
+        return await self._writer.run(row.heartbeats)
+
+    async def clock_set(self, by: timedelta) -> None:
+        def change(db: sqlite3.Connection) -> None:
+            outbox.clock_set(db, by)
+            db.execute("UPDATE heartbeat SET last_seen_at = last_seen_at + ?", (by.total_seconds(),))
+
+        await self._writer.commit(change)
+
     async def beat(self, source: str, now: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
 

@@ -94,6 +94,14 @@ SELECT id FROM outbox INDEXED BY outbox_late WHERE channel = ? AND created_at <=
     AND state IN ('pending', 'sending') ORDER BY created_at LIMIT ?
 """
 _CHANNELS = "SELECT DISTINCT channel FROM outbox INDEXED BY outbox_owed WHERE state IN ('pending', 'sending')"
+_MOVED = """
+UPDATE outbox SET not_before = not_before + :by, lease_until = lease_until + :by
+WHERE state IN ('pending', 'sending')
+"""
+# A reminder's age tells which acknowledgement it belongs to.
+_AGED = """
+UPDATE outbox SET created_at = created_at + :by WHERE kind <> 'reminder' AND state IN ('pending', 'sending')
+"""
 _FINISH = """
 UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?, parked = 0
 WHERE id = ? AND state = 'sending' AND attempt = ?
@@ -246,6 +254,12 @@ def release(db: sqlite3.Connection, channel: str, address: str, *, forward: bool
     db.execute(_RELEASE, (channel, address))
     if forward:
         db.execute(_FORWARD, {"channel": channel, "address": address, "now": now.timestamp()})
+
+
+def clock_set(db: sqlite3.Connection, by: timedelta) -> None:
+    """Move what waits along with a clock that was set."""
+    for query in (_MOVED, _AGED):
+        db.execute(query, {"by": by.total_seconds()})
 
 
 def retry(

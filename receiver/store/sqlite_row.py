@@ -26,7 +26,8 @@ SELECT incident_id, count(*) FROM member
 WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY incident_id
 """
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
-_UNACKNOWLEDGED = "SELECT priority, min(opened_at) FROM incident WHERE state = 'triggered' GROUP BY priority"
+_UNACKNOWLEDGED = """SELECT priority, min(opened_at) FROM incident
+    WHERE state <> 'resolved' AND state = 'triggered' GROUP BY priority"""
 _OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
 
 
@@ -142,13 +143,18 @@ def _written(data: Data) -> str:
 
 def backlog(db: sqlite3.Connection) -> Backlog:
     """Read what the metrics show."""
-    beats = db.execute("SELECT source, last_seen_at FROM heartbeat").fetchall()
     return Backlog(
         open_incidents={(state, priority): count for state, priority, count in db.execute(_OPEN)},
         oldest_unacknowledged={p: datetime.fromtimestamp(at, UTC) for p, at in db.execute(_UNACKNOWLEDGED)},
         oldest_owed={channel: datetime.fromtimestamp(at, UTC) for channel, at in db.execute(_OWED)},
-        heartbeats={source: datetime.fromtimestamp(at, UTC) for source, at in beats},
+        heartbeats=heartbeats(db),
     )
+
+
+def heartbeats(db: sqlite3.Connection) -> dict[str, datetime]:
+    """Read when each Watchdog was last heard."""
+    beats = db.execute("SELECT source, last_seen_at FROM heartbeat").fetchall()
+    return {source: datetime.fromtimestamp(at, UTC) for source, at in beats}
 
 
 def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:

@@ -17,6 +17,7 @@ from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import ANY, Claimed, Decide, Outbox, Wanted
 from receiver.workers.circuit_breaker import REST
+from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.destinations import Destination, Destinations
 
 log = logging.getLogger(__name__)
@@ -93,11 +94,12 @@ class Dispatcher:
         bundle: RenderBundle | None = None,
         host_of: Callable[[str], str] = lambda _address: "",
         keeps_incidents: bool = False,
+        watch: ClockWatch | None = None,
     ) -> None:
         self._name, self._channel, self._store = name, channel, store
         self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
         self._metrics, self._clock, self._elapsed, self._jitter = metrics, clock, elapsed, jitter
-        self._keeps_incidents = keeps_incidents
+        self._keeps_incidents, self._watch = keeps_incidents, watch
         self._destinations = Destinations(host_of)
         self._looked = float("-inf")
         self._under_way: set[asyncio.Task[None]] = set()
@@ -136,6 +138,8 @@ class Dispatcher:
 
     async def _begin(self) -> int:
         """Begin what there is room for, and look for other ways; gives how many notifications were begun."""
+        if self._watch is not None:
+            await self._watch.look()
         await self._look_elsewhere()
         return await self._begin_parked() + await self._begin_due()
 

@@ -10,18 +10,17 @@ from receiver.incident.event import TimeDue
 from receiver.incident.machine import transition
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreOutageError
+from receiver.workers.clock_watch import ClockWatch
 
 _BATCH = 200  # incidents that are looked at together: they share a commit
-_AWAY = 30.0  # seconds between two looks after which we have been suspended, or the clock was set
 _ALIVE = timedelta(seconds=10)  # how often the store is told that we live
 
 
 class Escalator:
     """``run_once`` does everything that is due now; ``run`` does so every ``period`` seconds.
 
-    The wall clock says what is due, the monotonic one how long to wait. A look that comes much later than it should
-    means that the machine was suspended or its clock set forward: ``away`` is called, so that steps are caught up one
-    by one as after a restart. A clock that is set back makes steps wait, and sends nothing twice.
+    The wall clock says what is due, the monotonic one how long to wait. After a suspension steps are caught up one by
+    one as after a restart; when the clock is set, what waits moves with it (``watch``).
     """
 
     def __init__(  # the composition root hands over every collaborator
@@ -30,13 +29,12 @@ class Escalator:
         current: Current,
         clock: Callable[[], datetime],
         *,
-        away: Callable[[datetime], None],
+        watch: ClockWatch,
         period: float = 0.5,
     ) -> None:
         self._store, self._current, self._clock = store, current, clock
-        self._away, self._period = away, period
+        self._watch, self._period = watch, period
         self.completed_at = clock()  # when everything that was due had last been done
-        self._looked: datetime | None = None
         self._told_alive: datetime | None = None
 
     async def run(self) -> None:
@@ -49,17 +47,16 @@ class Escalator:
 
     async def run_once(self) -> None:
         """Do what is due, longest overdue first."""
+        await self._watch.look()
         now = self._clock()
-        if self._looked is not None and (now - self._looked).total_seconds() > _AWAY + self._period:
-            self._away(now)
-        self._looked = now
         if self._told_alive is None or abs(now - self._told_alive) >= _ALIVE:
             await self._store.alive(now)
             self._told_alive = now
         while numbers := await self._store.due(now, _BATCH):
             decide = partial(transition, event=TimeDue(), policy=self._current.routing, now=now)
             await asyncio.gather(*(self._store.apply(number, decide, now) for number in numbers))
-            self._looked = now = self._clock()
+            now = self._clock()
+            self._watch.rested()
             if len(numbers) < _BATCH:
                 break
         self.completed_at = now

@@ -1,7 +1,7 @@
 """The loop that listens for Alertmanager's Watchdog: when it falls silent, the silence is a P1 of our own."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from receiver.incident.event import AlertsReceived
@@ -9,6 +9,7 @@ from receiver.incident.machine import transition
 from receiver.incident.model import Alert, AlertGroup
 from receiver.policy.current import Current
 from receiver.store.base import Store
+from receiver.workers.clock_watch import ClockWatch
 
 MISSED = 3  # beats that may be lost before the silence counts
 
@@ -22,27 +23,38 @@ class Watchdog:
     been heard for ``MISSED`` intervals again, time enough for what still fires to say so.
     """
 
-    def __init__(self, store: Store, current: Current, clock: Callable[[], datetime], interval: float) -> None:
-        self._store, self._current, self._clock = store, current, clock
-        self._patience = timedelta(seconds=MISSED * interval)
+    def __init__(
+        self,
+        store: Store,
+        current: Current,
+        clock: Callable[[], datetime],
+        elapsed: Callable[[], float],
+        watch: ClockWatch,
+        interval: float,
+    ) -> None:
+        self._store, self._current, self._clock, self._elapsed, self._watch = store, current, clock, elapsed, watch
+        self._patience = MISSED * interval
         self.period = min(interval, 5.0)
-        self._started = clock()
-        self._silent: dict[str, datetime] = {}  # source -> when it was last found silent
+        self._started, self._away = elapsed(), watch.away  # of our own running, without a gap
+        self._silent: dict[str, float] = {}  # source -> when it was last found silent
 
     def blind(self) -> bool:
         """Say whether resolves are to be held back now."""
-        return any(self._clock() - seen <= self._patience for seen in self._silent.values())
+        return any(self._elapsed() - seen <= self._patience for seen in self._silent.values())
 
     async def run_once(self) -> None:
         """Open or close the incident of each source."""
+        await self._watch.look()
         was_blind = bool(self._silent)
-        now = self._clock()
-        for source, heard in (await self._store.backlog()).heartbeats.items():
-            # What was missed while we were down ourselves is no silence: patience starts with our own start.
-            silent = now - max(heard, self._started) > self._patience
+        now, passed = self._clock(), self._elapsed()
+        if self._away != self._watch.away:
+            self._started, self._away = passed, self._watch.away
+        for source, heard in (await self._store.heartbeats()).items():
+            # What was missed while we were down or suspended is no silence: patience starts with our own running.
+            silent = min((now - heard).total_seconds(), passed - self._started) > self._patience
             if silent:
-                self._silent[source] = now
-            elif now - self._silent.get(source, now) > self._patience:
+                self._silent[source] = passed
+            elif passed - self._silent.get(source, passed) > self._patience:
                 del self._silent[source]
             group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),))
             await self._store.update(AlertsReceived(group), self._current.routing, now)

@@ -28,8 +28,9 @@ from receiver.incident.model import (
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
-from receiver.store.base import Claimed, Decide
+from receiver.store.base import Claimed, Decide, Store
 from receiver.store.sqlite import SQLiteStore
+from receiver.workers.clock_watch import ClockWatch
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 KEY = 'receiver|{}:{alertname="HighErrorRate"}'
@@ -176,6 +177,11 @@ async def a_store(folder: Path, clock: Clock) -> SQLiteStore:
     store = SQLiteStore(folder / "receiver.sqlite3", lambda: None)
     await store.open(clock.now)
     return store
+
+
+def a_watch(store: Store, clock: Clock, current: Current) -> ClockWatch:
+    """Looks at the tests' clock."""
+    return ClockWatch(store, current, clock, clock.elapsed, lambda _: None)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from receiver.workers.escalator import Escalator
 from tests.receiver.given import (
     START,
     Clock,
+    a_watch,
     an_alert,
     as_message,
     the_current,
@@ -185,7 +186,9 @@ class Weeks(RuleBasedStateMachine):
     def _start(self) -> None:
         self.store = SQLiteStore(Path(self.folder.name) / "receiver.sqlite3", lambda: None)
         self.runner.run(self.store.open(self.clock.now))
-        self.escalator = Escalator(self.store, self.current, self.clock, away=self.current.restarted)
+        self.escalator = Escalator(
+            self.store, self.current, self.clock, watch=a_watch(self.store, self.clock, self.current)
+        )
         self.dispatcher = Dispatcher(
             "email",
             self.wire,

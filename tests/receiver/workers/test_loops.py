@@ -15,6 +15,7 @@ from tests.receiver.given import (
     THE_GROUP,
     Clock,
     a_store,
+    a_watch,
     an_alert,
     deciding,
     received,
@@ -35,6 +36,21 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
     await opened.close()
 
 
+def a_watchdog(store: SQLiteStore, clock: Clock) -> Watchdog:
+    current = the_current()
+    return Watchdog(store, current, clock, clock.elapsed, a_watch(store, clock, current), interval=60)
+
+
+async def listen(watchdog: Watchdog, clock: Clock, seconds: int) -> None:
+    """Let time pass while the loop runs, for a gap between two looks is a suspension."""
+    for _ in range(seconds // 10):
+        clock.forward(seconds=10)
+        await watchdog.run_once()
+    if seconds % 10:
+        clock.forward(seconds=seconds % 10)
+        await watchdog.run_once()
+
+
 async def told(store: SQLiteStore, clock: Clock) -> list[str]:
     claims = await store.claim("email", clock.now, 1.0, 50)
     for claimed in claims:
@@ -45,7 +61,7 @@ async def told(store: SQLiteStore, clock: Clock) -> list[str]:
 
 async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore, clock: Clock) -> None:
     current = the_current()
-    escalator = Escalator(store, current, clock, away=current.restarted)
+    escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current))
     await store.update(received(an_alert()), the_policy(), clock.now)
     heard: list[tuple[int, str]] = []
     for minute in range(70):
@@ -57,15 +73,13 @@ async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore
 
 
 async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStore, clock: Clock) -> None:
-    watchdog = Watchdog(store, the_current(), clock, interval=60)
+    watchdog = a_watchdog(store, clock)
     await watchdog.run_once()
     assert await store.incidents(None, 10) == []  # never heard, never missed
     await store.beat("alertmanager", clock.now)
-    clock.forward(seconds=180)
-    await watchdog.run_once()
+    await listen(watchdog, clock, 180)
     assert await store.incidents(None, 10) == []
-    clock.forward(seconds=1)
-    await watchdog.run_once()
+    await listen(watchdog, clock, 1)
     await watchdog.run_once()
     (incident,) = await store.incidents(None, 10)
     assert (incident.state, incident.priority) == (State.TRIGGERED, P1)
@@ -75,8 +89,7 @@ async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStor
     await watchdog.run_once()
     (incident,) = await store.incidents(None, 10)
     assert incident.state is State.RESOLVED
-    clock.forward(seconds=200)
-    await watchdog.run_once()
+    await listen(watchdog, clock, 200)
     (incident,) = await store.incidents(None, 10)  # the same trouble, so soon again: the same incident
     assert incident.state is State.TRIGGERED
     assert len(incident.reopened) == 1
@@ -85,27 +98,25 @@ async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStor
 async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore, clock: Clock) -> None:
     await store.beat("alertmanager", clock.now)
     clock.forward(hours=3)
-    watchdog = Watchdog(store, the_current(), clock, interval=60)
-    clock.forward(seconds=170)
-    await watchdog.run_once()
+    watchdog = a_watchdog(store, clock)
+    await listen(watchdog, clock, 170)
     assert await store.incidents(None, 10) == []
-    clock.forward(seconds=20)
-    await watchdog.run_once()
+    await listen(watchdog, clock, 20)
     assert len(await store.incidents(None, 10)) == 1
 
 
 async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLiteStore, clock: Clock) -> None:
     current = the_current()
-    escalator = Escalator(store, current, clock, away=current.restarted)
+    escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current))
     await store.update(received(an_alert()), the_policy(), clock.now)
     await escalator.run_once()
     clock.forward(minutes=40)  # suspended before the page was out
     await escalator.run_once()
     assert current.routing.running_since == clock.now
     assert await told(store, clock) == ["linh"]  # and nobody above her
-    clock.forward(minutes=-50)
+    clock.set(minutes=-50)
     await escalator.run_once()
-    clock.forward(minutes=50)
+    clock.set(minutes=50)
     await escalator.run_once()
     assert await told(store, clock) == []
     clock.forward(minutes=5)
@@ -116,11 +127,10 @@ async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: S
 async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_while(
     store: SQLiteStore, clock: Clock
 ) -> None:
-    watchdog = Watchdog(store, the_current(), clock, interval=60)
+    watchdog = a_watchdog(store, clock)
     await store.update(received(an_alert()), the_policy(), clock.now)
     await store.beat("alertmanager", clock.now)
-    clock.forward(seconds=181)
-    await watchdog.run_once()
+    await listen(watchdog, clock, 181)
     assert watchdog.blind()
     over = AlertsReceived(received(an_alert(firing=False)).group, blind=watchdog.blind())
     held = await store.update(over, the_policy(), clock.now)
@@ -130,7 +140,7 @@ async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_whi
         await store.beat("alertmanager", clock.now)
         await watchdog.run_once()
         assert (await store.incidents(State.RESOLVED, 10))[-1].key != THE_GROUP.key
-        clock.forward(seconds=50)
+        await listen(watchdog, clock, 50)
     await store.beat("alertmanager", clock.now)
     await watchdog.run_once()
     assert not watchdog.blind()

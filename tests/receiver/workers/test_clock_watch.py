@@ -1,0 +1,224 @@
+"""Somebody sets the clock, or suspends the machine: nothing waits longer, comes sooner or is sent twice for it."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver.channels.base import Failure, SendError
+from receiver.incident.event import AlertsReceived
+from receiver.incident.model import EntryKind, Kind, State
+from receiver.metrics import Metrics
+from receiver.store.base import StoreError
+from receiver.store.sqlite import SQLiteStore
+from receiver.workers.clock_watch import ClockWatch
+from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.escalator import Escalator
+from receiver.workers.watchdog import Watchdog
+from tests.receiver.given import Clock, Recorder, a_store, an_alert, as_message, of_group, received, the_current
+
+HOUR = timedelta(hours=1)
+
+
+class Rig:
+    """Every loop that waits, over one store and one watch."""
+
+    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+        self.store, self.clock, self.channel, self.metrics = store, clock, Recorder(), Metrics(["email"])
+        current = self.current = the_current()
+        current.restarted(clock.now)
+        self.watch = ClockWatch(store, current, clock, clock.elapsed, self.metrics.clock_set)
+        self.escalator = Escalator(store, current, clock, watch=self.watch)
+        self.watchdog = Watchdog(store, current, clock, clock.elapsed, self.watch, 60)
+        self.dispatcher = Dispatcher(
+            "email",
+            self.channel,
+            store,
+            current=current,
+            retry=RetryPolicy(first=5, longest=120, give_up=1800),
+            render=as_message,
+            metrics=self.metrics,
+            clock=clock,
+            elapsed=clock.elapsed,
+            watch=self.watch,
+            jitter=lambda: 0.0,
+        )
+
+    async def fire(self, name: str = "a", severity: str = "critical") -> None:
+        group = of_group(received(an_alert(name, severity=severity)), key=name)
+        await self.store.update(AlertsReceived(group), self.current.routing, self.clock.now)
+
+    async def seconds(self, count: float, step: float = 1) -> None:
+        for _ in range(int(count / step)):
+            self.clock.forward(seconds=step)
+            await self.store.beat("alertmanager", self.clock.now) if self.heard else None
+            await self.look()
+
+    heard = False
+
+    async def look(self) -> None:
+        await self.watchdog.run_once()
+        await self.escalator.run_once()
+        await self.dispatcher.run_once()
+
+    def people(self) -> list[str]:
+        return [message.address for message in self.channel.sent if message.kind is Kind.PAGE]
+
+    async def noted(self, *kinds: EntryKind) -> list[EntryKind]:
+        found = await self.store.incident(1)
+        assert found is not None
+        return [entry.kind for entry in found[1] if entry.kind in kinds]
+
+    def steps(self, direction: str) -> float | None:
+        return self.metrics.registry.get_sample_value("receiver_clock_steps_total", {"direction": direction})
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    yield Rig(store, clock)
+    await store.close()
+
+
+@pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=-10), timedelta(minutes=10), HOUR, timedelta(days=-400)])
+async def test_a_page_that_waits_for_its_retry_waits_no_longer_and_no_shorter(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR), SendError("503", Failure.SERVER_ERROR)]
+    await rig.seconds(7)  # it is retried after 5 and after 10 seconds more
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.seconds(7)
+    assert rig.channel.sent == []
+    owed = (await rig.store.backlog()).oldest_owed["email"]
+    assert 13 <= (rig.clock.now - owed).total_seconds() <= 15
+    await rig.seconds(3)
+    assert rig.people() == ["linh@example.com"]
+
+
+@pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=10), HOUR])
+async def test_the_next_step_is_taken_when_its_minutes_have_passed(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    await rig.seconds(600, 10)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.seconds(290, 10)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(20, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+    assert await rig.noted(EntryKind.LATE) == []
+
+
+@pytest.mark.parametrize(
+    ("by", "direction", "kind"),
+    [(-HOUR, "back", EntryKind.CLOCK_BACK), (HOUR, "forward", EntryKind.CLOCK_FORWARD)],
+)
+async def test_a_step_is_one_line_of_the_timeline_and_counted_once(
+    rig: Rig, by: timedelta, direction: str, kind: EntryKind
+) -> None:
+    await rig.fire()
+    await rig.seconds(10)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.seconds(10)
+    assert await rig.noted(EntryKind.CLOCK_BACK, EntryKind.CLOCK_FORWARD) == [kind]
+    assert {name: rig.steps(name) for name in ("back", "forward")} == {"back": 0, "forward": 0} | {direction: 1}
+
+
+@pytest.mark.parametrize("by", [timedelta(minutes=10), HOUR, -HOUR])
+async def test_a_clock_that_is_set_does_not_make_the_watchdog_silent(rig: Rig, by: timedelta) -> None:
+    rig.heard = True
+    await rig.seconds(30, 5)
+    rig.heard = False
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.seconds(140, 5)
+    assert await rig.store.incidents(None, 10) == []
+    assert not rig.watchdog.blind()
+    await rig.seconds(60, 5)  # and what is really silent is found in time
+    (incident,) = await rig.store.incidents(None, 10)
+    assert incident.state is State.TRIGGERED
+
+
+async def test_a_suspended_machine_finds_no_silence_before_it_has_listened(rig: Rig) -> None:
+    rig.heard = True
+    await rig.seconds(30, 5)
+    rig.heard = False
+    rig.clock.forward(minutes=40)
+    await rig.look()
+    await rig.seconds(120, 5)
+    assert await rig.store.incidents(None, 10) == []
+    assert rig.steps("forward") == 0
+
+
+@pytest.mark.parametrize("by", [timedelta(minutes=10), -HOUR])
+async def test_what_is_being_sent_is_not_sent_again(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    held = await rig.store.claim("email", rig.clock.now, 90, 10)
+    assert len(held) == 1
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.seconds(20)
+    assert rig.channel.sent == []
+    await rig.seconds(90, 10)
+    assert rig.people() == ["linh@example.com"]
+
+
+async def test_a_clock_that_is_slewed_is_not_set(rig: Rig) -> None:
+    for _ in range(100):
+        rig.clock.set(seconds=0.05)
+        await rig.seconds(1)
+    assert rig.steps("forward") == 0
+
+
+@pytest.mark.parametrize(
+    "change", [datetime(2026, 10, 25, 1, tzinfo=UTC), datetime(2027, 3, 28, 1, tzinfo=UTC)], ids=["autumn", "spring"]
+)
+async def test_steps_keep_their_distance_while_the_clocks_change(
+    tmp_path: Path, change: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    clock = Clock()
+    clock.now = change - timedelta(minutes=20)
+    store = await a_store(tmp_path, clock)
+    rig = Rig(store, clock)
+    await rig.fire()
+    heard: list[tuple[int, str]] = []
+    for minute in range(64):
+        await rig.look()
+        heard += [(minute, address) for address in rig.people()[len(heard) :]]
+        await rig.seconds(60, 20)
+    assert heard == [
+        (0, "linh@example.com"),
+        (15, "marek@example.com"),
+        (30, "aisha@example.com"),
+        (60, "peter@example.com"),
+    ]
+    assert (rig.steps("forward"), rig.steps("back")) == (0, 0)
+    await store.close()
+
+
+class AwayOnce(SQLiteStore):
+    """A store whose disk is away at the moment of the step."""
+
+    away = True
+
+    async def clock_set(self, by: timedelta) -> None:
+        if self.away:
+            self.away = False
+            raise StoreError("the disk is full")
+        await super().clock_set(by)
+
+
+async def test_what_could_not_be_moved_is_moved_later_and_once(tmp_path: Path) -> None:
+    clock = Clock()
+    store = AwayOnce(tmp_path / "receiver.sqlite3", lambda: None)
+    await store.open(clock.now)
+    rig = Rig(store, clock)
+    await rig.fire()
+    await rig.seconds(1)
+    clock.set(hours=-1)
+    with pytest.raises(StoreError):
+        await rig.watch.look()
+    await rig.seconds(900 - 20, 10)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(30, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+    assert rig.steps("back") == 1
+    await store.close()
