@@ -9,7 +9,7 @@ PY := $(BIN)/python
 BESIDE := -n 3 --dist loadfile
 BENCHMARKS := exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many rule_evaluation dashboard_queries
 
-.PHONY: help run demo history stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench bench-compare soak clean
+.PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench bench-compare soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: .venv/ready ## the same with traffic, an outage, a page, an escalation and
 
 history: stack ## simulate 125 days of a school in data/history, a Prometheus data folder
 	@$(PY) -m deploy.simulation.history data/history
+
+alert-review: history ## list what every alert did over the simulated month (minutes); fails if one fired in health
+	@$(PY) -m deploy.simulation.firings data/history --check
 
 browser: .venv/ready ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
 	@$(PY) -m deploy.local.browser

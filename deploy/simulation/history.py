@@ -32,7 +32,7 @@ from deploy.simulation.blocks import LENGTHS, BlockError, Blocks, series
 from deploy.simulation.counters import Counters
 from deploy.simulation.machines import TARGETS, Machines
 from deploy.simulation.monitoring import OPENS, Watchers
-from deploy.simulation.time_axis import DAY, Axis, activity, incidents
+from deploy.simulation.time_axis import DAY, Axis, incidents
 
 CLOSE, MONTH, FAR = 30, 120, 900  # seconds between samples: of the last day, the month before, and all that is older
 WEEKLONG = LENGTHS[4]
@@ -136,9 +136,6 @@ def _old_alerts(axis: Axis) -> Iterator[tuple[str, list[int]]]:
         ]
         if times:
             yield series("ALERTS", {**labels, "priority": priority}), times
-    quiet = {"alertname": "LowUserRegistrations", "alertstate": "firing", "severity": "warning", "team": "product"}
-    nights = [at for at in range(axis.start - axis.start % 60, end, 60) if activity(at - 7_200) < 0.4]  # noqa: PLR2004  # night
-    yield series("ALERTS", {**quiet, "priority": "P2"}), nights
 
 
 def _names_in_rules() -> set[str]:

@@ -160,6 +160,12 @@ def fire(folder: Path, alerts: Sequence[Rule], stretches: Sequence[Stretch], eve
                     )
 
 
+def firing(result: Mapping[str, Any], stretch: Stretch, rule: Rule) -> list[tuple[int, int]]:
+    """Return when a rule would have fired for one series of its expression: begin and end."""
+    times = [int(at) for at, _ in result["values"]]
+    return [(begin, end) for state, _, begin, end in _states(times, stretch, rule) if state == "firing"]
+
+
 def _states(times: Sequence[int], stretch: Stretch, rule: Rule) -> Iterator[tuple[str, int, int, int]]:
     """Give the times in which the alert was pending and firing: the state, since when it is active, begin and end."""
     at = 0
