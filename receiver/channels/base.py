@@ -55,9 +55,9 @@ class Message(msgspec.Struct, frozen=True):
     address: str  # Slack channel or user id, mail addresses separated by commas, PagerDuty service
     lane: str  # one conversation: the PagerDuty incident, the Slack thread, the mail thread
     incident: str  # unique over all databases that ever were: part of every provider's idempotency key
-    priority: str  # P1 to P4
+    priority: str  # P1 is the most urgent
     severity: str  # critical, warning or info
-    subject: str  # constant for the incident, so that mail threads stay together
+    subject: str  # what broke and how it stands; mails are threaded by their headers
     headline: str  # what has happened now, one line
     text: str  # all of it in plain text
     html: str  # all of it for a mail reader
@@ -69,6 +69,7 @@ class Message(msgspec.Struct, frozen=True):
     state: str = ""  # triggered, acknowledged or resolved: how the incident stands now
     mention: str = ""  # the Slack user id of the person paged
     labels: dict[str, str] = {}  # what all firing alerts have in common
+    lead: str = ""  # what is broken, with its line breaks; "" where the text's first line says it
     image_url: str = ""  # a picture of the dashboard, if the alert names one
     opened_at: datetime | None = None
     words: Words = Words()

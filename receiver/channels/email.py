@@ -1,6 +1,7 @@
 """The channel `email`: text and HTML over SMTP, threaded by incident, one message a notification."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import logging
@@ -105,7 +106,7 @@ class Email:
 
 
 def compose(message: Message, sender: str) -> EmailMessage:
-    """Build the mail: same Message-ID on every attempt, same root for the whole lane. ValueError for no address."""
+    """Build the mail: same Message-ID on every attempt, same root for the lane. ValueError for no address."""
     if ENCODED_WORD in message.address:
         raise ValueError("a mail program would decode it to another address")
     from_ = mailbox(sender)
@@ -121,6 +122,8 @@ def compose(message: Message, sender: str) -> EmailMessage:
         mail["In-Reply-To"] = mail["References"] = root
     else:
         mail["Message-ID"] = root
+    # Outlook and Exchange thread by these, Gmail and others by References.
+    mail["Thread-Topic"], mail["Thread-Index"] = incident, _thread_index(message)
     mail["List-Id"] = f"HeyPeter Monitoring <alerts.{domain}>"
     # RFC 3834: no out-of-office answer may come back.
     mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"] = "auto-generated", "All"
@@ -132,6 +135,16 @@ def compose(message: Message, sender: str) -> EmailMessage:
     mail.set_content(f"{message.headline}\n\n{message.text}\n")
     mail.add_alternative(message.html, subtype="html")
     return mail
+
+
+def _thread_index(message: Message) -> str:
+    """Give a time and a GUID, constant for the lane, and five bytes more for each answer in it.
+
+    learn.microsoft.com/openspecs/exchange_server_protocols/ms-oxomsg (PidTagConversationIndex).
+    """
+    guid = hashlib.sha256(f"{message.incident}/{message.lane}".encode()).digest()[:16]
+    answer = hashlib.sha256(message.id.encode()).digest()[:5] if message.thread else b""
+    return base64.b64encode(b"\x01" + bytes(5) + guid + answer).decode()
 
 
 def _refused(code: int, what: str) -> SendError:

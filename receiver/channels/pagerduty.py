@@ -27,6 +27,7 @@ DEDUP_KEY = 255  # characters; the longest that PagerDuty takes
 SUMMARY, DETAIL, DETAILS = 1024, 12_000, 36_000
 TITLE, NOTE = 1024, 20_000  # characters, of the REST API
 _COMPONENTS = ("service", "component", "job", "instance")  # labels, the telling ones first
+_SOURCES = ("instance", "host", "node", "pod", "job", "service", "namespace", "cluster")  # labels, the closest first
 _ACTIONS = {Kind.PAGE: "trigger", Kind.ACKNOWLEDGED: "acknowledge", Kind.RESOLVED: "resolve"}
 _STATES = {Kind.ACKNOWLEDGED: "acknowledged", Kind.RESOLVED: "resolved"}
 
@@ -99,7 +100,7 @@ class PagerDutyEvents:
     def _trigger(self, message: Message) -> dict[str, object]:
         payload = {
             "summary": message.headline[:SUMMARY],
-            "source": "HeyPeter Monitoring",
+            "source": _source(message.labels),
             "severity": message.severity,
             "timestamp": message.sent_at.isoformat(),
             **_place(message.labels),
@@ -192,6 +193,11 @@ def _place(labels: dict[str, str]) -> dict[str, str]:
     component = next((labels[name] for name in _COMPONENTS if labels.get(name)), "")
     named = {"class": labels.get("alertname", ""), "component": component, "group": labels.get("team", "")}
     return {name: value[:SUMMARY] for name, value in named.items() if value}
+
+
+def _source(labels: dict[str, str]) -> str:
+    """Name the system that is affected, by the closest label that all alerts share."""
+    return next((labels[name][:SUMMARY] for name in _SOURCES if labels.get(name)), "HeyPeter Monitoring")
 
 
 def _id(incident: object) -> str:

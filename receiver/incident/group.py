@@ -29,7 +29,8 @@ def lead(incident: Incident, policy: Policy, now: datetime) -> Alert:
 
 def title(alert: Alert) -> str:
     """Give the alert's name and summary, or what there is of them."""
-    name, summary = alert.labels.get("alertname", ""), alert.annotations.get("summary", "")
+    name, told = alert.labels.get("alertname", ""), alert.annotations
+    summary = told.get("summary") or told.get("message", "")  # `message` is how older rules call it
     return f"{name}: {summary}" if name and summary else name or summary
 
 

@@ -7,13 +7,12 @@ import jinja2
 
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Entry, Incident, State
-from receiver.messages.i18n import Reader
+from receiver.messages.i18n import Reader, several_lines
 from receiver.messages.link import Refusal
-from receiver.messages.render import respond_by
-from receiver.messages.timeline import entry_text, pause_text
+from receiver.messages.render import annotated_url, in_order, respond_by
+from receiver.messages.timeline import LINE, entry_text, pause_text
 
 LISTED = 20  # alerts that the page shows
-_OWN_LABELS = {"alertname", "severity", "priority", "team"}
 
 
 class AnswerPageRenderer:
@@ -80,12 +79,12 @@ def _status(incident: Incident, reader: Reader, now: datetime) -> str:
 
 def _alert(alert: Alert, reader: Reader) -> dict[str, str]:
     labels, annotations = alert.labels, alert.annotations
-    runbook = annotations.get("runbook_url", "")
+    summary = annotations.get("summary") or annotations.get("message", "")
     return {
-        "what": annotations.get("summary") or labels.get("alertname") or reader.say("no_name"),
-        "description": annotations.get("description", ""),
-        "runbook": runbook if runbook.startswith(("https://", "http://")) else "",
-        "labels": " · ".join(f"{k}={v}" for k, v in sorted(labels.items()) if k not in _OWN_LABELS),
+        "what": summary or labels.get("alertname") or reader.say("no_name"),
+        "description": several_lines(annotations.get("description", ""), LINE),
+        "runbook": annotated_url(alert, "runbook"),
+        "labels": " · ".join(f"{k}={v}" for k, v in in_order(labels)),
     }
 
 

@@ -5,15 +5,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from receiver.channels.base import Link, Message
-from receiver.incident.model import Incident, Notification
+from receiver.incident.model import Incident, Kind, Notification, State
 from receiver.messages.i18n import Reader, one_line
-from receiver.messages.render import HEADLINE, SUBJECT, incident_name, severity, words
+from receiver.messages.render import HEADLINE, SUBJECT, incident_name, severity, subject_tag, where, words
 from receiver.messages.templating import Templates
 from receiver.messages.timeline import LINE, news
 
 LISTED = 10  # incidents that a bundle names
 _COMMON = 0.5  # of the incidents that share a label, for it to be what they have in common
 _LABELS = ("alertname", "service", "job", "instance", "cluster", "region")
+
+_STATES = {Kind.ACKNOWLEDGED: State.ACKNOWLEDGED, Kind.RESOLVED: State.RESOLVED}
 
 Item = tuple[Notification, Incident]
 
@@ -31,6 +33,7 @@ def render_bundle(  # everything that a message says
     items = sorted(items, key=lambda item: (item[1].priority, item[1].opened_at or now, item[1].id))
     first, incident = items[0]
     headline = _headline(items, reader)
+    tag = subject_tag(incident.priority.value, _STATES.get(first.kind, State.TRIGGERED), reader)
     values = _values(items, link_of, now, reader) | {"headline": headline}
     counts = Counter(item[1].priority.value for item in items)
     return Message(
@@ -41,7 +44,7 @@ def render_bundle(  # everything that a message says
         incident=f"heypeter-bundle-{delivery_id}",
         priority=incident.priority.value,
         severity=severity(incident),
-        subject=one_line(f"[{incident.priority}] {headline}", SUBJECT),
+        subject=one_line(f"{tag} {headline}", SUBJECT),
         headline=headline,
         text=templates.write("bundle.txt", values).strip(),
         html=templates.write("bundle.html", values),
@@ -92,10 +95,9 @@ def _common(incidents: list[Incident]) -> str:
 
 def _row(item: Item, link: str, now: datetime, reader: Reader) -> dict[str, str]:
     notification, incident = item
-    labels = {k: v for k, v in incident.labels.items() if k not in {"alertname", "severity", "priority", "team"}}
     return {
         "name": incident_name(incident, reader),
-        "where": one_line(", ".join(f"{k}={v}" for k, v in sorted(labels.items())), LINE // 4),
+        "where": where(incident.labels, LINE // 4),
         "age": reader.duration(now - (incident.opened_at or now)),
         "news": one_line(news(notification, reader, now), LINE // 2),
         "link": link,

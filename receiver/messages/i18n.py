@@ -14,6 +14,7 @@ from receiver.incident.model import SOMEBODY
 ENGLISH = "en"
 Say = Callable[..., str]
 _LONGEST_NAME = 200
+_MOST_LINES, _DEEPEST = 30, 12  # lines, and spaces before one, of a text with line breaks
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -109,3 +110,15 @@ def one_line(text: str, limit: int) -> str:
     kept = (c if c == "\u200d" or c.isprintable() else " " for c in text[: 4 * limit])
     line = " ".join("".join(kept).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def several_lines(text: str, limit: int) -> str:
+    """Visible characters with the line breaks and the indentation that they were written with, in bounded length."""
+    broken = (one_line(line, limit) and _indented(line, limit) for line in text[: 4 * limit].splitlines()[:_MOST_LINES])
+    kept = re.sub(r"\n{3,}", "\n\n", "\n".join(broken)).strip("\n")
+    return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
+
+
+def _indented(line: str, limit: int) -> str:
+    spaces = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip(" "))
+    return " " * min(spaces, _DEEPEST) + one_line(line, limit)

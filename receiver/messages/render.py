@@ -4,12 +4,14 @@ Pure, but for the templates. The incident is the one of *now*, not of when the n
 waited says what is true today.
 """
 
+import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from receiver.channels.base import Link, Message, Words
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Entry, EntryKind, Incident, Kind, Notification, Reason, State
-from receiver.messages.i18n import Reader, one_line
+from receiver.messages.i18n import Reader, one_line, several_lines
 from receiver.messages.templating import Templates
 from receiver.messages.timeline import LINE, entry_text, news, pause_text
 
@@ -17,6 +19,20 @@ LISTED = 10  # alerts that a message lists
 SUBJECT, HEADLINE, URL = 200, 300, 2000  # characters; what is longer is cut, visibly
 _ALERTS_IN_FIELD, _LINES_SO_FAR = 5, 6
 _SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
+_FIRST = ("instance", "namespace", "pod")  # labels that are shown first
+# Labels that name what an alert fires on, the most telling first, with the word for several of them.
+_PLACES = {
+    **dict.fromkeys(("instance", "host", "hostname", "node", "nodename", "server"), "hosts"),
+    "pod": "pods",
+    "container": "containers",
+    "device": "devices",
+    "service": "services",
+    "job": "jobs",
+    "namespace": "namespaces",
+    "cluster": "clusters",
+    "region": "regions",
+}
+_NAMED = 3  # places that a headline names
 _OWN_LABELS = {"alertname", "severity", "priority", "team", "drill", "__name__"}
 _NOTES = {
     *(EntryKind.MISSED, EntryKind.COMPLETED, EntryKind.CONFIRMED, EntryKind.VANISHED, EntryKind.ALERTS_TRUNCATED),
@@ -62,7 +78,13 @@ def incident_key(incident: Incident, now: datetime) -> str:
 
 def incident_name(incident: Incident, reader: Reader) -> str:
     """Name an incident to people."""
-    return f"{incident.priority} #{incident.id} {_title(incident, reader)}"
+    return f"{incident.priority} #{incident.id} {what_broke(incident, reader)}"
+
+
+def subject_tag(priority: str, state: State, reader: Reader) -> str:
+    """Begin a subject: [P1], or how the incident stands once somebody has answered, [P1 RESOLVED]."""
+    stands = state in {State.ACKNOWLEDGED, State.RESOLVED}
+    return f"[{priority} {reader.say(f'status_{state.value}').upper()}]" if stands else f"[{priority}]"
 
 
 def respond_by(incident: Incident) -> datetime:
@@ -108,7 +130,8 @@ class _Writer:
         drill = f"{self._say('drill')} " if incident.drill else ""
         headline = one_line(f"{drill}{self._headline(incident_name(incident, self._reader))}", HEADLINE)
         values = {**self._values(), "headline": headline}
-        subject = f"{drill}[{incident.priority}] #{incident.id} {_title(incident, self._reader)}"
+        tag = subject_tag(incident.priority.value, incident.state, self._reader)
+        subject = f"{drill}{tag} #{incident.id} {what_broke(incident, self._reader)}"
         return Message(
             id=delivery_id,
             kind=notification.kind,
@@ -119,6 +142,7 @@ class _Writer:
             severity=severity(incident),
             subject=one_line(subject, SUBJECT),
             headline=headline,
+            lead=self._lead(),
             text=templates.write("message.txt", values).strip(),
             html=templates.write("message.html", values),
             fields=self._fields(),
@@ -178,7 +202,7 @@ class _Writer:
             "number": incident.id,
             "team": _line(incident.team),
             "drill": incident.drill,
-            "alert": alerts[0] if alerts else {"what": _title(incident, reader), "where": ""},
+            "alert": alerts[0] if alerts else {"what": _title(incident, reader), "line": "", "where": ""},
             "others": alerts[1:LISTED],
             "firing": len(incident.firing) + incident.truncated,
             "more": max(0, len(incident.firing) - LISTED) + incident.truncated,
@@ -236,17 +260,20 @@ class _Writer:
             return [(say("where"), "".join(alert["where"] for alert in alerts))]
         if not alerts:
             return []
-        lines = [f"{a['what']} ({a['where']})" if a["where"] else a["what"] for a in alerts]
+        lines = [f"{a['line']} ({a['where']})" if a["where"] else a["line"] for a in alerts]
         lines += [say("and_more", count=count - len(alerts))] if count > len(alerts) else []
         return [(say("alerts", count=count), "\n".join(lines))]
 
     def _alert(self, alert: Alert) -> dict[str, str]:
-        labels = sorted((k, v) for k, v in alert.labels.items() if k not in _OWN_LABELS and v)
-        told = (alert.annotations.get("description"), alert.annotations.get("summary"), alert.labels.get("alertname"))
-        return {
-            "what": next((line for line in (_line(text or "") for text in told) if line), self._say("no_name")),
-            "where": one_line(", ".join(f"{k}={v}" for k, v in labels), LINE // 2),
-        }
+        told = (*map(alert.annotations.get, ("description", "message", "summary")), alert.labels.get("alertname"))
+        what = next((text for text in (several_lines(text or "", LINE) for text in told) if text), self._say("no_name"))
+        return {"what": what, "line": _line(what), "where": where(alert.labels, LINE // 2)}
+
+    def _lead(self) -> str:
+        """Give the first thing to read of a page, as its author broke it into lines."""
+        if self._notification.kind not in {Kind.PAGE, Kind.REMINDER}:
+            return ""
+        return next((self._alert(alert)["what"] for alert in self._incident.firing), "")
 
     def _links(self) -> tuple[Link, ...]:
         incident = self._incident
@@ -254,12 +281,11 @@ class _Writer:
         found = [Link(self._say(words.get(incident.state, "answer")), self._link)]
         for alert in incident.firing[:1] or tuple(incident.alerts.values())[:1]:
             for key, url in (
-                ("runbook", alert.annotations.get("runbook_url", "")),
-                ("dashboard", alert.annotations.get("dashboard_url", "")),
-                ("query", alert.generator_url),
+                ("runbook", annotated_url(alert, "runbook")),
+                ("dashboard", annotated_url(alert, "dashboard")),
+                ("query", alert.generator_url if safe_url(alert.generator_url) else ""),
             ):
-                if url.startswith(("https://", "http://")) and len(url) <= URL and _plain(url):
-                    found.append(Link(self._say(key), url))
+                found += [Link(self._say(key), url)] if url else []
         return tuple(found)
 
     def _upcoming(self, step_key: str, last_key: str) -> str:
@@ -305,6 +331,64 @@ def _shared(incident: Incident) -> dict[str, str]:
     alerts = incident.firing or tuple(incident.alerts.values())
     first = alerts[0].labels if alerts else {}
     return {name: value for name, value in first.items() if all(a.labels.get(name) == value for a in alerts)}
+
+
+def in_order(labels: dict[str, str]) -> list[tuple[str, str]]:
+    """List the labels that say where an alert fires, what people look for first of all."""
+    shown = [(name, value) for name, value in labels.items() if name not in _OWN_LABELS and value]
+    return sorted(shown, key=lambda label: (_FIRST.index(label[0]) if label[0] in _FIRST else len(_FIRST), label[0]))
+
+
+def where(labels: dict[str, str], limit: int) -> str:
+    """Write them on one line."""
+    return one_line(", ".join(f"{name}={value}" for name, value in in_order(labels)), limit)
+
+
+def what_broke(incident: Incident, reader: Reader) -> str:
+    """Say what fires and on how many: HighMemoryUsage on 40 hosts (web-1, web-2, …)."""
+    alerts = incident.firing or tuple(incident.alerts.values())
+    count, names = len(alerts) + incident.truncated, Counter(a.labels.get("alertname", "") for a in alerts)
+    if count <= 1 or not names:
+        return _title(incident, reader)
+    shown = [_line(name) or reader.say("no_name") for name, _ in names.most_common()]
+    if len(shown) > 1:
+        return reader.say("broke_alerts", alerts=_some(shown), count=count)
+    for label, places in _PLACES.items():
+        values = {alert.labels.get(label, "") for alert in alerts} - {""}
+        if len(values) > 1:
+            named = _some(sorted(map(_host, values), key=_numbers_in_order))
+            of = {"count": len(values) + incident.truncated, "places": reader.name("places", places)}
+            return reader.say("broke_places", alert=shown[0], named=named, **of)
+    return reader.say("broke_alerts", alerts=_title(incident, reader), count=count)
+
+
+def _some(values: list[str]) -> str:
+    """List up to three, or two and an ellipsis."""
+    few = [one_line(value, LINE // 10) for value in values[:_NAMED]]
+    return ", ".join(few if len(values) <= _NAMED else [*few[:2], "…"])
+
+
+def _host(value: str) -> str:
+    """Leave the port of an instance away, which is the exporter's and says nothing of the host."""
+    return re.sub(r":\d{1,5}$", "", value)
+
+
+def _numbers_in_order(value: str) -> list[tuple[int, str]]:
+    """Sort web-2 before web-10."""
+    return [
+        (int(part), "") if part.isascii() and part.isdigit() else (0, part) for part in re.split(r"(\d{1,9})", value)
+    ]
+
+
+def annotated_url(alert: Alert, what: str) -> str:
+    """Give the URL of the annotation `runbook_url` or `runbook`, and so on; "" if neither can be shown."""
+    urls = (alert.annotations.get(name, "").strip() for name in (f"{what}_url", what))
+    return next((url for url in urls if safe_url(url)), "")
+
+
+def safe_url(url: str) -> bool:
+    """Say whether a URL of an alert may be made a link."""
+    return url.startswith(("https://", "http://")) and len(url) <= URL and _plain(url)
 
 
 def _plain(url: str) -> bool:

@@ -129,7 +129,7 @@ async def _everybody_who_was_told_knows_the_end(stack: Stack) -> None:
         await until(f"{channel} knows the end", partial(_says, stack, channel, "Resolved"))
     for address in (LINH, MAREK):
         await until(f"{address} knows the end", partial(_has_mail, stack, address, "resolved"))
-        assert len({mail["Subject"] for mail in mails_to(stack, address)}) == 1
+        assert len({mail["References"] or mail["Message-ID"] for mail in mails_to(stack, address)}) == 1
     assert not slack_to(stack, "U01AISHA")
     assert not mails_to(stack, "peter@heypeteracademy.com")
     assert (await stack.incident(1))["state"] == "resolved"

@@ -1,5 +1,6 @@
 """The channels: what arrives at the provider, exactly one request, the right kind of failure, and no secret in it."""
 
+import base64
 import io
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -235,6 +236,22 @@ async def test_urgency_and_sender_of_an_incident(pagerduty: FakePagerDuty, sever
     assert pagerduty.calls[0].headers["From"] == "alerts@example.com"
 
 
+@pytest.mark.parametrize(
+    ("labels", "source"),
+    [
+        ({"instance": "web-1:9100", "job": "node", "cluster": "eu"}, "web-1:9100"),
+        ({"job": "node", "cluster": "eu"}, "node"),
+        ({"cluster": "eu", "instance": ""}, "eu"),
+        ({"alertname": "A"}, "HeyPeter Monitoring"),
+    ],
+)
+async def test_the_source_of_an_event_is_what_broke(
+    pagerduty: FakePagerDuty, labels: dict[str, str], source: str
+) -> None:
+    await events(pagerduty).send(message(labels=labels))
+    assert pagerduty.calls[0].body["payload"]["source"] == source
+
+
 @pytest.mark.parametrize("letter", ["x", "\0", "é", "\U0001f4a5"])
 async def test_long_texts_stay_within_pagerdutys_limits(pagerduty: FakePagerDuty, letter: str) -> None:
     huge = letter * 900_000
@@ -257,7 +274,11 @@ async def test_mail_is_threaded_and_answers_to_no_machine(smtp: FakeSMTP) -> Non
     )
     (to, first), (_, second) = smtp.mails
     assert to == ["linh@example.com"]
-    assert first["Subject"] == second["Subject"] == "[P1] #12 HighErrorRate: High error rate detected"
+    assert first["Subject"] == "[P1] #12 HighErrorRate: High error rate detected"
+    assert first["Thread-Topic"] == second["Thread-Topic"] == "heypeter-12-1795402800"
+    indexes = [base64.b64decode(str(sent["Thread-Index"])) for sent in (first, second)]
+    assert [len(index) for index in indexes] == [22, 27]
+    assert indexes[1].startswith(indexes[0])
     assert second["In-Reply-To"] == second["References"] == first["Message-ID"]
     assert second["Message-ID"] != first["Message-ID"]
     assert first["Auto-Submitted"] == "auto-generated"

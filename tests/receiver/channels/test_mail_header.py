@@ -23,6 +23,7 @@ HEADERS = sorted(
     [
         *("From", "To", "Subject", "Date", "Message-ID", "List-Id", "Auto-Submitted", "X-Auto-Response-Suppress"),
         *("X-HeyPeter-Incident", "X-HeyPeter-Kind", "X-HeyPeter-Priority", "X-Priority", "Importance"),
+        *("Thread-Topic", "Thread-Index"),
         *("Content-Type", "MIME-Version"),
     ]
 )
