@@ -5,6 +5,7 @@ resolved within seconds (github.com/prometheus/alertmanager/issues/4008), so a "
 ended is an echo. One that comes later is a refire: Prometheus keeps startsAt when a rule fails for a moment.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -17,6 +18,10 @@ ALERTS = "alerts"  # who resolved it, when nobody did
 # How long an episode that a person has ended is remembered; longer than any repeat_interval, so that it stays quiet
 # while it goes on firing.
 REMEMBER = timedelta(days=30)
+DRILL = "drill"  # the label of an alert that is an exercise
+LISTED = 50  # alerts that have resolved and stay listed: what a late webhook or the API may still speak of
+_NAMED = 10  # alerts that one webhook names in the timeline
+_MOST_ENDED = 1000  # episodes that a person has ended and that are remembered
 ECHO = timedelta(seconds=90)  # how long after the end of an episode another replica may still say that it fires
 
 
@@ -28,18 +33,21 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
     group, alerts = event.group, dict(incident.alerts)
     echoes = {name: ending for name, ending in incident.echoes.items() if now - ending.at < ECHO}
     believed = event.confirmed or incident.held  # what is held back has not ended
-    entries: list[Entry] = []
+    begun, over = list[Alert](), list[Alert]()
     for alert in group.alerts:
         known = alerts.get(alert.fingerprint)
         if not alert.firing:
             if known is not None and known.firing and _ends(alert, known, now):
+                del alerts[alert.fingerprint]  # it is the newest of those that have resolved
                 alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
                 echoes[alert.fingerprint] = Ending(alert.starts_at, now)
-                entries.append(Entry(now, EntryKind.ALERT_RESOLVED, _named(alert)))
+                over.append(alert)
         elif not ended_by_hand(alert, incident) and (believed or not _is_echo(alert, echoes)):
             alerts[alert.fingerprint] = current = _firing(alert, known, now)
             if _begins(current, known):
-                entries.append(Entry(now, EntryKind.ALERT_FIRING, _named(alert)))
+                begun.append(alert)
+    entries = _lines(begun, EntryKind.ALERT_FIRING, EntryKind.ALERTS_FIRING, now)
+    entries += _lines(over, EntryKind.ALERT_RESOLVED, EntryKind.ALERTS_RESOLVED, now)
     entries += _not_listed(incident, group, now)
     if entries and event.found:
         entries.insert(0, Entry(now, event.found))
@@ -52,7 +60,32 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         truncated=group.truncated,
         dropped=group.dropped,
     )
-    return Decision(taken, entries=tuple(entries))
+    resolved = [name for name, alert in alerts.items() if not alert.firing]
+    return Decision(without(taken, resolved[:-LISTED]), entries=tuple(entries))
+
+
+def _lines(alerts: list[Alert], one: EntryKind, more: EntryKind, now: datetime) -> list[Entry]:
+    """Name the first alerts of a webhook in the timeline, and count the others."""
+    named = [Entry(now, one, _named(alert)) for alert in alerts[:_NAMED]]
+    return named + ([Entry(now, more, Data(count=len(alerts) - _NAMED))] if len(alerts) > _NAMED else [])
+
+
+def without(incident: Incident, names: Iterable[str]) -> Incident:
+    """Take alerts that have resolved off the list: a group may never end, and its new pods never come back."""
+    dropped = set(names)
+    if not dropped:
+        return incident
+    return msgspec.structs.replace(
+        incident,
+        alerts={name: alert for name, alert in incident.alerts.items() if name not in dropped},
+        unlisted=incident.unlisted + len(dropped),
+        real=incident.real or not all(is_drill(incident.alerts[name]) for name in dropped),
+    )
+
+
+def is_drill(alert: Alert) -> bool:
+    """Say whether an alert is an exercise."""
+    return alert.labels.get(DRILL) == "true"
 
 
 def joined(before: Incident, after: Incident) -> tuple[Alert, ...]:
@@ -92,7 +125,8 @@ def following(last: Incident | None, number: int, key: str, now: datetime) -> In
 
 
 def _remembered(ended: dict[str, datetime], now: datetime) -> dict[str, datetime]:
-    return {fingerprint: start for fingerprint, start in ended.items() if now - start < REMEMBER}
+    kept = [(fingerprint, start) for fingerprint, start in ended.items() if now - start < REMEMBER]
+    return dict(sorted(kept, key=lambda one: one[1])[-_MOST_ENDED:])
 
 
 def _is_echo(alert: Alert, echoes: dict[str, Ending]) -> bool:

@@ -2,7 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from receiver.incident.alerts import ALERTS
+from msgspec.structs import replace
+
+from receiver.incident.alerts import ALERTS, without
 from receiver.incident.model import Decision, EntryKind, Incident
 from receiver.incident.policy import Policy
 
@@ -33,13 +35,9 @@ def reopen(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     so_far = so_far.note(now, EntryKind.REOPENED, count=len(again))
     if flaps and not incident.flapping:
         so_far = so_far.note(now, EntryKind.FLAPPING, seconds=policy.flap_quiet)
-    return so_far.change(
-        alerts={fingerprint: alert for fingerprint, alert in incident.alerts.items() if alert.firing},
-        reopened=again,
-        flapping=flaps,
-        resolved_at=None,
-        resolved_by="",
-    )
+    listed = without(incident, [name for name, alert in incident.alerts.items() if not alert.firing])
+    so_far = replace(so_far, incident=listed)
+    return so_far.change(reopened=again, flapping=flaps, resolved_at=None, resolved_by="")
 
 
 def quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:

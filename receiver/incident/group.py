@@ -7,10 +7,10 @@ under maintenance, only if every alert that fires is.
 from collections.abc import Iterable
 from datetime import datetime
 
+from receiver.incident.alerts import is_drill
 from receiver.incident.model import Alert, Fact, Incident, Pause, Priority
 from receiver.incident.policy import Policy
 
-DRILL = "drill"  # the label of an alert that is an exercise
 _MOST_FACTS = 10  # remarks that one webhook adds to the timeline, however many alerts it carries
 
 
@@ -51,11 +51,6 @@ def facts(alerts: Iterable[Alert], policy: Policy) -> tuple[Fact, ...]:
     return tuple(dict.fromkeys(fact for fact in found if fact is not None))[:_MOST_FACTS]
 
 
-def is_drill(alert: Alert) -> bool:
-    """Say whether an alert is an exercise."""
-    return alert.labels.get(DRILL) == "true"
-
-
 def all_drills(incident: Incident) -> bool:
     """Say whether everything that fires is a drill."""
     return all(map(is_drill, incident.firing)) if incident.firing else was_drill(incident)
@@ -63,7 +58,7 @@ def all_drills(incident: Incident) -> bool:
 
 def was_drill(incident: Incident) -> bool:
     """Say whether no real alert has been in it: only then it stays out of the statistics."""
-    return all(map(is_drill, incident.alerts.values()))
+    return not incident.real and all(map(is_drill, incident.alerts.values()))
 
 
 def maintenance(incident: Incident, policy: Policy, now: datetime) -> Pause | None:

@@ -165,6 +165,8 @@ class EntryKind(StrEnum):
     OPENED = "opened"
     ALERT_FIRING = "alert_firing"
     ALERT_RESOLVED = "alert_resolved"
+    ALERTS_FIRING = "alerts_firing"  # more of them in one webhook
+    ALERTS_RESOLVED = "alerts_resolved"
     ALERTS_TRUNCATED = "alerts_truncated"
     ALERTS_DROPPED = "alerts_dropped"
     # The Alertmanager API and the webhooks differed.
@@ -389,7 +391,9 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     group_labels: dict[str, str] = {}  # msgspec copies a mutable default
     labels: dict[str, str] = {}  # of the alert that it is called after; see group.lead
     drill: bool = False  # every firing alert is one
-    alerts: dict[str, Alert] = {}
+    alerts: dict[str, Alert] = {}  # that fire, and the last that have resolved, in the order in which we heard so
+    unlisted: int = 0  # resolved alerts that are counted and no longer listed
+    real: bool = False  # one of these was no drill
     ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that a person has ended
     ended_ahead: dict[str, datetime] = {}  # the same, where that start lay in the future when the person did so
     echoes: dict[str, Ending] = {}  # fingerprint -> the episode that a webhook has just ended

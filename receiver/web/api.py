@@ -16,6 +16,7 @@ LIMIT = 64 * 1024
 _SHOWN = (
     *("id", "state", "priority", "title", "team", "opened_at", "acknowledged_at", "acknowledged_by"),
     *("resolved_at", "resolved_by", "breached_at", "paused", "flapping", "reopened", "drill"),
+    "unlisted",
 )
 _CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _ACTOR = 100  # characters

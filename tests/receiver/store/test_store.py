@@ -10,13 +10,14 @@ import pytest
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
+from receiver.incident.model import Alert, AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.store.sqlite_file import connect
 from tests.receiver.given import (
+    KEY,
     MINUTE,
     START,
     Clock,
@@ -370,3 +371,25 @@ async def test_what_is_done_for_each_row_looks_through_no_table(tmp_path: Path, 
     assert len(plans) > 20
     scans = [one for one, plan in plans for line in plan if line.startswith("SCAN") and "json_each" not in line]
     assert scans == []
+
+
+def pods(number: int, now: datetime, *, firing: bool) -> list[Alert]:
+    begun = now if firing else now - 5 * MINUTE
+    names = (f"pod-{number}-{pod}" for pod in range(60))
+    return [an_alert(name, firing=firing, starts_at=begun, ends_at=None if firing else now, pod=name) for name in names]
+
+
+async def test_a_group_without_end_costs_the_same_at_its_end(store: SQLiteStore, clock: Clock, tmp_path: Path) -> None:
+    sizes, lines, incident = list[int](), list[int](), None
+    for number in range(30):
+        clock.forward(minutes=5)
+        alerts = pods(number, clock.now, firing=True) + pods(number - 1, clock.now, firing=False)
+        event = AlertsReceived(AlertGroup(KEY, tuple(alerts), receiver="receiver"))
+        incident = await store.update(event, the_policy(), clock.now)
+        with beside(tmp_path) as db:
+            sizes.append(db.execute("SELECT length(doc) FROM incident").fetchone()[0])
+            lines.append(db.execute("SELECT count(*) FROM timeline").fetchone()[0])
+    assert incident is not None
+    assert (len(incident.firing), len(incident.alerts), incident.unlisted) == (60, 60 + 50, 29 * 60 - 50)
+    assert max(sizes[2:]) < 1.05 * sizes[2]
+    assert lines[-1] - lines[-2] == 22  # ten of each named, the others counted
