@@ -56,6 +56,7 @@ from receiver.workers.dispatcher import Dispatcher, RetryPolicy
 from receiver.workers.escalator import Escalator
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
+from receiver.workers.liveness import Liveness
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.unserved import NotConfigured, Unserved
@@ -158,8 +159,17 @@ class Receiver:
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, hold=hold)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
-        every = float(config.watchdog.interval)
-        self._watchdog = Watchdog(self.store, self.current, clock, elapsed, self._watch, every)
+        self._liveness = Liveness(clock, float(config.watchdog.resend_interval))
+        self._watchdog = Watchdog(
+            self.store,
+            self.current,
+            clock,
+            elapsed,
+            self._watch,
+            float(config.watchdog.interval),
+            group_interval=float(config.watchdog.group_interval),
+            liveness=self._liveness,
+        )
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
         self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
@@ -196,7 +206,7 @@ class Receiver:
         """Build the web application; call it after ``start``."""
         app = web.Application(middlewares=[note_request, answer_malformed, refuse_while(lambda: self._is_stopping)])
         webhook = AlertmanagerWebhook(
-            self.store, self.current, self._webhook_token, self.metrics, self._clock, blind=self._watchdog.blind
+            self.store, self.current, self._webhook_token, self.metrics, self._clock, believes=self._watchdog.believes
         )
         admin = Admin(
             self.store,
@@ -322,20 +332,23 @@ class Receiver:
     async def _reconciler(self, settings: AlertmanagerSettings, session: aiohttp.ClientSession) -> Reconciler:
         token = read_secret(self._source, ".alertmanager.token", settings.token, settings.token_file)
         self.secrets += [token] if token else []
-        first = None
+        api = AlertmanagerApi(settings.url, session, token)
+        first = prometheus = None
         if settings.prometheus_url:
             down = (await self.store.last_alive() or self._clock(), self._clock())
-            first = partial(catch_up, self.store, self.current, Prometheus(session, settings.prometheus_url), down)
+            prometheus = Prometheus(session, settings.prometheus_url)
+            first = partial(catch_up, self.store, self.current, prometheus, down)
+        self._liveness.ask(api, prometheus)
         return Reconciler(
             self.store,
             self.current,
-            AlertmanagerApi(settings.url, session, token),
+            api,
             self._clock,
             self.metrics,
             first=first,
             receivers=tuple(settings.receivers),
             missed_after=float(settings.missed_after),
-            blind=self._watchdog.blind,
+            believes=self._watchdog.believes,
         )
 
     def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:

@@ -3,6 +3,7 @@
 github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
@@ -14,6 +15,7 @@ from receiver.clients.http_api import ApiError, Failure, call
 from receiver.incident.model import Alert
 
 _TIMEOUT = 30.0  # seconds
+_SOON = 3.0  # seconds
 T = TypeVar("T")
 _When = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -26,6 +28,7 @@ class Seen(msgspec.Struct, frozen=True):
     silences: tuple[str, ...] = ()
     inhibitors: tuple[str, ...] = ()
     muted: tuple[str, ...] = ()
+    updated_at: datetime | None = None  # when it was last posted; Alertmanager's own repeats do not move it
 
     @property
     def is_mute(self) -> bool:
@@ -68,6 +71,7 @@ class _Alert(msgspec.Struct, frozen=True, rename="camel"):
     status: _Status
     annotations: dict[str, str] = {}  # msgspec copies a mutable default
     generator_url: str = msgspec.field(default="", name="generatorURL")
+    updated_at: _When | None = None
 
 
 class _SilenceStatus(msgspec.Struct, frozen=True):
@@ -102,9 +106,23 @@ class AlertmanagerApi:
             },
         )
 
-    async def _read(self, path: str, kind: type[T]) -> T:
+    async def watchdogs(self, name: str) -> list[Seen]:
+        """Read the alerts of one name; ApiError if they cannot be had soon, for somebody waits for the answer."""
+        asked = {"filter": f'alertname="{name}"'}
+        alerts = await self._read("/api/v2/alerts", tuple[_Alert, ...], asked, seconds=_SOON)
+        return [_seen(alert) for alert in alerts]
+
+    async def _read(
+        self, path: str, kind: type[T], asked: Mapping[str, str] | None = None, seconds: float = _TIMEOUT
+    ) -> T:
         status, body = await call(
-            self._session, "GET", f"{self._url}{path}", name="Alertmanager", seconds=_TIMEOUT, headers=self._headers
+            self._session,
+            "GET",
+            f"{self._url}{path}",
+            name="Alertmanager",
+            seconds=seconds,
+            headers=self._headers,
+            parameters=asked,
         )
         if status != 200:  # noqa: PLR2004  # OK
             raise ApiError(Failure.REFUSED, f"Alertmanager answered {status}")
@@ -122,4 +140,5 @@ def _seen(alert: _Alert) -> Seen:
         silences=alert.status.silenced_by,
         inhibitors=alert.status.inhibited_by,
         muted=alert.status.muted_by,
+        updated_at=alert.updated_at.astimezone(UTC) if alert.updated_at and alert.updated_at.year > 1 else None,
     )

@@ -5,7 +5,8 @@ prometheus.io/docs/prometheus/latest/querying/api. A range query may have 11,000
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeVar
 
 import aiohttp
 import msgspec
@@ -16,7 +17,8 @@ MAX_POINTS = 10_000  # of a series in one answer
 _RAW_PIECE = 86_400.0  # seconds of raw samples in one answer
 _LONGEST_REASON = 300  # characters of Prometheus' own error text
 T = TypeVar("T")
-Endpoint = Literal["query", "query_range", "rules"]
+_When = Annotated[datetime, msgspec.Meta(tz=True)]
+Endpoint = Literal["query", "query_range", "rules", "status/runtimeinfo"]
 Sample = tuple[float, float]  # Unix seconds, value
 Labels = tuple[tuple[str, str], ...]  # sorted by name
 Series = dict[Labels, list[Sample]]
@@ -34,6 +36,15 @@ class AlertingRule(msgspec.Struct, frozen=True):
     file: str
 
 
+class RuleState(msgspec.Struct, frozen=True):
+    """How Prometheus last evaluated one alerting rule; ``active`` holds the labels of what fires or is pending."""
+
+    healthy: bool
+    evaluated_at: datetime
+    interval: float  # seconds
+    active: tuple[dict[str, str], ...]
+
+
 class _Point(msgspec.Struct):
     metric: dict[str, str]
     value: tuple[float, str] | None = None
@@ -45,6 +56,10 @@ class _Data(msgspec.Struct):
     result: msgspec.Raw
 
 
+class _Active(msgspec.Struct):
+    labels: dict[str, str] = {}  # msgspec copies a mutable default
+
+
 class _Rule(msgspec.Struct):
     name: str
     query: str = ""
@@ -52,6 +67,9 @@ class _Rule(msgspec.Struct):
     duration: float = 0.0
     keep_firing_for: float = msgspec.field(default=0.0, name="keepFiringFor")
     labels: dict[str, str] = {}  # msgspec copies a mutable default
+    health: str = ""
+    evaluated_at: _When | None = msgspec.field(default=None, name="lastEvaluation")
+    alerts: list[_Active] = []
 
 
 class _Group(msgspec.Struct):
@@ -62,6 +80,10 @@ class _Group(msgspec.Struct):
 
 class _Groups(msgspec.Struct):
     groups: list[_Group]
+
+
+class _Runtime(msgspec.Struct):
+    started_at: _When = msgspec.field(name="startTime")
 
 
 class _Refusal(msgspec.Struct):
@@ -95,6 +117,25 @@ class Prometheus:
             for rule in group.rules
             if rule.type == "alerting"
         ]
+
+    async def rule_states(self, name: str) -> list[RuleState]:
+        """Say how the alerting rules of one name were last evaluated; one that never was is not in the list."""
+        answer = await self._ask("rules", {"type": "alert", "rule_name[]": name}, _Groups)
+        return [  # servers before 2.50 pass over rule_name[]
+            RuleState(
+                rule.health == "ok",
+                rule.evaluated_at.astimezone(UTC),
+                group.interval,
+                tuple(one.labels for one in rule.alerts),
+            )
+            for group in answer.groups
+            for rule in group.rules
+            if rule.type == "alerting" and rule.name == name and rule.evaluated_at and rule.evaluated_at.year > 1
+        ]
+
+    async def started_at(self) -> datetime:
+        """Say when this Prometheus was started."""
+        return (await self._ask("status/runtimeinfo", {}, _Runtime)).started_at.astimezone(UTC)
 
     async def range(self, query: str, start: float, end: float, step: float) -> Series:
         """Give the series of a range query; times in Unix seconds, ``step`` in seconds to the millisecond."""
@@ -138,7 +179,7 @@ class Prometheus:
     async def _ask(self, endpoint: Endpoint, parameters: dict[str, str], kind: type[T]) -> T:
         url = f"{self._url}/api/v1/{endpoint}"
         # A long query does not fit in a URL; `rules` answers GET only.
-        method: Literal["GET", "POST"] = "GET" if endpoint == "rules" else "POST"
+        method: Literal["GET", "POST"] = "POST" if endpoint in {"query", "query_range"} else "GET"
         status, body = await call(
             self._session,
             method,

@@ -45,9 +45,15 @@ class Links(Strict, frozen=True, kw_only=True):
 
 
 class Watchdog(Strict, frozen=True, kw_only=True):
-    """How often the Watchdog alert is expected."""
+    """How often the Watchdog alert is expected, and what delays it on its way.
+
+    ``group_interval`` is that of its route in alertmanager.yml, ``resend_interval`` Prometheus' own
+    --rules.alert.resend-delay, or its rules' interval if that is longer.
+    """
 
     interval: Duration = Duration(60)
+    group_interval: Duration = Duration(60)
+    resend_interval: Duration = Duration(60)
 
 
 class AlertmanagerApi(Strict, frozen=True, kw_only=True):
@@ -59,7 +65,7 @@ class AlertmanagerApi(Strict, frozen=True, kw_only=True):
     interval: Duration = Duration(60)
     receivers: list[str] = []  # Alertmanager receivers that lead here; none: those seen so far
     missed_after: Duration = Duration(600)
-    prometheus_url: str = ""  # queried for alerts that fired and resolved while this receiver was down
+    prometheus_url: str = ""  # asked whether it is alive, and for alerts that were over while this receiver was down
 
 
 class Heartbeat(Strict, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ from receiver.incident.model import (
     Reason,
     State,
 )
-from receiver.incident.pause import pause, resume
+from receiver.incident.pause import pause, release, resume
 from receiver.incident.policy import Policy
 from receiver.incident.timers import acknowledged, expire, remind, tick
 
@@ -218,7 +218,8 @@ def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) ->
     incident = so_far.incident
     if not incident.firing:
         return so_far
-    so_far = so_far.change(held=False, clocks=incident.clocks.loud(now))
+    so_far = release(so_far, now)
+    so_far = so_far.change(clocks=so_far.incident.clocks.loud(now))
     window, paused = maintenance(incident, policy, now), incident.paused
     if paused is None:
         return pause(so_far, Paused(window), policy, now) if window is not None else so_far
@@ -250,12 +251,13 @@ def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) 
     return tell(so_far, Kind.UPDATE, Reason.PRIORITY_RAISED, raised, person=owner) if owner else so_far
 
 
-def _hold(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
-    if so_far.incident.flapping:
-        return quiet(so_far, policy, now)
-    if so_far.incident.held:
+def _hold(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
+    """What may only mean that Prometheus is dead is not over, nor is it quiet: its clocks stand still."""
+    if not what.received.blind:
+        return quiet(so_far.change(held=False, held_at=None), policy, now)
+    if so_far.incident.held or so_far.incident.clocks.quiet_until is not None:
         return so_far
-    return so_far.change(held=True).note(now, EntryKind.HELD)
+    return so_far.change(held=True, held_at=now).note(now, EntryKind.HELD)
 
 
 def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
@@ -326,7 +328,7 @@ def _close(so_far: Decision, actor: str, now: datetime) -> Decision:
     stopped = replace(  # an acknowledgement may outlive it
         clocks.stopped(), acknowledged_until=clocks.acknowledged_until, remind_due_at=clocks.remind_due_at
     )
-    so_far = so_far.change(clocks=stopped, paused=None, held=False, drill=was_drill(incident))
+    so_far = so_far.change(clocks=stopped, paused=None, held=False, held_at=None, drill=was_drill(incident))
     return tell(so_far.change(resolved_at=now, resolved_by=actor), Kind.RESOLVED)
 
 

@@ -408,7 +408,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     acknowledged_by: str = ""
     breached_at: datetime | None = None
     paused: Pause | None = None
-    held: bool = False  # Alertmanager says resolved, and its own Watchdog is overdue
+    held: bool = False  # Alertmanager says resolved, and its Prometheus may be dead
+    held_at: datetime | None = None
     reopened: tuple[datetime, ...] = ()  # within the last hour
     flapping: bool = False
     resolved_at: datetime | None = None
@@ -422,6 +423,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def wake_at(self) -> datetime | None:
         """When its next clock runs to its time; None if it waits for nothing but news."""
+        if self.held and self.clocks.quiet_until is None:
+            return None
         return self.clocks.wake_at(self.state, self.paused)
 
 

@@ -32,6 +32,18 @@ def _ends_later(one: Pause, other: Pause) -> bool:
     return one.until is not None and other.until is not None and one.until >= other.until
 
 
+def release(so_far: Decision, now: datetime) -> Decision:
+    """It fires on, so its resolve was none: start the clocks that stood still since; a pause moves its own."""
+    incident = so_far.incident
+    since, until = incident.held_at, incident.paused.since if incident.paused else now
+    so_far = so_far.change(held=False, held_at=None)
+    if since is None or until is None or until <= since:
+        return so_far
+    clocks = incident.clocks.shifted(until - since)
+    due = clocks.next_due_at
+    return so_far.change(clocks=replace(clocks, next_due_at=due + (until - since) if due is not None else None))
+
+
 def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> Decision:
     """Start the clocks where they stood; the next step comes no sooner than a dwell, for the news must be read.
 

@@ -6,7 +6,7 @@ commit are 503, and only what can never be taken is 4xx.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from aiohttp import web
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
 from receiver.incident.event import AlertsReceived
+from receiver.incident.model import Alert
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
@@ -26,8 +27,12 @@ LIMIT = 32 * 1024 * 1024
 _LISTED = 5  # dropped alerts in the log line
 
 
+async def _always(_alerts: tuple[Alert, ...]) -> bool:
+    return True
+
+
 class AlertmanagerWebhook:
-    """The two endpoints of Alertmanager; ``blind`` says whether its Watchdog is overdue."""
+    """The two endpoints of Alertmanager; ``believes`` says whether what it calls resolved is over."""
 
     def __init__(
         self,
@@ -37,9 +42,9 @@ class AlertmanagerWebhook:
         metrics: Metrics,
         clock: Callable[[], datetime],
         *,
-        blind: Callable[[], bool] = lambda: False,
+        believes: Callable[[tuple[Alert, ...]], Awaitable[bool]] = _always,
     ) -> None:
-        self._store, self._current, self._token, self._blind = store, current, token, blind
+        self._store, self._current, self._token, self._believes = store, current, token, believes
         self._metrics, self._clock = metrics, clock
 
     def application(self) -> web.Application:
@@ -73,7 +78,7 @@ class AlertmanagerWebhook:
         payload = self._parse(await read_body(request, LIMIT), now)
         told: dict[str, object] = {"incident": None}
         for group in payload.groups:
-            event = AlertsReceived(group, blind=self._blind())
+            event = AlertsReceived(group, blind=not await self._believes(group.alerts))
             incident = await self._store.update(event, self._current.routing, now)
             if incident is not None:
                 told = {"incident": incident.id, "state": incident.state, "priority": incident.priority}

@@ -56,7 +56,7 @@ def compare(  # what is known, what is seen, and since when
     """Give what one incident has to learn, in order; one that is over, only that it fires on."""
     if incident.state is State.RESOLVED:
         return _confirmed(incident, view, since, now)
-    findings = [*_completed(incident, view), *_confirmed(incident, view, since, now)]
+    findings = [*_completed(incident, view, blind=blind), *_confirmed(incident, view, since, now)]
     findings += _vanished(incident, view, since, now, blind=blind)
     return findings or _muted(incident, view, now, maintenance)
 
@@ -99,7 +99,7 @@ def missed(  # what is known, what is seen, and since when
     return [AlertGroup(key, tuple(alerts), receiver=names[key]) for key, alerts in groups.items()]
 
 
-def _completed(incident: Incident, view: View) -> list[Finding]:
+def _completed(incident: Incident, view: View, *, blind: bool) -> list[Finding]:
     """What a truncated message left out is in the API."""
     if not incident.truncated:
         return []
@@ -111,7 +111,7 @@ def _completed(incident: Incident, view: View) -> list[Finding]:
     listed = {alert.fingerprint for alert in alerts}
     gone = tuple(replace(a, firing=False) for a in incident.alerts.values() if a.fingerprint not in listed)
     group = AlertGroup(incident.key, (*alerts, *(a for a in gone if a.ends_at)), receiver=incident.receiver)
-    return [Finding("completed", AlertsReceived(group, found=EntryKind.COMPLETED))]
+    return [Finding("completed", AlertsReceived(group, found=EntryKind.COMPLETED, blind=blind))]
 
 
 def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> list[Finding]:

@@ -28,6 +28,10 @@ _CLOSED = 1000  # incidents that are over, of which it is remembered what was re
 _SHORTEST_OUTAGE = timedelta(seconds=60)
 
 
+async def _always(_alerts: tuple[Alert, ...]) -> bool:
+    return True
+
+
 class Reconciler:
     """``run_once`` compares, after it has once done ``first``. An API that is away changes nothing."""
 
@@ -42,10 +46,10 @@ class Reconciler:
         first: Callable[[], Awaitable[None]] | None = None,
         receivers: tuple[str, ...] = (),
         missed_after: float = 600.0,
-        blind: Callable[[], bool] = lambda: False,
+        believes: Callable[[tuple[Alert, ...]], Awaitable[bool]] = _always,
     ) -> None:
         self._store, self._current, self._api, self._clock = store, current, api, clock
-        self._metrics, self._first, self._blind = metrics, first, blind
+        self._metrics, self._first, self._believes = metrics, first, believes
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._since = Since()
 
@@ -62,7 +66,8 @@ class Reconciler:
         for incident in (*incidents, *lately):
             now = self._clock()
             windows = partial(self._current.routing.maintenance, now=now)
-            for finding in compare(incident, view, self._since, now, blind=self._blind(), maintenance=windows):
+            blind = not await self._believes(_absent(incident, view))
+            for finding in compare(incident, view, self._since, now, blind=blind, maintenance=windows):
                 after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)
@@ -102,6 +107,12 @@ class Reconciler:
 
     def _deciding(self, event: Event) -> Decide:
         return partial(transition, event=event, policy=self._current.routing, now=self._clock())
+
+
+def _absent(incident: Incident, view: View) -> tuple[Alert, ...]:
+    """Give what fires and the API does not show, as if it were over: it may be, or its Prometheus is dead."""
+    absent = (alert for alert in incident.firing if alert.fingerprint not in view.alerts)
+    return tuple(msgspec.structs.replace(alert, firing=False) for alert in absent)
 
 
 async def catch_up(store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime]) -> None:

@@ -1,29 +1,31 @@
 """The loop that listens for Alertmanager's Watchdog: when it falls silent, the silence is a P1 of our own."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup
+from receiver.incident.model import Alert, AlertGroup, Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store
 from receiver.workers.clock_watch import ClockWatch
+from receiver.workers.liveness import Liveness
 
 MISSED = 3  # beats that may be lost before the silence counts
+_SAVED_WITHIN = 60.0  # seconds; a transaction takes no longer
 
 
 class Watchdog:
     """One incident a source, keyed by us; it closes by itself when the Watchdog is heard again.
 
     A source that was never heard is not missed: a receiver that is set up before its Alertmanager stays quiet.
-    While it is silent, ``blind`` is True: what Alertmanager then calls resolved is not believed, for it resolves
-    everything about four minutes after its Prometheus has died. What was held back is let go once the Watchdog has
-    been heard for ``MISSED`` intervals again, time enough for what still fires to say so.
+    What Alertmanager calls resolved is believed at once from a Prometheus that was provably alive (``liveness``), else
+    held back until that is proved, or until enough beats have come since: Alertmanager itself repeats the Watchdog of a
+    dead Prometheus for two resend intervals at most, plus ``group_interval`` of its route.
     """
 
-    def __init__(
+    def __init__(  # the composition root hands over every collaborator
         self,
         store: Store,
         current: Current,
@@ -31,25 +33,49 @@ class Watchdog:
         elapsed: Callable[[], float],
         watch: ClockWatch,
         interval: float,
+        *,
+        group_interval: float = 60.0,
+        liveness: Liveness | None = None,
     ) -> None:
         self._store, self._current, self._clock, self._elapsed, self._watch = store, current, clock, elapsed, watch
+        self._liveness = liveness or Liveness(clock, interval)
         self._patience = MISSED * interval
+        self._afterlife = 2 * self._liveness.resend + timedelta(seconds=group_interval)
         self.period = min(interval, 5.0)
         self._started, self._away = elapsed(), watch.away  # of our own running, without a gap
         self._silent: dict[str, float] = {}  # source -> when it was last found silent
+        self._heard: dict[str, datetime] | None = None  # source -> its newest beat; None until the store was asked
+        self._fresh: dict[int, float] = {}  # held incident -> since when its Prometheus is alive again
+        self._doubted = elapsed()  # when a resolve was last not believed; its incident is saved a moment later
+        self._holds = True  # some incident is held, or may be since before the start
 
     def blind(self) -> bool:
-        """Say whether resolves are to be held back now."""
+        """Say whether the Watchdog is overdue, or was a moment ago."""
         return any(self._elapsed() - seen <= self._patience for seen in self._silent.values())
 
+    async def believes(self, alerts: Iterable[Alert]) -> bool:
+        """Say whether a resolve of these alerts is to be believed now; if not, it will be looked at again."""
+        over = [alert for alert in alerts if not alert.firing]
+        if not over or (not self.blind() and await self._is_proved(over)):
+            return True
+        self._doubted = self._elapsed()
+        return False
+
+    async def _is_proved(self, over: list[Alert]) -> bool:
+        if await self._liveness.is_fresh(over):
+            return True
+        if self._heard is None:
+            self._heard = await self._store.heartbeats()
+        return not self._heard and not self._liveness.watched
+
     async def run_once(self) -> None:
-        """Open or close the incident of each source."""
+        """Open or close the incident of each source, and let go what is over after all."""
         await self._watch.look()
-        was_blind = bool(self._silent)
         now, passed = self._clock(), self._elapsed()
         if self._away != self._watch.away:
             self._started, self._away = passed, self._watch.away
-        for source, heard in (await self._store.heartbeats()).items():
+        self._heard = await self._store.heartbeats()
+        for source, heard in self._heard.items():
             # What was missed while we were down or suspended is no silence: patience starts with our own running.
             silent = min((now - heard).total_seconds(), passed - self._started) > self._patience
             if silent:
@@ -58,15 +84,35 @@ class Watchdog:
                 del self._silent[source]
             group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),))
             await self._store.update(AlertsReceived(group), self._current.routing, now)
-        if was_blind and not self._silent:
-            await self._let_go(now)
+        if self._holds or passed - self._doubted <= _SAVED_WITHIN:
+            await self._let_go()
 
-    async def _let_go(self, now: datetime) -> None:
-        """Monitoring is back: what it called resolved, and has not said to fire since, is over."""
-        for incident in await self._store.still_open():
-            if incident.held:
+    async def _let_go(self) -> None:
+        """Believe what was held back and is over by now."""
+        held = [incident for incident in await self._store.still_open() if incident.held]
+        self._holds = bool(held)
+        self._fresh = {incident.id: self._fresh[incident.id] for incident in held if incident.id in self._fresh}
+        for incident in held:
+            now = self._clock()
+            if await self._is_over(incident, now):
                 decide = partial(transition, event=_over(incident.key), policy=self._current.routing, now=now)
                 await self._store.apply(incident.id, decide, now)
+
+    async def _is_over(self, incident: Incident, now: datetime) -> bool:
+        alerts = tuple(incident.alerts.values())
+        fires = await self._liveness.fires(alerts)
+        if fires is not None:
+            return not fires
+        fresh = not self.blind() and await self._liveness.is_fresh(alerts)
+        if fresh:  # a Prometheus that is back needs a while to find out what still fires
+            since = self._fresh.setdefault(incident.id, self._elapsed())
+            return self._elapsed() - since >= self._patience
+        self._fresh.pop(incident.id, None)
+        if fresh is False:
+            return False
+        newest = max((self._heard or {}).values(), default=now)
+        over = max((alert.ends_at for alert in alerts if alert.ends_at), default=now)
+        return newest > (incident.held_at or over) + self._afterlife
 
 
 def _over(key: str) -> AlertsReceived:

@@ -9,7 +9,7 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Paused, Resolve
 from receiver.incident.model import EntryKind, Kind, Notification, Origin, Pause, PauseKind, Reason, State
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
-from tests.receiver.given import MINUTE, P1, START, Case, an_alert, people, received, the_routing
+from tests.receiver.given import MINUTE, P1, START, THE_GROUP, Case, an_alert, people, received, the_routing
 
 
 def fire(case: Case) -> list[Notification]:
@@ -338,3 +338,52 @@ def test_what_a_person_has_resolved_is_not_opened_by_what_the_api_confirms() -> 
     confirmed = AlertsReceived(received(an_alert()).group, confirmed=True)
     assert case.when(confirmed) == []
     assert case.state() is State.RESOLVED
+
+
+def held(event: AlertsReceived) -> AlertsReceived:
+    return AlertsReceived(event.group, blind=True)
+
+
+def test_while_a_resolve_is_held_the_escalation_stands_still_and_goes_on_where_it_stood() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    due = case.incident.clocks.next_due_at
+    assert due is not None
+    case.clock.forward(minutes=5)
+    case.when(held(received(an_alert(firing=False))))
+    assert case.incident.wake_at is None
+    case.clock.forward(minutes=40)
+    case.when(received(an_alert(starts_at=case.clock.now)))
+    assert not case.incident.held
+    assert case.incident.clocks.next_due_at == due + 40 * MINUTE
+    assert case.incident.wake_at is not None
+
+
+def test_a_pause_that_begins_while_a_resolve_is_held_moves_the_clocks_once() -> None:
+    case = Case()
+    case.when(received(an_alert()))
+    due = case.incident.clocks.next_due_at
+    assert due is not None
+    case.when(held(received(an_alert(firing=False))))
+    case.clock.forward(minutes=10)
+    case.when(Paused(Pause(PauseKind.SILENCE, "s")))
+    case.clock.forward(minutes=10)
+    case.when(received(an_alert(starts_at=case.clock.now)))
+    case.when(Resumed())
+    assert case.incident.clocks.next_due_at == due + 20 * MINUTE
+
+
+def test_what_flaps_and_may_only_have_lost_its_prometheus_is_not_quiet() -> None:
+    case = Case()
+    for _ in range(4):
+        case.when(received(an_alert(starts_at=case.clock.now)))
+        case.clock.forward(minutes=2)
+        last = an_alert(firing=False, starts_at=case.clock.now - 2 * MINUTE, ends_at=case.clock.now)
+        if not case.incident.flapping:
+            case.when(received(last))
+    assert case.incident.flapping
+    case.when(held(received(last)))
+    assert (case.incident.held, case.incident.wake_at) == (True, None)
+    case.when(AlertsReceived(THE_GROUP))  # Prometheus was alive after all: now it has to be quiet
+    assert not case.incident.held
+    assert case.incident.clocks.quiet_until is not None

@@ -15,8 +15,14 @@ from receiver.workers.reconcile_diff import Since, compare, missed
 from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
 
 
-def seen(alert: Alert, **mutes: tuple[str, ...]) -> Seen:
-    return Seen(alert, ("receiver",), **mutes)
+def seen(
+    alert: Alert,
+    *,
+    silences: tuple[str, ...] = (),
+    inhibitors: tuple[str, ...] = (),
+    muted: tuple[str, ...] = (),
+) -> Seen:
+    return Seen(alert, ("receiver",), silences, inhibitors, muted)
 
 
 def view(*alerts: Seen, silences: tuple[Silence, ...] = ()) -> View:
