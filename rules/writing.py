@@ -1,5 +1,7 @@
 """Text of generated rule files: header, links and YAML."""
 
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -52,4 +54,23 @@ def file(table: str, about: str, groups: list[dict[str, object]]) -> str:
     head = (
         f"# GENERATED from rules/tables/{table} by `python -m rules.generate`. Do not edit; change the table.\n{about}"
     )
-    return head + yaml.dump({"groups": groups}, Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
+    text = yaml.dump({"groups": groups}, Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
+    return head + "".join(_with_lags(text))
+
+
+# Alerts and recording rules of groups that run every minute or more often read series that are up to a minute old.
+LAG = ("# pint disable rule/dependency", "# lag: 1m")
+_RECORDED = re.compile(r"[a-z_]+:\w+:\w+")
+
+
+def _with_lags(text: str) -> Iterator[str]:
+    """Add the comments of LAG to each recording rule that reads a series recorded in another group."""
+    for part in re.split(r"(?m)^(?=- name: )", text):
+        own = set(re.findall(r"(?m)^  - record: (\S+)$", part))
+        for rule in re.split(r"(?m)^(?=  - )", part):
+            first, _, rest = rule.partition("\n")
+            foreign = set(_RECORDED.findall(rest.partition("\n    labels:")[0])) - own
+            if first.startswith("  - record: ") and foreign:
+                yield "".join(f"{line}\n" for line in (first, *(f"    {comment}" for comment in LAG))) + rest
+            else:
+                yield rule

@@ -43,6 +43,7 @@ _EVERY: tuple[Check, ...] = (
     alerts.missing_annotation,
     alerts.missing_runbook,
     baselines.untested_baseline,
+    baselines.unstated_lag,
     sets.duplicate_identity,
     sets.slow_recording,
     sets.newer_syntax,

@@ -52,6 +52,8 @@ P95 = f"histogram_quantile(0.95, sum by (job, le) ({BUCKETS}))"
 FAILED = f"rate(payment_failures_total{{{APP}}}[5m])"
 TRIED = f"rate(payment_attempts_total{{{APP}}}[5m])"
 ON = "{{ $labels.route }}"
+FED = record("job:fed:rate5m")
+READER = record("job:read:rate5m", "max by (job) (job:fed:rate5m)")
 # check -> what it refuses, and the same as it should be
 CASES: dict[str, tuple[Case | list[Case], Case | list[Case]]] = {
     "unknown-metric": (
@@ -144,6 +146,10 @@ CASES: dict[str, tuple[Case | list[Case], Case | list[Case]]] = {
     "untested-baseline": (
         alert(f"sum by (job) (increase(http_requests_total{{{APP}}}[1h] offset 1d)) > 1"),
         shown_by_tests(f"sum by (job) (increase(http_requests_total{{{APP}}}[1h] offset 1d)) > 1"),
+    ),
+    "unstated-lag": (
+        {"groups": [{"name": "a", "rules": [FED]}, {"name": "b", "rules": [READER]}]},
+        {"groups": [{"name": "a", "rules": [FED, READER]}]},
     ),
     "duplicate-identity": (
         [FINE, FINE | {"for": "9m"}],
@@ -253,11 +259,11 @@ ALSO_GOOD: list[Case | list[Case]] = [
 
 def found(tmp_path: Path, case: Case | list[Case]) -> list[tuple[str, str]]:
     """Names and texts of all that the checks find."""
-    group = (
-        case if isinstance(case, dict) and "rules" in case else {"rules": case if isinstance(case, list) else [case]}
-    )
+    rules_of = case if isinstance(case, list) else [case]
+    group = case if isinstance(case, dict) and "rules" in case else {"rules": rules_of}
+    groups = case["groups"] if isinstance(case, dict) and "groups" in case else [{"name": "case", **group}]
     path = tmp_path / "case.yml"
-    path.write_text(yaml.safe_dump({"groups": [{"name": "case", **group}]}, sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump({"groups": groups}, sort_keys=False), "utf-8")
     rules = read(path).rules
     around = World(SERIES, rules, HERE)
     return [(one.check, one.text) for rule in rules for one in of_rule(rule, around)]
@@ -302,6 +308,26 @@ def test_a_sample_of_alerts_shows_an_alert_firing(tmp_path: Path) -> None:
         yaml.safe_dump({"tests": [{"name": "[outage of 8 d]", "promql_expr_test": [case]}]}), "utf-8"
     )
     assert shown(tmp_path) == {"A": {"[outage of 8 d]"}}
+
+
+@pytest.mark.parametrize(
+    ("comments", "checks"),
+    [
+        ("# pint disable rule/dependency\n    # lag: 30s", set()),
+        ("# pint disable rule/dependency\n    # lag: 29s", {"unstated-lag"}),
+        ("# pint disable rule/dependency", {"unstated-lag"}),
+        ("# lag: 1m", {"unstated-lag"}),
+    ],
+)
+def test_a_lag_is_stated_for_pint_and_for_people(comments: str, checks: set[str], tmp_path: Path) -> None:
+    path = tmp_path / "case.yml"
+    path.write_text(
+        f"groups:\n- name: a\n  interval: 30s\n  rules:\n  - record: job:fed:rate5m\n    expr: {FED['expr']!r}\n"
+        f"- name: b\n  rules:\n  - record: job:read:rate5m\n    {comments}\n    expr: {READER['expr']!r}\n",
+        "utf-8",
+    )
+    rules = read(path).rules
+    assert {one.check for rule in rules for one in of_rule(rule, World(SERIES, rules, HERE))} == checks
 
 
 def test_every_check_has_its_case() -> None:

@@ -1,10 +1,11 @@
 """Alerts that compare with the past, and rules that read what another group recorded a moment ago."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
 import promql_parser as promql
-from promql_parser import Call, Expr
+from promql_parser import Call, Expr, parse_duration
 
 from rules.lint.baselines import MARKERS
 from rules.lint.expression import operator, selectors, walk
@@ -14,6 +15,8 @@ from rules.lint.world import World
 
 _LONG = timedelta(hours=1)
 _LINES = {"predict_linear", "double_exponential_smoothing", "holt_winters"}
+_LAG = re.compile(r"^\s*# lag: (\S+)")
+_PINT = re.compile(r"^\s*# pint disable rule/dependency$")
 _DEEP = 8  # chains of recorded series are not longer than this
 
 
@@ -54,3 +57,23 @@ def _looks_back(part: Expr) -> str:
         for argument in part.args
     )
     return name if name in _LINES or (name.endswith("_over_time") and long) else ""
+
+
+def unstated_lag(rule: Rule, world: World) -> Iterator[Fault]:
+    """A recorded series that reads one of another group without saying which lag it accepts."""
+    # pint's rule/dependency leaves alerts out as well: what they wait for is longer than the lag.
+    if rule.alerts:
+        return
+    sources = {
+        source.name: source.interval
+        for selector, _ in selectors(rule.tree)
+        for source in world.recorded(selector)
+        if (source.file, source.group) != (rule.file, rule.group)
+    }
+    accepted = [parse_duration(found[1]).total_seconds() for line in rule.text if (found := _LAG.match(line))]
+    lag = max(sources.values(), default=0.0)
+    if sources and (not accepted or accepted[0] < lag or not any(_PINT.match(line) for line in rule.text)):
+        text = f"it reads {', '.join(sorted(sources))} of another group, which is up to {lag:g}s old"
+        yield Fault(
+            text, f"add the comments `# pint disable rule/dependency` and `# lag: {lag:g}s` to the rule", "expr"
+        )
