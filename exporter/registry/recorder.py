@@ -19,6 +19,10 @@ _MAX_CACHED = 200  # characters of a text that is cached with the label's value 
 _TEXTS = {"text", "text?", "path", "path?"}  # the types of fields that hold whatever the sender likes
 
 
+_ENVELOPE = attrgetter("id", "source", "time", "trace_id", "traceparent", "count")
+_BARE = ("", "", None, "", "", 1)  # what most of a browser's events have
+
+
 class _Observation(NamedTuple):
     """A histogram, and the field that it observes."""
 
@@ -100,17 +104,10 @@ class Recorder:
         for event in events:
             for label in self._plans[type(event)].fold(event.data):
                 outside[label] = outside.get(label, 0) + 1
-            if event.trace_id or event.traceparent:
-                _set(event, "trace_id", event.trace)
-                _set(event, "traceparent", "")
-            if event.id:
-                _set(event, "id", id_of(event))
-            if event.source:
-                _set(event, "source", "")
-            if event.time is not None:
-                _set(event, "time", None)
-            if event.count != 1:
-                _set(event, "count", 1)
+            if _ENVELOPE(event) != _BARE:
+                changed = {"id": id_of(event), "source": "", "time": None, "trace_id": event.trace, "traceparent": ""}
+                for name, value in {**changed, "count": 1}.items():
+                    _set(event, name, value)
         return outside
 
     def refresh(self, now: float) -> None:

@@ -72,7 +72,9 @@ class State:
         """
 
         def id_of(event: Event) -> str:
-            return f"{fingerprint(str(owner), event.id):016x}" if type(event) in self.pending_kinds else ""
+            if not event.id or type(event) not in self.pending_kinds:
+                return ""
+            return f"{fingerprint(str(owner), event.id):016x}"
 
         return self.recorder.fold(events, id_of)
 
