@@ -1,6 +1,6 @@
 // Builds rum.js (for a script tag) and rum.mjs (for bundlers), and packs the first; the same source gives the same bytes.
 import { readFileSync, writeFileSync } from "node:fs";
-import { brotliCompressSync, constants } from "node:zlib";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const common = { bundle: true, minify: true, target: "es2022", mangleProps: /^_[a-z]/, legalComments: "none", charset: "utf8", logLevel: "warning" };
@@ -15,4 +15,5 @@ const params = {
 };
 const packed = brotliCompressSync(text, { params });
 writeFileSync("rum.js.br", packed);
+writeFileSync("rum.js.gz", gzipSync(text, { level: 9 })); // for what does not know brotli
 console.log(`rum.js ${text.length} bytes, ${packed.length} as brotli`);

@@ -7,6 +7,8 @@ export interface Options {
   sample?: number;
   /** Time fetch and XMLHttpRequest to your own origin. Default: false */
   timeRequests?: boolean;
+  /** Addresses that are not timed, by how they begin, beside the endpoint, /api/metrics, /api/rum/ and /api/report. */
+  ignore?: string[];
   /** Say nothing until consent(true). Default: not required */
   consent?: "required";
   /** Say nothing where Global Privacy Control is on. Default: true */

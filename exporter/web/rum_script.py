@@ -6,6 +6,8 @@ from importlib.resources import files
 
 from aiohttp import web
 
+_CODINGS = {"br": "br", "gzip": "gz"}  # the preferred one first, and how its file is called
+
 
 class Script:
     """GET of rum.js; ``integrity`` is what the script tag names."""
@@ -13,16 +15,18 @@ class Script:
     def __init__(self) -> None:
         folder = files("exporter").joinpath("rum")
         self._plain = folder.joinpath("rum.js").read_bytes()
-        self._brotli = folder.joinpath("rum.js.br").read_bytes()
+        self._packed = {name: folder.joinpath(f"rum.js.{name}").read_bytes() for name in ("br", "gz")}
         digest = hashlib.sha384(self._plain).digest()
         self.integrity = f"sha384-{base64.b64encode(digest).decode()}"
         # A strong validator must not be shared by two different bodies (RFC 9110, 8.8.1).
-        self._tags = {name: f'"{digest.hex()[:24]}{name}"' for name in ("", "-br")}
+        self._tags = {name: f'"{digest.hex()[:24]}{"-" if name else ""}{name}"' for name in ("", "br", "gz")}
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer with the script, or 304."""
-        brotli = _accepts_brotli(request.headers.get("Accept-Encoding", ""))
-        tag = self._tags["-br" if brotli else ""]
+        accepted = _accepted(request.headers.get("Accept-Encoding", ""))
+        coding = next((name for name in _CODINGS if name in accepted), "")
+        name = _CODINGS.get(coding, "")
+        tag = self._tags[name]
         headers = {
             "ETag": tag,
             # An hour: new releases spread soon, and revalidation costs a 304.
@@ -37,14 +41,16 @@ class Script:
         if tag in known or "*" in known:
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = "text/javascript; charset=utf-8"
-        if brotli:
-            return web.Response(body=self._brotli, headers={**headers, "Content-Encoding": "br"})
+        if coding:
+            return web.Response(body=self._packed[name], headers={**headers, "Content-Encoding": coding})
         return web.Response(body=self._plain, headers=headers)
 
 
-def _accepts_brotli(accepted: str) -> bool:
-    for part in accepted.lower().split(","):
+def _accepted(header: str) -> set[str]:
+    """Return the codings that a client takes; a quality of 0 is a refusal."""
+    accepted = set()
+    for part in header.lower().split(","):
         coding, _, quality = part.partition(";")
-        if coding.strip() == "br":
-            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
+        if quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}:
+            accepted.add(coding.strip())
+    return accepted

@@ -3,43 +3,65 @@ import { safely } from "./transport";
 
 type Count = (endpoint: string, method: string, milliseconds: number, status: number, error: string) => void;
 
-export function timeRequests(ignored: string, count: Count): void {
-  const own = safely(() => new URL(ignored, location.href).href);
+interface Sent {
+  _path: string | undefined;
+  _method: string;
+  _began: number;
+  _error: string;
+}
+
+export function timeRequests(ignored: string[], count: Count): void {
+  const own = ignored.map((path) => safely(() => new URL(path, location.href).href) ?? path);
   const path = (target: string): string | undefined => {
     const url = new URL(target, location.href);
-    return url.origin === location.origin && url.href !== own ? url.pathname : undefined;
+    return url.origin === location.origin && !own.some((start) => url.href.startsWith(start)) ? url.pathname : undefined;
   };
   const plain = window.fetch;
   window.fetch = function (this: unknown, ...request: Parameters<typeof fetch>): Promise<Response> {
     const began = performance.now();
     const [target, init] = request;
-    const found = safely(() => path(target instanceof Request ? target.url : String(target)));
+    const asked = target instanceof Request ? target : undefined;
+    const endpoint = safely(() => path(asked ? asked.url : String(target)));
     const answer = plain.apply((this ?? window) as Window, request);
-    if (!found) return answer;
-    const method = safely(() => init?.method ?? (target instanceof Request ? target.method : "GET")) ?? "GET";
+    if (!endpoint) return answer;
+    const method = safely(() => init?.method ?? asked?.method) ?? "GET";
     const done = (status: number, error: string) =>
-      safely(() => count(found, method, performance.now() - began, status, error));
+      safely(() => count(endpoint, method, performance.now() - began, status, error));
     // What is handed on is the promise that follows ours: one that nobody catches is still nobody's.
     return answer.then(
       (response) => (done(response.status, ""), response),
       (error: unknown) => {
-        done(0, (error as Error | undefined)?.name ?? "");
+        // A page may abort with any reason of its own; fetch then throws that. AbortSignal.timeout() gives TimeoutError.
+        const isAbort = safely(() => (init?.signal ?? asked?.signal)?.aborted);
+        const name = safely(() => (error as Error).name) ?? "";
+        done(0, isAbort && name !== "TimeoutError" ? "AbortError" : name);
         throw error;
       },
     );
   };
-  const open = XMLHttpRequest.prototype.open;
+  const sent = new WeakMap<XMLHttpRequest, Sent>();
+  const { open, send } = XMLHttpRequest.prototype;
   XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...request: unknown[]): void {
     safely(() => {
-      const found = path(String(request[1]));
-      if (!found) return;
-      const began = performance.now();
-      let error = "";
-      const listen = (name: string, then: () => void) => this.addEventListener(name, then, { once: true });
-      listen("abort", () => (error = "AbortError"));
-      listen("timeout", () => (error = "TimeoutError"));
-      listen("loadend", () => safely(() => count(found, String(request[0]), performance.now() - began, this.status, error)));
+      const known = sent.get(this);
+      const now: Sent = { _path: path(String(request[1])), _method: String(request[0]), _began: 0, _error: "" };
+      if (known) return Object.assign(known, now);
+      // Once for each object, which may be opened again, also while it is under way.
+      sent.set(this, now);
+      this.addEventListener("abort", () => (now._error = "AbortError"));
+      this.addEventListener("timeout", () => (now._error = "TimeoutError"));
+      this.addEventListener("loadend", () =>
+        safely(() => {
+          const { _path, _method, _began, _error } = now;
+          now._began = 0;
+          if (_path && _began) count(_path, _method, performance.now() - _began, this.status, _error);
+        }),
+      );
     });
     (open as (...request: unknown[]) => void).apply(this, request);
+  };
+  XMLHttpRequest.prototype.send = function (this: XMLHttpRequest, body): void {
+    safely(() => ((sent.get(this) as Sent)._began = performance.now()));
+    send.call(this, body);
   };
 }

@@ -6,7 +6,12 @@ import { safely, Transport } from "./transport";
 import { seconds, watch } from "./watch";
 
 const OPERATION = /\b(select|insert|update|delete)\b|\b(create|alter|drop|truncate)\b|\b(begin|commit|rollback|savepoint)\b/i;
-const TABLE = /\b(?:from|into|update|join)\s+["`]?(?:\w+["`]?\.["`]?)?(\w+)/i;
+const TABLE = /\b(?:from|into|update|join|table)\s+(?:(?:only|if|not|exists)\s+)*["`]?(?:\w+["`]?\.["`]?)?(\w+)/i;
+// Comments, texts, and brackets without a query in them: EXTRACT(EPOCH FROM x)
+const ASIDE = /--.*|\/\*[^]*?\*\/|'(?:[^']|'')*'|\((?:(?!select)[^()'])*\)/gi;
+
+// Other reports to the exporter: those of the older classes, and of Sentry's tunnel.
+const IGNORED = ["/api/metrics", "/api/rum/", "/api/report"];
 
 let running: Rum | undefined;
 
@@ -14,9 +19,10 @@ export function start(given: Options = {}): Rum {
   return (running ??= begin({ endpoint: "/api/pulse", interval: 5000, sample: 1, honourGpc: true, ...given }));
 }
 
-function begin(options: Options & { endpoint: string; interval: number; sample: number; honourGpc: boolean }): Rum {
+function begin(options: Options & { endpoint: string; interval: number; sample: number; honourGpc: boolean; }): Rum {
   let transport: Transport | undefined;
   let watching = false;
+  let wanted = false; // by a page that is prerendered
   const session = new Session(() => send("session_start", {}, true));
   const sample = Math.min(Math.max(Math.round(options.sample) || 1, 1), 1000);
 
@@ -29,6 +35,7 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
 
   function consent(allowed: boolean): void {
     safely(() => {
+      wanted = false;
       if (!allowed) {
         transport?.stop();
         transport = undefined;
@@ -36,6 +43,12 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
       }
       const refused = options.honourGpc && (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl;
       if (transport || refused) return;
+      // Nobody has seen a prerendered page yet, and perhaps nobody will.
+      if ((document as { prerendering?: boolean }).prerendering) {
+        wanted = true;
+        document.addEventListener("prerenderingchange", () => wanted && consent(true), { once: true });
+        return;
+      }
       transport = new Transport(options, () => session.id());
       session.id();
       if (!watching) observe();
@@ -49,7 +62,7 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
     const hide = () => safely(() => transport?.flush(true));
     addEventListener("visibilitychange", () => document.visibilityState === "hidden" && hide(), true);
     addEventListener("pagehide", hide, true);
-    if (options.timeRequests) safely(() => timeRequests(options.endpoint, request));
+    if (options.timeRequests) safely(() => timeRequests([options.endpoint, ...IGNORED, ...(options.ignore ?? [])], request));
   }
 
   function request(endpoint: string, method: string, milliseconds: number, status: number, error: string): void {
@@ -79,6 +92,7 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
       }
     },
     trackDatabaseQuery(text, milliseconds, table) {
+      text = text.replace(ASIDE, " ").replace(ASIDE, " ");
       const [, found, ddl, transaction] = OPERATION.exec(text) ?? [];
       const operation = (found ?? (ddl ? "ddl" : transaction ? "transaction" : "")).toLowerCase();
       const duration = seconds(milliseconds);

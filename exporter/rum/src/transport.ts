@@ -54,11 +54,11 @@ export class Transport {
 
   add(type: string, data: RumEvent["data"], sample: number, id?: string): void {
     if (this._stopped) return;
-    let event: RumEvent | null = { type, time: Date.now(), ...(id ? { id } : {}), data };
-    if (this._options.beforeSend) {
-      event = this._options.beforeSend(event);
-      if (!event) return this.give("before_send", 1);
-    }
+    const made: RumEvent = { type, time: Date.now(), ...(id ? { id } : {}), data };
+    const { beforeSend } = this._options;
+    // Dropped, or the page's function threw, or what it gave is no JSON: that must not cost the rest of a batch.
+    const event = safely(() => JSON.parse(JSON.stringify(beforeSend ? beforeSend(made) : made)) as RumEvent | null);
+    if (!event) return this.give("before_send", 1);
     if (this._options.gtag) safely(() => (window as unknown as { gtag?: Function }).gtag?.("event", type, data));
     const queue = this._queues.get(sample) ?? [];
     this._queues.set(sample, queue);
@@ -130,7 +130,9 @@ export class Transport {
     const one = this._unsent.get(id);
     if (!one) return;
     one._flying = false;
-    const again = status === 0 || status === 429 || status === 503;
+    // The exporter says 204. Any other success is somebody else's, such as the start page that a proxy gives for every
+    // path or a hotel's login; 502 and 504 are a proxy's words for an exporter that it could not reach.
+    const again = (status < 400 && status !== 204) || [408, 429, 502, 503, 504].includes(status);
     if (again && ++one._tries < ATTEMPTS) {
       // Full jitter, so that the visitors of a site that was down do not come back all at once.
       const pause = Math.max(wait * 1000, Math.random() * Math.min(60_000, 1000 * 2 ** one._tries));

@@ -11,12 +11,31 @@ export function seconds(milliseconds: number): number | undefined {
   return milliseconds >= 0 && milliseconds < 3_600_000 ? Math.round(milliseconds * 10) / 10_000 : undefined;
 }
 
-const page = (): string => location.pathname;
+/** The path of the page; of one that keeps its routes in the hash ("#/lessons", "#!/lessons"), with that path. */
+function page(url: { pathname: string; hash: string } = location): string {
+  const [, route] = /^#!?(\/[^?#]*)/.exec(url.hash) ?? [];
+  return route ? url.pathname.replace(/\/([^/]*\.html?)?$/, "") + route : url.pathname;
+}
+
+const isVisible = (): boolean => document.visibilityState === "visible";
+
+function whenVisible(then: () => void): void {
+  if (isVisible()) return then();
+  addEventListener("visibilitychange", () => whenVisible(then), { once: true, capture: true });
+}
 
 export function watch(send: Send): void {
-  loaded(() => safely(() => pageLoad(send)));
-  for (const on of [onCLS, onFCP, onINP, onLCP, onTTFB]) safely(() => on((metric) => vital(send, metric)));
-  addEventListener("pageshow", (event) => event.persisted && view(send, "back-forward-cache", event.timeStamp));
+  const [entry] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
+  // The page that was asked for: an app may have moved on before this script runs, or before a vital is known.
+  let landing = safely(() => page(new URL((entry as PerformanceNavigationTiming).name))) ?? page();
+  const isSeen = isVisible();
+  loaded(() => whenVisible(() => safely(() => entry && pageLoad(send, entry, landing, isSeen))));
+  for (const on of [onCLS, onFCP, onINP, onLCP, onTTFB]) safely(() => on((metric) => vital(send, metric, landing)));
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    landing = page();
+    view(send, "back-forward-cache", event.timeStamp);
+  });
   routes(send);
   people(send);
   errors(send);
@@ -29,38 +48,47 @@ function loaded(then: () => void): void {
   else addEventListener("load", later, { once: true });
 }
 
-function pageLoad(send: Send): void {
-  const [entry] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
-  if (!entry) return;
-  const begun = Math.max(entry.fetchStart, (entry as { activationStart?: number }).activationStart ?? 0);
+function pageLoad(send: Send, entry: PerformanceNavigationTiming, page: string, isSeen: boolean): void {
+  // A prerendered page has done its work before anybody asked for it: its times begin with the activation.
+  const activated = (entry as { activationStart?: number }).activationStart ?? 0;
+  const begun = Math.max(entry.fetchStart, activated);
+  const since = (end: number, start: number) => (end > activated ? seconds(end - Math.max(start, activated)) : undefined);
   const discarded = (document as { wasDiscarded?: boolean }).wasDiscarded;
-  const total = seconds(Math.max(entry.loadEventEnd - begun, 0));
-  if (total === undefined || !entry.loadEventEnd) return;
-  const data: Record<string, string | number | undefined> = {
-    page: page(),
-    navigation: discarded ? "restore" : entry.type.replace("_", "-"),
-    total,
-    dom_content_loaded: seconds(entry.domContentLoadedEventEnd - entry.domContentLoadedEventStart),
-    load_complete: seconds(entry.loadEventEnd - entry.loadEventStart),
-    render: seconds(entry.domComplete - entry.responseEnd),
+  const end = entry.loadEventEnd;
+  if (!end) return;
+  // A tab in the background loads as slowly as the browser likes.
+  const wasHidden = performance.getEntriesByType("visibility-state").some(({ name, startTime }) => name === "hidden" && startTime < end && startTime >= activated);
+  const times = {
+    total: seconds(Math.max(end - begun, 0)),
+    dom_content_loaded: since(entry.domContentLoadedEventEnd, entry.domContentLoadedEventStart),
+    load_complete: since(end, entry.loadEventStart),
+    render: since(entry.domComplete, entry.responseEnd),
     interactive: seconds(Math.max(entry.domInteractive - begun, 0)),
   };
+  const navigation = discarded ? "restore" : activated ? "prerender" : entry.type.replace("_", "-");
+  const data = { page, navigation, ...(isSeen && !wasHidden ? times : {}) };
   send("page_load", JSON.parse(JSON.stringify(data)) as RumEvent["data"]);
 }
 
-function vital(send: Send, { name, value, rating, id }: Metric): void {
-  const number = name === "CLS" ? { score: Math.round(value * 10_000) / 10_000 } : { seconds: seconds(value) ?? null };
-  send("web_vital", { vital: name, page: page(), rating, ...number }, false, id);
+function vital(send: Send, { name, value, rating, id }: Metric, page: string): void {
+  const score = Math.round(Math.min(value, 100) * 10_000) / 10_000;
+  const number = name === "CLS" ? { score } : { seconds: seconds(value) ?? null };
+  send("web_vital", { vital: name, page, rating, ...number }, false, id);
 }
 
-/** Count a view without a load: from its begin to the second frame, when it can be seen. */
+/** Count a view without a load: from its begin to the second frame, when it can be seen. Seen later, it has no time. */
 function view(send: Send, navigation: string, begun: number): void {
+  const where = page();
   const frame = requestAnimationFrame;
+  let wasHidden = !isVisible();
+  addEventListener("visibilitychange", () => (wasHidden = true), { once: true, capture: true });
   const seen = () => {
-    const total = seconds(performance.now() - begun);
-    if (total !== undefined) send("page_load", { page: page(), navigation, total });
+    if (!isVisible()) return whenVisible(seen);
+    if (wasHidden && page() !== where) return;
+    const total = wasHidden ? undefined : seconds(performance.now() - begun);
+    send("page_load", { page: where, navigation, ...(total === undefined ? {} : { total }) });
   };
-  frame(() => frame(seen));
+  whenVisible(() => frame(() => frame(seen)));
 }
 
 function routes(send: Send): void {
@@ -70,6 +98,9 @@ function routes(send: Send): void {
     current = page();
     view(send, "soft-navigation", performance.now());
   };
+  const { navigation } = window as unknown as { navigation?: EventTarget };
+  // Every change of the URL within the document, however it is made.
+  if (navigation) return navigation.addEventListener("currententrychange", () => safely(changed));
   for (const name of ["pushState", "replaceState"] as const) {
     const plain = history[name];
     history[name] = function (this: History, ...state: Parameters<History["pushState"]>): void {
@@ -77,7 +108,7 @@ function routes(send: Send): void {
       safely(changed);
     };
   }
-  addEventListener("popstate", changed);
+  for (const name of ["popstate", "hashchange"]) addEventListener(name, changed);
 }
 
 const KINDS: [string, string][] = [
@@ -89,41 +120,55 @@ const KINDS: [string, string][] = [
 ];
 
 function people(send: Send): void {
-  const listen = (name: string, then: (target: Element) => void) =>
-    addEventListener(name, (event) => safely(() => then(event.target as Element)), true);
-  listen("click", (target) => {
-    const kind = KINDS.find(([selector]) => target.closest(selector));
+  // The path goes into shadow trees, where the target is only their host.
+  const listen = (name: string, then: (path: Element[]) => void) =>
+    addEventListener(name, (event) => safely(() => then(event.composedPath() as Element[])), true);
+  listen("click", (path) => {
+    const kind = KINDS.find(([selector]) => path.some((one) => one.matches?.(selector)));
     if (kind) send("click", { page: page(), element: kind[1] });
   });
-  listen("submit", (target) => {
+  listen("submit", ([target]) => {
+    if (!target) return;
     // By attribute: a form with a field called "id" gives that field for form.id.
     const name = target.getAttribute("id") || target.getAttribute("name") || "";
     send("form_submit", { form: name.slice(0, 200) }, true);
   });
 }
 
+// Errors of browser extensions, and a notice of browsers that nothing is the matter with: https://crbug.com/809574
+const NOISE = /^[a-z-]+-extension:|^ResizeObserver loop/;
+
 function errors(send: Send): void {
   const seen = new Set<string>();
   // Each error once a page, and not more than twenty: one in a loop must not drown the others.
-  const once = (type: string, place: string, kind?: string) => {
+  const once = (type: string, place: string, kind?: string, ...origins: unknown[]) => {
+    if (origins.some((origin) => NOISE.test(String(origin)))) return;
     const key = type + place + kind;
     if (seen.has(key) || seen.size >= MOST_ERRORS) return;
     seen.add(key);
     send(type, kind === undefined ? { page: page() } : { page: page(), kind: kind.slice(0, 60) }, true);
   };
   const kind = (error: unknown, message: unknown) =>
-    error instanceof Error ? error.name : (/\b[A-Z]\w{0,40}Error\b/.exec(String(message))?.[0] ?? "");
+    error instanceof Error ? error.name : (/\b([A-Z]\w{0,40})?Error\b/.exec(String(message))?.[0] ?? "");
+  // The first address of a stack is where it was thrown.
+  const thrown = (error: unknown) => /[a-z-]+:\/\/[^\s)]*/.exec(String((error as Error | undefined)?.stack))?.[0];
   const listen = <K extends keyof WindowEventMap>(name: K, then: (event: WindowEventMap[K]) => void) =>
     addEventListener(name, (event) => safely(() => then(event)), true);
   listen("error", (event) => {
     const { error, message, filename, lineno, colno, target } = event;
-    if (message) {
-      once("javascript_error", message + filename + lineno + colno, kind(error, message));
-    } else {
-      const source = target as HTMLImageElement & HTMLLinkElement;
-      once("resource_error", source.src || source.href);
+    if (event instanceof ErrorEvent) {
+      const plain = message.replace(/^Uncaught (Error: )?/, "");
+      once("javascript_error", message + filename + lineno + colno, kind(error, message), filename, plain, thrown(error));
+    } else if ((event as Event).isTrusted && (target as unknown) instanceof Element) {
+      const source = target as unknown as HTMLImageElement & HTMLLinkElement & HTMLObjectElement;
+      const url = source.src || source.href || source.data;
+      if (url) once("resource_error", url, undefined, url);
     }
   });
-  listen("unhandledrejection", ({ reason }) => once("unhandled_rejection", String(reason), kind(reason, reason)));
-  listen("securitypolicyviolation", (event) => once("csp_violation", event.blockedURI + event.violatedDirective));
+  listen("unhandledrejection", ({ reason }) => once("unhandled_rejection", String(reason), kind(reason, reason), thrown(reason)));
+  listen("securitypolicyviolation", (event) => {
+    const { blockedURI, sourceFile } = event;
+    // Of a blocked address with another scheme only the scheme is told.
+    once("csp_violation", blockedURI + event.violatedDirective, undefined, blockedURI + ":", sourceFile);
+  });
 }
