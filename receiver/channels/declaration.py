@@ -19,6 +19,7 @@ from process.settings import (
     require_secret,
 )
 from receiver.channels.base import Channel
+from receiver.incident.model import Kind
 
 S = TypeVar("S", bound=Strict)
 _LONGEST_TIMEOUT = 60.0  # seconds; well below the lease of a notification that is being sent
@@ -85,6 +86,11 @@ def nothing_unsafe(_settings: Strict) -> Iterable[tuple[str, str]]:
     return ()
 
 
+def every_kind(_settings: Strict) -> frozenset[Kind]:
+    """Everything can be sent."""
+    return frozenset(Kind)
+
+
 def one_host(_settings: Strict, _address: str) -> str:
     """All addresses are served by one host."""
     return ""
@@ -107,6 +113,7 @@ class Declaration(Generic[S]):
     own_key: bool = False  # people and teams write the address under the channel's own name, not in `contacts`
     host_of: Callable[[S, str], str] = one_host  # what an address shares with others when it is down
     keeps_incidents: bool = False  # an acknowledgement or a resolve that is lost leaves an incident open there
+    kinds: Callable[[S], frozenset[Kind]] = every_kind  # what can be sent there
     read_by_people: bool  # many notifications for one address become one message
 
 

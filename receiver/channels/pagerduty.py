@@ -260,5 +260,6 @@ CHANNEL = Declaration(
     wrong_address=lambda settings, name: unknown_name("service", name, settings.services, "pagerduty.services"),
     own_key=True,
     keeps_incidents=True,
+    kinds=lambda settings: frozenset(Kind if settings.mode == "rest" else _ACTIONS),
     read_by_people=False,
 )

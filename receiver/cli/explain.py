@@ -16,6 +16,7 @@ from receiver.cli.simulate import Simulation, Story, span
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import load
+from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident
 from receiver.messages.i18n import Reader
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
     start = _moment(options.at, now)
     configured = build_routing(config, source)
-    story, name_of = explain(configured, labels, start), configured.directory.name
+    story, name_of = explain(configured, labels, start, config.channels.handling), configured.directory.name
     if options.format == "json":
         every = story.incident.plan.repeat_every
         shown = {"labels": labels, "rows": rows(story, start, name_of), "repeat_every_seconds": every}
@@ -77,11 +78,16 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 0
 
 
-def explain(routing: Routing, labels: dict[str, str], start: datetime) -> Story:
+def explain(
+    routing: Routing,
+    labels: dict[str, str],
+    start: datetime,
+    handling: Callable[[str], Handling] = lambda _channel: Handling(),
+) -> Story:
     """Play an alert that fires and that nobody answers, to the last step and the end of the response time."""
     alert = Alert("explained", True, start, None, labels, {})  # noqa: FBT003  # it fires
     group = AlertGroup("explained", (alert,), receiver="explain", labels=labels)
-    simulation = Simulation(routing, start)
+    simulation = Simulation(routing, start, handling=handling)
     simulation.play(start, AlertsReceived(group))
     for _ in range(_MOST_CLOCKS):
         incident = simulation.story().incident

@@ -9,7 +9,17 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.incident.delivery import TELLING, Status, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.delivery import (
+    TELLING,
+    Handling,
+    Status,
+    Window,
+    due_at,
+    nobody_told,
+    pointless,
+    serial,
+    worth_owing,
+)
 from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
@@ -54,8 +64,8 @@ class _Owed(msgspec.Struct):
 class Simulation:
     """Alerts under one routing, from ``start``; ``play`` what happens, then ``run`` to an end.
 
-    Each notification is sent when it is due, and arrives if ``arrives`` says so, else it is dead at once. ``hold`` is
-    the window in which what is no P1 is gathered.
+    Each notification is sent when it is due, and arrives if ``arrives`` says so, else it is dead at once. ``handling``
+    says how each channel takes what is owed on it.
     """
 
     def __init__(
@@ -63,11 +73,12 @@ class Simulation:
         routing: Routing,
         start: datetime,
         *,
-        hold: timedelta = timedelta(0),
+        handling: Callable[[str], Handling] = lambda _channel: Handling(),
         arrives: Callable[[Notification], bool] = lambda _notification: True,
     ) -> None:
         self._policy: Policy = routing
-        self._hold, self._arrives, self.now = hold, arrives, start
+        self._handling, self._arrives, self.now = handling, arrives, start
+        self._windows: dict[tuple[str, str], Window] = {}
         self._incidents: dict[int, Incident] = {}
         self._outbox: list[_Owed] = []
         self._told: list[Told] = []
@@ -151,13 +162,20 @@ class Simulation:
         return True
 
     def _owe(self, incident: Incident, notification: Notification) -> None:
-        new = _Owed(incident.id, notification, self.now, due_at(incident, self._hold, self.now))
+        target = notification.target
+        place, way = (target.channel, target.address), self._handling(target.channel)
+        if notification.kind not in way.kinds:
+            return
+        due, window = due_at(incident, way, self._windows.get(place), self.now)
+        new = _Owed(incident.id, notification, self.now, due)
         lane = [row for row in self._outbox if row.lane == new.lane]
         told = ((row.status, 0) for row in lane if row.notification.kind in TELLING)
         waiting = (row.notification.kind for row in lane if row.status is Status.PENDING)
         known = {_identity(row.notification) for row in lane}
         if worth_owing(notification, told, waiting) and _identity(notification) not in known:
             self._outbox.append(new)
+            if window is not None:
+                self._windows[place] = window
 
     def _send(self) -> bool:
         """Send what is due, in order within each lane, until nothing is; False if nothing was."""
@@ -206,9 +224,15 @@ def _identity(notification: Notification) -> tuple[str, Kind, int, int]:
     return notification.target.lane, notification.kind, notification.round, serial(notification)
 
 
-def play(routing: Routing, start: datetime, events: Iterable[tuple[datetime, Event]], until: datetime) -> Story:
+def play(
+    routing: Routing,
+    start: datetime,
+    events: Iterable[tuple[datetime, Event]],
+    until: datetime,
+    handling: Callable[[str], Handling] = lambda _channel: Handling(),
+) -> Story:
     """Play events in the order of time, those of one moment as they are given."""
-    simulation = Simulation(routing, start)
+    simulation = Simulation(routing, start, handling=handling)
     queue = [(at, number, event) for number, (at, event) in enumerate(events)]
     heapq.heapify(queue)
     while queue and queue[0][0] <= until:

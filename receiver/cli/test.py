@@ -16,6 +16,7 @@ import argparse
 import difflib
 import hashlib
 import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from process.settings import Duration, Source, Strict
 from receiver.cli.simulate import Story, play, span
 from receiver.config.build import build_routing
 from receiver.config.load import load
+from receiver.incident.delivery import Handling
 from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
 from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
 from receiver.oncall.directory import Directory
@@ -98,10 +100,11 @@ def run(options: argparse.Namespace) -> int:
         given = options.config or tests.config
         if given is None:
             raise source.error(".config", "name the receiver.yml to be tested, here or with --config.file")
-        routing = build_routing(*load(given))
+        config, of_config = load(given)
+        routing = build_routing(config, of_config)
         for number, case in enumerate(tests.tests):
             total += 1
-            difference = check(routing, case, source, f".tests[{number}]")
+            difference = check(routing, case, source, f".tests[{number}]", config.channels.handling)
             if difference:
                 failed += 1
                 print(f"FAILED {path}: {case.name}\n{difference}\n", file=sys.stderr)
@@ -109,14 +112,20 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def check(routing: Routing, case: Case, source: Source, at: str) -> str:
+def check(
+    routing: Routing,
+    case: Case,
+    source: Source,
+    at: str,
+    handling: Callable[[str], Handling] = lambda _channel: Handling(),
+) -> str:
     """Run one test; "" if it passes, else what was expected against what came."""
     start = case.start.instant
     events = [
         (start + timedelta(seconds=h.at), _event(h, start, routing.directory, source, f"{at}.happens[{n}]"))
         for n, h in enumerate(case.happens)
     ]
-    story = play(routing, start, events, start + timedelta(seconds=case.until))
+    story = play(routing, start, events, start + timedelta(seconds=case.until), handling)
     wanted = [" ".join(line.split()) for line in case.expect.splitlines() if line.strip()]
     came = lines(story, start, routing.directory, case.show)
     if sorted(wanted) == sorted(came):

@@ -1,6 +1,7 @@
 """Reads the section `channels` of receiver.yml by what each channel declares, and checks addresses on them."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from process.settings import Findings, Source, Strict
 from receiver.channels.declaration import Declaration, Place
 from receiver.channels.registry import CHANNELS, declaration
 from receiver.config.people import Places
+from receiver.incident.delivery import Handling
+from receiver.incident.model import Kind
 
 _TERMINAL = "log"
 
@@ -19,6 +22,7 @@ class ChannelFacts(NamedTuple):
 
     bundles: bool = False  # many notifications for one address become one message
     keeps_incidents: bool = False  # see Declaration
+    kinds: frozenset[Kind] = frozenset(Kind)
     host_of: Callable[[str], str] = lambda _address: ""
 
 
@@ -66,8 +70,14 @@ class Channels:
         if name not in self.settings:
             return ChannelFacts()
         channel = declaration(name)
-        host_of = partial(channel.host_of, self.settings[name])
-        return ChannelFacts(channel.read_by_people, channel.keeps_incidents, host_of)
+        settings = self.settings[name]
+        host_of, kinds = partial(channel.host_of, settings), channel.kinds(settings)
+        return ChannelFacts(channel.read_by_people, channel.keeps_incidents, kinds, host_of)
+
+    def handling(self, name: str, window: timedelta = timedelta(0)) -> Handling:
+        """Say how a channel takes what is owed on it: nothing is held where nothing becomes one message."""
+        facts = self.facts(name)
+        return Handling(window if facts.bundles else timedelta(0), kinds=facts.kinds)
 
     def without_address(self) -> tuple[str, ...]:
         """Name those that tell everybody, whatever addresses people have."""

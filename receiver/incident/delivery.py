@@ -1,9 +1,11 @@
 """Decides what is worth delivering: where news goes, when it is due, and what an answer has made pointless. Pure."""
 
-import math
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State
 
@@ -12,6 +14,30 @@ RANKS = tuple(range(8))  # what `rank` may give
 # What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
 _FOR_THE_OWNER = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
 _COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several
+
+
+class Handling(msgspec.Struct, frozen=True):
+    """How a channel takes what is owed on it.
+
+    What is no P1 is gathered for ``hold``, but for so much of a quiet address as goes ``at_once``. A notification of a
+    kind that is not in ``kinds`` is not owed: there is nothing that it could be sent as.
+    """
+
+    hold: timedelta = timedelta(0)
+    at_once: int = 1
+    kinds: frozenset[Kind] = frozenset(Kind)
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The present window of one address, and how much has been owed there within it."""
+
+    until: datetime
+    count: int
+
+    def is_over(self, handling: Handling, now: datetime) -> bool:
+        """Say whether the address is quiet again; a window that ends too late is one of a clock that was set."""
+        follows = handling.hold if self.count > handling.at_once else timedelta(0)
+        return now >= self.until + follows or self.until > now + handling.hold
 
 
 class Status(StrEnum):
@@ -76,16 +102,23 @@ def serial(notification: Notification) -> int:
     return notification.serial if notification.kind in _COUNTED else 0
 
 
-def due_at(incident: Incident, hold: timedelta, now: datetime) -> datetime:
-    """Say when a notification of this incident may be sent.
+def due_at(
+    incident: Incident, handling: Handling, window: Window | None, now: datetime
+) -> tuple[datetime, Window | None]:
+    """Say when a notification of this incident may be sent to an address, and what becomes of the address' window.
 
-    What is no P1 waits for the end of the present window of ``hold``, so that ten incidents of one cause reach a
-    person as one message; the windows are the same for all, so that what waits becomes due together.
+    The first of a quiet address go at once, and what follows within the window waits for its end, so that ten incidents
+    of one cause reach a person as two messages. While more follow, one window follows the other.
     """
-    held = hold.total_seconds()
-    if held <= 0 or incident.priority is Priority.P1 or incident.drill:
-        return now
-    return datetime.fromtimestamp(math.ceil(now.timestamp() / held) * held, UTC)
+    hold = handling.hold
+    if hold <= timedelta(0) or incident.priority is Priority.P1 or incident.drill:
+        return now, window
+    if window is None or window.is_over(handling, now):
+        window = Window(now + hold, 0)
+    elif now >= window.until:
+        window = Window(window.until + hold, handling.at_once)
+    window = replace(window, count=window.count + 1)
+    return (now if window.count <= handling.at_once else window.until), window
 
 
 def nobody_told(pages: Iterable[Status]) -> bool:

@@ -10,7 +10,7 @@ from receiver.incident.model import Alert, Entry, Incident, State
 from receiver.messages.i18n import Reader, several_lines
 from receiver.messages.link import Refusal
 from receiver.messages.render import annotated_url, in_order, respond_by
-from receiver.messages.timeline import LINE, entry_text, pause_text
+from receiver.messages.timeline import LINE, folded, group_text, pause_text
 
 LISTED = 20  # alerts that the page shows
 
@@ -55,7 +55,7 @@ class AnswerPageRenderer:
             "firing": len(alerts),
             "alerts": [_alert(alert, reader) for alert in alerts[:LISTED]],
             "more": max(0, len(alerts) - LISTED),
-            "timeline": [_line(entry, reader) for entry in reversed(timeline)],
+            "timeline": [_line(group, reader) for group in reversed(folded(timeline))],
         }
         return self._pages.get_template("answer.html").render(nonce=nonce, **values)
 
@@ -88,5 +88,5 @@ def _alert(alert: Alert, reader: Reader) -> dict[str, str]:
     }
 
 
-def _line(entry: Entry, reader: Reader) -> dict[str, str]:
-    return {"at": reader.local(entry.at, "%Y-%m-%d %H:%M:%S"), "text": entry_text(entry, reader)}
+def _line(group: Sequence[Entry], reader: Reader) -> dict[str, str]:
+    return {"at": reader.local(group[0].at, "%Y-%m-%d %H:%M:%S"), "text": group_text(group, reader)}

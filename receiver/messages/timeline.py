@@ -1,5 +1,6 @@
 """Writes the facts of the core as phrases: lines of a timeline, reasons of a notification, pauses. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from receiver.incident.alerts import ALERTS
@@ -7,6 +8,7 @@ from receiver.incident.model import Data, Entry, EntryKind, Kind, Notification, 
 from receiver.messages.i18n import Reader, one_line
 
 LINE = 600  # characters; what is longer is cut, visibly
+_DELIVERIES = frozenset({EntryKind.TOLD, EntryKind.DEAD, EntryKind.FALLBACK})
 _NEWS = frozenset({Kind.UPDATE, Kind.REMINDER})
 
 
@@ -17,6 +19,38 @@ def entry_text(entry: Entry, reader: Reader) -> str:
         return one_line(f"{entry.text}{by}", LINE)
     values = _values(entry.data, reader, entry.at)
     return one_line(reader.say(f"entry_{entry.kind.value}", **values, actor=reader.who(entry.actor)), LINE)
+
+
+def folded(timeline: Sequence[Entry]) -> list[list[Entry]]:
+    """Put together what was sent of one thing: a page by five ways is one line, where the first of it was sent."""
+    groups: list[list[Entry]] = []
+    sent: dict[object, list[Entry]] = {}
+    for entry in timeline:
+        if entry.kind not in _DELIVERIES:
+            sent = {}  # what is sent from here on is about something else
+        group = sent.get(entry.data.notification) if entry.kind is EntryKind.TOLD and not entry.text else None
+        if group is not None:
+            group.append(entry)
+            continue
+        groups.append([entry])
+        if entry.kind is EntryKind.TOLD:
+            sent[entry.data.notification] = groups[-1]
+    return groups
+
+
+def group_text(group: Sequence[Entry], reader: Reader) -> str:
+    """Write one line for what ``folded`` put together: whom it was sent to, and by which ways."""
+    first = group[0]
+    if len(group) == 1:
+        return entry_text(first, reader)
+    ways: dict[str, list[str]] = {}
+    for entry in group:
+        data = entry.data
+        whom = reader.who(data.person) if data.person else data.address
+        ways.setdefault(whom, []).append(reader.name("channel", data.channel))
+    whom = ", ".join(f"{name} ({', '.join(dict.fromkeys(channels))})" for name, channels in ways.items())
+    what = reader.name("notification", first.data.notification.value) if first.data.notification else ""
+    return one_line(reader.say("entry_told_several", what=what, whom=whom), LINE)
 
 
 def news(notification: Notification, reader: Reader, now: datetime) -> str:

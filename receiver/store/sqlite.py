@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from receiver.incident.delivery import pointless
+from receiver.incident.delivery import Handling, pointless
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
@@ -52,13 +52,18 @@ class SQLiteStore:
     """See receiver.store.base.Store.
 
     ``changed`` is called in the event loop after each commit that may owe something, ``watch`` with each incident
-    before and after its change. ``hold`` is the window in which what is no P1 is gathered.
+    before and after its change. ``handling`` says how a channel gathers what is no P1.
     """
 
     def __init__(
-        self, path: Path, changed: Callable[[], None], *, watch: Watch = _nobody, hold: timedelta = timedelta(0)
+        self,
+        path: Path,
+        changed: Callable[[], None],
+        *,
+        watch: Watch = _nobody,
+        handling: outbox.HandlingOf = lambda _channel: Handling(),
     ) -> None:
-        self._path, self._changed, self._watch, self._hold = path, changed, watch, hold
+        self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
         self._writer = Writer(str(path))
         self._held: Hold | None = None
         self._is_replaced = False
@@ -90,14 +95,14 @@ class SQLiteStore:
 
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
             before = choose(event, row.Known(db), policy, now)
-            return before, row.save(db, before, transition(before, event, policy, now), self._hold, now)
+            return before, row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
         return await self._decide(change, urgent=True)
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
             before = row.incident(db, incident_id)
-            return (before, row.save(db, before, decide(before), self._hold, now)) if before else None
+            return (before, row.save(db, before, decide(before), self._handling, now)) if before else None
 
         return await self._decide(change, urgent=True)
 
@@ -167,7 +172,7 @@ class SQLiteStore:
             if before is None:
                 return None
             _dropped(db, msgspec.structs.replace(claimed, incident=before), now)
-            return (before, row.save(db, before, decide(before), self._hold, now)) if decide else None
+            return (before, row.save(db, before, decide(before), self._handling, now)) if decide else None
 
         pairs = await self._writer.commit(lambda db: [put_off(db, each, unreached(each)) for each in claims])
         self._changed()
@@ -309,7 +314,7 @@ class SQLiteStore:
         self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime
     ) -> tuple[Incident, Incident | None] | None:
         before = row.incident(db, claimed.incident.id)
-        return (before, row.save(db, before, decide(before), self._hold, now)) if before else None
+        return (before, row.save(db, before, decide(before), self._handling, now)) if before else None
 
     async def _decide(
         self,

@@ -1,7 +1,7 @@
 """The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead; ``delivery`` decides which."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,9 @@ import msgspec
 from receiver.incident.delivery import (
     PATIENT_TRIES,
     RANKS,
+    Handling,
     Status,
+    Window,
     due_at,
     is_urgent,
     nobody_told,
@@ -19,8 +21,10 @@ from receiver.incident.delivery import (
     serial,
     worth_owing,
 )
-from receiver.incident.model import Incident, Kind, Notification, State
+from receiver.incident.model import Incident, Kind, Notification, State, Target
 from receiver.store.base import Wanted
+
+HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
 decoder = msgspec.json.Decoder(Notification)
 
@@ -115,6 +119,11 @@ SELECT state, attempt FROM outbox
 WHERE incident_id = ? AND lane = ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
 """
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
+_GATHERING = "SELECT until, count FROM gathering WHERE channel = ? AND address = ?"
+_GATHERED = """
+INSERT INTO gathering VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET until = excluded.until, count = excluded.count
+"""
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
                     created_at, not_before)
@@ -124,13 +133,16 @@ ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 
 
 def enqueue(
-    db: sqlite3.Connection, incident: Incident, notification: Notification, hold: timedelta, now: datetime
+    db: sqlite3.Connection, incident: Incident, notification: Notification, handling: HandlingOf, now: datetime
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already."""
     target, kind = notification.target, notification.kind
-    lane = incident.id, target.lane
+    lane, way = (incident.id, target.lane), handling(target.channel)
+    if kind not in way.kinds:
+        return
     if not worth_owing(notification, _told(db, lane), _waiting(db, lane)):
         return
+    due, window = _due(db, incident, target, way, now)
     row = {
         "id": incident.id,
         "lane": target.lane,
@@ -142,10 +154,19 @@ def enqueue(
         "priority": incident.priority.value,
         "rank": rank(kind, incident.priority),
         "now": now.timestamp(),
-        "not_before": due_at(incident, hold, now).timestamp(),
+        "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }
-    db.execute(_ENQUEUE, row)
+    if db.execute(_ENQUEUE, row).rowcount == 1 and window is not None:
+        db.execute(_GATHERED, (target.channel, target.address, window.until.timestamp(), window.count))
+
+
+def _due(
+    db: sqlite3.Connection, incident: Incident, target: Target, handling: Handling, now: datetime
+) -> tuple[datetime, Window | None]:
+    found = db.execute(_GATHERING, (target.channel, target.address)).fetchone() if handling.hold else None
+    window = Window(datetime.fromtimestamp(found[0], UTC), found[1]) if found else None
+    return due_at(incident, handling, window, now)
 
 
 def _told(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[tuple[Status, int]]:
@@ -258,7 +279,7 @@ def release(db: sqlite3.Connection, channel: str, address: str, *, forward: bool
 
 def clock_set(db: sqlite3.Connection, by: timedelta) -> None:
     """Move what waits along with a clock that was set."""
-    for query in (_MOVED, _AGED):
+    for query in (_MOVED, _AGED, "UPDATE gathering SET until = until + :by"):
         db.execute(query, {"by": by.total_seconds()})
 
 

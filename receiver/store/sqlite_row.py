@@ -1,7 +1,7 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -63,13 +63,15 @@ class Known:
 
 def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incident]:
     """Read the newest incidents, all or those in one state."""
-    query = "SELECT doc FROM incident WHERE ?1 IS NULL OR state = ?1 ORDER BY id DESC LIMIT ?2"
-    return [_incident.decode(row[0]) for row in db.execute(query, (state, limit))]
+    where = "WHERE state = :state" if state is not None else ""
+    query = f"SELECT doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
+    return [_incident.decode(row[0]) for row in db.execute(query, {"state": state, "limit": limit})]
 
 
 def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]:
     """Read open incidents by their number, from the one after ``after``."""
-    query = "SELECT doc FROM incident WHERE state <> 'resolved' AND id > ? ORDER BY id LIMIT ?"
+    query = """SELECT doc FROM incident INDEXED BY incident_still_open
+        WHERE state <> 'resolved' AND id > ? ORDER BY id LIMIT ?"""
     return [_incident.decode(row[0]) for row in db.execute(query, (after, limit))]
 
 
@@ -110,7 +112,7 @@ def _entry(at: float, kind: str, data: str, actor: str, text: str) -> Entry:
 
 
 def save(
-    db: sqlite3.Connection, before: Incident, decision: Decision, hold: timedelta, now: datetime
+    db: sqlite3.Connection, before: Incident, decision: Decision, handling: outbox.HandlingOf, now: datetime
 ) -> Incident | None:
     """Write what was decided: state, timeline and outbox together. None: nothing was opened."""
     after = decision.incident
@@ -123,7 +125,7 @@ def save(
     _enrol(db, before, after)
     outbox.cancel_pointless(db, after, now)
     for notification in decision.notifications:
-        outbox.enqueue(db, after, notification, hold, now)
+        outbox.enqueue(db, after, notification, handling, now)
     return after
 
 

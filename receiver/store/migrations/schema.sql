@@ -85,6 +85,15 @@ CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 's
 CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (settled_at) WHERE state = 'dead';
 CREATE INDEX IF NOT EXISTS outbox_bundle ON outbox (bundle) WHERE bundle IS NOT NULL;
 
+-- Until when what is owed to an address is gathered: receiver.incident.delivery.Window.
+CREATE TABLE IF NOT EXISTS gathering (
+    channel TEXT NOT NULL,
+    address TEXT NOT NULL,
+    until REAL NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (channel, address)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS heartbeat (
     source TEXT PRIMARY KEY,
     last_seen_at REAL NOT NULL

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from receiver.incident.delivery import Status, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.delivery import Handling, Status, Window, due_at, nobody_told, pointless, serial, worth_owing
 from receiver.incident.model import Clocks, Incident, Kind, Notification, Priority, Reason, State, Target
 from tests.receiver.given import MINUTE, START
 
@@ -80,13 +80,41 @@ def test_only_updates_and_reminders_are_counted_within_a_round() -> None:
     assert counted == {Kind.UPDATE, Kind.REMINDER}
 
 
-def test_all_but_a_p1_and_a_drill_waits_for_the_end_of_the_window() -> None:
-    hold, now = timedelta(seconds=10), START + timedelta(seconds=3)
-    assert due_at(OPEN, hold, now) == START + hold
-    assert due_at(OPEN, hold, START) == START
-    assert due_at(OPEN, timedelta(0), now) == now
-    assert due_at(replace(OPEN, priority=Priority.P1), hold, now) == now
-    assert due_at(replace(OPEN, drill=True), hold, now) == now
+def times(seconds: list[float], handling: Handling) -> list[float]:
+    """When what is owed to one address at these seconds is sent."""
+    window, sent = None, list[float]()
+    for at in seconds:
+        due, window = due_at(OPEN, handling, window, START + timedelta(seconds=at))
+        sent.append((due - START).total_seconds())
+    return sent
+
+
+TEN = Handling(timedelta(seconds=10))
+
+
+def test_the_first_of_a_quiet_address_goes_at_once_and_what_follows_is_gathered() -> None:
+    assert times([3], TEN) == [3]
+    assert times([3, 4, 9, 12], TEN) == [3, 13, 13, 13]
+    assert times([3, 14], TEN) == [3, 14]  # nothing followed within the window
+    assert times([3, 4, 14, 22, 24], TEN) == [3, 13, 23, 23, 33]  # it goes on
+    assert times([3, 4, 14, 33], TEN) == [3, 13, 23, 33]  # quiet for a whole window: at once again
+
+
+def test_so_much_of_a_quiet_address_as_the_channel_wants_goes_at_once() -> None:
+    assert times([0, 1, 2, 3, 4], Handling(timedelta(seconds=10), 3)) == [0, 1, 2, 10, 10]
+    assert times([0, 1, 11, 12, 13, 14], Handling(timedelta(seconds=10), 3)) == [0, 1, 11, 12, 13, 21]
+
+
+def test_a_p1_and_a_drill_wait_for_nobody_and_nothing_waits_where_nothing_is_gathered() -> None:
+    window, now = Window(START + timedelta(seconds=10), 2), START + timedelta(seconds=3)
+    assert due_at(replace(OPEN, priority=Priority.P1), TEN, window, now) == (now, window)
+    assert due_at(replace(OPEN, drill=True), TEN, window, now) == (now, window)
+    assert times([0, 1, 2], Handling()) == [0, 1, 2]
+
+
+def test_a_window_that_a_clock_has_left_far_ahead_holds_nothing() -> None:
+    ahead = Window(START + timedelta(hours=1), 5)
+    assert due_at(OPEN, TEN, ahead, START)[0] == START
 
 
 def test_a_round_is_lost_when_every_page_of_it_is_dead() -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.cli.simulate import Simulation
+from receiver.incident.delivery import Handling
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
@@ -61,12 +62,10 @@ def busy(flap_window: timedelta) -> Routing:
 class Stored:
     """The real store; its clocks and its outbox are looked at whenever something is due."""
 
-    def __init__(
-        self, folder: Path, routing: Routing, hold: timedelta, arrives: Callable[[Notification], bool]
-    ) -> None:
+    def __init__(self, folder: Path, routing: Routing, hold: Handling, arrives: Callable[[Notification], bool]) -> None:
         self._folder, self._policy, self._arrives = folder, the_policy(routing), arrives
         self.clock, self.told = Clock(), list[Line]()
-        self.store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, hold=hold)
+        self.store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=lambda _: hold)
 
     async def play(self, at: datetime, event: Event, key: str) -> None:
         await self.run(at)
@@ -173,7 +172,7 @@ DEAD = st.sets(
 
 
 async def both(
-    story: list[tuple[timedelta, Happening]], dead: set[str], hold: timedelta, window: timedelta
+    story: list[tuple[timedelta, Happening]], dead: set[str], hold: Handling, window: timedelta
 ) -> tuple[list[Line], list[Line], list[Incident | None], list[Incident | None]]:
     """Current through a story twice; gives what was told and what became of the incidents, simulated and stored."""
 
@@ -181,7 +180,7 @@ async def both(
         # News of a page that is dead would arrive, if it were owed.
         return notification.kind is not Kind.PAGE or notification.target.address not in dead
 
-    simulated = Simulation(busy(window), START, hold=hold, arrives=arrives)
+    simulated = Simulation(busy(window), START, handling=lambda _: hold, arrives=arrives)
     with tempfile.TemporaryDirectory() as folder:
         stored = Stored(Path(folder), busy(window), hold, arrives)
         await stored.store.open(START)
@@ -204,13 +203,13 @@ def in_order(told: list[Line]) -> list[Line]:
     return sorted(told, key=lambda line: (line[:2], repr(line[2])))
 
 
-@given(STORIES, DEAD, st.sampled_from([0, 120]), st.sampled_from([10, 180]))
+@given(STORIES, DEAD, st.sampled_from([0, 120]), st.integers(0, 2), st.sampled_from([10, 180]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_simulated_is_what_is_stored(
-    story: list[tuple[timedelta, Happening]], dead: set[str], hold: int, window: int
+    story: list[tuple[timedelta, Happening]], dead: set[str], hold: int, at_once: int, window: int
 ) -> None:
     simulated, stored, expected, incidents = asyncio.run(
-        both(story, dead, timedelta(seconds=hold), timedelta(minutes=window))
+        both(story, dead, Handling(timedelta(seconds=hold), at_once), timedelta(minutes=window))
     )
     assert in_order(simulated) == in_order(stored)
     assert expected == incidents
@@ -233,14 +232,14 @@ def _clears(now: datetime) -> tuple[str, Event]:
 async def test_a_page_that_waits_for_others_is_not_sent_once_it_is_answered() -> None:
     answer = Resolve("linh", Origin.LINK)
     story: list[tuple[timedelta, Happening]] = [(MINUTE / 2, _warns), (MINUTE / 2, lambda _now: ("api", answer))]
-    simulated, stored, _, incidents = await both(story, set(), 2 * MINUTE, 10 * MINUTE)
+    simulated, stored, _, incidents = await both(story, set(), Handling(2 * MINUTE, at_once=0), 10 * MINUTE)
     assert simulated == stored == []
     assert [incident is not None and incident.resolved_by for incident in incidents] == ["linh"]
 
 
 async def test_news_goes_nowhere_where_the_page_is_dead() -> None:
     story: list[tuple[timedelta, Happening]] = [(MINUTE, _fires), (MINUTE, _clears)]
-    simulated, stored, _, _ = await both(story, {"linh@example.com", "#alerts-backend"}, timedelta(0), 10 * MINUTE)
+    simulated, stored, _, _ = await both(story, {"linh@example.com", "#alerts-backend"}, Handling(), 10 * MINUTE)
     for told in (simulated, stored):
         assert {(owed.kind, owed.target.channel) for _, _, owed in told} == {
             (Kind.PAGE, "pagerduty"),
@@ -253,7 +252,7 @@ async def test_what_fires_again_belongs_to_the_same_incident_within_the_policys_
     window: int, numbers: list[int]
 ) -> None:
     story: list[tuple[timedelta, Happening]] = [(0 * MINUTE, _fires), (5 * MINUTE, _clears), (121 * MINUTE, _fires)]
-    simulated, stored, _, _ = await both(story, set(), timedelta(0), window * MINUTE)
+    simulated, stored, _, _ = await both(story, set(), Handling(), window * MINUTE)
     for told in (simulated, stored):
         again = START + 126 * MINUTE
         pages = [number for at, number, owed in told if owed.kind is Kind.PAGE and at == again]
@@ -276,7 +275,7 @@ async def test_who_acknowledges_before_the_page_was_sent_hears_of_alerts_that_jo
         (timedelta(seconds=1), _joins),
         (timedelta(seconds=30), lambda _now: ("api", clears)),
     ]
-    simulated, stored, _, _ = await both(story, set(), timedelta(seconds=10), 10 * MINUTE)
+    simulated, stored, _, _ = await both(story, set(), Handling(timedelta(seconds=10), at_once=0), 10 * MINUTE)
     for told in (simulated, stored):
         assert {(owed.kind, owed.target.person) for _, _, owed in told} == {
             (Kind.UPDATE, "linh"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.incident.delivery import Handling
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
@@ -353,7 +354,7 @@ async def test_what_is_done_for_each_row_looks_through_no_table(tmp_path: Path, 
     db = connect(tmp_path / "receiver.sqlite3", clock.now, {}, new=True)
     statements: list[str] = []
     db.set_trace_callback(statements.append)
-    hold, policy, event = timedelta(0), the_policy(), received(an_alert())
+    hold, policy, event = (lambda _: Handling(timedelta(seconds=1))), the_policy(), received(an_alert())
     new = choose(event, row.Known(db), policy, clock.now)
     fired = row.save(db, new, transition(new, event, policy, clock.now), hold, clock.now)
     assert fired is not None
@@ -393,3 +394,22 @@ async def test_a_group_without_end_costs_the_same_at_its_end(store: SQLiteStore,
     assert (len(incident.firing), len(incident.alerts), incident.unlisted) == (60, 60 + 50, 29 * 60 - 50)
     assert max(sizes[2:]) < 1.05 * sizes[2]
     assert lines[-1] - lines[-2] == 22  # ten of each named, the others counted
+
+
+async def test_what_a_channel_cannot_send_is_neither_owed_nor_told(tmp_path: Path, clock: Clock) -> None:
+    def handling(channel: str) -> Handling:
+        return Handling(kinds=frozenset({Kind.PAGE})) if channel == "pagerduty" else Handling()
+
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=handling)
+    await store.open(clock.now)
+    number = await fire(store, clock)
+    for channel in ("email", "slack", "pagerduty"):
+        for page in await claim(store, clock, channel):
+            await settle(store, clock, page, "ref")
+    clock.forward(minutes=15)
+    await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
+    kinds = {
+        channel: {c.notification.kind for c in await claim(store, clock, channel)} for channel in ("pagerduty", "slack")
+    }
+    assert kinds == {"pagerduty": {Kind.PAGE}, "slack": {Kind.PAGE}}
+    await store.close()

@@ -1,6 +1,6 @@
 """Sending: once, again with patience, or dead with a consequence."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.channels.base import Failure, Message, SendError
+from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import EntryKind, Kind
 from receiver.metrics import Metrics
@@ -17,7 +18,7 @@ from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
-from receiver.workers.dispatcher import Dispatcher, RetryPolicy, backoff
+from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher, RetryPolicy, backoff
 from tests.receiver.given import (
     START,
     Clock,
@@ -183,24 +184,69 @@ async def test_a_bundle_that_fails_is_tried_again_whole(rig: Rig) -> None:
     assert [len(claims) for claims in rig.bundles] == [4, 4]
 
 
-async def test_what_is_no_p1_is_gathered_for_a_moment(tmp_path: Path) -> None:
-    clock = Clock()
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, hold=timedelta(seconds=10))
+async def a_gathering_rig(folder: Path, bundles: Callable[[str], bool] = lambda _: True) -> Rig:
+    clock, hold = Clock(), timedelta(seconds=10)
+
+    def handling(channel: str) -> Handling:
+        return Handling(hold) if bundles(channel) else Handling()
+
+    store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=handling)
     await store.open(clock.now)
-    rig = Rig(store, clock)
-    clock.forward(seconds=1)
+    return Rig(store, clock)
+
+
+async def test_the_first_goes_at_once_and_what_follows_is_gathered(tmp_path: Path) -> None:
+    rig = await a_gathering_rig(tmp_path)
     await rig.fire("slow-1", severity="warning")
+    assert await rig.dispatcher.run_once() == 1
     await rig.fire("down")
     assert await rig.dispatcher.run_once() == 1  # the P1 waits for nobody
-    clock.forward(seconds=6)
-    await rig.fire("slow-2", severity="warning")
-    await rig.fire("slow-3", severity="warning")
-    clock.forward(seconds=2)
-    assert await rig.dispatcher.run_once() == 0
-    clock.forward(seconds=1)
+    for number in range(2, 5):
+        rig.clock.forward(seconds=2)
+        await rig.fire(f"slow-{number}", severity="warning")
+        assert await rig.dispatcher.run_once() == 0
+    rig.clock.forward(seconds=4)
     await rig.dispatcher.run_once()
     assert [len(claims) for claims in rig.bundles] == [3]
-    await store.close()
+    await rig.store.close()
+
+
+async def test_nothing_is_held_where_nothing_becomes_one_message(tmp_path: Path) -> None:
+    rig = await a_gathering_rig(tmp_path, lambda channel: channel != "email")
+    for number in range(2):
+        await rig.fire(f"slow-{number}", severity="warning")
+    assert await rig.dispatcher.run_once() == 2
+    await rig.store.close()
+
+
+async def test_a_storm_of_one_window_is_as_few_messages_as_can_be(tmp_path: Path) -> None:
+    rig = await a_gathering_rig(tmp_path)
+    for number in range(1000):
+        await rig.fire(f"slow-{number}", severity="warning")
+    await rig.dispatcher.run_once()
+    rig.clock.forward(seconds=10)
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)]
+    await rig.dispatcher.run_once()
+    for _ in range(30):
+        rig.clock.forward(seconds=1)
+        await rig.dispatcher.run_once()
+    assert len(rig.channel.sent) == 1 + -(-999 // LARGEST_BUNDLE)
+    assert rig.count("sent") == 1000
+    await rig.store.close()
+
+
+async def test_a_first_failure_does_not_turn_one_message_into_many(tmp_path: Path) -> None:
+    rig = await a_gathering_rig(tmp_path)
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)] * 2
+    await rig.fire("slow", severity="warning")
+    for number in range(10):
+        await rig.fire(f"slow-{number}", severity="warning")
+    for _ in range(60):
+        await rig.dispatcher.run_once()
+        rig.clock.forward(seconds=1)
+    assert len(rig.channel.sent) == 1
+    assert rig.count("sent") == 11
+    await rig.store.close()
 
 
 async def test_a_channel_that_is_down_rests_and_the_pages_look_for_another_way(tmp_path: Path) -> None:

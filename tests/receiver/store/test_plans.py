@@ -1,0 +1,152 @@
+"""History slows nothing: no statement of the store looks through a table that grows with the years."""
+
+import json
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.delivery import Handling
+from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
+from receiver.incident.model import AlertGroup, Failure, Kind, Origin
+from receiver.store.base import ANY, Store, Wanted
+from receiver.store.sqlite import SQLiteStore
+from tests.receiver.given import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
+
+# Over all that is open or unsettled, and never over what is past.
+SMALL = {"incident_open", "incident_wake", "incident_count", "incident_still_open", "outbox_unsettled", "outbox_due"}
+SMALL |= {"outbox_waiting", "outbox_parked", "outbox_owed", "outbox_late", "outbox_lease"}
+TABLES = ("heartbeat", "own", "gathering", "json_each", "CONSTANT")  # a row for each source or address
+NEWEST = "SELECT doc FROM incident  ORDER BY id DESC LIMIT"  # as many as are asked for, from the end
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
+    """A store with a past: resolved incidents with pages and timelines."""
+    clock = Clock()
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=lambda _: Handling(MINUTE))
+    await store.open(clock.now)
+    incident = await store.update(received(an_alert()), the_policy(), clock.now)
+    assert incident is not None
+    await store.apply(incident.id, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    with beside(tmp_path) as db:
+        fill(db, 500)
+    clock.forward(days=1)
+    yield store, clock
+    await store.close()
+
+
+def fill(db: sqlite3.Connection, count: int) -> None:
+    (doc,) = db.execute("SELECT doc FROM incident WHERE id = 1").fetchone()
+    at = START.timestamp()
+    rows = [
+        (n, f"old-{n}", at, at, json.dumps({**json.loads(doc), "id": n, "key": f"old-{n}"}).encode())
+        for n in range(2, count + 2)
+    ]
+    incidents = "INSERT INTO incident (id, key, state, priority, opened_at, resolved_at, doc) "
+    db.executemany(incidents + "VALUES (?, ?, 'resolved', 'P1', ?, ?, ?)", rows)
+    same = "lane, channel, address, kind, round, serial, priority, notification, created_at, not_before"
+    sent = f"""INSERT INTO outbox (incident_id, {same}, state, settled_at)
+        SELECT ?1, {same}, 'sent', created_at FROM outbox WHERE incident_id = 1"""  # noqa: S608  # our own text
+    db.executemany(sent, [(row[0],) for row in rows])
+
+
+async def use(store: SQLiteStore, clock: Clock) -> None:
+    """Call every method of the store, with something to do for each."""
+    numbers = list[int]()
+    for number in range(4):
+        group = of_group(
+            received(an_alert(f"f{number}", severity="warning" if number else "critical")), f"new-{number}"
+        )
+        incident = await store.update(AlertsReceived(group), the_policy(), clock.now)
+        assert incident is not None
+        numbers.append(incident.id)
+    moved = AlertGroup("renamed", (an_alert("f0"),), receiver="receiver")
+    await store.update(AlertsReceived(moved), the_policy(), clock.now)
+    clock.forward(minutes=2)
+    claims = await store.claim("email", clock.now, 60, 2)
+    page = claims[0].notification
+    assert page.kind is Kind.PAGE
+    await store.settle(claims[0], "ref", deciding(Delivered(page.round, page.target.person), clock.now), clock.now)
+    lost = deciding(Unreached(page.target, page.round, Failure.TIMEOUT), clock.now)
+    await store.retry_at(claims[1:], clock.now, "503", clock.now, spent=1, unreached=lambda _: lost)
+    for wanted in (
+        Wanted("staff", early=True),
+        Wanted("staff", trial=True),
+        Wanted("staff", kind="page", urgent=False),
+    ):
+        await store.park("staff", await store.claim("pagerduty", clock.now, 60, 1, wanted), "pagerduty")
+    await store.most_urgent("pagerduty", ["staff"])
+    await store.release("pagerduty", "staff", clock.now, forward=True)
+    for late in await store.late_pages("pagerduty", clock.now, 5):
+        await store.look_elsewhere(late, lost, clock.now)
+    (dead,) = await store.claim("slack", clock.now, 60, 1)
+    gone = deciding(Undelivered(dead.notification.round), clock.now)
+    await store.dead(dead, Failure.REFUSED, "no", lost, gone, clock.now)
+    clock.forward(minutes=20)
+    for number in await store.due(clock.now):
+        await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
+    await store.apply(numbers[0], deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    await store.apply(numbers[1], deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    await store.clock_set(timedelta(seconds=1))
+    await ask(store, clock)
+
+
+async def ask(store: SQLiteStore, clock: Clock) -> None:
+    assert await store.channels_owed()
+    for state in (None, "triggered", "acknowledged", "resolved"):
+        await store.incidents(state, 5)
+    await store.incident(3)
+    await store.still_open()
+    await store.beat("alertmanager", clock.now)
+    await store.heartbeats()
+    await store.alive(clock.now)
+    await store.last_alive()
+    await store.readable("email", clock.now, 5, ANY, held=[1], settled=[2])
+    await store.backlog()
+    assert [history async for history in store.opened_between(START, clock.now)]
+    await store.undelivered(START, clock.now)
+    await store.resolved_since(START, 5)
+    old = await store.resolved_before(clock.now, 3)
+    await store.delete([incident.id for incident, _ in old])
+
+
+def scans(db: sqlite3.Connection, statement: str) -> list[str]:
+    plan = [str(line[3]) for line in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    found = [line for line in plan if line.startswith("SCAN") or re.search(r"PRIMARY KEY \(rowid[<>]", line)]
+    return [line for line in found if not (set(re.findall(r"\w+", line)) & {*SMALL, *TABLES})]
+
+
+async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore, Clock]) -> None:
+    store, clock = filled
+    db = store._writer.connection  # noqa: SLF001
+    assert db is not None
+    statements: dict[str, str] = {}
+
+    def trace(statement: str) -> None:
+        if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", statement):
+            statements.setdefault(re.sub(r"'[^']*'|[0-9.]+", "?", statement), statement)
+
+    db.set_trace_callback(trace)
+    await use(store, clock)
+    db.set_trace_callback(None)
+    assert len(statements) > 50
+    found = {one: lines for one in statements.values() if NEWEST not in one and (lines := scans(db, one))}
+    assert found == {}
+
+
+async def test_a_statement_that_looks_through_a_table_is_found(filled: tuple[SQLiteStore, Clock]) -> None:
+    db = filled[0]._writer.connection  # noqa: SLF001
+    assert db is not None
+    assert scans(db, "SELECT doc FROM incident WHERE priority = 'P1'")
+    assert scans(db, "DELETE FROM timeline WHERE kind = 'told'")
+    assert scans(db, "SELECT doc FROM incident WHERE state <> 'acknowledged' AND id > 3")
+
+
+def test_every_method_of_a_store_is_looked_at() -> None:
+    methods = {name for name in dir(Store) if not name.startswith("_")} - {"close", "outage"}
+    source = Path(__file__).read_text("utf-8")
+    assert [name for name in sorted(methods) if f"store.{name}(" not in source] == []
