@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -217,11 +218,14 @@ class Receiver:
             token=self._api_token,
             reloader=self.reloader,
         )
-        app.add_subapp("/webhook", webhook.application())
-        app.add_subapp("/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
-        app.add_subapp("/answer", AnswerPages(self.store, self.actions, self.current, self._link_secret).application())
-        app.add_routes(self._inbound)
-        app.add_routes(admin.routes())
+        # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
+        for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
+            pages = AnswerPages(self.store, self.actions, self.current, self._link_secret)
+            app.add_subapp(f"{path}/webhook", webhook.application())
+            app.add_subapp(f"{path}/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
+            app.add_subapp(f"{path}/answer", pages.application())
+            routes = [*self._inbound, *admin.routes()]
+            app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
         return app
 
     async def run(self, stop: asyncio.Event) -> bool:

@@ -66,7 +66,8 @@ class AnswerPages:
         if verb not in set(Action):
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)
-        raise web.HTTPSeeOther(request.rel_url.path)  # so that reloading the page does not press again
+        # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
+        raise web.HTTPSeeOther(f"./{request.rel_url.name}")
 
     def _refuse(self, request: web.Request, person: str, refusal: Refusal, status: int) -> web.Response:
         nonce = secrets.token_urlsafe(16)
