@@ -12,13 +12,21 @@ from exporter.catalogue.model import Catalogue
 from exporter.config import Config, load, restart_needed, shipped_catalogue, token
 from exporter.persistence.snapshot import StorageError
 from process import web_config
+from process.command_line import MISUSED, guarded, unknown_command
 from process.errors import report_errors
 from process.logs import set_up_logs
 from process.settings import SettingsError
+from process.version import VERSION
+
+COMMANDS = ("serve", "check", "metrics-doc")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return the exit status: 0, or 1 with an error on standard error."""
+    """Return the exit status: 0, 1 with errors on standard error, or 2 for a wrong command line."""
+    wrong = unknown_command("exporter", sys.argv[1:] if arguments is None else arguments, COMMANDS)
+    if wrong:
+        print(wrong, file=sys.stderr)
+        return MISUSED
     options = _parser().parse_args(arguments)
     try:
         if options.command == "metrics-doc":
@@ -36,10 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="exporter", description="Turns events into Prometheus metrics.")
+    parser.add_argument("--version", action="version", version=f"exporter {VERSION}")
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["serve", "check", "metrics-doc"],
+        choices=COMMANDS,
         default="serve",
         help="serve (default), check the configuration, or print docs/metrics.md",
     )
@@ -107,4 +116,4 @@ def _announce(text: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -6,6 +6,14 @@ from urllib.parse import urlsplit
 _MAIL = re.compile(r"""[^\s@<>()\[\],;:"'\\]+@[^\s@<>()\[\],;:"'\\/?]+""")
 
 
+def redacted(url: str) -> str:
+    """Give a URL for an error or a log: without user, password, query and fragment, which may be credentials."""
+    text = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, separator, rest = text.partition("//")
+    host, slash, path = (rest if separator else scheme).partition("/")
+    return f"{scheme if separator else ''}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def is_http(url: str) -> bool:
     """Say whether this is a URL of HTTP with a host and without blanks."""
     try:

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from process.command_line import MISUSED, guarded, unknown_command
 from process.logs import set_up_logs
 from process.settings import SettingsError
+from process.version import VERSION
 from receiver.app import now, serve
 from receiver.cli import check, drill, explain, preview, review
 from receiver.cli import report as command
@@ -43,8 +45,12 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give the exit status: 0 fine, 1 with one sentence on standard error."""
+    """Give the exit status: 0 fine, 1 with errors on standard error, 2 for a wrong command line."""
     words = sys.argv[1:] if arguments is None else arguments
+    wrong = unknown_command("receiver", words, ("serve", *COMMANDS))
+    if wrong:
+        print(wrong, file=sys.stderr)
+        return MISUSED
     try:
         if words and words[0] in COMMANDS:
             about, add_arguments, run = COMMANDS[words[0]]
@@ -66,6 +72,7 @@ def _serve(words: list[str]) -> int:
         epilog=f"Other commands, each with its own --help:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"receiver {VERSION}")
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
     parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
@@ -81,4 +88,4 @@ def _announce(text: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,10 +127,10 @@ def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf,
     """Write the answer for a terminal."""
     incident = story.incident
     whose = f"a {incident.priority} of team {incident.team}"
-    head = [
-        f"An alert with {', '.join(f'{name}={value}' for name, value in labels.items())},",
-        f"firing from {start:%a %Y-%m-%d %H:%M} UTC and answered by nobody, is {whose}:",
-    ]
+    head = (
+        f"An alert with {', '.join(f'{name}={value}' for name, value in labels.items())}, "
+        f"firing from {start:%a %Y-%m-%d %H:%M} UTC and answered by nobody, is {whose}:"
+    )
     together: dict[tuple[str, ...], list[str]] = {}
     for row in rows(story, start, name_of):
         together.setdefault((row.after, f"{row.at:%a %H:%M}", row.kind, row.who, row.why), []).append(row.channel)
@@ -139,7 +140,13 @@ def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf,
     notes += ["  nobody is told anything"] if not lines else []
     every = incident.plan.repeat_every
     again = [f"Then the last step again every {span(timedelta(seconds=every))} until answered."] if every else []
-    return "\n".join([*head, "", shown, *again, *(["", "Remarks:", *notes] if notes else [])])
+    written = [head, "", shown, *again, *(["", "Remarks:", *notes] if notes else [])]
+    return "\n".join(part if part is shown else _wrapped(part, width) for part in written)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """Break a line at blanks; the width of a terminal is its own business."""
+    return "\n".join(textwrap.wrap(line, width, break_on_hyphens=False)) if width else line
 
 
 def alert_labels(name: str, folder: Path) -> dict[str, str]:
@@ -189,4 +196,4 @@ def _moment(given: str | None, now: datetime) -> datetime:
 
 
 def _width() -> int:
-    return 100 if not sys.stdout.isatty() else 0
+    return 80 if not sys.stdout.isatty() else 0

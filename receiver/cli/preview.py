@@ -1,6 +1,7 @@
 """`python -m receiver preview`: what a message looks like, with the built-in templates or those of a folder."""
 
 import argparse
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ _REASONS = {
     Kind.UPDATE: (Reason.PAUSED, Data(pause=_PAUSE)),
     Kind.REMINDER: (Reason.BREACHED, Data(seconds=900.0, priority=Priority.P1)),
 }
+_MOST_ALERTS = 1000
 FORMS = ("text", "html", "subject", "headline", "slack")
 
 
@@ -56,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--priority", choices=[priority.value for priority in Priority], default="P1")
     parser.add_argument("--language", choices=languages(), default="en")
     parser.add_argument("--time-zone", dest="zone", default="UTC", help="the reader's, as Asia/Ho_Chi_Minh")
+    parser.add_argument("--first", action="store_true", help="the first page, not one of an escalation")
+    parser.add_argument("--alerts", type=int, default=1, metavar="N", help="how many alerts fire, 1 to 1000")
     parser.add_argument("--drill", action="store_true", help="an exercise")
     parser.add_argument("--templates.dir", dest="folder", type=Path, help="a folder of templates of your own")
     parser.add_argument("--format", choices=FORMS, default="text")
@@ -68,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     failed: list[str] = []
     message = sample(options, Templates(options.folder, failed.append))
     if options.format == "slack":
-        shown = str(card(message))
+        shown = _block_kit(message)
     else:
         shown = {
             "text": f"{message.headline}\n\n{message.text}",
@@ -80,6 +84,13 @@ def run(options: argparse.Namespace) -> int:
     for name in failed:
         print(f"receiver: {options.folder / name} failed; the built-in template was used", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _block_kit(message: Message) -> str:
+    """Write what app.slack.com/block-kit-builder takes; the colour of the bar is not part of its blocks."""
+    attachments = card(message)["attachments"]
+    blocks = attachments[0]["blocks"] if isinstance(attachments, list) else []
+    return json.dumps({"blocks": blocks}, indent=2, ensure_ascii=False)
 
 
 def sample(options: argparse.Namespace, templates: Templates) -> Message:
@@ -96,11 +107,14 @@ def sample(options: argparse.Namespace, templates: Templates) -> Message:
             items, delivery_id="1", link_of=lambda _i: _LINK, now=_NOW, reader=reader, templates=templates
         )
     kind = Kind(options.kind)
-    incident = replace(_incident(12, priority, kind), drill=options.drill)
+    incident = replace(_many(_incident(12, priority, kind), options.alerts), drill=options.drill)
+    notification, timeline = _notification(kind), _timeline(kind)
+    if options.first:
+        notification, timeline = replace(notification, round=1, reason=None, data=Data()), timeline[:1]
     return render(
-        _notification(kind),
+        notification,
         incident,
-        _timeline(kind),
+        timeline,
         delivery_id="1",
         thread="",
         link=_LINK,
@@ -110,11 +124,29 @@ def sample(options: argparse.Namespace, templates: Templates) -> Message:
     )
 
 
+def _many(incident: Incident, count: int) -> Incident:
+    """Let as many alerts fire, each on a host of its own."""
+    if not 1 <= count <= _MOST_ALERTS:
+        raise SettingsError(f"--alerts {count}: write 1 to {_MOST_ALERTS}")
+    (one,) = incident.alerts.values()
+    hosts = ({**one.labels, "instance": f"app-{number}:3001"} for number in range(12, 12 + count))
+    alerts = {str(n): replace(one, fingerprint=str(n), labels=labels) for n, labels in enumerate(hosts, 1)}
+    return replace(incident, alerts=alerts)
+
+
 def problems(folder: Path) -> list[str]:
     """Render every kind with the templates of a folder: what `check` says of them."""
     failed: list[str] = []
     for kind in (*(kind.value for kind in Kind), "bundle"):
-        given = {"kind": kind, "priority": "P1", "language": "en", "zone": "UTC", "drill": kind == "page"}
+        given = {
+            "kind": kind,
+            "priority": "P1",
+            "language": "en",
+            "zone": "UTC",
+            "drill": kind == "page",
+            "first": False,
+            "alerts": 1,
+        }
         sample(argparse.Namespace(**given), Templates(folder, failed.append))
     strange = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in NAMES]
     unknown = [f"{folder / name}: no message uses it; the templates are {', '.join(NAMES)}" for name in strange]

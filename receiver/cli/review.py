@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
+from process.addresses import is_http, redacted
 from process.settings import SettingsError
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
@@ -48,8 +49,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     """Write both reports; SettingsError says in one sentence what is in the way."""
     period = PERIODS[options.period]
     end = (_moment(options.until, now) if options.until else now).replace(microsecond=0)
-    if not options.url.startswith(("http://", "https://")):
-        raise SettingsError(f"invalid --prometheus.url {options.url} (expected e.g. http://localhost:9090)")
+    if not is_http(options.url):
+        raise SettingsError(f"invalid --prometheus.url {redacted(options.url)} (expected e.g. http://localhost:9090)")
     headers = _headers(options)
     found, broken = _panels(options.dashboards, period)
     review = asyncio.run(_review(options.url, headers, period, end, found))
@@ -95,11 +96,11 @@ async def _review(url: str, headers: dict[str, str], period: Period, end: dateti
                 rules = await gatherer.rules()
                 since = await gatherer.since()
             except ApiError as error:
-                raise SettingsError(f"--prometheus.url {url}: {error}") from error
+                raise SettingsError(f"--prometheus.url {redacted(url)}: {error}") from error
             except Empty as error:
                 days = f"{end - period.length:%Y-%m-%d} to {end:%Y-%m-%d}"
                 raise SettingsError(
-                    f"--prometheus.url {url}: no data from {days}; check the URL and --until"
+                    f"--prometheus.url {redacted(url)}: no data from {days}; check the URL and --until"
                 ) from error
             bar.update(task, total=2 + len(panels) + (len(rules) if Part.THRESHOLDS in period.parts else 0))
             return await _gathered(gatherer, rules, since, period, end, panels)

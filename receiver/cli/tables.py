@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -19,7 +20,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) ->
         shown.add_row(*(Text(_plain(cell)) for cell in row))
     target = io.StringIO()
     wide = width or shutil.get_terminal_size((100, 24)).columns
-    colour = width == 0 and not os.environ.get("NO_COLOR")
+    colour = width == 0 and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     Console(file=target, width=wide, force_terminal=colour, no_color=not colour, highlight=False).print(shown)
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 

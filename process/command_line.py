@@ -1,0 +1,34 @@
+"""What both programs' command lines do alike: suggestions, closed pipes and exit codes."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+from process.conversion import nearest
+
+MISUSED = 2  # exit code of a wrong command line, as argparse has it
+CLOSED_PIPE = 141  # 128 and SIGPIPE: what a shell shows of a program whose reader has gone
+INTERRUPTED = 130  # 128 and SIGINT
+
+
+def unknown_command(program: str, words: list[str], known: Iterable[str]) -> str:
+    """Say that the first word is no command and which is like it; "" if it is one, or an option."""
+    known = tuple(known)
+    if not words or words[0].startswith("-") or words[0] in known:
+        return ""
+    found = nearest(words[0], known) or f" (expected one of {', '.join(known)})"
+    return f"{program}: unknown command {words[0]!r}{found}"
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run a program; a reader that closes the pipe (`| head -1`) and Ctrl-C end it without a traceback."""
+    try:
+        status = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, or Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
