@@ -873,62 +873,71 @@ function measureQueries(connection) {
   };
 }
 
-const OPERATIONS = { select: "select", insert: "insert", update: "update", delete: "delete", merge: "upsert" };
+const OPERATIONS = {
+  select: "select", insert: "insert", update: "update", delete: "delete", merge: "upsert", replace: "upsert",
+};
+const MARKS = { select: "from", delete: "from", insert: "into", merge: "into", replace: "into" };
 const TRANSACTIONS = new Set(["begin", "commit", "rollback", "savepoint", "release", "start", "end", "abort"]);
 const DEFINITIONS = new Set(["create", "alter", "drop", "truncate", "reindex", "comment", "grant", "revoke"]);
-const SKIPPED = new Set(["(", "only", "lateral", "if", "exists", "not", "table", "into", "from"]);
+const SKIPPED = new Set("( only lateral if exists not table into from ignore low_priority".split(" "));
 
-/** The operation and the first table of an SQL text: `{operation, table}`; "other" and "none" where there is none. */
+/**
+ * The operation and the first table of an SQL text: `{operation, table}`; "other" and "none" where there is none. The
+ * exporter reads SQL in the same way (events/sql.py): tests/exporter/client/queries.yml has the cases of both.
+ */
 export function describeQuery(text) {
   const words = tokens(text.slice(0, 10_000));
   const first = words.find(({ word }) => word !== "(")?.word ?? "";
   if (TRANSACTIONS.has(first)) return { operation: "transaction", table: "none" };
   // Whether a text ends at \' depends on the database: a word of the text must not be taken for a table.
-  const named = (list, at) => (text.includes("\\'") ? "other" : tableAfter(list, at));
-  if (DEFINITIONS.has(first)) {
-    const mark = words.some(({ word }) => word === "index") ? "on" : "table";
-    return { operation: "ddl", table: named(words, Math.max(words.findIndex(({ word }) => word === mark), 0)) };
-  }
+  const isUnsure = text.includes("\\'");
+  if (DEFINITIONS.has(first)) return { operation: "ddl", table: isUnsure ? "other" : defined(first, words) };
   const isVerb = ({ word }) => Object.hasOwn(OPERATIONS, word);
-  const start = words.findIndex((token) => isVerb(token) && (first !== "with" || token.depth === 0));
-  if (start < 0 || (first !== "with" && !isVerb({ word: first }))) return { operation: "other", table: "none" };
+  const start = words.findIndex((token) => (first === "with" ? isVerb(token) && token.depth === 0 : token.word === first));
+  if (start < 0 || !isVerb(words[start])) return { operation: "other", table: "none" };
   const { word: verb, depth } = words[start];
   const rest = words.slice(start + 1);
-  const isUpsert = verb === "insert" && rest.some(({ word }, i) => word === "on" && rest[i + 1]?.word === "conflict");
+  const isUpsert =
+    verb === "insert" && rest.some(({ word }, i) => word === "on" && /^(?:conflict|duplicate)$/.test(rest[i + 1]?.word));
   const operation = isUpsert ? "upsert" : OPERATIONS[verb];
-  const mark = { select: "from", delete: "from", insert: "into", merge: "into" }[verb];
-  const at = rest.findIndex((token) => token.word === mark && token.depth === depth);
-  return { operation, table: mark && at < 0 ? "none" : named(rest, at) };
+  const mark = MARKS[verb];
+  // "a IS DISTINCT FROM b" has a FROM that names no table.
+  const at = rest.findIndex(
+    (token, i) =>
+      token.word === mark && token.depth === depth &&
+      !(rest[i - 1]?.word === "distinct" && /^(?:is|not)$/.test(rest[i - 2]?.word)),
+  );
+  if (mark && at < 0) return { operation, table: "none" };
+  return { operation, table: isUnsure ? "other" : realTable(words, tableAfter(rest, at)) };
 }
 
-// What is passed over (comments and texts, as PostgreSQL writes them), brackets, and names, also "quoted" and dotted.
+// What is passed over (comments and texts, as PostgreSQL and MySQL write them), brackets, and names, quoted and dotted.
+const NAME = /(?:"[^"]*"|`[^`]*`|\[[A-Za-z_][^\]]{0,62}\]|[A-Za-z_]\w*)/.source;
 const TOKEN = new RegExp(
   [
-    /\/\*[\s\S]*?(?:\*\/|$)|--[^\n]*/,
-    /\$(?<tag>[A-Za-z_]\w*)?\$[\s\S]*?(?:\$\k<tag>\$|$)/,
-    /'(?:[^']|'')*(?:'|$)/,
-    /(?<bracket>[()])|(?<name>(?:"[^"]*"|[A-Za-z_]\w*)(?:\s*\.\s*(?:"[^"]*"|[A-Za-z_]\w*))*)/,
-  ]
-    .map(({ source }) => source)
-    .join("|"),
-  "g",
+    /\/\*[\s\S]*?(?:\*\/|$(?![\s\S]))|--[^\n]*|^[ \t]*#[^\n]*/.source,
+    /\$(?<tag>[A-Za-z_]\w*)?\$[\s\S]*?(?:\$\k<tag>\$|$(?![\s\S]))/.source,
+    /'(?:[^']|'')*(?:'|$(?![\s\S]))/.source,
+    `(?<bracket>[()])|(?<name>${NAME}(?:\\s*\\.\\s*${NAME})*)`,
+  ].join("|"),
+  "gm",
 );
 
 function tokens(text) {
-  const found = [];
+  const list = [];
   let depth = 0;
   for (const { groups } of text.matchAll(TOKEN)) {
     if (groups.bracket === ")") depth -= 1;
-    if (groups.bracket === "(") found.push({ word: "(", depth });
+    if (groups.bracket === "(") list.push({ word: "(", depth });
     if (groups.bracket === "(") depth += 1;
-    if (groups.name) found.push({ word: lastPart(groups.name), depth });
+    if (groups.name) list.push({ word: lastPart(groups.name), depth });
   }
-  return found;
+  return list;
 }
 
 function lastPart(name) {
-  const part = /(?:"([^"]*)"|(\w+))$/.exec(name);
-  return part[1] ?? part[2].toLowerCase();
+  const [, ...parts] = /"([^"]*)"$|`([^`]*)`$|\[([^\]]*)\]$|(\w+)$/.exec(name);
+  return parts.slice(0, 3).find((part) => part !== undefined) ?? parts[3].toLowerCase();
 }
 
 function tableAfter(words, at) {
@@ -940,6 +949,30 @@ function tableAfter(words, at) {
     return from < 0 ? "none" : tableAfter(inner, from);
   }
   return name.slice(0, 63); // as long as PostgreSQL lets a name be
+}
+
+function defined(first, words) {
+  const hasIndex = words.some(({ word }) => word === "index");
+  if (first === "create" && !hasIndex) return "none"; // it is not there yet
+  const mark = hasIndex ? "on" : "table";
+  return tableAfter(words, Math.max(words.findIndex(({ word }) => word === mark), 0));
+}
+
+/** The first table instead of the name of a common table expression. */
+function realTable(words, table) {
+  const isExpression = (_, at) => {
+    const [as, bracket, verb] = words
+      .slice(at, at + 5)
+      .map(({ word }) => word)
+      .filter((word) => word !== "not" && word !== "materialized");
+    return as === "as" && bracket === "(" && (verb === "with" || verb === "values" || Object.hasOwn(OPERATIONS, verb ?? ""));
+  };
+  // The name before AS, over a list of columns in brackets.
+  const before = (at) => words.slice(0, at).findLast(({ word, depth }) => depth === words[at].depth && word !== "(")?.word;
+  const expressions = new Set(words.flatMap((token, at) => (isExpression(token, at) ? [before(at)] : [])));
+  if (!expressions.has(table)) return table;
+  const marks = words.flatMap(({ word }, at) => (/^(?:from|into|update|join)$/.test(word) ? [at] : []));
+  return marks.map((at) => tableAfter(words, at)).find((name) => !expressions.has(name)) ?? "none";
 }
 
 /** Counts a look-up in a cache. */

@@ -12,14 +12,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from exporter.events.decode import BOM, MAX_SCORE, MAX_SECONDS, UNDECODABLE, DecodeError, Reason, named
+from exporter.events.sql import statement
 from exporter.events.vitals import VITALS, rating
 
 _MAX_TEXT, _MAX_QUERY, _MAX_ID, _MAX_SESSION = 2000, 60_000, 200, 64  # characters
 
-_OPERATION = re.compile(r"^\s*(?:with\b.*?\)\s*)?(select|insert|update|delete)\b", re.IGNORECASE | re.DOTALL)
-_DDL = re.compile(r"^\s*(create|alter|drop|truncate)\b", re.IGNORECASE)
-_TRANSACTION = re.compile(r"^\s*(begin|commit|rollback|start\s+transaction|savepoint)\b", re.IGNORECASE)
-_TABLE = re.compile(r"\b(?:from|into|update|join)\s+[\"`]?(?:\w+[\"`]?\.[\"`]?)?(\w+)", re.IGNORECASE)
 _ERROR = re.compile(r"\b((?:[A-Z]\w{0,40})?Error)\b")
 
 
@@ -166,16 +163,6 @@ def _kind(error: object) -> str:
     text = error.get("name") if isinstance(error, dict) else error
     match = _ERROR.search(text[:_MAX_TEXT]) if isinstance(text, str) else None
     return match[1] if match else ""
-
-
-def statement(query: str) -> tuple[str, str]:
-    """Return operation and first table of an SQL statement; nothing else of it is kept, least of all its values."""
-    match = _OPERATION.match(query)
-    operation = match[1].lower() if match else "ddl" if _DDL.match(query) else ""
-    if not operation and _TRANSACTION.match(query):
-        operation = "transaction"
-    table = _TABLE.search(query)
-    return operation, table[1].lower() if table else ""
 
 
 def _decode(body: bytes, kind: Any) -> Any:  # noqa: ANN401  # an instance of kind

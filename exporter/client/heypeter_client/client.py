@@ -24,7 +24,7 @@ _log = logging.getLogger("heypeter")
 trace: contextvars.ContextVar[str] = contextvars.ContextVar("heypeter_trace", default="")
 _BATCH, _EVENT, _QUEUE = 512 * 1024, 32 * 1024, 16 * 1024 * 1024  # bytes; a batch is half of what the exporter takes
 _QUIET, _MOST_LINES = 60.0, 1000  # seconds between two log lines of one kind; kinds
-# 502 and 504 are a proxy's words for an exporter that it could not reach: a network error seen from further away.
+# 502 and 504 mean that a proxy could not reach the exporter.
 _RETRYABLE = {0, 408, 429, 502, 503, 504}  # 0 is no answer at all
 _TOO_LARGE = 413
 
@@ -34,7 +34,7 @@ class NotQueuedError(Exception):
 
 
 class Extra(TypedDict, total=False):
-    """What an event may say beside its data; an event with an ``id`` that is known is not counted again."""
+    """Optional fields of an event besides its data; an event with a known ``id`` is not counted again."""
 
     id: str
     source: str
@@ -44,7 +44,7 @@ class Extra(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a client works; what is empty comes from HEYPETER_URL, HEYPETER_TOKEN and HEYPETER_TOKEN_FILE."""
+    """Settings of a client; empty ones are read from HEYPETER_URL, HEYPETER_TOKEN and HEYPETER_TOKEN_FILE."""
 
     url: str = ""
     token: str = field(default="", repr=False)
@@ -57,7 +57,7 @@ class Settings:
     close_timeout: float = 5.0
     backoff_base: float = 0.5
     backoff_most: float = 30.0
-    # This file runs in other people's processes, where nobody else hands these in.
+    # This runs in applications, which have no reason to pass these in; tests do.
     wall: Callable[[], float] = time.time  # noqa: TID251
     jitter: Callable[[], float] = random.random  # noqa: TID251
     new_id: Callable[[], object] = uuid.uuid4  # noqa: TID251
@@ -75,12 +75,12 @@ class Client:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        given = self._settings
-        self._exchange = Exchange(given.url, given.token, given.token_file, given.timeout, given.wall)
+        chosen = self._settings
+        self._exchange = Exchange(chosen.url, chosen.token, chosen.token_file, chosen.timeout, chosen.wall)
         self._queue: deque[_Entry] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        # events ever queued, those whose fate is known, up to where not to wait for a full batch, bytes, senders
+        # counts: events queued, events settled, events to send without waiting for a full batch, bytes, blocked senders
         self._entered = self._settled = self._until = self._bytes = self._waiting = 0
         self._closing = self._gave_up = False
         self._stats: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class Client:
         return self._exchange.enabled
 
     def track(self, kind: str, data: Mapping[str, object] | None = None, **extra: Unpack[Extra]) -> bool:
-        """Queue telemetry; never raises and never waits: what finds the queue full is dropped and counted."""
+        """Queue telemetry; never raises or blocks. If the queue is full the event is dropped and counted."""
         try:
             entry = self._entry(kind, data, extra)
         except (TypeError, ValueError, RecursionError, OverflowError):
@@ -145,7 +145,7 @@ class Client:
             return self._changed.wait_for(lambda: self._settled >= target, limit)
 
     def close(self, timeout: float | None = None) -> bool:
-        """Take no more events, send what is queued, and give up what could not be sent in ``timeout`` seconds."""
+        """Accept no more events and send the queue; events not sent within ``timeout`` seconds are dropped."""
         with self._changed:
             self._closing = True
         flushed = self.flush(self._settings.close_timeout if timeout is None else timeout)
@@ -159,7 +159,7 @@ class Client:
         return flushed
 
     def stats(self) -> dict[str, int]:
-        """Tell the fate of all events so far: sent + rejected + dropped + queued are all that were given."""
+        """Return the number of events by outcome: sent + rejected + dropped + queued is the total."""
         names = ("sent", "duplicates", "rejected", "dropped", "retried", "batches")
         with self._changed:
             return {**{name: self._stats[name] for name in names}, "queued": self._entered - self._settled}
@@ -178,18 +178,18 @@ class Client:
         return len(self._queue) >= self._settings.queue_size or self._bytes >= _QUEUE
 
     def _push(self, entry: _Entry) -> None:
-        entry.future.set_running_or_notify_cancel()  # it can no longer be taken back
+        entry.future.set_running_or_notify_cancel()  # it can no longer be cancelled
         self._queue.append(entry)
         self._bytes += len(entry.written)
         self._entered += 1
-        if self._thread is None:  # begun with the first event, so that a server may fork after its imports
+        if self._thread is None:  # started with the first event, so that a server may fork after importing this
             self._thread = threading.Thread(target=self._run, name="heypeter", daemon=True)
             self._thread.start()
             atexit.register(self.close)
         self._changed.notify_all()
 
     def _run(self) -> None:
-        # One batch at a time, until its fate is known: what was queued first is counted first.
+        # One batch at a time, until it is settled, so that events are counted in order.
         while batch := self._take():
             self._post(batch)
 
@@ -213,7 +213,7 @@ class Client:
             return batch
 
     def _post(self, batch: list[_Entry]) -> None:
-        batch_id = str(self._settings.new_id())  # the same for every attempt: the exporter knows the batch again by it
+        batch_id = str(self._settings.new_id())  # the same for every attempt, so that the exporter recognises a retry
         for attempt in itertools.count():
             if self._gave_up:
                 self._finish(batch, dict.fromkeys(range(len(batch)), Outcome("undelivered")))
@@ -273,7 +273,7 @@ class Client:
 def _counter(outcome: Outcome) -> str:
     if outcome is COUNTED:
         return "sent"
-    return "rejected" if outcome.reason or outcome.message else "dropped"  # only what was never sent has neither
+    return "rejected" if outcome.reason or outcome.message else "dropped"  # an event that was never sent has neither
 
 
 def _time(value: object) -> str:

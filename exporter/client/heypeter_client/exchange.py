@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 _COMPRESS_ABOVE = 8 * 1024  # bytes; below it gzip costs more time than it saves
-_RETRY_AFTER_MOST = 300.0  # seconds; a longer wish would keep events for longer than anybody looks
+_RETRY_AFTER_MOST = 300.0  # seconds; a longer Retry-After is shortened
 
 
 class Exchange:
-    """Where the exporter is, the token, and the one connection that is open."""
+    """The exporter's address, the token and the open connection."""
 
     def __init__(self, url: str, token: str, token_file: str | Path, timeout: float, wall: Callable[[], float]) -> None:
         self._address = _address(url or os.environ.get("HEYPETER_URL", ""))
@@ -32,7 +32,7 @@ class Exchange:
         return self._address is not None and self._token is not None
 
     def post(self, batch_id: str, events: list[bytes]) -> tuple[int, float, dict[str, Any]]:
-        """Give status, seconds to wait and the answer; status 0 is an exporter that could not be reached."""
+        """Return the status, the seconds to wait and the answer; status 0 if the exporter could not be reached."""
         if self._address is None or self._token is None:
             return 0, 0.0, {}
         head = json.dumps({"batch_id": batch_id, "sent_at": round(self._wall(), 3)})[:-1]
@@ -64,17 +64,17 @@ def _connection(address: SplitResult, timeout: float) -> http.client.HTTPConnect
     return kind(address.hostname or "", address.port, timeout=timeout)
 
 
-def _address(given: str) -> SplitResult | None:
-    if not given:
+def _address(text: str) -> SplitResult | None:
+    if not text:
         return None
-    url = urlsplit(given)
+    url = urlsplit(text)
     if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.password:
         raise ValueError("HEYPETER_URL is the exporter's address without a password: http://127.0.0.1:3001")
     return url._replace(path="/api/events") if url.path in {"", "/"} else url
 
 
 def _token_reader(token: str, file: str | Path) -> Callable[[], str] | None:
-    """Give what reads the token: a file again for every batch, so that a new token needs no restart."""
+    """Return a function that reads the token; a file is read for every batch, so a new token needs no restart."""
     token = token or ("" if file else os.environ.get("HEYPETER_TOKEN", ""))
     path = Path(file or os.environ.get("HEYPETER_TOKEN_FILE", ""))
     if not token and path == Path():
@@ -83,7 +83,7 @@ def _token_reader(token: str, file: str | Path) -> Callable[[], str] | None:
 
     def current() -> str:
         if not token:
-            with contextlib.suppress(OSError, ValueError):  # it is being replaced
+            with contextlib.suppress(OSError, ValueError):  # the file is being replaced
                 known[0] = _clean(path.read_text("utf-8"))
         return known[0]
 

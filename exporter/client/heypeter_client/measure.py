@@ -22,14 +22,14 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Measure:
-    """What a web application puts around its requests and queries; nothing here raises for monitoring's sake."""
+    """Timers and middlewares for requests and queries; a failure of the monitoring never reaches the application."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     @contextlib.contextmanager
     def request(self, method: str, route: str, traceparent: str = "") -> Iterator[dict[str, Any]]:
-        """Count and time a request; what it gives takes ``status`` and ``route``. An exception counts as 500."""
+        """Count and time a request; set ``status`` and ``route`` in the yielded dict. An exception counts as 500."""
         answer: dict[str, Any] = {"status": 0, "route": route}
         began, otherwise = time.perf_counter(), _FAILED
         before = trace.get()

@@ -1,10 +1,15 @@
 """What the Node client puts around handlers, queries and caches, and that none of it changes what they do."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
+import yaml
 
+from exporter.events.sql import statement
 from tests.exporter.client.exporter_double import ExporterDouble, serve
 from tests.exporter.client.node import CLIENT, run
 
@@ -339,34 +344,30 @@ def test_a_pool_is_measured_once_per_query_and_its_values_stay_at_home(double: E
     assert all(b"peter@example.org" not in call.raw for call in double.calls)
 
 
-QUERIES = {
-    "select * from bookings where id = $1": "select bookings",
-    "SELECT extract(year from born) FROM students": "select students",
-    "select * from (select id from classes) c": "select classes",
-    "with due as (select id from jobs) update bookings set a = 1 from due": "update bookings",
-    "insert into users (id) values (1) on conflict (id) do nothing": "upsert users",
-    "merge into users u using x on true when matched then delete": "upsert users",
-    "update only school.classes set name = 'x'": "update classes",
-    "delete from sessions where note = 'from secret'": "delete sessions",
-    "-- from secret\nselect 'it''s from secret', /* from secret */ 1 from users": "select users",
-    "select $tag$ from secret $tag$, $1 from teachers": "select teachers",
-    "select E'it\\\\'s from secret' from users": "select other",
-    "select 'never ends from secret": "select none",
-    "select 1": "select none",
-    "BEGIN": "transaction none",
-    "commit": "transaction none",
-    "create unique index i on bookings (a)": "ddl bookings",
-    "alter table if exists classes add x int": "ddl classes",
-    "truncate students": "ddl students",
-    "vacuum": "other none",
-    "": "other none",
-}
+QUERIES: dict[str, str] = dict(yaml.safe_load(Path("tests/exporter/client/queries.yml").read_text("utf-8")))
 
 
 def test_operation_and_table_are_read_from_the_text_and_nothing_else() -> None:
-    texts = ", ".join(f"`{text}`" for text in QUERIES)
-    said = run(f"say([{texts}].map(heypeter.describeQuery).map((it) => `${{it.operation}} ${{it.table}}`))", "")
+    said = run(
+        f"say({json.dumps([*QUERIES])}.map(heypeter.describeQuery).map((it) => `${{it.operation}} ${{it.table}}`))", ""
+    )
     assert dict(zip(QUERIES, said, strict=True)) == QUERIES
+
+
+def test_the_exporter_reads_the_same() -> None:
+    empty = {"other none": ("", ""), "select other": ("select", "other")}
+    for text, expected in QUERIES.items():
+        operation, _, table = expected.lower().partition(" ")
+        wanted = empty.get(expected, (operation, "" if table == "none" else table))
+        assert statement(text) == wanted, text
+
+
+@pytest.mark.parametrize("part", ["(", "$a$", "'", "a .", "/*", "with x as (", "from ", "[a", '"', "\t", "`", "as ("])
+def test_hostile_texts_are_read_in_bounded_time(part: str) -> None:
+    for verb in ("select ", "with x as (select 1) select * from x ", ""):
+        began = perf_counter()
+        statement(verb + part * (60_000 // len(part)))
+        assert perf_counter() - began < 1
 
 
 def test_copies_of_the_module_share_one_client(double: ExporterDouble) -> None:

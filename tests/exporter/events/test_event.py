@@ -14,6 +14,7 @@ from exporter.config import load
 from exporter.events import legacy_browser as browser
 from exporter.events.decode import Batch, DecodeError, Decoder, Schema
 from exporter.events.dedupe import SeenIds, fingerprint
+from exporter.events.sql import statement
 from exporter.events.vitals import CAPACITY, PendingVital, PendingVitals
 from tests.exporter.example_exporter import EXAMPLE
 
@@ -87,7 +88,7 @@ def test_any_shape_from_a_browser_gives_an_event_or_the_named_error(value: objec
     ],
 )
 def test_of_a_query_only_operation_and_table_survive(query: str, operation: str, table: str) -> None:
-    assert browser.statement(query) == (operation, table)
+    assert statement(query) == (operation, table)
 
 
 @pytest.mark.parametrize(
