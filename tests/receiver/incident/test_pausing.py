@@ -147,8 +147,8 @@ def a_window(start: float, end: float, name: str = "upgrade", instance: str = ""
 
 @pytest.mark.parametrize("answered", [False, True])
 def test_maintenance_that_begins_after_the_incident_opened_stops_the_later_steps(answered: bool) -> None:
-    plan = msgspec.structs.replace(the_routing().plans[P1], acknowledge_for=1800.0, warn_after=720.0)
-    case = Case(msgspec.structs.replace(windowed(a_window(1, 90)), plans={**the_routing().plans, P1: plan}))
+    routing = planned(acknowledge_for=1800.0, warn_after=720.0)
+    case = Case(msgspec.structs.replace(routing, windows=(a_window(1, 90),)))
     case.when(received(an_alert()))
     if answered:
         case.when(Acknowledge("linh", Origin.LINK))
@@ -220,3 +220,40 @@ def test_every_day_from_midnight_to_midnight_is_asked_again_and_never_over() -> 
         assert case.incident.wake_at is not None
         case.clock.now = case.incident.wake_at
         assert case.when(TimeDue()) == []
+
+
+@pytest.mark.parametrize("kind", [PauseKind.SILENCE, PauseKind.MAINTENANCE])
+def test_a_pause_moves_the_whole_matrix_the_warning_and_the_breach(kind: PauseKind) -> None:
+    case = Case(planned(warn_after=720.0))
+    case.when(received(an_alert()))
+    case.clock.forward(minutes=5)
+    case.when(Paused(Pause(kind, "s")))
+    case.clock.forward(minutes=20)
+    case.when(Resumed())
+    clocks = case.incident.clocks
+    assert clocks.started_at == START + 20 * MINUTE
+    assert (clocks.warn_due_at, clocks.answer_due_at) == (START + 32 * MINUTE, START + 35 * MINUTE)
+    heard = [(minute, name) for minute in range(26, 90) for name in people(_at(case, minute))]
+    assert heard == [(35, "marek"), (50, "aisha"), (80, "peter")]
+
+
+def test_a_pause_moves_the_end_of_an_acknowledgement_and_its_reminder() -> None:
+    case = Case(planned(acknowledge_for=1800.0))
+    case.when(received(an_alert()))
+    case.when(Acknowledge("linh", Origin.LINK))
+    case.clock.forward(minutes=5)
+    case.when(Paused(SILENCE))
+    case.clock.forward(minutes=20)
+    case.when(Resumed())
+    assert case.incident.clocks.remind_due_at == START + 44 * MINUTE
+    assert case.incident.clocks.acknowledged_until == START + 50 * MINUTE
+    assert [_at(case, minute) for minute in (30, 43)] == [[], []]
+    assert {n.reason for n in _at(case, 44)} == {Reason.EXPIRING}
+    assert people(_at(case, 49)) == []
+    assert people(_at(case, 50)) == ["linh"]
+
+
+def planned(**clocks: float) -> Routing:
+    routing = the_routing()
+    plan = msgspec.structs.replace(routing.plans[P1], **clocks)
+    return msgspec.structs.replace(routing, plans={**routing.plans, P1: plan})

@@ -15,6 +15,7 @@ from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as hours
+from receiver.oncall.localtime import LocalDateTime
 from receiver.oncall.schedule import Layer, Schedule, Span, Swap, never_on_call, on_call, served_days, shifts
 from receiver.policy.coverage import gaps as role_gaps
 from receiver.policy.coverage import holders
@@ -47,6 +48,19 @@ def counted(first: date, at: int, days: int, people: tuple[str, ...], zone: str,
         if instant < wall:
             return people[turn % len(people)]
         day, turn = following, turn + 1
+
+
+TWICE, NEVER = datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+
+
+def test_a_hand_over_at_a_time_that_exists_twice_is_at_the_first_and_at_one_that_does_not_when_clocks_jump() -> None:
+    rotation = layer("Europe/Berlin", at=150, days=1)  # 02:30
+    assert rotation.boundary(date(2026, 10, 25)) == TWICE
+    assert rotation.boundary(date(2026, 3, 29)) == NEVER
+    schedule = Schedule("s", "UTC", (rotation,))
+    before, after = (on_call(schedule, TWICE + offset) for offset in (-timedelta(seconds=1), timedelta(0)))
+    assert before != after
+    assert on_call(schedule, TWICE + timedelta(hours=1)) == after
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -226,6 +240,12 @@ def test_the_time_after_which_hours_have_passed_is_the_one_between_which_they_li
     end = window.after(begin, passed)
     assert window.between(begin, end) == passed
     assert end >= begin + passed
+
+
+def test_hours_that_begin_at_a_time_that_exists_twice_begin_at_the_first() -> None:
+    window = hours("02:30-04:00", ["sun"], "Europe/Berlin")
+    assert window.opens(datetime(2026, 10, 25, tzinfo=UTC)) == TWICE
+    assert LocalDateTime("2026-10-25T02:30").at("Europe/Berlin") == TWICE
 
 
 def test_hours_that_a_change_of_clocks_leaves_out_are_passed_over() -> None:

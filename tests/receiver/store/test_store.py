@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -413,3 +414,36 @@ async def test_what_a_channel_cannot_send_is_neither_owed_nor_told(tmp_path: Pat
     }
     assert kinds == {"pagerduty": {Kind.PAGE}, "slack": {Kind.PAGE}}
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 5000)]
+)
+def test_what_is_answered_2xx_survives_a_power_cut(tmp_path: Path, pragma: str, value: object) -> None:
+    """sqlite.org/pragma.html#pragma_synchronous: 2 is FULL; with less, a commit may be lost with the power."""
+    with closing(connect(tmp_path / "receiver.sqlite3", START, {}, new=True)) as db:
+        assert db.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+
+
+async def test_an_open_incident_is_never_deleted_and_loses_none_of_its_rows(
+    store: SQLiteStore, clock: Clock, tmp_path: Path
+) -> None:
+    event = AlertsReceived(AlertGroup(KEY, (an_alert(),), receiver="receiver"))
+    opened = await store.update(event, the_policy(), clock.now)
+    assert opened is not None
+
+    def rows() -> list[int]:
+        tables = ("incident", "timeline", "outbox", "member")
+        with beside(tmp_path) as db:
+            return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]  # noqa: S608
+
+    before = rows()
+    for answer in (None, Acknowledge("linh", Origin.API)):
+        if answer is not None:
+            await store.apply(opened.id, deciding(answer, clock.now), clock.now)
+            before = rows()
+        await store.delete([opened.id])
+        assert rows() == before
+    await store.apply(opened.id, deciding(Resolve("linh", Origin.API), clock.now), clock.now)
+    await store.delete([opened.id])
+    assert rows() == [0, 0, 0, 0]

@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from process.settings import Secret
 from receiver.actions.answer import Actions
 from receiver.clients.http_api import open_session
-from receiver.incident.model import Decision, Incident, State
+from receiver.incident.event import Acknowledge
+from receiver.incident.model import Decision, Incident, Origin, State
 from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
@@ -35,6 +36,7 @@ from tests.receiver.given import (
     Clock,
     a_store,
     an_alert,
+    deciding,
     received,
     the_current,
     the_policy,
@@ -203,6 +205,20 @@ async def test_what_the_channel_does_not_show_is_told_to_the_one_who_pressed(rig
     assert replies == {Reader().say("slack_resolved", number=1), Reader().say("slack_unknown")}
     assert {told["response_type"] for told in rig.told} == {"ephemeral"}
     assert (await rig.incident()).state is State.RESOLVED
+
+
+async def test_what_another_person_is_called_means_nothing_to_slack_in_a_reply(rig: Rig) -> None:
+    url = str(rig.client.make_url("/response"))
+    await rig.store.apply(1, deciding(Acknowledge("<!channel> & <@U1>", Origin.API), rig.clock.now), rig.clock.now)
+    await rig.press("acknowledge", url=url)
+    for _ in range(200):
+        if rig.told:
+            break
+        async with rig.client.get("/nothing"):
+            pass  # one more turn of the loop for the reply
+    (told,) = rig.told
+    shown = "&lt;!channel&gt; &amp; &lt;@U1&gt;"
+    assert told["text"] == Reader().say("slack_joined", who=shown, number=1)
 
 
 async def test_a_forged_old_or_repeated_press_changes_nothing(rig: Rig) -> None:

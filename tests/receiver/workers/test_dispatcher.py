@@ -1,5 +1,6 @@
 """Sending: once, again with patience, or dead with a consequence."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.base import Failure, Message, SendError
+from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import EntryKind, Kind
@@ -297,6 +298,54 @@ async def test_a_p1_overtakes_a_storm(tmp_path: Path) -> None:
     assert rig.channel.sent[0].priority == "P1"
     assert sum(len(claims) for claims in rig.bundles) == 200
     assert len(rig.channel.sent) == 2
+    await store.close()
+
+
+class Stuck:
+    """A provider that takes messages and does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        self.begun: list[Message] = []
+        self.urgent, self.full, self.answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(self, message: Message) -> Receipt:
+        self.begun.append(message)
+        (self.urgent if message.priority == "P1" else self.full).set()
+        await self.answer.wait()
+        return Receipt(message.id)
+
+
+@pytest.mark.parametrize("hosts", [1, 100])
+async def test_slots_are_kept_for_a_p1_while_everything_else_is_stuck(tmp_path: Path, hosts: int) -> None:
+    clock, channel = Clock(), Stuck()
+    store = await a_store(tmp_path, clock)
+    crowd = tuple(Contact("email", f"{number}@example.com") for number in range(100))
+    routing = msgspec.structs.replace(the_routing(), teams={**the_routing().teams, "crowd": crowd})
+    dispatcher = Dispatcher(
+        "email",
+        channel,
+        store,
+        current=the_current(routing),
+        retry=RETRY,
+        render=as_message,
+        metrics=Metrics(["email"]),
+        clock=clock,
+        elapsed=clock.elapsed,
+        jitter=lambda: 0.0,
+        host_of=lambda address: address if hosts > 1 else "",
+    )
+    slow = AlertsReceived(of_group(received(an_alert("slow", severity="warning", team="crowd")), key="slow"))
+    await store.update(slow, the_policy(routing), clock.now)
+    running = asyncio.create_task(dispatcher.run(poll=0.01))
+    await asyncio.wait_for(channel.full.wait(), 10)
+    down = AlertsReceived(of_group(received(an_alert("down")), key="down"))
+    await store.update(down, the_policy(routing), clock.now)
+    dispatcher.wake()
+    await asyncio.wait_for(channel.urgent.wait(), 10)
+    assert len([message for message in channel.begun if message.priority != "P1"]) < 100
+    dispatcher.stop()
+    channel.answer.set()
+    await running
     await store.close()
 
 
