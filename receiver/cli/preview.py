@@ -104,7 +104,13 @@ def sample(options: argparse.Namespace, templates: Templates) -> Message:
         items = [(_notification(Kind.PAGE), _incident(n, Priority.P2, Kind.PAGE)) for n in range(12, 29)]
         items[3] = (items[3][0], replace(items[3][1], priority=priority))
         return render_bundle(
-            items, delivery_id="1", link_of=lambda _i: _LINK, now=_NOW, reader=reader, templates=templates
+            items,
+            delivery_id="1",
+            link_of_all="https://oncall.example.com/answer/digest/x",
+            link_of=lambda _i: _LINK,
+            now=_NOW,
+            reader=reader,
+            templates=templates,
         )
     kind = Kind(options.kind)
     incident = replace(_many(_incident(12, priority, kind), options.alerts), drill=options.drill)

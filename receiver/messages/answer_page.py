@@ -1,6 +1,6 @@
 """Writes the page behind a message's link, where a person acknowledges or resolves, and its refusals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import jinja2
@@ -9,7 +9,7 @@ from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Entry, Incident, State
 from receiver.messages.i18n import Reader, several_lines
 from receiver.messages.link import Refusal
-from receiver.messages.render import annotated_url, in_order, respond_by
+from receiver.messages.render import annotated_url, in_order, incident_name, respond_by
 from receiver.messages.timeline import LINE, folded, group_text, pause_text
 
 LISTED = 20  # alerts that the page shows
@@ -31,6 +31,28 @@ class AnswerPageRenderer:
         """Write why the link or the button did nothing."""
         values = {"reason": reader.say(f"refused_{refusal.value}"), "say": reader.say, "language": reader.language}
         return self._pages.get_template("refused.html").render(nonce=nonce, **values)
+
+    def digest(
+        self,
+        incidents: Sequence[Incident],
+        link_of: Callable[[Incident], str],
+        reader: Reader,
+        now: datetime,
+        nonce: str,
+    ) -> str:
+        """Write how the incidents of a digest stand, and one button that acknowledges those that nobody has."""
+        rows = [
+            {
+                "state": incident.state.value,
+                "name": incident_name(incident, reader),
+                "status": _status(incident, reader, now),
+                "link": link_of(incident),
+            }
+            for incident in incidents
+        ]
+        values = {"say": reader.say, "language": reader.language, "zone": reader.zone, "rows": rows}
+        values["unanswered"] = sum(incident.state is State.TRIGGERED for incident in incidents)
+        return self._pages.get_template("digest.html").render(nonce=nonce, **values)
 
     def answer(  # what a page shows
         self, incident: Incident, timeline: Sequence[Entry], person: str, reader: Reader, now: datetime, nonce: str

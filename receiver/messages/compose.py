@@ -10,7 +10,7 @@ from receiver.channels.base import Message
 from receiver.incident.model import Kind
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import ENGLISH, Reader
-from receiver.messages.link import Grant, sign
+from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.messages.render import render
 from receiver.messages.templating import Templates
 from receiver.policy.current import Current
@@ -28,6 +28,11 @@ class Links:
         """Give the URL; it works from ``made_at`` until it expires."""
         expires = int((made_at + self._valid_for).timestamp())
         return f"{self._url}/answer/{sign(Grant(incident_id, person, expires), self._key.reveal())}"
+
+    def make_digest(self, opened: dict[int, datetime], person: str, made_at: datetime) -> str:
+        """Give the URL that lists these incidents, and acknowledges them all."""
+        grant = DigestGrant.of(opened, person, int((made_at + self._valid_for).timestamp()))
+        return f"{self._url}/answer/digest/{sign_digest(grant, self._key.reveal())}"
 
 
 class Messages:
@@ -65,9 +70,11 @@ class Messages:
     def many(self, claims: list[Claimed]) -> Message:
         """Write one message of many notifications for one address."""
         person, made_at = claims[0].notification.target.person, claims[0].created_at
+        opened = {claimed.incident.id: claimed.incident.opened_at or made_at for claimed in claims}
         return render_bundle(
             [(claimed.notification, claimed.incident) for claimed in claims],
             delivery_id=str(claims[0].id),
+            link_of_all=self._links.make_digest(opened, person, made_at),
             link_of=lambda incident: self._links.make(incident.id, person, made_at),
             now=self._clock(),
             reader=reader_of(self._current.routing, person),

@@ -25,6 +25,7 @@ def render_bundle(  # everything that a message says
     *,
     delivery_id: str,
     link_of: Callable[[Incident], str],
+    link_of_all: str,
     now: datetime,
     reader: Reader,
     templates: Templates,
@@ -34,7 +35,7 @@ def render_bundle(  # everything that a message says
     first, incident = items[0]
     headline = _headline(items, reader)
     tag = subject_tag(incident.priority.value, _STATES.get(first.kind, State.TRIGGERED), reader)
-    values = _values(items, link_of, now, reader) | {"headline": headline}
+    values = _values(items, link_of, now, reader) | {"headline": headline, "all": link_of_all}
     counts = Counter(item[1].priority.value for item in items)
     return Message(
         id=delivery_id,
@@ -49,7 +50,10 @@ def render_bundle(  # everything that a message says
         text=templates.write("bundle.txt", values).strip(),
         html=templates.write("bundle.html", values),
         fields=tuple((name, str(number)) for name, number in sorted(counts.items())),
-        links=tuple(Link(f"#{item[1].id}", link_of(item[1])) for item in items[:LISTED]),
+        links=(
+            Link(reader.say("digest_open", count=len({item[1].id for item in items})), link_of_all),
+            *(Link(f"#{item[1].id}", link_of(item[1])) for item in items[:LISTED]),
+        ),
         sent_at=now,
         words=words(first.kind, incident, reader),
     )

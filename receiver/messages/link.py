@@ -7,6 +7,8 @@ import base64
 import hmac
 from datetime import datetime
 from enum import StrEnum
+from itertools import accumulate, pairwise
+from typing import TypeVar
 
 import msgspec
 
@@ -38,29 +40,76 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     expires: int
 
 
+class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
+    """What the link of a digest allows: to see and acknowledge its incidents as ``person`` until ``expires``.
+
+    ``steps`` are the distances from one number to the next, which are short, and ``opened`` is when the first incident
+    opened, in seconds since 1970: the numbers alone could be of another database.
+    """
+
+    first: int
+    steps: tuple[int, ...]
+    opened: int
+    person: str
+    expires: int
+
+    @classmethod
+    def of(cls, opened: dict[int, datetime], person: str, expires: int) -> "DigestGrant":
+        """Grant the incidents of these numbers, which opened at these times."""
+        numbers = sorted(opened)
+        steps = tuple(later - earlier for earlier, later in pairwise(numbers))
+        return cls(numbers[0], steps, int(opened[numbers[0]].timestamp()), person, expires)
+
+    @property
+    def incidents(self) -> tuple[int, ...]:
+        """Give the numbers."""
+        return tuple(accumulate(self.steps, initial=self.first))
+
+
+G = TypeVar("G", Grant, DigestGrant)
+
+
 def sign(grant: Grant, secret: str) -> str:
     """Write the grant as a token for a URL."""
-    body = msgspec.json.encode(grant)
-    return f"{_text(body)}.{_text(_mac(body, secret))}"
+    return _signed(grant, b"answer-link:", secret)
+
+
+def sign_digest(grant: DigestGrant, secret: str) -> str:
+    """Write the grant of a digest as a token for a URL."""
+    return _signed(grant, b"digest-link:", secret)
 
 
 def read(token: str, secret: str, now: datetime) -> Grant:
     """Check and read a token; LinkError if it grants nothing."""
+    return _read(token, Grant, b"answer-link:", secret, now)
+
+
+def read_digest(token: str, secret: str, now: datetime) -> DigestGrant:
+    """Check and read the token of a digest; LinkError if it grants nothing."""
+    return _read(token, DigestGrant, b"digest-link:", secret, now)
+
+
+def _signed(grant: Grant | DigestGrant, use: bytes, secret: str) -> str:
+    body = msgspec.json.encode(grant)
+    return f"{_text(body)}.{_text(_mac(body, use, secret))}"
+
+
+def _read(token: str, kind: type[G], use: bytes, secret: str, now: datetime) -> G:
     body, _, mac = token.partition(".")
     try:
         content, given = _bytes(body), _bytes(mac)
     except ValueError as error:
         raise LinkError(Refusal.INCOMPLETE) from error
-    if not hmac.compare_digest(given, _mac(content, secret)):
+    if not hmac.compare_digest(given, _mac(content, use, secret)):
         raise LinkError(Refusal.FORGED)
-    grant = msgspec.json.decode(content, type=Grant)
+    grant = msgspec.json.decode(content, type=kind)
     if grant.expires < now.timestamp():
         raise LinkError(Refusal.EXPIRED, grant.person)
     return grant
 
 
-def _mac(body: bytes, secret: str) -> bytes:
-    return hmac.digest(secret.encode(), b"answer-link:" + body, "sha256")
+def _mac(body: bytes, use: bytes, secret: str) -> bytes:
+    return hmac.digest(secret.encode(), use + body, "sha256")
 
 
 def _text(raw: bytes) -> str:

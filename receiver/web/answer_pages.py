@@ -4,6 +4,7 @@ A GET only shows the page: mail scanners and chat previews open every URL (Safe 
 acknowledge an incident. The button's POST acts.
 """
 
+import asyncio
 import secrets
 
 from aiohttp import web
@@ -11,16 +12,17 @@ from aiohttp import web
 from process.settings import Secret
 from process.web import Handler, read_form
 from receiver.actions.answer import Action, Actions, ActionSource
-from receiver.incident.model import SOMEBODY
+from receiver.incident.model import SOMEBODY, Incident, State
 from receiver.messages.answer_page import AnswerPageRenderer
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, preferred
-from receiver.messages.link import Grant, LinkError, Refusal, read
+from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read, read_digest, sign
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 
 _MAX_FORM = 16 * 1024  # bytes
 _GRANT = web.RequestKey("grant", Grant)
+_DIGEST = web.RequestKey("digest", DigestGrant)
 
 
 class AnswerPages:
@@ -33,6 +35,7 @@ class AnswerPages:
     def application(self) -> web.Application:
         """Build what is served below /answer."""
         app = web.Application(middlewares=[self.check_link])
+        app.add_routes([web.get("/digest/{token}", self.show_digest), web.post("/digest/{token}", self.press_digest)])
         app.add_routes([web.get("/{token}", self.show), web.post("/{token}", self.press)])
         return app
 
@@ -41,9 +44,13 @@ class AnswerPages:
         """Answer 403 to a link that grants nothing, and 503 when the store is away; both as a page."""
         person = ""
         try:
-            token = request.match_info.get("token", "")
-            grant = request[_GRANT] = read(token, self._link_secret.reveal(), self._actions.clock())
-            person = grant.person
+            token, secret, now = request.match_info.get("token", ""), self._link_secret.reveal(), self._actions.clock()
+            if request.match_info.handler in {self.show_digest, self.press_digest}:
+                person = (digest := read_digest(token, secret, now)).person
+                request[_DIGEST] = digest
+            else:
+                person = (grant := read(token, secret, now)).person
+                request[_GRANT] = grant
             return await handler(request)
         except LinkError as error:
             return self._refuse(request, error.person, error.refusal, 403)
@@ -68,6 +75,41 @@ class AnswerPages:
         await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)
         # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
         raise web.HTTPSeeOther(f"./{request.rel_url.name}")
+
+    async def show_digest(self, request: web.Request) -> web.Response:
+        """GET /answer/digest/{token}: the incidents of a digest and one button; changes nothing."""
+        grant = request[_DIGEST]
+        incidents = await self._of_digest(grant)
+        if not incidents:
+            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+
+        def link_of(incident: Incident) -> str:
+            token = sign(Grant(incident.id, grant.person, grant.expires), self._link_secret.reveal())
+            return f"../{token}"
+
+        nonce, reader = secrets.token_urlsafe(16), self._reader(request, grant.person)
+        return _page(self._pages.digest(incidents, link_of, reader, self._actions.clock(), nonce), nonce)
+
+    async def press_digest(self, request: web.Request) -> web.Response:
+        """POST /answer/digest/{token} with verb=acknowledge: acknowledges what nobody has, then shows the page."""
+        grant = request[_DIGEST]
+        if str((await request.post()).get("verb", "")) != Action.ACKNOWLEDGE:
+            return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
+        actor = grant.person or SOMEBODY
+        unanswered = [one.id for one in await self._of_digest(grant) if one.state is State.TRIGGERED]
+        await asyncio.gather(
+            *(self._actions.apply(ActionSource.LINK, number, Action.ACKNOWLEDGE, actor) for number in unanswered)
+        )
+        raise web.HTTPSeeOther(request.rel_url.path)
+
+    async def _of_digest(self, grant: DigestGrant) -> list[Incident]:
+        """Read the incidents of a digest; none if its numbers are of another database."""
+        first = await self._store.incident(grant.first)
+        opened = first[0].opened_at if first else None
+        if first is None or opened is None or int(opened.timestamp()) != grant.opened:
+            return []
+        others = [await self._store.incident(number) for number in grant.incidents[1:]]
+        return [first[0], *(other[0] for other in others if other is not None)]
 
     def _refuse(self, request: web.Request, person: str, refusal: Refusal, status: int) -> web.Response:
         nonce = secrets.token_urlsafe(16)

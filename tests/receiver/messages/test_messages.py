@@ -98,6 +98,7 @@ def bundled(
     return render_bundle(
         items,
         delivery_id="9",
+        link_of_all="https://oncall.example.com/answer/digest/x",
         link_of=lambda incident: f"https://oncall.example.com/answer/{incident.id}",
         now=START + timedelta(minutes=3),
         reader=Reader(language),
@@ -119,7 +120,9 @@ def test_a_bundle_says_how_many_how_bad_and_of_what_cause() -> None:
         "  instance=app-1",
         "  https://oncall.example.com/answer/1",
     ]
-    assert message.text.endswith(SAY("and_more", count=27))
+    assert SAY("and_more", count=27) in message.text.splitlines()
+    assert message.text.endswith("https://oncall.example.com/answer/digest/x")
+    assert message.links[0].url == "https://oncall.example.com/answer/digest/x"
     assert (message.priority, message.severity) == ("P1", "critical")
     assert message.fields == (("P1", "1"), ("P2", "36"))
 

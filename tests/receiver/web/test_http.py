@@ -4,8 +4,11 @@ import gzip
 import html
 import io
 import json
+import re
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urljoin
 
 import msgspec
 import pytest
@@ -14,9 +17,10 @@ from aiohttp.test_utils import TestClient
 
 from process.settings import Secret
 from receiver.actions.answer import Actions
-from receiver.incident.model import Decision, EntryKind, Incident, Pause, PauseKind, Plan, State
+from receiver.incident.event import AlertsReceived, Resolve
+from receiver.incident.model import AlertGroup, Decision, EntryKind, Incident, Origin, Pause, PauseKind, Plan, State
 from receiver.messages.i18n import Reader
-from receiver.messages.link import Grant, sign
+from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Person
 from receiver.store.sqlite import SQLiteStore
@@ -24,7 +28,18 @@ from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
 from tests.process.bounded_server import BoundedServer
-from tests.receiver.given import MINUTE, START, Clock, a_store, beside, the_current, the_routing
+from tests.receiver.given import (
+    MINUTE,
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    beside,
+    deciding,
+    the_current,
+    the_policy,
+    the_routing,
+)
 from tests.receiver.web.test_alertmanager import PAYLOAD, encoded, with_alert
 
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -268,6 +283,56 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 0)
     done = await (await rig.client.get(rig.link(number))).text()
     assert "<button" not in done
+
+
+async def a_digest(rig: Rig, count: int) -> tuple[list[int], str]:
+    numbers, opened = list[int](), dict[int, datetime]()
+    for number in range(count):
+        group = AlertGroup(f"g{number}", (an_alert(f"f{number}", severity="warning"),), receiver="receiver")
+        made = await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
+        assert made is not None
+        assert made.opened_at is not None
+        numbers.append(made.id)
+        opened[made.id] = made.opened_at
+    grant = DigestGrant.of(opened, "linh", int(START.timestamp()) + 60)
+    return numbers, f"/answer/digest/{sign_digest(grant, SECRET)}"
+
+
+async def test_one_link_lists_a_digest_and_acknowledges_all_of_it(rig: Rig) -> None:
+    numbers, link = await a_digest(rig, 30)
+    await rig.store.apply(numbers[3], deciding(Resolve("marek", Origin.API), rig.clock.now), rig.clock.now)
+    page = await rig.client.get(link)
+    text = await page.text()
+    assert (page.status, text.count('class="card"')) == (200, 30)
+    assert await rig.state(numbers[0]) is State.TRIGGERED  # looking changes nothing
+    own = re.findall(r'href="([^"]+)"><strong>', text)
+    assert len(own) == 30
+    assert (await rig.client.get(urljoin(link, own[0]))).status == 200
+    after = await rig.client.post(link, data={"verb": "acknowledge"})
+    assert "<button" not in await after.text()
+    states = [await rig.state(number) for number in numbers]
+    assert states.count(State.ACKNOWLEDGED) == 29
+    assert states[3] is State.RESOLVED
+    found = await rig.store.incident(numbers[0])
+    assert found is not None
+    assert found[0].acknowledged_by == "linh"
+
+
+async def test_the_link_of_a_digest_grants_nothing_else(rig: Rig) -> None:
+    numbers, link = await a_digest(rig, 3)
+    assert (await rig.client.post(link, data={"verb": "resolve"})).status == 400
+    token = link.rpartition("/")[2]
+    assert (await rig.client.get(f"/answer/{token}")).status == 403  # no link of one incident
+    assert (await rig.client.get(f"/answer/digest/{rig.link(numbers[0]).rpartition('/')[2]}")).status == 403
+    assert (await rig.client.get(link[:-3] + "AAA")).status == 403
+    other = DigestGrant.of(dict.fromkeys(numbers, START - timedelta(days=1)), "linh", int(START.timestamp()) + 60)
+    assert (await rig.client.get(f"/answer/digest/{sign_digest(other, SECRET)}")).status == 404  # another database's
+
+
+def test_the_link_of_a_digest_is_short_enough() -> None:
+    storm = DigestGrant.of(dict.fromkeys(range(100000, 102100, 7), START), "linh", 1_800_000_000)
+    assert len(storm.incidents) == 300
+    assert len(sign_digest(storm, SECRET)) < 1000
 
 
 @pytest.mark.parametrize("person", ["linh", "Linh"])  # a link that was sent before people were keys carries the name
