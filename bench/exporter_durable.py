@@ -50,7 +50,8 @@ def scraped(server: Server, raw: bytes, seconds: float) -> Measured:
 def main(*, short: bool) -> int:
     """Print medians and ratios."""
     rounds, brief, long = (1, 0.1, 0.3) if short else (3, 2.0, 10.0)
-    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+    (ROOT / "data").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         command, port = ours(Path(name))
         server = Server(command, port)
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}

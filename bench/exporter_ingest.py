@@ -65,7 +65,8 @@ def ours(folder: Path) -> tuple[list[str], int]:
 
 
 def main(*, short: bool) -> int:
-    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+    (ROOT / "data").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         folder = Path(name)
         naive_port, gateway_port = free_port(), free_port()
         command, port = ours(folder)

@@ -49,7 +49,8 @@ def batches() -> list[bytes]:
 
 def main(minutes: float, interval: float) -> None:
     """Print a line every ``interval`` seconds."""
-    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+    (ROOT / "data").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         command, port = configure(Path(name))
         server = Server(command, port)
         todo, began = batches(), time.monotonic()

@@ -2,7 +2,7 @@
 
 A record is its length and CRC-32 (little-endian) and its bytes. What was written survives a crash of the process, as it
 is in the kernel's page cache; what was synced survives a crash of the machine. A truncated record at the end of the
-last file was never acknowledged.
+last file was never acknowledged; anything else that cannot be read is damage, and only what is damaged is skipped.
 """
 
 import asyncio
@@ -12,10 +12,24 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _HEAD = struct.Struct("<II")
 _GATHER = 0.002  # seconds to wait for more records before a sync
 _MAX_RECORD = 64 * 1024 * 1024
+
+
+# Bytes that a search for the next record may check-sum: random bytes look like the head of a record in one of 64 places.
+_MAX_SEARCHED = 1 << 30
+
+
+class Fault(NamedTuple):
+    """Bytes of a file that could not be read; ``truncated`` if they are a record that was never completely written."""
+
+    path: Path
+    at: int
+    lost: int
+    truncated: bool
 
 
 class JournalError(Exception):
@@ -40,23 +54,23 @@ class Journal:
         """List the numbers of the existing files."""
         return sorted(int(path.stem) for path in self._folder.glob("*.journal") if path.stem.isdigit())
 
-    def read(self, first: int, on_fault: Callable[[Path, int], None]) -> Iterator[bytes]:
-        """Yield the records from file ``first`` on; a broken one ends its file, and ``on_fault`` is told."""
-        for number in self.numbers():
-            if number < first:
-                continue
+    def read(self, first: int, on_fault: Callable[[Fault], None]) -> Iterator[bytes]:
+        """Yield the records from file ``first`` on; ``on_fault`` is told of what is skipped between or behind them."""
+        numbers = [number for number in self.numbers() if number >= first]
+        for number in numbers:
             path = self._path(number)
             data = path.read_bytes()
             at = 0
-            while at + _HEAD.size <= len(data):
-                length, checksum = _HEAD.unpack_from(data, at)
-                record = data[at + _HEAD.size : at + _HEAD.size + length]
-                if length > _MAX_RECORD or len(record) < length or zlib.crc32(record) != checksum:
-                    break
-                yield record
-                at += _HEAD.size + length
-            if at < len(data):
-                on_fault(path, len(data) - at)
+            while at < len(data):
+                end = _end_of_record(data, at)
+                if end is None:
+                    following = _next_record(data, at)
+                    truncated = number == numbers[-1] and following == len(data) and _is_cut_off(data, at)
+                    on_fault(Fault(path, at, following - at, truncated))
+                    at = following
+                else:
+                    yield data[at + _HEAD.size : end]
+                    at = end
 
     def rotate(self) -> int:
         """Begin a new file and return its number; the old one is closed with the next sync."""
@@ -155,3 +169,41 @@ def _sync_all(descriptors: list[int], close: list[int]) -> None:
         os.fdatasync(descriptor)
     for descriptor in close:
         os.close(descriptor)
+
+
+def _end_of_record(data: bytes, at: int) -> int | None:
+    """Return where the record ends that begins ``at``; None if there is no complete and sound one."""
+    if at + _HEAD.size > len(data):
+        return None
+    length, checksum = _HEAD.unpack_from(data, at)
+    end: int = at + _HEAD.size + length
+    if not 0 < length <= _MAX_RECORD or end > len(data):  # no record is empty, but zeros look like an empty one
+        return None
+    return end if zlib.crc32(memoryview(data)[at + _HEAD.size : end]) == checksum else None
+
+
+def _next_record(data: bytes, damaged: int) -> int:
+    """Return where the first sound record after a damaged one begins; the length of the data if none is found."""
+    if damaged + _HEAD.size <= len(data):  # its length is most likely sound
+        following = damaged + _HEAD.size + _HEAD.unpack_from(data, damaged)[0]
+        if _end_of_record(data, following) is not None:
+            return following
+    searched = 0
+    for at in range(damaged + 1, len(data) - _HEAD.size):
+        length = _HEAD.unpack_from(data, at)[0]
+        if not 0 < length <= len(data) - at - _HEAD.size:
+            continue
+        searched += length
+        if _end_of_record(data, at) is not None:
+            return at
+        if searched > _MAX_SEARCHED:
+            break
+    return len(data)
+
+
+def _is_cut_off(data: bytes, at: int) -> bool:
+    """Whether the record is incomplete because the file ends in it, not because its bytes are damaged."""
+    if at + _HEAD.size > len(data):
+        return True
+    length: int = _HEAD.unpack_from(data, at)[0]
+    return length <= _MAX_RECORD and at + _HEAD.size + length > len(data)

@@ -9,7 +9,7 @@ import msgspec
 
 from exporter.events.decode import DecodeError
 from exporter.persistence import snapshot
-from exporter.persistence.journal import Journal
+from exporter.persistence.journal import Fault, Journal
 from exporter.persistence.snapshot import Folder, SnapshotError
 from exporter.registry.state import Record, State
 from exporter.self_metrics import Metrics
@@ -44,8 +44,12 @@ class Storage:
             if changed:
                 log.warning("restarting at 0, because their type, labels or buckets changed: %s", ", ".join(changed))
 
-        def fault(path: Path, lost: int) -> None:
-            log.warning("%s: ignoring %d bytes at its end (truncated or damaged record)", path, lost)
+        def fault(damage: Fault) -> None:
+            if damage.truncated:
+                log.warning("%s: its last record is incomplete and was never acknowledged", damage.path)
+                return
+            metrics.storage_error("recover")
+            log.error("%s: %d bytes at %d are damaged: what they held is lost", damage.path, damage.lost, damage.at)
 
         decoder = msgspec.msgpack.Decoder(Record)
         replayed = 0

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.app import Exporter
-from exporter.persistence.journal import Journal, JournalError
+from exporter.persistence.journal import Fault, Journal, JournalError
 from exporter.persistence.snapshot import Folder, StorageError
 from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
 
@@ -308,7 +309,7 @@ def test_a_record_that_did_not_fit_leaves_no_trace(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (tmp_path / "000000000001.journal").stat().st_size == size
     journal.append(b"three")
-    assert list(journal.read(0, lambda _path, _lost: None)) == [b"one", b"three"]
+    assert list(journal.read(0, lambda _: None)) == [b"one", b"three"]
     journal.close()
 
 
@@ -339,3 +340,68 @@ def test_a_folder_is_one_exporters(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match=r"storage.path .*writable"):
         Folder(tmp_path / "file")
+
+
+def _flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(bytes(data))
+
+
+def _records(folder: Path) -> tuple[Path, list[int]]:
+    """The one journal file of a folder, and where each record begins."""
+    path = next(folder.glob("*.journal"))
+    data, starts, at = path.read_bytes(), [], 0
+    while at < len(data):
+        starts.append(at)
+        at += 8 + int.from_bytes(data[at : at + 4], "little")
+    return path, starts
+
+
+@pytest.mark.parametrize(
+    "where", ["its length", "the high byte of its length", "its checksum", "its first byte", "its middle"]
+)
+async def test_a_damaged_record_costs_only_itself_and_is_counted(installation: Installation, where: str) -> None:
+    for _ in range(200):
+        await installation.post([booked()])
+    await installation.kill()
+    path, starts = _records(installation.folder)
+    middle = starts[60]
+    offsets = {"its length": 0, "the high byte of its length": 3, "its checksum": 5, "its first byte": 8}
+    _flip(path, middle + offsets.get(where, (starts[61] - middle) // 2))
+    await installation.start()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 199
+    assert await value(installation.client, "exporter_storage_errors_total", operation="recover") == 1
+    await installation.kill()
+
+
+async def test_a_record_that_was_never_written_whole_is_not_damage(installation: Installation) -> None:
+    await installation.post([booked()])
+    await installation.post([booked()])
+    await installation.kill()
+    path, starts = _records(installation.folder)
+    path.write_bytes(path.read_bytes()[: starts[1] + 20])
+    await installation.start()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 1
+    assert not await value(installation.client, "exporter_storage_errors_total", operation="recover")
+    await installation.kill()
+
+
+@settings(deadline=None, max_examples=200)
+# Records shorter than 20 bytes could end, with a damaged length, just where another begins.
+@given(st.lists(st.binary(min_size=20, max_size=300), min_size=3, max_size=12), st.data())
+def test_whatever_byte_is_damaged_every_other_record_is_read(records: list[bytes], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        journal = Journal(folder, lambda: 0.0, lambda _: None)
+        journal.rotate()
+        for record in records:
+            journal.append(record)
+        path, starts = _records(folder)
+        victim = data.draw(st.integers(0, len(records) - 2))
+        end = starts[victim + 1]
+        _flip(path, data.draw(st.integers(starts[victim], end - 1)))
+        faults: list[Fault] = []
+        assert list(journal.read(0, faults.append)) == [r for i, r in enumerate(records) if i != victim]
+        assert [(f.truncated, f.at, f.lost) for f in faults] == [(False, starts[victim], end - starts[victim])]
+        journal.close()
