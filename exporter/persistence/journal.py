@@ -19,7 +19,7 @@ _GATHER = 0.002  # seconds to wait for more records before a sync
 _MAX_RECORD = 64 * 1024 * 1024
 
 
-# Bytes that a search for the next record may check-sum: random bytes look like the head of a record in one of 64 places.
+# Bytes that a search for the next record may check-sum: random bytes look like a record's head in one of 64 places.
 _MAX_SEARCHED = 1 << 30
 
 
