@@ -1,8 +1,8 @@
 """Writes accepted events to disk before they are acknowledged: an append-only file, with one sync for many requests.
 
 A record is its length and CRC-32 (little-endian) and its bytes. What was written survives a crash of the process, as it
-is in the kernel's page cache; what was synced survives a crash of the machine. A truncated record at the end of the
-last file was never acknowledged; anything else that cannot be read is damage, and only what is damaged is skipped.
+is in the kernel's page cache; what was synced survives a crash of the machine. A truncated record at the end of a
+file was never acknowledged; anything else that cannot be read is damage, and only what is damaged is skipped.
 """
 
 import asyncio
@@ -56,8 +56,9 @@ class Journal:
 
     def read(self, first: int, on_fault: Callable[[Fault], None]) -> Iterator[bytes]:
         """Yield the records from file ``first`` on; ``on_fault`` is told of what is skipped between or behind them."""
-        numbers = [number for number in self.numbers() if number >= first]
-        for number in numbers:
+        for number in self.numbers():
+            if number < first:
+                continue
             path = self._path(number)
             data = path.read_bytes()
             at = 0
@@ -65,7 +66,7 @@ class Journal:
                 end = _end_of_record(data, at)
                 if end is None:
                     following = _next_record(data, at)
-                    truncated = number == numbers[-1] and following == len(data) and _is_cut_off(data, at)
+                    truncated = following == len(data) and _is_cut_off(data, at)
                     on_fault(Fault(path, at, following - at, truncated))
                     at = following
                 else:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -28,22 +27,38 @@ class Storage:
     def __init__(self, folder: Folder, journal: Journal, now: Callable[[], float]) -> None:
         self._folder, self.journal, self._now = folder, journal, now
         self._saving = asyncio.Lock()
+        self._kept = 0  # the journal file that the newest snapshot continues with; older ones are for the one before
 
     def recover(self, state: State, metrics: Metrics, hold: float) -> None:
-        """Load the snapshot, replay the journal from there on, and begin a new journal file."""
-        first = 0
-        try:
-            saved = self._folder.load()
-        except SnapshotError as error:
-            saved = None
-            metrics.storage_error("recover")
-            log.error("%s; counters restart from the journal alone", error)  # noqa: TRY400  # the text says it all
-        if saved is not None:
-            first = saved["journal"]
-            changed = state.load(saved["state"])
-            if changed:
-                log.warning("restarting at 0, because their type, labels or buckets changed: %s", ", ".join(changed))
+        """Load the newest sound snapshot, replay the journal from there on, and begin a new journal file."""
+        self._kept = self._load(state, metrics)
+        replayed = self._replay(state, metrics)
+        state.resume(self._now(), hold)
+        self.journal.rotate()
+        if self._kept or replayed:
+            log.info(
+                "recovered: snapshot %s, %d requests from the journal", "loaded" if self._kept else "none", replayed
+            )
 
+    def _load(self, state: State, metrics: Metrics) -> int:
+        """Load a snapshot; returns the number of the journal file that it continues with, 0 if there is none."""
+        for load in (self._folder.load, self._folder.load_previous):
+            try:
+                saved = load()
+            except SnapshotError as error:
+                metrics.storage_error("recover")
+                log.error("%s; trying the one before, and the journal", error)  # noqa: TRY400  # the text says it all
+                continue
+            if saved is not None:
+                changed = state.load(saved["state"])
+                if changed:
+                    names = ", ".join(changed)
+                    log.warning("restarting at 0, because their type, labels or buckets changed: %s", names)
+                number: int = saved["journal"]
+                return number
+        return 0
+
+    def _replay(self, state: State, metrics: Metrics) -> int:
         def fault(damage: Fault) -> None:
             if damage.truncated:
                 log.warning("%s: its last record is incomplete and was never acknowledged", damage.path)
@@ -53,7 +68,7 @@ class Storage:
 
         decoder = msgspec.msgpack.Decoder(Record)
         replayed = 0
-        for number, raw in enumerate(self.journal.read(first, fault), 1):
+        for number, raw in enumerate(self.journal.read(self._kept, fault), 1):
             try:
                 state.replay(decoder.decode(raw))
                 replayed += 1
@@ -62,20 +77,18 @@ class Storage:
                 place = self._folder.set_aside(raw)
                 # Neither its bytes nor the error's text, which may repeat them, belong in the log.
                 log.error("record %d of the journal cannot be counted (%s): %s", number, type(error).__name__, place)  # noqa: TRY400
-        state.resume(self._now(), hold)
-        self.journal.rotate()
-        if saved is not None or replayed:
-            log.info("recovered: snapshot %s, %d requests from the journal", "loaded" if saved else "none", replayed)
+        return replayed
 
     async def save(self, state: State, metrics: Metrics) -> None:
-        """Write a snapshot and delete the journal files that it covers. A failure is counted and retried."""
+        """Write a snapshot, keep the one before and the journal from there on. A failure is counted and retried."""
         async with self._saving:
             try:
                 number = self.journal.rotate()
                 # Nothing else runs until encode returns, so the state is exactly what the older files hold.
                 data = snapshot.encode({"journal": number, "state": state.dump()})
                 await asyncio.to_thread(snapshot.save, self._folder.path, data)
-                self.journal.delete(number)
+                self.journal.delete(self._kept)
+                self._kept = number
             except OSError as error:
                 metrics.storage_error("snapshot")
                 log.error("cannot save snapshot: %s; keeping the journal", error.strerror or error)  # noqa: TRY400

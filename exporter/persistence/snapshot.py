@@ -10,6 +10,7 @@ import msgspec
 
 VERSION = 1
 _NAME = "state.snapshot"
+_PREVIOUS = "state.snapshot.previous"
 _SET_ASIDE = "set-aside.records"  # each record as its length in four bytes, little-endian, and its bytes
 _MAX_SET_ASIDE = 16 * 1024 * 1024  # bytes
 
@@ -52,21 +53,11 @@ class Folder:
 
     def load(self) -> dict[str, Any] | None:
         """Load the snapshot; None if there is none, SnapshotError if it is damaged (it is renamed and kept)."""
-        path = self.path / _NAME
-        try:
-            path.chmod(0o600)  # earlier versions left it readable by all
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            state: dict[str, Any] = msgspec.msgpack.decode(data[4:])
-        except msgspec.DecodeError:
-            state = {}
-        if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4] or state.get("version") != VERSION:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            raise SnapshotError(f"{path} is damaged or of another version, kept as {aside.name}")
-        return state
+        return _load(self.path / _NAME)
+
+    def load_previous(self) -> dict[str, Any] | None:
+        """Load the snapshot before the newest, as ``load`` does."""
+        return _load(self.path / _PREVIOUS)
 
     def set_aside(self, record: bytes) -> str:
         """Keep a record that could not be counted, for whoever looks into it; returns where it went."""
@@ -76,6 +67,23 @@ class Folder:
                 return f"dropped, as {path.name} is full"
             file.write(len(record).to_bytes(4, "little") + record)
         return f"kept in {path.name}"
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        path.chmod(0o600)  # earlier versions left it readable by all
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        state: dict[str, Any] = msgspec.msgpack.decode(data[4:])
+    except msgspec.DecodeError:
+        state = {}
+    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4] or state.get("version") != VERSION:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        raise SnapshotError(f"{path} is damaged or of another version, kept as {aside.name}")
+    return state
 
 
 def _private(path: Path, flags: int) -> int:
@@ -92,15 +100,26 @@ def encode(state: dict[str, Any]) -> bytes:
 
 
 def save(folder: Path, data: bytes) -> None:
-    """Write and sync a new file, then rename it over the old one; OSError leaves the old one."""
+    """Write and sync a new file and rename it over the old one, which is kept beside it; OSError leaves the old one."""
     new = folder / f"{_NAME}.new"
     with os.fdopen(_private(new, os.O_TRUNC), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    _keep_previous(folder)
     new.replace(folder / _NAME)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # else a crash of the machine may undo the rename
     finally:
         os.close(descriptor)
+
+
+def _keep_previous(folder: Path) -> None:
+    """Give the newest snapshot a second name, so that there is one at every moment."""
+    if not (folder / _NAME).exists():
+        return
+    link = folder / f"{_PREVIOUS}.new"
+    link.unlink(missing_ok=True)
+    link.hardlink_to(folder / _NAME)
+    link.replace(folder / _PREVIOUS)

@@ -102,7 +102,8 @@ async def test_a_restart_in_good_order_keeps_what_the_journal_no_longer_has(inst
     before = await installation.counters()
     await installation.client.close()
     await installation.exporter.close()
-    assert [path.name for path in installation.folder.glob("*.journal")] == ["000000000002.journal"]
+    names = sorted(path.name for path in installation.folder.glob("*.journal"))
+    assert names == ["000000000001.journal", "000000000002.journal"]  # the first is for a damaged snapshot
     await installation.start()
     assert await installation.counters() == before
     assert await value(installation.client, "class_seats_capacity", class_type="group") == 8
@@ -250,23 +251,53 @@ async def test_a_cut_off_record_is_left_out_and_what_follows_later_is_read(insta
     await installation.kill()
     await installation.start()
     assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 2
+    assert not await value(installation.client, "exporter_storage_errors_total", operation="recover")
     await installation.kill()
 
 
-async def test_a_damaged_snapshot_is_set_aside_and_said(
+@pytest.mark.parametrize("snapshots", [1, 2, 3])
+@pytest.mark.parametrize("kept", [0, 3, 100])
+async def test_a_damaged_snapshot_costs_nothing_while_the_one_before_is_sound(
+    installation: Installation, snapshots: int, kept: int
+) -> None:
+    for _ in range(snapshots):
+        await installation.post([booked()])
+        await installation.exporter.save()
+    await installation.post([booked()])
+    await installation.kill()
+    snapshot = installation.folder / "state.snapshot"
+    snapshot.write_bytes(snapshot.read_bytes()[:kept])
+    await installation.start()
+    labels = {"class_type": "group", "channel": "web"}
+    assert await value(installation.client, "class_bookings_total", **labels) == snapshots + 1
+    assert await value(installation.client, "exporter_storage_errors_total", operation="recover") == 1
+    await installation.exporter.save()
+    await installation.kill()
+    await installation.start()
+    assert await value(installation.client, "class_bookings_total", **labels) == snapshots + 1
+    for _ in range(2):
+        await installation.exporter.save()
+    assert len(list(installation.folder.glob("*.journal"))) == 2
+    await installation.kill()
+
+
+async def test_both_snapshots_damaged_leave_the_journal(
     installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
     await installation.post([booked()])
     await installation.exporter.save()
     await installation.post([booked()])
+    await installation.exporter.save()
+    await installation.post([booked()])
     await installation.kill()
-    snapshot = installation.folder / "state.snapshot"
-    snapshot.write_bytes(snapshot.read_bytes()[:-1] + b"?")
+    for name in ("state.snapshot", "state.snapshot.previous"):
+        snapshot = installation.folder / name
+        snapshot.write_bytes(snapshot.read_bytes()[:-1] + b"?")
     await installation.start()
     assert "is damaged" in caplog.text
-    assert snapshot.with_suffix(".damaged").exists()
-    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 1
-    assert await value(installation.client, "exporter_storage_errors_total", operation="recover") == 1
+    assert (installation.folder / "state.snapshot.damaged").exists()
+    assert await value(installation.client, "class_bookings_total", class_type="group", channel="web") == 2
+    assert await value(installation.client, "exporter_storage_errors_total", operation="recover") == 2
     await installation.kill()
 
 
