@@ -12,11 +12,11 @@ import msgspec
 from exporter.events.decode import Batch, DecodeError, Event, Reason, seconds
 from exporter.events.dedupe import fingerprint
 from exporter.persistence.journal import Journal, JournalError
-from exporter.registry.state import Record, State
+from exporter.registry.state import SERVER_IDS_KNOWN, Record, State
 from exporter.self_metrics import Metrics
 
 MAX_AHEAD = 60.0  # seconds that an event may lie in the future, after the sender's clock is corrected
-MAX_AGE = {"events": 7 * 86_400.0}  # seconds, by source; a server may have kept events while we were down
+MAX_AGE = {"events": SERVER_IDS_KNOWN}  # seconds, by source; a server may have kept events while we were down
 _MAX_BROWSER_AGE = 86_400.0
 _SKEW_TOLERANCE = 5.0  # seconds; a smaller difference may as well be the network, so the clock is not corrected
 _MAX_OBSERVED = 8 * 86_400.0  # seconds of a sender's clock that are observed: a sum must not be what a sender likes
@@ -83,7 +83,8 @@ class Acceptor:
             if stored is not None:
                 self._metrics.duplicates(source, len(batch.events))
                 return Result(_stored_answer(stored), known=True)
-        events, errors = self._in_time(batch, source, now)
+        skew = self._skew(batch, now)
+        events, errors = self._in_time(batch, source, now, skew)
         page = fingerprint("page", batch.client.page_id) if batch.client.page_id else 0
         session = fingerprint("session", batch.client.session) if batch.client.session else 0
         ids: tuple[int, ...] = ()
@@ -112,6 +113,7 @@ class Acceptor:
                 sequence=batch.client.sequence,
                 session=session,
                 outside=outside,
+                skew=skew,
             )
             self._write(record)
             self._state.apply(record, events)
@@ -128,22 +130,25 @@ class Acceptor:
             self._metrics.storage_error("append")
             raise
 
+    def _skew(self, batch: Batch, now: float) -> float:
+        """Return the seconds to add to the sender's times, by ``sent_at``; 0 if it does not say when it sent."""
+        if batch.sent_at is None:
+            return 0.0
+        skew = now - seconds(batch.sent_at)
+        self._metrics.skew(min(abs(skew), _MAX_OBSERVED))
+        return skew if abs(skew) > _SKEW_TOLERANCE else 0.0
+
     def _in_time(
-        self, batch: Batch, source: str, now: float
+        self, batch: Batch, source: str, now: float, skew: float
     ) -> tuple[Sequence[Event], Sequence[tuple[int, DecodeError]]]:
-        """Reject events that are too old or in the future, after correcting the sender's clock by ``sent_at``."""
-        offset = 0.0
-        if batch.sent_at is not None:
-            offset = now - seconds(batch.sent_at)
-            self._metrics.skew(min(abs(offset), _MAX_OBSERVED))
-            offset = offset if abs(offset) > _SKEW_TOLERANCE else 0.0
+        """Reject events that are too old or in the future by our clock."""
         if {None}.issuperset(map(_TIME, batch.events)):
             return batch.events, batch.errors
         good, errors = [], list(batch.errors)
         undecodable = {index for index, _ in batch.errors}
         indexes = [index for index in range(len(batch.events) + len(undecodable)) if index not in undecodable]
         for index, event in zip(indexes, batch.events, strict=True):
-            age = 0.0 if event.time is None else now - (seconds(event.time) + offset)
+            age = 0.0 if event.time is None else now - (seconds(event.time) + skew)
             if event.time is not None:
                 self._metrics.age(source, min(max(age, 0), _MAX_OBSERVED))
             if -MAX_AHEAD <= age <= MAX_AGE.get(source, _MAX_BROWSER_AGE):

@@ -3,12 +3,13 @@
 import asyncio
 import math
 import zlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import generate_latest as plain_text
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics_text
+from prometheus_client.registry import Collector
 
 from exporter.exposition.text import Text
 from exporter.registry.recorder import Recorder
@@ -38,6 +39,16 @@ def negotiate(accept: str) -> Format:
         if form is not None and quality > highest:
             best, highest = form, quality
     return best
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip; what it names counts before `*` (RFC 9110, 12.5.3)."""
+    qualities: dict[str, float] = {}
+    for part in accept_encoding.split(","):
+        coding, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        options = dict(item.split("=", 1) for item in parameters if "=" in item)
+        qualities[coding] = _quality(options.get("q", "1"))
+    return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
 
 
 def _offered(kind: str, options: dict[str, str]) -> Format | None:
@@ -116,11 +127,31 @@ class Exposition:
         yield _END if form.open_metrics else ""
 
     def _collected(self, names: Collection[str], *, open_metrics: bool) -> str:
-        registry = self._process.restricted_registry(list(names)) if names else self._process
+        registry = CollectorRegistry() if names else self._process
+        if names:
+            registry.register(_Named(self._process, names))
         if open_metrics:
             text: bytes = open_metrics_text(registry)  # type: ignore[no-untyped-call]
             return text.decode().removesuffix(_END)
         return plain_text(registry).decode()
+
+
+class _Named(Collector):
+    """The families of a registry that are asked for by their own name or by that of a sample.
+
+    prometheus_client's restricted_registry finds no collector that does not describe itself, as those of the process.
+    """
+
+    def __init__(self, registry: CollectorRegistry, names: Collection[str]) -> None:
+        self._registry, self._names = registry, names
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            if not {metric.name, *(sample.name for sample in metric.samples)}.isdisjoint(self._names):
+                yield metric
+
+    def describe(self) -> list[Metric]:
+        return []
 
 
 def _belongs(wanted: str, name: str) -> bool:

@@ -186,7 +186,7 @@ def _end_of_record(data: bytes, at: int) -> int | None:
 def _next_record(data: bytes, damaged: int) -> int:
     """Return where the first sound record after a damaged one begins; the length of the data if none is found."""
     if damaged + _HEAD.size <= len(data):  # its length is most likely sound
-        following = damaged + _HEAD.size + _HEAD.unpack_from(data, damaged)[0]
+        following: int = damaged + _HEAD.size + _HEAD.unpack_from(data, damaged)[0]
         if _end_of_record(data, following) is not None:
             return following
     searched = 0

@@ -43,6 +43,7 @@ class _Other(NamedTuple):
 
     family: Family
     cell: Counter | Gauge
+    is_time: bool  # its value is a time of the sender
 
 
 class _Cells(NamedTuple):
@@ -65,12 +66,12 @@ class Recorder:
         self._plans = {kind: _Plan(name, self) for name, kind in schema.types.items()}
 
     def record(  # noqa: C901  # one loop, for its speed
-        self, events: Sequence[Event], source: str, now: float, weight: int = 1
+        self, events: Sequence[Event], source: str, now: float, weight: int = 1, skew: float = 0.0
     ) -> None:
         """Count decoded events in every family that they feed; it cannot fail.
 
         ``now`` is when they were received, in Unix seconds; each stands for ``weight`` events where its page was
-        sampled.
+        sampled. ``skew`` is what must be added to the sender's times, in seconds, to make them ours.
         """
         plans = self._plans
         many = source == "events" and weight == 1
@@ -90,7 +91,7 @@ class Recorder:
                 if (field(data) or 0) > threshold:
                     counter.value += number
             if cells.others or plan.distinct or (plan.traced and (event.trace_id or event.traceparent)):
-                plan.record_more(event, cells, now, number)
+                plan.record_more(event, cells, now, number, skew)
         for kind, total in Tally(map(type, events)).items():
             plans[kind].accepted(source).value += total
 
@@ -124,6 +125,10 @@ class _Plan:
         self.name = name
         self._families = [family for family in recorder.catalogue.families if family.event == name]
         self._recorder = recorder
+        fields = recorder.catalogue.events[name].fields
+        self._times = {
+            field for field, kind in fields.items() if isinstance(kind, str) and kind.startswith("timestamp")
+        }
         labels = [label.field for family in self._families for label in family.labels if not family.distinct]
         conditions = [field for family in self._families for field, _ in family.when]
         self._fields = tuple(dict.fromkeys([*labels, *conditions]))
@@ -188,10 +193,10 @@ class _Plan:
             cell = self._accepted[source] = series.cell((source, self.name))
         return cell
 
-    def record_more(self, event: Event, cells: _Cells, now: float, weight: int) -> None:
+    def record_more(self, event: Event, cells: _Cells, now: float, weight: int, skew: float) -> None:
         """Record what few events have: amounts, gauges, identities and traces."""
         for other in cells.others:
-            _update(other, event, now, weight)
+            _update(other, event, now, weight, skew)
         for distinct, name in self.distinct:
             distinct.add(getattr(event.data, name), now)
         trace = event.trace if self.traced else ""
@@ -214,7 +219,7 @@ class _Plan:
             if family.type == "histogram":
                 observations.append(_Observation(cell, attrgetter(family.value)))
             elif family.type == "gauge" or family.value:
-                others.append(_Other(family, cell))
+                others.append(_Other(family, cell, family.value in self._times))
             elif family.above:
                 above.append(_Above(cell, attrgetter(family.above[0][0]), family.above[0][1]))
             else:
@@ -237,17 +242,21 @@ class _Plan:
         return tuple(labels), inside
 
 
-def _update(other: _Other, event: Event, now: float, weight: int) -> None:
-    family, cell = other
-    at = now if event.time is None else seconds(event.time)
+def _update(other: _Other, event: Event, now: float, weight: int, skew: float) -> None:
+    """Add an amount or set a gauge; no time of a sender lies in our future, or it would hide what comes after it."""
+    family, cell, is_time = other
+    at = now if event.time is None else min(seconds(event.time) + skew, now)
     value = at if family.value == TIME else getattr(event.data, family.value) if family.value else 1
     if value is None:
         return
-    number = seconds(value) if isinstance(value, datetime) else value
     if isinstance(cell, Counter):
-        cell.value += number * weight
+        cell.value += value * weight
     else:
-        cell.set(float(number), at)
+        cell.set(float(_our_time(value, now, skew) if is_time else value), at)
+
+
+def _our_time(value: datetime | float, now: float, skew: float) -> float:
+    return min(seconds(value) + skew, now)
 
 
 def _set(struct: msgspec.Struct, field: str, value: object) -> None:

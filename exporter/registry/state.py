@@ -12,7 +12,9 @@ from exporter.events.sessions import Ended, Sessions
 from exporter.events.vitals import PendingVital, PendingVitals
 from exporter.registry.recorder import Recorder
 
-SERVER_IDS_KNOWN = 24 * 3600.0  # seconds for which ids of servers' batches and events are known, at least
+# Seconds for which ids of servers' batches and events are known, at least: as long as an event may be old, or one that
+# is sent again late would be counted twice.
+SERVER_IDS_KNOWN = 7 * 86_400.0
 BROWSER_IDS_KNOWN = 600.0  # and those of browsers' batches
 _CAPACITY = 500_000
 MAX_RECORD = 8 * 1024 * 1024  # bytes of one record's events; a request has at most 1 MiB
@@ -41,6 +43,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fals
     sequence: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     session: int = 0
     outside: dict[str, int] = {}  # texts of browsers that were folded to `other`, by label
+    skew: float = 0.0  # seconds to add to the sender's times
 
 
 class State:
@@ -62,7 +65,7 @@ class State:
         }
 
     def known(self, source: str) -> SeenIds:
-        """Return the ids of batches seen by an endpoint: browsers retry for minutes, servers for a day."""
+        """Return the ids of batches seen by an endpoint: browsers retry for minutes, servers for a week."""
         return self.batches if source == "events" else self.beacons
 
     def fold(self, events: Sequence[Event], owner: int) -> dict[str, int]:
@@ -92,7 +95,7 @@ class State:
         if not self.pending_kinds.isdisjoint(map(type, events)):
             self._report_vitals([event for event in events if type(event) in self.pending_kinds], record)
             events = [event for event in events if type(event) not in self.pending_kinds]
-        self.recorder.record(events, record.source, now, record.weight)
+        self.recorder.record(events, record.source, now, record.weight, record.skew)
 
     def _remember(self, record: Record) -> None:
         now = record.received
