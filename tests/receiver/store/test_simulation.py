@@ -38,10 +38,14 @@ from receiver.incident.model import (
     Pause,
     PauseKind,
 )
-from receiver.policy.routing import Routing
+from receiver.oncall.contact_rules import Contact
+from receiver.oncall.hours import parse as hours
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import parse as matcher
+from receiver.policy.routing import Route, Routing
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import MINUTE, START, Clock, an_alert, beside, the_policy, the_routing
+from tests.receiver.given import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
 
 CHANNELS = ("pagerduty", "email", "slack")
 Line = tuple[datetime, int, Notification]
@@ -56,7 +60,22 @@ def busy(flap_window: timedelta) -> Routing:
         )
         for priority, plan in routing.plans.items()
     }
-    return msgspec.structs.replace(routing, plans=plans, flap_window=flap_window.total_seconds())
+    late = msgspec.structs.replace(plans[P3].steps[1], hours="office")
+    plans[P3] = msgspec.structs.replace(plans[P3], steps=(plans[P3].steps[0], late))
+    windows = (
+        Window("one host", (matcher('instance="b"'),), START + 20 * MINUTE, START + 50 * MINUTE),
+        Window("a team", (matcher('team="payments"'),), START + 45 * MINUTE, START + 90 * MINUTE),
+        Window("every night", (matcher('team="backend"'),), hours=hours("04:30-05:00", [], "UTC")),
+    )
+    return msgspec.structs.replace(
+        routing,
+        plans=plans,
+        flap_window=flap_window.total_seconds(),
+        teams={**routing.teams, "payments": (Contact("slack", "#payments"),)},
+        routes=(Route((matcher('category="security"'),), (Contact("slack", "#security"),)),),
+        windows=windows,
+        hours={"office": hours("09:00-18:00", [], "UTC")},
+    )
 
 
 class Stored:
@@ -122,6 +141,7 @@ GROUPS = {
     "moved": ("a", "b", "d"),
 }  # as after a change of Alertmanager's grouping
 SEVERITIES = ("critical", "warning", "info", "none")
+KINDS: tuple[dict[str, str], ...] = ({}, {}, {"team": "payments"}, {"category": "security"}, {"drill": "true"})
 KEYS = st.sampled_from(["api", "api", "database", "moved"])
 Happening = Callable[[datetime], tuple[str, Event]]
 
@@ -131,14 +151,18 @@ def news(draw: st.DrawFn) -> Happening:
     key = draw(KEYS)
     names = draw(st.lists(st.sampled_from(GROUPS[key]), min_size=1, unique=True))
     firing = draw(st.lists(st.booleans(), min_size=len(names), max_size=len(names)))
-    severity, truncated = draw(st.sampled_from(SEVERITIES)), draw(st.sampled_from([0, 0, 0, 0, 2]))
+    truncated, own = (
+        draw(st.sampled_from([0, 0, 0, 0, 2])),
+        st.tuples(st.sampled_from(SEVERITIES), st.sampled_from(KINDS)),
+    )
+    labels = [{"instance": name, "severity": severity, **kind} for name in names for severity, kind in [draw(own)]]
     blind, old = draw(st.sampled_from([False] * 5 + [True])), draw(st.booleans())
 
     def at(now: datetime) -> tuple[str, Event]:
         begun = START if old else now
         alerts = tuple(
-            an_alert(name, firing=fires, starts_at=begun, ends_at=None if fires else now, severity=severity)
-            for name, fires in zip(names, firing, strict=True)
+            an_alert(name, firing=fires, starts_at=begun, ends_at=None if fires else now, **own)
+            for name, fires, own in zip(names, firing, labels, strict=True)
         )
         return key, AlertsReceived(AlertGroup(key, alerts, truncated, "receiver"), blind=blind)
 
