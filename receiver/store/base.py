@@ -215,6 +215,9 @@ class Store(History, Outbox, Protocol):
         Rows in ``held`` are left out; no row waits for one of ``settled``.
         """
 
+    async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
+        """Owe once more what told this channel of the incident's end, whatever became of it; gives how many."""
+
     async def channels_owed(self) -> set[str]:
         """Name the channels on which something is owed, configured or not."""
 

@@ -206,6 +206,11 @@ class SQLiteStore:
 
         await self._decide(change)
 
+    async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
+        count = await self._writer.commit(lambda db: outbox.owe_end_again(db, incident_id, channel, now))
+        self._changed()
+        return count
+
     async def channels_owed(self) -> set[str]:
         return await self._writer.run(outbox.channels)
 

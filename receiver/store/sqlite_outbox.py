@@ -106,6 +106,10 @@ WHERE state IN ('pending', 'sending')
 _AGED = """
 UPDATE outbox SET created_at = created_at + :by WHERE kind <> 'reminder' AND state IN ('pending', 'sending')
 """
+_END_AGAIN = """
+UPDATE outbox SET state = 'pending', settled_at = NULL, not_before = ?, created_at = ?, tries = 0, spent = 0
+WHERE incident_id = ? AND channel = ? AND kind = 'resolved' AND state IN ('sent', 'dead')
+"""
 _FINISH = """
 UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?, parked = 0
 WHERE id = ? AND state = 'sending' AND attempt = ?
@@ -251,6 +255,12 @@ def read(db: sqlite3.Connection, number: int) -> tuple[Any, ...]:
 def mark_elsewhere(db: sqlite3.Connection, number: int) -> bool:
     """Note that an unsettled page looks for another way; False if it has, or is settled."""
     return db.execute(_ELSEWHERE, (number,)).rowcount == 1
+
+
+def owe_end_again(db: sqlite3.Connection, incident_id: int, channel: str, now: datetime) -> int:
+    """Owe the end of an incident once more; gives to how many lanes."""
+    at = now.timestamp()
+    return db.execute(_END_AGAIN, (at, at, incident_id, channel)).rowcount
 
 
 def best_rank(db: sqlite3.Connection, channel: str, address: str) -> int | None:

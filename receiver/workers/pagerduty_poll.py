@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 _PAGE, _MOST_PAGES = 100, 20
 _PERIOD = 60.0  # seconds
 _AGO = timedelta(days=7)
+_CHANNEL = "pagerduty"
+_OPEN = {"triggered", "acknowledged"}
+_SETTLED = timedelta(minutes=5)  # after an end; PagerDuty takes an event and works later
+_LOOKED_BACK, _MOST_ENDED = timedelta(days=1), 500
 
 
 class _Acknowledgement(msgspec.Struct, frozen=True):
@@ -32,6 +36,10 @@ class _Incident(msgspec.Struct, frozen=True):
     incident_key: str | None = None
     acknowledgements: tuple[_Acknowledgement, ...] = ()
     last_status_change_by: Agent = Agent()
+
+
+def _knows(incident: Incident) -> bool:
+    return any(target.channel == _CHANNEL for target in incident.delivery.told)
 
 
 class PagerDutyPoll:
@@ -56,21 +64,31 @@ class PagerDutyPoll:
         self._calls.close()
 
     async def run_once(self) -> int:
-        """Give how many answers were new to us."""
-        ours = {
-            i.id: i for i in await self._store.still_open() if any(t.channel == "pagerduty" for t in i.delivery.told)
-        }
-        if not ours:
+        """Give how many answers were new to us; what PagerDuty still holds of what is over is ended there again."""
+        ours = {i.id: i for i in await self._store.still_open() if _knows(i)}
+        ended = await self._ended()
+        if not ours and not ended:
             return 0
-        count = 0
+        count, still_there = 0, set[int]()
         try:
             for theirs in await self._read():
-                incident = ours.get(await self._actions.find(theirs.incident_key or ""))
-                if incident is not None and await self._apply(incident, theirs):
+                number = await self._actions.find(theirs.incident_key or "")
+                if theirs.status in _OPEN and number in ended:
+                    still_there.add(number)
+                elif theirs.status != "triggered" and number in ours and await self._apply(ours[number], theirs):
                     count += 1
+            for number in still_there:
+                if await self._store.owe_end_again(number, _CHANNEL, self._actions.clock()):
+                    log.warning("incident %d is over, and PagerDuty still holds it: resolved there again", number)
         except (PagerDutyError, StoreError, msgspec.ValidationError) as error:
             log.warning("cannot read answers from PagerDuty: %s", error)
         return count
+
+    async def _ended(self) -> set[int]:
+        """Number the incidents that are over, and of which PagerDuty should know by now."""
+        now = self._actions.clock()
+        recent = await self._store.resolved_since(now - _LOOKED_BACK, _MOST_ENDED)
+        return {i.id for i in recent if _knows(i) and i.resolved_at is not None and i.resolved_at <= now - _SETTLED}
 
     async def _apply(self, incident: Incident, theirs: _Incident) -> bool:
         if theirs.status == "resolved":
@@ -87,7 +105,11 @@ class PagerDutyPoll:
         since = (self._actions.clock() - _AGO).isoformat()
         incidents: list[_Incident] = []
         for page in range(_MOST_PAGES):
-            query: dict[str, Any] = {"statuses[]": ["acknowledged", "resolved"], "since": since, "limit": _PAGE}
+            query: dict[str, Any] = {
+                "statuses[]": ["triggered", "acknowledged", "resolved"],
+                "since": since,
+                "limit": _PAGE,
+            }
             answer = await self._calls.run(self._client.rget, "/incidents", params={**query, "offset": page * _PAGE})
             listed = msgspec.convert(answer, list[_Incident])
             incidents += listed

@@ -91,6 +91,7 @@ async def use(store: SQLiteStore, clock: Clock) -> None:
         await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
     await store.apply(numbers[0], deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     await store.apply(numbers[1], deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    await store.owe_end_again(numbers[1], "pagerduty", clock.now)
     await store.clock_set(timedelta(seconds=1))
     await ask(store, clock)
 

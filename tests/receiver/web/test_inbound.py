@@ -20,8 +20,8 @@ from msgspec.structs import replace
 from process.settings import Secret
 from receiver.actions.answer import Actions
 from receiver.clients.http_api import open_session
-from receiver.incident.event import Acknowledge
-from receiver.incident.model import Decision, Incident, Origin, State
+from receiver.incident.event import Acknowledge, Delivered, Resolve
+from receiver.incident.model import Decision, Failure, Incident, Kind, Origin, State
 from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
@@ -347,6 +347,34 @@ async def test_answers_are_read_back_from_pagerduty(
     assert await poll.run_once() == (state is not State.TRIGGERED)
     assert (await rig.incident()).state is state
     assert await poll.run_once() == 0
+    poll.close()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_what_pagerduty_still_holds_of_an_incident_that_is_over_is_ended_there_again(
+    rig: Rig, server: FakePagerDuty, session: aiohttp.ClientSession, *, lost: bool
+) -> None:
+    for kind in (Kind.PAGE, Kind.RESOLVED):
+        if kind is Kind.RESOLVED:
+            end = deciding(Resolve("linh", Origin.API), rig.clock.now)
+            await rig.store.apply(1, end, rig.clock.now)
+        for claimed in await rig.store.claim("pagerduty", rig.clock.now, 60, 10):
+            told = deciding(Delivered(claimed.notification.round, "linh"), rig.clock.now)
+            if lost and kind is Kind.RESOLVED:
+                await rig.store.dead(claimed, Failure.REFUSED, "400", told, told, rig.clock.now)
+            else:
+                await rig.store.settle(claimed, "ref", told, rig.clock.now)
+    server.incidents["P1"] = listed("triggered")
+    actions = Actions(rig.store, the_current(), rig.clock, Metrics([]).registry)
+    poll = PagerDutyPoll(actions, rig.store, Secret("rest-token"), session, server.url)
+    rig.clock.forward(minutes=4)
+    await poll.run_once()
+    assert await rig.store.claim("pagerduty", rig.clock.now, 60, 10) == []  # it may still be on its way
+    rig.clock.forward(minutes=2)
+    await poll.run_once()
+    await poll.run_once()
+    again = await rig.store.claim("pagerduty", rig.clock.now, 60, 10)
+    assert [claimed.notification.kind for claimed in again] == [Kind.RESOLVED]
     poll.close()
 
 
