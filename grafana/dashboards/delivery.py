@@ -245,5 +245,33 @@ LISTENING = Section(
                 ),
             ),
         ),
+        Line(
+            6,
+            (
+                States(
+                    id=68,
+                    title="Loops of the receiver",
+                    about="Those that pages do not depend on. ReceiverHousekeepingFailing fires if one fails for 15 "
+                    "minutes.",
+                    unit="none",
+                    queries=(Query(f"max by (loop) (receiver_housekeeping_failing{{{RECEIVER}}})", "{{loop}}"),),
+                    words=(Word("0", "OK", "green"), Word("1", "failing", "red")),
+                    explains=("ReceiverHousekeepingFailing",),
+                    width=12,
+                    empty="No data from the receiver",
+                ),
+                States(
+                    id=69,
+                    title="Database of the receiver",
+                    about="Why it cannot be written. ReceiverStoreOutage is also e-mailed by Alertmanager.",
+                    unit="none",
+                    queries=(Query(f"max by (reason) (receiver_store_outage{{{RECEIVER}}})", "{{reason}}"),),
+                    words=(Word("0", "no", "green"), Word("1", "yes", "red")),
+                    explains=("ReceiverStoreOutage",),
+                    width=12,
+                    empty="No data from the receiver",
+                ),
+            ),
+        ),
     ),
 )

@@ -12,6 +12,7 @@ from grafana.panel import (
     Query,
     Rule,
     Section,
+    Series,
     Stat,
     States,
     Table,
@@ -80,7 +81,7 @@ NOW = Section(
                     id=6,
                     title="Oldest unacknowledged incident",
                     about="Age by priority. Response times: P1 {P1}, P2 {P2}, P3 {P3}, P4 {P4}. "
-                    "IncidentUnacknowledged fires for P1 and P2.",
+                    "IncidentUnacknowledged fires for P1 and P2, IncidentUnacknowledgedLong for P3 and P4.",
                     unit="s",
                     queries=(
                         Query(
@@ -89,7 +90,7 @@ NOW = Section(
                         ),
                     ),
                     limits=(Rule("IncidentUnacknowledged"),),
-                    explains=("IncidentUnacknowledged",),
+                    explains=("IncidentUnacknowledged", "IncidentUnacknowledgedLong"),
                     width=8,
                     empty="None",
                 ),
@@ -134,6 +135,24 @@ NOW = Section(
                     explains=("OnCallGap",),
                     width=6,
                     empty="unknown",
+                ),
+            ),
+        ),
+        Line(
+            6,
+            (
+                Series(
+                    id=28,
+                    title="Next gap on call",
+                    about="Time until nobody who can be reached is on call, by role; nothing if no gap is in sight. "
+                    "OnCallGapAhead fires a day ahead, OnCallGapSoon an hour.",
+                    unit="s",
+                    queries=(
+                        Query(f"min by (role) (receiver_oncall_next_gap_seconds{{{RECEIVER}}}) < 691200", "{{role}}"),
+                    ),
+                    explains=("OnCallGapAhead", "OnCallGapSoon"),
+                    width=24,
+                    empty="No gap in the next eight days",
                 ),
             ),
         ),
