@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack
@@ -30,15 +31,16 @@ from receiver.channels.base import Channel
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.calendar import Feed
-from receiver.clients.http_api import open_session
+from receiver.clients.http_api import Access, open_session
 from receiver.clients.prometheus import Prometheus
 from receiver.config.build import build_routing
 from receiver.config.calendars import feeds
 from receiver.config.channels import Channels
-from receiver.config.load import AlertmanagerApi as AlertmanagerSettings
 from receiver.config.load import Config
 from receiver.config.reload import Reloader
 from receiver.config.safety import SHORTEST_SIGNER, unsafe
+from receiver.config.sources import AlertmanagerSource, sources
+from receiver.incident.model import DEFAULT_SOURCE
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
@@ -154,13 +156,15 @@ class Receiver:
         self._inbound: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.current = Current(build_routing(config, source), clock())
-        self.metrics = Metrics(config.channels, config.teams)
+        self.metrics = Metrics(config.channels, config.teams, sources(config.alertmanager, config.alertmanagers))
         self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded, self._use_calendars)
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, handling=handling)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
-        self._liveness = Liveness(clock, float(config.watchdog.resend_interval))
+        resend = float(config.watchdog.resend_interval)
+        self._sources = sources(config.alertmanager, config.alertmanagers)
+        self._liveness = {name: Liveness(clock, resend) for name in self._sources}
         self._watchdog = Watchdog(
             self.store,
             self.current,
@@ -207,7 +211,13 @@ class Receiver:
         """Build the web application; call it after ``start``."""
         app = web.Application(middlewares=[note_request, answer_malformed, refuse_while(lambda: self._is_stopping)])
         webhook = AlertmanagerWebhook(
-            self.store, self.current, self._webhook_token, self.metrics, self._clock, believes=self._watchdog.believes
+            self.store,
+            self.current,
+            self._webhook_token,
+            self.metrics,
+            self._clock,
+            believes=self._watchdog.believes,
+            sources={name: tuple(one.merge_receivers) for name, (_, one) in self._sources.items()},
         )
         admin = Admin(
             self.store,
@@ -309,9 +319,13 @@ class Receiver:
                 private_redirects=config.heartbeat.private_redirects,
             )
             self._rounds["heartbeat"] = Round(heartbeat.run_once, float(config.heartbeat.interval))
-        if config.alertmanager:
-            reconciler = await self._reconciler(config.alertmanager, session)
-            self._rounds["reconciler"] = Round(reconciler.run_once, float(config.alertmanager.interval))
+        for name, (at, settings) in self._sources.items():
+            if settings.url:
+                reconciler = await self._reconciler(name, at, settings, session)
+                title = "reconciler" if name == DEFAULT_SOURCE else f"reconciler {name}"
+                self._rounds[title] = Round(reconciler.run_once, float(settings.interval))
+            elif settings.prometheus_url:
+                self._liveness[name].ask(None, Prometheus(session, settings.prometheus_url, settings.headers))
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
@@ -333,16 +347,16 @@ class Receiver:
         await self._calendars.looked.wait()
         await self._coverage.run_once()
 
-    async def _reconciler(self, settings: AlertmanagerSettings, session: aiohttp.ClientSession) -> Reconciler:
-        token = read_secret(self._source, ".alertmanager.token", settings.token, settings.token_file)
-        self.secrets += [token] if token else []
-        api = AlertmanagerApi(settings.url, session, token)
+    async def _reconciler(
+        self, name: str, at: str, settings: AlertmanagerSource, session: aiohttp.ClientSession
+    ) -> Reconciler:
+        api = AlertmanagerApi(settings.url, session, self._access(at, settings))
         first = prometheus = None
         if settings.prometheus_url:
             down = (await self.store.last_alive() or self._clock(), self._clock())
-            prometheus = Prometheus(session, settings.prometheus_url)
-            first = partial(catch_up, self.store, self.current, prometheus, down)
-        self._liveness.ask(api, prometheus)
+            prometheus = Prometheus(session, settings.prometheus_url, settings.headers)
+            first = partial(catch_up, self.store, self.current, prometheus, down, name)
+        self._liveness[name].ask(api, prometheus)
         return Reconciler(
             self.store,
             self.current,
@@ -352,8 +366,33 @@ class Receiver:
             first=first,
             receivers=tuple(settings.receivers),
             missed_after=float(settings.missed_after),
-            believes=self._watchdog.believes,
+            believes=partial(self._watchdog.believes, source=name),
+            source=name,
+            merged=tuple(settings.merge_receivers),
         )
+
+    def _access(self, at: str, settings: AlertmanagerSource) -> Access:
+        """Read the credentials for one source; SettingsError if a file cannot be read."""
+        headers, basic = dict(settings.headers), settings.basic_auth
+        token = read_secret(self._source, f"{at}.token", settings.token, settings.token_file)
+        if token:
+            self.secrets.append(token)
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+        if basic:
+            password = self._secret(f"{at}.basic_auth.password", basic.password, basic.password_file)
+            headers["Authorization"] = aiohttp.encode_basic_auth(basic.username, password.reveal(), "utf-8")
+        tls = settings.tls
+        if tls.insecure_skip_verify and not tls.cert_file:
+            return Access(headers, trust=False)
+        try:
+            trust = ssl.create_default_context(cafile=tls.ca_file)
+            if tls.insecure_skip_verify:
+                trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+            if tls.cert_file:
+                trust.load_cert_chain(tls.cert_file, tls.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise self._source.error(f"{at}.tls", f"cannot load the certificates ({error})") from error
+        return Access(headers, trust)
 
     def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:
         place = Place(self._source, name)

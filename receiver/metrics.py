@@ -8,7 +8,7 @@ from itertools import product
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from receiver.channels.base import Failure
-from receiver.incident.model import Incident, Priority, State
+from receiver.incident.model import DEFAULT_SOURCE, Incident, Priority, State
 from receiver.oncall.ical import Reason
 from receiver.store.base import Backlog, Outage
 
@@ -21,12 +21,16 @@ _LONGEST_NAME = 200  # characters of an alert's name in a label
 class Metrics:
     """One registry and the families in it; what is counted for each of the teams stands at 0 from the start."""
 
-    def __init__(self, channels: Iterable[str], teams: Iterable[str] = ()) -> None:
+    def __init__(
+        self, channels: Iterable[str], teams: Iterable[str] = (), sources: Iterable[str] = (DEFAULT_SOURCE,)
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of every counter
         self.registry = registry = CollectorRegistry()
-        self.webhooks = Counter("receiver_webhook_requests", "Requests of Alertmanager.", ["code"], registry=registry)
+        self.webhooks = Counter(
+            "receiver_webhook_requests", "Requests of Alertmanager.", ["source", "code"], registry=registry
+        )
         text = "Alerts of webhooks that could not be read; the rest of their webhook was taken."
-        self.alerts_dropped = Counter("receiver_alerts_dropped", text, registry=registry)
+        self.alerts_dropped = Counter("receiver_alerts_dropped", text, ["source"], registry=registry)
         self.deliveries = Counter(
             "receiver_deliveries", "Attempts to send, by outcome.", ["channel", "outcome"], registry=registry
         )
@@ -49,7 +53,7 @@ class Metrics:
         self.outbox_age = self._gauge("outbox_oldest_age_seconds", text, "channel")
         text = "When Alertmanager's Watchdog was last heard."
         self.watchdog = self._gauge("watchdog_last_seen_timestamp_seconds", text, "source")
-        self.channels, self._teams = tuple(channels), tuple(teams)
+        self.channels, self._teams, self._sources = tuple(channels), tuple(teams), tuple(sources)
         self._initialise()
 
     def _add_incidents(self) -> None:
@@ -97,7 +101,7 @@ class Metrics:
         text = "1 while the last round of the loop failed."
         self.housekeeping_failing = self._gauge("housekeeping_failing", text, "loop")
         text = "Differences found between our incidents and Alertmanager's API."
-        self.drift = Counter("receiver_reconcile_drift", text, ["kind"], registry=self.registry)
+        self.drift = Counter("receiver_reconcile_drift", text, ["source", "kind"], registry=self.registry)
         text = "Templates of the folder that failed; the built-in one was used."
         self.template_failures = Counter("receiver_template_failures", text, ["template"], registry=self.registry)
         text = "How often the clock of the receiver was set, by direction."
@@ -146,19 +150,24 @@ class Metrics:
         for priority, team in product(Priority, self._teams):
             for family in (self.acknowledged, self.resolved, self.breaches):
                 family.labels(priority.value, team)
-        for kind in DRIFT:
-            self.drift.labels(kind)
-        for code in WEBHOOK_CODES:
-            self.webhooks.labels(code)
+        for source in self._sources:
+            self.alerts_dropped.labels(source)
+        for source, kind in product(self._sources, DRIFT):
+            self.drift.labels(source, kind)
+        for source, code in product(self._sources, WEBHOOK_CODES):
+            self.webhooks.labels(source, code)
         for channel in self.channels:
-            self.page_lag.labels(channel)
-            self.dead.labels(channel)
-            self.circuit_open.labels(channel)
-            self.addresses_paused.labels(channel)
-            for outcome in OUTCOMES:
-                self.deliveries.labels(channel, outcome)
-            for reason in Failure:
-                self.failures.labels(channel, reason.value)
+            self._initialise_channel(channel)
+
+    def _initialise_channel(self, channel: str) -> None:
+        self.page_lag.labels(channel)
+        self.dead.labels(channel)
+        self.circuit_open.labels(channel)
+        self.addresses_paused.labels(channel)
+        for outcome in OUTCOMES:
+            self.deliveries.labels(channel, outcome)
+        for reason in Failure:
+            self.failures.labels(channel, reason.value)
 
     def housekeeping_failed(self, loop: str) -> None:
         """Count a round that failed."""

@@ -23,7 +23,7 @@ from receiver.incident.delivery import (
 from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Decision, Entry, Failure, Incident, Kind, Notification, State
+from receiver.incident.model import Decision, Entry, Failure, Incident, Kind, Notification, State, route_of
 from receiver.incident.policy import Policy
 from receiver.policy.routing import Routing
 
@@ -90,13 +90,13 @@ class Simulation:
         """Give the newest incident of a group key."""
         return next((one for one in reversed(self._incidents.values()) if one.key == key), None)
 
-    def owners(self, receiver: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
+    def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
         wanted = set(fingerprints)
         found = {
             one.id: len(wanted & {alert.fingerprint for alert in one.firing})
             for one in self._incidents.values()
-            if one.state is not State.RESOLVED and receiver and one.receiver == receiver
+            if one.state is not State.RESOLVED and route and route_of(one) == route
         }
         return {number: count for number, count in found.items() if count}
 

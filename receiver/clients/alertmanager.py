@@ -10,8 +10,7 @@ from typing import Annotated, TypeVar
 import aiohttp
 import msgspec
 
-from process.settings import Secret
-from receiver.clients.http_api import ApiError, Failure, call
+from receiver.clients.http_api import Access, ApiError, Failure, call
 from receiver.incident.model import Alert
 
 _TIMEOUT = 30.0  # seconds
@@ -89,9 +88,8 @@ class _Silence(msgspec.Struct, frozen=True, rename="camel"):
 class AlertmanagerApi:
     """One Alertmanager (any of a cluster knows the same)."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, token: Secret | None = None) -> None:
-        self._url, self._session = url.rstrip("/"), session
-        self._headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+    def __init__(self, url: str, session: aiohttp.ClientSession, access: Access | None = None) -> None:
+        self._url, self._session, self._access = url.rstrip("/"), session, access or Access()
 
     async def view(self) -> View:
         """Read alerts and silences; ApiError if either cannot be had."""
@@ -121,8 +119,9 @@ class AlertmanagerApi:
             f"{self._url}{path}",
             name="Alertmanager",
             seconds=seconds,
-            headers=self._headers,
+            headers=self._access.headers,
             parameters=asked,
+            trust=self._access.trust,
         )
         if status != 200:  # noqa: PLR2004  # OK
             raise ApiError(Failure.REFUSED, f"Alertmanager answered {status}")

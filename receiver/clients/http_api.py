@@ -1,10 +1,12 @@
 """Calls a JSON API over HTTP: one attempt, an answer of bounded size, a bounded wait and one error type."""
 
+import ssl
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
 import aiohttp
+import msgspec
 
 LARGEST = 256 * 1024 * 1024  # bytes of one answer: 100,000 alerts with long texts
 LARGEST_READ = 8 * 1024 * 1024  # bytes of an answer that is read whole
@@ -57,7 +59,14 @@ class ApiError(Exception):
         self.failure = failure
 
 
-async def call(
+class Access(msgspec.Struct, frozen=True):
+    """What a call carries to be let in; ``trust`` checks the server's certificate, False takes any."""
+
+    headers: dict[str, str] = {}  # msgspec copies a mutable default
+    trust: ssl.SSLContext | bool = True
+
+
+async def call(  # noqa: PLR0913  # one request
     session: aiohttp.ClientSession,
     method: Literal["GET", "POST"],
     url: str,
@@ -67,6 +76,7 @@ async def call(
     headers: Mapping[str, str],
     parameters: Mapping[str, str] | None = None,
     largest: int = LARGEST,
+    trust: ssl.SSLContext | bool = True,
 ) -> tuple[int, bytes]:
     """Give the status and the body.
 
@@ -77,7 +87,7 @@ async def call(
     patience = aiohttp.ClientTimeout(total=seconds)
     try:
         async with session.request(
-            method, url, headers=headers, timeout=patience, allow_redirects=False, params=query, data=form
+            method, url, headers=headers, timeout=patience, allow_redirects=False, params=query, data=form, ssl=trust
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):

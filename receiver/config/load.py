@@ -22,6 +22,7 @@ from receiver.config.people import (
     TeamSettings,
     cells,
 )
+from receiver.config.sources import AlertmanagerSource, check_sources, sources
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Priority
 
@@ -54,18 +55,6 @@ class Watchdog(Strict, frozen=True, kw_only=True):
     interval: Duration = Duration(60)
     group_interval: Duration = Duration(60)
     resend_interval: Duration = Duration(60)
-
-
-class AlertmanagerApi(Strict, frozen=True, kw_only=True):
-    """Alertmanager's API, to reconcile with; a bearer token if a proxy requires one."""
-
-    url: str
-    token: Secret | None = None
-    token_file: Path | None = None
-    interval: Duration = Duration(60)
-    receivers: list[str] = []  # Alertmanager receivers that lead here; none: those seen so far
-    missed_after: Duration = Duration(600)
-    prometheus_url: str = ""  # asked whether it is alive, and for alerts that were over while this receiver was down
 
 
 class Heartbeat(Strict, frozen=True, kw_only=True):
@@ -138,7 +127,8 @@ class Config(Strict, frozen=True, kw_only=True):
     channels: Channels = Channels({})
     retry: Retry = Retry()
     watchdog: Watchdog = Watchdog()
-    alertmanager: AlertmanagerApi | None = None
+    alertmanager: AlertmanagerSource | None = None
+    alertmanagers: Annotated[list[AlertmanagerSource], msgspec.Meta(max_length=50)] = []
     heartbeat: Heartbeat | None = None
     retention: Retention = Retention()
     templates: Templates | None = None
@@ -180,11 +170,13 @@ def _check_people(config: Config, source: Source, found: Findings) -> None:
 
 
 def _check_limits(config: Config, source: Source, found: Findings) -> None:
+    check_sources(config.alertmanager, config.alertmanagers, source, found)
     urls = {".external_url": (config.external_url, "https://oncall.example.com")}
-    if config.alertmanager:
-        urls[".alertmanager.url"] = (config.alertmanager.url, "http://localhost:9093")
-        if config.alertmanager.prometheus_url:
-            urls[".alertmanager.prometheus_url"] = (config.alertmanager.prometheus_url, "http://localhost:9090")
+    for place, one in sources(config.alertmanager, config.alertmanagers).values():
+        if one.url or (config.alertmanager and place == ".alertmanager"):
+            urls[f"{place}.url"] = (one.url, "http://localhost:9093")
+        if one.prometheus_url:
+            urls[f"{place}.prometheus_url"] = (one.prometheus_url, "http://localhost:9090")
     for at, (url, example) in urls.items():
         if not is_http(url):
             found.add(source.error(at, f"invalid URL (expected e.g. {example})"))

@@ -11,7 +11,18 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import UNKNOWN_START, Alert, AlertGroup, Data, Decision, Ending, Entry, EntryKind, Incident
+from receiver.incident.model import (
+    UNKNOWN_START,
+    Alert,
+    AlertGroup,
+    Data,
+    Decision,
+    Ending,
+    Entry,
+    EntryKind,
+    Incident,
+    State,
+)
 
 ALERTS = "alerts"  # who resolved it, when nobody did
 
@@ -53,6 +64,7 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         entries.insert(0, Entry(now, event.found))
     taken = msgspec.structs.replace(
         incident,
+        source=group.source if incident.state is State.NEW else incident.source,
         receiver=incident.receiver or group.receiver,
         group_labels=incident.group_labels or group.labels,
         alerts=alerts,

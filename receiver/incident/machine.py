@@ -255,7 +255,7 @@ def _hold(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
     """What may only mean that Prometheus is dead is not over, nor is it quiet: its clocks stand still."""
     if not what.received.blind:
         return quiet(so_far.change(held=False, held_at=None), policy, now)
-    if so_far.incident.held or so_far.incident.clocks.quiet_until is not None:
+    if so_far.incident.held_at is not None or so_far.incident.clocks.quiet_until is not None:
         return so_far
     return so_far.change(held=True, held_at=now).note(now, EntryKind.HELD)
 

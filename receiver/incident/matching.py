@@ -10,7 +10,7 @@ from typing import Protocol
 from receiver.incident.alerts import following, joined, merge
 from receiver.incident.event import AlertsReceived
 from receiver.incident.flapping import reopens
-from receiver.incident.model import AlertGroup, Incident, State
+from receiver.incident.model import AlertGroup, Incident, State, route_of
 from receiver.incident.policy import Policy
 
 
@@ -20,7 +20,7 @@ class Lookup(Protocol):
     def newest(self, key: str) -> Incident | None:
         """Give the newest incident of a group key."""
 
-    def owners(self, receiver: str, fingerprints: tuple[str, ...]) -> Mapping[int, int]:
+    def owners(self, route: str, fingerprints: tuple[str, ...]) -> Mapping[int, int]:
         """Count how many of these alerts fire in each open incident of this route, by the incident's number."""
 
     def incident(self, number: int) -> Incident | None:
@@ -50,7 +50,7 @@ def choose(event: AlertsReceived, known: Lookup, policy: Policy, now: datetime) 
 
 def _owner(group: AlertGroup, known: Lookup) -> Incident | None:
     firing = tuple(alert.fingerprint for alert in group.alerts if alert.firing)
-    owners = known.owners(group.receiver, firing) if firing else {}
+    owners = known.owners(route_of(group), firing) if firing else {}
     if not owners:
         return None
     number = max(owners, key=lambda one: (owners[one], -one))  # the oldest of those that own most

@@ -60,6 +60,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # the sender did not say since when an alert fires
 
 
+_MARK = "\t"  # around a source's name in a key: no key of the default source begins with it
+DEFAULT_SOURCE = "alertmanager"  # what is not sent to a path of its own
+
+
 class Alert(msgspec.Struct, frozen=True):
     """One alert of a group; (fingerprint, starts_at) is its episode."""
 
@@ -88,6 +92,24 @@ class AlertGroup(msgspec.Struct, frozen=True):
     receiver: str = ""  # Alertmanager's name for the route that led here
     labels: dict[str, str] = {}  # what the group is grouped by; msgspec copies a mutable default
     dropped: int = 0  # alerts of the message that nobody could read
+    source: str = DEFAULT_SOURCE  # which Alertmanager; group keys and fingerprints mean something only within it
+
+
+def of_source(group: AlertGroup, source: str) -> AlertGroup:
+    """Say which source a group is of; its key then differs from every other source's."""
+    if source == DEFAULT_SOURCE:
+        return replace(group, key=group.key.lstrip(_MARK), receiver=group.receiver.lstrip(_MARK))
+    return replace(group, key=f"{_MARK}{source}{_MARK}{group.key}", source=source)
+
+
+def merged_into(receiver: str, merged: tuple[str, ...]) -> str:
+    """Give the receiver that stands for this one: the first of those that are merged."""
+    return merged[0] if receiver in merged else receiver
+
+
+def route_of(group: "AlertGroup | Incident") -> str:
+    """Name the route that a group or an incident came by, over all sources."""
+    return group.receiver if group.source == DEFAULT_SOURCE else f"{_MARK}{group.source}{_MARK}{group.receiver}"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -387,6 +409,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: Priority = Priority.P4
     title: str = ""
     team: str = ""
+    source: str = DEFAULT_SOURCE
     receiver: str = ""
     group_labels: dict[str, str] = {}  # msgspec copies a mutable default
     labels: dict[str, str] = {}  # of the alert that it is called after; see group.lead
@@ -409,7 +432,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     breached_at: datetime | None = None
     paused: Pause | None = None
     held: bool = False  # Alertmanager says resolved, and its Prometheus may be dead
-    held_at: datetime | None = None
+    held_at: datetime | None = None  # its clocks stand still since; None if an older receiver held it
     reopened: tuple[datetime, ...] = ()  # within the last hour
     flapping: bool = False
     resolved_at: datetime | None = None
@@ -423,7 +446,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def wake_at(self) -> datetime | None:
         """When its next clock runs to its time; None if it waits for nothing but news."""
-        if self.held and self.clocks.quiet_until is None:
+        if self.held_at is not None and self.clocks.quiet_until is None:
             return None
         return self.clocks.wake_at(self.state, self.paused)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, State
+from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, State, route_of
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import Backlog
 
@@ -48,9 +48,9 @@ class Known:
         found = self._db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
         return _incident.decode(found[0]) if found else None
 
-    def owners(self, receiver: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
+    def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
-        return dict(self._db.execute(_OWNERS, (receiver, msgspec.json.encode(fingerprints).decode())).fetchall())
+        return dict(self._db.execute(_OWNERS, (route, msgspec.json.encode(fingerprints).decode())).fetchall())
 
     def incident(self, number: int) -> Incident | None:
         """Read one incident."""
@@ -165,10 +165,10 @@ def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
         return
     was = {a.fingerprint for a in before.alerts.values() if a.firing and before.state is not State.RESOLVED}
     now = {a.fingerprint for a in after.alerts.values() if a.firing and after.state is not State.RESOLVED}
-    left = [(after.receiver, fingerprint, after.id) for fingerprint in was - now]
+    left = [(route_of(after), fingerprint, after.id) for fingerprint in was - now]
     if left:
         db.executemany("DELETE FROM member WHERE receiver = ? AND fingerprint = ? AND incident_id = ?", left)
-    joined = [(after.receiver, fingerprint, after.id) for fingerprint in now - was]
+    joined = [(route_of(after), fingerprint, after.id) for fingerprint in now - was]
     db.executemany("INSERT OR IGNORE INTO member VALUES (?, ?, ?)", joined)
 
 

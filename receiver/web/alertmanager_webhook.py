@@ -6,15 +6,16 @@ commit are 503, and only what can never be taken is 4xx.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 
+import msgspec
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert
+from receiver.incident.model import DEFAULT_SOURCE, Alert, AlertGroup, merged_into, of_source
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
@@ -27,12 +28,18 @@ LIMIT = 32 * 1024 * 1024
 _LISTED = 5  # dropped alerts in the log line
 
 
-async def _always(_alerts: tuple[Alert, ...]) -> bool:
+_ONLY_DEFAULT: Mapping[str, tuple[str, ...]] = {DEFAULT_SOURCE: ()}
+
+
+async def _always(_alerts: tuple[Alert, ...], _source: str) -> bool:
     return True
 
 
 class AlertmanagerWebhook:
-    """The two endpoints of Alertmanager; ``believes`` says whether what it calls resolved is over."""
+    """The two endpoints of Alertmanager; ``believes`` says whether what a source calls resolved is over.
+
+    ``sources`` gives the receivers that each source merges into one.
+    """
 
     def __init__(
         self,
@@ -42,16 +49,19 @@ class AlertmanagerWebhook:
         metrics: Metrics,
         clock: Callable[[], datetime],
         *,
-        believes: Callable[[tuple[Alert, ...]], Awaitable[bool]] = _always,
+        believes: Callable[[tuple[Alert, ...], str], Awaitable[bool]] = _always,
+        sources: Mapping[str, tuple[str, ...]] = _ONLY_DEFAULT,
     ) -> None:
         self._store, self._current, self._token, self._believes = store, current, token, believes
+        self._sources = sources
         self._metrics, self._clock = metrics, clock
 
     def application(self) -> web.Application:
         """Build what is served below /webhook."""
         hint = "set http_config.authorization.credentials_file in alertmanager.yml to the receiver's webhook.token"
         app = web.Application(middlewares=[self.answer, require_bearer(self._token, hint)])
-        app.add_routes([web.post("/alertmanager", self.alertmanager), web.post("/watchdog", self.watchdog)])
+        for path, take in (("/alertmanager", self.alertmanager), ("/watchdog", self.watchdog)):
+            app.add_routes([web.post(path, take), web.post(f"{path}/{{source}}", take)])
         return app
 
     @web.middleware
@@ -66,7 +76,8 @@ class AlertmanagerWebhook:
         except StoreError:
             log.exception("cannot store an alert group; Alertmanager will send it again")
             response = problem(503, "cannot store the incident; send it again")
-        self._metrics.webhooks.labels(str(response.status)).inc()
+        source = _source(request)
+        self._metrics.webhooks.labels(source if source in self._sources else "", str(response.status)).inc()
         if response.status >= web.HTTPBadRequest.status_code:
             text = response.text if isinstance(response, web.Response) else ""
             log.warning("%s answered %d: %s", request.path, response.status, text)
@@ -74,11 +85,13 @@ class AlertmanagerWebhook:
 
     async def alertmanager(self, request: web.Request) -> web.Response:
         """POST /webhook/alertmanager: 200 after the commit."""
-        now = self._clock()
-        payload = self._parse(await read_body(request, LIMIT), now)
+        now, source = self._clock(), _source(request)
+        if source not in self._sources:
+            return self._unknown()
+        payload = self._parse(await read_body(request, LIMIT), source, now)
         told: dict[str, object] = {"incident": None}
-        for group in payload.groups:
-            event = AlertsReceived(group, blind=not await self._believes(group.alerts))
+        for group in self._groups(payload, source):
+            event = AlertsReceived(group, blind=not await self._believes(group.alerts, source))
             incident = await self._store.update(event, self._current.routing, now)
             if incident is not None:
                 told = {"incident": incident.id, "state": incident.state, "priority": incident.priority}
@@ -86,17 +99,34 @@ class AlertmanagerWebhook:
 
     async def watchdog(self, request: web.Request) -> web.Response:
         """POST /webhook/watchdog: the beat that says that Prometheus and Alertmanager are alive."""
-        payload = self._parse(await read_body(request, LIMIT), self._clock())
+        source = _source(request)
+        if source not in self._sources:
+            return self._unknown()
+        payload = self._parse(await read_body(request, LIMIT), source, self._clock())
         if any(alert.firing for group in payload.groups for alert in group.alerts):
-            await self._store.beat("alertmanager", self._clock())
+            await self._store.beat(source, self._clock())
         return web.json_response({"heard": True})
 
-    def _parse(self, body: bytes, now: datetime) -> Payload:
+    def _groups(self, payload: Payload, source: str) -> Iterator[AlertGroup]:
+        for group in payload.groups:
+            receiver = merged_into(group.receiver, self._sources[source])
+            key = receiver + group.key.removeprefix(group.receiver)
+            yield of_source(msgspec.structs.replace(group, receiver=receiver, key=key), source)
+
+    def _unknown(self) -> web.Response:
+        known = ", ".join(sorted(self._sources))
+        return problem(404, f"unknown source (expected {known}); add it to `alertmanagers` in receiver.yml")
+
+    def _parse(self, body: bytes, source: str, now: datetime) -> Payload:
         """Parse, and count and log what had to be dropped of a body that is else taken."""
         payload = parse(body, now)
         if payload.dropped:
-            self._metrics.alerts_dropped.inc(len(payload.dropped))
+            self._metrics.alerts_dropped.labels(source).inc(len(payload.dropped))
             log.warning(
                 "dropped %d alerts of a webhook: %s", len(payload.dropped), "; ".join(payload.dropped[:_LISTED])
             )
         return payload
+
+
+def _source(request: web.Request) -> str:
+    return request.match_info.get("source", DEFAULT_SOURCE)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from receiver.clients.alertmanager import Seen, View
 from receiver.incident.alerts import ended_by_hand
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
-from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State, merged_into
 
 Maintenance = Callable[[dict[str, str]], Pause | None]  # labels -> the window of receiver.yml that they stand in
 VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
@@ -59,6 +59,17 @@ def compare(  # what is known, what is seen, and since when
     findings = [*_completed(incident, view, blind=blind), *_confirmed(incident, view, since, now)]
     findings += _vanished(incident, view, since, now, blind=blind)
     return findings or _muted(incident, view, now, maintenance)
+
+
+def merge_receivers(view: View, merged: tuple[str, ...]) -> View:
+    """Show the alerts of several receivers as those of the first: they lead to the same incidents."""
+    if not merged:
+        return view
+
+    def renamed(seen: Seen) -> Seen:
+        return replace(seen, receivers=tuple(dict.fromkeys(merged_into(name, merged) for name in seen.receivers)))
+
+    return replace(view, alerts={name: renamed(seen) for name, seen in view.alerts.items()})
 
 
 def unaccounted(incidents: Iterable[Incident], view: View) -> set[str]:

@@ -14,15 +14,22 @@ from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, State
+from receiver.incident.model import (
+    DEFAULT_SOURCE,
+    Alert,
+    AlertGroup,
+    EntryKind,
+    Incident,
+    State,
+    of_source,
+)
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Decide, Store
-from receiver.workers.reconcile_diff import Since, compare, missed, unaccounted
+from receiver.workers.reconcile_diff import Since, compare, merge_receivers, missed, unaccounted
 
 log = logging.getLogger(__name__)
 
-SOURCE = "alertmanager"
 _STEP = 30.0  # seconds between two points of Prometheus's memory
 _CLOSED = 1000  # incidents that are over, of which it is remembered what was resolved by hand
 _SHORTEST_OUTAGE = timedelta(seconds=60)
@@ -46,22 +53,25 @@ class Reconciler:
         first: Callable[[], Awaitable[None]] | None = None,
         receivers: tuple[str, ...] = (),
         missed_after: float = 600.0,
+        source: str = DEFAULT_SOURCE,
+        merged: tuple[str, ...] = (),
         believes: Callable[[tuple[Alert, ...]], Awaitable[bool]] = _always,
     ) -> None:
         self._store, self._current, self._api, self._clock = store, current, api, clock
         self._metrics, self._first, self._believes = metrics, first, believes
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
+        self._source, self._merged = source, merged
         self._since = Since()
 
     async def run_once(self) -> None:
         """Compare every open incident, and look for what nobody has told us."""
         await self._do_first()
         try:
-            view = await self._api.view()
+            view = merge_receivers(await self._api.view(), self._merged)
         except ApiError as error:
-            log.warning("cannot compare with Alertmanager: %s", error)
+            log.warning("cannot compare with %s: %s", self._source, error)
             return
-        incidents = [i for i in await self._store.still_open() if i.receiver]
+        incidents = [i for i in await self._store.still_open() if self._is_ours(i)]
         lately = await self._closed_lately(incidents, view)
         for incident in (*incidents, *lately):
             now = self._clock()
@@ -73,7 +83,7 @@ class Reconciler:
                     self._note(finding.kind, incident.id)
         self._since.next_round()
         await self._find_missed(incidents, lately, view)
-        self._metrics.reconciled.labels(SOURCE).set(self._clock().timestamp())
+        self._metrics.reconciled.labels(self._source).set(self._clock().timestamp())
 
     async def _closed_lately(self, incidents: list[Incident], view: View) -> list[Incident]:
         """Read the incidents that may reopen, if anything fires that no open incident has."""
@@ -81,18 +91,27 @@ class Reconciler:
         if not loose:
             return []
         start = self._clock() - timedelta(seconds=self._current.routing.flap_window)
-        return [i for i in await self._store.resolved_since(start, _CLOSED) if i.receiver and loose & i.alerts.keys()]
+        return [
+            i for i in await self._store.resolved_since(start, _CLOSED) if self._is_ours(i) and loose & i.alerts.keys()
+        ]
 
     async def _find_missed(self, incidents: list[Incident], lately: list[Incident], view: View) -> None:
         receivers = self._receivers or tuple({incident.receiver for incident in incidents})
         find = partial(missed, view=view, receivers=receivers, after=self._missed_after, since=self._since)
         if find(incidents, lately, now=self._clock()):
-            incidents = incidents + await self._store.incidents(State.RESOLVED, _CLOSED)
+            incidents = incidents + [
+                incident
+                for incident in await self._store.incidents(State.RESOLVED, _CLOSED)
+                if incident.source == self._source
+            ]
         for group in find(incidents, lately, now=self._clock()):
-            event = AlertsReceived(group, found=EntryKind.MISSED)
+            event = AlertsReceived(of_source(group, self._source), found=EntryKind.MISSED)
             opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)
+
+    def _is_ours(self, incident: Incident) -> bool:
+        return bool(incident.receiver) and incident.source == self._source
 
     async def _do_first(self) -> None:
         if self._first is not None:
@@ -100,9 +119,13 @@ class Reconciler:
             self._first = None
 
     def _note(self, kind: str, incident: int) -> None:
-        self._metrics.drift.labels(kind).inc()
+        self._metrics.drift.labels(self._source, kind).inc()
         log.info(
-            "Alertmanager's API and incident %d differed: %s", incident, kind, extra={"facts": {"incident": incident}}
+            "the API of %s and incident %d differed: %s",
+            self._source,
+            incident,
+            kind,
+            extra={"facts": {"incident": incident}},
         )
 
     def _deciding(self, event: Event) -> Decide:
@@ -115,17 +138,25 @@ def _absent(incident: Incident, view: View) -> tuple[Alert, ...]:
     return tuple(msgspec.structs.replace(alert, firing=False) for alert in absent)
 
 
-async def catch_up(store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime]) -> None:
+async def catch_up(
+    store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime], source: str
+) -> None:
     """Record what was missed while this receiver was down; a Prometheus that does not answer is only logged."""
     try:
-        count = await record_outage(store, current, prometheus, down)
+        count = await record_outage(store, current, prometheus, down, source)
     except ApiError as error:
         log.warning("alerts that fired while the receiver was down are unknown: %s", error)
     else:
         log.info("recorded %d alerts that fired and resolved while the receiver was down", count)
 
 
-async def record_outage(store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime]) -> int:
+async def record_outage(
+    store: Store,
+    current: Current,
+    prometheus: Prometheus,
+    down: tuple[datetime, datetime],
+    source: str = DEFAULT_SOURCE,
+) -> int:
     """Record what fired and was over while this receiver was down; gives how many. ApiError if it cannot be known.
 
     Alertmanager forgets what fires and resolves while its receiver is away (notify/dedup_stage.go: without an entry
@@ -142,10 +173,11 @@ async def record_outage(store: Store, current: Current, prometheus: Prometheus, 
         alert = _alert(labels, samples, end, step)
         if alert is None:
             continue
-        group = AlertGroup(f"outage|{alert.fingerprint}/{int(alert.starts_at.timestamp())}", (alert,))
+        key = f"outage|{alert.fingerprint}/{int(alert.starts_at.timestamp())}"
+        group = of_source(AlertGroup(key, (alert,)), source)
         for event in (
             AlertsReceived(group, recorded=True),
-            AlertsReceived(AlertGroup(group.key, (msgspec.structs.replace(alert, firing=False),))),
+            AlertsReceived(msgspec.structs.replace(group, alerts=(msgspec.structs.replace(alert, firing=False),))),
         ):
             await store.update(event, current.routing, end)
         count += 1

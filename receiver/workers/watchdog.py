@@ -1,12 +1,12 @@
 """The loop that listens for Alertmanager's Watchdog: when it falls silent, the silence is a P1 of our own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
-from receiver.incident.model import Alert, AlertGroup, Incident
+from receiver.incident.model import DEFAULT_SOURCE, Alert, AlertGroup, Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store
 from receiver.workers.clock_watch import ClockWatch
@@ -35,12 +35,12 @@ class Watchdog:
         interval: float,
         *,
         group_interval: float = 60.0,
-        liveness: Liveness | None = None,
+        liveness: Mapping[str, Liveness] | None = None,
     ) -> None:
         self._store, self._current, self._clock, self._elapsed, self._watch = store, current, clock, elapsed, watch
-        self._liveness = liveness or Liveness(clock, interval)
+        self._liveness = liveness or {DEFAULT_SOURCE: Liveness(clock, interval)}
         self._patience = MISSED * interval
-        self._afterlife = 2 * self._liveness.resend + timedelta(seconds=group_interval)
+        self._group_interval = timedelta(seconds=group_interval)
         self.period = min(interval, 5.0)
         self._started, self._away = elapsed(), watch.away  # of our own running, without a gap
         self._silent: dict[str, float] = {}  # source -> when it was last found silent
@@ -49,24 +49,25 @@ class Watchdog:
         self._doubted = elapsed()  # when a resolve was last not believed; its incident is saved a moment later
         self._holds = True  # some incident is held, or may be since before the start
 
-    def blind(self) -> bool:
-        """Say whether the Watchdog is overdue, or was a moment ago."""
-        return any(self._elapsed() - seen <= self._patience for seen in self._silent.values())
+    def blind(self, source: str = DEFAULT_SOURCE) -> bool:
+        """Say whether the Watchdog of a source is overdue, or was a moment ago."""
+        return source in self._silent and self._elapsed() - self._silent[source] <= self._patience
 
-    async def believes(self, alerts: Iterable[Alert]) -> bool:
+    async def believes(self, alerts: Iterable[Alert], source: str = DEFAULT_SOURCE) -> bool:
         """Say whether a resolve of these alerts is to be believed now; if not, it will be looked at again."""
         over = [alert for alert in alerts if not alert.firing]
-        if not over or (not self.blind() and await self._is_proved(over)):
+        if not over or (not self.blind(source) and await self._is_proved(over, source)):
             return True
         self._doubted = self._elapsed()
         return False
 
-    async def _is_proved(self, over: list[Alert]) -> bool:
-        if await self._liveness.is_fresh(over):
+    async def _is_proved(self, over: list[Alert], source: str) -> bool:
+        liveness = self._liveness[source]
+        if await liveness.is_fresh(over):
             return True
         if self._heard is None:
             self._heard = await self._store.heartbeats()
-        return not self._heard and not self._liveness.watched
+        return source not in self._heard and not liveness.watched
 
     async def run_once(self) -> None:
         """Open or close the incident of each source, and let go what is over after all."""
@@ -76,6 +77,8 @@ class Watchdog:
             self._started, self._away = passed, self._watch.away
         self._heard = await self._store.heartbeats()
         for source, heard in self._heard.items():
+            if source not in self._liveness:
+                continue  # it has left the configuration
             # What was missed while we were down or suspended is no silence: patience starts with our own running.
             silent = min((now - heard).total_seconds(), passed - self._started) > self._patience
             if silent:
@@ -99,20 +102,23 @@ class Watchdog:
                 await self._store.apply(incident.id, decide, now)
 
     async def _is_over(self, incident: Incident, now: datetime) -> bool:
-        alerts = tuple(incident.alerts.values())
-        fires = await self._liveness.fires(alerts)
+        alerts, source = tuple(incident.alerts.values()), incident.source
+        liveness = self._liveness.get(source)
+        if liveness is None:
+            return False  # its source has left the configuration: nothing can prove it
+        fires = await liveness.fires(alerts)
         if fires is not None:
             return not fires
-        fresh = not self.blind() and await self._liveness.is_fresh(alerts)
+        fresh = not self.blind(source) and await liveness.is_fresh(alerts)
         if fresh:  # a Prometheus that is back needs a while to find out what still fires
             since = self._fresh.setdefault(incident.id, self._elapsed())
             return self._elapsed() - since >= self._patience
         self._fresh.pop(incident.id, None)
         if fresh is False:
             return False
-        newest = max((self._heard or {}).values(), default=now)
         over = max((alert.ends_at for alert in alerts if alert.ends_at), default=now)
-        return newest > (incident.held_at or over) + self._afterlife
+        afterlife = 2 * liveness.resend + self._group_interval
+        return (self._heard or {}).get(source, now) > (incident.held_at or over) + afterlife
 
 
 def _over(key: str) -> AlertsReceived:

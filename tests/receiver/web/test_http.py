@@ -70,8 +70,9 @@ class Rig:
         labels = {"source": source, "outcome": outcome}
         return self.metrics.registry.get_sample_value("receiver_answers_total", labels)
 
-    def webhooks(self, code: int) -> float | None:
-        return self.metrics.registry.get_sample_value("receiver_webhook_requests_total", {"code": str(code)})
+    def webhooks(self, code: int, source: str = "alertmanager") -> float | None:
+        labels = {"code": str(code), "source": source}
+        return self.metrics.registry.get_sample_value("receiver_webhook_requests_total", labels)
 
 
 ENGLISH = Reader()
@@ -86,7 +87,8 @@ async def rig(
     store = await a_store(tmp_path, clock)
     metrics = Metrics(["email"])
     app = web.Application()
-    webhook = AlertmanagerWebhook(store, the_current(), Secret("hook-token"), metrics, clock)
+    sources = {"alertmanager": (), "eu": ("oncall", "oncall-copy"), "us": ()}
+    webhook = AlertmanagerWebhook(store, the_current(), Secret("hook-token"), metrics, clock, sources=sources)
     actions = Actions(store, the_current(), clock, metrics.registry)
     app.add_subapp("/webhook", webhook.application())
     app.add_subapp("/api/v1", IncidentApi(store, actions, Secret("api-token")).application())
@@ -183,10 +185,60 @@ async def test_a_dropped_alert_is_counted_answered_and_written_down(rig: Rig) ->
         alerts = [*PAYLOAD["alerts"], {"labels": []}]
         answer = await rig.client.post("/webhook/alertmanager", data=encoded(alerts=alerts), headers=HOOK)
         assert (await answer.json())["dropped"] == 1
-    assert rig.metrics.registry.get_sample_value("receiver_alerts_dropped_total") == 2
+    assert rig.metrics.registry.get_sample_value("receiver_alerts_dropped_total", {"source": "alertmanager"}) == 2
     found = await rig.store.incident(1)
     assert found is not None
     assert [entry.kind for entry in found[1]].count(EntryKind.ALERTS_DROPPED) == 1
+
+
+async def send(rig: Rig, source: str, body: bytes) -> dict[str, object]:
+    answer = await rig.client.post(f"/webhook/alertmanager{source}", data=body, headers=HOOK)
+    assert answer.status == 200
+    return dict(await answer.json())
+
+
+async def test_sources_whose_group_keys_collide_have_incidents_of_their_own(rig: Rig) -> None:
+    for number, source in enumerate(("", "/eu", "/us"), start=1):
+        assert (await send(rig, source, encoded()))["incident"] == number
+    assert (await send(rig, "/alertmanager", encoded()))["incident"] == 1  # the default source by its name
+    over = with_alert(status="resolved", endsAt="2026-11-23T03:01:00Z")
+    await send(rig, "/us", over)
+    found = {incident.source: incident.state for incident in await rig.store.incidents(None, 10)}
+    assert found == {"alertmanager": State.TRIGGERED, "eu": State.TRIGGERED, "us": State.RESOLVED}
+
+
+async def test_a_changed_grouping_finds_the_owner_only_within_its_source(rig: Rig) -> None:
+    await send(rig, "/eu", encoded())
+    assert (await send(rig, "/us", encoded(groupKey='{}:{job="app"}')))["incident"] == 2
+    assert (await send(rig, "/eu", encoded(groupKey='{}:{job="app"}')))["incident"] == 1
+
+
+@pytest.mark.parametrize("receiver", ["\teu\theypeter.receiver", "\t\teu\theypeter.receiver"])
+async def test_no_receivers_name_pretends_to_be_another_source(rig: Rig, receiver: str) -> None:
+    await send(rig, "/eu", encoded())
+    assert (await send(rig, "", encoded(receiver=receiver)))["incident"] == 2
+
+
+async def test_merged_receivers_open_one_incident(rig: Rig) -> None:
+    await send(rig, "/eu", encoded(receiver="oncall"))
+    assert (await send(rig, "/eu", encoded(receiver="oncall-copy", groupKey='{}/{a="b"}:{}')))["incident"] == 1
+    assert (await send(rig, "/eu", encoded(receiver="other")))["incident"] == 2
+    assert (await send(rig, "/us", encoded(receiver="oncall")))["incident"] == 3
+    assert (await send(rig, "/us", encoded(receiver="oncall-copy")))["incident"] == 4
+
+
+@pytest.mark.parametrize("path", ["/webhook/alertmanager/asia", "/webhook/watchdog/asia", "/webhook/alertmanager/%00"])
+async def test_an_unknown_source_is_404_and_names_the_known_ones(rig: Rig, path: str) -> None:
+    answer = await rig.client.post(path, data=encoded(), headers=HOOK)
+    assert answer.status == 404
+    assert "alertmanager, eu, us" in (await answer.json())["error"]
+    assert rig.webhooks(404, "") == 1  # a sender chooses no label
+    assert (await rig.client.post(path, data=encoded())).status == 401
+
+
+async def test_each_source_has_a_watchdog_of_its_own(rig: Rig) -> None:
+    await rig.client.post("/webhook/watchdog/eu", data=encoded(), headers=HOOK)
+    assert (await rig.store.backlog()).heartbeats == {"eu": START}
 
 
 async def test_a_compressed_webhook_is_taken(rig: Rig) -> None:

@@ -80,7 +80,7 @@ class Rig:
     def new_watchdog(self) -> Watchdog:
         current, clock = the_current(), self.clock
         watch = a_watch(self.store, clock, current)
-        return Watchdog(self.store, current, clock, clock.elapsed, watch, 60, liveness=self.liveness)
+        return Watchdog(self.store, current, clock, clock.elapsed, watch, 60, liveness={"alertmanager": self.liveness})
 
     def ask(self, *, alertmanager: bool = False, prometheus: bool = False) -> None:
         self.liveness.ask(

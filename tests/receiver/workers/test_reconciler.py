@@ -20,7 +20,7 @@ from process.web import Handler
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
 from receiver.incident.event import AlertsReceived, Resolve
-from receiver.incident.model import AlertGroup, EntryKind, Origin, Pause, PauseKind, State
+from receiver.incident.model import AlertGroup, EntryKind, Incident, Origin, Pause, PauseKind, State
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
@@ -43,7 +43,15 @@ PROGRAM = Path(".stack/bin/alertmanager").resolve()
 class Rig:
     """A real Alertmanager whose webhooks reach a real store, and a reconciler that asks its API."""
 
-    def __init__(self, folder: Path, store: SQLiteStore, clock: Clock, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: SQLiteStore,
+        clock: Clock,
+        session: aiohttp.ClientSession,
+        source: str = "alertmanager",
+    ) -> None:
+        self.source = source
         self.folder, self.store, self.clock, self.session = folder, store, clock, session
         self.url = f"http://127.0.0.1:{free_port()}"
         self.deaf = False
@@ -51,9 +59,10 @@ class Rig:
         api = AlertmanagerApi(self.url, session)
         current = the_current()
         self.reconciler = Reconciler(
-            store, current, api, clock, self.metrics, receivers=("receiver",), missed_after=600
+            store, current, api, clock, self.metrics, receivers=("receiver",), missed_after=600, source=source
         )
-        self.webhook = AlertmanagerWebhook(store, current, Secret("hook"), self.metrics, clock)
+        known = {"alertmanager": (), source: ()}
+        self.webhook = AlertmanagerWebhook(store, current, Secret("hook"), self.metrics, clock, sources=known)
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, most: int = 0) -> None:
@@ -68,7 +77,7 @@ class Rig:
         self.server = TestServer(app)
         await self.server.start_server()
         hook = {
-            "url": str(self.server.make_url("/webhook/alertmanager")),
+            "url": str(self.server.make_url(f"/webhook/alertmanager/{self.source}")),
             "max_alerts": most,
             "http_config": {"authorization": {"credentials": "hook"}},
         }
@@ -153,6 +162,49 @@ async def test_a_silence_made_in_mid_incident_pauses_it_and_its_end_resumes(rig:
     await until("the incident goes on", resumed, 20)
 
 
+async def test_two_alertmanagers_whose_group_keys_collide_know_nothing_of_each_other(tmp_path: Path, rig: Rig) -> None:
+    """``eu`` and ``us`` send the same alert; each silences, forgets and resolves only its own."""
+    (tmp_path / "us").mkdir()
+    us = Rig(tmp_path / "us", rig.store, rig.clock, rig.session, "us")
+    try:
+        for one in (rig, us):
+            await one.start()
+            await one.fire("HighErrorRate")
+
+        async def state(source: str) -> Incident:
+            return next(one for one in await rig.store.incidents(None, 10) if one.source == source)
+
+        async def both() -> bool:
+            return len(await rig.store.incidents(None, 10)) == 2
+
+        await until("each has opened an incident", both, 20)
+        first, second = await state("alertmanager"), await state("us")
+        assert first.key.endswith(second.key.rpartition("\t")[2])
+        matcher = {"name": "alertname", "value": "HighErrorRate", "isRegex": False, "isEqual": True}
+        times = {"startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z"}
+        await us.post("silences", {"matchers": [matcher], "createdBy": "Linh", "comment": "on it", **times})
+
+        async def is_paused() -> bool:
+            for one in (rig, us):
+                await one.reconciler.run_once()
+            return (await state("us")).paused is not None
+
+        await until("the silence of us pauses its incident", is_paused, 20)
+        assert (await state("alertmanager")).paused is None
+        await us.end()
+        await us.run()  # it has forgotten everything; the other has not
+        for _ in range(8):
+            rig.clock.forward(minutes=1)
+            for one in (rig, us):
+                await one.reconciler.run_once()
+        assert (await state("us")).state is State.RESOLVED
+        assert (await state("alertmanager")).state is State.TRIGGERED
+        assert len(await rig.store.incidents(None, 10)) == 2
+    finally:
+        await us.end()
+        await us.server.close()
+
+
 async def test_what_alertmanager_forgot_in_a_restart_is_closed_after_a_time(rig: Rig) -> None:
     await rig.start()
     await rig.fire("HighErrorRate")
@@ -166,7 +218,12 @@ async def test_what_alertmanager_forgot_in_a_restart_is_closed_after_a_time(rig:
     await rig.open()
     await rig.reconciler.run_once()
     assert [i.state for i in await rig.store.incidents(None, 10)] == [State.RESOLVED]
-    assert rig.metrics.registry.get_sample_value("receiver_reconcile_drift_total", {"kind": "vanished"}) == 1
+    assert (
+        rig.metrics.registry.get_sample_value(
+            "receiver_reconcile_drift_total", {"source": "alertmanager", "kind": "vanished"}
+        )
+        == 1
+    )
 
 
 async def test_a_truncated_message_is_completed_from_the_api(rig: Rig) -> None:

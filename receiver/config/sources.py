@@ -1,0 +1,80 @@
+"""The Alertmanagers that send here: where each is asked, with what credentials, and what is merged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from process.findings import Findings
+from process.settings import Duration, Secret, SettingsError, Source, Strict
+from receiver.incident.model import DEFAULT_SOURCE
+
+
+class BasicAuth(Strict, frozen=True, kw_only=True):
+    """A user name and a password, here or in a file."""
+
+    username: str
+    password: Secret | None = None
+    password_file: Path | None = None
+
+
+class ServerTrust(Strict, frozen=True, kw_only=True):
+    """How an HTTPS server is checked, and the certificate shown to it; names as in Prometheus' tls_config."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    insecure_skip_verify: bool = False
+
+
+class AlertmanagerSource(Strict, frozen=True, kw_only=True):
+    """One Alertmanager; its webhooks go to /webhook/alertmanager/<name>. Without ``url`` it is not asked."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")] = DEFAULT_SOURCE
+    url: str = ""
+    headers: dict[str, str] = {}  # sent to both APIs, X-Scope-OrgID for example
+    basic_auth: BasicAuth | None = None
+    token: Secret | None = None
+    token_file: Path | None = None
+    tls: ServerTrust = ServerTrust()
+    interval: Duration = Duration(60)
+    receivers: list[str] = []
+    merge_receivers: list[str] = []  # an alert that arrives by several of these is one incident
+    missed_after: Duration = Duration(600)
+    prometheus_url: str = ""
+
+
+def sources(
+    default: AlertmanagerSource | None, more: list[AlertmanagerSource]
+) -> dict[str, tuple[str, AlertmanagerSource]]:
+    """Give each source by name, with where it is in the file; the default one is always there."""
+    found = {DEFAULT_SOURCE: (".alertmanager", default or AlertmanagerSource())}
+    return found | {one.name: (f".alertmanagers[{n}]", one) for n, one in enumerate(more)}
+
+
+def check_sources(
+    default: AlertmanagerSource | None, more: list[AlertmanagerSource], source: Source, found: Findings
+) -> None:
+    """Find what contradicts itself."""
+    if default and default.name != DEFAULT_SOURCE:
+        found.add(source.error(".alertmanager.name", "the default source has no name; use `alertmanagers`"))
+    names = [DEFAULT_SOURCE] if default else []
+    for number, one in enumerate(more):
+        if one.name in names:
+            found.add(
+                source.error(f".alertmanagers[{number}].name", f"{one.name!r} is used twice; choose another name")
+            )
+        names.append(one.name)
+    for at, one in sources(default, more).values():
+        for error in _contradictions(at, one, source):
+            found.add(error)
+
+
+def _contradictions(at: str, one: AlertmanagerSource, source: Source) -> Iterator[SettingsError]:
+    if one.basic_auth and (one.token or one.token_file):
+        yield source.error(f"{at}.basic_auth", "set either basic_auth or token (token_file)")
+    if bool(one.tls.cert_file) != bool(one.tls.key_file):
+        yield source.error(f"{at}.tls", "set both cert_file and key_file, or neither")
+    if len(one.merge_receivers) == 1:
+        yield source.error(f"{at}.merge_receivers", "name at least two receivers")
