@@ -96,13 +96,13 @@ class Watchers:
         calendar = {**RECEIVER, "schedule": "engineers"}
         yield series("receiver_calendar_last_success_timestamp_seconds", calendar), seen
         for code, rate in (("200", 1_700), ("400", 0), ("401", 0), ("413", 0), ("415", 0), ("503", 0)):
-            labels = {**RECEIVER, "code": code}
+            labels = {**RECEIVER, "source": "alertmanager", "code": code}
             yield self._grow("receiver_webhook_requests_total", labels, axis.events(code, rate, 0))
         opened = _edges(axis, FOUND_AFTER)
         for channel in CHANNELS:
             yield from self._channel({**RECEIVER, "channel": channel}, opened, axis)
         for kind in ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed"):
-            yield self._grow("receiver_reconcile_drift_total", {**RECEIVER, "kind": kind}, [0.0] * axis.count)
+            yield self._grow("receiver_reconcile_drift_total", {**RECEIVER, "source": "alertmanager", "kind": kind}, [0.0] * axis.count)
 
     def _channel(self, labels: dict[str, str], opened: list[float], axis: Axis) -> Iterator[Samples]:
         for outcome, part in (("sent", 3.0), ("retried", 0.0), ("dead", 0.0)):
