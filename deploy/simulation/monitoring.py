@@ -102,7 +102,11 @@ class Watchers:
         for channel in CHANNELS:
             yield from self._channel({**RECEIVER, "channel": channel}, opened, axis)
         for kind in ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed"):
-            yield self._grow("receiver_reconcile_drift_total", {**RECEIVER, "source": "alertmanager", "kind": kind}, [0.0] * axis.count)
+            yield self._grow(
+                "receiver_reconcile_drift_total",
+                {**RECEIVER, "source": "alertmanager", "kind": kind},
+                [0.0] * axis.count,
+            )
 
     def _channel(self, labels: dict[str, str], opened: list[float], axis: Axis) -> Iterator[Samples]:
         for outcome, part in (("sent", 3.0), ("retried", 0.0), ("dead", 0.0)):
