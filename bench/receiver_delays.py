@@ -31,7 +31,8 @@ from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
-from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.dispatcher import Dispatcher
+from receiver.workers.retry import RetryPolicy
 
 HANGS = 2.0  # seconds that an address that hangs takes for each message
 

@@ -55,13 +55,14 @@ from receiver.workers import calendar_refresh, coverage, pagerduty_poll, retenti
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
-from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.liveness import Liveness
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
+from receiver.workers.retry import RetryPolicy
 from receiver.workers.unserved import NotConfigured, Unserved
 from receiver.workers.unsettled import UnsettledOutbox
 from receiver.workers.watchdog import Watchdog

@@ -16,7 +16,7 @@ from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
 from receiver.channels.http_call import failure
-from receiver.channels.rate_limit import PATIENCE, Pace
+from receiver.channels.send_rate import PATIENCE, Pace
 from receiver.clients.pagerduty import PagerDutyCalls, PagerDutyError, Region, base_url
 from receiver.incident.model import Kind
 

@@ -20,7 +20,7 @@ from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
 from receiver.channels.http_call import failure, post
-from receiver.channels.rate_limit import PATIENCE, Pace
+from receiver.channels.send_rate import PATIENCE, Pace
 from receiver.channels.slack_blocks import card, plain, root
 from receiver.incident.model import Kind
 

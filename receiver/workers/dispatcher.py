@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
-
 from receiver.channels.base import Channel, DeferredError, Failure, Message, Receipt, SendError
 from receiver.incident.event import Delivered, Event, Undelivered, Unreached
 from receiver.incident.machine import transition
@@ -19,6 +17,7 @@ from receiver.store.base import ANY, Claimed, Decide, Outbox, Wanted
 from receiver.workers.circuit_breaker import REST
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.destinations import Destination, Destinations
+from receiver.workers.retry import RetryPolicy, backoff
 
 log = logging.getLogger(__name__)
 
@@ -36,32 +35,8 @@ _MENDABLE = {Failure.AUTH}
 _MENDED_SLOWLY = 600.0  # seconds between two attempts with a key that is refused
 
 
-class RetryPolicy(msgspec.Struct, frozen=True):
-    """Seconds: the delay doubles from ``first`` to ``longest``.
-
-    A notification is dead when its failed attempts have used up ``give_up``: each uses up the delay that follows it.
-    Time in which nothing was tried uses up nothing. A page that has not arrived after ``elsewhere`` looks for another
-    way, and is tried on.
-    """
-
-    first: float
-    longest: float
-    give_up: float
-    elsewhere: float = 60.0
-
-
 Render = Callable[[Claimed], Message]
 RenderBundle = Callable[[list[Claimed]], Message]
-
-
-def backoff(attempt: int, policy: RetryPolicy, jitter: float, wish: float | None = None) -> float:
-    """Seconds until the next attempt: doubled each time, up to a fifth less by ``jitter`` (0 to 1).
-
-    The provider's own wish (Retry-After) is never undercut. The jitter keeps a fleet of notifications that failed
-    together from coming back together.
-    """
-    delay = min(policy.first * 2.0 ** min(attempt - 1, 20), policy.longest) * (1 - 0.2 * jitter)
-    return max(delay, wish or 0.0)
 
 
 class _Outgoing(NamedTuple):

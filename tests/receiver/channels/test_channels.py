@@ -15,7 +15,7 @@ from receiver.channels.base import Channel, Failure, Link, Message, SendError
 from receiver.channels.email import Email
 from receiver.channels.log import Log
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
-from receiver.channels.rate_limit import Pace
+from receiver.channels.send_rate import Pace
 from receiver.channels.slack import Slack
 from receiver.clients.http_api import open_session
 from receiver.clients.pagerduty import Region

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from process.settings import Secret
 from receiver.channels.base import Failure, Link, Message, SendError
-from receiver.channels.rate_limit import Pace
+from receiver.channels.send_rate import Pace
 from receiver.channels.slack import UNWANTED, Slack, SlackWebhooks
 from receiver.channels.slack_blocks import card, plain, root
 from receiver.incident.model import Kind

@@ -26,8 +26,9 @@ from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.routing import Routing
 from receiver.store.sqlite import SQLiteStore
-from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
+from receiver.workers.retry import RetryPolicy
 from tests.receiver.given import (
     START,
     Clock,

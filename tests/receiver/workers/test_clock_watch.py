@@ -13,8 +13,9 @@ from receiver.metrics import Metrics
 from receiver.store.base import StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.clock_watch import ClockWatch
-from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
+from receiver.workers.retry import RetryPolicy
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.given import Clock, Recorder, a_store, an_alert, as_message, of_group, received, the_current
 

@@ -16,7 +16,8 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.workers import destinations
 from receiver.workers.circuit_breaker import REST, THRESHOLD
 from receiver.workers.destinations import Destinations
-from receiver.workers.dispatcher import Dispatcher, RetryPolicy
+from receiver.workers.dispatcher import Dispatcher
+from receiver.workers.retry import RetryPolicy
 from receiver.workers.unserved import NotConfigured, Unserved
 from tests.receiver.given import (
     START,

@@ -19,7 +19,8 @@ from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
-from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher, RetryPolicy, backoff
+from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher
+from receiver.workers.retry import RetryPolicy, backoff
 from tests.receiver.given import (
     START,
     Clock,
