@@ -183,7 +183,7 @@ class Receiver:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
         templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
-        links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
+        self._links = links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock)
 
     async def start(self, session: aiohttp.ClientSession) -> None:
@@ -192,6 +192,7 @@ class Receiver:
             log.warning("%s", finding.text)
         # The store first: a database that cannot be opened is the commonest reason not to start.
         await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
+        self._links.installation = await self.store.installation()
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
             self._dispatchers[name] = self._dispatcher(name, channel)
@@ -231,7 +232,9 @@ class Receiver:
         )
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
-            pages = AnswerPages(self.store, self.actions, self.current, self._link_secret)
+            pages = AnswerPages(
+                self.store, self.actions, self.current, self._link_secret, float(self.config.links.valid_for)
+            )
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
             app.add_subapp(f"{path}/answer", pages.application())

@@ -79,14 +79,14 @@ def _facts(fields: tuple[tuple[str, str], ...]) -> list[Block]:
 
 
 def _answers(message: Message, state: str) -> list[Block]:
-    """Buttons that come back to us; they are pressed on the incident of this number."""
+    """Buttons that come back to us; they are pressed on this very incident."""
     if not message.number or state == "resolved":
         return []
     resolve: Block = {
         "type": "button",
         "text": _plain_text(_cut(message.words.resolve, BUTTON)),
         "action_id": "resolve",
-        "value": str(message.number),
+        "value": message.incident,  # a number alone could be of another database
     }
     take: Block = {
         **resolve,

@@ -27,9 +27,14 @@ class AnswerPageRenderer:
             lstrip_blocks=True,
         )
 
-    def refused(self, refusal: Refusal, reader: Reader, nonce: str) -> str:
-        """Write why the link or the button did nothing."""
-        values = {"reason": reader.say(f"refused_{refusal.value}"), "say": reader.say, "language": reader.language}
+    def refused(self, refusal: Refusal, reader: Reader, nonce: str, since: str = "") -> str:
+        """Write why the link or the button did nothing, and what happened ``since``."""
+        values = {
+            "reason": reader.say(f"refused_{refusal.value}"),
+            "since": since,
+            "say": reader.say,
+            "language": reader.language,
+        }
         return self._pages.get_template("refused.html").render(nonce=nonce, **values)
 
     def digest(
@@ -45,7 +50,7 @@ class AnswerPageRenderer:
             {
                 "state": incident.state.value,
                 "name": incident_name(incident, reader),
-                "status": _status(incident, reader, now),
+                "status": status_text(incident, reader, now),
                 "link": link_of(incident),
             }
             for incident in incidents
@@ -68,7 +73,7 @@ class AnswerPageRenderer:
             "number": incident.id,
             "priority": incident.priority.value,
             "team": incident.team,
-            "status": _status(incident, reader, now),
+            "status": status_text(incident, reader, now),
             "drill": incident.drill,
             "paused": pause_text(incident.paused, reader, now) if incident.paused else "",
             "flapping": incident.flapping,
@@ -82,7 +87,8 @@ class AnswerPageRenderer:
         return self._pages.get_template("answer.html").render(nonce=nonce, **values)
 
 
-def _status(incident: Incident, reader: Reader, now: datetime) -> str:
+def status_text(incident: Incident, reader: Reader, now: datetime) -> str:
+    """Say how an incident stands."""
     match incident.state:
         case State.ACKNOWLEDGED:
             until, since = incident.clocks.acknowledged_until, incident.acknowledged_at or now

@@ -7,7 +7,7 @@ import msgspec
 
 from process.settings import Secret
 from receiver.channels.base import Message
-from receiver.incident.model import Kind
+from receiver.incident.model import Incident, Kind
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import ENGLISH, Reader
 from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
@@ -23,11 +23,12 @@ class Links:
 
     def __init__(self, external_url: str, valid_for: float, key: Secret) -> None:
         self._url, self._valid_for, self._key = external_url.rstrip("/"), timedelta(seconds=valid_for), key
+        self.installation = 0  # the store's, once it is open
 
-    def make(self, incident_id: int, person: str, made_at: datetime) -> str:
+    def make(self, incident: Incident, person: str, made_at: datetime) -> str:
         """Give the URL; it works from ``made_at`` until it expires."""
         expires = int((made_at + self._valid_for).timestamp())
-        return f"{self._url}/answer/{sign(Grant(incident_id, person, expires), self._key.reveal())}"
+        return f"{self._url}/answer/{sign(Grant.of(incident, person, expires, self.installation), self._key.reveal())}"
 
     def make_digest(self, opened: dict[int, datetime], person: str, made_at: datetime) -> str:
         """Give the URL that lists these incidents, and acknowledges them all."""
@@ -50,7 +51,7 @@ class Messages:
             claimed.timeline,
             delivery_id=str(claimed.id),
             thread=claimed.thread,
-            link=self._links.make(claimed.incident.id, person, claimed.created_at),
+            link=self._links.make(claimed.incident, person, claimed.created_at),
             now=self._clock(),
             reader=reader_of(self._current.routing, person),
             templates=self._templates,
@@ -75,7 +76,7 @@ class Messages:
             [(claimed.notification, claimed.incident) for claimed in claims],
             delivery_id=str(claims[0].id),
             link_of_all=self._links.make_digest(opened, person, made_at),
-            link_of=lambda incident: self._links.make(incident.id, person, made_at),
+            link_of=lambda incident: self._links.make(incident, person, made_at),
             now=self._clock(),
             reader=reader_of(self._current.routing, person),
             templates=self._templates,

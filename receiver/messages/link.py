@@ -1,6 +1,7 @@
 """Signs and reads the links in messages: who may answer which incident, until when. Pure.
 
-A link needs no login, so it is the credential: HMAC-SHA256 over the incident, the person and the end of its life.
+A link needs no login, so it is the credential: HMAC-SHA256 over the installation, the incident with its opening and its
+newest reopening, the person and the end of its life.
 """
 
 import base64
@@ -12,6 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
+from receiver.incident.model import Incident
+
 
 class Refusal(StrEnum):
     """Why the page behind a link cannot be shown, or its button has no effect."""
@@ -20,6 +23,9 @@ class Refusal(StrEnum):
     FORGED = "forged"
     EXPIRED = "expired"
     UNKNOWN = "unknown"  # the incident has been deleted
+    OTHER = "other"  # it is of another database: the number there was another incident
+    OLDER = "older"  # the incident has fired again since
+    LEFT = "left"  # the person is not configured any more
     NO_VERB = "no_verb"  # the form did not say which button was pressed
     STORE = "store"  # the database cannot be used
 
@@ -33,11 +39,34 @@ class LinkError(Exception):
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
-    """What a link allows: to answer ``incident`` as ``person`` until ``expires`` (seconds since 1970)."""
+    """What a link allows: to answer ``incident`` as ``person`` until ``expires`` (seconds since 1970).
+
+    ``opened`` and ``fired`` are when it was opened, and last opened or reopened, in seconds since 1970;
+    ``installation`` is the store's. Links of older versions have none of the three.
+    """
 
     incident: int
     person: str
     expires: int
+    opened: int = 0
+    fired: int = 0
+    installation: int = 0
+
+    @classmethod
+    def of(cls, incident: Incident, person: str, expires: int, installation: int) -> "Grant":
+        """Grant the incident as it is open now."""
+        opened = int(incident.opened_at.timestamp()) if incident.opened_at else 0
+        return cls(incident.id, person, expires, opened, _fired(incident), installation)
+
+    def refusal(self, incident: Incident, installation: int, valid_for: float) -> Refusal | None:
+        """Say why this link cannot answer the incident of its number; None if it can."""
+        if not self.opened:
+            made_at = self.expires - valid_for
+            return None if made_at >= _fired(incident) - 1 else Refusal.OLDER
+        now = Grant.of(incident, self.person, self.expires, installation)
+        if (self.installation, self.opened) != (installation, now.opened):
+            return Refusal.OTHER
+        return Refusal.OLDER if self.fired < now.fired else None
 
 
 class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +93,11 @@ class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
     def incidents(self) -> tuple[int, ...]:
         """Give the numbers."""
         return tuple(accumulate(self.steps, initial=self.first))
+
+
+def _fired(incident: Incident) -> int:
+    at = incident.reopened[-1] if incident.reopened else incident.opened_at
+    return int(at.timestamp()) if at else 0
 
 
 G = TypeVar("G", Grant, DigestGrant)

@@ -251,6 +251,9 @@ class Store(History, Outbox, Protocol):
     async def clock_set(self, by: timedelta) -> None:
         """Move leases, retries, ages and heartbeats along with a clock that was set by ``by``."""
 
+    async def installation(self) -> int:
+        """Give the random number of this database, under 2**52; another database has another one."""
+
     async def beat(self, source: str, now: datetime) -> None:
         """Remember that the Watchdog of ``source`` was heard."""
 

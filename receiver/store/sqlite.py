@@ -288,6 +288,13 @@ class SQLiteStore:
         await self._writer.call(self._look)
         await self._writer.commit(lambda db: db.execute(_OWN, ("alive", now.timestamp())))
 
+    async def installation(self) -> int:
+        def change(db: sqlite3.Connection) -> int:
+            db.execute("INSERT OR IGNORE INTO own VALUES ('installation', 1 + abs(random() % 4503599627370495))")
+            return int(db.execute("SELECT value FROM own WHERE name = 'installation'").fetchone()[0])
+
+        return await self._writer.commit(change)
+
     async def last_alive(self) -> datetime | None:
         query = "SELECT value FROM own WHERE name = 'alive'"
         found = await self._writer.run(lambda db: db.execute(query).fetchone())

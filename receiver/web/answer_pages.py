@@ -13,7 +13,7 @@ from process.settings import Secret
 from process.web import Handler, read_form
 from receiver.actions.answer import Action, Actions, ActionSource
 from receiver.incident.model import SOMEBODY, Incident, State
-from receiver.messages.answer_page import AnswerPageRenderer
+from receiver.messages.answer_page import AnswerPageRenderer, status_text
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, preferred
 from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read, read_digest, sign
@@ -28,8 +28,11 @@ _DIGEST = web.RequestKey("digest", DigestGrant)
 class AnswerPages:
     """See the routes."""
 
-    def __init__(self, store: Store, actions: Actions, current: Current, link_secret: Secret) -> None:
+    def __init__(
+        self, store: Store, actions: Actions, current: Current, link_secret: Secret, valid_for: float = 7 * 86400.0
+    ) -> None:
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
+        self._valid_for = valid_for
         self._pages = AnswerPageRenderer()
 
     def application(self) -> web.Application:
@@ -51,6 +54,8 @@ class AnswerPages:
             else:
                 person = (grant := read(token, secret, now)).person
                 request[_GRANT] = grant
+            if person and self._current.routing.directory.key(person) is None:
+                return self._refuse(request, person, Refusal.LEFT, 403)
             return await handler(request)
         except LinkError as error:
             return self._refuse(request, error.person, error.refusal, 403)
@@ -63,6 +68,9 @@ class AnswerPages:
         stored = await self._store.incident(grant.incident)
         if stored is None:
             return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        refused = await self._outdated(request, grant, stored[0])
+        if refused is not None:
+            return refused
         nonce, reader = secrets.token_urlsafe(16), self._reader(request, grant.person)
         page = self._pages.answer(*stored, self._key(grant.person), reader, self._actions.clock(), nonce)
         return _page(page, nonce)
@@ -72,19 +80,32 @@ class AnswerPages:
         grant, verb = request[_GRANT], (await read_form(request, _MAX_FORM)).get("verb", "")
         if verb not in set(Action):
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
+        stored = await self._store.incident(grant.incident)
+        refused = await self._outdated(request, grant, stored[0]) if stored else None
+        if refused is not None:
+            return refused
         await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)
         # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
         raise web.HTTPSeeOther(f"./{request.rel_url.name}")
 
+    async def _outdated(self, request: web.Request, grant: Grant, incident: Incident) -> web.Response | None:
+        """Say what happened since, to a link of another database or of a time before it fired again."""
+        refusal = grant.refusal(incident, await self._store.installation(), self._valid_for)
+        if refusal is None:
+            return None
+        reader = self._reader(request, grant.person)
+        since = status_text(incident, reader, self._actions.clock()) if refusal is Refusal.OLDER else ""
+        return self._refuse(request, grant.person, refusal, 409 if refusal is Refusal.OLDER else 403, since)
+
     async def show_digest(self, request: web.Request) -> web.Response:
         """GET /answer/digest/{token}: the incidents of a digest and one button; changes nothing."""
         grant = request[_DIGEST]
-        incidents = await self._of_digest(grant)
+        incidents, installation = await self._of_digest(grant), await self._store.installation()
         if not incidents:
             return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
 
         def link_of(incident: Incident) -> str:
-            token = sign(Grant(incident.id, grant.person, grant.expires), self._link_secret.reveal())
+            token = sign(Grant.of(incident, grant.person, grant.expires, installation), self._link_secret.reveal())
             return f"../{token}"
 
         nonce, reader = secrets.token_urlsafe(16), self._reader(request, grant.person)
@@ -111,9 +132,11 @@ class AnswerPages:
         others = [await self._store.incident(number) for number in grant.incidents[1:]]
         return [first[0], *(other[0] for other in others if other is not None)]
 
-    def _refuse(self, request: web.Request, person: str, refusal: Refusal, status: int) -> web.Response:
+    def _refuse(
+        self, request: web.Request, person: str, refusal: Refusal, status: int, since: str = ""
+    ) -> web.Response:
         nonce = secrets.token_urlsafe(16)
-        return _page(self._pages.refused(refusal, self._reader(request, person), nonce), nonce, status)
+        return _page(self._pages.refused(refusal, self._reader(request, person), nonce, since), nonce, status)
 
     def _reader(self, request: web.Request, person: str) -> Reader:
         """Whoever the link was made for; the browser's language if it was sent to a place that many read."""

@@ -120,13 +120,19 @@ class SlackActions:
         self._seen[signature] = now
         return True
 
+    async def _number(self, value: str) -> int:
+        """Give the incident of a button; those of older versions carry only its number."""
+        if value.isascii() and value.isdigit():
+            return int(value) if len(value) < 18 else 0  # noqa: PLR2004  # fits SQLite
+        return await self._actions.find(value)
+
     async def _apply(self, payload: _Payload) -> web.Response:
         pressed = next((one for one in payload.actions if one.action_id in set(Action)), None)
         if payload.type != "block_actions" or pressed is None:
             self._actions.count(ActionSource.SLACK, ActionResult.IGNORED)  # a link was opened, or it is not ours
             return web.Response()
         value, action = pressed.value, Action(pressed.action_id)
-        number = int(value) if value.isascii() and value.isdigit() and len(value) < 18 else 0  # noqa: PLR2004  # fits
+        number = await self._number(value)
         who = known_as(slack_ids(self._current), payload.user.id, payload.user.name or payload.user.username)
         result, incident = await self._actions.apply(ActionSource.SLACK, number, action, who)
         text = _told(result, action, incident, reader_of(self._current.routing, who))

@@ -63,7 +63,7 @@ class Rig:
         assert found is not None
         return found[0].state
 
-    def link(self, number: int, person: str = "Linh", seconds: int = 60) -> str:
+    def link(self, number: int, person: str = "Linh", seconds: int = 7 * 86400) -> str:
         return f"/answer/{sign(Grant(number, person, int(START.timestamp()) + seconds), SECRET)}"
 
     def answers(self, source: str, outcome: str) -> float | None:
@@ -395,6 +395,74 @@ async def test_a_link_acts_for_the_key_and_shows_the_name(rig: Rig, person: str)
     found = await rig.store.incident(number)
     assert found is not None
     assert (found[0].acknowledged_by, found[1][-1].actor) == ("linh", "linh")
+
+
+async def new_link(rig: Rig, number: int, person: str = "linh") -> str:
+    """A link as it is made now."""
+    found = await rig.store.incident(number)
+    assert found is not None
+    installation = await rig.store.installation()
+    grant = Grant.of(found[0], person, int(rig.clock.now.timestamp()) + 86400, installation)
+    return f"/answer/{sign(grant, SECRET)}"
+
+
+async def refuses(rig: Rig, link: str, status: int) -> None:
+    before = [(one.state, one.acknowledged_by) for one in await rig.store.incidents(None, 10)]
+    for answer in (
+        await rig.client.get(link),
+        await rig.client.post(link, data={"verb": "acknowledge"}),
+        await rig.client.post(link, data={"verb": "resolve"}),
+    ):
+        assert answer.status == status
+        assert "<button" not in await answer.text()
+    assert [(one.state, one.acknowledged_by) for one in await rig.store.incidents(None, 10)] == before
+
+
+@pytest.mark.parametrize("change", ["installation", "opened"])
+async def test_a_link_of_another_installation_changes_nothing(rig: Rig, change: str) -> None:
+    number = await rig.fire()
+    found = await rig.store.incident(number)
+    assert found is not None
+    grant = Grant.of(found[0], "linh", 2**40, await rig.store.installation())
+    other = msgspec.structs.replace(grant, **{change: getattr(grant, change) - 1})
+    await refuses(rig, f"/answer/{sign(other, SECRET)}", 403)
+    await rig.client.post(await new_link(rig, number), data={"verb": "acknowledge"})
+    assert await rig.state(number) is State.ACKNOWLEDGED
+
+
+async def test_two_databases_are_two_installations_and_each_stays_itself(rig: Rig, tmp_path: Path) -> None:
+    assert await rig.store.installation() == await rig.store.installation()
+    (tmp_path / "other").mkdir()
+    other = await a_store(tmp_path / "other", rig.clock)
+    assert await other.installation() != await rig.store.installation()
+    await other.close()
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+async def test_a_link_of_before_it_fired_again_changes_nothing_and_says_what_happened(
+    rig: Rig, old_format: bool
+) -> None:
+    number = await rig.fire()
+    valid_for = 7 * 86400
+    link = rig.link(number, "linh", valid_for) if old_format else await new_link(rig, number)
+    assert (await rig.client.get(link)).status == 200
+    rig.clock.forward(minutes=1)
+    over = with_alert(status="resolved", endsAt=rig.clock.now.isoformat())
+    await rig.client.post("/webhook/alertmanager", data=over, headers=HOOK)
+    assert (await rig.client.get(link)).status == 200  # resolved, and no button
+    rig.clock.forward(minutes=3)
+    again = with_alert(startsAt=rig.clock.now.isoformat())
+    await rig.client.post("/webhook/alertmanager", data=again, headers=HOOK)
+    await refuses(rig, link, 409)
+    assert "03:" in await (await rig.client.get(link)).text()
+    await rig.client.post(await new_link(rig, number), data={"verb": "acknowledge"})
+    assert await rig.state(number) is State.ACKNOWLEDGED
+
+
+async def test_a_person_who_has_left_answers_nothing(rig: Rig) -> None:
+    number = await rig.fire()
+    await refuses(rig, await new_link(rig, number, "gone"), 403)
+    await refuses(rig, rig.link(number, "Somebody Gone", 7 * 86400), 403)
 
 
 async def test_links_that_grant_nothing(rig: Rig) -> None:

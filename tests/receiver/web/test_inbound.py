@@ -231,6 +231,14 @@ async def test_a_forged_old_or_repeated_press_changes_nothing(rig: Rig) -> None:
     assert rig.count("slack", "refused") == 4
 
 
+async def test_a_button_of_another_database_changes_nothing(rig: Rig) -> None:
+    opened = int(START.timestamp())
+    await rig.press("acknowledge", value=f"heypeter-1-{opened - 1}")
+    assert (await rig.incident()).state is State.TRIGGERED
+    await rig.press("acknowledge", value=f"heypeter-1-{opened}")
+    assert (await rig.incident()).state is State.ACKNOWLEDGED
+
+
 @pytest.mark.parametrize("value", ["", "0", "-1", "²", "1;2", "9" * 40, "heypeter-1"])
 async def test_a_button_of_no_incident_of_ours_changes_nothing(rig: Rig, value: str) -> None:
     assert await rig.press("acknowledge", value=value) == 200
