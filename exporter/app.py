@@ -380,9 +380,9 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
     loops = {asyncio.ensure_future(work): name for name, work in exporter.loops().items()}
     stopped = asyncio.ensure_future(_wait(stop))
     try:
-        found = applications(exporter, listening)
-        for address, application in found:
-            connections = Connections(capacity() // len(found), exporter.clock.monotonic)
+        served = applications(exporter, listening)
+        for address, application in served:
+            connections = Connections(capacity() // len(served), exporter.clock.monotonic)
             listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT)
             listeners.append(listener)
             await _start(listener, address)

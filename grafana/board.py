@@ -52,19 +52,19 @@ def written(board: Board, numbers: Numbers) -> str:
 
 
 def _panels(board: Board, numbers: Numbers) -> list[dashboard.Panel | dashboard.RowPanel]:
-    found: list[dashboard.Panel | dashboard.RowPanel] = []
+    panels: list[dashboard.Panel | dashboard.RowPanel] = []
     y = 0
     for section in board.sections:
         row = built.Row(section.title).id(section.id).grid_pos(dashboard.GridPos(h=1, w=WIDTH, x=0, y=y))
-        found.append(row.build())
+        panels.append(row.build())
         y += 1
         for line in section.lines:
             x = 0
             for panel in line.panels:
-                found.append(draw(panel, Place(x, y, line.height), numbers))
+                panels.append(draw(panel, Place(x, y, line.height), numbers))
                 x += panel.width
             y += line.height
-    return found
+    return panels
 
 
 def _check(board: Board) -> None:
@@ -84,7 +84,7 @@ def _check(board: Board) -> None:
 
 def _variables(board: Board) -> list[Builder[dashboard.VariableModel]]:
     source = built.DatasourceVariable("datasource").label("Data source").type("prometheus")
-    found = [
+    variables = [
         source,
         _choice("environment", "Environment", "label_values(up, env)", ".*").description(
             "The label env of a store that holds several environments. In a single Prometheus only alerts have it."
@@ -92,8 +92,8 @@ def _variables(board: Board) -> list[Builder[dashboard.VariableModel]]:
     ]
     for name in board.variables:
         label, query, about = _VALUES[name]
-        found.append(_choice(name, label, query, ".+").description(about))
-    return found
+        variables.append(_choice(name, label, query, ".+").description(about))
+    return variables
 
 
 def _choice(name: str, label: str, query: str, everything: str) -> built.QueryVariable:

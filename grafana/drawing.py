@@ -61,12 +61,12 @@ def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
 
 def _mappings(panel: Panel) -> list[dashboard.ValueMapping] | None:
     """Return the value mappings; a stat without data has a neutral colour, not that of a good state."""
-    found: list[dashboard.ValueMapping] = [_mapping(panel.words)] if panel.words else []
+    mappings: list[dashboard.ValueMapping] = [_mapping(panel.words)] if panel.words else []
     if isinstance(panel, Stat) and (panel.limits or panel.words or panel.alarms):
         grey = dashboard.ValueMappingResult(text=panel.empty, color=UNKNOWN, index=len(panel.words))
         options = dashboard.DashboardSpecialValueMapOptions(dashboard.SpecialValueMatch.NULL_AND_NAN, grey)
-        found.append(dashboard.SpecialValueMap(options=options))
-    return found or None
+        mappings.append(dashboard.SpecialValueMap(options=options))
+    return mappings or None
 
 
 def _decimals(panel: Panel) -> int | None:
@@ -156,7 +156,7 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
 def _looks(queries: tuple[Query, ...]) -> list[tuple[Query, list[dashboard.DynamicConfigValue]]]:
     """Give neutral colours to lines whose names are known, and draw faint queries faintly."""
     named = [query for query in queries if "{{" not in query.legend]
-    found = []
+    overrides = []
     for query, colour in zip(named, LINES, strict=False):
         settings: dict[str, object] = {}
         if query.faint:
@@ -165,8 +165,8 @@ def _looks(queries: tuple[Query, ...]) -> list[tuple[Query, list[dashboard.Dynam
         elif len(named) == len(queries):
             settings["color"] = {"mode": "fixed", "fixedColor": colour}
         values = [dashboard.DynamicConfigValue(name, value) for name, value in settings.items()]
-        found += [(query, values)] if values else []
-    return found
+        overrides += [(query, values)] if values else []
+    return overrides
 
 
 @_kind.register
@@ -283,8 +283,8 @@ def lines(ordered: list[Limit]) -> built.ThresholdsConfig:
 
 
 def _thresholds(pairs: list[tuple[float | None, str]]) -> built.ThresholdsConfig:
-    found = [dashboard.Threshold(value=value, color=colour) for value, colour in pairs]
-    return built.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(found)
+    steps = [dashboard.Threshold(value=value, color=colour) for value, colour in pairs]
+    return built.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def _colour(mode: dashboard.FieldColorModeId) -> built.FieldColor:

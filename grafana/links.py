@@ -24,51 +24,55 @@ def places(text: str) -> Places:
     return {alert: f"{DASHBOARDS}/{row['dashboard']}?viewPanel={row['panel']}" for alert, row in table.items()}
 
 
-def in_rules(text: str, found: Places) -> str:
+def in_rules(text: str, address_of_alert: Places) -> str:
     """Return a file of rules, or of their tests, with the panel link of each alert.
 
     Raises:
         ValueError: an alert has no panel, or a dashboard_url does not follow its runbook_url.
 
     """
-    linked, count = _RULE.subn(lambda match: match["before"] + _place(match["alert"], found), text)
+    linked, count = _RULE.subn(lambda match: match["before"] + _place(match["alert"], address_of_alert), text)
     every = text.count("dashboard_url:")
     if count != every:
         raise ValueError(f"{every - count} of {every} dashboard_url lines do not follow a runbook_url; move them there")
     return linked
 
 
-def in_runbook(alert: str, text: str, found: Places) -> str:
+def in_runbook(alert: str, text: str, address_of_alert: Places) -> str:
     """Return the runbook of an alert with its panel link.
 
     Raises:
         ValueError: the alert has no panel, or the page has no dashboard link.
 
     """
-    linked, count = _RUNBOOK.subn(_place(alert, found), text)
+    linked, count = _RUNBOOK.subn(_place(alert, address_of_alert), text)
     if count != 1:
         raise ValueError(f"it has {count} links called [Dashboard] (expected 1)")
     return linked
 
 
-def _place(alert: str, found: Places) -> str:
-    if alert not in found:
+def _place(alert: str, address_of_alert: Places) -> str:
+    if alert not in address_of_alert:
         raise ValueError(
             f"no panel shows {alert}: declare it on one (explains=...), then run `python -m grafana.build`"
         )
-    return found[alert]
+    return address_of_alert[alert]
 
 
 def texts(root: Path) -> dict[Path, str]:
     """Return every file that has such links, with the links written; ValueError names the file and its fault."""
-    found = places((root / "grafana/panels.yml").read_text("utf-8"))
+    address_of_alert = places((root / "grafana/panels.yml").read_text("utf-8"))
     rules = [*sorted((root / "rules").glob("*.yml")), *sorted((root / "rules/tests").glob("*.yml"))]
     pages = sorted(page for page in (root / "docs/runbooks").glob("*.md") if page.stem != "README")
     linked = {}
     for path in [*rules, *pages]:
         text = path.read_text("utf-8")
         try:
-            linked[path] = in_runbook(path.stem, text, found) if path.suffix == ".md" else in_rules(text, found)
+            linked[path] = (
+                in_runbook(path.stem, text, address_of_alert)
+                if path.suffix == ".md"
+                else in_rules(text, address_of_alert)
+            )
         except ValueError as error:
             raise ValueError(f"{path.relative_to(root)}: {error}") from error
     return linked

@@ -73,7 +73,7 @@ class Numbers:
 
     def say(self, text: str) -> str:
         """Insert the numbers that a description names; see Panel."""
-        return _NAMED.sub(lambda found: self._spoken(found[1]), text)
+        return _NAMED.sub(lambda match: self._spoken(match[1]), text)
 
     def _spoken(self, name: str) -> str:
         if name == "count":
@@ -89,10 +89,10 @@ class Numbers:
         return f"{limit:.0%}" if limit < 1 else duration(limit)
 
     def _compared(self, rule: dict[str, Any], position: int) -> Limit:
-        found = _compared(promql_parser.parse(str(rule["expr"])))
-        if position >= len(found):
-            raise ValueError(f"{rule['alert']} has {len(found)} thresholds, but a panel asks for one more")
-        bad, value = found[position]
+        limits = _compared(promql_parser.parse(str(rule["expr"])))
+        if position >= len(limits):
+            raise ValueError(f"{rule['alert']} has {len(limits)} thresholds, but a panel asks for one more")
+        bad, value = limits[position]
         return Limit(value, bad, COLOURS[rule["labels"]["priority"]])
 
 

@@ -16,8 +16,8 @@ def unknown_command(program: str, words: list[str], known: Iterable[str]) -> str
     known = tuple(known)
     if not words or words[0].startswith("-") or words[0] in known:
         return ""
-    found = nearest(words[0], known) or f" (expected one of {', '.join(known)})"
-    return f"{program}: unknown command {words[0]!r}{found}"
+    suggestion = nearest(words[0], known) or f" (expected one of {', '.join(known)})"
+    return f"{program}: unknown command {words[0]!r}{suggestion}"
 
 
 def guarded(run: Callable[[], int]) -> int:

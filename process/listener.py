@@ -220,9 +220,9 @@ class Listener:
     async def start(self, host: str, port: int) -> None:
         """Listen; without a host, on every interface. OSError if that fails."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
-            for family, kind, protocol, _, address in dict.fromkeys(found):
+            for family, kind, protocol, _, address in dict.fromkeys(addresses):
                 self._sockets.append(_listening(family, kind, protocol, address))
             await self._runner.setup()
         except BaseException:

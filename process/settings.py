@@ -101,13 +101,13 @@ class Source:
             raise self._all_wrong(kind, value, part) from error
 
     def _all_wrong(self, kind: type[Any], value: object, part: str) -> SettingsError:
-        found = Findings()
+        findings = Findings()
         for problem in problems(kind, value, part, self._hook):
             if isinstance(problem, Problem):
-                found.add(self.error(*problem))
+                findings.add(self.error(*problem))
             else:
-                found.add(problem)
-        return SettingsError(*found.lines)
+                findings.add(problem)
+        return SettingsError(*findings.lines)
 
     def _hook(self, kind: type[Any], value: object) -> object:
         if kind is Duration:

@@ -96,16 +96,16 @@ class BasicAuth:
         """Give the answer 401, or 429 while too many are being checked, or None if the request may pass."""
         if not self._users:
             return None
-        given = _credentials(request.headers.get("Authorization", ""))
-        if given is None:
+        credentials = _credentials(request.headers.get("Authorization", ""))
+        if credentials is None:
             return _refusal()
-        stored = self._stored(given.user)
-        seen = hashlib.sha256(b"\0".join([given.user, stored.encode(), given.password])).digest()
+        stored = self._stored(credentials.user)
+        seen = hashlib.sha256(b"\0".join([credentials.user, stored.encode(), credentials.password])).digest()
         if seen not in self._passed:
             peer = request.remote or ""
             if self._waiting.total() >= _MAX_WAITING or self._waiting[peer] >= _MAX_WAITING_OF_ONE:
                 return problem(429, "too many passwords are being checked; try again in a few seconds")
-            if not await self._is_right(given, stored, peer):
+            if not await self._is_right(credentials, stored, peer):
                 return _refusal()
             self._remember(seen)
         note_authenticated()
@@ -119,16 +119,16 @@ class BasicAuth:
             stored = self._hashes[int.from_bytes(digest[:8], "big") % len(self._hashes)]
         return stored
 
-    async def _is_right(self, given: _Credentials, stored: str, peer: str) -> bool:
+    async def _is_right(self, credentials: _Credentials, stored: str, peer: str) -> bool:
         self._waiting[peer] += 1
         try:
             loop = asyncio.get_running_loop()
-            matches = await loop.run_in_executor(self._thread, _check, given.password, stored)
+            matches = await loop.run_in_executor(self._thread, _check, credentials.password, stored)
         finally:
             self._waiting[peer] -= 1
             if not self._waiting[peer]:
                 del self._waiting[peer]
-        return matches and given.user.decode("utf-8", "replace") in self._users
+        return matches and credentials.user.decode("utf-8", "replace") in self._users
 
     def _remember(self, seen: bytes) -> None:
         if len(self._passed) >= _REMEMBERED:

@@ -78,10 +78,10 @@ class Batch:
 
     def files(self, folder: str) -> dict[str, Any]:
         """Return path -> content: the rule files, and the test at `<folder>/test.yml`."""
-        found: dict[str, Any] = {}
+        contents: dict[str, Any] = {}
         for place in self.rules.at:
             if place in self.needed:
-                groups = found.setdefault(f"{folder}/{place.file}", {"groups": []})["groups"]
+                groups = contents.setdefault(f"{folder}/{place.file}", {"groups": []})["groups"]
                 if not groups or groups[-1]["name"] != place.group:
                     groups.append({"name": place.group, "rules": []})
                 groups[-1]["rules"] += [self.rules.at[place], *self.copies.get(place, [])]
@@ -89,10 +89,10 @@ class Batch:
             "alert_rule_test": self.test.alerts + self.cases,
             "promql_expr_test": self.test.expressions + self.asked,
         }
-        order = [group["name"] for content in found.values() for group in content["groups"]]
-        names = [name.rpartition("/")[2] for name in found]
+        order = [group["name"] for content in contents.values() for group in content["groups"]]
+        names = [name.rpartition("/")[2] for name in contents]
         test = self.test.head | {"rule_files": names, "group_eval_order": order, "tests": [content]}
-        return found | {f"{folder}/test.yml": test}
+        return contents | {f"{folder}/test.yml": test}
 
     def _about(self, alerts: set[str]) -> list[Case]:
         return [case for case in self.test.alerts if case["alertname"] in alerts]

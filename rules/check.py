@@ -57,13 +57,13 @@ def needed(test: Content, rules: Iterable[Rule]) -> set[str]:
     sources = {rule.name: set[str]() for rule in rules}
     for rule in rules:
         sources[rule.name] |= {name_of(selector) for selector, _ in selectors(rule.tree)}
-    found: set[str] = set()
+    names_read: set[str] = set()
     waiting = {case["alertname"] for one in test["tests"] for case in one["alert_rule_test"]}
     waiting |= {name for one in test["tests"] for case in one["promql_expr_test"] for name in _read_by(case["expr"])}
     while waiting:
-        found |= waiting
-        waiting = {source for name in waiting & set(sources) for source in sources[name]} - found
-    return found
+        names_read |= waiting
+        waiting = {source for name in waiting & set(sources) for source in sources[name]} - names_read
+    return names_read
 
 
 def _failure(promtool: Path, folder: Path, rules: list[Rule], name: str, test: Content) -> str:
@@ -87,15 +87,15 @@ def _failure(promtool: Path, folder: Path, rules: list[Rule], name: str, test: C
 
 def _tests(folder: Path) -> dict[str, Content]:
     """Read every test file; ValueError names one that cannot be read."""
-    found = {}
+    contents = {}
     for path in sorted((folder / "tests").glob("*.yml")):
         try:
-            found[path.name] = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # a safe one
-            if not {"rule_files", "tests"} <= set(found[path.name] or ()):
+            contents[path.name] = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # a safe one
+            if not {"rule_files", "tests"} <= set(contents[path.name] or ()):
                 raise ValueError(f"{path}: a test file has `rule_files` and `tests`")
         except (OSError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: {getattr(error, 'problem', None) or error}") from error
-    return found
+    return contents
 
 
 def _chosen(rules: list[Rule], only: list[str]) -> list[Rule]:

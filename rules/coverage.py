@@ -46,30 +46,30 @@ def coverage(rules: Path, tests: Path) -> Coverage:
         ValueError: a file is not YAML of the expected shape, or there is none.
 
     """
-    found = Coverage()
+    result = Coverage()
     for path in _files(rules):
-        found.alerts |= {rule["alert"] for rule in _rules(path) if "alert" in rule}
+        result.alerts |= {rule["alert"] for rule in _rules(path) if "alert" in rule}
     for path in _files(tests):
         content = _read(path, "tests")
-        found.faults += _unmatched(path, content.get("rule_files", []))
+        result.faults += _unmatched(path, content.get("rule_files", []))
         for case in _cases(content):
-            if case["alertname"] not in found.alerts:
-                found.faults.append(f"{path}: unknown alert {case['alertname']}")
+            if case["alertname"] not in result.alerts:
+                result.faults.append(f"{path}: unknown alert {case['alertname']}")
                 continue
-            (found.firing if case.get("exp_alerts") else found.quiet).add(case["alertname"])
-    found.quiet.discard(ALWAYS)
-    for name in sorted(found.alerts - found.firing):
-        found.faults.append(f"{tests}: no test fires {name}; add one")
-    for name in sorted(found.alerts - found.quiet - {ALWAYS}):
-        found.faults.append(f"{tests}: no test in which {name} does not fire; add one below its threshold")
-    return found
+            (result.firing if case.get("exp_alerts") else result.quiet).add(case["alertname"])
+    result.quiet.discard(ALWAYS)
+    for name in sorted(result.alerts - result.firing):
+        result.faults.append(f"{tests}: no test fires {name}; add one")
+    for name in sorted(result.alerts - result.quiet - {ALWAYS}):
+        result.faults.append(f"{tests}: no test in which {name} does not fire; add one below its threshold")
+    return result
 
 
 def _files(folder: Path) -> list[Path]:
-    found = sorted(folder.glob("*.yml"))
-    if not found:
+    paths = sorted(folder.glob("*.yml"))
+    if not paths:
         raise ValueError(f"{folder} contains no *.yml")
-    return found
+    return paths
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:
@@ -104,14 +104,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rules.dir", dest="folder", type=Path, default=Path("rules"))
     options = parser.parse_args(arguments)
     try:
-        found = coverage(options.folder, options.folder / "tests")
+        result = coverage(options.folder, options.folder / "tests")
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    for fault in found.faults:
+    for fault in result.faults:
         sys.stderr.write(f"{fault}\n")
-    sys.stdout.write(f"{found.figure}\n")
-    return 1 if found.faults else 0
+    sys.stdout.write(f"{result.figure}\n")
+    return 1 if result.faults else 0
 
 
 if __name__ == "__main__":

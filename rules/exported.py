@@ -49,11 +49,11 @@ class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def families(series: Iterable[Mapping[str, str]], types: Mapping[str, str]) -> dict[str, Family]:
     """Return the families of these series (label sets with `__name__`); `types` is Prometheus' metadata."""
-    found: dict[str, list[Mapping[str, str]]] = {}
+    series_of_family: dict[str, list[Mapping[str, str]]] = {}
     for one in series:
         if one["__name__"] not in OWN and ":" not in one["__name__"]:
-            found.setdefault(_family(one["__name__"], types), []).append(one)
-    return {name: _described(members, _type(name, types)) for name, members in sorted(found.items())}
+            series_of_family.setdefault(_family(one["__name__"], types), []).append(one)
+    return {name: _described(members, _type(name, types)) for name, members in sorted(series_of_family.items())}
 
 
 def _family(name: str, types: Mapping[str, str]) -> str:
@@ -99,14 +99,14 @@ def _flow(family: Family) -> str:
 
 def read(folder: Path = FOLDER) -> list[Generation]:
     """Read every generation; ValueError names the file and its fault."""
-    found = []
+    generations = []
     for path in sorted(folder.glob("*.yml")):
         try:
             content = yaml.load(path.read_text("utf-8"), Loader=_LOADER)  # noqa: S506  # one of the two safe ones
-            found.append(msgspec.convert(content, Generation))
+            generations.append(msgspec.convert(content, Generation))
         except (msgspec.ValidationError, yaml.YAMLError, OSError) as error:
             said = getattr(error, "problem", None) or error
             raise ValueError(f"{path}: {said}; run `make scrape`") from error
-    if not found:
+    if not generations:
         raise ValueError(f"{folder} is empty: run `make scrape`")
-    return found
+    return generations

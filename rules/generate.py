@@ -27,14 +27,14 @@ BY_HAND = ("critical.yml", "warning.yml", "business.yml")
 
 def texts() -> dict[Path, str]:
     """Return the text of each generated file; ValueError names the table and its fault."""
-    found = {FOLDER / name: written(_table(name, table)) for name, (table, written) in GENERATED.items()}
+    text_of_path = {FOLDER / name: written(_table(name, table)) for name, (table, written) in GENERATED.items()}
     edited = {name: (FOLDER / name).read_text("utf-8") for name in BY_HAND}
     numbers = _table("thresholds.yml", thresholds.Table)
     try:
         edited = thresholds.written(numbers, edited)
     except ValueError as error:
         raise ValueError(f"rules/tables/thresholds.yml: {error}") from error
-    return found | {FOLDER / name: text for name, text in edited.items()}
+    return text_of_path | {FOLDER / name: text for name, text in edited.items()}
 
 
 def _table(name: str, kind: type[T]) -> T:

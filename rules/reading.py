@@ -25,26 +25,26 @@ class Selector:
         An alert records as well: ALERTS, with its name as a label.
         """
         if self.name == "ALERTS" and "alert" in rule:
-            given = {"alertname": rule["alert"]}
+            labels = {"alertname": rule["alert"]}
         elif rule.get("record") == self.name:
-            given = rule.get("labels", {})
+            labels = rule.get("labels", {})
         else:
             return False
-        return all(re.fullmatch(pattern, str(given[label])) for label, pattern in self.asked if label in given)
+        return all(re.fullmatch(pattern, str(labels[label])) for label, pattern in self.asked if label in labels)
 
 
 @cache
 def selectors(expression: str) -> frozenset[Selector]:
     """Return what an expression selects. ValueError: it cannot be parsed."""
-    found: set[Selector] = set()
+    read: set[Selector] = set()
 
     def visit(node: object) -> None:
         if isinstance(node, VectorSelector):
             asked = tuple((m.name, p) for m in node.matchers.matchers if (p := _pattern(m)) is not None)
-            found.add(Selector(node.name or "", asked))
+            read.add(Selector(node.name or "", asked))
 
     promql_parser.walk(promql_parser.parse(expression), visit)
-    return frozenset(found)
+    return frozenset(read)
 
 
 def _pattern(matcher: Any) -> str | None:  # noqa: ANN401  # the parser's own type has no stub
@@ -74,16 +74,16 @@ class Rules:
 
     def upstream(self, places: Iterable[Place]) -> set[Place]:
         """Return these rules and all rules that they read, directly or indirectly."""
-        found: set[Place] = set()
+        sources: set[Place] = set()
         waiting = set(places)
         while waiting:
-            found |= waiting
-            waiting = {source for place in waiting for source in self._sources[place]} - found
-        return found
+            sources |= waiting
+            waiting = {source for place in waiting for source in self._sources[place]} - sources
+        return sources
 
     def downstream(self, place: Place) -> set[Place]:
         """Return a rule and all rules that read it, directly or indirectly."""
-        found = {place}
-        while more := {reader for reader, sources in self._sources.items() if sources & found} - found:
-            found |= more
-        return found
+        readers = {place}
+        while more := {reader for reader, sources in self._sources.items() if sources & readers} - readers:
+            readers |= more
+        return readers

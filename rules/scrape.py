@@ -33,7 +33,7 @@ def asker(url: str) -> Ask:
 
 def jobs(ask: Ask, leave_out: set[str]) -> dict[str, Job]:
     """Return what the targets of each job expose, without the excluded families."""
-    found: dict[str, Job] = {}
+    job_of_name: dict[str, Job] = {}
     names = {target["labels"]["job"] for target in ask("targets", state="active")["activeTargets"]}
     for name in sorted(names):
         selector = f'{{job="{name}"}}'
@@ -41,14 +41,14 @@ def jobs(ask: Ask, leave_out: set[str]) -> dict[str, Job]:
         types = {one["metric"]: one["type"] for one in told if one["target"]["job"] == name}
         every = families(ask("series", match=selector), types)
         kept = {family: what for family, what in every.items() if family not in leave_out}
-        found[name] = Job(_version(ask, name, every), kept)
-    return found
+        job_of_name[name] = Job(_version(ask, name, every), kept)
+    return job_of_name
 
 
 def _version(ask: Ask, job: str, exported: dict[str, Family]) -> str:
     info = next((name for name in exported if name.startswith(job) and name.endswith("_build_info")), None)
-    found = ask("series", match=f'{info}{{job="{job}"}}') if info else []
-    return str(found[0].get("version", "")).partition("+")[0] if found else ""
+    info_series = ask("series", match=f'{info}{{job="{job}"}}') if info else []
+    return str(info_series[0].get("version", "")).partition("+")[0] if info_series else ""
 
 
 def main(arguments: list[str]) -> int:
@@ -60,14 +60,14 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         own = {family.name for family in shipped_catalogue(Config()).families}  # catalogue.yml says more of them
-        found = Generation(options.generation, jobs(asker(options.url), own))
+        generation = Generation(options.generation, jobs(asker(options.url), own))
         path = options.folder / f"{options.generation}.yml"
-        path.write_text(written(found), "utf-8")
+        path.write_text(written(generation), "utf-8")
     except (OSError, HTTPException, ValueError, KeyError) as error:
         sys.stderr.write(f"{options.url}: cannot read its targets: {error} (is it a running Prometheus?)\n")
         return 1
-    count = sum(len(job.families) for job in found.jobs.values())
-    sys.stdout.write(f"{path}: {count} families of {len(found.jobs)} jobs\n")
+    count = sum(len(job.families) for job in generation.jobs.values())
+    sys.stdout.write(f"{path}: {count} families of {len(generation.jobs)} jobs\n")
     return 0
 
 

@@ -40,8 +40,8 @@ def panel(alert: str) -> str:
 
 @cache
 def _panels() -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = yaml.safe_load(PANELS.read_text("utf-8"))
-    return found
+    panel_of_alert: dict[str, dict[str, str]] = yaml.safe_load(PANELS.read_text("utf-8"))
+    return panel_of_alert
 
 
 def group(name: str, interval: str, rules: list[dict[str, object]]) -> dict[str, object]:

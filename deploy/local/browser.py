@@ -107,7 +107,7 @@ def main() -> int:
         if program.exists() and runs(program):
             print("browser: Chromium found")
             return 0
-        own = next((found for name in NAMES if (found := shutil.which(name)) and runs(found)), None)
+        own = next((path for name in NAMES if (path := shutil.which(name)) and runs(path)), None)
         if own and not os.environ.get("HEYPETER_FETCH_BROWSER"):
             program.write_text(f'#!/bin/sh\nexec {own} "$@"\n', "utf-8")
             program.chmod(0o755)

@@ -56,8 +56,8 @@ def newest(root: Path, pattern: str) -> Path | None:
 
 def own() -> dict[str, Path]:
     """Find those that this machine has: where packages put them, or on PATH."""
-    found = {name: newest(Path("/"), pattern) or shutil.which(name) for name, pattern in PROGRAMS.items()}
-    return {name: Path(place) for name, place in found.items() if place and runs(Path(place))}
+    path_of_program = {name: newest(Path("/"), pattern) or shutil.which(name) for name, pattern in PROGRAMS.items()}
+    return {name: Path(place) for name, place in path_of_program.items() if place and runs(Path(place))}
 
 
 def fetch() -> None:
@@ -77,14 +77,14 @@ def fetch() -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def link(found: dict[str, Path]) -> None:
+def link(path_of_program: dict[str, Path]) -> None:
     """Write the launchers: of this machine's programs, and of what was fetched."""
     folder = PLACE / "bin"
     folder.mkdir(exist_ok=True)
     for name, pattern in PROGRAMS.items():
         (folder / name).unlink(missing_ok=True)
-        if name in found:
-            (folder / name).symlink_to(found[name])
+        if name in path_of_program:
+            (folder / name).symlink_to(path_of_program[name])
             continue
         place = newest(PLACE / "root", pattern)
         if place is None:
@@ -103,11 +103,11 @@ def main() -> int:
         if all(runs(PLACE / "bin" / name) for name in PROGRAMS):
             print("servers: PostgreSQL, Redis and nginx found")
             return 0
-        found = {} if os.environ.get("HEYPETER_FETCH_SERVERS") else own()
+        path_of_program = {} if os.environ.get("HEYPETER_FETCH_SERVERS") else own()
         try:
-            if set(found) != set(PROGRAMS):
+            if set(path_of_program) != set(PROGRAMS):
                 fetch()
-            link(found)
+            link(path_of_program)
         except (AptError, subprocess.CalledProcessError, OSError) as error:
             shutil.rmtree(PLACE / "bin", ignore_errors=True)
             print(

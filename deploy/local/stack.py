@@ -61,13 +61,13 @@ def version(program: Path | str) -> tuple[int, int] | None:
 
 def from_path(programs: Programs) -> dict[str, Path] | None:
     """Find all of the programs on PATH, each in a good version; else none of them, so that versions match."""
-    found: dict[str, Path] = {}
+    path_of_program: dict[str, Path] = {}
     for name, (_, packaged, oldest) in programs.items():
         place = shutil.which(name) or shutil.which(packaged)
         if place is None or STACK in Path(place).parents or (version(place) or (-1, 0)) < oldest:
             return None
-        found[name] = Path(place)
-    return found
+        path_of_program[name] = Path(place)
+    return path_of_program
 
 
 def suites() -> list[str | None]:
@@ -166,9 +166,9 @@ def install(programs: Programs) -> None:
     """Fetch the programs from the first source that has them; AptError lists why each failed."""
     for leftover in [*STACK.glob("fresh-*"), *STACK.glob("bin-*")]:
         shutil.rmtree(leftover)  # of a run that was killed
-    found = None if os.environ.get("HEYPETER_STACK_SUITE") else from_path(programs)
-    if found:
-        link(found)
+    path_of_program = None if os.environ.get("HEYPETER_STACK_SUITE") else from_path(programs)
+    if path_of_program:
+        link(path_of_program)
         (STACK / "suite").write_text("PATH", "utf-8")
         return
     reasons = []

@@ -39,7 +39,7 @@ class Firings:
     seconds: int
     in_health: int
     incidents: int = 0  # of its own kind
-    found: int = 0  # of these, in how many it fired
+    fired_in: int = 0  # of these, in how many it fired
 
 
 def firings(alert: str, times: Sequence[tuple[int, int]], past: Sequence[Incident]) -> Firings:
@@ -52,13 +52,13 @@ def firings(alert: str, times: Sequence[tuple[int, int]], past: Sequence[Inciden
 
 def joined(times: Sequence[int], step: int) -> list[tuple[int, int]]:
     """Join samples that are a step apart to stretches of begin and end."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for at in sorted(times):
-        if found and at <= found[-1][1]:
-            found[-1] = (found[-1][0], at + step)
+        if spans and at <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], at + step)
         else:
-            found.append((at, at + step))
-    return found
+            spans.append((at, at + step))
+    return spans
 
 
 def listed(folder: Path) -> list[Firings]:
@@ -73,38 +73,38 @@ def listed(folder: Path) -> list[Firings]:
         seen: dict[str, list[int]] = {rule.name: [] for rule in alerts}
         for result in prometheus.over('ALERTS{alertstate="firing"}', stretch):
             seen.setdefault(result["metric"]["alertname"], []).extend(int(at) for at, _ in result["values"])
-        found = [firings(name, joined(times, STEP), past) for name, times in sorted(seen.items())]
+        firings_of_alerts = [firings(name, joined(times, STEP), past) for name, times in sorted(seen.items())]
         for form, expr in FORMS.items():
             rule = Rule(form, expr, {}, wait=7200)
             times = [pair for result in prometheus.over(expr, stretch) for pair in firing(result, stretch, rule)]
-            found.append(firings(f"LowUserRegistrations, {form}", times, past))
-    return found
+            firings_of_alerts.append(firings(f"LowUserRegistrations, {form}", times, past))
+    return firings_of_alerts
 
 
-def table(found: Sequence[Firings]) -> str:
+def table(alerts: Sequence[Firings]) -> str:
     """Return the Markdown table."""
     lines = [
         "| Alert | Firings | Hours | Without an incident | In its own incidents |",
         "| --- | --- | --- | --- | --- |",
     ]
-    quiet = [one.alert for one in found if not one.count]
-    for one in found:
+    quiet = [one.alert for one in alerts if not one.count]
+    for one in alerts:
         if one.count:
-            own = f"{one.found} of {one.incidents}" if one.incidents else ""
+            own = f"{one.fired_in} of {one.incidents}" if one.incidents else ""
             lines.append(f"| {one.alert} | {one.count} | {one.seconds / 3600:.1f} | {one.in_health} | {own} |")
     return "\n".join([*lines, "", f"Did not fire ({len(quiet)}): {', '.join(quiet)}.", ""])
 
 
-def faults(found: Sequence[Firings]) -> list[str]:
+def faults(alerts: Sequence[Firings]) -> list[str]:
     """Return what is wrong with the shipped alerts: firing in health, or never in the incidents that are their own."""
-    shipped = [one for one in found if "," not in one.alert and one.alert != ALWAYS]
+    shipped = [one for one in alerts if "," not in one.alert and one.alert != ALWAYS]
     healthy = [
         f"{one.alert}: {one.in_health} firings without an incident (expected 0)" for one in shipped if one.in_health
     ]
     missed = [
         f"{one.alert}: fired in none of its {one.incidents} incidents"
         for one in shipped
-        if one.incidents and not one.found
+        if one.incidents and not one.fired_in
     ]
     return healthy + missed
 
@@ -115,9 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="a history made by deploy.simulation.history")
     parser.add_argument("--check", action="store_true", help="exit 1 if an alert fires without an incident")
     options = parser.parse_args(arguments)
-    found = listed(options.folder.resolve())
-    sys.stdout.write(table(found))
-    wrong = faults(found) if options.check else []
+    alerts = listed(options.folder.resolve())
+    sys.stdout.write(table(alerts))
+    wrong = faults(alerts) if options.check else []
     sys.stderr.writelines(f"{fault}\n" for fault in wrong)
     return 1 if wrong else 0
 

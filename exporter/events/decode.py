@@ -82,8 +82,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type
     def trace(self) -> str:
         """The trace's id, 32 hexadecimal digits as W3C Trace Context has it; empty if it is anything else."""
         if self.trace_id:
-            given = self.trace_id.lower()
-            return given if _TRACE.fullmatch(given) else ""
+            trace_id = self.trace_id.lower()
+            return trace_id if _TRACE.fullmatch(trace_id) else ""
         match = _TRACEPARENT.fullmatch(self.traceparent)
         return match[1] if match else ""
 

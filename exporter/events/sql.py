@@ -102,8 +102,8 @@ def _table(words: list[_Token], at: int) -> str:
     name = next((token.word for token in words[at + 1 :] if token.word not in _SKIPPED), "")
     if name in {"select", "values"}:
         inner = words[at + 1 :]
-        found = next((i for i, token in enumerate(inner) if token.word == "from"), -1)
-        return _table(inner, found) if found >= 0 else ""
+        from_at = next((i for i, token in enumerate(inner) if token.word == "from"), -1)
+        return _table(inner, from_at) if from_at >= 0 else ""
     return name[:_MAX_NAME]
 
 

@@ -63,8 +63,8 @@ def _of_call(name: str, inside: str, inner: Expr) -> str:
     if name in ("rate", "irate"):
         return _RATE.get(inside, "")
     if name == "histogram_quantile":
-        found = [part for part in _metrics(inner) if part.endswith("_bucket")]
-        return _named(found[0].removesuffix("_bucket")) if found else ""
+        buckets = [part for part in _metrics(inner) if part.endswith("_bucket")]
+        return _named(buckets[0].removesuffix("_bucket")) if buckets else ""
     return inside if name in _PASS or (name.endswith("_over_time") and name != "count_over_time") else ""
 
 
@@ -90,7 +90,7 @@ def _of_selector(node: VectorSelector, world: World, depth: int) -> str:
 
 
 def _named(name: str) -> str:
-    return next((found for ending, found in _ENDINGS if re.search(rf"(^|(?<=.)){ending}$", name)), "")
+    return next((dimension for ending, dimension in _ENDINGS if re.search(rf"(^|(?<=.)){ending}$", name)), "")
 
 
 def _of_binary(node: BinaryExpr, world: World, depth: int) -> str:

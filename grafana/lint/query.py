@@ -38,16 +38,16 @@ class Query:
 
 def names(text: str) -> set[str]:
     """Give the variables that a text uses."""
-    found = {match["plain"] or match["braced"] or match["old"] for match in VARIABLE.finditer(text)}
-    return {name for name in found if not name.isdigit()}  # label_replace has groups of that form
+    references = {match["plain"] or match["braced"] or match["old"] for match in VARIABLE.finditer(text)}
+    return {name for name in references if not name.isdigit()}  # label_replace has groups of that form
 
 
 def selector_of(variable: Variable) -> tuple[str, str] | None:
     """Give the selector and the label of a `label_values` variable, or the query of `query_result` and no label."""
-    if found := _LABEL_VALUES.match(variable.text()):
-        return (found["selector"] or "").strip(), found["label"]
-    if found := _QUERY_RESULT.match(variable.text()):
-        return found["query"].strip(), ""
+    if label_values := _LABEL_VALUES.match(variable.text()):
+        return (label_values["selector"] or "").strip(), label_values["label"]
+    if query_result := _QUERY_RESULT.match(variable.text()):
+        return query_result["query"].strip(), ""
     return None
 
 

@@ -26,10 +26,10 @@ def judged(files: Sequence[Path], *, rules: bool = False) -> tuple[list[Finding]
     beside = sorted({path for file in files for path in file.parent.glob("*.json")} - set(files))
     others, _ = _read([path for path in beside if path.resolve() not in {file.resolve() for file in files}])
     around = scene((*documents, *others))
-    found = [finding for document in documents for finding in of_document(document, around)]
+    findings = [finding for document in documents for finding in of_document(document, around)]
     if rules:
-        found += of_rules(around)
-    return sorted([*broken, *found], key=lambda one: (one.file, one.line)), sum(
+        findings += of_rules(around)
+    return sorted([*broken, *findings], key=lambda one: (one.file, one.line)), sum(
         len(document.board.shown()) for document in documents
     )
 
@@ -50,10 +50,10 @@ def _read(files: Sequence[Path]) -> tuple[list[Document], list[Finding]]:
 
 def of_document(document: Document, around: Scene) -> list[Finding]:
     """Give all that the checks find in one dashboard."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, check in CHECKS.items():
-        found += [_placed(document, name, complaint) for complaint in check(document, around)]
-    return list(dict.fromkeys(found))
+        findings += [_placed(document, name, complaint) for complaint in check(document, around)]
+    return list(dict.fromkeys(findings))
 
 
 def _placed(document: Document, name: str, complaint: Complaint) -> Finding:

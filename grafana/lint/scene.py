@@ -76,15 +76,15 @@ def scene(boards: tuple[Document, ...], root: Path = ROOT) -> Scene:
     drawn: dict[str, list[Number]] = {}
     for name, expr, value in _tables(root):
         drawn.setdefault(meaning(parse(expr), around), []).append(Number(value, name))
-    found: dict[str, list[Number]] = {}
+    numbers_of_metric: dict[str, list[Number]] = {}
     for rule in around.rules:
         for measured, value in compared(rule.tree, around) if rule.alerts else ():
-            found.setdefault(measured, []).append(Number(value, rule.name))
+            numbers_of_metric.setdefault(measured, []).append(Number(value, rule.name))
     burns = _table(root, "slo.yml", slo_rules.Table)
     factors = frozenset(one.factor for one in burns.alerts) | frozenset(one.objective for one in burns.objectives)
     times = yaml.safe_load((root / "deploy/config/receiver.yml").read_text("utf-8"))["response_times"].values()
     answers = frozenset(_seconds(str(text)) for text in times)
-    return Scene(boards, around, drawn, found, factors | answers | {float(len(_benchmarks(root)))}, root)
+    return Scene(boards, around, drawn, numbers_of_metric, factors | answers | {float(len(_benchmarks(root)))}, root)
 
 
 def _seconds(text: str) -> float:

@@ -90,5 +90,5 @@ def _series(request: Request, body: _Body) -> tuple[Labels, ...]:
         return ()
     if body.data.type == "scalar":
         return ({},)  # a number without labels
-    found = msgspec.json.decode(body.data.result, type=list[_Series])
-    return tuple(one.metric for one in found if one.has_number())
+    series = msgspec.json.decode(body.data.result, type=list[_Series])
+    return tuple(one.metric for one in series if one.has_number())

@@ -79,17 +79,17 @@ def check(wanted: Sequence[Request], quiet: Sequence[Quiet]) -> None:
 
 def _metrics(expr: str, depth: int = 0) -> set[str]:
     """Give the series that an expression reads, and those that they are recorded from."""
-    found = {name_of(selector) for selector, _ in selectors(parse(expr))}
-    recorded = {inner for name in found for inner in _recorded().get(name, ())} if depth < _DEEP else set()
-    return found.union(*(_metrics(inner, depth + 1) for inner in recorded))
+    selected = {name_of(selector) for selector, _ in selectors(parse(expr))}
+    recorded = {inner for name in selected for inner in _recorded().get(name, ())} if depth < _DEEP else set()
+    return selected.union(*(_metrics(inner, depth + 1) for inner in recorded))
 
 
 @cache
 def _recorded() -> dict[str, list[str]]:
     """Give for each recorded series what it is recorded from."""
-    found: dict[str, list[str]] = {}
+    expressions_of_series: dict[str, list[str]] = {}
     for path in sorted((ROOT / "rules").glob("*.yml")):
         for rule in read(path).rules:
             if not rule.alerts:
-                found.setdefault(rule.name, []).append(rule.expr)
-    return found
+                expressions_of_series.setdefault(rule.name, []).append(rule.expr)
+    return expressions_of_series

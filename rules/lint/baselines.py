@@ -31,14 +31,14 @@ _Loader.yaml_implicit_resolvers = {
 
 def shown(folder: Path) -> dict[str, frozenset[str]]:
     """Return the markers shown for each alert by the tests of a folder; yaml.YAMLError if a file cannot be read."""
-    found: dict[str, set[str]] = {}
+    markers_of_alert: dict[str, set[str]] = {}
     for path in sorted(folder.glob("*.yml")):
         text = path.read_text("utf-8")
         if any(marker in text for marker in MARKERS):
             for test in yaml.load(text, _Loader)["tests"]:  # noqa: S506  # a safe loader
                 for alert, marker in _of_test(test):
-                    found.setdefault(alert, set()).add(marker)
-    return {alert: frozenset(markers) for alert, markers in found.items()}
+                    markers_of_alert.setdefault(alert, set()).add(marker)
+    return {alert: frozenset(markers) for alert, markers in markers_of_alert.items()}
 
 
 def _of_test(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -36,10 +36,10 @@ def complaints(promtool: Path, files: Sequence[str]) -> list[Complaint]:
         done = subprocess.run(command, **streams, encoding="utf-8", errors="replace", check=False)  # type: ignore[call-overload]  # noqa: S603  # ours
     except OSError as error:
         raise PromtoolError(f"{promtool}: {error.strerror}: run `make stack`, or give --promtool") from error
-    found = list(dict.fromkeys(_read(done.stdout.splitlines())))
-    if done.returncode and not found:
+    reported = list(dict.fromkeys(_read(done.stdout.splitlines())))
+    if done.returncode and not reported:
         raise PromtoolError(f"{promtool} failed: {done.stdout.strip()}")
-    return found
+    return reported
 
 
 def _read(lines: list[str]) -> Iterator[Complaint]:

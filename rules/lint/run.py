@@ -42,7 +42,7 @@ def _invalid(path: Path | str, line: int, text: str, fix: str) -> Finding:
 
 
 def _refused(files: list[Path], promtool: Path) -> list[Finding]:
-    found = []
+    findings = []
     for one in complaints(promtool, [str(path) for path in files]) if files else ():
         line, text = one.line, one.text
         try:
@@ -50,8 +50,8 @@ def _refused(files: list[Path], promtool: Path) -> list[Finding]:
         except SourceError as error:  # PyYAML knows the line where promtool's YAML does not
             line = error.line if "YAML" in str(error) else line
         fix = RULE_FILE if "a rule file" in text or "no rule file" in text else REFUSED
-        found.append(_invalid(one.file, line or 1, text, fix))
-    return found
+        findings.append(_invalid(one.file, line or 1, text, fix))
+    return findings
 
 
 def _named(text: str, source: Source) -> int:
@@ -79,11 +79,11 @@ def _read(files: list[Path], known: set[str]) -> tuple[list[Source], list[Findin
 
 
 def _of_source(source: Source, around: World) -> list[Finding]:
-    found = [finding for rule in source.rules for finding in of_rule(rule, around)]
-    lines = {finding: rule.line for rule in source.rules for finding in found if _belongs(finding, rule)}
+    findings = [finding for rule in source.rules for finding in of_rule(rule, around)]
+    lines = {finding: rule.line for rule in source.rules for finding in findings if _belongs(finding, rule)}
     allowed = {(one.owner, one.check) for one in source.allowances}
-    kept = [one for one in found if (lines[one], one.check) not in allowed]
-    used = {(lines[one], one.check) for one in found}
+    kept = [one for one in findings if (lines[one], one.check) not in allowed]
+    used = {(lines[one], one.check) for one in findings}
     return kept + [finding for one in source.allowances for finding in _of_allowance(source.path, one, used)]
 
 
@@ -93,12 +93,12 @@ def _belongs(finding: Finding, rule: Rule) -> bool:
 
 def of_rule(rule: Rule, around: World) -> list[Finding]:
     """Give all that the checks find in one rule, whatever its comments allow."""
-    found = []
+    findings = []
     for name, check in CHECKS.items():
         for fault in check(rule, around):
             line = rule.line_of(fault.near)
-            found.append(Finding(rule.file, line, rule.name, name, fault.text, fault.fix))
-    return list(dict.fromkeys(found))
+            findings.append(Finding(rule.file, line, rule.name, name, fault.text, fault.fix))
+    return list(dict.fromkeys(findings))
 
 
 def _of_allowance(file: str, one: Allowance, used: Iterable[tuple[int, str]]) -> list[Finding]:

@@ -44,9 +44,9 @@ class Series:
 @cache
 def known() -> Mapping[str, Series]:
     """Give them all by name, read once; ValueError names a table that cannot be read."""
-    found = {one.name: one for one in _scraped(exported.read())}
-    found |= {one.name: one for one in (*_own(), *_of_catalogue(), *_of_receiver())}
-    return found
+    series_of_name = {one.name: one for one in _scraped(exported.read())}
+    series_of_name |= {one.name: one for one in (*_own(), *_of_catalogue(), *_of_receiver())}
+    return series_of_name
 
 
 def _scraped(generations: list[Generation]) -> Iterator[Series]:

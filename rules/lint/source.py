@@ -59,8 +59,8 @@ class Rule:
     def line_of(self, near: str) -> int:
         """Find the line of the rule that has this word; its first line when none has."""
         word = re.compile(rf"(?<![\w:]){re.escape(near)}(?!\w|:\w)")
-        found = (n for n, line in enumerate(self.text) if near and word.search(line.partition(" # ")[0]))
-        return self.line + next(found, 0)
+        offsets = (n for n, line in enumerate(self.text) if near and word.search(line.partition(" # ")[0]))
+        return self.line + next(offsets, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _seconds(text: object) -> float:
 
 
 def _allowances(lines: list[str], starts: list[int]) -> tuple[Allowance, ...]:
-    found = []
+    allowances = []
     for number, line in enumerate(lines):
         match = _ALLOWED.search(line)
         if match is None:
@@ -147,5 +147,5 @@ def _allowances(lines: list[str], starts: list[int]) -> tuple[Allowance, ...]:
         below = next((n for n in range(number, len(lines)) if lines[n].strip() and lines[n].strip()[0] != "#"), number)
         above = [start for start in starts if start <= number]
         owner = below if below in starts else above[-1] if above else -1
-        found.append(Allowance(match["check"], match["reason"] or "", number + 1, owner + 1))
-    return tuple(found)
+        allowances.append(Allowance(match["check"], match["reason"] or "", number + 1, owner + 1))
+    return tuple(allowances)

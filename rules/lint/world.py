@@ -71,8 +71,8 @@ class World:
         if key not in self._found:
             self._found[key] = self._looked_up(selector, depth)
         same = frozenset(m.name for m in selector.matchers.matchers if m.op == MatchOp.Equal and m.value)
-        found = self._found[key]
-        return Labels(found.certain | same, found.possible, found.fixed | same)
+        looked_up = self._found[key]
+        return Labels(looked_up.certain | same, looked_up.possible, looked_up.fixed | same)
 
     def _looked_up(self, selector: VectorSelector, depth: int) -> Labels:
         series = self.series.get(name_of(selector))

@@ -20,7 +20,7 @@ def test_samples_a_step_apart_are_one_firing() -> None:
 def test_a_firing_after_an_incident_is_explained_by_it_for_a_while() -> None:
     late = 6_000 + CARRY
     times = [(1_100, 1_900), (late, late + 60), (late + 1, late + 61), (900, 1_000)]
-    assert firings("CacheHitRateLow", times, PAST) == Firings("CacheHitRateLow", 4, 1_020, 2, incidents=2, found=1)
+    assert firings("CacheHitRateLow", times, PAST) == Firings("CacheHitRateLow", 4, 1_020, 2, incidents=2, fired_in=1)
     assert firings("RedisDown", [], PAST) == Firings("RedisDown", 0, 0, 0)
 
 
@@ -29,7 +29,7 @@ def test_a_firing_in_health_and_a_missed_outage_are_faults() -> None:
         Firings("Watchdog", 1, 9, 1),
         Firings("LowUserRegistrations, below 30", 9, 9, 9),
         Firings("A", 2, 9, 1),
-        Firings("B", 1, 9, 0, incidents=3, found=1),
+        Firings("B", 1, 9, 0, incidents=3, fired_in=1),
         Firings("C", 0, 0, 0, incidents=3),
     ]
     assert [fault.partition(":")[0] for fault in faults(found)] == ["A", "C"]
@@ -44,5 +44,5 @@ def test_a_simulated_day_has_no_firing_without_an_incident(tmp_path: Path, capsy
     (tmp_path / "history.json").write_text(f'{{"until": {END}, "days": 1, "seed": 1}}', "utf-8")
     found = {one.alert: one for one in listed(tmp_path)}
     assert found["Watchdog"].count == 1
-    assert found["CacheHitRateLow"].found == found["CacheHitRateLow"].incidents == 1
+    assert found["CacheHitRateLow"].fired_in == found["CacheHitRateLow"].incidents == 1
     assert main([str(tmp_path), "--check"]) == 0, capsys.readouterr().err

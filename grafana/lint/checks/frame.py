@@ -47,10 +47,10 @@ def wrong_schema(document: Document, _: Scene) -> Iterator[Complaint]:
 
 def datasource_variable(document: Document, _: Scene) -> Iterator[Complaint]:
     """Not exactly one data source variable, named datasource, that offers Prometheus."""
-    found = [one for one in document.board.templating.every if one.type == "datasource"]
-    good = len(found) == 1 and found[0].name == "datasource" and found[0].text() == "prometheus"
+    datasources = [one for one in document.board.templating.every if one.type == "datasource"]
+    good = len(datasources) == 1 and datasources[0].name == "datasource" and datasources[0].text() == "prometheus"
     if not good:
-        shown = ", ".join(f"${one.name} ({one.text()})" for one in found) or "none"
+        shown = ", ".join(f"${one.name} ({one.text()})" for one in datasources) or "none"
         fix = "have one data source variable, named datasource, with the query prometheus"
         yield Complaint(None, f"its data source variables are: {shown}", fix)
 

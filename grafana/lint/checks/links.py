@@ -16,11 +16,11 @@ _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\w+")
 def dead_link(document: Document, scene: Scene) -> Iterator[Complaint]:
     """A link to a dashboard, a panel or a page of the repository that does not exist."""
     for place, url in _links(document):
-        for found in _DASHBOARD.finditer(url):
-            if wrong := _missing(found["uid"], found["panel"], scene):
+        for link in _DASHBOARD.finditer(url):
+            if wrong := _missing(link["uid"], link["panel"], scene):
                 yield Complaint(place, f"{url}: {wrong}", "correct the link")
-        for found in _PAGE.finditer(url):
-            path = found["path"]
+        for link in _PAGE.finditer(url):
+            path = link["path"]
             folder, _, name = path.rpartition("/")
             there = scene.root / (folder if _PLACEHOLDER.search(name) else path)
             if not there.exists():
@@ -32,10 +32,10 @@ def dead_link(document: Document, scene: Scene) -> Iterator[Complaint]:
 def alert_to_nowhere(rule: Rule, scene: Scene) -> str:
     """An alert whose dashboard_url leads to no dashboard or panel."""
     url = rule.annotations.get("dashboard_url", "")
-    found = _DASHBOARD.search(url)
-    if found is None:
+    link = _DASHBOARD.search(url)
+    if link is None:
         return f"its dashboard_url is {url!r}" if url else ""
-    wrong = _missing(found["uid"], found["panel"], scene)
+    wrong = _missing(link["uid"], link["panel"], scene)
     return f"{url}: {wrong}" if wrong else ""
 
 

@@ -90,8 +90,8 @@ def _steps(panel: Panel) -> list[float]:
     return [float(value) for value in [*own, *_overridden(panel.overridden("thresholds"))] if value is not None]
 
 
-def _overridden(found: Iterable[Any]) -> Iterator[float | None]:
-    for one in found:
+def _overridden(thresholds: Iterable[Any]) -> Iterator[float | None]:
+    for one in thresholds:
         yield from (step.get("value") for step in (one or {}).get("steps", []))
 
 

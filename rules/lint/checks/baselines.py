@@ -34,15 +34,15 @@ def untested_baseline(rule: Rule, world: World) -> Iterator[Fault]:
 def _baseline(node: Expr, world: World, depth: int) -> str:
     """Return the part of an expression that looks back for an hour or more or from an offset; empty if none does."""
     for part, _ in walk(node):
-        found = _looks_back(part)
-        if found:
-            return found
+        function = _looks_back(part)
+        if function:
+            return function
     if depth < _DEEP:
         for selector, _ in selectors(node):
             for source in world.recorded(selector):
-                found = _baseline(source.tree, world, depth + 1)
-                if found:
-                    return f"{source.name}: {found}" if depth == 0 else found
+                function = _baseline(source.tree, world, depth + 1)
+                if function:
+                    return f"{source.name}: {function}" if depth == 0 else function
     return ""
 
 
@@ -70,7 +70,7 @@ def unstated_lag(rule: Rule, world: World) -> Iterator[Fault]:
         for source in world.recorded(selector)
         if (source.file, source.group) != (rule.file, rule.group)
     }
-    accepted = [parse_duration(found[1]).total_seconds() for line in rule.text if (found := _LAG.match(line))]
+    accepted = [parse_duration(stated[1]).total_seconds() for line in rule.text if (stated := _LAG.match(line))]
     lag = max(sources.values(), default=0.0)
     if sources and (not accepted or accepted[0] < lag or not any(_PINT.match(line) for line in rule.text)):
         text = f"it reads {', '.join(sorted(sources))} of another group, which is up to {lag:g}s old"

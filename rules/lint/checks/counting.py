@@ -74,13 +74,13 @@ def unaggregated_ratio(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def _divided(division: BinaryExpr, world: World) -> list[str]:
-    found = {
+    split_labels = {
         label
         for call, above in calls(division, *RATES)
         if not aggregated(above)
         for label in _split(call, above, world)
     }
-    return sorted(found)
+    return sorted(split_labels)
 
 
 def _split(call: Call, above: Path, world: World) -> list[str]:

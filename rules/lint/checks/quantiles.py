@@ -27,8 +27,8 @@ def unaggregated_quantile(rule: Rule, world: World) -> Iterator[Fault]:
     """A quantile of each single histogram: the slow route is hidden, or pages for three requests."""
     for call, _ in calls(rule.tree, "histogram_quantile"):
         bare_series = [name_of(selector) for selector, above in selectors(call.args[1]) if not aggregated(above)]
-        found = [world.series[name] for name in bare_series if name in world.series]
-        own = sorted({label for series in found for label in series.own})
+        known_series = [world.series[name] for name in bare_series if name in world.series]
+        own = sorted({label for series in known_series for label in series.own})
         if own:
             text = f"a quantile of each {', '.join(own)} by itself"
             yield Fault(text, "write histogram_quantile(…, sum by (job, le) (rate(…)))", "histogram_quantile")
@@ -67,11 +67,11 @@ def _histograms(node: Expr, world: World, depth: int) -> list[Series]:
         return [world.series[name] for name in names if name in world.series]
     if isinstance(node, VectorSelector):
         rules = world.recorded(node) if depth < _DEEP else []
-        return [found for rule in rules for found in _histograms(rule.tree, world, depth + 1)]
+        return [series for rule in rules for series in _histograms(rule.tree, world, depth + 1)]
     if isinstance(node, BinaryExpr):
         sides = {"or": [node.lhs, node.rhs]}.get(str(node.op), [node.lhs] if str(node.op) in {"and", "unless"} else [])
         sides = sides or ([node.lhs] if str(node.op) in COMPARISONS else [])
-        return [found for side in sides for found in _histograms(side, world, depth)]
+        return [series for side in sides for series in _histograms(side, world, depth)]
     if isinstance(node, AggregateExpr | Call) and operator(node) in {
         "max",
         "min",
