@@ -36,28 +36,28 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     """0 if it can be used; 1 with a line for everything that is in the way. Warnings alone are 0."""
     if not 1 <= options.days <= MOST_DAYS:
         raise SettingsError(f"invalid --days {options.days} (expected 1 to {MOST_DAYS})")
-    config, source, found = examine(options.config)
+    config, source, findings = examine(options.config)
     warnings: list[str] = []
     for finding in unsafe(config, source):
         if finding.error:
-            found.add(SettingsError(finding.text))
+            findings.add(SettingsError(finding.text))
         else:
             warnings.append(finding.text)
-    _secrets(config, source, found, warnings, needed=options.secrets)
-    found.lines += _templates(config, source)
+    _secrets(config, source, findings, warnings, needed=options.secrets)
+    findings.lines += _templates(config, source)
     examined = ""
-    with found.collecting():
+    with findings.collecting():
         current = Current(build_routing(config, source), now)
         end = now + timedelta(days=options.days)
-        unread = _calendars(config, source, current, (now, end), found, warnings, needed=options.secrets)
+        unread = _calendars(config, source, current, (now, end), findings, warnings, needed=options.secrets)
         gaps_ = [gap for gap in gaps(current.routing, now, end) if not unread & set(config.roles[gap.role])]
-        found.lines += [f"{options.config}: {_spoken(gap)}" for gap in gaps_]
+        findings.lines += [f"{options.config}: {_spoken(gap)}" for gap in gaps_]
         examined = _schedules(current.routing, unread, now, options.days, warnings)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
-    for line in found.lines:
+    for line in findings.lines:
         print(f"error: {line}", file=sys.stderr)
-    if found.lines:
+    if findings.lines:
         return 1
     steps = len(config.escalation_matrix)
     people, teams = len(config.people), len(config.teams)
@@ -65,16 +65,16 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 0
 
 
-def _secrets(config: Config, source: Source, found: Findings, warnings: list[str], *, needed: bool) -> None:
+def _secrets(config: Config, source: Source, findings: Findings, warnings: list[str], *, needed: bool) -> None:
     """Look for the secret files; with ``needed``, open them as the receiver does."""
     missing = [source.error(at, f"{file} cannot be read") for at, file in missing_secret_files(config)]
     if not needed:
         warnings += [str(error) for error in missing]
         return
     for error in missing:
-        found.add(error)
-    if not found.lines:
-        with found.collecting():
+        findings.add(error)
+    if not findings.lines:
+        with findings.collecting():
             Receiver(config, source)  # opens its own secrets, and nothing else
             asyncio.run(_open_channels(config, source))
 
@@ -99,7 +99,7 @@ def _calendars(  # what it reads, and where its findings go
     source: Source,
     current: Current,
     period: tuple[datetime, datetime],
-    found: Findings,
+    findings: Findings,
     warnings: list[str],
     *,
     needed: bool,
@@ -113,7 +113,7 @@ def _calendars(  # what it reads, and where its findings go
             unread.add(calendar.schedule)
             error = source.error(at, f"cannot be read: {calendar.failure}")
             if needed:
-                found.add(error)
+                findings.add(error)
             else:
                 warnings.append(str(error))
     return unread

@@ -95,8 +95,8 @@ class Drill:
         self.hops.append((what, max(0.0, (at - self.began).total_seconds())))
 
     async def _opened(self) -> bool:
-        found = await self._get("/api/v1/incidents?limit=100")
-        mine = [incident for incident in found["incidents"] if self.id in str(incident["title"])]
+        answer = await self._get("/api/v1/incidents?limit=100")
+        mine = [incident for incident in answer["incidents"] if self.id in str(incident["title"])]
         if mine:
             self.number = int(mine[0]["id"])
             opened = datetime.fromisoformat(mine[0]["opened_at"])

@@ -105,10 +105,10 @@ def _is_told_whole(incident: Incident) -> bool:
 
 def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:
     """Give a line for each notification, in the order of time."""
-    found = []
+    explained = []
     for told in story.told:
         target, notification = told.notification.target, told.notification
-        found.append(
+        explained.append(
             Row(
                 after=span(told.at - start),
                 at=told.at,
@@ -120,7 +120,7 @@ def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:
                 why=news(notification, _ENGLISH, told.at) or _why(notification.roles, target.person, target.role),
             )
         )
-    return found
+    return explained
 
 
 def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf, width: int) -> str:
@@ -175,24 +175,24 @@ def _why(roles: tuple[str, ...], person: str, role: str) -> str:
     return f"follows the step of {' and '.join(roles)}" if roles else "was told before"
 
 
-def _labels(given: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text_ in given:
+def _labels(pairs: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text_ in pairs:
         name, equals, value = text_.partition("=")
         if not (name and equals):
             raise SettingsError(f"{text_!r} is no label; write NAME=VALUE, as severity=critical")
-        found[name] = value.strip('"')
-    return found
+        labels[name] = value.strip('"')
+    return labels
 
 
-def _moment(given: str | None, now: datetime) -> datetime:
-    if given is None:
+def _moment(text: str | None, now: datetime) -> datetime:
+    if text is None:
         return now.replace(microsecond=0)
     try:
-        found = datetime.fromisoformat(given)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SettingsError(f"--at {given!r} is no time; write 2026-11-23T03:00") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        raise SettingsError(f"--at {text!r} is no time; write 2026-11-23T03:00") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _width() -> int:

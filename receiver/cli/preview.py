@@ -144,7 +144,7 @@ def problems(folder: Path) -> list[str]:
     """Render every kind with the templates of a folder: what `check` says of them."""
     failed: list[str] = []
     for kind in (*(kind.value for kind in Kind), "bundle"):
-        given = {
+        settings = {
             "kind": kind,
             "priority": "P1",
             "language": "en",
@@ -153,7 +153,7 @@ def problems(folder: Path) -> list[str]:
             "first": False,
             "alerts": 1,
         }
-        sample(argparse.Namespace(**given), Templates(folder, failed.append))
+        sample(argparse.Namespace(**settings), Templates(folder, failed.append))
     strange = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in NAMES]
     unknown = [f"{folder / name}: no message uses it; the templates are {', '.join(NAMES)}" for name in strange]
     broken = [

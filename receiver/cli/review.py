@@ -52,8 +52,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not is_http(options.url):
         raise SettingsError(f"invalid --prometheus.url {redacted(options.url)} (expected e.g. http://localhost:9090)")
     headers = _headers(options)
-    found, broken = _panels(options.dashboards, period)
-    review = asyncio.run(_review(options.url, headers, period, end, found))
+    panels_read, broken = _panels(options.dashboards, period)
+    review = asyncio.run(_review(options.url, headers, period, end, panels_read))
     review = _with(review, dead=(*review.dead, *broken))
     if options.config:
         review = asyncio.run(_with_receiver_data(review, options.config, options.database, now))
@@ -133,13 +133,13 @@ def _panels(folder: Path, period: Period) -> tuple[list[Panel], list[DeadPanel]]
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise SettingsError(f"--dashboards {folder}: no *.json files found")
-    found, broken = list[Panel](), list[DeadPanel]()
+    panels_read, broken = list[Panel](), list[DeadPanel]()
     for path in paths:
         try:
-            found += panels(path.read_bytes(), int(period.length.total_seconds()))
+            panels_read += panels(path.read_bytes(), int(period.length.total_seconds()))
         except (OSError, ValueError) as error:
             broken.append(DeadPanel(path.name, "(the whole file)", "", str(error)))
-    return found, broken
+    return panels_read, broken
 
 
 def _headers(options: argparse.Namespace) -> dict[str, str]:
@@ -160,12 +160,12 @@ def _secret(path: Path, option: str) -> str:
         raise SettingsError(f"{option} {path}: cannot be read; give the path of a text file") from error
 
 
-def _moment(given: str, now: datetime) -> datetime:
+def _moment(text: str, now: datetime) -> datetime:
     try:
-        found = datetime.fromisoformat(given)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SettingsError(f"invalid --until {given!r} (expected e.g. 2026-11-30 or 2026-11-30T09:00)") from error
-    return found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
+        raise SettingsError(f"invalid --until {text!r} (expected e.g. 2026-11-30 or 2026-11-30T09:00)") from error
+    return moment.replace(tzinfo=now.tzinfo) if moment.tzinfo is None else moment.astimezone(now.tzinfo)
 
 
 def _with(review: Review, **changes: object) -> Review:

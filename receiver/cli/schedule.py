@@ -48,8 +48,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         if len(chosen) != 1 and not options.role:
             raise SettingsError("--format ics is of one schedule; choose it with --schedule")
         name = options.role or chosen[0]
-        found = role_shifts(routing, name, start, end) if options.role else shifts(routing.schedules[name], start, end)
-        sys.stdout.buffer.write(export(name, found, routing.directory, now))
+        listed = role_shifts(routing, name, start, end) if options.role else shifts(routing.schedules[name], start, end)
+        sys.stdout.buffer.write(export(name, listed, routing.directory, now))
         return 0
     # A role that one schedule holds is shown by that schedule.
     joint = [role for role in roles(routing) if len(routing.roles[role]) > 1 and options.schedule is None]
@@ -83,11 +83,11 @@ def _row(routing: Routing, shift: Shift, zone: str) -> tuple[str, str, str, str]
 
 def _read_calendars(config: Config, source: Source, current: Current, start: datetime, end: datetime) -> None:
     """Read what the running receiver reads; what it cannot use is said on standard error."""
-    for found in asyncio.run(fill(config, source, current, start, end)):
-        at = f"schedules.{found.schedule}.calendar"
-        if found.failure:
-            raise SettingsError(f"{at}: {found.failure}")
-        for remark in found.remarks:
+    for outcome in asyncio.run(fill(config, source, current, start, end)):
+        at = f"schedules.{outcome.schedule}.calendar"
+        if outcome.failure:
+            raise SettingsError(f"{at}: {outcome.failure}")
+        for remark in outcome.remarks:
             print(f"warning: {at}: {remark.entry}: {remark.reason.value}", file=sys.stderr)
 
 
@@ -98,9 +98,9 @@ def _chosen(routing: Routing, name: str | None) -> list[str]:
     return [name] if name is not None else list(routing.schedules)
 
 
-def _moment(given: str) -> datetime:
+def _moment(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(given)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SettingsError(f"--at {given!r} is no time; write 2026-11-23T09:00") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        raise SettingsError(f"--at {text!r} is no time; write 2026-11-23T09:00") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

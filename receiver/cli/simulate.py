@@ -93,12 +93,12 @@ class Simulation:
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
         wanted = set(fingerprints)
-        found = {
+        shared_of_incident = {
             one.id: len(wanted & {alert.fingerprint for alert in one.firing})
             for one in self._incidents.values()
             if one.state is not State.RESOLVED and route and route_of(one) == route
         }
-        return {number: count for number, count in found.items() if count}
+        return {number: count for number, count in shared_of_incident.items() if count}
 
     def incident(self, number: int) -> Incident | None:
         """Give one incident."""

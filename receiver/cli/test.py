@@ -49,8 +49,8 @@ class Start(str):
     @property
     def instant(self) -> datetime:
         """Give it in UTC."""
-        found = datetime.fromisoformat(self)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        moment = datetime.fromisoformat(self)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class Happening(Strict, frozen=True, kw_only=True):
@@ -97,10 +97,10 @@ def run(options: argparse.Namespace) -> int:
         tests = source.convert(Tests)
         if not tests.tests:
             raise source.error(".tests", "there is no test in it")
-        given = options.config or tests.config
-        if given is None:
+        config_path = options.config or tests.config
+        if config_path is None:
             raise source.error(".config", "name the receiver.yml to be tested, here or with --config.file")
-        config, of_config = load(given)
+        config, of_config = load(config_path)
         routing = build_routing(config, of_config)
         for number, case in enumerate(tests.tests):
             total += 1
@@ -135,28 +135,28 @@ def check(
 
 def lines(story: Story, start: datetime, directory: Directory, show: str = "people") -> list[str]:
     """Write what was told, one line each: when, what, to whom; with ``channels`` also by which way."""
-    found: dict[str, None] = {}
+    told_lines: dict[str, None] = {}
     for told in story.told:
         target = told.notification.target
         if not target.person and show != "everything":
             continue
         by = "" if show == "people" else f" by {target.channel}"
         whom = directory.name(target.person) or target.address
-        found[f"{span(told.at - start)} {told.notification.kind} {whom}{by}"] = None
-    return list(found)
+        told_lines[f"{span(told.at - start)} {told.notification.kind} {whom}{by}"] = None
+    return list(told_lines)
 
 
 def _event(happening: Happening, start: datetime, directory: Directory, source: Source, at: str) -> Event:
     moment = start + timedelta(seconds=happening.at)
-    given = [
+    verbs = [
         name
         for name in ("fires", "resolves", "acknowledge", "resolve", "silenced_for", "silence_ends")
         if getattr(happening, name)
     ]
-    if len(given) != 1:
+    if len(verbs) != 1:
         what = "fires, resolves, acknowledge, resolve, silenced_for or silence_ends"
         raise source.error(at, f"give exactly one of {what}")
-    match given[0]:
+    match verbs[0]:
         case "fires" | "resolves" as verb:
             return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
         case "acknowledge":

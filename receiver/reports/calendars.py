@@ -26,7 +26,7 @@ class Found(msgspec.Struct, frozen=True):
 
 async def fill(config: Config, source: Source, current: Current, start: datetime, end: datetime) -> list[Found]:
     """Read each calendar into ``current`` as the running receiver does; one that fails leaves its schedule as it is."""
-    found = []
+    outcomes = []
     expander = Expander()
     async with aiohttp.ClientSession() as session:
         for name, settings in config.schedules.items():
@@ -36,9 +36,9 @@ async def fill(config: Config, source: Source, current: Current, start: datetime
                 wanted = feed(config, source, name)
                 calendar = await expander.expand(await fetch(wanted, session), wanted.zone, start - _BEFORE, end)
             except (SettingsError, FeedError, CalendarError) as error:
-                found.append(Found(name, str(error)))
+                outcomes.append(Found(name, str(error)))
                 continue
             directory = current.routing.directory
             current.set_calendar(name, side_by_side(spans(calendar, directory)))
-            found.append(Found(name, remarks=remarks(calendar, directory)))
-    return found
+            outcomes.append(Found(name, remarks=remarks(calendar, directory)))
+    return outcomes

@@ -140,8 +140,8 @@ class SQLiteStore:
     ) -> list[Claimed]:
         def read(db: sqlite3.Connection) -> list[Claimed]:
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
-            found = [_claimed(db, row, whole=not wanted.kind) for row in rows]
-            return [c for c in found if not pointless(c.notification.kind, c.created_at, c.incident)]
+            claimed = [_claimed(db, row, whole=not wanted.kind) for row in rows]
+            return [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
 
         return await self._writer.run(read)
 
@@ -188,8 +188,8 @@ class SQLiteStore:
 
     async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
         def read(db: sqlite3.Connection) -> dict[str, int]:
-            found = ((address, outbox.best_rank(db, channel, address)) for address in addresses)
-            return {address: rank for address, rank in found if rank is not None}
+            ranks = ((address, outbox.best_rank(db, channel, address)) for address in addresses)
+            return {address: rank for address, rank in ranks if rank is not None}
 
         return await self._writer.run(read)
 
@@ -240,8 +240,8 @@ class SQLiteStore:
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         def read(db: sqlite3.Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
-            found = row.incident(db, incident_id)
-            return (found, row.timeline(db, incident_id)) if found else None
+            stored = row.incident(db, incident_id)
+            return (stored, row.timeline(db, incident_id)) if stored else None
 
         return await self._writer.run(read)
 
@@ -249,12 +249,12 @@ class SQLiteStore:
         return await self._writer.run(lambda db: row.newest(db, state, limit))
 
     async def still_open(self) -> list[Incident]:
-        found: list[Incident] = []
+        incidents: list[Incident] = []
         while chunk := await self._writer.run(
-            partial(row.still_open, after=found[-1].id if found else 0, limit=_CHUNK)
+            partial(row.still_open, after=incidents[-1].id if incidents else 0, limit=_CHUNK)
         ):
-            found += chunk
-        return found
+            incidents += chunk
+        return incidents
 
     async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:
         return await self._writer.run(lambda db: row.resolved_since(db, start, limit))
@@ -297,8 +297,8 @@ class SQLiteStore:
 
     async def last_alive(self) -> datetime | None:
         query = "SELECT value FROM own WHERE name = 'alive'"
-        found = await self._writer.run(lambda db: db.execute(query).fetchone())
-        return datetime.fromtimestamp(found[0], UTC) if found else None
+        columns = await self._writer.run(lambda db: db.execute(query).fetchone())
+        return datetime.fromtimestamp(columns[0], UTC) if columns else None
 
     async def backlog(self) -> Backlog:
         return await self._writer.run(row.backlog)
@@ -361,12 +361,12 @@ def _sending(notification: Notification) -> Data:
 def _claimed(db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
     """Build what the dispatcher gets of one row."""
     row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
-    found = row.incident(db, number)
-    if found is None:
+    incident = row.incident(db, number)
+    if incident is None:
         raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
     return Claimed(
         id=row_id,
-        incident=found,
+        incident=incident,
         notification=outbox.decoder.decode(doc),
         timeline=row.timeline(db, number) if whole else (),
         attempt=attempt,

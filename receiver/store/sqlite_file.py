@@ -61,10 +61,10 @@ class Hold:
         own = os.fstat(self._held[-1])
         if _identity(self._path) != (own.st_dev, own.st_ino):
             return True
-        found = _identity(self._path.with_name(self._path.name + "-wal"))
+        log = _identity(self._path.with_name(self._path.name + "-wal"))
         if self._log is None:
-            self._log = found
-        return found != self._log
+            self._log = log
+        return log != self._log
 
     def close(self) -> None:
         """Let go of it."""
@@ -75,10 +75,10 @@ class Hold:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) -> sqlite3.Connection:
@@ -105,20 +105,20 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
         db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
     db.execute("PRAGMA temp_store=MEMORY")
-    found = db.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA_VERSION:
-        raise StoreError(f"{path}: written by a newer receiver (schema {found}); run that one")
+    schema = db.execute("PRAGMA user_version").fetchone()[0]
+    if schema > SCHEMA_VERSION:
+        raise StoreError(f"{path}: written by a newer receiver (schema {schema}); run that one")
     wrong = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if wrong != "ok":
         raise StoreError(f"{path}: the database is corrupt ({wrong}); restore a copy, or move it away to start anew")
     try:
         with transaction(db):
-            upgrade(db, found, keys)
+            upgrade(db, schema, keys)
             # What the dead process had leased is free: the lock says that nobody sends it.
             db.execute("UPDATE outbox SET lease_until = ? WHERE state = 'sending'", (now.timestamp() - 1,))
             db.execute("UPDATE outbox SET parked = 0 WHERE parked = 1")  # whether an address works is found out anew
     except sqlite3.OperationalError as error:
-        if found != SCHEMA_VERSION:
+        if schema != SCHEMA_VERSION:
             raise
         # Full, or locked by another program: what is owed can be read and sent, and its leases end by themselves.
         log.error("%s: cannot be written (%s)", path, error)  # noqa: TRY400  # its text says it all

@@ -168,8 +168,8 @@ def enqueue(
 def _due(
     db: sqlite3.Connection, incident: Incident, target: Target, handling: Handling, now: datetime
 ) -> tuple[datetime, Window | None]:
-    found = db.execute(_GATHERING, (target.channel, target.address)).fetchone() if handling.hold else None
-    window = Window(datetime.fromtimestamp(found[0], UTC), found[1]) if found else None
+    columns = db.execute(_GATHERING, (target.channel, target.address)).fetchone() if handling.hold else None
+    window = Window(datetime.fromtimestamp(columns[0], UTC), columns[1]) if columns else None
     return due_at(incident, handling, window, now)
 
 
@@ -208,15 +208,15 @@ def lease(
 ) -> list[tuple[Any, ...]]:
     """Lease rows, in the order of their ranks; what an attempt that never ended holds is free again."""
     db.execute(_EXPIRED, (now.timestamp(),))
-    given = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
-    found: list[int] = []
+    parameters = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
+    numbers: list[int] = []
     for each in _ranks(wanted):
         query = _TRIAL if wanted.trial else _AT_ADDRESS if wanted.address else _DUE
-        rows = db.execute(query, {**given, "rank": each, "limit": limit - len(found)})
-        found += [number for (number,) in rows]
-        if len(found) >= limit or wanted.trial:
+        rows = db.execute(query, {**parameters, "rank": each, "limit": limit - len(numbers)})
+        numbers += [number for (number,) in rows]
+        if len(numbers) >= limit or wanted.trial:
             break
-    return [row for number in found for row in db.execute(_LEASE, (until, number)).fetchall()]
+    return [row for number in numbers for row in db.execute(_LEASE, (until, number)).fetchall()]
 
 
 def readable(  # as ``lease``, and what is left out
@@ -229,10 +229,10 @@ def readable(  # as ``lease``, and what is left out
     settled: Iterable[int],
 ) -> list[tuple[Any, ...]]:
     """Read what ``lease`` would lease, but for what is ``held``; no row waits for one that is ``settled``."""
-    given = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
+    parameters = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
     lists = {"held": sorted(held), "settled": sorted(settled), "ranks": _ranks(wanted)}
-    given |= {name: msgspec.json.encode(numbers).decode() for name, numbers in lists.items()}
-    return db.execute(_READABLE, {**given, "limit": 1 if wanted.trial else limit}).fetchall()
+    parameters |= {name: msgspec.json.encode(numbers).decode() for name, numbers in lists.items()}
+    return db.execute(_READABLE, {**parameters, "limit": 1 if wanted.trial else limit}).fetchall()
 
 
 def _ranks(wanted: Wanted) -> tuple[int, ...]:
@@ -265,8 +265,8 @@ def owe_end_again(db: sqlite3.Connection, incident_id: int, channel: str, now: d
 
 def best_rank(db: sqlite3.Connection, channel: str, address: str) -> int | None:
     """Give the rank of the most urgent row that waits for an address; None if none does."""
-    found = db.execute(_BEST, (channel, address)).fetchone()
-    return found[0] if found else None
+    columns = db.execute(_BEST, (channel, address)).fetchone()
+    return columns[0] if columns else None
 
 
 def channels(db: sqlite3.Connection) -> set[str]:

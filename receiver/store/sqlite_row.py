@@ -45,8 +45,8 @@ class Known:
 
     def newest(self, key: str) -> Incident | None:
         """Read the newest incident of a group key."""
-        found = self._db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
-        return _incident.decode(found[0]) if found else None
+        columns = self._db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
+        return _incident.decode(columns[0]) if columns else None
 
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
@@ -85,17 +85,17 @@ def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> lis
     """Read incidents that were resolved before a moment; the newest of all stays, for numbers are never given twice."""
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
         ORDER BY resolved_at LIMIT ?"""
-    found = [_incident.decode(row[0]) for row in db.execute(query, (before.timestamp(), limit)).fetchall()]
-    return [(incident, timeline(db, incident.id, -1)) for incident in found]
+    incidents = [_incident.decode(row[0]) for row in db.execute(query, (before.timestamp(), limit)).fetchall()]
+    return [(incident, timeline(db, incident.id, -1)) for incident in incidents]
 
 
 def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
-    given = [(number,) for number in numbers]
+    parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
     for table in ("outbox", "timeline", "member"):
-        db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", given)  # noqa: S608  # our own names
-    db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", given)
+        db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", parameters)  # noqa: S608  # our own names
+    db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 
 
 def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SHOWN) -> tuple[Entry, ...]:

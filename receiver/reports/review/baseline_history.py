@@ -26,14 +26,14 @@ def recall(folder: Path, end: datetime) -> Remembered | None:
         lines = (folder / NAME).read_bytes().splitlines()
     except OSError:
         return None
-    found: list[Remembered] = []
+    stored: list[Remembered] = []
     for line in lines:
         try:
-            found.append(msgspec.json.decode(line, type=Remembered))
+            stored.append(msgspec.json.decode(line, type=Remembered))
         except msgspec.DecodeError:
             continue
     wanted = end - QUARTER
-    near = [one for one in found if one.at.tzinfo and abs(one.at - wanted) <= _NEAR]
+    near = [one for one in stored if one.at.tzinfo and abs(one.at - wanted) <= _NEAR]
     return min(near, key=lambda one: abs(one.at - wanted), default=None)
 
 

@@ -60,10 +60,10 @@ def _over(routing: Routing, now: datetime) -> Iterable[Note]:
 
 
 def _named(routing: Routing, role: str) -> set[str]:
-    found: set[str] = set()
+    people: set[str] = set()
     for name in routing.roles.get(role, ()):
-        found |= set(_within(routing.schedules[name])) if name in routing.schedules else {name}
-    return found
+        people |= set(_within(routing.schedules[name])) if name in routing.schedules else {name}
+    return people
 
 
 def _within(schedule: Schedule) -> list[str]:

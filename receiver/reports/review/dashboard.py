@@ -67,8 +67,8 @@ def panels(text: bytes, length: int) -> list[Panel]:
     ]
 
 
-def _all(given: list[_Panel]) -> Iterator[_Panel]:
-    for panel in given:
+def _all(panels: list[_Panel]) -> Iterator[_Panel]:
+    for panel in panels:
         yield panel
         yield from _all(panel.panels)
 

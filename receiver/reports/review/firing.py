@@ -28,13 +28,13 @@ def episodes(times: Iterable[float], interval: float, wait: float) -> list[Firin
     (`for`): a gap that is shorter was a restart of Prometheus, or an evaluation that was missed.
     """
     longest = wait + interval * (1 + _LATE)
-    found: list[Firing] = []
+    firings: list[Firing] = []
     for at in times:
-        if found and at - found[-1].end <= longest:
-            found[-1] = Firing(found[-1].start, at)
+        if firings and at - firings[-1].end <= longest:
+            firings[-1] = Firing(firings[-1].start, at)
         else:
-            found.append(Firing(at, at))
-    return [Firing(one.start, one.end + interval) for one in found]
+            firings.append(Firing(at, at))
+    return [Firing(one.start, one.end + interval) for one in firings]
 
 
 def simulated(
@@ -44,7 +44,7 @@ def simulated(
 
     A moment without a sample is one at which the condition does not hold.
     """
-    found: list[Firing] = []
+    firings: list[Firing] = []
     since = last = -math.inf
     fires = False
     for at, value in samples:
@@ -56,11 +56,11 @@ def simulated(
         last = at
         if at - since >= wait:
             if fires:
-                found[-1] = Firing(found[-1].start, at + step)
+                firings[-1] = Firing(firings[-1].start, at + step)
             else:
-                found.append(Firing(at, at + step))
+                firings.append(Firing(at, at + step))
             fires = True
-    return [Firing(one.start, one.end + keep) for one in found]
+    return [Firing(one.start, one.end + keep) for one in firings]
 
 
 def together(firings: Iterable[Firing]) -> float:

@@ -48,8 +48,8 @@ class Gatherer:
         step = max(60, int((self._end - self._start) // 1000))
         names = ("up", "ALERTS", "heypeter:benchmark:value")
         query = " or ".join(f"count(count_over_time({name}[{step}s]))" for name in names)
-        found = await self._prometheus.range(query, self._start, self._end, step)
-        times = [samples[0][0] for samples in found.values() if samples]
+        samples_of_series = await self._prometheus.range(query, self._start, self._end, step)
+        times = [samples[0][0] for samples in samples_of_series.values() if samples]
         if not times:
             raise Empty
         return datetime.fromtimestamp(min(times), UTC)
@@ -58,7 +58,7 @@ class Gatherer:
         """Give what fired, that which fired longest first, and the rules that never did."""
         self._told("firing alerts")
         try:
-            found = await self._prometheus.stored_samples(
+            samples_of_series = await self._prometheus.stored_samples(
                 'ALERTS{alertstate="firing",severity!="none"}', self._start, self._end
             )
         except ApiError as error:
@@ -67,10 +67,12 @@ class Gatherer:
         by_name = {rule.name: rule for rule in rules}
         groups: dict[str, list[list[float]]] = {}
         teams: dict[str, set[str]] = {}
-        for labels, samples in found.items():
-            given = dict(labels)
-            groups.setdefault(given.get("alertname", ""), []).append([at for at, _ in samples])
-            teams.setdefault(given.get("alertname", ""), set()).update({given["team"]} if "team" in given else ())
+        for labels, samples in samples_of_series.items():
+            labels_of_alert = dict(labels)
+            groups.setdefault(labels_of_alert.get("alertname", ""), []).append([at for at, _ in samples])
+            teams.setdefault(labels_of_alert.get("alertname", ""), set()).update(
+                {labels_of_alert["team"]} if "team" in labels_of_alert else ()
+            )
         lines = []
         for name, series in groups.items():
             rule = by_name.get(name)
@@ -116,8 +118,8 @@ class Gatherer:
 
     async def baselines(self, rules: Sequence[Rule]) -> tuple[Baseline, ...]:
         """Compare each benchmark with what it was a quarter ago."""
-        found = await self._try("Baselines of the benchmarks", self._baselines(rules))
-        return found or ()
+        baselines = await self._try("Baselines of the benchmarks", self._baselines(rules))
+        return baselines or ()
 
     async def _baselines(self, rules: Sequence[Rule]) -> tuple[Baseline, ...]:
         days = BASELINE.days
@@ -157,10 +159,10 @@ class Gatherer:
             self._told(f"panel {panel.title}")
             step = max(60, int((self._end - self._start) // _POINTS))
             try:
-                found = await self._prometheus.range(panel.query, self._start, self._end, step)
+                samples_of_series = await self._prometheus.range(panel.query, self._start, self._end, step)
             except ApiError as error:
                 return DeadPanel(panel.dashboard, panel.title, panel.query, str(error))
-        alive = any(math.isfinite(value) for samples in found.values() for _, value in samples)
+        alive = any(math.isfinite(value) for samples in samples_of_series.values() for _, value in samples)
         why = "no data in the whole period"
         return None if alive else DeadPanel(panel.dashboard, panel.title, panel.query, why)
 
@@ -207,8 +209,8 @@ def _benchmarks(*answers: dict[Labels, float]) -> dict[str, str]:
 
 
 def _of(answer: dict[Labels, float], key: str) -> float | None:
-    found = [value for labels, value in answer.items() if dict(labels).get("benchmark") == key]
-    return found[0] if found and math.isfinite(found[0]) else None
+    values = [value for labels, value in answer.items() if dict(labels).get("benchmark") == key]
+    return values[0] if values and math.isfinite(values[0]) else None
 
 
 def _curve(curves: Series, key: str, start: float, end: float) -> tuple[tuple[float, float | None], ...]:

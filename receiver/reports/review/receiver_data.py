@@ -21,18 +21,18 @@ async def add_receiver_data(review: Review, config: Config, source: Source, hist
     current = Current(build_routing(config, source), now)
     until = now + review.period.ahead
     unread = await _unread(config, source, current, now, until, troubles)
-    found = notes(current.routing, now, until, unread)
+    noted = notes(current.routing, now, until, unread)
     for at, file in missing_secret_files(config):
-        found.append(Note(at.lstrip("."), f"{file} cannot be read here", "check it where the receiver runs"))
+        noted.append(Note(at.lstrip("."), f"{file} cannot be read here", "check it where the receiver runs"))
     ignored, incidents = None, 0
     try:
         ignored, incidents = await unanswered(history, review.start, review.end)
         given_up = await history.undelivered(review.start, review.end)
-        found += [_given_up(one, current.routing.directory.name(one.person)) for one in given_up]
+        noted += [_given_up(one, current.routing.directory.name(one.person)) for one in given_up]
     except StoreError as error:
         troubles.append(Trouble("Unacknowledged alerts", str(error)))
     return msgspec.structs.replace(
-        review, unanswered=ignored, incidents=incidents, notes=tuple(found), troubles=tuple(troubles)
+        review, unanswered=ignored, incidents=incidents, notes=tuple(noted), troubles=tuple(troubles)
     )
 
 

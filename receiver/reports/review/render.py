@@ -63,31 +63,31 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SHORT = 28  # characters; longer cells may wrap
 
 
-def html_page(given: Content) -> str:
+def html_page(report: Content) -> str:
     """Write it for a browser or a mail."""
-    title = _safe(given.title)
+    title = _safe(report.title)
     figures = "".join(
         f"<div><strong{' class=bad' if bad else ''}>{_safe(number)}</strong><span>{_safe(name)}</span></div>"
-        for number, name, bad in given.figures
+        for number, name, bad in report.figures
     )
-    to_do = "".join(f"<li>{_safe(one)}</li>" for one in given.to_do)
+    to_do = "".join(f"<li>{_safe(one)}</li>" for one in report.to_do)
     shown = f"<ul>{to_do}</ul>" if to_do else "<p>Nothing.</p>"
     body = [
-        f"<h1>{title}</h1><p>{_safe(given.when)}</p>",
+        f"<h1>{title}</h1><p>{_safe(report.when)}</p>",
         f'<div class="figures">{figures}</div><div class="todo"><h2>What to do</h2>{shown}</div>',
-        *(_section(section) for section in given.sections),
+        *(_section(section) for section in report.sections),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-    style = f"<title>{title}, {_safe(given.when)}</title><style>{_CSS}</style>"
+    style = f"<title>{title}, {_safe(report.when)}</title><style>{_CSS}</style>"
     return f'<!doctype html><html lang="en"><head>{head}{style}</head><body>{"".join(body)}</body></html>\n'
 
 
-def markdown(given: Content) -> str:
+def markdown(report: Content) -> str:
     """Write it; plots are left to the page, tables have a line of blocks instead."""
-    figures = "; ".join(f"**{number}** {name}" for number, name, _ in given.figures)
-    to_do = [f"- {_plain(one)}" for one in given.to_do] or ["Nothing."]
-    parts = [f"# {given.title}", "", given.when, "", figures, "", "## What to do", "", *to_do, ""]
-    for section in given.sections:
+    figures = "; ".join(f"**{number}** {name}" for number, name, _ in report.figures)
+    to_do = [f"- {_plain(one)}" for one in report.to_do] or ["Nothing."]
+    parts = [f"# {report.title}", "", report.when, "", figures, "", "## What to do", "", *to_do, ""]
+    for section in report.sections:
         parts += _markdown_section(section)
     return "\n".join(parts).rstrip() + "\n"
 

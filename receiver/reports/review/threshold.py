@@ -79,19 +79,19 @@ def candidates(
         if values[0] >= 0 and values[-1] <= 1 and limit < 1:  # a share has no threshold of more than all
             tried = {one for one in tried if one < 1}
     return tuple(
-        Candidate(one, len(found), sum(firing.seconds for firing in found), current=one == limit)
+        Candidate(one, len(firings), sum(firing.seconds for firing in firings), current=one == limit)
         for one in sorted(tried)
-        for found in [_firings(compared, series, one, step, wait, keep)]
+        for firings in [_firings(compared, series, one, step, wait, keep)]
     )
 
 
 def _firings(
     compared: Comparison, series: Mapping[str, Sequence[Sample]], limit: float, step: float, wait: float, keep: float
 ) -> list[Firing]:
-    found: list[Firing] = []
+    firings: list[Firing] = []
     for samples in series.values():
-        found += simulated(samples, lambda value: compared.holds(value, limit), step, wait, keep)
-    return found
+        firings += simulated(samples, lambda value: compared.holds(value, limit), step, wait, keep)
+    return firings
 
 
 def advise(compared: Comparison, near: Closeness | None, tried: Sequence[Candidate], seconds: float) -> Advice | None:

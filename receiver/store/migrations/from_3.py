@@ -75,10 +75,10 @@ def _upgrade_incidents(db: sqlite3.Connection, keys: Mapping[str, str]) -> set[s
         last = rows[-1][0]
         for number, doc in rows:
             names = _names.decode(doc)
-            found = {names.acknowledged_by, names.resolved_by, *names.delivery.reached}
-            found |= {target.person for target in names.delivery.told}
-            stored |= found
-            if found & keys.keys():
+            people = {names.acknowledged_by, names.resolved_by, *names.delivery.reached}
+            people |= {target.person for target in names.delivery.told}
+            stored |= people
+            if people & keys.keys():
                 db.execute("UPDATE incident SET doc = ? WHERE id = ?", (_with_keys(doc, names, keys), number))
     return stored
 
