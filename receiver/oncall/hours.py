@@ -1,7 +1,8 @@
 """Hours of the week in a time zone: business hours, quiet hours, recurring maintenance. Pure.
 
 Wall-clock times are those of the zone, so that 09:00 stays 09:00 when the clocks change. A time that does not exist
-on a day (spring) is the moment to which the clocks jump; one that exists twice (autumn) begins at the first.
+on a day (spring) is read with the offset before the change (RFC 5545, 3.3.5); one that exists twice (autumn) is the
+first. A window that has no length then does not open on that day.
 """
 
 import re
@@ -12,7 +13,7 @@ import msgspec
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _RANGE = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-4]):([0-5]\d)$")
-_WEEK = 8  # days that contain the beginning of any weekly window
+_AHEAD = 15  # days that contain the next opening of any weekly window, also if the clocks skip one in spring
 
 
 class HoursError(ValueError):
@@ -35,7 +36,7 @@ class Hours(msgspec.Struct, frozen=True):
         """Give the first moment within, not before ``at``."""
         if self.contains(at):
             return at
-        return min(start for start, end in self._windows(at) if at <= start < end)
+        return min(start for start, end in self._windows(at, _AHEAD) if at <= start < end)
 
     def after(self, start: datetime, length: timedelta) -> datetime:
         """Give the moment at which ``length`` of these hours has passed since ``start``; it may be a closing time."""
@@ -65,12 +66,12 @@ class Hours(msgspec.Struct, frozen=True):
         return [edge for day in days if day.weekday() in self.days for edge in self._on(day)]
 
     def _window(self, at: datetime) -> tuple[datetime, datetime] | None:
-        return next(((start, end) for start, end in self._windows(at) if start <= at < end), None)
+        return next(((start, end) for start, end in self._windows(at, 0) if start <= at < end), None)
 
-    def _windows(self, at: datetime) -> list[tuple[datetime, datetime]]:
-        """The windows from the day before ``at`` until a week after it, in the order of time."""
+    def _windows(self, at: datetime, ahead: int) -> list[tuple[datetime, datetime]]:
+        """The windows that begin from the day before ``at`` until so many days after it, in the order of time."""
         today = at.astimezone(ZoneInfo(self.zone)).date()
-        days = (today + timedelta(days=offset) for offset in range(-1, _WEEK + 1))
+        days = (today + timedelta(days=offset) for offset in range(-1, ahead + 1))
         return [self._on(day) for day in days if day.weekday() in self.days]
 
     def _on(self, day: date) -> tuple[datetime, datetime]:

@@ -27,7 +27,7 @@ class LocalDateTime(str):
         return cls(text)
 
     def at(self, zone: str) -> datetime:
-        """Give the instant. Of a time that occurs twice, the first; a skipped time is when the clocks jump."""
+        """Give the instant. Of a time that occurs twice, the first; a skipped one has the offset before the change."""
         return datetime.fromisoformat(self).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
     @property

@@ -1,8 +1,8 @@
 """Says who is on call at any instant: rotations in layers, overrides, swaps, imported calendars, vacations. Pure.
 
 A rotation of days hands over at a wall-clock time of its zone: 09:00 stays 09:00 when the clocks change. Each day
-has exactly one hand-over instant (a time that does not exist is the moment to which the clocks jump, one that exists
-twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real hours.
+has exactly one hand-over instant (a time that does not exist is read with the offset before the change, one that
+exists twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real hours.
 """
 
 from bisect import bisect_right

@@ -255,6 +255,15 @@ def test_hours_that_a_change_of_clocks_leaves_out_are_passed_over() -> None:
     assert window.after(begin, timedelta(minutes=90)) == datetime(2026, 4, 12, 0, 30, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("day", range(15))
+def test_hours_whose_only_day_of_the_week_is_left_out_open_a_week_later(day: int) -> None:
+    window = hours("02:00-03:00", ["sun"], "Europe/Berlin")
+    at = datetime(2026, 3, 22, 12, tzinfo=UTC) + timedelta(days=day)
+    opens = datetime(2026, 4, 5, 0, 0, tzinfo=UTC)
+    assert window.opens(at) == (opens if at < opens else opens + timedelta(days=7))
+    assert window.between(at, at + timedelta(days=21)) >= timedelta(hours=2)
+
+
 @pytest.mark.parametrize(
     ("text", "days", "zone"), [("9-18", [], "UTC"), ("09:00-18:00", ["monday"], "UTC"), ("09:00-18:00", [], "Mars")]
 )
