@@ -25,6 +25,11 @@ _LONGEST_FINGERPRINT = 128  # characters; Alertmanager's have 16
 _LONGEST_KEY = 4096  # characters of a group's key; it is an index of the database
 _MOST_TRUNCATED = 1_000_000_000
 _REASON_SHOWN = 200  # characters of a decoder's error
+_BOM = b"\xef\xbb\xbf"
+# An escaped half of a surrogate pair without the other one, or anything else after a backslash.
+_ESCAPES = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|(\\.)", re.DOTALL
+)
 _FNV_OFFSET, _FNV_PRIME, _64_BITS = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # a later time means "without end", and cannot be moved to every time zone
 _STATUSES = {"firing": True, "alerting": True, "resolved": False, "ok": False}  # the second of each: Grafana's `state`
@@ -80,7 +85,7 @@ def parse(body: bytes, now: datetime) -> Payload:
     the body is usable. ``now`` is the end of a resolved alert that names none.
     """
     try:
-        payload = _body.decode(body)
+        payload = _decoded(body.removeprefix(_BOM))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = str(error)[:_REASON_SHOWN]
         raise PayloadError(f"not an Alertmanager webhook payload of version 4: {text}") from error
@@ -105,6 +110,17 @@ def fingerprint(labels: dict[str, str]) -> str:
     ):
         found = (found ^ byte) * _FNV_PRIME & _64_BITS
     return f"{found:016x}"
+
+
+def _decoded(body: bytes) -> _Body:
+    """Decode; half a surrogate pair is U+FFFD, as in Go: senders that cut texts cut emoji in two."""
+    try:
+        return _body.decode(body)
+    except msgspec.DecodeError:
+        mended = _ESCAPES.sub(lambda found: found[1] or found[2] or rb"\ufffd", body)
+        if mended == body:
+            raise
+        return _body.decode(mended)
 
 
 def _usable(payload: _Body, now: datetime) -> tuple[list[Alert], list[str]]:

@@ -176,6 +176,23 @@ def test_a_time_out_of_range_means_none(when: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"disk \ud83d", "disk \ufffd"),
+        (rb"\udcbe disk", "\ufffd disk"),
+        (rb"\uD83D\u0041", "\ufffdA"),
+        (rb"\ud83d\ud83d\udcbe", "\ufffd\U0001f4be"),
+        (rb"\\ud83d \udc00", "\\ud83d \ufffd"),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "bom"])
+def test_half_an_emoji_costs_no_alert(written: bytes, read: str, mark: bytes) -> None:
+    body = encoded(alerts=[{"labels": {"alertname": "A"}, "annotations": {"summary": "CUT"}}, *PAYLOAD["alerts"]])
+    (group,) = parse(mark + body.replace(b"CUT", written), START).groups
+    assert (len(group.alerts), group.alerts[0].annotations["summary"]) == (2, read)
+
+
+@pytest.mark.parametrize(
     ("bad", "named"),
     [
         ({"labels": {"a": {"b": 1}}}, ".labels['a']"),
