@@ -40,6 +40,12 @@ def priority(incident: Incident, policy: Policy) -> Priority:
     return min((policy.priority(alert.labels)[0] for alert in real), key=lambda found: found.value)
 
 
+def rises_to(incident: Incident, policy: Policy) -> Priority:
+    """Give what the priority would rise to; drills that are left when all that was real has ended raise nothing."""
+    left = all_drills(incident) and not was_drill(incident)
+    return incident.priority if left else priority(incident, policy)
+
+
 def teams(alerts: Iterable[Alert], policy: Policy) -> tuple[str, ...]:
     """List the teams of these alerts, each once."""
     return tuple(dict.fromkeys(policy.team(alert.labels)[0] for alert in alerts))

@@ -28,7 +28,7 @@ from receiver.incident.event import (
     Unreached,
 )
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
-from receiver.incident.group import all_drills, facts, lead, maintenance, priority, teams, title, was_drill
+from receiver.incident.group import all_drills, facts, lead, maintenance, priority, rises_to, teams, title, was_drill
 from receiver.incident.model import (
     Alert,
     Data,
@@ -133,7 +133,7 @@ def _begins_anew(incident: Incident, policy: Policy) -> bool:
     """It has become a P1, or a real alert has joined a drill: nobody has said that they can carry that."""
     if incident.drill and not all_drills(incident):
         return True
-    return incident.priority is not Priority.P1 and priority(incident, policy) is Priority.P1
+    return incident.priority is not Priority.P1 and rises_to(incident, policy) is Priority.P1
 
 
 def _time_signal(incident: Incident, now: datetime) -> Signal:
@@ -236,7 +236,7 @@ def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) 
     incident = so_far.incident
     if not incident.firing:
         return so_far
-    was, found = incident.priority, priority(incident, policy)
+    was, found = incident.priority, rises_to(incident, policy)
     if real and not incident.drill:
         return start(so_far, found, policy, now, Reason.NO_DRILL)
     if was.more_urgent_than(found):

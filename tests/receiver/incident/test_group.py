@@ -84,6 +84,18 @@ def test_a_real_alert_that_joins_a_drill_is_paged_from_the_first_step_whoever_ha
     assert people(case.when(TimeDue())) == ["linh"]
 
 
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_a_drill_that_is_left_makes_nothing_more_urgent(acknowledged: bool) -> None:
+    drill, real = an_alert("d", drill="true"), an_alert("r", severity="warning")
+    case = Case(routed())
+    case.when(received(drill, real))
+    if acknowledged:
+        case.when(Acknowledge("linh", Origin.API))
+    state = case.state()
+    assert case.when(received(drill, msgspec.structs.replace(real, firing=False, ends_at=START + MINUTE))) == []
+    assert (case.state(), case.incident.priority, case.incident.drill) == (state, P2, True)
+
+
 def test_a_drill_makes_nothing_more_urgent() -> None:
     case = Case()
     case.when(received(an_alert("d", drill="true"), an_alert("r", severity="warning")))
