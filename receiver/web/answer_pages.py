@@ -114,14 +114,14 @@ class AnswerPages:
     async def press_digest(self, request: web.Request) -> web.Response:
         """POST /answer/digest/{token} with verb=acknowledge: acknowledges what nobody has, then shows the page."""
         grant = request[_DIGEST]
-        if str((await request.post()).get("verb", "")) != Action.ACKNOWLEDGE:
+        if (await read_form(request, _MAX_FORM)).get("verb", "") != Action.ACKNOWLEDGE:
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         actor = grant.person or SOMEBODY
         unanswered = [one.id for one in await self._of_digest(grant) if one.state is State.TRIGGERED]
         await asyncio.gather(
             *(self._actions.apply(ActionSource.LINK, number, Action.ACKNOWLEDGE, actor) for number in unanswered)
         )
-        raise web.HTTPSeeOther(request.rel_url.path)
+        raise web.HTTPSeeOther(f"./{request.rel_url.name}")
 
     async def _of_digest(self, grant: DigestGrant) -> list[Incident]:
         """Read the incidents of a digest; none if its numbers are of another database."""
