@@ -2,7 +2,8 @@
 
 A rotation of days hands over at a wall-clock time of its zone: 09:00 stays 09:00 when the clocks change. Each day
 has exactly one hand-over instant (a time that does not exist is read with the offset before the change, one that
-exists twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real hours.
+exists twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real
+hours.
 """
 
 from bisect import bisect_right
