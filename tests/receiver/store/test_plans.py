@@ -106,6 +106,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     await store.heartbeats()
     await store.alive(clock.now)
     await store.last_alive()
+    await store.installation()
     await store.readable("email", clock.now, 5, ANY, held=[1], settled=[2])
     await store.backlog()
     assert [history async for history in store.opened_between(START, clock.now)]
