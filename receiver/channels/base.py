@@ -45,6 +45,9 @@ class Words(msgspec.Struct, frozen=True):
     state: str = ""  # how the incident stands
     acknowledge: str = "Acknowledge"
     resolve: str = "Resolve"
+    still_firing: str = ""  # what to ask before a resolve; "" if nothing fires
+    resolve_anyway: str = "Resolve anyway"
+    cancel: str = "Cancel"
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from receiver.incident.model import Kind
 HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, SHORT = 1000, 600, 1200, 10, 3600, 40
 BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
 PLAIN = 3000
+QUESTION, CONFIRM = 300, 30  # of a confirmation dialog: its text, each of its buttons
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
 _TAKEN, _OVER = "#439fe0", "good"
 
@@ -88,13 +89,26 @@ def _answers(message: Message, state: str) -> list[Block]:
         "action_id": "resolve",
         "value": message.incident,  # a number alone could be of another database
     }
+    confirm: Block = {"confirm": _confirm(message)} if message.words.still_firing else {}
     take: Block = {
         **resolve,
         "text": _plain_text(_cut(message.words.acknowledge, BUTTON)),
         "action_id": "acknowledge",
         "style": "primary",
     }
+    resolve = {**resolve, **confirm}
     return [take, resolve] if state == "triggered" else [resolve]
+
+
+def _confirm(message: Message) -> Block:
+    """Build the question that Slack asks before it sends the click."""
+    said = message.words
+    return {
+        "title": _plain_text(_cut(said.resolve, BUTTON)),
+        "text": _plain_text(_cut(said.still_firing, QUESTION)),
+        "confirm": _plain_text(_cut(said.resolve_anyway, CONFIRM)),
+        "deny": _plain_text(_cut(said.cancel, CONFIRM)),
+    }
 
 
 def _opening(links: tuple[Link, ...]) -> list[Block]:

@@ -313,7 +313,8 @@ def _acknowledge_again(so_far: Decision, event: Acknowledge, _policy: Policy, no
 
 
 def _resolve(so_far: Decision, event: Resolve, _policy: Policy, now: datetime) -> Decision:
-    so_far = end_all(so_far, now).note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=event.origin)
+    firing, origin = so_far.incident.firing_count, event.origin
+    so_far = end_all(so_far, now).note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=origin, count=firing)
     return _close(so_far, event.actor, now)
 
 

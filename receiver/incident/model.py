@@ -444,6 +444,12 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(sorted((a for a in self.alerts.values() if a.firing), key=lambda a: a.starts_at))
 
     @property
+    def firing_count(self) -> int:
+        """How many alerts fire, with those that Alertmanager left out of its message."""
+        firing = sum(alert.firing for alert in self.alerts.values())
+        return firing + self.truncated if firing else 0
+
+    @property
     def wake_at(self) -> datetime | None:
         """When its next clock runs to its time; None if it waits for nothing but news."""
         if self.held_at is not None and self.clocks.quiet_until is None:

@@ -60,9 +60,20 @@ class AnswerPageRenderer:
         return self._pages.get_template("digest.html").render(nonce=nonce, **values)
 
     def answer(  # what a page shows
-        self, incident: Incident, timeline: Sequence[Entry], person: str, reader: Reader, now: datetime, nonce: str
+        self,
+        incident: Incident,
+        timeline: Sequence[Entry],
+        person: str,
+        reader: Reader,
+        now: datetime,
+        nonce: str,
+        *,
+        asking: bool = False,
     ) -> str:
-        """Write how the incident stands, its buttons, its alerts and its timeline, newest first."""
+        """Write how the incident stands, its buttons, its alerts and its timeline, newest first.
+
+        ``asking``: in place of the buttons, the question whether to resolve what still fires.
+        """
         alerts = incident.firing
         values = {
             "say": reader.say,
@@ -79,9 +90,10 @@ class AnswerPageRenderer:
             "flapping": incident.flapping,
             "person": reader.who(person) if person else "",
             "renewable": bool(incident.clocks.acknowledged_until and not incident.clocks.remind_due_at),
-            "firing": len(alerts),
+            "firing": incident.firing_count,
+            "asking": asking,
             "alerts": [_alert(alert, reader) for alert in alerts[:LISTED]],
-            "more": max(0, len(alerts) - LISTED),
+            "more": max(0, incident.firing_count - LISTED),
             "timeline": [_line(group, reader) for group in reversed(folded(timeline))],
         }
         return self._pages.get_template("answer.html").render(nonce=nonce, **values)
@@ -100,7 +112,10 @@ def status_text(incident: Incident, reader: Reader, now: datetime) -> str:
             at = reader.moment(incident.resolved_at or now)
             if incident.resolved_by == ALERTS:
                 return reader.say("answer_resolved", at=at)
-            return reader.say("answer_resolved_by", who=reader.who(incident.resolved_by), at=at)
+            values = {"who": reader.who(incident.resolved_by), "at": at}
+            if incident.firing:
+                return reader.say("answer_resolved_firing", **values, count=incident.firing_count)
+            return reader.say("answer_resolved_by", **values)
     due = reader.time(respond_by(incident), now)
     return reader.say("answer_triggered", since=reader.moment(incident.opened_at or now), due=due)
 

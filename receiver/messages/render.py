@@ -99,7 +99,15 @@ def words(kind: Kind, incident: Incident, reader: Reader) -> Words:
     """Give what a channel with cards and buttons writes on them."""
     state = reader.say(f"status_{incident.state.value}") if incident.state is not State.NEW else ""
     status = reader.say(f"status_{kind.value}") if kind in {Kind.UPDATE, Kind.REMINDER} else state
-    return Words(status, state, reader.say("acknowledge"), reader.say("resolve"))
+    return Words(
+        status,
+        state,
+        acknowledge=reader.say("acknowledge"),
+        resolve=reader.say("resolve"),
+        still_firing=reader.say("resolve_firing", count=incident.firing_count) if incident.firing else "",
+        resolve_anyway=reader.say("resolve_anyway"),
+        cancel=reader.say("cancel"),
+    )
 
 
 def severity(incident: Incident) -> str:

@@ -18,7 +18,8 @@ def entry_text(entry: Entry, reader: Reader) -> str:
         by = f" ({entry.actor})" if entry.actor and entry.actor != ALERTS else ""
         return one_line(f"{entry.text}{by}", LINE)
     values = _values(entry.data, reader, entry.at)
-    return one_line(reader.say(f"entry_{entry.kind.value}", **values, actor=reader.who(entry.actor)), LINE)
+    still = "_firing" if entry.kind is EntryKind.RESOLVED_BY_HAND and entry.data.count else ""
+    return one_line(reader.say(f"entry_{entry.kind.value}{still}", **values, actor=reader.who(entry.actor)), LINE)
 
 
 def folded(timeline: Sequence[Entry]) -> list[list[Entry]]:

@@ -10,9 +10,9 @@ import secrets
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import Handler, read_form
+from process.web import Handler, read_form, whole_number
 from receiver.actions.answer import Action, Actions, ActionSource
-from receiver.incident.model import SOMEBODY, Incident, State
+from receiver.incident.model import SOMEBODY, Entry, Incident, State
 from receiver.messages.answer_page import AnswerPageRenderer, status_text
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, preferred
@@ -21,6 +21,7 @@ from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 
 _MAX_FORM = 16 * 1024  # bytes
+_MOST = 10**9  # alerts that a form may name
 _GRANT = web.RequestKey("grant", Grant)
 _DIGEST = web.RequestKey("digest", DigestGrant)
 
@@ -71,19 +72,30 @@ class AnswerPages:
         refused = await self._outdated(request, grant, stored[0])
         if refused is not None:
             return refused
-        nonce, reader = secrets.token_urlsafe(16), self._reader(request, grant.person)
-        page = self._pages.answer(*stored, self._key(grant.person), reader, self._actions.clock(), nonce)
+        return self._show(request, grant.person, stored)
+
+    def _show(
+        self, request: web.Request, person: str, stored: tuple[Incident, tuple[Entry, ...]], *, asking: bool = False
+    ) -> web.Response:
+        nonce, reader, now = secrets.token_urlsafe(16), self._reader(request, person), self._actions.clock()
+        page = self._pages.answer(*stored, self._key(person), reader, now, nonce, asking=asking)
         return _page(page, nonce)
 
     async def press(self, request: web.Request) -> web.Response:
-        """POST /answer/{token} with verb=acknowledge|resolve: acts, then shows the page again."""
-        grant, verb = request[_GRANT], (await read_form(request, _MAX_FORM)).get("verb", "")
+        """POST /answer/{token} with verb=acknowledge|resolve: acts, then shows the page again.
+
+        A resolve while alerts fire is asked about first; ``confirm`` is how many of them the person has seen.
+        """
+        grant, form = request[_GRANT], await read_form(request, _MAX_FORM)
+        verb = form.get("verb", "")
         if verb not in set(Action):
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         stored = await self._store.incident(grant.incident)
         refused = await self._outdated(request, grant, stored[0]) if stored else None
         if refused is not None:
             return refused
+        if stored and verb == Action.RESOLVE and _fires_more(stored[0], form.get("confirm", "")):
+            return self._show(request, grant.person, stored, asking=True)
         await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)
         # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
         raise web.HTTPSeeOther(f"./{request.rel_url.name}")
@@ -147,6 +159,11 @@ class AnswerPages:
 
     def _key(self, person: str) -> str:
         return self._current.routing.directory.key(person) or person  # links of older versions carry the name
+
+
+def _fires_more(incident: Incident, confirmed: str) -> bool:
+    """Say whether an open incident has more firing alerts than the person has agreed to leave firing."""
+    return incident.state is not State.RESOLVED and incident.firing_count > (whole_number(confirmed, _MOST) or 0)
 
 
 def _page(text: str, nonce: str, status: int = 200) -> web.Response:

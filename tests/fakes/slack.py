@@ -122,7 +122,15 @@ def _valid_button(button: dict[str, Any]) -> bool:
     text, url, value = button["text"], button.get("url"), button.get("value", "")
     if button["type"] != "button" or text["type"] != "plain_text" or not 0 < len(text["text"]) <= 75:
         return False
+    if "confirm" in button and not _may_ask(button["confirm"]):
+        return False
     return len(value) <= 2000 and (url is None or (url.startswith(("http://", "https://")) and len(url) <= 3000))
+
+
+def _may_ask(confirm: dict[str, Any]) -> bool:
+    """Say whether it is a confirmation dialog (docs.slack.dev/reference/block-kit/composition-objects)."""
+    most = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+    return set(confirm) == set(most) and all(0 < len(confirm[part]["text"]) <= most[part] for part in most)
 
 
 def _error(code: str) -> web.Response:

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from process.settings import Secret
-from receiver.channels.base import Failure, Link, Message, SendError
+from receiver.channels.base import Failure, Link, Message, SendError, Words
 from receiver.channels.send_rate import Pace
 from receiver.channels.slack import UNWANTED, Slack, SlackWebhooks
 from receiver.channels.slack_blocks import card, plain, root
@@ -161,6 +161,16 @@ def test_buttons_that_can_be_pressed(given: Message, pressed: list[str]) -> None
     assert {b["value"] for b in found if "value" in b} <= {given.incident}
     assert [b["url"] for b in found if "url" in b] == [ANSWER]
     assert not [b for b in buttons(card(given)) if "value" in b]  # Slack could not send them anywhere
+
+
+@pytest.mark.parametrize("kind", [Kind.PAGE, Kind.ACKNOWLEDGED])
+def test_the_resolve_button_asks_while_alerts_fire(kind: Kind) -> None:
+    asking = paged(kind, words=Words(still_firing="40 alerts are still firing. " * 20, resolve_anyway="Anyway " * 9))
+    *others, resolve = [b for b in buttons(card(asking, interactive=True)) if "value" in b]
+    assert fault_of(card(asking, interactive=True)) == ""
+    assert set(cast("dict[str, Any]", resolve["confirm"])) == {"title", "text", "confirm", "deny"}
+    assert not [b for b in others if "confirm" in b]
+    assert not [b for b in buttons(card(paged(kind), interactive=True)) if "confirm" in b]
 
 
 def buttons(laid: dict[str, object]) -> list[dict[str, str]]:

@@ -192,6 +192,7 @@ def test_the_end_by_hand_names_the_hand_and_what_still_fires() -> None:
     by, after = SAY("by", who="Linh Tran"), SAY("after", span="3m")
     assert end.headline == SAY("resolved", by=by, after=after, name=f"{NAME} (2 alerts)")
     assert lines(end.text)[0] == SAY("by_hand_firing", count=2)
+    assert lines(end.text)[-1].endswith(SAY("entry_resolved_by_hand_firing", count=2, actor="Linh Tran", origin="link"))
 
 
 def test_a_storm_is_listed_in_short() -> None:

@@ -287,7 +287,7 @@ async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
     assert (await answer.json())["state"] == "resolved"
     shown = await (await rig.client.get(f"/api/v1/incidents/{number}", headers=API)).json()
     assert [line["kind"] for line in shown["timeline"]][-2:] == ["acknowledged", "resolved_by_hand"]
-    assert shown["timeline"][-1]["data"] == {"origin": "api"}
+    assert shown["timeline"][-1]["data"] == {"origin": "api", "count": 1}
     assert "(the API)" in shown["timeline"][-1]["text"]
     assert (rig.answers("api", "taken"), rig.answers("api", "already"), rig.answers("api", "unknown")) == (2, 1, 0)
     assert shown["alerts"][0]["labels"]["alertname"] == "HighErrorRate"
@@ -330,11 +330,28 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     after = await rig.client.post(rig.link(number), data={"verb": "acknowledge"})
     assert 'class="state acknowledged"' in await after.text()
     assert await rig.state(number) is State.ACKNOWLEDGED
-    await rig.client.post(rig.link(number), data={"verb": "resolve"})
+    await rig.client.post(rig.link(number), data={"verb": "resolve", "confirm": "1"})
     assert await rig.state(number) is State.RESOLVED
     assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 0)
     done = await (await rig.client.get(rig.link(number))).text()
     assert "<button" not in done
+
+
+async def test_resolving_what_still_fires_is_asked_about_once_and_said(rig: Rig) -> None:
+    number = await rig.fire()
+    for confirm in ({}, {"confirm": "0"}, {"confirm": "9" * 5000}, {"confirm": "-1"}):
+        asked = await rig.client.post(rig.link(number), data={"verb": "resolve", **confirm})
+        text = await asked.text()
+        assert asked.status == 200
+        assert ENGLISH.say("resolve_firing", count=1) in text
+        assert '<input type="hidden" name="confirm" value="1">' in text
+        assert await rig.state(number) is State.TRIGGERED
+    done = await (await rig.client.post(rig.link(number), data={"verb": "resolve", "confirm": "1"})).text()
+    assert await rig.state(number) is State.RESOLVED
+    at = ENGLISH.moment(rig.clock.now)
+    assert ENGLISH.say("answer_resolved_firing", count=1, who="Linh", at=at) in done
+    assert ENGLISH.say("entry_resolved_by_hand_firing", count=1, actor="Linh", origin="link") in done
+    assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (1, 0)
 
 
 async def a_digest(rig: Rig, count: int) -> tuple[list[int], str]:

@@ -73,7 +73,7 @@ async def test_every_link_form_and_redirect_keeps_the_path(tmp_path: Path, strip
             async with session.post(link, data={"verb": "acknowledge"}, allow_redirects=False) as pressed:
                 assert pressed.status == 303
                 assert pressed.headers["Location"].startswith("./")
-            async with session.post(link, data={"verb": "resolve"}) as shown:
+            async with session.post(link, data={"verb": "resolve", "confirm": "1"}) as shown:
                 assert (shown.status, str(shown.url)) == (200, link)
             for path in ("/-/healthy", "/metrics"):
                 async with session.get(f"{url}{path}") as answer:
