@@ -25,16 +25,16 @@ def test_a_firing_after_an_incident_is_explained_by_it_for_a_while() -> None:
 
 
 def test_a_firing_in_health_and_a_missed_outage_are_faults() -> None:
-    found = [
+    alerts = [
         Firings("Watchdog", 1, 9, 1),
         Firings("LowUserRegistrations, below 30", 9, 9, 9),
         Firings("A", 2, 9, 1),
         Firings("B", 1, 9, 0, incidents=3, fired_in=1),
         Firings("C", 0, 0, 0, incidents=3),
     ]
-    assert [fault.partition(":")[0] for fault in faults(found)] == ["A", "C"]
-    assert "| B | 1 | 0.0 | 0 | 1 of 3 |" in table(found)
-    assert "Did not fire (1): C." in table(found)
+    assert [fault.partition(":")[0] for fault in faults(alerts)] == ["A", "C"]
+    assert "| B | 1 | 0.0 | 0 | 1 of 3 |" in table(alerts)
+    assert "Did not fire (1): C." in table(alerts)
 
 
 @pytest.mark.stack
@@ -42,7 +42,7 @@ def test_a_firing_in_health_and_a_missed_outage_are_faults() -> None:
 def test_a_simulated_day_has_no_firing_without_an_incident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, END, 1, 1, {})
     (tmp_path / "history.json").write_text(f'{{"until": {END}, "days": 1, "seed": 1}}', "utf-8")
-    found = {one.alert: one for one in listed(tmp_path)}
-    assert found["Watchdog"].count == 1
-    assert found["CacheHitRateLow"].fired_in == found["CacheHitRateLow"].incidents == 1
+    firings_of_alert = {one.alert: one for one in listed(tmp_path)}
+    assert firings_of_alert["Watchdog"].count == 1
+    assert firings_of_alert["CacheHitRateLow"].fired_in == firings_of_alert["CacheHitRateLow"].incidents == 1
     assert main([str(tmp_path), "--check"]) == 0, capsys.readouterr().err

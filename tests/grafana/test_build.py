@@ -72,26 +72,26 @@ def substituted(expr: str) -> str:
 
 
 def selectors(expr: str) -> list[promql_parser.VectorSelector]:
-    found: list[promql_parser.VectorSelector] = []
+    read: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.MatrixSelector):
-            found.append(node.vector_selector)
+            read.append(node.vector_selector)
         elif isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
+            read.append(node)
 
     promql_parser.walk(promql_parser.parse(expr), visit)
-    return found
+    return read
 
 
 def targets() -> list[tuple[str, str]]:
-    found = []
+    expressions = []
     for path in FILES:
         drawn = json.loads(path.read_text("utf-8"))
         for panel in drawn["panels"]:
-            found += [(f"{path.stem}: {panel['title']}", target["expr"]) for target in panel.get("targets") or ()]
-        found += [(f"{path.stem}: {note['name']}", note["expr"]) for note in drawn["annotations"]["list"]]
-    return found
+            expressions += [(f"{path.stem}: {panel['title']}", target["expr"]) for target in panel.get("targets") or ()]
+        expressions += [(f"{path.stem}: {note['name']}", note["expr"]) for note in drawn["annotations"]["list"]]
+    return expressions
 
 
 def test_the_files_are_what_the_code_says() -> None:
@@ -135,7 +135,7 @@ def test_the_grid_has_neither_holes_nor_overlaps(path: Path) -> None:
 
 @pytest.mark.parametrize(("uid", "items"), DOCUMENT.items(), ids=DOCUMENT)
 def test_every_item_of_the_document_has_its_panels(uid: str, items: dict[str, list[int]]) -> None:
-    one = next(found for found in build.BOARDS if found.uid == uid)
+    one = next(board for board in build.BOARDS if board.uid == uid)
     there = {panel.id for panel in one.panels()}
     for item, panels in items.items():
         assert set(panels) <= there, f"{uid}: {item} lost the panels {set(panels) - there}"
@@ -163,7 +163,7 @@ def test_a_panel_says_what_it_shows_and_what_emptiness_means(name: str, panel: P
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_the_thresholds_are_the_numbers_of_the_rules(path: Path) -> None:
-    one = next(found for found in build.BOARDS if found.uid == f"heypeter-{path.stem}")
+    one = next(board for board in build.BOARDS if board.uid == f"heypeter-{path.stem}")
     drawn = {panel["id"]: panel for panel in json.loads(path.read_text("utf-8"))["panels"]}
     for panel in one.panels():
         steps = drawn[panel.id]["fieldConfig"]["defaults"]["thresholds"]["steps"]

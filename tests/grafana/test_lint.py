@@ -252,10 +252,10 @@ def judged(board: Json, around: Scene) -> dict[str, str]:
     """Judge a dashboard; give the messages by the name of their check."""
     fresh = replace(around, _queries={})
     document = parse("good.json", json.dumps(board, indent=2))
-    found: dict[str, str] = {}
+    text_of_check: dict[str, str] = {}
     for one in of_document(document, fresh):
-        found[one.check] = found.get(one.check, "") + one.plain
-    return found
+        text_of_check[one.check] = text_of_check.get(one.check, "") + one.plain
+    return text_of_check
 
 
 def test_the_good_dashboard_passes(around: Scene) -> None:
@@ -270,11 +270,11 @@ def test_a_dashboard_broken_on_purpose_is_refused(
 ) -> None:
     board = dashboard()
     change(board)
-    found = judged(board, around)
-    assert check in found, found
-    missing = [word for word in words if word not in found[check]]
-    assert not missing, found[check]
-    assert "fix: " in found[check]
+    text_of_check = judged(board, around)
+    assert check in text_of_check, text_of_check
+    missing = [word for word in words if word not in text_of_check[check]]
+    assert not missing, text_of_check[check]
+    assert "fix: " in text_of_check[check]
 
 
 def test_every_check_is_shown_refusing_something() -> None:
@@ -318,10 +318,10 @@ def test_what_is_hidden_in_a_collapsed_row_is_judged_too(around: Scene) -> None:
     board["panels"].append(
         {"id": 9, "type": "row", "title": "More", "collapsed": True, "gridPos": place, "panels": [hidden]}
     )
-    found = judged(board, around)
-    assert set(found) == {"unknown-unit", "wrong-unit", "hole-in-the-grid"}, found
-    assert "x 20, y 17" in found["hole-in-the-grid"]
-    assert 'panel 4 "Memory usage"' in found["unknown-unit"]
+    text_of_check = judged(board, around)
+    assert set(text_of_check) == {"unknown-unit", "wrong-unit", "hole-in-the-grid"}, text_of_check
+    assert "x 20, y 17" in text_of_check["hole-in-the-grid"]
+    assert 'panel 4 "Memory usage"' in text_of_check["unknown-unit"]
 
 
 @pytest.mark.parametrize(

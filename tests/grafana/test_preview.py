@@ -33,8 +33,8 @@ def run(module: str, expression: str) -> Any:  # noqa: ANN401  # whatever the ex
     return json.loads(done.stdout)
 
 
-def panels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [panel for one in found for panel in (one, *panels(one.get("panels", [])))]
+def panels(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [panel for one in rows for panel in (one, *panels(one.get("panels", [])))]
 
 
 def test_the_packages_are_pinned_and_the_lock_agrees_and_names_no_place() -> None:
@@ -70,8 +70,8 @@ def test_every_panel_of_the_dashboards_can_be_drawn() -> None:
 def test_a_rate_is_taken_as_grafana_takes_it_with_our_datasource() -> None:
     config = yaml.safe_load(Path("deploy/config/prometheus.yml").read_text("utf-8"))
     assert scrape_interval() == config["global"]["scrape_interval"]
-    found = dict(run("answer.ts", "[...builtIns(30, 15, 21600)].map(([name, { value }]) => [name, value])"))
-    assert (found["__interval"], found["__rate_interval"], found["__range"]) == ("30s", "60s", "21600s")
+    values = dict(run("answer.ts", "[...builtIns(30, 15, 21600)].map(([name, { value }]) => [name, value])"))
+    assert (values["__interval"], values["__rate_interval"], values["__range"]) == ("30s", "60s", "21600s")
     wide = dict(run("answer.ts", "[...builtIns(300, 15, 86400)].map(([name, { value }]) => [name, value])"))
     assert wide["__rate_interval"] == "315s"
 
@@ -147,9 +147,9 @@ def test_a_folded_row_opens_and_moves_what_is_below() -> None:
 
 
 def test_an_annotation_lasts_as_long_as_its_points_follow_each_other() -> None:
-    found = """[{ metric: { alertname: "Down" }, points: [[60, 1], [120, 1], [300, 1], [360, 0]] }]"""
+    series = """[{ metric: { alertname: "Down" }, points: [[60, 1], [120, 1], [300, 1], [360, 0]] }]"""
     query = "{ name: 'Alerts', enable: true, titleFormat: '{{alertname}}', iconColor: 'orange' }"
-    assert run("events.ts", f"events({found}, {query}, 60)") == [
+    assert run("events.ts", f"events({series}, {query}, 60)") == [
         {"from": 60_000, "to": 120_000, "title": "Down", "color": "orange"},
         {"from": 300_000, "to": 300_000, "title": "Down", "color": "orange"},
     ]
@@ -157,8 +157,8 @@ def test_an_annotation_lasts_as_long_as_its_points_follow_each_other() -> None:
 
 def test_equal_neighbours_are_one_state_and_a_hole_stays_a_hole() -> None:
     readings = [{"at": at, "text": text, "color": text} for at, text in ((0, "a"), (10, "a"), (20, "b"), (60, "b"))]
-    found = run("states.ts", f"states({json.dumps(readings)}, 70, 20)")
-    assert [(state["from"], state["to"], state["text"]) for state in found] == [
+    states = run("states.ts", f"states({json.dumps(readings)}, 70, 20)")
+    assert [(state["from"], state["to"], state["text"]) for state in states] == [
         (0, 20, "a"),
         (20, 40, "b"),
         (60, 70, "b"),
@@ -180,8 +180,8 @@ async def test_the_page_reaches_prometheus_and_the_dashboards(tmp_path: Path) ->
     async with serve(tmp_path, DASHBOARDS[0].parent, there) as site, aiohttp.ClientSession(site) as session:
         assert await (await session.get("/")).text() == "the page"
         assert (await (await session.get(f"/dashboards/{DASHBOARDS[0].name}")).json())["panels"]
-        found = await (await session.get("/prometheus/api/v1/query", params={"query": 'up{a="b"}'})).json()
-        assert found["data"] == ["/api/v1/query", 'up{a="b"}']
+        body = await (await session.get("/prometheus/api/v1/query", params={"query": 'up{a="b"}'})).json()
+        assert body["data"] == ["/api/v1/query", 'up{a="b"}']
     await runner.cleanup()
 
 

@@ -19,8 +19,8 @@ DIGEST = "sha256:" + 64 * "a"
 
 
 def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-    return found
+    settings: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return settings
 
 
 def grafana() -> dict[str, Any]:
@@ -30,9 +30,9 @@ def grafana() -> dict[str, Any]:
 
 def mounts() -> dict[str, str]:
     """Folder in the container -> folder here, of what is mounted read-only."""
-    found = [volume.split(":") for volume in grafana()["volumes"] if volume.startswith(".")]
-    assert all(mode == "ro" for _, _, mode in found)
-    return {inside: outside for outside, inside, _ in found}
+    volumes = [volume.split(":") for volume in grafana()["volumes"] if volume.startswith(".")]
+    assert all(mode == "ro" for _, _, mode in volumes)
+    return {inside: outside for outside, inside, _ in volumes}
 
 
 @pytest.mark.parametrize("path", PROMETHEUS, ids=str)

@@ -72,8 +72,8 @@ def test_one_legend_for_several_series_is_found_across_the_queries_of_a_panel() 
 
 
 def test_what_fails_and_what_is_empty_is_told_apart() -> None:
-    found = list(findings([answer("1 A", [], error="parse error"), answer("2 A", [])], [], {}))
-    assert [(one.check, one.text) for one in found] == [
+    reported = list(findings([answer("1 A", [], error="parse error"), answer("2 A", [])], [], {}))
+    assert [(one.check, one.text) for one in reported] == [
         ("failed-query", "parse error"),
         ("empty-answer", "Prometheus has nothing for up"),
     ]

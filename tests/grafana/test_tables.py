@@ -22,8 +22,8 @@ def rule(expr: str, priority: str = "P1") -> Numbers:
 def test_the_documents_thresholds_are_those_of_the_table() -> None:
     table = yaml.safe_load(Path("rules/tables/thresholds.yml").read_text("utf-8"))["thresholds"]
     for row in table:
-        found = [NUMBERS.limit(Rule(row["alert"], position)).value for position in range(len(row["limits"]))]
-        assert found == list(row["limits"].values()), row["alert"]
+        limits = [NUMBERS.limit(Rule(row["alert"], position)).value for position in range(len(row["limits"]))]
+        assert limits == list(row["limits"].values()), row["alert"]
 
 
 def test_targets_objectives_and_response_times_are_those_of_their_tables() -> None:

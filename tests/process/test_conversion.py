@@ -94,10 +94,10 @@ def errors(folder: Path, text: str, kind: type[msgspec.Struct] = Whole) -> list[
     ],
 )
 def test_all_errors_have_a_place_and_a_fix(tmp_path: Path, text: str, lines: list[str]) -> None:
-    found = errors(tmp_path, text)
-    assert len(found) == len(lines), found
+    reported = errors(tmp_path, text)
+    assert len(reported) == len(lines), reported
     for start in lines:
-        assert any(line.startswith(start) for line in found), (start, found)
+        assert any(line.startswith(start) for line in reported), (start, reported)
 
 
 def test_a_secret_is_not_shown_whatever_it_is(tmp_path: Path) -> None:

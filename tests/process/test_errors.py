@@ -119,15 +119,18 @@ def events(sentry: FakeSentry) -> list[dict[str, Any]]:
 async def test_each_failure_is_reported_once_and_says_nothing_of_anybody(sentry: FakeSentry) -> None:
     code, out, err = await run(SCRIPT, SENTRY_DSN=sentry.dsn, SENTRY_ENVIRONMENT="staging")
     assert (code, out.strip()) == (1, "True True"), err
-    found = events(sentry)
-    kinds = [[error["type"] for error in event.get("exception", {}).get("values", [])] for event in found]
+    reported = events(sentry)
+    kinds = [[error["type"] for error in event.get("exception", {}).get("values", [])] for event in reported]
     assert kinds == [["RuntimeError"], [], ["ValueError"], ["OSError"], ["KeyError"]]
-    for event in found:
+    for event in reported:
         assert event["release"] == f"heypeter-monitoring@{VERSION}"
         assert (event["environment"], event["server_name"]) == ("staging", "receiver")
         assert not {"request", "user", "breadcrumbs", "extra", "modules", "contexts", "tags"} & set(event)
-    assert [event.get("logentry", {}).get("message") for event in found][1:3] == ["cannot page %s by %s", "giving up"]
-    assert all(set(event.get("logentry", {"message": ""})) == {"message"} for event in found)
+    assert [event.get("logentry", {}).get("message") for event in reported][1:3] == [
+        "cannot page %s by %s",
+        "giving up",
+    ]
+    assert all(set(event.get("logentry", {"message": ""})) == {"message"} for event in reported)
 
     whole = b"".join(received.body for received in sentry.received).decode()
     assert [word for word in (*PRIVATE, "abcdefgh12345", str(Path.cwd()), os.uname().nodename) if word in whole] == []

@@ -170,10 +170,10 @@ async def test_encodings(place: Place, encoding: str, body: bytes, status: int) 
 @given(st.binary(max_size=3000), st.integers(1, 3), st.booleans())
 def test_what_is_compressed_comes_out_as_it_was(body: bytes, members: int, gzipped: bool) -> None:
     async def run() -> None:
-        found: list[bytes] = []
+        bodies: list[bytes] = []
 
         async def take(request: web.Request) -> web.Response:
-            found.append(await read_body(request, LIMIT))
+            bodies.append(await read_body(request, LIMIT))
             return web.Response()
 
         app = web.Application()
@@ -189,7 +189,7 @@ def test_what_is_compressed_comes_out_as_it_was(body: bytes, members: int, gzipp
         ):
             assert answer.status == 200
         await listener.close()
-        assert found == [body * (members if gzipped else 1)]
+        assert bodies == [body * (members if gzipped else 1)]
 
     asyncio.run(run())
 
@@ -233,12 +233,12 @@ def test_whole_numbers(text: str, number: int | None) -> None:
 
 
 def _sockets(stack: ExitStack, number: int) -> list[socket]:
-    found = []
+    sockets = []
     for _ in range(number):
         ours, theirs = socketpair()
         stack.enter_context(closing(theirs))
-        found.append(stack.enter_context(closing(ours)))
-    return found
+        sockets.append(stack.enter_context(closing(ours)))
+    return sockets
 
 
 class Ended:
@@ -294,12 +294,12 @@ def test_those_who_authenticate_give_way_only_to_each_other() -> None:
 def test_one_that_has_asked_outlives_one_that_has_not() -> None:
     with ExitStack() as stack:
         connections, ended = Connections(4, Time()), list[str]()
-        found = [_open(connections, sock, "10.0.0.1", ended) for sock in _sockets(stack, 3)]
-        connections.used(found[0])
+        opened = [_open(connections, sock, "10.0.0.1", ended) for sock in _sockets(stack, 3)]
+        connections.used(opened[0])
         for sock in _sockets(stack, 5):
             _open(connections, sock, "10.0.0.1", ended)
-        assert not found[0].is_closed
-        assert found[1].is_closed
+        assert not opened[0].is_closed
+        assert opened[1].is_closed
 
 
 @given(
@@ -310,11 +310,11 @@ def test_one_that_has_asked_outlives_one_that_has_not() -> None:
 def test_there_are_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
     with ExitStack() as stack:
         time = Time()
-        connections, ended, found = Connections(6, time), list[str](), list[Connection]()
+        connections, ended, opened = Connections(6, time), list[str](), list[Connection]()
         for peer, step in steps:
-            chosen = next((one for one in reversed(found) if one.group == peer and not one.is_closed), None)
+            chosen = next((one for one in reversed(opened) if one.group == peer and not one.is_closed), None)
             if step == "open":
-                found.append(_open(connections, _sockets(stack, 1)[0], peer * 3, ended))
+                opened.append(_open(connections, _sockets(stack, 1)[0], peer * 3, ended))
             elif step == "wait":
                 time.now += 1
                 connections.sweep()
@@ -323,7 +323,7 @@ def test_there_are_never_more_than_the_limit(steps: list[tuple[str, str]]) -> No
             elif chosen is not None:
                 (connections.used if step == "use" else connections.trust)(chosen)
             assert len(connections) <= 6
-            assert sum(not one.is_closed for one in found) <= 6
+            assert sum(not one.is_closed for one in opened) <= 6
 
 
 def test_one_kind_of_entry_does_not_fill_the_log() -> None:

@@ -98,6 +98,6 @@ def test_a_folder_without_rules_gives_one_sentence(tmp_path: Path, capsys: pytes
 
 
 def test_the_tests_of_our_own_rules_show_every_alert_firing_and_quiet() -> None:
-    found = coverage(Path("rules"), Path("rules/tests"))
-    assert not found.faults
-    assert found.figure.endswith("100%")
+    result = coverage(Path("rules"), Path("rules/tests"))
+    assert not result.faults
+    assert result.figure.endswith("100%")

@@ -99,8 +99,8 @@ async def test_one_objective_does_not_hide_another(alertmanager: Alertmanager) -
         alert("SLOBurnRateSlow", "production", slo="payment-success"),
     )
     await alertmanager.caught_up()
-    found = await alertmanager.ask("alerts?filter=env=production")
-    hidden = [one["labels"]["slo"] for one in found if one["status"]["inhibitedBy"]]
+    alerts = await alertmanager.ask("alerts?filter=env=production")
+    hidden = [one["labels"]["slo"] for one in alerts if one["status"]["inhibitedBy"]]
     assert hidden == ["http-availability"]
 
 

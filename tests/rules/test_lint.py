@@ -203,9 +203,9 @@ def test_a_comment_allows_one_check_for_one_rule(
     path = tmp_path / "rules.yml"
     path.write_text(TWO.format(**{"first": "x", "second": "x", "beside": "x"} | comments), "utf-8")
     assert main([str(path)]) == (1 if said else 0)
-    found = [line.removeprefix(f"{path}:") for line in capsys.readouterr().out.splitlines()[::2]] if said else []
-    assert len(found) == len(said)
-    assert all(text.startswith(start) for text, start in zip(found, said, strict=True)), found
+    lines = [line.removeprefix(f"{path}:") for line in capsys.readouterr().out.splitlines()[::2]] if said else []
+    assert len(lines) == len(said)
+    assert all(text.startswith(start) for text, start in zip(lines, said, strict=True)), lines
 
 
 def test_an_answer_that_nobody_reads_to_its_end_is_no_fault() -> None:

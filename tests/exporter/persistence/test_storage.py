@@ -62,9 +62,9 @@ class Installation:
 
 @pytest.fixture
 async def installation(tmp_path: Path) -> Installation:
-    found = Installation(tmp_path)
-    await found.start()
-    return found
+    started = Installation(tmp_path)
+    await started.start()
+    return started
 
 
 def booked(channel: str = "web", **more: object) -> dict[str, object]:
@@ -179,9 +179,9 @@ class Story:
                 await self.mortal.kill()
                 await self.mortal.start()
             case "scrape":
-                found = await self.mortal.counters()
-                assert {key: new for key, old in self.shown.items() if (new := found.get(key, 0)) < old} == {}
-                self.shown = found
+                counters = await self.mortal.counters()
+                assert {key: new for key, old in self.shown.items() if (new := counters.get(key, 0)) < old} == {}
+                self.shown = counters
             case _:
                 await self.send(name, *details)
 

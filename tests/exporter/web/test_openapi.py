@@ -28,10 +28,10 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[Process]:
-    found = Process(tmp_path)
-    await found.start()
-    yield found
-    await found.stop()
+    exporter = Process(tmp_path)
+    await exporter.start()
+    yield exporter
+    await exporter.stop()
 
 
 async def test_it_is_served(process: Process) -> None:
@@ -93,10 +93,10 @@ def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("name", sorted(name for name, event in CATALOGUE.events.items() if event.fields))
 def test_what_it_forbids_is_none(name: str) -> None:
     schema = data_of(name)
-    for field, found in schema["properties"].items():
+    for field, limits in schema["properties"].items():
         wrong: list[object] = [{}, []]
-        wrong += [found["maximum"] + 1, found["minimum"] - 1] if "maximum" in found else []
-        wrong += ["x" * (found["maxLength"] + 1)] if "maxLength" in found else []
+        wrong += [limits["maximum"] + 1, limits["minimum"] - 1] if "maximum" in limits else []
+        wrong += ["x" * (limits["maxLength"] + 1)] if "maxLength" in limits else []
         for value in wrong:
             event = {"type": name, "data": {**_smallest(schema), field: value}}
             with pytest.raises(DecodeError) as caught:
@@ -109,12 +109,12 @@ def test_what_it_forbids_is_none(name: str) -> None:
 
 
 def _smallest(schema: dict[str, Any]) -> dict[str, object]:
-    found = {}
+    event = {}
     for field in schema["required"]:
         kind = schema["properties"][field]
         simple = {"string": "x", "boolean": True}.get(kind.get("type"), kind.get("minimum", 1))
-        found[field] = kind["enum"][0] if "enum" in kind else simple
-    return found
+        event[field] = kind["enum"][0] if "enum" in kind else simple
+    return event
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ class Installation:
 
     async def serve(self, *events: object) -> dict[str, int]:
         async with self.client.post("/api/events", json={"events": list(events)}, headers=TOKEN) as answer:
-            found: dict[str, int] = await answer.json()
-            return found
+            answered: dict[str, int] = await answer.json()
+            return answered
 
     async def text(self, **headers: str) -> str:
         async with self.client.get("/metrics", headers=headers) as answer:
@@ -111,10 +111,10 @@ class Installation:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Installation]:
-    found = Installation(tmp_path, Time(), a_config(tmp_path, first_increment_hold=0))
-    await found.start()
-    yield found
-    await found.kill()
+    installation = Installation(tmp_path, Time(), a_config(tmp_path, first_increment_hold=0))
+    await installation.start()
+    yield installation
+    await installation.kill()
 
 
 def every_kind_of_character() -> list[str]:
@@ -122,7 +122,7 @@ def every_kind_of_character() -> list[str]:
     kinds: dict[str, list[str]] = {}
     for code in range(sys.maxunicode + 1):
         kinds.setdefault(unicodedata.category(chr(code)), []).append(chr(code))
-    some = [c for found in kinds.values() for c in {*found[:2], *found[-2:]}]
+    some = [c for characters in kinds.values() for c in {*characters[:2], *characters[-2:]}]
     return sorted({*some, *map(chr, range(0x100))})
 
 
@@ -130,7 +130,7 @@ def every_kind_of_character() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "trace_id",
     [
         *(
             "\u0000",
@@ -147,10 +147,10 @@ def every_kind_of_character() -> list[str]:
         *("\u0660" * 32, TRACE[:31] + "\n", TRACE + "\n", " " + TRACE, f"00-{TRACE}-b7ad6b7169203331-01"),
     ],
 )
-async def test_a_trace_id_is_32_hexadecimal_digits_or_nothing(place: Installation, given: str) -> None:
-    assert await place.pulse({**CALL, "trace_id": given}) == 204
-    await place.serve({**REQUEST, "trace_id": given})
-    await place.serve({**REQUEST, "traceparent": f"00-{given}-b7ad6b7169203331-01"})
+async def test_a_trace_id_is_32_hexadecimal_digits_or_nothing(place: Installation, trace_id: str) -> None:
+    assert await place.pulse({**CALL, "trace_id": trace_id}) == 204
+    await place.serve({**REQUEST, "trace_id": trace_id})
+    await place.serve({**REQUEST, "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"})
     for _ in range(2):
         text = await place.text(**OPEN_METRICS)
         assert "trace_id" not in text
@@ -431,14 +431,14 @@ async def test_another_line_of_x_forwarded_for_is_no_other_client(path: str) -> 
     limits = Limit(client_rate=1, client_burst=3)
     config = msgspec.structs.replace(a_config(), limits=limits, sentry=TunnelSettings(dsns=(DSN,)))
     async with TestClient(BoundedServer(an_application(an_exporter(Time(), config)))) as client:
-        found = []
+        statuses = []
         for number in range(6):
             # The proxy adds a line of its own below the client's claim.
             lines = [("X-Forwarded-For", f"10.{number}.1.1"), ("X-Forwarded-For", "203.0.113.5")]
             async with client.post(path, data=b'{"events":[]}', headers=[*BROWSER.items(), *lines]) as answer:
-                found.append(answer.status)
-        assert 429 not in found[:3]
-        assert found[-1] == 429
+                statuses.append(answer.status)
+        assert 429 not in statuses[:3]
+        assert statuses[-1] == 429
 
 
 @pytest.mark.parametrize(
@@ -508,10 +508,10 @@ async def test_slow_bodies_of_one_network_leave_the_sentry_tunnel_open(sentry_pl
 @pytest.fixture
 async def sentry_place() -> AsyncIterator[Installation]:
     config = msgspec.structs.replace(a_config(first_increment_hold=0), sentry=TunnelSettings(dsns=(DSN,)))
-    found = Installation(None, Time(), config)
-    await found.start()
-    yield found
-    await found.kill()
+    installation = Installation(None, Time(), config)
+    await installation.start()
+    yield installation
+    await installation.kill()
 
 
 async def test_who_makes_an_event_stand_for_many_pays_for_all(place: Installation) -> None:
@@ -616,10 +616,10 @@ async def test_an_unknown_user_is_answered_as_slowly_as_a_known_one() -> None:
     auth = BasicAuth({"prometheus": bcrypt.hashpw(b"open sesame", bcrypt.gensalt(11)).decode()})
     times: dict[str, list[float]] = {"prometheus": [], "nobody": []}
     for number in range(5):
-        for user, found in times.items():
+        for user, seconds in times.items():
             began = time.thread_time()
             await auth.refuse(_login(user, f"wrong {number}"))
-            found.append(time.thread_time() - began)
+            seconds.append(time.thread_time() - began)
     cost = {user: await _bcrypt_cost(auth, user) for user in times}
     assert cost["nobody"] == cost["prometheus"] == 11
 

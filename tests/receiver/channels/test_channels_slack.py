@@ -127,7 +127,7 @@ def looks(laid: dict[str, object]) -> tuple[object, str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "posted", "first"),
+    ("message", "posted", "first"),
     [
         (paged(), ("danger", "P1 · Triggered"), ("danger", "P1 · Triggered")),
         (paged(severity="warning", priority="P2"), ("warning", "P2 · Triggered"), ("warning", "P2 · Triggered")),
@@ -140,13 +140,13 @@ def looks(laid: dict[str, object]) -> tuple[object, str]:
         (paged(Kind.UPDATE, state="acknowledged"), ("#439fe0", "P1 · Update"), ("#439fe0", "P1 · Acknowledged")),
     ],
 )
-def test_colour_and_heading_say_how_it_stands(given: Message, posted: object, first: object) -> None:
-    assert looks(card(given)) == posted
-    assert looks(root(given)) == first
+def test_colour_and_heading_say_how_it_stands(message: Message, posted: object, first: object) -> None:
+    assert looks(card(message)) == posted
+    assert looks(root(message)) == first
 
 
 @pytest.mark.parametrize(
-    ("given", "pressed"),
+    ("message", "pressed"),
     [
         (paged(), ["acknowledge", "resolve"]),
         (paged(Kind.REMINDER), ["acknowledge", "resolve"]),
@@ -155,12 +155,12 @@ def test_colour_and_heading_say_how_it_stands(given: Message, posted: object, fi
         (paged(number=0), []),
     ],
 )
-def test_buttons_that_can_be_pressed(given: Message, pressed: list[str]) -> None:
-    found = buttons(card(given, interactive=True))
-    assert [b["action_id"] for b in found if "value" in b] == pressed
-    assert {b["value"] for b in found if "value" in b} <= {given.incident}
-    assert [b["url"] for b in found if "url" in b] == [ANSWER]
-    assert not [b for b in buttons(card(given)) if "value" in b]  # Slack could not send them anywhere
+def test_buttons_that_can_be_pressed(message: Message, pressed: list[str]) -> None:
+    shown = buttons(card(message, interactive=True))
+    assert [b["action_id"] for b in shown if "value" in b] == pressed
+    assert {b["value"] for b in shown if "value" in b} <= {message.incident}
+    assert [b["url"] for b in shown if "url" in b] == [ANSWER]
+    assert not [b for b in buttons(card(message)) if "value" in b]  # Slack could not send them anywhere
 
 
 @pytest.mark.parametrize("kind", [Kind.PAGE, Kind.ACKNOWLEDGED])
@@ -179,7 +179,7 @@ def buttons(laid: dict[str, object]) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("message", "text"),
     [
         (paged(mention="U01LINH"), "<@U01LINH> P1 #12"),
         (paged(mention="U01LINH", address="U01LINH"), "P1 #12"),  # it is their own channel
@@ -189,10 +189,10 @@ def buttons(laid: dict[str, object]) -> list[dict[str, str]]:
         (paged(), "P1 #12"),
     ],
 )
-def test_a_page_mentions_the_person_paged(given: Message, text: str) -> None:
-    assert str(card(given)["text"]).startswith(text)
-    assert str(plain(given)["text"]).startswith(text)
-    assert str(root(given)["text"]).startswith("P1 #12")  # nobody is called twice
+def test_a_page_mentions_the_person_paged(message: Message, text: str) -> None:
+    assert str(card(message)["text"]).startswith(text)
+    assert str(plain(message)["text"]).startswith(text)
+    assert str(root(message)["text"]).startswith("P1 #12")  # nobody is called twice
 
 
 def test_a_message_of_many_incidents_has_a_button_for_each() -> None:

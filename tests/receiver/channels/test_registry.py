@@ -56,9 +56,9 @@ BASE: dict[str, Any] = {
 }
 
 
-def written(folder: Path, given: dict[str, Any]) -> Path:
+def written(folder: Path, settings: dict[str, Any]) -> Path:
     path = folder / "receiver.yml"
-    path.write_text(yaml.safe_dump({**BASE, **given}, allow_unicode=True, sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump({**BASE, **settings}, allow_unicode=True, sort_keys=False), "utf-8")
     return path
 
 
@@ -76,9 +76,9 @@ async def built(path: Path, secrets: list[Secret] | None = None) -> AsyncIterato
             yield dict(build_channels(config.channels, setup))
 
 
-@pytest.mark.parametrize("given", EXAMPLES, ids=lambda given: "-".join(given["channels"]))
-async def test_each_example_of_the_documentation_is_built(tmp_path: Path, given: dict[str, Any]) -> None:
-    path = written(tmp_path, given)
+@pytest.mark.parametrize("settings", EXAMPLES, ids=lambda settings: "-".join(settings["channels"]))
+async def test_each_example_of_the_documentation_is_built(tmp_path: Path, settings: dict[str, Any]) -> None:
+    path = written(tmp_path, settings)
     files = [file for _, file in missing_secret_files(load(path)[0])]
     assert files
     for file in files:
@@ -86,12 +86,12 @@ async def test_each_example_of_the_documentation_is_built(tmp_path: Path, given:
         file.write_text(next((text for word, text in FILES.items() if word in file.name), f"of {file.name}"), "utf-8")
     secrets: list[Secret] = []
     async with built(path, secrets) as channels:
-        assert sorted(channels) == sorted(given["channels"])
+        assert sorted(channels) == sorted(settings["channels"])
     assert {secret.reveal() for secret in secrets} == {file.read_text("utf-8") for file in files}
 
 
 def test_the_documentation_has_an_example_of_every_channel() -> None:
-    assert {name for given in EXAMPLES for name in given["channels"]} == {
+    assert {name for settings in EXAMPLES for name in settings["channels"]} == {
         *("pagerduty", "slack", "email", "apprise", "webhook")
     }
 
@@ -118,7 +118,7 @@ ENDPOINTS = {"endpoints": {"ops": {"url": "https://example.com/", "secret": SIGN
 
 
 @pytest.mark.parametrize(
-    ("given", "kinds", "held"),
+    ("channel_settings", "kinds", "held"),
     [
         ({}, {"log": Log}, set()),
         ({"log": {}, "slack": SECRET}, {"slack": Slack, "log": Log}, {"s3cret-token"}),
@@ -132,17 +132,19 @@ ENDPOINTS = {"endpoints": {"ops": {"url": "https://example.com/", "secret": SIGN
     ],
 )
 async def test_each_channel_is_built_and_each_secret_remembered(
-    tmp_path: Path, given: dict[str, Any], kinds: dict[str, type], held: set[str]
+    tmp_path: Path, channel_settings: dict[str, Any], kinds: dict[str, type], held: set[str]
 ) -> None:
     secrets: list[Secret] = []
     person = {"name": "Linh", "contacts": {}}
-    for name in given:
+    for name in channel_settings:
         address = {"email": "linh@example.com", "slack": "#alerts"}.get(name, "ops")
         if name in {"pagerduty", "slack", "email"}:
             person[name] = address
         elif name != "log":
             person["contacts"] = {name: address}
-    async with built(written(tmp_path, {"channels": given, "people": {"linh": person}}), secrets) as channels:
+    async with built(
+        written(tmp_path, {"channels": channel_settings, "people": {"linh": person}}), secrets
+    ) as channels:
         assert {name: type(channel) for name, channel in channels.items()} == kinds
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("pagerduty", "apprise"))]
     assert {secret.reveal() for secret in secrets} == held
@@ -192,8 +194,8 @@ def test_contacts_are_told_after_the_channels_that_have_keys(tmp_path: Path) -> 
         "pagerduty": "ops",
     }
     team = {"email": ["a@example.com", "b@example.com"], "contacts": {"apprise": "ops"}}
-    given = {"channels": channels, "people": {"linh": person}, "teams": {"default": team}}
-    config, _ = load(written(tmp_path, given))
+    settings = {"channels": channels, "people": {"linh": person}, "teams": {"default": team}}
+    config, _ = load(written(tmp_path, settings))
     assert config.people["linh"].named() == (
         ("pagerduty", "ops"),
         ("slack", "U01LINH"),

@@ -17,8 +17,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_explain_says_who_is_told_when_how_and_why(capsys: Capture) -> None:
-    given = ["explain", "--config.file", str(EXAMPLE), "--alert=HighErrorRate", "--at=2026-11-23T03:00"]
-    assert main(given) == 0
+    command = ["explain", "--config.file", str(EXAMPLE), "--alert=HighErrorRate", "--at=2026-11-23T03:00"]
+    assert main(command) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "firing from Mon 2026-11-23 03:00 UTC and answered by nobody, is a P1 of team backend:" in " ".join(lines)
     assert any(line.startswith("0m Mon 03:00 page Linh Tran pagerduty, slack, holds") for line in lines)
@@ -40,16 +40,16 @@ def test_explain_runs_to_the_last_step_in_its_hours_and_folds_repeats(tmp_path: 
     matrix = re.search(r"^escalation_matrix:\n(  - .*\n)+", text, re.MULTILINE)
     assert matrix is not None
     path = edited(tmp_path, matrix.group(), OFFICE)
-    given = ["explain", "--config.file", str(path), "severity=warning", "--at=2026-11-27T18:00", "--format=json"]
-    assert main(given) == 0
-    found = json.loads(capsys.readouterr().out)
-    pages = [(row["at"], row["who"]) for row in found["rows"] if row["kind"] == "page" and row["role"]]
+    command = ["explain", "--config.file", str(path), "severity=warning", "--at=2026-11-27T18:00", "--format=json"]
+    assert main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    pages = [(row["at"], row["who"]) for row in answer["rows"] if row["kind"] == "page" and row["role"]]
     assert list(dict.fromkeys(pages)) == [
         ("2026-11-30T09:00:00Z", "Marek Novak"),
         ("2026-11-30T13:00:00Z", "Aisha Bello"),
     ]
-    assert found["repeat_every_seconds"] == 7200.0
-    assert main(given[:-1]) == 0
+    assert answer["repeat_every_seconds"] == 7200.0
+    assert main(command[:-1]) == 0
     assert "every 2h until answered" in capsys.readouterr().out
 
 
@@ -74,7 +74,7 @@ def test_explain_asks_the_schedule_at_that_moment(tmp_path: Path, capsys: Captur
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("options", "says"),
     [
         ([], "name labels"),
         (["severity"], "'severity' is no label"),
@@ -83,8 +83,8 @@ def test_explain_asks_the_schedule_at_that_moment(tmp_path: Path, capsys: Captur
         (["a=b", "--rules.dir=nowhere", "--alert=X"], "there are none"),
     ],
 )
-def test_a_wrong_question_is_one_line(given: list[str], says: str, capsys: Capture) -> None:
-    assert main(["explain", "--config.file", str(EXAMPLE), *given]) == 1
+def test_a_wrong_question_is_one_line(options: list[str], says: str, capsys: Capture) -> None:
+    assert main(["explain", "--config.file", str(EXAMPLE), *options]) == 1
     errors = capsys.readouterr().err
     assert says in errors
     assert errors.count("\n") == 1
@@ -182,11 +182,11 @@ roles:
 def test_check_looks_as_far_as_it_is_asked_to(tmp_path: Path, capsys: Capture) -> None:
     end = (now() + timedelta(days=200)).date()
     text = SCHEDULES.replace("rotation: weekly}", f"rotation: weekly, end: {end}}}")
-    given = ["check", "--config.file", str(scheduled(tmp_path, text))]
-    assert main(given) == 0
-    assert main([*given, "--days", "400"]) == 1
+    command = ["check", "--config.file", str(scheduled(tmp_path, text))]
+    assert main(command) == 0
+    assert main([*command, "--days", "400"]) == 1
     assert f"from {end}" in capsys.readouterr().err
-    assert main([*given, "--days", "0"]) == 1
+    assert main([*command, "--days", "0"]) == 1
 
 
 def test_check_names_who_is_never_on_call(tmp_path: Path, capsys: Capture) -> None:
@@ -200,28 +200,28 @@ def test_check_names_who_is_never_on_call(tmp_path: Path, capsys: Capture) -> No
 
 def test_check_reads_calendars(tmp_path: Path, capsys: Capture) -> None:
     text = SCHEDULES.replace("    layers:\n", "    calendar: {file: oncall.ics}\n    layers:\n")
-    given = ["check", "--config.file", str(scheduled(tmp_path, text))]
-    assert main(given) == 0
+    command = ["check", "--config.file", str(scheduled(tmp_path, text))]
+    assert main(command) == 0
     assert "schedules.engineers.calendar: cannot be read" in capsys.readouterr().err
     entry = "BEGIN:VEVENT\r\nSUMMARY:Petra\r\nDTSTART:20260101T000000Z\r\nDTEND:20300101T000000Z\r\nEND:VEVENT\r\n"
     calendar = tmp_path / "oncall.ics"
     calendar.write_text(f"BEGIN:VCALENDAR\r\n{entry}END:VCALENDAR\r\n", "utf-8")
-    assert main(given) == 0
+    assert main(command) == 0
     assert "Petra: unknown_person" in capsys.readouterr().err
 
 
 def test_schedule_shows_who_holds_a_role(tmp_path: Path, capsys: Capture) -> None:
     text = SCHEDULES.replace("on-call-engineer: [engineers]", "on-call-engineer: [engineers, peter]")
-    given = ["schedule", "--config.file", str(scheduled(tmp_path, text)), "--at=2026-11-23T03:00", "--days=10"]
-    assert main(given) == 0
+    command = ["schedule", "--config.file", str(scheduled(tmp_path, text)), "--at=2026-11-23T03:00", "--days=10"]
+    assert main(command) == 0
     assert "Role on-call-engineer (engineers, peter; UTC)" in capsys.readouterr().out
-    assert main([*given, "--role", "on-call-engineer"]) == 0
+    assert main([*command, "--role", "on-call-engineer"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "Mon 23 Nov 05:00 Mon 23 Nov 06:00 1h Aisha Bello, Peter Schmidt" in lines
     assert not any(line.startswith("Schedule ") for line in lines)
-    assert main([*given, "--role", "cfo"]) == 1
+    assert main([*command, "--role", "cfo"]) == 1
     assert "there is no role 'cfo'" in capsys.readouterr().err
-    assert main([*given, "--role", "on-call-engineer", "--format=ics"]) == 0
+    assert main([*command, "--role", "on-call-engineer", "--format=ics"]) == 0
     assert "Peter Schmidt" in capsys.readouterr().out
 
 
@@ -238,14 +238,14 @@ def test_check_renders_the_templates_of_the_folder(tmp_path: Path, capsys: Captu
 
 
 def test_schedule_shows_who_is_on_call(tmp_path: Path, capsys: Capture) -> None:
-    given = ["schedule", "--config.file", str(scheduled(tmp_path)), "--at=2026-11-23T03:00", "--days=10"]
-    assert main(given) == 0
+    command = ["schedule", "--config.file", str(scheduled(tmp_path)), "--at=2026-11-23T03:00", "--days=10"]
+    assert main(command) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "On call at Mon 2026-11-23 03:00 UTC"
     assert "on-call-engineer Marek Novak" in lines
     assert "Mon 23 Nov 12:00 Mon 23 Nov 13:00 1h Aisha Bello" in lines
     assert all(len(line) <= 80 for line in lines)
-    assert main([*given, "--format=ics", "--schedule=engineers"]) == 0
+    assert main([*command, "--format=ics", "--schedule=engineers"]) == 0
     assert capsys.readouterr().out.startswith("BEGIN:VCALENDAR")
 
 

@@ -34,14 +34,14 @@ def opened(at: datetime, *rows: Row, response: float = 7200.0, **clocks: float) 
 
 def told(case: Case, until: datetime) -> list[tuple[str, str]]:
     """When each clock ran to its time, and whom that paged or of what it reminded."""
-    found = [(f"{case.clock.now:%a %H:%M}", name) for name in people(list(case.notifications))]
+    lines = [(f"{case.clock.now:%a %H:%M}", name) for name in people(list(case.notifications))]
     while (wake := case.incident.wake_at) is not None and wake <= until:
         case.clock.now = wake
         owed = case.when(TimeDue())
-        found += [(f"{wake:%a %H:%M}", name) for name in people(owed)]
+        lines += [(f"{wake:%a %H:%M}", name) for name in people(owed)]
         reasons = dict.fromkeys(n.reason.value for n in owed if n.kind is Kind.REMINDER and n.reason)
-        found += [(f"{wake:%a %H:%M}", reason) for reason in reasons]
-    return found
+        lines += [(f"{wake:%a %H:%M}", reason) for reason in reasons]
+    return lines
 
 
 def test_rows_of_business_hours_keep_their_distance_in_these_hours() -> None:
@@ -90,16 +90,16 @@ def test_the_warning_and_the_breach_count_in_the_hours_of_the_first_step(
 ) -> None:
     rows = (first, "lead", "office")
     case = opened(FRIDAY + timedelta(hours=opened_at), rows, response=7200.0, warn_after=5760.0)
-    found = [line for line in told(case, MONDAY + timedelta(days=2)) if line[1] != "marek"]
-    assert found == [(warned, "warned"), (breached, "breached")]
+    lines = [line for line in told(case, MONDAY + timedelta(days=2)) if line[1] != "marek"]
+    assert lines == [(warned, "warned"), (breached, "breached")]
 
 
 @pytest.mark.parametrize("response", [60.0, 600.0, 3600.0, 3601.0, 4000.0])
 def test_nothing_is_late_before_the_first_page(response: float) -> None:
     case = opened(FRIDAY, (60, "engineer", ""), response=response, warn_after=response * 0.8)
-    found = told(case, FRIDAY + timedelta(days=1))
-    assert found[0] == ("Fri 01:00", "linh")
-    assert [reason for _, reason in found[1:]][-1:] == ["breached"]
+    lines = told(case, FRIDAY + timedelta(days=1))
+    assert lines[0] == ("Fri 01:00", "linh")
+    assert [reason for _, reason in lines[1:]][-1:] == ["breached"]
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_of_two_rows_of_one_time_the_one_whose_hours_come_first_is_taken(
 ) -> None:
     rows: list[Row] = [(15, "lead", "office"), (15, "engineer", "night"), (30, "manager", "")]
     case = opened(FRIDAY + timedelta(hours=opened_at), *rows, response=1e6)
-    found = told(case, MONDAY + timedelta(days=1))
-    assert found[:2] == expected[:2]
-    assert found[2][1] == expected[2][1]
+    lines = told(case, MONDAY + timedelta(days=1))
+    assert lines[:2] == expected[:2]
+    assert lines[2][1] == expected[2][1]
 
 
 def test_the_repeat_of_a_step_of_business_hours_comes_in_them() -> None:
@@ -129,8 +129,8 @@ def test_an_acknowledgement_that_runs_out_at_night_waits_for_the_hours() -> None
         FRIDAY + timedelta(hours=17), (0, "lead", "office"), (60, "manager", "office"), acknowledge_for=7200.0
     )
     case.when(Acknowledge("marek", Origin.LINK))
-    found = [line for line in told(case, MONDAY + timedelta(hours=12)) if line[1] in {"marek", "aisha"}]
-    assert found == [("Mon 09:00", "marek"), ("Mon 10:00", "aisha")]
+    lines = [line for line in told(case, MONDAY + timedelta(hours=12)) if line[1] in {"marek", "aisha"}]
+    assert lines == [("Mon 09:00", "marek"), ("Mon 10:00", "aisha")]
 
 
 def test_a_page_that_arrives_at_closing_time_moves_the_next_step_to_the_next_opening() -> None:

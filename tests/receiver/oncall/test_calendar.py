@@ -43,8 +43,8 @@ def a_calendar(*events: str) -> bytes:
 
 
 def read(*events: str, zone: str = "Europe/Berlin") -> list[tuple[str, str, tuple[str, ...]]]:
-    found = spans(expand(a_calendar(*events), zone, START, END), BOTH)
-    return [(f"{span.start:%m-%d %H:%M}", f"{span.end:%m-%d %H:%M}", span.people) for span in found]
+    spans_read = spans(expand(a_calendar(*events), zone, START, END), BOTH)
+    return [(f"{span.start:%m-%d %H:%M}", f"{span.end:%m-%d %H:%M}", span.people) for span in spans_read]
 
 
 def test_an_entry_names_somebody_by_key_name_or_address() -> None:
@@ -78,16 +78,16 @@ def test_repetitions_with_exceptions_and_moved_entries() -> None:
     assert [start for start, _, _ in read(weekly)] == ["11-02 08:00", "11-16 08:00", "11-23 08:00"]
     moved = "RECURRENCE-ID:20261116T080000Z\nDTSTART:20261117T080000Z\nDTEND:20261117T090000Z\nSUMMARY:marek"
     text = a_calendar(weekly, moved).replace(b"UID:1", b"UID:0")
-    found = spans(expand(text, "UTC", START, END), BOTH)
-    assert [(s.start.day, s.people) for s in found] == [(2, ("linh",)), (17, ("marek",)), (23, ("linh",))]
+    spans_read = spans(expand(text, "UTC", START, END), BOTH)
+    assert [(s.start.day, s.people) for s in spans_read] == [(2, ("linh",)), (17, ("marek",)), (23, ("linh",))]
 
 
 def test_what_was_called_off_and_what_names_nobody_is_left_out_and_named() -> None:
     times = "DTSTART:20261102T080000Z\nDTEND:20261103T080000Z"
     off, stranger = f"{times}\nSTATUS:CANCELLED\nSUMMARY:linh", f"{times}\nSUMMARY:Petra"
     assert read(off, stranger) == []
-    found = expand(a_calendar(stranger), "UTC", START, END)
-    assert remarks(found, BOTH) == (Remark("Petra", Reason.UNKNOWN_PERSON),)
+    expanded = expand(a_calendar(stranger), "UTC", START, END)
+    assert remarks(expanded, BOTH) == (Remark("Petra", Reason.UNKNOWN_PERSON),)
 
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"BEGIN:VCALENDAR", b"\xff\xfe", a_calendar("DTSTART:yesterday")])
@@ -237,8 +237,8 @@ def found_beside(bad: str, limited: Limited = nullcontext) -> tuple[tuple[Span, 
 
 @pytest.mark.parametrize(("line", "reason"), BAD.values(), ids=BAD)
 def test_an_entry_that_cannot_be_used_is_left_out_by_name_and_the_rest_serves(line: str, reason: Reason) -> None:
-    found, said = found_beside(f"{TIMES}\nSUMMARY:marek\n{line}")
-    assert [span.people for span in found] == [("linh",)]
+    spans_read, said = found_beside(f"{TIMES}\nSUMMARY:marek\n{line}")
+    assert [span.people for span in spans_read] == [("linh",)]
     assert said == (Remark("marek", reason),)
 
 
@@ -256,8 +256,8 @@ def test_an_entry_that_cannot_be_used_is_left_out_by_name_and_the_rest_serves(li
     ],
 )
 def test_so_is_one_whose_times_are_impossible(entry: str) -> None:
-    found, said = found_beside(entry)
-    assert [span.people for span in found] == [("linh",)]
+    spans_read, said = found_beside(entry)
+    assert [span.people for span in spans_read] == [("linh",)]
     assert said == (Remark("marek", Reason.INVALID),)
 
 
@@ -302,8 +302,8 @@ def test_an_entry_that_takes_too_long_is_left_out_and_occurrences_are_counted() 
             raise TooSlow
 
     calls: list[None] = []
-    found, said = found_beside(f"{TIMES}\nSUMMARY:marek", limited=impatient)
-    assert [span.people for span in found] == [("linh",)]
+    spans_read, said = found_beside(f"{TIMES}\nSUMMARY:marek", limited=impatient)
+    assert [span.people for span in spans_read] == [("linh",)]
     assert said == (Remark("marek", Reason.TOO_SLOW),)
     hourly = "DTSTART:20260101T080000Z\nDTEND:20260101T090000Z\nRRULE:FREQ=HOURLY\nSUMMARY:linh"
     calendar = expand(a_calendar(hourly), "UTC", START, START + timedelta(days=500))
@@ -333,8 +333,8 @@ def test_an_entry_that_takes_too_long_is_left_out_and_occurrences_are_counted() 
     ],
 )
 def test_how_an_entry_names_people(entry: str, people: tuple[str, ...]) -> None:
-    found = read(f"{TIMES}\n{entry}")
-    assert [span[2] for span in found] == ([people] if people else [])
+    spans_read = read(f"{TIMES}\n{entry}")
+    assert [span[2] for span in spans_read] == ([people] if people else [])
 
 
 def test_of_two_names_the_one_that_is_unknown_is_said() -> None:

@@ -89,10 +89,10 @@ def test_a_hand_over_at_nine_stays_at_nine_when_the_clocks_change(zone: str) -> 
 def test_in_no_zone_of_the_world_is_there_a_gap_or_two_owners(zone: str, at: int, days: int) -> None:
     schedule = Schedule("s", zone, (layer(zone, days=days, at=at),))
     begin = schedule.layers[0].boundary(START)
-    found = shifts(schedule, begin, begin + timedelta(days=400))
-    assert found[0].start == begin
-    assert all(a.end == b.start and a.people != b.people for a, b in pairwise(found))
-    assert all(len(shift.people) == 1 for shift in found)
+    listed = shifts(schedule, begin, begin + timedelta(days=400))
+    assert listed[0].start == begin
+    assert all(a.end == b.start and a.people != b.people for a, b in pairwise(listed))
+    assert all(len(shift.people) == 1 for shift in listed)
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,11 +125,11 @@ def test_the_shifts_say_what_every_instant_says(
         overrides=tuple(Span(hour(a), hour(a + b), (who,)) for a, b, who in overrides),
         away={who: ((hour(a), hour(a + b)),) for who, a, b in away},
     )
-    found = shifts(schedule, begin, hour(1000))
-    assert (found[0].start, found[-1].end) == (begin, hour(1000))
+    listed = shifts(schedule, begin, hour(1000))
+    assert (listed[0].start, listed[-1].end) == (begin, hour(1000))
     for number in range(0, 1000 * 60, 97):
         instant = begin + timedelta(minutes=number)
-        (shift,) = [s for s in found if s.start <= instant < s.end]
+        (shift,) = [s for s in listed if s.start <= instant < s.end]
         assert shift.people == on_call(schedule, instant)
 
 
@@ -172,8 +172,8 @@ def test_who_is_on_vacation_is_stood_in_for_by_the_next_in_turn() -> None:
 def test_a_rotation_of_hours_counts_real_hours() -> None:
     twelve = Layer("Europe/Berlin", START, 540, timedelta(hours=12), (("linh",), ("marek",)))
     schedule = Schedule("s", "Europe/Berlin", (twelve,))
-    found = shifts(schedule, twelve.boundary(START), twelve.boundary(START) + timedelta(days=200))
-    assert {shift.end - shift.start for shift in found} == {timedelta(hours=12)}
+    listed = shifts(schedule, twelve.boundary(START), twelve.boundary(START) + timedelta(days=200))
+    assert {shift.end - shift.start for shift in listed} == {timedelta(hours=12)}
 
 
 def test_before_the_first_hand_over_and_after_the_end_nobody_is_named() -> None:
@@ -303,8 +303,8 @@ def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:
     text = SCHEDULES.replace("rotation: weekly}", 'rotation: weekly, hours: "09:00-21:00"}')
     routing = build_routing(*load(scheduled(tmp_path, text)))
     start = datetime(2026, 11, 23, 3, tzinfo=UTC)
-    found = role_gaps(routing, start, start + timedelta(days=1))
-    assert [(gap.role, gap.start.hour, gap.end.hour, gap.why) for gap in found] == [
+    gaps = role_gaps(routing, start, start + timedelta(days=1))
+    assert [(gap.role, gap.start.hour, gap.end.hour, gap.why) for gap in gaps] == [
         ("on-call-engineer", 14, 2, "nobody is on call")
     ]
 
@@ -388,8 +388,8 @@ roles:
 def test_one_schedule_follows_the_sun(tmp_path: Path) -> None:
     routing = build_routing(*load(scheduled(tmp_path, SUN)))
     start = datetime(2026, 11, 23, tzinfo=UTC)
-    found = shifts(routing.schedules["engineers"], start, start + timedelta(days=1))
-    assert [(shift.start.hour, shift.people) for shift in found] == [
+    listed = shifts(routing.schedules["engineers"], start, start + timedelta(days=1))
+    assert [(shift.start.hour, shift.people) for shift in listed] == [
         *((0, ("aisha",)), (2, ("linh",)), (10, ("marek",)), (16, ("aisha",)))
     ]
 

@@ -157,18 +157,18 @@ async def test_what_is_counted_comes_from_a_real_database(tmp_path: Path) -> Non
 
 async def test_the_command_writes_all_three_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = await a_database(tmp_path)
-    given = ["report", "--config.file", str(EXAMPLE), "--database", str(database), "--until", "2026-12-01"]
-    assert await asyncio.to_thread(main, given) == 0
+    command = ["report", "--config.file", str(EXAMPLE), "--database", str(database), "--until", "2026-12-01"]
+    assert await asyncio.to_thread(main, command) == 0
     text = capsys.readouterr().out
     assert text.startswith("# On-call report, 2026-11-01 to 2026-12-01 (UTC)\n\n2 incidents, 1 still open; 1 response")
     assert "| P1 | 1 | 20m | 20m | 20m | 30m | 30m | 30m | 1 |" in text
     assert "| Linh Tran | 2 | 2 |" in text
-    assert await asyncio.to_thread(main, [*given, "--format=json"]) == 0
+    assert await asyncio.to_thread(main, [*command, "--format=json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["by_priority"][0]["acknowledge"]["mean"] == 1200.0
     assert made["pages"][0] == ["linh", 2, 2]
     output = tmp_path / "report.html"
-    assert await asyncio.to_thread(main, [*given, "--format=html", "--output", str(output)]) == 0
+    assert await asyncio.to_thread(main, [*command, "--format=html", "--output", str(output)]) == 0
     shown = output.read_text("utf-8")
     assert "<svg" in shown
     assert "<script" not in shown

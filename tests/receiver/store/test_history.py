@@ -68,8 +68,8 @@ def insert(folder: Path, *minutes: int) -> None:
 
 
 async def numbers(history: History, start: int, end: int) -> list[int]:
-    found = history.opened_between(START + start * MINUTE, START + end * MINUTE)
-    return [one.incident.id async for one in found]
+    opened = history.opened_between(START + start * MINUTE, START + end * MINUTE)
+    return [one.incident.id async for one in opened]
 
 
 async def test_a_period_has_its_start_and_not_its_end(tmp_path: Path, history: History) -> None:
@@ -93,12 +93,12 @@ async def test_a_report_under_way_does_not_stop_the_receiver(
     tmp_path: Path, store: SQLiteStore, history: History
 ) -> None:
     insert(tmp_path, *range(PAGE_SIZE + 1))
-    found = history.opened_between(START, START + DAY)
-    assert (await anext(found)).incident.id == 1
+    opened = history.opened_between(START, START + DAY)
+    assert (await anext(opened)).incident.id == 1
     group = of_group(received(an_alert("new")), "new")
     incident = await store.update(AlertsReceived(group), the_policy(), START + DAY - MINUTE)
     assert incident is not None
-    assert [one.incident.id async for one in found][-1] == incident.id  # it opened before the last page was read
+    assert [one.incident.id async for one in opened][-1] == incident.id  # it opened before the last page was read
 
 
 async def test_what_was_given_up_is_counted_by_channel_and_person(
@@ -110,8 +110,8 @@ async def test_what_was_given_up_is_counted_by_channel_and_person(
     for channel in ("email", "slack"):
         for claimed in await store.claim(channel, START, 60, 10):
             await store.dead(claimed, Failure.REFUSED, "refused", nothing, nothing, START + MINUTE)
-    found = await history.undelivered(START, START + DAY)
-    assert {(one.channel, one.person): one.count for one in found} == {("email", "linh"): 1, ("slack", ""): 1}
+    counts = await history.undelivered(START, START + DAY)
+    assert {(one.channel, one.person): one.count for one in counts} == {("email", "linh"): 1, ("slack", ""): 1}
     assert await history.undelivered(START + 2 * MINUTE, START + DAY) == []
 
 

@@ -46,13 +46,13 @@ async def every(store: SQLiteStore) -> dict[str, Incident]:
 async def test_every_incident_of_schema_2_stands_where_it_stood(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
     store = await a_store(tmp_path, clock)
-    found = await every(store)
+    incident_of_title = await every(store)
     await store.close()
     with beside(tmp_path) as db:
         rows = dict(db.execute("SELECT id, wake_at FROM incident").fetchall())
-    assert {i.id: i.wake_at.timestamp() if i.wake_at else None for i in found.values()} == rows
-    assert len(found) == 14
-    escalated = found["Escalated"]
+    assert {i.id: i.wake_at.timestamp() if i.wake_at else None for i in incident_of_title.values()} == rows
+    assert len(incident_of_title) == 14
+    escalated = incident_of_title["Escalated"]
     assert escalated.plan.steps[1] == Step(900.0, ("tech-lead",))
     assert (escalated.plan.response_time, escalated.plan.repeat_every) == (900.0, 1200.0)
     assert (escalated.plan.warn_after, escalated.plan.acknowledge_for) == (720.0, 1800.0)
@@ -61,17 +61,17 @@ async def test_every_incident_of_schema_2_stands_where_it_stood(tmp_path: Path, 
     assert [t.person for t in escalated.delivery.told if t.channel == "email"] == ["Linh", "Marek", "Aisha"]
     assert escalated.delivery.reached == ("Aisha",)
     assert escalated.delivery.paged_at == escalated.delivery.delivered_at == escalated.opened_at + 30 * MINUTE  # type: ignore[operator]
-    reminded = found["Reminded"]
+    reminded = incident_of_title["Reminded"]
     assert (reminded.state, reminded.acknowledged_by) == (State.ACKNOWLEDGED, "Linh")
     assert reminded.clocks.remind_due_at is None
     assert reminded.clocks.acknowledged_until == reminded.opened_at + 30 * MINUTE  # type: ignore[operator]
-    assert found["Flapping"].flapping
-    assert found["Flapping"].clocks.quiet_until is not None
-    assert found["Grown"].delivery.grown
-    assert found["Held"].held
-    assert found["Silenced"].paused is not None
-    assert found["Silenced"].clocks.next_due_at == found["Silenced"].opened_at + 15 * MINUTE  # type: ignore[operator]
-    assert found["Undelivered"].delivery.round_lanes
+    assert incident_of_title["Flapping"].flapping
+    assert incident_of_title["Flapping"].clocks.quiet_until is not None
+    assert incident_of_title["Grown"].delivery.grown
+    assert incident_of_title["Held"].held
+    assert incident_of_title["Silenced"].paused is not None
+    assert incident_of_title["Silenced"].clocks.next_due_at == incident_of_title["Silenced"].opened_at + 15 * MINUTE  # type: ignore[operator]
+    assert incident_of_title["Undelivered"].delivery.round_lanes
 
 
 async def test_every_field_of_a_document_is_one_of_todays(tmp_path: Path, clock: Clock) -> None:
@@ -123,10 +123,10 @@ async def test_what_was_open_goes_on(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
     store = await a_store(tmp_path, clock)
     for number in await store.due(clock.now + timedelta(days=1)):
-        found = await store.incident(number)
-        assert found is not None
-        assert found[0].wake_at is not None
-        await store.apply(number, deciding(TimeDue(), found[0].wake_at), found[0].wake_at)
+        stored = await store.incident(number)
+        assert stored is not None
+        assert stored[0].wake_at is not None
+        await store.apply(number, deciding(TimeDue(), stored[0].wake_at), stored[0].wake_at)
     found_now = await every(store)
     await store.close()
     assert found_now["Flapping"].state is State.RESOLVED
@@ -154,15 +154,15 @@ async def test_names_become_keys_where_they_fit_one_person(
     older(tmp_path, "schema_2")
     store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None)
     await store.open(clock.now, {"Linh": "linh", "Aisha": "marek"})  # Marek is not configured, or two are called so
-    found = await every(store)
+    incident_of_title = await every(store)
     owed = await store.claim("email", clock.now + 5 * MINUTE, 60, 100)
-    timeline = (await store.incident(found["Reminded"].id) or ((), ()))[1]
+    timeline = (await store.incident(incident_of_title["Reminded"].id) or ((), ()))[1]
     await store.close()
-    escalated = found["Escalated"].delivery
+    escalated = incident_of_title["Escalated"].delivery
     assert [t.person for t in escalated.told if t.channel == "email"] == ["linh", "Marek", "marek"]
     assert escalated.reached == ("marek",)
-    assert found["Reminded"].acknowledged_by == "linh"
-    assert found["ResolvedByAlerts"].resolved_by == "alerts"
+    assert incident_of_title["Reminded"].acknowledged_by == "linh"
+    assert incident_of_title["ResolvedByAlerts"].resolved_by == "alerts"
     assert {c.notification.target.person for c in owed} <= {"linh", "Marek", "marek"}
     assert "linh" in {entry.actor for entry in timeline}
     with beside(tmp_path) as db:

@@ -146,10 +146,10 @@ async def test_what_fails_in_an_outage_is_tried_again_in_it(tmp_path: Path, stor
 async def test_one_who_cannot_lease_reads_in_the_same_order(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
     for name in ("a", "b", "c"):
         await store.update(of_new(name), the_policy(), clock.now)
-    given = ("email", clock.now)
-    readable = await store.readable(*given, 10, ANY, held=(), settled=())
-    assert [c.id for c in readable] == [c.id for c in await store.claim(*given, 90.0, 10)]
-    assert await store.readable(*given, 10, ANY, held=(), settled=()) == []  # they are leased
+    channel_and_time = ("email", clock.now)
+    readable = await store.readable(*channel_and_time, 10, ANY, held=(), settled=())
+    assert [c.id for c in readable] == [c.id for c in await store.claim(*channel_and_time, 90.0, 10)]
+    assert await store.readable(*channel_and_time, 10, ANY, held=(), settled=()) == []  # they are leased
 
 
 async def test_a_database_that_is_gone_or_another_one_is_an_outage(
@@ -265,11 +265,11 @@ async def test_pages_go_out_on_a_full_disk_and_it_recovers_by_itself(tmp_path: P
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    found = json.loads(output.splitlines()[-1])
-    assert found["refused"] == 503
-    assert (found["ready_while_full"], found["ready_after"]) == (503, 200)
-    assert found["outage_while_full"] == 1
-    assert found["rang_while_full"] == found["taken_before"]
-    assert found["rang"] == found["taken"]
-    assert found["ended_well"]
-    assert found["unsettled"] == 0
+    measured = json.loads(output.splitlines()[-1])
+    assert measured["refused"] == 503
+    assert (measured["ready_while_full"], measured["ready_after"]) == (503, 200)
+    assert measured["outage_while_full"] == 1
+    assert measured["rang_while_full"] == measured["taken_before"]
+    assert measured["rang"] == measured["taken"]
+    assert measured["ended_well"]
+    assert measured["unsettled"] == 0

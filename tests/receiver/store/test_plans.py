@@ -118,8 +118,8 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
 
 def scans(db: sqlite3.Connection, statement: str) -> list[str]:
     plan = [str(line[3]) for line in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
-    found = [line for line in plan if line.startswith("SCAN") or re.search(r"PRIMARY KEY \(rowid[<>]", line)]
-    return [line for line in found if not (set(re.findall(r"\w+", line)) & {*SMALL, *TABLES})]
+    scanning = [line for line in plan if line.startswith("SCAN") or re.search(r"PRIMARY KEY \(rowid[<>]", line)]
+    return [line for line in scanning if not (set(re.findall(r"\w+", line)) & {*SMALL, *TABLES})]
 
 
 async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore, Clock]) -> None:
@@ -136,8 +136,8 @@ async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore
     await use(store, clock)
     db.set_trace_callback(None)
     assert len(statements) > 50
-    found = {one: lines for one in statements.values() if NEWEST not in one and (lines := scans(db, one))}
-    assert found == {}
+    scanning = {one: lines for one in statements.values() if NEWEST not in one and (lines := scans(db, one))}
+    assert scanning == {}
 
 
 async def test_a_statement_that_looks_through_a_table_is_found(filled: tuple[SQLiteStore, Clock]) -> None:

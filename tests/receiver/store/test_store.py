@@ -81,9 +81,9 @@ async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed) -> None:
 async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQLiteStore, clock: Clock) -> None:
     number = await fire(store, clock)
     assert await fire(store, clock) == number
-    found = await store.incident(number)
-    assert found is not None
-    assert [entry.kind for entry in found[1]] == ["opened", "alert_firing", "paged"]
+    stored = await store.incident(number)
+    assert stored is not None
+    assert [entry.kind for entry in stored[1]] == ["opened", "alert_firing", "paged"]
     assert [c.notification.target.person for c in await claim(store, clock)] == ["linh"]
 
 
@@ -174,9 +174,9 @@ async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_tra
     for channel in ("pagerduty", "email", "slack"):
         (claimed,) = await claim(store, clock, channel)
         await kill(store, clock, claimed)
-        found = await store.incident(number)
-        assert found is not None
-        assert found[0].delivery.rounds == (2 if channel == "slack" else 1)
+        stored = await store.incident(number)
+        assert stored is not None
+        assert stored[0].delivery.rounds == (2 if channel == "slack" else 1)
     assert [c.notification.target.person for c in await claim(store, clock)] == ["marek"]
 
 

@@ -59,9 +59,9 @@ class Rig:
         return int((await answer.json())["incident"])
 
     async def state(self, number: int) -> State:
-        found = await self.store.incident(number)
-        assert found is not None
-        return found[0].state
+        stored = await self.store.incident(number)
+        assert stored is not None
+        return stored[0].state
 
     def link(self, number: int, person: str = "Linh", seconds: int = 7 * 86400) -> str:
         return f"/answer/{sign(Grant(number, person, int(START.timestamp()) + seconds), SECRET)}"
@@ -186,9 +186,9 @@ async def test_a_dropped_alert_is_counted_answered_and_written_down(rig: Rig) ->
         answer = await rig.client.post("/webhook/alertmanager", data=encoded(alerts=alerts), headers=HOOK)
         assert (await answer.json())["dropped"] == 1
     assert rig.metrics.registry.get_sample_value("receiver_alerts_dropped_total", {"source": "alertmanager"}) == 2
-    found = await rig.store.incident(1)
-    assert found is not None
-    assert [entry.kind for entry in found[1]].count(EntryKind.ALERTS_DROPPED) == 1
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert [entry.kind for entry in stored[1]].count(EntryKind.ALERTS_DROPPED) == 1
 
 
 async def send(rig: Rig, source: str, body: bytes) -> dict[str, object]:
@@ -384,9 +384,9 @@ async def test_one_link_lists_a_digest_and_acknowledges_all_of_it(rig: Rig) -> N
     states = [await rig.state(number) for number in numbers]
     assert states.count(State.ACKNOWLEDGED) == 29
     assert states[3] is State.RESOLVED
-    found = await rig.store.incident(numbers[0])
-    assert found is not None
-    assert found[0].acknowledged_by == "linh"
+    stored = await rig.store.incident(numbers[0])
+    assert stored is not None
+    assert stored[0].acknowledged_by == "linh"
 
 
 async def test_the_link_of_a_digest_grants_nothing_else(rig: Rig) -> None:
@@ -411,9 +411,9 @@ async def test_a_link_acts_for_the_key_and_shows_the_name(rig: Rig, person: str)
     number = await rig.fire()
     assert "Acknowledge as Linh<" in await (await rig.client.get(rig.link(number, person))).text()
     await rig.client.post(rig.link(number, person), data={"verb": "acknowledge"})
-    found = await rig.store.incident(number)
-    assert found is not None
-    assert (found[0].acknowledged_by, found[1][-1].actor) == ("linh", "linh")
+    stored = await rig.store.incident(number)
+    assert stored is not None
+    assert (stored[0].acknowledged_by, stored[1][-1].actor) == ("linh", "linh")
 
 
 async def new_link(rig: Rig, number: int, person: str = "linh") -> str:
@@ -511,9 +511,9 @@ async def test_hostile_alerts_are_only_text_on_the_page(rig: Rig) -> None:
 
 async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: Rig) -> None:
     number = await rig.fire()
-    found = await rig.store.incident(number)
-    assert found is not None
-    longer = msgspec.structs.replace(found[0], plan=Plan((), 900.0, acknowledge_for=3600.0), drill=True)
+    stored = await rig.store.incident(number)
+    assert stored is not None
+    longer = msgspec.structs.replace(stored[0], plan=Plan((), 900.0, acknowledge_for=3600.0), drill=True)
 
     async def change(incident: Incident) -> None:
         await rig.store.apply(number, lambda _old: Decision(incident), rig.clock.now)
@@ -524,10 +524,10 @@ async def test_the_page_offers_the_owner_to_go_on_once_the_reminder_is_out(rig: 
     assert "04:00 UTC" in page
     assert ENGLISH.say("drill_note") in html.unescape(page)
     assert ENGLISH.say("still_working") not in page
-    found = await rig.store.incident(number)
-    assert found is not None
-    asked = msgspec.structs.replace(found[0].clocks, remind_due_at=None)
-    await change(msgspec.structs.replace(found[0], clocks=asked, paused=Pause(PauseKind.SILENCE, "8f1c", "Linh")))
+    stored = await rig.store.incident(number)
+    assert stored is not None
+    asked = msgspec.structs.replace(stored[0].clocks, remind_due_at=None)
+    await change(msgspec.structs.replace(stored[0], clocks=asked, paused=Pause(PauseKind.SILENCE, "8f1c", "Linh")))
     page = await (await rig.client.get(rig.link(number))).text()
     assert ENGLISH.say("still_working") in page
     assert "silence 8f1c by Linh" in page

@@ -63,9 +63,9 @@ class Rig:
         self.metrics = Metrics(["slack"])
 
     async def incident(self) -> Incident:
-        found = await self.store.incident(1)
-        assert found is not None
-        return found[0]
+        stored = await self.store.incident(1)
+        assert stored is not None
+        return stored[0]
 
     def count(self, source: str, outcome: str) -> float | None:
         labels = {"source": source, "outcome": outcome}
@@ -332,8 +332,8 @@ async def server() -> AsyncIterator[FakePagerDuty]:
 
 def listed(status: str, key: str = KEY, **more: object) -> dict[str, object]:
     person = {"type": "user_reference", "summary": "Aisha Bello"}
-    given = {"acknowledgements": [{"acknowledger": person}], "last_status_change_by": person}
-    return {"id": "P1", "status": status, "incident_key": key, **given, **more}
+    answered = {"acknowledgements": [{"acknowledger": person}], "last_status_change_by": person}
+    return {"id": "P1", "status": status, "incident_key": key, **answered, **more}
 
 
 @pytest.mark.parametrize(

@@ -246,9 +246,9 @@ async def test_many_changes_share_a_commit_and_one_that_fails_takes_nobody_with_
         policy = Broken(**fields) if number == 50 else the_policy()
         return await store.update(AlertsReceived(group), policy, clock.now)
 
-    found = await asyncio.gather(*(one(number) for number in range(100)), return_exceptions=True)
-    assert [type(f).__name__ for f in found].count("ZeroDivisionError") == 1
-    assert isinstance(found[50], ZeroDivisionError)
+    outcomes = await asyncio.gather(*(one(number) for number in range(100)), return_exceptions=True)
+    assert [type(f).__name__ for f in outcomes].count("ZeroDivisionError") == 1
+    assert isinstance(outcomes[50], ZeroDivisionError)
     incidents = await store.incidents(None, 200)
     assert len(incidents) == 99
     assert len({incident.id for incident in incidents}) == 99
@@ -306,10 +306,10 @@ async def test_the_file_of_the_first_release_is_moved_to_todays_tables(tmp_path:
         db.execute(query, (json.dumps(page).encode(), at, at))
         db.execute("INSERT INTO heartbeat VALUES ('alertmanager', ?)", (at,))
     store = await a_store(tmp_path, clock)
-    found = await store.incident(7)
-    assert found is not None
-    assert (found[0].state, found[0].priority, found[0].next_step) == (State.TRIGGERED, Priority.P1, 1)
-    assert [entry.text for entry in found[1]] == ["it opened"]
+    stored = await store.incident(7)
+    assert stored is not None
+    assert (stored[0].state, stored[0].priority, stored[0].next_step) == (State.TRIGGERED, Priority.P1, 1)
+    assert [entry.text for entry in stored[1]] == ["it opened"]
     assert await store.due(START + timedelta(minutes=15)) == [7]
     (claimed,) = await store.claim("email", clock.now, 60, 10)
     assert claimed.notification.target.address == "linh@example.com"

@@ -67,9 +67,9 @@ class Rig:
         return [message.address for message in self.channel.sent if message.kind is Kind.PAGE]
 
     async def noted(self, *kinds: EntryKind) -> list[EntryKind]:
-        found = await self.store.incident(1)
-        assert found is not None
-        return [entry.kind for entry in found[1] if entry.kind in kinds]
+        stored = await self.store.incident(1)
+        assert stored is not None
+        return [entry.kind for entry in stored[1] if entry.kind in kinds]
 
     def steps(self, direction: str) -> float | None:
         return self.metrics.registry.get_sample_value("receiver_clock_steps_total", {"direction": direction})

@@ -241,10 +241,10 @@ async def test_what_was_owed_through_a_downtime_is_tried_and_not_given_up(tmp_pa
     await rig.seconds(4)
     rig.provider.mend()
     await rig.seconds(10)
-    found = await store.incident(number)
-    assert found is not None
-    assert {EntryKind.DEAD, EntryKind.FALLBACK, EntryKind.UNDELIVERED}.isdisjoint(e.kind for e in found[1])
-    assert found[0].delivery.rounds == 1  # nobody of a later step was told first
+    stored = await store.incident(number)
+    assert stored is not None
+    assert {EntryKind.DEAD, EntryKind.FALLBACK, EntryKind.UNDELIVERED}.isdisjoint(e.kind for e in stored[1])
+    assert stored[0].delivery.rounds == 1  # nobody of a later step was told first
     assert rig.sent("#backend") == 1
     await store.close()
 
@@ -343,11 +343,11 @@ async def test_what_is_owed_on_a_channel_that_left_the_configuration_is_dead_at_
 
     unserved = Unserved(store, ["slack"], make)
     await unserved.run_once()  # PagerDuty and e-mail
-    found = await store.incident(1)
-    assert found is not None
-    dead = [entry.data.failure for entry in found[1] if entry.kind is EntryKind.DEAD]
+    stored = await store.incident(1)
+    assert stored is not None
+    dead = [entry.data.failure for entry in stored[1] if entry.kind is EntryKind.DEAD]
     assert dead == [Failure.NOT_CONFIGURED, Failure.NOT_CONFIGURED]
-    assert [entry.data.channels for entry in found[1] if entry.kind is EntryKind.FALLBACK] == [("slack",)]
+    assert [entry.data.channels for entry in stored[1] if entry.kind is EntryKind.FALLBACK] == [("slack",)]
     assert await store.channels_owed() == {"slack"}
     await store.close()
 
@@ -365,9 +365,9 @@ async def test_when_every_channel_has_left_the_next_step_is_taken(tmp_path: Path
 
     unserved = Unserved(store, [], make)
     await unserved.run_once()
-    found = await store.incident(1)
-    assert found is not None
-    assert found[0].next_step == 2
+    stored = await store.incident(1)
+    assert stored is not None
+    assert stored[0].next_step == 2
     await store.close()
 
 

@@ -117,9 +117,9 @@ async def test_a_permanent_failure_is_dead_at_once_and_stands_in_the_timeline(ri
     rig.clock.forward(days=1)
     assert await rig.dispatcher.run_once() == 0
     assert rig.count("dead") == 1
-    found = await rig.store.incident(1)
-    assert found is not None
-    dead = found[1][-1]
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    dead = stored[1][-1]
     assert (dead.kind, dead.data.failure, dead.data.detail) == (EntryKind.DEAD, Failure.BAD_ADDRESS, "550 no such user")
     assert (dead.data.notification, dead.data.channel, dead.data.address) == (Kind.PAGE, "email", "linh@example.com")
 
@@ -282,10 +282,10 @@ async def test_a_page_that_arrives_in_time_looks_for_no_other_way(rig: Rig) -> N
     await rig.dispatcher.run_once()
     rig.clock.forward(seconds=5)
     await rig.dispatcher.run_once()
-    found = await rig.store.incident(1)
-    assert found is not None
-    assert found[0].delivery.reached == ("linh",)
-    assert not [entry for entry in found[1] if entry.kind == "fallback"]
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert stored[0].delivery.reached == ("linh",)
+    assert not [entry for entry in stored[1] if entry.kind == "fallback"]
 
 
 async def test_a_p1_overtakes_a_storm(tmp_path: Path) -> None:
@@ -359,9 +359,9 @@ async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path:
     rig.channel.failures = [SendError("503", Failure.SERVER_ERROR) for _ in range(20)]
 
     async def elsewhere() -> bool:
-        found = await store.incident(1)
-        assert found is not None
-        return any(entry.kind == "fallback" for entry in found[1])
+        stored = await store.incident(1)
+        assert stored is not None
+        return any(entry.kind == "fallback" for entry in stored[1])
 
     for seconds in (0, 5, 10, 20):
         clock.forward(seconds=seconds)

@@ -212,8 +212,8 @@ async def test_without_an_api_no_beat_means_no_resolve(rig: Rig) -> None:
     assert await rig.resolve() is State.TRIGGERED
     assert await rig.later(175, beats=True) is State.TRIGGERED  # Alertmanager makes these up
     assert await rig.later(3600, beats=False) is State.TRIGGERED
-    found = {incident.title.partition(":")[0]: incident.state for incident in await rig.store.incidents(None, 10)}
-    assert found == {"HighErrorRate": State.TRIGGERED, "WatchdogSilent": State.TRIGGERED}
+    states = {incident.title.partition(":")[0]: incident.state for incident in await rig.store.incidents(None, 10)}
+    assert states == {"HighErrorRate": State.TRIGGERED, "WatchdogSilent": State.TRIGGERED}
 
 
 async def test_a_source_that_has_no_watchdog_is_believed(rig: Rig) -> None:

@@ -232,8 +232,8 @@ async def test_a_truncated_message_is_completed_from_the_api(rig: Rig) -> None:
         await rig.fire("HighErrorRate", instance=instance)
 
     async def truncated() -> bool:
-        found = await rig.store.incidents(None, 10)
-        return bool(found) and found[0].truncated == 2
+        incidents = await rig.store.incidents(None, 10)
+        return bool(incidents) and incidents[0].truncated == 2
 
     await until("a truncated message has come", truncated, 20)
     await rig.reconciler.run_once()
@@ -262,8 +262,8 @@ async def test_an_alert_whose_webhook_never_came_is_found_and_then_stays_one_inc
     await rig.fire("HighErrorRate", instance="app-2")
 
     async def joined() -> bool:
-        found = await rig.store.incidents(None, 10)
-        return len(found) == 1 and len(found[0].firing) == 2
+        incidents = await rig.store.incidents(None, 10)
+        return len(incidents) == 1 and len(incidents[0].firing) == 2
 
     await until("the webhook joins the incident that was found", joined, 20)
     assert (await rig.store.incidents(None, 10))[0].id == incident.id
@@ -342,9 +342,9 @@ async def test_what_fired_and_was_over_while_we_were_down_is_recorded_and_tells_
     assert (incident.state, incident.title) == (State.RESOLVED, "DiskFull")
     (alert,) = incident.alerts.values()
     assert abs(alert.starts_at - (START - timedelta(minutes=50))) <= timedelta(seconds=30)
-    found = await store.incident(incident.id)
-    assert found is not None
-    (recorded,) = (entry for entry in found[1] if entry.kind is EntryKind.RECORDED)
+    stored = await store.incident(incident.id)
+    assert stored is not None
+    (recorded,) = (entry for entry in stored[1] if entry.kind is EntryKind.RECORDED)
     assert recorded.data.pause == Pause(PauseKind.OUTAGE)
     assert await store.claim("email", clock.now, 60, 10) == []
     await store.close()

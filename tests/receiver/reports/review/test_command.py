@@ -36,8 +36,8 @@ BOARD = {
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prometheus(tmp_path_factory.mktemp("prometheus")) as found:
-        yield found
+    with prometheus(tmp_path_factory.mktemp("prometheus")) as server_url:
+        yield server_url
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def boards(tmp_path: Path) -> Path:
 
 
 def reviewed(url: str, period: str, folder: Path, *more: str) -> str:
-    given = ["review", "--prometheus.url", url, "--period", period, "--until", UNTIL, "--output", str(folder)]
-    assert main([*given, *more]) == 0
+    command = ["review", "--prometheus.url", url, "--period", period, "--until", UNTIL, "--output", str(folder)]
+    assert main([*command, *more]) == 0
     text = (folder / f"review-{period}-{DAY}.md").read_text("utf-8")
     page = (folder / f"review-{period}-{DAY}.html").read_text("utf-8")
     assert "<script" not in page
@@ -127,11 +127,11 @@ async def between(url: str) -> AsyncIterator[str]:
     async def forward(request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.json_response({"status": "error", "error": "no entry"}, status=401)
-        given = await request.post()
-        if "temperature" in str(given.get("query", "")):
+        form = await request.post()
+        if "temperature" in str(form.get("query", "")):
             return web.json_response({"status": "error", "error": "query timed out"}, status=503)
         target = f"{url}{request.path_qs}"
-        async with aiohttp.ClientSession() as session, session.request(request.method, target, data=given) as answer:
+        async with aiohttp.ClientSession() as session, session.request(request.method, target, data=form) as answer:
             return web.Response(body=await answer.read(), status=answer.status)
 
     app = web.Application()
@@ -156,15 +156,25 @@ async def test_what_cannot_be_asked_is_in_the_report_and_the_rest_as_well(
     assert "- Threshold of TooCold: could not be checked" in text
     assert row(text, "TooHot")[1] == "5 times"
     assert TOKEN not in text + capsys.readouterr().err
-    given = ["review", "--prometheus.url", between, "--period", "monthly", "--until", UNTIL, "--output", str(tmp_path)]
-    assert await asyncio.to_thread(main, given) == 1
+    command = [
+        "review",
+        "--prometheus.url",
+        between,
+        "--period",
+        "monthly",
+        "--until",
+        UNTIL,
+        "--output",
+        str(tmp_path),
+    ]
+    assert await asyncio.to_thread(main, command) == 1
     assert capsys.readouterr().err == f"receiver: --prometheus.url {between}: Prometheus refused rules: no entry\n"
 
 
 @pytest.mark.stack
 def test_a_time_without_data_is_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["review", "--prometheus.url", url, "--period", "monthly", "--output", str(tmp_path)]
-    assert main([*given, "--until", "2020-01-31"]) == 1
+    command = ["review", "--prometheus.url", url, "--period", "monthly", "--output", str(tmp_path)]
+    assert main([*command, "--until", "2020-01-31"]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"receiver: --prometheus.url {url}: no data from 2020-01-01 to 2020-01-31")
     assert said.count("\n") == 1
@@ -185,8 +195,8 @@ def test_a_time_without_data_is_one_line(url: str, tmp_path: Path, capsys: pytes
 def test_a_wrong_question_is_one_line(
     options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["review", "--prometheus.url", f"http://127.0.0.1:{free_port()}", "--period", "monthly"]
-    assert main([*given, "--output", str(tmp_path), *options]) == 1
+    command = ["review", "--prometheus.url", f"http://127.0.0.1:{free_port()}", "--period", "monthly"]
+    assert main([*command, "--output", str(tmp_path), *options]) == 1
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
@@ -199,8 +209,16 @@ async def test_what_is_no_prometheus_is_said_to_be_none(tmp_path: Path, capsys: 
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    given = ["review", "--prometheus.url", f"http://127.0.0.1:{port}", "--period", "monthly", "--output", str(tmp_path)]
-    assert await asyncio.to_thread(main, given) == 1
+    command = [
+        "review",
+        "--prometheus.url",
+        f"http://127.0.0.1:{port}",
+        "--period",
+        "monthly",
+        "--output",
+        str(tmp_path),
+    ]
+    assert await asyncio.to_thread(main, command) == 1
     await runner.cleanup()
     assert "is it Prometheus?" in capsys.readouterr().err
 

@@ -43,9 +43,9 @@ def test_a_simulated_alert_fires_as_prometheus_evaluates_it(
     values: list[float | None], limit: int, wait: int, keep: int
 ) -> None:
     samples = [(n * STEP, float(value)) for n, value in enumerate(values) if value is not None]
-    found = simulated(samples, lambda value: value > limit, STEP, wait * STEP, keep * STEP)
+    firings = simulated(samples, lambda value: value > limit, STEP, wait * STEP, keep * STEP)
     expected = evaluated(values, limit, wait, keep)
-    assert [(one.start / STEP, one.end / STEP - 1) for one in found] == [(first, last) for first, last in expected]
+    assert [(one.start / STEP, one.end / STEP - 1) for one in firings] == [(first, last) for first, last in expected]
 
 
 def test_a_number_that_is_none_holds_for_nothing() -> None:

@@ -31,13 +31,13 @@ RULE = Rule("TooHot", "a > 1", 0, 0, 30, "P1", "house", "/etc/prometheus/rules/c
 
 
 def a_baseline(**changes: object) -> Baseline:
-    given = {"key": "cpu", "unit": "ratio", "target": 0.7, "above": False, "now": 0.5, "then": 0.4}
-    return Baseline(**{**given, **changes})  # type: ignore[arg-type]
+    defaults = {"key": "cpu", "unit": "ratio", "target": 0.7, "above": False, "now": 0.5, "then": 0.4}
+    return Baseline(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
 def a_review(period: str = "annual", **changes: object) -> Review:
-    given = {"period": PERIODS[period], "start": NOW - DAY, "end": NOW, "since": NOW - DAY, "rules": 3}
-    return Review(**{**given, **changes})  # type: ignore[arg-type]
+    defaults = {"period": PERIODS[period], "start": NOW - DAY, "end": NOW, "since": NOW - DAY, "rules": 3}
+    return Review(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
 def test_the_tables_alerts_are_those_of_the_table() -> None:
@@ -47,11 +47,11 @@ def test_the_tables_alerts_are_those_of_the_table() -> None:
 
 def test_a_threshold_is_changed_where_it_stands() -> None:
     files = {"TooHot": "critical.yml", "HighErrorRate": "critical.yml", "A": "benchmarks.yml", "B": "slo.yml"}
-    found = [wording.place(Rule(name, "", 0, 0, 30, "", "", f"/x/{file}")) for name, file in files.items()]
+    places = [wording.place(Rule(name, "", 0, 0, 30, "", "", f"/x/{file}")) for name, file in files.items()]
     tables = "rules/tables/"
     expected = ["rules/critical.yml", f"{tables}thresholds.yml", f"{tables}benchmarks.yml", f"{tables}slo.yml"]
-    assert found == expected
-    assert all(Path(path).is_file() for path in found)
+    assert places == expected
+    assert all(Path(path).is_file() for path in places)
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(-50, 50)), max_size=40), st.booleans())
@@ -88,12 +88,12 @@ def test_variables_are_filled_in() -> None:
 
 
 def test_every_dashboard_of_ours_is_read_and_leaves_no_variable() -> None:
-    found = [
+    read_panels = [
         p for path in sorted(Path("grafana/dashboards").glob("*.json")) for p in panels(path.read_bytes(), 604_800)
     ]
-    assert found
+    assert read_panels
     # $1 is the first group of a label_replace, and no variable.
-    assert not [panel.query for panel in found if re.search(r"\$\{?[A-Za-z_]", panel.query)]
+    assert not [panel.query for panel in read_panels if re.search(r"\$\{?[A-Za-z_]", panel.query)]
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"panels": []}', b'{"title": "T", "panels": 3}'])
@@ -111,18 +111,18 @@ def a_routing(**changes: object) -> Routing:
         "peter": Person("Peter", ()),
     }
     layer = Layer("UTC", date(2026, 11, 2), 540, timedelta(days=7), (("linh",), ("marek",)))
-    given = {
+    defaults = {
         "severities": {}, "unknown_severity": Priority.P2, "dwell": 300.0, "people": people, "teams": {},
         "plans": {Priority.P1: Plan((Step(0.0, ("engineer",)), Step(900.0, ("lead",))), 900.0)},
         "roles": {"engineer": ("rota",), "lead": ("aisha",)},
         "schedules": {"rota": Schedule("rota", "UTC", (layer,))},
     }  # fmt: skip
-    return Routing(**{**given, **changes})  # type: ignore[arg-type]
+    return Routing(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
 def test_contacts_that_are_thin_are_noted_and_full_ones_are_not() -> None:
-    found = {(note.about, note.what) for note in notes(a_routing(), NOW, NOW + 14 * DAY)}
-    assert found == {
+    noted = {(note.about, note.what) for note in notes(a_routing(), NOW, NOW + 14 * DAY)}
+    assert noted == {
         ("Peter", "has no way to be reached"),
         ("Peter", "holds no role and is in no schedule"),
         ("role lead", "has one person only, Aisha"),
@@ -135,10 +135,10 @@ def test_schedules_that_end_or_are_over_are_noted() -> None:
     old = Span(NOW - 9 * DAY, NOW - 8 * DAY, ("marek",))
     windows = (Window("move", (), NOW - 3 * DAY, NOW - 2 * DAY),)
     routing = a_routing(schedules={"rota": Schedule("rota", "UTC", (ends,), (old,))}, windows=windows)
-    found = {note.about: note.what for note in notes(routing, NOW, NOW + 14 * DAY)}
-    assert found["role engineer"].startswith("nobody is on call from 2026-11-27 09:00 to 2026-12-09 09:00 UTC")
-    assert found["schedule rota"] == "has 1 override or swaps that are over"
-    assert found["maintenance move"] == "is over since 2026-11-23"
+    noted = {note.about: note.what for note in notes(routing, NOW, NOW + 14 * DAY)}
+    assert noted["role engineer"].startswith("nobody is on call from 2026-11-27 09:00 to 2026-12-09 09:00 UTC")
+    assert noted["schedule rota"] == "has 1 override or swaps that are over"
+    assert noted["maintenance move"] == "is over since 2026-11-23"
     quiet = {note.about for note in notes(routing, NOW, NOW + 14 * DAY, ["rota"])}
     assert "role engineer" not in quiet  # a calendar that is imported says the rest
 
@@ -149,10 +149,10 @@ def test_what_prometheus_forgot_is_remembered(tmp_path: Path) -> None:
         baseline_history.remember(tmp_path, NOW - timedelta(days=days), [a_baseline(now=value)])
     with (tmp_path / baseline_history.NAME).open("ab") as file:
         file.write(b"torn\n")
-    found = baseline_history.recall(tmp_path, NOW)
-    assert found is not None
-    assert found.values == {"cpu": 0.3}
-    line, known = baseline_history.filled([a_baseline(then=None), a_baseline()], found)
+    remembered = baseline_history.recall(tmp_path, NOW)
+    assert remembered is not None
+    assert remembered.values == {"cpu": 0.3}
+    line, known = baseline_history.filled([a_baseline(then=None), a_baseline()], remembered)
     assert (line.then, line.remembered) == (0.3, f"{NOW - timedelta(days=95):%Y-%m-%d}")
     assert (known.then, known.remembered) == (0.4, "")
     assert baseline_history.recall(tmp_path, NOW + 2 * QUARTER) is None  # a review in between was not held
@@ -180,8 +180,8 @@ def test_what_an_alert_or_a_panel_is_called_cannot_break_either_report() -> None
     evil = Rule("<script>|alert", "a > 1", 0, 0, 30, "P1", "a|b\nc")
     fired = Fired(evil, (Firing(0, 60),), 1, 60)
     dead = DeadPanel("<b>board</b>", "p|q", 'a{b=~".*"} < 3', "why\nnot")
-    given = content(a_review(fired=(fired,), dead=(dead,), panels=1))
-    shown, text = html_page(given), markdown(given)
+    report = content(a_review(fired=(fired,), dead=(dead,), panels=1))
+    shown, text = html_page(report), markdown(report)
     assert "<script" not in shown
     assert "<b>board" not in shown + text
     assert "&lt;script>\\|alert" in text
@@ -191,9 +191,9 @@ def test_what_an_alert_or_a_panel_is_called_cannot_break_either_report() -> None
 
 @pytest.mark.parametrize("period", PERIODS)
 def test_an_empty_review_is_a_report_too(period: str) -> None:
-    given = content(a_review(period, notes=()))
-    assert "Nothing." in markdown(given)
-    assert "<h2>What to do</h2><p>Nothing.</p>" in html_page(given)
+    report = content(a_review(period, notes=()))
+    assert "Nothing." in markdown(report)
+    assert "<h2>What to do</h2><p>Nothing.</p>" in html_page(report)
 
 
 def test_each_part_is_looked_at_by_some_review_and_all_of_them_by_the_annual() -> None:

@@ -26,8 +26,8 @@ def advice(compared: Comparison, values: list[float], weeks: float = 1.0) -> Adv
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))
 def test_quantiles_are_those_of_the_library(values: list[float]) -> None:
     expected = statistics.quantiles(values, n=20, method="inclusive")
-    found = [quantile(sorted(values), n / 20) for n in range(1, 20)]
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    quantiles = [quantile(sorted(values), n / 20) for n in range(1, 20)]
+    assert quantiles == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 @given(st.lists(st.integers(0, 40), max_size=60), st.sampled_from([ABOVE, BELOW]), st.integers(0, 4))
@@ -50,10 +50,10 @@ def test_the_closest_value_is_the_one_nearest_to_firing() -> None:
 
 
 def test_what_fires_too_often_is_loosened_to_the_nearest_that_is_bearable() -> None:
-    found = advice(ABOVE, [0, 11, 0, 11, 0, 11, 0, 16] * 3)
-    assert found is not None
-    assert (found.verb, found.limit) == ("loosen", 20.0)  # 12 fires at 16 still, and so does 15
-    assert found.why == "12 firings, 0 with it"
+    advised = advice(ABOVE, [0, 11, 0, 11, 0, 11, 0, 16] * 3)
+    assert advised is not None
+    assert (advised.verb, advised.limit) == ("loosen", 20.0)  # 12 fires at 16 still, and so does 15
+    assert advised.why == "12 firings, 0 with it"
     seldom = advice(ABOVE, [0, 11, 0, 11, 0])
     assert seldom is not None
     assert seldom.verb == "loosen"
@@ -86,8 +86,8 @@ def test_a_quiet_alert(compared: Comparison, values: list[float], expected: Advi
 def test_what_was_crossed_for_too_short_a_time_is_not_called_quiet() -> None:
     series = {"one": samples([1, 2, 30, 2])}
     tried = candidates(ABOVE, series, STEP, 300, 0)
-    found = advise(ABOVE, closeness(ABOVE, list(series.values())), tried, WEEK)
-    assert found == Advice("keep", None, "it was crossed (30), but never for long enough")
+    advised = advise(ABOVE, closeness(ABOVE, list(series.values())), tried, WEEK)
+    assert advised == Advice("keep", None, "it was crossed (30), but never for long enough")
 
 
 def test_a_share_is_never_asked_to_be_more_than_all() -> None:
