@@ -21,7 +21,7 @@ from receiver.config.load import load
 from tests.fakes import bell_channel
 from tests.fakes.bell_channel import Bell
 from tests.receiver.channels.test_registry import written
-from tests.receiver.given import beside
+from tests.receiver.example_site import beside
 from tests.receiver.store.test_migrations import older
 from tests.receiver.web.test_alertmanager import encoded
 

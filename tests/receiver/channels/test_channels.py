@@ -24,7 +24,7 @@ from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.server import FakeServer
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSMTP
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 KEY, TOKEN = "r0uting-key-0123456789abcdef0000", "xoxb-s3cret-token"
 

@@ -19,7 +19,7 @@ from receiver.channels.slack_blocks import card, plain, root
 from receiver.incident.model import Kind
 from tests.fakes.slack import WEBHOOK, FakeSlack, fault_of
 from tests.receiver.channels.test_channels import fails, message
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 TOKEN, HOOK = "xoxb-s3cret-token", "h00k"
 ANSWER, RUNBOOK = "https://oncall.example.com/answer/abc.def", "https://runbooks.example.com/errors"

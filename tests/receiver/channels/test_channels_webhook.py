@@ -12,7 +12,7 @@ from receiver.channels.webhook import Endpoint, Webhook, keys
 from receiver.incident.model import Kind
 from tests.fakes.endpoint import FakeEndpoint, signed_by
 from tests.receiver.channels.test_channels import fails, message
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 OLD, NEW, OTHER = (f"whsec_{base64.b64encode(bytes([at]) * 32).decode()}" for at in range(3))
 

@@ -17,7 +17,7 @@ from receiver.channels.email import Email
 from receiver.incident.model import Alert, Incident, Kind, Notification, Priority, State, Target
 from receiver.messages.render import render
 from tests.fakes.smtp import FakeSMTP
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 HEADERS = sorted(
     [

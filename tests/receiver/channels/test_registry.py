@@ -29,7 +29,7 @@ from tests.fakes.endpoint import FakeEndpoint, signed_by
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.slack import FakeSlack
 from tests.receiver.channels.test_channels import message
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 DOCUMENT = Path("docs/channels.md").read_text("utf-8")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from receiver.incident.delivery import Handling, Status, Window, due_at, nobody_told, pointless, serial, worth_owing
 from receiver.incident.model import Clocks, Incident, Kind, Notification, Priority, Reason, State, Target
-from tests.receiver.given import MINUTE, START
+from tests.receiver.example_site import MINUTE, START
 
 OPEN = Incident(1, "k", State.TRIGGERED, Priority.P2)
 TAKEN = replace(OPEN, state=State.ACKNOWLEDGED, acknowledged_at=START + MINUTE)

@@ -9,7 +9,7 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Paused, Resolve
 from receiver.incident.model import EntryKind, Kind, Notification, Origin, Pause, PauseKind, Reason, State
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
-from tests.receiver.given import MINUTE, P1, START, THE_GROUP, Case, an_alert, people, received, the_routing
+from tests.receiver.example_site import MINUTE, P1, START, THE_GROUP, Case, an_alert, people, received, the_routing
 
 
 def fire(case: Case) -> list[Notification]:

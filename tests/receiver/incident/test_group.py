@@ -12,7 +12,7 @@ from receiver.oncall.contact_rules import Contact
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
-from tests.receiver.given import MINUTE, P1, P2, P3, START, Case, an_alert, people, received, the_routing
+from tests.receiver.example_site import MINUTE, P1, P2, P3, START, Case, an_alert, people, received, the_routing
 
 DB1 = an_alert("1", starts_at=START - 10 * MINUTE, instance="db1")
 DB2 = an_alert("2", starts_at=START - timedelta(seconds=5), instance="db2")

@@ -10,7 +10,7 @@ from receiver.incident.alerts import ALERTS
 from receiver.incident.event import AlertsReceived
 from receiver.incident.matching import choose
 from receiver.incident.model import Alert, AlertGroup, Ending, Incident, State
-from tests.receiver.given import MINUTE, START, an_alert, the_policy, the_routing
+from tests.receiver.example_site import MINUTE, START, an_alert, the_policy, the_routing
 
 NOW = START + 60 * MINUTE
 

@@ -11,7 +11,7 @@ from receiver.oncall.hours import parse as hours
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Routing
-from tests.receiver.given import MINUTE, P1, START, Case, an_alert, people, received, the_routing
+from tests.receiver.example_site import MINUTE, P1, START, Case, an_alert, people, received, the_routing
 
 SILENCE = Pause(PauseKind.SILENCE, "8f1c", "Linh", until=START + timedelta(hours=2))
 

@@ -22,7 +22,7 @@ from receiver.incident.model import (
 from receiver.oncall.contact_rules import Contact
 from receiver.oncall.hours import parse as hours
 from receiver.policy.routing import Routing
-from tests.receiver.given import MINUTE, P1, P2, START, Case, an_alert, people, received, steps, the_routing
+from tests.receiver.example_site import MINUTE, P1, P2, START, Case, an_alert, people, received, steps, the_routing
 
 
 def planned(**changes: object) -> Routing:

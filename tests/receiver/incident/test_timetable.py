@@ -8,7 +8,7 @@ import pytest
 from receiver.incident.event import Acknowledge, Delivered, Paused, Resumed, TimeDue
 from receiver.incident.model import EntryKind, Kind, Origin, Pause, PauseKind, Plan, Reason, Step
 from receiver.oncall.hours import parse as hours
-from tests.receiver.given import P2, P3, Case, an_alert, people, received, the_routing
+from tests.receiver.example_site import P2, P3, Case, an_alert, people, received, the_routing
 
 FRIDAY, MONDAY = datetime(2026, 11, 27, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC)
 HOURS = {

@@ -35,7 +35,7 @@ from receiver.incident.model import (
     State,
     Target,
 )
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     KEY,
     MINUTE,
     P1,

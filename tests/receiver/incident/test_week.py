@@ -29,7 +29,7 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     START,
     Clock,
     a_watch,

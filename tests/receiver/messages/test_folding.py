@@ -5,7 +5,7 @@ from datetime import timedelta
 from receiver.incident.model import Data, Entry, EntryKind, Kind
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import folded, group_text
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 ENGLISH = Reader("en")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.messages.link import Grant, LinkError, Refusal, read, sign
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 SECRET = "s" * 32
 GRANT = Grant(12, "Linh Tran", int((START + timedelta(days=7)).timestamp()))

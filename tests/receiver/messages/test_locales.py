@@ -31,7 +31,7 @@ from receiver.messages.i18n import Reader, duration, languages, phrases, preferr
 from receiver.messages.link import Refusal
 from receiver.messages.render import render
 from receiver.messages.timeline import entry_text, news
-from tests.receiver.given import START, Case, an_alert, received, the_routing
+from tests.receiver.example_site import START, Case, an_alert, received, the_routing
 
 NAME_OF = the_routing().directory.name
 GERMAN, ENGLISH = Reader("de", "Asia/Ho_Chi_Minh", NAME_OF), Reader(name_of=NAME_OF)

@@ -14,7 +14,7 @@ from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import Reader, languages, one_line
 from receiver.messages.render import render
 from receiver.messages.templating import Templates
-from tests.receiver.given import P1, P2, START, Case, an_alert, labelled, received
+from tests.receiver.example_site import P1, P2, START, Case, an_alert, labelled, received
 
 LINK = "https://oncall.example.com/answer/abc.def"
 SAY = Reader().say

@@ -42,7 +42,7 @@ from receiver.incident.model import (
 from receiver.messages.i18n import Reader, one_line
 from receiver.messages.render import HEADLINE, SUBJECT, render, subject_tag, what_broke
 from tests.fakes.slack import FakeSlack
-from tests.receiver.given import START, Clock, an_alert, labelled, received, the_routing
+from tests.receiver.example_site import START, Clock, an_alert, labelled, received, the_routing
 
 LINK = "https://oncall.example.com/answer/abc.def"
 SAY = Reader().say

@@ -29,7 +29,7 @@ from receiver.oncall.schedule import Schedule, Shift, Span, on_call, side_by_sid
 from receiver.policy.current import Current
 from receiver.workers.calendar_refresh import CalendarRefresh
 from tests.receiver.config.test_config import edited
-from tests.receiver.given import Clock
+from tests.receiver.example_site import Clock
 
 LINH = Person("Linh Tran", (Contact("email", "linh@example.com"),))
 MAREK = Person("Marek Novak", (Contact("email", "marek@example.com"),))

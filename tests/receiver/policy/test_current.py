@@ -5,7 +5,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from receiver.oncall.schedule import Schedule, Span
-from tests.receiver.given import START, the_current, the_routing
+from tests.receiver.example_site import START, the_current, the_routing
 
 SHIFT = Span(START, START + timedelta(days=7), ("linh",))
 SCHEDULES = {"engineers": Schedule("engineers", "UTC")}

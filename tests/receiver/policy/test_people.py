@@ -19,7 +19,7 @@ from receiver.policy.coverage import holders
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed
 from tests.receiver.config.test_config import edited
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     P2,
     START,
     Clock,

@@ -20,7 +20,7 @@ from receiver.policy.matcher import MatcherError, match_all
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import PriorityRule, Route
 from tests.receiver.config.test_config import edited
-from tests.receiver.given import P1, P2, P3, P4, START, the_routing
+from tests.receiver.example_site import P1, P2, P3, P4, START, the_routing
 
 LINH = Person("Linh", (Contact("pagerduty", "staff"), Contact("slack", "U1"), Contact("email", "l@example.com")))
 

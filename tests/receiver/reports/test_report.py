@@ -17,7 +17,7 @@ from receiver.reports.incidents.statistics import Night, Report, Summary
 from receiver.store.base import IncidentHistory, SentPage
 from receiver.store.sqlite_history import SQLiteHistory
 from tests.receiver.config.test_config import EXAMPLE
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     START,
     Clock,
     a_store,

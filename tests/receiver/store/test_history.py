@@ -14,7 +14,7 @@ from receiver.incident.model import Failure, Incident, Priority, State
 from receiver.store.base import History, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.store.sqlite_history import PAGE_SIZE, SQLiteHistory
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     MINUTE,
     START,
     Clock,

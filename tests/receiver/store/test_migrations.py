@@ -15,7 +15,7 @@ from receiver.messages.timeline import entry_text
 from receiver.store.base import StoreError
 from receiver.store.migrations import SCHEMA_VERSION, from_2
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import MINUTE, START, Clock, a_store, beside, deciding
+from tests.receiver.example_site import MINUTE, START, Clock, a_store, beside, deciding
 
 DATA = Path(__file__).parent / "data"
 WRITTEN = START + timedelta(hours=1, minutes=12, seconds=1)  # when the file of schema 2 was closed

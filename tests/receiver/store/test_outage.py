@@ -17,7 +17,7 @@ from receiver.incident.model import Failure
 from receiver.store.base import ANY, Claimed, Outage, StoreError, StoreOutageError
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
-from tests.receiver.given import Clock, a_store, an_alert, beside, deciding, of_group, received, the_policy
+from tests.receiver.example_site import Clock, a_store, an_alert, beside, deciding, of_group, received, the_policy
 from tests.receiver.store.test_store import fire
 
 NAME = "receiver.sqlite3"

@@ -14,7 +14,7 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Reso
 from receiver.incident.model import AlertGroup, Failure, Kind, Origin
 from receiver.store.base import ANY, Store, Wanted
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
+from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
 
 # Over all that is open or unsettled, and never over what is past.
 SMALL = {"incident_open", "incident_wake", "incident_count", "incident_still_open", "outbox_unsettled", "outbox_due"}

@@ -45,7 +45,7 @@ from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.given import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
+from tests.receiver.example_site import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
 
 CHANNELS = ("pagerduty", "email", "slack")
 Line = tuple[datetime, int, Notification]

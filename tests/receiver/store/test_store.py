@@ -18,7 +18,7 @@ from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.store.sqlite_file import connect
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     KEY,
     MINUTE,
     START,

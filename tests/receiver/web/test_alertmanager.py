@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.incident.model import UNKNOWN_START, AlertGroup
 from receiver.web.alertmanager_payload import Payload, PayloadError, fingerprint, parse
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 
 # As Alertmanager 0.33 sends it.
 PAYLOAD: dict[str, Any] = {

@@ -28,7 +28,7 @@ from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
 from tests.process.bounded_server import BoundedServer
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     MINUTE,
     START,
     Clock,

@@ -31,7 +31,7 @@ from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.web.slack_actions import SlackActions, slack_ids
 from receiver.workers.pagerduty_poll import PagerDutyPoll
 from tests.fakes.pagerduty import FakePagerDuty
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     START,
     Clock,
     a_store,

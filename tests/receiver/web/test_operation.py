@@ -31,7 +31,7 @@ from receiver.web.admin import Admin
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.retention import Retention
 from tests.receiver.config.test_config import edited
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     P1,
     START,
     Clock,

@@ -17,7 +17,7 @@ from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.watchdog import Watchdog
-from tests.receiver.given import Clock, Recorder, a_store, an_alert, as_message, of_group, received, the_current
+from tests.receiver.example_site import Clock, Recorder, a_store, an_alert, as_message, of_group, received, the_current
 
 HOUR = timedelta(hours=1)
 

@@ -19,7 +19,7 @@ from receiver.workers.destinations import Destinations
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.unserved import NotConfigured, Unserved
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     START,
     Clock,
     a_store,

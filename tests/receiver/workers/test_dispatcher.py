@@ -21,7 +21,7 @@ from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher
 from receiver.workers.retry import RetryPolicy, backoff
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     START,
     Clock,
     Recorder,

@@ -24,7 +24,7 @@ from receiver.workers.coverage import Coverage
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.retention import Retention
 from tests.receiver.channels.test_registry import written
-from tests.receiver.given import START, Clock, a_store, beside, the_current, the_routing
+from tests.receiver.example_site import START, Clock, a_store, beside, the_current, the_routing
 from tests.receiver.web.test_operation import fill
 
 

@@ -18,7 +18,7 @@ from receiver.incident.model import Alert, State
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.liveness import Liveness
 from receiver.workers.watchdog import Watchdog
-from tests.receiver.given import START, Clock, a_store, a_watch, an_alert, received, the_current, the_policy
+from tests.receiver.example_site import START, Clock, a_store, a_watch, an_alert, received, the_current, the_policy
 
 URL = "http://prometheus:9090/graph?g0.expr=up"
 

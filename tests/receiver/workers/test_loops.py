@@ -10,7 +10,7 @@ from receiver.incident.model import Kind, State
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.escalator import Escalator
 from receiver.workers.watchdog import Watchdog
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     P1,
     THE_GROUP,
     Clock,

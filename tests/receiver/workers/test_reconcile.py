@@ -12,7 +12,7 @@ from receiver.incident.model import Alert, AlertGroup, EntryKind, Origin, Pause,
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.workers.reconcile_diff import Since, compare, missed
-from tests.receiver.given import KEY, MINUTE, START, Case, an_alert, people, received
+from tests.receiver.example_site import KEY, MINUTE, START, Case, an_alert, people, received
 
 
 def seen(

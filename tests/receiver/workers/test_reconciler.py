@@ -25,7 +25,7 @@ from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.workers.reconciler import Reconciler, record_outage
-from tests.receiver.given import (
+from tests.receiver.example_site import (
     START,
     Clock,
     a_store,

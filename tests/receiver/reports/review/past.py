@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from deploy.local.ports import free_port
-from tests.receiver.given import START
+from tests.receiver.example_site import START
 from tests.stories.stack import TOOLS
 
 DAY, MINUTE = 86_400, 60
