@@ -17,6 +17,7 @@ from receiver.incident.model import (
     Priority,
     Reason,
     State,
+    Step,
     Target,
 )
 from receiver.incident.policy import Policy
@@ -62,13 +63,25 @@ def take_step(so_far: Decision, policy: Policy, now: datetime, reason: Reason = 
     owed = len(so_far.notifications)
     while so_far.incident.next_step < len(so_far.incident.plan.steps):
         step, due = so_far.incident.plan.steps[so_far.incident.next_step], so_far.incident.clocks.next_due_at
-        so_far = _schedule(so_far.change(next_step=so_far.incident.next_step + 1), now, policy)
+        so_far, roles = _together(so_far, step, policy, now)
         if due is not None and now - due > _LATE:
             so_far = so_far.note(now, EntryKind.LATE, due=due, seconds=(now - due).total_seconds())
-        so_far = page(so_far, step.roles, policy, now, reason)
+        so_far = page(so_far, roles, policy, now, reason)
         if len(so_far.notifications) > owed:
             break
     return so_far
+
+
+def _together(so_far: Decision, step: Step, policy: Policy, now: datetime) -> tuple[Decision, tuple[str, ...]]:
+    """Count a step as taken, and the rows of its time whose hours are open, too: whoever is in both is paged once."""
+    so_far, roles = _schedule(so_far.change(next_step=so_far.incident.next_step + 1), now, policy), step.roles
+    while so_far.incident.next_step < len(so_far.incident.plan.steps):
+        beside, due = so_far.incident.plan.steps[so_far.incident.next_step], so_far.incident.clocks.next_due_at
+        if beside.after != step.after or due is None or due > now:
+            break
+        roles = (*roles, *beside.roles)
+        so_far = _schedule(so_far.change(next_step=so_far.incident.next_step + 1), now, policy)
+    return so_far, tuple(dict.fromkeys(roles))
 
 
 def repeat(so_far: Decision, policy: Policy, now: datetime) -> Decision:

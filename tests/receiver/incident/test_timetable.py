@@ -161,3 +161,11 @@ def test_a_rise_owes_only_steps_whose_hours_have_come() -> None:
     owed = case.when(received(an_alert("a", severity="info"), an_alert("b", severity="warning")))
     assert people(owed) == ["linh"]
     assert case.incident.clocks.next_due_at == MONDAY + timedelta(hours=9)
+
+
+def test_rows_of_one_time_that_are_open_together_page_everybody_once() -> None:
+    rows: list[Row] = [(0, "engineer", "night"), (0, "lead", "night"), (0, "engineer", ""), (60, "cto", "")]
+    assert told(opened(FRIDAY + timedelta(hours=20), *rows), FRIDAY + timedelta(hours=21)) == [
+        *(("Fri 20:00", "linh"), ("Fri 20:00", "marek")),
+        ("Fri 21:00", "peter"),
+    ]
