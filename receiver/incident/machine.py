@@ -55,6 +55,7 @@ class Signal(StrEnum):
     RAISE = "raise"  # alerts are firing, and they have become a P1, or have been a drill until now
     CLEAR = "clear"  # no alert is firing any more
     HOLD = "hold"  # no alert is firing any more, and that is not believed yet
+    ENDED = "ended"  # what a person has resolved while it fired says more of its end
     REOPEN = "reopen"  # it fires again, soon after it was over
     RETURN = "return"  # the same, and whoever has acknowledged it still has it
     TIME = "time"  # a clock of the incident has run to its time
@@ -118,7 +119,9 @@ _SIGNALS: dict[type, Signal] = {
 
 def _news_signal(incident: Incident, what: News, policy: Policy, now: datetime) -> Signal:
     if incident.state is State.RESOLVED:  # what a person has resolved may fire on: only what begins reopens it
-        if not what.joined or not reopens(incident, policy, now):
+        if not what.joined:
+            return Signal.ENDED
+        if not reopens(incident, policy, now):
             return Signal.CLEAR
         return Signal.RETURN if still_owned(incident, now) and not _begins_anew(incident, policy) else Signal.REOPEN
     if incident.state is State.NEW:  # what it is worth is asked once, when it opens
@@ -324,6 +327,11 @@ def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, n
     return so_far.note(now, kind, event.actor, origin=event.origin)
 
 
+def _ended(so_far: Decision, _what: News, _policy: Policy, _now: datetime) -> Decision:
+    """Nobody is told: it is over. What still fires is shown, so the ends are taken in."""
+    return so_far
+
+
 def _close(so_far: Decision, actor: str, now: datetime) -> Decision:
     incident, clocks = so_far.incident, so_far.incident.clocks
     stopped = replace(  # an acknowledgement may outlive it
@@ -370,6 +378,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_A, Signal.RESOLVE): Row(_R, _resolve),
     (_A, Signal.PAUSE): Row(_A, pause),
     (_A, Signal.RESUME): Row(_A, resume),
+    (_R, Signal.ENDED): Row(_R, _ended),
     (_R, Signal.REOPEN): Row(_T, _reopen),
     (_R, Signal.RETURN): Row(_A, _return),
     (_R, Signal.ACKNOWLEDGE): Row(_R, _too_late),
@@ -397,6 +406,7 @@ IGNORED: dict[tuple[State, Signal], Ignored] = {
     **dict.fromkeys(product([_R], [Signal.CLEAR, *_PAGES, *_TIMES]), Ignored.OVER),
     **dict.fromkeys(
         chain(
+            product([_N, _T, _A], [Signal.ENDED]),
             product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
             product([_T], [Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
             product([_A], [Signal.REOPEN, Signal.RETURN]),

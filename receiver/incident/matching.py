@@ -34,8 +34,8 @@ def choose(event: AlertsReceived, known: Lookup, policy: Policy, now: datetime) 
     """Give the incident that ``event`` is to be applied to; in the state NEW if there is none yet.
 
     The open incident of the group; else the open one that owns at least half of what fires (Alertmanager's grouping
-    was changed); else the group's last one, if it fires again within the policy's window; else a new one, which still
-    knows the episodes that are over.
+    was changed); else the group's last one, if it fires again within the policy's window, or if nothing begins and
+    alerts end that fired when a person resolved it; else a new one, which still knows the episodes that are over.
     """
     last = known.newest(event.group.key)
     if last is not None and last.state is not State.RESOLVED:
@@ -43,8 +43,10 @@ def choose(event: AlertsReceived, known: Lookup, policy: Policy, now: datetime) 
     owner = _owner(event.group, known)
     if owner is not None:
         return owner
-    if last is not None and reopens(last, policy, now) and joined(last, merge(last, event, now).incident):
-        return last
+    if last is not None:
+        after = merge(last, event, now).incident
+        if reopens(last, policy, now) if joined(last, after) else len(after.firing) < len(last.firing):
+            return last
     return following(last, known.next_number(), event.group.key, now)
 
 

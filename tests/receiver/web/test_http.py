@@ -354,6 +354,25 @@ async def test_resolving_what_still_fires_is_asked_about_once_and_said(rig: Rig)
     assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (1, 0)
 
 
+async def test_what_a_person_has_resolved_hears_of_the_end_of_its_alerts(rig: Rig) -> None:
+    number = await rig.fire()
+    await rig.client.post(rig.link(number), data={"verb": "resolve", "confirm": "1"})
+    found = await rig.store.incident(number)
+    assert found is not None
+    rig.clock.forward(hours=6)
+    (alert,) = found[0].firing
+    over = msgspec.structs.replace(alert, firing=False, ends_at=rig.clock.now)
+    group = AlertGroup(found[0].key, (over,), receiver=found[0].receiver)
+    await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
+    after = await rig.store.incident(number)
+    assert after is not None
+    assert (after[0].state, after[0].firing, after[0].resolved_by) == (State.RESOLVED, (), "linh")
+    assert after[1][-1].kind is EntryKind.ALERT_RESOLVED
+    at = ENGLISH.moment(found[0].resolved_at or rig.clock.now)
+    page = await (await rig.client.get(rig.link(number))).text()
+    assert ENGLISH.say("answer_resolved_by", who="Linh", at=at) in page
+
+
 async def a_digest(rig: Rig, count: int) -> tuple[list[int], str]:
     numbers, opened = list[int](), dict[int, datetime]()
     for number in range(count):
