@@ -86,9 +86,14 @@ class Watchers:
             yield self._grow("alertmanager_notifications_failed_total", labels, [0.0] * axis.count)
 
     def _receiver(self, axis: Axis) -> Iterator[Samples]:
+        for loop in ("retention", "coverage"):
+            yield series("receiver_housekeeping_failing", {**RECEIVER, "loop": loop}), [0.0] * axis.count
+        for reason in ("full", "locked", "read_only", "io_error", "corrupt", "replaced"):
+            yield series("receiver_store_outage", {**RECEIVER, "reason": reason}), [0.0] * axis.count
         yield series("receiver_config_last_reload_successful", RECEIVER), [1.0] * axis.count
         for role, person in ROLES.items():
             yield series("receiver_oncall_covered", {**RECEIVER, "role": role}), [1.0] * axis.count
+            yield series("receiver_oncall_next_gap_seconds", {**RECEIVER, "role": role}), [30 * 86_400.0] * axis.count
             yield series("receiver_oncall_info", {**RECEIVER, "role": role, "person": person}), [1.0] * axis.count
         seen = [float(at - (at - axis.start) % 60 - 4) for at in axis.times]
         yield series("receiver_watchdog_last_seen_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen

@@ -11,7 +11,10 @@ from typing import Any
 
 from promql_parser import parse_duration
 
-_WINDOW = re.compile(r"(?<=\[)(?:\d+[smhdwy])+(?=\])|(?<=offset )(?:\d+[smhdwy])+")  # and not the [234] of a pattern
+# Windows, the windows and steps of subqueries, and offsets; not the [234] of a pattern.
+_WINDOW = re.compile(
+    r"(?<=\[)(?:\d+[smhdwy])+(?=[\]:])|(?<=[smhdwy]:)(?:\d+[smhdwy])+(?=\])|(?<=offset )(?:\d+[smhdwy])+"
+)
 _HORIZON = re.compile(r"(predict_linear\([^)]*\], )(\d+) \* (\d+)\)")
 _SECONDS = re.compile(r"(?<=[*/] )\d{3,}$")
 

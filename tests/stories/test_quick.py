@@ -34,8 +34,8 @@ def test_the_windows_that_the_objectives_write_in_seconds_are_divided_as_well() 
     rules = [rule for group in file["groups"] for rule in group["rules"]]
     written = {rule["record"]: rule["expr"] for rule in rules if "slo:bad_events:increase" in rule.get("record", "")}
     assert written == {
-        "slo:bad_events:increase1h": "avg_over_time(slo:bad_events:rate5m[60000ms]) * 60",
-        "slo:bad_events:increase6h": "avg_over_time(slo:bad_events:rate5m[360000ms]) * 360",
+        "slo:bad_events:increase1h": "sum_over_time(slo:bad_events:rate5m[60000ms:5000ms]) * 5",
+        "slo:bad_events:increase6h": "sum_over_time(slo:bad_events:rate5m[360000ms:5000ms]) * 5",
     }
     uptime = [rule["expr"] for rule in rules if rule["expr"].startswith("sum(count_over_time(probe_success")]
     assert uptime == ['sum(count_over_time(probe_success{job="blackbox-http"}[5000ms])) / 5']

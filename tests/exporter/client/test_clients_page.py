@@ -142,12 +142,12 @@ def test_the_next_examples_compile_and_count(exporter: RunningExporter, project:
     await register();
     const answer = await GET(new Request("http://x/"), { params: Promise.resolve({ id: "7" }) });
     console.log(await answer.text());
+    await onRequestError(new Error("x"), { path: "/", method: "GET", headers: {} }, { routePath: "/" });
     const server = http.createServer(health);
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
     await (await fetch(`http://127.0.0.1:${server.address().port}`)).text();
     server.closeAllConnections();
     server.close();
-    await onRequestError(new Error("x"), { path: "/", method: "GET", headers: {} }, { routePath: "/" });
     await client().close();
     """
     assert node(harness, project, exporter) == '{"id":"7"}\n'

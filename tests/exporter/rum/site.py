@@ -26,7 +26,7 @@ class Site:
         self.script = script
         self.misfortunes: list[int | None] = []
         self.received: list[dict[str, Any]] = []
-        browser = Browser(drop_bots=False, origins=origins, settle_after=Duration(0))
+        browser = Browser(drop_bots=False, origins=origins, refuse=(), settle_after=Duration(0))
         lists = Lists(
             pages=("/", "/second", "/spa/[id]"), routes=("/api/classes/[id]",), forms=("signup",), tables=("users",)
         )

@@ -297,7 +297,6 @@ def _spoilt(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     "record",
     [
-        b"",
         b"\xc1",
         b"\x91" * 3000 + b"\xc0",
         _spoilt(body=b"{"),
