@@ -3,7 +3,7 @@
 // <events>
 /** Every event that a server may send, and its data. */
 export interface Events {
-  http_request: { method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" | (string & {}); route: string; status: number; duration: number; kind?: string };
+  http_request: { method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" | (string & {}); route: string; status: number; duration?: number; kind?: string };
   http_in_flight: { requests: number };
   rate_limited: { route: string; policy: string };
   api_call: { endpoint: string; method?: string; outcome: "success" | "failure"; status_class?: "2xx" | "3xx" | "4xx" | "5xx" | "network_error" | "aborted" | "timeout" | (string & {}); duration?: number };
