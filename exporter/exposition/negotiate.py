@@ -41,14 +41,18 @@ def negotiate(accept: str) -> Format:
     return best
 
 
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header allows gzip; what it names counts before `*` (RFC 9110, 12.5.3)."""
+def accepts(coding: str, accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows a coding, as "gzip" or "br".
+
+    A coding that the header names counts before `*` (RFC 9110, 12.5.3). A quality that cannot be read is a refusal, and
+    so is an absent header: RFC 9110 allows any coding then, but whoever sends none may not decode any.
+    """
     qualities: dict[str, float] = {}
-    for part in accept_encoding.split(","):
-        coding, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        options = dict(item.split("=", 1) for item in parameters if "=" in item)
-        qualities[coding] = _quality(options.get("q", "1"))
-    return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
+    for part in accept_encoding.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        options = {key.strip(): value for key, _, value in (item.partition("=") for item in parameters)}
+        qualities[name.removeprefix("x-")] = _quality(options.get("q", "1"))  # x-gzip is gzip (RFC 9110, 8.4.1.3)
+    return qualities.get(coding, qualities.get("*", 0.0)) > 0
 
 
 def _offered(kind: str, options: dict[str, str]) -> Format | None:

@@ -6,6 +6,8 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from exporter.exposition.negotiate import accepts
+
 _CODINGS = {"br": "br", "gzip": "gz"}  # the preferred one first, and how its file is called
 
 
@@ -23,8 +25,8 @@ class Script:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer with the script, or 304."""
-        accepted = _accepted(request.headers.get("Accept-Encoding", ""))
-        coding = next((name for name in _CODINGS if name in accepted), "")
+        accept_encoding = ", ".join(request.headers.getall("Accept-Encoding", []))
+        coding = next((name for name in _CODINGS if accepts(name, accept_encoding)), "")
         name = _CODINGS.get(coding, "")
         tag = self._tags[name]
         headers = {
@@ -44,13 +46,3 @@ class Script:
         if coding:
             return web.Response(body=self._packed[name], headers={**headers, "Content-Encoding": coding})
         return web.Response(body=self._plain, headers=headers)
-
-
-def _accepted(header: str) -> set[str]:
-    """Return the codings that a client takes; a quality of 0 is a refusal."""
-    accepted = set()
-    for part in header.lower().split(","):
-        coding, _, quality = part.partition(";")
-        if quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}:
-            accepted.add(coding.strip())
-    return accepted

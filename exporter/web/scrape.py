@@ -6,7 +6,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from exporter.exposition.negotiate import Exposition, accepts_gzip, budget, negotiate
+from exporter.exposition.negotiate import Exposition, accepts, budget, negotiate
 from exporter.persistence.journal import Journal
 from exporter.registry.state import State
 from exporter.self_metrics import Metrics
@@ -48,7 +48,7 @@ class Scrape:
         synced = await self._synced(budget(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", "")))
         self._refresh(synced=synced)
         form = negotiate(request.headers.get("Accept", ""))
-        gzip = accepts_gzip(", ".join(request.headers.getall("Accept-Encoding", [])))
+        gzip = accepts("gzip", ", ".join(request.headers.getall("Accept-Encoding", [])))
         body = await self._exposition.render(form, request.query.getall("name[]", []), gzip=gzip, process=True)
         self._metrics.rendered(self._monotonic() - began)
         headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}

@@ -21,7 +21,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.app import Exporter
 from exporter.events.decode import Schema
-from exporter.exposition.negotiate import PLAIN, Exposition, Format, budget, negotiate
+from exporter.exposition.negotiate import PLAIN, Exposition, Format, accepts, budget, negotiate
 from exporter.exposition.text import is_sound, number
 from exporter.registry.recorder import Recorder
 from exporter.registry.series import Series
@@ -282,29 +282,47 @@ async def test_the_exporter_says_what_it_is_and_how_it_fares(rig: tuple[Client, 
 
 
 @pytest.mark.parametrize(
-    ("header", "accepted"),
+    ("header", "gzip", "brotli"),
     [
-        ("gzip", True),
-        ("gzip, deflate;q=0.5", True),
-        ("GZIP", True),
-        ("*", True),
-        ("gzip;q=0.001", True),
-        ("br, *;q=0.1", True),
-        ("", False),
-        ("identity", False),
-        ("gzip;q=0", False),
-        ("gzip;q=0.0, *", False),
-        ("*;q=0", False),
-        ("gzip ; Q=0", False),
-        ("gzip;q=x", False),
-        ("gzippo", False),
+        ("gzip", True, False),
+        ("gzip, deflate;q=0.5, br", True, True),
+        ("GZIP", True, False),
+        ("x-gzip", True, False),
+        ("*", True, True),
+        ("gzip;q=0.001", True, False),
+        ("br, *;q=0.1", True, True),
+        ("br;q=0, *", True, False),
+        ("gzip;q=0.0, *", False, True),
+        ("", False, False),
+        ("identity", False, False),
+        ("identity;q=0", False, False),
+        ("gzip;q=0", False, False),
+        ("gzip; q = 0", False, False),
+        ("gzip ; Q=0", False, False),
+        ("*;q=0", False, False),
+        ("gzip, *;q=0", True, False),
+        ("gzip;q=x", False, False),
+        ("gzip;q=", False, False),
+        ("gzip;q", False, False),
+        ("gzip;q=nan", False, False),
+        ("gzippo", False, False),
+        (";;,,=", False, False),
     ],
 )
-async def test_gzip_is_sent_to_who_accepts_it(rig: tuple[Client, Exporter, Time], header: str, accepted: bool) -> None:
+async def test_a_coding_is_used_where_the_client_accepts_it(
+    rig: tuple[Client, Exporter, Time], header: str, gzip: bool, brotli: bool
+) -> None:
+    assert (accepts("gzip", header), accepts("br", header)) == (gzip, brotli)
     client, _, _ = rig
-    response = await client.get("/metrics", headers={"Accept-Encoding": header})
-    assert (response.headers.get("Content-Encoding") == "gzip") is accepted
-    assert "exporter_build_info" in await response.text()
+    metrics = await client.get("/metrics", headers={"Accept-Encoding": header})
+    assert (metrics.headers.get("Content-Encoding") == "gzip") is gzip
+    assert "exporter_build_info" in await metrics.text()
+
+
+async def test_without_an_accept_encoding_nothing_is_compressed(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, _ = rig
+    async with client.session.get(client.make_url("/metrics"), skip_auto_headers=["Accept-Encoding"]) as response:
+        assert "Content-Encoding" not in response.headers
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ PLAIN, PACKED = BUILT.read_bytes(), BUILT.with_suffix(".js.br").read_bytes()
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    async with TestClient(TestServer(an_application(an_exporter(Time()))), auto_decompress=False) as found:
-        yield found
+    async with TestClient(TestServer(an_application(an_exporter(Time()))), auto_decompress=False) as client:
+        yield client
 
 
 def test_it_is_less_than_7_kilobytes_packed() -> None:
@@ -43,11 +43,30 @@ async def test_it_is_served_packed_or_not(client: Client) -> None:
     assert packed.headers["Access-Control-Allow-Origin"] == "*"
 
 
+@pytest.mark.parametrize(
+    ("headers", "coding"),
+    [
+        ({"Accept-Encoding": "*"}, "br"),
+        ({"Accept-Encoding": "*;q=0"}, None),
+        ({"Accept-Encoding": "br;q=0, *"}, "gzip"),
+        ({"Accept-Encoding": "identity"}, None),
+        ({"Accept-Encoding": "br;q=x"}, None),
+        ({}, None),
+    ],
+)
+async def test_its_coding_is_one_that_the_client_accepts(
+    client: Client, headers: dict[str, str], coding: str | None
+) -> None:
+    url = client.make_url("/rum.js")
+    async with client.session.get(url, headers=headers, skip_auto_headers=["Accept-Encoding"]) as answer:
+        assert answer.headers.get("Content-Encoding") == coding
+
+
 async def test_who_has_it_is_not_sent_it_again(client: Client) -> None:
     accept = {"Accept-Encoding": "br"}
     tag = (await client.get("/rum.js", headers=accept)).headers["ETag"]
-    for given in (tag, f"W/{tag}", f'"x", {tag}', "*"):
-        answer = await client.get("/rum.js", headers={**accept, "If-None-Match": given})
+    for tags in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        answer = await client.get("/rum.js", headers={**accept, "If-None-Match": tags})
         assert (answer.status, await answer.read(), answer.headers["ETag"]) == (304, b"", tag)
     assert (await client.get("/rum.js", headers={**accept, "If-None-Match": '"x"'})).status == 200
 
