@@ -35,7 +35,7 @@ SIZES = {
     "rum_interaction_to_next_paint_seconds": (0.09, 0.7), "rum_cumulative_layout_shift_score": (0.03, 1.0),
     "rum_first_contentful_paint_seconds": (0.8, 0.5), "rum_time_to_first_byte_seconds": (0.24, 0.7),
     "rum_session_duration_seconds": (500, 1.0), "payment_duration_seconds": (1.1, 0.5),
-    "payment_amount_euros": (45, 0.7), "support_first_response_duration_seconds": (2_100, 0.8),
+    "payment_amount_eur": (45, 0.7), "support_first_response_duration_seconds": (2_100, 0.8),
     "support_resolution_duration_seconds": (25_000, 1.0), "student_satisfaction_rating": (3.9, 0.18),
     "exporter_batch_size_bytes": (2_000, 0.9), "exporter_event_age_seconds": (0.6, 1.0),
     "exporter_client_clock_skew_seconds": (0.9, 0.8),

@@ -16,7 +16,8 @@ SELF = "self"  # the "event" of what the exporter counts about itself
 TIME = "@time"
 WINDOWS = {"5m": 300, "1h": 3600, "1d": 86400, "7d": 604_800, "30d": 2_592_000}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_UNITS = ("seconds", "bytes", "ratio", "euros", "score", "rating")  # of histograms: prometheus.io/docs/practices/naming
+# How the name of a histogram may end: prometheus.io/docs/practices/naming
+_UNITS = ("seconds", "bytes", "ratio", "eur", "usd", "gbp", "vnd", "score", "rating")
 _INIT_LIMIT = 600  # lines of one family that may be exposed as 0 from the start
 
 

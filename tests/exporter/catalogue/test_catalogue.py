@@ -31,6 +31,15 @@ def test_the_shipped_catalogue_is_sound() -> None:
     assert catalogue.worst_case < 20_000
 
 
+@pytest.mark.parametrize(("event", "counter"), [("payment_completed", "revenue"), ("payment_refunded", "refunds")])
+def test_no_currency_that_may_be_sent_goes_uncounted(event: str, counter: str) -> None:
+    sent = set(SHIPPED["events"][event]["fields"]["currency"])
+    families = {one["name"]: one for one in SHIPPED["families"]}
+    counted = {code: families[f"payment_{counter}_{code.lower()}_total"] for code in sent}
+    assert {code: one["when"]["currency"] for code, one in counted.items()} == {code: code for code in sent}
+    assert {code: one.get("divisor", 1) for code, one in counted.items()} == {**dict.fromkeys(sent, 100), "VND": 1}
+
+
 def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
     data = changed(
         events={

@@ -96,7 +96,7 @@ def test_the_script_counts(exporter: RunningExporter, project: Path) -> None:
     said = ran([NODE, "script.mjs"], project, exporter)
     assert "{ state: 'counted' }" in said
     assert "sent: 3" in said
-    assert exporter.value("payment_revenue_euros_total", plan="other") == 49
+    assert exporter.value("payment_revenue_eur_total", plan="other") == 49
 
 
 def test_the_pool_is_measured(exporter: RunningExporter, project: Path) -> None:
