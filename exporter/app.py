@@ -136,7 +136,7 @@ class Exporter:
             metrics=metrics,
             server_events=ServerEvents(state.schema, acceptor, metrics, journal, settings.token, self._fail),
             browser_events=BrowserEvents(state.schema, acceptor, metrics, limiter, clients, policy, monotonic),
-            tunnel=Tunnel(config.sentry, metrics, clients, limiter, monotonic, drop_bots=browser.drop_bots),
+            tunnel=Tunnel(config.sentry, metrics, clients, limiter, monotonic),
             scrape=Scrape(state, metrics, self._process, limiter, journal, hold, now, monotonic),
             auth=BasicAuth(settings.users),
         )

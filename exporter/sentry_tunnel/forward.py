@@ -22,7 +22,6 @@ from exporter.sentry_tunnel.envelope import Envelope, EnvelopeError, Item, disca
 from exporter.sentry_tunnel.rate_limits import TOO_MANY_REQUESTS, Backoff
 from exporter.web.rate_limit import Clients, Limiter, forwarded
 from exporter.web.server_events import retry_later
-from exporter.web.user_agent import is_bot
 from process.web import BodyError, problem, read_body, refused
 
 log = logging.getLogger(__name__)
@@ -62,11 +61,9 @@ class Tunnel:
         clients: Clients,
         limiter: Limiter,
         monotonic: Callable[[], float],
-        *,
-        drop_bots: bool,
     ) -> None:
         self._settings, self._metrics, self._clients, self._limiter = settings, metrics, clients, limiter
-        self._monotonic, self._drop_bots = monotonic, drop_bots
+        self._monotonic = monotonic
         # URLs come only from here; what a browser sends is only ever compared with the keys.
         self._endpoints = {dsn: URL(url, encoded=True) for dsn, url in endpoints(settings).items()}
         self._drop_levels = frozenset(settings.drop_levels)
@@ -116,9 +113,6 @@ class Tunnel:
         if envelope.dsn not in self._endpoints:
             self._count(envelope.items or (_NO_ITEM,), "dsn_denied")
             return problem(403, "unknown DSN; add it to sentry.dsns in exporter.yml")
-        if self._drop_bots and is_bot(request.headers.get("User-Agent", "")):
-            self._count(envelope.items, "dropped_bot")
-            return web.json_response({})
         self._count_discarded(request, envelope)
         unwanted = _with_dependants(envelope, self._unwanted(envelope))
         self._count(unwanted, "dropped_filter")

@@ -1,6 +1,7 @@
 """Takes events from browsers: our client's batches and what the document's two classes send. Best effort: 204.
 
-The cheapest checks come first: origin, consent, bots, rate; only then is the body read.
+The cheapest checks come first: origin, consent, rate; only then is the body read, for bots too, as their events are
+counted.
 """
 
 from collections.abc import Callable
@@ -106,9 +107,6 @@ class BrowserEvents:
         if self._policy.honour_gpc and request.headers.get("Sec-GPC") == "1":
             self._metrics.rejected(source, Reason.CONSENT)
             return web.Response(status=204)
-        if self._policy.drop_bots and is_bot(request.headers.get("User-Agent", "")):
-            self._metrics.bots(1)
-            return web.Response(status=204)
         return await self._limited(request, source, decode)
 
     async def _limited(self, request: web.Request, source: str, decode: Decode) -> web.Response:
@@ -133,7 +131,7 @@ class BrowserEvents:
         return self._count(request, source, batch, body)
 
     def _count(self, request: web.Request, source: str, batch: Batch, body: bytes) -> web.Response:
-        if self._policy.drop_bots and batch.client.automated:
+        if self._policy.drop_bots and (batch.client.automated or is_bot(request.headers.get("User-Agent", ""))):
             self._metrics.bots(len(batch.events))
             return web.Response(status=204)
         sender = Sender(source, device(request.headers))

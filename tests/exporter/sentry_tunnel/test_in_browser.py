@@ -57,7 +57,7 @@ class Site:
         settings = TunnelSettings(dsns=(sentry.dsn,))
         clock = asyncio.get_running_loop().time
         limiter = Limiter(1000, 1000, 1000, 1000, clock())
-        tunnel = Tunnel(settings, self.counts, Clients(()), limiter, clock, drop_bots=True)
+        tunnel = Tunnel(settings, self.counts, Clients(()), limiter, clock)
         self._app = web.Application()
         self._app[SESSION] = session
         self._app.router.add_get("/", self._page)
@@ -261,13 +261,12 @@ async def test_a_replay_shows_text_only_if_it_is_told_to(site: Site, visit: Open
     assert (b"**** ********" in recording) is masked
 
 
-async def test_a_crawlers_errors_do_not_use_up_the_quota(site: Site, visit: Open) -> None:
+async def test_an_error_that_a_crawler_meets_is_reported(site: Site, visit: Open) -> None:
     agent = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; Googlebot/2.1) Chrome/140 Safari/537.36"
     page = await visit(agent=agent)
     await page.evaluate("Sentry.captureMessage('it broke', 'error')")
     assert await page.evaluate("Sentry.flush(5000)")
-    assert ("event", "dropped_bot", 1) in site.counts.items
-    assert site.sentry.calls == 0
+    assert ("event", "forwarded", 1) in site.counts.items
 
 
 async def test_the_documented_configuration_reports_errors_and_nobody(site: Site, visit: Open) -> None:

@@ -63,7 +63,7 @@ class Rig:
     async def start(self, **changes: Any) -> None:  # noqa: ANN401  # parts of the settings
         settings = msgspec.structs.replace(TunnelSettings(dsns=(self.sentry.dsn,), timeout=5), **changes)  # type: ignore[arg-type]
         clients, limiter = Clients(("127.0.0.0/8", "::1/128")), Limiter(0.4, self.burst, 1000, 1000, self.time())
-        tunnel = Tunnel(settings, self.counts, clients, limiter, self.time, drop_bots=True)
+        tunnel = Tunnel(settings, self.counts, clients, limiter, self.time)
         app = web.Application()
         app[SESSION] = self.session
         app.router.add_post(settings.path, tunnel.handle)
@@ -282,10 +282,11 @@ async def test_an_event_that_cannot_be_read_is_sentrys_to_judge(rig: Rig) -> Non
     assert rig.counts.items == {("event", "forwarded"): 1}
 
 
-async def test_robots_are_answered_and_dropped(rig: Rig) -> None:
-    answer = await rig.post(rig.envelope(ERROR), **{"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"})
-    assert (answer.status, rig.sentry.calls) == (200, 0)
-    assert rig.counts.items == {("event", "dropped_bot"): 1}
+@pytest.mark.parametrize("agent", ["Mozilla/5.0 (compatible; Googlebot/2.1)", "", "curl/8.5.0"])
+async def test_an_error_is_an_error_whoever_saw_it(rig: Rig, agent: str) -> None:
+    answer = await rig.post(rig.envelope(ERROR), **{"User-Agent": agent})
+    assert (answer.status, rig.sentry.calls) == (200, 1)
+    assert rig.counts.items == {("event", "forwarded"): 1}
 
 
 async def test_an_envelope_of_nothing_is_answered_and_not_sent(rig: Rig) -> None:
@@ -307,7 +308,6 @@ async def test_client_reports_are_counted_and_sent_on(rig: Rig) -> None:
 async def test_no_report_counts_that_is_not_for_us(rig: Rig) -> None:
     report = ("client_report", {"discarded_events": [{"reason": "sample_rate", "quantity": 9}]})
     await rig.post(rig.envelope(report, dsn="https://key@elsewhere/1"))
-    await rig.post(rig.envelope(report), **{"User-Agent": "curl/8"})
     assert not rig.counts.reasons
 
 

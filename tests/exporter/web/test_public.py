@@ -168,9 +168,32 @@ async def test_times_are_judged_by_a_corrected_clock(
     ],
 )
 async def test_robots_are_answered_and_not_counted(page: Page, agent: str) -> None:
-    assert await page.send(view(), headers={"User-Agent": agent}) == 204
+    assert await page.send(view(), view(), view(), headers={"User-Agent": agent}) == 204
     assert await page.value("rum_page_views_total", **LABELS) is None
-    assert await page.value("exporter_bot_events_total") == 1
+    assert await page.value("exporter_bot_events_total") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/metrics", {"type": "page_load", "data": {"page": "/", "totalLoadTime": 1500}}),
+        ("/api/rum/vitals", {"metric": "CLS", "value": 0.1, "page": "/", "id": "v1"}),
+        ("/api/rum/events", {"type": "click", "data": {"element": "button"}}),
+    ],
+)
+async def test_robots_on_every_endpoint_are_counted_by_event(page: Page, path: str, body: object) -> None:
+    robot = {**BROWSER, "User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"}
+    for _ in range(2):
+        answer = await page.client.post(path, data=json.dumps(body).encode(), headers=robot)
+        assert answer.status == 204, await answer.text()
+    assert await page.value("exporter_bot_events_total") == 2
+
+
+async def test_a_robot_has_no_more_of_the_budget_than_others(page: Page) -> None:
+    robot, statuses = {"User-Agent": "curl/8.5.0"}, set()
+    for _ in range(60):
+        statuses.add(await page.send(*[view()] * 50, headers=robot))
+    assert statuses == {204, 429}
 
 
 async def test_an_automated_browser_is_a_robot(page: Page) -> None:
