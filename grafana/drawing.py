@@ -1,7 +1,7 @@
 """Turn a panel into Grafana's JSON, with the types of Grafana's SDK."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from grafana_foundation_sdk.builders import bargauge, prometheus, stat, statetimeline, table, timeseries
@@ -43,6 +43,7 @@ def environment(expr: str) -> str:
 
 def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
     """Return the panel as Grafana's type; ValueError names a number that does not exist."""
+    panel = _of_site(panel, numbers)
     drawn = _kind(panel, numbers).build()
     drawn.id_val = panel.id
     drawn.title, drawn.description = panel.title, numbers.say(panel.about)
@@ -57,6 +58,15 @@ def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
     config.defaults.mappings = _mappings(panel)
     drawn.field_config = config
     return drawn
+
+
+def _of_site(panel: Panel, numbers: Numbers) -> Panel:
+    """Leave out what is of a priority that nobody has configured."""
+    kept = [n for n, query in enumerate(panel.queries) if query.priority in {"", *numbers.response_times}]
+    if len(kept) == len(panel.queries):
+        return panel
+    panel = replace(panel, queries=tuple(panel.queries[n] for n in kept))
+    return replace(panel, alarms=tuple(panel.alarms[n] for n in kept)) if isinstance(panel, Stat) else panel
 
 
 def _mappings(panel: Panel) -> list[dashboard.ValueMapping] | None:

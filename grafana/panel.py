@@ -8,13 +8,15 @@ from typing import Literal
 class Query:
     """PromQL and the legend of its series. Every selector has braces, where the environment is inserted.
 
-    A faint one is there to compare with: a limit, or the week before.
+    A faint one is there to compare with: a limit, or the week before. One of a ``priority`` is left out where the
+    receiver's configuration has no such priority.
     """
 
     expr: str
     legend: str
     faint: bool = False
     exemplars: bool = False
+    priority: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import yaml
 from grafana.panel import Answer, Burn, Count, Limit, Number, Rule, Target
 from rules import benchmark_rules, slo_rules
 
-COLOURS = {"P1": "red", "P2": "orange", "P3": "yellow", "P4": "yellow"}
+COLOURS = {"P1": "red", "P2": "orange", "P3": "yellow", "P4": "yellow", "P5": "yellow"}
 _NAMED = re.compile(r"(?<!\{)\{([\w ]+)\}(?!\})")
 _SETS = ("and", "or", "unless")
 _BAD: dict[str, Literal["above", "below"]] = {">": "above", ">=": "above", "<": "below", "<=": "below"}

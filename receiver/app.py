@@ -37,6 +37,7 @@ from receiver.config.build import build_routing
 from receiver.config.calendars import feeds
 from receiver.config.channels import Channels
 from receiver.config.load import Config
+from receiver.config.priorities import configured
 from receiver.config.reload import Reloader
 from receiver.config.safety import SHORTEST_SIGNER, unsafe
 from receiver.config.sources import AlertmanagerSource, sources
@@ -157,7 +158,12 @@ class Receiver:
         self._inbound: list[web.RouteDef] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.current = Current(build_routing(config, source), clock())
-        self.metrics = Metrics(config.channels, config.teams, sources(config.alertmanager, config.alertmanagers))
+        self.metrics = Metrics(
+            config.channels,
+            config.teams,
+            sources(config.alertmanager, config.alertmanagers),
+            [priority.value for priority in configured(config.escalation_matrix)],
+        )
         self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded, self._use_calendars)
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, handling=handling)

@@ -15,6 +15,7 @@ from receiver.store.base import Backlog, Outage
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
 OUTCOMES = ("sent", "retried", "dead")
 DRIFT = ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed")
+FOUR = tuple(priority.value for priority in Priority)[:4]  # what a site has that configures no fifth
 _LONGEST_NAME = 200  # characters of an alert's name in a label
 
 
@@ -22,7 +23,11 @@ class Metrics:
     """One registry and the families in it; what is counted for each of the teams stands at 0 from the start."""
 
     def __init__(
-        self, channels: Iterable[str], teams: Iterable[str] = (), sources: Iterable[str] = (DEFAULT_SOURCE,)
+        self,
+        channels: Iterable[str],
+        teams: Iterable[str] = (),
+        sources: Iterable[str] = (DEFAULT_SOURCE,),
+        priorities: Iterable[str] = FOUR,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of every counter
         self.registry = registry = CollectorRegistry()
@@ -54,6 +59,7 @@ class Metrics:
         text = "When Alertmanager's Watchdog was last heard."
         self.watchdog = self._gauge("watchdog_last_seen_timestamp_seconds", text, "source")
         self.channels, self._teams, self._sources = tuple(channels), tuple(teams), tuple(sources)
+        self._priorities = set(priorities)
         self._initialise()
 
     def _add_incidents(self) -> None:
@@ -147,9 +153,9 @@ class Metrics:
 
     def _initialise(self) -> None:
         # A series that appears with its first event has no increase: MTTA and MTTR would lose the first incident.
-        for priority, team in product(Priority, self._teams):
+        for priority, team in product(self._priorities, self._teams):
             for family in (self.acknowledged, self.resolved, self.breaches):
-                family.labels(priority.value, team)
+                family.labels(priority, team)
         for source in self._sources:
             self.alerts_dropped.labels(source)
         for source, kind in product(self._sources, DRIFT):
@@ -210,12 +216,13 @@ class Metrics:
 
     def show(self, backlog: Backlog, now: datetime) -> None:
         """Take the store's reading into the gauges; called at each scrape."""
-        for priority in Priority:
+        self._priorities |= {priority for _, priority in backlog.open_incidents}  # a reload may bring one, or take it
+        for priority in self._priorities:
             for state in (State.TRIGGERED, State.ACKNOWLEDGED):
-                count = backlog.open_incidents.get((state.value, priority.value), 0)
-                self.incidents.labels(state.value, priority.value).set(count)
-            opened = backlog.oldest_unacknowledged.get(priority.value, now)
-            self.unacknowledged.labels(priority.value).set(max(0.0, (now - opened).total_seconds()))
+                count = backlog.open_incidents.get((state.value, priority), 0)
+                self.incidents.labels(state.value, priority).set(count)
+            opened = backlog.oldest_unacknowledged.get(priority, now)
+            self.unacknowledged.labels(priority).set(max(0.0, (now - opened).total_seconds()))
         for channel in self.channels:
             owed = backlog.oldest_owed.get(channel, now)
             self.outbox_age.labels(channel).set(max(0.0, (now - owed).total_seconds()))

@@ -24,7 +24,7 @@ class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     better: Literal["below", "above"]
     unit: Literal["seconds", "ratio", "count"]
     for_: str = msgspec.field(name="for")
-    priority: Literal["P3", "P4"]
+    priority: Literal["P3", "P4", "P5"]
     team: str
     only_if: str = ""
 

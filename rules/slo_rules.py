@@ -11,7 +11,7 @@ ABOUT = """\
 # series with the labels slo and team, and the objective is a series as well.
 """
 WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d")
-SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
+SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info", "P5": "info"}
 COUNTED = ("1h", "6h")
 # Half of a long window in steps of ten minutes. With less, the ratio is not that of the window, and is not recorded.
 HALF = {"6h": 18, "1d": 72, "3d": 216}
@@ -36,7 +36,7 @@ class Burn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     short: Literal["5m", "30m", "2h", "6h"]
     factor: Annotated[float, msgspec.Meta(gt=0)]
     for_: str = msgspec.field(name="for")
-    priority: Literal["P1", "P2", "P3", "P4"]
+    priority: Literal["P1", "P2", "P3", "P4", "P5"]
     spends: str
 
 

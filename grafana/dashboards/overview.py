@@ -47,8 +47,12 @@ NOW = Section(
                     about="P1 and P2 page someone. Without the Watchdog, which always fires.",
                     unit="none",
                     queries=tuple(
-                        Query(f'count(ALERTS{{alertstate="firing", priority="{p}", team=~"$team"}}) or vector(0)', p)
-                        for p in ("P1", "P2", "P3", "P4")
+                        Query(
+                            f'count(ALERTS{{alertstate="firing", priority="{p}", team=~"$team"}}) or vector(0)',
+                            p,
+                            priority=p,
+                        )
+                        for p in COLOURS
                     ),
                     alarms=tuple(COLOURS.values()),
                     width=8,

@@ -19,7 +19,7 @@ from receiver.config.load import load
 from receiver.incident.model import EntryKind, Kind, Priority
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
-_SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "none"}
+_SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "none", "P5": "none"}
 _LASTING = timedelta(hours=1)  # an alert that nobody ends is over by then
 
 _SHOWN = {EntryKind.ACKNOWLEDGED, EntryKind.DEAD, EntryKind.FALLBACK}

@@ -14,6 +14,7 @@ from receiver.config.people import (
     RouteSettings,
     cells,
 )
+from receiver.config.priorities import configured
 from receiver.config.schedules import Reader
 from receiver.incident.model import Plan, Priority, Step
 from receiver.messages.i18n import languages
@@ -89,8 +90,8 @@ class _Read:
 
     def plans(self, rows: list[MatrixRow], times: Mapping[Priority, float]) -> dict[Priority, Plan]:
         config, plans = self._config, dict[Priority, Plan]()
-        for priority in Priority:
-            column = ((float(row.after), cells(row)[priority], row.only) for row in rows)
+        for priority in configured(config.escalation_matrix):
+            column = ((float(row.after), cells(row).get(priority, ()), row.only) for row in rows)
             plans[priority] = Plan(
                 steps=tuple(Step(after, roles, only) for after, roles, only in column if roles),
                 response_time=float(times.get(priority, 0.0)),

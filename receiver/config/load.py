@@ -22,6 +22,7 @@ from receiver.config.people import (
     TeamSettings,
     cells,
 )
+from receiver.config.priorities import check_columns, check_mentions, configured
 from receiver.config.sources import AlertmanagerSource, check_sources, sources
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Priority
@@ -155,7 +156,9 @@ def examine(path: Path) -> tuple[Config, Source, Findings]:
 
 def _check_matrices(config: Config, source: Source, found: Findings) -> None:
     _check_matrix(config, source, found, ".escalation_matrix", config.escalation_matrix)
-    for priority in Priority:
+    known = configured(config.escalation_matrix)
+    check_mentions(config, known, source, found)
+    for priority in known:
         if priority not in config.response_times:
             found.add(source.error(".response_times", f"{priority} is missing; set its response time"))
     for team, settings in config.teams.items():
@@ -200,10 +203,7 @@ def _check_matrix(config: Config, source: Source, found: Findings, where: str, r
             found.add(source.error(f"{at}.after", fix))
         last, taken = row.after, taken | {row.only}
         _check_row(config, source, found, at, row)
-    for priority in Priority:
-        if not any(cells(row)[priority] for row in rows):
-            fix = f"column {priority} is empty: nobody would be notified; name a role in at least one row"
-            found.add(source.error(where, fix))
+    check_columns(rows, configured(config.escalation_matrix), source, found, where)
 
 
 def _check_row(config: Config, source: Source, found: Findings, at: str, row: MatrixRow) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from process.settings import Duration, Secret, Strict
 from receiver.incident.model import Priority
@@ -11,6 +12,7 @@ from receiver.oncall.localtime import LocalDateTime, LocalTime
 
 NOBODY = "-"
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Cell = str | list[str] | UnsetType
 
 
 class HoursSettings(Strict, frozen=True, kw_only=True):
@@ -25,10 +27,11 @@ class MatrixRow(Strict, frozen=True, kw_only=True):
     """One row of the escalation matrix: the roles of each priority after a time; ``only`` limits it to named hours."""
 
     after: Duration
-    P1: str | list[str] = NOBODY
-    P2: str | list[str] = NOBODY
-    P3: str | list[str] = NOBODY
-    P4: str | list[str] = NOBODY
+    P1: Cell = UNSET
+    P2: Cell = UNSET
+    P3: Cell = UNSET
+    P4: Cell = UNSET
+    P5: Cell = UNSET
     only: str = ""
 
 
@@ -165,12 +168,15 @@ class ScheduleSettings(Strict, frozen=True, kw_only=True):
     calendar: CalendarSettings | None = None
 
 
-def roles_of(cell: str | list[str]) -> tuple[str, ...]:
-    """Read one cell of the matrix: a role, a list of roles, or "-" for nobody."""
+def roles_of(cell: Cell) -> tuple[str, ...]:
+    """Read one cell of the matrix: a role, a list of roles, "-" for nobody, or none at all."""
+    if isinstance(cell, UnsetType):
+        return ()
     roles = [cell] if isinstance(cell, str) else cell
     return tuple(role for role in roles if role != NOBODY)
 
 
 def cells(row: MatrixRow) -> dict[Priority, tuple[str, ...]]:
-    """Give the row's roles by priority."""
-    return {priority: roles_of(getattr(row, priority.value)) for priority in Priority}
+    """Give the row's roles by priority, of those that it names."""
+    named = {priority: getattr(row, priority.value) for priority in Priority}
+    return {priority: roles_of(cell) for priority, cell in named.items() if not isinstance(cell, UnsetType)}

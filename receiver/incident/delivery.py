@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State
 
 PATIENT_TRIES = 6  # failures after which a notification no longer keeps others from trying its address
-RANKS = tuple(range(8))  # what `rank` may give
+RANKS = tuple(range(2 * len(Priority)))  # what `rank` may give
 # What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
 _FOR_THE_OWNER = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
 _COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several

@@ -21,12 +21,13 @@ class State(StrEnum):
 
 
 class Priority(StrEnum):
-    """What people answer to; P1 is the most urgent."""
+    """What people answer to; P1 is the most urgent. A site has those that its matrix names, P1 to P4 as a rule."""
 
     P1 = "P1"
     P2 = "P2"
     P3 = "P3"
     P4 = "P4"
+    P5 = "P5"
 
     def more_urgent_than(self, other: "Priority") -> bool:
         """P1 is more urgent than P2; nothing is more urgent than itself."""

@@ -18,7 +18,7 @@ from receiver.messages.timeline import LINE, entry_text, news, pause_text
 LISTED = 10  # alerts that a message lists
 SUBJECT, HEADLINE, URL = 200, 300, 2000  # characters; what is longer is cut, visibly
 _ALERTS_IN_FIELD, _LINES_SO_FAR = 5, 6
-_SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
+_SEVERITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info", "P5": "info"}
 _FIRST = ("instance", "namespace", "pod")  # labels that are shown first
 # Labels that name what an alert fires on, the most telling first, with the word for several of them.
 _PLACES = {

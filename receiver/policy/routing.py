@@ -59,17 +59,27 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
         named = labels.get("priority", "").strip()
         known = _BY_NAME.get("".join(named.split()).upper())
-        if known in self.plans:
-            return known, None
+        if known is not None:
+            return self._nearest(known, named)
         severity = labels.get("severity", "").strip()
         found = self._by_severity(labels, severity)
         if named and named.casefold() != "none":
             found = found or self.unknown_severity
             return found, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=found))
+        word = _BY_NAME.get("".join(severity.split()).upper())
+        if found is None and word is not None:  # severity: p5, as of rules that knew no other label
+            return self._nearest(word, severity)
         if found is None:
             kind = EntryKind.SEVERITY_UNKNOWN if severity else EntryKind.SEVERITY_MISSING
             return self.unknown_severity, Fact(kind, Data(named=severity, priority=self.unknown_severity))
         return found, None
+
+    def _nearest(self, priority: Priority, named: str) -> tuple[Priority, Fact | None]:
+        """Give a priority that is named, or the least urgent one that the matrix has."""
+        if priority in self.plans:
+            return priority, None
+        least = max(self.plans)
+        return least, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=least))
 
     def _by_severity(self, labels: dict[str, str], severity: str) -> Priority | None:
         """The service's own table, then the team's, then everybody's, then the first rule that matches.
@@ -96,7 +106,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def plan(self, priority: Priority, team: str) -> Plan:
         """Give the priority's column of the team's own matrix, or of the common one."""
-        return self.team_plans.get(team, self.plans)[priority]
+        plans = self.team_plans.get(team, self.plans)
+        return plans.get(priority) or plans[max(plans)]  # the matrix may have lost it since
 
     def holders(self, role: str, at: datetime) -> tuple[str, ...]:
         """Give the keys of the people on call for a role, without those on vacation."""

@@ -71,11 +71,11 @@ _ELSEWHERE = """
 UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND state IN ('pending', 'sending')
 """
 _EXPIRED = "UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'sending' AND lease_until < ?"
-_ANYTHING_DUE = """
-SELECT 1 FROM outbox WHERE channel = :channel AND rank IN (0, 1, 2, 3, 4, 5, 6, 7) AND not_before <= :now
+_ANYTHING_DUE = f"""
+SELECT 1 FROM outbox WHERE channel = :channel AND rank IN ({", ".join(map(str, RANKS))}) AND not_before <= :now
     AND state = 'pending' AND parked = 0
 UNION ALL SELECT 1 FROM outbox WHERE state = 'sending' AND lease_until < :now LIMIT 1
-"""
+"""  # noqa: S608
 _RETRY = """
 UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_error = ?, tries = tries + 1,
     spent = spent + ?, elsewhere = elsewhere OR ?

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from grafana import board, build
-from grafana.drawing import environment, lines, steps
+from grafana.dashboards import overview
+from grafana.drawing import Place, draw, environment, lines, steps
 from grafana.panel import Answer, Board, Burn, Count, Limit, Line, Number, Query, Rule, Section, Series, Target
 from grafana.tables import Numbers, duration
 
@@ -130,3 +131,10 @@ def test_a_dashboard_that_would_be_wrong_is_not_written() -> None:
         board.written(dashboard(series(2, 12), series(3, 11)), NUMBERS)
     with pytest.raises(ValueError, match=r"heypeter-x: Panel 3 explains One, and so does .*; keep one"):
         build.explained((dashboard(series(2, 12, ("One",)), series(3, 12, ("One",))),))
+
+
+def test_what_is_of_a_priority_that_nobody_has_configured_is_not_drawn() -> None:
+    panel = next(one for one in overview.BOARD.panels() if one.title == "Firing alerts by priority")
+    five = replace(NUMBERS, response_times={**NUMBERS.response_times, "P5": 259200.0})
+    drawn = [draw(panel, Place(0, 0, 4), numbers).targets or [] for numbers in (NUMBERS, five)]
+    assert [len(targets) for targets in drawn] == [4, 5]

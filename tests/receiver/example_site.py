@@ -36,7 +36,7 @@ START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 KEY = 'receiver|{}:{alertname="HighErrorRate"}'
 MINUTE = timedelta(minutes=1)
 
-P1, P2, P3, P4 = Priority
+P1, P2, P3, P4, P5 = Priority
 
 
 class Clock:
@@ -92,6 +92,13 @@ def the_routing() -> Routing:
         people={name: person(name) for name in ("linh", "marek", "aisha", "peter")},
         teams={"default": (Contact("slack", "#alerts"),), "backend": (Contact("slack", "#alerts-backend"),)},
     )
+
+
+def with_p5() -> Routing:
+    """The same with a fifth column."""
+    routing = the_routing()
+    fifth = Plan(steps((0, "on-call-engineer")), 3 * 86400.0)
+    return msgspec.structs.replace(routing, plans={**routing.plans, P5: fifth})
 
 
 def an_alert(

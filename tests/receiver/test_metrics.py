@@ -3,6 +3,8 @@
 from itertools import product
 
 from receiver.metrics import Metrics
+from receiver.store.base import Backlog
+from tests.receiver.example_site import START
 
 TEAMS = ("default", "backend")
 
@@ -17,3 +19,16 @@ def test_each_team_has_its_answers_and_breaches_at_0_so_that_the_first_is_an_inc
             "receiver_response_time_breaches_total",
         ):
             assert registry.get_sample_value(sample, labels) == 0, (sample, labels)
+
+
+def test_the_priorities_of_the_site_are_shown_and_those_that_an_open_incident_still_has() -> None:
+    metrics = Metrics(["email"], ["default"], priorities=["P1", "P2", "P3", "P4", "P5"])
+    labels = {"priority": "P5", "team": "default"}
+    assert metrics.registry.get_sample_value("receiver_response_time_breaches_total", labels) == 0
+    four = Metrics(["email"], ["default"])
+    assert four.registry.get_sample_value("receiver_response_time_breaches_total", labels) is None
+    for counted in (2, 0):  # the file has lost the column since, and the incident ends after that
+        open_now = {("triggered", "P5"): counted} if counted else {}
+        four.show(Backlog(open_now, {}, {}, {}), START)
+        shown = four.registry.get_sample_value("receiver_incidents", {"state": "triggered", "priority": "P5"})
+        assert shown == counted

@@ -45,7 +45,7 @@ PERIODS = {
 QUARTER = 91 * _DAY  # thirteen weeks: a Monday is compared with a Monday
 BASELINE = 28 * _DAY  # a baseline is the median of so long, all days of the week alike in it
 QUESTIONS = (
-    "Do the four priorities still mean what people do when they are paged, and are the response times kept?",
+    "Do the priorities still mean what people do when they are paged, and are the response times kept?",
     "Which incidents did users report before an alert did? Each is an alert that is missing.",
     "Which alerts led to no action all year? Delete them, or make them a panel.",
     "Are the fifteen benchmarks still what users and the business care about, and are their targets still right?",

@@ -7,16 +7,17 @@ from the version before to ``_STEPS``. A step knows the shapes of its own two ve
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from receiver.store.migrations import from_1, from_2, from_3, from_4, from_5
+from receiver.store.migrations import from_1, from_2, from_3, from_4, from_5, from_6
 from receiver.store.migrations.script import run_script
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {
     1: lambda db, _keys: from_1.upgrade(db),
     2: lambda db, _keys: from_2.upgrade(db),
     3: from_3.upgrade,
     4: lambda db, _keys: from_4.upgrade(db),
     5: lambda db, _keys: from_5.upgrade(db),
+    6: lambda db, _keys: from_6.upgrade(db),
 }
 
 

@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS incident (
     id INTEGER PRIMARY KEY,
     key TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('triggered', 'acknowledged', 'resolved')),
-    priority TEXT NOT NULL CHECK (priority IN ('P1', 'P2', 'P3', 'P4')),
+    priority TEXT NOT NULL CHECK (priority IN ('P1', 'P2', 'P3', 'P4', 'P5')),
     opened_at REAL NOT NULL,
     wake_at REAL,  -- when the next of its clocks runs to its time
     resolved_at REAL,
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     kind TEXT NOT NULL CHECK (kind IN ('page', 'acknowledged', 'resolved', 'update', 'reminder')),
     round INTEGER NOT NULL,
     serial INTEGER NOT NULL,
-    priority TEXT NOT NULL CHECK (priority IN ('P1', 'P2', 'P3', 'P4')),
+    priority TEXT NOT NULL CHECK (priority IN ('P1', 'P2', 'P3', 'P4', 'P5')),
     notification BLOB NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sending', 'sent', 'dead', 'cancelled')),
     created_at REAL NOT NULL,

@@ -10,7 +10,7 @@ from rules.lint.source import Rule
 from rules.lint.world import World
 from rules.writing import RUNBOOKS
 
-_WORTH = {"critical": ("P1",), "warning": ("P2",), "info": ("P3", "P4"), "none": (None,)}
+_WORTH = {"critical": ("P1",), "warning": ("P2",), "info": ("P3", "P4", "P5"), "none": (None,)}
 _ANNOTATIONS = ("summary", "description", "dashboard_url")
 
 
@@ -56,7 +56,7 @@ def missing_label(rule: Rule, _: World) -> Iterator[Fault]:
 
 
 def wrong_priority(rule: Rule, _: World) -> Iterator[Fault]:
-    """A priority that does not go with its severity: critical is P1, warning P2, info P3 or P4, none has none."""
+    """A priority that does not go with its severity: critical is P1, warning P2, info P3 to P5, none has none."""
     severity, priority = rule.labels.get("severity"), rule.labels.get("priority")
     if not rule.alerts or severity is None or "{{" in severity:
         return

@@ -412,6 +412,32 @@ def test_a_policy_test_may_start_at_an_unquoted_time(tmp_path: Path, start: str,
     assert status == 0, capsys.readouterr().err
 
 
+def test_a_site_with_a_fifth_priority_explains_and_tests_it(tmp_path: Path, capsys: Capture) -> None:
+    path = edited(tmp_path, "P4: on-call-engineer}", "P4: on-call-engineer, P5: tech-lead}")
+    text = path.read_text("utf-8").replace(", P4: 24h}", ", P4: 24h, P5: 3d}")
+    path.write_text(text, "utf-8")
+    assert main(["explain", "--config.file", str(path), "priority=p5", "team=backend", "--format=json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert next((row["after"], row["who"]) for row in rows if row["kind"] == "page" and row["role"]) == (
+        "1h",
+        "Marek Novak",
+    )
+    tests = tmp_path / "tests.yml"
+    tests.write_text(
+        """tests:
+  - name: a P5 goes to the tech lead
+    happens:
+      - {at: 0m, fires: {alertname: A, priority: P5, team: backend}}
+    until: 61m
+    expect: |
+      1h page Marek Novak
+""",
+        "utf-8",
+    )
+    status = main(["test", "--config.file", str(path), str(tests)])
+    assert status == 0, capsys.readouterr().err
+
+
 def test_a_date_alone_is_midnight(tmp_path: Path) -> None:
     tests = tmp_path / "tests.yml"
     tests.write_text("tests: [{name: a, start: 2026-01-05, happens: [], expect: ''}]", "utf-8")

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from process.settings import SettingsError
+from receiver.config.build import build_routing
 from receiver.config.load import load, missing_secret_files
+from receiver.incident.model import Step
+from tests.receiver.example_site import P1, P2, P3, P4, P5
 
 EXAMPLE = Path("deploy/config/receiver.yml")
 
@@ -131,13 +134,101 @@ def test_all_unknown_keys_wrong_types_and_missing_keys_are_shown_at_once(tmp_pat
         "external_url: missing; add it",
         "channels.email.port: is text (expected a whole number)",
         "channels.email.tls: invalid value 'ssl' (expected starttls, implicit or none)",
-        "severities.warning: invalid value 'P0' (expected P1, P2, P3 or P4)",
-        "response_times.P9: invalid value 'P9' (expected P1, P2, P3 or P4)",
+        "severities.warning: invalid value 'P0' (expected P1, P2, P3, P4 or P5)",
+        "response_times.P9: invalid value 'P9' (expected P1, P2, P3, P4 or P5)",
         "people.linh.name: is a whole number (expected text; quote it",
         "roles.on-call-engineer: is text (expected a list)",
         "grouping_window: invalid duration 10 ",
     ):
         assert [line for line in lines if line.startswith(start)], f"{start!r} is not in\n{text}"
+
+
+TEAM_MATRIX = "escalation_matrix: [{after: 0m, P1: cto, P2: cto, P3: cto, P4: cto"
+FIFTH = (
+    ("P4: on-call-engineer}", "P4: on-call-engineer, P5: on-call-engineer}"),
+    (", P4: 24h}", ", P4: 24h, P5: 3d}"),
+)
+
+
+def test_a_fifth_priority_is_configured_by_its_column(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text("utf-8")
+    for old, new in (*FIFTH, ("none: P4 ", "none: P5 ")):
+        text = text.replace(old, new)
+    path = tmp_path / "receiver.yml"
+    path.write_text(text, "utf-8")
+    routing = build_routing(*load(path))
+    assert list(routing.plans) == [P1, P2, P3, P4, P5]
+    assert routing.plans[P5].steps == (Step(3600.0, ("on-call-engineer",)),)
+    assert routing.plans[P5].response_time == 3 * 86400
+    assert list(build_routing(*load(EXAMPLE)).plans) == [P1, P2, P3, P4]
+
+
+@pytest.mark.parametrize(
+    ("edits", "at"),
+    [
+        ([("none: P4 ", "none: P5 ")], ["severities.none"]),
+        ([("unknown_severity: P2", "unknown_severity: P5")], ["unknown_severity"]),
+        ([("P2: 2h}", "P2: 2h, P5: 2h}")], ["repeat_last_step.P5"]),
+        ([("P2: 4h}", "P2: 4h, P5: 4h}")], ["acknowledge_for.P5"]),
+        ([FIFTH[1]], ["response_times.P5"]),
+        ([FIFTH[0]], ["response_times"]),
+        (
+            [(", P4: 24h}", "}"), ("P4: on-call-engineer}", 'P5: "-"}')],
+            ["escalation_matrix"] * 2 + ["response_times"] * 2,
+        ),
+        (
+            [("name: Linh Tran, ", "name: Linh Tran, rules: [{channels: [email], priorities: [P1, P5]}], ")],
+            ["people.linh.rules[0].priorities[1]"],
+        ),
+        (
+            [('backend:        {slack: "', 'backend:        {severities: {a: P5}, slack: "')],
+            ["teams.backend.severities.a"],
+        ),
+        (
+            [
+                (
+                    "# priority_rules:\n#   - {match: ['alertname=~\"Backup.*\"'], priority: P3}",
+                    "priority_rules: [{match: ['a=b'], priority: P5}]",
+                )
+            ],
+            ["priority_rules[0].priority"],
+        ),
+        (
+            [
+                (
+                    "# services: {checkout: {severities: {warning: P1}}}",
+                    "services: {checkout: {severities: {warning: P5}}}",
+                )
+            ],
+            ["services.checkout.severities.warning"],
+        ),
+        (
+            [
+                (
+                    'backend:        {slack: "',
+                    f'backend:        {{{TEAM_MATRIX}, P5: cto}}], slack: "',
+                )
+            ],
+            ["teams.backend.escalation_matrix[0].P5"],
+        ),
+        (
+            [
+                *FIFTH,
+                (
+                    'backend:        {slack: "',
+                    'backend:        {escalation_matrix: [{after: 0m, P1: cto, P2: cto, P3: cto, P4: cto}], slack: "',
+                ),
+            ],
+            ["teams.backend.escalation_matrix"],
+        ),
+        ([("after: 60m, P1: cto,", "after: 60m, P1: ~,")], ["escalation_matrix[3].P1"]),
+    ],
+)
+def test_a_priority_that_the_matrix_lacks_is_refused_wherever_it_is_named(
+    tmp_path: Path, edits: list[tuple[str, str]], at: list[str]
+) -> None:
+    lines = broken(tmp_path, *edits)
+    assert [line.split(": ")[0] for line in lines] == at
 
 
 def test_all_wrong_references_are_shown_at_once(tmp_path: Path) -> None:

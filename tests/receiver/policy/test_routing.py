@@ -20,7 +20,7 @@ from receiver.policy.matcher import MatcherError, match_all
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import PriorityRule, Route
 from tests.receiver.config.test_config import edited
-from tests.receiver.example_site import P1, P2, P3, P4, START, the_routing
+from tests.receiver.example_site import P1, P2, P3, P4, P5, START, the_routing, with_p5
 
 LINH = Person("Linh", (Contact("pagerduty", "staff"), Contact("slack", "U1"), Contact("email", "l@example.com")))
 
@@ -73,6 +73,32 @@ def test_the_order_in_which_a_priority_is_found() -> None:
     assert routing.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, None)
     assert routing.priority({"alertname": "BackupFailed"}) == (P4, None)
     assert routing.priority({"alertname": "Other"}) == (P2, Fact(EntryKind.SEVERITY_MISSING, Data(priority=P2)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [({"priority": "P5"}, "P5"), ({"priority": "p 5", "severity": "critical"}, "p 5"), ({"severity": "p5"}, "p5")],
+)
+def test_a_fifth_priority_is_one_where_the_matrix_has_it_and_else_the_least_urgent(
+    labels: dict[str, str], named: str
+) -> None:
+    assert with_p5().priority(labels) == (P5, None)
+    assert the_routing().priority(labels) == (P4, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=P4)))
+
+
+def test_a_severity_that_names_a_priority_is_one_unless_a_table_or_a_rule_says_otherwise() -> None:
+    routing = msgspec.structs.replace(
+        the_routing(),
+        severities={"P2": P1, "warning": P3},
+        priority_rules=(PriorityRule((matcher("alertname=Backup"),), P4),),
+    )
+    assert routing.priority({"severity": "P2"}) == (P1, None)
+    assert routing.priority({"severity": "p3"}) == (P3, None)
+    assert routing.priority({"severity": "p3", "alertname": "Backup"}) == (P4, None)
+
+
+def test_an_incident_whose_priority_the_matrix_has_lost_goes_on_as_the_least_urgent() -> None:
+    assert the_routing().plan(P5, "default") == the_routing().plans[P4]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Files that older receivers wrote: every incident of theirs goes on where it stood, and half an upgrade is none."""
 
+import re
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -8,18 +9,30 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.incident.event import Resolve, TimeDue
-from receiver.incident.model import Incident, Kind, Origin, State, Step
+from receiver.incident.delivery import rank
+from receiver.incident.event import AlertsReceived, Resolve, TimeDue
+from receiver.incident.model import Incident, Kind, Origin, Priority, State, Step
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text
 from receiver.store.base import StoreError
 from receiver.store.migrations import SCHEMA_VERSION, from_2
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.example_site import MINUTE, START, Clock, a_store, beside, deciding
+from tests.receiver.example_site import (
+    MINUTE,
+    P5,
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    beside,
+    deciding,
+    received,
+    with_p5,
+)
 
 DATA = Path(__file__).parent / "data"
 WRITTEN = START + timedelta(hours=1, minutes=12, seconds=1)  # when the file of schema 2 was closed
-OLDER = {"schema_2": 2}
+OLDER = {"schema_2": 2, "schema_6": 6}
 
 
 @pytest.fixture
@@ -32,6 +45,10 @@ def clock() -> Clock:
 def older(folder: Path, name: str) -> None:
     with closing(sqlite3.connect(folder / "receiver.sqlite3")) as db, db:
         db.executescript(f"BEGIN; {(DATA / f'{name}.sql').read_text('utf-8')} COMMIT;")  # one fsync
+
+
+def sql(db: sqlite3.Connection, table: str) -> str:
+    return str(db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]).replace(",\n", "\n")
 
 
 def documents(folder: Path) -> list[tuple[int, bytes]]:
@@ -189,6 +206,30 @@ async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
     assert documents(tmp_path) == before
 
 
+async def test_a_file_of_schema_6_keeps_its_rows_and_takes_a_fifth_priority(tmp_path: Path, clock: Clock) -> None:
+    older(tmp_path, "schema_6")
+    counted = "SELECT priority, kind, state, count(*) FROM outbox GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    with beside(tmp_path) as db:
+        before, rows = documents(tmp_path), db.execute(counted).fetchall()
+    store = await a_store(tmp_path, clock)
+    assert documents(tmp_path) == before
+    with beside(tmp_path) as db:
+        assert db.execute(counted).fetchall() == rows
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        for kind, priority, place in db.execute("SELECT DISTINCT kind, priority, rank FROM outbox"):
+            assert place == rank(Kind(kind), Priority(priority))
+    fired = msgspec.structs.replace(received(an_alert(priority="P5")).group, key="receiver|Least")
+    opened = await store.update(AlertsReceived(fired), with_p5(), clock.now)
+    owed = await store.claim("email", clock.now, 60, 100)
+    await store.close()
+    assert opened is not None
+    assert opened.priority is P5
+    assert [c.priority for c in owed if c.incident.id == opened.id] == [P5]
+    with beside(tmp_path) as db, pytest.raises(sqlite3.IntegrityError, match="priority"):
+        db.execute("UPDATE incident SET priority = 'P6'")
+
+
 @pytest.mark.parametrize("name", OLDER)
 async def test_an_older_file_gets_the_tables_and_indexes_of_a_new_one(tmp_path: Path, clock: Clock, name: str) -> None:
     shapes = []
@@ -201,5 +242,6 @@ async def test_an_older_file_gets_the_tables_and_indexes_of_a_new_one(tmp_path: 
             tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
             columns = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
             indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1").fetchall()
-        shapes.append((columns, [(index, " ".join((sql or "").split())) for index, sql in indexes]))
+            checks = {table: sorted(re.findall(r"CHECK .*", sql(db, table))) for table in tables}
+        shapes.append((columns, checks, [(index, " ".join((text or "").split())) for index, text in indexes]))
     assert shapes[0] == shapes[1]
