@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
 from grafana.drawing import SOURCE, Place, draw, environment
-from grafana.panel import Board
+from grafana.panel import Board, Section
 from grafana.tables import Numbers
 from rules.writing import RUNBOOKS
 
@@ -55,15 +55,27 @@ def _panels(board: Board, numbers: Numbers) -> list[dashboard.Panel | dashboard.
     panels: list[dashboard.Panel | dashboard.RowPanel] = []
     y = 0
     for section in board.sections:
-        row = built.Row(section.title).id(section.id).grid_pos(dashboard.GridPos(h=1, w=WIDTH, x=0, y=y))
-        panels.append(row.build())
-        y += 1
-        for line in section.lines:
-            x = 0
-            for panel in line.panels:
-                panels.append(draw(panel, Place(x, y, line.height), numbers))
-                x += panel.width
-            y += line.height
+        row = built.Row(section.title).id(section.id).grid_pos(dashboard.GridPos(h=1, w=WIDTH, x=0, y=y)).build()
+        inside = _inside(section, y + 1, numbers)
+        row.collapsed = section.folded
+        panels.append(row)
+        if section.folded:
+            row.panels = inside
+            y += 1
+        else:
+            panels += inside
+            y += 1 + sum(line.height for line in section.lines)
+    return panels
+
+
+def _inside(section: Section, y: int, numbers: Numbers) -> list[dashboard.Panel]:
+    panels = []
+    for line in section.lines:
+        x = 0
+        for panel in line.panels:
+            panels.append(draw(panel, Place(x, y, line.height), numbers))
+            x += panel.width
+        y += line.height
     return panels
 
 
@@ -152,7 +164,7 @@ def _links() -> list[Builder[dashboard.DashboardLink]]:
         "Alertmanager": ("${alertmanager}/#/alerts", "Firing alerts and silences"),
     }
     return [
-        boards.include_vars(True).keep_time(True),  # noqa: FBT003  # the SDK's
+        boards.as_dropdown(True).include_vars(True).keep_time(True),  # noqa: FBT003  # the SDK's
         *(
             built.DashboardLink(title)
             .type(dashboard.DashboardLinkType.LINK)

@@ -6,13 +6,33 @@ from pathlib import Path
 import yaml
 
 from grafana import board
-from grafana.dashboards import executive, oncall, operations, overview, security, technical
+from grafana.dashboards import (
+    benchmarks,
+    browsers,
+    cache,
+    database,
+    executive,
+    exporter,
+    hosts,
+    monitoring,
+    oncall,
+    operations,
+    overview,
+    receiver,
+    requests,
+    security,
+    technical,
+)
 from grafana.panel import Board
 from grafana.tables import Numbers
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "grafana"
-BOARDS = (overview.BOARD, executive.BOARD, operations.BOARD, technical.BOARD, security.BOARD, oncall.BOARD)
+BOARDS = (
+    *(overview.BOARD, executive.BOARD, operations.BOARD, benchmarks.BOARD, security.BOARD),
+    *(technical.BOARD, requests.BOARD, browsers.BOARD, database.BOARD, cache.BOARD, hosts.BOARD),
+    *(oncall.BOARD, receiver.BOARD, exporter.BOARD, monitoring.BOARD),
+)
 ABOUT = """\
 # GENERATED from grafana/dashboards/*.py by `python -m grafana.build`. Do not edit.
 # Which panel shows the series of which alert: `python -m grafana.links` writes the links of rules and runbooks from it.

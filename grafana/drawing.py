@@ -17,9 +17,14 @@ from grafana.tables import Numbers
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD = "green"
 UNKNOWN = "#808080"
+_FEW = 2  # rows of a legend's table that fit below a graph
+_WIDE = 12  # columns from which a graph has room for a legend beside it
 REFERENCES = "ABCDEFGHIJKLMNOP"
 # Colours of lines without a state: none of them is a state's colour.
 LINES = ("blue", "purple", "light-blue", "dark-purple", "super-light-blue", "super-light-purple")
+# https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/manage-dashboard-links/: keepTime and includeVars
+# work in the links of a dashboard only; those of panels and cells need these two.
+WITH_CONTEXT = "${__url_time_range}&${__all_variables}"
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")')
 _LAST = build.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)  # noqa: FBT003  # the SDK's
 
@@ -50,7 +55,7 @@ def draw(panel: Panel, place: Place, numbers: Numbers) -> dashboard.Panel:
     drawn.datasource = SOURCE
     drawn.grid_pos = dashboard.GridPos(h=place.height, w=panel.width, x=place.x, y=place.y)
     drawn.targets = [_target(panel, position).build() for position in range(len(panel.queries))]
-    drawn.links = [_link(title, url).build() for title, url in panel.leads_to] or None
+    drawn.links = [_link(title, uid).build() for title, uid in panel.leads_to] or None
     config = drawn.field_config or dashboard.FieldConfigSource()
     config.defaults.unit = numbers.say(panel.unit)
     config.defaults.decimals = _decimals(panel)
@@ -134,13 +139,7 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
         .show_points(common.VisibilityMode.AUTO)
         .color_scheme(_colour(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .tooltip(build.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
-        .legend(
-            build.VizLegendOptions()
-            .show_legend(True)  # noqa: FBT003  # the SDK's
-            .display_mode(common.LegendDisplayMode.TABLE)
-            .placement(common.LegendPlacement.BOTTOM)
-            .calcs(["lastNotNull", "max"])
-        )
+        .legend(_legend(panel))
         .thresholds(lines(_limits(panel.limits, numbers)))
     )
     if panel.smallest is not None:
@@ -161,6 +160,19 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
     for query, settings in _looks(panel.queries):
         drawn = drawn.override_by_name(query.legend, settings)
     return drawn
+
+
+def _legend(panel: Series) -> build.VizLegendOptions:
+    """Return a legend with room for its names: Grafana cuts one below a graph after three rows."""
+    few = len(panel.queries) <= _FEW and not any("{{" in query.legend for query in panel.queries)
+    table = few or panel.width >= _WIDE
+    return (
+        build.VizLegendOptions()
+        .show_legend(True)  # noqa: FBT003  # the SDK's
+        .display_mode(common.LegendDisplayMode.TABLE if table else common.LegendDisplayMode.LIST)
+        .placement(common.LegendPlacement.RIGHT if table and not few else common.LegendPlacement.BOTTOM)
+        .calcs(["lastNotNull", "max"] if table else [])
+    )
 
 
 def _looks(queries: tuple[Query, ...]) -> list[tuple[Query, list[dashboard.DynamicConfigValue]]]:
@@ -305,5 +317,10 @@ def _fixed(colour: str) -> built.FieldColor:
     return built.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(colour)
 
 
-def _link(title: str, url: str) -> built.DashboardLink:
-    return built.DashboardLink(title).type(dashboard.DashboardLinkType.LINK).url(url).target_blank(True)  # noqa: FBT003
+def address(uid: str) -> str:
+    """Return the address of a dashboard, with the time range and the variables of the one that leads there."""
+    return f"/d/{uid}?{WITH_CONTEXT}"
+
+
+def _link(title: str, uid: str) -> built.DashboardLink:
+    return built.DashboardLink(title).type(dashboard.DashboardLinkType.LINK).url(address(uid))

@@ -1,6 +1,6 @@
 """Building blocks of dashboards: panels, queries, limits, and texts for missing data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -94,6 +94,8 @@ class Panel:
 
     ``id`` must never change: links and runbooks use it. ``empty`` is what no data means. ``about`` may name numbers:
     ``{cpu}`` is the target of that benchmark, ``{BackupStale}`` the limit of that alert, ``{P1}`` a response time.
+    ``width`` is of 24; `lines` sets it. ``leads_to`` are links: their texts, and the uids of dashboards, to which the
+    time range and the variables go along.
     """
 
     id: int
@@ -101,8 +103,8 @@ class Panel:
     about: str
     unit: str
     queries: tuple[Query, ...]
-    width: int
     empty: str
+    width: int = 0
     limits: tuple[Number, ...] = ()
     words: tuple[Word, ...] = ()
     explains: tuple[str, ...] = ()
@@ -165,13 +167,27 @@ class Line:
     panels: tuple[Panel, ...]
 
 
+def lines(height: int, *panels: Panel, across: int = 2) -> tuple[Line, ...]:
+    """Put panels of equal width side by side, so many on a line."""
+    placed = [replace(panel, width=24 // across) for panel in panels]
+    return tuple(Line(height, tuple(placed[at : at + across])) for at in range(0, len(placed), across))
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A row with a heading; its ``id`` must differ from those of panels."""
+    """A row with a heading; its ``id`` must differ from those of panels.
+
+    A folded one is for a second look: its panels ask nothing until the row is opened.
+    """
 
     id: int
     title: str
     lines: tuple[Line, ...]
+    folded: bool = False
+
+    def panel(self, number: int) -> Panel:
+        """Return the panel with this id."""
+        return next(panel for line in self.lines for panel in line.panels if panel.id == number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

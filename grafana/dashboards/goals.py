@@ -1,8 +1,8 @@
-"""Panels of the fifteen benchmarks, in three groups of five."""
+"""The fifteen benchmarks in three groups of five: as graphs with the goal, and as tiles."""
 
 from dataclasses import dataclass
 
-from grafana.panel import Query, Rule, Stat, Target
+from grafana.panel import Query, Rule, Series, Stat, Target
 
 _WIDTHS = (5, 5, 5, 5, 4)  # of 24
 
@@ -43,21 +43,45 @@ BUSINESS = (
 )
 
 
-def five(goals: tuple[Goal, ...], shift: int = 0, *, explaining: bool = True) -> tuple[Stat, ...]:
-    """Return the panels of one group, side by side; only one dashboard may explain their alerts."""
+def graphs(goals: tuple[Goal, ...]) -> tuple[Series, ...]:
+    """Return a graph of each benchmark with its goal as a line; the alerts of the benchmarks lead to these."""
+    return tuple(
+        Series(
+            id=goal.id,
+            title=goal.title,
+            about=f"{_about(goal)} {goal.alert} fires if it is missed.",
+            unit="short" if goal.unit == "locale" else goal.unit,
+            queries=(_query(goal),),
+            limits=(Target(goal.key), *goal.worse),
+            explains=(goal.alert,),
+            empty="not measured",
+        )
+        for goal in goals
+    )
+
+
+def tiles(goals: tuple[Goal, ...], shift: int) -> tuple[Stat, ...]:
+    """Return a tile of each benchmark of one group, side by side."""
     return tuple(
         Stat(
             id=goal.id + shift,
             title=goal.title,
-            about=f"{{title {goal.key}}}. Benchmark: {{{goal.key}}}. {goal.alert} fires if it is missed.",
+            about=_about(goal),
             unit=goal.unit,
             decimals=goal.decimals,
-            queries=(Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title),),
+            queries=(_query(goal),),
             width=width,
             empty="not measured",
             goal=f"goal {{{goal.key}}}",
             limits=(Target(goal.key), *goal.worse),
-            explains=(goal.alert,) if explaining else (),
         )
         for goal, width in zip(goals, _WIDTHS, strict=True)
     )
+
+
+def _about(goal: Goal) -> str:
+    return f"{{title {goal.key}}}. Benchmark: {{{goal.key}}}."
+
+
+def _query(goal: Goal) -> Query:
+    return Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title)

@@ -1,7 +1,7 @@
-"""On-call dashboard: open incidents, who is on call, response times, delivery and incoming alerts."""
+"""On-call dashboard: open incidents, who is on call, and response times."""
 
 from grafana.dashboards.alerting import FIRING_COLUMNS, firing
-from grafana.dashboards.delivery import LISTENING, RECEIVER, SENDING
+from grafana.dashboards.receiver import RECEIVER
 from grafana.panel import (
     Answer,
     Bars,
@@ -225,9 +225,9 @@ ANSWERING = Section(
 BOARD = Board(
     uid="heypeter-oncall",
     title="HeyPeter Academy: on call",
-    about="Open incidents, response times and delivery. For the people on call and those who plan it.",
+    about="Open incidents, who is on call, and response times. For the people on call and those who plan it.",
     span="now-24h",
     refresh="30s",
     variables=("team",),
-    sections=(NOW, ANSWERING, SENDING, LISTENING),
+    sections=(NOW, ANSWERING),
 )

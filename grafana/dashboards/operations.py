@@ -14,7 +14,7 @@ from grafana.panel import (
     Target,
 )
 
-_MORE = (("Technical", "/d/heypeter-technical"),)
+_MORE = (("Requests", "heypeter-requests"),)
 
 ACTIVITY = Section(
     1,

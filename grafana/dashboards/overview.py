@@ -1,6 +1,5 @@
-"""Production overview: status, firing alerts, open incidents and the fifteen benchmarks."""
+"""Production overview: status, firing alerts and open incidents, and how the application does."""
 
-from grafana.dashboards import goals
 from grafana.dashboards.alerting import FIRING_COLUMNS, firing, health
 from grafana.dashboards.duration import quantile
 from grafana.dashboards.states import HEALTH
@@ -20,7 +19,7 @@ from grafana.panel import (
 )
 from grafana.tables import COLOURS
 
-_MORE = (("Technical", "/d/heypeter-technical"),)
+_MORE = (("Requests", "heypeter-requests"),)
 _OPEN = 'sum by (state) (receiver_incidents{job="receiver"})'
 _BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 
@@ -71,12 +70,13 @@ NOW = Section(
                 Stat(
                     id=5,
                     title="Benchmarks met",
-                    about="Of the fifteen below. A benchmark without data counts as missed.",
+                    about="A benchmark without data counts as missed.",
                     unit="suffix: of {count}",
                     queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
                     limits=(Count(),),
                     width=4,
                     empty="not measured",
+                    leads_to=(("Benchmarks", "heypeter-benchmarks"),),
                 ),
             ),
         ),
@@ -110,17 +110,11 @@ NOW = Section(
                     descending=False,
                     width=8,
                     empty="No open incidents",
-                    leads_to=(("On call", "/d/heypeter-oncall"),),
+                    leads_to=(("On call", "heypeter-oncall"),),
                 ),
             ),
         ),
     ),
-)
-
-BENCHMARKS = Section(
-    20,
-    "Benchmarks",
-    tuple(Line(4, goals.five(group)) for group in (goals.APPLICATION, goals.INFRASTRUCTURE, goals.BUSINESS)),
 )
 
 APPLICATION = Section(
@@ -186,7 +180,7 @@ APPLICATION = Section(
                     ),
                     width=12,
                     empty="No data from PostgreSQL",
-                    leads_to=_MORE,
+                    leads_to=(("Database", "heypeter-database"),),
                 ),
                 Series(
                     id=45,
@@ -198,7 +192,7 @@ APPLICATION = Section(
                     largest=1,
                     width=12,
                     empty="No data from any host",
-                    leads_to=_MORE,
+                    leads_to=(("Hosts", "heypeter-hosts"),),
                 ),
             ),
         ),
@@ -212,5 +206,5 @@ BOARD = Board(
     span="now-6h",
     refresh="30s",
     variables=("job", "team"),
-    sections=(NOW, BENCHMARKS, APPLICATION),
+    sections=(NOW, APPLICATION),
 )

@@ -1,98 +1,91 @@
-"""Target section of the technical dashboard."""
+"""Targets section of the monitoring dashboard."""
 
 from grafana.dashboards.states import ANSWERS
 from grafana.panel import (
-    Line,
     Query,
     Rule,
     Section,
     Series,
     States,
     Word,
+    lines,
 )
 from rules import expected_rules
 
 # The jobs and metrics that JobMissing and ExpectedMetricMissing check: rules/tables/expected.yml.
 _EXPECTED = expected_rules.read().here
 
+TARGET_STATUS = States(
+    id=201,
+    title="Target status",
+    about="Alerts about a target that is down cannot fire. TargetDown, or the alert of its job, fires.",
+    unit="none",
+    queries=(Query("max by (job, instance) (up{})", "{{job}} {{instance}}"),),
+    words=ANSWERS,
+    explains=("TargetDown",),
+    empty="No targets",
+)
+
+JOBS = States(
+    id=202,
+    title="Jobs",
+    about="Jobs that rules need. JobMissing fires if one has no targets.",
+    unit="none",
+    queries=tuple(Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job) for job in _EXPECTED),
+    words=(Word("1", "has targets", "green"), Word("0", "missing", "red")),
+    explains=("JobMissing",),
+    empty="unknown",
+)
+
+METRICS_THAT_ALERTS_NEED = States(
+    id=203,
+    title="Metrics that alerts need",
+    about="ExpectedMetricMissing fires if a job is up but does not expose the metric, because its alerts cannot fire.",
+    unit="none",
+    queries=tuple(
+        Query(f'count({metric}{{job="{job}"}}) > bool 0 or vector(0)', metric)
+        for job, metrics in _EXPECTED.items()
+        for metric in metrics
+    ),
+    words=(Word("1", "present", "green"), Word("0", "missing", "red")),
+    explains=("ExpectedMetricMissing",),
+    empty="unknown",
+)
+
+SCRAPE_DURATION = Series(
+    id=204,
+    title="Scrape duration",
+    about="Dashed: ScrapeNearTimeout.",
+    unit="s",
+    queries=(Query("max by (job, instance) (scrape_duration_seconds{})", "{{job}} {{instance}}"),),
+    limits=(Rule("ScrapeNearTimeout"),),
+    explains=("ScrapeNearTimeout",),
+    empty="No targets",
+)
+
+SERIES_PER_TARGET = Series(
+    id=205,
+    title="Series per target",
+    about="Dashed: TargetCardinalityHigh.",
+    unit="short",
+    queries=(
+        Query(
+            "max by (job, instance) (scrape_samples_post_metric_relabeling{})",
+            "{{job}} {{instance}}",
+        ),
+    ),
+    limits=(Rule("TargetCardinalityHigh"),),
+    explains=("TargetCardinalityHigh",),
+    empty="No targets",
+)
+
+
 TARGETS = Section(
     200,
-    "Monitoring: targets",
+    "Targets",
     (
-        Line(
-            10,
-            (
-                States(
-                    id=201,
-                    title="Target status",
-                    about="Alerts about a target that is down cannot fire. TargetDown, or the alert of its job, fires.",
-                    unit="none",
-                    queries=(Query("max by (job, instance) (up{})", "{{job}} {{instance}}"),),
-                    words=ANSWERS,
-                    explains=("TargetDown",),
-                    width=12,
-                    empty="No targets",
-                ),
-                States(
-                    id=202,
-                    title="Jobs",
-                    about="Jobs that rules need. JobMissing fires if one has no targets.",
-                    unit="none",
-                    queries=tuple(Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job) for job in _EXPECTED),
-                    words=(Word("1", "has targets", "green"), Word("0", "missing", "red")),
-                    explains=("JobMissing",),
-                    width=12,
-                    empty="unknown",
-                ),
-            ),
-        ),
-        Line(
-            8,
-            (
-                States(
-                    id=203,
-                    title="Metrics that alerts need",
-                    about="ExpectedMetricMissing fires if a job is up but does not expose the metric, because its "
-                    "alerts cannot fire.",
-                    unit="none",
-                    queries=tuple(
-                        Query(f'count({metric}{{job="{job}"}}) > bool 0 or vector(0)', metric)
-                        for job, metrics in _EXPECTED.items()
-                        for metric in metrics
-                    ),
-                    words=(Word("1", "present", "green"), Word("0", "missing", "red")),
-                    explains=("ExpectedMetricMissing",),
-                    width=12,
-                    empty="unknown",
-                ),
-                Series(
-                    id=204,
-                    title="Scrape duration",
-                    about="Dashed: ScrapeNearTimeout.",
-                    unit="s",
-                    queries=(Query("max by (job, instance) (scrape_duration_seconds{})", "{{job}} {{instance}}"),),
-                    limits=(Rule("ScrapeNearTimeout"),),
-                    explains=("ScrapeNearTimeout",),
-                    width=6,
-                    empty="No targets",
-                ),
-                Series(
-                    id=205,
-                    title="Series per target",
-                    about="Dashed: TargetCardinalityHigh.",
-                    unit="short",
-                    queries=(
-                        Query(
-                            "max by (job, instance) (scrape_samples_post_metric_relabeling{})",
-                            "{{job}} {{instance}}",
-                        ),
-                    ),
-                    limits=(Rule("TargetCardinalityHigh"),),
-                    explains=("TargetCardinalityHigh",),
-                    width=6,
-                    empty="No targets",
-                ),
-            ),
-        ),
+        *lines(10, TARGET_STATUS, JOBS),
+        *lines(8, METRICS_THAT_ALERTS_NEED, across=1),
+        *lines(9, SCRAPE_DURATION, SERIES_PER_TARGET),
     ),
 )

@@ -50,10 +50,13 @@ class Mode(_Part, frozen=True):
 
 
 class Link(_Part, frozen=True):
-    """A link of a dashboard, a panel or a value."""
+    """A link of a dashboard, a panel or a value; a list of dashboards is one of type dashboards, without a URL."""
 
     title: str = ""
     url: str = ""
+    type: str = ""
+    keep_time: bool = msgspec.field(name="keepTime", default=False)
+    include_vars: bool = msgspec.field(name="includeVars", default=False)
 
 
 class Custom(_Part, frozen=True):

@@ -12,6 +12,7 @@ _OWN: tuple[Check, ...] = (
     roundtrip.unknown_key,
     frame.dashboard_without_name,
     frame.duplicate_uid,
+    frame.crowded_dashboard,
     frame.editable_dashboard,
     frame.wrong_schema,
     frame.datasource_variable,
@@ -44,6 +45,7 @@ _OWN: tuple[Check, ...] = (
     numbers.invented_threshold,
     numbers.undrawn_threshold,
     links.dead_link,
+    links.link_without_context,
 )
 _OF_RULES = "alert-to-nowhere"
 CHECKS: dict[str, Check] = {check.__name__.replace("_", "-"): check for check in _OWN} | {

@@ -8,6 +8,7 @@ REQUESTS = 'sum by (method) (rate(http_requests_total{job=~"$job"}[$__rate_inter
 P95 = (
     'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{job=~"$job"}[$__rate_interval])))'
 )
+CONTEXT = "${__url_time_range}&${__all_variables}"
 MEMORY = "instance:node_memory_utilisation:ratio"
 
 
@@ -34,7 +35,7 @@ def panel(number: int, title: str, unit: str, targets: list[Json], limits: tuple
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}},
         "targets": targets,
-        "links": [{"title": "Technical", "url": "/d/heypeter-technical?viewPanel=2"}],
+        "links": [{"title": "Technical", "url": f"/d/heypeter-technical?viewPanel=5&{CONTEXT}"}],
     }
 
 

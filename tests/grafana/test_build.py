@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import promql_parser
 import pytest
@@ -28,8 +29,8 @@ DOCUMENT = {
         "Error Rate": [43],
         "Database Connections": [44],
         "Memory Usage": [45],
-        "the fifteen benchmarks": list(range(21, 36)),
     },
+    "heypeter-benchmarks": {"the fifteen benchmarks": list(range(21, 36))},
     "heypeter-executive": {
         "Total active users": [21, 24],
         "Revenue metrics": [41, 42],
@@ -45,12 +46,16 @@ DOCUMENT = {
         "System performance metrics": [81, 82, 83],
     },
     "heypeter-technical": {
-        "API response times": [3, 6],
+        "API response times": [6],
         "Error rates by endpoint": [5],
-        "Database performance": [102, 103, 106, 108],
-        "Cache hit rates": [122, 123],
-        "Infrastructure metrics": [141, 143, 145, 146, 149],
+        "Database performance": [102, 103],
+        "Cache hit rates": [122],
+        "Infrastructure metrics": [141, 143, 146],
     },
+    "heypeter-requests": {"API response times": [3, 6], "Error rates by endpoint": [5]},
+    "heypeter-database": {"Database performance": [102, 103, 106, 108]},
+    "heypeter-cache": {"Cache hit rates": [122, 123]},
+    "heypeter-hosts": {"Infrastructure metrics": [141, 143, 145, 146, 149]},
     "heypeter-security": {
         "Failed login attempts": [2, 4],
         "Suspicious activity patterns": [21, 3],
@@ -84,11 +89,16 @@ def selectors(expr: str) -> list[promql_parser.VectorSelector]:
     return read
 
 
+def unfolded(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows and panels, with those that are folded away."""
+    return [panel for one in panels for panel in (one, *unfolded(one.get("panels") or []))]
+
+
 def targets() -> list[tuple[str, str]]:
     expressions = []
     for path in FILES:
         drawn = json.loads(path.read_text("utf-8"))
-        for panel in drawn["panels"]:
+        for panel in unfolded(drawn["panels"]):
             expressions += [(f"{path.stem}: {panel['title']}", target["expr"]) for target in panel.get("targets") or ()]
         expressions += [(f"{path.stem}: {note['name']}", note["expr"]) for note in drawn["annotations"]["list"]]
     return expressions
@@ -120,7 +130,14 @@ def test_grafanas_own_types_read_it_and_lose_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_the_grid_has_neither_holes_nor_overlaps(path: Path) -> None:
-    panels = json.loads(path.read_text("utf-8"))["panels"]
+    shown = json.loads(path.read_text("utf-8"))["panels"]
+    ids = [panel["id"] for panel in unfolded(shown)]
+    assert len(set(ids)) == len(ids)
+    for panels in (shown, *(row["panels"] for row in shown if row.get("panels"))):
+        no_hole_and_no_overlap(path, panels)
+
+
+def no_hole_and_no_overlap(path: Path, panels: list[dict[str, Any]]) -> None:
     cells = Counter(
         (x, y)
         for place in (panel["gridPos"] for panel in panels)
@@ -128,9 +145,19 @@ def test_the_grid_has_neither_holes_nor_overlaps(path: Path) -> None:
         for y in range(place["y"], place["y"] + place["h"])
     )
     assert set(cells.values()) == {1}, f"{path}: panels lie on each other"
-    height = max(y for _, y in cells) + 1
-    assert set(cells) == {(x, y) for x in range(24) for y in range(height)}, f"{path}: there is a hole"
-    assert len({panel["id"] for panel in panels}) == len(panels)
+    rows = range(min(y for _, y in cells), max(y for _, y in cells) + 1)
+    assert set(cells) == {(x, y) for x in range(24) for y in rows}, f"{path}: there is a hole"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_legend_is_cut(path: Path) -> None:
+    """Grafana cuts a legend below a graph after three rows: many lines have a list there, or a table beside it."""
+    for panel in unfolded(json.loads(path.read_text("utf-8"))["panels"]):
+        if panel["type"] == "timeseries":
+            legend = panel["options"]["legend"]
+            many = len(panel["targets"]) > 2 or any("{{" in one["legendFormat"] for one in panel["targets"])
+            below = (legend["placement"], legend["displayMode"]) == ("bottom", "table")
+            assert not (many and below), f"{path}: {panel['title']}"
 
 
 @pytest.mark.parametrize(("uid", "items"), DOCUMENT.items(), ids=DOCUMENT)
@@ -164,7 +191,7 @@ def test_a_panel_says_what_it_shows_and_what_emptiness_means(name: str, panel: P
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_the_thresholds_are_the_numbers_of_the_rules(path: Path) -> None:
     one = next(board for board in build.BOARDS if board.uid == f"heypeter-{path.stem}")
-    drawn = {panel["id"]: panel for panel in json.loads(path.read_text("utf-8"))["panels"]}
+    drawn = {panel["id"]: panel for panel in unfolded(json.loads(path.read_text("utf-8"))["panels"])}
     for panel in one.panels():
         steps = drawn[panel.id]["fieldConfig"]["defaults"]["thresholds"]["steps"]
         values = [step["value"] for step in steps if step["value"] is not None]

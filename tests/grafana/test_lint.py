@@ -14,7 +14,7 @@ from grafana.lint.checks.links import alert_to_nowhere
 from grafana.lint.register import ALERT_TO_NOWHERE, CHECKS, NAMES, about
 from grafana.lint.run import DASHBOARDS, of_document
 from grafana.lint.scene import Scene, scene
-from tests.grafana.good import MEMORY, P95, REQUESTS, Json, dashboard, target, variable
+from tests.grafana.good import CONTEXT, MEMORY, P95, REQUESTS, Json, dashboard, panel, target, variable
 
 Change = Callable[[Json], None]
 
@@ -61,6 +61,15 @@ def add(value: Json, *path: str | int) -> Change:
     return change
 
 
+def crowd(board: Json) -> None:
+    """Hide 25 more panels in a row."""
+    hidden = [panel(number, f"Panel {number}", "short", []) for number in range(10, 35)]
+    place = {"h": 1, "w": 24, "x": 0, "y": 99}
+    board["panels"].append(
+        {"id": 9, "type": "row", "title": "More", "collapsed": True, "gridPos": place, "panels": hidden}
+    )
+
+
 def colourless(board: Json) -> None:
     default("color", {"mode": "thresholds"})(board)
     board["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"] = "transparent"
@@ -86,6 +95,7 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
         (put(" ", "description"), ("no description", "write a description")),
     ],
     "duplicate-uid": [(put("heypeter-technical", "uid"), ("heypeter-technical", "technical.json", "another uid"))],
+    "crowded-dashboard": [(crowd, ("29 panels (at most 25)", "split it"))],
     "editable-dashboard": [(put(True, "editable"), ("edited in the browser", "readonly()"))],  # noqa: FBT003  # JSON
     "wrong-schema": [(put(39, "schemaVersion"), ("schemaVersion is 39", "set it to 42"))],
     "datasource-variable": [
@@ -198,7 +208,16 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
     "undrawn-threshold": [(default("custom", {}, 2), (FAILURES, "(0.05) are not drawn", "thresholdsStyle"))],
     "dead-link": [
         (put("/d/heypeter-tecnical", *IN_PANEL, "links", 0, "url"), (REQUESTS_PANEL, "no dashboard heypeter-tecnical")),
-        (put("/d/heypeter-technical?viewPanel=9999", *IN_PANEL, "links", 0, "url"), ("has no panel 9999",)),
+        (
+            put(
+                f"/d/heypeter-technical?viewPanel=9999&{CONTEXT}",
+                *IN_PANEL,
+                "links",
+                0,
+                "url",
+            ),
+            ("has no panel 9999",),
+        ),
         (
             put(
                 "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks/HighErorRate.md",
@@ -208,6 +227,18 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
             ),
             ("there is no docs/runbooks/HighErorRate.md", "write docs/runbooks/HighErrorRate.md"),
         ),
+    ],
+    "link-without-context": [
+        (put("/d/heypeter-technical", *IN_PANEL, "links", 0, "url"), (REQUESTS_PANEL, "${__all_variables}")),
+        (
+            put("/d/heypeter-technical?${__all_variables}", *IN_PANEL, "links", 0, "url"),
+            (REQUESTS_PANEL, "add ${__url_time_range}"),
+        ),
+        (
+            default("links", [{"title": "More", "url": "/d/heypeter-technical"}]),
+            (REQUESTS_PANEL, CONTEXT),
+        ),
+        (put({"type": "dashboards", "title": "All", "tags": [], "keepTime": True}, "links", 0), ("includeVars",)),
     ],
     "unknown-metric": [
         (query(REQUESTS.replace("requests", "request")), (REQUESTS_PANEL, "http_request_total", "http_requests_total")),
@@ -292,7 +323,8 @@ def test_an_alert_leads_to_a_dashboard_and_panel_that_exist(around: Scene) -> No
     to = "https://grafana.heypeteracademy.com/d"
     for url, told in {
         f"{to}/heypeter-technical": "",
-        f"{to}/heypeter-technical?viewPanel=2": "",
+        f"{to}/heypeter-technical?viewPanel=5": "",
+        f"{to}/heypeter-hosts?viewPanel=149": 'in the folded row "Load, disk utilisation, network"',
         f"{to}/heypeter-tecnical": "there is no dashboard heypeter-tecnical",
         f"{to}/heypeter-technical?viewPanel=panel-99999": "has no panel 99999",
         "https://grafana.heypeteracademy.com": "its dashboard_url is",

@@ -61,7 +61,7 @@ def test_exemplars_lead_to_traces_by_the_label_that_the_exporter_writes() -> Non
     assert f'# {{{{{destination["name"]}="' in Path("exporter/exposition/text.py").read_text("utf-8")
     # One $ would be a variable of Grafana's environment, and empty.
     assert "$${__value.raw}" in destination["url"]
-    drawn = json.loads(Path("grafana/dashboards/technical.json").read_text("utf-8"))
+    drawn = json.loads(Path("grafana/dashboards/requests.json").read_text("utf-8"))
     assert any(target.get("exemplar") for panel in drawn["panels"] for target in panel.get("targets") or ())
 
 

@@ -10,6 +10,7 @@ from grafana.lint.scene import Complaint, Scene
 SOURCE = "${datasource}"
 _SCHEMA = 42  # the newest that Grafana 10 to 13 all load from a file
 _ON_TIME_CHANGE = 2
+_MOST = 25
 
 
 def dashboard_without_name(document: Document, _: Scene) -> Iterator[Complaint]:
@@ -31,6 +32,13 @@ def duplicate_uid(document: Document, scene: Scene) -> Iterator[Complaint]:
             yield Complaint(
                 None, f"the uid {document.board.uid} is also that of {other.path}", "give one of them another uid"
             )
+
+
+def crowded_dashboard(document: Document, _: Scene) -> Iterator[Complaint]:
+    """A dashboard of more than 25 panels: nobody finds the one that matters."""
+    panels = len(document.board.shown())
+    if panels > _MOST:
+        yield Complaint(None, f"it has {panels} panels (at most {_MOST})", "split it, one question for each dashboard")
 
 
 def editable_dashboard(document: Document, _: Scene) -> Iterator[Complaint]:

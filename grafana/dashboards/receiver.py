@@ -1,0 +1,273 @@
+"""Receiver dashboard: incoming alerts, and delivery of notifications."""
+
+from grafana.dashboards.duration import quantile
+from grafana.panel import (
+    Board,
+    Query,
+    Rule,
+    Section,
+    Series,
+    States,
+    Word,
+    lines,
+)
+
+RECEIVER = 'job="receiver"'
+
+_FAILED = f'sum by (channel) (rate(receiver_deliveries_total{{{RECEIVER}, outcome!="sent"}}[10m]))'
+
+_EVERY = f"sum by (channel) (rate(receiver_deliveries_total{{{RECEIVER}}}[10m]))"
+
+DELIVERIES_BY_CHANNEL = Series(
+    id=41,
+    title="Deliveries by channel",
+    interval="5m",
+    about="Attempts by channel and outcome, per interval of the graph.",
+    unit="short",
+    queries=(
+        Query(
+            f"sum by (channel, outcome) (increase(receiver_deliveries_total{{{RECEIVER}}}[$__rate_interval]))",
+            "{{channel}} {{outcome}}",
+        ),
+    ),
+    empty="Nothing sent",
+)
+
+DELIVERY_FAILURE_RATE = Series(
+    id=42,
+    title="Delivery failure rate",
+    about="By channel. Dashed: ReceiverDeliveryFailing.",
+    unit="percentunit",
+    queries=(Query(f"{_FAILED} / ({_EVERY} > 0)", "{{channel}}"),),
+    limits=(Rule("ReceiverDeliveryFailing"),),
+    explains=("ReceiverDeliveryFailing",),
+    empty="Nothing sent",
+)
+
+OUTBOX_AGE = Series(
+    id=43,
+    title="Outbox age",
+    about="Age of the oldest unsent notification, by channel. Dashed: ReceiverBacklog.",
+    unit="s",
+    queries=(Query(f"max by (channel) (receiver_outbox_oldest_age_seconds{{{RECEIVER}}})", "{{channel}}"),),
+    limits=(Rule("ReceiverBacklog"),),
+    explains=("ReceiverBacklog",),
+    empty="No data from the receiver",
+)
+
+NOTIFICATIONS_GIVEN_UP = Series(
+    id=44,
+    title="Notifications given up",
+    about="Within 15 minutes, by channel. ReceiverNotificationsDead fires on each.",
+    unit="short",
+    queries=(
+        Query(
+            f"sum by (channel) (increase(receiver_notifications_dead_total{{{RECEIVER}}}[15m]))",
+            "{{channel}}",
+        ),
+    ),
+    limits=(Rule("ReceiverNotificationsDead"),),
+    explains=("ReceiverNotificationsDead",),
+    empty="No data from the receiver",
+)
+
+PAGE_DELAY = Series(
+    id=45,
+    title="Page delay",
+    about="95th percentile of the time until the first attempt to send, over an hour, by channel.",
+    unit="s",
+    queries=(
+        Query(
+            quantile(0.95, f"receiver_page_lag_seconds_bucket{{{RECEIVER}}}", "1h", "channel"),
+            "{{channel}}",
+        ),
+    ),
+    empty="Nothing sent",
+)
+
+ESCALATION_DELAY = Series(
+    id=46,
+    title="Escalation delay",
+    about="95th percentile of how late escalation steps are taken, over an hour.",
+    unit="s",
+    queries=(
+        Query(
+            quantile(0.95, f"receiver_step_lateness_seconds_bucket{{{RECEIVER}}}", "1h"),
+            "95th percentile",
+        ),
+    ),
+    empty="No steps due",
+)
+
+CHANNELS_PAUSED = States(
+    id=47,
+    title="Channels paused",
+    about="A channel that fails several times in a row is paused for a while.",
+    unit="none",
+    queries=(Query(f"max by (channel) (receiver_channel_circuit_open{{{RECEIVER}}})", "{{channel}}"),),
+    words=(Word("0", "active", "green"), Word("1", "paused", "orange")),
+    empty="No data from the receiver",
+)
+
+WATCHDOG_AGE = Series(
+    id=61,
+    title="Watchdog age",
+    about="Time since the receiver last received the Watchdog, the alert that always fires. Dashed: "
+    "ReceiverWatchdogLate.",
+    unit="s",
+    queries=(
+        Query(
+            f"time() - max by (instance) (receiver_watchdog_last_seen_timestamp_seconds{{{RECEIVER}}})",
+            "{{instance}}",
+        ),
+    ),
+    limits=(Rule("ReceiverWatchdogLate"),),
+    explains=("ReceiverWatchdogLate", "Watchdog"),
+    empty="Watchdog never received",
+)
+
+RECEIVER_STATUS = States(
+    id=62,
+    title="Receiver status",
+    about="ReceiverDown fires if it is down, and is also e-mailed by Alertmanager.",
+    unit="none",
+    queries=(Query(f"max by (instance) (up{{{RECEIVER}}})", "{{instance}}"),),
+    words=(Word("1", "up", "green"), Word("0", "down", "red")),
+    explains=("ReceiverDown",),
+    empty="No data from the receiver",
+)
+
+WEBHOOK_REQUESTS = Series(
+    id=63,
+    title="Webhook requests",
+    about="Per second, by status code. After a 503, Alertmanager sends again.",
+    unit="reqps",
+    queries=(
+        Query(
+            f"sum by (code) (rate(receiver_webhook_requests_total{{{RECEIVER}}}[$__rate_interval]))",
+            "{{code}}",
+        ),
+    ),
+    empty="No data from the receiver",
+)
+
+REFUSED_WEBHOOKS = Series(
+    id=64,
+    title="Refused webhooks",
+    about="Per ten minutes. Dashed: ReceiverRefusesRequests.",
+    unit="short",
+    queries=(
+        Query(
+            f'sum by (instance) (increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"4.."}}[10m]))',
+            "{{instance}}",
+        ),
+    ),
+    limits=(Rule("ReceiverRefusesRequests"),),
+    explains=("ReceiverRefusesRequests",),
+    empty="No data from the receiver",
+)
+
+LAST_RECONCILIATION = Series(
+    id=65,
+    title="Last reconciliation",
+    about="Time since the receiver last compared its incidents with each source. Dashed: ReceiverReconcileStale.",
+    unit="s",
+    queries=(
+        Query(
+            f"time() - max by (source) (receiver_reconcile_last_success_timestamp_seconds{{{RECEIVER}}})",
+            "{{source}}",
+        ),
+    ),
+    limits=(Rule("ReceiverReconcileStale"),),
+    explains=("ReceiverReconcileStale",),
+    empty="Reconciliation is not configured",
+)
+
+CALENDAR_AGE = Series(
+    id=66,
+    title="Calendar age",
+    about="Time since each on-call calendar was last read. Dashed: ReceiverCalendarStale.",
+    unit="s",
+    queries=(
+        Query(
+            f"time() - max by (schedule) (receiver_calendar_last_success_timestamp_seconds{{{RECEIVER}}})",
+            "{{schedule}}",
+        ),
+    ),
+    limits=(Rule("ReceiverCalendarStale"),),
+    explains=("ReceiverCalendarStale",),
+    empty="No calendars configured",
+)
+
+RECEIVER_CONFIG_RELOAD = States(
+    id=67,
+    title="Receiver config reload",
+    about="If the reload failed, changes to people and channels have no effect: ReceiverConfigReloadFailed.",
+    unit="none",
+    queries=(
+        Query(
+            f"max by (instance) (receiver_config_last_reload_successful{{{RECEIVER}}})",
+            "{{instance}}",
+        ),
+    ),
+    words=(Word("1", "OK", "green"), Word("0", "failed", "red")),
+    explains=("ReceiverConfigReloadFailed",),
+    empty="No data from the receiver",
+)
+
+BACKGROUND_WORK = States(
+    id=68,
+    title="Loops of the receiver",
+    about="Those that pages do not depend on. ReceiverHousekeepingFailing fires if one fails for 15 minutes.",
+    unit="none",
+    queries=(Query(f"max by (loop) (receiver_housekeeping_failing{{{RECEIVER}}})", "{{loop}}"),),
+    words=(Word("0", "OK", "green"), Word("1", "failing", "red")),
+    explains=("ReceiverHousekeepingFailing",),
+    empty="No data from the receiver",
+)
+
+DATABASE = States(
+    id=69,
+    title="Database of the receiver",
+    about="Why it cannot be written. ReceiverStoreOutage is also e-mailed by Alertmanager.",
+    unit="none",
+    queries=(Query(f"max by (reason) (receiver_store_outage{{{RECEIVER}}})", "{{reason}}"),),
+    words=(Word("0", "no", "green"), Word("1", "yes", "red")),
+    explains=("ReceiverStoreOutage",),
+    empty="No data from the receiver",
+)
+
+
+SENDING = Section(
+    40,
+    "Delivery",
+    (*lines(8, DELIVERY_FAILURE_RATE, NOTIFICATIONS_GIVEN_UP), *lines(8, OUTBOX_AGE, CHANNELS_PAUSED)),
+)
+
+LISTENING = Section(
+    60,
+    "Incoming alerts",
+    (
+        *lines(7, RECEIVER_STATUS, WATCHDOG_AGE),
+        *lines(8, REFUSED_WEBHOOKS, LAST_RECONCILIATION),
+        *lines(8, CALENDAR_AGE, RECEIVER_CONFIG_RELOAD),
+        *lines(8, BACKGROUND_WORK, DATABASE),
+    ),
+)
+
+DETAILS = Section(
+    39,
+    "Attempts, delays, webhook requests",
+    (*lines(9, DELIVERIES_BY_CHANNEL, WEBHOOK_REQUESTS), *lines(8, PAGE_DELAY, ESCALATION_DELAY)),
+    folded=True,
+)
+
+BOARD = Board(
+    uid="heypeter-receiver",
+    title="HeyPeter Academy: receiver",
+    about="Do alerts come in, and do notifications go out? For whoever runs the on-call rotation.",
+    span="now-24h",
+    refresh="30s",
+    variables=(),
+    sections=(LISTENING, SENDING, DETAILS),
+)
