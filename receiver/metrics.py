@@ -106,7 +106,7 @@ class Metrics:
         self.housekeeping_failures = Counter("receiver_housekeeping_failures", text, ["loop"], registry=self.registry)
         text = "1 while the last round of the loop failed."
         self.housekeeping_failing = self._gauge("housekeeping_failing", text, "loop")
-        text = "Differences found between our incidents and Alertmanager's API."
+        text = "Differences between our incidents and Alertmanager's API."
         self.drift = Counter("receiver_reconcile_drift", text, ["source", "kind"], registry=self.registry)
         text = "Templates of the folder that failed; the built-in one was used."
         self.template_failures = Counter("receiver_template_failures", text, ["template"], registry=self.registry)
@@ -185,10 +185,10 @@ class Metrics:
         self.housekeeping_failures.labels(loop)
         self.housekeeping_failing.labels(loop).set(0)
 
-    def show_calendar(self, schedule: str, found: Mapping[Reason, int]) -> None:
+    def show_calendar(self, schedule: str, counts: Mapping[Reason, int]) -> None:
         """Say how many entries of a calendar have which problem."""
         for reason in Reason:
-            self.calendar_remarks.labels(schedule, reason.value).set(found.get(reason, 0))
+            self.calendar_remarks.labels(schedule, reason.value).set(counts.get(reason, 0))
 
     def show_gaps(self, starts: dict[str, datetime | None]) -> None:
         """Take in when the next gap of each role begins, None if none is in sight."""

@@ -83,7 +83,7 @@ class Expander:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise CalendarError("it takes too much time or memory to expand") from None
 
-    async def _run(self, given: bytes) -> bytes:
+    async def _run(self, request: bytes) -> bytes:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "receiver.clients.calendar_process"),
@@ -94,7 +94,7 @@ class Expander:
         )
         try:
             async with asyncio.timeout(self._seconds):
-                _, answer = await asyncio.gather(_give(process, given), _take(process))
+                _, answer = await asyncio.gather(_give(process, request), _take(process))
                 await process.wait()
                 return answer
         except TimeoutError:
@@ -105,11 +105,11 @@ class Expander:
             await process.wait()
 
 
-async def _give(process: asyncio.subprocess.Process, given: bytes) -> None:
+async def _give(process: asyncio.subprocess.Process, request: bytes) -> None:
     if process.stdin is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: its answer says so
-        process.stdin.write(given)
+        process.stdin.write(request)
         await process.stdin.drain()
     process.stdin.close()
 

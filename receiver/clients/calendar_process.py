@@ -65,14 +65,14 @@ def main() -> int:
         resource.setrlimit(limit, (allowed, allowed))
     os.nice(10)  # it is never as urgent as a page
     try:
-        found = expand(sys.stdin.buffer.read(), task.zone, task.start, task.end, Stopwatch().limited)
+        calendar = expand(sys.stdin.buffer.read(), task.zone, task.start, task.end, Stopwatch().limited)
     except CalendarError as error:
         sys.stdout.write(f"error: {error}")
         return 0
     except MemoryError:
         sys.stdout.write("error: it takes too much memory to expand")
         return 0
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+    sys.stdout.buffer.write(msgspec.json.encode(calendar))
     return 0
 
 

@@ -94,10 +94,10 @@ class _PublicOnly(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Give the addresses; FetchError if one of them is not public."""
-        found = await self._resolver.resolve(host, port, family)
-        if not all(is_public(one["host"]) for one in found):
+        addresses = await self._resolver.resolve(host, port, family)
+        if not all(is_public(one["host"]) for one in addresses):
             raise FetchError(_PRIVATE)
-        return found
+        return addresses
 
     async def close(self) -> None:
         """Release what it holds."""
@@ -106,13 +106,13 @@ class _PublicOnly(AbstractResolver):
 
 def is_public(address: str) -> bool:
     """Say whether an IP address is one of the public internet; what is no address is not."""
-    found = _literal(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
-        if found in _NAT64:
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        found = inner or found
-    return found is not None and found.is_global and not found.is_multicast
+    ip = _literal(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        ip = inner or ip
+    return ip is not None and ip.is_global and not ip.is_multicast
 
 
 def _literal(host: str) -> Any:  # noqa: ANN401  # an address of either family

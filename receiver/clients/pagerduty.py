@@ -101,9 +101,9 @@ class Bridge(httpx2.BaseTransport):
                 ) as response,
             ):
                 content = await response.read()
-                given = [(name, value) for name, value in response.headers.items() if name.lower() not in _OURS]
+                kept_headers = [(name, value) for name, value in response.headers.items() if name.lower() not in _OURS]
                 return httpx2.Response(
-                    response.status, headers=given, stream=httpx2.ByteStream(content), request=request
+                    response.status, headers=kept_headers, stream=httpx2.ByteStream(content), request=request
                 )
         except (aiohttp.ClientError, ValueError) as error:
             raise httpx2.ConnectError(type(error).__name__, request=request) from None

@@ -31,15 +31,17 @@ V = TypeVar("V")
 
 def build_routing(config: Config, source: Source) -> Routing:
     """Build it; SettingsError names the setting that is invalid."""
-    read, found = _Read(config, source), Findings()
+    read, findings = _Read(config, source), Findings()
     schedules = Reader(source, config.people)
-    people = _made(found, {key: partial(read.person, key, person) for key, person in config.people.items()})
-    windows = _made(found, {n: partial(read.window, f".maintenance[{n}]", w) for n, w in enumerate(config.maintenance)})
-    rules = _made(found, {n: partial(read.rule, n, rule) for n, rule in enumerate(config.priority_rules)})
-    routes = _made(found, {n: partial(read.route, n, route) for n, route in enumerate(config.routes)})
-    hours = _made(found, {name: partial(schedules.named_hours, name, h) for name, h in config.hours.items()})
-    made = _made(found, {"": partial(schedules.schedules, config.schedules)})
-    found.refuse()
+    people = _made(findings, {key: partial(read.person, key, person) for key, person in config.people.items()})
+    windows = _made(
+        findings, {n: partial(read.window, f".maintenance[{n}]", w) for n, w in enumerate(config.maintenance)}
+    )
+    rules = _made(findings, {n: partial(read.rule, n, rule) for n, rule in enumerate(config.priority_rules)})
+    routes = _made(findings, {n: partial(read.route, n, route) for n, route in enumerate(config.routes)})
+    hours = _made(findings, {name: partial(schedules.named_hours, name, h) for name, h in config.hours.items()})
+    made = _made(findings, {"": partial(schedules.schedules, config.schedules)})
+    findings.refuse()
     return Routing(
         severities=config.severities,
         unknown_severity=config.unknown_severity,
@@ -68,11 +70,11 @@ def build_routing(config: Config, source: Source) -> Routing:
     )
 
 
-def _made(found: Findings, makers: Mapping[K, Callable[[], V]]) -> dict[K, V]:
+def _made(findings: Findings, makers: Mapping[K, Callable[[], V]]) -> dict[K, V]:
     """Make everything that can be made, and collect what is wrong with the rest."""
     made: dict[K, V] = {}
     for key, make in makers.items():
-        with found.collecting():
+        with findings.collecting():
             made[key] = make()
     return made
 

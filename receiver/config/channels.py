@@ -39,17 +39,17 @@ class Channels:
     def from_source(cls, source: Source) -> "Channels":
         """Read the section; SettingsError for an unknown channel, a missing extra, or settings that could not send."""
         sections = source.convert(dict[str, dict[str, Any] | None], ".channels")
-        found, read = Findings(), dict[str, Strict]()
+        findings, read = Findings(), dict[str, Strict]()
         for name in sections:
             if name not in CHANNELS:
                 known = ", ".join(CHANNELS)
                 text = f"unknown channel (expected one of {known}){nearest(name, CHANNELS)}"
-                found.add(source.error(f".channels.{name}", text))
+                findings.add(source.error(f".channels.{name}", text))
         for name in CHANNELS:
             if sections.get(name) is not None:
-                with found.collecting():
+                with findings.collecting():
                     read[name] = _read(name, source)
-        found.refuse()
+        findings.refuse()
         return cls(read)
 
     def __iter__(self) -> Iterator[str]:
@@ -95,14 +95,14 @@ def _read(name: str, source: Source) -> Strict:
     return settings
 
 
-def check_contacts(channels: Channels, at: str, places: Places, source: Source, found: Findings) -> None:
+def check_contacts(channels: Channels, at: str, places: Places, source: Source, findings: Findings) -> None:
     """Check the addresses of the person, team or route at ``at``: those with own keys, and others in `contacts`."""
     for name, address in places.own().items():
         if address:
-            with found.collecting():
+            with findings.collecting():
                 _check_contact(channels, f"{at}.{name}", name, address, source)
     for name, address in places.contacts.items():
-        with found.collecting():
+        with findings.collecting():
             channel = _check_contact(channels, f"{at}.contacts.{name}", name, address, source)
             if channel.own_key:
                 text = f"set {name} directly on the person or team, not in contacts"

@@ -137,43 +137,43 @@ class Config(Strict, frozen=True, kw_only=True):
 
 def load(path: Path) -> tuple[Config, Source]:
     """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here."""
-    config, source, found = examine(path)
-    found.refuse()
+    config, source, findings = examine(path)
+    findings.refuse()
     return config, source
 
 
 def examine(path: Path) -> tuple[Config, Source, Findings]:
     """Read the file and collect what is wrong in it; SettingsError if it cannot be read as settings at all."""
     source = Source(path)
-    config, found = source.convert(Config), Findings()
-    _check_matrices(config, source, found)
-    _check_people(config, source, found)
-    _check_roles(config, source, found)
-    _check_places(config, source, found)
-    _check_limits(config, source, found)
-    return config, source, found
+    config, findings = source.convert(Config), Findings()
+    _check_matrices(config, source, findings)
+    _check_people(config, source, findings)
+    _check_roles(config, source, findings)
+    _check_places(config, source, findings)
+    _check_limits(config, source, findings)
+    return config, source, findings
 
 
-def _check_matrices(config: Config, source: Source, found: Findings) -> None:
-    _check_matrix(config, source, found, ".escalation_matrix", config.escalation_matrix)
+def _check_matrices(config: Config, source: Source, findings: Findings) -> None:
+    _check_matrix(config, source, findings, ".escalation_matrix", config.escalation_matrix)
     known = configured(config.escalation_matrix)
-    check_mentions(config, known, source, found)
+    check_mentions(config, known, source, findings)
     for priority in known:
         if priority not in config.response_times:
-            found.add(source.error(".response_times", f"{priority} is missing; set its response time"))
+            findings.add(source.error(".response_times", f"{priority} is missing; set its response time"))
     for team, settings in config.teams.items():
         if settings.escalation_matrix:
-            _check_matrix(config, source, found, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
+            _check_matrix(config, source, findings, f".teams.{team}.escalation_matrix", settings.escalation_matrix)
 
 
-def _check_people(config: Config, source: Source, found: Findings) -> None:
+def _check_people(config: Config, source: Source, findings: Findings) -> None:
     if ALERTS in config.people:
         text = f"{ALERTS!r} is reserved for incidents that resolved by themselves; choose another key"
-        found.add(source.error(f".people.{ALERTS}", text))
+        findings.add(source.error(f".people.{ALERTS}", text))
 
 
-def _check_limits(config: Config, source: Source, found: Findings) -> None:
-    check_sources(config.alertmanager, config.alertmanagers, source, found)
+def _check_limits(config: Config, source: Source, findings: Findings) -> None:
+    check_sources(config.alertmanager, config.alertmanagers, source, findings)
     urls = {".external_url": (config.external_url, "https://oncall.example.com")}
     for place, one in sources(config.alertmanager, config.alertmanagers).values():
         if one.url or (config.alertmanager and place == ".alertmanager"):
@@ -182,63 +182,65 @@ def _check_limits(config: Config, source: Source, found: Findings) -> None:
             urls[f"{place}.prometheus_url"] = (one.prometheus_url, "http://localhost:9090")
     for at, (url, example) in urls.items():
         if not is_http(url):
-            found.add(source.error(at, f"invalid URL (expected e.g. {example})"))
+            findings.add(source.error(at, f"invalid URL (expected e.g. {example})"))
     if config.retention.keep < SHORTEST_MEMORY:
-        found.add(
+        findings.add(
             source.error(
                 ".retention.keep", "too short (at least 31d): what was resolved by hand is remembered that long"
             )
         )
     if config.grouping_window > LONGEST_GROUPING:
-        found.add(source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications"))
+        findings.add(source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications"))
 
 
-def _check_matrix(config: Config, source: Source, found: Findings, where: str, rows: list[MatrixRow]) -> None:
+def _check_matrix(config: Config, source: Source, findings: Findings, where: str, rows: list[MatrixRow]) -> None:
     last, taken = -1.0, set[str]()
     for number, row in enumerate(rows):
         at = f"{where}[{number}]"
         taken = taken if row.after == last else set()
         if row.after < last or row.only in taken:
             fix = "rows must be in ascending order of `after`; two may share it if their `only` differs"
-            found.add(source.error(f"{at}.after", fix))
+            findings.add(source.error(f"{at}.after", fix))
         last, taken = row.after, taken | {row.only}
-        _check_row(config, source, found, at, row)
-    check_columns(rows, configured(config.escalation_matrix), source, found, where)
+        _check_row(config, source, findings, at, row)
+    check_columns(rows, configured(config.escalation_matrix), source, findings, where)
 
 
-def _check_row(config: Config, source: Source, found: Findings, at: str, row: MatrixRow) -> None:
+def _check_row(config: Config, source: Source, findings: Findings, at: str, row: MatrixRow) -> None:
     if row.only and row.only not in config.hours:
-        found.add(source.error(f"{at}.only", f"unknown hours {row.only!r}; add them to `hours`"))
+        findings.add(source.error(f"{at}.only", f"unknown hours {row.only!r}; add them to `hours`"))
     for priority, roles in cells(row).items():
         for role in roles:
             if role not in config.roles:
                 known = ", ".join(config.roles)
-                found.add(source.error(f"{at}.{priority}", f"unknown role {role!r}; add it to `roles`, or use {known}"))
+                findings.add(
+                    source.error(f"{at}.{priority}", f"unknown role {role!r}; add it to `roles`, or use {known}")
+                )
 
 
-def _check_roles(config: Config, source: Source, found: Findings) -> None:
+def _check_roles(config: Config, source: Source, findings: Findings) -> None:
     for name, schedule in config.schedules.items():
         calendar = schedule.calendar
         if calendar and bool(calendar.file) == bool(calendar.url or calendar.url_file):
-            found.add(source.error(f".schedules.{name}.calendar", "set either file or url (url_file)"))
+            findings.add(source.error(f".schedules.{name}.calendar", "set either file or url (url_file)"))
         if name in config.people:
-            found.add(source.error(f".schedules.{name}", "a person has the same key; rename the schedule"))
+            findings.add(source.error(f".schedules.{name}", "a person has the same key; rename the schedule"))
     for role, names in config.roles.items():
         if not names:
-            found.add(source.error(f".roles.{role}", "no people; name at least one person or schedule"))
+            findings.add(source.error(f".roles.{role}", "no people; name at least one person or schedule"))
         for name in names:
             if name not in config.people and name not in config.schedules:
-                found.add(source.error(f".roles.{role}", f"unknown person or schedule {name!r}; add it to `people`"))
-    _check_reachable(config, source, found)
+                findings.add(source.error(f".roles.{role}", f"unknown person or schedule {name!r}; add it to `people`"))
+    _check_reachable(config, source, findings)
 
 
-def _check_reachable(config: Config, source: Source, found: Findings) -> None:
+def _check_reachable(config: Config, source: Source, findings: Findings) -> None:
     tables = [config.escalation_matrix, *(team.escalation_matrix for team in config.teams.values())]
     paged = {role for rows in tables for row in rows for roles in cells(row).values() for role in roles}
     for role in sorted(paged):
         for name in holders(config, role):
             if not (config.channels.without_address() or config.people[name].named()):
-                found.add(source.error(f".people.{name}", f"no contact for {role}; set email, slack or pagerduty"))
+                findings.add(source.error(f".people.{name}", f"no contact for {role}; set email, slack or pagerduty"))
 
 
 def holders(config: Config, role: str) -> list[str]:
@@ -257,15 +259,15 @@ def holders(config: Config, role: str) -> list[str]:
     return [name for name in dict.fromkeys(people) if name in config.people]
 
 
-def _check_places(config: Config, source: Source, found: Findings) -> None:
+def _check_places(config: Config, source: Source, findings: Findings) -> None:
     if "default" not in config.teams:
-        found.add(source.error(".teams", "the team `default` is missing; alerts of unknown teams go there"))
+        findings.add(source.error(".teams", "the team `default` is missing; alerts of unknown teams go there"))
     everywhere: list[tuple[str, Places]] = [(f".people.{name}", person) for name, person in config.people.items()]
     everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
     everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]
     everywhere.append((".fallback", config.fallback))
     for at, places in everywhere:
-        check_contacts(config.channels, at, places, source, found)
+        check_contacts(config.channels, at, places, source, findings)
 
 
 def missing_secret_files(config: Config) -> list[tuple[str, Path]]:

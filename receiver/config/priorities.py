@@ -15,23 +15,23 @@ def configured(rows: Iterable[MatrixRow]) -> tuple[Priority, ...]:
 
 
 def check_columns(
-    rows: Collection[MatrixRow], known: Collection[Priority], source: Source, found: Findings, at: str
+    rows: Collection[MatrixRow], known: Collection[Priority], source: Source, findings: Findings, at: str
 ) -> None:
     """Every priority from P1 to the last one of the site needs somebody in its column, and no other has one."""
     for priority in tuple(Priority)[: len(Priority) if not known else tuple(Priority).index(max(known)) + 1]:
         if not any(cells(row).get(priority) for row in rows):
             fix = f"column {priority} is empty: nobody would be notified; name a role in at least one row"
-            found.add(source.error(at, fix))
+            findings.add(source.error(at, fix))
     for number, row in enumerate(rows):
         for priority in cells(row).keys() - set(known):
-            found.add(source.error(f"{at}[{number}].{priority}", _unknown(priority, known)))
+            findings.add(source.error(f"{at}[{number}].{priority}", _unknown(priority, known)))
 
 
-def check_mentions(config: msgspec.Struct, known: Collection[Priority], source: Source, found: Findings) -> None:
+def check_mentions(config: msgspec.Struct, known: Collection[Priority], source: Source, findings: Findings) -> None:
     """Refuse a priority that the matrix lacks, wherever the file names it."""
     for at, priority in _mentions(config, ""):
         if priority not in known:
-            found.add(source.error(at, _unknown(priority, known)))
+            findings.add(source.error(at, _unknown(priority, known)))
 
 
 def _unknown(priority: Priority, known: Collection[Priority]) -> str:

@@ -30,10 +30,10 @@ class Unsafe(NamedTuple):
 def unsafe(config: Config, source: Source) -> list[Unsafe]:
     """List them; errors are only warnings for an installation that nobody else can reach."""
     local = is_loopback(urlsplit(config.external_url).hostname or "")
-    found = [Unsafe(str(source.error(at, text)), not local) for at, text in _weak_secrets(config, source)]
-    found += [Unsafe(str(source.error(at, text)), not local) for at, text in _channels(config)]
-    found += [Unsafe(str(source.error(at, text)), error) for at, text, error in _readable(config)]
-    return found + [Unsafe(str(source.error(at, text)), True) for at, text in _unheard(config)]  # noqa: FBT003
+    unsafe = [Unsafe(str(source.error(at, text)), not local) for at, text in _weak_secrets(config, source)]
+    unsafe += [Unsafe(str(source.error(at, text)), not local) for at, text in _channels(config)]
+    unsafe += [Unsafe(str(source.error(at, text)), error) for at, text, error in _readable(config)]
+    return unsafe + [Unsafe(str(source.error(at, text)), True) for at, text in _unheard(config)]  # noqa: FBT003
 
 
 def _weak_secrets(config: Config, source: Source) -> Iterator[tuple[str, str]]:

@@ -29,13 +29,13 @@ class Reader:
 
     def schedules(self, sections: dict[str, ScheduleSettings]) -> dict[str, Schedule]:
         """Build all schedules, without the shifts that come from calendars."""
-        found, made, away = Findings(), dict[str, Schedule](), Away()
-        with found.collecting():
+        findings, made, away = Findings(), dict[str, Schedule](), Away()
+        with findings.collecting():
             away = self.away()
         for name, settings in sections.items():
-            with found.collecting():
+            with findings.collecting():
                 made[name] = self._schedule(name, settings, away)
-        found.refuse()
+        findings.refuse()
         return made
 
     def named_hours(self, name: str, settings: HoursSettings) -> Hours:
@@ -44,15 +44,15 @@ class Reader:
 
     def away(self) -> Away:
         """Give everybody's vacations."""
-        found, vacations = Findings(), Away()
+        findings, vacations = Findings(), Away()
         for key, person in self._people.items():
-            with found.collecting():
+            with findings.collecting():
                 at = f".people.{key}"
                 zone = self.zone(f"{at}.time_zone", person.time_zone)
                 times = [self.between(f"{at}.vacation[{n}]", span, zone) for n, span in enumerate(person.vacation)]
                 if times:
                     vacations[key] = tuple(times)
-        found.refuse()
+        findings.refuse()
         return vacations
 
     def zone(self, at: str, name: str) -> str:

@@ -49,26 +49,26 @@ def sources(
     default: AlertmanagerSource | None, more: list[AlertmanagerSource]
 ) -> dict[str, tuple[str, AlertmanagerSource]]:
     """Give each source by name, with where it is in the file; the default one is always there."""
-    found = {DEFAULT_SOURCE: (".alertmanager", default or AlertmanagerSource())}
-    return found | {one.name: (f".alertmanagers[{n}]", one) for n, one in enumerate(more)}
+    by_name = {DEFAULT_SOURCE: (".alertmanager", default or AlertmanagerSource())}
+    return by_name | {one.name: (f".alertmanagers[{n}]", one) for n, one in enumerate(more)}
 
 
 def check_sources(
-    default: AlertmanagerSource | None, more: list[AlertmanagerSource], source: Source, found: Findings
+    default: AlertmanagerSource | None, more: list[AlertmanagerSource], source: Source, findings: Findings
 ) -> None:
     """Find what contradicts itself."""
     if default and default.name != DEFAULT_SOURCE:
-        found.add(source.error(".alertmanager.name", "the default source has no name; use `alertmanagers`"))
+        findings.add(source.error(".alertmanager.name", "the default source has no name; use `alertmanagers`"))
     names = [DEFAULT_SOURCE] if default else []
     for number, one in enumerate(more):
         if one.name in names:
-            found.add(
+            findings.add(
                 source.error(f".alertmanagers[{number}].name", f"{one.name!r} is used twice; choose another name")
             )
         names.append(one.name)
     for at, one in sources(default, more).values():
         for error in _contradictions(at, one, source):
-            found.add(error)
+            findings.add(error)
 
 
 def _contradictions(at: str, one: AlertmanagerSource, source: Source) -> Iterator[SettingsError]:

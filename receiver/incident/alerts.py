@@ -60,15 +60,15 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
     entries = _lines(begun, EntryKind.ALERT_FIRING, EntryKind.ALERTS_FIRING, now)
     entries += _lines(over, EntryKind.ALERT_RESOLVED, EntryKind.ALERTS_RESOLVED, now)
     entries += _not_listed(incident, group, now)
-    if entries and event.found:
-        entries.insert(0, Entry(now, event.found))
+    if entries and event.drift:
+        entries.insert(0, Entry(now, event.drift))
     taken = msgspec.structs.replace(
         incident,
         source=group.source if incident.state is State.NEW else incident.source,
         receiver=incident.receiver or group.receiver,
         group_labels=incident.group_labels or group.labels,
         alerts=alerts,
-        echoes=echoes if entries and not event.found else incident.echoes,  # what the API shows has no echo
+        echoes=echoes if entries and not event.drift else incident.echoes,  # what the API shows has no echo
         truncated=group.truncated,
         dropped=group.dropped,
     )

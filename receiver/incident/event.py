@@ -6,7 +6,7 @@ from receiver.incident.model import AlertGroup, EntryKind, Failure, Origin, Paus
 
 
 class AlertsReceived(msgspec.Struct, frozen=True):
-    """Alertmanager sent the group, or its API showed it: then ``found`` is how the two differed.
+    """Alertmanager sent the group, or its API showed it: then ``drift`` is how it differed from the incident.
 
     ``blind``: the Watchdog of this source is overdue, so that a resolve may only mean that Prometheus is dead.
     ``recorded``: it was over before we could tell anybody, so nobody is told.
@@ -14,7 +14,7 @@ class AlertsReceived(msgspec.Struct, frozen=True):
     """
 
     group: AlertGroup
-    found: EntryKind | None = None
+    drift: EntryKind | None = None
     blind: bool = False
     confirmed: bool = False
     recorded: bool = False

@@ -37,7 +37,7 @@ def title(alert: Alert) -> str:
 def priority(incident: Incident, policy: Policy) -> Priority:
     """Give the most urgent priority of what fires, without drills unless all are; Priority sorts as text, P1 first."""
     real = [alert for alert in incident.firing if not is_drill(alert)] or incident.firing
-    return min((policy.priority(alert.labels)[0] for alert in real), key=lambda found: found.value)
+    return min((policy.priority(alert.labels)[0] for alert in real), key=lambda priority: priority.value)
 
 
 def rises_to(incident: Incident, policy: Policy) -> Priority:
@@ -53,8 +53,8 @@ def teams(alerts: Iterable[Alert], policy: Policy) -> tuple[str, ...]:
 
 def facts(alerts: Iterable[Alert], policy: Policy) -> tuple[Fact, ...]:
     """List what is missing or unknown in the labels of these alerts, each once and the first ten."""
-    found = (fact for alert in alerts for fact in (policy.priority(alert.labels)[1], policy.team(alert.labels)[1]))
-    return tuple(dict.fromkeys(fact for fact in found if fact is not None))[:_MOST_FACTS]
+    all_facts = (fact for alert in alerts for fact in (policy.priority(alert.labels)[1], policy.team(alert.labels)[1]))
+    return tuple(dict.fromkeys(fact for fact in all_facts if fact is not None))[:_MOST_FACTS]
 
 
 def all_drills(incident: Incident) -> bool:

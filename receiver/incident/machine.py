@@ -239,18 +239,18 @@ def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) 
     incident = so_far.incident
     if not incident.firing:
         return so_far
-    was, found = incident.priority, rises_to(incident, policy)
+    was, priority = incident.priority, rises_to(incident, policy)
     if real and not incident.drill:
-        return start(so_far, found, policy, now, Reason.NO_DRILL)
-    if was.more_urgent_than(found):
-        return so_far.note(now, EntryKind.PRIORITY_KEPT, named=found.value, priority=was)
-    if found is was:
+        return start(so_far, priority, policy, now, Reason.NO_DRILL)
+    if was.more_urgent_than(priority):
+        return so_far.note(now, EntryKind.PRIORITY_KEPT, named=priority.value, priority=was)
+    if priority is was:
         return so_far
-    so_far = so_far.note(now, EntryKind.PRIORITY_RAISED, before=was, priority=found)
-    if found is Priority.P1:
-        return start(so_far, found, policy, now, Reason.PRIORITY_RAISED)
-    so_far = replan(so_far, found, policy, now)
-    raised, owner = Data(before=was, priority=found), incident.acknowledged_by
+    so_far = so_far.note(now, EntryKind.PRIORITY_RAISED, before=was, priority=priority)
+    if priority is Priority.P1:
+        return start(so_far, priority, policy, now, Reason.PRIORITY_RAISED)
+    so_far = replan(so_far, priority, policy, now)
+    raised, owner = Data(before=was, priority=priority), incident.acknowledged_by
     return tell(so_far, Kind.UPDATE, Reason.PRIORITY_RAISED, raised, person=owner) if owner else so_far
 
 

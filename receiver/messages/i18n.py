@@ -20,8 +20,8 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 def languages() -> tuple[str, ...]:
     """List the languages that have a file in locales/; English first."""
-    found = sorted(path.name.removesuffix(".yml") for path in files("receiver.messages").joinpath("locales").iterdir())
-    return (ENGLISH, *(name for name in found if name != ENGLISH))
+    names = sorted(path.name.removesuffix(".yml") for path in files("receiver.messages").joinpath("locales").iterdir())
+    return (ENGLISH, *(name for name in names if name != ENGLISH))
 
 
 @cache

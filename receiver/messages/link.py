@@ -131,10 +131,10 @@ def _signed(grant: Grant | DigestGrant, use: bytes, secret: str) -> str:
 def _read(token: str, kind: type[G], use: bytes, secret: str, now: datetime) -> G:
     body, _, mac = token.partition(".")
     try:
-        content, given = _bytes(body), _bytes(mac)
+        content, signature = _bytes(body), _bytes(mac)
     except ValueError as error:
         raise LinkError(Refusal.INCOMPLETE) from error
-    if not hmac.compare_digest(given, _mac(content, use, secret)):
+    if not hmac.compare_digest(signature, _mac(content, use, secret)):
         raise LinkError(Refusal.FORGED)
     grant = msgspec.json.decode(content, type=kind)
     if grant.expires < now.timestamp():

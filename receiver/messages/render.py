@@ -286,15 +286,15 @@ class _Writer:
     def _links(self) -> tuple[Link, ...]:
         incident = self._incident
         words = {State.ACKNOWLEDGED: "see_or_resolve", State.RESOLVED: "see"}
-        found = [Link(self._say(words.get(incident.state, "answer")), self._link)]
+        links = [Link(self._say(words.get(incident.state, "answer")), self._link)]
         for alert in incident.firing[:1] or tuple(incident.alerts.values())[:1]:
             for key, url in (
                 ("runbook", annotated_url(alert, "runbook")),
                 ("dashboard", annotated_url(alert, "dashboard")),
                 ("query", alert.generator_url if safe_url(alert.generator_url) else ""),
             ):
-                found += [Link(self._say(key), url)] if url else []
-        return tuple(found)
+                links += [Link(self._say(key), url)] if url else []
+        return tuple(links)
 
     def _upcoming(self, step_key: str, last_key: str) -> str:
         """Who is paged next and when; empty if the incident waits for nobody."""

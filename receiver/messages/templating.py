@@ -31,8 +31,8 @@ def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     return made
 
 
-def _range(*given: int) -> range:
-    made = range(*given)
+def _range(*bounds: int) -> range:
+    made = range(*bounds)
     if len(made) > _LOOPS:
         raise SecurityError(f"range() of more than {_LOOPS}")
     return made

@@ -124,8 +124,8 @@ def expand(text: bytes, zone: str, start: datetime, end: datetime, limited: Limi
 def spans(calendar: Calendar, directory: Directory) -> tuple[Span, ...]:
     """Give who is on call when; entries that name nobody, or two people alike, are left out."""
     people = [_people(entry, directory)[0] for entry in calendar.entries]
-    found = [Span(o.start, o.end, people[o.entry]) for o in calendar.occurrences if people[o.entry]]
-    return tuple(sorted(found, key=lambda span: (span.start, span.end, span.people)))
+    unsorted = [Span(o.start, o.end, people[o.entry]) for o in calendar.occurrences if people[o.entry]]
+    return tuple(sorted(unsorted, key=lambda span: (span.start, span.end, span.people)))
 
 
 def remarks(calendar: Calendar, directory: Directory) -> tuple[Remark, ...]:
@@ -241,11 +241,11 @@ class _Expansion:
             raise CalendarError(f"none of its {len(events)} entries can be read ({reasons})")
         return Calendar(tuple(self._entries), tuple(self._occurrences), tuple(dict.fromkeys(self._remarks)))
 
-    def _tried(self, title: str, work: Callable[..., Any], *given: object) -> Any:  # noqa: ANN401  # what work gives
+    def _tried(self, title: str, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401  # what work gives
         """Do something with one entry within the limits; None, and a remark, if that fails."""
         try:
             with self._limited():
-                return work(*given)
+                return work(*arguments)
         except _UnusableError as error:
             reason = error.reason
         except TooSlow:
@@ -290,16 +290,16 @@ class _Expansion:
     def _expand_series(self, events: list[Any]) -> bool:
         """Take in the entries of one UID: a series and its exceptions. What spoils the whole may be an exception."""
         title = _printable(str(events[0].get("SUMMARY", "")))
-        found = self._tried(title, self._expanded, events)
-        if found is None and len(events) > 1:
-            found = self._tried(title, self._expanded, [e for e in events if "RECURRENCE-ID" not in e])
-        for event, begins, ends in found or ():
+        expanded = self._tried(title, self._expanded, events)
+        if expanded is None and len(events) > 1:
+            expanded = self._tried(title, self._expanded, [e for e in events if "RECURRENCE-ID" not in e])
+        for event, begins, ends in expanded or ():
             if len(self._occurrences) >= MOST_OCCURRENCES:
                 self._remarks.append(Remark(title, Reason.TOO_MANY))
                 break
             number = self._entries.setdefault(_entry(event), len(self._entries))
             self._occurrences.append(Occurrence(begins, ends, number))
-        return found is not None
+        return expanded is not None
 
     def _expanded(self, events: list[Any]) -> list[tuple[Any, datetime, datetime]]:
         calendar = icalendar.Calendar()
@@ -338,8 +338,8 @@ def _printable(text: str) -> str:
 
 
 def _values(event: Any, name: str) -> list[Any]:  # noqa: ANN401  # a component of the library
-    found = event.get(name, [])
-    return found if isinstance(found, list) else [found]
+    values = event.get(name, [])
+    return values if isinstance(values, list) else [values]
 
 
 def _is_without_zone(value: Any) -> bool:  # noqa: ANN401  # a value of the library
@@ -354,12 +354,12 @@ def _entry(event: Any) -> Entry:  # noqa: ANN401  # a component of the library
     attendees: list[tuple[str, ...]] = []
     declined: list[tuple[str, ...]] = []
     for one in _values(event, "ATTENDEE"):
-        given = getattr(one, "params", {})
-        if str(given.get("CUTYPE", "")).upper() in {"ROOM", "RESOURCE"}:
+        params = getattr(one, "params", {})
+        if str(params.get("CUTYPE", "")).upper() in {"ROOM", "RESOURCE"}:
             continue
-        texts = (_MAILTO.sub("", str(one)), _MAILTO.sub("", str(given.get("EMAIL", ""))), str(given.get("CN", "")))
+        texts = (_MAILTO.sub("", str(one)), _MAILTO.sub("", str(params.get("EMAIL", ""))), str(params.get("CN", "")))
         stands_for = tuple(dict.fromkeys(text.strip()[:_NAME] for text in texts if text.strip()))
-        (declined if str(given.get("PARTSTAT", "")).upper() == "DECLINED" else attendees).append(stands_for)
+        (declined if str(params.get("PARTSTAT", "")).upper() == "DECLINED" else attendees).append(stands_for)
     title = str(event.get("SUMMARY", ""))
     return Entry(_printable(title), tuple(attendees), tuple(declined))
 

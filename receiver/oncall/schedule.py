@@ -175,9 +175,9 @@ def never_on_call(schedule: Schedule, since: datetime) -> tuple[str, ...]:
     # Long enough for each to have had a turn twice, and for what repeats with the weeks.
     longest = max((len(layer.shifts) * layer.length for layer in layers), default=_DAY)
     end = start + max(2 * longest + 14 * _DAY, 400 * _DAY)
-    found = {key for shift in shifts(alone, since, end) for key in shift.people}
+    on_call = {key for shift in shifts(alone, since, end) for key in shift.people}
     listed = dict.fromkeys(key for layer in layers for people in layer.shifts for key in people)
-    return tuple(key for key in listed if key not in found)
+    return tuple(key for key in listed if key not in on_call)
 
 
 def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -188,7 +188,7 @@ def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
     """
     joined = _joined(spans)
     edges = sorted({edge for span in joined for edge in (span.start, span.end)})
-    found: list[Span] = []
+    merged: list[Span] = []
     active: list[Span] = []
     coming = iter([*joined, None])
     upcoming = next(coming)
@@ -198,11 +198,11 @@ def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
             active.append(upcoming)
             upcoming = next(coming)
         people = tuple(dict.fromkeys(key for span in active for key in span.people))
-        if found and found[-1].end == begin and found[-1].people == people:
-            found[-1] = Span(found[-1].start, finish, people)
+        if merged and merged[-1].end == begin and merged[-1].people == people:
+            merged[-1] = Span(merged[-1].start, finish, people)
         elif people:
-            found.append(Span(begin, finish, people))
-    return tuple(found)
+            merged.append(Span(begin, finish, people))
+    return tuple(merged)
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:

@@ -48,14 +48,14 @@ def gaps(routing: Routing, start: datetime, end: datetime) -> tuple[Gap, ...]:
 def role_shifts(routing: Routing, role: str, start: datetime, end: datetime) -> tuple[Shift, ...]:
     """Give who holds a role from ``start`` to ``end``, whoever and whatever holds it; () is a gap."""
     edges = sorted({start, *(edge for edge in _edges(routing, role, start, end) if start < edge < end), end})
-    found: list[Shift] = []
+    merged: list[Shift] = []
     for begin, finish in pairwise(edges):
         people = holders(routing, role, begin)
-        if found and found[-1].people == people:
-            found[-1] = Shift(found[-1].start, finish, people)
+        if merged and merged[-1].people == people:
+            merged[-1] = Shift(merged[-1].start, finish, people)
         else:
-            found.append(Shift(begin, finish, people))
-    return tuple(found)
+            merged.append(Shift(begin, finish, people))
+    return tuple(merged)
 
 
 def _edges(routing: Routing, role: str, start: datetime, end: datetime) -> list[datetime]:

@@ -31,10 +31,10 @@ class Window(msgspec.Struct, frozen=True):
 def current(windows: tuple[Window, ...], labels: dict[str, str], now: datetime) -> Pause | None:
     """Give the window that an alert stands in, until the end of the last one that follows without a break."""
     ours = tuple(window for window in windows if match_all(window.matchers, labels))
-    found = _longest(ours, now)
-    if found is None:
+    longest = _longest(ours, now)
+    if longest is None:
         return None
-    until, window = found
+    until, window = longest
     for _ in range(_MOST_LINKS):
         following = _longest(ours, until)
         if following is None:

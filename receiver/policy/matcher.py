@@ -68,7 +68,7 @@ def _classic(text: str) -> Matcher | None:
         return None  # Alertmanager reads `a==b` as a value `=b`, which nobody means
     if not quoted and re.search(r'(?<!\\)(?:\\\\)*"', inner):
         return None
-    value = re.sub(r'\\([n"\\])', lambda found: "\n" if found[1] == "n" else found[1], inner)
+    value = re.sub(r'\\([n"\\])', lambda escaped: "\n" if escaped[1] == "n" else escaped[1], inner)
     return Matcher(label, op, value)
 
 

@@ -62,17 +62,17 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if known is not None:
             return self._nearest(known, named)
         severity = labels.get("severity", "").strip()
-        found = self._by_severity(labels, severity)
+        priority = self._by_severity(labels, severity)
         if named and named.casefold() != "none":
-            found = found or self.unknown_severity
-            return found, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=found))
+            priority = priority or self.unknown_severity
+            return priority, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=priority))
         word = _BY_NAME.get("".join(severity.split()).upper())
-        if found is None and word is not None:  # severity: p5, as of rules that knew no other label
+        if priority is None and word is not None:  # severity: p5, as of rules that knew no other label
             return self._nearest(word, severity)
-        if found is None:
+        if priority is None:
             kind = EntryKind.SEVERITY_UNKNOWN if severity else EntryKind.SEVERITY_MISSING
             return self.unknown_severity, Fact(kind, Data(named=severity, priority=self.unknown_severity))
-        return found, None
+        return priority, None
 
     def _nearest(self, priority: Priority, named: str) -> tuple[Priority, Fact | None]:
         """Give a priority that is named, or the least urgent one that the matrix has."""
@@ -134,11 +134,11 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def places(self, incident: Incident) -> tuple[Contact, ...]:
         """Give the places of the routes and teams of every firing alert, each once; a route comes before a team."""
         labels = [alert.labels for alert in incident.firing]
-        found = [self._places(one, self.team(one)[0]) for one in labels] or [
+        per_alert = [self._places(one, self.team(one)[0]) for one in labels] or [
             self._places(incident.labels, incident.team)
         ]
-        routes = (contact for ours, _ in found for contact in ours)
-        return tuple(dict.fromkeys((*routes, *(contact for _, own in found for contact in own))))
+        routes = (contact for ours, _ in per_alert for contact in ours)
+        return tuple(dict.fromkeys((*routes, *(contact for _, own in per_alert for contact in own))))
 
     def _places(self, labels: dict[str, str], team: str) -> tuple[tuple[Contact, ...], tuple[Contact, ...]]:
         """Give what the routes add for an alert, and its team's own places unless a route stands in for them."""

@@ -104,12 +104,12 @@ def fingerprint(labels: dict[str, str]) -> str:
 
     github.com/prometheus/common/blob/main/model/labelset.go and fnv.go.
     """
-    found = _FNV_OFFSET
+    hashed = _FNV_OFFSET
     for byte in b"".join(
         name.encode() + b"\xff" + labels[name].encode() + b"\xff" for name in sorted(labels, key=str.encode)
     ):
-        found = (found ^ byte) * _FNV_PRIME & _64_BITS
-    return f"{found:016x}"
+        hashed = (hashed ^ byte) * _FNV_PRIME & _64_BITS
+    return f"{hashed:016x}"
 
 
 def _decoded(body: bytes) -> _Body:
@@ -117,7 +117,7 @@ def _decoded(body: bytes) -> _Body:
     try:
         return _body.decode(body)
     except msgspec.DecodeError:
-        mended = _ESCAPES.sub(lambda found: found[1] or found[2] or rb"\ufffd", body)
+        mended = _ESCAPES.sub(lambda match: match[1] or match[2] or rb"\ufffd", body)
         if mended == body:
             raise
         return _body.decode(mended)
@@ -139,13 +139,13 @@ def _usable(payload: _Body, now: datetime) -> tuple[list[Alert], list[str]]:
 
 def _read(alert: _Alert, group_is_firing: bool, now: datetime) -> Alert:  # noqa: FBT001  # the group's own status
     labels = _labels(alert.labels)
-    given = _text(alert.fingerprint)
-    if not labels and not given:
+    sent = _text(alert.fingerprint)
+    if not labels and not sent:
         raise _UnusableError(".labels: missing; an alert is known by its labels")
     start, end = _time(alert.starts_at), _time(alert.ends_at)
     firing = _is_firing(alert, end, group_is_firing, now)
     return Alert(
-        fingerprint=given if 0 < len(given) <= _LONGEST_FINGERPRINT else fingerprint(labels),
+        fingerprint=sent if 0 < len(sent) <= _LONGEST_FINGERPRINT else fingerprint(labels),
         firing=firing,
         starts_at=start or UNKNOWN_START,
         # A resolve that gives no times still ends what fires.
@@ -178,14 +178,14 @@ def _labels(value: object) -> dict[str, str]:
 
 def _annotations(alert: _Alert) -> dict[str, str]:
     """The sender's own, and from Grafana's fields what it says nowhere else."""
-    found = _texts(alert.annotations)
+    annotations = _texts(alert.annotations)
     dashboard = _text(alert.panel_url) or _text(alert.dashboard_url)
     if dashboard:
-        found.setdefault("dashboard_url", dashboard)
+        annotations.setdefault("dashboard_url", dashboard)
     values = _text(alert.value_string)
-    if values and not {"summary", "description", "message"} & found.keys():
-        found["description"] = values
-    return found
+    if values and not {"summary", "description", "message"} & annotations.keys():
+        annotations["description"] = values
+    return annotations
 
 
 def _groups(payload: _Body, alerts: list[Alert], dropped: int) -> Iterable[AlertGroup]:

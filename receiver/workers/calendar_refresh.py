@@ -117,11 +117,11 @@ class CalendarRefresh:
             return  # it left the configuration while its calendar was read
         directory = self._current.routing.directory
         self._current.set_calendar(name, side_by_side(spans(calendar, directory)))
-        found = remarks(calendar, directory)
-        self._metrics.show_calendar(name, Counter(remark.reason for remark in found))
-        if found:
-            listed = "; ".join(f"{remark.entry} ({remark.reason.value})" for remark in found[:_LISTED])
-            more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        problems = remarks(calendar, directory)
+        self._metrics.show_calendar(name, Counter(remark.reason for remark in problems))
+        if problems:
+            listed = "; ".join(f"{remark.entry} ({remark.reason.value})" for remark in problems[:_LISTED])
+            more = f" and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
             log.warning("the calendar of schedule %s has entries with problems: %s%s", name, listed, more)
 
     def _copy(self, name: str) -> Path:

@@ -30,14 +30,14 @@ class Coverage:
         """Give the gaps of all roles."""
         now, routing = self._clock(), self._current.routing
         # In a thread: a calendar of thousands of entries takes a while.
-        found = await asyncio.to_thread(gaps, routing, now, now + AHEAD)
+        all_gaps = await asyncio.to_thread(gaps, routing, now, now + AHEAD)
         first: dict[str, Gap] = {}
-        for gap in found:
+        for gap in all_gaps:
             first.setdefault(gap.role, gap)
         for role, gap in first.items():
-            self._log(role, gap, sum(other.role == role for other in found) - 1)
+            self._log(role, gap, sum(other.role == role for other in all_gaps) - 1)
         self._metrics.show_gaps(dict.fromkeys(roles(routing)) | {role: gap.start for role, gap in first.items()})
-        return found
+        return all_gaps
 
     def _log(self, role: str, gap: Gap, more: int) -> None:
         if (role, gap.end) in self._logged:

@@ -122,7 +122,7 @@ def _completed(incident: Incident, view: View, *, blind: bool) -> list[Finding]:
     listed = {alert.fingerprint for alert in alerts}
     gone = tuple(replace(a, firing=False) for a in incident.alerts.values() if a.fingerprint not in listed)
     group = AlertGroup(incident.key, (*alerts, *(a for a in gone if a.ends_at)), receiver=incident.receiver)
-    return [Finding("completed", AlertsReceived(group, found=EntryKind.COMPLETED, blind=blind))]
+    return [Finding("completed", AlertsReceived(group, drift=EntryKind.COMPLETED, blind=blind))]
 
 
 def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> list[Finding]:
@@ -136,7 +136,7 @@ def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> l
         and since.lasted(now, "confirmed", incident.id, alert.fingerprint) >= CONFIRMED
     ]
     group = AlertGroup(incident.key, tuple(alerts), incident.truncated)
-    event = AlertsReceived(group, found=EntryKind.CONFIRMED, confirmed=True)
+    event = AlertsReceived(group, drift=EntryKind.CONFIRMED, confirmed=True)
     return [Finding("confirmed", event)] if alerts else []
 
 
@@ -158,7 +158,7 @@ def _vanished(incident: Incident, view: View, since: Since, now: datetime, *, bl
     if not gone:
         return []
     group = AlertGroup(incident.key, tuple(gone), incident.truncated)
-    return [Finding("vanished", AlertsReceived(group, found=EntryKind.VANISHED, blind=blind))]
+    return [Finding("vanished", AlertsReceived(group, drift=EntryKind.VANISHED, blind=blind))]
 
 
 def _muted(incident: Incident, view: View, now: datetime, maintenance: Maintenance) -> list[Finding]:

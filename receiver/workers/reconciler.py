@@ -105,7 +105,7 @@ class Reconciler:
                 if incident.source == self._source
             ]
         for group in find(incidents, lately, now=self._clock()):
-            event = AlertsReceived(of_source(group, self._source), found=EntryKind.MISSED)
+            event = AlertsReceived(of_source(group, self._source), drift=EntryKind.MISSED)
             opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)

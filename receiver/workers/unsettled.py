@@ -153,10 +153,10 @@ class UnsettledOutbox:
         held = {number for number, row in self._unsettled.items() if row.again is None or row.again > now}
         held |= set(self._under_way) | (set() if wanted.address else set(self._parked))
         try:
-            found = await self._store.readable(channel, now, limit, wanted, held=held, settled=settled)
+            rows = await self._store.readable(channel, now, limit, wanted, held=held, settled=settled)
         except StoreOutageError:
             return []
-        return [self._without_lease(claimed) for claimed in found]
+        return [self._without_lease(claimed) for claimed in rows]
 
     def _without_lease(self, claimed: Claimed) -> Claimed:
         """Give a row that could only be read; what happened to it in this outage counts."""

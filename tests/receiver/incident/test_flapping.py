@@ -300,7 +300,7 @@ def test_an_episode_that_the_api_confirms_to_fire_is_not_over() -> None:
     case.when(received(an_alert(firing=False)))
     case.clock.forward(minutes=1)
     assert case.when(received(an_alert())) == []  # a replica that is late
-    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True, found=EntryKind.CONFIRMED)
+    confirmed = AlertsReceived(received(an_alert()).group, confirmed=True, drift=EntryKind.CONFIRMED)
     assert people(case.when(confirmed)) == ["linh"]
     assert case.incident.acknowledged_at is None
     assert timedelta(0) < case.clock.now - START

@@ -252,7 +252,7 @@ def test_what_has_a_start_in_the_future_ends_though_its_resolve_names_another() 
 def test_a_webhook_of_what_the_api_no_longer_knew_is_a_refire_at_once() -> None:
     case = Case()
     case.when(received(an_alert()))
-    case.when(AlertsReceived(received(an_alert(firing=False)).group, found=EntryKind.VANISHED))
+    case.when(AlertsReceived(received(an_alert(firing=False)).group, drift=EntryKind.VANISHED))
     assert case.state() is State.RESOLVED
     case.clock.forward(seconds=5)
     assert people(case.when(received(an_alert()))) == ["linh"]
