@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from exporter.catalogue.model import Catalogue, CatalogueError, Limits, build, read
+from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret
@@ -118,6 +119,7 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
     if (config.events.token or config.events.token_file) and config.storage.path is None:
         fix = "storage.path is required with a token: events from servers are on disk before they are acknowledged"
         raise source.error(".events", fix)
+    _check_templates(config, source)
     catalogue = shipped_catalogue(config)
     for index, name in enumerate(config.browser.refuse):
         if name not in catalogue.events:
@@ -158,6 +160,14 @@ def restart_needed(old: Config, new: Config) -> str:
         if getattr(old.browser, key) != getattr(new.browser, key):
             return f"browser.{key}"
     return "sentry.path" if old.sentry.path != new.sentry.path else ""
+
+
+def _check_templates(config: Config, source: Source) -> None:
+    for name, templates in (("routes", config.lists.routes), ("pages", config.lists.pages)):
+        try:
+            Templates(templates)
+        except TemplateError as error:
+            raise source.error(f".lists.{name}[{error.index}]", str(error)) from error
 
 
 def _check_size(catalogue: Catalogue, config: Config, source: Source) -> None:
