@@ -88,6 +88,7 @@ PURE_LIBRARIES = {
         "heapq",
     ),
     *("hmac", "ipaddress", "itertools", "math", "msgspec", "operator", "re", "statistics", "types", "typing", "urllib"),
+    "unicodedata",
     "icalendar",
     "recurring_ical_events",
     "zoneinfo",  # it reads the zone's own table once, which is the same for all

@@ -412,10 +412,10 @@ async def test_a_replay_counts_what_was_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value_", ["/a/[...rest]", "/a/[id]", "/a/:x", "/a/*", "/b", "other", "/c/42", "/c/[id]", "/d e"]
+    "value_", ["/a/[...rest]", "/a/[id]", "/a/<int:n>", "/a/7", "/b", "/b/:x?", "other", "/c/42", "/c/[id]", "/d e"]
 )
 def test_a_label_folded_twice_is_the_same(value_: str) -> None:
-    label = Label("page", "page", "page", ("/a/[id]", "/a/[...rest]", "/a/:x", "/a/*", "/b", "/[any]"), "pages", 5)
+    label = Label("page", "page", "page", ("/a/[id]", "/a/[...rest]", "/a/<int:n>", "/b/:x?", "/[any]"), "pages", 5)
     discovered: dict[str, None] = {}
     once, _ = LabelValues(label, discovered)(value_)
     assert LabelValues(label, discovered)(once) == (once, False)
