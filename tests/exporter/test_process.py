@@ -85,10 +85,10 @@ class Process:
 
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[Process]:
-    found = Process(tmp_path)
-    yield found
-    if found.process.returncode is None:
-        await found.stop()
+    running = Process(tmp_path)
+    yield running
+    if running.process.returncode is None:
+        await running.stop()
 
 
 def request(route: str) -> dict[str, object]:
@@ -185,20 +185,20 @@ def certificate(folder: Path) -> tuple[Path, Path, ssl.SSLContext]:
 
 async def test_tls_and_passwords_as_prometheus_has_them(process: Process) -> None:
     cert, key, context = certificate(process.folder)
-    password = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+    hashed = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
     web = process.folder / "web.yml"
     settings: dict[str, object] = {"tls_server_config": {"cert_file": cert.name, "key_file": key.name}}
-    web.write_text(yaml.safe_dump({**settings, "basic_auth_users": {"prometheus": password}}), "utf-8")
+    web.write_text(yaml.safe_dump({**settings, "basic_auth_users": {"prometheus": hashed}}), "utf-8")
     process.scheme, process.ssl = "https", context
     await process.start(f"--web.config.file={web}")
     assert (await process.get("/metrics"))[0] == 401
     assert (await process.post("/-/reload"))[0] == 401
-    for user, given, status in (
+    for user, password, status in (
         ("prometheus", "open sesame", 200),
         ("prometheus", "x", 401),
         ("nobody", "open sesame", 401),
     ):
-        basic = "Basic " + base64.b64encode(f"{user}:{given}".encode()).decode()
+        basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         for _ in range(2):
             assert (await process.get("/metrics", Authorization=basic))[0] == status
     for odd in ("Basic", "Basic !!", "Basic /w==", "Bearer x", ""):

@@ -26,4 +26,4 @@ def signed_by(call: Call, secret: str) -> bool:
     content = b".".join((headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), call.raw))
     key = base64.b64decode(secret.split("_", 1)[1])
     mac = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
-    return any(given.split(",") == ["v1", mac] for given in headers["webhook-signature"].split(" "))
+    return any(signature.split(",") == ["v1", mac] for signature in headers["webhook-signature"].split(" "))

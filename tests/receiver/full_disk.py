@@ -36,16 +36,16 @@ async def until(what: Callable[[], bool]) -> None:
 async def run(folder: Path) -> dict[str, object]:
     registry.CHANNELS["bell"] = bell_channel.CHANNEL
     person = {"name": "Linh Tran", "contacts": {"bell": "ops"}}
-    given = {"channels": {"bell": {"rooms": {"ops": "4"}, "token": "x" * 16}}, "people": {"linh": person}}
-    receiver = Receiver(*load(written(folder, given)))
+    settings = {"channels": {"bell": {"rooms": {"ops": "4"}, "token": "x" * 16}}, "people": {"linh": person}}
+    receiver = Receiver(*load(written(folder, settings)))
     async with aiohttp.ClientSession() as session:
         await receiver.start(session)
         async with TestClient(TestServer(receiver.application())) as client:
-            found = await story(folder, receiver, client, *bells(receiver))
+            result = await story(folder, receiver, client, *bells(receiver))
     await receiver.stop()
     with closing(sqlite3.connect(folder / "receiver.sqlite3")) as db:
         query = "SELECT count(*) FROM outbox WHERE state IN ('pending', 'sending')"
-        return {**found, "unsettled": db.execute(query).fetchone()[0]}
+        return {**result, "unsettled": db.execute(query).fetchone()[0]}
 
 
 async def story(folder: Path, receiver: Receiver, client: "TestClient", bell: Bell) -> dict[str, object]:  # type: ignore[type-arg]

@@ -32,9 +32,9 @@ def test_what_a_case_reads_is_followed_to_its_source() -> None:
     rules = [rule for path in sorted(Path("rules").glob("*.yml")) for rule in read(path).rules]
     cut = concerned(TEST, {"PaymentFailureRate"})
     assert cut is not None
-    found = {name for name in needed(cut, rules) if ":" in name}
+    recorded = {name for name in needed(cut, rules) if ":" in name}
     ratio, failures = "heypeter:payment_failures:ratio30m", "heypeter:payment_failures:increase30m"
-    assert found == {ratio, failures, "heypeter:payment_attempts:increase30m"}
+    assert recorded == {ratio, failures, "heypeter:payment_attempts:increase30m"}
 
 
 @pytest.fixture

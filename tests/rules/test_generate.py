@@ -35,8 +35,8 @@ groups:
 
 
 def table(alert: str = "Few", shown: str = "20", **limits: float) -> Table:
-    given = {"heypeter:few:increase1h": 20.5} | {key.replace("__", ":"): value for key, value in limits.items()}
-    content = {"thresholds": [{"alert": alert, "limits": given, "shown": shown, "for": "45m"}]}
+    all_limits = {"heypeter:few:increase1h": 20.5} | {key.replace("__", ":"): value for key, value in limits.items()}
+    content = {"thresholds": [{"alert": alert, "limits": all_limits, "shown": shown, "for": "45m"}]}
     return msgspec.convert(content, Table)
 
 
@@ -61,15 +61,15 @@ def test_the_last_alert_of_a_file_is_found_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("thresholds", "complaint"),
     [
         (table("Fews"), "Fews: no rule file has an alert with this name"),
         (table(heypeter__fw=3), "Few: found a comparison of heypeter:fw with a number 0 times"),
     ],
 )
-def test_what_no_rule_has_is_refused(given: Table, complaint: str) -> None:
+def test_what_no_rule_has_is_refused(thresholds: Table, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        written(given, {"business.yml": RULES})
+        written(thresholds, {"business.yml": RULES})
 
 
 def test_a_rule_without_the_threshold_in_words_is_refused() -> None:

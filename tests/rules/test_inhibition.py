@@ -74,7 +74,7 @@ async def test_a_cause_hides_its_consequences_alone(alertmanager: Alertmanager, 
     await alertmanager.caught_up()
     hidden = await alertmanager.hidden("production")
     assert hidden == (HIDDEN_BY[cause] | below) & set(others), f"{CONFIG}: inhibit_rules"
-    everything = {found["labels"]["alertname"] for found in await alertmanager.ask("alerts?filter=env=production")}
+    everything = {shown["labels"]["alertname"] for shown in await alertmanager.ask("alerts?filter=env=production")}
     assert everything == set(others), "hidden alerts stay visible in Alertmanager"
 
 
@@ -122,8 +122,8 @@ async def test_what_burns_an_objective_hides_the_burning_of_that_objective_alone
     for degree in BURNING:
         await alertmanager.fire(alert(cause, degree), *(alert(degree, degree, slo=other) for other in SLOS))
     await alertmanager.caught_up()
-    found = [one for one in await alertmanager.ask("alerts?filter=slo=~.%2B") if one["status"]["inhibitedBy"]]
-    hidden = {(one["labels"]["alertname"], one["labels"]["slo"]) for one in found}
+    inhibited = [one for one in await alertmanager.ask("alerts?filter=slo=~.%2B") if one["status"]["inhibitedBy"]]
+    hidden = {(one["labels"]["alertname"], one["labels"]["slo"]) for one in inhibited}
     assert hidden == {(degree, slo) for degree in degrees}, f"{CONFIG}: inhibit_rules"
 
 

@@ -257,7 +257,7 @@ ALSO_GOOD: list[Case | list[Case]] = [
 ]
 
 
-def found(tmp_path: Path, case: Case | list[Case]) -> list[tuple[str, str]]:
+def complaints(tmp_path: Path, case: Case | list[Case]) -> list[tuple[str, str]]:
     """Names and texts of all that the checks find."""
     rules_of = case if isinstance(case, list) else [case]
     group = case if isinstance(case, dict) and "rules" in case else {"rules": rules_of}
@@ -337,15 +337,15 @@ def test_every_check_has_its_case() -> None:
 @pytest.mark.parametrize("check", CASES)
 def test_a_check_refuses_what_it_is_for_and_nothing_else(check: str, tmp_path: Path) -> None:
     bad, good = CASES[check]
-    assert {name for name, _ in found(tmp_path, bad)} == {check}
-    assert found(tmp_path, good) == []
+    assert {name for name, _ in complaints(tmp_path, bad)} == {check}
+    assert complaints(tmp_path, good) == []
 
 
 @pytest.mark.parametrize(("check", "bad"), ALSO_BAD, ids=[name for name, _ in ALSO_BAD])
 def test_a_check_refuses_it_in_other_shapes_too(check: str, bad: Case | list[Case], tmp_path: Path) -> None:
-    assert {name for name, _ in found(tmp_path, bad)} == {check}
+    assert {name for name, _ in complaints(tmp_path, bad)} == {check}
 
 
 @pytest.mark.parametrize("good", ALSO_GOOD, ids=[str(n) for n, _ in enumerate(ALSO_GOOD)])
 def test_what_only_looks_wrong_passes(good: Case | list[Case], tmp_path: Path) -> None:
-    assert found(tmp_path, good) == []
+    assert complaints(tmp_path, good) == []

@@ -29,14 +29,14 @@ def tool(name: str, *words: object) -> subprocess.CompletedProcess[str]:
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for path in RULES:
         for group in yaml.safe_load(path.read_text("utf-8"))["groups"]:
             for rule in group["rules"]:
                 if "alert" in rule:
-                    assert rule["alert"] not in found, f"{path}: {rule['alert']} stands twice; rename one"
-                    found[rule["alert"]] = {**rule, "file": path, "group": group["name"]}
-    return found
+                    assert rule["alert"] not in by_name, f"{path}: {rule['alert']} stands twice; rename one"
+                    by_name[rule["alert"]] = {**rule, "file": path, "group": group["name"]}
+    return by_name
 
 
 ALERTS = alerts()
@@ -129,12 +129,12 @@ def test_the_documents_ten_alerts_are_there() -> None:
         "HighClassCancellationRate": ("business_alerts", "warning", "operations", "1h", "High class cancellation rate"),
         "PaymentFailureRate": ("business_alerts", "critical", "payments", "15m", "High payment failure rate"),
     }
-    found = {
+    actual = {
         name: (rule["group"], rule["labels"]["severity"], rule["labels"]["team"], rule["for"], summary)
         for name, rule in ALERTS.items()
         if name in expected and (summary := rule["annotations"]["summary"])
     }
-    assert found == expected
+    assert actual == expected
 
 
 @pytest.mark.parametrize("path", TESTS, ids=str)

@@ -51,16 +51,16 @@ def series() -> dict[str, frozenset[str] | None]:
 
 
 def selectors(query: str) -> list[promql_parser.VectorSelector]:
-    found: list[promql_parser.VectorSelector] = []
+    all_selectors: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.MatrixSelector):
-            found.append(node.vector_selector)
+            all_selectors.append(node.vector_selector)
         elif isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
+            all_selectors.append(node)
 
     promql_parser.walk(promql_parser.parse(query), visit)
-    return found
+    return all_selectors
 
 
 def section(page: Path, title: str) -> str:

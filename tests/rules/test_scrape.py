@@ -60,13 +60,13 @@ def test_no_prometheus_is_one_message(capsys: pytest.CaptureFixture[str], tmp_pa
 
 def used() -> dict[str, set[str]]:
     """The metrics that the rules read, with the labels that they ask for."""
-    found: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
     for path in sorted(Path("rules").glob("*.yml")):
         for rule in source.read(path).rules:
             for selector, _ in selectors(rule.tree):
                 asked = {matcher.name for matcher in selector.matchers.matchers}
-                found.setdefault(name_of(selector), set()).update(asked - {"job", "instance", "le"})
-    return found
+                labels.setdefault(name_of(selector), set()).update(asked - {"job", "instance", "le"})
+    return labels
 
 
 def of(name: str, generation: Generation) -> Family | None:

@@ -38,12 +38,12 @@ class Quick:
         return {**group, "interval": self.length(group["interval"]), "rules": rules}
 
     def _rule(self, rule: dict[str, Any]) -> dict[str, Any]:
-        expression = _WINDOW.sub(lambda found: self.length(found[0]), rule["expr"])
+        expression = _WINDOW.sub(lambda match: self.length(match[0]), rule["expr"])
         expression = _HORIZON.sub(self._horizon, expression)
         if str(rule.get("record", "")).startswith("slo:"):
-            expression = _SECONDS.sub(lambda found: str(int(found[0]) // self.factor), expression)
+            expression = _SECONDS.sub(lambda match: str(int(match[0]) // self.factor), expression)
         waits: dict[str, Any] = {name: self.length(rule[name]) for name in ("for", "keep_firing_for") if name in rule}
         return {**rule, "expr": expression, **waits}
 
-    def _horizon(self, found: re.Match[str]) -> str:
-        return f"{found[1]}{found[2]} * {int(found[3]) // self.factor})"
+    def _horizon(self, horizon: re.Match[str]) -> str:
+        return f"{horizon[1]}{horizon[2]} * {int(horizon[3]) // self.factor})"

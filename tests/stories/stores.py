@@ -194,19 +194,19 @@ class Stores(Stack):
         """
         params = {"query": f"count by (alertname) (last_over_time(ALERTS[{self.quick.length(within)}]))"}
         async with self.session.get(f"{self.url('prometheus')}/api/v1/query", params=params) as answer:
-            return {found["metric"]["alertname"] for found in (await answer.json())["data"]["result"]}
+            return {series["metric"]["alertname"] for series in (await answer.json())["data"]["result"]}
 
     async def suppressed(self) -> dict[str, list[str]]:
         """Name the alerts that Alertmanager inhibits, and by which."""
         async with self.session.get(f"{self.url('alertmanager')}/api/v2/alerts") as answer:
             alerts = await answer.json()
         names = {alert["fingerprint"]: alert["labels"]["alertname"] for alert in alerts}
-        found: dict[str, list[str]] = {}
+        causes_by_alert: dict[str, list[str]] = {}
         for alert in alerts:
             causes = [names[cause] for cause in alert["status"]["inhibitedBy"] if cause in names]
             if causes:
-                found.setdefault(names[alert["fingerprint"]], []).extend(causes)
-        return found
+                causes_by_alert.setdefault(names[alert["fingerprint"]], []).extend(causes)
+        return causes_by_alert
 
     @asynccontextmanager
     async def connections(self, count: int) -> AsyncIterator[None]:

@@ -67,8 +67,8 @@ class Mortal(Stack):
 
     async def named(self, name: str) -> dict[str, Any]:
         """The newest incident of one alert, with its timeline; empty if there is none."""
-        found = [incident for incident in await self.incidents() if incident["title"].startswith(name)]
-        return await self.incident(found[0]["id"]) if found else {}
+        matching = [incident for incident in await self.incidents() if incident["title"].startswith(name)]
+        return await self.incident(matching[0]["id"]) if matching else {}
 
     async def kinds(self, name: str) -> list[str]:
         return [entry["kind"] for entry in (await self.named(name)).get("timeline", ())]

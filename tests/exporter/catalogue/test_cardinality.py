@@ -59,8 +59,8 @@ def test_a_guess_holds_nothing_that_may_be_a_value(path: str, template: str | No
 
 @given(st.text(max_size=100))
 def test_a_guess_is_short_and_plain(path: str) -> None:
-    found = guess(path)
-    assert found is None or (len(found) <= 330 and found.isprintable() and guess(found) == found)
+    template = guess(path)
+    assert template is None or (len(template) <= 330 and template.isprintable() and guess(template) == template)
 
 
 def test_values_are_discovered_up_to_the_cap_and_the_rest_is_other() -> None:
@@ -108,9 +108,9 @@ def test_a_hundred_thousand_invented_values_cost_no_memory() -> None:
     """`make bench` does it with a million."""
     command = [sys.executable, "-m", "bench.attack", "100000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["kilobytes"] < 2048
-    assert found["series"] < 2000
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert measured["kilobytes"] < 2048
+    assert measured["series"] < 2000
 
 
 async def test_overflow_and_limits_are_metrics() -> None:

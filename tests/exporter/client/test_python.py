@@ -34,8 +34,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
 
 
 def settings(url: str, **more: object) -> Settings:
-    given: dict[str, object] = {"url": url, "token": TOKEN, "batch_delay": HOUR, "jitter": lambda: 0.0, **more}
-    return Settings(**given)  # type: ignore[arg-type]  # each test gives some of many
+    values: dict[str, object] = {"url": url, "token": TOKEN, "batch_delay": HOUR, "jitter": lambda: 0.0, **more}
+    return Settings(**values)  # type: ignore[arg-type]  # each test gives some of many
 
 
 def rate(client: Client, *ratings: int) -> list[bool]:

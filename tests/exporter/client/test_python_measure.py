@@ -33,12 +33,12 @@ def client(double: ExporterDouble) -> Iterator[Client]:
 def told(client: Client, double: ExporterDouble) -> list[tuple[object, ...]]:
     """What was counted, without the times, which are checked here."""
     client.close()
-    found = []
+    events = []
     for event in double.counted:
         data = dict(event["data"])
         assert 0 <= data.pop("duration") < 60
-        found.append((*data.values(), *([event["trace_id"]] if "trace_id" in event else [])))
-    return found
+        events.append((*data.values(), *([event["trace_id"]] if "trace_id" in event else [])))
+    return events
 
 
 def test_timers_count_success_and_failure_and_decorate(client: Client, double: ExporterDouble) -> None:
@@ -125,7 +125,7 @@ def test_a_wsgi_application_is_counted(client: Client, double: ExporterDouble) -
     environ: dict[str, Any] = {"HTTP_TRACEPARENT": HEADER, "PATH_INFO": "/classes"}
     setup_testing_defaults(environ)
     started: list[str] = []
-    assert measured(environ, lambda *given: started.append(given[0])) == [b"x"]
+    assert measured(environ, lambda *arguments: started.append(arguments[0])) == [b"x"]
     with pytest.raises(ZeroDivisionError):
         measured({**environ, "PATH_INFO": "/broken"}, started.append)
     assert started == ["204 No Content"]

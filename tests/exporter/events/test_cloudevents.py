@@ -24,14 +24,14 @@ BINARY = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/bookings", "ce-t
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     exporter = an_exporter(Time(), a_config(first_increment_hold=0))
-    async with TestClient(TestServer(an_application(exporter))) as found:
-        yield found
+    async with TestClient(TestServer(an_application(exporter))) as client:
+        yield client
 
 
 async def send(client: Client, body: object, kind: str, **headers: str) -> tuple[int, dict[str, object]]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    given = {**TOKEN, "Content-Type": kind, **headers}
-    answer = await client.post("/api/events", data=data, headers=given)
+    sent = {**TOKEN, "Content-Type": kind, **headers}
+    answer = await client.post("/api/events", data=data, headers=sent)
     return answer.status, await answer.json()
 
 

@@ -42,10 +42,10 @@ def test_any_json_gives_a_batch_or_the_named_error(value: object) -> None:
         assert sorted({index for index, _ in batch.errors}) == [index for index, _ in batch.errors]
         for event in batch.events:
             for field in event.data.__struct_fields__:
-                found = getattr(event.data, field)
+                field_value = getattr(event.data, field)
                 assert field in CATALOGUE.events[event.type].fields
-                assert not (isinstance(found, float) and math.isnan(found))
-                assert not isinstance(found, float) or 0 <= found <= 1e12
+                assert not (isinstance(field_value, float) and math.isnan(field_value))
+                assert not isinstance(field_value, float) or 0 <= field_value <= 1e12
 
 
 @given(st.binary(max_size=300))

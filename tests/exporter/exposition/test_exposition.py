@@ -207,8 +207,8 @@ async def test_exemplars_lead_from_a_bucket_to_a_trace(rig: tuple[Client, Export
     text = await (await client.get("/metrics", headers={"Accept": PROMETHEUS})).text()
     assert f' # {{trace_id="{trace}"}} 0.25 ' in text
     families = {family.name: family for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]
-    found = {s.exemplar.labels["trace_id"] for s in families["http_request_duration_seconds"].samples if s.exemplar}
-    assert found == {trace, parent[3:35]}
+    traces = {s.exemplar.labels["trace_id"] for s in families["http_request_duration_seconds"].samples if s.exemplar}
+    assert traces == {trace, parent[3:35]}
     assert trace not in await (await client.get("/metrics")).text()
 
 

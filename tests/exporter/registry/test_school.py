@@ -34,11 +34,11 @@ async def live(client: Client, time: Time, beats: int) -> None:
 
 async def samples(client: Client) -> dict[str, list[tuple[dict[str, str], float]]]:
     text = await (await client.get("/metrics")).text()
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    by_name: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found.setdefault(sample.name, []).append((dict(sample.labels), float(sample.value)))
-    return found
+            by_name.setdefault(sample.name, []).append((dict(sample.labels), float(sample.value)))
+    return by_name
 
 
 async def test_every_family_that_an_event_feeds_has_a_value_after_one_beat_and_no_label_is_unknown() -> None:
@@ -49,12 +49,12 @@ async def test_every_family_that_an_event_feeds_has_a_value_after_one_beat_and_n
         time.now += 31  # longer than a web vital is held
         exporter.tick()
         exporter.parts.state.recorder.refresh(time.now)
-        found = await samples(client)
+        exposed = await samples(client)
     families = [family for family in the_example()[1].families if family.event != "self"]
     names = {f.name: f.name + ("_count" if f.type == "histogram" else "") for f in families}
-    empty = {name for name, sample in names.items() if not any(value for _, value in found.get(sample, []))}
+    empty = {name for name, sample in names.items() if not any(value for _, value in exposed.get(sample, []))}
     assert empty == set(NONE)
-    counted = [(name, labels) for name in names.values() for labels, value in found.get(name, []) if value]
+    counted = [(name, labels) for name in names.values() for labels, value in exposed.get(name, []) if value]
     assert [(name, label) for name, labels in counted for label, value in labels.items() if value == "other"] == []
 
 

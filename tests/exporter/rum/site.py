@@ -115,8 +115,8 @@ class Site:
 
     def tag(self, **options: str) -> str:
         """The script tag with data attributes; batches go out at once unless told otherwise."""
-        given = {"interval": "50", **options}
-        attributes = " ".join(f'data-{name.replace("_", "-")}="{value}"' for name, value in given.items())
+        settings = {"interval": "50", **options}
+        attributes = " ".join(f'data-{name.replace("_", "-")}="{value}"' for name, value in settings.items())
         return f'<script src="{self.script}" {attributes}></script>'
 
 

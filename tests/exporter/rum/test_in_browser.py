@@ -17,9 +17,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    async with Site() as found:
-        found.pages = {"/": found.tag() + "<h1>Home</h1>", "/second": found.tag() + "<h1>Second</h1>"}
-        yield found
+    async with Site() as site:
+        site.pages = {"/": site.tag() + "<h1>Home</h1>", "/second": site.tag() + "<h1>Second</h1>"}
+        yield site
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_forms_by_their_name_and_clicks_by_their_kind(site: Site, page: Pa
 
 async def test_calls_that_a_page_makes(site: Site, page: Page) -> None:
     await page.goto(site.url)
-    found = await page.evaluate("""async () => {
+    returned = await page.evaluate("""async () => {
       const good = await HeyPeter.trackApiCall("/api/classes/7?x=1", "GET", async () => 42);
       let thrown = "";
       try { await HeyPeter.trackApiCall("/api/classes/7", "POST", async () => { throw new Error("no"); }); }
@@ -134,7 +134,7 @@ async def test_calls_that_a_page_makes(site: Site, page: Page) -> None:
       HeyPeter.flush();
       return [good, thrown];
     }""")
-    assert found == [42, "no"]
+    assert returned == [42, "no"]
     await site.until(lambda: len(site.of("db_query")) == 2)
     assert [data["outcome"] for data in site.of("api_call")] == ["success", "failure"]
     assert site.of("db_query")[0] == {"operation": "select", "table": "users", "duration": 0.08}
@@ -154,7 +154,7 @@ async def test_calls_from_before_the_script_was_there(site: Site, page: Page) ->
 async def test_requests_are_timed_and_the_page_gets_what_it_would_have_got(site: Site, page: Page) -> None:
     site.pages["/"] = site.tag(time_requests="true")
     await page.goto(site.url)
-    found = await page.evaluate("""async () => {
+    returned = await page.evaluate("""async () => {
       const body = (await (await fetch("/api/classes/7?q=1")).json()).id;
       const status = (await fetch(new Request("/api/classes/500", {method: "GET"}))).status;
       const stop = new AbortController(); stop.abort();
@@ -166,7 +166,7 @@ async def test_requests_are_timed_and_the_page_gets_what_it_would_have_got(site:
         x.onload = () => done(x.responseText); x.send(); });
       return [body, status, name, await unhandled, xhr];
     }""")
-    assert found == ["7", 500, "AbortError", "AbortError", '{"id": "5"}']
+    assert returned == ["7", 500, "AbortError", "AbortError", '{"id": "5"}']
     await site.until(lambda: len(site.of("api_call")) == 5)
     await asyncio.sleep(0)
     classes = sorted((data["endpoint"], data["status_class"], data["outcome"]) for data in site.of("api_call"))

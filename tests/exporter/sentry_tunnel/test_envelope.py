@@ -16,7 +16,7 @@ HEAD = b'{"event_id":"9ec79c33ec9942ab8353589fcb2e04dc","dsn":"' + DSN.encode() 
 DEEP = b"[" * 100_000
 
 
-def found(envelope: Envelope) -> list[tuple[str, bytes]]:
+def contents(envelope: Envelope) -> list[tuple[str, bytes]]:
     return [(item.type, envelope.payload(item)) for item in envelope.items]
 
 
@@ -54,7 +54,7 @@ def found(envelope: Envelope) -> list[tuple[str, bytes]]:
 )
 def test_the_documented_envelopes_are_read(body: bytes, items: list[tuple[str, bytes]]) -> None:
     envelope = scan(body)
-    assert (envelope.dsn, found(envelope)) == (DSN, items)
+    assert (envelope.dsn, contents(envelope)) == (DSN, items)
     assert envelope.only(envelope.items) == body
 
 
@@ -145,12 +145,12 @@ def test_any_envelope_round_trips_whole_and_in_part(
 ) -> None:
     body = written(HEAD, items) + end
     envelope = scan(body)
-    assert found(envelope) == [(kind, payload) for kind, _, payload in items]
+    assert contents(envelope) == [(kind, payload) for kind, _, payload in items]
     assert envelope.only(envelope.items) == body
     keep = data.draw(st.sets(st.integers(0, max(len(items) - 1, 0))))
     kept = [item for index, item in enumerate(envelope.items) if index in keep]
     again = envelope.only(kept)
-    assert found(scan(again)) == [(item.type, envelope.payload(item)) for item in kept]
+    assert contents(scan(again)) == [(item.type, envelope.payload(item)) for item in kept]
     if len(kept) < len(items):
         assert again == written(HEAD, [item for index, item in enumerate(items) if index in keep])
 
@@ -232,8 +232,8 @@ def test_client_reports_are_read_in_our_words() -> None:
 
 def test_no_client_report_can_count_without_bound() -> None:
     entries = [{"reason": "before_send", "quantity": 2**60}] * 5000
-    found = discarded(json.dumps({"discarded_events": entries}).encode())
-    assert sum(n for _, n in found) == 10_000
+    reasons = discarded(json.dumps({"discarded_events": entries}).encode())
+    assert sum(n for _, n in reasons) == 10_000
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))

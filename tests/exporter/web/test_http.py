@@ -294,8 +294,8 @@ async def test_a_number_that_is_none_never_reaches_a_counter(rig: Rig, number: s
     ],
 )
 async def test_bad_bodies_of_servers(rig: Rig, body: bytes, headers: dict[str, str], status: int, reason: str) -> None:
-    found, answer = await rig.events(body, **headers)
-    assert found == status
+    answered, answer = await rig.events(body, **headers)
+    assert answered == status
     assert answer["error"]
     assert await rig.rejected("events", reason) == 1
 

@@ -314,9 +314,9 @@ async def test_nothing_personal_is_shown_or_kept(page: Page) -> None:
     )
     text = await (await page.client.get("/metrics")).text()
     state = repr(page.exporter.parts.state.dump(own=True))
-    for found in (text, state):
+    for output in (text, state):
         for word in (secret, "anna", "hunter2", "203.0.113"):
-            assert word not in found
+            assert word not in output
     assert await page.value("rum_js_errors_total", page="/courses/[id]", kind="other") == 1
 
 
@@ -333,8 +333,8 @@ async def test_preflights_are_for_exact_origins_and_may_be_kept(page: Page) -> N
 async def test_with_a_listener_of_its_own_the_public_side_has_nothing_else() -> None:
     exporter = an_exporter(Time())
     settings = exporter.parts.settings
-    found = applications(exporter, Listening("a", "b", None, lambda: settings, lifecycle=True))
-    (_, private), (_, public) = found
+    listeners = applications(exporter, Listening("a", "b", None, lambda: settings, lifecycle=True))
+    (_, private), (_, public) = listeners
     async with TestClient(TestServer(public)) as client:
         for path in ("/metrics", "/-/ready", "/api/events", "/-/reload"):
             assert (await client.get(path)).status == 404

@@ -47,15 +47,15 @@ ONE = {"name": "eu", "url": "https://eu.example.com"}
 
 def test_the_one_alertmanager_of_older_files_is_the_default_source(tmp_path: Path) -> None:
     config, _ = load(written(tmp_path, alertmanager={"url": "http://am:9093"}, alertmanagers=[ONE]))
-    found = sources(config.alertmanager, config.alertmanagers)
-    assert {name: (at, one.url) for name, (at, one) in found.items()} == {
+    by_name = sources(config.alertmanager, config.alertmanagers)
+    assert {name: (at, one.url) for name, (at, one) in by_name.items()} == {
         "alertmanager": (".alertmanager", "http://am:9093"),
         "eu": (".alertmanagers[0]", "https://eu.example.com"),
     }
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("alertmanagers", "named"),
     [
         ([ONE, ONE], "alertmanagers[1].name"),
         ([{**ONE, "name": "EU"}], "alertmanagers[0].name"),
@@ -67,9 +67,9 @@ def test_the_one_alertmanager_of_older_files_is_the_default_source(tmp_path: Pat
         ([{**ONE, "merge_receivers": ["a"]}], "alertmanagers[0].merge_receivers"),
     ],
 )
-def test_what_contradicts_itself_is_named(tmp_path: Path, given: list[dict[str, Any]], named: str) -> None:
+def test_what_contradicts_itself_is_named(tmp_path: Path, alertmanagers: list[dict[str, Any]], named: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load(written(tmp_path, alertmanagers=given))
+        load(written(tmp_path, alertmanagers=alertmanagers))
     assert named in str(caught.value)
 
 
@@ -131,10 +131,10 @@ async def test_each_source_is_asked_with_its_own_headers(
     tmp_path: Path, settings: dict[str, Any], sent: dict[str, str]
 ) -> None:
     (tmp_path / "secret").write_text("from-file\n", "utf-8")
-    given = json.loads(json.dumps(settings).replace('"secret"', f'"{tmp_path}/secret"'))
+    credentials = json.loads(json.dumps(settings).replace('"secret"', f'"{tmp_path}/secret"'))
     api = Api()
     async with TestServer(api.application()) as server:
-        source = {"name": "eu", "url": str(server.make_url("/")), "interval": "100ms", **given}
+        source = {"name": "eu", "url": str(server.make_url("/")), "interval": "100ms", **credentials}
         assert await api.is_asked(written(tmp_path, alertmanagers=[source]), 30)
     assert sent.items() <= api.headers.items()
 
@@ -151,12 +151,12 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_unless_said(
     await asyncio.to_thread(subprocess.run, command, cwd=tmp_path, check=True, capture_output=True)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
-    given = {name: str(tmp_path / value) if name == "ca_file" else value for name, value in tls.items()}
+    tls_settings = {name: str(tmp_path / value) if name == "ca_file" else value for name, value in tls.items()}
     api, port = Api(), free_port()
     runner = web.AppRunner(api.application())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
-    source = {"name": "eu", "url": f"https://127.0.0.1:{port}", "interval": "100ms", "tls": given}
+    source = {"name": "eu", "url": f"https://127.0.0.1:{port}", "interval": "100ms", "tls": tls_settings}
     try:
         assert await api.is_asked(written(tmp_path, alertmanagers=[source]), 30 if asked else 3) is asked
     finally:

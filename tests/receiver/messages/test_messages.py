@@ -83,13 +83,13 @@ def test_every_language_writes_every_kind(language: str, kind: Kind) -> None:
 
 
 def incidents(count: int, **labels: str) -> list[tuple[Notification, Incident]]:
-    found = []
+    pages = []
     for number in range(1, count + 1):
         case = Case()
         case.when(received(labelled(an_alert(severity="warning", instance=f"app-{number}"), **labels)))
         case.incident = msgspec.structs.replace(case.incident, id=number)
-        found.append((Notification(Kind.PAGE, TEAM, 1), case.incident))
-    return found
+        pages.append((Notification(Kind.PAGE, TEAM, 1), case.incident))
+    return pages
 
 
 def bundled(
@@ -146,8 +146,8 @@ def test_a_bundle_is_of_one_kind_and_says_which(kind: Kind) -> None:
 def one(templates: Templates) -> Message:
     case = Case()
     (page, *_) = case.when(received(an_alert()))
-    given = {"delivery_id": "1", "thread": "", "link": LINK, "now": START}
-    return render(page, case.incident, (), **given, templates=templates)  # type: ignore[arg-type]
+    context = {"delivery_id": "1", "thread": "", "link": LINK, "now": START}
+    return render(page, case.incident, (), **context, templates=templates)  # type: ignore[arg-type]
 
 
 def test_a_template_of_the_folder_is_used(tmp_path: Path) -> None:

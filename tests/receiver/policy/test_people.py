@@ -132,10 +132,10 @@ async def test_messages_are_of_the_person_and_not_of_the_name(tmp_path: Path) ->
     (team,) = [claimed for claimed in claims if claimed.notification.target.address == "#alerts-backend"]
     assert messages.one(team).mention == "W1"
     await store.apply(1, deciding(Acknowledge("alex-web", Origin.SLACK), clock.now, configured), clock.now)
-    found = await store.incident(1)
-    assert found is not None
+    stored = await store.incident(1)
+    assert stored is not None
     told = Notification(Kind.ACKNOWLEDGED, mail.notification.target, 1)
-    news = messages.one(Claimed(9, found[0], told, found[1], 1, clock.now, ""))
+    news = messages.one(Claimed(9, stored[0], told, stored[1], 1, clock.now, ""))
     assert news.headline.startswith("Acknowledged by Alex Kim (alex-web)")
     await store.close()
 

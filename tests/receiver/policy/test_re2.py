@@ -143,10 +143,10 @@ def test_what_cannot_match_as_in_alertmanager_is_refused(expression: str) -> Non
 @given(st.text(alphabet=st.sampled_from(r"ab\(?[]{}|*+^$:.-,012dDwQEpPxiU<>=!é")))
 def test_any_expression_compiles_or_is_refused_by_name(expression: str) -> None:
     try:
-        found = compile_re2(expression)
+        pattern = compile_re2(expression)
     except RE2Error:
         return
-    found.fullmatch("a")
+    pattern.fullmatch("a")
 
 
 def routed(folder: Path, matchers: list[str], labels: dict[str, str]) -> list[int]:

@@ -54,10 +54,10 @@ def test_what_is_no_matcher_is_named(text: str) -> None:
 @given(st.text(max_size=30))
 def test_any_text_is_a_matcher_or_the_named_error(text: str) -> None:
     try:
-        found = matcher(text)
+        parsed = matcher(text)
     except MatcherError:
         return
-    assert found.op in {"=", "!=", "=~", "!~"}
+    assert parsed.op in {"=", "!=", "=~", "!~"}
 
 
 def test_the_order_in_which_a_priority_is_found() -> None:

@@ -109,8 +109,8 @@ class Stored:
         owed = """SELECT min(not_before) FROM outbox o WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM outbox e
             WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id AND e.state = 'pending')"""
         with beside(self._folder) as db:
-            found = [db.execute(query).fetchone()[0] for query in (wake, owed)]
-        return min((datetime.fromtimestamp(at, UTC) for at in found if at is not None), default=None)
+            times = [db.execute(query).fetchone()[0] for query in (wake, owed)]
+        return min((datetime.fromtimestamp(at, UTC) for at in times if at is not None), default=None)
 
     async def _send(self) -> None:
         while claims := [c for name in CHANNELS for c in await self.store.claim(name, self.clock.now, 60, 1000)]:

@@ -203,8 +203,8 @@ async def test_sources_whose_group_keys_collide_have_incidents_of_their_own(rig:
     assert (await send(rig, "/alertmanager", encoded()))["incident"] == 1  # the default source by its name
     over = with_alert(status="resolved", endsAt="2026-11-23T03:01:00Z")
     await send(rig, "/us", over)
-    found = {incident.source: incident.state for incident in await rig.store.incidents(None, 10)}
-    assert found == {"alertmanager": State.TRIGGERED, "eu": State.TRIGGERED, "us": State.RESOLVED}
+    states = {incident.source: incident.state for incident in await rig.store.incidents(None, 10)}
+    assert states == {"alertmanager": State.TRIGGERED, "eu": State.TRIGGERED, "us": State.RESOLVED}
 
 
 async def test_a_changed_grouping_finds_the_owner_only_within_its_source(rig: Rig) -> None:
@@ -357,18 +357,18 @@ async def test_resolving_what_still_fires_is_asked_about_once_and_said(rig: Rig)
 async def test_what_a_person_has_resolved_hears_of_the_end_of_its_alerts(rig: Rig) -> None:
     number = await rig.fire()
     await rig.client.post(rig.link(number), data={"verb": "resolve", "confirm": "1"})
-    found = await rig.store.incident(number)
-    assert found is not None
+    stored = await rig.store.incident(number)
+    assert stored is not None
     rig.clock.forward(hours=6)
-    (alert,) = found[0].firing
+    (alert,) = stored[0].firing
     over = msgspec.structs.replace(alert, firing=False, ends_at=rig.clock.now)
-    group = AlertGroup(found[0].key, (over,), receiver=found[0].receiver)
+    group = AlertGroup(stored[0].key, (over,), receiver=stored[0].receiver)
     await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
     after = await rig.store.incident(number)
     assert after is not None
     assert (after[0].state, after[0].firing, after[0].resolved_by) == (State.RESOLVED, (), "linh")
     assert after[1][-1].kind is EntryKind.ALERT_RESOLVED
-    at = ENGLISH.moment(found[0].resolved_at or rig.clock.now)
+    at = ENGLISH.moment(stored[0].resolved_at or rig.clock.now)
     page = await (await rig.client.get(rig.link(number))).text()
     assert ENGLISH.say("answer_resolved_by", who="Linh", at=at) in page
 
@@ -437,10 +437,10 @@ async def test_a_link_acts_for_the_key_and_shows_the_name(rig: Rig, person: str)
 
 async def new_link(rig: Rig, number: int, person: str = "linh") -> str:
     """A link as it is made now."""
-    found = await rig.store.incident(number)
-    assert found is not None
+    stored = await rig.store.incident(number)
+    assert stored is not None
     installation = await rig.store.installation()
-    grant = Grant.of(found[0], person, int(rig.clock.now.timestamp()) + 86400, installation)
+    grant = Grant.of(stored[0], person, int(rig.clock.now.timestamp()) + 86400, installation)
     return f"/answer/{sign(grant, SECRET)}"
 
 
@@ -459,9 +459,9 @@ async def refuses(rig: Rig, link: str, status: int) -> None:
 @pytest.mark.parametrize("change", ["installation", "opened"])
 async def test_a_link_of_another_installation_changes_nothing(rig: Rig, change: str) -> None:
     number = await rig.fire()
-    found = await rig.store.incident(number)
-    assert found is not None
-    grant = Grant.of(found[0], "linh", 2**40, await rig.store.installation())
+    stored = await rig.store.incident(number)
+    assert stored is not None
+    grant = Grant.of(stored[0], "linh", 2**40, await rig.store.installation())
     other = msgspec.structs.replace(grant, **{change: getattr(grant, change) - 1})
     await refuses(rig, f"/answer/{sign(other, SECRET)}", 403)
     await rig.client.post(await new_link(rig, number), data={"verb": "acknowledge"})

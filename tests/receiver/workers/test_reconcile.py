@@ -243,11 +243,11 @@ def test_what_was_over_by_itself_long_ago_and_fires_on_was_missed() -> None:
 
 def test_an_alert_that_begins_in_the_future_was_missed_once_it_was_seen_for_long_enough() -> None:
     ahead, since = view(seen(an_alert("a", starts_at=START + timedelta(hours=1)))), Since()
-    found = []
+    per_round = []
     for minute in (0, 9, 10):
-        found.append(missed([], [], ahead, ["receiver"], timedelta(minutes=10), since, START + minute * MINUTE))
+        per_round.append(missed([], [], ahead, ["receiver"], timedelta(minutes=10), since, START + minute * MINUTE))
         since.next_round()
-    assert [len(groups) for groups in found] == [0, 0, 1]
+    assert [len(groups) for groups in per_round] == [0, 0, 1]
 
 
 def test_what_nobody_has_told_us_is_found_once_it_should_have_come() -> None:
