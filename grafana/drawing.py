@@ -15,7 +15,9 @@ from grafana.panel import Bars, Column, Limit, Number, Panel, Query, Series, Sta
 from grafana.tables import Numbers
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GOOD = "green"
+# What is healthy is quiet: only a state that asks for action has a colour.
+CALM = "transparent"  # the background of a tile
+CALM_BAND = "rgba(128, 128, 128, 0.35)"  # a time without trouble, on either theme
 UNKNOWN = "#808080"
 _FEW = 2  # rows of a legend's table that fit below a graph
 _WIDE = 12  # columns from which a graph has room for a legend beside it
@@ -117,14 +119,14 @@ def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
         .text_mode(common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.AUTO)
         .reduce_options(_LAST)
         .text(build.VizTextDisplayOptions().title_size(14).value_size(34))
-        .thresholds(steps(_limits(panel.limits, numbers), GOOD if state else "text"))
+        .thresholds(steps(_limits(panel.limits, numbers), CALM if state else "text"))
     )
     if panel.goal:
         drawn = drawn.display_name(numbers.say(panel.goal)).wide_layout(False)  # noqa: FBT003  # the SDK's
     for position, unit in enumerate(panel.units):
         drawn = drawn.override_by_query(REFERENCES[position], [dashboard.DynamicConfigValue("unit", unit)])
     for position, colour in enumerate(panel.alarms):
-        alarm = steps([Limit(1, "above", colour)], GOOD).build()
+        alarm = steps([Limit(1, "above", colour)], CALM).build()
         drawn = drawn.override_by_query(REFERENCES[position], [dashboard.DynamicConfigValue("thresholds", alarm)])
     return drawn
 
@@ -207,7 +209,7 @@ def _bars(panel: Bars, numbers: Numbers) -> Builder[dashboard.Panel]:
         .text(build.VizTextDisplayOptions().title_size(13).value_size(15))
         .min(0)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if panel.limits else _fixed(LINES[0]))
-        .thresholds(steps(_limits(panel.limits, numbers), GOOD))
+        .thresholds(steps(_limits(panel.limits, numbers), LINES[0]))
     )
     above = [limit.value for limit in _limits(panel.limits, numbers) if limit.bad == "above"]
     largest = panel.largest or max(above, default=None)
@@ -224,7 +226,7 @@ def _states(panel: States, numbers: Numbers) -> Builder[dashboard.Panel]:
         .line_width(0)
         .fill_opacity(80)
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS))
-        .thresholds(steps(_limits(panel.limits, numbers), GOOD))
+        .thresholds(steps(_limits(panel.limits, numbers), CALM_BAND))
         .legend(
             build.VizLegendOptions()
             .show_legend(True)  # noqa: FBT003  # the SDK's

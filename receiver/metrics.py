@@ -10,13 +10,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from receiver.channels.base import Failure
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Priority, State
 from receiver.oncall.ical import Reason
-from receiver.store.base import Backlog, Outage
+from receiver.store.base import Backlog, OpenIncident, Outage
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
 OUTCOMES = ("sent", "retried", "dead")
 DRIFT = ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed")
 FOUR = tuple(priority.value for priority in Priority)[:4]  # what a site has that configures no fifth
-_LONGEST_NAME = 200  # characters of an alert's name in a label
+_LONGEST_NAME = 200  # characters of an alert's name, a title or an owner in a label
+
+
+def _described(one: OpenIncident) -> tuple[str, ...]:
+    """Return the labels of an open incident, in the order of the family."""
+    owner = one.acknowledged_by if one.state is State.ACKNOWLEDGED else ""
+    texts = (one.title, one.labels.get("alertname", ""), one.team, owner)
+    return (str(one.id), one.priority.value, one.state.value, *(text[:_LONGEST_NAME] for text in texts))
 
 
 class Metrics:
@@ -52,6 +59,9 @@ class Metrics:
         self._add_incidents()
         self._add_watch()
         self.incidents = self._gauge("incidents", "Incidents that are not resolved.", "state", "priority")
+        text = "When each of the 50 most urgent open incidents was opened; the owner is who acknowledged it."
+        names = ("incident", "priority", "state", "title", "alertname", "team", "owner")
+        self.opened_at = self._gauge("open_incident_opened_timestamp_seconds", text, *names)
         text = "Age of the oldest incident that nobody has acknowledged; 0 if there is none."
         self.unacknowledged = self._gauge("incident_unacknowledged_age_seconds", text, "priority")
         text = "Age of the oldest notification that is still owed; 0 if there is none."
@@ -223,6 +233,9 @@ class Metrics:
                 self.incidents.labels(state.value, priority).set(count)
             opened = backlog.oldest_unacknowledged.get(priority, now)
             self.unacknowledged.labels(priority).set(max(0.0, (now - opened).total_seconds()))
+        self.opened_at.clear()
+        for one in backlog.most_urgent:
+            self.opened_at.labels(*_described(one)).set((one.opened_at or now).timestamp())
         for channel in self.channels:
             owed = backlog.oldest_owed.get(channel, now)
             self.outbox_age.labels(channel).set(max(0.0, (now - owed).total_seconds()))

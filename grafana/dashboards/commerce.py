@@ -154,7 +154,7 @@ SUPPORT = Section(
                 ),
                 Series(
                     id=63,
-                    title="Oldest unanswered ticket",
+                    title="Unanswered tickets: oldest",
                     about="Age of the oldest ticket without an answer. Dashed: benchmark ({support_response}).",
                     unit="s",
                     queries=(Query(_OLDEST, "{{ticket_priority}}"),),

@@ -110,7 +110,7 @@ COMPLIANCE = Section(
                             "{{framework}} {{control}}",
                         ),
                     ),
-                    words=(Word("1", "passes", "green"), Word("0", "fails", "red")),
+                    words=(Word("1", "passes"), Word("0", "fails", "red")),
                     explains=("ComplianceCheckFailed",),
                     width=9,
                     empty="No controls checked",

@@ -97,7 +97,7 @@ COLLECTOR_STATUS = States(
             "node {{collector}}",
         ),
     ),
-    words=(Word("1", "OK", "green"), Word("0", "failed", "red")),
+    words=(Word("1", "OK"), Word("0", "failed", "red")),
     explains=("ExporterScrapeError",),
     empty="No data from any exporter",
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from grafana.panel import Query, Rule, Series, Stat, Target
+from grafana.panel import Query, Rule, Series, Stat, Target, Word
 
 _WIDTHS = (5, 5, 5, 5, 4)  # of 24
 
@@ -39,8 +39,11 @@ BUSINESS = (
     Goal("bookings", "BookingsBelowBenchmark", 32, "Daily bookings", "locale", 0),
     Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success rate", "percentunit", 1),
     Goal("retention", "RetentionBelowBenchmark", 34, "Monthly retention", "percentunit", 0),
-    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Oldest unanswered ticket", "s", 1),
+    Goal("support_response", "SupportResponseAboveBenchmark", 35, "Unanswered tickets: oldest", "s", 1),
 )
+
+
+TITLES = tuple(Word(goal.key, goal.title) for goal in (*APPLICATION, *INFRASTRUCTURE, *BUSINESS))
 
 
 def graphs(goals: tuple[Goal, ...]) -> tuple[Series, ...]:

@@ -1,6 +1,6 @@
 """On-call dashboard: open incidents, who is on call, and response times."""
 
-from grafana.dashboards.alerting import FIRING_COLUMNS, firing
+from grafana.dashboards.alerting import firing_alerts, open_incidents
 from grafana.dashboards.receiver import RECEIVER
 from grafana.panel import (
     Answer,
@@ -18,6 +18,7 @@ from grafana.panel import (
     Table,
     Word,
 )
+from grafana.tables import COLOURS
 
 _ROLE_NAMES = tuple(
     Word(role, role.replace("_", " ")) for role in ("on_call_engineer", "tech_lead", "engineering_manager")
@@ -46,7 +47,7 @@ def _happened(family: str, by: str) -> str:
     return f"sum by ({by}) ({grown} + {first} or {grown} or {first})"
 
 
-_ROLES = (Word("1", "covered", "green"), Word("0", "gap", "red"))
+_ROLES = (Word("1", "covered"), Word("0", "gap", "red"))
 
 NOW = Section(
     1,
@@ -98,19 +99,12 @@ NOW = Section(
         ),
         Line(
             8,
+            (open_incidents(10, width=24),),
+        ),
+        Line(
+            8,
             (
-                Table(
-                    id=7,
-                    title="Firing alerts",
-                    about="Most urgent first. Click an alert to open its runbook.",
-                    unit="s",
-                    queries=(Query(firing('team=~"$team"'), "{{alertname}}"),),
-                    columns=FIRING_COLUMNS,
-                    sort="Priority",
-                    descending=False,
-                    width=12,
-                    empty="No firing alerts",
-                ),
+                firing_alerts(7, width=12),
                 Table(
                     id=8,
                     title="On call now",
@@ -143,7 +137,7 @@ NOW = Section(
             (
                 Series(
                     id=28,
-                    title="Next gap on call",
+                    title="Next on-call gap",
                     about="Time until nobody who can be reached is on call, by role; nothing if no gap is in sight. "
                     "OnCallGapAhead fires a day ahead, OnCallGapSoon an hour.",
                     unit="s",
@@ -187,7 +181,9 @@ ANSWERING = Section(
                     title="MTTR (mean time to resolve)",
                     about="From opening to resolution, by priority, over the time range.",
                     unit="s",
-                    queries=tuple(Query(_mean("receiver_time_to_resolve_seconds", one), one) for one in _PRIORITIES),
+                    queries=tuple(
+                        Query(_mean("receiver_time_to_resolve_seconds", one), one, priority=one) for one in COLOURS
+                    ),
                     width=6,
                     empty="No resolved incidents",
                 ),

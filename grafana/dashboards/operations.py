@@ -150,7 +150,7 @@ CLASSES = Section(
                 ),
                 Bars(
                     id=26,
-                    title="Cancellations by who cancelled",
+                    title="Who cancelled",
                     about="Last 24 hours.",
                     unit="locale",
                     decimals=0,

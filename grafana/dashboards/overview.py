@@ -1,116 +1,127 @@
-"""Production overview: status, firing alerts and open incidents, and how the application does."""
+"""Production overview: what is broken and who is on it, first; then how the application does."""
 
-from grafana.dashboards.alerting import FIRING_COLUMNS, firing, health
+from grafana.dashboards.alerting import firing_alerts, health, open_incidents
 from grafana.dashboards.duration import quantile
-from grafana.dashboards.states import HEALTH
-from grafana.panel import (
-    Board,
-    Column,
-    Count,
-    Limit,
-    Line,
-    Query,
-    Rule,
-    Section,
-    Series,
-    Stat,
-    Table,
-    Target,
-)
-from grafana.tables import COLOURS
+from grafana.dashboards.goals import TITLES
+from grafana.dashboards.states import HEALTH, QUIET
+from grafana.panel import Board, Column, Count, Line, Query, Rule, Section, Series, Stat, Table, Target
 
-_MORE = (("Requests", "heypeter-requests"),)
-_OPEN = 'sum by (state) (receiver_incidents{job="receiver"})'
+_REQUESTS = (("Requests", "heypeter-requests"),)
 _BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
+_ERRORS = 'http_requests_errors:ratio_rate5m{job=~"$job"}'
+_MISSED = (
+    "abs(heypeter:benchmark:value{} / on (benchmark, unit) heypeter:benchmark:target{} - 1) "
+    "and on (benchmark) heypeter:benchmark:met{} == 0"
+)
+
+_STATUS = Line(
+    4,
+    (
+        Stat(
+            id=2,
+            title="Production status",
+            about="Outage: a P1 alert is firing. Degraded: a P2 alert is firing.",
+            unit="none",
+            queries=(Query(health(), "health"),),
+            words=HEALTH,
+            width=6,
+            empty="unknown",
+        ),
+        Stat(
+            id=8,
+            title="Error rate",
+            about="Share of requests that end in a 5xx error, over five minutes. HighErrorRate fires above "
+            "{HighErrorRate}.",
+            unit="percentunit",
+            decimals=2,
+            queries=(Query(f"max(job:{_ERRORS})", "5xx"),),
+            limits=(Rule("HighErrorRate"),),
+            width=5,
+            empty="No requests",
+            leads_to=_REQUESTS,
+        ),
+        Stat(
+            id=4,
+            title="Open incidents",
+            about="Nobody has acknowledged the first kind yet; someone is working on the second.",
+            unit="none",
+            queries=tuple(
+                Query(f'sum(receiver_incidents{{job="receiver", state="{state}"}})', text)
+                for state, text in (("triggered", "nobody has it"), ("acknowledged", "acknowledged"))
+            ),
+            alarms=("orange", QUIET),
+            width=5,
+            empty="unknown",
+            leads_to=(("On call", "heypeter-oncall"),),
+        ),
+        Stat(
+            id=9,
+            title="Time since the last deployment",
+            about="An error rate that rises right after a deployment is usually its fault.",
+            unit="s",
+            decimals=0,
+            queries=(
+                Query('time() - max(deployment_last_timestamp_seconds{job="heypeter-app"})', "since the deployment"),
+            ),
+            width=4,
+            empty="never",
+        ),
+        Stat(
+            id=5,
+            title="Benchmarks met",
+            about="A benchmark without data counts as missed.",
+            unit="suffix: of {count}",
+            queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
+            limits=(Count(),),
+            width=4,
+            empty="not measured",
+            leads_to=(("Benchmarks", "heypeter-benchmarks"),),
+        ),
+    ),
+)
 
 NOW = Section(
     1,
     "Now",
     (
+        _STATUS,
         Line(
-            4,
+            8,
             (
-                Stat(
-                    id=2,
-                    title="Production status",
-                    about="Outage: a P1 alert is firing. Degraded: a P2 alert is firing.",
-                    unit="none",
-                    queries=(Query(health(), "health"),),
-                    words=HEALTH,
-                    width=6,
-                    empty="unknown",
-                ),
-                Stat(
-                    id=3,
-                    title="Firing alerts by priority",
-                    about="P1 and P2 page someone. Without the Watchdog, which always fires.",
-                    unit="none",
-                    queries=tuple(
-                        Query(
-                            f'count(ALERTS{{alertstate="firing", priority="{p}", team=~"$team"}}) or vector(0)',
-                            p,
-                            priority=p,
-                        )
-                        for p in COLOURS
+                open_incidents(7, width=15),
+                Table(
+                    id=10,
+                    title="Failing routes",
+                    about="Routes of which more than 1% of the requests end in a 5xx error, the worst first. Red: "
+                    "above the limit of HighErrorRate.",
+                    unit="percentunit",
+                    queries=(Query(f"topk(10, job_route:{_ERRORS} > 0.01)", "{{method}} {{route}}"),),
+                    columns=(
+                        Column("method", "Method", width=80),
+                        Column("route", "Route"),
+                        Column("Value", "Errors", unit="percentunit", limits=(Rule("HighErrorRate"),), width=90),
                     ),
-                    alarms=tuple(COLOURS.values()),
-                    width=8,
-                    empty="none",
-                ),
-                Stat(
-                    id=4,
-                    title="Open incidents",
-                    about="Triggered: nobody has acknowledged yet. Acknowledged: someone is working on it.",
-                    unit="none",
-                    queries=(Query(_OPEN, "{{state}}"),),
-                    limits=(Limit(1, "above", "orange"),),
-                    width=6,
-                    empty="none",
-                ),
-                Stat(
-                    id=5,
-                    title="Benchmarks met",
-                    about="A benchmark without data counts as missed.",
-                    unit="suffix: of {count}",
-                    queries=(Query("sum(heypeter:benchmark:met{})", "met"),),
-                    limits=(Count(),),
-                    width=4,
-                    empty="not measured",
-                    leads_to=(("Benchmarks", "heypeter-benchmarks"),),
+                    sort="Errors",
+                    width=9,
+                    empty="No failing routes",
+                    leads_to=_REQUESTS,
                 ),
             ),
         ),
         Line(
-            6,
+            8,
             (
-                Table(
-                    id=6,
-                    title="Firing alerts",
-                    about="Most urgent first. Click an alert to open its runbook.",
-                    unit="s",
-                    queries=(Query(firing('team=~"$team"'), "{{alertname}}"),),
-                    columns=FIRING_COLUMNS,
-                    sort="Priority",
-                    descending=False,
-                    width=16,
-                    empty="No firing alerts",
-                ),
-                Table(
-                    id=7,
-                    title="Open incidents",
-                    about="By priority and state. Details are on the on-call dashboard.",
-                    unit="none",
-                    queries=(Query('receiver_incidents{job="receiver"} > 0', "{{priority}} {{state}}"),),
-                    columns=(
-                        Column("priority", "Priority", width=90),
-                        Column("state", "State"),
-                        Column("Value", "Incidents"),
-                    ),
-                    sort="Priority",
-                    descending=False,
-                    width=8,
-                    empty="No open incidents",
-                    leads_to=(("On call", "heypeter-oncall"),),
+                firing_alerts(6, width=15),
+                Series(
+                    id=43,
+                    title="Error rate",
+                    about="Share of requests that end in a 5xx error. Dashed: HighErrorRate. Blue marks: deployments.",
+                    unit="percentunit",
+                    queries=(Query(f"job:{_ERRORS}", "{{job}}"),),
+                    limits=(Rule("HighErrorRate"),),
+                    width=9,
+                    empty="No requests",
+                    leads_to=_REQUESTS,
                 ),
             ),
         ),
@@ -137,7 +148,7 @@ APPLICATION = Section(
                     ),
                     width=8,
                     empty="No requests",
-                    leads_to=_MORE,
+                    leads_to=_REQUESTS,
                 ),
                 Series(
                     id=42,
@@ -151,18 +162,22 @@ APPLICATION = Section(
                     limits=(Target("api_response"), Rule("SlowResponseTime")),
                     width=8,
                     empty="No requests",
-                    leads_to=_MORE,
+                    leads_to=_REQUESTS,
                 ),
-                Series(
-                    id=43,
-                    title="Error rate",
-                    about="Share of requests that end in a 5xx error. Dashed: HighErrorRate.",
+                Table(
+                    id=11,
+                    title="Missed benchmarks",
+                    about="Of the fifteen, those that are missed now, and by which share of the goal.",
                     unit="percentunit",
-                    queries=(Query('job:http_requests_errors:ratio_rate5m{job=~"$job"}', "{{job}}"),),
-                    limits=(Rule("HighErrorRate"),),
+                    queries=(Query(_MISSED, "{{benchmark}}"),),
+                    columns=(
+                        Column("benchmark", "Benchmark", words=TITLES),
+                        Column("Value", "Missed by", unit="percentunit", width=110),
+                    ),
+                    sort="Missed by",
                     width=8,
-                    empty="No requests",
-                    leads_to=_MORE,
+                    empty="All benchmarks are met",
+                    leads_to=(("Benchmarks", "heypeter-benchmarks"),),
                 ),
             ),
         ),

@@ -129,7 +129,7 @@ PROMETHEUS_STORAGE_ERRORS = Series(
 
 KNOWN_ALERTMANAGERS = Series(
     id=247,
-    title="Known Alertmanagers",
+    title="Connected Alertmanagers",
     about="PrometheusNotConnectedToAlertmanager fires below 1.",
     unit="none",
     decimals=0,

@@ -57,7 +57,7 @@ OUTBOX_AGE = Series(
 
 NOTIFICATIONS_GIVEN_UP = Series(
     id=44,
-    title="Notifications given up",
+    title="Undeliverable notifications",
     about="Within 15 minutes, by channel. ReceiverNotificationsDead fires on each.",
     unit="short",
     queries=(
@@ -101,11 +101,11 @@ ESCALATION_DELAY = Series(
 
 CHANNELS_PAUSED = States(
     id=47,
-    title="Channels paused",
+    title="Paused channels",
     about="A channel that fails several times in a row is paused for a while.",
     unit="none",
     queries=(Query(f"max by (channel) (receiver_channel_circuit_open{{{RECEIVER}}})", "{{channel}}"),),
-    words=(Word("0", "active", "green"), Word("1", "paused", "orange")),
+    words=(Word("0", "active"), Word("1", "paused", "orange")),
     empty="No data from the receiver",
 )
 
@@ -132,7 +132,7 @@ RECEIVER_STATUS = States(
     about="ReceiverDown fires if it is down, and is also e-mailed by Alertmanager.",
     unit="none",
     queries=(Query(f"max by (instance) (up{{{RECEIVER}}})", "{{instance}}"),),
-    words=(Word("1", "up", "green"), Word("0", "down", "red")),
+    words=(Word("1", "up"), Word("0", "down", "red")),
     explains=("ReceiverDown",),
     empty="No data from the receiver",
 )
@@ -153,7 +153,7 @@ WEBHOOK_REQUESTS = Series(
 
 REFUSED_WEBHOOKS = Series(
     id=64,
-    title="Refused webhooks",
+    title="Rejected webhooks",
     about="Per ten minutes. Dashed: ReceiverRefusesRequests.",
     unit="short",
     queries=(
@@ -210,29 +210,29 @@ RECEIVER_CONFIG_RELOAD = States(
             "{{instance}}",
         ),
     ),
-    words=(Word("1", "OK", "green"), Word("0", "failed", "red")),
+    words=(Word("1", "OK"), Word("0", "failed", "red")),
     explains=("ReceiverConfigReloadFailed",),
     empty="No data from the receiver",
 )
 
 BACKGROUND_WORK = States(
     id=68,
-    title="Loops of the receiver",
+    title="Receiver background jobs",
     about="Those that pages do not depend on. ReceiverHousekeepingFailing fires if one fails for 15 minutes.",
     unit="none",
     queries=(Query(f"max by (loop) (receiver_housekeeping_failing{{{RECEIVER}}})", "{{loop}}"),),
-    words=(Word("0", "OK", "green"), Word("1", "failing", "red")),
+    words=(Word("0", "OK"), Word("1", "failing", "red")),
     explains=("ReceiverHousekeepingFailing",),
     empty="No data from the receiver",
 )
 
 DATABASE = States(
     id=69,
-    title="Database of the receiver",
+    title="Receiver database",
     about="Why it cannot be written. ReceiverStoreOutage is also e-mailed by Alertmanager.",
     unit="none",
     queries=(Query(f"max by (reason) (receiver_store_outage{{{RECEIVER}}})", "{{reason}}"),),
-    words=(Word("0", "no", "green"), Word("1", "yes", "red")),
+    words=(Word("0", "no"), Word("1", "yes", "red")),
     explains=("ReceiverStoreOutage",),
     empty="No data from the receiver",
 )

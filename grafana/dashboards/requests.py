@@ -50,7 +50,7 @@ REQUESTS_BY_STATUS = Series(
 
 ROUTES_WITH_THE_MOST_ERRORS = Series(
     id=5,
-    title="Routes with the most errors",
+    title="Error rate by route",
     about="Share of 5xx errors, top ten routes.",
     unit="percentunit",
     queries=(
@@ -98,7 +98,7 @@ SITE_REACHABLE_FROM_OUTSIDE = States(
     about="Probes of the blackbox exporter. SiteUnreachable fires if all probes of a minute fail.",
     unit="none",
     queries=(Query('probe_success{job="blackbox-http"}', "{{instance}}"),),
-    words=(Word("1", "up", "green"), Word("0", "down", "red")),
+    words=(Word("1", "up"), Word("0", "down", "red")),
     explains=("SiteUnreachable",),
     empty="No probes",
 )

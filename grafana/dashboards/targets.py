@@ -28,11 +28,11 @@ TARGET_STATUS = States(
 
 JOBS = States(
     id=202,
-    title="Jobs",
+    title="Expected jobs",
     about="Jobs that rules need. JobMissing fires if one has no targets.",
     unit="none",
     queries=tuple(Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job) for job in _EXPECTED),
-    words=(Word("1", "has targets", "green"), Word("0", "missing", "red")),
+    words=(Word("1", "has targets"), Word("0", "missing", "red")),
     explains=("JobMissing",),
     empty="unknown",
 )
@@ -47,7 +47,7 @@ METRICS_THAT_ALERTS_NEED = States(
         for job, metrics in _EXPECTED.items()
         for metric in metrics
     ),
-    words=(Word("1", "present", "green"), Word("0", "missing", "red")),
+    words=(Word("1", "present"), Word("0", "missing", "red")),
     explains=("ExpectedMetricMissing",),
     empty="unknown",
 )

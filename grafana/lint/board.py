@@ -97,9 +97,10 @@ class Field(_Part, frozen=True):
 
 
 class Options(_Part, frozen=True):
-    """The text of a text panel."""
+    """The text of a text panel, and what of a single number is coloured."""
 
     content: str = ""
+    color_mode: str = msgspec.field(name="colorMode", default="")
 
 
 class Place(_Part, frozen=True):

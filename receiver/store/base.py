@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Decision, Entry, Failure, Incident, Notification, Priority
+from receiver.incident.model import Decision, Entry, Failure, Incident, Notification, Priority, State
 from receiver.incident.policy import Policy
 
 Decide = Callable[[Incident], Decision]
@@ -71,6 +71,19 @@ class Wanted(msgspec.Struct, frozen=True):
 ANY = Wanted()
 
 
+class OpenIncident(msgspec.Struct, frozen=True):
+    """What a list of open incidents shows of one: a part of its stored document, so names and defaults are the same."""
+
+    id: int
+    state: State
+    priority: Priority = Priority.P4
+    title: str = ""
+    team: str = ""
+    labels: dict[str, str] = {}  # msgspec copies a mutable default
+    opened_at: datetime | None = None
+    acknowledged_by: str = ""
+
+
 class Backlog(msgspec.Struct, frozen=True):
     """What the metrics say of the store: one consistent reading."""
 
@@ -78,6 +91,7 @@ class Backlog(msgspec.Struct, frozen=True):
     oldest_unacknowledged: dict[str, datetime]  # priority -> opened
     oldest_owed: dict[str, datetime]  # channel -> when its oldest unsent notification became due
     heartbeats: dict[str, datetime]  # source -> last seen
+    most_urgent: tuple[OpenIncident, ...] = ()  # of the open incidents, the oldest of a priority first
 
 
 class SentPage(msgspec.Struct, frozen=True):

@@ -7,11 +7,12 @@ import msgspec
 
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, State, route_of
 from receiver.store import sqlite_outbox as outbox
-from receiver.store.base import Backlog
+from receiver.store.base import Backlog, OpenIncident
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
 
 _incident = msgspec.json.Decoder(Incident)
+_open_incident = msgspec.json.Decoder(OpenIncident)
 _data = msgspec.json.Decoder(Data)
 _KINDS = frozenset(kind.value for kind in EntryKind)
 
@@ -28,6 +29,11 @@ WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY 
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
 _UNACKNOWLEDGED = """SELECT priority, min(opened_at) FROM incident
     WHERE state <> 'resolved' AND state = 'triggered' GROUP BY priority"""
+# A dashboard lists them at every scrape: a storm must neither slow the store down nor fill Prometheus with series.
+_LISTED = 50
+_URGENT = """SELECT doc FROM incident WHERE id IN
+    (SELECT id FROM incident WHERE state <> 'resolved' ORDER BY priority, opened_at LIMIT ?)
+    ORDER BY priority, opened_at"""
 _OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
 
 
@@ -150,6 +156,7 @@ def backlog(db: sqlite3.Connection) -> Backlog:
         oldest_unacknowledged={p: datetime.fromtimestamp(at, UTC) for p, at in db.execute(_UNACKNOWLEDGED)},
         oldest_owed={channel: datetime.fromtimestamp(at, UTC) for channel, at in db.execute(_OWED)},
         heartbeats=heartbeats(db),
+        most_urgent=tuple(_open_incident.decode(doc) for (doc,) in db.execute(_URGENT, (_LISTED,))),
     )
 
 

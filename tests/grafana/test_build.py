@@ -150,6 +150,28 @@ def no_hole_and_no_overlap(path: Path, panels: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
+def test_what_is_healthy_has_no_colour(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert not re.findall(r'"color": "[\w-]*green', text)
+    for panel in unfolded(json.loads(text)["panels"]):
+        if panel["type"] == "stat" and panel["options"]["colorMode"] == "background":
+            colours = [step["color"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+            assert colours.count("transparent") == 1, f"{path}: {panel['title']}"
+
+
+def test_the_overview_begins_with_what_is_broken() -> None:
+    """Status, error rate and open incidents on the first screen, with the failing routes and the deployment beside."""
+    panels = json.loads(Path("grafana/dashboards/overview.json").read_text("utf-8"))["panels"]
+    first = {panel["title"] for panel in panels if panel["gridPos"]["y"] + panel["gridPos"]["h"] <= 22}
+    broken = {"Production status", "Error rate", "Open incidents", "Failing routes", "Firing alerts"}
+    assert broken | {"Time since the last deployment"} <= first
+    assert len([panel for panel in panels if panel["type"] == "stat"]) <= 5
+    incidents = next(panel for panel in panels if (panel["title"], panel["type"]) == ("Open incidents", "table"))
+    renamed = incidents["transformations"][-1]["options"]["renameByName"]
+    assert set(renamed.values()) == {"Priority", "Incident", "Alert", "Owner", "Open for"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
 def test_no_legend_is_cut(path: Path) -> None:
     """Grafana cuts a legend below a graph after three rows: many lines have a list there, or a table beside it."""
     for panel in unfolded(json.loads(path.read_text("utf-8"))["panels"]):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from grafana import board, build
-from grafana.dashboards import overview
+from grafana.dashboards import oncall
 from grafana.drawing import Place, draw, environment, lines, steps
 from grafana.panel import Answer, Board, Burn, Count, Limit, Line, Number, Query, Rule, Section, Series, Target
 from grafana.tables import Numbers, duration
@@ -134,7 +134,7 @@ def test_a_dashboard_that_would_be_wrong_is_not_written() -> None:
 
 
 def test_what_is_of_a_priority_that_nobody_has_configured_is_not_drawn() -> None:
-    panel = next(one for one in overview.BOARD.panels() if one.title == "Firing alerts by priority")
+    panel = next(one for one in oncall.BOARD.panels() if one.title == "MTTR (mean time to resolve)")
     five = replace(NUMBERS, response_times={**NUMBERS.response_times, "P5": 259200.0})
     drawn = [draw(panel, Place(0, 0, 4), numbers).targets or [] for numbers in (NUMBERS, five)]
     assert [len(targets) for targets in drawn] == [4, 5]

@@ -2,8 +2,9 @@
 
 from itertools import product
 
+from receiver.incident.model import Priority, State
 from receiver.metrics import Metrics
-from receiver.store.base import Backlog
+from receiver.store.base import Backlog, OpenIncident
 from tests.receiver.example_site import START
 
 TEAMS = ("default", "backend")
@@ -32,3 +33,18 @@ def test_the_priorities_of_the_site_are_shown_and_those_that_an_open_incident_st
         four.show(Backlog(open_now, {}, {}, {}), START)
         shown = four.registry.get_sample_value("receiver_incidents", {"state": "triggered", "priority": "P5"})
         assert shown == counted
+
+
+def test_open_incidents_are_listed_with_their_owner_and_leave_with_their_end() -> None:
+    metrics = Metrics(["email"], TEAMS)
+    name = "receiver_open_incident_opened_timestamp_seconds"
+    long = OpenIncident(7, State.ACKNOWLEDGED, Priority.P1, "x" * 5000, "backend", {"alertname": "A"}, START, "linh")
+    waiting = OpenIncident(8, State.TRIGGERED, title="Slow", opened_at=START, acknowledged_by="whoever had it before")
+    metrics.show(Backlog({}, {}, {}, {}, (long, waiting)), START)
+    (family,) = (family for family in metrics.registry.collect() if family.name == name)
+    first, second = (sample.labels for sample in family.samples)
+    assert (first["owner"], first["title"], first["alertname"]) == ("linh", "x" * 200, "A")
+    assert (second["owner"], second["priority"], second["state"]) == ("", "P4", "triggered")
+    assert [sample.value for sample in family.samples] == [START.timestamp()] * 2
+    metrics.show(Backlog({}, {}, {}, {}), START)
+    assert not [sample for one in metrics.registry.collect() if one.name == name for sample in one.samples]

@@ -122,7 +122,8 @@ def accidental_colour(document: Document, _: Scene) -> Iterator[Complaint]:
         if panel.type in _DRAWS and not mode:
             yield Complaint(panel, "its colour mode is left to Grafana", "set fieldConfig.defaults.color.mode")
         steps = panel.field.defaults.thresholds.steps
-        if mode == "thresholds" and steps and steps[0].color == "transparent":
+        calm = panel.type == "stat" and panel.options.color_mode == "background"  # its number stays readable
+        if mode == "thresholds" and steps and steps[0].color == "transparent" and not calm:
             yield Complaint(
                 panel, "its values are drawn in a transparent colour", "use palette-classic, or a base colour"
             )

@@ -257,6 +257,22 @@ async def test_the_backlog_is_what_the_metrics_show(store: SQLiteStore, clock: C
     assert backlog.oldest_unacknowledged == {"P1": START}
     assert backlog.oldest_owed == dict.fromkeys(("pagerduty", "slack", "email"), START)
     assert backlog.heartbeats == {"alertmanager": START}
+    (one,) = backlog.most_urgent
+    assert (one.state, one.priority, one.opened_at, one.acknowledged_by) == (State.TRIGGERED, "P1", START, "")
+    await store.apply(one.id, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    (one,) = (await store.backlog()).most_urgent
+    assert (one.state, one.acknowledged_by) == (State.ACKNOWLEDGED, "linh")
+
+
+async def test_a_storm_lists_the_fifty_most_urgent_incidents(store: SQLiteStore, clock: Clock) -> None:
+    for number in range(60):
+        priority = "P1" if number == 59 else "P4"
+        group = AlertGroup(f"group {number}", (an_alert(f"a{number}", priority=priority),), receiver="receiver")
+        await store.update(AlertsReceived(group), the_policy(), clock.now)
+        clock.forward(seconds=1)
+    listed = (await store.backlog()).most_urgent
+    assert [len(listed), listed[0].priority, {one.priority for one in listed[1:]}] == [50, "P1", {"P4"}]
+    assert [one.opened_at for one in listed[1:]] == sorted(one.opened_at for one in listed[1:] if one.opened_at)
 
 
 async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, clock: Clock) -> None:
