@@ -1,14 +1,23 @@
 """Runbooks: each alert has one, all have the same sections, and their queries and commands exist."""
 
+import argparse
+import ast
 import re
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import promql_parser
 import pytest
 import yaml
+from aiohttp.test_utils import TestClient, TestServer
 
+from receiver.__main__ import COMMANDS
+from receiver.app import Receiver
+from receiver.config.load import load
 from rules.lint.series import known
+from tests.exporter.example_exporter import Time, an_application, an_exporter
+from tests.receiver.channels.test_registry import written
 
 PAGES = sorted(page for page in Path("docs/runbooks").glob("*.md") if page.stem != "README")
 RULES = [
@@ -38,7 +47,9 @@ PROGRAMS = {
     *("ps", "psql", "python3", "redis-cli", "sed", "sha256sum", "sort", "ss", "systemctl", "tail", "timedatectl"),
     *("git", "python", "timeout", "top", "traceroute", "uniq", "uptime", "vmstat", "cat", "dpkg", "getent"),
 }
-RECEIVER_COMMANDS = {"check", "explain", "drill", "preview", "report", "schedule", "test"}
+# A unit whose log a page searches -> where its messages stand.
+CODE_OF = {"heypeter-receiver": "receiver", "heypeter-exporter": "exporter"}
+ADDRESSES = {"localhost:9095": "receiver", "localhost:3001": "exporter"}
 SECTIONS = ["What it means", "Impact", "Check", "Fix", "Resolved when"]
 HANDLING = "[Handling any alert](README.md#handling-any-alert)"
 
@@ -127,8 +138,65 @@ def test_a_page_calls_only_programs_that_we_know(page: Path) -> None:
         for call in re.split(r"[|;&\n]+", calls):
             words = call.split()
             assert not words or words[0] in PROGRAMS, f"{page}: {words[0]} is not in PROGRAMS"
-            if words[1:3] == ["-m", "receiver"]:
-                assert words[3] in RECEIVER_COMMANDS, f"{page}: the receiver has no command {words[3]}"
+
+
+def test_our_own_commands_have_the_options_that_they_need() -> None:
+    calls = 0
+    for page in Path("docs/runbooks").glob("*.md"):
+        text = " ".join(page.read_text("utf-8").split())
+        for name, *words in (call.split() for call in re.findall(r"python3? -m (receiver [^`|;&]*)", text)):
+            assert words[0] in COMMANDS, f"{page}: the {name} has no command {words[0]}"
+            parser = argparse.ArgumentParser(prog=f"{page}: {name} {words[0]}")
+            COMMANDS[words[0]][1](parser)
+            parser.parse_args(words[1:])
+            calls += 1
+    assert calls > 5
+
+
+def logged(program: str) -> str:
+    """All the messages that a program logs."""
+    messages = []
+    for path in [*Path(program).rglob("*.py"), *Path("process").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
+                messages += [one.value for one in node.args if isinstance(one, ast.Constant)]
+    return "\n".join(map(str, messages))
+
+
+def test_a_page_searches_our_logs_for_words_that_are_logged() -> None:
+    units = "|".join(CODE_OF)
+    searches = [
+        (page, unit, words)
+        for page in PAGES
+        for unit, searched in re.findall(
+            rf"journalctl -u ({units}) .*\| grep (?:-E )?'([^']*)'", page.read_text("utf-8")
+        )
+        for words in searched.split("|")
+    ]
+    assert searches
+    for page, unit, words in searches:
+        assert words in logged(CODE_OF[unit]), f"{page}: {unit} logs nothing with {words!r}"
+
+
+async def test_a_page_asks_our_own_programs_for_what_they_serve(tmp_path: Path) -> None:
+    calls = {
+        (program, "POST" if "-X POST" in line else "GET", path)
+        for page in PAGES
+        for line in page.read_text("utf-8").splitlines()
+        for address, program in ADDRESSES.items()
+        for path in re.findall(rf"{address}(/[^ ;'\"`]*)", line)
+    }
+    assert {program for program, _, _ in calls} == set(ADDRESSES.values())
+    receiver = Receiver(*load(written(tmp_path, {})))
+    async with aiohttp.ClientSession() as session:
+        await receiver.start(session)
+        applications = {"receiver": receiver.application(), "exporter": an_application(an_exporter(Time()))}
+        for program, application in applications.items():
+            async with TestClient(TestServer(application)) as client:
+                for _, method, path in (call for call in calls if call[0] == program):
+                    status = (await client.request(method, path)).status
+                    assert status not in {404, 405}, f"docs/runbooks: the {program} has no {method} {path}"
+        await receiver.stop()
 
 
 def test_the_index_lists_every_alert_with_its_owner() -> None:
