@@ -1,15 +1,16 @@
 """Acknowledges and resolves for people: the one funnel behind the API, links, Slack and PagerDuty."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter
 
+from receiver.channels.base import read_umbrella_key
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.machine import transition
-from receiver.incident.model import Decision, Incident, Origin
+from receiver.incident.model import Decision, Incident, Origin, Priority, State
 from receiver.policy.current import Current
 from receiver.store.base import Store
 
@@ -95,6 +96,32 @@ class Actions:
         self.count(source, result)
         return result, incident
 
+    async def apply_to_key(
+        self, source: ActionSource, key: str, action: Action, actor: str, only: Container[int] | None = None
+    ) -> int:
+        """Do to every incident behind a provider's key what somebody has done there; gives how many were ours.
+
+        The key of an umbrella stands for its members: those that still wait for it, and are no P1, which has its own.
+        ``only`` names those that may be concerned.
+        """
+        count = 0
+        for number in await self.find_all(key):
+            stored = await self._store.incident(number)
+            concerned = read_umbrella_key(key) is None or (stored and _waits(stored[0], action))
+            if concerned and (only is None or number in only):
+                await self.apply(source, number, action, actor)
+                count += 1
+        return count
+
+    async def find_all(self, key: str) -> tuple[int, ...]:
+        """Give the numbers of the incidents that a provider's dedup key stands for."""
+        umbrella = read_umbrella_key(key)
+        if umbrella is None:
+            number = await self.find(key)
+            return (number,) if number else ()
+        installation, number = umbrella
+        return await self._store.umbrella(number) if installation == await self._store.installation() else ()
+
     def name_of(self, person: str) -> str:
         """Give the display name of a person."""
         return self._current.routing.directory.name(person)
@@ -108,3 +135,8 @@ class Actions:
         opened_at = stored[0].opened_at if stored else None
         # The number alone could be of another database: the receiver may have begun a new one.
         return int(match[1]) if opened_at and int(opened_at.timestamp()) == int(match[2]) else 0
+
+
+def _waits(incident: Incident, action: Action) -> bool:
+    over = {State.RESOLVED} if action is Action.RESOLVE else {State.RESOLVED, State.ACKNOWLEDGED}
+    return incident.priority is not Priority.P1 and incident.state not in over

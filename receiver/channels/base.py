@@ -1,5 +1,6 @@
 """What every channel is: one attempt to send one message, with one kind of error."""
 
+import re
 from datetime import datetime
 from typing import Protocol
 
@@ -7,7 +8,19 @@ import msgspec
 
 from receiver.incident.model import Failure, Kind
 
-__all__ = ["Channel", "DeferredError", "Failure", "Link", "Message", "Receipt", "SendError", "Words", "standing"]
+__all__ = [
+    "Channel",
+    "DeferredError",
+    "Failure",
+    "Link",
+    "Message",
+    "Receipt",
+    "SendError",
+    "Words",
+    "read_umbrella_key",
+    "standing",
+    "umbrella_key",
+]
 
 
 class SendError(Exception):
@@ -76,6 +89,20 @@ class Message(msgspec.Struct, frozen=True):
     image_url: str = ""  # a picture of the dashboard, if the alert names one
     opened_at: datetime | None = None
     words: Words = Words()
+
+
+_UMBRELLA = re.compile(r"heypeter-umbrella-(\d{1,17})-(\d{1,17})(?:/|$)")
+
+
+def umbrella_key(installation: int, number: int) -> str:
+    """Name an umbrella in a provider's idempotency key: unique over all databases, as ``Message.incident`` is."""
+    return f"heypeter-umbrella-{installation}-{number}"
+
+
+def read_umbrella_key(key: str) -> tuple[int, int] | None:
+    """Give the installation and the number; None if it is not the key of an umbrella."""
+    match = _UMBRELLA.match(key)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def standing(message: Message) -> str:

@@ -91,6 +91,11 @@ def every_kind(_settings: Strict) -> frozenset[Kind]:
     return frozenset(Kind)
 
 
+def every_page(_settings: Strict) -> int:
+    """Send every page by itself."""
+    return 0
+
+
 def one_host(_settings: Strict, _address: str) -> str:
     """All addresses are served by one host."""
     return ""
@@ -114,6 +119,7 @@ class Declaration(Generic[S]):
     host_of: Callable[[S, str], str] = one_host  # what an address shares with others when it is down
     keeps_incidents: bool = False  # an acknowledgement or a resolve that is lost leaves an incident open there
     kinds: Callable[[S], frozenset[Kind]] = every_kind  # what can be sent there
+    single_pages: Callable[[S], int] = every_page  # pages of one window that ring alone; what follows is one
     read_by_people: bool  # many notifications for one address become one message
 
 

@@ -50,6 +50,9 @@ class Settings(Strict, frozen=True):
     api_token_file: Path | None = None
     webhook_secret: Secret | None = None  # signs the webhooks by which PagerDuty tells us of answers
     webhook_secret_file: Path | None = None
+    single_pages: Annotated[int, msgspec.Meta(ge=0, le=100)] = (
+        5  # pages that ring by themselves in one grouping_window; 0: all
+    )
     from_: str = msgspec.field(default="", name="from")
     api_url: str = ""
     timeout: Timeout = Timeout(10)
@@ -260,6 +263,7 @@ CHANNEL = Declaration(
     wrong_address=lambda settings, name: unknown_name("service", name, settings.services, "pagerduty.services"),
     own_key=True,
     keeps_incidents=True,
+    single_pages=lambda settings: settings.single_pages,
     kinds=lambda settings: frozenset(Kind if settings.mode == "rest" else _ACTIONS),
     read_by_people=False,
 )

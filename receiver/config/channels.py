@@ -23,6 +23,7 @@ class ChannelFacts(NamedTuple):
     bundles: bool = False  # many notifications for one address become one message
     keeps_incidents: bool = False  # see Declaration
     kinds: frozenset[Kind] = frozenset(Kind)
+    single_pages: int = 0  # see Declaration
     host_of: Callable[[str], str] = lambda _address: ""
 
 
@@ -72,11 +73,15 @@ class Channels:
         channel = declaration(name)
         settings = self.settings[name]
         host_of, kinds = partial(channel.host_of, settings), channel.kinds(settings)
-        return ChannelFacts(channel.read_by_people, channel.keeps_incidents, kinds, host_of)
+        return ChannelFacts(
+            channel.read_by_people, channel.keeps_incidents, kinds, channel.single_pages(settings), host_of=host_of
+        )
 
     def handling(self, name: str, window: timedelta = timedelta(0)) -> Handling:
         """Say how a channel takes what is owed on it: nothing is held where nothing becomes one message."""
         facts = self.facts(name)
+        if facts.single_pages:
+            return Handling(window, facts.single_pages, facts.kinds, umbrella=True)
         return Handling(window if facts.bundles else timedelta(0), kinds=facts.kinds)
 
     def without_address(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from receiver.incident.model import Incident, Kind, Notification, Priority, Reas
 
 PATIENT_TRIES = 6  # failures after which a notification no longer keeps others from trying its address
 RANKS = tuple(range(2 * len(Priority)))  # what `rank` may give
+UMBRELLA = 300  # members of one incident at a provider
 # What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
 _FOR_THE_OWNER = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
 _COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several
@@ -20,12 +21,18 @@ class Handling(msgspec.Struct, frozen=True):
     """How a channel takes what is owed on it.
 
     What is no P1 is gathered for ``hold``, but for so much of a quiet address as goes ``at_once``. A notification of a
-    kind that is not in ``kinds`` is not owed: there is nothing that it could be sent as.
+    kind that is not in ``kinds`` is not owed: there is nothing that it could be sent as. With ``umbrella`` the pages
+    that wait for the end of one window become one incident at the provider, and stay its members.
     """
 
     hold: timedelta = timedelta(0)
     at_once: int = 1
     kinds: frozenset[Kind] = frozenset(Kind)
+    umbrella: bool = False
+
+    def of(self, kind: Kind) -> "Handling":
+        """Say how a notification of this kind is taken: an umbrella gathers nothing but pages."""
+        return self if kind is Kind.PAGE or not self.umbrella else replace(self, hold=timedelta(0))
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -33,6 +40,11 @@ class Window(msgspec.Struct, frozen=True):
 
     until: datetime
     count: int
+    umbrella: int = 0  # the first page of the umbrella that takes members now
+
+    def begins_umbrella(self, handling: Handling) -> bool:
+        """Say whether what was counted last is the first member of an umbrella."""
+        return (self.count - handling.at_once - 1) % UMBRELLA == 0
 
     def is_over(self, handling: Handling, now: datetime) -> bool:
         """Say whether the address is quiet again; a window that ends too late is one of a clock that was set."""
@@ -85,6 +97,13 @@ def worth_owing(notification: Notification, told: Iterable[tuple[Status, int]], 
         status in {Status.SENT, Status.SENDING} or (status is Status.CANCELLED and attempts > 0)
         for status, attempts in told
     )
+
+
+def umbrella_follows(kind: Kind, members: Iterable[State]) -> bool:
+    """Say whether an umbrella is told what became of one member: it is acknowledged once all are, and so resolved."""
+    if kind is Kind.RESOLVED:
+        return all(state is State.RESOLVED for state in members)
+    return all(state is not State.TRIGGERED for state in members)
 
 
 def rank(kind: Kind, priority: Priority) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from process.settings import Secret
-from receiver.channels.base import Message
+from receiver.channels.base import Message, umbrella_key
 from receiver.incident.model import Incident, Kind
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import ENGLISH, Reader
@@ -56,7 +56,14 @@ class Messages:
             reader=reader_of(self._current.routing, person),
             templates=self._templates,
         )
-        return msgspec.structs.replace(message, mention=self._mention(claimed))
+        return self._under_umbrella(msgspec.structs.replace(message, mention=self._mention(claimed)), claimed)
+
+    def _under_umbrella(self, message: Message, claimed: Claimed) -> Message:
+        """Address the incident at the provider that stands for all members, where there is one."""
+        if not claimed.bundle:
+            return message
+        key, address = umbrella_key(self._links.installation, claimed.bundle), claimed.notification.target.address
+        return msgspec.structs.replace(message, incident=key, lane=f"{claimed.notification.target.channel}:{address}")
 
     def _mention(self, claimed: Claimed) -> str:
         """Whom a page in a channel of Slack calls by name: the first of those who are paged."""
@@ -72,7 +79,7 @@ class Messages:
         """Write one message of many notifications for one address."""
         person, made_at = claims[0].notification.target.person, claims[0].created_at
         opened = {claimed.incident.id: claimed.incident.opened_at or made_at for claimed in claims}
-        return render_bundle(
+        message = render_bundle(
             [(claimed.notification, claimed.incident) for claimed in claims],
             delivery_id=str(claims[0].id),
             link_of_all=self._links.make_digest(opened, person, made_at),
@@ -81,6 +88,7 @@ class Messages:
             reader=reader_of(self._current.routing, person),
             templates=self._templates,
         )
+        return self._under_umbrella(message, claims[0])
 
 
 def reader_of(routing: Routing, person: str) -> Reader:

@@ -51,7 +51,7 @@ class Claimed(msgspec.Struct, frozen=True):
     tries: int = 0  # attempts that failed
     spent: float = 0.0  # seconds of patience that they have used up
     elsewhere: bool = False  # another way to the person has been looked for
-    bundle: int = 0  # the first notification of the message that this one is a part of; 0 if it stands alone
+    bundle: int = 0  # the umbrella that its incident is a member of on this lane; 0 if it stands alone
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -231,6 +231,9 @@ class Store(History, Outbox, Protocol):
 
     async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
         """Owe once more what told this channel of the incident's end, whatever became of it; gives how many."""
+
+    async def umbrella(self, number: int) -> tuple[int, ...]:
+        """Number the incidents whose pages went out under an umbrella."""
 
     async def channels_owed(self) -> set[str]:
         """Name the channels on which something is owed, configured or not."""

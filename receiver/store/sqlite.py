@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from receiver.incident.delivery import Handling, pointless
+from receiver.incident.delivery import Handling, pointless, umbrella_follows
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
@@ -122,6 +122,7 @@ class SQLiteStore:
                 rows = outbox.lease(db, channel, now, until, room, wanted)
                 leased = [_claimed(db, row, whole=whole) for row in rows]
                 current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
+                current = [claimed for claimed in current if not _left_to_others(db, claimed, now)]
                 claims += current
                 if len(current) == len(leased):  # else others of their lanes may be sent now
                     return claims
@@ -141,7 +142,8 @@ class SQLiteStore:
         def read(db: sqlite3.Connection) -> list[Claimed]:
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
             claimed = [_claimed(db, row, whole=not wanted.kind) for row in rows]
-            return [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
+            current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
+            return [c for c in current if _umbrella_follows(db, c)]
 
         return await self._writer.run(read)
 
@@ -205,6 +207,9 @@ class SQLiteStore:
             return self._consider(db, claimed, unreached, now) if outbox.mark_elsewhere(db, claimed.id) else None
 
         await self._decide(change)
+
+    async def umbrella(self, number: int) -> tuple[int, ...]:
+        return await self._writer.run(lambda db: outbox.umbrella(db, number))
 
     async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
         count = await self._writer.commit(lambda db: outbox.owe_end_again(db, incident_id, channel, now))
@@ -353,6 +358,22 @@ def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
     return True
 
 
+def _left_to_others(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
+    """Cancel what an umbrella is not told yet: the last of its members tells it for all."""
+    if _umbrella_follows(db, claimed):
+        return False
+    outbox.cancel(db, claimed.id, now)
+    return True
+
+
+def _umbrella_follows(db: sqlite3.Connection, claimed: Claimed) -> bool:
+    kind, number = claimed.notification.kind, claimed.bundle
+    if not number or kind not in {Kind.ACKNOWLEDGED, Kind.RESOLVED}:
+        return True
+    follows = umbrella_follows(kind, outbox.umbrella_states(db, number))
+    return follows and not outbox.umbrella_is_told_later(db, number, kind, claimed.id)
+
+
 def _sending(notification: Notification) -> Data:
     target = notification.target
     return Data(notification=notification.kind, channel=target.channel, address=target.address, person=target.person)
@@ -361,13 +382,15 @@ def _sending(notification: Notification) -> Data:
 def _claimed(db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
     """Build what the dispatcher gets of one row."""
     row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
-    incident = row.incident(db, number)
+    incident, notification = row.incident(db, number), outbox.decoder.decode(doc)
     if incident is None:
         raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
+    if bundle is None and notification.kind is not Kind.PAGE:
+        bundle = outbox.umbrella_of(db, number, lane)
     return Claimed(
         id=row_id,
         incident=incident,
-        notification=outbox.decoder.decode(doc),
+        notification=notification,
         timeline=row.timeline(db, number) if whole else (),
         attempt=attempt,
         created_at=datetime.fromtimestamp(created_at, UTC),

@@ -123,11 +123,24 @@ SELECT state, attempt FROM outbox
 WHERE incident_id = ? AND lane = ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
 """
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
-_GATHERING = "SELECT until, count FROM gathering WHERE channel = ? AND address = ?"
+_GATHERING = "SELECT until, count, umbrella FROM gathering WHERE channel = ? AND address = ?"
 _GATHERED = """
-INSERT INTO gathering VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET until = excluded.until, count = excluded.count
+INSERT INTO gathering VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET until = excluded.until, count = excluded.count, umbrella = excluded.umbrella
 """
+_JOIN = "UPDATE outbox SET bundle = ? WHERE id = ?"
+_UMBRELLA_OF = """
+SELECT bundle FROM outbox INDEXED BY outbox_umbrella
+WHERE incident_id = ? AND lane = ? AND bundle IS NOT NULL ORDER BY id LIMIT 1
+"""
+# Whose page has been sent under it, or may have been.
+_MEMBERS = "SELECT DISTINCT incident_id FROM outbox WHERE bundle = ? AND state IN ('sending', 'sent')"
+_TOLD_LATER = """
+SELECT 1 FROM outbox page JOIN outbox later INDEXED BY outbox_unsettled
+    ON later.incident_id = page.incident_id AND later.lane = page.lane AND later.id > :id
+WHERE page.bundle = :umbrella AND later.kind = :kind AND later.state IN ('pending', 'sending') LIMIT 1
+"""
+_MEMBER_STATES = f"SELECT state FROM incident WHERE id IN ({_MEMBERS})"  # noqa: S608
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
                     created_at, not_before)
@@ -141,7 +154,7 @@ def enqueue(
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already."""
     target, kind = notification.target, notification.kind
-    lane, way = (incident.id, target.lane), handling(target.channel)
+    lane, way = (incident.id, target.lane), handling(target.channel).of(kind)
     if kind not in way.kinds:
         return
     if not worth_owing(notification, _told(db, lane), _waiting(db, lane)):
@@ -161,15 +174,22 @@ def enqueue(
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }
-    if db.execute(_ENQUEUE, row).rowcount == 1 and window is not None:
-        db.execute(_GATHERED, (target.channel, target.address, window.until.timestamp(), window.count))
+    added = db.execute(_ENQUEUE, row)
+    if added.rowcount != 1 or window is None:
+        return
+    if way.umbrella and due > now:
+        number = added.lastrowid if window.begins_umbrella(way) else window.umbrella
+        db.execute(_JOIN, (number, added.lastrowid))
+        window = msgspec.structs.replace(window, umbrella=number)
+    gathered = (target.channel, target.address, window.until.timestamp(), window.count, window.umbrella)
+    db.execute(_GATHERED, gathered)
 
 
 def _due(
     db: sqlite3.Connection, incident: Incident, target: Target, handling: Handling, now: datetime
 ) -> tuple[datetime, Window | None]:
     columns = db.execute(_GATHERING, (target.channel, target.address)).fetchone() if handling.hold else None
-    window = Window(datetime.fromtimestamp(columns[0], UTC), columns[1]) if columns else None
+    window = Window(datetime.fromtimestamp(columns[0], UTC), *columns[1:]) if columns else None
     return due_at(incident, handling, window, now)
 
 
@@ -312,6 +332,29 @@ def thread(db: sqlite3.Connection, incident_id: int, lane: str) -> str:
     query = "SELECT ref FROM outbox WHERE incident_id = ? AND lane = ? AND state = 'sent' AND ref <> '' ORDER BY id"
     first = db.execute(query + " LIMIT 1", (incident_id, lane)).fetchone()
     return first[0] if first else ""
+
+
+def umbrella_of(db: sqlite3.Connection, incident_id: int, lane: str) -> int:
+    """Give the umbrella under which the page of a lane stands; 0 if it stands alone."""
+    columns = db.execute(_UMBRELLA_OF, (incident_id, lane)).fetchone()
+    return columns[0] if columns else 0
+
+
+def umbrella(db: sqlite3.Connection, number: int) -> tuple[int, ...]:
+    """Number the incidents that are members of an umbrella."""
+    return tuple(incident_id for (incident_id,) in db.execute(_MEMBERS, (number,)))
+
+
+def umbrella_states(db: sqlite3.Connection, number: int) -> Iterator[State]:
+    """Read how the members of an umbrella stand, and no further than is asked."""
+    for (state,) in db.execute(_MEMBER_STATES, (number,)):
+        yield State(state)
+
+
+def umbrella_is_told_later(db: sqlite3.Connection, umbrella_number: int, kind: Kind, row_id: int) -> bool:
+    """Say whether a later row will tell the umbrella the same."""
+    parameters = {"umbrella": umbrella_number, "kind": kind.value, "id": row_id}
+    return db.execute(_TOLD_LATER, parameters).fetchone() is not None
 
 
 def round_is_dead(db: sqlite3.Connection, incident_id: int, number: int) -> bool:

@@ -84,12 +84,12 @@ class PagerDutyWebhook:
         action, data = _ACTIONS.get(event.event_type), event.data or _Data()
         person = event.agent.person if event.agent else ""
         merged = data.resolve_reason is not None and data.resolve_reason.type in _NOT_FIXED
-        number = await self._actions.find(data.incident_key or "")
-        if action is None or not person or merged or not number:
+        count, key = 0, data.incident_key or ""
+        if action is not None and person and not merged:
+            count = await self._actions.apply_to_key(ActionSource.PAGERDUTY, key, action, person)
+        if not count:
             self._actions.count(ActionSource.PAGERDUTY, ActionResult.IGNORED)
             log.debug("ignored a PagerDuty event of type %s", event.event_type[:60])
-            return
-        await self._actions.apply(ActionSource.PAGERDUTY, number, action, person)
 
 
 def build(settings: Settings, setup: InboundSetup) -> Inbound:

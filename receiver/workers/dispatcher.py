@@ -67,6 +67,7 @@ class Dispatcher:
         elapsed: Callable[[], float],
         jitter: Callable[[], float],
         bundle: RenderBundle | None = None,
+        umbrella: bool = False,
         host_of: Callable[[str], str] = lambda _address: "",
         keeps_incidents: bool = False,
         watch: ClockWatch | None = None,
@@ -74,7 +75,7 @@ class Dispatcher:
         self._name, self._channel, self._store = name, channel, store
         self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
         self._metrics, self._clock, self._elapsed, self._jitter = metrics, clock, elapsed, jitter
-        self._keeps_incidents, self._watch = keeps_incidents, watch
+        self._keeps_incidents, self._watch, self._umbrella = keeps_incidents, watch, umbrella
         self._destinations = Destinations(host_of)
         self._looked = float("-inf")
         self._under_way: set[asyncio.Task[None]] = set()
@@ -178,15 +179,15 @@ class Dispatcher:
 
     async def _next_message(self, claims: list[Claimed]) -> tuple[_Outgoing, list[Claimed]]:
         """Take one message's worth of what is claimed for an address: all of a kind, but a P1 and a drill by itself."""
-        first = claims[0]
-        if self._bundle is None or not _may_be_bundled(first):
+        first, kind = claims[0], claims[0].notification.kind
+        alone = self._umbrella and not (first.bundle and kind is Kind.PAGE)
+        if self._bundle is None or alone or not _may_be_bundled(first):
             return _Outgoing([first], first.priority is Priority.P1), claims[1:]
-        kind = first.notification.kind
-        together = [each for each in claims if _may_be_bundled(each) and each.notification.kind is kind]
+        together = [each for each in claims if _go_together(first, each)]
         rest = Wanted(first.notification.target.address, kind=kind.value, urgent=False, early=True)
         more = await self._claim(LARGEST_BUNDLE - len(together), rest) if len(together) < LARGEST_BUNDLE else []
-        together += [each for each in more if not each.incident.drill]
-        if len(together) < BUNDLE:
+        together += [each for each in more if _go_together(first, each)]
+        if len(together) < BUNDLE and not self._umbrella:
             return _Outgoing([first], urgent=False), [each for each in (*claims, *more) if each is not first]
         taken = {each.id for each in together}
         return _Outgoing(together, urgent=False), [each for each in (*claims, *more) if each.id not in taken]
@@ -345,6 +346,11 @@ class Dispatcher:
 
 def _may_be_bundled(claimed: Claimed) -> bool:
     return claimed.priority is not Priority.P1 and not claimed.incident.drill
+
+
+def _go_together(first: Claimed, other: Claimed) -> bool:
+    same = (first.notification.kind, first.bundle) == (other.notification.kind, other.bundle)
+    return same and _may_be_bundled(other)
 
 
 def _ids(claims: Sequence[Claimed]) -> str:

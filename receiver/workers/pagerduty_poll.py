@@ -72,11 +72,11 @@ class PagerDutyPoll:
         count, still_there = 0, set[int]()
         try:
             for theirs in await self._read():
-                number = await self._actions.find(theirs.incident_key or "")
-                if theirs.status in _OPEN and number in ended:
-                    still_there.add(number)
-                elif theirs.status != "triggered" and number in ours and await self._apply(ours[number], theirs):
-                    count += 1
+                members = set(await self._actions.find_all(theirs.incident_key or ""))
+                if theirs.status in _OPEN and members and members <= ended:
+                    still_there |= members
+                elif theirs.status != "triggered" and members & ours.keys():
+                    count += await self._apply({number: ours[number] for number in members & ours.keys()}, theirs)
             for number in still_there:
                 if await self._store.owe_end_again(number, _CHANNEL, self._actions.clock()):
                     log.warning("incident %d is over, and PagerDuty still holds it: resolved there again", number)
@@ -90,16 +90,17 @@ class PagerDutyPoll:
         recent = await self._store.resolved_since(now - _LOOKED_BACK, _MOST_ENDED)
         return {i.id for i in recent if _knows(i) and i.resolved_at is not None and i.resolved_at <= now - _SETTLED}
 
-    async def _apply(self, incident: Incident, theirs: _Incident) -> bool:
+    async def _apply(self, ours: dict[int, Incident], theirs: _Incident) -> int:
         if theirs.status == "resolved":
             person, action = theirs.last_status_change_by.person, Action.RESOLVE
         else:
             agent = next((a.acknowledger for a in theirs.acknowledgements), Agent())
             person, action = agent.person, Action.ACKNOWLEDGE
-        if not person or (action is Action.ACKNOWLEDGE and incident.state is not State.TRIGGERED):
-            return False
-        await self._actions.apply(ActionSource.PAGERDUTY_POLL, incident.id, action, person)
-        return True
+        waits = {n for n, one in ours.items() if action is Action.RESOLVE or one.state is State.TRIGGERED}
+        if not person or not waits:
+            return 0
+        key = theirs.incident_key or ""
+        return await self._actions.apply_to_key(ActionSource.PAGERDUTY_POLL, key, action, person, waits)
 
     async def _read(self) -> list[_Incident]:
         since = (self._actions.clock() - _AGO).isoformat()

@@ -1,8 +1,8 @@
-"""From schema 6 to 7: a fifth priority may be stored, and the outbox ranks five of them.
+"""From schema 6 to 7: a fifth priority may be stored, the outbox ranks five of them, and knows umbrellas.
 
-Only the text of two CHECKs changes, and no stored row: sqlite.org/lang_altertable.html, "Making Other Kinds Of Table
-Schema Changes", says to edit the schema's text then. Copying the tables would take minutes and twice the room on the
-disk where a year of incidents is kept.
+For the priority, only the text of two CHECKs changes, and no stored row: sqlite.org/lang_altertable.html, "Making Other
+Kinds Of Table Schema Changes", says to edit the schema's text then. Copying the tables would take minutes and twice the
+room on the disk where a year of incidents is kept.
 """
 
 import sqlite3
@@ -18,4 +18,7 @@ def upgrade(db: sqlite3.Connection) -> None:
     db.execute(_WIDEN, (_OLD, _NEW))
     db.execute(f"PRAGMA schema_version={cookie + 1}")  # other connections read the schema again
     db.execute("PRAGMA writable_schema=RESET")  # and so does this one
+    db.execute(
+        "DROP TABLE IF EXISTS gathering"
+    )  # windows of some seconds; schema.sql makes it anew with its new column
     db.execute("UPDATE outbox SET rank = (kind <> 'page') * 5 + CAST(substr(priority, 2) AS INTEGER) - 1")

@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     spent REAL NOT NULL DEFAULT 0,  -- seconds of patience that they have used up
     parked INTEGER NOT NULL DEFAULT 0,  -- its address is served by itself: it is slow, or paused
     elsewhere INTEGER NOT NULL DEFAULT 0,  -- a page that has looked for another way to the person
-    bundle INTEGER,  -- the first row of the message that it was sent in with others
+    bundle INTEGER,  -- the first page of the umbrella that it is a member of
     -- a transition that is applied twice owes nothing twice
     UNIQUE (incident_id, lane, kind, round, serial),
     CHECK ((state = 'sending') = (lease_until IS NOT NULL)),
@@ -84,6 +84,7 @@ CREATE INDEX IF NOT EXISTS outbox_late ON outbox (channel, created_at)
 CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 'sending';
 CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (settled_at) WHERE state = 'dead';
 CREATE INDEX IF NOT EXISTS outbox_bundle ON outbox (bundle) WHERE bundle IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outbox_umbrella ON outbox (incident_id, lane) WHERE bundle IS NOT NULL;
 
 -- Until when what is owed to an address is gathered: receiver.incident.delivery.Window.
 CREATE TABLE IF NOT EXISTS gathering (
@@ -91,6 +92,7 @@ CREATE TABLE IF NOT EXISTS gathering (
     address TEXT NOT NULL,
     until REAL NOT NULL,
     count INTEGER NOT NULL,
+    umbrella INTEGER NOT NULL,
     PRIMARY KEY (channel, address)
 ) STRICT, WITHOUT ROWID;
 

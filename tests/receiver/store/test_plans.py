@@ -98,6 +98,7 @@ async def use(store: SQLiteStore, clock: Clock) -> None:
 
 async def ask(store: SQLiteStore, clock: Clock) -> None:
     assert await store.channels_owed()
+    await store.umbrella(1)
     for state in (None, "triggered", "acknowledged", "resolved"):
         await store.incidents(state, 5)
     await store.incident(3)
