@@ -81,7 +81,7 @@ async def _serve(options: argparse.Namespace) -> int:
 
     exporter = Exporter(first)
     private, public = options.listen or first.config.listen, first.config.browser.listen
-    return await serve(exporter, Listening(private, public, tls, read, options.lifecycle), _announce)
+    return await serve(exporter, Listening(private, public, tls, exporter.reloader(read), options.lifecycle), _announce)
 
 
 def _settings(path: Path | None, web: Path | None) -> Settings:

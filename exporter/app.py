@@ -35,6 +35,7 @@ from exporter.web.rate_limit import Clients, Limiter
 from exporter.web.rum_script import Script
 from exporter.web.scrape import INDEX, Scrape
 from exporter.web.server_events import ServerEvents, retry_later
+from process.coalescing import Coalesced
 from process.listener import Connections, Listener, capacity, note_request
 from process.settings import Secret, SettingsError
 from process.version import VERSION
@@ -64,17 +65,17 @@ class Clock(NamedTuple):
 
 
 class Listening(NamedTuple):
-    """Where the process listens, and where a reload gets its settings from."""
+    """Where the process listens, and how it is reloaded."""
 
     private: str
     public: str  # empty: browsers use the private address
     tls: ssl.SSLContext | None
-    read: Callable[[], Settings]
+    reload: Coalesced[str]  # of ``Exporter.reloader``
     lifecycle: bool  # serve POST /-/reload, as Prometheus' --web.enable-lifecycle
 
 
 class Parts(NamedTuple):
-    """What a reload replaces, all at once."""
+    """What a reload replaces, all at once; ``metrics`` stays, and follows the state."""
 
     settings: Settings
     state: State
@@ -134,8 +135,12 @@ class Exporter:
             settings=settings,
             state=state,
             metrics=metrics,
-            server_events=ServerEvents(state.schema, acceptor, metrics, journal, settings.token, self._fail),
-            browser_events=BrowserEvents(state.schema, acceptor, metrics, limiter, clients, policy, monotonic),
+            server_events=ServerEvents(
+                state.schema, acceptor, metrics, journal, settings.token, self._fail, lambda: self.parts.server_events
+            ),
+            browser_events=BrowserEvents(
+                state.schema, acceptor, metrics, limiter, clients, policy, monotonic, lambda: self.parts.browser_events
+            ),
             tunnel=Tunnel(config.sentry, metrics, clients, limiter, monotonic),
             scrape=Scrape(state, metrics, self._process, limiter, journal, hold, now, monotonic),
             auth=BasicAuth(settings.users),
@@ -143,16 +148,27 @@ class Exporter:
 
     def reload(self, settings: Settings) -> None:
         """Replace the settings and keep the counts; families whose type, labels or buckets changed restart at 0."""
-        state = self._new_state(settings)
+        self._replace(settings, self._new_state(settings))
+
+    def _replace(self, settings: Settings, state: State) -> None:
         changed = state.load(self.parts.state.dump(own=True))
         if changed:
             log.warning("restarting at 0, because their type, labels or buckets changed: %s", ", ".join(changed))
-        self.parts = self._assemble(settings, state, Metrics(state.recorder))
+        self.parts.metrics.follow(state.recorder)
+        self.parts = self._assemble(settings, state, self.parts.metrics)
 
-    def try_reload(self, read: Callable[[], Settings]) -> str:
-        """Reload; returns an empty string, or why the new settings were refused (the old ones then stay)."""
+    def reloader(self, read: Callable[[], Settings]) -> Coalesced[str]:
+        """Return the job that reloads; it gives an empty string, or why the new settings were refused."""
+        return Coalesced(lambda: self._try_reload(read))
+
+    async def _try_reload(self, read: Callable[[], Settings]) -> str:
+        def prepare() -> tuple[Settings, State]:
+            settings = read()
+            return settings, self._new_state(settings)
+
         try:
-            self.reload(read())
+            # In a thread, as it takes many times as long as the exchange, in which nothing else runs.
+            self._replace(*await asyncio.to_thread(prepare))
         except SettingsError as error:
             self.parts.metrics.gauge("exporter_config_last_reload_successful", 0, self.clock.now())
             log.error("reload failed, keeping the previous settings: %s", error)  # noqa: TRY400  # the text says it all
@@ -243,7 +259,7 @@ def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, we
     private = _application(exporter)
     private.add_routes(_private_routes(exporter))
     if listening.lifecycle:
-        private.add_routes([web.post("/-/reload", _reload(exporter, listening.read))])
+        private.add_routes([web.post("/-/reload", _reload(listening.reload))])
     public = _application(exporter) if listening.public else private
     public.add_routes(public_routes(exporter))
     public.cleanup_ctx.append(client_session)
@@ -357,11 +373,11 @@ def _ready(exporter: Exporter) -> Handler:
     return handle
 
 
-def _reload(exporter: Exporter, read: Callable[[], Settings]) -> Handler:
+def _reload(reload: Coalesced[str]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         if is_from_page(request):
             return problem(403, "a page in a browser may not reload the exporter; send the POST from a command line")
-        error = exporter.try_reload(read)
+        error = await asyncio.shield(reload.ask())
         return problem(500, error) if error else web.Response(text="Reloaded.\n")
 
     return handle
@@ -375,7 +391,7 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, exporter.try_reload, listening.read)
+    loop.add_signal_handler(signal.SIGHUP, listening.reload.ask)
     listeners: list[Listener] = []
     loops = {asyncio.ensure_future(work): name for name, work in exporter.loops().items()}
     stopped = asyncio.ensure_future(_wait(stop))

@@ -13,6 +13,10 @@ class Metrics:
     def __init__(self, recorder: Recorder) -> None:
         self._series = recorder.series
 
+    def follow(self, recorder: Recorder) -> None:
+        """From now on count in the series of another recorder, also what began before: a reload has replaced it."""
+        self._series = recorder.series
+
     def rejected(self, source: str, reason: Reason, number: int = 1) -> None:
         """Count rejected events or requests, by reason."""
         self._series["exporter_events_rejected_total"].add((source, reason), number)

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from process.coalescing import Coalesced
 from process.errors import report_errors
 from process.listener import Connections, Listener, capacity, note_request
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
@@ -104,7 +105,7 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, receiver.reloader)
+    loop.add_signal_handler(signal.SIGHUP, Coalesced(partial(_reload, receiver.reloader)).ask)
     async with open_session() as session:
         # 1. The database, the channels and the loops: whatever is wrong with them stops us before anybody connects.
         await receiver.start(session)
@@ -126,7 +127,7 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
     return 0 if alive else 1
 
 
-def _reload(reloader: Reloader) -> None:
+async def _reload(reloader: Reloader) -> None:
     try:
         reloader.reload()
     except SettingsError:

@@ -24,7 +24,7 @@ MAX_BODY = 64 * 1024  # bytes; the fetch standard allows no larger body to outli
 MAX_EVENTS = 100  # in one request
 _OWN = Origins(())  # only the exporter's own
 
-Decode = Callable[[bytes, web.Request], Batch]
+Decode = Callable[["BrowserEvents", bytes, web.Request], Batch]
 
 
 class Policy(NamedTuple):
@@ -39,7 +39,7 @@ class Policy(NamedTuple):
 
 
 class BrowserEvents:
-    """The public endpoints."""
+    """The public endpoints. A reload replaces them; ``latest`` gives what counts from then on."""
 
     def __init__(
         self,
@@ -50,27 +50,29 @@ class BrowserEvents:
         clients: Clients,
         policy: Policy,
         monotonic: Callable[[], float],
+        latest: Callable[[], "BrowserEvents"],
     ) -> None:
         self._schema, self._acceptor, self._metrics = schema, acceptor, metrics
         self._limiter, self._clients, self._policy, self._monotonic = limiter, clients, policy, monotonic
+        self._latest = latest
         types = {name: kind for name, kind in schema.public().items() if name not in policy.refuse}
         self.decoder = Decoder(types, MAX_EVENTS, "BrowserBatch")
         self._many = {kind for kind in types.values() if "count" in kind.__annotations__["data"].__struct_fields__}
 
     async def batch(self, request: web.Request) -> web.Response:
         """Take a batch of our browser client."""
-        return await self._take(request, "browser", lambda body, _request: self.decoder.decode(body))
+        return await self._take(request, "browser", lambda events, body, _request: events.decoder.decode(body))
 
     async def metric(self, request: web.Request) -> web.Response:
         """POST /api/metrics: a page load, an API call or a database query."""
         return await self._take(
-            request, "metrics", lambda body, _request: self._single("metrics", legacy_browser.metric(body))
+            request, "metrics", lambda events, body, _request: events.single("metrics", legacy_browser.metric(body))
         )
 
     async def vital(self, request: web.Request) -> web.Response:
         """POST /api/rum/vitals: a web vital, counted once it has settled."""
         return await self._take(
-            request, "vitals", lambda body, _request: self._single("vitals", legacy_browser.vital(body))
+            request, "vitals", lambda events, body, _request: events.single("vitals", legacy_browser.vital(body))
         )
 
     async def interaction(self, request: web.Request) -> web.Response:
@@ -78,7 +80,7 @@ class BrowserEvents:
         return await self._take(
             request,
             "interactions",
-            lambda body, request: self._single(
+            lambda events, body, request: events.single(
                 "interactions",
                 legacy_browser.interaction(
                     body, request.headers.get("Referer", ""), cross_site=not _same_origin(request)
@@ -118,19 +120,26 @@ class BrowserEvents:
             return retry_later(429, "rate limit exceeded; retry the same batch later", wait)
         try:
             body = await read_body(request, MAX_BODY)
-            batch = decode(body, request)
-            self._check_sample(batch)
         except BodyError as error:
             self._metrics.rejected(source, BODY_REASONS[error.status])
             return refused(error)
+        return self._latest().count(request, client, source, decode, body)
+
+    def count(
+        self, request: web.Request, client: tuple[str, ...], source: str, decode: Decode, body: bytes
+    ) -> web.Response:
+        """Count the events of a body, at the cost of its ``client``, the sender's networks."""
+        try:
+            batch = decode(self, body, request)
+            self._check_sample(batch)
         except DecodeError as error:
             self._metrics.rejected(source, error.reason)
             self._metrics.batch(source, "rejected", 0)
             return problem(400, error.message, reason=error.reason, field=error.field)
         self._limiter.take(client, self._cost(batch), self._monotonic())
-        return self._count(request, source, batch, body)
+        return self._accept(request, source, batch, body)
 
-    def _count(self, request: web.Request, source: str, batch: Batch, body: bytes) -> web.Response:
+    def _accept(self, request: web.Request, source: str, batch: Batch, body: bytes) -> web.Response:
         if self._policy.drop_bots and (batch.client.automated or is_bot(request.headers.get("User-Agent", ""))):
             self._metrics.bots(len(batch.events))
             return web.Response(status=204)
@@ -157,7 +166,8 @@ class BrowserEvents:
             number += sum(event.data.count - 1 for event in batch.events if type(event) in self._many)
         return number * batch.client.sample
 
-    def _single(self, source: str, event: legacy_browser.Fields) -> Batch:
+    def single(self, source: str, event: legacy_browser.Fields) -> Batch:
+        """Make a batch of the one event of the document's two classes; DecodeError if browsers may not send it."""
         if event.type in self._policy.refuse:
             message = f"browsers may not send {event.type}; see browser.refuse in exporter.yml"
             raise DecodeError(Reason.UNKNOWN_TYPE, message, "type")

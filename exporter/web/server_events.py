@@ -23,7 +23,10 @@ BODY_REASONS = {400: Reason.BAD_ENCODING, 413: Reason.TOO_LARGE, 415: Reason.BAD
 
 
 class ServerEvents:
-    """The private endpoint. ``fail`` is called when the disk has failed and the process must not go on."""
+    """The private endpoint. ``fail`` is called when the disk has failed and the process must not go on.
+
+    A reload replaces it; ``latest`` gives what counts from then on, also what was still being read.
+    """
 
     def __init__(
         self,
@@ -33,10 +36,11 @@ class ServerEvents:
         journal: Journal | None,
         token: Secret | None,
         fail: Callable[[str], None],
+        latest: Callable[[], "ServerEvents"],
     ) -> None:
         self.decoder = Decoder(schema.private(), MAX_EVENTS, "ServerBatch")
         self._acceptor, self._metrics, self._journal = acceptor, metrics, journal
-        self._token, self._fail = token, fail
+        self._token, self._fail, self._latest = token, fail, latest
         self._waiting = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -59,12 +63,17 @@ class ServerEvents:
     async def _accept(self, request: web.Request) -> web.Response:
         try:
             raw = await read_body(request, MAX_BODY)
-            body = cloudevents.body(raw, request.headers, request.content_type)
-            batch = self.decoder.decode(body)
-            result = self._acceptor.accept(batch, Sender(_SOURCE), body)
         except BodyError as error:
             self._metrics.rejected(_SOURCE, BODY_REASONS[error.status])
             return refused(error)
+        return await self._latest().count(request, raw)
+
+    async def count(self, request: web.Request, raw: bytes) -> web.Response:
+        """Count the events of a body, and answer once they are on disk."""
+        try:
+            body = cloudevents.body(raw, request.headers, request.content_type)
+            batch = self.decoder.decode(body)
+            result = self._acceptor.accept(batch, Sender(_SOURCE), body)
         except DecodeError as error:
             self._metrics.rejected(_SOURCE, error.reason)
             return problem(400, error.message, reason=error.reason, field=error.field)

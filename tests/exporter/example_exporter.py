@@ -66,7 +66,7 @@ def an_exporter(time: Time, config: Config | None = None) -> Exporter:
 
 def an_application(exporter: Exporter) -> web.Application:
     settings = exporter.parts.settings
-    return applications(exporter, Listening("", "", None, lambda: settings, lifecycle=True))[0][1]
+    return applications(exporter, Listening("", "", None, exporter.reloader(lambda: settings), lifecycle=True))[0][1]
 
 
 async def value(client: Client, name: str, **labels: str) -> float | None:
