@@ -16,6 +16,7 @@ from receiver.cli.preview import problems
 from receiver.config.build import build_routing
 from receiver.config.load import Config, examine, missing_secret_files
 from receiver.config.safety import unsafe
+from receiver.messages.i18n import Reader
 from receiver.oncall.schedule import never_on_call, shifts
 from receiver.policy.coverage import Gap, gaps, roles
 from receiver.policy.current import Current
@@ -145,5 +146,6 @@ def _schedules(routing: Routing, unread: set[str], now: datetime, days: int, war
 
 
 def _spoken(gap: Gap) -> str:
+    why = Reader().name("gap", gap.reason)
     times = f"from {gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M} UTC"
-    return f"roles.{gap.role}: {gap.why} {times}; add a layer or a person, or the next step is taken at once"
+    return f"roles.{gap.role}: {why} {times}; add a layer or a person, or the next step is taken at once"

@@ -1,6 +1,7 @@
 """Who is on call for each role and can be reached, now and in the days to come. Pure."""
 
 from datetime import datetime
+from enum import StrEnum
 from itertools import pairwise
 
 import msgspec
@@ -9,13 +10,20 @@ from receiver.oncall.schedule import Shift, shifts
 from receiver.policy.routing import Routing
 
 
+class Uncovered(StrEnum):
+    """Why nobody can be reached; the messages have a phrase for each."""
+
+    NOBODY = "nobody"
+    NO_CONTACT = "no_contact"
+
+
 class Gap(msgspec.Struct, frozen=True):
     """A period in which nobody who can be reached is on call for a role, and why."""
 
     role: str
     start: datetime
     end: datetime
-    why: str
+    reason: Uncovered
 
 
 def roles(routing: Routing) -> tuple[str, ...]:
@@ -37,11 +45,11 @@ def gaps(routing: Routing, start: datetime, end: datetime) -> tuple[Gap, ...]:
         for begin, finish in pairwise(edges):
             if holders(routing, role, begin):
                 continue
-            why = "nobody is on call" if not routing.holders(role, begin) else "the person on call has no contact"
-            if merged and merged[-1].role == role and merged[-1].end == begin and merged[-1].why == why:
-                merged[-1] = Gap(role, merged[-1].start, finish, why)
+            reason = Uncovered.NO_CONTACT if routing.holders(role, begin) else Uncovered.NOBODY
+            if merged and merged[-1].role == role and merged[-1].end == begin and merged[-1].reason is reason:
+                merged[-1] = Gap(role, merged[-1].start, finish, reason)
             else:
-                merged.append(Gap(role, begin, finish, why))
+                merged.append(Gap(role, begin, finish, reason))
     return tuple(merged)
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from receiver.incident.model import Incident
+from receiver.incident.model import EntryKind, Incident, Kind
 from receiver.store.base import IncidentHistory, SentPage, StoreError, Undelivered
 from receiver.store.migrations import SCHEMA_VERSION
 
@@ -24,15 +24,16 @@ _OPENED = """
 SELECT opened_at, id, doc FROM incident WHERE (opened_at, id) > (?, ?) AND opened_at < ?
 ORDER BY opened_at, id LIMIT ?
 """
+_COUNTED = (EntryKind.ACKNOWLEDGED, EntryKind.BREACHED, EntryKind.REOPENED)
 _EVENTS = """
 SELECT incident_id, kind, min(at), count(*) FROM timeline
-WHERE incident_id IN (SELECT value FROM json_each(?)) AND kind IN ('acknowledged', 'breached', 'reopened')
+WHERE incident_id IN (SELECT value FROM json_each(?)) AND kind IN (?, ?, ?)
 GROUP BY incident_id, kind
 """
 # One page a round and person, however many channels carried it.
 _PAGES = """
 SELECT incident_id, min(settled_at), json_extract(CAST(notification AS TEXT), '$.target.person') AS person FROM outbox
-WHERE incident_id IN (SELECT value FROM json_each(?)) AND kind = 'page' AND state = 'sent'
+WHERE incident_id IN (SELECT value FROM json_each(?)) AND kind = ? AND state = 'sent'
     AND coalesce(person, '') <> ''
 GROUP BY incident_id, round, person
 """
@@ -108,20 +109,20 @@ def undelivered(db: sqlite3.Connection, start: datetime, end: datetime) -> list[
 def _page(db: sqlite3.Connection, after: tuple[float, int], end: datetime) -> list[tuple[float, IncidentHistory]]:
     rows = db.execute(_OPENED, (*after, end.timestamp(), PAGE_SIZE)).fetchall()
     numbers = msgspec.json.encode([number for _, number, _ in rows]).decode()
-    events = {(number, kind): (at, count) for number, kind, at, count in db.execute(_EVENTS, (numbers,))}
+    events = {(number, kind): (at, count) for number, kind, at, count in db.execute(_EVENTS, (numbers, *_COUNTED))}
     pages: dict[int, list[SentPage]] = {}
-    for number, at, person in db.execute(_PAGES, (numbers,)):
+    for number, at, person in db.execute(_PAGES, (numbers, Kind.PAGE)):
         pages.setdefault(number, []).append(SentPage(datetime.fromtimestamp(at, UTC), person))
     return [(opened_at, _history(doc, events, pages.get(number, []))) for opened_at, number, doc in rows]
 
 
 def _history(doc: bytes, events: dict[tuple[int, str], tuple[float, int]], pages: list[SentPage]) -> IncidentHistory:
     incident = _incident.decode(doc)
-    acknowledged = events.get((incident.id, "acknowledged"))
+    acknowledged = events.get((incident.id, EntryKind.ACKNOWLEDGED))
     return IncidentHistory(
         incident=incident,
         acknowledged_at=datetime.fromtimestamp(acknowledged[0], UTC) if acknowledged else None,
-        breached=(incident.id, "breached") in events,
-        reopened=events.get((incident.id, "reopened"), (0.0, 0))[1],
+        breached=(incident.id, EntryKind.BREACHED) in events,
+        reopened=events.get((incident.id, EntryKind.REOPENED), (0.0, 0))[1],
         pages=tuple(sorted(pages, key=lambda page: (page.at, page.person))),
     )

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
 from receiver.policy.coverage import Gap, gaps, roles
 from receiver.policy.current import Current
@@ -45,4 +46,4 @@ class Coverage:
         self._logged.add((role, gap.end))
         times = f"{gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M} UTC"
         others = f", and {more} more within {AHEAD.days} days" if more else ""
-        log.warning("gap on call: role %s: %s from %s%s", role, gap.why, times, others)
+        log.warning("gap on call: role %s: %s from %s%s", role, Reader().name("gap", gap.reason), times, others)

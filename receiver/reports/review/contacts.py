@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from receiver.messages.i18n import Reader
 from receiver.oncall.schedule import Schedule
 from receiver.policy.coverage import gaps, roles
 from receiver.policy.routing import Routing
@@ -43,8 +44,9 @@ def _gaps(routing: Routing, now: datetime, until: datetime, calendars: set[str])
     for gap in gaps(routing, now, until):
         if calendars & set(routing.roles.get(gap.role, ())):
             continue
+        why = Reader().name("gap", gap.reason)
         times = f"from {gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M} UTC"
-        yield Note(f"role {gap.role}", f"{gap.why} {times}", "add a layer, a person or an override")
+        yield Note(f"role {gap.role}", f"{why} {times}", "add a layer, a person or an override")
 
 
 def _over(routing: Routing, now: datetime) -> Iterable[Note]:

@@ -31,6 +31,7 @@ from receiver.messages.i18n import Reader, duration, languages, phrases, preferr
 from receiver.messages.link import Refusal
 from receiver.messages.render import render
 from receiver.messages.timeline import entry_text, news
+from receiver.policy.coverage import Uncovered
 from tests.receiver.example_site import START, Case, an_alert, received, the_routing
 
 NAME_OF = the_routing().directory.name
@@ -102,6 +103,7 @@ def test_german_is_translated() -> None:
         ("page", PAGES | {Reason.PRIORITY_RAISED}),
         ("news", set(Reason) - PAGES | {Reason.REOPENED}),
         ("failure", set(Failure)),
+        ("gap", set(Uncovered)),
         ("origin", set(Origin)),
         ("notification", set(Kind)),
         ("bundle", set(Kind)),
@@ -119,7 +121,7 @@ def test_no_phrase_is_left_over() -> None:
     """A key that nothing says is a phrase that translators keep for nobody."""
     code = "".join(path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), FOLDER.iterdir()))
     built = re.compile(
-        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places)_|.*_one$"
+        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap)_|.*_one$"
     )
     assert not [key for key in phrases("en") if not built.match(key) and f'"{key}"' not in code]
 

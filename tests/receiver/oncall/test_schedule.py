@@ -17,8 +17,8 @@ from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as hours
 from receiver.oncall.localtime import LocalDateTime
 from receiver.oncall.schedule import Layer, Schedule, Span, Swap, never_on_call, on_call, served_days, shifts
+from receiver.policy.coverage import Uncovered, holders
 from receiver.policy.coverage import gaps as role_gaps
-from receiver.policy.coverage import holders
 from tests.receiver.config.test_config import edited
 
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Ho_Chi_Minh", "UTC", "America/St_Johns"]
@@ -304,8 +304,8 @@ def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:
     routing = build_routing(*load(scheduled(tmp_path, text)))
     start = datetime(2026, 11, 23, 3, tzinfo=UTC)
     gaps = role_gaps(routing, start, start + timedelta(days=1))
-    assert [(gap.role, gap.start.hour, gap.end.hour, gap.why) for gap in gaps] == [
-        ("on-call-engineer", 14, 2, "nobody is on call")
+    assert [(gap.role, gap.start.hour, gap.end.hour, gap.reason) for gap in gaps] == [
+        ("on-call-engineer", 14, 2, Uncovered.NOBODY)
     ]
 
 
