@@ -130,6 +130,7 @@ class _Read:
             else None,
             quiet_channels=frozenset(quiet.channels) if quiet else frozenset(),
             vacation=self._times.away().get(key, ()),
+            stand_ins=self._times.stand_ins(key),
             language=settings.language,
             zone=settings.time_zone,
         )

@@ -255,7 +255,10 @@ def holders(config: Config, role: str) -> list[str]:
         for turn in schedule.layers:
             for person in turn.people:
                 people += [person] if isinstance(person, str) else person
-        people += [key for override in schedule.overrides for key in override.people]
+        for override in schedule.overrides:
+            people += [*override.people, *override.add, *override.replace.values()]
+    for name in list(dict.fromkeys(people)):
+        people += [v.stand_in for v in config.people[name].vacation] if name in config.people else []
     return [name for name in dict.fromkeys(people) if name in config.people]
 
 

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from process.settings import Duration, Secret, Strict
 from receiver.incident.model import Priority
-from receiver.oncall.localtime import LocalDateTime, LocalTime
+from receiver.oncall.localtime import LocalDateTime, LocalTime, WeekTime
 
 NOBODY = "-"
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -77,6 +77,12 @@ class Between(Strict, frozen=True, kw_only=True):
     to: LocalDateTime
 
 
+class VacationSettings(Between, frozen=True, kw_only=True):
+    """A vacation; ``stand_in`` takes the person's place, otherwise the next in turn does."""
+
+    stand_in: str = ""
+
+
 class PersonSettings(Places, frozen=True, kw_only=True):
     """How one person is reached, and when."""
 
@@ -85,7 +91,7 @@ class PersonSettings(Places, frozen=True, kw_only=True):
     language: str = "en"
     rules: list[RuleSettings] = []
     quiet_hours: QuietHours | None = None
-    vacation: list[Between] = []
+    vacation: list[VacationSettings] = []
 
 
 class TeamSettings(Places, frozen=True, kw_only=True):
@@ -128,24 +134,48 @@ class MaintenanceSettings(Strict, frozen=True, kw_only=True):
     days: list[str] = []
 
 
+class WindowSettings(Strict, frozen=True, kw_only=True):
+    """From a time of the week to another, shorter than a week."""
+
+    from_: WeekTime = msgspec.field(name="from")
+    to: WeekTime
+    time_zone: str = ""  # the layer's, if empty
+
+
 class LayerSettings(Strict, frozen=True, kw_only=True):
     """One rotation of a schedule."""
 
-    people: Annotated[list[str | list[str]], msgspec.Meta(min_length=1)]
+    people: Annotated[list[str | list[str]], msgspec.Meta(min_length=1)]  # "-" is a turn of nobody
     start: LocalDateTime
-    rotation: str = "weekly"  # daily, weekly, or a duration such as 3d or 12h
+    rotation: str = "weekly"  # daily, weekly, a duration such as 3d or 12h, or so many shifts or months
+    clock: Literal["elapsed", "wall"] = "elapsed"  # how hours are counted
+    shift: Duration | None = None  # only so much of each turn
     time_zone: str = ""  # of its start, hand-overs and hours; the schedule's, if empty
     turns: Literal["all", "served"] = "all"  # served: days on which it does not apply are nobody's turn
     handover: LocalTime = LocalTime(540)
+    from_: LocalDateTime | None = msgspec.field(default=None, name="from")
     end: LocalDateTime | None = None
     hours: str = ""
     days: list[str] = []
+    windows: Annotated[list[WindowSettings], msgspec.Meta(max_length=100)] = []
+    level: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    name: str = ""
+
+
+class SwapSettings(Between, frozen=True, kw_only=True):
+    """Two who exchange their shifts for a period."""
+
+    people: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
 class OverrideSettings(Between, frozen=True, kw_only=True):
-    """Other people on call for a period; of a swap, the two who exchange their shifts."""
+    """Other people on call for a period ("-" is nobody), or a change of those who are."""
 
-    people: Annotated[list[str], msgspec.Meta(min_length=1)]
+    people: list[str] = []
+    layers: list[str] = []  # the names of the layers that they stand for; none: all of them
+    add: list[str] = []
+    remove: list[str] = []
+    replace: dict[str, str] = {}  # msgspec copies a mutable default
 
 
 class CalendarSettings(Strict, frozen=True, kw_only=True):
@@ -164,7 +194,7 @@ class ScheduleSettings(Strict, frozen=True, kw_only=True):
     time_zone: str
     layers: list[LayerSettings] = []
     overrides: list[OverrideSettings] = []
-    swaps: list[OverrideSettings] = []
+    swaps: list[SwapSettings] = []
     calendar: CalendarSettings | None = None
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from receiver.incident.model import Priority
 from receiver.oncall.hours import Hours
+from receiver.oncall.schedule import StandIn
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -32,6 +33,7 @@ class Person(msgspec.Struct, frozen=True):
     quiet_hours: Hours | None = None
     quiet_channels: frozenset[str] = frozenset({"email"})
     vacation: tuple[tuple[datetime, datetime], ...] = ()
+    stand_ins: tuple[StandIn, ...] = ()
     language: str = "en"
     zone: str = "UTC"
 

@@ -4,7 +4,10 @@ import re
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+from receiver.oncall.hours import DAYS
+
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_WEEK = re.compile(rf"({'|'.join(DAYS)}) ([01]\d|2[0-3]):([0-5]\d)")
 
 
 class LocalDateTime(str):
@@ -48,3 +51,15 @@ class LocalTime(int):
         if clock is None:
             raise ValueError(f'invalid time of day {value!r} (expected e.g. "09:00")')
         return cls(int(clock[1]) * 60 + int(clock[2]))
+
+
+class WeekTime(int):
+    """A time of the week in minutes since Monday 00:00."""
+
+    @classmethod
+    def from_yaml(cls, value: object) -> "WeekTime":
+        """Convert what YAML parsed; ValueError names the expected form."""
+        match = _WEEK.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError(f'invalid time of the week {value!r} (expected e.g. "fri 18:00")')
+        return cls(DAYS.index(match[1]) * 1440 + int(match[2]) * 60 + int(match[3]))

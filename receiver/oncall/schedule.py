@@ -3,12 +3,13 @@
 A rotation of days hands over at a wall-clock time of its zone: 09:00 stays 09:00 when the clocks change. Each day
 has exactly one hand-over instant (a time that does not exist is read with the offset before the change, one that
 exists twice is the first), so there is never a gap and never are there two owners. A rotation of hours counts real
-hours.
+hours, or those of the wall clock. ``turns`` counts.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
 from zoneinfo import ZoneInfo
@@ -16,68 +17,74 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from receiver.oncall.hours import Hours
+from receiver.oncall.turns import WEEK, Clock, Unit, WeekWindow
 
 People = tuple[str, ...]
 _DAY = timedelta(days=1)
 
 
-class Layer(msgspec.Struct, frozen=True):
+class Layer(msgspec.Struct, frozen=True, dict=True):
     """One rotation: ``shifts`` follow each other, ``length`` long, from the first hand-over on ``start``."""
 
     zone: str
     start: date
     handover: int  # minute of the day
-    length: timedelta  # whole days are days of the calendar, anything else is real time
-    shifts: tuple[People, ...]
-    restrictions: tuple[Hours, ...] = ()  # the layer applies only within these; empty: always
+    length: timedelta  # whole days are days of the calendar, anything else is real time; see also ``unit``
+    shifts: tuple[People, ...]  # () is a turn of nobody
+    restrictions: tuple[Hours | WeekWindow, ...] = ()  # the layer applies only within these; empty: always
     end: datetime | None = None
     served: frozenset[int] = frozenset()  # days of the week whose shifts count as turns, Monday is 0; empty: all
+    unit: Unit | None = None  # what ``length`` counts; of months and shifts it is their number, in days
+    begin: datetime | None = None  # the first instant at which it applies; the first hand-over, if None
+    part: timedelta | None = None  # only so much of each turn, from its beginning
+    level: int | None = None  # equal levels are on call together, higher ones win; the place in the list, if None
+    name: str = ""
 
-    @property
-    def by_days(self) -> bool:
-        """Say whether it hands over by the calendar."""
-        return self.length % _DAY == timedelta(0)
+    @cached_property
+    def clock(self) -> Clock:
+        """Give what counts its turns."""
+        unit = self.unit or (Unit.DAYS if self.length % _DAY == timedelta(0) else Unit.HOURS)
+        windows = tuple(window for window in self.restrictions if isinstance(window, WeekWindow))
+        return Clock(self.zone, self.start, self.handover, unit, self.length, self.served, windows)
 
     def boundary(self, day: date) -> datetime:
         """Give the instant of a day's hand-over."""
-        local = datetime.combine(day, time(self.handover // 60, self.handover % 60), ZoneInfo(self.zone))
-        return local.astimezone(UTC)
+        return self.clock.boundary(day)
+
+    @property
+    def applies_from(self) -> datetime:
+        """Give the first instant at which it applies."""
+        return self.begin or self.boundary(self.start)
 
     def turn(self, at: datetime) -> int | None:
-        """Count the shifts that were over before ``at``; None when the layer does not apply then."""
-        if at < self.boundary(self.start) or (self.end is not None and at >= self.end):
+        """Count the turns that were over before ``at``; None when the layer does not apply then."""
+        if at < self.applies_from or (self.end is not None and at >= self.end):
             return None
         if self.restrictions and not any(hours.contains(at) for hours in self.restrictions):
             return None
-        if not self.by_days:
-            return int((at - self.boundary(self.start)) / self.length)
-        day = at.astimezone(ZoneInfo(self.zone)).date()
-        while self.boundary(day) > at:
-            day -= _DAY
-        return self._days_until(day) // self.length.days
-
-    def _days_until(self, day: date) -> int:
-        """Count the days from the start on that are a turn, or a part of one."""
-        days = (day - self.start).days
-        if not self.served:
-            return days
-        weeks, rest = divmod(days, 7)
-        first = self.start.weekday()
-        return weeks * len(self.served) + sum((first + offset) % 7 in self.served for offset in range(rest))
+        clock = self.clock
+        turn = clock.turn(at)
+        return turn if self.part is None or at < _part_ends(clock, turn, self.part) else None
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
         """List the instants in a range at which this layer's shift may change."""
-        instants = [self.boundary(self.start)] + ([self.end] if self.end else [])
-        if self.by_days:
-            instants += [self.boundary(day) for day in _days(start, end, self.zone)]
-        else:
-            turns = max(0, int((start - instants[0]) / self.length))
-            while (at := instants[0] + turns * self.length) <= end:
-                instants.append(at)
-                turns += 1
+        clock = self.clock
+        instants = [self.applies_from, *([self.end] if self.end else []), *clock.changes(start, end)]
+        if self.part is not None:
+            turns = range(clock.turn(start), clock.turn(end) + 1)
+            instants += [_part_ends(clock, turn, self.part) for turn in turns]
         for hours in self.restrictions:
             instants += hours.edges(start, end)
         return instants
+
+
+def _part_ends(clock: Clock, turn: int, part: timedelta) -> datetime:
+    """Give the end of the first part of a turn: by the wall clock, unless its turns are of hours that have passed."""
+    begins = clock.begins(turn)
+    if clock.unit is Unit.HOURS:
+        return begins + part
+    zone = ZoneInfo(clock.zone)
+    return (begins.astimezone(zone).replace(tzinfo=None, fold=0) + part).replace(tzinfo=zone).astimezone(UTC)
 
 
 def served_days(handover: int, restrictions: Iterable[Hours]) -> frozenset[int]:
@@ -87,22 +94,25 @@ def served_days(handover: int, restrictions: Iterable[Hours]) -> frozenset[int]:
         for hours in restrictions
         for day in hours.days
     ]
-    week = 7 * 1440
     return frozenset(
         day
         for day in range(7)
         for start, end in windows
-        for shifted in (-week, 0, week)
+        for shifted in (-WEEK, 0, WEEK)
         if start + shifted < day * 1440 + handover + 1440 and day * 1440 + handover < end + shifted
     )
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Somebody from one instant to another: an override, or an entry of a calendar."""
+    """Somebody from one instant to another: an override, or an entry of a calendar.
+
+    Of an override, no people are nobody, and ``layers`` names those within which it stands for the layer's own shift.
+    """
 
     start: datetime
     end: datetime
     people: People
+    layers: frozenset[str] = frozenset()
 
     def covers(self, at: datetime) -> bool:
         """Say whether an instant lies within."""
@@ -118,16 +128,51 @@ class Swap(msgspec.Struct, frozen=True):
     other: str
 
 
-class Schedule(msgspec.Struct, frozen=True):
-    """Who is on call. Overrides win over calendars, those over layers, a later layer over an earlier one."""
+class Amendment(msgspec.Struct, frozen=True):
+    """Changes who is on call for a time, whoever that is: some leave, some are replaced, some are there as well."""
+
+    start: datetime
+    end: datetime
+    remove: People = ()
+    replace: dict[str, str] = {}  # msgspec copies a mutable default
+    add: People = ()
+
+    def amended(self, people: People, at: datetime) -> People:
+        """Give who is on call instead."""
+        if not self.start <= at < self.end:
+            return people
+        kept = (self.replace.get(key, key) for key in people if key not in self.remove)
+        return tuple(dict.fromkeys((*kept, *self.add)))
+
+
+class StandIn(msgspec.Struct, frozen=True):
+    """Who takes somebody's place while they are away, instead of the next in turn."""
+
+    start: datetime
+    end: datetime
+    person: str
+
+
+class Schedule(msgspec.Struct, frozen=True, dict=True):
+    """Who is on call. Overrides win over calendars, those over layers, a higher layer over a lower one."""
 
     name: str
     zone: str
     layers: tuple[Layer, ...] = ()
     overrides: tuple[Span, ...] = ()
+    amendments: tuple[Amendment, ...] = ()
     swaps: tuple[Swap, ...] = ()
     calendar: tuple[Span, ...] = ()  # as ``side_by_side`` gives them
     away: dict[str, tuple[tuple[datetime, datetime], ...]] = {}  # vacations; msgspec copies a mutable default
+    stand_ins: dict[str, tuple[StandIn, ...]] = {}
+
+    @cached_property
+    def levels(self) -> tuple[tuple[Layer, ...], ...]:
+        """Give the layers that are on call together, those that win first."""
+        levels: dict[int, list[Layer]] = {}
+        for place, layer in enumerate(self.layers):
+            levels.setdefault(place if layer.level is None else layer.level, []).append(layer)
+        return tuple(tuple(levels[level]) for level in sorted(levels, reverse=True))
 
 
 class Shift(msgspec.Struct, frozen=True):
@@ -140,15 +185,18 @@ class Shift(msgspec.Struct, frozen=True):
 
 def on_call(schedule: Schedule, at: datetime) -> People:
     """Give the keys of those who are on call at an instant, in the order of the file; () is nobody."""
+    people = _before_amendments(schedule, at)
+    for amendment in schedule.amendments:
+        people = amendment.amended(people, at)
+    return present(schedule, people, at) if schedule.amendments else people
+
+
+def _before_amendments(schedule: Schedule, at: datetime) -> People:
     for override in reversed(schedule.overrides):
-        if override.covers(at):
-            return _here(schedule, override.people, at)
-    people = _here(schedule, _swapped(schedule, _imported(schedule.calendar, at), at), at)
-    for layer in reversed(schedule.layers):
-        if people:
-            break
-        people = _of_layer(schedule, layer, at)
-    return people
+        if not override.layers and override.covers(at):
+            return present(schedule, override.people, at)
+    people = present(schedule, _swapped(schedule, _imported(schedule.calendar, at), at), at)
+    return people or _of_layers(schedule, at)
 
 
 def shifts(schedule: Schedule, start: datetime, end: datetime) -> tuple[Shift, ...]:
@@ -171,9 +219,9 @@ def never_on_call(schedule: Schedule, since: datetime) -> tuple[str, ...]:
     """
     layers = [layer for layer in schedule.layers if layer.end is None or layer.end > since]
     alone = Schedule(schedule.name, schedule.zone, tuple(layers))
-    start = max([since, *(layer.boundary(layer.start) for layer in layers)])
+    start = max([since, *(layer.applies_from for layer in layers)])
     # Long enough for each to have had a turn twice, and for what repeats with the weeks.
-    longest = max((len(layer.shifts) * layer.length for layer in layers), default=_DAY)
+    longest = max((len(layer.shifts) * layer.clock.nominal for layer in layers), default=_DAY)
     end = start + max(2 * longest + 14 * _DAY, 400 * _DAY)
     on_call = {key for shift in shifts(alone, since, end) for key in shift.people}
     listed = dict.fromkeys(key for layer in layers for people in layer.shifts for key in people)
@@ -224,16 +272,37 @@ def _imported(calendar: tuple[Span, ...], at: datetime) -> People:
     return calendar[before - 1].people if before and calendar[before - 1].covers(at) else ()
 
 
+def _of_layers(schedule: Schedule, at: datetime) -> People:
+    """Those of the highest level that has somebody, together."""
+    for layers in schedule.levels:
+        people = [key for layer in layers for key in _of_layer(schedule, layer, at)]
+        if people:
+            return tuple(dict.fromkeys(people))
+    return ()
+
+
 def _of_layer(schedule: Schedule, layer: Layer, at: datetime) -> People:
-    """The layer's shift; who is away is stood in for by those whose turn is next."""
+    """The layer's shift; who is away is stood in for by those whose turn is next. Nobody's turn remains nobody's."""
     turn = layer.turn(at)
     if turn is None:
         return ()
+    own = _overridden(schedule, layer, at)
+    if own is not None:
+        return present(schedule, own, at)
     for later in range(len(layer.shifts)):
-        people = _here(schedule, _swapped(schedule, layer.shifts[(turn + later) % len(layer.shifts)], at), at)
-        if people:
+        shift = layer.shifts[(turn + later) % len(layer.shifts)]
+        people = present(schedule, _swapped(schedule, shift, at), at)
+        if people or not (later or shift):
             return people
     return ()
+
+
+def _overridden(schedule: Schedule, layer: Layer, at: datetime) -> People | None:
+    """Who stands for the layer's own shift by an override that names it."""
+    if not layer.name:
+        return None
+    named = (span for span in reversed(schedule.overrides) if layer.name in span.layers and span.covers(at))
+    return next((span.people for span in named), None)
 
 
 def _swapped(schedule: Schedule, people: People, at: datetime) -> People:
@@ -244,21 +313,28 @@ def _swapped(schedule: Schedule, people: People, at: datetime) -> People:
     return people
 
 
-def _here(schedule: Schedule, people: People, at: datetime) -> People:
+def present(schedule: Schedule, people: People, at: datetime) -> People:
+    """Leave out those who are away, or put in who stands in for them; two who stand in for each other are both away."""
     if not schedule.away:
         return people
-    return tuple(key for key in people if not any(start <= at < end for start, end in schedule.away.get(key, ())))
+    return tuple(dict.fromkeys(key for one in people for key in _present(schedule, one, at, frozenset())))
+
+
+def _present(schedule: Schedule, key: str, at: datetime, asked: frozenset[str]) -> People:
+    if key in asked:
+        return ()
+    if not any(start <= at < end for start, end in schedule.away.get(key, ())):
+        return (key,)
+    stand_in = next((one.person for one in schedule.stand_ins.get(key, ()) if one.start <= at < one.end), None)
+    return _present(schedule, stand_in, at, asked | {key}) if stand_in else ()
 
 
 def _changes(schedule: Schedule, start: datetime, end: datetime) -> list[datetime]:
     instants = [edge for layer in schedule.layers for edge in layer.changes(start, end)]
     for span in (*schedule.overrides, *schedule.calendar):
         instants += [span.start, span.end]
+    for amendment in schedule.amendments:
+        instants += [amendment.start, amendment.end]
     for swap in schedule.swaps:
         instants += [swap.start, swap.end]
     return instants + [edge for times in schedule.away.values() for pair in times for edge in pair]
-
-
-def _days(start: datetime, end: datetime, zone: str) -> list[date]:
-    first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start, end))
-    return [first + timedelta(days=offset) for offset in range(-1, (last - first).days + 2)]

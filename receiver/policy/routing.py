@@ -9,7 +9,7 @@ from receiver.incident.model import Data, EntryKind, Fact, Incident, Pause, Plan
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.directory import Directory
 from receiver.oncall.hours import Hours
-from receiver.oncall.schedule import Schedule, on_call
+from receiver.oncall.schedule import Schedule, on_call, present
 from receiver.policy.maintenance import Window, current
 from receiver.policy.matcher import Matchers, match_all
 
@@ -114,7 +114,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         keys: list[str] = []
         for name in self.roles.get(role, ()):
             schedule = self.schedules.get(name)
-            keys += on_call(schedule, at) if schedule is not None else (name,)
+            keys += on_call(schedule, at) if schedule is not None else present(self._absences, (name,), at)
         here = (key for key in dict.fromkeys(keys) if key in self.people and not self.people[key].is_away(at))
         return tuple(here)
 
@@ -171,6 +171,13 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def between(self, hours: str, start: datetime, end: datetime) -> float:
         """Give how many seconds of a range of time lie within the named hours; all if they were removed."""
         return (self.hours[hours].between(start, end) if hours in self.hours else end - start).total_seconds()
+
+    @cached_property
+    def _absences(self) -> Schedule:
+        """Everybody's vacations, as schedules have them."""
+        away = {key: person.vacation for key, person in self.people.items() if person.vacation}
+        stand_ins = {key: self.people[key].stand_ins for key in away}
+        return Schedule("", "UTC", away=away, stand_ins=stand_ins)
 
     @cached_property
     def directory(self) -> Directory:
