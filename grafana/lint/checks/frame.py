@@ -26,7 +26,7 @@ def dashboard_without_name(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def duplicate_uid(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A uid that another dashboard has too: Grafana loads one of the two and drops the other."""
+    """A uid that two dashboards share: Grafana loads only one of them."""
     for other in scene.boards:
         if other.path != document.path and other.board.uid == document.board.uid:
             yield Complaint(
@@ -35,26 +35,26 @@ def duplicate_uid(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def crowded_dashboard(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A dashboard of more than 25 panels: nobody finds the one that matters."""
+    """A dashboard with more than 25 panels: the one that matters is hard to find."""
     panels = len(document.board.shown())
     if panels > _MOST:
         yield Complaint(None, f"it has {panels} panels (at most {_MOST})", "split it, one question for each dashboard")
 
 
 def editable_dashboard(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A dashboard that can be edited in the browser: the next provisioning undoes what was edited."""
+    """A dashboard that can be edited in the browser: the next provisioning overwrites the edits."""
     if document.board.editable:
         yield Complaint(None, "it can be edited in the browser", "set editable to false (`readonly()` of the SDK)")
 
 
 def wrong_schema(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A schema version that not all of Grafana 10 to 13 load from a file."""
+    """A schema version that one of Grafana 10 to 13 does not load from a file."""
     if document.board.schema != _SCHEMA:
         yield Complaint(None, f"schemaVersion is {document.board.schema}", f"set it to {_SCHEMA}")
 
 
 def datasource_variable(document: Document, _: Scene) -> Iterator[Complaint]:
-    """Not exactly one data source variable, named datasource, that offers Prometheus."""
+    """A dashboard without exactly one data source variable for Prometheus, named datasource."""
     datasources = [one for one in document.board.templating.every if one.type == "datasource"]
     good = len(datasources) == 1 and datasources[0].name == "datasource" and datasources[0].text() == "prometheus"
     if not good:
@@ -64,7 +64,7 @@ def datasource_variable(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def narrow_variable(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A query variable without several values, All, or a refresh when the time changes: it hides what is new."""
+    """A query variable without multiple values, All or a refresh on time range change: new series stay hidden."""
     for one in document.board.templating.every:
         if one.type != "query":
             continue
@@ -85,7 +85,7 @@ def narrow_variable(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def undeclared_variable(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A $variable that the dashboard does not offer: Grafana sends the word itself, and nothing is found."""
+    """A $variable that the dashboard does not define: Grafana sends its name as text, and the query returns nothing."""
     declared = {one.name for one in document.board.templating.every} | BUILT_IN
     for query in scene.queries(document):
         for name in sorted(names(query.text) - declared):
@@ -93,7 +93,7 @@ def undeclared_variable(document: Document, scene: Scene) -> Iterator[Complaint]
 
 
 def unused_variable(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A variable that nothing uses: readers choose something, and nothing changes."""
+    """A variable that no query uses: changing it has no effect."""
     uses = {m["plain"] or m["braced"] or m["old"] for m in VARIABLE.finditer(document.text)}
     for one in document.board.templating.every:
         if one.name not in uses:
@@ -101,7 +101,7 @@ def unused_variable(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def variable_as_one_value(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A variable of several values compared by `=`: with two values chosen nothing is found."""
+    """A multi-value variable compared with `=`: with two values selected, the query returns nothing."""
     several = {one.name for one in document.board.templating.every if one.multi or one.include_all}
     for query in scene.queries(document):
         for match in VARIABLE.finditer(query.text):
@@ -112,14 +112,14 @@ def variable_as_one_value(document: Document, scene: Scene) -> Iterator[Complain
 
 
 def variable_without_values(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A query variable that is no label_values(selector, label): the checks and Prometheus cannot ask it."""
+    """A query variable that is not label_values(selector, label): the checks cannot evaluate it."""
     for one in document.board.templating.every:
         if one.type == "query" and selector_of(one) is None:
             yield Complaint(one, f"its query is {one.text()!r}", "write label_values(selector, label)")
 
 
 def repeated_id(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel without an id of its own: links to it lead elsewhere after the next change."""
+    """A panel without a unique id: after the next change, links to it open another panel."""
     counted = Counter(panel.id for panel in document.board.every())
     for panel in document.board.every():
         if not panel.id:

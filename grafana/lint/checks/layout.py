@@ -11,7 +11,7 @@ Cell = tuple[int, int]
 
 
 def overlapping_panels(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel that lies on another."""
+    """A panel that overlaps another."""
     for panels in _grids(document):
         taken: dict[Cell, Panel] = {}
         for panel in panels:
@@ -22,7 +22,7 @@ def overlapping_panels(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def beyond_the_grid(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel without a place, or one that reaches beyond the 24 columns."""
+    """A panel without a position, or one that extends beyond the 24 columns."""
     for panel in document.board.every():
         place = panel.place or Place()
         if place.w < 1 or place.h < 1 or place.x < 0 or place.y < 0:
@@ -32,7 +32,7 @@ def beyond_the_grid(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def hole_in_the_grid(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A place in the grid where no panel is, beside or above others: it looks as if something were missing."""
+    """A gap in the grid beside or above other panels: it looks as if a panel were missing."""
     for panels in _grids(document):
         taken = {cell for panel in panels for cell in _cells(panel)}
         if not taken:

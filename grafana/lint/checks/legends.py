@@ -24,7 +24,7 @@ def _drawn(document: Document, scene: Scene) -> Iterator[Query]:
 
 
 def legend_without_label(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A legend that is the same for all series of a query that can give several."""
+    """A legend that is the same for all series of a query that can return several."""
     for query in _drawn(document, scene):
         labels = scene.world.labels(query.tree)  # type: ignore[arg-type]  # those that are drawn have a tree
         open_ = _open(labels)
@@ -38,7 +38,7 @@ def legend_without_label(document: Document, scene: Scene) -> Iterator[Complaint
 
 
 def legend_lacks_label(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A label that the query splits by and the legend leaves out: two lines have one name."""
+    """A label that the query groups by and the legend leaves out: two lines get the same name."""
     for query in _drawn(document, scene):
         labels = scene.world.labels(query.tree)  # type: ignore[arg-type]  # those that are drawn have a tree
         split = _split(query.tree) - labels.fixed - _EVERYWHERE  # type: ignore[arg-type]  # as above
@@ -51,7 +51,7 @@ def legend_lacks_label(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def unknown_legend_label(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A legend with a label that the series do not have: it reads as nothing."""
+    """A legend with a label that the series do not have: it shows an empty string."""
     for query in _drawn(document, scene):
         labels = scene.world.labels(query.tree)  # type: ignore[arg-type]  # those that are drawn have a tree
         for label in _LABEL.findall(query.legend):

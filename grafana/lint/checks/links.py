@@ -31,7 +31,7 @@ def dead_link(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def link_without_context(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A link to a dashboard that leaves the time range or the variables behind."""
+    """A link to a dashboard that does not keep the time range or the variables."""
     for link in document.board.links:
         if (link.type == "dashboards" or _DASHBOARD.search(link.url)) and not (link.keep_time and link.include_vars):
             yield Complaint(None, f'the link "{link.title}" loses them', "set keepTime and includeVars")

@@ -16,7 +16,7 @@ _EXACT = 1e-9
 
 
 def lost_threshold(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A panel without the line of a benchmark or threshold of rules/tables that is about what it plots."""
+    """A panel without the threshold line for a benchmark or limit in rules/tables that applies to what it plots."""
     for panel, query in _measuring(document, scene):
         for number in _drawn(scene, query):
             if not _has(_steps(panel), number.value) and not _plots_target(panel):
@@ -26,7 +26,7 @@ def lost_threshold(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def invented_threshold(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A line at a number that no table and no alert compares with: it says that something is wrong when nothing is."""
+    """A threshold line at a number that no table and no alert uses: it suggests a problem where there is none."""
     for panel in document.board.asking():
         if panel.field.defaults.thresholds.mode != "absolute":
             continue
@@ -40,7 +40,7 @@ def invented_threshold(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def undrawn_threshold(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A time series with thresholds and no line for them: thresholdsStyle is off."""
+    """A time series whose thresholds are not drawn: thresholdsStyle is off."""
     for panel in document.board.asking():
         style = panel.field.defaults.custom.thresholds_style.mode
         values = [step.value for step in panel.field.defaults.thresholds.steps if step.value is not None]

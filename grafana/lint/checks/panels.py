@@ -41,7 +41,7 @@ def nameless_panel(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def panel_without_query(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel that asks for nothing, or asks with an empty query."""
+    """A panel without a query, or with an empty one."""
     for panel in document.board.asking():
         if not panel.targets:
             yield Complaint(panel, "it has no query", "give it one, or remove it")
@@ -51,7 +51,7 @@ def panel_without_query(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def repeated_ref_id(document: Document, _: Scene) -> Iterator[Complaint]:
-    """Two queries of one panel with the same letter: Grafana shows one of them."""
+    """Two queries of one panel with the same letter: Grafana shows only one of them."""
     for panel in document.board.asking():
         for ref, count in Counter(target.ref for target in panel.targets).items():
             if count > 1 or not ref:
@@ -61,7 +61,7 @@ def repeated_ref_id(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def fixed_datasource(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel, query or annotation that asks a data source of its own instead of the one that was chosen."""
+    """A panel, query or annotation with a fixed data source instead of the selected one."""
     fix = f'write {{"type": "prometheus", "uid": "{SOURCE}"}}'
     for panel in document.board.asking():
         asked = [("it", panel.datasource), *((f"its query {one.ref}", one.datasource) for one in panel.targets)]
@@ -74,7 +74,7 @@ def fixed_datasource(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def unknown_unit(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel without a unit, or with one that Grafana does not know and shows as text behind the number."""
+    """A panel without a unit, or with one that Grafana does not know and prints as text after the number."""
     for panel in document.board.asking():
         for unit in (panel.field.defaults.unit, *map(str, panel.overridden("unit"))):
             if not unit:
@@ -89,7 +89,7 @@ def unknown_unit(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def wrong_unit(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A unit that does not show what the query gives: seconds as milliseconds, a share as a number."""
+    """A unit that does not match the query: seconds shown as milliseconds, a ratio shown as a plain number."""
     for query in scene.queries(document):
         if query.panel is None or query.tree is None:
             continue
@@ -104,7 +104,7 @@ def wrong_unit(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def silent_emptiness(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel that says "No data", or nothing, when there is nothing, whether that is good or broken."""
+    """A panel that shows "No data" or stays blank when empty: readers cannot tell whether that is good or broken."""
     for panel in document.board.asking():
         text = panel.field.defaults.no_value.strip()
         if not text or _EMPTY_WORDS.fullmatch(text):
@@ -116,7 +116,7 @@ def silent_emptiness(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def accidental_colour(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A panel without a colour mode: Grafana's own differs by kind and version, and its lines may be invisible."""
+    """A panel without a colour mode: the default depends on panel type and version, and lines may be invisible."""
     for panel in document.board.asking():
         mode = panel.field.defaults.color.mode
         if panel.type in _DRAWS and not mode:
@@ -130,7 +130,7 @@ def accidental_colour(document: Document, _: Scene) -> Iterator[Complaint]:
 
 
 def usage_shows_available(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A panel titled usage that plots what is left: 96 % on an idle host."""
+    """A panel titled usage that plots what is free: 96 % on an idle host."""
     for query in scene.queries(document):
         if query.panel is None or query.tree is None or not _USED.search(query.panel.title):
             continue

@@ -34,7 +34,7 @@ _OF_VALUES = (selection.missing_job, counting.counter_without_rate)  # label_val
 
 
 def unreadable_query(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A query that is no PromQL."""
+    """A query that is not valid PromQL."""
     for query in scene.queries(document):
         if query.error and query.text.strip():
             yield Complaint(
@@ -43,7 +43,7 @@ def unreadable_query(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def own_window(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A rate over a fixed window, too short when zoomed out; it may be that of a rule, or of an hour or more."""
+    """A rate over a fixed window, too short when zoomed out. Windows of a rule, or of an hour or more, are allowed."""
     ruled = _windows(scene)
     for query, function, inner in _rates(document, scene):
         shown = inner.range in SHOWN_WINDOWS if function == "increase" else inner.range == RATE_WINDOW
@@ -56,7 +56,7 @@ def own_window(document: Document, scene: Scene) -> Iterator[Complaint]:
 
 
 def unaggregated_counter(document: Document, scene: Scene) -> Iterator[Complaint]:
-    """A rate that is not summed: a line for each instance and label, which is another number than people read."""
+    """A rate that is not summed: it draws a line per instance and label instead of the expected total."""
     for query in scene.queries(document):
         for part, above in calls(query.tree, *RATES) if query.tree is not None else ():
             own = scene.world.labels(part)

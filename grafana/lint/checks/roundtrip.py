@@ -14,7 +14,7 @@ from grafana.lint.scene import Complaint, Scene
 
 
 def unknown_key(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A key or value that Grafana's schema does not know: it is misspelt, and Grafana ignores it."""
+    """A key or value that Grafana's schema does not have, usually a typo: Grafana ignores it."""
     try:
         after = _through(document.raw)
     except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -15,13 +15,13 @@ _ANNOTATIONS = ("summary", "description", "dashboard_url")
 
 
 def unfiltered_alert(rule: Rule, _: World) -> Iterator[Fault]:
-    """An alert without a comparison that filters: every series is an alert, always; `bool` keeps all as well."""
+    """An alert without a comparison that filters: every series fires all the time. `bool` does not filter."""
     if rule.alerts and not filters(rule.tree):
         yield Fault("every series of the result fires, always", "compare with a threshold, without `bool`", "expr")
 
 
 def impossible_threshold(rule: Rule, world: World) -> Iterator[Fault]:
-    """A share compared with what no share can be, as 14.4 times an error budget of 10 %: it can never fire."""
+    """A ratio compared with more than 1, such as 14.4 times an error budget of 10 %: it can never fire."""
     for node in binaries(rule.tree, *COMPARISONS) if rule.alerts else ():
         share, numbers = _share(node.lhs), world.constants(node.rhs)
         if not share or numbers is None:
@@ -41,13 +41,13 @@ def _share(node: Expr) -> str:
 
 
 def absent_without_for(rule: Rule, _: World) -> Iterator[Fault]:
-    """absent() without `for`: each restart of a target or of Prometheus is an alert."""
+    """absent() without `for`: it fires at each restart of a target or of Prometheus."""
     if rule.alerts and not rule.wait and calls(rule.tree, "absent"):
         yield Fault("absent() without `for`", "add a `for` longer than a restart, as 10m", "absent")
 
 
 def missing_label(rule: Rule, _: World) -> Iterator[Fault]:
-    """An alert without severity, team or priority: nobody knows whom it is for and how soon."""
+    """An alert without severity, team or priority: it cannot be routed."""
     if rule.alerts:
         needed = ("severity", "team", *(() if rule.labels.get("severity") == "none" else ("priority",)))
         for label in needed:
@@ -56,7 +56,7 @@ def missing_label(rule: Rule, _: World) -> Iterator[Fault]:
 
 
 def wrong_priority(rule: Rule, _: World) -> Iterator[Fault]:
-    """A priority that does not go with its severity: critical is P1, warning P2, info P3 to P5, none has none."""
+    """A priority that does not match its severity: critical is P1, warning P2, info P3 to P5, none has none."""
     severity, priority = rule.labels.get("severity"), rule.labels.get("priority")
     if not rule.alerts or severity is None or "{{" in severity:
         return
@@ -78,7 +78,7 @@ def missing_annotation(rule: Rule, _: World) -> Iterator[Fault]:
 
 
 def missing_runbook(rule: Rule, world: World) -> Iterator[Fault]:
-    """An alert without a runbook_url, or whose page is not in docs/runbooks: nobody knows what to do at 3 a.m."""
+    """An alert without a runbook_url, or whose page is not in docs/runbooks."""
     if not rule.alerts:
         return
     url = rule.annotations.get("runbook_url", "").partition("#")[0]

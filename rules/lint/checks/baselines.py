@@ -60,7 +60,7 @@ def _looks_back(part: Expr) -> str:
 
 
 def unstated_lag(rule: Rule, world: World) -> Iterator[Fault]:
-    """A recorded series that reads one of another group without saying which lag it accepts."""
+    """A recorded series that reads a series of another group without stating the lag that it accepts."""
     # pint's rule/dependency leaves alerts out as well: what they wait for is longer than the lag.
     if rule.alerts:
         return

@@ -36,7 +36,7 @@ _DEEP = 8
 
 
 def counter_without_rate(rule: Rule, world: World) -> Iterator[Fault]:
-    """A counter without rate() or increase(): it is what has been since a restart, and says nothing of now."""
+    """A counter without rate() or increase(): it holds the total since a restart, not what happens now."""
     for selector, above in selectors(rule.tree):
         series = world.series.get(name_of(selector))
         if series and series.counts and not within(above, *_OF_COUNTERS, *_ONLY_THERE):
@@ -45,7 +45,7 @@ def counter_without_rate(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def rate_of_gauge(rule: Rule, world: World) -> Iterator[Fault]:
-    """rate() or increase() of what may also fall: each fall counts as a restart."""
+    """rate() or increase() of a gauge: each decrease counts as a restart."""
     for selector, above in selectors(rule.tree):
         series = world.series.get(name_of(selector))
         if series and series.type == "gauge" and within(above, *RATES):
@@ -55,7 +55,7 @@ def rate_of_gauge(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def unaggregated_rate(rule: Rule, world: World) -> Iterator[Fault]:
-    """An alert on the rate of each single series of a counter: many small troubles are none, and one is many alerts."""
+    """An alert on the rate of each series of a counter: it misses many small problems, and repeats a large one."""
     for call, above in calls(rule.tree, *RATES) if rule.alerts else ():
         inside = any(isinstance(part, BinaryExpr) and str(part.op) == "/" for part in above)
         split = _split(call, above, world)
@@ -65,7 +65,7 @@ def unaggregated_rate(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def unaggregated_ratio(rule: Rule, world: World) -> Iterator[Fault]:
-    """A share of rates that were not summed: only series with equal labels meet, and each is judged by itself."""
+    """A ratio of rates that are not summed: only series with equal labels match, and each is compared by itself."""
     for division in binaries(rule.tree, "/"):
         split = _divided(division, world)
         if split:
@@ -97,7 +97,7 @@ def _own(name: str, world: World) -> frozenset[str]:
 
 
 def mismatched_labels(rule: Rule, world: World) -> Iterator[Fault]:
-    """Two sides whose labels can never be equal: nothing meets, and the rule is silent for ever."""
+    """Two sides whose labels can never match: the result is empty, and the rule never fires."""
     for node in binaries(rule.tree, *_ARITHMETIC, *COMPARISONS, *SETS - {"or"}):
         if scalar(node.lhs) or scalar(node.rhs) or (str(node.op) == "/" and _divided(node, world)):
             continue
@@ -158,7 +158,7 @@ def _positive_pair(node: BinaryExpr, world: World, depth: int) -> bool:
 
 
 def average_of_ratios(rule: Rule, _: World) -> Iterator[Fault]:
-    """A sum or average of shares: a route with one request weighs as much as one with a million."""
+    """A sum or average of ratios: a route with one request weighs as much as one with a million."""
     for node, _above in walk(rule.tree):
         joins = isinstance(node, AggregateExpr) and operator(node) in {"avg", "sum"}
         if joins and any(_shares(part, above) for part, above in walk(children(node)[0])):

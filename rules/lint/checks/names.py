@@ -14,7 +14,7 @@ _SCRAPE = "correct the name, or scrape what exports it: `make scrape`"
 
 
 def unknown_metric(rule: Rule, world: World) -> Iterator[Fault]:
-    """A metric that no program, catalogue or receiver exports: the rule can never fire."""
+    """A metric that nothing exports: the rule can never fire."""
     for selector, _ in selectors(rule.tree):
         name = name_of(selector)
         if name and ":" not in name and name not in world.series:
@@ -24,7 +24,7 @@ def unknown_metric(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def unrecorded_series(rule: Rule, world: World) -> Iterator[Fault]:
-    """A series with colons, which is a rule's, and no rule records it."""
+    """A series name with colons, as recording rules have, that no rule records."""
     recorded = {other.name for other in world.rules if other.kind == "record"}
     for selector, _ in selectors(rule.tree):
         name = name_of(selector)
@@ -37,13 +37,13 @@ def unrecorded_series(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def unused_recording(rule: Rule, world: World) -> Iterator[Fault]:
-    """A recorded series that no rule, dashboard or page of docs/ reads: it costs and serves nobody."""
+    """A recorded series that no rule, dashboard or page in docs/ reads: it costs memory for nothing."""
     if rule.kind == "record" and rule.name not in world.read:
         yield Fault("no rule, dashboard or page of docs/ reads it", "remove the rule, or use it", rule.name)
 
 
 def unknown_label(rule: Rule, world: World) -> Iterator[Fault]:
-    """A label that the series do not have: in a matcher nothing is found, in `by` everything is thrown together."""
+    """A label that the series do not have: a matcher then selects nothing, and `by` groups everything together."""
     for node, _ in walk(rule.tree):
         if isinstance(node, AggregateExpr):
             named = node.modifier.labels if node.modifier and node.modifier.type == AggModifierType.By else []
@@ -77,7 +77,7 @@ def _in_matchers(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def not_in_every_version(rule: Rule, world: World) -> Iterator[Fault]:
-    """A metric or label that only some of the scraped generations of programs have: with the others it is silent."""
+    """A metric or label that only some supported versions of a program export: with others the rule never fires."""
     for selector, _ in selectors(rule.tree):
         series = world.series.get(name_of(selector))
         if series is None:

@@ -15,7 +15,7 @@ _DEEP = 8
 
 
 def quantile_without_le(rule: Rule, world: World) -> Iterator[Fault]:
-    """histogram_quantile() of what has no `le` any more: it gives nothing."""
+    """histogram_quantile() of series without `le`: the result is empty."""
     for call, _ in calls(rule.tree, "histogram_quantile"):
         if world.labels(call.args[1]).lack("le"):
             yield Fault(
@@ -24,7 +24,7 @@ def quantile_without_le(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def unaggregated_quantile(rule: Rule, world: World) -> Iterator[Fault]:
-    """A quantile of each single histogram: the slow route is hidden, or pages for three requests."""
+    """A quantile of each single series: a slow route is hidden, or pages because of three requests."""
     for call, _ in calls(rule.tree, "histogram_quantile"):
         bare_series = [name_of(selector) for selector, above in selectors(call.args[1]) if not aggregated(above)]
         known_series = [world.series[name] for name in bare_series if name in world.series]
@@ -35,7 +35,7 @@ def unaggregated_quantile(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def threshold_between_buckets(rule: Rule, world: World) -> Iterator[Fault]:
-    """A quantile compared with, or an `le` that is, no bucket boundary: between two, a quantile is a guess."""
+    """A quantile limit or an `le` that is not a bucket boundary: between boundaries, a quantile is a guess."""
     for node in binaries(rule.tree, *COMPARISONS):
         for side, limit in ((node.lhs, node.rhs), (node.rhs, node.lhs)):
             numbers = None if selectors(limit) else world.constants(limit)

@@ -17,7 +17,7 @@ _SAMPLES = 4  # a rate over fewer scrapes than this has gaps when one is lost
 
 
 def missing_job(rule: Rule, world: World) -> Iterator[Fault]:
-    """An exported metric without a matcher of `job`: any other target with the same name joins in."""
+    """An exported metric without a `job` matcher: any other target that exports the same name is included."""
     for selector, _above in selectors(rule.tree):
         name = name_of(selector)
         if ":" in name or name in exported.OWN:
@@ -42,7 +42,7 @@ def wrong_job(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def integer_le(rule: Rule, _: World) -> Iterator[Fault]:
-    """A whole number as `le`: Prometheus 3 writes it with `.0` and finds nothing."""
+    """A whole number as `le`: Prometheus 3 writes it with `.0`, so the matcher selects nothing."""
     for selector, _above in selectors(rule.tree):
         for matcher in selector.matchers.matchers:
             if matcher.name == "le" and _WHOLE.fullmatch(matcher.value):
@@ -52,7 +52,7 @@ def integer_le(rule: Rule, _: World) -> Iterator[Fault]:
 
 
 def short_range(rule: Rule, world: World) -> Iterator[Fault]:
-    """A rate over fewer than four scrapes: one that is lost leaves a gap."""
+    """A rate over fewer than four scrapes: one failed scrape leaves a gap."""
     least = _SAMPLES * world.here.scrape_interval
     for call, _ in calls(rule.tree, *RATES, "deriv", "delta", "idelta"):
         part = call.args[0]
@@ -62,7 +62,7 @@ def short_range(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def range_beyond_retention(rule: Rule, world: World) -> Iterator[Fault]:
-    """A range or offset that reaches back beyond what Prometheus keeps: it silently looks at less."""
+    """A range or offset longer than the retention: Prometheus silently evaluates less."""
     for node, above in walk(rule.tree):
         if not isinstance(node, VectorSelector):
             continue
@@ -79,7 +79,7 @@ def range_beyond_retention(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def exporter_health(rule: Rule, world: World) -> Iterator[Fault]:
-    """`up` of an exporter as the health of its server: it stays 1 while the server is dead."""
+    """`up` of an exporter used as the health of its server: it stays 1 while the server is down."""
     names = {name_of(selector) for selector, _ in selectors(rule.tree)}
     for selector, above in selectors(rule.tree):
         compared = any(isinstance(part, BinaryExpr) and str(part.op) in COMPARISONS - {"==", ">"} for part in above)

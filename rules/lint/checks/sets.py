@@ -18,7 +18,7 @@ _LOOK_BACK = 300  # seconds; prometheus.io/docs/prometheus/latest/querying/basic
 
 
 def duplicate_identity(rule: Rule, world: World) -> Iterator[Fault]:
-    """Two alerts with one name and labels, or two recordings of one series: nobody can tell them apart."""
+    """Two alerts with the same name and labels, or two rules that record the same series."""
     for other in world.rules:
         if other.file == rule.file and other.line == rule.line:
             return
@@ -28,14 +28,14 @@ def duplicate_identity(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def slow_recording(rule: Rule, _: World) -> Iterator[Fault]:
-    """A series recorded every five minutes or less often: that is the look-back, and the series has gaps."""
+    """A series recorded every five minutes or less often: it has gaps, because Prometheus looks back five minutes."""
     if rule.kind == "record" and rule.interval >= _LOOK_BACK:
         text = f"group {rule.group} records every {rule.interval:g}s"
         yield Fault(text, "move it to a group with an interval of at most 2m", rule.name)
 
 
 def newer_syntax(rule: Rule, _: World) -> Iterator[Fault]:
-    """A key of the group or a function that Prometheus 2.42 refuses."""
+    """A group key or a function that Prometheus 2.42 does not have."""
     newer = sorted(rule.keys - _GROUP_KEYS) if rule.first else []
     if newer:
         yield Fault(f"Prometheus 2.42 refuses {', '.join(newer)} in group {rule.group}", "leave it out", rule.name)

@@ -19,7 +19,7 @@ _OURS = ("severity", "priority", "team")
 
 
 def lost_label(rule: Rule, world: World) -> Iterator[Fault]:
-    """A template that uses a label which the result does not have: people read an empty place."""
+    """A template that uses a label which the result does not have: it renders as an empty string."""
     left = world.labels(rule.tree)
     for text in (*rule.annotations.values(), *rule.labels.values()):
         for label in _LABEL.findall(text):
@@ -39,7 +39,7 @@ def _had(rule: Rule, label: str, world: World) -> bool:
 
 
 def raw_value(rule: Rule, world: World) -> Iterator[Fault]:
-    """`{{ $value }}` as it is, of a share, a rate or seconds: people read 0.05333333333."""
+    """An unformatted `{{ $value }}` of a ratio, a rate or seconds: people read 0.05333333333."""
     if any(_RAW.search(text) for text in rule.annotations.values()):
         parts = [part for node in valued(rule.tree) for part in _fractions(node, world)]
         if parts:
@@ -61,14 +61,14 @@ def _fractions(node: Expr, world: World) -> Iterator[str]:
 
 
 def value_in_label(rule: Rule, _: World) -> Iterator[Fault]:
-    """`$value` in a label: each new number is a new alert, which starts to wait and pages anew."""
+    """`$value` in a label: each new value is a new alert, which waits for its `for` again and pages again."""
     for name, text in rule.labels.items():
         if "$value" in text:
             yield Fault(f"the label {name} changes with the value", "write the value in an annotation", name)
 
 
 def anonymous_alert(rule: Rule, world: World) -> Iterator[Fault]:
-    """Several alerts at once with one text: the result has labels that say which, and the text names none of them."""
+    """A text without the labels that tell several alerts of one rule apart."""
     if not rule.alerts:
         return
     left = world.labels(rule.tree)
@@ -87,7 +87,7 @@ def anonymous_alert(rule: Rule, world: World) -> Iterator[Fault]:
 
 
 def colliding_label(rule: Rule, world: World) -> Iterator[Fault]:
-    """A label of the series that the alert's own label overwrites: two series become one, and the rule fails."""
+    """A label of the alert that overwrites one of its series: two series become one, and the rule fails."""
     for label in _OURS if rule.alerts else ():
         text = rule.labels.get(label)
         possible = world.labels(rule.tree).possible or frozenset()
