@@ -12,6 +12,7 @@ import signal
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +46,7 @@ from process.web_config import BasicAuth
 log = logging.getLogger("exporter")
 
 _DISTINCT_COUNTS_EVERY = 10  # seconds between two updates of the gauges of distinct counts
+_SNAPSHOT_PAUSE = 1.0  # seconds between two snapshots, at least
 _SHUTDOWN_TIMEOUT = 10  # seconds for requests under way when the process is told to stop
 
 
@@ -101,7 +103,7 @@ class Exporter:
         if path is not None:
             folder = Folder(path)
             key = folder.key()
-            journal = Journal(path, clock.monotonic, self._synced)
+            journal = Journal(path, clock.monotonic, self._synced, settings.config.storage.max_journal)
             self.storage = Storage(folder, journal, clock.now)
         self._key = key
         state = self._new_state(settings)
@@ -211,8 +213,16 @@ class Exporter:
 
     async def _save_snapshots(self) -> None:
         while True:
-            await asyncio.sleep(float(self.parts.settings.config.storage.snapshot_every))
+            await self._until_a_snapshot_is_due()
             await self.save()
+
+    async def _until_a_snapshot_is_due(self) -> None:
+        every = float(self.parts.settings.config.storage.snapshot_every)
+        pause = min(_SNAPSHOT_PAUSE, every)
+        await asyncio.sleep(pause)
+        if self.storage is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.storage.journal.grown.wait(), every - pause)
 
     async def _measure_lag(self) -> None:
         while True:

@@ -27,6 +27,7 @@ class Storage(Strict, frozen=True):
 
     path: Path | None = None
     snapshot_every: Duration = Duration(60)
+    max_journal: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024  # bytes
 
 
 class Events(Strict, frozen=True):

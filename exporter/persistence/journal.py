@@ -17,6 +17,7 @@ from typing import NamedTuple
 _HEAD = struct.Struct("<II")
 _GATHER = 0.002  # seconds to wait for more records before a sync
 _MAX_RECORD = 64 * 1024 * 1024
+_PARTS = 4  # a snapshot is due when the journal since the last one, or what is left of the limit, is such a part of it
 
 
 # Bytes that a search for the next record may check-sum: random bytes look like a record's head in one of 64 places.
@@ -37,10 +38,15 @@ class JournalError(Exception):
 
 
 class Journal:
-    """Numbered files in a folder, of which the last is written. ``observe`` gets the seconds of each sync."""
+    """Numbered files in a folder, of which the last is written. ``observe`` gets the seconds of each sync.
 
-    def __init__(self, folder: Path, monotonic: Callable[[], float], observe: Callable[[float], None]) -> None:
-        self._folder, self._monotonic, self._observe = folder, monotonic, observe
+    All files together hold at most ``limit`` bytes. ``grown`` is set when a snapshot should make room.
+    """
+
+    def __init__(
+        self, folder: Path, monotonic: Callable[[], float], observe: Callable[[float], None], limit: int
+    ) -> None:
+        self._folder, self._monotonic, self._observe, self._limit = folder, monotonic, observe, limit
         self._file = -1
         self._retired: list[int] = []
         self._broken = False
@@ -49,6 +55,8 @@ class Journal:
         self._syncing: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.bytes = 0  # since the last snapshot
+        self.grown = asyncio.Event()
+        self._total = sum(self._path(number).stat().st_size for number in self.numbers())
 
     def numbers(self) -> list[int]:
         """List the numbers of the existing files."""
@@ -80,11 +88,16 @@ class Journal:
         if self._file >= 0:
             self._retired.append(self._file)
         self._file, self._size, self.bytes, self._broken = descriptor, 0, 0, False
+        self.grown.clear()
         return number
 
     def append(self, record: bytes) -> None:
         """Write a record; JournalError if that fails, and then nothing of it is left in the file."""
         data = _HEAD.pack(len(record), zlib.crc32(record)) + record
+        if self.bytes + len(data) > self._limit // _PARTS or self._total > self._limit - self._limit // _PARTS:
+            self.grown.set()
+        if self._total + len(data) > self._limit:
+            raise JournalError(f"the journal in {self._folder} has reached storage.max_journal, {self._limit} bytes")
         try:
             if self._broken:
                 self.rotate()
@@ -94,6 +107,7 @@ class Journal:
             self._undo()
             raise JournalError(f"cannot write to {self._folder}: {error.strerror}") from error
         self._size += len(data)
+        self._total += len(data)
         self.bytes += len(data)
         self._written += len(data)
 
@@ -153,7 +167,9 @@ class Journal:
         """Delete the files before this number, once a snapshot has all that they hold."""
         for number in self.numbers():
             if number < before:
-                self._path(number).unlink(missing_ok=True)
+                path = self._path(number)
+                self._total -= path.stat().st_size
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Sync and close."""

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import example, given, settings
@@ -19,22 +20,26 @@ from exporter.app import Exporter
 from exporter.persistence.journal import Fault, Journal, JournalError
 from exporter.persistence.snapshot import Folder, StorageError
 from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
+from tests.stories.stack import until
 
 # What the exporter counts about itself begins at 0 with the process, but for what follows from the records.
 NOT_REPLAYED = ("python_", "process_", "exporter_")
 _COUNTER = re.compile(r"_(total|bucket|count|sum)\b")
+LIMIT = 1024 * 1024  # bytes of a journal
 
 
 class Installation:
     """An exporter on a folder that can be killed (nothing is said to it) and started again."""
 
-    def __init__(self, folder: Path, hold: float = 0) -> None:
-        self.folder, self.time, self.hold = folder, Time(), hold
+    def __init__(self, folder: Path, hold: float = 0, limit: int = 16 * LIMIT) -> None:
+        self.folder, self.time, self.hold, self.limit = folder, Time(), hold, limit
         self.exporter: Exporter
         self.client: Client
 
     async def start(self) -> None:
-        self.exporter = an_exporter(self.time, a_config(self.folder, first_increment_hold=self.hold))
+        config = a_config(self.folder, first_increment_hold=self.hold)
+        storage = msgspec.structs.replace(config.storage, max_journal=self.limit)
+        self.exporter = an_exporter(self.time, msgspec.structs.replace(config, storage=storage))
         self.client = TestClient(TestServer(an_application(self.exporter)))
         await self.client.start_server()
 
@@ -326,7 +331,7 @@ async def test_a_full_disk_is_a_503_and_nothing_of_it_is_counted(installation: I
 
 
 def test_a_record_that_did_not_fit_leaves_no_trace(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, Time(), lambda _seconds: None)
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
     journal.rotate()
     journal.append(b"one")
     size = (tmp_path / "000000000001.journal").stat().st_size
@@ -342,6 +347,64 @@ def test_a_record_that_did_not_fit_leaves_no_trace(tmp_path: Path) -> None:
     journal.append(b"three")
     assert list(journal.read(0, lambda _: None)) == [b"one", b"three"]
     journal.close()
+
+
+def fill(journal: Journal, records: int) -> int:
+    """Write so many records of 10 kB, or until the journal is full; return how many there was room for."""
+    for number in range(records):
+        try:
+            journal.append(b"x" * 10_000)
+        except JournalError as error:
+            assert "max_journal" in str(error)  # noqa: PT017  # either may happen
+            return number
+    return records
+
+
+def test_the_journal_as_a_whole_is_bounded_and_has_room_again_after_a_snapshot(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
+    journal.rotate()
+    first = fill(journal, 60)
+    second = journal.rotate()  # older files count as well, as long as they are kept
+    assert (first, 100 <= first + fill(journal, 200) <= 105) == (60, True)
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.journal")) <= LIMIT
+    journal.delete(second)
+    assert fill(journal, 1) == 1
+    journal.close()
+    again = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
+    again.rotate()
+    assert fill(again, 200) < 70  # what is there from before counts, too
+    again.close()
+
+
+def test_a_journal_that_has_grown_asks_for_a_snapshot(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
+    journal.rotate()
+    for grown in (False, False, True):
+        journal.append(b"x" * 100_000)
+        assert journal.grown.is_set() is grown
+    journal.rotate()
+    assert not journal.grown.is_set()
+    for _ in range(2):
+        journal.append(b"x" * 250_000)
+        journal.rotate()
+    journal.append(b"x")  # most of the room is taken by older files
+    assert journal.grown.is_set()
+    journal.close()
+
+
+async def test_a_flood_brings_the_next_snapshot_forward(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, limit=LIMIT)
+    await installation.start()
+    loops = [asyncio.ensure_future(loop) for loop in installation.exporter.loops().values()]
+    assert installation.exporter.parts.settings.config.storage.snapshot_every == 60
+    events = [booked(id=f"{'x' * 100}-{n}", source="app") for n in range(1000)]
+    assert (await installation.post(events))[0] == 202
+    assert (await installation.post([{**event, "source": "other"} for event in events]))[0] == 202
+    await until("there is one", (tmp_path / "state.snapshot").exists)
+    for loop in loops:
+        loop.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+    await installation.kill()
 
 
 async def test_a_failed_sync_is_the_end_of_the_process(installation: Installation) -> None:
@@ -424,7 +487,7 @@ async def test_a_record_that_was_never_written_whole_is_not_damage(installation:
 def test_whatever_byte_is_damaged_every_other_record_is_read(records: list[bytes], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        journal = Journal(folder, lambda: 0.0, lambda _: None)
+        journal = Journal(folder, lambda: 0.0, lambda _: None, LIMIT)
         journal.rotate()
         for record in records:
             journal.append(record)

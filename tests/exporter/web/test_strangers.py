@@ -272,7 +272,7 @@ def test_a_path_is_matched_in_time_that_grows_with_its_length(path: str) -> None
 
 
 async def test_a_record_of_an_older_version_that_took_for_ever_is_replayed(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, Time(), lambda _seconds: None)
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, 1 << 20)
     journal.rotate()
     event = {"type": "page_load", "data": {"page": SLOW[0], "navigation": "navigate", "total": 1}}
     record = Record(received=1_790_000_000.0, source="browser", body=json.dumps([event]).encode())
@@ -315,7 +315,7 @@ def _spoilt(**changes: object) -> bytes:
 async def test_a_record_that_cannot_be_counted_is_set_aside_and_the_others_count(
     tmp_path: Path, record: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = Journal(tmp_path, Time(), lambda _seconds: None)
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, 1 << 20)
     journal.rotate()
     for raw in (GOOD, record, GOOD):
         journal.append(raw)
