@@ -396,7 +396,7 @@ async def test_a_flood_brings_the_next_snapshot_forward(tmp_path: Path) -> None:
     installation = Installation(tmp_path, limit=LIMIT)
     await installation.start()
     loops = [asyncio.ensure_future(loop) for loop in installation.exporter.loops().values()]
-    assert installation.exporter.parts.settings.config.storage.snapshot_every == 60
+    assert float(installation.exporter.parts.settings.config.storage.snapshot_every) == 60
     events = [booked(id=f"{'x' * 100}-{n}", source="app") for n in range(1000)]
     assert (await installation.post(events))[0] == 202
     assert (await installation.post([{**event, "source": "other"} for event in events]))[0] == 202
