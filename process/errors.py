@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -10,13 +11,14 @@ from process.optional import MissingExtraError, load
 from process.settings import Secret, SettingsError
 
 _HIDDEN = "<secret>"
-# What the text of an error can carry that is nobody's business: people's addresses, tokens, and what stands in URLs.
-_PRIVATE = (
-    (re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[a-zA-Z]{2,}"), "<e-mail>"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 <secret>"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]*@"), r"\1<secret>@"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*"), r"\1?<query>"),
-)
+_MAX_TEXT = 8192  # characters; Sentry cuts messages there (develop.sentry.dev/sdk/foundations/data-model/envelopes)
+# What the text of an error can carry that is nobody's business: tokens, what stands in URLs, and people's addresses. A
+# sender may choose the text: each pattern looks at a character a bounded number of times, wherever it begins.
+_TOKEN = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_USER = re.compile(r"://[^\s/@]*@")
+_URL = re.compile(r"://[^\s'\"]+")
+_WITH_AT = re.compile(r"[\w.+@-]+")
+_DOMAIN = re.compile(r"(?:[\w-]+\.)+[a-zA-Z]{2,}")
 # What an event may have. Request, user, breadcrumbs, extra, tags and whatever a later SDK adds stay here.
 _KEPT = frozenset(
     {
@@ -86,8 +88,24 @@ def _clean(value: Any, hidden: list[str]) -> Any:  # noqa: ANN401  # JSON
 def _clean_text(text: str, hidden: list[str]) -> str:
     for form in hidden:
         text = text.replace(form, _HIDDEN)
-    for pattern, instead in _PRIVATE:
-        text = pattern.sub(instead, text)
+    if len(text) > _MAX_TEXT:
+        text = text[:_MAX_TEXT]
+        text = text[: 1 + max(map(text.rfind, " \n"))] + "…"  # a cut word could be half an address
+    text = _TOKEN.sub(r"\1 <secret>", text)
+    text = _URL.sub(_without_query, _USER.sub("://<secret>@", text))
+    return _WITH_AT.sub(_without_address, text)
+
+
+def _without_query(url: re.Match[str]) -> str:
+    path, mark, _ = url[0].partition("?")
+    return f"{path}?<query>" if mark else path
+
+
+def _without_address(word: re.Match[str]) -> str:
+    text = word[0]
+    parts = text.split("@")
+    if any(name and _DOMAIN.match(domain) for name, domain in pairwise(parts)):
+        return f"<e-mail>{text[len(text.rstrip('.-+')) :]}"
     return text
 
 

@@ -191,6 +191,13 @@ def test_what_a_later_sdk_might_add_stays_here() -> None:
         ("postgresql://app:pw@db:5432/main failed", "postgresql://<secret>@db:5432/main failed"),
         ("GET https://x.example/a?token=1 -> 500", "GET https://x.example/a?<query> -> 500"),
         ("bearer eyJhbGciOi.xyz", "bearer <secret>"),
+        ("ask anna+x@mail.example.com.", "ask <e-mail>."),
+        ("<anna@example.com>, bob@x@example.org; c@localhost", "<<e-mail>>, <e-mail>; c@localhost"),
+        (
+            "https://u:p@h.example.com/x?k=v 'ftp://a@b/?c'",
+            "https://<secret>@h.example.com/x?<query> 'ftp://<secret>@b/?<query>'",
+        ),
+        ("@example.com a@ @ a@b..c", "@example.com a@ @ a@b..c"),
         (f"the token {TRICKY!r} is wrong", 'the token "<secret>" is wrong'),
         (f"the token {TRICKY!a} is wrong", 'the token "<secret>" is wrong'),
         (json.dumps({"token": TRICKY}), '{"token": "<secret>"}'),
@@ -200,3 +207,15 @@ def test_what_a_later_sdk_might_add_stays_here() -> None:
 def test_texts_are_cleaned_and_stay_readable(text: str, clean: str) -> None:
     event = {"exception": {"values": [{"type": "E", "value": text}]}}
     assert scrub(event, [Secret("hunter2"), Secret(TRICKY), Secret("")])["exception"]["values"][0]["value"] == clean
+
+
+_ENDLESS = ["a", "a.", "a@", "a@a.", "a-", "a://", "://a", "bearer ", "basic", "?", "://?", "@", "1.", "+"]
+
+
+@pytest.mark.parametrize("piece", _ENDLESS)
+def test_a_text_of_any_length_is_cut_before_it_is_searched(piece: str) -> None:
+    event = {"exception": {"values": [{"value": f"it failed: {piece * 200_000} anna@example.com"}]}}
+    text = scrub(event, [])["exception"]["values"][0]["value"]
+    assert text.startswith("it failed: ")
+    assert len(text) <= 8192 * 2
+    assert "anna" not in text
