@@ -31,6 +31,7 @@ SERVING: dict[str, Any] = {
 MAX_CONNECTIONS = 2000
 FILES_KEPT = 64  # for the database, the journal, the log and connections that we open ourselves
 FIRST_REQUEST = 10.0  # seconds for the handshake and the first request's header
+READ_RESPONSE = 60.0  # seconds for the peer to read a response, which is held in memory until then
 _TRUSTED_SHARE = 0.25  # of all connections, for peers that have authenticated
 _MAX_TRUSTED = 1000  # peers that are remembered for it; the least recent is forgotten
 _BACKLOG = 512  # connections that the kernel completes while we are busy
@@ -41,11 +42,12 @@ _PAUSE = 0.1  # seconds to wait when the system has no more descriptors
 class Connection:
     """One accepted connection."""
 
-    __slots__ = ("at", "group", "has_asked", "is_trusted", "pool", "socket", "task", "transport")
+    __slots__ = ("at", "group", "has_asked", "is_trusted", "pool", "socket", "task", "transport", "unread_since")
 
     def __init__(self, pool: "Connections", sock: socket.socket, group: str, at: float) -> None:
         self.pool, self.socket, self.group, self.at = pool, sock, group, at
         self.has_asked = self.is_trusted = False
+        self.unread_since: float | None = None  # since when the peer has left a part of a response unread
         self.task: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport | None = None
 
@@ -53,6 +55,15 @@ class Connection:
     def is_closed(self) -> bool:
         """Whether its descriptor is free again."""
         return self.socket.fileno() < 0
+
+    def is_late(self, now: float) -> bool:
+        """Whether the peer has taken too long to send its first header, or to read a response; ask it regularly."""
+        if self.transport is None or not self.transport.get_write_buffer_size():
+            self.unread_since = None
+        elif self.unread_since is None:
+            self.unread_since = now
+        unread = 0.0 if self.unread_since is None else now - self.unread_since
+        return unread > READ_RESPONSE or (not self.has_asked and now - self.at > FIRST_REQUEST)
 
     def abort(self) -> None:
         """End it at once."""
@@ -128,12 +139,12 @@ class Connections:
             self._trusted[connection] = None
 
     def sweep(self) -> None:
-        """Forget what is closed, and end what has not sent its first header in time."""
+        """Forget what is closed, and end what has not sent its first header or not read a response in time."""
         now = self._pruned_at = self._clock()
         for connection in self._all():
             if connection.is_closed:
                 self._remove(connection)
-            elif not connection.has_asked and now - connection.at > FIRST_REQUEST:
+            elif connection.is_late(now):
                 self._end(connection)
 
     def end_one(self) -> None:

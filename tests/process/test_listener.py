@@ -5,8 +5,8 @@ import gzip
 import logging
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, closing
-from socket import socket, socketpair
+from contextlib import ExitStack, closing, suppress
+from socket import SO_RCVBUF, SOL_SOCKET, socket, socketpair
 from typing import NamedTuple
 
 import aiohttp
@@ -21,9 +21,11 @@ from process.listener import Connection, Connections, Listener, note_request
 from process.logs import BURST, PERIOD, RateLimit
 from process.settings import Secret
 from process.web import answer_malformed, read_body, read_form, require_bearer, whole_number
+from tests.stories.stack import until
 
 TOKEN = {"Authorization": "Bearer token"}
 LIMIT = 1024 * 1024
+LARGE = 16 * LIMIT  # more than the kernel keeps for a connection
 HALF = b"POST /open HTTP/1.1\r\nHost: x\r\nX-"
 
 
@@ -41,6 +43,7 @@ class Place(NamedTuple):
     connections: Connections
     read: list[int]
     session: aiohttp.ClientSession
+    responding: list[asyncio.Transport]
 
     async def half(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection and send half a header."""
@@ -57,6 +60,7 @@ class Place(NamedTuple):
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     read: list[int] = []
+    responding: list[asyncio.Transport] = []
 
     async def take(request: web.Request) -> web.Response:
         read.append(len(await read_body(request, LIMIT, 0.5)))
@@ -68,17 +72,23 @@ async def place() -> AsyncIterator[Place]:
     async def deep(_request: web.Request) -> web.Response:
         raise RecursionError
 
+    async def large(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        responding.append(request.transport)
+        return web.Response(body=bytes(LARGE))
+
     app = web.Application(middlewares=[note_request, answer_malformed])
     closed = web.Application(middlewares=[require_bearer(Secret("token"), "")])
     closed.add_routes([web.post("/take", take)])
     app.add_subapp("/closed", closed)
+    app.add_routes([web.get("/large", large)])
     app.add_routes([web.post("/open", take), web.post("/form", form), web.post("/deep", deep)])
     time, port = Time(), free_port()
     connections = Connections(20, time)
     listener = Listener(app, None, connections, shutdown_timeout=1)
     await listener.start("127.0.0.1", port)
     async with aiohttp.ClientSession() as session:
-        yield Place(port, time, connections, read, session)
+        yield Place(port, time, connections, read, session, responding)
     await listener.close()
 
 
@@ -99,6 +109,25 @@ async def _ended(reader: asyncio.StreamReader) -> bool:
         return await asyncio.wait_for(reader.read(), 10) == b""
     except ConnectionError:
         return True
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [(serving.READ_RESPONSE - 1, True), (serving.READ_RESPONSE + 1, False)])
+async def test_a_response_that_nobody_reads_is_not_kept_for_long(place: Place, seconds: float, whole: bool) -> None:
+    loop = asyncio.get_running_loop()
+    with closing(socket()) as reader:
+        reader.setblocking(False)  # noqa: FBT003
+        reader.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+        await loop.sock_connect(reader, ("127.0.0.1", place.port))
+        await loop.sock_sendall(reader, b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await until("it waits", lambda: any(one.get_write_buffer_size() for one in place.responding))
+        place.connections.sweep()
+        place.time.now += seconds
+        place.connections.sweep()
+        received = 0
+        with suppress(ConnectionError):
+            while piece := await loop.sock_recv(reader, 1 << 20):
+                received += len(piece)
+        assert (received > LARGE) is whole
 
 
 async def test_an_authenticated_peer_keeps_its_connection_through_a_flood(place: Place) -> None:
