@@ -276,6 +276,9 @@ class Ended:
     def __init__(self, connection: Connection, ended: list[str]) -> None:
         self._connection, self._ended = connection, ended
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def abort(self) -> None:
         self._ended.append(self._connection.group)
         self._connection.socket.close()
