@@ -15,6 +15,7 @@ from process import web_config
 from process.command_line import MISUSED, guarded, unknown_command
 from process.errors import report_errors
 from process.logs import set_up_logs
+from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
 
@@ -81,7 +82,9 @@ async def _serve(options: argparse.Namespace) -> int:
 
     exporter = Exporter(first)
     private, public = options.listen or first.config.listen, first.config.browser.listen
-    return await serve(exporter, Listening(private, public, tls, exporter.reloader(read), options.lifecycle), _announce)
+    inherited = inherited_sockets(os.environ, os.getpid())
+    listening = Listening(private, public, tls, exporter.reloader(read), options.lifecycle, inherited)
+    return await serve(exporter, listening, _announce)
 
 
 def _settings(path: Path | None, web: Path | None) -> Settings:
@@ -115,5 +118,10 @@ def _announce(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def run() -> int:
+    """Run what `heypeter-exporter` and `python -m exporter` are; gives the exit status."""
+    return guarded(main)
+
+
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(run())

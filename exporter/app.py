@@ -11,8 +11,9 @@ import os
 import signal
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from socket import socket
 from typing import NamedTuple
 
 import msgspec
@@ -38,6 +39,7 @@ from exporter.web.scrape import INDEX, Scrape
 from exporter.web.server_events import ServerEvents, retry_later
 from process.coalescing import Coalesced
 from process.listener import Connections, Listener, capacity, note_request
+from process.service_manager import feed_watchdog, notify
 from process.settings import Secret, SettingsError
 from process.version import VERSION
 from process.web import Handler, is_from_page, problem
@@ -48,6 +50,7 @@ log = logging.getLogger("exporter")
 _DISTINCT_COUNTS_EVERY = 10  # seconds between two updates of the gauges of distinct counts
 _SNAPSHOT_PAUSE = 1.0  # seconds between two snapshots, at least
 _SHUTDOWN_TIMEOUT = 10  # seconds for requests under way when the process is told to stop
+BROWSER_SOCKET = "browser"  # FileDescriptorName of the socket for browsers in the unit file
 
 
 class Settings(NamedTuple):
@@ -74,6 +77,14 @@ class Listening(NamedTuple):
     tls: ssl.SSLContext | None
     reload: Coalesced[str]  # of ``Exporter.reloader``
     lifecycle: bool  # serve POST /-/reload, as Prometheus' --web.enable-lifecycle
+    inherited: Mapping[str, list[socket]] = {}  # by systemd's FileDescriptorName; they replace the addresses
+
+    def sockets(self) -> list[list[socket]]:
+        """List the inherited sockets of each address, `browser` for browsers; SettingsError if they have no use."""
+        browser = self.inherited.get(BROWSER_SOCKET, [])
+        if browser and not self.public:
+            raise SettingsError(f"socket {BROWSER_SOCKET!r} is inherited: set browser.listen, or remove the socket")
+        return [[one for name, named in self.inherited.items() if name != BROWSER_SOCKET for one in named], browser]
 
 
 class Parts(NamedTuple):
@@ -95,6 +106,7 @@ class Exporter:
     def __init__(self, settings: Settings, clock: Clock = Clock()) -> None:  # noqa: B008  # immutable
         self.clock = clock
         self.draining = False
+        self.hands_over = False  # its sockets stay open when it ends, so it answers while it drains
         self.failed = asyncio.Event()
         self.storage: Storage | None = None
         self.script = Script()
@@ -288,7 +300,10 @@ def middlewares(exporter: Exporter) -> list[Middleware]:
 
     @web.middleware
     def draining(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        return _refuse_draining() if exporter.draining and request.method == "POST" else handler(request)
+        if not exporter.draining or request.method != "POST":
+            return handler(request)
+        answers = exporter.hands_over and not exporter.failed.is_set()
+        return _answer_last(request, handler) if answers else _refuse_draining()
 
     @web.middleware
     def settings(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
@@ -308,6 +323,13 @@ def middlewares(exporter: Exporter) -> list[Middleware]:
 async def _refuse_draining() -> web.Response:
     """While the process stops, refuse what the sender should send again to the next one."""
     response = retry_later(503, "stopping; retry the same batch shortly", 1)
+    response.force_close()
+    return response
+
+
+async def _answer_last(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer, and let the client's next request go to the next process."""
+    response = await handler(request)
     response.force_close()
     return response
 
@@ -405,24 +427,28 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
     listeners: list[Listener] = []
     loops = {asyncio.ensure_future(work): name for name, work in exporter.loops().items()}
     stopped = asyncio.ensure_future(_wait(stop))
+    watchdog = asyncio.ensure_future(feed_watchdog(os.environ))
     try:
         served = applications(exporter, listening)
-        for address, application in served:
+        inherited = listening.sockets()
+        exporter.hands_over = any(inherited)
+        for (address, application), sockets in zip(served, inherited, strict=False):
             connections = Connections(capacity() // len(served), exporter.clock.monotonic)
-            listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT)
+            listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT, sockets)
             listeners.append(listener)
             await _start(listener, address)
-            announce(f"exporter listens on {'https' if listening.tls else 'http'}://{address}")
+            at = listener.address if sockets else address
+            announce(f"exporter listens on {'https' if listening.tls else 'http'}://{at}")
+        notify("READY=1", os.environ)
         await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         return _exit_status({name: task for task, name in loops.items() if task.done()})
     finally:
         # Refuse new requests, finish those under way, then save: nothing that was answered may be missing.
         exporter.draining = True
-        for listener in listeners:
-            await listener.close()
-        for task in (*loops, stopped):
+        await asyncio.gather(*(listener.close() for listener in listeners))
+        for task in (*loops, stopped, watchdog):
             task.cancel()
-        await asyncio.gather(*loops, stopped, return_exceptions=True)
+        await asyncio.gather(*loops, stopped, watchdog, return_exceptions=True)
         await exporter.close()
 
 

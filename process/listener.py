@@ -7,11 +7,12 @@ share for themselves.
 """
 
 import asyncio
+import contextlib
 import logging
 import resource
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, copy_context
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -37,6 +38,9 @@ _MAX_TRUSTED = 1000  # peers that are remembered for it; the least recent is for
 _BACKLOG = 512  # connections that the kernel completes while we are busy
 _PER_TURN = 16  # connections accepted before others have their turn
 _PAUSE = 0.1  # seconds to wait when the system has no more descriptors
+# Seconds in which connections that are open may still ask, when the next process takes over our socket: one that was
+# accepted a moment ago has its request on the way, and each answer asks its client to come back on a new connection.
+HAND_OVER = 0.5
 
 
 class Connection:
@@ -155,6 +159,10 @@ class Connections:
         elif self._trusted:
             self._end(_first_to_go(self._trusted))
 
+    def are_open(self) -> bool:
+        """Say whether a connection is left."""
+        return not all(connection.is_closed for connection in self._all())
+
     def close(self) -> None:
         """End all."""
         for connection in self._all():
@@ -221,20 +229,25 @@ class Listener:
         tls: ssl.SSLContext | None,
         connections: Connections,
         shutdown_timeout: float,
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
-        """``shutdown_timeout``: seconds for requests under way when it is closed."""
+        """``shutdown_timeout``: seconds for requests under way when it is closed.
+
+        ``inherited``: sockets that listen already, and go on when this process has ended; it listens on them only.
+        """
         self._runner = web.AppRunner(application, shutdown_timeout=shutdown_timeout, **SERVING)
         self._tls, self._connections = tls, connections
-        self._sockets: list[socket.socket] = []
+        self._sockets = list(inherited)
+        self.hands_over = bool(inherited)
+        self._is_closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, host: str, port: int) -> None:
         """Listen; without a host, on every interface. OSError if that fails."""
         loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
-            for family, kind, protocol, _, address in dict.fromkeys(addresses):
-                self._sockets.append(_listening(family, kind, protocol, address))
+            if not self.hands_over:
+                await self._listen(host, port)
             await self._runner.setup()
         except BaseException:
             self._close_sockets()
@@ -242,14 +255,48 @@ class Listener:
         self._tasks = [loop.create_task(self._accept(sock)) for sock in self._sockets]
         self._tasks.append(loop.create_task(self._sweep()))
 
+    async def _listen(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(addresses):
+            self._sockets.append(_listening(family, kind, protocol, address))
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as HOST:PORT."""
+        host, port = self._sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def hand_over(self) -> None:
+        """Accept no more if the sockets are inherited: whoever connects waits for the next process."""
+        if self.hands_over:
+            self._stop_accepting()
+
+    def _stop_accepting(self) -> None:
+        """Let no accepted connection get lost, as it would if a task that waits for one were cancelled."""
+        self._is_closing = True
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+
     async def close(self) -> None:
         """Accept no more, finish the requests under way, and end the connections."""
+        self._stop_accepting()
+        await asyncio.sleep(0)  # what was accepted last is served now
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._close_sockets()
+        if self.hands_over:
+            await self._finish_open()
         await self._runner.cleanup()
         self._connections.close()
+
+    async def _finish_open(self) -> None:
+        """Answer what open connections still ask, for a short time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER):
+                while self._connections.are_open():  # noqa: ASYNC110  # a closed descriptor tells nobody
+                    await asyncio.sleep(0.01)
 
     def _close_sockets(self) -> None:
         for sock in self._sockets:
@@ -259,7 +306,7 @@ class Listener:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         accepted = 0
-        while True:
+        while not self._is_closing:
             try:
                 sock, address = await loop.sock_accept(listening)
             except OSError as error:  # no descriptor, no memory, or a connection that was gone before it was accepted

@@ -54,9 +54,10 @@ def is_from_page(request: web.Request) -> bool:
     return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
 
 
-def refuse_while(stopping: Callable[[], bool]) -> Middleware:
+def refuse_while(stopping: Callable[[], bool], *, hands_over: bool = False) -> Middleware:
     """Make the middleware that answers 503 while the process stops, so that the client comes back to the next one.
 
+    A process that ``hands_over`` its socket accepts no more connections, and answers what those that are open ask.
     Paths below ``/-/`` and ``/metrics`` are still answered: they say how the stopping goes.
     """
 
@@ -64,7 +65,7 @@ def refuse_while(stopping: Callable[[], bool]) -> Middleware:
     async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not stopping() or request.path.startswith("/-/") or request.path == "/metrics":
             return await handler(request)
-        response = problem(503, "stopping; try again in a few seconds")
+        response = await handler(request) if hands_over else problem(503, "stopping; try again in a few seconds")
         response.force_close()  # a kept connection would lead here again
         return response
 

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from process.command_line import MISUSED, guarded, unknown_command
 from process.logs import set_up_logs
+from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
 from receiver.app import now, serve
@@ -80,12 +82,18 @@ def _serve(words: list[str]) -> int:
     options = parser.parse_args(words)
     config, source = load(options.config)
     set_up_logs(options.level, options.form)
-    return asyncio.run(serve(config, source, options.listen or config.listen, _announce))
+    inherited = [sock for named in inherited_sockets(os.environ, os.getpid()).values() for sock in named]
+    return asyncio.run(serve(config, source, options.listen or config.listen, _announce, inherited))
 
 
 def _announce(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def run() -> int:
+    """Run what `heypeter-receiver` and `python -m receiver` are; gives the exit status."""
+    return guarded(main)
+
+
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    raise SystemExit(run())

@@ -10,11 +10,12 @@ import random
 import signal
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from socket import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from aiohttp import web
 from process.coalescing import Coalesced
 from process.errors import report_errors
 from process.listener import Connections, Listener, capacity, note_request
+from process.service_manager import feed_watchdog, notify
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
 from process.web import answer_malformed, refuse_while
 from receiver.actions.answer import Actions
@@ -95,8 +97,17 @@ def elapsed() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-async def serve(config: Config, source: Source, listen: str, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; gives the process's exit status. SIGHUP reloads."""
+async def serve(
+    config: Config,
+    source: Source,
+    listen: str,
+    announce: Callable[[str], None],
+    inherited: Sequence[socket] = (),
+) -> int:
+    """Serve until SIGTERM or SIGINT; gives the process's exit status. SIGHUP reloads.
+
+    With ``inherited`` sockets it listens on them instead of ``listen``, and hands them over when it stops.
+    """
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"--web.listen-address: invalid address {listen!r} (expected e.g. 127.0.0.1:9095)")
@@ -110,16 +121,20 @@ async def serve(config: Config, source: Source, listen: str, announce: Callable[
         # 1. The database, the channels and the loops: whatever is wrong with them stops us before anybody connects.
         await receiver.start(session)
         connections = Connections(capacity(), time.monotonic)
-        listener = Listener(receiver.application(), None, connections, shutdown_timeout=10)
+        application = receiver.application(hands_over=bool(inherited))
+        listener = Listener(application, None, connections, shutdown_timeout=10, inherited=inherited)
         try:
             # 2. The endpoints.
             try:
                 await listener.start(host.strip("[]"), int(port))
             except OSError as error:
                 raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from error
-            announce(f"receiver listens on http://{listen}")
+            announce(f"receiver listens on http://{listener.address if inherited else listen}")
             # 3. The loops, until we are asked to stop; its end sends what is being sent.
-            alive = await receiver.run(stop)
+            notify("READY=1", os.environ)
+            watchdog = asyncio.ensure_future(feed_watchdog(os.environ))
+            alive = await receiver.run(stop, listener.hand_over)
+            watchdog.cancel()
         finally:
             # 4. No more requests, then no more store: an answer that is being written still needs it.
             await listener.close()
@@ -216,9 +231,10 @@ class Receiver:
         except TimeoutError:
             log.warning("the copies of the calendars could not be read in %.0f seconds", _RESTORED_IN)
 
-    def application(self) -> web.Application:
-        """Build the web application; call it after ``start``."""
-        app = web.Application(middlewares=[note_request, answer_malformed, refuse_while(lambda: self._is_stopping)])
+    def application(self, *, hands_over: bool = False) -> web.Application:
+        """Build the web application; call it after ``start``. ``hands_over``: answer until the end, never with 503."""
+        refuse = refuse_while(lambda: self._is_stopping, hands_over=hands_over)
+        app = web.Application(middlewares=[note_request, answer_malformed, refuse])
         webhook = AlertmanagerWebhook(
             self.store,
             self.current,
@@ -249,8 +265,11 @@ class Receiver:
             app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
         return app
 
-    async def run(self, stop: asyncio.Event) -> bool:
-        """Run the loops until ``stop``; False if one of them crashed, which ends the process."""
+    async def run(self, stop: asyncio.Event, hand_over: Callable[[], None] = lambda: None) -> bool:
+        """Run the loops until ``stop``; False if one of them crashed, which ends the process.
+
+        ``hand_over`` is called as soon as it stops, before what is being sent has been sent.
+        """
         loops: Tasks = {asyncio.ensure_future(run()): name for name, run in self._loops.items()}
         housekeeping = Housekeeping(self.metrics)
         loops |= {asyncio.ensure_future(housekeeping.run(name, r)): name for name, r in self._rounds.items()}
@@ -261,8 +280,9 @@ class Receiver:
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         self._is_ready = True
         done, _ = await asyncio.wait([*loops, *senders, stopped], return_when=asyncio.FIRST_COMPLETED)
-        # 1. Not ready and 503, so that nobody sends us more.
+        # 1. Not ready and 503, so that nobody sends us more; or whoever connects waits for the next process.
         self._is_ready, self._is_stopping = False, True
+        hand_over()
         # 2. No new steps, and no new claims.
         for task in (*loops, stopped):
             task.cancel()
