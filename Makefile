@@ -7,9 +7,9 @@ PY := $(BIN)/python
 # Tests spend half their time waiting for programs, so three processes share two cores. A file stays in one process
 # because its tests share fixtures.
 BESIDE := -n 3 --dist loadfile
-BENCHMARKS := exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many receiver_delays rule_evaluation dashboard_queries
+BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many receiver_delays rule_evaluation dashboard_queries
 
-.PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench bench-compare soak clean
+.PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench bench-compare soak packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,5 +105,8 @@ bench-compare: stack ## compare benchmarks with a revision: BASE=rev [ONLY="webh
 soak: .venv/ready ## load an exporter of 40,000 series for an hour (MINUTES=5 for less)
 	@$(PY) -m bench.soak $${MINUTES:-60}
 
+packages: .venv/ready ## build the wheel and the sdist into dist/
+	@$(PY) -m build --no-isolation --outdir dist .
+
 clean: ## remove everything the targets made or fetched
-	rm -rf .venv .stack data build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .stack data build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,3 +1,3 @@
-"""The version of this product, as /metrics and the logs tell it; pyproject.toml has the same."""
+"""The version of this product; the packages, /metrics and the logs take it from here."""
 
 VERSION = "0.1.0"
