@@ -252,6 +252,7 @@ class Receiver:
             ready=lambda: self._is_ready,
             token=self._api_token,
             reloader=self.reloader,
+            look=self._watch.look,
         )
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):

@@ -146,18 +146,18 @@ class Metrics:
 
     def watch(self, before: Incident, after: Incident) -> None:
         """Count what a change means; drills count for nothing."""
-        labels, opened = (after.priority.value, after.team), after.opened_at
+        labels = after.priority.value, after.team
         due, paged = before.clocks.next_due_at, after.delivery.paged_at
         if after.delivery.rounds > before.delivery.rounds and due is not None and paged is not None:
             self.lateness.observe(max(0.0, (paged - due).total_seconds()))
-        if after.drill or opened is None:
+        if after.drill or after.opened_at is None:
             return
         if before.state is State.NEW:
             self.opened.labels(*labels, after.labels.get("alertname", "")[:_LONGEST_NAME]).inc()
         if after.acknowledged_at is not None and before.acknowledged_at is None:
-            self.acknowledged.labels(*labels).observe((after.acknowledged_at - opened).total_seconds())
+            self.acknowledged.labels(*labels).observe(after.open_for(after.acknowledged_at).total_seconds())
         if after.resolved_at is not None and before.resolved_at is None:
-            self.resolved.labels(*labels).observe((after.resolved_at - opened).total_seconds())
+            self.resolved.labels(*labels).observe(after.open_for(after.resolved_at).total_seconds())
         if after.breached_at is not None and before.breached_at is None:
             self.breaches.labels(*labels).inc()
 

@@ -5,16 +5,26 @@ from collections.abc import Callable, Container
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter
 
 from receiver.channels.base import read_umbrella_key
-from receiver.incident.event import Acknowledge, Resolve
+from receiver.incident.delivery import is_current
+from receiver.incident.event import Acknowledge, Answer, Resolve, UndoResolve
 from receiver.incident.machine import transition
-from receiver.incident.model import Decision, Incident, Origin, Priority, State
+from receiver.incident.model import Decision, Ignored, Incident, Opening, Origin, Priority, State
+from receiver.incident.undo import moment_of
 from receiver.policy.current import Current
-from receiver.store.base import Store
+from receiver.store.base import Member, Standing, Store
 
-_KEY = re.compile(r"heypeter-(\d{1,17})-(\d{1,12})(?:/|$)")
+# What receiver.channels.base.Message puts into buttons and into the keys of providers' incidents.
+_REFERENCE = re.compile(
+    r"heypeter-(?P<number>\d{1,17})-(?P<opened>\d{1,12})"
+    r"(?:\.(?P<episode>\d{1,12})\.(?P<installation>\d{1,16}))?"
+    r"(?:\.(?P<firing>\d{1,9})\.(?P<begun>\d{1,15})|@(?P<resolved>\d{1,16}))?"
+    r"(?:/(?P<lane>.*))?",
+    re.ASCII | re.DOTALL,
+)
 
 
 class Action(StrEnum):
@@ -22,6 +32,7 @@ class Action(StrEnum):
 
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
+    UNDO = "undo"  # a resolve by hand
 
 
 class ActionSource(StrEnum):
@@ -40,6 +51,10 @@ class ActionResult(StrEnum):
     TAKEN = "taken"
     ALREADY = "already"  # somebody had acknowledged it, or it was resolved
     UNKNOWN = "unknown"  # no such incident
+    OUTDATED = "outdated"  # it answered to how the incident stood before it fired again
+    UNCONFIRMED = "unconfirmed"  # a resolve, while more fires than the person has seen
+    TOO_LATE = "too_late"  # the resolve cannot be undone, or not any more
+    ENDED = "ended"  # its alerts have ended since the resolve, so there is nothing to undo
     IGNORED = "ignored"  # nothing that changes an incident
     REFUSED = "refused"  # a wrong signature, or not a request of that source
 
@@ -51,7 +66,60 @@ _ORIGINS = {
     ActionSource.PAGERDUTY: Origin.PAGERDUTY,
     ActionSource.PAGERDUTY_POLL: Origin.PAGERDUTY,
 }
-_EVENTS: dict[Action, type[Acknowledge | Resolve]] = {Action.ACKNOWLEDGE: Acknowledge, Action.RESOLVE: Resolve}
+_REFUSED = {
+    Ignored.FIRED_AGAIN: ActionResult.OUTDATED,
+    Ignored.UNCONFIRMED: ActionResult.UNCONFIRMED,
+    Ignored.TOO_LATE: ActionResult.TOO_LATE,
+    Ignored.ENDED: ActionResult.ENDED,
+}
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What a button or a provider's incident says of ours: its number, when it opened, and which time it was.
+
+    ``episode`` is when it last fired (seconds since 1970) for a button, and counts from 0 for a provider's incident,
+    which has a ``lane``. Those of older versions have neither that nor the installation.
+    """
+
+    number: int
+    opened: int
+    episode: int | None = None
+    installation: int | None = None
+    firing: int | None = None
+    begun: int | None = None
+    resolved: int | None = None  # the moment of the resolve that a button undoes, in microseconds since 1970
+    lane: str = ""
+
+    @property
+    def resolved_at(self) -> datetime | None:
+        """Give that moment."""
+        return moment_of(self.resolved) if self.resolved is not None else None
+
+    @classmethod
+    def read(cls, text: str) -> "Reference | None":
+        """Read it; None if it is not one of ours."""
+        match = _REFERENCE.fullmatch(text)
+        if match is None:
+            return None
+        numbers = {name: int(value) for name, value in match.groupdict().items() if value and name != "lane"}
+        return cls(**numbers, lane=match["lane"] or "")
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What somebody answers to, as far as it is known; see the events of the core.
+
+    ``lane`` and ``generation``: the provider's incident that the answer was given in.
+    """
+
+    opening: Opening | None = None
+    firing: int | None = None
+    begun: int | None = None
+    resolved_at: datetime | None = None
+    lane: str = ""
+    generation: int = 0
+
+
+ANYTHING = Seen()
 
 
 class Actions:
@@ -72,53 +140,53 @@ class Actions:
         self._counter.labels(source.value, result.value).inc()
 
     async def apply(
-        self, source: ActionSource, number: int, action: Action, actor: str
+        self, source: ActionSource, number: int, action: Action, actor: str, seen: Seen = ANYTHING
     ) -> tuple[ActionResult, Incident | None]:
-        """Acknowledge or resolve incident ``number``; StoreError if it could not be made durable.
+        """Acknowledge, resolve or undo the resolve of incident ``number``; StoreError if it could not be made durable.
 
         An ``actor`` that means one configured person is recorded by that person's key. The incident comes back as it
         is afterwards. ALREADY also stands for a resolve after the resolve and for an acknowledgement by somebody else,
-        which are noted in the timeline.
+        which are noted in the timeline. What is not as ``seen`` any more is refused in the same transaction.
         """
         now, result = self.clock(), ActionResult.UNKNOWN
-        event = _EVENTS[action](self._current.routing.directory.key(actor) or actor, _ORIGINS[source])
+        event = _event(action, self._current.routing.directory.key(actor) or actor, _ORIGINS[source], seen)
 
-        def decide(before: Incident) -> Decision:
+        def decide(before: Incident, standing: Standing) -> Decision:
             nonlocal result
-            decision = transition(before, event, self._current.routing, now)
-            after = decision.incident
-            renewed = after.clocks.acknowledged_until != before.clocks.acknowledged_until
-            changed = after.state is not before.state or renewed
-            result = ActionResult.TAKEN if changed else ActionResult.ALREADY
+            if _fires_elsewhere(before, action, seen, standing):
+                decision = Decision(before, ignored=Ignored.FIRED_AGAIN)
+            else:
+                decision = transition(before, event, self._current.routing, now)
+            result = _result(before, decision)
             return decision
 
-        incident = await self._store.apply(number, decide, now)
+        incident = await self._store.answer(number, decide, now, seen.lane)
         self.count(source, result)
         return result, incident
 
     async def apply_to_key(
         self, source: ActionSource, key: str, action: Action, actor: str, only: Container[int] | None = None
-    ) -> int:
-        """Do to every incident behind a provider's key what somebody has done there; gives how many were ours.
+    ) -> tuple[ActionResult, ...]:
+        """Do to every incident behind a provider's key what somebody has done there; gives what became of each.
 
         The key of an umbrella stands for its members: those that still wait for it, and are no P1, which has its own.
         ``only`` names those that may be concerned.
         """
-        count = 0
-        for number in await self.find_all(key):
-            stored = await self._store.incident(number)
+        results = []
+        for one in await self.find_all(key):
+            stored = await self._store.incident(one.incident)
             concerned = read_umbrella_key(key) is None or (stored and _waits(stored[0], action))
-            if concerned and (only is None or number in only):
-                await self.apply(source, number, action, actor)
-                count += 1
-        return count
+            if concerned and (only is None or one.incident in only):
+                seen = Seen(lane=one.lane, generation=one.generation)
+                results.append((await self.apply(source, one.incident, action, actor, seen))[0])
+        return tuple(results)
 
-    async def find_all(self, key: str) -> tuple[int, ...]:
-        """Give the numbers of the incidents that a provider's dedup key stands for."""
+    async def find_all(self, key: str) -> tuple[Member, ...]:
+        """Give the incidents that a provider's dedup key stands for, and which time of them."""
         umbrella = read_umbrella_key(key)
         if umbrella is None:
-            number = await self.find(key)
-            return (number,) if number else ()
+            one = await self.find(key)
+            return (Member(one.number, one.lane, one.episode or 0),) if one else ()
         installation, number = umbrella
         return await self._store.umbrella(number) if installation == await self._store.installation() else ()
 
@@ -126,15 +194,46 @@ class Actions:
         """Give the display name of a person."""
         return self._current.routing.directory.name(person)
 
-    async def find(self, key: str) -> int:
-        """Give the number of the incident that a provider's dedup key belongs to; 0 if it is not one of ours."""
-        match = _KEY.match(key)
-        if match is None:
-            return 0
-        stored = await self._store.incident(int(match[1]))
-        opened_at = stored[0].opened_at if stored else None
-        # The number alone could be of another database: the receiver may have begun a new one.
-        return int(match[1]) if opened_at and int(opened_at.timestamp()) == int(match[2]) else 0
+    async def reference(self, incident: Incident) -> str:
+        """Write what a button carries of an incident as it stands."""
+        opening = incident.opening
+        return f"heypeter-{incident.id}-{opening.opened}.{opening.fired}.{await self._store.installation()}"
+
+    async def find(self, text: str) -> Reference | None:
+        """Read the reference of a button or of a provider's incident; None if it is to no incident of ours.
+
+        The number alone could be of another database: the receiver may have begun a new one, and another one may open
+        its incident of this number in the same second.
+        """
+        reference = Reference.read(text)
+        if reference is None or reference.installation not in {None, await self._store.installation()}:
+            return None
+        stored = await self._store.incident(reference.number)
+        return reference if stored and stored[0].opening.opened == reference.opened else None
+
+
+def _event(action: Action, actor: str, origin: Origin, seen: Seen) -> Answer:
+    match action:
+        case Action.ACKNOWLEDGE:
+            return Acknowledge(actor, origin, seen.opening)
+        case Action.RESOLVE:
+            return Resolve(actor, origin, seen.opening, seen.firing, seen.begun)
+    return UndoResolve(actor, origin, seen.opening, seen.resolved_at)
+
+
+def _fires_elsewhere(incident: Incident, action: Action, seen: Seen, standing: Standing) -> bool:
+    """Say whether the provider's incident is an earlier one, or what would be undone fires in another incident."""
+    if seen.lane and not is_current(seen.generation, standing.ends, incident.state):
+        return True
+    return action is Action.UNDO and standing.newest != incident.id
+
+
+def _result(before: Incident, decision: Decision) -> ActionResult:
+    if decision.ignored in _REFUSED:
+        return _REFUSED[decision.ignored]
+    after = decision.incident
+    renewed = after.clocks.acknowledged_until != before.clocks.acknowledged_until
+    return ActionResult.TAKEN if after.state is not before.state or renewed else ActionResult.ALREADY
 
 
 def _waits(incident: Incident, action: Action) -> bool:

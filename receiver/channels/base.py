@@ -81,6 +81,10 @@ class Message(msgspec.Struct, frozen=True):
     links: tuple[Link, ...]  # the first one leads to acknowledge and resolve
     sent_at: datetime
     thread: str = ""  # the receipt's ref of the first message of this lane, "" for the first
+    key: str = ""  # as ``incident``, and which of the provider's incidents about it; what fires again has another
+    button: str = ""  # what a button sends back: ``incident``, when it last fired, and the database
+    firing: int = 0  # alerts that fire
+    begun: int = 0  # episodes that have ever begun in it
     number: int = 0  # the incident's, as people and buttons name it; 0 if nobody may press a button
     state: str = ""  # triggered, acknowledged or resolved: how the incident stands now
     mention: str = ""  # the Slack user id of the person paged

@@ -93,7 +93,7 @@ class PagerDutyEvents:
         client = _configured(self._clients, message.address)
         await self._pace.turn(message.address, PATIENCE, urgent=message.priority == "P1")
         properties = self._trigger(message) if message.kind is Kind.PAGE else {}
-        action, key = _ACTIONS[message.kind], dedup_key(message)
+        action, key = _ACTIONS[message.kind], _known_key(message) or dedup_key(message)
         try:
             await self._calls.run(client.send_event, action, dedup_key=key, **properties)
         except PagerDutyError as error:
@@ -208,8 +208,17 @@ def _id(incident: object) -> str:
 
 
 def dedup_key(message: Message) -> str:
-    """What makes a repeat harmless: the same for every attempt, and for the acknowledge and resolve that follow."""
-    return f"{message.incident}/{message.lane}"[:DEDUP_KEY]
+    """What makes a repeat harmless: the same for every attempt, and for the acknowledge and resolve that follow.
+
+    What is triggered after a resolve has another one: an answer to the old incident must not be one to the new, though
+    PagerDuty itself would open a new one for the old key, too.
+    """
+    return f"{message.key or message.incident}/{message.lane}"[:DEDUP_KEY]
+
+
+def _known_key(message: Message) -> str:
+    """Give the key that the first event of the lane was sent under: an older version made another form of it."""
+    return message.thread if message.thread.startswith("heypeter-") else ""  # mode rest leaves PagerDuty's own ids
 
 
 def _configured(services: dict[str, V], name: str) -> V:

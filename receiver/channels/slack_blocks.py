@@ -87,13 +87,14 @@ def _answers(message: Message, state: str) -> list[Block]:
         "type": "button",
         "text": _plain_text(_cut(message.words.resolve, BUTTON)),
         "action_id": "resolve",
-        "value": message.incident,  # a number alone could be of another database
+        "value": f"{message.button or message.incident}.{message.firing}.{message.begun}",
     }
     confirm: Block = {"confirm": _confirm(message)} if message.words.still_firing else {}
     take: Block = {
         **resolve,
         "text": _plain_text(_cut(message.words.acknowledge, BUTTON)),
         "action_id": "acknowledge",
+        "value": message.button or message.incident,  # the number alone could be of another database
         "style": "primary",
     }
     resolve = {**resolve, **confirm}
@@ -109,6 +110,18 @@ def _confirm(message: Message) -> Block:
         "confirm": _plain_text(_cut(said.resolve_anyway, CONFIRM)),
         "deny": _plain_text(_cut(said.cancel, CONFIRM)),
     }
+
+
+def reply(text: str, label: str, action: str, value: str) -> dict[str, object]:
+    """Build an answer to a press, with one button to press next."""
+    button: Block = {
+        "type": "button",
+        "text": _plain_text(_cut(label, BUTTON)),
+        "action_id": action,
+        "value": value,
+    }
+    section: Block = {"type": "section", "text": _markdown(_cut(text, LEAD))}
+    return {"text": text, "blocks": [section, {"type": "actions", "elements": [button]}]}
 
 
 def _opening(links: tuple[Link, ...]) -> list[Block]:

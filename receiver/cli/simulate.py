@@ -11,19 +11,20 @@ import msgspec
 
 from receiver.incident.delivery import (
     TELLING,
+    End,
     Handling,
     Status,
     Window,
+    correction,
     due_at,
     nobody_told,
     pointless,
-    serial,
     worth_owing,
 )
 from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Decision, Entry, Failure, Incident, Kind, Notification, State, route_of
+from receiver.incident.model import Entry, Failure, Incident, Kind, Notification, Reason, State, route_of
 from receiver.incident.policy import Policy
 from receiver.policy.routing import Routing
 
@@ -149,7 +150,7 @@ class Simulation:
         """Decide, and keep what was decided as a store does; False if nothing changed."""
         decision = transition(before, event, self._policy, self.now)
         after = decision.incident
-        if after.state is State.NEW or decision == Decision(before):
+        if after.state is State.NEW or not decision.changes(before):
             return False
         self._incidents[after.id] = after
         self._timeline += decision.entries
@@ -162,6 +163,22 @@ class Simulation:
         return True
 
     def _owe(self, incident: Incident, notification: Notification) -> None:
+        if notification.reason is Reason.RESOLVE_UNDONE:
+            for each in self._corrections(incident, notification):
+                self._write_down(incident, each)
+            return
+        self._write_down(incident, notification)
+
+    def _corrections(self, incident: Incident, notification: Notification) -> tuple[Notification, ...]:
+        lane = (incident.id, notification.target.lane)
+        ends = [row for row in self._outbox if row.lane == lane and row.notification.kind is Kind.RESOLVED]
+        end = End(ends[-1].status, 0) if ends else None
+        is_cancelled, owed = correction(notification, incident, self._handling(notification.target.channel), end)
+        if is_cancelled:
+            ends[-1].status = Status.CANCELLED
+        return owed
+
+    def _write_down(self, incident: Incident, notification: Notification) -> None:
         target = notification.target
         place, way = (target.channel, target.address), self._handling(target.channel)
         if notification.kind not in way.kinds:
@@ -221,7 +238,7 @@ class Simulation:
 
 
 def _identity(notification: Notification) -> tuple[str, Kind, int, int]:
-    return notification.target.lane, notification.kind, notification.round, serial(notification)
+    return notification.target.lane, notification.kind, notification.round, notification.serial
 
 
 def play(

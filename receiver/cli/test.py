@@ -26,7 +26,7 @@ from receiver.cli.simulate import Story, play, span
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.delivery import Handling
-from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed
+from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed, UndoResolve
 from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
 from receiver.oncall.directory import Directory
 from receiver.policy.routing import Routing
@@ -61,6 +61,7 @@ class Happening(Strict, frozen=True, kw_only=True):
     resolves: dict[str, str] | None = None
     acknowledge: str = ""
     resolve: str = ""
+    undo: str = ""  # whoever takes the resolve back
     silenced_for: Duration | None = None
     silence_ends: bool = False
 
@@ -150,11 +151,11 @@ def _event(happening: Happening, start: datetime, directory: Directory, source: 
     moment = start + timedelta(seconds=happening.at)
     verbs = [
         name
-        for name in ("fires", "resolves", "acknowledge", "resolve", "silenced_for", "silence_ends")
+        for name in ("fires", "resolves", "acknowledge", "resolve", "undo", "silenced_for", "silence_ends")
         if getattr(happening, name)
     ]
     if len(verbs) != 1:
-        what = "fires, resolves, acknowledge, resolve, silenced_for or silence_ends"
+        what = "fires, resolves, acknowledge, resolve, undo, silenced_for or silence_ends"
         raise source.error(at, f"give exactly one of {what}")
     match verbs[0]:
         case "fires" | "resolves" as verb:
@@ -163,6 +164,8 @@ def _event(happening: Happening, start: datetime, directory: Directory, source: 
             return Acknowledge(directory.key(happening.acknowledge) or happening.acknowledge, Origin.TEST)
         case "resolve":
             return Resolve(directory.key(happening.resolve) or happening.resolve, Origin.TEST)
+        case "undo":
+            return UndoResolve(directory.key(happening.undo) or happening.undo, Origin.TEST)
         case "silenced_for":
             until = moment + timedelta(seconds=happening.silenced_for or 0)
             return Paused(Pause(PauseKind.SILENCE, "test", until=until))

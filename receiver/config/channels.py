@@ -81,8 +81,10 @@ class Channels:
         """Say how a channel takes what is owed on it: nothing is held where nothing becomes one message."""
         facts = self.facts(name)
         if facts.single_pages:
-            return Handling(window, facts.single_pages, facts.kinds, umbrella=True)
-        return Handling(window if facts.bundles else timedelta(0), kinds=facts.kinds)
+            return Handling(window, facts.single_pages, facts.kinds, facts.keeps_incidents, umbrella=True)
+        return Handling(
+            window if facts.bundles else timedelta(0), kinds=facts.kinds, keeps_incidents=facts.keeps_incidents
+        )
 
     def without_address(self) -> tuple[str, ...]:
         """Name those that tell everybody, whatever addresses people have."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -14,25 +15,30 @@ RANKS = tuple(range(2 * len(Priority)))  # what `rank` may give
 UMBRELLA = 300  # members of one incident at a provider
 # What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
 _FOR_THE_OWNER = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
-_COUNTED = {Kind.UPDATE, Kind.REMINDER}  # of these, one round may owe several
 
 
 class Handling(msgspec.Struct, frozen=True):
     """How a channel takes what is owed on it.
 
     What is no P1 is gathered for ``hold``, but for so much of a quiet address as goes ``at_once``. A notification of a
-    kind that is not in ``kinds`` is not owed: there is nothing that it could be sent as. With ``umbrella`` the pages
-    that wait for the end of one window become one incident at the provider, and stay its members.
+    kind that is not in ``kinds`` is not owed: there is nothing that it could be sent as. ``keeps_incidents``: the
+    provider has an incident of its own, which a resolve ends for good. With ``umbrella`` the pages that wait for the
+    end of one window become one incident at the provider, and stay its members.
     """
 
     hold: timedelta = timedelta(0)
     at_once: int = 1
     kinds: frozenset[Kind] = frozenset(Kind)
+    keeps_incidents: bool = False
     umbrella: bool = False
 
     def of(self, kind: Kind) -> "Handling":
         """Say how a notification of this kind is taken: an umbrella gathers nothing but pages."""
-        return self if kind is Kind.PAGE or not self.umbrella else replace(self, hold=timedelta(0))
+        return self if kind is Kind.PAGE or not self.umbrella else self.at_once_always()
+
+    def at_once_always(self) -> "Handling":
+        """Gather nothing."""
+        return replace(self, hold=timedelta(0))
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -106,6 +112,42 @@ def umbrella_follows(kind: Kind, members: Iterable[State]) -> bool:
     return all(state is not State.TRIGGERED for state in members)
 
 
+class End(NamedTuple):
+    """The last end that a lane was owed, with what became of it."""
+
+    status: Status
+    attempts: int
+
+
+def correction(
+    notification: Notification, incident: Incident, handling: Handling, end: End | None
+) -> tuple[bool, tuple[Notification, ...]]:
+    """Say what an undone resolve means for a lane: whether its end is cancelled, and what is owed.
+
+    An end that nobody can have heard of is cancelled, and that is all. Else whoever heard of it hears of this: a
+    provider that keeps incidents gets a new one, for an end that may have arrived has closed the old one for good. An
+    end that an umbrella was not told of has taken the incident out of it all the same.
+    """
+    if end is None or (end.status is Status.CANCELLED and not end.attempts):
+        return False, ()
+    if end.status is Status.PENDING and not end.attempts:
+        return True, ()
+    if not handling.keeps_incidents:
+        return end.status is Status.PENDING, (notification,)
+    page = replace(notification, kind=Kind.PAGE)
+    if incident.state is not State.ACKNOWLEDGED:
+        return False, (page,)
+    return False, (page, replace(notification, kind=Kind.ACKNOWLEDGED))
+
+
+def is_current(generation: int, ends: int, state: State) -> bool:
+    """Say whether a provider's incident is the one of now: ``ends`` were owed to its lane, one of them for this end.
+
+    The incidents of a lane count from 0, and each end begins the next.
+    """
+    return generation >= ends - (state is State.RESOLVED)
+
+
 def rank(kind: Kind, priority: Priority) -> int:
     """Give the place in the order of sending: pages by priority, then everything else by priority."""
     return (kind is not Kind.PAGE) * len(Priority) + tuple(Priority).index(priority)
@@ -114,11 +156,6 @@ def rank(kind: Kind, priority: Priority) -> int:
 def is_urgent(rank: int) -> bool:
     """Say whether a rank is that of a P1."""
     return rank % len(Priority) == 0
-
-
-def serial(notification: Notification) -> int:
-    """Give what tells apart notifications of one lane, kind and round; a second one that is equal is not owed."""
-    return notification.serial if notification.kind in _COUNTED else 0
 
 
 def due_at(

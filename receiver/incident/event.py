@@ -1,8 +1,10 @@
 """What can happen to an incident. Pure values; `machine.py` says what each does."""
 
+from datetime import datetime
+
 import msgspec
 
-from receiver.incident.model import AlertGroup, EntryKind, Failure, Origin, Pause, Target
+from receiver.incident.model import AlertGroup, EntryKind, Failure, Opening, Origin, Pause, Target
 
 
 class AlertsReceived(msgspec.Struct, frozen=True):
@@ -46,17 +48,43 @@ class Undelivered(msgspec.Struct, frozen=True):
 
 
 class Acknowledge(msgspec.Struct, frozen=True):
-    """A person takes the incident; ``origin`` says how the answer reached us."""
+    """A person takes the incident; ``origin`` says how the answer reached us.
+
+    ``seen``: what the person has answered to, None if that is not known.
+    """
 
     actor: str
     origin: Origin
+    seen: Opening | None = None
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """A person says that it is over; it holds for the episodes that fire now."""
+    """A person says that it is over; it holds for the episodes that fire now.
+
+    ``firing`` and ``begun``: how many alerts the person knows to fire, and how many had ever begun (``Incident.begun``)
+    by then. It is not resolved if more fire, or another has begun. None: the person was not asked.
+    """
 
     actor: str
     origin: Origin
+    seen: Opening | None = None
+    firing: int | None = None
+    begun: int | None = None
+
+
+class UndoResolve(msgspec.Struct, frozen=True):
+    """A person takes a resolve by hand back: the one of ``resolved_at``, or the last one if that is not known."""
+
+    actor: str
+    origin: Origin
+    seen: Opening | None = None
+    resolved_at: datetime | None = None
+
+
+class StillFiring(msgspec.Struct, frozen=True):
+    """The API shows that ``count`` alerts fire on long after a person has resolved the incident."""
+
+    count: int
 
 
 class Paused(msgspec.Struct, frozen=True):
@@ -69,4 +97,5 @@ class Resumed(msgspec.Struct, frozen=True):
     """The silence or the maintenance is over."""
 
 
-Event = AlertsReceived | TimeDue | Delivered | Unreached | Undelivered | Acknowledge | Resolve | Paused | Resumed
+Answer = Acknowledge | Resolve | UndoResolve
+Event = AlertsReceived | TimeDue | Delivered | Unreached | Undelivered | Answer | StillFiring | Paused | Resumed

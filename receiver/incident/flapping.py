@@ -37,7 +37,7 @@ def reopen(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         so_far = so_far.note(now, EntryKind.FLAPPING, seconds=policy.flap_quiet)
     listed = without(incident, [name for name, alert in incident.alerts.items() if not alert.firing])
     so_far = replace(so_far, incident=listed)
-    return so_far.change(reopened=again, flapping=flaps, resolved_at=None, resolved_by="")
+    return so_far.change(reopened=again, flapping=flaps, resolved_at=None, resolved_by="", undo=None, reported_at=None)
 
 
 def quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:

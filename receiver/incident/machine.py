@@ -18,13 +18,16 @@ from receiver.incident.escalation import delivered, replan, start, tell, tell_pl
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
+    Answer,
     Delivered,
     Event,
     Paused,
     Resolve,
     Resumed,
+    StillFiring,
     TimeDue,
     Undelivered,
+    UndoResolve,
     Unreached,
 )
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
@@ -35,6 +38,7 @@ from receiver.incident.model import (
     Decision,
     Entry,
     EntryKind,
+    Ignored,
     Incident,
     Kind,
     Pause,
@@ -46,6 +50,7 @@ from receiver.incident.model import (
 from receiver.incident.pause import pause, release, resume
 from receiver.incident.policy import Policy
 from receiver.incident.timers import acknowledged, expire, remind, tick
+from receiver.incident.undo import can_undo, has_ended, remembered, undo
 
 
 class Signal(StrEnum):
@@ -65,6 +70,13 @@ class Signal(StrEnum):
     UNDELIVERED = "undelivered"  # nobody of the last step could be reached
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
+    UNCONFIRMED = "unconfirmed"  # a resolve, while more fires than the person has seen
+    OUTDATED = "outdated"  # an answer to how it stood before it fired again
+    UNDO = "undo"  # a resolve by hand is taken back, and nobody had it
+    UNDO_OWNED = "undo_owned"  # the same, and somebody had it
+    UNDO_ENDED = "undo_ended"  # the same, and its alerts have ended meanwhile
+    UNDO_LATE = "undo_late"  # there is nothing that could be taken back any more
+    STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
     PAUSE = "pause"  # somebody has silenced it, or maintenance has begun
     RESUME = "resume"
 
@@ -84,9 +96,11 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
         if not _says_something(incident, so_far.incident, event):
             return Decision(incident)
         what = News(event, joined(incident, so_far.incident))
-    row = TRANSITIONS.get((incident.state, signal(so_far.incident, what, policy, now)))
+        so_far = so_far.change(begun=incident.begun + len(what.joined))
+    pair = incident.state, signal(so_far.incident, what, policy, now)
+    row = TRANSITIONS.get(pair)
     if row is None:
-        return Decision(incident)
+        return Decision(incident, ignored=IGNORED[pair])
     return row.handle(so_far.change(state=row.becomes), what, policy, now)
 
 
@@ -103,6 +117,8 @@ def signal(incident: Incident, what: Event | News, policy: Policy, now: datetime
     """Say what an event means for an incident; Alertmanager's comes as News, and the incident has it merged already."""
     if isinstance(what, News):
         return _news_signal(incident, what, policy, now)
+    if isinstance(what, Answer):
+        return _answer_signal(incident, what, now)
     return _time_signal(incident, now) if isinstance(what, TimeDue) else _SIGNALS[type(what)]
 
 
@@ -110,6 +126,7 @@ _SIGNALS: dict[type, Signal] = {
     Delivered: Signal.DELIVERED,
     Unreached: Signal.UNREACHED,
     Undelivered: Signal.UNDELIVERED,
+    StillFiring: Signal.STILL_FIRING,
     Acknowledge: Signal.ACKNOWLEDGE,
     Resolve: Signal.RESOLVE,
     Paused: Signal.PAUSE,
@@ -130,6 +147,34 @@ def _news_signal(incident: Incident, what: News, policy: Policy, now: datetime) 
     if not incident.firing and not incident.truncated:
         return Signal.HOLD if what.received.blind or incident.flapping else Signal.CLEAR
     return Signal.RAISE if incident.firing and _begins_anew(incident, policy) else Signal.FIRE
+
+
+def _answer_signal(incident: Incident, what: Answer, now: datetime) -> Signal:
+    """A person answers to what they have seen, which may have changed before the answer came."""
+    if what.seen not in {None, incident.opening}:
+        return Signal.OUTDATED
+    if isinstance(what, UndoResolve):
+        return _undo_signal(incident, what, now)
+    if isinstance(what, Resolve) and incident.state is not State.RESOLVED and _fires_more(incident, what):
+        return Signal.UNCONFIRMED
+    return _SIGNALS[type(what)]
+
+
+def _fires_more(incident: Incident, seen: Resolve) -> bool:
+    """Say whether more fires than whoever resolves it has seen: as many alerts need not be the same ones."""
+    if seen.firing is None or not incident.firing_count:
+        return False
+    return incident.firing_count > seen.firing or (seen.begun is not None and incident.begun > seen.begun)
+
+
+def _undo_signal(incident: Incident, what: UndoResolve, now: datetime) -> Signal:
+    if incident.state is not State.RESOLVED:
+        return Signal.UNDO
+    if not can_undo(incident, now, what.resolved_at):
+        return Signal.UNDO_LATE
+    if has_ended(incident):
+        return Signal.UNDO_ENDED
+    return Signal.UNDO_OWNED if incident.acknowledged_at is not None else Signal.UNDO
 
 
 def _begins_anew(incident: Incident, policy: Policy) -> bool:
@@ -316,9 +361,9 @@ def _acknowledge_again(so_far: Decision, event: Acknowledge, _policy: Policy, no
 
 
 def _resolve(so_far: Decision, event: Resolve, _policy: Policy, now: datetime) -> Decision:
-    firing, origin = so_far.incident.firing_count, event.origin
+    firing, origin, before = so_far.incident.firing_count, event.origin, remembered(so_far.incident, now)
     so_far = end_all(so_far, now).note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=origin, count=firing)
-    return _close(so_far, event.actor, now)
+    return _close(so_far, event.actor, now).change(undo=before)
 
 
 def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, now: datetime) -> Decision:
@@ -330,6 +375,13 @@ def _too_late(so_far: Decision, event: Acknowledge | Resolve, _policy: Policy, n
 def _ended(so_far: Decision, _what: News, _policy: Policy, _now: datetime) -> Decision:
     """Nobody is told: it is over. What still fires is shown, so the ends are taken in."""
     return so_far
+
+
+def _still_firing(so_far: Decision, event: StillFiring, _policy: Policy, now: datetime) -> Decision:
+    """Say so once: nobody is paged about what a person has resolved."""
+    if so_far.incident.reported_at is not None:
+        return so_far
+    return so_far.change(reported_at=now).note(now, EntryKind.STILL_FIRING, count=event.count)
 
 
 def _close(so_far: Decision, actor: str, now: datetime) -> Decision:
@@ -383,34 +435,34 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_R, Signal.RETURN): Row(_A, _return),
     (_R, Signal.ACKNOWLEDGE): Row(_R, _too_late),
     (_R, Signal.RESOLVE): Row(_R, _too_late),
+    (_R, Signal.UNDO): Row(_T, undo),
+    (_R, Signal.UNDO_OWNED): Row(_A, undo),
+    (_R, Signal.STILL_FIRING): Row(_R, _still_firing),
 }
-
-
-class Ignored(StrEnum):
-    """Why a signal changes nothing in a state."""
-
-    NOT_OPENED = "not opened"  # only alerts that fire open an incident
-    OVER = "over"  # what fires long after the resolve opens an incident of its own
-    ANSWERED = "answered"  # who takes it has heard of it: what becomes of its pages matters no more
-    NEVER_SENT = "never sent"  # no event means this in this state
 
 
 _PAGES = (Signal.DELIVERED, Signal.UNREACHED, Signal.UNDELIVERED)
 _TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME)
+_ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNCONFIRMED, Signal.UNDO)
 
 IGNORED: dict[tuple[State, Signal], Ignored] = {
     **dict.fromkeys(
-        product([_N], [Signal.CLEAR, *_PAGES, *_TIMES, Signal.ACKNOWLEDGE, Signal.RESOLVE]), Ignored.NOT_OPENED
+        product([_N], [Signal.CLEAR, *_PAGES, *_TIMES, *_ANSWERS, Signal.STILL_FIRING]), Ignored.NOT_OPENED
     ),
     **dict.fromkeys(product([_A], _PAGES), Ignored.ANSWERED),
+    **dict.fromkeys(product([_T, _A, _R], [Signal.OUTDATED]), Ignored.FIRED_AGAIN),
+    **dict.fromkeys(product([_T, _A], [Signal.UNCONFIRMED]), Ignored.UNCONFIRMED),
+    **dict.fromkeys(product([_T, _A], [Signal.UNDO, Signal.STILL_FIRING]), Ignored.OPEN),
+    (_R, Signal.UNDO_LATE): Ignored.TOO_LATE,
+    (_R, Signal.UNDO_ENDED): Ignored.ENDED,
     **dict.fromkeys(product([_R], [Signal.CLEAR, *_PAGES, *_TIMES]), Ignored.OVER),
     **dict.fromkeys(
         chain(
-            product([_N, _T, _A], [Signal.ENDED]),
+            product([_N, _T, _A], [Signal.ENDED, Signal.UNDO_OWNED, Signal.UNDO_ENDED, Signal.UNDO_LATE]),
             product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
             product([_T], [Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
             product([_A], [Signal.REOPEN, Signal.RETURN]),
-            product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE]),
+            product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE, Signal.UNCONFIRMED]),
         ),
         Ignored.NEVER_SENT,
     ),

@@ -233,6 +233,8 @@ class EntryKind(StrEnum):
     RESOLVED = "resolved"
     RESOLVED_QUIET = "resolved_quiet"
     RESOLVED_BY_HAND = "resolved_by_hand"
+    RESOLVE_UNDONE = "resolve_undone"
+    STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
     CLOCK_FORWARD = "clock_forward"  # somebody set the receiver's clock
     CLOCK_BACK = "clock_back"
     REMARK = "remark"  # written by receivers up to schema 4, and only readable as text
@@ -255,6 +257,21 @@ class Reason(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     ALERTS_JOINED = "alerts_joined"
+    RESOLVE_UNDONE = "resolve_undone"
+
+
+class Ignored(StrEnum):
+    """Why an event changes nothing."""
+
+    NOT_OPENED = "not opened"  # only alerts that fire open an incident
+    OVER = "over"  # what fires long after the resolve opens an incident of its own
+    ANSWERED = "answered"  # who takes it has heard of it: what becomes of its pages matters no more
+    FIRED_AGAIN = "fired again"  # it was answered as it stood before that
+    UNCONFIRMED = "unconfirmed"  # more alerts fire than whoever resolves it has seen
+    TOO_LATE = "too late"  # there is no resolve that can be undone, or not any more
+    ENDED = "ended"  # its alerts have ended meanwhile, so there is nothing to go back to
+    OPEN = "open"  # it is not resolved
+    NEVER_SENT = "never sent"  # no event means this in this state
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -401,6 +418,26 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     grown: bool = False  # the owner has heard that alerts have joined
 
 
+class Opening(msgspec.Struct, frozen=True):
+    """Which trouble somebody has seen: when it opened, and when it last began to fire, in seconds since 1970."""
+
+    opened: int
+    fired: int
+
+
+class Undo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a resolve by hand has changed; it can be taken back ``until`` then."""
+
+    until: datetime
+    clocks: Clocks
+    paused: Pause | None = None
+    held: bool = False
+    held_at: datetime | None = None
+    drill: bool = False
+    ended: dict[str, datetime | None] = {}  # of what fired: what `ended` said of it before
+    ended_ahead: dict[str, datetime | None] = {}
+
+
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """One trouble that people answer to."""
 
@@ -421,6 +458,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that a person has ended
     ended_ahead: dict[str, datetime] = {}  # the same, where that start lay in the future when the person did so
     echoes: dict[str, Ending] = {}  # fingerprint -> the episode that a webhook has just ended
+    begun: int = 0  # how many episodes have ever begun to fire in it
     truncated: int = 0
     dropped: int = 0  # alerts of its newest message that nobody could read
     opened_at: datetime | None = None
@@ -438,6 +476,21 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     flapping: bool = False
     resolved_at: datetime | None = None
     resolved_by: str = ""
+    undo: Undo | None = None
+    reported_at: datetime | None = None  # the timeline says since then that it fires on though a person has resolved it
+    clock_moved: float = 0.0  # seconds by which somebody has set the clock while it was open
+
+    @property
+    def opening(self) -> Opening:
+        """Which trouble it is now: a reopened incident is another one than before."""
+        fired = self.reopened[-1] if self.reopened else self.opened_at
+        at = self.opened_at
+        return Opening(int(at.timestamp()) if at else 0, int(fired.timestamp()) if fired else 0)
+
+    def open_for(self, now: datetime) -> timedelta:
+        """Say how long ago it opened; a clock that was set since makes no difference."""
+        opened = (self.opened_at or now) + timedelta(seconds=self.clock_moved)
+        return max(timedelta(0), now - opened)
 
     @property
     def firing(self) -> tuple[Alert, ...]:
@@ -459,11 +512,19 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What an event makes of an incident: the new value, what is owed, and the lines of its timeline."""
+    """What an event makes of an incident: the new value, what is owed, and the lines of its timeline.
+
+    ``ignored`` says why it changes nothing, if it does not belong into the incident's state.
+    """
 
     incident: Incident
     notifications: tuple[Notification, ...] = ()
     entries: tuple[Entry, ...] = ()
+    ignored: Ignored | None = None
+
+    def changes(self, before: Incident) -> bool:
+        """Say whether there is anything to be written down."""
+        return (self.incident, self.notifications, self.entries) != (before, (), ())
 
     def change(self, **fields: object) -> "Decision":
         """Change the incident."""

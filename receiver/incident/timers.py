@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from receiver.incident.escalation import repeat, take_step, tell
 from receiver.incident.event import TimeDue
-from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Plan, Reason
+from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Pause, Plan, Reason, State, Undo
 from receiver.incident.policy import Policy
 from receiver.incident.timetable import within
 
@@ -66,27 +66,50 @@ def _owners_step(incident: Incident) -> int:
 def clock_set(incident: Incident, by: timedelta, now: datetime) -> Decision:
     """Move what the incident waits for along with a clock that was set by ``by``: no time has passed.
 
-    What it remembers stays as it was written, and the end of a pause is a time of the calendar.
+    What it remembers stays as it was written, and the end of a pause is a time of the calendar. One that is over waits
+    for nothing, but its resolve may be undone.
     """
     so_far = Decision(incident)
-    if incident.wake_at is None and incident.paused is None:
+    if incident.state is State.RESOLVED:
+        return so_far.change(undo=_moved_undo(incident.undo, by)) if incident.undo is not None else so_far
+    so_far = so_far.change(clock_moved=incident.clock_moved + by.total_seconds())
+    if incident.wake_at is None and incident.paused is None and incident.held_at is None:
         return so_far
-
-    def moved(when: datetime | None) -> datetime | None:
-        return when + by if when is not None else None
-
-    clocks, paused = incident.clocks, incident.paused
     so_far = so_far.change(
-        clocks=replace(
-            clocks.shifted(by), next_due_at=moved(clocks.next_due_at), quiet_until=moved(clocks.quiet_until)
-        ),
-        paused=replace(paused, since=moved(paused.since)) if paused is not None else None,
+        clocks=_moved_clocks(incident.clocks, by),
+        paused=_moved_pause(incident.paused, by),
+        held_at=_moved(incident.held_at, by),
     )
     so_far = so_far.set_delivery(
-        paged_at=moved(incident.delivery.paged_at), delivered_at=moved(incident.delivery.delivered_at)
+        paged_at=_moved(incident.delivery.paged_at, by), delivered_at=_moved(incident.delivery.delivered_at, by)
     )
     kind = EntryKind.CLOCK_FORWARD if by > timedelta(0) else EntryKind.CLOCK_BACK
     return so_far.note(now, kind, seconds=abs(by.total_seconds()))
+
+
+def _moved(when: datetime | None, by: timedelta) -> datetime | None:
+    return when + by if when is not None else None
+
+
+def _moved_clocks(clocks: Clocks, by: timedelta) -> Clocks:
+    due, quiet = _moved(clocks.next_due_at, by), _moved(clocks.quiet_until, by)
+    return replace(clocks.shifted(by), next_due_at=due, quiet_until=quiet)
+
+
+def _moved_pause(paused: Pause | None, by: timedelta) -> Pause | None:
+    return replace(paused, since=_moved(paused.since, by)) if paused is not None else None
+
+
+def _moved_undo(undo: Undo | None, by: timedelta) -> Undo | None:
+    if undo is None:
+        return None
+    return replace(
+        undo,
+        until=undo.until + by,
+        clocks=_moved_clocks(undo.clocks, by),
+        paused=_moved_pause(undo.paused, by),
+        held_at=_moved(undo.held_at, by),
+    )
 
 
 def _response(so_far: Decision, now: datetime) -> Decision:

@@ -7,6 +7,7 @@ import jinja2
 
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Entry, Incident, State
+from receiver.incident.undo import can_undo, has_ended, resolve_of
 from receiver.messages.i18n import Reader, several_lines
 from receiver.messages.link import Refusal
 from receiver.messages.render import annotated_url, in_order, incident_name, respond_by
@@ -45,7 +46,10 @@ class AnswerPageRenderer:
         now: datetime,
         nonce: str,
     ) -> str:
-        """Write how the incidents of a digest stand, and one button that acknowledges those that nobody has."""
+        """Write how the incidents of a digest stand, and one button that acknowledges those that nobody has.
+
+        ``link_of`` is empty for one that has fired again since: it is shown, and not acknowledged.
+        """
         rows = [
             {
                 "state": incident.state.value,
@@ -56,7 +60,7 @@ class AnswerPageRenderer:
             for incident in incidents
         ]
         values = {"say": reader.say, "language": reader.language, "zone": reader.zone, "rows": rows}
-        values["unanswered"] = sum(incident.state is State.TRIGGERED for incident in incidents)
+        values["unanswered"] = sum(row["state"] == State.TRIGGERED and row["link"] != "" for row in rows)
         return self._pages.get_template("digest.html").render(nonce=nonce, **values)
 
     def answer(  # what a page shows
@@ -91,12 +95,27 @@ class AnswerPageRenderer:
             "person": reader.who(person) if person else "",
             "renewable": bool(incident.clocks.acknowledged_until and not incident.clocks.remind_due_at),
             "firing": incident.firing_count,
+            "begun": incident.begun,
+            "undo": self._undo(incident, reader, now),
             "asking": asking,
             "alerts": [_alert(alert, reader) for alert in alerts[:LISTED]],
             "more": max(0, incident.firing_count - LISTED),
             "timeline": [_line(group, reader) for group in reversed(folded(timeline))],
         }
         return self._pages.get_template("answer.html").render(nonce=nonce, **values)
+
+    def _undo(self, incident: Incident, reader: Reader, now: datetime) -> dict[str, object]:
+        """What the button that undoes a resolve says and sends; empty if it cannot be undone."""
+        if incident.state is not State.RESOLVED or incident.undo is None or incident.resolved_at is None:
+            return {}
+        if not can_undo(incident, now) or has_ended(incident):
+            return {}
+        until = incident.undo.until
+        return {
+            "seconds": max(1, int((until - now).total_seconds())),
+            "until": reader.say("undo_until", time=reader.local(until, "%H:%M:%S")),
+            "resolve": resolve_of(incident),
+        }
 
 
 def status_text(incident: Incident, reader: Reader, now: datetime) -> str:

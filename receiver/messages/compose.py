@@ -1,6 +1,6 @@
 """Makes messages of what the dispatchers claim: in the reader's language and time, with the reader's own link."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -30,9 +30,9 @@ class Links:
         expires = int((made_at + self._valid_for).timestamp())
         return f"{self._url}/answer/{sign(Grant.of(incident, person, expires, self.installation), self._key.reveal())}"
 
-    def make_digest(self, opened: dict[int, datetime], person: str, made_at: datetime) -> str:
+    def make_digest(self, incidents: Iterable[Incident], person: str, made_at: datetime) -> str:
         """Give the URL that lists these incidents, and acknowledges them all."""
-        grant = DigestGrant.of(opened, person, int((made_at + self._valid_for).timestamp()))
+        grant = DigestGrant.of(incidents, person, int((made_at + self._valid_for).timestamp()), self.installation)
         return f"{self._url}/answer/digest/{sign_digest(grant, self._key.reveal())}"
 
 
@@ -56,14 +56,22 @@ class Messages:
             reader=reader_of(self._current.routing, person),
             templates=self._templates,
         )
-        return self._under_umbrella(msgspec.structs.replace(message, mention=self._mention(claimed)), claimed)
+        opening = claimed.incident.opening
+        message = msgspec.structs.replace(
+            message,
+            mention=self._mention(claimed),
+            key=f"{message.incident}.{claimed.generation}.{self._links.installation}",
+            button=f"{message.incident}.{opening.fired}.{self._links.installation}",
+        )
+        return self._under_umbrella(message, claimed)
 
     def _under_umbrella(self, message: Message, claimed: Claimed) -> Message:
         """Address the incident at the provider that stands for all members, where there is one."""
         if not claimed.bundle:
             return message
         key, address = umbrella_key(self._links.installation, claimed.bundle), claimed.notification.target.address
-        return msgspec.structs.replace(message, incident=key, lane=f"{claimed.notification.target.channel}:{address}")
+        lane = f"{claimed.notification.target.channel}:{address}"
+        return msgspec.structs.replace(message, incident=key, key=key, lane=lane)
 
     def _mention(self, claimed: Claimed) -> str:
         """Whom a page in a channel of Slack calls by name: the first of those who are paged."""
@@ -78,11 +86,10 @@ class Messages:
     def many(self, claims: list[Claimed]) -> Message:
         """Write one message of many notifications for one address."""
         person, made_at = claims[0].notification.target.person, claims[0].created_at
-        opened = {claimed.incident.id: claimed.incident.opened_at or made_at for claimed in claims}
         message = render_bundle(
             [(claimed.notification, claimed.incident) for claimed in claims],
             delivery_id=str(claims[0].id),
-            link_of_all=self._links.make_digest(opened, person, made_at),
+            link_of_all=self._links.make_digest([claimed.incident for claimed in claims], person, made_at),
             link_of=lambda incident: self._links.make(incident, person, made_at),
             now=self._clock(),
             reader=reader_of(self._current.routing, person),

@@ -6,6 +6,7 @@ newest reopening, the person and the end of its life.
 
 import base64
 import hmac
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate, pairwise
@@ -14,6 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from receiver.incident.model import Incident
+
+_MILLISECONDS = 1000  # of a second
 
 
 class Refusal(StrEnum):
@@ -25,6 +28,8 @@ class Refusal(StrEnum):
     UNKNOWN = "unknown"  # the incident has been deleted
     OTHER = "other"  # it is of another database: the number there was another incident
     OLDER = "older"  # the incident has fired again since
+    TOO_LATE = "too_late"  # its resolve cannot be undone any more
+    ENDED = "ended"  # its alerts have ended since the resolve: there is nothing to undo
     LEFT = "left"  # the person is not configured any more
     NO_VERB = "no_verb"  # the form did not say which button was pressed
     STORE = "store"  # the database cannot be used
@@ -55,25 +60,27 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def of(cls, incident: Incident, person: str, expires: int, installation: int) -> "Grant":
         """Grant the incident as it is open now."""
-        opened = int(incident.opened_at.timestamp()) if incident.opened_at else 0
-        return cls(incident.id, person, expires, opened, _fired(incident), installation)
+        opening = incident.opening
+        return cls(incident.id, person, expires, opening.opened, opening.fired, installation)
 
     def refusal(self, incident: Incident, installation: int, valid_for: float) -> Refusal | None:
         """Say why this link cannot answer the incident of its number; None if it can."""
         if not self.opened:
             made_at = self.expires - valid_for
-            return None if made_at >= _fired(incident) - 1 else Refusal.OLDER
+            return None if made_at >= incident.opening.fired - 1 else Refusal.OLDER
         now = Grant.of(incident, self.person, self.expires, installation)
         if (self.installation, self.opened) != (installation, now.opened):
             return Refusal.OTHER
-        return Refusal.OLDER if self.fired < now.fired else None
+        return Refusal.OLDER if self.fired != now.fired else None
 
 
 class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
     """What the link of a digest allows: to see and acknowledge its incidents as ``person`` until ``expires``.
 
     ``steps`` are the distances from one number to the next, which are short, and ``opened`` is when the first incident
-    opened, in seconds since 1970: the numbers alone could be of another database.
+    opened, in seconds since 1970: the numbers alone could be of another database. ``fired`` is when the last of them
+    fired, in milliseconds: one that has fired again since is another one. ``installation`` is the store's. Links of
+    older versions have neither of the last two.
     """
 
     first: int
@@ -81,13 +88,28 @@ class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
     opened: int
     person: str
     expires: int
+    fired: int = 0
+    installation: int = 0
 
     @classmethod
-    def of(cls, opened: dict[int, datetime], person: str, expires: int) -> "DigestGrant":
-        """Grant the incidents of these numbers, which opened at these times."""
-        numbers = sorted(opened)
+    def of(cls, incidents: Iterable[Incident], person: str, expires: int, installation: int) -> "DigestGrant":
+        """Grant these incidents as they are open now."""
+        known = {incident.id: incident for incident in incidents}
+        numbers = sorted(known)
         steps = tuple(later - earlier for earlier, later in pairwise(numbers))
-        return cls(numbers[0], steps, int(opened[numbers[0]].timestamp()), person, expires)
+        fired = max(map(_fired, known.values()))
+        return cls(numbers[0], steps, known[numbers[0]].opening.opened, person, expires, fired, installation)
+
+    def is_ours(self, first: Incident | None, installation: int) -> bool:
+        """Say whether these are incidents of this store: ``first`` is the one of the first number here."""
+        if self.installation:
+            return self.installation == installation
+        return first is not None and first.opening.opened == self.opened
+
+    def has_seen(self, incident: Incident, valid_for: float) -> bool:
+        """Say whether an incident is still as it was when the digest was written: it has not fired again."""
+        made_at = (self.expires - valid_for + 1) * _MILLISECONDS  # of an older version
+        return _fired(incident) <= (self.fired or made_at)
 
     @property
     def incidents(self) -> tuple[int, ...]:
@@ -97,7 +119,7 @@ class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
 
 def _fired(incident: Incident) -> int:
     at = incident.reopened[-1] if incident.reopened else incident.opened_at
-    return int(at.timestamp()) if at else 0
+    return int(at.timestamp() * _MILLISECONDS) if at else 0
 
 
 G = TypeVar("G", Grant, DigestGrant)

@@ -48,6 +48,7 @@ _MILESTONES = {
     *(EntryKind.ACKNOWLEDGED, EntryKind.JOINED, EntryKind.RECORDED, EntryKind.PAUSED, EntryKind.RESUMED),
     *(EntryKind.HELD, EntryKind.REOPENED, EntryKind.FLAPPING),
     *(EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.RESOLVED_BY_HAND),
+    EntryKind.RESOLVE_UNDONE,
 }
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _BUILT_IN = Templates()
@@ -158,6 +159,8 @@ class _Writer:
             sent_at=self._now,
             thread=thread,
             number=incident.id,
+            firing=incident.firing_count,
+            begun=incident.begun,
             state=incident.state.value,
             labels=_shared(incident),
             image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),

@@ -51,7 +51,26 @@ class Claimed(msgspec.Struct, frozen=True):
     tries: int = 0  # attempts that failed
     spent: float = 0.0  # seconds of patience that they have used up
     elsewhere: bool = False  # another way to the person has been looked for
+    generation: int = 0  # ends that were owed to its lane before, where the provider keeps incidents
     bundle: int = 0  # the umbrella that its incident is a member of on this lane; 0 if it stands alone
+
+
+class Member(msgspec.Struct, frozen=True):
+    """An incident that a provider's incident stands for: by which lane, and which of the lane's incidents there."""
+
+    incident: int
+    lane: str
+    generation: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What an answer must know beside the incident: ``ends`` were owed to the lane that it came by.
+
+    ``newest`` is the newest incident of the same group: another one if the group fires in that by now.
+    """
+
+    ends: int
+    newest: int
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -211,6 +230,11 @@ class Store(History, Outbox, Protocol):
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         """Apply ``decide`` to this very incident, resolved or not; None if there is no such incident."""
 
+    async def answer(
+        self, incident_id: int, decide: Callable[[Incident, Standing], Decision], now: datetime, lane: str = ""
+    ) -> Incident | None:
+        """As ``apply``, for an answer that came by ``lane``: how things stand is read in the same transaction."""
+
     async def due(self, now: datetime, limit: int = 100) -> list[int]:
         """Give the incidents that have a clock at its time, longest overdue first."""
 
@@ -232,8 +256,8 @@ class Store(History, Outbox, Protocol):
     async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
         """Owe once more what told this channel of the incident's end, whatever became of it; gives how many."""
 
-    async def umbrella(self, number: int) -> tuple[int, ...]:
-        """Number the incidents whose pages went out under an umbrella."""
+    async def umbrella(self, number: int) -> tuple[Member, ...]:
+        """Give the incidents whose pages went out under an umbrella."""
 
     async def channels_owed(self) -> set[str]:
         """Name the channels on which something is owed, configured or not."""

@@ -14,7 +14,7 @@ from receiver.incident.delivery import Handling, pointless, umbrella_follows
 from receiver.incident.event import AlertsReceived
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Data, Entry, EntryKind, Failure, Incident, Kind, Notification, Priority
+from receiver.incident.model import Data, Decision, Entry, EntryKind, Failure, Incident, Kind, Notification, Priority
 from receiver.incident.policy import Policy
 from receiver.store import sqlite_history as history
 from receiver.store import sqlite_outbox as outbox
@@ -25,7 +25,9 @@ from receiver.store.base import (
     Claimed,
     Decide,
     IncidentHistory,
+    Member,
     Outage,
+    Standing,
     StoreOutageError,
     Undelivered,
     Wanted,
@@ -106,6 +108,19 @@ class SQLiteStore:
 
         return await self._decide(change, urgent=True)
 
+    async def answer(
+        self, incident_id: int, decide: Callable[[Incident, Standing], Decision], now: datetime, lane: str = ""
+    ) -> Incident | None:
+        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+            before = row.incident(db, incident_id)
+            if before is None:
+                return None
+            newest = row.Known(db).newest(before.key)
+            standing = Standing(outbox.ends(db, incident_id, lane)[0], newest.id if newest else incident_id)
+            return before, row.save(db, before, decide(before, standing), self._handling, now)
+
+        return await self._decide(change, urgent=True)
+
     async def due(self, now: datetime, limit: int = 100) -> list[int]:
         query = "SELECT id FROM incident WHERE wake_at <= ? ORDER BY wake_at LIMIT ?"
         return await self._writer.run(lambda db: [f[0] for f in db.execute(query, (now.timestamp(), limit))])
@@ -120,7 +135,7 @@ class SQLiteStore:
             while True:
                 until, room = now.timestamp() + lease, limit - len(claims)
                 rows = outbox.lease(db, channel, now, until, room, wanted)
-                leased = [_claimed(db, row, whole=whole) for row in rows]
+                leased = [self._claimed(db, row, whole=whole) for row in rows]
                 current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
                 current = [claimed for claimed in current if not _left_to_others(db, claimed, now)]
                 claims += current
@@ -141,7 +156,7 @@ class SQLiteStore:
     ) -> list[Claimed]:
         def read(db: sqlite3.Connection) -> list[Claimed]:
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
-            claimed = [_claimed(db, row, whole=not wanted.kind) for row in rows]
+            claimed = [self._claimed(db, row, whole=not wanted.kind) for row in rows]
             current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
             return [c for c in current if _umbrella_follows(db, c)]
 
@@ -198,7 +213,7 @@ class SQLiteStore:
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
         def read(db: sqlite3.Connection) -> list[Claimed]:
             numbers = outbox.late_pages(db, channel, before, limit)
-            return [_claimed(db, outbox.read(db, number), whole=False) for number in numbers]
+            return [self._claimed(db, outbox.read(db, number), whole=False) for number in numbers]
 
         return await self._writer.run(read)
 
@@ -208,7 +223,7 @@ class SQLiteStore:
 
         await self._decide(change)
 
-    async def umbrella(self, number: int) -> tuple[int, ...]:
+    async def umbrella(self, number: int) -> tuple[Member, ...]:
         return await self._writer.run(lambda db: outbox.umbrella(db, number))
 
     async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
@@ -343,6 +358,33 @@ class SQLiteStore:
         self._changed()
         return self._watched(pair)
 
+    def _claimed(self, db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
+        """Build what the dispatcher gets of one row."""
+        row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
+        incident = row.incident(db, number)
+        if incident is None:
+            raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
+        notification = outbox.decoder.decode(doc)
+        keeps = self._handling(notification.target.channel).keeps_incidents
+        generation, begins_after = outbox.ends(db, number, lane, row_id) if keeps else (0, 0)
+        if bundle is None:
+            bundle = outbox.umbrella_of(db, number, lane, begins_after, row_id)
+        return Claimed(
+            id=row_id,
+            incident=incident,
+            notification=notification,
+            timeline=row.timeline(db, number) if whole else (),
+            attempt=attempt,
+            created_at=datetime.fromtimestamp(created_at, UTC),
+            thread=outbox.thread(db, number, lane, begins_after) if whole else "",
+            priority=Priority(priority),
+            tries=tries,
+            spent=spent,
+            elsewhere=bool(elsewhere),
+            generation=generation,
+            bundle=bundle or 0,
+        )
+
     def _watched(self, pair: Changed) -> Incident | None:
         if pair is None or pair[1] is None:
             return None
@@ -377,27 +419,3 @@ def _umbrella_follows(db: sqlite3.Connection, claimed: Claimed) -> bool:
 def _sending(notification: Notification) -> Data:
     target = notification.target
     return Data(notification=notification.kind, channel=target.channel, address=target.address, person=target.person)
-
-
-def _claimed(db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
-    """Build what the dispatcher gets of one row."""
-    row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
-    incident, notification = row.incident(db, number), outbox.decoder.decode(doc)
-    if incident is None:
-        raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
-    if bundle is None and notification.kind is not Kind.PAGE:
-        bundle = outbox.umbrella_of(db, number, lane)
-    return Claimed(
-        id=row_id,
-        incident=incident,
-        notification=notification,
-        timeline=row.timeline(db, number) if whole else (),
-        attempt=attempt,
-        created_at=datetime.fromtimestamp(created_at, UTC),
-        thread=outbox.thread(db, number, lane) if whole else "",
-        priority=Priority(priority),
-        tries=tries,
-        spent=spent,
-        elsewhere=bool(elsewhere),
-        bundle=bundle or 0,
-    )

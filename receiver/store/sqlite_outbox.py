@@ -10,19 +10,20 @@ import msgspec
 from receiver.incident.delivery import (
     PATIENT_TRIES,
     RANKS,
+    End,
     Handling,
     Status,
     Window,
+    correction,
     due_at,
     is_urgent,
     nobody_told,
     pointless,
     rank,
-    serial,
     worth_owing,
 )
-from receiver.incident.model import Incident, Kind, Notification, State, Target
-from receiver.store.base import Wanted
+from receiver.incident.model import Incident, Kind, Notification, Reason, State, Target
+from receiver.store.base import Member, Wanted
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
@@ -122,6 +123,17 @@ _TOLD = """
 SELECT state, attempt FROM outbox
 WHERE incident_id = ? AND lane = ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
 """
+_LAST_END = """
+SELECT id, state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'resolved' ORDER BY id DESC LIMIT 1
+"""
+# What an undo has cancelled before it was claimed has ended nothing; what was left to an umbrella's others has.
+_IS_END = "kind = 'resolved' AND NOT (state = 'cancelled' AND attempt = 0)"
+_ENDS = f"SELECT count(*), max(id) FROM outbox WHERE incident_id = ? AND lane = ? AND id < ? AND {_IS_END}"  # noqa: S608
+_HAS_PAGE = """
+SELECT 1 FROM outbox WHERE incident_id = ? AND lane = ? AND id > ? AND kind = 'page'
+    AND (state IN ('pending', 'sending', 'sent') OR attempt > 0) LIMIT 1
+"""
+_ALL = 2**63 - 1  # more than any id
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _GATHERING = "SELECT until, count, umbrella FROM gathering WHERE channel = ? AND address = ?"
 _GATHERED = """
@@ -131,16 +143,26 @@ ON CONFLICT DO UPDATE SET until = excluded.until, count = excluded.count, umbrel
 _JOIN = "UPDATE outbox SET bundle = ? WHERE id = ?"
 _UMBRELLA_OF = """
 SELECT bundle FROM outbox INDEXED BY outbox_umbrella
-WHERE incident_id = ? AND lane = ? AND bundle IS NOT NULL ORDER BY id LIMIT 1
+WHERE incident_id = ? AND lane = ? AND bundle IS NOT NULL AND id > ? AND id < ? ORDER BY id LIMIT 1
 """
 # Whose page has been sent under it, or may have been.
-_MEMBERS = "SELECT DISTINCT incident_id FROM outbox WHERE bundle = ? AND state IN ('sending', 'sent')"
+_MEMBERS = f"""
+SELECT incident_id, lane, (SELECT count(*) FROM outbox o
+    WHERE o.incident_id = page.incident_id AND o.lane = page.lane AND o.id < page.id AND {_IS_END})
+FROM outbox page WHERE bundle = ? AND state IN ('sending', 'sent') GROUP BY incident_id
+"""  # noqa: S608  # our own text
 _TOLD_LATER = """
 SELECT 1 FROM outbox page JOIN outbox later INDEXED BY outbox_unsettled
     ON later.incident_id = page.incident_id AND later.lane = page.lane AND later.id > :id
 WHERE page.bundle = :umbrella AND later.kind = :kind AND later.state IN ('pending', 'sending') LIMIT 1
 """
-_MEMBER_STATES = f"SELECT state FROM incident WHERE id IN ({_MEMBERS})"  # noqa: S608
+# Whose end has come since is a member no more: what fires again has an incident of its own there.
+_MEMBER_STATES = f"""
+SELECT CASE WHEN EXISTS (SELECT 1 FROM outbox o
+    WHERE o.incident_id = page.incident_id AND o.lane = page.lane AND o.id > page.id AND {_IS_END})
+    THEN 'resolved' ELSE (SELECT state FROM incident WHERE id = page.incident_id) END
+FROM outbox page WHERE bundle = ? AND state IN ('sending', 'sent')
+"""  # noqa: S608
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
                     created_at, not_before)
@@ -153,8 +175,26 @@ def enqueue(
     db: sqlite3.Connection, incident: Incident, notification: Notification, handling: HandlingOf, now: datetime
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already."""
+    way = handling(notification.target.channel)
+    if notification.reason is not Reason.RESOLVE_UNDONE:
+        _enqueue(db, incident, notification, way, now)
+        return
+    last = db.execute(_LAST_END, (incident.id, notification.target.lane)).fetchone()
+    end = End(Status(last[1]), last[2]) if last else None
+    is_cancelled, owed = correction(notification, incident, way, end)
+    if is_cancelled:
+        cancel(db, last[0], now)
+    for each in owed:
+        _enqueue(db, incident, each, way, now)
+
+
+def _enqueue(
+    db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
+) -> None:
     target, kind = notification.target, notification.kind
-    lane, way = (incident.id, target.lane), handling(target.channel).of(kind)
+    lane, way = (incident.id, target.lane), way.of(kind)
+    if way.umbrella and _has_page(db, lane):
+        way = way.at_once_always()  # the provider has an incident of this lane, and needs no second one
     if kind not in way.kinds:
         return
     if not worth_owing(notification, _told(db, lane), _waiting(db, lane)):
@@ -167,7 +207,7 @@ def enqueue(
         "address": target.address,
         "kind": kind.value,
         "round": notification.round,
-        "serial": serial(notification),
+        "serial": notification.serial,
         "priority": incident.priority.value,
         "rank": rank(kind, incident.priority),
         "now": now.timestamp(),
@@ -183,6 +223,12 @@ def enqueue(
         window = msgspec.structs.replace(window, umbrella=number)
     gathered = (target.channel, target.address, window.until.timestamp(), window.count, window.umbrella)
     db.execute(_GATHERED, gathered)
+
+
+def _has_page(db: sqlite3.Connection, lane: tuple[int, str]) -> bool:
+    """Say whether a page of this lane has gone out, or may, since its last end."""
+    after = ends(db, *lane)[1]
+    return db.execute(_HAS_PAGE, (*lane, after)).fetchone() is not None
 
 
 def _due(
@@ -327,22 +373,23 @@ def finish(
     return db.execute(_FINISH, (state, now.timestamp(), ref, error, row_id, attempt)).rowcount == 1
 
 
-def thread(db: sqlite3.Connection, incident_id: int, lane: str) -> str:
-    """Give the ref of the first message of a lane, which later ones answer."""
-    query = "SELECT ref FROM outbox WHERE incident_id = ? AND lane = ? AND state = 'sent' AND ref <> '' ORDER BY id"
-    first = db.execute(query + " LIMIT 1", (incident_id, lane)).fetchone()
+def thread(db: sqlite3.Connection, incident_id: int, lane: str, after: int = 0) -> str:
+    """Give the ref of the first message of a lane (after a row), which later ones answer."""
+    query = """SELECT ref FROM outbox
+        WHERE incident_id = ? AND lane = ? AND id > ? AND state = 'sent' AND ref <> '' ORDER BY id LIMIT 1"""
+    first = db.execute(query, (incident_id, lane, after)).fetchone()
     return first[0] if first else ""
 
 
-def umbrella_of(db: sqlite3.Connection, incident_id: int, lane: str) -> int:
-    """Give the umbrella under which the page of a lane stands; 0 if it stands alone."""
-    columns = db.execute(_UMBRELLA_OF, (incident_id, lane)).fetchone()
+def umbrella_of(db: sqlite3.Connection, incident_id: int, lane: str, after: int, before: int) -> int:
+    """Give the umbrella under which the pages of a lane stand between two rows; 0 if they stand alone."""
+    columns = db.execute(_UMBRELLA_OF, (incident_id, lane, after, before)).fetchone()
     return columns[0] if columns else 0
 
 
-def umbrella(db: sqlite3.Connection, number: int) -> tuple[int, ...]:
-    """Number the incidents that are members of an umbrella."""
-    return tuple(incident_id for (incident_id,) in db.execute(_MEMBERS, (number,)))
+def umbrella(db: sqlite3.Connection, number: int) -> tuple[Member, ...]:
+    """Give the incidents that are members of an umbrella."""
+    return tuple(Member(*columns) for columns in db.execute(_MEMBERS, (number,)))
 
 
 def umbrella_states(db: sqlite3.Connection, number: int) -> Iterator[State]:
@@ -355,6 +402,12 @@ def umbrella_is_told_later(db: sqlite3.Connection, umbrella_number: int, kind: K
     """Say whether a later row will tell the umbrella the same."""
     parameters = {"umbrella": umbrella_number, "kind": kind.value, "id": row_id}
     return db.execute(_TOLD_LATER, parameters).fetchone() is not None
+
+
+def ends(db: sqlite3.Connection, incident_id: int, lane: str, before: int = _ALL) -> tuple[int, int]:
+    """Count the ends that were owed to a lane before a row, and give the row of the last one; 0 if there is none."""
+    count, last = db.execute(_ENDS, (incident_id, lane, before)).fetchone()
+    return count, last or 0
 
 
 def round_is_dead(db: sqlite3.Connection, incident_id: int, number: int) -> bool:

@@ -124,9 +124,12 @@ def save(
     after = decision.incident
     if after.state is State.NEW:
         return None
-    if decision == Decision(before):
+    if not decision.changes(before):
         return after
     db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
+    if after.clock_moved != before.clock_moved:
+        opened = {"opened_at": _opened_at(after), "id": after.id}
+        db.execute("UPDATE incident SET opened_at = :opened_at WHERE id = :id", opened)
     write(db, after.id, *decision.entries)
     _enrol(db, before, after)
     outbox.cancel_pointless(db, after, now)
@@ -185,7 +188,12 @@ def _columns(incident: Incident) -> dict[str, object]:
         "key": incident.key,
         "state": incident.state.value,
         "priority": incident.priority.value,
-        "opened_at": incident.opened_at.timestamp() if incident.opened_at else None,
+        "opened_at": _opened_at(incident),
         "wake_at": incident.wake_at.timestamp() if incident.wake_at else None,
         "resolved_at": incident.resolved_at.timestamp() if incident.resolved_at else None,
     }
+
+
+def _opened_at(incident: Incident) -> float | None:
+    """When it opened, by the clock of now: its age is measured from here."""
+    return incident.opened_at.timestamp() + incident.clock_moved if incident.opened_at else None

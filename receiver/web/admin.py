@@ -1,7 +1,8 @@
 """The endpoints for those who run the receiver: is it alive, is it ready, its metrics, and reload."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from aiohttp import web
@@ -31,9 +32,11 @@ class Admin:
         ready: Callable[[], bool],
         token: Secret,
         reloader: Reloader,
+        look: Callable[[], Awaitable[None]],
     ) -> None:
         self._store, self._current, self._metrics, self._clock = store, current, metrics, clock
         self._is_ready, self._token, self._reloader = ready, token, reloader
+        self._look = look  # whether the clock was set: every age is measured by it
         self._exposition = make_aiohttp_handler(metrics.registry)
 
     def routes(self) -> list[web.RouteDef]:
@@ -70,8 +73,10 @@ class Admin:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """GET /metrics."""
-        now, routing = self._clock(), self._current.routing
         self._metrics.show_store(self._store.outage)
+        with contextlib.suppress(StoreError):  # what cannot be moved now is moved at the next look
+            await self._look()
+        now, routing = self._clock(), self._current.routing
         try:
             self._metrics.show(await self._store.backlog(), now)
         except StoreError:

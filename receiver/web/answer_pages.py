@@ -6,13 +6,15 @@ acknowledge an incident. The button's POST acts.
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import Handler, read_form, whole_number
-from receiver.actions.answer import Action, Actions, ActionSource
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Seen
 from receiver.incident.model import SOMEBODY, Entry, Incident, State
+from receiver.incident.undo import moment_of
 from receiver.messages.answer_page import AnswerPageRenderer, status_text
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, preferred
@@ -22,6 +24,12 @@ from receiver.store.base import Store, StoreError
 
 _MAX_FORM = 16 * 1024  # bytes
 _MOST = 10**9  # alerts that a form may name
+_MOST_MICROSECONDS = 10**16  # since 1970, that a form may name
+_REFUSED = {
+    ActionResult.OUTDATED: Refusal.OLDER,
+    ActionResult.TOO_LATE: Refusal.TOO_LATE,
+    ActionResult.ENDED: Refusal.ENDED,
+}
 _GRANT = web.RequestKey("grant", Grant)
 _DIGEST = web.RequestKey("digest", DigestGrant)
 
@@ -82,9 +90,10 @@ class AnswerPages:
         return _page(page, nonce)
 
     async def press(self, request: web.Request) -> web.Response:
-        """POST /answer/{token} with verb=acknowledge|resolve: acts, then shows the page again.
+        """POST /answer/{token} with verb=acknowledge|resolve|undo: acts, then shows the page again.
 
-        A resolve while alerts fire is asked about first; ``confirm`` is how many of them the person has seen.
+        A resolve while alerts fire is asked about first; ``confirm`` is how many of them the person has seen, ``begun``
+        how many had begun by then. ``resolve`` names the resolve that is undone.
         """
         grant, form = request[_GRANT], await read_form(request, _MAX_FORM)
         verb = form.get("verb", "")
@@ -94,11 +103,29 @@ class AnswerPages:
         refused = await self._outdated(request, grant, stored[0]) if stored else None
         if refused is not None:
             return refused
-        if stored and verb == Action.RESOLVE and _fires_more(stored[0], form.get("confirm", "")):
-            return self._show(request, grant.person, stored, asking=True)
-        await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), grant.person or SOMEBODY)
+        if stored is None:
+            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        seen, actor = _seen(stored[0], form), grant.person or SOMEBODY
+        result, _ = await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), actor, seen)
+        if result in _REFUSED:
+            return await self._refused(request, grant, _REFUSED[result])
+        if result is ActionResult.UNCONFIRMED:
+            return await self._ask(request, grant)
         # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
         raise web.HTTPSeeOther(f"./{request.rel_url.name}")
+
+    async def _ask(self, request: web.Request, grant: Grant) -> web.Response:
+        stored = await self._store.incident(grant.incident)
+        if stored is None:
+            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        return self._show(request, grant.person, stored, asking=stored[0].state is not State.RESOLVED)
+
+    async def _refused(self, request: web.Request, grant: Grant, refusal: Refusal) -> web.Response:
+        """Say why, and how the incident stands by now."""
+        stored = await self._store.incident(grant.incident)
+        reader = self._reader(request, grant.person)
+        since = status_text(stored[0], reader, self._actions.clock()) if stored else ""
+        return self._refuse(request, grant.person, refusal, 409, since)
 
     async def _outdated(self, request: web.Request, grant: Grant, incident: Incident) -> web.Response | None:
         """Say what happened since, to a link of another database or of a time before it fired again."""
@@ -117,6 +144,9 @@ class AnswerPages:
             return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
 
         def link_of(incident: Incident) -> str:
+            """Give the link of what the digest was of; empty for what has fired again since."""
+            if not grant.has_seen(incident, self._valid_for):
+                return ""
             token = sign(Grant.of(incident, grant.person, grant.expires, installation), self._link_secret.reveal())
             return f"../{token}"
 
@@ -124,25 +154,33 @@ class AnswerPages:
         return _page(self._pages.digest(incidents, link_of, reader, self._actions.clock(), nonce), nonce)
 
     async def press_digest(self, request: web.Request) -> web.Response:
-        """POST /answer/digest/{token} with verb=acknowledge: acknowledges what nobody has, then shows the page."""
+        """POST /answer/digest/{token} with verb=acknowledge: acknowledges what nobody has, then shows the page.
+
+        What has fired again since the digest was written is left alone: nobody was told of that by it.
+        """
         grant = request[_DIGEST]
         if (await read_form(request, _MAX_FORM)).get("verb", "") != Action.ACKNOWLEDGE:
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         actor = grant.person or SOMEBODY
-        unanswered = [one.id for one in await self._of_digest(grant) if one.state is State.TRIGGERED]
+        unanswered = [
+            one
+            for one in await self._of_digest(grant)
+            if one.state is State.TRIGGERED and grant.has_seen(one, self._valid_for)
+        ]
         await asyncio.gather(
-            *(self._actions.apply(ActionSource.LINK, number, Action.ACKNOWLEDGE, actor) for number in unanswered)
+            *(
+                self._actions.apply(ActionSource.LINK, one.id, Action.ACKNOWLEDGE, actor, Seen(one.opening))
+                for one in unanswered
+            )
         )
         raise web.HTTPSeeOther(f"./{request.rel_url.name}")
 
     async def _of_digest(self, grant: DigestGrant) -> list[Incident]:
         """Read the incidents of a digest; none if its numbers are of another database."""
-        first = await self._store.incident(grant.first)
-        opened = first[0].opened_at if first else None
-        if first is None or opened is None or int(opened.timestamp()) != grant.opened:
+        stored = [await self._store.incident(number) for number in grant.incidents]
+        if not grant.is_ours(stored[0][0] if stored[0] else None, await self._store.installation()):
             return []
-        others = [await self._store.incident(number) for number in grant.incidents[1:]]
-        return [first[0], *(other[0] for other in others if other is not None)]
+        return [one[0] for one in stored if one is not None]
 
     def _refuse(
         self, request: web.Request, person: str, refusal: Refusal, status: int, since: str = ""
@@ -161,9 +199,15 @@ class AnswerPages:
         return self._current.routing.directory.key(person) or person  # links of older versions carry the name
 
 
-def _fires_more(incident: Incident, confirmed: str) -> bool:
-    """Say whether an open incident has more firing alerts than the person has agreed to leave firing."""
-    return incident.state is not State.RESOLVED and incident.firing_count > (whole_number(confirmed, _MOST) or 0)
+def _seen(incident: Incident, form: Mapping[str, str]) -> Seen:
+    """Say what the person has seen, by the page that the form was on; older pages do not say all of it."""
+    begun, resolve = form.get("begun", ""), form.get("resolve", "")
+    return Seen(
+        incident.opening,
+        firing=whole_number(form.get("confirm", ""), _MOST) or 0,
+        begun=whole_number(begun, _MOST) or 0 if begun else None,
+        resolved_at=moment_of(whole_number(resolve, _MOST_MICROSECONDS) or 0) if resolve else None,
+    )
 
 
 def _page(text: str, nonce: str, status: int = 200) -> web.Response:

@@ -1,11 +1,13 @@
-"""The API of incidents, with its bearer token: list, show, acknowledge, resolve."""
+"""The API of incidents, with its bearer token: list, show, acknowledge, resolve, undo a resolve."""
+
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer, whole_number
-from receiver.actions.answer import Action, Actions, ActionSource
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Seen
 from receiver.incident.model import Entry, Incident, State
 from receiver.messages.i18n import Reader
 from receiver.messages.render import respond_by
@@ -19,12 +21,19 @@ _SHOWN = (
     "unlisted",
 )
 _CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
+_REFUSED = {
+    ActionResult.UNCONFIRMED: "firing: {count} alerts fire; send that number to resolve it all the same",
+    ActionResult.OUTDATED: "its alerts fire again, in another incident",
+    ActionResult.TOO_LATE: "nothing to undo: a resolve by hand can be undone for 60 seconds",
+    ActionResult.ENDED: "nothing to undo: its alerts have ended since it was resolved",
+}
 _ACTOR = 100  # characters
 _PAGE = 1000  # incidents in one answer
 
 
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     actor: str = ""
+    firing: Annotated[int, msgspec.Meta(ge=0)] | None = None  # alerts that whoever resolves it knows to fire
 
 
 class IncidentApi:
@@ -40,7 +49,7 @@ class IncidentApi:
             [
                 web.get("/incidents", self.list),
                 web.get("/incidents/{id}", self.show),
-                web.post("/incidents/{id}/{action:acknowledge|resolve}", self.act),
+                web.post("/incidents/{id}/{action:acknowledge|resolve|undo}", self.act),
             ]
         )
         return app
@@ -68,14 +77,23 @@ class IncidentApi:
         return web.json_response({**_view(incident), "alerts": alerts, "timeline": lines})
 
     async def act(self, request: web.Request) -> web.Response:
-        """POST /api/v1/incidents/{id}/acknowledge|resolve with {"actor": "who"}: idempotent."""
+        """POST /api/v1/incidents/{id}/acknowledge|resolve|undo with {"actor": "who"}: idempotent.
+
+        A resolve with {"firing": 3} is refused with 409 if more alerts fire. So is an undo of what cannot be undone.
+        """
         try:
             answer = msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=_Answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return problem(400, f'invalid body (expected {{"actor": "your name"}} or nothing): {error}')
         action, actor = Action(request.match_info["action"]), answer.actor[:_ACTOR] or "api"
-        _, incident = await self._actions.apply(ActionSource.API, _number(request), action, actor)
-        return web.json_response(_view(incident)) if incident else _unknown(request)
+        result, incident = await self._actions.apply(
+            ActionSource.API, _number(request), action, actor, Seen(firing=answer.firing)
+        )
+        if incident is None:
+            return _unknown(request)
+        if result in _REFUSED:
+            return problem(409, _REFUSED[result].format(count=incident.firing_count))
+        return web.json_response(_view(incident))
 
 
 @web.middleware

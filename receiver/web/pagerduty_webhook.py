@@ -84,12 +84,14 @@ class PagerDutyWebhook:
         action, data = _ACTIONS.get(event.event_type), event.data or _Data()
         person = event.agent.person if event.agent else ""
         merged = data.resolve_reason is not None and data.resolve_reason.type in _NOT_FIXED
-        count, key = 0, data.incident_key or ""
+        results, key = (), data.incident_key or ""  # type: tuple[ActionResult, ...], str
         if action is not None and person and not merged:
-            count = await self._actions.apply_to_key(ActionSource.PAGERDUTY, key, action, person)
-        if not count:
+            results = await self._actions.apply_to_key(ActionSource.PAGERDUTY, key, action, person)
+        if not results:
             self._actions.count(ActionSource.PAGERDUTY, ActionResult.IGNORED)
             log.debug("ignored a PagerDuty event of type %s", event.event_type[:60])
+        elif ActionResult.OUTDATED in results:
+            log.info("%s at PagerDuty is of an earlier episode, and changes nothing", event.event_type[:60])
 
 
 def build(settings: Settings, setup: InboundSetup) -> Inbound:

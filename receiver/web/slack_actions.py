@@ -18,10 +18,13 @@ from slack_sdk.signature import SignatureVerifier
 
 from process.settings import Secret
 from process.web import BodyError, problem, read_body, refused
-from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Reference, Seen
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.slack import Settings
-from receiver.incident.model import Incident, State
+from receiver.channels.slack_blocks import escaped, reply
+from receiver.incident.model import Incident, Opening, State
+from receiver.incident.undo import UNDO_FOR, resolve_of
+from receiver.messages.answer_page import status_text
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader
 from receiver.policy.current import Current
@@ -31,6 +34,12 @@ log = logging.getLogger(__name__)
 
 LIMIT = 256 * 1024
 _PATIENCE = aiohttp.ClientTimeout(total=5)
+# What was pressed and cannot be done, and what is said of it.
+_REFUSED = {
+    ActionResult.OUTDATED: "slack_older",
+    ActionResult.TOO_LATE: "slack_too_late",
+    ActionResult.ENDED: "slack_ended",
+}
 _REMEMBERED = 600.0  # seconds that a signature is remembered; the SDK takes requests up to 300 s old
 
 
@@ -120,36 +129,45 @@ class SlackActions:
         self._seen[signature] = now
         return True
 
-    async def _number(self, value: str) -> int:
-        """Give the incident of a button; those of older versions carry only its number."""
-        if value.isascii() and value.isdigit():
-            return int(value) if len(value) < 18 else 0  # noqa: PLR2004  # fits SQLite
-        return await self._actions.find(value)
-
     async def _apply(self, payload: _Payload) -> web.Response:
         pressed = next((one for one in payload.actions if one.action_id in set(Action)), None)
         if payload.type != "block_actions" or pressed is None:
             self._actions.count(ActionSource.SLACK, ActionResult.IGNORED)  # a link was opened, or it is not ours
             return web.Response()
-        value, action = pressed.value, Action(pressed.action_id)
-        number = await self._number(value)
+        action, reference = Action(pressed.action_id), await self._reference(pressed.value)
         who = known_as(slack_ids(self._current), payload.user.id, payload.user.name or payload.user.username)
-        result, incident = await self._actions.apply(ActionSource.SLACK, number, action, who)
-        text = _told(result, action, incident, reader_of(self._current.routing, who))
-        if text:
-            self._reply(payload.response_url, text)
+        reader = reader_of(self._current.routing, who)
+        if reference is None:
+            self._actions.count(ActionSource.SLACK, ActionResult.UNKNOWN)
+            self._reply(payload.response_url, {"text": reader.say("slack_unknown")})
+            return web.Response()
+        result, incident = await self._actions.apply(
+            ActionSource.SLACK, reference.number, action, who, _seen(reference)
+        )
+        if incident is None:
+            self._reply(payload.response_url, {"text": reader.say("slack_unknown")})
+        else:
+            told = _told(result, action, incident, reader, self._actions.clock())
+            button = await self._actions.reference(incident)
+            self._reply(payload.response_url, {"text": told} if told else _next(result, button, incident, reader))
         return web.Response()
 
-    def _reply(self, url: str, text: str) -> None:
-        """Tell the one who pressed; nothing depends on it."""
-        if urlsplit(url).hostname not in self._hosts:
+    async def _reference(self, value: str) -> Reference | None:
+        """Read what a button is of; one of an old version says only a number, and so answers to nothing."""
+        if value.isascii() and value.isdigit():
+            return Reference(int(value), opened=0) if len(value) < 18 else None  # noqa: PLR2004  # fits SQLite
+        return await self._actions.find(value)
+
+    def _reply(self, url: str, content: dict[str, object]) -> None:
+        """Tell the one who pressed, if there is anything to tell; nothing depends on it."""
+        if not content or urlsplit(url).hostname not in self._hosts:
             return
-        task = asyncio.ensure_future(self._send(url, text))
+        task = asyncio.ensure_future(self._send(url, content))
         self._replies.add(task)
         task.add_done_callback(self._replies.discard)
 
-    async def _send(self, url: str, text: str) -> None:
-        reply = {"response_type": "ephemeral", "replace_original": False, "text": text}
+    async def _send(self, url: str, content: dict[str, object]) -> None:
+        reply = {"response_type": "ephemeral", "replace_original": False, **content}
         try:
             async with self._session.post(url, json=reply, timeout=_PATIENCE, allow_redirects=False) as answer:
                 await answer.read()
@@ -181,15 +199,34 @@ def known_as(slack_ids: dict[str, str], user: str, name: str) -> str:
     return slack_ids.get(user) or f"slack:{user[:20]} ({' '.join(name.split())[:60] or 'unknown'})"
 
 
-def _told(result: ActionResult, action: Action, incident: Incident | None, reader: Reader) -> str:
+def _seen(reference: Reference) -> Seen:
+    """Say what the one who pressed has seen; a button of an older version tells no more than when it opened."""
+    fired = reference.opened if reference.episode is None else reference.episode
+    opening = Opening(reference.opened, fired)
+    return Seen(opening, reference.firing or 0, reference.begun, reference.resolved_at)
+
+
+def _told(result: ActionResult, action: Action, incident: Incident, reader: Reader, now: datetime) -> str:
     """What the one who pressed cannot see in the channel."""
-    if incident is None:
-        return reader.say("slack_unknown")
+    number = incident.id
+    if result in _REFUSED:
+        return reader.say(_REFUSED[result], number=number, status=escaped(status_text(incident, reader, now)))
     if result is not ActionResult.ALREADY:
         return ""
     if incident.state is State.RESOLVED:
-        return reader.say("slack_resolved", number=incident.id)
-    if action is Action.RESOLVE:
+        return reader.say("slack_resolved", number=number)
+    if action is not Action.ACKNOWLEDGE:
         return ""
-    holder = reader.who(incident.acknowledged_by).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return reader.say("slack_joined", who=holder, number=incident.id)
+    return reader.say("slack_joined", who=escaped(reader.who(incident.acknowledged_by)), number=number)
+
+
+def _next(result: ActionResult, button: str, incident: Incident, reader: Reader) -> dict[str, object]:
+    """What may be pressed next: to resolve what fires by now, and to undo a resolve."""
+    if result is ActionResult.UNCONFIRMED:
+        text = reader.say("resolve_firing", count=incident.firing_count)
+        value = f"{button}.{incident.firing_count}.{incident.begun}"
+        return reply(text, reader.say("resolve_anyway"), Action.RESOLVE.value, value)
+    if result is ActionResult.TAKEN and incident.undo is not None:
+        text = reader.say("slack_undo", number=incident.id, seconds=int(UNDO_FOR.total_seconds()))
+        return reply(text, reader.say("undo"), Action.UNDO.value, f"{button}@{resolve_of(incident)}")
+    return {}

@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.incident.timers import clock_set
+from receiver.incident.undo import UNDO_FOR
 from receiver.policy.current import Current
 from receiver.store.base import Store
 
 log = logging.getLogger(__name__)
 
 STEP = timedelta(seconds=2)  # a clock that is slewed moves by less between two looks
+_MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
 AWAY = 30.0  # seconds between two looks after which we have been suspended
 
 
@@ -70,7 +72,10 @@ class ClockWatch:
     async def _move(self) -> None:
         """Move what is stored; what could not be moved, for the store was away, is moved at the next look."""
         if self._unmoved:
-            by, numbers = self._unmoved, [incident.id for incident in await self._store.still_open()]
+            by, over = self._unmoved, self._clock() - self._unmoved
+            waiting = await self._store.still_open()
+            waiting += await self._store.resolved_since(over - UNDO_FOR, _MOST_UNDONE)
+            numbers = [incident.id for incident in waiting]
             await self._store.clock_set(by)
             self._unmoved = timedelta(0)
             for number in numbers:

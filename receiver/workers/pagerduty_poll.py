@@ -9,7 +9,7 @@ import msgspec
 import pagerduty
 
 from process.settings import Secret
-from receiver.actions.answer import Action, Actions, ActionSource
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.pagerduty import Settings
 from receiver.clients.pagerduty import Agent, PagerDutyCalls, PagerDutyError, Region, base_url
@@ -56,6 +56,7 @@ class PagerDutyPoll:
         region: Region = "us",
     ) -> None:
         self._actions, self._store = actions, store
+        self._outdated: set[str] = set()
         self._calls = PagerDutyCalls(session, 10.0, api_url)
         self._client = self._calls.client(pagerduty.RestApiV2Client, token, base_url=base_url(region, "api"))
 
@@ -71,11 +72,10 @@ class PagerDutyPoll:
             return 0
         count, still_there = 0, set[int]()
         try:
-            for theirs in await self._read():
-                members = set(await self._actions.find_all(theirs.incident_key or ""))
-                if theirs.status in _OPEN and members and members <= ended:
+            for theirs, members in await self._known():
+                if theirs.status in _OPEN and members <= ended:
                     still_there |= members
-                elif theirs.status != "triggered" and members & ours.keys():
+                elif members & ours.keys():
                     count += await self._apply({number: ours[number] for number in members & ours.keys()}, theirs)
             for number in still_there:
                 if await self._store.owe_end_again(number, _CHANNEL, self._actions.clock()):
@@ -84,6 +84,13 @@ class PagerDutyPoll:
             log.warning("cannot read answers from PagerDuty: %s", error)
         return count
 
+    async def _known(self) -> list[tuple[_Incident, set[int]]]:
+        """Read PagerDuty's incidents that are of ours, with the numbers of ours."""
+        read = await self._read()
+        self._outdated &= {theirs.incident_key or "" for theirs in read}
+        known = [(theirs, await self._actions.find_all(theirs.incident_key or "")) for theirs in read]
+        return [(theirs, {member.incident for member in members}) for theirs, members in known if members]
+
     async def _ended(self) -> set[int]:
         """Number the incidents that are over, and of which PagerDuty should know by now."""
         now = self._actions.clock()
@@ -91,6 +98,8 @@ class PagerDutyPoll:
         return {i.id for i in recent if _knows(i) and i.resolved_at is not None and i.resolved_at <= now - _SETTLED}
 
     async def _apply(self, ours: dict[int, Incident], theirs: _Incident) -> int:
+        if theirs.status == "triggered" or theirs.incident_key in self._outdated:
+            return 0
         if theirs.status == "resolved":
             person, action = theirs.last_status_change_by.person, Action.RESOLVE
         else:
@@ -100,7 +109,10 @@ class PagerDutyPoll:
         if not person or not waits:
             return 0
         key = theirs.incident_key or ""
-        return await self._actions.apply_to_key(ActionSource.PAGERDUTY_POLL, key, action, person, waits)
+        results = await self._actions.apply_to_key(ActionSource.PAGERDUTY_POLL, key, action, person, waits)
+        if results and set(results) == {ActionResult.OUTDATED}:
+            self._outdated.add(key)  # it never becomes current again, and is read for a week
+        return sum(result is not ActionResult.OUTDATED for result in results)
 
     async def _read(self) -> list[_Incident]:
         since = (self._actions.clock() - _AGO).isoformat()

@@ -17,6 +17,7 @@ from receiver.incident.model import (
     AlertGroup,
     Entry,
     EntryKind,
+    Ignored,
     Incident,
     Kind,
     Notification,
@@ -156,6 +157,7 @@ class Case:
         self.incident = Incident(id=1, key=KEY)
         self.timeline: list[Entry] = []
         self.notifications: tuple[Notification, ...] = ()  # what the last event owed
+        self.ignored: Ignored | None = None  # why it changed nothing
 
     def state(self) -> State:
         return self.incident.state
@@ -164,6 +166,7 @@ class Case:
         decision = transition(self.incident, event, self.current.routing, self.clock.now)
         self.timeline += decision.entries
         self.incident, self.notifications = decision.incident, decision.notifications
+        self.ignored = decision.ignored
         return list(decision.notifications)
 
     def noted(self, kind: EntryKind) -> list[Entry]:

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS incident (
     key TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('triggered', 'acknowledged', 'resolved')),
     priority TEXT NOT NULL CHECK (priority IN ('P1', 'P2', 'P3', 'P4', 'P5')),
-    opened_at REAL NOT NULL,
+    opened_at REAL NOT NULL,  -- by the clock of now: while it is open, this moves along with a clock that is set
     wake_at REAL,  -- when the next of its clocks runs to its time
     resolved_at REAL,
     doc BLOB NOT NULL,

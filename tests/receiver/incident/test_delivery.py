@@ -5,7 +5,18 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from receiver.incident.delivery import Handling, Status, Window, due_at, nobody_told, pointless, serial, worth_owing
+from receiver.incident.delivery import (
+    End,
+    Handling,
+    Status,
+    Window,
+    correction,
+    due_at,
+    is_current,
+    nobody_told,
+    pointless,
+    worth_owing,
+)
 from receiver.incident.model import Clocks, Incident, Kind, Notification, Priority, Reason, State, Target
 from tests.receiver.example_site import MINUTE, START
 
@@ -74,10 +85,47 @@ def test_an_end_that_waits_is_not_owed_twice() -> None:
     assert worth_owing(owed(Kind.UPDATE), [SENT], [Kind.UPDATE, Kind.RESOLVED])
 
 
-def test_only_updates_and_reminders_are_counted_within_a_round() -> None:
-    target = Target("email", "a", "l")
-    counted = {kind for kind in Kind if serial(Notification(kind, target, 1, serial=7)) == 7}
-    assert counted == {Kind.UPDATE, Kind.REMINDER}
+ALERT, SLACK, PAGERDUTY = owed(Kind.UPDATE, Reason.RESOLVE_UNDONE), Handling(), Handling(keeps_incidents=True)
+
+
+@pytest.mark.parametrize(
+    ("end", "handling", "cancelled", "kinds"),
+    [
+        (None, SLACK, False, []),  # it has never heard of the trouble
+        (End(Status.CANCELLED, 0), SLACK, False, []),
+        (End(Status.PENDING, 0), SLACK, True, []),
+        (End(Status.PENDING, 0), PAGERDUTY, True, []),
+        (End(Status.PENDING, 2), SLACK, True, [Kind.UPDATE]),  # its answer was lost, and it may have arrived
+        (End(Status.PENDING, 2), PAGERDUTY, False, [Kind.PAGE]),
+        (End(Status.SENDING, 1), SLACK, False, [Kind.UPDATE]),
+        (End(Status.SENT, 1), SLACK, False, [Kind.UPDATE]),
+        (End(Status.SENT, 1), PAGERDUTY, False, [Kind.PAGE]),
+        (End(Status.DEAD, 9), PAGERDUTY, False, [Kind.PAGE]),
+    ],
+)
+def test_an_undone_resolve_is_cancelled_or_corrected(
+    end: End | None, handling: Handling, cancelled: bool, kinds: list[Kind]
+) -> None:
+    is_cancelled, corrections = correction(ALERT, OPEN, handling, end)
+    assert (is_cancelled, [one.kind for one in corrections]) == (cancelled, kinds)
+    taken = correction(ALERT, TAKEN, handling, end)[1]
+    assert [one.kind for one in taken] == [*kinds, *([Kind.ACKNOWLEDGED] if kinds == [Kind.PAGE] else [])]
+
+
+@pytest.mark.parametrize(
+    ("generation", "ends", "state", "current"),
+    [
+        (0, 0, State.TRIGGERED, True),
+        (0, 1, State.TRIGGERED, False),
+        (1, 1, State.ACKNOWLEDGED, True),
+        (0, 1, State.RESOLVED, True),  # the end is its own
+        (0, 2, State.RESOLVED, False),
+    ],
+)
+def test_a_providers_incident_is_current_until_its_end_is_owed(
+    generation: int, ends: int, state: State, current: bool
+) -> None:
+    assert is_current(generation, ends, state) is current
 
 
 def times(seconds: list[float], handling: Handling) -> list[float]:

@@ -17,16 +17,19 @@ from receiver.incident.event import (
     Paused,
     Resolve,
     Resumed,
+    StillFiring,
     TimeDue,
     Undelivered,
+    UndoResolve,
     Unreached,
 )
-from receiver.incident.machine import IGNORED, TRANSITIONS, Ignored, News, Signal, signal, transition
+from receiver.incident.machine import IGNORED, TRANSITIONS, News, Signal, signal, transition
 from receiver.incident.model import (
     Data,
     Decision,
     EntryKind,
     Failure,
+    Ignored,
     Kind,
     Origin,
     Pause,
@@ -72,6 +75,8 @@ EVENTS: list[Event] = [
         Undelivered(1),
         ACK,
         Resolve("linh", Origin.LINK),
+        UndoResolve("linh", Origin.LINK),
+        StillFiring(1),
     ),
     *(Unreached(Target("email", "linh@example.com", "lane", "linh"), 1, Failure.REFUSED), Resumed()),
     Paused(Pause(PauseKind.SILENCE, "s")),
@@ -97,7 +102,7 @@ def test_every_event_in_every_state_gives_the_state_of_the_table_or_nothing(stat
     decision = transition(case.incident, event, case.current.routing, case.clock.now)
     if pair in IGNORED:
         assert IGNORED[pair] is not Ignored.NEVER_SENT
-        assert decision == Decision(case.incident)
+        assert decision == Decision(case.incident, ignored=IGNORED[pair])
     else:
         assert decision.incident.state is TRANSITIONS[pair].becomes
 

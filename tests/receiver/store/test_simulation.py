@@ -24,6 +24,7 @@ from receiver.incident.event import (
     Resumed,
     TimeDue,
     Undelivered,
+    UndoResolve,
     Unreached,
 )
 from receiver.incident.machine import transition
@@ -174,6 +175,7 @@ def answers() -> st.SearchStrategy[Happening]:
     events = st.one_of(
         st.builds(Acknowledge, st.sampled_from(["Linh", "Marek"]), st.just(Origin.LINK)),
         st.just(Resolve("Linh", Origin.LINK)),
+        st.just(UndoResolve("Marek", Origin.LINK)),
         st.just(Resumed()),
     )
     said = st.builds(lambda key, event: lambda _now: (key, event), KEYS, events)
@@ -227,14 +229,13 @@ def in_order(told: list[Line]) -> list[Line]:
     return sorted(told, key=lambda line: (line[:2], repr(line[2])))
 
 
-@given(STORIES, DEAD, st.sampled_from([0, 120]), st.integers(0, 2), st.sampled_from([10, 180]))
+@given(STORIES, DEAD, st.sampled_from([0, 120]), st.integers(0, 2), st.sampled_from([10, 180]), st.booleans())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_simulated_is_what_is_stored(
-    story: list[tuple[timedelta, Happening]], dead: set[str], hold: int, at_once: int, window: int
+    story: list[tuple[timedelta, Happening]], dead: set[str], hold: int, at_once: int, window: int, keeps: bool
 ) -> None:
-    simulated, stored, expected, incidents = asyncio.run(
-        both(story, dead, Handling(timedelta(seconds=hold), at_once), timedelta(minutes=window))
-    )
+    handling = Handling(timedelta(seconds=hold), at_once, keeps_incidents=keeps)
+    simulated, stored, expected, incidents = asyncio.run(both(story, dead, handling, timedelta(minutes=window)))
     assert in_order(simulated) == in_order(stored)
     assert expected == incidents
 

@@ -6,7 +6,6 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -334,7 +333,125 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     assert await rig.state(number) is State.RESOLVED
     assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 0)
     done = await (await rig.client.get(rig.link(number))).text()
-    assert "<button" not in done
+    assert re.findall(r'name="verb" value="(\w+)"', done) == ["undo"]
+    rig.clock.forward(seconds=61)
+    assert "<button" not in await (await rig.client.get(rig.link(number))).text()
+
+
+async def undo_form(rig: Rig, link: str) -> dict[str, str]:
+    """What the button of the page sends."""
+    page = await (await rig.client.get(link)).text()
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', page)
+    return dict(hidden) | {"verb": "undo"}
+
+
+async def test_a_resolve_is_undone_by_the_button_of_the_page_for_a_minute(rig: Rig) -> None:
+    number = await rig.fire()
+    link = await new_link(rig, number)
+    await rig.client.post(link, data={"verb": "resolve", "confirm": "1"})
+    form = await undo_form(rig, link)
+    shown = await rig.client.get(link)
+    text = await shown.text()
+    assert re.search(r'http-equiv="refresh" content="61"', text)  # the button goes when its time is over
+    assert "script" not in shown.headers["Content-Security-Policy"]
+    rig.clock.forward(seconds=30)
+    pressed = await rig.client.post(link, data=form, allow_redirects=False)
+    assert (pressed.status, pressed.headers["Location"]) == (303, f"./{link.rpartition('/')[2]}")
+    assert await rig.state(number) is State.TRIGGERED
+    assert (await rig.client.post(link, data=form)).status == 200  # pressed twice
+    stored = await rig.store.incident(number)
+    assert stored is not None
+    assert [entry.kind for entry in stored[1]].count(EntryKind.RESOLVE_UNDONE) == 1
+    assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 1)
+
+
+async def test_an_undo_that_comes_too_late_is_refused_and_says_how_it_stands(rig: Rig) -> None:
+    number = await rig.fire()
+    link = await new_link(rig, number)
+    await rig.client.post(link, data={"verb": "resolve", "confirm": "1"})
+    form, at = await undo_form(rig, link), ENGLISH.moment(rig.clock.now)
+    rig.clock.forward(seconds=61)
+    late = await rig.client.post(link, data=form)
+    text = html.unescape(await late.text())
+    assert late.status == 409
+    assert ENGLISH.say("refused_too_late") in text
+    assert ENGLISH.say("answer_resolved_firing", count=1, who="Linh", at=at) in text
+    assert await rig.state(number) is State.RESOLVED
+    assert rig.answers("link", "too_late") == 1
+
+
+async def test_an_undo_of_one_person_does_not_take_back_anothers_later_resolve(rig: Rig) -> None:
+    number = await rig.fire()
+    link = await new_link(rig, number)
+    await rig.client.post(link, data={"verb": "resolve", "confirm": "1"})
+    form = await undo_form(rig, link)
+    rig.clock.forward(seconds=1)
+    await rig.client.post(link, data=form)
+    await rig.client.post(await new_link(rig, number, "marek"), data={"verb": "resolve", "confirm": "1"})
+    assert (await rig.client.post(link, data=form)).status == 409
+    assert await rig.state(number) is State.RESOLVED
+    assert (await rig.client.post(link, data={**form, "resolve": "x" * 99})).status == 409
+
+
+async def test_what_fires_in_another_incident_by_now_is_not_undone(rig: Rig) -> None:
+    group = AlertGroup("g", (an_alert(),), receiver="receiver")
+    policy = msgspec.structs.replace(the_policy(), flap_window=0.0)
+    first = await rig.store.update(AlertsReceived(group), policy, rig.clock.now)
+    assert first is not None
+    link = await new_link(rig, first.id)
+    await rig.client.post(link, data={"verb": "resolve", "confirm": "1"})
+    form = await undo_form(rig, link)
+    rig.clock.forward(seconds=10)
+    again = AlertGroup("g", (an_alert(starts_at=rig.clock.now),), receiver="receiver")
+    second = await rig.store.update(AlertsReceived(again), policy, rig.clock.now)
+    assert second is not None
+    assert second.id != first.id
+    refused = await rig.client.post(link, data=form)
+    assert (refused.status, ENGLISH.say("refused_older") in html.unescape(await refused.text())) == (409, True)
+    assert [await rig.state(one.id) for one in (first, second)] == [State.RESOLVED, State.TRIGGERED]
+
+
+async def test_alerts_that_joined_after_the_question_are_asked_about_again(rig: Rig) -> None:
+    number = await rig.fire()
+    link = await new_link(rig, number)
+    text = await (await rig.client.post(link, data={"verb": "resolve"})).text()
+    form = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', text)) | {"verb": "resolve"}
+    rig.clock.forward(seconds=5)
+    found = await rig.store.incident(number)
+    assert found is not None
+    (alert,) = found[0].firing
+    other = an_alert("other", starts_at=rig.clock.now)
+    over = msgspec.structs.replace(alert, firing=False, ends_at=rig.clock.now)
+    group = AlertGroup(found[0].key, (over, other), receiver=found[0].receiver)
+    await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
+    again = await (await rig.client.post(link, data=form)).text()  # one alert fires, as before, and it is another one
+    assert ENGLISH.say("resolve_firing", count=1) in again
+    assert await rig.state(number) is State.TRIGGERED
+    form = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', again)) | {"verb": "resolve"}
+    await rig.client.post(link, data=form)
+    assert await rig.state(number) is State.RESOLVED
+
+
+async def test_the_api_resolves_what_was_seen_and_undoes_it(rig: Rig) -> None:
+    number = await rig.fire()
+    path = f"/api/v1/incidents/{number}"
+
+    async def post(action: str, **body: object) -> tuple[int, str]:
+        answer = await rig.client.post(f"{path}/{action}", json={"actor": "Linh", **body}, headers=API)
+        return answer.status, (await answer.json()).get("state", "")
+
+    assert await post("resolve", firing=0) == (409, "")
+    assert await post("resolve", firing=-1) == (400, "")
+    assert await post("resolve", firing=1) == (200, "resolved")
+    assert await post("undo") == (200, "triggered")
+    assert await post("undo") == (200, "triggered")  # idempotent
+    assert await post("resolve") == (200, "resolved")
+    rig.clock.forward(seconds=61)
+    assert await post("undo") == (409, "")
+    shown = await (await rig.client.get(path, headers=API)).json()
+    assert [line["kind"] for line in shown["timeline"]].count("resolve_undone") == 1
+    counted = [rig.answers("api", outcome) for outcome in ("taken", "already", "unconfirmed", "too_late")]
+    assert counted == [3, 1, 1, 1]
 
 
 async def test_resolving_what_still_fires_is_asked_about_once_and_said(rig: Rig) -> None:
@@ -374,16 +491,14 @@ async def test_what_a_person_has_resolved_hears_of_the_end_of_its_alerts(rig: Ri
 
 
 async def a_digest(rig: Rig, count: int) -> tuple[list[int], str]:
-    numbers, opened = list[int](), dict[int, datetime]()
+    incidents = list[Incident]()
     for number in range(count):
         group = AlertGroup(f"g{number}", (an_alert(f"f{number}", severity="warning"),), receiver="receiver")
         made = await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
         assert made is not None
-        assert made.opened_at is not None
-        numbers.append(made.id)
-        opened[made.id] = made.opened_at
-    grant = DigestGrant.of(opened, "linh", int(START.timestamp()) + 60)
-    return numbers, f"/answer/digest/{sign_digest(grant, SECRET)}"
+        incidents.append(made)
+    grant = DigestGrant.of(incidents, "linh", int(START.timestamp()) + 86400, await rig.store.installation())
+    return [incident.id for incident in incidents], f"/answer/digest/{sign_digest(grant, SECRET)}"
 
 
 async def test_one_link_lists_a_digest_and_acknowledges_all_of_it(rig: Rig) -> None:
@@ -415,12 +530,41 @@ async def test_the_link_of_a_digest_grants_nothing_else(rig: Rig) -> None:
     assert (await rig.client.get(f"/answer/{token}")).status == 403  # no link of one incident
     assert (await rig.client.get(f"/answer/digest/{rig.link(numbers[0]).rpartition('/')[2]}")).status == 403
     assert (await rig.client.get(link[:-3] + "AAA")).status == 403
-    other = DigestGrant.of(dict.fromkeys(numbers, START - timedelta(days=1)), "linh", int(START.timestamp()) + 60)
-    assert (await rig.client.get(f"/answer/digest/{sign_digest(other, SECRET)}")).status == 404  # another database's
+    for other in (
+        DigestGrant(
+            numbers[0], (1, 1), int(START.timestamp()), "linh", 2**40, 2**50, await rig.store.installation() + 1
+        ),
+        DigestGrant(numbers[0], (1, 1), int(START.timestamp()) - 1, "linh", 2**40),  # of an older version
+    ):
+        assert (
+            await rig.client.get(f"/answer/digest/{sign_digest(other, SECRET)}")
+        ).status == 404  # another database's
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+async def test_a_digest_acknowledges_nothing_that_has_fired_again_since(rig: Rig, *, old_format: bool) -> None:
+    numbers, link = await a_digest(rig, 3)
+    if old_format:
+        grant = DigestGrant(numbers[0], (1, 1), int(START.timestamp()), "linh", int(START.timestamp()) + 7 * 86400)
+        link = f"/answer/digest/{sign_digest(grant, SECRET)}"
+    rig.clock.forward(minutes=1)
+    await rig.store.apply(numbers[1], deciding(Resolve("marek", Origin.API), rig.clock.now), rig.clock.now)
+    rig.clock.forward(minutes=2)
+    again = an_alert("f1", severity="warning", starts_at=rig.clock.now)
+    group = AlertGroup("g1", (again,), receiver="receiver")
+    await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
+    assert await rig.state(numbers[1]) is State.TRIGGERED
+    page = await (await rig.client.get(link)).text()
+    assert (page.count(ENGLISH.say("digest_older")), page.count('<a href="../')) == (1, 2)
+    assert ENGLISH.say("digest_acknowledge", count=2) in page
+    await rig.client.post(link, data={"verb": "acknowledge"})
+    states = [await rig.state(number) for number in numbers]
+    assert states == [State.ACKNOWLEDGED, State.TRIGGERED, State.ACKNOWLEDGED]
 
 
 def test_the_link_of_a_digest_is_short_enough() -> None:
-    storm = DigestGrant.of(dict.fromkeys(range(100000, 102100, 7), START), "linh", 1_800_000_000)
+    incidents = [Incident(number, "key", opened_at=START) for number in range(100000, 102100, 7)]
+    storm = DigestGrant.of(incidents, "linh", 1_800_000_000, 2**52 - 1)
     assert len(storm.incidents) == 300
     assert len(sign_digest(storm, SECRET)) < 1000
 

@@ -67,6 +67,12 @@ class Rig:
         assert stored is not None
         return stored[0]
 
+    async def button(self, action: str, firing: int = 1, begun: int = 1) -> str:
+        """What a button in a message about the incident as it stands sends back."""
+        opening, installation = (await self.incident()).opening, await self.store.installation()
+        value = f"heypeter-1-{opening.opened}.{opening.fired}.{installation}"
+        return f"{value}.{firing}.{begun}" if action == "resolve" else value
+
     def count(self, source: str, outcome: str) -> float | None:
         labels = {"source": source, "outcome": outcome}
         return self.metrics.registry.get_sample_value("receiver_answers_total", labels)
@@ -75,12 +81,13 @@ class Rig:
         self,
         action: str,
         *,
-        value: str = "1",
+        value: str | None = None,
         user: str = "U01LINH",
         secret: str = SECRET,
         late: float = 0,
         url: str = "",
     ) -> int:
+        value = await self.button(action) if value is None else value
         payload = {
             "type": "block_actions",
             "user": {"id": user, "name": "linh.t"},

@@ -36,6 +36,7 @@ from tests.receiver.example_site import (
     START,
     Clock,
     a_store,
+    a_watch,
     an_alert,
     beside,
     deciding,
@@ -120,7 +121,17 @@ async def client(
 ) -> AsyncIterator[tuple[TestClient[web.Request, web.Application], Reload]]:
     rig = Reload(tmp_path)
     token = Secret("api-token")
-    operation = Admin(store, rig.current, rig.metrics, clock, ready=lambda: True, token=token, reloader=rig.reloader)
+    watch = a_watch(store, clock, rig.current)
+    operation = Admin(
+        store,
+        rig.current,
+        rig.metrics,
+        clock,
+        ready=lambda: True,
+        token=token,
+        reloader=rig.reloader,
+        look=watch.look,
+    )
     app = web.Application()
     app.add_routes(operation.routes())
     async with TestClient(TestServer(app)) as opened:

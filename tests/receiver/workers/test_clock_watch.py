@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from receiver.channels.base import Failure, SendError
-from receiver.incident.event import AlertsReceived
-from receiver.incident.model import EntryKind, Kind, State
+from receiver.incident.event import AlertsReceived, Resolve, UndoResolve
+from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.metrics import Metrics
 from receiver.store.base import StoreError
 from receiver.store.sqlite import SQLiteStore
@@ -17,7 +18,17 @@ from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.watchdog import Watchdog
-from tests.receiver.example_site import Clock, Recorder, a_store, an_alert, as_message, of_group, received, the_current
+from tests.receiver.example_site import (
+    Clock,
+    Recorder,
+    a_store,
+    an_alert,
+    as_message,
+    deciding,
+    of_group,
+    received,
+    the_current,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -122,6 +133,72 @@ async def test_a_step_is_one_line_of_the_timeline_and_counted_once(
     await rig.seconds(10)
     assert await rig.noted(EntryKind.CLOCK_BACK, EntryKind.CLOCK_FORWARD) == [kind]
     assert {name: rig.steps(name) for name in ("back", "forward")} == {"back": 0, "forward": 0} | {direction: 1}
+
+
+@pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=-10), HOUR])
+async def test_the_age_of_what_nobody_has_acknowledged_does_not_jump(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    await rig.seconds(600, 10)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.watch.look()
+    await rig.fire("b")  # a younger one is not the oldest
+    for age in (600, 610, 620):
+        rig.metrics.show(await rig.store.backlog(), rig.clock.now)
+        labels = {"priority": "P1"}
+        shown = rig.metrics.registry.get_sample_value("receiver_incident_unacknowledged_age_seconds", labels)
+        assert shown == pytest.approx(age)
+        await rig.seconds(10, 10)
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_time_to_acknowledge_is_measured_by_what_has_passed(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    await rig.seconds(60, 10)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.watch.look()
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    rig.clock.forward(seconds=30)
+    after = replace(stored[0], acknowledged_at=rig.clock.now, resolved_at=rig.clock.now)
+    rig.metrics.watch(stored[0], after)
+    for family in ("acknowledge", "resolve"):
+        labels = {"priority": "P1", "team": "backend"}
+        measured = rig.metrics.registry.get_sample_value(f"receiver_time_to_{family}_seconds_sum", labels)
+        assert measured == pytest.approx(90)
+
+
+@pytest.mark.parametrize("by", [timedelta(minutes=-20), timedelta(minutes=20)])
+async def test_what_was_held_while_the_clock_was_set_goes_on_where_it_stood(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    await rig.seconds(600, 10)
+    over = of_group(received(an_alert(firing=False, starts_at=rig.clock.now)), key="a")
+    await rig.store.update(AlertsReceived(over, blind=True), rig.current.routing, rig.clock.now)
+    await rig.seconds(60, 10)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.seconds(60, 10)
+    again = of_group(received(an_alert(starts_at=rig.clock.now)), key="a")
+    await rig.store.update(AlertsReceived(again), rig.current.routing, rig.clock.now)
+    await rig.seconds(280, 10)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(30, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_resolve_can_be_undone_for_a_minute_of_real_time(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    await rig.seconds(600, 10)
+    await rig.store.apply(1, deciding(Resolve("linh", Origin.LINK), rig.clock.now), rig.clock.now)
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.watch.look()
+    rig.clock.forward(seconds=50)
+    undone = await rig.store.apply(1, deciding(UndoResolve("linh", Origin.LINK), rig.clock.now), rig.clock.now)
+    assert undone is not None
+    assert undone.state is State.TRIGGERED
+    await rig.seconds(240, 10)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(20, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
 
 
 @pytest.mark.parametrize("by", [timedelta(minutes=10), HOUR, -HOUR])
