@@ -103,6 +103,8 @@ class Metrics:
         self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
         text = "When the alerts of a source were last compared with its own API."
         self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
+        text = "Incidents that a person has resolved, and whose alerts still fire a while later."
+        self.still_firing = self._gauge("resolved_still_firing", text, "source")
         text = "1 while the database cannot be written, by reason."
         self.store_outage = self._gauge("store_outage", text, "reason")
         text = "When the calendar of a schedule was last read."
@@ -168,6 +170,7 @@ class Metrics:
                 family.labels(priority, team)
         for source in self._sources:
             self.alerts_dropped.labels(source)
+            self.still_firing.labels(source).set(0)
         for source, kind in product(self._sources, DRIFT):
             self.drift.labels(source, kind)
         for source, code in product(self._sources, WEBHOOK_CODES):

@@ -11,12 +11,13 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.clients.alertmanager import Seen, View
-from receiver.incident.alerts import ended_by_hand
+from receiver.incident.alerts import ALERTS, ended_by_hand
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State, merged_into
 
 Maintenance = Callable[[dict[str, str]], Pause | None]  # labels -> the window of receiver.yml that they stand in
 VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
+STILL_FIRING = timedelta(minutes=15)  # after a resolve by hand, for which what fires on is what the person expects
 CONFIRMED = timedelta(seconds=90)  # a resolve and its API may disagree for a moment
 
 
@@ -76,6 +77,34 @@ def unaccounted(incidents: Iterable[Incident], view: View) -> set[str]:
     """Give the alerts that fire according to the API, and in none of these incidents."""
     firing = {alert.fingerprint for incident in incidents for alert in incident.firing}
     return {name for name, seen in view.alerts.items() if not seen.is_mute and name not in firing}
+
+
+def fired_on(loose: Iterable[str], view: View, receivers: Iterable[str], now: datetime) -> set[str]:
+    """Give those of these alerts that are ours and have fired for so long that a person may have resolved them."""
+    ours = set(receivers)
+    seen = ((name, view.alerts[name]) for name in loose)
+    return {
+        name
+        for name, one in seen
+        if now - one.alert.starts_at >= STILL_FIRING and (not ours or ours & set(one.receivers))
+    }
+
+
+def still_firing(closed: Iterable[Incident], names: Iterable[str], view: View, now: datetime) -> dict[int, int]:
+    """Count these alerts by the incident that a person resolved while they fired, if that is a while ago.
+
+    ``closed``: incidents that are over, newest first; an alert counts in the newest that knows it.
+    """
+    left, counts = set(names), dict[int, int]()
+    for incident in closed:
+        known = left & incident.alerts.keys()
+        left -= known
+        if incident.resolved_at is None or now - incident.resolved_at < STILL_FIRING:
+            continue
+        count = sum(ended_by_hand(view.alerts[name].alert, incident) for name in known)
+        if count and incident.resolved_by != ALERTS:
+            counts[incident.id] = count
+    return counts
 
 
 def missed(  # what is known, what is seen, and since when

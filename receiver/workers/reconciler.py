@@ -12,7 +12,7 @@ import msgspec
 from receiver.clients.alertmanager import AlertmanagerApi, View
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
-from receiver.incident.event import AlertsReceived, Event
+from receiver.incident.event import AlertsReceived, Event, StillFiring
 from receiver.incident.machine import transition
 from receiver.incident.model import (
     DEFAULT_SOURCE,
@@ -26,7 +26,7 @@ from receiver.incident.model import (
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Decide, Store
-from receiver.workers.reconcile_diff import Since, compare, merge_receivers, missed, unaccounted
+from receiver.workers.reconcile_diff import Since, compare, fired_on, merge_receivers, missed, still_firing, unaccounted
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Reconciler:
                     self._note(finding.kind, incident.id)
         self._since.next_round()
         await self._find_missed(incidents, lately, view)
+        await self._report_resolved(incidents, view)
         self._metrics.reconciled.labels(self._source).set(self._clock().timestamp())
 
     async def _closed_lately(self, incidents: list[Incident], view: View) -> list[Incident]:
@@ -109,6 +110,23 @@ class Reconciler:
             opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)
+
+    async def _report_resolved(self, incidents: list[Incident], view: View) -> None:
+        """Say what fires on a while after a person has resolved it: nobody is paged about that any more."""
+        names = fired_on(unaccounted(incidents, view), view, self._receivers, self._clock())
+        closed = await self._store.incidents(State.RESOLVED, _CLOSED) if names else []
+        ours = {incident.id: incident for incident in closed if self._is_ours(incident)}
+        counts = still_firing(ours.values(), names, view, self._clock())
+        self._metrics.still_firing.labels(self._source).set(len(counts))
+        for number, count in counts.items():
+            after = await self._store.apply(number, self._deciding(StillFiring(count)), self._clock())
+            if after is not None and after.reported_at != ours[number].reported_at:
+                log.warning(
+                    "incident %d was resolved by hand, and %d of its alerts still fire",
+                    number,
+                    count,
+                    extra={"facts": {"incident": number}},
+                )
 
     def _is_ours(self, incident: Incident) -> bool:
         return bool(incident.receiver) and incident.source == self._source

@@ -11,7 +11,7 @@ from receiver.incident.event import AlertsReceived, Paused, Resolve, Resumed, Ti
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Origin, Pause, PauseKind, State
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
-from receiver.workers.reconcile_diff import Since, compare, missed
+from receiver.workers.reconcile_diff import Since, compare, fired_on, missed, still_firing
 from tests.receiver.example_site import KEY, MINUTE, START, Case, an_alert, people, received
 
 
@@ -280,3 +280,25 @@ def test_an_alert_that_is_not_seen_is_not_known_to_be_silenced() -> None:
     half = view(seen(an_alert("a"), silences=(silence.id,)), silences=(silence,))
     assert Rounds(case).one(half) == []
     assert case.incident.paused is None
+
+
+@pytest.mark.parametrize(("minutes", "counted"), [(14, {}), (15, {1: 2})])
+def test_what_fires_on_a_while_after_a_resolve_by_hand_is_counted(minutes: int, counted: dict[int, int]) -> None:
+    case = opened(an_alert(), an_alert("b"))
+    case.when(Resolve("linh", Origin.LINK))
+    case.clock.forward(minutes=minutes)
+    now = view(seen(an_alert()), seen(an_alert("b")), seen(an_alert("other")))
+    names = fired_on(now.alerts, now, ("receiver",), case.clock.now)
+    assert still_firing([case.incident], names, now, case.clock.now) == counted
+
+
+def test_what_ended_by_itself_or_fires_in_another_route_or_begins_anew_was_not_resolved_by_hand() -> None:
+    case = opened(an_alert(), an_alert("b"))
+    case.when(Resolve("linh", Origin.LINK))
+    case.clock.forward(hours=1)
+    now, again = view(seen(an_alert()), seen(an_alert("b"))), view(seen(an_alert(starts_at=case.clock.now)))
+    assert fired_on(now.alerts, now, ("another",), case.clock.now) == set()
+    assert fired_on(again.alerts, again, (), case.clock.now) == set()
+    newer = msgspec.structs.replace(case.incident, id=2, resolved_by="alerts")
+    assert still_firing([newer, case.incident], {"a", "b"}, now, case.clock.now) == {}
+    assert still_firing([case.incident], {"a"}, now, case.clock.now) == {1: 1}
