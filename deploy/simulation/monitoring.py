@@ -98,6 +98,7 @@ class Watchers:
         seen = [float(at - (at - axis.start) % 60 - 4) for at in axis.times]
         yield series("receiver_watchdog_last_seen_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen
         yield series("receiver_reconcile_last_success_timestamp_seconds", {**RECEIVER, "source": "alertmanager"}), seen
+        yield series("receiver_resolved_still_firing", {**RECEIVER, "source": "alertmanager"}), [0.0] * axis.count
         calendar = {**RECEIVER, "schedule": "engineers"}
         yield series("receiver_calendar_last_success_timestamp_seconds", calendar), seen
         for code, rate in (("200", 1_700), ("400", 0), ("401", 0), ("413", 0), ("415", 0), ("503", 0)):

@@ -183,6 +183,17 @@ LAST_RECONCILIATION = Series(
     empty="Reconciliation is not configured",
 )
 
+RESOLVED_STILL_FIRING = Series(
+    id=70,
+    title="Resolved, still firing",
+    about="Incidents that a person resolved at least 15 minutes ago and whose alerts still fire. ReceiverResolvedStillFiring.",
+    unit="none",
+    queries=(Query(f"max by (source) (receiver_resolved_still_firing{{{RECEIVER}}})", "{{source}}"),),
+    limits=(Rule("ReceiverResolvedStillFiring"),),
+    explains=("ReceiverResolvedStillFiring",),
+    empty="Reconciliation is not configured",
+)
+
 CALENDAR_AGE = Series(
     id=66,
     title="Calendar age",
@@ -252,6 +263,7 @@ LISTENING = Section(
         *lines(8, REFUSED_WEBHOOKS, LAST_RECONCILIATION),
         *lines(8, CALENDAR_AGE, RECEIVER_CONFIG_RELOAD),
         *lines(8, BACKGROUND_WORK, DATABASE),
+        *lines(8, RESOLVED_STILL_FIRING, across=1),
     ),
 )
 

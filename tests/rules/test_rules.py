@@ -46,7 +46,7 @@ BY_MAIL_TOO = {
     *("AlertmanagerNotificationsFailing", "IncidentUnacknowledged", "ReceiverStoreOutage"),
 }
 # What would be an incident that it looks at itself.
-BY_MAIL_ONLY = {"IncidentUnacknowledgedLong"}
+BY_MAIL_ONLY = {"IncidentUnacknowledgedLong", "ReceiverResolvedStillFiring"}
 
 
 @pytest.fixture(scope="module")

@@ -287,6 +287,15 @@ async def test_what_fires_on_after_its_incident_was_closed_reopens_it_unless_a_p
         rig.clock.forward(minutes=1)
     states = [i.state for i in await rig.store.incidents(None, 10)]
     assert states == [State.RESOLVED if by_hand else State.TRIGGERED]
+    labels = {"source": "alertmanager"}
+    assert rig.metrics.registry.get_sample_value("receiver_resolved_still_firing", labels) == 0
+    rig.clock.forward(minutes=1)
+    for _ in range(2):
+        await rig.reconciler.run_once()
+    assert rig.metrics.registry.get_sample_value("receiver_resolved_still_firing", labels) == by_hand
+    stored = await rig.store.incident(incident.id)
+    assert stored is not None
+    assert [entry.kind for entry in stored[1]].count(EntryKind.STILL_FIRING) == by_hand
 
 
 def remembered(folder: Path) -> None:
