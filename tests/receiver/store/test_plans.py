@@ -5,14 +5,26 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from receiver.incident.delivery import Handling
-from receiver.incident.event import Acknowledge, AlertsReceived, Delivered, Resolve, TimeDue, Undelivered, Unreached
-from receiver.incident.model import AlertGroup, Failure, Kind, Origin
-from receiver.store.base import ANY, Store, Wanted
+from receiver.incident.event import (
+    Acknowledge,
+    AlertsReceived,
+    Delivered,
+    Resolve,
+    TimeDue,
+    Undelivered,
+    UndoResolve,
+    Unreached,
+)
+from receiver.incident.machine import transition
+from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
+from receiver.incident.timers import clock_set
+from receiver.store.base import ANY, Standing, Store, Wanted
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
 
@@ -27,7 +39,12 @@ NEWEST = "SELECT doc FROM incident  ORDER BY id DESC LIMIT"  # as many as are as
 async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
     """A store with a past: resolved incidents with pages and timelines."""
     clock = Clock()
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=lambda _: Handling(MINUTE))
+
+    def handling(channel: str) -> Handling:
+        there = channel == "pagerduty"
+        return Handling(MINUTE, keeps_incidents=there, umbrella=there)
+
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=handling)
     await store.open(clock.now)
     incident = await store.update(received(an_alert()), the_policy(), clock.now)
     assert incident is not None
@@ -91,6 +108,15 @@ async def use(store: SQLiteStore, clock: Clock) -> None:
         await store.apply(number, deciding(TimeDue(), clock.now), clock.now)
     await store.apply(numbers[0], deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     await store.apply(numbers[1], deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+
+    def undone(before: Incident, _standing: Standing) -> Decision:
+        return transition(before, UndoResolve("linh", Origin.LINK), the_policy(), clock.now)
+
+    after = await store.answer(numbers[1], undone, clock.now, "pagerduty:staff")
+    assert after is not None
+    assert after.state is State.TRIGGERED
+    await store.apply(numbers[1], deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    await store.apply(numbers[0], partial(clock_set, by=timedelta(seconds=1), now=clock.now), clock.now)
     await store.owe_end_again(numbers[1], "pagerduty", clock.now)
     await store.clock_set(timedelta(seconds=1))
     await ask(store, clock)
