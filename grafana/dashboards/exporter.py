@@ -66,7 +66,7 @@ EVENT_REJECTION_RATE = Series(
 EXPORTER_STORAGE_ERRORS = Series(
     id=224,
     title="Exporter storage errors",
-    about="Per ten minutes, by operation. A restart would lose counts. ExporterStorageErrors fires on each.",
+    about="Per ten minutes, by operation. ExporterStorageErrors fires on each.",
     unit="short",
     queries=(
         Query(
