@@ -49,6 +49,7 @@ class Journal:
         self._folder, self._monotonic, self._observe, self._limit = folder, monotonic, observe, limit
         self._file = -1
         self._retired: list[int] = []
+        self._is_new = False  # the folder has not been synced since the file was created
         self._broken = False
         self._size = 0  # of the file, up to its last complete record
         self._written = self._synced = 0  # bytes since the start, over all files
@@ -88,6 +89,7 @@ class Journal:
         if self._file >= 0:
             self._retired.append(self._file)
         self._file, self._size, self.bytes, self._broken = descriptor, 0, 0, False
+        self._is_new = True
         self.grown.clear()
         return number
 
@@ -145,9 +147,10 @@ class Journal:
                 await asyncio.sleep(_GATHER)
             served = len(self._waiting)
             written, retired, self._retired = self._written, self._retired, []
+            folder, self._is_new = self._folder if self._is_new else None, False
             began = self._monotonic()
             try:
-                await asyncio.to_thread(_sync_all, [*retired, self._file], retired)
+                await asyncio.to_thread(_sync_all, [*retired, self._file], retired, folder)
             except OSError as error:
                 self._wake(self._written, error)
                 return
@@ -174,17 +177,29 @@ class Journal:
     def close(self) -> None:
         """Sync and close."""
         descriptors = [*self._retired, *([self._file] if self._file >= 0 else [])]
-        _sync_all(descriptors, descriptors)
+        _sync_all(descriptors, descriptors, self._folder)
         self._file, self._retired = -1, []
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:012d}.journal"
 
 
-def _sync_all(descriptors: list[int], close: list[int]) -> None:
+def _sync_all(descriptors: list[int], close: list[int], folder: Path | None) -> None:
+    """Sync files, and the ``folder`` that has a new one: else a crash of the machine may leave no name for it."""
     for descriptor in descriptors:
         os.fdatasync(descriptor)
+    if folder is not None:
+        sync_folder(folder)
     for descriptor in close:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Sync what is in a folder: that a file was created, renamed or deleted."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
         os.close(descriptor)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from exporter.persistence.journal import sync_folder
+
 VERSION = 1
 _NAME = "state.snapshot"
 _PREVIOUS = "state.snapshot.previous"
@@ -108,11 +110,7 @@ def save(folder: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     _keep_previous(folder)
     new.replace(folder / _NAME)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # else a crash of the machine may undo the rename
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)  # else a crash of the machine may undo the rename
 
 
 def _keep_previous(folder: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from exporter.events import legacy_browser
 from exporter.events.decode import DecodeError
+from exporter.events.vitals import rating
 from tests.exporter.events.test_event import DECODER, SCHEMA
 
 
@@ -114,6 +115,26 @@ def test_the_session_is_read(session: object, expected: str, left_out: int) -> N
     body = json.dumps({"type": "click", "data": {"element": "A"}, "sessionId": session}).encode()
     click = legacy_browser.interaction(body, "https://x/y")
     assert (click.session, click.left_out) == (expected, left_out)
+
+
+@pytest.mark.parametrize(
+    ("vital", "good", "poor"),
+    [
+        ("LCP", 2500, 4000),
+        ("INP", 200, 500),
+        ("CLS", 0.1, 0.25),
+        ("FCP", 1800, 3000),
+        ("TTFB", 800, 1800),
+        ("FID", 100, 300),
+    ],
+)
+def test_a_bound_belongs_to_the_better_rating(vital: str, good: float, poor: float) -> None:
+    above = 0.001
+    values = (0, good, good + above, poor, poor + above)
+    ratings = ["good", "good", "needs-improvement", "needs-improvement", "poor"]
+    assert [rating(vital, value) for value in values] == ratings
+    bodies = [json.dumps({"metric": vital, "value": value, "page": "/", "id": "v"}).encode() for value in values]
+    assert [legacy_browser.vital(body).data["rating"] for body in bodies] == ratings
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from exporter.app import Exporter
 from exporter.persistence.journal import Fault, Journal, JournalError
-from exporter.persistence.snapshot import Folder, StorageError
+from exporter.persistence.snapshot import Folder, StorageError, save
 from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
 from tests.stories.stack import until
 
@@ -123,6 +123,103 @@ async def test_a_restart_in_good_order_keeps_what_the_journal_no_longer_has(inst
     installation.exporter.tick()
     assert await value(installation.client, "rum_largest_contentful_paint_seconds_count", **labels) == 1
     await installation.kill()
+
+
+VIEW = {"type": "page_load", "data": {"page": "/", "total": 1, "navigation": "navigate"}}
+VIEWS = ("rum_page_views_total", {"page": "/", "device": "desktop", "navigation": "navigate"})
+BOOKINGS = ("class_bookings_total", {"class_type": "group", "channel": "web"})
+# What is sent a second time, where to, what it counts in, and for how many seconds it must be known.
+AGAIN = [
+    pytest.param("/api/events", {"batch_id": "b", "events": [booked()]}, BOOKINGS, 6.9 * 86_400, id="a server's batch"),
+    pytest.param("/api/events", [booked(id="7", source="app")], BOOKINGS, 6.9 * 86_400, id="a server's event"),
+    pytest.param("/api/pulse", {"batch_id": "b", "events": [VIEW]}, VIEWS, 599, id="a browser's batch"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "counter", "seconds"), AGAIN)
+async def test_what_a_snapshot_knows_is_not_counted_again(
+    installation: Installation, path: str, body: object, counter: tuple[str, dict[str, str]], seconds: float
+) -> None:
+    name, labels = counter
+    assert (await installation.post(body, path))[0] in {202, 204}
+    await installation.client.close()
+    await installation.exporter.close()
+    (installation.folder / "000000000001.journal").unlink()  # nothing but the snapshot knows of it
+    installation.time.now += seconds
+    await installation.start()
+    assert (await installation.post(body, path))[0] in {202, 204}
+    assert await value(installation.client, name, **labels) == 1
+    await installation.kill()
+
+
+@pytest.mark.parametrize(("path", "body", "counter", "seconds"), AGAIN)
+async def test_ids_are_known_for_as_long_as_is_promised(
+    installation: Installation, path: str, body: object, counter: tuple[str, dict[str, str]], seconds: float
+) -> None:
+    name, labels = counter
+    elsewhere = {"type": "page_load", "data": {"page": "/login", "total": 1, "navigation": "navigate"}}
+    other = {"batch_id": "other", "events": [elsewhere]}
+    for _ in range(2):
+        assert (await installation.post(body, path))[0] in {202, 204}
+        assert await value(installation.client, name, **labels) == 1
+        for _ in range(4):  # others come meanwhile, so that time passes for what remembers
+            installation.time.now += seconds / 4
+            assert (await installation.post(other, path))[0] in {202, 204}
+    await installation.kill()
+
+
+def test_a_snapshot_is_on_disk_before_it_takes_the_place_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    real_sync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        steps.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        real_sync(descriptor)
+
+    def replace(path: Path, target: Path) -> Path:
+        steps.append(f"rename {path.name}")
+        return real_replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    for _ in range(2):
+        save(tmp_path, b"data")
+    first = ["sync state.snapshot.new", "rename state.snapshot.new", f"sync {tmp_path.name}"]
+    assert steps == [*first, first[0], "rename state.snapshot.previous.new", *first[1:]]
+
+
+async def test_a_new_journal_file_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
+    for files in (1, 2):
+        journal.rotate()
+        for _ in range(2):
+            journal.append(b"one")
+            await journal.durable()
+            assert synced == [tmp_path.name] * files
+    journal.close()
+
+
+def test_a_record_whose_checksum_is_wrong_is_not_read(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
+    journal.rotate()
+    for record in (b"one", b"two", b"three"):
+        journal.append(record)
+    journal.close()
+    path = tmp_path / "000000000001.journal"
+    path.write_bytes(path.read_bytes().replace(b"two", b"tw0"))
+    faults: list[Fault] = []
+    assert list(journal.read(0, faults.append)) == [b"one", b"three"]
+    assert [(fault.lost, fault.truncated) for fault in faults] == [(11, False)]
 
 
 _batch = st.tuples(
