@@ -40,7 +40,7 @@ def metadata(wheel: Path) -> Message:
 
 def required(wheel: Path) -> dict[str, Distribution]:
     """List what has to be installed with the wheel, without any extra, by canonical name."""
-    found: dict[str, Distribution] = {}
+    by_name: dict[str, Distribution] = {}
     waiting = [(Requirement(line), "") for line in metadata(wheel).get_all("Requires-Dist", [])]
     while waiting:
         requirement, extra = waiting.pop()
@@ -48,11 +48,11 @@ def required(wheel: Path) -> dict[str, Distribution]:
             continue
         one, name = distribution(requirement.name), canonicalize_name(requirement.name)
         assert requirement.specifier.contains(one.version), f"{requirement}: .venv has {one.version}"
-        if name not in found or requirement.extras:
-            found[name] = one
+        if name not in by_name or requirement.extras:
+            by_name[name] = one
             lines = [Requirement(line) for line in one.requires or ()]
             waiting += [(line, extra) for line in lines for extra in ("", *requirement.extras)]
-    return found
+    return by_name
 
 
 def link(one: Distribution, site: Path) -> None:

@@ -24,9 +24,9 @@ PATIENCE = 60.0
 
 def test_the_wheel_has_every_tracked_file_of_the_programs_and_no_other(packages: Packages) -> None:
     with ZipFile(packages.wheel) as archive:
-        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = {str(path) for package in ("exporter", "process", "receiver") for path in tracked(package)}
-    assert found == wanted
+    assert packed == wanted
 
 
 def test_the_wheel_is_smaller_than_a_megabyte(packages: Packages) -> None:

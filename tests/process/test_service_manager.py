@@ -27,12 +27,12 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket]:
             os.close(copy)
 
 
-def given(number: str = "1", pid: str = "42", names: str = "receiver") -> dict[str, str]:
+def environment_with(number: str = "1", pid: str = "42", names: str = "receiver") -> dict[str, str]:
     return {"LISTEN_FDS": number, "LISTEN_PID": pid, "LISTEN_FDNAMES": names, "HOME": "/"}
 
 
 def test_a_socket_is_taken_by_its_name_and_the_variables_are_removed(listening: socket) -> None:
-    environment = given()
+    environment = environment_with()
     ((name, (taken,)),) = inherited_sockets(environment, 42).items()
     assert (name, taken.getsockname()) == ("receiver", listening.getsockname())
     assert not os.get_inheritable(taken.fileno())
@@ -40,14 +40,23 @@ def test_a_socket_is_taken_by_its_name_and_the_variables_are_removed(listening: 
     taken.close()
 
 
-@pytest.mark.parametrize("environment", [{}, given(pid="43"), given(number="0"), given(number="x"), given(number="")])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        environment_with(pid="43"),
+        environment_with(number="0"),
+        environment_with(number="x"),
+        environment_with(number=""),
+    ],
+)
 def test_what_is_for_another_process_is_left(environment: dict[str, str]) -> None:
     assert inherited_sockets(environment, 42) == {}
     assert "LISTEN_FDS" not in environment
 
 
 def test_a_socket_without_a_name_has_an_empty_one(listening: socket) -> None:
-    environment = given(names="")
+    environment = environment_with(names="")
     (taken,) = inherited_sockets(environment, 42)[""]
     taken.close()
 
@@ -56,7 +65,7 @@ def test_a_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatc
     with socket() as sock:
         monkeypatch.setattr(service_manager, "_FIRST", os.dup(sock.fileno()))
         with pytest.raises(SettingsError, match="LISTEN_FDS"):
-            inherited_sockets(given(), 42)
+            inherited_sockets(environment_with(), 42)
 
 
 def test_a_descriptor_that_is_no_socket_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,7 +73,7 @@ def test_a_descriptor_that_is_no_socket_is_refused(monkeypatch: pytest.MonkeyPat
     descriptor = os.open(tmp_path / "file", os.O_RDONLY)
     monkeypatch.setattr(service_manager, "_FIRST", descriptor)
     with pytest.raises(SettingsError, match="LISTEN_FDS"):
-        inherited_sockets(given(), 42)
+        inherited_sockets(environment_with(), 42)
     os.close(descriptor)
 
 

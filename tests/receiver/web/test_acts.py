@@ -139,8 +139,8 @@ class Rig:
     def button(self, action: str, message: Message | None = None) -> str:
         """What a button of a message sends back; of the newest one."""
         laid_out = card(message or self.slack.sent[-1], interactive=True)
-        found = [one for one in _walk(laid_out) if one.get("action_id") == action]
-        return str(found[0]["value"])
+        buttons = [one for one in _walk(laid_out) if one.get("action_id") == action]
+        return str(buttons[0]["value"])
 
     async def press(self, action: str, value: str) -> str:
         """Press a button; gives what Slack shows the one who pressed."""
@@ -182,8 +182,8 @@ class Rig:
 
 def _walk(block: object) -> list[dict[str, Any]]:
     if isinstance(block, dict):
-        return [block, *(found for value in block.values() for found in _walk(value))]
-    return [found for value in block for found in _walk(value)] if isinstance(block, list) else []
+        return [block, *(inner for value in block.values() for inner in _walk(value))]
+    return [inner for value in block for inner in _walk(value)] if isinstance(block, list) else []
 
 
 @pytest.fixture

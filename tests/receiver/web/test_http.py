@@ -417,12 +417,12 @@ async def test_alerts_that_joined_after_the_question_are_asked_about_again(rig: 
     text = await (await rig.client.post(link, data={"verb": "resolve"})).text()
     form = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', text)) | {"verb": "resolve"}
     rig.clock.forward(seconds=5)
-    found = await rig.store.incident(number)
-    assert found is not None
-    (alert,) = found[0].firing
+    stored = await rig.store.incident(number)
+    assert stored is not None
+    (alert,) = stored[0].firing
     other = an_alert("other", starts_at=rig.clock.now)
     over = msgspec.structs.replace(alert, firing=False, ends_at=rig.clock.now)
-    group = AlertGroup(found[0].key, (over, other), receiver=found[0].receiver)
+    group = AlertGroup(stored[0].key, (over, other), receiver=stored[0].receiver)
     await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
     again = await (await rig.client.post(link, data=form)).text()  # one alert fires, as before, and it is another one
     assert ENGLISH.say("resolve_firing", count=1) in again
