@@ -37,6 +37,7 @@ _OUTAGES = {
     sqlite3.SQLITE_NOTADB: Outage.CORRUPT,
 }
 LARGEST = 64  # changes in one transaction: what comes meanwhile waits for no more than that
+NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks, pages must be claimed and settled
 
 
 class Writer:
@@ -54,7 +55,7 @@ class Writer:
     async def commit(self, change: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> T:
         """Make a change; it is on the disk when this returns. StoreError: nothing of it has happened.
 
-        What is ``urgent`` (somebody waits for the answer) goes before all that is not.
+        What is ``urgent`` (somebody waits for the answer) goes before what is not, but for a part of each transaction.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._guard:
@@ -93,13 +94,20 @@ class Writer:
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._guard:
-            jobs = [(self._urgent or self._jobs).popleft() for _ in range(min(self._waiting(), LARGEST))]
+            jobs = self._next()
         outcomes = self._together([change for change, _ in jobs])
         with self._guard:
             self._scheduled = self._waiting() > 0
             if self._scheduled:  # behind whatever reads have queued up meanwhile
                 self._thread.submit(self._drain, loop)
         loop.call_soon_threadsafe(_answer, jobs, outcomes)
+
+    def _next(self) -> list[_Job]:
+        """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""
+        room = max(LARGEST - len(self._urgent), NOT_URGENT)
+        rest = [self._jobs.popleft() for _ in range(min(len(self._jobs), room))]
+        urgent = [self._urgent.popleft() for _ in range(min(len(self._urgent), LARGEST - len(rest)))]
+        return urgent + rest
 
     def _together(self, changes: list[Change]) -> list[Any]:
         """Give each change's result, or its error. One that fails is found by making each by itself."""

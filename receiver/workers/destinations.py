@@ -9,8 +9,8 @@ from collections.abc import Callable
 from receiver.channels.base import Failure
 from receiver.workers.circuit_breaker import CircuitBreaker
 
-AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once; the last four are kept for a P1
-AT_ADDRESS = 8
+AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once; the last of them are kept for a P1
+AT_ADDRESS, AT_ADDRESS_URGENT = 8, 10
 AT_SUSPECT = 2  # an address whose last attempt failed
 LARGEST = 1000  # addresses that are remembered, beside those where something is under way or has failed
 _FAULTS = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
@@ -67,7 +67,8 @@ class Destination:
             return 0
         if self.is_paused:
             return 1
-        limit = AT_SUSPECT if self.circuit.failures else AT_ADDRESS
+        limit = AT_ADDRESS_URGENT if urgent else AT_ADDRESS
+        limit = AT_SUSPECT if self.circuit.failures else limit
         at_host = (AT_HOST_URGENT if urgent else AT_HOST) - self.host.under_way
         return max(0, min(limit - self.under_way, at_host))
 
