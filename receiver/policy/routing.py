@@ -32,6 +32,10 @@ class PriorityRule(msgspec.Struct, frozen=True):
     priority: Priority
 
 
+def _named(word: str) -> Priority | None:
+    return _BY_NAME.get("".join(word.split()).upper()) if word else None
+
+
 class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The frozen answers; see receiver.incident.policy.Policy for what each means."""
 
@@ -58,7 +62,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
         named = labels.get("priority", "").strip()
-        known = _BY_NAME.get("".join(named.split()).upper())
+        known = _named(named)
         if known is not None:
             return self._nearest(known, named)
         severity = labels.get("severity", "").strip()
@@ -66,10 +70,10 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if named and named.casefold() != "none":
             priority = priority or self.unknown_severity
             return priority, Fact(EntryKind.PRIORITY_UNKNOWN, Data(named=named, priority=priority))
-        word = _BY_NAME.get("".join(severity.split()).upper())
-        if priority is None and word is not None:  # severity: p5, as of rules that knew no other label
-            return self._nearest(word, severity)
         if priority is None:
+            word = _named(severity)
+            if word is not None:  # severity: p5, as of rules that knew no other label
+                return self._nearest(word, severity)
             kind = EntryKind.SEVERITY_UNKNOWN if severity else EntryKind.SEVERITY_MISSING
             return self.unknown_severity, Fact(kind, Data(named=severity, priority=self.unknown_severity))
         return priority, None
@@ -91,6 +95,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         for table in (own, teams, self.severities):
             if severity in table:
                 return table[severity]
+            if not table:
+                continue
             alike = [table[word] for word in table if word.strip().casefold() == severity.casefold()]
             if alike:
                 return min(alike)

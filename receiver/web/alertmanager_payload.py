@@ -10,6 +10,7 @@ The group's `commonLabels` are not read on purpose, and its `status` only where 
 Alertmanager computes both from what it left in the message.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -32,6 +33,8 @@ _ESCAPES = re.compile(
 )
 _FNV_OFFSET, _FNV_PRIME, _64_BITS = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # a later time means "without end", and cannot be moved to every time zone
+_LONGEST_TIME = 64  # characters
+_SPELLED = ("firing", "resolved")  # as Alertmanager does
 _STATUSES = {"firing": True, "alerting": True, "resolved": False, "ok": False}  # the second of each: Grafana's `state`
 
 
@@ -157,7 +160,7 @@ def _read(alert: _Alert, group_is_firing: bool, now: datetime) -> Alert:  # noqa
 
 
 def _is_firing(alert: _Alert, end: datetime | None, group_is_firing: bool, now: datetime) -> bool:  # noqa: FBT001  # as above
-    status = _word(alert.status)
+    status = alert.status if alert.status in _SPELLED else _word(alert.status)
     if status:
         if status not in _STATUSES:
             raise _UnusableError(f".status: invalid {status[:20]!r} (expected firing or resolved)")
@@ -166,6 +169,9 @@ def _is_firing(alert: _Alert, end: datetime | None, group_is_firing: bool, now: 
 
 
 def _labels(value: object) -> dict[str, str]:
+    plain = _plain(value)
+    if plain is not None:
+        return plain
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -179,6 +185,8 @@ def _labels(value: object) -> dict[str, str]:
 def _annotations(alert: _Alert) -> dict[str, str]:
     """The sender's own, and from Grafana's fields what it says nowhere else."""
     annotations = _texts(alert.annotations)
+    if alert.panel_url is None and alert.dashboard_url is None and alert.value_string is None:
+        return annotations
     dashboard = _text(alert.panel_url) or _text(alert.dashboard_url)
     if dashboard:
         annotations.setdefault("dashboard_url", dashboard)
@@ -223,17 +231,30 @@ def _bounded(key: str) -> str:
     return f"{key[:200]}…{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def _plain(value: object) -> dict[str, str] | None:
+    """Copy an object that holds nothing but texts, as nearly all do; None for everything else."""
+    try:
+        return msgspec.convert(value, dict[str, str])
+    except msgspec.ValidationError:
+        return None
+
+
 def _texts(value: object) -> dict[str, str]:
     """Give what is text, numbers and truth values as text; null and what is nested is left out."""
     if not isinstance(value, dict):
         return {}
+    plain = _plain(value)
+    if plain is not None:
+        return plain
     return {name: _text(content) for name, content in value.items() if isinstance(content, str | int | float)}
 
 
 def _text(value: object) -> str:
+    if type(value) is str:  # the rule, and the first to be asked: each webhook asks it hundreds of times
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, str | int | float) else ""
+    return str(value) if isinstance(value, int | float) else ""
 
 
 def _word(value: object) -> str:
@@ -246,10 +267,13 @@ def _time(value: object) -> datetime | None:
     Go's zero time, 0001-01-01T00:00:00Z, means "not yet"; near both ends of the calendar a time with an offset cannot
     even be moved to UTC.
     """
-    if not isinstance(value, str):
-        return None
+    return _instant(value) if isinstance(value, str) and len(value) <= _LONGEST_TIME else None
+
+
+@functools.lru_cache(maxsize=256)  # most alerts of a webhook begin together, and none of them has ended
+def _instant(text: str) -> datetime | None:
     try:
-        when = datetime.fromisoformat(value.strip())
+        when = datetime.fromisoformat(text.strip())
         moved = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

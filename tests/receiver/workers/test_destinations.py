@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Resolve
 from receiver.incident.model import EntryKind, Kind, Origin
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
+from receiver.store.base import Claimed, Decide
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers import destinations
 from receiver.workers.circuit_breaker import REST, THRESHOLD
@@ -130,6 +132,25 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     await store.close()
 
 
+async def test_an_address_is_free_before_the_outcome_is_on_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle, disk, most = rig.store.settle, asyncio.Event(), destinations.AT_ADDRESS_URGENT
+
+    async def slowly(claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
+        await disk.wait()
+        await settle(claimed, ref, decide, now)
+
+    monkeypatch.setattr(rig.store, "settle", slowly)
+    for number in range(most):
+        await rig.fire(f"down-{number}", team="backend")
+    running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
+    await rig.provider.until(most, "#backend")
+    await rig.fire("later", team="backend")
+    await rig.provider.until(most + 1, "#backend")
+    disk.set()
+    rig.dispatcher.stop()
+    await running
+
+
 @pytest.mark.parametrize("failure", [Failure.SERVER_ERROR, Failure.TIMEOUT, Failure.AUTH])
 async def test_an_address_that_fails_keeps_no_other_address_waiting(rig: Rig, failure: Failure) -> None:
     rig.provider.break_("#backend", failure)
@@ -138,12 +159,12 @@ async def test_an_address_that_fails_keeps_no_other_address_waiting(rig: Rig, fa
         await rig.fire(f"good-{number}", team="frontend")
     await rig.dispatcher.run_once()
     assert rig.sent("#frontend") == 14
-    assert rig.asked("#backend") <= destinations.AT_ADDRESS
+    assert rig.asked("#backend") <= destinations.AT_ADDRESS_URGENT
     for number in range(30):  # nor later, while the bad one is tried again and again
         await rig.fire(f"later-{number}", team="frontend")
         await rig.seconds(2)
         assert rig.sent("#frontend") == 15 + number
-    assert rig.asked("#backend") <= destinations.AT_ADDRESS + 4
+    assert rig.asked("#backend") <= destinations.AT_ADDRESS_URGENT + 4
     assert rig.metric("receiver_channel_addresses_paused") == 1
     assert rig.metric("receiver_channel_circuit_open") == 0
 

@@ -1,7 +1,9 @@
 """Sending: once, again with patience, or dead with a consequence."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite_file import transaction
 from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher
 from receiver.workers.retry import RetryPolicy, backoff
 from tests.receiver.example_site import (
@@ -348,6 +351,22 @@ async def test_slots_are_kept_for_a_p1_while_everything_else_is_stuck(tmp_path: 
     channel.answer.set()
     await running
     await store.close()
+
+
+async def test_a_bundle_takes_a_few_transactions(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(LARGEST_BUNDLE):
+        await rig.fire(f"slow-{number}", severity="warning", instance=str(number))
+    transactions = 0
+
+    def counted(db: sqlite3.Connection) -> AbstractContextManager[None]:
+        nonlocal transactions
+        transactions += 1
+        return transaction(db)
+
+    monkeypatch.setattr("receiver.store.sqlite_queue.transaction", counted)
+    await rig.dispatcher.run_once()
+    assert rig.count("sent") == LARGEST_BUNDLE + 1
+    assert transactions < LARGEST_BUNDLE / 10
 
 
 async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Many changes in one transaction, and none of them waits for ever."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
+
+from receiver.store.sqlite_queue import LARGEST, Writer
+
+
+async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> None:
+    writer, done, go = Writer("test"), list[str](), threading.Event()
+    with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as db:
+        writer.connection = db
+
+        async def made(name: str, *, urgent: bool) -> None:
+            await writer.commit(lambda _: done.append(name), urgent=urgent)
+
+        busy = asyncio.create_task(writer.call(go.wait))
+        webhooks = [made("webhook", urgent=True) for _ in range(20 * LARGEST)]
+        claims = [made("claim", urgent=False) for _ in range(4)]
+        storm = asyncio.gather(*webhooks, *claims)
+        await asyncio.sleep(0)  # all of them are in the queue now
+        go.set()
+        await asyncio.gather(busy, storm)
+        writer.shutdown()
+    assert len(done) == 20 * LARGEST + 4
+    assert done[:LARGEST] == ["webhook"] * (LARGEST - 4) + ["claim"] * 4
