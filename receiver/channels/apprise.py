@@ -1,35 +1,42 @@
 """The channel `apprise`: a hundred other services (Teams, Telegram, ntfy, SMS, ...) through the library Apprise.
 
-github.com/caronc/apprise. The library is synchronous and retries when its URL says so: here it runs in threads of its
-own, and tries once.
+github.com/caronc/apprise. The library is synchronous, retries when its URL says so, and reads whatever a service
+answers: messages go out from processes of their own, once, within bounds of time and memory.
 """
 
 import asyncio
-import contextlib
 import logging
 import re
-import threading
-from collections.abc import Iterator
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
-import apprise
 import msgspec
 
 from process.settings import Secret, Strict
+from receiver.channels.apprise_process import Format, Job, Outcome, SendAs, plugin
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Setup, Timeout, unknown_name
 from receiver.channels.http_call import failure
 from receiver.channels.mail_header import header_text
+from receiver.clients.limited_process import Worker, WorkerTimeoutError
 from receiver.incident.model import Kind
 
-Format = Literal["text", "markdown", "html"]
-_THREADS = 8  # for each service
-# urllib3 logs each path at debug, and a path may be a token.
-_LOGGERS = ("apprise", "urllib3.connectionpool")
+_MODULE = "receiver.channels.apprise_process"
+_PROCESSES = 2  # for each service; one takes 55 MB, and 0.5 s to start
+_IDLE = 2  # that are kept for what comes next
+_STARTED_IN = 20.0  # seconds
+_LONGEST = 80.0  # seconds for all of it; a longer one would outlive its lease and be sent twice
+_ANSWER = 1 << 20  # bytes of what a process says
+# How to reach the network, besides what Python itself needs.
+_PASSED_ON = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HOME", "TZ"),
+)
 _MARKS = r"([\\`*_{}\[\]()#+!|<>~])"  # what Markdown reads as more than text
-_TYPES = {Kind.PAGE: "failure", Kind.RESOLVED: "success", Kind.REMINDER: "warning"}
+_TYPES: dict[Kind, SendAs] = {Kind.PAGE: "failure", Kind.RESOLVED: "success", Kind.REMINDER: "warning"}
 
 
 class ServiceSettings(Strict, frozen=True):
@@ -58,63 +65,102 @@ class Apprise:
     """Sends through the services by name; raises ValueError for a URL that Apprise does not know."""
 
     def __init__(self, services: dict[str, Service], *, timeout: float = 20) -> None:
-        self._services, self._timeout, self._log = services, timeout, _LogCapture()
-        # Apprise's time limit is for each read: a service that drips holds its own threads, and nobody else's.
-        self._threads = {name: ThreadPoolExecutor(_THREADS, thread_name_prefix=f"apprise {name}") for name in services}
-        self._log.start()
-        self._asset = apprise.AppriseAsset(app_id="HeyPeter Monitoring", app_desc="HeyPeter Monitoring")
-        self._asset.async_mode = False  # in this very thread, or its log could not be told from another's
+        self._services, self._timeout = services, timeout
+        self._idle: list[Worker] = []
+        # A service that does not answer holds its own threads and processes, and nobody else's.
+        self._threads = {name: ThreadPoolExecutor(_PROCESSES, f"apprise {name}") for name in services}
+        self._turns = {name: asyncio.Semaphore(_PROCESSES) for name in services}
+        self._running: set[Worker] = set()
         for name, service in services.items():
-            if self._plugin(service) is None:
+            if not _is_known(service.url):
                 self.close()
                 raise ValueError(name)
 
     def close(self) -> None:
-        """Release the threads and the log."""
+        """End threads and processes."""
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
-        self._log.stop()
+        for worker in (*self._running, *self._idle):
+            worker.stop()
 
     async def send(self, message: Message) -> Receipt:
-        """Send once; a thread that has not begun when the time is over never begins."""
+        """Send once; what has not begun when the time is over never begins."""
         service = self._services.get(message.address)
         if service is None:
             text = f"no service {message.address!r} in channels.apprise.services"
             raise SendError(text, Failure.BAD_ADDRESS, permanent=True)
+        job = Job(
+            url=service.url.reveal(),
+            title=header_text(message.headline),  # the title of a mail, among others
+            body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
+            form=service.form,
+            sort=_TYPES.get(message.kind, "info"),
+            timeout=self._timeout,
+        )
+        begun, turn = time.monotonic(), self._turns[message.address]
         try:
             async with asyncio.timeout(self._timeout):
-                loop = asyncio.get_running_loop()
-                reported = await loop.run_in_executor(self._threads[message.address], self._notify, service, message)
+                await turn.acquire()
         except TimeoutError:
-            raise SendError(f"{message.address} did not answer in time", Failure.TIMEOUT) from None
-        if reported is not None:
-            raise reason(message.address, reported)
-        return Receipt()
+            raise _timed_out(message.address) from None
+        ask = partial(self._ask, msgspec.json.encode(job), begun + _LONGEST)
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads[message.address], ask)
+        except WorkerTimeoutError:
+            raise _timed_out(message.address) from None
+        except OSError as error:
+            raise SendError(f"Apprise could not run: {type(error).__name__}", Failure.INTERNAL) from None
+        finally:
+            turn.release()
+        return _receipt(message.address, answer)
 
-    def _notify(self, service: Service, message: Message) -> str | None:
-        """Give None if it was sent, else what Apprise logged about it."""
-        plugin, sender = self._plugin(service), apprise.Apprise(asset=self._asset)
-        if plugin is None:
-            return ""
-        sender.add(plugin)
-        with self._log.captured() as lines:
-            sent = sender.notify(
-                title=header_text(message.headline),  # the title of a mail, among others
-                body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
-                body_format=service.form,
-                notify_type=_TYPES.get(message.kind, "info"),
-            )
-        return None if sent else "\n".join(lines)
+    def _ask(self, job: bytes, end: float) -> bytes:
+        """Hand it to a process that has nothing to do, or to a new one, whose start is none of the service's time."""
+        try:
+            worker, fresh = self._idle.pop(), False
+        except IndexError:
+            worker, fresh = Worker(_MODULE, largest=_ANSWER, environment=_PASSED_ON), True
+        self._running.add(worker)
+        try:
+            if fresh and not worker.is_ready(min(time.monotonic() + _STARTED_IN, end)):
+                raise OSError("it did not start")
+            answer = worker.ask(job, min(time.monotonic() + self._timeout, end))
+            if answer and len(self._idle) < _IDLE:
+                self._idle.append(worker)
+            else:
+                worker.stop()
+            return answer
+        finally:
+            self._running.discard(worker)
 
-    def _plugin(self, service: Service) -> apprise.NotifyBase | None:
-        """Make the plugin anew for each message: a used one would sleep between two messages, in here."""
-        with self._log.captured():
-            plugin = apprise.Apprise.instantiate(service.url.reveal(), asset=self._asset)
-        if plugin is not None:
-            plugin.retry, plugin.optional, plugin.redirects = 0, False, False  # the dispatcher alone retries
-            plugin.socket_connect_timeout = plugin.socket_read_timeout = self._timeout
-            plugin.overflow_mode = apprise.OverflowMode.TRUNCATE  # too long is cut, and never refused
-        return plugin
+
+def _timed_out(name: str) -> SendError:
+    return SendError(f"{name} did not answer in time", Failure.TIMEOUT)
+
+
+def _receipt(name: str, answer: bytes) -> Receipt:
+    try:
+        outcome = msgspec.json.decode(answer, type=Outcome)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = f"Apprise was stopped while it sent to {name}, whose answer may be too large"
+        raise SendError(text, Failure.SERVER_ERROR) from None
+    if not outcome.sent:
+        raise reason(name, outcome.logged)
+    return Receipt()
+
+
+def _is_known(url: Secret) -> bool:
+    """Ask the library, which logs a URL that it does not know with its credentials."""
+    log = logging.getLogger("apprise")
+    log.addFilter(_nothing)
+    try:
+        return plugin(url.reveal(), 1) is not None
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
 
 
 def markdown(message: Message) -> str:
@@ -126,42 +172,6 @@ def markdown(message: Message) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(re.sub(_MARKS, r"\\\1", text).split())
-
-
-class _LogCapture(logging.Filter):
-    """Captures what a thread logs while it sends, and keeps it out of every log: it quotes URLs with credentials."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.local()
-
-    def start(self) -> None:
-        """Begin; warnings are made whatever the log's level is, for only they say what failed."""
-        logging.getLogger("apprise").setLevel(logging.WARNING)
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(self)
-
-    def stop(self) -> None:
-        """Let the library log as before."""
-        for name in _LOGGERS:
-            logging.getLogger(name).removeFilter(self)
-
-    @contextlib.contextmanager
-    def captured(self) -> Iterator[list[str]]:
-        """Capture the lines of this thread."""
-        lines: list[str] = []
-        self._thread.lines = lines
-        try:
-            yield lines
-        finally:
-            self._thread.lines = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Take the line if this thread is being captured."""
-        lines = getattr(self._thread, "lines", None)
-        if lines is not None:
-            lines.append(record.getMessage())
-        return lines is None
 
 
 def reason(name: str, logged: str) -> SendError:

@@ -5,10 +5,8 @@ takes neither the event loop nor SIGTERM with it.
 """
 
 import asyncio
-import contextlib
 import os
 import stat
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -18,14 +16,14 @@ import msgspec
 from process.settings import Secret
 from receiver.clients.calendar_process import MEMORY, Task
 from receiver.clients.guarded_get import FetchError, get
+from receiver.clients.limited_process import AnswerTooLargeError, ask
 from receiver.oncall.ical import Calendar, CalendarError
 
 LARGEST = 16 * 1024 * 1024  # bytes of a calendar
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes of what the process gives
 _FETCHED_IN = 30.0  # seconds
 EXPANDED_IN = 120.0  # seconds, of which it may take `calendar_process.CPU` on the processor
-# What Python itself may need; no secret of ours that stands in the environment.
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONTZPATH", "LANG", "LC_ALL")
+_MODULE = "receiver.clients.calendar_process"
 
 
 class Feed(msgspec.Struct, frozen=True):
@@ -84,43 +82,12 @@ class Expander:
             raise CalendarError("it takes too much time or memory to expand") from None
 
     async def _run(self, request: bytes) -> bytes:
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "receiver.clients.calendar_process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # a traceback would quote the calendar
-            env={**environment, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
-        )
         try:
-            async with asyncio.timeout(self._seconds):
-                _, answer = await asyncio.gather(_give(process, request), _take(process))
-                await process.wait()
-                return answer
+            return await ask(_MODULE, request, seconds=self._seconds, largest=_LARGEST_ANSWER)
         except TimeoutError:
             raise CalendarError(f"it takes more than {self._seconds:g} seconds to expand") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                process.kill()
-            await process.wait()
-
-
-async def _give(process: asyncio.subprocess.Process, request: bytes) -> None:
-    if process.stdin is None:
-        return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: its answer says so
-        process.stdin.write(request)
-        await process.stdin.drain()
-    process.stdin.close()
-
-
-async def _take(process: asyncio.subprocess.Process) -> bytes:
-    answer = bytearray()
-    while process.stdout is not None and (chunk := await process.stdout.read(1 << 20)):
-        answer += chunk
-        if len(answer) > _LARGEST_ANSWER:
-            raise CalendarError("it expands to too much")
-    return bytes(answer)
+        except AnswerTooLargeError:
+            raise CalendarError("it expands to too much") from None
 
 
 def _contents(file: Path) -> bytes:

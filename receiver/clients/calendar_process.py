@@ -5,7 +5,6 @@ or one line that begins with ``error:``. The limits are set before a byte of the
 """
 
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from datetime import datetime
 
 import msgspec
 
+from receiver.clients.limited_process import limit
 from receiver.oncall.ical import CalendarError, TooSlow, expand
 
 MEMORY = 768 << 20  # bytes of address space, of which Python and its libraries take a part
@@ -58,11 +58,7 @@ class Stopwatch:
 def main() -> int:
     """Give the exit status."""
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
-    limits = ((resource.RLIMIT_AS, task.memory), (resource.RLIMIT_CPU, CPU), (resource.RLIMIT_CORE, 0))
-    for limit, most in limits:
-        hard = resource.getrlimit(limit)[1]
-        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (allowed, allowed))
+    limit(task.memory, CPU)
     os.nice(10)  # it is never as urgent as a page
     try:
         calendar = expand(sys.stdin.buffer.read(), task.zone, task.start, task.end, Stopwatch().limited)

@@ -1,21 +1,28 @@
 """Apprise: its own JSON service and ntfy on local servers, in each form of text, and never with its own retries."""
 
+import asyncio
 import base64
+import contextlib
 import logging
-import threading
+import resource
+import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from process.settings import Secret
-from receiver.channels.apprise import Apprise, Format, Service, markdown
+from receiver.channels.apprise import Apprise, Service, markdown
+from receiver.channels.apprise_process import MEMORY, Format
 from receiver.channels.base import Failure, Link
 from receiver.incident.model import Kind
 from tests.fakes.endpoint import FakeEndpoint
 from tests.receiver.channels.test_channels import fails, message
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
 _opened: list[Apprise] = []
 
 
@@ -117,17 +124,67 @@ async def test_what_is_too_long_for_a_service_is_cut(endpoint: FakeEndpoint) -> 
     assert 1000 < len(call.body["message"]) < 90_000
 
 
-async def test_what_has_not_begun_in_time_never_begins(endpoint: FakeEndpoint) -> None:
-    """With every thread hanging, the next message must not go out long after it was counted as failed."""
-    channel, gate = sending(at(endpoint), timeout=0.3), threading.Event()
-    busy = [channel._threads["ops"].submit(gate.wait) for _ in range(8)]  # noqa: SLF001  # all the threads there are
-    error = await fails(channel, message(address="ops"))
-    assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
-    gate.set()
-    for each in busy:
-        each.result()
-    channel._threads["ops"].submit(int).result()  # noqa: SLF001  # the queue is empty when this is done
-    assert not endpoint.calls
+@contextlib.asynccontextmanager
+async def stubborn(
+    piece: bytes, pause: float, most: int, both: asyncio.Event | None = None
+) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that answers 200 in pieces; gives its place and how many bytes it has sent to each request.
+
+    ``both`` is set once two are being answered.
+    """
+    sent: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(sent)
+        sent.append(0)
+        if both is not None and len(sent) > 1:
+            both.set()
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % most)
+            while sent[number] < most:
+                writer.write(piece)
+                await writer.drain()
+                sent[number] += len(piece)
+                await asyncio.sleep(pause)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", sent
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
+
+
+async def test_an_answer_without_end_costs_neither_memory_nor_time() -> None:
+    async with stubborn(b"x" * (1 << 20), 0, 400 << 20) as (place, sent):
+        before, begun = resident(), time.monotonic()
+        error = await fails(sending(f"json://{place}/t0pic", timeout=20), message(address="ops"))
+        assert (error.reason, error.permanent) == (Failure.SERVER_ERROR, False)
+        assert resident() - before < 20 << 20
+        assert sent[0] < MEMORY
+        assert time.monotonic() - begun < 15
+    assert "t0pic" not in str(error)
+
+
+async def test_an_answer_that_drips_ends_with_its_time_and_holds_up_nobody_else(endpoint: FakeEndpoint) -> None:
+    both = asyncio.Event()
+    async with stubborn(b"x", 0.05, 1 << 20, both) as (place, sent):
+        slow = Service(Secret(f"json://{place}/t"))
+        channel = Apprise({"slow": slow, "ops": Service(Secret(at(endpoint)))}, timeout=8)
+        begun = time.monotonic()
+        stuck = [asyncio.ensure_future(fails(channel, message(address="slow"))) for _ in range(3)]
+        await asyncio.wait_for(both.wait(), 20)
+        await channel.send(message(address="ops"))
+        assert endpoint.calls
+        assert not any(each.done() for each in stuck)
+        assert {(await each).reason for each in stuck} == {Failure.TIMEOUT}
+        assert time.monotonic() - begun < 30
+        assert len(sent) == 2  # what has not begun in time never begins
+        channel.close()
 
 
 async def test_why_it_failed_is_known_however_quiet_the_log_is(
@@ -154,15 +211,11 @@ def test_a_url_that_apprise_does_not_know(url: str, caplog: pytest.LogCaptureFix
     assert "s3cret" not in caplog.text
 
 
-async def test_two_channels_at_once_keep_their_logs_apart(
-    endpoint: FakeEndpoint, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As it is for a moment when the configuration is read again."""
+async def test_nothing_of_its_log_is_shown(endpoint: FakeEndpoint, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    old, new = sending(at(endpoint, rest="/s3cret")), sending(at(endpoint, rest="/s3cret"))
-    old.close()
     endpoint.misfortunes = [(503, {})]
-    assert (await fails(new, message(address="ops"))).reason is Failure.SERVER_ERROR
+    error = await fails(sending(at(endpoint, rest="/s3cret")), message(address="ops"))
+    assert error.reason is Failure.SERVER_ERROR
     logging.getLogger("apprise").warning("of somebody else")
     assert "s3cret" not in caplog.text
     assert "of somebody else" in caplog.text
