@@ -132,14 +132,16 @@ async def stubborn(
 
     ``both`` is set once two are being answered.
     """
-    sent: list[int] = []
+    sent, answering = list[int](), list[asyncio.Task[object]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = len(sent)
         sent.append(0)
         if both is not None and len(sent) > 1:
             both.set()
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        task = asyncio.current_task()
+        answering.extend([task] if task else [])
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % most)
             while sent[number] < most:
@@ -147,11 +149,13 @@ async def stubborn(
                 await writer.drain()
                 sent[number] += len(piece)
                 await asyncio.sleep(pause)
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", sent
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
 
 
 def resident() -> int:
