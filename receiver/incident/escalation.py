@@ -27,10 +27,20 @@ NOTHING = Data()
 _LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
 
 
-def start(so_far: Decision, priority: Priority, policy: Policy, now: datetime, reason: Reason) -> Decision:
-    """Put the incident at the first step of its plan, its clocks at zero, and take it if the table says at once."""
+def start(  # the clocks may have begun before
+    so_far: Decision,
+    priority: Priority,
+    policy: Policy,
+    now: datetime,
+    reason: Reason,
+    since: datetime | None = None,
+) -> Decision:
+    """Put the incident at the first step of its plan, its clocks at zero, and take it if the table says at once.
+
+    With ``since`` the clocks have run since then.
+    """
     incident = so_far.incident
-    plan, clocks = begin(policy.plan(priority, incident.team), now, policy)
+    plan, clocks = begin(policy.plan(priority, incident.team), since or now, policy)
     clocks, paused, due = replace(clocks, quiet_until=incident.clocks.quiet_until), incident.paused, clocks.next_due_at
     so_far = so_far.change(priority=priority, plan=plan, next_step=0, clocks=clocks, breached_at=None)
     so_far = so_far.change(paused=replace(paused, since=now) if paused else None)  # they have not stood still before

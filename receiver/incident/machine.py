@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from receiver.incident.alerts import ALERTS, end_all, joined, merge
+from receiver.incident.alerts import ALERTS, end_all, is_drill, joined, merge
 from receiver.incident.escalation import delivered, replan, start, tell, tell_places, undelivered, unreached
 from receiver.incident.event import (
     Acknowledge,
@@ -41,13 +41,14 @@ from receiver.incident.model import (
     Ignored,
     Incident,
     Kind,
+    Notification,
     Pause,
     PauseKind,
     Priority,
     Reason,
     State,
 )
-from receiver.incident.pause import pause, release, resume
+from receiver.incident.pause import end_quiet, pause, release, resume
 from receiver.incident.policy import Policy
 from receiver.incident.timers import acknowledged, expire, remind, tick
 from receiver.incident.undo import can_undo, has_ended, remembered, undo
@@ -266,8 +267,7 @@ def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) ->
     incident = so_far.incident
     if not incident.firing:
         return so_far
-    so_far = release(so_far, now)
-    so_far = so_far.change(clocks=so_far.incident.clocks.loud(now))
+    so_far = end_quiet(release(so_far, now), policy, now)
     window, paused = maintenance(incident, policy, now), incident.paused
     if paused is None:
         return pause(so_far, Paused(window), policy, now) if window is not None else so_far
@@ -275,8 +275,28 @@ def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) ->
         return so_far.change(paused=replace(window, since=paused.since))
     ends = paused.kind is PauseKind.MAINTENANCE
     if ends or any(policy.maintenance(alert.labels, now) is None for alert in what.joined):
-        return resume(so_far, what.received, policy, now)
+        return _begin_with(resume(so_far, what.received, policy, now), what, policy, now)
     return so_far
+
+
+def _begin_with(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
+    """What has joined and ended the pause is news to the on-call engineer, whoever would have been next."""
+    incident = so_far.incident
+    real = [alert for alert in what.joined if incident.drill or not is_drill(alert)]
+    urgent = any(policy.priority(alert.labels)[0] is incident.priority for alert in real)
+    rises = rises_to(incident, policy).more_urgent_than(incident.priority)
+    if incident.paused is not None or incident.state is not State.TRIGGERED or not urgent or rises:
+        return so_far
+    if any(notification.kind is Kind.PAGE for notification in so_far.notifications):
+        return so_far  # nobody had heard of it: it has just begun
+    paged = start(replace(so_far, notifications=()), incident.priority, policy, now, Reason.ALERTS_JOINED)
+    return _without_news_of(paged, so_far.notifications)
+
+
+def _without_news_of(paged: Decision, news: tuple[Notification, ...]) -> Decision:
+    """Whoever is paged needs no news of the same."""
+    lanes = {notification.target.lane for notification in paged.notifications}
+    return replace(paged, notifications=(*(n for n in news if n.target.lane not in lanes), *paged.notifications))
 
 
 def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) -> Decision:
@@ -309,10 +329,16 @@ def _hold(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
 
 
 def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Decision:
-    """Nobody has it: it starts at the on-call engineer, whom it was escalated to before."""
+    """Nobody has it: it starts at the on-call engineer, whom it was escalated to before.
+
+    While nobody has been paged, the time for which it fired before counts: else it could fire for ever unheard.
+    """
+    was, since = so_far.incident, None
+    if not was.delivery.rounds and was.clocks.started_at is not None and was.resolved_at is not None:
+        since = was.clocks.started_at + (now - was.resolved_at)
     so_far = so_far.change(**_named(so_far.incident, policy, now))
     so_far = _remark(_stand_still(reopen(so_far, policy, now), policy, now), (), policy, now)
-    return start(so_far, priority(so_far.incident, policy), policy, now, Reason.REOPENED)
+    return start(so_far, priority(so_far.incident, policy), policy, now, Reason.REOPENED, since)
 
 
 def _return(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:

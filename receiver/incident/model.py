@@ -374,22 +374,6 @@ class Clocks(msgspec.Struct, frozen=True, omit_defaults=True):
             acknowledged_until=later(self.acknowledged_until),
         )
 
-    def loud(self, now: datetime) -> "Clocks":
-        """End the quiet: what came due during it is due now, and nothing counts as late for it."""
-        if self.quiet_until is None:
-            return self
-
-        def from_now(when: datetime | None) -> datetime | None:
-            return max(when, now) if when is not None else None
-
-        return replace(
-            self,
-            quiet_until=None,
-            next_due_at=from_now(self.next_due_at),
-            warn_due_at=from_now(self.warn_due_at),
-            answer_due_at=from_now(self.answer_due_at),
-        )
-
     def wake_at(self, state: State, paused: Pause | None) -> datetime | None:
         """When the next of those that count in this state runs to its time; None if it waits for nothing but news."""
         if state is State.RESOLVED:

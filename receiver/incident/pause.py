@@ -44,6 +44,18 @@ def release(so_far: Decision, now: datetime) -> Decision:
     return so_far.change(clocks=replace(clocks, next_due_at=due + (until - since) if due is not None else None))
 
 
+def end_quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """It fires again: the clocks that stood still in the quiet go on where they stood; a pause moves its own."""
+    incident = so_far.incident
+    quiet_until, paused = incident.clocks.quiet_until, incident.paused
+    if quiet_until is None:
+        return so_far
+    so_far = so_far.set_clocks(quiet_until=None)
+    since = quiet_until - timedelta(seconds=policy.flap_quiet)
+    until = (paused.since if paused else None) or now
+    return _go_on(so_far, since, policy, until) if until > since else so_far
+
+
 def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> Decision:
     """Start the clocks where they stood; the next step comes no sooner than a dwell, for the news must be read.
 

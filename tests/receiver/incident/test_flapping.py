@@ -193,14 +193,42 @@ def test_nobody_is_escalated_to_while_nothing_fires() -> None:
     assert not case.noted(EntryKind.LATE)
 
 
-def test_what_came_due_in_the_quiet_is_due_when_it_fires_again_and_is_not_late() -> None:
+def test_after_a_quiet_the_next_step_keeps_the_time_that_it_had_left() -> None:
     case = flapping()
     case.clock.forward(minutes=5)
     clear(case)
     case.clock.forward(minutes=14)
-    fire(case)
+    assert people(fire(case)) == []
+    assert people(case.when(TimeDue())) == []
+    case.clock.forward(minutes=9)
+    assert people(case.when(TimeDue())) == []
+    case.clock.forward(minutes=1)
     assert people(case.when(TimeDue())) == ["marek"]
     assert not case.noted(EntryKind.LATE)
+
+
+def test_after_a_quiet_the_next_step_comes_no_sooner_than_the_dwell() -> None:
+    case = flapping()
+    case.clock.forward(minutes=14)
+    clear(case)
+    case.clock.forward(minutes=10)
+    fire(case)
+    assert case.incident.clocks.next_due_at == case.clock.now + 5 * MINUTE
+
+
+def test_the_wait_for_the_first_page_goes_on_when_it_fires_again() -> None:
+    case = Case()
+    case.when(received(an_alert(starts_at=case.clock.now, severity="none")))  # a P4 is paged after an hour
+    for _ in range(2):
+        case.clock.forward(minutes=29)
+        alert = next(iter(case.incident.alerts.values()))
+        end = an_alert(firing=False, starts_at=alert.starts_at, ends_at=case.clock.now, severity="none")
+        case.when(received(end))
+        case.clock.forward(minutes=5)
+        assert people(case.when(received(an_alert(starts_at=case.clock.now, severity="none")))) == []
+    assert case.incident.clocks.next_due_at == case.clock.now + 2 * MINUTE  # it has fired for 58 minutes
+    case.clock.forward(minutes=2)
+    assert people(case.when(TimeDue())) == ["linh"]
 
 
 def test_a_silence_that_ends_does_not_end_the_quiet_of_what_nobody_has_heard_of() -> None:

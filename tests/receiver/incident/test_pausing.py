@@ -78,6 +78,22 @@ def test_an_alert_that_joins_is_not_silenced_so_nothing_is() -> None:
     assert case.incident.paused is None
 
 
+@pytest.mark.parametrize(("severity", "paged"), [("critical", ["linh"]), ("warning", [])])
+def test_what_joins_and_ends_the_pause_is_paged_from_the_first_step_if_it_is_as_urgent(
+    severity: str, paged: list[str]
+) -> None:
+    case = Case()
+    case.when(received(an_alert("a")))
+    case.clock.forward(minutes=5)
+    case.when(Paused(SILENCE))
+    case.clock.forward(minutes=30)
+    owed = case.when(received(an_alert("a"), an_alert("b", severity=severity)))
+    assert people(owed) == paged
+    lanes = [n.target.lane for n in owed if n.kind is Kind.PAGE]
+    assert not [n for n in owed if n.kind is Kind.UPDATE and n.target.lane in lanes]
+    assert case.incident.clocks.next_due_at == case.clock.now + (15 if paged else 10) * MINUTE
+
+
 def test_news_in_which_nothing_begins_does_not_end_the_pause() -> None:
     case = Case()
     case.when(received(an_alert("a"), an_alert("b")))
