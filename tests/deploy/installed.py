@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import venv
 from email.message import Message
 from email.parser import Parser
 from importlib.metadata import Distribution, distribution
@@ -62,9 +61,12 @@ def link(one: Distribution, site: Path) -> None:
             (site / top).symlink_to(Path(str(one.locate_file(top))).resolve())
 
 
-def install(wheel: Path, folder: Path) -> Path:
-    """Make an environment with the wheel and what it requires and nothing else; gives its folder of programs."""
-    venv.create(folder, with_pip=False, symlinks=True)
+def install(wheel: Path, folder: Path, python: Path = Path(sys.executable)) -> Path:
+    """Make an environment with the wheel and what it requires and nothing else; gives its folder of programs.
+
+    ``python`` must be of the same version as this one.
+    """
+    subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     for one in required(wheel).values():
         link(one, site)
