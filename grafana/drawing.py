@@ -28,6 +28,7 @@ LINES = ("blue", "purple", "light-blue", "dark-purple", "super-light-blue", "sup
 # work in the links of a dashboard only; those of panels and cells need these two.
 WITH_CONTEXT = "${__url_time_range}&${__all_variables}"
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")')
+_LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _LAST = build.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)  # noqa: FBT003  # the SDK's
 
 
@@ -211,6 +212,14 @@ def _bars(panel: Bars, numbers: Numbers) -> Builder[dashboard.Panel]:
         .color_scheme(_colour(dashboard.FieldColorModeId.THRESHOLDS) if panel.limits else _fixed(LINES[0]))
         .thresholds(steps(_limits(panel.limits, numbers), LINES[0]))
     )
+    # Without a name of its own, Grafana leaves the name of a single bar away: which certificate, which backup?
+    for position, query in enumerate(panel.queries):
+        name = _LABEL.sub(r"${__field.labels.\1}", query.legend)
+        drawn = (
+            drawn.override_by_query(REFERENCES[position], [dashboard.DynamicConfigValue("displayName", name)])
+            if position
+            else drawn.display_name(name)
+        )
     above = [limit.value for limit in _limits(panel.limits, numbers) if limit.bad == "above"]
     largest = panel.largest or max(above, default=None)
     return drawn if largest is None else drawn.max(largest)

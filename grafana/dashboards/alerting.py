@@ -67,7 +67,7 @@ def open_incidents(number: int, width: int) -> Table:
 def health() -> str:
     """Return 2 while a P1 fires, 1 while a P2 fires, else 0; without product alerts, which fire on quiet nights."""
     firing = 'ALERTS{{alertstate="firing", priority="{}", team!="product"}}'
-    return f"(2 * (count({firing.format('P1')}) > bool 0)) or (count({firing.format('P2')}) > bool 0) or vector(0)"
+    return f"((2 * (count({firing.format('P1')}) > bool 0)) or (count({firing.format('P2')}) > bool 0) or vector(0))"
 
 
 def _firing(matchers: str) -> str:

@@ -83,7 +83,7 @@ REJECTED_REDIS_CONNECTIONS = Series(
     unit="short",
     queries=(
         Query(
-            'sum by (instance) (increase(redis_rejected_connections_total{job="redis"}[5m]))',
+            'round(sum by (instance) (increase(redis_rejected_connections_total{job="redis"}[5m])))',
             "{{instance}}",
         ),
     ),

@@ -42,9 +42,9 @@ PAYMENTS = Section(
                     about="Within the last hour, and in the same hour a week before. PaymentsStopped compares the two.",
                     unit="short",
                     queries=(
-                        Query(f"sum(increase(payment_attempts_total{{{APP}}}[1h])) or vector(0)", "Attempts"),
+                        Query(f"round(sum(increase(payment_attempts_total{{{APP}}}[1h]))) or vector(0)", "Attempts"),
                         Query(
-                            f"sum(increase(payment_attempts_total{{{APP}}}[1h] offset 1w))",
+                            f"round(sum(increase(payment_attempts_total{{{APP}}}[1h] offset 1w)))",
                             "one week earlier",
                             faint=True,
                         ),
@@ -146,8 +146,13 @@ SUPPORT = Section(
                     about="Per hour.",
                     unit="short",
                     queries=(
-                        Query(f"sum(increase(support_tickets_opened_total{{{APP}}}[1h])) or vector(0)", "Opened"),
-                        Query(f"sum(increase(support_tickets_resolved_total{{{APP}}}[1h])) or vector(0)", "Resolved"),
+                        Query(
+                            f"round(sum(increase(support_tickets_opened_total{{{APP}}}[1h]))) or vector(0)", "Opened"
+                        ),
+                        Query(
+                            f"round(sum(increase(support_tickets_resolved_total{{{APP}}}[1h]))) or vector(0)",
+                            "Resolved",
+                        ),
                     ),
                     width=6,
                     empty="No new tickets",

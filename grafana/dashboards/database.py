@@ -92,7 +92,8 @@ DEADLOCKS = Series(
     unit="short",
     queries=(
         Query(
-            f'sum by (instance, datname) (increase(pg_stat_database_deadlocks{{{_PG}, datname!~"template.*|"}}[10m]))',
+            "round(sum by (instance, datname) "
+            f'(increase(pg_stat_database_deadlocks{{{_PG}, datname!~"template.*|"}}[10m])))',
             "{{datname}} {{instance}}",
         ),
     ),

@@ -70,7 +70,7 @@ EXPORTER_STORAGE_ERRORS = Series(
     unit="short",
     queries=(
         Query(
-            f"sum by (operation) (increase(exporter_storage_errors_total{{{APP}}}[10m]))",
+            f"round(sum by (operation) (increase(exporter_storage_errors_total{{{APP}}}[10m])))",
             "{{operation}}",
         ),
     ),
@@ -121,7 +121,7 @@ UNKNOWN_LABEL_VALUES = Series(
     title="Unknown label values",
     about="Per hour, by label, counted as `other`. Add new routes or plans to exporter.yml.",
     unit="short",
-    queries=(Query(f"sum by (label) (increase(exporter_label_overflow_total{{{APP}}}[1h]))", "{{label}}"),),
+    queries=(Query(f"round(sum by (label) (increase(exporter_label_overflow_total{{{APP}}}[1h])))", "{{label}}"),),
     empty="No unknown values",
 )
 

@@ -32,7 +32,7 @@ INFRASTRUCTURE = (
     Goal("memory", "MemoryAboveBenchmark", 27, "Memory usage", "percentunit", 0, (Rule("HighMemoryUsage"),)),
     Goal("disk_io", "DiskIoAboveBenchmark", 28, "Disk I/O", "percentunit", 0),
     Goal("network_latency", "NetworkLatencyAboveBenchmark", 29, "Network latency", "s", 0),
-    Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 2),
+    Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 3),
 )
 BUSINESS = (
     Goal("registrations", "RegistrationsBelowBenchmark", 31, "Daily registrations", "locale", 0),
@@ -87,4 +87,5 @@ def _about(goal: Goal) -> str:
 
 
 def _query(goal: Goal) -> Query:
-    return Query(f'heypeter:benchmark:value{{benchmark="{goal.key}"}}', goal.title)
+    value = f'heypeter:benchmark:value{{benchmark="{goal.key}"}}'
+    return Query(f"round({value})" if goal.unit == "locale" else value, goal.title)

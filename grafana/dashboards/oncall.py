@@ -20,11 +20,16 @@ from grafana.panel import (
 )
 from grafana.tables import COLOURS
 
-_ROLE_NAMES = tuple(
-    Word(role, role.replace("_", " ")) for role in ("on_call_engineer", "tech_lead", "engineering_manager")
-)
 # Per priority: id of the panel of open incidents, its colour, and id of the MTTA panel.
 _PRIORITIES = {"P1": (2, "red", 21), "P2": (3, "orange", 22), "P3": (4, "yellow", 23), "P4": (5, "yellow", 24)}
+
+
+def _by_role(aggregation: str, metric: str, labels: str = "role") -> str:
+    """Return a metric by role, with the names of roles as people write them: spaces in the place of underscores."""
+    return (
+        f'{aggregation} by ({labels}) (label_replace(label_replace({metric}{{{RECEIVER}}}, "role", "$1 $2 $3", "role", '
+        '"([^_]+)_([^_]+)_([^_]+)"), "role", "$1 $2", "role", "([^_]+)_([^_]+)"))'
+    )
 
 
 def _mean(family: str, priority: str) -> str:
@@ -44,7 +49,7 @@ def _happened(family: str, by: str) -> str:
     series = f'{family}{{{RECEIVER}, team=~"$team"}}'
     grown = f"increase({series}[$__range])"
     first = f"(min_over_time({series}[$__range]) unless {series} offset $__range)"
-    return f"sum by ({by}) ({grown} + {first} or {grown} or {first})"
+    return f"round(sum by ({by}) ({grown} + {first} or {grown} or {first}))"
 
 
 _ROLES = (Word("1", "covered"), Word("0", "gap", "red"))
@@ -110,10 +115,8 @@ NOW = Section(
                     title="On call now",
                     about="By role.",
                     unit="none",
-                    queries=(
-                        Query(f"max by (role, person) (receiver_oncall_info{{{RECEIVER}}})", "{{role}} {{person}}"),
-                    ),
-                    columns=(Column("role", "Role", words=_ROLE_NAMES), Column("person", "Person")),
+                    queries=(Query(_by_role("max", "receiver_oncall_info", "role, person"), "{{role}} {{person}}"),),
+                    columns=(Column("role", "Role"), Column("person", "Person")),
                     sort="Role",
                     descending=False,
                     width=6,
@@ -124,7 +127,7 @@ NOW = Section(
                     title="On-call coverage",
                     about="By role. OnCallGap fires when nobody who can be reached is on call.",
                     unit="none",
-                    queries=(Query(f"min by (role) (receiver_oncall_covered{{{RECEIVER}}})", "{{role}}"),),
+                    queries=(Query(_by_role("min", "receiver_oncall_covered"), "{{role}}"),),
                     words=_ROLES,
                     explains=("OnCallGap",),
                     width=6,
@@ -141,9 +144,7 @@ NOW = Section(
                     about="Time until nobody who can be reached is on call, by role; nothing if no gap is in sight. "
                     "OnCallGapAhead fires a day ahead, OnCallGapSoon an hour.",
                     unit="s",
-                    queries=(
-                        Query(f"min by (role) (receiver_oncall_next_gap_seconds{{{RECEIVER}}}) < 691200", "{{role}}"),
-                    ),
+                    queries=(Query(f"{_by_role('min', 'receiver_oncall_next_gap_seconds')} < 691200", "{{role}}"),),
                     explains=("OnCallGapAhead", "OnCallGapSoon"),
                     width=24,
                     empty="No gap in the next eight days",
@@ -206,7 +207,7 @@ ANSWERING = Section(
                     decimals=0,
                     queries=(
                         Query(
-                            f"topk(10, round({_happened('receiver_incidents_opened_total', 'alertname')}) > 0)",
+                            f"topk(10, {_happened('receiver_incidents_opened_total', 'alertname')} > 0)",
                             "{{alertname}}",
                         ),
                     ),

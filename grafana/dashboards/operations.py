@@ -66,8 +66,10 @@ ACTIVITY = Section(
                     about="New users within the last hour. Dashed: LowUserRegistrations.",
                     unit="short",
                     queries=(
-                        Query("heypeter:user_registrations:increase1h{}", "New users"),
-                        Query("heypeter:user_registrations:increase1h{} offset 1w", "one week earlier", faint=True),
+                        Query("round(heypeter:user_registrations:increase1h{})", "New users"),
+                        Query(
+                            "round(heypeter:user_registrations:increase1h{} offset 1w)", "one week earlier", faint=True
+                        ),
                     ),
                     limits=(Rule("LowUserRegistrations"),),
                     explains=("LowUserRegistrations",),
@@ -116,8 +118,8 @@ CLASSES = Section(
                     about="Classes booked and cancelled within the last hour.",
                     unit="short",
                     queries=(
-                        Query("heypeter:class_bookings:increase1h{}", "Booked"),
-                        Query("heypeter:class_cancellations:increase1h{}", "Cancelled"),
+                        Query("round(heypeter:class_bookings:increase1h{})", "Booked"),
+                        Query("round(heypeter:class_cancellations:increase1h{})", "Cancelled"),
                     ),
                     width=7,
                     empty="not measured",

@@ -57,7 +57,7 @@ RULE_EVALUATION_FAILURES = Series(
     unit="short",
     queries=(
         Query(
-            f"sum by (instance) (increase(prometheus_rule_evaluation_failures_total{{{_PROM}}}[5m]))",
+            f"round(sum by (instance) (increase(prometheus_rule_evaluation_failures_total{{{_PROM}}}[5m])))",
             "{{instance}}",
         ),
     ),
@@ -73,7 +73,7 @@ MISSED_RULE_EVALUATIONS = Series(
     unit="short",
     queries=(
         Query(
-            f"sum by (instance) (increase(prometheus_rule_group_iterations_missed_total{{{_PROM}}}[5m]))",
+            f"round(sum by (instance) (increase(prometheus_rule_group_iterations_missed_total{{{_PROM}}}[5m])))",
             "{{instance}}",
         ),
     ),
@@ -120,7 +120,8 @@ PROMETHEUS_STORAGE_ERRORS = Series(
     "PrometheusStorageTrouble fires on each.",
     unit="short",
     queries=tuple(
-        Query(f"sum(increase(prometheus_tsdb_{name}_total{{{_PROM}}}[3h]))", text) for name, text in _STORAGE.items()
+        Query(f"round(sum(increase(prometheus_tsdb_{name}_total{{{_PROM}}}[3h])))", text)
+        for name, text in _STORAGE.items()
     ),
     limits=(Rule("PrometheusStorageTrouble"),),
     explains=("PrometheusStorageTrouble",),
@@ -162,7 +163,7 @@ DROPPED_ALERTS = Series(
     unit="short",
     queries=(
         Query(
-            f"sum by (instance) (increase(prometheus_notifications_dropped_total{{{_PROM}}}[10m]))",
+            f"round(sum by (instance) (increase(prometheus_notifications_dropped_total{{{_PROM}}}[10m])))",
             "{{instance}}",
         ),
     ),

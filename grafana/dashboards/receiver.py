@@ -26,7 +26,7 @@ DELIVERIES_BY_CHANNEL = Series(
     unit="short",
     queries=(
         Query(
-            f"sum by (channel, outcome) (increase(receiver_deliveries_total{{{RECEIVER}}}[$__rate_interval]))",
+            f"round(sum by (channel, outcome) (increase(receiver_deliveries_total{{{RECEIVER}}}[$__rate_interval])))",
             "{{channel}} {{outcome}}",
         ),
     ),
@@ -62,7 +62,7 @@ NOTIFICATIONS_GIVEN_UP = Series(
     unit="short",
     queries=(
         Query(
-            f"sum by (channel) (increase(receiver_notifications_dead_total{{{RECEIVER}}}[15m]))",
+            f"round(sum by (channel) (increase(receiver_notifications_dead_total{{{RECEIVER}}}[15m])))",
             "{{channel}}",
         ),
     ),
@@ -158,7 +158,7 @@ REFUSED_WEBHOOKS = Series(
     unit="short",
     queries=(
         Query(
-            f'sum by (instance) (increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"4.."}}[10m]))',
+            f'round(sum by (instance) (increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"4.."}}[10m])))',
             "{{instance}}",
         ),
     ),

@@ -11,13 +11,13 @@ CURRENCIES = {
 
 
 def counted(family: str, by: str, window: str) -> str:
-    """Return how often something happened within the window, by a label."""
-    return f"sum by ({by}) (increase({family}{{{APP}}}[{window}]))"
+    """Return how often something happened within the window, by a label; whole, for increase() extrapolates."""
+    return f"round(sum by ({by}) (increase({family}{{{APP}}}[{window}])))"
 
 
 def ever(family: str, window: str) -> str:
     """Return how often something happened within the window, over all labels; 0 if never."""
-    return f"sum(increase({family}{{{APP}}}[{window}])) or vector(0)"
+    return f"round(sum(increase({family}{{{APP}}}[{window}]))) or vector(0)"
 
 
 def seats(by: str) -> str:

@@ -31,7 +31,7 @@ LOGINS = Section(
                     queries=(
                         Query(ever("auth_login_failures_total", "10m"), "Failed"),
                         Query(
-                            f"sum(increase(auth_login_failures_total{{{APP}}}[10m] offset 1w)) or vector(0)",
+                            f"round(sum(increase(auth_login_failures_total{{{APP}}}[10m] offset 1w))) or vector(0)",
                             "one week earlier",
                             faint=True,
                         ),

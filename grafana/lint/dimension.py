@@ -38,7 +38,20 @@ _ENDINGS = (
 )
 _RATE = {"number": "events a second", "bytes": "bytes a second", "seconds": "share"}
 _SAME = {"sum", "min", "max", "avg", "topk", "bottomk", "quantile"}
-_PASS = {"increase", "delta", "abs", "clamp_min", "clamp_max", "sort", "sort_desc", "label_replace", "predict_linear"}
+_PASS = {
+    "increase",
+    "delta",
+    "abs",
+    "round",
+    "floor",
+    "ceil",
+    "clamp_min",
+    "clamp_max",
+    "sort",
+    "sort_desc",
+    "label_replace",
+    "predict_linear",
+}
 _DEEP = 8
 
 
@@ -65,6 +78,8 @@ def _of_call(name: str, inside: str, inner: Expr) -> str:
     if name == "histogram_quantile":
         buckets = [part for part in _metrics(inner) if part.endswith("_bucket")]
         return _named(buckets[0].removesuffix("_bucket")) if buckets else ""
+    if (name, inside) == ("avg_over_time", "state"):
+        return "share"  # of the time
     return inside if name in _PASS or (name.endswith("_over_time") and name != "count_over_time") else ""
 
 

@@ -1,7 +1,8 @@
 """What an expression measures, whichever way it is written: two that measure the same have the same meaning.
 
 Recorded series stand for what they record. Jobs, instances, environments and what is left out (`!=`, `!~`) do not
-matter, nor does the window of a rate; aggregations by max, min, sum and avg do not, nor guards (`> 0`, `or vector(0)`).
+matter, nor does the window of a rate; aggregations by max, min, sum and avg do not, nor rounding, nor guards (`> 0`,
+`or vector(0)`).
 """
 
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ _THROUGH = {
     "clamp_min",
     "clamp_max",
     "label_replace",
+    "round",
     "sort",
     "sort_desc",
 }

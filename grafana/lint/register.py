@@ -37,6 +37,7 @@ _OWN: tuple[Check, ...] = (
     queries.unreadable_query,
     queries.own_window,
     queries.unaggregated_counter,
+    queries.fractional_count,
     legends.legend_without_label,
     legends.legend_lacks_label,
     legends.unknown_legend_label,

@@ -61,6 +61,16 @@ def add(value: Json, *path: str | int) -> Change:
     return change
 
 
+def counting(expr: str) -> Change:
+    """Count something in the first panel."""
+
+    def change(board: Json) -> None:
+        query(expr, "{{instance}}")(board)
+        default("unit", "short")(board)
+
+    return change
+
+
 def crowd(board: Json) -> None:
     """Hide 25 more panels in a row."""
     hidden = [panel(number, f"Panel {number}", "short", []) for number in range(10, 35)]
@@ -183,6 +193,10 @@ CASES: dict[str, list[tuple[Change, tuple[str, ...]]]] = {
     "own-window": [(query(OFTEN.replace("5m", "7m")), (REQUESTS_PANEL, "http_requests_total", "[$__rate_interval]"))],
     "unaggregated-counter": [
         (query('rate(http_requests_total{job=~"$job"}[$__rate_interval])'), (REQUESTS_PANEL, "write sum by (…)")),
+    ],
+    "fractional-count": [
+        (counting('sum(increase(http_requests_total{job=~"$job"}[1h]))'), (REQUESTS_PANEL, "write round(")),
+        (counting('increase(node_vmstat_oom_kill{job="node"}[10m])'), (REQUESTS_PANEL, "fractions")),
     ],
     "legend-without-label": [(query(REQUESTS, "requests"), (REQUESTS_PANEL, '"requests"', "{{method}}"))],
     "legend-lacks-label": [

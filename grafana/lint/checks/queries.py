@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from promql_parser import Expr, MatrixSelector, parse_duration
 
 from grafana.lint.board import Document
+from grafana.lint.dimension import UNITS, kind
 from grafana.lint.query import RATE_WINDOW, SHOWN_WINDOWS, Query
 from grafana.lint.scene import Complaint, Scene
 from rules.lint.checks import counting, names, quantiles, selection
@@ -53,6 +54,17 @@ def own_window(document: Document, scene: Scene) -> Iterator[Complaint]:
         name = name_of(inner.vector_selector)
         fix = f"write {function}({name}[$__rate_interval]), or read a recorded series"
         yield Complaint(query, f"{function}() of {name} has a window that no rule has", fix)
+
+
+def fractional_count(document: Document, scene: Scene) -> Iterator[Complaint]:
+    """An event count with a fraction, such as 9.08 tickets: increase() extrapolates."""
+    for query in scene.queries(document):
+        if query.panel is None or query.tree is None or query.panel.field.defaults.unit not in UNITS["number"]:
+            continue
+        measured = scene.meaning(query.tree)
+        counts = kind(query.tree, scene.world) in ("number", "") and "increase(" in measured and " / " not in measured
+        if counts and not any(True for _ in calls(query.tree, "round")):
+            yield Complaint(query, "it counts events by increase(), which gives fractions", "write round(…)")
 
 
 def unaggregated_counter(document: Document, scene: Scene) -> Iterator[Complaint]:
