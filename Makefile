@@ -9,7 +9,7 @@ PY := $(BIN)/python
 BESIDE := -n 3 --dist loadfile
 BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many receiver_delays rule_evaluation dashboard_queries
 
-.PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards config bench bench-compare soak packages clean
+.PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ browser: .venv/ready ## find Chromium for the browser tests, or fetch it into .s
 
 grafana-preview: stack browser ## render the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
 	@$(PY) -m grafana.preview
-	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:05:00Z --devices desktop --out docs/images/dashboards/outage
+	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:10:00Z --devices desktop --out docs/images/dashboards/outage
 
 servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch them into .stack/ (no root, safe to repeat)
 	@$(PY) -m deploy.local.servers
@@ -56,7 +56,7 @@ test-fast: .venv/ready ## tests that need neither Prometheus nor Alertmanager
 test-e2e: stack servers browser ## stories on the real stack and tests in Chromium
 	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
-check: fmt-check lint types config rules dashboards test-fast ## format, lint, types, rule, dashboard and config checks, fast tests
+check: fmt-check lint types config rules dashboards pictures test-fast ## format, lint, types, rule, dashboard and config checks, fast tests
 
 fmt: .venv/ready ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only .
@@ -91,6 +91,9 @@ scrape: stack ## record what the real exporters export, for the lint (rules/tabl
 
 dashboards: .venv/ready ## lint the dashboards and the links from alerts to them
 	@$(PY) -m grafana.lint
+
+pictures: .venv/ready ## name the pictures of dashboards that are older than what they show
+	@$(PY) -m grafana.preview --check
 
 config: .venv/ready ## check every example configuration
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done

@@ -50,10 +50,15 @@ STATUSES = {
     "500": 0.0003,
     "503": 0.0001,
 }
+FAILING = ("POST", "/api/bookings")  # the route that an incident of the kind errors breaks
 ROUTES = (
-    *(("GET", route) for route in ("/", "/courses", "/courses/[id]", "/api/classes", "/api/users/[id]")),
-    *(("POST", route) for route in ("/api/bookings", "/api/payments", "/api/auth/[...path]")),
+    ("GET", "/"),
+    FAILING,
+    *(("GET", route) for route in ("/courses", "/courses/[id]", "/api/classes", "/api/users/[id]")),
+    *(("POST", route) for route in ("/api/payments", "/api/auth/[...path]")),
 )
+# currency -> which share of the payments is made in it, and a usual amount
+PRICES = {"EUR": (0.5, 45.0), "VND": (0.34, 1_190_000.0), "USD": (0.1, 49.0), "GBP": (0.06, 39.0)}
 DRAGGED = ("http_request_duration", "api_call", "db_query_duration", "rum_page_load", "payment_duration")
 SELF_COUNTERS = {
     "exporter_events_accepted_total": ({"source": "events", "type": "http_request"}, 2_000_000),
@@ -103,19 +108,18 @@ class Application:
         counts = axis.events(event, A_DAY.get(event, 5))
         if event == "payment_failed":
             counts = [n * (1 + 19 * bad) for n, bad in zip(counts, axis.during("payments"), strict=True)]
-        if family.get("when", {}).get("currency", "EUR") != "EUR":
-            counts = [n * 0.1 for n in counts]
-        if family["type"] == "counter" and family.get("value"):
-            counts = [n * 45 for n in counts]
-        return counts
+        share, price = PRICES.get(family.get("when", {}).get("currency", ""), (1.0, 1.0))
+        amount = price if family["type"] == "counter" and family.get("value") else 1.0
+        return [n * share * amount for n in counts]
 
     def _requests(self, axis: Axis, *, thin: bool) -> Iterator[Samples]:
         asked = axis.events("http_request", A_DAY["http_request"])
         bad = axis.during("errors")
         routes = ROUTES[:1] if thin else ROUTES
         for (method, route), weight in zip(routes, _weights(len(routes)), strict=True):
+            broken = 1.0 if thin else 1 / weight if (method, route) == FAILING else 0.0
             for status, share in STATUSES.items():
-                worse = 220.0 if status[0] == "5" else 0.0
+                worse = 220.0 * broken if status[0] == "5" else 0.0
                 parts = [n * weight * share * (1 + worse * ill) for n, ill in zip(asked, bad, strict=True)]
                 labels = {**TARGET, "method": method, "route": route, "status": status}
                 yield self._counters.counter("http_requests_total", labels, parts)

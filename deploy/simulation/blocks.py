@@ -1,5 +1,6 @@
 """Writes series as OpenMetrics text, one file for each block of Prometheus' database, and makes the blocks of them."""
 
+import math
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ class Blocks:
             self._make()
 
     def add(self, identity: str, times: Sequence[int], values: Sequence[float]) -> None:
-        """Take in a series with its samples in the order of time."""
+        """Take in a series with its samples in the order of time; NaN is a time at which there is none."""
+        there = [(time, value) for time, value in zip(times, values, strict=True) if not math.isnan(value)]
+        times, values = [time for time, _ in there], [value for _, value in there]
         self.samples += len(times)
         at = 0
         while at < len(times):

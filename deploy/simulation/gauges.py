@@ -5,13 +5,14 @@ from typing import Any
 
 from deploy.simulation.blocks import series
 from deploy.simulation.counters import Samples
-from deploy.simulation.time_axis import DAY, ZONE, Axis
+from deploy.simulation.time_axis import DAY, ZONE, Axis, over_days
 
 Lists = Mapping[str, list[str]]
 Give = Callable[[Axis, Lists], Iterator[tuple[dict[str, str], list[float]]]]
-WINDOWS = {"5m": 0.012, "1h": 0.08, "1d": 0.55, "7d": 0.85, "30d": 1.0}
+STUDENTS = 31_000  # that use the school within a month
+WINDOWS = {"5m": 0.0025, "1h": 0.018, "1d": 0.24, "7d": 0.62, "30d": 1.0}  # which share of them does within less
 FINDINGS = {"dependency": (0, 0, 3, 7), "container": (0, 0, 1, 4), "secrets": (0, 0, 0, 0), "tls": (0, 0, 0, 1)}
-SEATS = {"private": 90.0, "group": 320.0, "conversation": 140.0, "exam": 60.0}
+SEATS = {"private": 1_260.0, "group": 4_480.0, "conversation": 1_960.0, "exam": 840.0}
 
 
 def gauges(name: str, target: Mapping[str, str], axis: Axis, lists: Mapping[str, Any]) -> Iterator[Samples]:
@@ -42,9 +43,11 @@ def _daily(label: str, values: tuple[str, ...], hour: float, every: int = DAY) -
 
 def _active(axis: Axis, _lists: Lists) -> Iterator[tuple[dict[str, str], list[float]]]:
     for window, share in WINDOWS.items():
-        swing = 1.0 if window in {"5m", "1h"} else 0.04
-        whole = 6_200 * share
-        yield {"window": window}, [round(v) for v in axis.wave(window, whole * (1 - swing), whole * swing, whole / 50)]
+        whole = STUDENTS * share
+        if window.endswith("d"):
+            yield {"window": window}, [float(round(whole * over_days(at, int(window[:-1])))) for at in axis.times]
+        else:
+            yield {"window": window}, [float(round(v)) for v in axis.wave(window, 0.0, whole, whole / 50)]
 
 
 def _accounts(axis: Axis, _lists: Lists) -> Iterator[tuple[dict[str, str], list[float]]]:
@@ -120,7 +123,7 @@ def _limits(axis: Axis, _lists: Lists) -> Iterator[tuple[dict[str, str], list[fl
 
 GAUGES: dict[str, Give] = {
     "http_requests_in_flight": _wave(2, 7, 1.5),
-    "deployment_last_timestamp_seconds": _daily("", ("",), 14.2),
+    "deployment_last_timestamp_seconds": _daily("", ("",), 11.6),
     "rum_active_sessions": _wave(4, 70, 6),
     "active_users": _active,
     "class_seats_booked": _seats(0.66),

@@ -3,8 +3,9 @@ r"""Fills a Prometheus data folder with the simulated history of a school.
     python -m deploy.simulation.history data/history [--days 125] [--until 2026-11-25T00:00:00Z] [--seed 1]
 
 The last 24 hours hold every family that our exporter, the receiver and the exporters of hosts and stores show, every
-30 seconds; the 30 days before, those that the rules read, with one label set each; what is older, the benchmarks and
-the firing alerts only. What the rules record of it is recorded, and ALERTS are there as if they had been evaluated.
+30 seconds; the 30 days before, those that the rules or the dashboards of a week read, with one label set each; what is
+older, the benchmarks and the firing alerts only. What the rules record of it is recorded, and ALERTS are there as if
+they had been evaluated.
 The same seed and end give the same samples. Then, with the time of the end as now:
 
     prometheus --config.file=data/history/prometheus.yml --storage.tsdb.path=data/history \
@@ -69,7 +70,7 @@ def fill(folder: Path, end: int, days: int, seed: int, labels: dict[str, str]) -
     samples = 0
     counters = Counters()
     with Blocks(folder, WEEKLONG, labels) as into:
-        _raw(into, counters, month, _names_in_rules())
+        _raw(into, counters, month, _names_in_rules() | names_in_long_dashboards())
         _raw(into, counters, last, None)
         _old(into, seed, end - days * DAY, month.start, past_incidents)
     samples += into.samples
@@ -87,7 +88,7 @@ def fill(folder: Path, end: int, days: int, seed: int, labels: dict[str, str]) -
 
 
 def _raw(into: Blocks, counters: Counters, axis: Axis, wanted: set[str] | None) -> None:
-    """Write what is scraped; of the month before the last day only what the rules want."""
+    """Write what is scraped; of the month before the last day only what rules and dashboards of days want."""
     if not axis.count:
         return
     machines, watchers = Machines(counters).shown(axis), Watchers(counters).shown(axis)
@@ -141,6 +142,14 @@ def _old_alerts(axis: Axis) -> Iterator[tuple[str, list[int]]]:
 def _names_in_rules() -> set[str]:
     text = "\n".join(path.read_text("utf-8") for path in sorted((rules.ROOT / "rules").glob("*.yml")))
     return set(re.findall(r"[a-zA-Z_:][\w:]*", text))
+
+
+def names_in_long_dashboards() -> set[str]:
+    """Give the names in the queries of the dashboards that show more than a day."""
+    boards = [json.loads(path.read_text("utf-8")) for path in (rules.ROOT / "grafana/dashboards").glob("*.json")]
+    panels = [panel for board in boards if board["time"]["from"] == "now-7d" for panel in board["panels"]]
+    expressions = [target["expr"] for panel in panels for target in panel.get("targets") or ()]
+    return set(re.findall(r"[a-zA-Z_:][\w:]*", " ".join(expressions)))
 
 
 def _timestamp(text: str) -> int:

@@ -1,10 +1,13 @@
 """What Prometheus, Alertmanager and the receiver would have shown of themselves."""
 
+import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from deploy.simulation.blocks import series
 from deploy.simulation.counters import Counters, Samples, lognormal
-from deploy.simulation.time_axis import Axis
+from deploy.simulation.time_axis import Axis, Incident
 
 PROMETHEUS = {"job": "prometheus", "instance": "localhost:9090"}
 ALERTMANAGER = {"job": "alertmanager", "instance": "localhost:9093"}
@@ -23,9 +26,38 @@ OPENS = (
     ("connections", "P2", "database", "HighDatabaseConnections", 9),
     ("site", "P1", "infrastructure", "SiteUnreachable", 3),
 )
+# How many times longer than its cause an incident lasts: burn rates and page loads look back.
+LASTS = {"SLOBurnRateSlow": 20.0, "PageLoadSlow": 3.0}
+TITLES = {
+    "SlowResponseTime": "Slow responses: heypeter-app",
+    "PageLoadSlow": "Pages load slowly",
+    "HighErrorRate": "High error rate: heypeter-app",
+    "SLOBurnRateSlow": "Error budget of http-availability is being used up",
+    "PaymentFailureRate": "Payments fail",
+    "CacheHitRateLow": "Low cache hit rate: localhost:9121",
+    "TargetDown": "Target down: host",
+    "HighDatabaseConnections": "Many database connections: localhost:9187",
+    "SiteUnreachable": "Site unreachable",
+}
 FOUND_AFTER = 5 * 60  # seconds from a failure to its incident
 LAG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120)
 LONG = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
+
+
+ANSWER = {"P1": 900.0, "P2": 1800.0, "P3": 7200.0, "P4": 86400.0}  # response times, seconds
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An incident that the receiver opened; times in Unix seconds, 0 where nobody acknowledged it."""
+
+    priority: str
+    team: str
+    alert: str
+    owner: str
+    opened: float
+    acknowledged: float
+    resolved: float
 
 
 class Watchers:
@@ -73,7 +105,7 @@ class Watchers:
         steady = {"cluster_members": 1.0, "config_hash": 123_456_789.0, "config_last_reload_successful": 1.0}
         for name, value in steady.items():
             yield series(f"alertmanager_{name}", ALERTMANAGER), [value] * axis.count
-        open_now = _open(axis)
+        open_now = _during(axis, [(one.opened, one.resolved) for one in opened(axis.incidents)])
         for state, part in (("active", 1.0), ("suppressed", 0.3)):
             yield (
                 series("alertmanager_alerts", {**ALERTMANAGER, "state": state}),
@@ -104,9 +136,9 @@ class Watchers:
         for code, rate in (("200", 1_700), ("400", 0), ("401", 0), ("413", 0), ("415", 0), ("503", 0)):
             labels = {**RECEIVER, "source": "alertmanager", "code": code}
             yield self._grow("receiver_webhook_requests_total", labels, axis.events(code, rate, 0))
-        opened = _edges(axis, FOUND_AFTER)
+        paged = _counts(axis, [one.opened for one in opened(axis.incidents)])
         for channel in CHANNELS:
-            yield from self._channel({**RECEIVER, "channel": channel}, opened, axis)
+            yield from self._channel({**RECEIVER, "channel": channel}, paged, axis)
         for kind in ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed"):
             yield self._grow(
                 "receiver_reconcile_drift_total",
@@ -127,45 +159,55 @@ class Watchers:
         yield from self._times("receiver_page_lag_seconds", labels, LAG, sent, (0.05, 0.7))
 
     def _incidents(self, axis: Axis) -> Iterator[Samples]:
-        waiting, taken = (
-            dict.fromkeys(("P1", "P2", "P3", "P4"), _none(axis)),
-            dict.fromkeys(("P1", "P2", "P3", "P4"), _none(axis)),
-        )
-        for kind, priority, team, alert, minutes in OPENS:
-            labels = {**RECEIVER, "priority": priority, "team": team}
-            opened = _edges(axis, FOUND_AFTER, kind)
-            yield self._grow("receiver_incidents_opened_total", {**labels, "alertname": alert}, opened)
-            open_now = _open(axis, kind)
-            first = _open(axis, kind, minutes * 60)
-            waiting[priority] = [a + b for a, b in zip(waiting[priority], first, strict=True)]
-            taken[priority] = [a + b - c for a, b, c in zip(taken[priority], open_now, first, strict=True)]
-        for priority in waiting:
-            for state, counts in (("triggered", waiting[priority]), ("acknowledged", taken[priority])):
+        every = opened(axis.incidents)
+        for _, priority, team, alert, _ in OPENS:
+            labels = {**RECEIVER, "priority": priority, "team": team, "alertname": alert}
+            counts = _counts(axis, [one.opened for one in every if one.alert == alert])
+            yield self._grow("receiver_incidents_opened_total", labels, counts)
+        for priority in ("P1", "P2", "P3", "P4"):
+            mine = [one for one in every if one.priority == priority]
+            waiting = _during(axis, [(one.opened, one.acknowledged or one.resolved) for one in mine])
+            taken = _during(axis, [(one.acknowledged, one.resolved) for one in mine if one.acknowledged])
+            for state, counts in (("triggered", waiting), ("acknowledged", taken)):
                 yield series("receiver_incidents", {**RECEIVER, "priority": priority, "state": state}), counts
             ages, age = [], 0.0
-            for count in waiting[priority]:
+            for count in waiting:
                 age = age + axis.step if count else 0.0
                 ages.append(age)
             yield series("receiver_incident_unacknowledged_age_seconds", {**RECEIVER, "priority": priority}), ages
-        yield from self._answers(axis)
+        for one in every:
+            yield from _listed(axis, one)
+        yield from self._answers(axis, every)
 
-    def _answers(self, axis: Axis) -> Iterator[Samples]:
-        pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        for kind, priority, team, _, minutes in OPENS:
-            pairs.setdefault((priority, team), []).append((kind, minutes))
-        for (priority, team), kinds in pairs.items():
+    def _answers(self, axis: Axis, every: Sequence[Opened]) -> Iterator[Samples]:
+        for priority, team in dict.fromkeys((priority, team) for _, priority, team, _, _ in OPENS):
             labels = {**RECEIVER, "priority": priority, "team": team}
-            minutes = kinds[0][1]
-            each = [
-                sum(counts)
-                for counts in zip(*(_edges(axis, FOUND_AFTER + minutes * 60, k) for k, _ in kinds), strict=True)
-            ]
-            for name, size in (("time_to_acknowledge", minutes * 60.0), ("time_to_resolve", 1_500.0)):
-                yield from self._times(f"receiver_{name}_seconds", labels, LONG, each, (size, 0.3))
-            yield self._grow("receiver_response_time_breaches_total", labels, [0.0] * axis.count)
+            mine = [one for one in every if (one.priority, one.team) == (priority, team)]
+            answers = [(one.acknowledged, one.acknowledged - one.opened) for one in mine if one.acknowledged]
+            ends = [(one.resolved, one.resolved - one.opened) for one in mine]
+            for name, observed in (("acknowledge", answers), ("resolve", ends)):
+                yield from self._observed(f"receiver_time_to_{name}_seconds", labels, axis, observed)
+            late = [one.opened + ANSWER[priority] for one in mine if _late(one)]
+            yield self._grow("receiver_response_time_breaches_total", labels, _counts(axis, late))
         bounds = (0.1, 0.5, 1, 2, 5, 15, 60, 300, 900)
-        opened = _edges(axis, FOUND_AFTER)
-        yield from self._times("receiver_step_lateness_seconds", RECEIVER, bounds, opened, (0.4, 0.6))
+        due = _counts(axis, [one.opened for one in every])
+        yield from self._times("receiver_step_lateness_seconds", RECEIVER, bounds, due, (0.4, 0.6))
+
+    def _observed(
+        self, name: str, labels: Mapping[str, str], axis: Axis, observed: Sequence[tuple[float, float]]
+    ) -> Iterator[Samples]:
+        """Give a histogram of durations, each with the time at which it was observed."""
+        at: dict[int, list[float]] = {}
+        for when, duration in observed:
+            at.setdefault(_moment(axis, when), []).append(duration)
+        yield from self._counters.histogram(
+            name,
+            labels,
+            LONG,
+            _counts(axis, [when for when, _ in observed]),
+            lambda bound, n: sum(one <= bound for one in at.get(n, ())) / max(1, len(at.get(n, ()))),
+            lambda n: sum(at.get(n, ())) / max(1, len(at.get(n, ()))),
+        )
 
     def _times(
         self,
@@ -181,30 +223,62 @@ class Watchers:
         )
 
 
+def opened(incidents: Sequence[Incident]) -> list[Opened]:
+    """Give what the receiver opens for these incidents, with who takes it and when."""
+    every = []
+    for incident in incidents:
+        for kind, priority, team, alert, minutes in OPENS:
+            if kind == incident.kind:
+                chance = random.Random(f"{alert} {incident.start}")  # noqa: S311  # a simulation
+                at = incident.start + FOUND_AFTER
+                end = at + (incident.end - incident.start) * LASTS.get(alert, 1.0)
+                taken = at + minutes * 60 * chance.uniform(0.6, 1.4)
+                owner = chance.choice([*ROLES.values()][:2])
+                every.append(Opened(priority, team, alert, owner, at, taken if taken < end else 0.0, end))
+    return every
+
+
+def _late(one: Opened) -> bool:
+    return (one.acknowledged or one.resolved) - one.opened > ANSWER[one.priority]
+
+
+def _listed(axis: Axis, one: Opened) -> Iterator[Samples]:
+    """Give an open incident as a dashboard lists it: first without an owner, then with one."""
+    labels = {**RECEIVER, "incident": f"{one.opened:.0f}"[-6:], "priority": one.priority, "team": one.team}
+    labels |= {"alertname": one.alert, "title": TITLES[one.alert]}
+    spans = [("triggered", "", one.opened, one.acknowledged or one.resolved)]
+    if one.acknowledged:
+        spans.append(("acknowledged", one.owner, one.acknowledged, one.resolved))
+    for state, owner, begin, end in spans:
+        there = _during(axis, [(begin, end)])
+        if any(there):
+            identity = series(
+                "receiver_open_incident_opened_timestamp_seconds", labels | {"state": state, "owner": owner}
+            )
+            yield identity, [one.opened if now else math.nan for now in there]
+
+
 def _none(axis: Axis) -> list[float]:
     return [0.0] * axis.count
 
 
-def _edges(axis: Axis, after: float, kind: str = "") -> list[float]:
-    """Give how many incidents reached an age at each moment."""
+def _moment(axis: Axis, at: float) -> int:
+    return int((at - axis.start) // axis.step)
+
+
+def _counts(axis: Axis, times: Sequence[float]) -> list[float]:
+    """Give how many of these times each moment brings."""
     counts = _none(axis)
-    for incident in axis.incidents:
-        if kind in {"", incident.kind}:
-            n = int((incident.start + after - axis.start) // axis.step)
-            if 0 <= n < axis.count:
-                counts[n] += 1.0
+    for at in times:
+        if 0 <= _moment(axis, at) < axis.count:
+            counts[_moment(axis, at)] += 1.0
     return counts
 
 
-def _open(axis: Axis, kind: str = "", longest: float = 1e9) -> list[float]:
-    """Return the number of open incidents over time, each open for at most the given seconds."""
+def _during(axis: Axis, spans: Sequence[tuple[float, float]]) -> list[float]:
+    """Give how many of these spans each moment is in."""
     counts = _none(axis)
-    for incident in axis.incidents:
-        if kind in {"", incident.kind}:
-            begin = incident.start + FOUND_AFTER
-            end = min(incident.end + FOUND_AFTER, begin + longest)
-            for n in range(
-                max(0, int((begin - axis.start) // axis.step)), min(axis.count, int((end - axis.start) // axis.step))
-            ):
-                counts[n] += 1.0
+    for begin, end in spans:
+        for n in range(max(0, _moment(axis, begin)), min(axis.count, _moment(axis, end))):
+            counts[n] += 1.0
     return counts

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from zlib import crc32
 
@@ -11,13 +12,18 @@ DAY = 86_400
 # What goes wrong, for how many minutes, and how often of a hundred incidents.
 KINDS = {
     "slow": (24, 22),
-    "errors": (14, 16),
+    "errors": (24, 16),
     "payments": (38, 14),
     "cache": (32, 16),
     "host": (16, 12),
     "connections": (18, 12),
     "site": (6, 8),
 }
+WEEK = (1.06, 1.06, 1.06, 1.06, 1.0, 0.95, 0.8)  # how busy each day is, from Monday
+# Month and day of public holidays with a fixed date, and of Teachers' Day: lessons go on, but many stay away.
+HOLIDAYS = {(1, 1), (4, 30), (5, 1), (9, 2), (11, 20)}
+ON_A_HOLIDAY = 0.6
+UNREACHABLE = 11.3  # days before the end at which the site was last unreachable, so that uptime is not perfect
 # Hours before the end at which the last day has its own: early enough that a dashboard shows them and their end.
 LAST_DAY = {"cache": 20.5, "slow": 14.0, "errors": 9.0, "payments": 5.5, "host": 2.5}
 
@@ -40,6 +46,9 @@ def incidents(seed: int, start: float, end: float) -> list[Incident]:
         kind = random_of.choices(list(KINDS), weights)[0]
         past.append(Incident(kind, at, at + KINDS[kind][0] * 60 * random_of.uniform(0.6, 1.8)))
     past += [Incident(kind, end - h * 3600, end - h * 3600 + KINDS[kind][0] * 60) for kind, h in LAST_DAY.items()]
+    unreachable = end - UNREACHABLE * DAY
+    if unreachable > start:
+        past.append(Incident("site", unreachable, unreachable + KINDS["site"][0] * 60))
     return sorted(past, key=lambda incident: incident.start)
 
 
@@ -47,10 +56,22 @@ def activity(at: float) -> float:
     """Give how busy the school is at a time; 1 is the mean of a week."""
     local = at + ZONE
     hour = local % DAY / 3600
-    weekday = int(local // DAY + 3) % 7  # 1970-01-01 was a Thursday
     evening = 1.6 * math.exp(-(((hour - 19.5) / 3.0) ** 2))
     morning = 0.7 * math.exp(-(((hour - 10) / 3.0) ** 2))
-    return (0.25 + evening + morning) / 0.78 * (1.06, 1.06, 1.06, 1.06, 1.0, 0.95, 0.8)[weekday]
+    return (0.25 + evening + morning) / 0.78 * of_day(int(local // DAY))
+
+
+def of_day(number: int) -> float:
+    """Give how busy a day is, by its number since 1970-01-01 where the school is."""
+    day = datetime.fromtimestamp(number * DAY, UTC)
+    return WEEK[day.weekday()] * (ON_A_HOLIDAY if (day.month, day.day) in HOLIDAYS else 1.0)
+
+
+def over_days(at: float, days: int) -> float:
+    """Give how busy so many days up to a time were, the day of that time as far as it has gone."""
+    today, part = divmod((at + ZONE) / DAY, 1)
+    shares = [part, *([1.0] * (days - 1)), 1 - part]
+    return sum(share * of_day(int(today) - back) for back, share in enumerate(shares)) / days
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,20 @@ import yaml
 from deploy.local.chromium import chromium, chromium_path
 from deploy.local.node import node_folder
 from grafana.preview.bundle import BundleError, bundle
-from grafana.preview.past import PastError, past
+from grafana.preview.digests import note, shows, stale
+from grafana.preview.past import PastError, data_digest, past
 from grafana.preview.picture import DEVICES, LONGEST, THEMES, PictureError, Shot, View, take
 from grafana.preview.site import serve
 
 ROOT = Path(__file__).resolve().parents[2]
+PHONE = ("overview", "executive", "operations", "oncall")  # what people look at on a phone
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Give the exit status: 1 if a picture could not be taken or a panel failed to render."""
     options = _options(arguments)
+    if options.check:
+        return _name_stale(options)
     shots = _shots(options)
     if not shots:
         return _fail(f"no dashboard {' '.join(options.names)} in {options.dashboards}")
@@ -37,6 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (BundleError, PastError, PictureError) as error:
         return _fail(str(error))
     return 1 if wrong else 0
+
+
+def _name_stale(options: argparse.Namespace) -> int:
+    """Name the pictures that are older than what they show; they are no error, for a render takes minutes."""
+    old = list(stale(options.out, options.dashboards, data_digest()))
+    for line in old:
+        print(line)
+    if old:
+        print(f"{len(old)} pictures in {options.out} are out of date; run make grafana-preview")
+    return 1 if old and options.strict else 0
 
 
 def _fail(why: str) -> int:
@@ -57,7 +71,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/dashboards", help="folder for the pictures")
     parser.add_argument("--format", choices=("webp", "png"), default="webp")
     parser.add_argument("--themes", nargs="+", choices=THEMES, default=THEMES)
-    parser.add_argument("--devices", nargs="+", choices=DEVICES, default=tuple(DEVICES))
+    parser.add_argument("--devices", nargs="+", choices=DEVICES, help="default: desktop, and phone for those in PHONE")
+    parser.add_argument("--check", action="store_true", help="only name the pictures that are out of date (offline)")
+    parser.add_argument("--strict", action="store_true", help="with --check: exit with 1 if one is out of date")
     parser.add_argument("--whole", action="store_true", help="capture the whole page instead of three screens")
     parser.add_argument("--rows", choices=("folded", "open"), default="folded", help="folded: as in the JSON")
     return parser.parse_args(arguments)
@@ -72,7 +88,12 @@ def _shots(options: argparse.Namespace) -> list[Shot]:
         path.stem for path in sorted(options.dashboards.glob("*.json")) if "panels" in json.loads(path.read_text())
     ]
     names = [name for name in stems if not options.names or name in options.names]
-    return [Shot(name, theme, device) for name in names for device in options.devices for theme in options.themes]
+    return [
+        Shot(name, theme, device)
+        for name in names
+        for device in options.devices or (DEVICES if name in PHONE else ["desktop"])
+        for theme in options.themes
+    ]
 
 
 def scrape_interval() -> str:
@@ -102,6 +123,10 @@ async def _take_all(page: Path, shots: list[Shot], options: argparse.Namespace) 
             picture, errors, empty = await take(browser, site, shot, view, tall)
             path = options.out / f"{shot.name}.{options.format}"
             path.write_bytes(picture)
+            if not options.prometheus and options.format == "webp":
+                when = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+                source = options.dashboards / f"{shot.dashboard}.json"
+                note(path, shot.dashboard, when, shows(source, data_digest(), when))
             print(f"{path}  {len(picture) // 1024} kB", flush=True)
             for problem in (*errors, *empty):
                 print(f"  {problem}", flush=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 import aiohttp
 
 from deploy.local.ports import free_port
+from deploy.simulation import rule_results
+from deploy.simulation.history import names_in_long_dashboards
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".stack/preview-past"
@@ -24,6 +26,13 @@ PATIENCE = 60.0  # seconds until Prometheus must answer
 
 class PastError(Exception):
     """There is no history to show; the message says why."""
+
+
+def data_digest() -> str:
+    """Return a digest of all that the history is made of: the rules without their texts, the simulation, its end."""
+    sources = [path.read_bytes() for path in sorted((ROOT / "deploy/simulation").glob("*.py"))]
+    names = sorted(names_in_long_dashboards())
+    return hashlib.sha256(b"".join(sources) + repr((rule_results.read(), names, END, DAYS)).encode()).hexdigest()
 
 
 @asynccontextmanager
@@ -52,8 +61,7 @@ async def past(say: Callable[[str], None]) -> AsyncIterator[tuple[str, datetime]
 
 async def _fill(say: Callable[[str], None]) -> None:
     """Fill the folder, unless these rules and this simulation have filled it already."""
-    sources = [*sorted((ROOT / "rules").glob("*.yml")), *sorted((ROOT / "deploy/simulation").glob("*.py"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + END.encode()).hexdigest()
+    digest = data_digest()
     stamp = PLACE / "filled"
     if stamp.exists() and stamp.read_text("ascii") == digest:
         return

@@ -46,7 +46,8 @@ def an_axis(seed: int = 1) -> Axis:
 def test_a_seed_gives_the_same_past_and_another_another() -> None:
     one, again, other = (shown(an_axis(seed)) for seed in (1, 1, 2))
     assert one == again
-    assert one.keys() == other.keys()
+    listed = "receiver_open_incident_opened_timestamp_seconds"  # each incident has series of its own
+    assert {key for key in one if listed not in key} == {key for key in other if listed not in key}
     assert one != other
 
 

@@ -13,7 +13,10 @@ from aiohttp import web
 
 from deploy.local.node import node_folder
 from deploy.local.ports import free_port
-from grafana.preview.__main__ import main, scrape_interval
+from deploy.simulation import rule_results
+from grafana.preview.__main__ import PHONE, main, scrape_interval
+from grafana.preview.digests import note, shows, stale
+from grafana.preview.past import data_digest
 from grafana.preview.picture import DEVICES, THEMES
 from grafana.preview.site import serve
 
@@ -201,11 +204,59 @@ def test_a_dashboard_that_is_not_there_is_named(capsys: pytest.CaptureFixture[st
 def test_the_page_shows_every_picture_and_they_are_small() -> None:
     page = Path("docs/dashboards-preview.md").read_text("utf-8")
     shown = set(re.findall(r'(?:src|srcset)="images/dashboards/([^"]+)"', page))
-    there = {str(path.relative_to(PICTURES)): path.stat().st_size for path in PICTURES.rglob("*.*")}
+    there = {str(path.relative_to(PICTURES)): path.stat().st_size for path in PICTURES.rglob("*.webp")}
     assert shown == set(there)
-    for stem in ("overview", "executive", "operations", "technical", "security", "oncall"):
-        drawn = {f"{stem}-{theme}-{device}.webp" for theme in THEMES for device in DEVICES}
-        assert drawn <= shown, f"{stem}: run make grafana-preview, and show its pictures on the page"
+    for path in DASHBOARDS:
+        devices = DEVICES if path.stem in PHONE else ["desktop"]
+        drawn = {f"{path.stem}-{theme}-{device}.webp" for theme in THEMES for device in devices}
+        assert drawn <= shown, f"{path.stem}: run make grafana-preview, and show its pictures on the page"
     assert min(there.values()) > 0
     assert max(there.values()) < 300_000
     assert sum(there.values()) < 6_000_000
+
+
+def test_each_picture_has_a_digest_of_what_it_shows() -> None:
+    unknown = [line for line in stale(PICTURES, DASHBOARDS[0].parent, "") if "nobody" in line or "no dashboard" in line]
+    assert unknown == []
+
+
+def test_a_picture_that_is_older_than_its_dashboard_or_its_data_is_named(tmp_path: Path) -> None:
+    board, picture = tmp_path / "x.json", tmp_path / "x-dark-desktop.webp"
+    drawn = {"title": "X", "panels": [{"title": "Errors", "description": "Of requests."}]}
+    board.write_text(json.dumps(drawn), "utf-8")
+    picture.write_bytes(b"a picture")
+    assert list(stale(tmp_path, tmp_path, "data")) == ["x-dark-desktop.webp: nobody has written down what it shows"]
+    note(picture, "x", "2026-11-24T13:50:00Z", shows(board, "data", "2026-11-24T13:50:00Z"))
+    assert list(stale(tmp_path, tmp_path, "data")) == []
+    assert len(list(stale(tmp_path, tmp_path, "other data"))) == 1
+    drawn["panels"][0]["description"] = "Of all requests."  # type: ignore[index]  # what a picture does not show
+    board.write_text(json.dumps(drawn), "utf-8")
+    assert list(stale(tmp_path, tmp_path, "data")) == []
+    drawn["panels"][0]["title"] = "Error rate"  # type: ignore[index]  # as above
+    board.write_text(json.dumps(drawn), "utf-8")
+    assert "has changed since" in next(stale(tmp_path, tmp_path, "data"))
+    picture.write_bytes(b"another picture")
+    assert "nobody" in next(stale(tmp_path, tmp_path, "data"))
+    board.unlink()
+    note(picture, "x", "", "")
+    assert "no dashboard x" in next(stale(tmp_path, tmp_path, "data"))
+
+
+def test_the_data_of_pictures_changes_with_a_rule_and_not_with_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = data_digest()
+    assert data_digest() == before
+    levels, alerts = rule_results.read()
+    monkeypatch.setattr(rule_results, "read", lambda: (levels, alerts[1:]))
+    assert data_digest() != before
+
+
+def test_check_names_stale_pictures_and_fails_only_when_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "overview-dark-desktop.webp").write_bytes(b"an old picture")
+    words = ["--check", "--out", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "overview-dark-desktop.webp" in said
+    assert "1 pictures in" in said
+    assert main([*words, "--strict"]) == 1

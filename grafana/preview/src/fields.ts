@@ -41,12 +41,16 @@ function property(id: string): FieldConfigPropertyItem {
     path: isCustom ? id.slice("custom.".length) : id,
     isCustom,
     name: id,
-    process: (value) => value,
+    process: (value, context) => (id === "displayName" ? named(String(value), context.field?.labels) : value),
     shouldApply: () => true,
     override: () => null,
     editor: () => null,
   };
 }
+
+/** A display name with the labels of its series, as Grafana's own interpolation fills it in. */
+const named = (text: string, labels: Record<string, string> = {}): string =>
+  text.replace(/\$\{__field\.labels\.(\w+)\}/g, (_, label: string) => labels[label] ?? "");
 
 /** The properties that this panel sets, for a plugin's own list of them is not on npm. */
 function registry(panel: Panel): FieldConfigOptionsRegistry {
