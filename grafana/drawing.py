@@ -19,6 +19,7 @@ SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 CALM = "transparent"  # the background of a tile
 CALM_BAND = "rgba(128, 128, 128, 0.35)"  # a time without trouble, on either theme
 UNKNOWN = "#808080"
+_UNKNOWN = ("unknown", "not measured")  # words for missing data that somebody should look after
 _FEW = 2  # rows of a legend's table that fit below a graph
 _WIDE = 12  # columns from which a graph has room for a legend beside it
 REFERENCES = "ABCDEFGHIJKLMNOP"
@@ -81,7 +82,8 @@ def _mappings(panel: Panel) -> list[dashboard.ValueMapping] | None:
     """Return the value mappings; a stat without data has a neutral colour, not that of a good state."""
     mappings: list[dashboard.ValueMapping] = [_mapping(panel.words)] if panel.words else []
     if isinstance(panel, Stat) and (panel.limits or panel.words or panel.alarms):
-        grey = dashboard.ValueMappingResult(text=panel.empty, color=UNKNOWN, index=len(panel.words))
+        colour = UNKNOWN if panel.empty in _UNKNOWN else CALM
+        grey = dashboard.ValueMappingResult(text=panel.empty, color=colour, index=len(panel.words))
         options = dashboard.DashboardSpecialValueMapOptions(dashboard.SpecialValueMatch.NULL_AND_NAN, grey)
         mappings.append(dashboard.SpecialValueMap(options=options))
     return mappings or None

@@ -1,5 +1,6 @@
 """What the exporter would have shown of the simulated school: every family of its catalogue."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 from deploy.simulation.blocks import series
 from deploy.simulation.counters import Counters, Samples, lognormal
 from deploy.simulation.gauges import gauges
-from deploy.simulation.time_axis import Axis
+from deploy.simulation.time_axis import DAY, Axis
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = {"job": "heypeter-app", "instance": "localhost:3001"}
@@ -152,6 +153,8 @@ class Application:
             round(0.93 + 0.06 * busy + 0.03 * chance, 2) * (1 + (most - 1) * bad)
             for busy, chance, bad in zip(axis.activity, axis.noise(name), drag, strict=True)
         ]
+        if name == "student_satisfaction_rating":  # better and worse weeks, and none that anybody would miss
+            factors = [1 + 0.025 * math.sin(2 * math.pi * at / (11 * DAY)) for at in axis.times]
         happened = axis.events(name, 3_000) if family["event"] == "self" else self._happened(family, axis)
         chosen = list(islice(self._label_sets(family, thin=thin), 5))
         if name == "http_request_duration_seconds" and not thin:

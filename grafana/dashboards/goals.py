@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from grafana.panel import Query, Rule, Series, Stat, Target, Word
 
-_WIDTHS = (5, 5, 5, 5, 4)  # of 24
+_WIDTHS = (5, 4, 5, 4, 6)  # of 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from grafana.dashboards.alerting import firing_alerts, open_incidents
 from grafana.dashboards.receiver import RECEIVER
+from grafana.dashboards.states import QUIET
 from grafana.panel import (
     Answer,
     Bars,
@@ -77,7 +78,7 @@ NOW = Section(
                                 "acknowledged",
                             ),
                         ),
-                        alarms=(colour, "orange" if colour == "red" else "yellow"),
+                        alarms=(colour, QUIET),
                         width=4,
                         empty="none",
                     )
@@ -109,7 +110,7 @@ NOW = Section(
         Line(
             8,
             (
-                firing_alerts(7, width=12),
+                firing_alerts(7, width=15),
                 Table(
                     id=8,
                     title="On call now",
@@ -119,9 +120,14 @@ NOW = Section(
                     columns=(Column("role", "Role"), Column("person", "Person")),
                     sort="Role",
                     descending=False,
-                    width=6,
+                    width=9,
                     empty="Nobody is on call",
                 ),
+            ),
+        ),
+        Line(
+            7,
+            (
                 States(
                     id=9,
                     title="On-call coverage",
@@ -130,14 +136,9 @@ NOW = Section(
                     queries=(Query(_by_role("min", "receiver_oncall_covered"), "{{role}}"),),
                     words=_ROLES,
                     explains=("OnCallGap",),
-                    width=6,
+                    width=12,
                     empty="unknown",
                 ),
-            ),
-        ),
-        Line(
-            6,
-            (
                 Series(
                     id=28,
                     title="Next on-call gap",
@@ -146,7 +147,7 @@ NOW = Section(
                     unit="s",
                     queries=(Query(f"{_by_role('min', 'receiver_oncall_next_gap_seconds')} < 691200", "{{role}}"),),
                     explains=("OnCallGapAhead", "OnCallGapSoon"),
-                    width=24,
+                    width=12,
                     empty="No gap in the next eight days",
                 ),
             ),

@@ -56,8 +56,8 @@ _STATUS = Line(
         ),
         Stat(
             id=9,
-            title="Time since the last deployment",
-            about="An error rate that rises right after a deployment is usually its fault.",
+            title="Last deployment",
+            about="How long ago. An error rate that rises right after a deployment is usually its fault.",
             unit="s",
             decimals=0,
             queries=(

@@ -41,7 +41,7 @@ function property(id: string): FieldConfigPropertyItem {
     path: isCustom ? id.slice("custom.".length) : id,
     isCustom,
     name: id,
-    process: (value, context) => (id === "displayName" ? named(String(value), context.field?.labels) : value),
+    process: (value, context) => (id === "displayName" && typeof value === "string" ? named(value, context.field?.labels) : value),
     shouldApply: () => true,
     override: () => null,
     editor: () => null,
