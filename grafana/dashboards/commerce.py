@@ -33,7 +33,7 @@ PAYMENTS = Section(
                     unit="currencyEUR",
                     units=tuple(unit for unit, _ in CURRENCIES.values()),
                     queries=tuple(Query(revenue(currency), name) for currency, (_, name) in CURRENCIES.items()),
-                    width=4,
+                    width=6,
                     empty="none",
                 ),
                 Series(
@@ -61,7 +61,7 @@ PAYMENTS = Section(
                     queries=(Query("heypeter:payment_failures:ratio30m{}", "30 minutes"),),
                     limits=(Rule("PaymentFailureRate"),),
                     explains=("PaymentFailureRate",),
-                    width=7,
+                    width=6,
                     empty="No payment attempts",
                 ),
                 Series(
@@ -73,7 +73,7 @@ PAYMENTS = Section(
                     limits=(Rule("PaymentOutage"),),
                     explains=("PaymentOutage",),
                     largest=1,
-                    width=7,
+                    width=6,
                     empty="No payment attempts",
                 ),
             ),

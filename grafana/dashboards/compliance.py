@@ -52,7 +52,7 @@ FINDINGS = Section(
                     queries=(Query(_AGE, "{{scanner}}"),),
                     limits=(Rule("SecurityScanStale"),),
                     explains=("SecurityScanStale",),
-                    width=6,
+                    width=5,
                     empty="No scans yet",
                 ),
                 Bars(
@@ -62,13 +62,14 @@ FINDINGS = Section(
                     unit="s",
                     queries=(
                         Query(
-                            'min by (instance) (probe_ssl_earliest_cert_expiry{job="blackbox-http"}) - time()',
-                            "{{instance}}",
+                            'min by (site) (label_replace(probe_ssl_earliest_cert_expiry{job="blackbox-http"}, '
+                            '"site", "$1", "instance", "(?:https?://)?(.*)")) - time()',
+                            "{{site}}",
                         ),
                     ),
                     limits=(Rule("CertificateExpiresSoon"),),
                     explains=("CertificateExpiresSoon",),
-                    width=6,
+                    width=8,
                     empty="No certificates probed",
                 ),
                 Bars(
@@ -84,7 +85,7 @@ FINDINGS = Section(
                     ),
                     limits=(Rule("BackupStale"),),
                     explains=("BackupStale",),
-                    width=6,
+                    width=5,
                     empty="No backup yet",
                 ),
             ),

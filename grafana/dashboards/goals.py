@@ -18,6 +18,7 @@ class Goal:
     unit: str
     decimals: int
     worse: tuple[Rule, ...] = ()
+    close: bool = False  # to its goal: an axis from 0 would show a straight line
 
 
 APPLICATION = (
@@ -32,13 +33,13 @@ INFRASTRUCTURE = (
     Goal("memory", "MemoryAboveBenchmark", 27, "Memory usage", "percentunit", 0, (Rule("HighMemoryUsage"),)),
     Goal("disk_io", "DiskIoAboveBenchmark", 28, "Disk I/O", "percentunit", 0),
     Goal("network_latency", "NetworkLatencyAboveBenchmark", 29, "Network latency", "s", 0),
-    Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 3),
+    Goal("uptime", "UptimeBelowBenchmark", 30, "Uptime, 30 days", "percentunit", 3, close=True),
 )
 BUSINESS = (
     Goal("registrations", "RegistrationsBelowBenchmark", 31, "Daily registrations", "locale", 0),
     Goal("bookings", "BookingsBelowBenchmark", 32, "Daily bookings", "locale", 0),
-    Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success rate", "percentunit", 1),
-    Goal("retention", "RetentionBelowBenchmark", 34, "Monthly retention", "percentunit", 0),
+    Goal("payment_success", "PaymentSuccessBelowBenchmark", 33, "Payment success rate", "percentunit", 1, close=True),
+    Goal("retention", "RetentionBelowBenchmark", 34, "Monthly retention", "percentunit", 0, close=True),
     Goal("support_response", "SupportResponseAboveBenchmark", 35, "Unanswered tickets: oldest", "s", 1),
 )
 
@@ -56,6 +57,8 @@ def graphs(goals: tuple[Goal, ...]) -> tuple[Series, ...]:
             unit="short" if goal.unit == "locale" else goal.unit,
             queries=(_query(goal),),
             limits=(Target(goal.key), *goal.worse),
+            smallest=None if goal.close else 0,
+            decimals=goal.decimals or None,
             explains=(goal.alert,),
             empty="not measured",
         )

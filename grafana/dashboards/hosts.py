@@ -99,6 +99,7 @@ FREE_DISK_SPACE_IN_24_HOURS = Series(
     about="Predicted from the last six hours. DiskWillFillIn24Hours fires below 0 if less than "
     "{DiskWillFillIn24Hours} is free now.",
     unit="bytes",
+    decimals=2,
     queries=(
         Query(
             f"predict_linear(node_filesystem_avail_bytes{{{_NODE}, {_REAL}}}[6h], 24 * 3600)",

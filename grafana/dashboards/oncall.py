@@ -71,11 +71,11 @@ NOW = Section(
                         queries=(
                             Query(
                                 f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}})',
-                                "waiting",
+                                "no owner",
                             ),
                             Query(
                                 f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}})',
-                                "acknowledged",
+                                "with owner",
                             ),
                         ),
                         alarms=(colour, QUIET),

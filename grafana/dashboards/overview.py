@@ -43,11 +43,11 @@ _STATUS = Line(
         Stat(
             id=4,
             title="Open incidents",
-            about="Nobody has acknowledged the first kind yet; someone is working on the second.",
+            about="An incident has an owner as soon as someone acknowledges it.",
             unit="none",
             queries=tuple(
                 Query(f'sum(receiver_incidents{{job="receiver", state="{state}"}})', text)
-                for state, text in (("triggered", "nobody has it"), ("acknowledged", "acknowledged"))
+                for state, text in (("triggered", "no owner"), ("acknowledged", "with owner"))
             ),
             alarms=("orange", QUIET),
             width=5,

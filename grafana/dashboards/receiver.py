@@ -243,7 +243,7 @@ DATABASE = States(
     about="Why it cannot be written. ReceiverStoreOutage is also e-mailed by Alertmanager.",
     unit="none",
     queries=(Query(f"max by (reason) (receiver_store_outage{{{RECEIVER}}})", "{{reason}}"),),
-    words=(Word("0", "no"), Word("1", "yes", "red")),
+    words=(Word("0", "OK"), Word("1", "cannot be written", "red")),
     explains=("ReceiverStoreOutage",),
     empty="No data from the receiver",
 )

@@ -84,8 +84,8 @@ TARGETS = Section(
     200,
     "Targets",
     (
-        *lines(10, TARGET_STATUS, JOBS),
-        *lines(8, METRICS_THAT_ALERTS_NEED, across=1),
+        *lines(10, TARGET_STATUS, across=1),
+        *lines(10, JOBS, METRICS_THAT_ALERTS_NEED),
         *lines(9, SCRAPE_DURATION, SERIES_PER_TARGET),
     ),
 )

@@ -39,10 +39,13 @@ _STORES = Section(
 _HOSTS = Section(
     140,
     "Hosts and targets",
-    lines(
-        8,
-        *(_brief(panel, "Hosts", hosts.BOARD.uid) for panel in (hosts.CPU, hosts.MEMORY, hosts.FREE_DISK_SPACE)),
-        _brief(targets.TARGET_STATUS, "Monitoring", "heypeter-monitoring"),
+    (
+        *lines(
+            8,
+            *(_brief(panel, "Hosts", hosts.BOARD.uid) for panel in (hosts.CPU, hosts.MEMORY, hosts.FREE_DISK_SPACE)),
+            across=3,
+        ),
+        *lines(9, _brief(targets.TARGET_STATUS, "Monitoring", "heypeter-monitoring"), across=1),
     ),
 )
 

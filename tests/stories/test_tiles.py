@@ -237,7 +237,7 @@ def by_hand() -> dict[tuple[str, int], Callable[[Past], Numbers]]:
     overview, executive, operations, oncall, security = (
         f"heypeter-{name}" for name in ("overview", "executive", "operations", "oncall", "security")
     )
-    states = {"triggered": "nobody has it", "acknowledged": "acknowledged"}
+    states = {"triggered": "no owner", "acknowledged": "with owner"}
     known: dict[tuple[str, int], Callable[[Past], Numbers]] = {
         (overview, 2): lambda past: {"health": health(past)},
         (overview, 8): lambda past: {"5xx": error_rate(past)},
@@ -282,7 +282,7 @@ def by_hand() -> dict[tuple[str, int], Callable[[Past], Numbers]]:
         (oncall, 27): top,
         (security, 42): lambda past: ages(past, "security_scan_last_success_timestamp_seconds", "scanner"),
         (security, 43): lambda past: {
-            name: min(ends) - past.at
+            name.removeprefix("https://"): min(ends) - past.at
             for name, ends in past.last("probe_ssl_earliest_cert_expiry", SITE, "instance").items()
         },
         (security, 44): lambda past: ages(past, "backup_last_success_timestamp_seconds", "database"),
@@ -291,8 +291,8 @@ def by_hand() -> dict[tuple[str, int], Callable[[Past], Numbers]]:
     }
     for number, priority in ((2, "P1"), (3, "P2"), (4, "P3"), (5, "P4")):
         known[oncall, number] = lambda past, priority=priority: {  # type: ignore[misc]  # bound at once
-            "waiting": float(len(open_incidents(past, priority)["triggered"])),
-            "acknowledged": float(len(open_incidents(past, priority)["acknowledged"])),
+            "no owner": float(len(open_incidents(past, priority)["triggered"])),
+            "with owner": float(len(open_incidents(past, priority)["acknowledged"])),
         }
         known[oncall, number + 19] = lambda past, priority=priority: mean(past, "acknowledge", priority)  # type: ignore[misc]  # as above
     titles = ("registrations", "bookings", "payment_success", "retention", "support_response")
