@@ -28,6 +28,7 @@ from grafana.queries.run import load
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.story,
+    pytest.mark.slow,  # the past is simulated once for each version of the rules, which takes minutes
     pytest.mark.skipif(not PROMETHEUS.exists(), reason="no Prometheus: see `make stack`"),
 ]
 DAY, LOOKBACK = 86_400.0, 300.0
