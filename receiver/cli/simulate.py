@@ -167,7 +167,12 @@ class Simulation:
             for each in self._corrections(incident, notification):
                 self._write_down(incident, each)
             return
-        self._write_down(incident, notification)
+        lane = [row for row in self._outbox if row.lane == (incident.id, notification.target.lane)]
+        after = _last_end(lane) if self._handling(notification.target.channel).keeps_incidents else 0
+        told = ((row.status, 0) for row in lane[after:] if row.notification.kind in TELLING)
+        waiting = (row.notification.kind for row in lane if row.status is Status.PENDING)
+        if worth_owing(notification, told, waiting):
+            self._write_down(incident, notification)
 
     def _corrections(self, incident: Incident, notification: Notification) -> tuple[Notification, ...]:
         lane = (incident.id, notification.target.lane)
@@ -185,11 +190,8 @@ class Simulation:
             return
         due, window = due_at(incident, way, self._windows.get(place), self.now)
         new = _Owed(incident.id, notification, self.now, due)
-        lane = [row for row in self._outbox if row.lane == new.lane]
-        told = ((row.status, 0) for row in lane if row.notification.kind in TELLING)
-        waiting = (row.notification.kind for row in lane if row.status is Status.PENDING)
-        known = {_identity(row.notification) for row in lane}
-        if worth_owing(notification, told, waiting) and _identity(notification) not in known:
+        known = {_identity(row.notification) for row in self._outbox if row.lane == new.lane}
+        if _identity(notification) not in known:
             self._outbox.append(new)
             if window is not None:
                 self._windows[place] = window
@@ -235,6 +237,12 @@ class Simulation:
         )
         if nobody_told(pages):
             self._apply(self._incidents[row.incident], Undelivered(notification.round))
+
+
+def _last_end(lane: list[_Owed]) -> int:
+    """Say how many rows of a lane go up to its last end; one that an undo has cancelled has ended nothing."""
+    kinds = [row.notification.kind is Kind.RESOLVED and row.status is not Status.CANCELLED for row in lane]
+    return len(kinds) - kinds[::-1].index(True) if True in kinds else 0
 
 
 def _identity(notification: Notification) -> tuple[str, Kind, int, int]:

@@ -34,11 +34,7 @@ class Handling(msgspec.Struct, frozen=True):
 
     def of(self, kind: Kind) -> "Handling":
         """Say how a notification of this kind is taken: an umbrella gathers nothing but pages."""
-        return self if kind is Kind.PAGE or not self.umbrella else self.at_once_always()
-
-    def at_once_always(self) -> "Handling":
-        """Gather nothing."""
-        return replace(self, hold=timedelta(0))
+        return self if kind is Kind.PAGE or not self.umbrella else replace(self, hold=timedelta(0))
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -90,9 +86,9 @@ def pointless(kind: Kind, owed_at: datetime, incident: Incident) -> bool:
 def worth_owing(notification: Notification, told: Iterable[tuple[Status, int]], waiting: Iterable[Kind]) -> bool:
     """Say whether a notification is worth owing to a lane: news goes only where the trouble itself went.
 
-    ``told`` gives the status and the attempts of the lane's pages, updates and reminders. One whose answer was lost may
-    have arrived. ``waiting`` gives the kinds that are pending on the lane: an end that is still to be told need not be
-    told twice.
+    ``told`` gives the status and the attempts of the lane's pages, updates and reminders; where the provider keeps
+    incidents, of those after its last end. One whose answer was lost may have arrived. ``waiting`` gives the kinds that
+    are pending on the lane: an end that is still to be told need not be told twice.
     """
     kind = notification.kind
     if kind is Kind.PAGE or notification.reason in _FOR_THE_OWNER:

@@ -367,7 +367,7 @@ class SQLiteStore:
         notification = outbox.decoder.decode(doc)
         keeps = self._handling(notification.target.channel).keeps_incidents
         generation, begins_after = outbox.ends(db, number, lane, row_id) if keeps else (0, 0)
-        if bundle is None:
+        if bundle is None and notification.kind is not Kind.PAGE:
             bundle = outbox.umbrella_of(db, number, lane, begins_after, row_id)
         return Claimed(
             id=row_id,

@@ -121,7 +121,7 @@ _PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {
 _CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ?, parked = 0 WHERE id = ?"
 _TOLD = """
 SELECT state, attempt FROM outbox
-WHERE incident_id = ? AND lane = ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
+WHERE incident_id = ? AND lane = ? AND id > ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
 """
 _LAST_END = """
 SELECT id, state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'resolved' ORDER BY id DESC LIMIT 1
@@ -129,10 +129,6 @@ SELECT id, state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kin
 # What an undo has cancelled before it was claimed has ended nothing; what was left to an umbrella's others has.
 _IS_END = "kind = 'resolved' AND NOT (state = 'cancelled' AND attempt = 0)"
 _ENDS = f"SELECT count(*), max(id) FROM outbox WHERE incident_id = ? AND lane = ? AND id < ? AND {_IS_END}"  # noqa: S608
-_HAS_PAGE = """
-SELECT 1 FROM outbox WHERE incident_id = ? AND lane = ? AND id > ? AND kind = 'page'
-    AND (state IN ('pending', 'sending', 'sent') OR attempt > 0) LIMIT 1
-"""
 _ALL = 2**63 - 1  # more than any id
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _GATHERING = "SELECT until, count, umbrella FROM gathering WHERE channel = ? AND address = ?"
@@ -185,19 +181,24 @@ def enqueue(
     if is_cancelled:
         cancel(db, last[0], now)
     for each in owed:
-        _enqueue(db, incident, each, way, now)
+        _write_down(db, incident, each, way, now)
 
 
 def _enqueue(
     db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
 ) -> None:
+    lane = (incident.id, notification.target.lane)
+    after = ends(db, *lane)[1] if way.keeps_incidents and notification.kind is not Kind.PAGE else 0
+    if worth_owing(notification, _told(db, lane, after), _waiting(db, lane)):
+        _write_down(db, incident, notification, way, now)
+
+
+def _write_down(
+    db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
+) -> None:
     target, kind = notification.target, notification.kind
-    lane, way = (incident.id, target.lane), way.of(kind)
-    if way.umbrella and _has_page(db, lane):
-        way = way.at_once_always()  # the provider has an incident of this lane, and needs no second one
+    way = way.of(kind)
     if kind not in way.kinds:
-        return
-    if not worth_owing(notification, _told(db, lane), _waiting(db, lane)):
         return
     due, window = _due(db, incident, target, way, now)
     row = {
@@ -225,12 +226,6 @@ def _enqueue(
     db.execute(_GATHERED, gathered)
 
 
-def _has_page(db: sqlite3.Connection, lane: tuple[int, str]) -> bool:
-    """Say whether a page of this lane has gone out, or may, since its last end."""
-    after = ends(db, *lane)[1]
-    return db.execute(_HAS_PAGE, (*lane, after)).fetchone() is not None
-
-
 def _due(
     db: sqlite3.Connection, incident: Incident, target: Target, handling: Handling, now: datetime
 ) -> tuple[datetime, Window | None]:
@@ -239,9 +234,9 @@ def _due(
     return due_at(incident, handling, window, now)
 
 
-def _told(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[tuple[Status, int]]:
-    """Read what has told a lane of the trouble (``delivery.TELLING``), and no further than is asked."""
-    for state, attempt in db.execute(_TOLD, lane):
+def _told(db: sqlite3.Connection, lane: tuple[int, str], after: int) -> Iterator[tuple[Status, int]]:
+    """Read what has told a lane of the trouble (``delivery.TELLING``) after a row, and no further than is asked."""
+    for state, attempt in db.execute(_TOLD, (*lane, after)):
         yield Status(state), attempt
 
 

@@ -175,6 +175,9 @@ class Rig:
         async with self.client.post("/pagerduty/webhook", data=body, headers=headers) as answer:
             assert answer.status == 202
 
+    def dead(self, channel: str) -> float | None:
+        return self.metrics.registry.get_sample_value("receiver_notifications_dead_total", {"channel": channel})
+
     def count(self, source: str, outcome: str) -> float | None:
         labels = {"source": source, "outcome": outcome}
         return self.metrics.registry.get_sample_value("receiver_answers_total", labels)
@@ -375,3 +378,12 @@ async def test_in_mode_rest_an_answer_reaches_the_new_incident_and_not_the_old_o
         first: "resolved",
         "Q00002": "acknowledged",
     }
+    assert rig.dead("pagerduty") == 0
+
+
+async def test_the_old_incident_at_pagerduty_hears_nothing_more_after_its_end(rig: Rig) -> None:
+    await rig.refire()
+    await rig.act("acknowledge")
+    await rig.act("resolve")
+    await rig.send()
+    assert (set(rig.pagerduty.alerts.values()), rig.pagerduty.dropped) == ({"resolved"}, [])

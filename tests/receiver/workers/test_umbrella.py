@@ -18,7 +18,7 @@ from receiver.channels.base import Failure, Message, SendError
 from receiver.channels.pagerduty import PagerDutyEvents, dedup_key
 from receiver.clients.http_api import open_session
 from receiver.incident.delivery import UMBRELLA, Handling
-from receiver.incident.event import Acknowledge, AlertsReceived, Resolve
+from receiver.incident.event import Acknowledge, AlertsReceived, Resolve, UndoResolve
 from receiver.incident.model import Incident, Kind, Origin, State
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
@@ -44,7 +44,8 @@ from tests.receiver.example_site import (
 
 HOLD, ALONE = timedelta(seconds=10), 2
 KEY, HOOK = Secret("k" * 32), "hook-secret"
-PAGERDUTY = Handling(HOLD, ALONE, frozenset({Kind.PAGE, Kind.ACKNOWLEDGED, Kind.RESOLVED}), umbrella=True)
+KINDS = frozenset({Kind.PAGE, Kind.ACKNOWLEDGED, Kind.RESOLVED})
+PAGERDUTY = Handling(HOLD, ALONE, KINDS, keeps_incidents=True, umbrella=True)
 
 
 class Rig:
@@ -96,6 +97,9 @@ class Rig:
 
     async def end(self, number: int) -> None:
         await self.store.apply(number, deciding(Resolve("linh", Origin.API), self.clock.now), self.clock.now)
+
+    async def undo(self, number: int) -> None:
+        await self.store.apply(number, deciding(UndoResolve("linh", Origin.API), self.clock.now), self.clock.now)
 
     async def take(self, number: int) -> None:
         await self.store.apply(number, deciding(Acknowledge("linh", Origin.API), self.clock.now), self.clock.now)
@@ -302,5 +306,41 @@ async def test_pagerduty_rings_once_for_it_and_everything_is_over_there_in_the_e
     channel.close()
     assert len(server.rung) == ALONE + 1
     assert server.rung[-1].startswith("15 incidents: ")
+    assert set(server.alerts.values()) == {"resolved"}
+    assert server.dropped == []
+
+
+async def at_pagerduty(rig: Rig, server: FakePagerDuty, session: aiohttp.ClientSession) -> None:
+    """Send there what was sent to the recorder."""
+    channel = PagerDutyEvents({"staff": Secret("R" * 32)}, session, api_url=server.url)
+    for message in rig.channel.sent:
+        await channel.send(message)
+    channel.close()
+
+
+@pytest.mark.parametrize("again", ["refired", "undone"])
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_member_that_fires_again_rings_by_itself_and_leaves_nothing_open(
+    rig: Rig, server: FakePagerDuty, session: aiohttp.ClientSession, *, again: str, last: bool
+) -> None:
+    numbers = await rig.storm(ALONE + 3)
+    first, *others = numbers[ALONE:]
+    await rig.end(first)
+    await rig.dispatcher.run_once()  # the umbrella is not told: others still fire
+    rig.clock.forward(seconds=30)
+    if again == "undone":
+        await rig.undo(first)
+    else:
+        alert = an_alert(f"slow-{ALONE}", severity="warning", starts_at=rig.clock.now)
+        group = of_group(received(alert), key=f"slow-{ALONE}")
+        await rig.store.update(AlertsReceived(group), the_policy(), rig.clock.now)
+    assert (await rig.incident(first)).state is State.TRIGGERED
+    rig.clock.forward(seconds=10)
+    await rig.dispatcher.run_once()
+    for number in [*numbers[:ALONE], *([*others, first] if last else [first, *others])]:
+        await rig.end(number)
+        await rig.dispatcher.run_once()
+    await at_pagerduty(rig, server, session)
+    assert len(server.rung) == ALONE + 2
     assert set(server.alerts.values()) == {"resolved"}
     assert server.dropped == []
