@@ -17,6 +17,7 @@ from receiver.incident.delivery import (
     Window,
     correction,
     due_at,
+    is_undone,
     nobody_told,
     pointless,
     worth_owing,
@@ -56,6 +57,7 @@ class _Owed(msgspec.Struct):
     created_at: datetime
     not_before: datetime
     status: Status = Status.PENDING
+    cancelled_at: datetime | None = None
 
     @property
     def lane(self) -> tuple[int, str]:
@@ -154,13 +156,29 @@ class Simulation:
             return False
         self._incidents[after.id] = after
         self._timeline += decision.entries
-        for row in self._outbox:
-            waits = row.incident == after.id and row.status is Status.PENDING
-            if waits and pointless(row.notification.kind, row.created_at, after):
-                row.status = Status.CANCELLED
+        self._cancel_pointless(after)
         for notification in decision.notifications:
             self._owe(after, notification)
+        if is_undone(before, after):
+            self._owe_again(before)
+            self._cancel_pointless(after)
         return True
+
+    def _cancel_pointless(self, incident: Incident) -> None:
+        for row in self._outbox:
+            waits = row.incident == incident.id and row.status is Status.PENDING
+            if waits and pointless(row.notification.kind, row.created_at, incident):
+                row.status, row.cancelled_at = Status.CANCELLED, self.now
+
+    def _owe_again(self, resolved: Incident) -> None:
+        """What the resolve has made pointless is not, now that it is undone, but for a provider's ended incident."""
+        for number, row in enumerate(self._outbox):
+            at = row.cancelled_at if row.incident == resolved.id else None
+            if at is None or resolved.resolved_at is None or at < resolved.resolved_at:
+                continue
+            later = [other for other in self._outbox[number + 1 :] if other.lane == row.lane]
+            if not (self._handling(row.notification.target.channel).keeps_incidents and _last_end(later)):
+                row.status, row.cancelled_at = Status.PENDING, None
 
     def _owe(self, incident: Incident, notification: Notification) -> None:
         if notification.reason is Reason.RESOLVE_UNDONE:
@@ -177,7 +195,7 @@ class Simulation:
     def _corrections(self, incident: Incident, notification: Notification) -> tuple[Notification, ...]:
         lane = (incident.id, notification.target.lane)
         ends = [row for row in self._outbox if row.lane == lane and row.notification.kind is Kind.RESOLVED]
-        end = End(ends[-1].status, 0) if ends else None
+        end = End(ends[-1].status, 0, ends[-1].notification.serial) if ends else None
         is_cancelled, owed = correction(notification, incident, self._handling(notification.target.channel), end)
         if is_cancelled:
             ends[-1].status = Status.CANCELLED

@@ -113,6 +113,7 @@ class End(NamedTuple):
 
     status: Status
     attempts: int
+    serial: int  # of its notification
 
 
 def correction(
@@ -120,11 +121,12 @@ def correction(
 ) -> tuple[bool, tuple[Notification, ...]]:
     """Say what an undone resolve means for a lane: whether its end is cancelled, and what is owed.
 
-    An end that nobody can have heard of is cancelled, and that is all. Else whoever heard of it hears of this: a
-    provider that keeps incidents gets a new one, for an end that may have arrived has closed the old one for good. An
-    end that an umbrella was not told of has taken the incident out of it all the same.
+    It means nothing where the last end is of an earlier resolve, or was never owed: nothing is owed between a resolve
+    and its undo. An end that nobody can have heard of is cancelled, and that is all. Else whoever heard of it hears of
+    this: a provider that keeps incidents gets a new one, for an end that may have arrived has closed the old one for
+    good. An end that an umbrella was not told of has taken the incident out of it all the same.
     """
-    if end is None or (end.status is Status.CANCELLED and not end.attempts):
+    if end is None or end.serial != notification.serial - 1 or (end.status is Status.CANCELLED and not end.attempts):
         return False, ()
     if end.status is Status.PENDING and not end.attempts:
         return True, ()
@@ -141,7 +143,13 @@ def is_current(generation: int, ends: int, state: State) -> bool:
 
     The incidents of a lane count from 0, and each end begins the next.
     """
-    return generation >= ends - (state is State.RESOLVED)
+    return ends - (state is State.RESOLVED) <= generation <= ends
+
+
+def is_undone(before: Incident, after: Incident) -> bool:
+    """Say whether a resolve was taken back: what it has made pointless is owed again."""
+    is_back = before.undo is not None and after.undo is None
+    return is_back and before.reopened == after.reopened
 
 
 def rank(kind: Kind, priority: Priority) -> int:

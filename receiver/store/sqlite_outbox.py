@@ -119,12 +119,18 @@ WHERE id = ? AND state = 'sending' AND attempt = ?
 _IS_PENDING = "state IN ('pending', 'sending') AND state = 'pending'"
 _PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {_IS_PENDING}"  # noqa: S608
 _CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ?, parked = 0 WHERE id = ?"
+_POINTLESS_SINCE = """
+SELECT id, channel, lane FROM outbox
+WHERE incident_id = ? AND state = 'cancelled' AND kind <> 'resolved' AND settled_at >= ?
+"""
+_OWE_AGAIN = "UPDATE outbox SET state = 'pending', settled_at = NULL WHERE id = ?"
 _TOLD = """
 SELECT state, attempt FROM outbox
 WHERE incident_id = ? AND lane = ? AND id > ? AND kind IN ('page', 'update', 'reminder') ORDER BY id
 """
 _LAST_END = """
-SELECT id, state, attempt FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'resolved' ORDER BY id DESC LIMIT 1
+SELECT id, state, attempt, serial FROM outbox WHERE incident_id = ? AND lane = ? AND kind = 'resolved'
+ORDER BY id DESC LIMIT 1
 """
 # What an undo has cancelled before it was claimed has ended nothing; what was left to an umbrella's others has.
 _IS_END = "kind = 'resolved' AND NOT (state = 'cancelled' AND attempt = 0)"
@@ -176,7 +182,7 @@ def enqueue(
         _enqueue(db, incident, notification, way, now)
         return
     last = db.execute(_LAST_END, (incident.id, notification.target.lane)).fetchone()
-    end = End(Status(last[1]), last[2]) if last else None
+    end = End(Status(last[1]), *last[2:]) if last else None
     is_cancelled, owed = correction(notification, incident, way, end)
     if is_cancelled:
         cancel(db, last[0], now)
@@ -257,6 +263,14 @@ def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) 
 def cancel(db: sqlite3.Connection, row_id: int, now: datetime) -> None:
     """Settle a row that will not be sent."""
     db.execute(_CANCEL, (now.timestamp(), row_id))
+
+
+def owe_again(db: sqlite3.Connection, incident_id: int, handling: HandlingOf, resolved_at: datetime) -> None:
+    """Owe again what a resolve that is undone has made pointless, but for a provider's incident that it has ended."""
+    rows = db.execute(_POINTLESS_SINCE, (incident_id, resolved_at.timestamp())).fetchall()
+    for number, channel, lane in rows:
+        if not (handling(channel).keeps_incidents and ends(db, incident_id, lane)[1] > number):
+            db.execute(_OWE_AGAIN, (number,))
 
 
 def due(db: sqlite3.Connection, channel: str, now: datetime) -> bool:

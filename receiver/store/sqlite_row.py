@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from receiver.incident.delivery import is_undone
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, State, route_of
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import Backlog, OpenIncident
@@ -135,6 +136,9 @@ def save(
     outbox.cancel_pointless(db, after, now)
     for notification in decision.notifications:
         outbox.enqueue(db, after, notification, handling, now)
+    if is_undone(before, after) and before.resolved_at is not None:
+        outbox.owe_again(db, after.id, handling, before.resolved_at)
+        outbox.cancel_pointless(db, after, now)
     return after
 
 

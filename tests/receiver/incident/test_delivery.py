@@ -85,22 +85,24 @@ def test_an_end_that_waits_is_not_owed_twice() -> None:
     assert worth_owing(owed(Kind.UPDATE), [SENT], [Kind.UPDATE, Kind.RESOLVED])
 
 
-ALERT, SLACK, PAGERDUTY = owed(Kind.UPDATE, Reason.RESOLVE_UNDONE), Handling(), Handling(keeps_incidents=True)
+ALERT = replace(owed(Kind.UPDATE, Reason.RESOLVE_UNDONE), serial=4)
+SLACK, PAGERDUTY = Handling(), Handling(keeps_incidents=True)
 
 
 @pytest.mark.parametrize(
     ("end", "handling", "cancelled", "kinds"),
     [
         (None, SLACK, False, []),  # it has never heard of the trouble
-        (End(Status.CANCELLED, 0), SLACK, False, []),
-        (End(Status.PENDING, 0), SLACK, True, []),
-        (End(Status.PENDING, 0), PAGERDUTY, True, []),
-        (End(Status.PENDING, 2), SLACK, True, [Kind.UPDATE]),  # its answer was lost, and it may have arrived
-        (End(Status.PENDING, 2), PAGERDUTY, False, [Kind.PAGE]),
-        (End(Status.SENDING, 1), SLACK, False, [Kind.UPDATE]),
-        (End(Status.SENT, 1), SLACK, False, [Kind.UPDATE]),
-        (End(Status.SENT, 1), PAGERDUTY, False, [Kind.PAGE]),
-        (End(Status.DEAD, 9), PAGERDUTY, False, [Kind.PAGE]),
+        (End(Status.SENT, 1, 2), PAGERDUTY, False, []),  # that was the end of an earlier episode
+        (End(Status.CANCELLED, 0, 3), SLACK, False, []),
+        (End(Status.PENDING, 0, 3), SLACK, True, []),
+        (End(Status.PENDING, 0, 3), PAGERDUTY, True, []),
+        (End(Status.PENDING, 2, 3), SLACK, True, [Kind.UPDATE]),  # its answer was lost, and it may have arrived
+        (End(Status.PENDING, 2, 3), PAGERDUTY, False, [Kind.PAGE]),
+        (End(Status.SENDING, 1, 3), SLACK, False, [Kind.UPDATE]),
+        (End(Status.SENT, 1, 3), SLACK, False, [Kind.UPDATE]),
+        (End(Status.SENT, 1, 3), PAGERDUTY, False, [Kind.PAGE]),
+        (End(Status.DEAD, 9, 3), PAGERDUTY, False, [Kind.PAGE]),
     ],
 )
 def test_an_undone_resolve_is_cancelled_or_corrected(
@@ -118,6 +120,7 @@ def test_an_undone_resolve_is_cancelled_or_corrected(
         (0, 0, State.TRIGGERED, True),
         (0, 1, State.TRIGGERED, False),
         (1, 1, State.ACKNOWLEDGED, True),
+        (2, 1, State.TRIGGERED, False),  # there has never been such a one
         (0, 1, State.RESOLVED, True),  # the end is its own
         (0, 2, State.RESOLVED, False),
     ],

@@ -24,6 +24,7 @@ from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
 from receiver.channels.slack_blocks import card
 from receiver.clients.http_api import open_session
 from receiver.incident.delivery import Handling
+from receiver.incident.event import TimeDue
 from receiver.incident.model import Incident, Kind, State
 from receiver.messages.compose import Links, Messages
 from receiver.messages.i18n import Reader
@@ -38,7 +39,7 @@ from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.pagerduty_poll import PagerDutyPoll
 from receiver.workers.retry import RetryPolicy
 from tests.fakes.pagerduty import FakePagerDuty
-from tests.receiver.example_site import Clock, Recorder, an_alert, beside, received, the_current, the_routing
+from tests.receiver.example_site import Clock, Recorder, an_alert, beside, deciding, received, the_current, the_routing
 
 SLACK, HOOK, ROUTING = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret", "r" * 32
 API = {"Authorization": "Bearer api-token"}
@@ -305,6 +306,34 @@ async def test_an_end_whose_answer_was_lost_reaches_pagerduty_before_its_new_inc
     await rig.send()
     assert [len(rig.keys(state)) for state in ("resolved", "triggered")] == [1, 1]
     assert [call.body["event_action"] for call in rig.pagerduty.calls] == ["trigger", "resolve", "resolve", "trigger"]
+
+
+async def test_an_undo_after_several_episodes_rings_once(rig: Rig) -> None:
+    for _ in range(3):
+        await rig.refire()
+    rung = len(rig.pagerduty.rung)
+    await rig.act("resolve")
+    await rig.send()
+    await rig.act("undo")
+    await rig.send()
+    assert (len(rig.pagerduty.rung) - rung, len(rig.keys("triggered"))) == (1, 1)
+    await rig.act("resolve")
+    await rig.send()
+    assert (rig.keys("triggered"), rig.pagerduty.dropped) == ([], [])
+
+
+async def test_a_page_that_was_not_sent_yet_goes_out_after_the_undo(rig: Rig) -> None:
+    rig.clock.forward(minutes=15)
+    escalated = deciding(TimeDue(), rig.clock.now)
+    rig.pagerduty.misfortunes = [(500, {})]
+    await rig.store.apply(1, escalated, rig.clock.now)  # the tech lead is due
+    await rig.send()
+    await rig.act("resolve")
+    await rig.act("undo")
+    rig.clock.forward(minutes=1)
+    await rig.send()
+    assert len(rig.keys("triggered")) == 2
+    assert {message.kind for message in rig.slack.sent} == {Kind.PAGE, Kind.REMINDER}  # no end, and no correction
 
 
 @pytest.mark.parametrize("again", ["refired", "undone"])
