@@ -4,9 +4,9 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
-# Tests spend half their time waiting for programs, so three processes share two cores. A file stays in one process
+# Tests spend half their time waiting for programs, so four processes share two cores. A file stays in one process
 # because its tests share fixtures.
-BESIDE := -n 3 --dist loadfile
+BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many receiver_delays rule_evaluation dashboard_queries
 
 .PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean

@@ -15,7 +15,11 @@ os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the browser tests where there is no Chromium; `make browser` says why."""
+    """Begin with what runs the real programs, for it takes longest and mostly waits.
+
+    Skip the browser tests where there is no Chromium; `make browser` says why.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
     if chromium_path() is None:
         for item in items:
             if item.get_closest_marker("browser"):
