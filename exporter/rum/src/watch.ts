@@ -127,12 +127,24 @@ function people(send: Send): void {
     const kind = KINDS.find(([selector]) => path.some((one) => one.matches?.(selector)));
     if (kind) send("click", { page: page(), element: kind[1] });
   });
-  listen("submit", ([target]) => {
+  const submitted = ([target]: Element[]) => {
     if (!target) return;
     // By attribute: a form with a field called "id" gives that field for form.id.
     const name = target.getAttribute("id") || target.getAttribute("name") || "";
     send("form_submit", { form: name.slice(0, 200) }, true);
-  });
+  };
+  listen("submit", submitted);
+  // It does not leave shadow trees (`composed` is false): listen in those that people come to, before they can submit.
+  const known = new WeakSet<EventTarget>();
+  for (const name of ["focusin", "click"]) {
+    listen(name, (path: EventTarget[]) => {
+      for (const root of path) {
+        if (!(root instanceof ShadowRoot) || known.has(root)) continue;
+        known.add(root);
+        root.addEventListener("submit", (event) => safely(() => submitted(event.composedPath() as Element[])), true);
+      }
+    });
+  }
 }
 
 // Errors of browser extensions, and a notice of browsers that nothing is the matter with: https://crbug.com/809574

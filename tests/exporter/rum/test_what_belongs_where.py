@@ -169,6 +169,26 @@ async def test_clicks_inside_shadow_trees(site: Site, page: Page) -> None:
     assert [data["element"] for data in site.of("click")] == ["button"]
 
 
+@pytest.mark.parametrize("how", ["click", "enter"])
+async def test_a_form_in_a_shadow_tree_is_submitted_once(site: Site, page: Page, how: str) -> None:
+    """The event of a submit does not leave the tree (dom.spec.whatwg.org/#dom-event-composed)."""
+    site.pages["/"] += """<div id="host"></div><script>
+      const outer = document.getElementById("host").attachShadow({ mode: "open" });
+      outer.innerHTML = "<div id=inner></div>";
+      const root = outer.getElementById("inner").attachShadow({ mode: "open" });
+      root.innerHTML = "<form id=booking><input id=name><button id=send>Book</button></form>";
+      root.addEventListener("submit", (event) => event.preventDefault());
+    </script>"""
+    await page.goto(site.url)
+    for _ in range(2):
+        if how == "click":
+            await page.click("#send")
+        else:
+            await page.press("#name", "Enter")
+    await settled(site, page)
+    assert [data["form"] for data in site.of("form_submit")] == ["booking", "booking"]
+
+
 async def test_what_is_no_fault_of_the_page_is_not_counted(site: Site, page: Page) -> None:
     await page.goto(site.url)
     await page.evaluate("""() => {
