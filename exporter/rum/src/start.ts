@@ -2,9 +2,13 @@
 import type { Options, Rum, RumEvent } from "../rum";
 import { timeRequests } from "./requests";
 import { Session } from "./session";
-import { statement } from "./sql";
 import { safely, Transport } from "./transport";
 import { seconds, watch } from "./watch";
+
+const OPERATION = /\b(select|insert|update|delete)\b|\b(create|alter|drop|truncate)\b|\b(begin|commit|rollback|savepoint)\b/i;
+const TABLE = /(?<!distinct )\b(?:from|into|update|join|table)\s+(?:(?:only|if|not|exists)\s+)*["`]?(?:\w+["`]?\.["`]?)?(\w+)/i;
+// Comments, texts, also one that never ends, and brackets without a query in them: EXTRACT(EPOCH FROM x)
+const ASIDE = /--.*|\/\*[^]*?\*\/|'(?:[^']|'')*'?|(\$\w*\$)[^]*?\1|\((?:(?!select)[^()'])*\)/gi;
 
 // Other reports to the exporter: those of the older classes, and of Sentry's tunnel.
 const IGNORED = ["/api/metrics", "/api/rum/", "/api/report"];
@@ -88,9 +92,12 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
       }
     },
     trackDatabaseQuery(text, milliseconds, table) {
+      text = text.replace(ASIDE, " ").replace(ASIDE, " ");
+      const [, found, ddl, transaction] = OPERATION.exec(text) ?? [];
+      const operation = (found ?? (ddl ? "ddl" : transaction ? "transaction" : "")).toLowerCase();
       const duration = seconds(milliseconds);
-      const [operation, found] = statement(text);
-      if (duration !== undefined) send("db_query", { operation, table: table?.toLowerCase() ?? found, duration });
+      const name = (table ?? TABLE.exec(text)?.[1] ?? "").toLowerCase();
+      if (duration !== undefined) send("db_query", { operation, table: name, duration });
     },
     trackForm: (form, outcome) => send("form_submit", { form, outcome }, true),
     track: (type, data) => send(type, data),

@@ -189,6 +189,24 @@ async def test_a_form_in_a_shadow_tree_is_submitted_once(site: Site, page: Page,
     assert [data["form"] for data in site.of("form_submit")] == ["booking", "booking"]
 
 
+async def test_sql_is_read_without_its_comments_and_texts(site: Site, page: Page) -> None:
+    expected = {
+        "-- name: GetUser :one\nSELECT * FROM users WHERE id = $1": "select users",
+        "/* from secret */ SELECT EXTRACT(EPOCH FROM x) FROM bookings": "select bookings",
+        "SELECT * FROM ONLY users": "select users",
+        "SELECT 'from payments' FROM users": "select users",
+        "select $tag$ from secret $tag$, $1 from teachers": "select teachers",
+        "select 'never ends from secret": "select ",
+        "select a is distinct from b from users": "select users",
+        'UPDATE "public"."classes" SET name = 1': "update classes",
+    }
+    await page.goto(site.url)
+    await page.evaluate("(texts) => texts.forEach((text) => HeyPeter.trackDatabaseQuery(text, 5))", list(expected))
+    await settled(site, page)
+    found = [f"{data['operation']} {data['table']}" for data in site.of("db_query")]
+    assert found[: len(expected)] == list(expected.values())
+
+
 async def test_what_is_no_fault_of_the_page_is_not_counted(site: Site, page: Page) -> None:
     await page.goto(site.url)
     await page.evaluate("""() => {
