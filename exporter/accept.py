@@ -24,6 +24,8 @@ _MAX_DETAILS = 100  # rejected events that an answer describes
 
 SERVERS = "events"  # the endpoint for servers, which have the token
 _ID, _TIME = attrgetter("id"), attrgetter("time")
+_encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -99,7 +101,7 @@ class Acceptor:
         answer = Answer(len(events), duplicates, _details(errors), len(errors))
         if events or errors or duplicates:
             if body is None or len(events) != len(batch.events) or batch.errors:
-                body = msgspec.json.encode(events)
+                body = _encode(events)
             record = Record(
                 received=now,
                 source=source,
@@ -125,7 +127,7 @@ class Acceptor:
         if self._journal is None:
             return
         try:
-            self._journal.append(msgspec.msgpack.encode(record))
+            self._journal.append(_pack(record))
         except JournalError:
             self._metrics.storage_error("append")
             raise

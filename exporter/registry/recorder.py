@@ -1,6 +1,6 @@
 """Counts events: finds the series that an event feeds, maps its label values to their domains, updates the cells."""
 
-from collections import Counter as Tally
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -85,15 +85,17 @@ class Recorder:
                 counter.value += number
             for histogram, field in cells.observations:
                 value = field(data)
-                if value is not None:
-                    histogram.observe(value, number)
+                if value is not None:  # as Histogram.observe, without the call
+                    histogram.counts[bisect_left(histogram.bounds, value)] += number
+                    histogram.sum += value * number
             for counter, field, threshold in cells.above:
                 if (field(data) or 0) > threshold:
                     counter.value += number
             if cells.others or plan.distinct or (plan.traced and (event.trace_id or event.traceparent)):
                 plan.record_more(event, cells, now, number, skew)
-        for kind, total in Tally(map(type, events)).items():
-            plans[kind].accepted(source).value += total
+        kinds = list(map(type, events))
+        for kind in set(kinds):
+            plans[kind].accepted(source).value += kinds.count(kind)  # there are few: cheaper than a Counter
 
     def fold(self, events: Sequence[Event], id_of: Callable[[Event], str]) -> dict[str, int]:
         """Leave in events of browsers nothing but what will be counted, so that it can be kept as it is.
@@ -102,9 +104,17 @@ class Recorder:
         Returns how many values were outside their domain, by label.
         """
         outside: dict[str, int] = {}
+        plans = self._plans
         for event in events:
-            for label in self._plans[type(event)].fold(event.data):
-                outside[label] = outside.get(label, 0) + 1
+            plan, data = plans[type(event)], event.data
+            key = plan.text_key(data)
+            changes = plan.folded.get(key)
+            if changes is None:
+                changes, labels = plan.fold(key)
+                for label in labels:
+                    outside[label] = outside.get(label, 0) + 1
+            for field, text in changes:
+                _set(data, field, text)
             if _ENVELOPE(event) != _BARE:
                 changed = {"id": id_of(event), "source": "", "time": None, "trace_id": event.trace, "traceparent": ""}
                 for name, value in {**changed, "count": 1}.items():
@@ -145,24 +155,18 @@ class _Plan:
         self.traced = any(family.exemplars for family in self._families)
         written = recorder.catalogue.events[name].fields
         self._texts = tuple(field for field, kind in written.items() if isinstance(kind, str) and kind in _TEXTS)
-        self._text_key = _getter(self._texts)
-        self._folded: dict[Any, tuple[tuple[str, str], ...]] = {}
+        self.text_key = _getter(self._texts)
+        self.folded: dict[Any, tuple[tuple[str, str], ...]] = {}
 
-    def fold(self, data: Any) -> Sequence[str]:  # noqa: ANN401  # the struct of the event's fields
-        """Replace each text by the value of its label, in place; returns the labels whose value was outside."""
-        key = self._text_key(data)
-        changes = self._folded.get(key)
-        outside: Sequence[str] = ()
-        if changes is None:
-            texts = dict(zip(self._texts, key if len(self._texts) > 1 else (key,), strict=bool(self._texts)))
-            changes, outside = self._fold(texts)
-            if not outside and all(len(text or "") <= _MAX_CACHED for text in texts.values()):
-                if len(self._folded) >= _CACHE:
-                    self._folded.clear()
-                self._folded[key] = changes
-        for field, value in changes:
-            _set(data, field, value)
-        return outside
+    def fold(self, key: Any) -> tuple[tuple[tuple[str, str], ...], Sequence[str]]:  # noqa: ANN401  # as resolve
+        """Return what texts must be replaced by, by field, and the labels whose value was outside its domain."""
+        texts = dict(zip(self._texts, key if len(self._texts) > 1 else (key,), strict=bool(self._texts)))
+        changes, outside = self._fold(texts)
+        if not outside and all(len(text or "") <= _MAX_CACHED for text in texts.values()):
+            if len(self.folded) >= _CACHE:
+                self.folded.clear()
+            self.folded[key] = changes
+        return changes, outside
 
     def _fold(self, texts: dict[str, str | None]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
         changes, outside = [], []
