@@ -13,6 +13,7 @@ from receiver.messages.link import Refusal
 from receiver.messages.render import annotated_url, in_order, incident_name, respond_by
 from receiver.messages.timeline import LINE, folded, group_text, pause_text
 
+_UNDO = {Refusal.TOO_LATE, Refusal.ENDED}  # the link works, and the undo does not
 LISTED = 20  # alerts that the page shows
 
 
@@ -30,7 +31,10 @@ class AnswerPageRenderer:
 
     def refused(self, refusal: Refusal, reader: Reader, nonce: str, since: str = "") -> str:
         """Write why the link or the button did nothing, and what happened ``since``."""
+        title, heading = ("refused_undo", "refused_undo") if refusal in _UNDO else ("refused_title", "refused")
         values = {
+            "title": reader.say(title),
+            "heading": reader.say(heading),
             "reason": reader.say(f"refused_{refusal.value}"),
             "since": since,
             "say": reader.say,

@@ -136,6 +136,32 @@ tests:
     assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 0
 
 
+def test_a_resolve_that_is_undone_is_told_and_the_steps_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "test.yml"
+    path.write_text(
+        """
+tests:
+  - name: resolved by mistake
+    start: "2026-11-24T10:00:00+01:00"
+    happens:
+      - {at: 0m, fires: {alertname: HighErrorRate, severity: critical, team: backend}}
+      - {at: 5m, resolve: Linh Tran}
+      - {at: 5m30s, undo: Linh Tran}
+    until: 15m
+    expect: |
+      0m    page     Linh Tran
+      5m    resolved Linh Tran
+      5m30s update   Linh Tran
+      5m30s page     Linh Tran
+      12m   reminder Linh Tran
+      15m   reminder Linh Tran
+      15m   page     Marek Novak
+""",
+        "utf-8",
+    )
+    assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 0
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

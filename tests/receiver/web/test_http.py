@@ -375,6 +375,7 @@ async def test_an_undo_that_comes_too_late_is_refused_and_says_how_it_stands(rig
     text = html.unescape(await late.text())
     assert late.status == 409
     assert ENGLISH.say("refused_too_late") in text
+    assert f"<h1>{ENGLISH.say('refused_undo')}</h1>" in text
     assert ENGLISH.say("answer_resolved_firing", count=1, who="Linh", at=at) in text
     assert await rig.state(number) is State.RESOLVED
     assert rig.answers("link", "too_late") == 1
