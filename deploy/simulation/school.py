@@ -154,7 +154,10 @@ class School:
                 _event("payment_failed", provider=provider, reason="card_declined"),
             ],
             80: [_event("db_query", operation="select", table="bookings", outcome="success", duration=0.7)],
-            90: [_event("payment_refunded", plan=plan, currency="EUR", amount=1900)],
+            90: [
+                _event("payment_refunded", plan=plan, currency=currency, amount=19 * unit)
+                for currency, unit in CURRENCIES.items()
+            ],
             100: [_event("subject_request_closed", kind=choice(("access", "erasure")), outcome="success")],
             200: [self._http("GET", "/api/classes", 503, 0.1), _event("role_granted", role="teacher")],
             600: [_event("account_locked")],
