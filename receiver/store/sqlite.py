@@ -68,7 +68,7 @@ class SQLiteStore:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
         self._writer = Writer(str(path))
         self._held: Hold | None = None
-        self._is_replaced = False
+        self._is_replaced, self._installation = False, 0
 
     async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
         """Create or upgrade the file; StoreError says what is in the way.
@@ -313,7 +313,9 @@ class SQLiteStore:
             db.execute("INSERT OR IGNORE INTO own VALUES ('installation', 1 + abs(random() % 4503599627370495))")
             return int(db.execute("SELECT value FROM own WHERE name = 'installation'").fetchone()[0])
 
-        return await self._writer.commit(change)
+        # It never changes, and each link, button and answer asks for it: a commit each would be an fsync each.
+        self._installation = self._installation or await self._writer.commit(change)
+        return self._installation
 
     async def last_alive(self) -> datetime | None:
         query = "SELECT value FROM own WHERE name = 'alive'"
