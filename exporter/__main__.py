@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from exporter.app import Exporter, Listening, Settings, serve
 from exporter.catalogue.metrics_doc import document
 from exporter.catalogue.model import Catalogue
-from exporter.config import Config, load, restart_needed, shipped_catalogue, token
+from exporter.config import Config, load, restart_needed, shipped_catalogue, token, unsafe
 from exporter.persistence.snapshot import StorageError
 from process import web_config
 from process.command_line import MISUSED, guarded, unknown_command
@@ -18,6 +19,8 @@ from process.logs import set_up_logs
 from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
+
+log = logging.getLogger("exporter")
 
 COMMANDS = ("serve", "check", "metrics-doc")
 
@@ -92,6 +95,8 @@ def _settings(path: Path | None, web: Path | None) -> Settings:
     if path is None:
         return Settings(Config(), shipped_catalogue(Config()), None, users)
     config, source, catalogue = load(path)
+    for text, _ in unsafe(config, source):
+        log.warning("%s", text)
     return Settings(config, catalogue, token(config, source), users)
 
 
@@ -104,6 +109,12 @@ def _check(path: Path | None, *, secrets: bool) -> None:
             token(config, source)
         elif file is not None and not file.is_file():
             print(f"warning: {source.error('.events.token_file', f'{file} cannot be read')}", file=sys.stderr)
+        findings = unsafe(config, source)
+        for text in (text for text, refused in findings if not refused):
+            print(f"warning: {text}", file=sys.stderr)
+        errors = [text for text, refused in findings if refused]
+        if errors:
+            raise SettingsError(*errors)
     _report(path, config, catalogue)
 
 

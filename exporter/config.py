@@ -11,6 +11,7 @@ from exporter.catalogue.model import Catalogue, CatalogueError, Limits, build, r
 from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
+from process.safety import readable_by_all, text_of, too_short
 from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret
 
 # No control characters and no halves of surrogate pairs: a scrape with one of them is refused as a whole.
@@ -149,6 +150,18 @@ def read_catalogue(path: Path, config: Config) -> Catalogue:
 def token(config: Config, source: Source) -> Secret | None:
     """Resolve the bearer token of POST /api/events."""
     return read_secret(source, ".events.token", config.events.token, config.events.token_file)
+
+
+def unsafe(config: Config, source: Source) -> list[tuple[str, bool]]:
+    """List what works and should not be so, each with whether `check` refuses it."""
+    at, events, found = ".events.token", config.events, list[tuple[str, bool]]()
+    text = text_of(source, at, events.token, events.token_file)
+    if text and (short := too_short(text)):
+        found.append((str(source.error(at, short)), True))
+    readable = readable_by_all(events.token_file) if events.token_file else None
+    if readable is not None:
+        found.append((str(source.error(".events.token_file", readable[0])), readable[1]))
+    return found
 
 
 def restart_needed(old: Config, new: Config) -> str:

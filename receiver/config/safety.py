@@ -4,20 +4,16 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from process.addresses import is_loopback
-from process.settings import Secret, SettingsError, Source, read_secret
+from process.safety import SHORTEST_TOKEN, readable_by_all, text_of, too_short
+from process.settings import Source
 from receiver.config.load import Config, secret_files
 from receiver.config.people import MatrixRow, roles_of
 
-SHORTEST_TOKEN, SHORTEST_SIGNER = 16, 32  # characters
-_OTHERS = 0o004  # the bit of a file's mode by which everybody may read it
-# Where the platform and not the user sets the mode, and only the container's own processes are.
-_MOUNTED = ("/run/secrets/", "/var/run/secrets/")
-_PROJECTED = "..data"  # how Kubernetes links what it mounts of a Secret
+SHORTEST_SIGNER = 32  # characters
 
 
 class Unsafe(NamedTuple):
@@ -45,23 +41,14 @@ def _weak_secrets(config: Config, source: Source) -> Iterator[tuple[str, str]]:
         (".links.secret", links.secret, links.secret_file, SHORTEST_SIGNER),
     )
     for at, value, file, shortest in doors:
-        text = _text(source, at, value, file)
+        text = text_of(source, at, value, file)
         if not text:
             continue
-        if len(text) < shortest:
-            yield at, f"too short; use at least {shortest} random characters, as of `openssl rand -hex 32`"
+        if short := too_short(text, shortest):
+            yield at, short
         if text in seen:
             yield at, f"the same as {seen[text].lstrip('.')}; whoever has one would have both: use another"
         seen.setdefault(text, at)
-
-
-def _text(source: Source, at: str, value: Secret | None, file: Path | None) -> str:
-    """Read a secret; "" if it cannot be read, which others say."""
-    try:
-        secret = read_secret(source, at, value, file)
-    except SettingsError:
-        return ""
-    return secret.reveal() if secret else ""
 
 
 def _channels(config: Config) -> Iterator[tuple[str, str]]:
@@ -72,13 +59,8 @@ def _channels(config: Config) -> Iterator[tuple[str, str]]:
 
 def _readable(config: Config) -> Iterator[tuple[str, str, bool]]:
     for at, file in secret_files(config):
-        try:
-            mode = file.stat().st_mode
-        except OSError:
-            continue
-        if mode & _OTHERS:
-            mounted = str(file).startswith(_MOUNTED) or (file.parent / _PROJECTED).exists()
-            yield at, f"{file} can be read by all users of this machine; chmod 600 it", not mounted
+        if (found := readable_by_all(file)) is not None:
+            yield at, *found
 
 
 def _unheard(config: Config) -> Iterator[tuple[str, str]]:

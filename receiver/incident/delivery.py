@@ -101,6 +101,11 @@ def worth_owing(notification: Notification, told: Iterable[tuple[Status, int]], 
     )
 
 
+def is_superseded(kind: Kind, priority: Priority, by: Kind, urgency: Priority) -> bool:
+    """Say whether a page that waits on a lane need not be sent before the page of a P1, which says more."""
+    return kind is by is Kind.PAGE and urgency is Priority.P1 and priority is not Priority.P1
+
+
 def umbrella_follows(kind: Kind, members: Iterable[State]) -> bool:
     """Say whether an umbrella is told what became of one member: it is acknowledged once all are, and so resolved."""
     if kind is Kind.RESOLVED:

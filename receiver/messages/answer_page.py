@@ -10,7 +10,7 @@ from receiver.incident.model import Alert, Entry, Incident, State
 from receiver.incident.undo import can_undo, has_ended, resolve_of
 from receiver.messages.i18n import Reader, several_lines
 from receiver.messages.link import Refusal
-from receiver.messages.render import annotated_url, in_order, incident_name, respond_by
+from receiver.messages.render import annotated_url, in_order, incident_name, respond_by, what_broke
 from receiver.messages.timeline import LINE, folded, group_text, pause_text
 
 _UNDO = {Refusal.TOO_LATE, Refusal.ENDED}  # the link works, and the undo does not
@@ -88,7 +88,7 @@ class AnswerPageRenderer:
             "language": reader.language,
             "zone": reader.zone,
             "state": incident.state.value,
-            "title": incident.title or reader.say("no_name"),
+            "title": what_broke(incident, reader),
             "number": incident.id,
             "priority": incident.priority.value,
             "team": incident.team,

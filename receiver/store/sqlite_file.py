@@ -93,6 +93,8 @@ def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) ->
         _prepare(db, path, now, keys)
     except sqlite3.Error as error:
         db.close()
+        if type(error) is sqlite3.DatabaseError:  # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own
+            raise StoreError(_corrupt(path, str(error))) from error
         raise StoreError(f"{path}: cannot be used as the database ({error})") from error
     except StoreError:
         db.close()
@@ -110,7 +112,7 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
         raise StoreError(f"{path}: written by a newer receiver (schema {schema}); run that one")
     wrong = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if wrong != "ok":
-        raise StoreError(f"{path}: the database is corrupt ({wrong}); restore a copy, or move it away to start anew")
+        raise StoreError(_corrupt(path, wrong))
     try:
         with transaction(db):
             upgrade(db, schema, keys)
@@ -122,6 +124,12 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
             raise
         # Full, or locked by another program: what is owed can be read and sent, and its leases end by themselves.
         log.error("%s: cannot be written (%s)", path, error)  # noqa: TRY400  # its text says it all
+
+
+def _corrupt(path: Path, wrong: str) -> str:
+    beside = f"{path.name}-wal and {path.name}-shm"
+    fix = f"stop the receiver, move {path.name}, {beside} away, and put a copy in their place, or none to start anew"
+    return f"{path}: the database is corrupt ({' '.join(wrong.split())}); {fix}"
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from receiver.incident.delivery import (
     Window,
     correction,
     due_at,
+    is_superseded,
     is_urgent,
     nobody_told,
     pointless,
     rank,
     worth_owing,
 )
-from receiver.incident.model import Incident, Kind, Notification, Reason, State, Target
+from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import Member, Wanted
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
@@ -117,6 +118,7 @@ WHERE id = ? AND state = 'sending' AND attempt = ?
 """
 # SQLite uses a partial index only if the query repeats its WHERE (sqlite.org/partialindex.html): outbox_unsettled.
 _IS_PENDING = "state IN ('pending', 'sending') AND state = 'pending'"
+_IN_FRONT = f"SELECT id, kind, priority FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _PENDING = f"SELECT id, kind, created_at FROM outbox WHERE incident_id = ? AND {_IS_PENDING}"  # noqa: S608
 _CANCEL = "UPDATE outbox SET state = 'cancelled', lease_until = NULL, settled_at = ?, parked = 0 WHERE id = ?"
 _POINTLESS_SINCE = """
@@ -221,6 +223,7 @@ def _write_down(
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }
+    _cancel_superseded(db, incident, notification, now)
     added = db.execute(_ENQUEUE, row)
     if added.rowcount != 1 or window is None:
         return
@@ -230,6 +233,13 @@ def _write_down(
         window = msgspec.structs.replace(window, umbrella=number)
     gathered = (target.channel, target.address, window.until.timestamp(), window.count, window.umbrella)
     db.execute(_GATHERED, gathered)
+
+
+def _cancel_superseded(db: sqlite3.Connection, incident: Incident, notification: Notification, now: datetime) -> None:
+    lane = (incident.id, notification.target.lane)
+    for number, kind, priority in db.execute(_IN_FRONT, lane).fetchall():
+        if is_superseded(Kind(kind), Priority(priority), notification.kind, incident.priority):
+            cancel(db, number, now)
 
 
 def _due(

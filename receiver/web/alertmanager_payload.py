@@ -92,7 +92,7 @@ def parse(body: bytes, now: datetime) -> Payload:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = str(error)[:_REASON_SHOWN]
         raise PayloadError(f"not an Alertmanager webhook payload of version 4: {text}") from error
-    version = _text(payload.version) or VERSIONS[0]
+    version = _version(payload.version)
     if version not in VERSIONS:
         text = "Alertmanager 0.25 and later send '4', Grafana '1'"
         raise PayloadError(f"version: {version[:20]!r} is not supported; {text}")
@@ -126,6 +126,13 @@ def _decoded(body: bytes) -> _Body:
         return _body.decode(mended)
 
 
+def _version(value: object) -> str:
+    """Read it as text or as a number, which other languages write as 4.0; none is Alertmanager's."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _text(value).removesuffix(".0") or VERSIONS[0]
+
+
 def _usable(payload: _Body, now: datetime) -> tuple[list[Alert], list[str]]:
     alerts: list[Alert] = []
     dropped: list[str] = []
@@ -148,7 +155,7 @@ def _read(alert: _Alert, group_is_firing: bool, now: datetime) -> Alert:  # noqa
     start, end = _time(alert.starts_at), _time(alert.ends_at)
     firing = _is_firing(alert, end, group_is_firing, now)
     return Alert(
-        fingerprint=sent if 0 < len(sent) <= _LONGEST_FINGERPRINT else fingerprint(labels),
+        fingerprint=sent if 0 < len(sent) <= _LONGEST_FINGERPRINT else fingerprint(labels or {"fingerprint": sent}),
         firing=firing,
         starts_at=start or UNKNOWN_START,
         # A resolve that gives no times still ends what fires.

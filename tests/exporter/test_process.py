@@ -21,7 +21,7 @@ from deploy.local.ports import free_port
 from tests.exporter.example_exporter import BROWSER, EXAMPLE
 from tests.stories.stack import until
 
-TOKEN = "process-token"
+TOKEN = "process-token-of-thirty-characters"
 
 
 class Process:
@@ -252,3 +252,23 @@ def test_a_token_without_a_folder_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "events: storage.path is required" in done.stderr
+
+
+def test_check_refuses_a_short_token_and_a_token_file_that_all_may_read(tmp_path: Path) -> None:
+    process, file = Process(tmp_path), tmp_path / "token"
+
+    def checked(*options: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "exporter", "check", f"--config.file={process.path}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stderr
+
+    process.write(lambda config: config["events"].update(token="a" * 15))
+    status, errors = checked()
+    assert (status, "events.token: too short" in errors, errors.count("\n")) == (1, True, 1)
+    file.write_text("a" * 16, "utf-8")
+    file.chmod(0o644)
+    process.write(lambda config: config.update(events={"token_file": str(file)}))
+    status, errors = checked("--secrets")
+    assert (status, "events.token_file" in errors, "chmod 600" in errors) == (1, True, True)
+    file.chmod(0o600)
+    assert checked() == (0, "")

@@ -399,6 +399,17 @@ def test_check_refuses_a_secret_that_all_may_read(tmp_path: Path, capsys: Captur
     assert checked(path, capsys) == (0, ["warning channels.slack.token_file"])
 
 
+def test_a_receiver_on_a_corrupt_database_ends_with_one_line_that_says_how_to_go_on(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    database = tmp_path / "receiver.sqlite3"
+    database.write_bytes(b"\xff" * 8192)
+    path = with_secrets(tmp_path, ("database: /var/lib/heypeter/receiver.sqlite3", f"database: {database}"))
+    assert main(["--config.file", str(path)]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "corrupt" in line]
+    assert line.startswith(f"receiver: {database}: ")
+
+
 def test_check_shows_errors_of_all_kinds_at_once(tmp_path: Path, capsys: Capture) -> None:
     path = with_secrets(
         tmp_path,

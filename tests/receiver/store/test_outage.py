@@ -179,17 +179,21 @@ async def test_a_database_that_is_gone_or_another_one_is_an_outage(
     away.rename(tmp_path / f"{NAME}-wal")
 
 
-async def test_a_corrupt_database_is_named_at_the_start(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("start", [0, 100, 40960])  # its header, its schema, its tables
+async def test_a_corrupt_database_is_named_at_the_start(tmp_path: Path, clock: Clock, start: int) -> None:
     store = await a_store(tmp_path, clock)
     for number in range(200):
         await store.update(of_new(str(number)), the_policy(), clock.now)
     await store.close()
     file = tmp_path / NAME
     content = bytearray(file.read_bytes())
-    content[40960:45056] = b"\xff" * 4096
+    content[start : start + 4096] = b"\xff" * 4096
     file.write_bytes(content)
-    with pytest.raises(StoreError, match=r"corrupt|malformed"):
+    with pytest.raises(StoreError) as raised:
         await a_store(tmp_path, clock)
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(f"{file}: the database is corrupt (")
+    assert f"move {NAME}, {NAME}-wal and {NAME}-shm away" in line
 
 
 async def test_corruption_at_run_time_is_an_outage(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:

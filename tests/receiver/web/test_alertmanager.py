@@ -156,6 +156,26 @@ def test_an_empty_or_odd_field_costs_no_alert(field: str, value: object) -> None
     assert payload.groups[0].alerts[0].labels == PAYLOAD["alerts"][0]["labels"]
 
 
+@pytest.mark.parametrize("version", [4, 4.0, "4.0", 1, 1.0, None])
+def test_a_version_may_be_a_number(version: object) -> None:
+    body = json.dumps({**PAYLOAD, "version": version}).encode()
+    assert only(body).alerts == only(encoded()).alerts
+
+
+@pytest.mark.parametrize("version", [4.5, 5, "40", True, 1e300, "4.0.0"])
+def test_another_version_is_refused(version: object) -> None:
+    with pytest.raises(PayloadError, match="version"):
+        parse(json.dumps({**PAYLOAD, "version": version}).encode(), START)
+
+
+def test_long_fingerprints_of_alerts_without_labels_are_told_apart() -> None:
+    alerts = [{"labels": {}, "fingerprint": "x" * 200 + end, "status": "firing"} for end in ("a", "b")]
+    first, second = only(encoded(alerts=alerts)).alerts
+    assert first.fingerprint != second.fingerprint
+    assert only(encoded(alerts=alerts)).alerts == (first, second)
+    assert len(first.fingerprint) == 16
+
+
 @pytest.mark.parametrize("field", ["groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts", "version"])
 @pytest.mark.parametrize("value", [None, -1, 10**30, True, "", "4", {"a": None}])
 def test_an_empty_or_odd_field_of_the_group_costs_nothing(field: str, value: object) -> None:

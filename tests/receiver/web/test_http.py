@@ -35,6 +35,8 @@ from tests.receiver.example_site import (
     an_alert,
     beside,
     deciding,
+    of_group,
+    received,
     the_current,
     the_policy,
     the_routing,
@@ -714,3 +716,16 @@ async def test_the_page_and_its_refusals_speak_the_readers_language(rig: Rig) ->
     assert GERMAN.say("refused_incomplete") in forged
     nobody = await (await rig.client.get("/answer/x", headers={"Accept-Language": "tlh, *;q=0.1"})).text()
     assert ENGLISH.say("refused_incomplete") in nobody
+
+
+async def test_the_answer_page_is_called_after_what_broke_now(rig: Rig) -> None:
+    hosts = [an_alert(f"h{number}", instance=f"web-{number}:9100") for number in range(1, 41)]
+    incident = await rig.store.update(
+        AlertsReceived(of_group(received(*hosts), key="hosts")), the_policy(), rig.clock.now
+    )
+    assert incident is not None
+    async with rig.client.get(rig.link(incident.id)) as answer:
+        page = await answer.text()
+    headline = "HighErrorRate on 40 hosts (web-1, web-2, …)"
+    assert f"<h1>{headline}</h1>" in page
+    assert f"<title>#{incident.id} {headline}</title>" in page

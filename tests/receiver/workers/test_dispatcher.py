@@ -216,6 +216,28 @@ async def test_the_first_goes_at_once_and_what_follows_is_gathered(tmp_path: Pat
     await rig.store.close()
 
 
+@pytest.mark.parametrize("failed", [False, True])
+async def test_the_page_of_a_p1_waits_for_no_page_of_its_incident_that_is_held_or_put_off(
+    tmp_path: Path, *, failed: bool
+) -> None:
+    rig = await a_gathering_rig(tmp_path)
+    if failed:
+        rig.channel.failures = [SendError("503", Failure.SERVER_ERROR, retry_after=60)]
+    else:
+        await rig.fire("first", severity="warning")
+        assert await rig.dispatcher.run_once() == 1
+    await rig.fire("slow", severity="warning")
+    await rig.dispatcher.run_once()
+    held = len(rig.channel.sent)
+    more = received(an_alert("slow"), an_alert("down"))  # it has become a P1
+    await rig.store.update(AlertsReceived(of_group(more, key="slow")), the_policy(), rig.clock.now)
+    assert await rig.dispatcher.run_once() == 1
+    assert [message.priority for message in rig.channel.sent[held:]] == ["P1"]
+    rig.clock.forward(minutes=2)
+    assert await rig.dispatcher.run_once() == 0  # the older page is not sent after it
+    await rig.store.close()
+
+
 async def test_nothing_is_held_where_nothing_becomes_one_message(tmp_path: Path) -> None:
     rig = await a_gathering_rig(tmp_path, lambda channel: channel != "email")
     for number in range(2):
