@@ -90,6 +90,7 @@ PURE_LIBRARIES = {
     *("hmac", "ipaddress", "itertools", "math", "msgspec", "operator", "re", "statistics", "types", "typing", "urllib"),
     "unicodedata",
     "icalendar",
+    "re2",
     "recurring_ical_events",
     "zoneinfo",  # it reads the zone's own table once, which is the same for all
 }
