@@ -7,6 +7,7 @@ PY := $(BIN)/python
 # Tests spend half their time waiting for programs, so four processes share two cores. A file stays in one process
 # because its tests share fixtures.
 BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
+SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON
 BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many receiver_delays rule_evaluation dashboard_queries
 
 .PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
@@ -95,7 +96,8 @@ dashboards: .venv/ready ## lint the dashboards and the links from alerts to them
 pictures: .venv/ready ## name the pictures of dashboards that are older than what they show
 	@$(PY) -m grafana.preview --check
 
-config: .venv/ready ## check every example configuration
+config: .venv/ready ## check every example configuration, and that what is generated from them is up to date
+	@$(PY) -m deploy.generate --check
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
@@ -108,8 +110,9 @@ bench-compare: stack ## compare benchmarks with a revision: BASE=rev [ONLY="webh
 soak: .venv/ready ## load an exporter of 40,000 series for an hour (MINUTES=5 for less)
 	@$(PY) -m bench.soak $${MINUTES:-60}
 
-packages: .venv/ready ## build the wheel and the sdist into dist/
+packages: .venv/ready ## build the wheel, the sdist and the list of packages (SBOM, CycloneDX) into dist/
 	@$(PY) -m build --no-isolation --outdir dist .
+	@$(SBOM) -o dist/heypeter-monitoring.cdx.json requirements.lock
 
 clean: ## remove everything the targets made or fetched
 	rm -rf .venv .stack data build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,9 @@
 """The wheel and the sdist hold what the programs need, and the programs start from an environment with nothing else."""
 
+import json
+import re
 import subprocess
+import sysconfig
 import tarfile
 import time
 import urllib.error
@@ -51,6 +54,17 @@ def test_the_locks_have_everything_that_the_wheel_requires(packages: Packages) -
         text = (ROOT / lock).read_text("utf-8")
         missing = [name for name in required(packages.wheel) if f"\n{name}==" not in f"\n{text}"]
         assert not missing, f"{lock} lacks {missing}"
+
+
+def test_the_list_of_packages_has_every_locked_one_with_its_hashes(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^SBOM := \$\(BIN\)/(.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    words = [f"{sysconfig.get_path('scripts')}/{command}", "-o", str(tmp_path / "sbom.json"), "requirements.lock"]
+    done = subprocess.run(" ".join(words), shell=True, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S602
+    assert done.returncode == 0, done.stderr
+    listed = json.loads((tmp_path / "sbom.json").read_text("utf-8"))["components"]
+    found = {(one["name"], one["version"]) for one in listed if one["externalReferences"][0]["hashes"]}
+    locked = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    assert found == set(locked)
 
 
 @pytest.mark.parametrize("name", ["exporter", "receiver"])

@@ -152,14 +152,19 @@ class Booted:
         self.log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log)
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def init(self) -> str:
+        """The process that is number 1 inside; "" before it has been started."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text("utf-8").split()
-        inside = ["nsenter", f"--target={children[0]}", "--mount", "--pid", "--net", "--ipc", "--uts", "--root", "--wd"]
+        return children[0] if children else ""
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        inside = ["nsenter", f"--target={self.init()}", "--mount", "--pid", "--net", "--ipc", "--uts", "--root", "--wd"]
         return subprocess.run([*inside, *words], capture_output=True, text=True, check=False, timeout=300)
 
     def is_up(self) -> bool:
         assert self.process.poll() is None, (self.folder / "log").read_text("utf-8")
-        return self.run("systemctl", "is-active", "multi-user.target").stdout.strip() == "active"
+        asked = ("systemctl", "is-active", "multi-user.target")
+        return bool(self.init()) and self.run(*asked).stdout.strip() == "active"
 
     def end(self) -> None:
         self.process.kill()

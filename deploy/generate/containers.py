@@ -1,0 +1,81 @@
+"""The example configurations as they are inside containers: names instead of localhost, and secrets in one folder."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAD = "# Generated from deploy/config/{name} by `python -m deploy.generate`: edit that one, or a copy of this.\n"
+GATEWAY = "172.31.95.1/32"  # of compose.yml's network
+# Service of compose.yml by the port on which its program listens.
+SERVICES = {
+    3001: "exporter",
+    9090: "prometheus",
+    9093: "alertmanager",
+    9095: "receiver",
+    9100: "node-exporter",
+    9113: "nginx-exporter",
+    9115: "blackbox-exporter",
+    9121: "redis-exporter",
+    9187: "postgres-exporter",
+}
+
+
+def replaced(name: str, text: str, changes: Mapping[str, str]) -> str:
+    """Replace each key, which must occur; ValueError names one that does not."""
+    for old, new in changes.items():
+        if old not in text:
+            raise ValueError(f"deploy/config/{name} has no {old!r} (deploy/generate/containers.py replaces it)")
+        text = text.replace(old, new)
+    return text
+
+
+def example(name: str) -> str:
+    """Read an example configuration."""
+    return (ROOT / "deploy/config" / name).read_text("utf-8")
+
+
+def exporter(secrets: str, proxies: str) -> str:
+    """Give exporter.yml; ``secrets`` is the folder, ``proxies`` the networks from which requests of browsers come."""
+    changes = {
+        "listen: 127.0.0.1:3001": "listen: 0.0.0.0:3001",
+        "listen: 127.0.0.1:3002": "listen: 0.0.0.0:3002",
+        "path: data/exporter": "path: /var/lib/heypeter/state",
+        "token_file: secrets/": f"token_file: {secrets}/",
+        '["127.0.0.0/8", "::1/128"]': f"[{proxies}]",
+    }
+    return replaced("exporter.yml", example("exporter.yml"), changes)
+
+
+def receiver(secrets: str, alertmanager: str, prometheus: str) -> str:
+    """Give receiver.yml; the other two are the URLs of the servers."""
+    changes = {
+        "_file: secrets/": f"_file: {secrets}/",
+        "url: http://localhost:9093": f"url: {alertmanager}",
+        "prometheus_url: http://localhost:9090": f"prometheus_url: {prometheus}",
+    }
+    return replaced("receiver.yml", example("receiver.yml"), changes)
+
+
+def named(text: str) -> str:
+    """Put the service's name wherever a program on this host is named."""
+
+    def name(match: re.Match[str]) -> str:
+        return f"{SERVICES[int(match['port'])]}:{match['port']}"
+
+    return re.sub(r"localhost:(?P<port>\d+)", name, text)
+
+
+def texts() -> dict[Path, str]:
+    """Give the files of deploy/compose/config."""
+    rules = {"../../rules/*.yml": "/etc/prometheus/rules/*.yml"}
+    made = {
+        "exporter.yml": exporter("/run/secrets", f'"{GATEWAY}"'),
+        "receiver.yml": receiver("/run/secrets", "http://alertmanager:9093", "http://prometheus:9090"),
+        "alertmanager.yml": named(
+            replaced("alertmanager.yml", example("alertmanager.yml"), {"_file: secrets/": "_file: /run/secrets/"})
+        ),
+        "prometheus.yml": named(replaced("prometheus.yml", example("prometheus.yml"), rules)),
+    }
+    folder = ROOT / "deploy/compose/config"
+    return {folder / name: HEAD.format(name=name) + text for name, text in made.items()}
