@@ -270,18 +270,13 @@ def _process_metrics(settings: Settings) -> CollectorRegistry:
 
 # The applications: routes, and what stands before all of them.
 
-_PARTS = web.RequestKey("parts", Parts)  # what answers this request, even if a reload comes meanwhile
-_GUARDED = frozenset(
-    {"/", "/metrics", "/openapi.json", "/-/reload"}
-)  # need a user of the --web.config.file, if it has any
-
 
 def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, web.Application]]:
     """Build the application of each address."""
     private = _application(exporter)
     private.add_routes(_private_routes(exporter))
     if listening.lifecycle:
-        private.add_routes([web.post("/-/reload", _reload(listening.reload))])
+        private.add_routes([web.post("/-/reload", _guarded(exporter, _reload(listening.reload)))])
     public = _application(exporter) if listening.public else private
     public.add_routes(public_routes(exporter))
     public.cleanup_ctx.append(client_session)
@@ -293,7 +288,7 @@ def _application(exporter: Exporter) -> web.Application:
 
 
 def middlewares(exporter: Exporter) -> list[Middleware]:
-    """Build what every request passes, in this order.
+    """Build what every request passes, in this order; what few requests need stands before their handlers.
 
     They are plain functions that return the handler's awaitable: a coroutine each would cost a small batch 2 %.
     """
@@ -305,19 +300,7 @@ def middlewares(exporter: Exporter) -> list[Middleware]:
         answers = exporter.hands_over and not exporter.failed.is_set()
         return _answer_last(request, handler) if answers else _refuse_draining()
 
-    @web.middleware
-    def settings(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        request[_PARTS] = exporter.parts
-        return handler(request)
-
-    @web.middleware
-    def auth(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        # By the resource that was matched, not by the request's path, which may be percent-encoded.
-        resource = request.match_info.route.resource
-        guarded = resource is not None and resource.canonical in _GUARDED
-        return _authenticated(request, handler) if guarded else handler(request)
-
-    return [note_request, draining, settings, auth]
+    return [note_request, draining]
 
 
 async def _refuse_draining() -> web.Response:
@@ -334,62 +317,70 @@ async def _answer_last(request: web.Request, handler: Handler) -> web.StreamResp
     return response
 
 
-async def _authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    return await request[_PARTS].auth.refuse(request) or await handler(request)
-
-
 def public_routes(exporter: Exporter) -> list[web.RouteDef]:
     """List what browsers reach."""
     config = exporter.parts.settings.config
     posts = {
-        config.browser.path: _current(lambda parts: parts.browser_events.batch),
-        "/api/metrics": _current(lambda parts: parts.browser_events.metric),
-        "/api/rum/vitals": _current(lambda parts: parts.browser_events.vital),
-        "/api/rum/events": _current(lambda parts: parts.browser_events.interaction),
+        config.browser.path: _current(exporter, lambda parts: parts.browser_events.batch),
+        "/api/metrics": _current(exporter, lambda parts: parts.browser_events.metric),
+        "/api/rum/vitals": _current(exporter, lambda parts: parts.browser_events.vital),
+        "/api/rum/events": _current(exporter, lambda parts: parts.browser_events.interaction),
     }
-    preflight = _current(lambda parts: parts.browser_events.preflight)
+    preflight = _current(exporter, lambda parts: parts.browser_events.preflight)
     return [
         *(web.post(path, handler) for path, handler in posts.items()),
         *(web.options(path, preflight) for path in posts),
         web.get(config.browser.script, exporter.script.handle),
-        web.post(config.sentry.path, _current(lambda parts: parts.tunnel.handle)),
+        web.post(config.sentry.path, _current(exporter, lambda parts: parts.tunnel.handle)),
     ]
 
 
 def _private_routes(exporter: Exporter) -> list[web.RouteDef]:
     """List what servers and Prometheus reach."""
     return [
-        web.post("/api/events", _current(lambda parts: parts.server_events.handle)),
-        web.get("/metrics", _current(lambda parts: parts.scrape.handle)),
-        web.get("/", _index(exporter)),
-        web.get("/openapi.json", _openapi),
+        web.post("/api/events", _current(exporter, lambda parts: parts.server_events.handle)),
+        web.get("/metrics", _guarded(exporter, _current(exporter, lambda parts: parts.scrape.handle))),
+        web.get("/", _guarded(exporter, _index(exporter))),
+        web.get("/openapi.json", _guarded(exporter, _openapi(exporter))),
         web.get("/-/healthy", _healthy),
         web.get("/-/ready", _ready(exporter)),
     ]
 
 
-def _current(choose: Callable[[Parts], Handler]) -> Handler:
-    """Answer with an endpoint of the parts that the request was given."""
+def _current(exporter: Exporter, choose: Callable[[Parts], Handler]) -> Handler:
+    """Answer with an endpoint of the present parts, even if a reload comes meanwhile."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await choose(request[_PARTS])(request)
+        return await choose(exporter.parts)(request)
+
+    return handle
+
+
+def _guarded(exporter: Exporter, handler: Handler) -> Handler:
+    """Answer only users of the --web.config.file, if it has any."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await exporter.parts.auth.refuse(request) or await handler(request)
 
     return handle
 
 
 def _index(exporter: Exporter) -> Handler:
-    async def handle(request: web.Request) -> web.Response:
-        path = request[_PARTS].settings.config.browser.script
+    async def handle(_request: web.Request) -> web.Response:
+        path = exporter.parts.settings.config.browser.script
         text = INDEX.format(version=VERSION, script=path, integrity=exporter.script.integrity)
         return web.Response(text=text, content_type="text/html")
 
     return handle
 
 
-async def _openapi(request: web.Request) -> web.Response:
-    parts = request[_PARTS]
-    path = parts.settings.config.browser.path
-    return web.json_response(openapi.document(parts.server_events.decoder, parts.browser_events.decoder, VERSION, path))
+def _openapi(exporter: Exporter) -> Handler:
+    async def handle(_request: web.Request) -> web.Response:
+        parts = exporter.parts
+        path, decoders = parts.settings.config.browser.path, (parts.server_events.decoder, parts.browser_events.decoder)
+        return web.json_response(openapi.document(*decoders, VERSION, path))
+
+    return handle
 
 
 async def _healthy(_request: web.Request) -> web.Response:
