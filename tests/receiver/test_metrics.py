@@ -1,6 +1,10 @@
 """The receiver's metrics about itself: what can be known stands at 0 before it first happens."""
 
+import subprocess
 from itertools import product
+
+import pytest
+from prometheus_client import generate_latest
 
 from receiver.incident.model import Priority, State
 from receiver.metrics import Metrics
@@ -48,3 +52,10 @@ def test_open_incidents_are_listed_with_their_owner_and_leave_with_their_end() -
     assert [sample.value for sample in family.samples] == [START.timestamp()] * 2
     metrics.show(Backlog({}, {}, {}, {}), START)
     assert not [sample for one in metrics.registry.collect() if one.name == name for sample in one.samples]
+
+
+@pytest.mark.stack
+def test_promtool_has_nothing_to_say_about_the_page() -> None:
+    page = generate_latest(Metrics(["email", "slack"], TEAMS).registry)
+    done = subprocess.run([".stack/bin/promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
