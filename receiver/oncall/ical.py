@@ -32,8 +32,10 @@ _LONGEST_LINE = 20_000
 _NAME = 100  # characters of an entry's title that are kept
 _LAST_YEAR = 9998  # in 9999, one hour of another time zone leaves what a datetime can hold
 
-_FOLD = re.compile(r"\r?\n[ \t]")
-_BREAK = re.compile(r"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+# In bytes: some writers fold within a character (RFC 5545, 3.1).
+_FOLD = re.compile(rb"(?:\r\n|\n|\r)[ \t]")
+_BREAK = re.compile(rb"\r\n|\n|\r")
 _MAILTO = re.compile(r"^\s*mailto:", re.IGNORECASE)
 # "A / B", "A, B", "A & B", "A and B"
 _SEPARATORS = re.compile(r"[,;/&+|]|\s+(?:and|und)\s+", re.IGNORECASE)
@@ -46,6 +48,7 @@ _READ = frozenset(
         *("UID", "SEQUENCE", "STATUS", "SUMMARY", "ATTENDEE"),
     }
 )
+_ONCE = frozenset({"UID", "SEQUENCE", "STATUS", "SUMMARY"})  # of several, the first counts
 _DATES = ("DTSTART", "DTEND", "RDATE", "EXDATE", "RECURRENCE-ID")
 _TOO_OFTEN = {"SECONDLY", "MINUTELY"}
 _FREQUENCIES = {"HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
@@ -112,13 +115,20 @@ def expand(text: bytes, zone: str, start: datetime, end: datetime, limited: Limi
     cut off, or has entries of which none can be read.
     """
     try:
-        lines = _BREAK.split(_FOLD.sub("", text.decode("utf-8-sig", "replace")))
+        lines = [_decoded(line) for line in _BREAK.split(_FOLD.sub(b"", text.removeprefix(_BOM)))]
         blocks = list(islice(_blocks(lines), MOST_ENTRIES + 1))
     except RecursionError as error:
         raise CalendarError("not a valid iCalendar: nested too deeply") from error
     if len(blocks) > MOST_ENTRIES:
         raise CalendarError(f"more than {MOST_ENTRIES} entries")
     return _Expansion(zone, start, end, limited).run(blocks)
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:  # the likeliest of the others
+        return line.decode("cp1252", "replace")
 
 
 def spans(calendar: Calendar, directory: Directory) -> tuple[Span, ...]:
@@ -159,6 +169,7 @@ class _Block(msgspec.Struct):
     kind: str
     lines: list[str]
     whole: bool = True
+    said: frozenset[str] = frozenset()  # those of _ONCE that it has
     inner: int = 0  # how deep inside of other components its next line is
 
 
@@ -197,8 +208,11 @@ def _ends(block: _Block, word: str, name: str, line: str) -> bool:
     block.inner += (word == "BEGIN") - (word == "END")
     if block.kind == "VTIMEZONE":  # it needs what is inside of it
         block.lines.append(line[:_LONGEST_LINE])
-    elif not block.inner and word != "END" and re.split("[;:]", line, maxsplit=1)[0].strip().upper() in _READ:
-        block.lines.append(line)
+    elif not block.inner and word != "END":
+        named = re.split("[;:]", line, maxsplit=1)[0].strip().upper()
+        if named in _READ and named not in block.said:
+            block.lines.append(line)
+        block.said |= {named} & _ONCE
     return False
 
 
@@ -235,11 +249,12 @@ class _Expansion:
             if event is not None:
                 readable += 1
                 series.setdefault(str(event.get("UID", "")) or f"\0{number}", []).append(event)
-        expanded = sum(self._expand_series(group) for group in series.values())
+        expanded = sum(self._expand_series(one) for group in series.values() for one in _separated(group))
         if events and not (readable and expanded):
             reasons = ", ".join(sorted({remark.reason.value for remark in self._remarks}))
             raise CalendarError(f"none of its {len(events)} entries can be read ({reasons})")
-        return Calendar(tuple(self._entries), tuple(self._occurrences), tuple(dict.fromkeys(self._remarks)))
+        occurrences = tuple(dict.fromkeys(self._occurrences))
+        return Calendar(tuple(self._entries), occurrences, tuple(dict.fromkeys(self._remarks)))
 
     def _tried(self, title: str, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401  # what work gives
         """Do something with one entry within the limits; None, and a remark, if that fails."""
@@ -315,6 +330,21 @@ class _Expansion:
             for one in occurrences[:MOST_OF_ONE]
             if str(one.get("STATUS", "")).upper() != "CANCELLED"
         ]
+
+
+def _separated(events: list[Any]) -> list[list[Any]]:
+    """Give the series of one UID, each with the exceptions.
+
+    There should be one (RFC 5545, 3.8.4.7), but some tools use one UID for several shifts. Of versions, the one with
+    the highest SEQUENCE counts.
+    """
+    exceptions = [event for event in events if "RECURRENCE-ID" in event]
+    whole = [event for event in events if "RECURRENCE-ID" not in event]
+    if len(whole) < 2:  # noqa: PLR2004  # as it should be
+        return [events]
+    newest = max(event.get("SEQUENCE", 0) for event in whole)
+    by_start = {str(event.start): event for event in reversed(whole) if event.get("SEQUENCE", 0) == newest}
+    return [[event, *exceptions] for event in reversed(by_start.values())]
 
 
 def _check_rule(rule: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,39 @@ def test_repetitions_with_exceptions_and_moved_entries() -> None:
     text = a_calendar(weekly, moved).replace(b"UID:1", b"UID:0")
     spans_read = spans(expand(text, "UTC", START, END), BOTH)
     assert [(s.start.day, s.people) for s in spans_read] == [(2, ("linh",)), (17, ("marek",)), (23, ("linh",))]
+
+
+def test_several_series_of_one_uid_all_apply_and_an_old_version_of_one_does_not() -> None:
+    shifts = [f"DTSTART:202611{d:02}T080000Z\nDTEND:202611{d:02}T090000Z\nSUMMARY:linh" for d in (2, 3, 4)]
+    moved = "RECURRENCE-ID:20261103T080000Z\nDTSTART:20261105T080000Z\nDTEND:20261105T090000Z\nSUMMARY:marek"
+    text = re.sub(rb"UID:\d", b"UID:same", a_calendar(*shifts, moved))
+    calendar = expand(text, "UTC", START, END)
+    assert sorted(one.start.day for one in calendar.occurrences) == [2, 4, 5]
+    assert calendar.remarks == ()
+    versions = [f"{shift}\nSEQUENCE:{n}" for n, shift in enumerate(shifts)]
+    newest = expand(re.sub(rb"UID:\d", b"UID:same", a_calendar(*versions)), "UTC", START, END)
+    assert [one.start.day for one in newest.occurrences] == [4]
+
+
+def test_what_may_be_said_once_and_is_said_twice_is_as_it_was_said_first() -> None:
+    times = "DTSTART:20261102T080000Z\nDTEND:20261103T080000Z"
+    twice = f"{times}\nSUMMARY;LANGUAGE=en:linh\nSUMMARY;LANGUAGE=de:Bereitschaft\nSEQUENCE:1\nSEQUENCE:2\nUID:other"
+    assert [people for _, _, people in read(twice)] == [("linh",)]
+    off = f"{times}\nSUMMARY:linh\nSTATUS:CANCELLED\nSTATUS:CONFIRMED"
+    assert read(off, "DTSTART:20261109T080000Z\nDTEND:20261110T080000Z\nSUMMARY:marek")[0][2] == ("marek",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("folded within a character", "J\u00fcrgen".encode().replace(b"\xc3", b"\xc3\r\n ")),
+        ("folded by CR", b"J\xc3\xbcrg\r en"),
+        ("in latin-1", "J\u00fcrgen".encode("latin-1")),
+    ],
+)
+def test_a_name_survives_how_it_was_written(name: str, text: bytes) -> None:
+    event = a_calendar("DTSTART:20261102T080000Z\nDTEND:20261103T080000Z\nSUMMARY:HERE").replace(b"HERE", text)
+    assert [entry.title for entry in expand(event, "UTC", START, END).entries] == ["J\u00fcrgen"], name
 
 
 def test_what_was_called_off_and_what_names_nobody_is_left_out_and_named() -> None:
