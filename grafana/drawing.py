@@ -154,7 +154,9 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
     if panel.stacked:
         drawn = drawn.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     nearest = min((limit.value for limit in _limits(panel.limits, numbers)), default=None)
-    if panel.largest is None and (nearest is not None or panel.unit in {"short", "none"}):
+    if panel.smallest is None and nearest is not None:
+        drawn = drawn.axis_soft_min(nearest)
+    elif panel.largest is None and (nearest is not None or panel.unit in {"short", "none"}):
         # Keeps the nearest limit visible, however far away it is, and gives a count of 0 a scale.
         drawn = drawn.axis_soft_max(nearest * 1.2 if nearest else 1)
     if panel.interval:

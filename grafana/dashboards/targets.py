@@ -1,7 +1,10 @@
 """Targets section of the monitoring dashboard."""
 
+from dataclasses import replace
+
 from grafana.dashboards.states import ANSWERS
 from grafana.panel import (
+    Line,
     Query,
     Rule,
     Section,
@@ -84,8 +87,8 @@ TARGETS = Section(
     200,
     "Targets",
     (
-        *lines(10, TARGET_STATUS, across=1),
-        *lines(10, JOBS, METRICS_THAT_ALERTS_NEED),
-        *lines(9, SCRAPE_DURATION, SERIES_PER_TARGET),
+        Line(10, (replace(TARGET_STATUS, width=16), replace(JOBS, width=8))),
+        *lines(9, METRICS_THAT_ALERTS_NEED, across=1),
+        *lines(9, SCRAPE_DURATION, SERIES_PER_TARGET, across=1),
     ),
 )
