@@ -147,18 +147,10 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
         .legend(_legend(panel))
         .thresholds(lines(_limits(panel.limits, numbers)))
     )
-    if panel.smallest is not None:
-        drawn = drawn.min(panel.smallest)
-    if panel.largest is not None:
-        drawn = drawn.max(panel.largest)
+    nearest = min((limit.value for limit in _limits(panel.limits, numbers)), default=None)
+    drawn = _axis(drawn, panel, nearest)
     if panel.stacked:
         drawn = drawn.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
-    nearest = min((limit.value for limit in _limits(panel.limits, numbers)), default=None)
-    if panel.smallest is None and nearest is not None:
-        drawn = drawn.axis_soft_min(nearest)
-    elif panel.largest is None and (nearest is not None or panel.unit in {"short", "none"}):
-        # Keeps the nearest limit visible, however far away it is, and gives a count of 0 a scale.
-        drawn = drawn.axis_soft_max(nearest * 1.2 if nearest else 1)
     if panel.interval:
         drawn = drawn.interval(panel.interval)
     if panel.limits:
@@ -167,6 +159,19 @@ def _series(panel: Series, numbers: Numbers) -> Builder[dashboard.Panel]:
     for query, settings in _looks(panel.queries):
         drawn = drawn.override_by_name(query.legend, settings)
     return drawn
+
+
+def _axis(drawn: timeseries.Panel, panel: Series, nearest: float | None) -> timeseries.Panel:
+    """Let the axis reach to the nearest limit, however far away it is, and give a count of 0 a scale."""
+    if panel.smallest is not None:
+        drawn = drawn.min(panel.smallest)
+    elif nearest is not None:
+        drawn = drawn.axis_soft_min(nearest)
+    if panel.largest is not None:
+        return drawn.max(panel.largest)
+    if panel.smallest is None or (nearest is None and panel.unit not in {"short", "none"}):
+        return drawn
+    return drawn.axis_soft_max(nearest * 1.2 if nearest else 1)
 
 
 def _legend(panel: Series) -> build.VizLegendOptions:
