@@ -20,7 +20,7 @@ CALM = "transparent"  # the background of a tile
 CALM_BAND = "rgba(128, 128, 128, 0.35)"  # a time without trouble, on either theme
 UNKNOWN = "#808080"
 _UNKNOWN = ("unknown", "not measured")  # words for missing data that somebody should look after
-_FEW = 2  # rows of a legend's table that fit below a graph
+_FEW = 2  # rows of a legend's table that fit below a graph, and large numbers that fit beside each other on a phone
 _WIDE = 12  # columns from which a graph has room for a legend beside it
 REFERENCES = "ABCDEFGHIJKLMNOP"
 # Colours of lines without a state: none of them is a state's colour.
@@ -121,7 +121,7 @@ def _stat(panel: Stat, numbers: Numbers) -> Builder[dashboard.Panel]:
         .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.AUTO)
         .reduce_options(_LAST)
-        .text(build.VizTextDisplayOptions().title_size(14).value_size(34))
+        .text(build.VizTextDisplayOptions().title_size(14).value_size(34 if len(panel.queries) <= _FEW else 28))
         .thresholds(steps(_limits(panel.limits, numbers), CALM if state else "text"))
     )
     if panel.goal:

@@ -58,7 +58,7 @@ def graphs(goals: tuple[Goal, ...]) -> tuple[Series, ...]:
             queries=(_query(goal),),
             limits=(Target(goal.key), *goal.worse),
             smallest=None if goal.close else 0,
-            decimals=goal.decimals if goal.close else None,
+            decimals=goal.decimals or 1 if goal.close else None,
             explains=(goal.alert,),
             empty="not measured",
         )
