@@ -39,6 +39,7 @@ from receiver.clients.prometheus import Prometheus
 from receiver.config.build import build_routing
 from receiver.config.calendars import feeds
 from receiver.config.channels import Channels
+from receiver.config.heartbeats import jobs
 from receiver.config.load import Config
 from receiver.config.priorities import configured
 from receiver.config.reload import Reloader
@@ -55,7 +56,9 @@ from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
-from receiver.workers import calendar_refresh, coverage, pagerduty_poll, retention, unserved
+from receiver.web.generic_webhook import GenericWebhooks
+from receiver.web.job_heartbeats import JobHeartbeats
+from receiver.workers import calendar_refresh, coverage, job_heartbeats, pagerduty_poll, retention, unserved
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
@@ -63,6 +66,7 @@ from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
+from receiver.workers.job_heartbeats import HeartbeatLook
 from receiver.workers.liveness import Liveness
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
@@ -180,7 +184,10 @@ class Receiver:
             sources(config.alertmanager, config.alertmanagers),
             [priority.value for priority in configured(config.escalation_matrix)],
         )
-        self.reloader = Reloader(source.path, source, self.current, self.metrics.config_reloaded, self._use_calendars)
+        self._use_senders(config)
+        self.reloader = Reloader(
+            source.path, source, self.current, self.metrics.config_reloaded, self._use_calendars, self._use_senders
+        )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, handling=handling)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
@@ -244,6 +251,9 @@ class Receiver:
             believes=self._watchdog.believes,
             sources={name: tuple(one.merge_receivers) for name, (_, one) in self._sources.items()},
         )
+        takes = (self.store, self.current, self._webhook_token, self.metrics, self._clock)
+        generic = GenericWebhooks(*takes, webhooks=lambda: self._generic)
+        heartbeats = JobHeartbeats(self.store, self._webhook_token, self.metrics, self._clock, jobs=lambda: self._jobs)
         admin = Admin(
             self.store,
             self.current,
@@ -259,7 +269,9 @@ class Receiver:
             pages = AnswerPages(
                 self.store, self.actions, self.current, self._link_secret, float(self.config.links.valid_for)
             )
+            app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
+            app.add_subapp(f"{path}/heartbeat", heartbeats.application())
             app.add_subapp(f"{path}/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
             app.add_subapp(f"{path}/answer", pages.application())
             routes = [*self._inbound, *admin.routes()]
@@ -340,6 +352,8 @@ class Receiver:
         self._loops["escalator"] = escalator.run
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
+        jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
+        self._rounds["job heartbeats"] = Round(jobs_seen.run_once, job_heartbeats.PERIOD)
         self._rounds["retention"] = Round(old.run_once, retention.PERIOD)
         ended = Unserved(store, self._dispatchers, self._unserved)
         self._rounds["unserved"] = Round(ended.run_once, unserved.PERIOD)
@@ -375,6 +389,11 @@ class Receiver:
         self.secrets += [feed.url for feed, _ in named if feed.url is not None]
         self._calendars.use(named)
         self._coverage.say_again()
+
+    def _use_senders(self, config: Config) -> None:
+        self._jobs, self._generic = jobs(config.heartbeats), config.generic_webhooks
+        self.metrics.expect_requests([f"generic/{name}" for name in self._generic])
+        self.metrics.expect_requests([f"heartbeat/{name}" for name in self._jobs])
 
     async def _look_for_gaps(self) -> None:
         await self._calendars.looked.wait()

@@ -8,6 +8,7 @@ from itertools import product
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from receiver.channels.base import Failure
+from receiver.incident.heartbeat import Beat
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Priority, State
 from receiver.oncall.ical import Reason
 from receiver.store.base import Backlog, OpenIncident, Outage
@@ -39,7 +40,10 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of every counter
         self.registry = registry = CollectorRegistry()
         self.webhooks = Counter(
-            "receiver_webhook_requests", "Requests of Alertmanager.", ["source", "code"], registry=registry
+            "receiver_webhook_requests",
+            "Requests of Alertmanager, of jobs and of other tools.",
+            ["source", "code"],
+            registry=registry,
         )
         text = "Alerts of webhooks that could not be read; the rest of their webhook was taken."
         self.alerts_dropped = Counter("receiver_alerts_dropped", text, ["source"], registry=registry)
@@ -68,6 +72,10 @@ class Metrics:
         self.outbox_age = self._gauge("outbox_oldest_age_seconds", text, "channel")
         text = "When Alertmanager's Watchdog was last heard."
         self.watchdog = self._gauge("watchdog_last_seen_timestamp_seconds", text, "source")
+        text = "When each job's heartbeat was last heard; 0 if never."
+        self.job_heard = self._gauge("heartbeat_last_seen_timestamp_seconds", text, "heartbeat")
+        text = "1 while the job's heartbeat is missed."
+        self.job_missed = self._gauge("heartbeat_missed", text, "heartbeat")
         self.channels, self._teams, self._sources = tuple(channels), tuple(teams), tuple(sources)
         self._priorities = set(priorities)
         self._initialise()
@@ -173,8 +181,7 @@ class Metrics:
             self.still_firing.labels(source).set(0)
         for source, kind in product(self._sources, DRIFT):
             self.drift.labels(source, kind)
-        for source, code in product(self._sources, WEBHOOK_CODES):
-            self.webhooks.labels(source, code)
+        self.expect_requests(self._sources)
         for channel in self.channels:
             self._initialise_channel(channel)
 
@@ -206,6 +213,19 @@ class Metrics:
     def show_gaps(self, starts: dict[str, datetime | None]) -> None:
         """Take in when the next gap of each role begins, None if none is in sight."""
         self._gap_starts = starts
+
+    def expect_requests(self, sources: Iterable[str]) -> None:
+        """Let the requests of these senders begin at 0."""
+        for source, code in product(sources, WEBHOOK_CODES):
+            self.webhooks.labels(source, code)
+
+    def show_jobs(self, beats: Mapping[str, Beat]) -> None:
+        """Say when each job was heard, and who is missed."""
+        self.job_heard.clear()
+        self.job_missed.clear()
+        for name, beat in beats.items():
+            self.job_heard.labels(name).set(beat.heard_at.timestamp() if beat.heard_at else 0)
+            self.job_missed.labels(name).set(beat.missed_at is not None)
 
     def show_store(self, outage: Outage | None) -> None:
         """Say why the database cannot be written."""

@@ -16,13 +16,18 @@ from process.settings import SettingsError
 from receiver.cli.simulate import Simulation, Story, span
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
-from receiver.config.load import load
+from receiver.config.generic import GenericWebhook
+from receiver.config.heartbeats import jobs
+from receiver.config.load import Config, load
 from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived
+from receiver.incident.heartbeat import Beat, Job, missed
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text, news
 from receiver.policy.routing import Routing
+from receiver.web.alertmanager_payload import PayloadError
+from receiver.web.generic_payload import parse
 
 NameOf = Callable[[str], str]  # the key of a person -> the name to show
 
@@ -54,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", nargs="*", metavar="LABEL=VALUE", help="the alert's labels, as severity=critical")
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
     parser.add_argument("--alert", help="take the labels of this alert from the rule files")
+    parser.add_argument("--heartbeat", metavar="JOB", help="the job of `heartbeats` is missed")
+    parser.add_argument("--webhook", metavar="NAME", help="this webhook of `generic_webhooks` gets the --body")
+    parser.add_argument("--body", type=Path, metavar="FILE", help="a JSON body for --webhook")
     parser.add_argument("--rules.dir", dest="rules", type=Path, default=Path("rules"), help="where the rule files are")
     parser.add_argument(
         "--at", help="when it begins to fire, as 2026-11-23T03:00 (UTC, or with an offset); now otherwise"
@@ -64,10 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Print the answer; SettingsError says what is wrong with the question."""
     config, source = load(options.config)
-    labels = {**(alert_labels(options.alert, options.rules) if options.alert else {}), **_labels(options.labels)}
+    start = _moment(options.at, now)
+    posted = _posted(options, config, start)
+    if posted is not None and options.format == "text":
+        print(f"{_mapped(posted, options.webhook)}\n")
+    if posted is not None and not posted.firing:
+        return 0
+    labels = {**(posted.labels if posted else _asked(options, config, start)), **_labels(options.labels)}
     if not labels:
         raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
-    start = _moment(options.at, now)
     configured = build_routing(config, source)
     story, name_of = explain(configured, labels, start, config.channels.handling), configured.directory.name
     if options.format == "json":
@@ -77,6 +90,61 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     else:
         print(text(story, labels, start, name_of, width=_width()))
     return 0
+
+
+def _asked(options: argparse.Namespace, config: Config, start: datetime) -> dict[str, str]:
+    """Give the labels of the alert or the job that is named."""
+    if not options.heartbeat:
+        return alert_labels(options.alert, options.rules) if options.alert else {}
+    job = job_of(config, options.heartbeat)
+    (alert,) = missed(job, Beat(start - job.patience, missed_at=start), start).group.alerts
+    return alert.labels
+
+
+def job_of(config: Config, name: str) -> Job:
+    """Find a job; SettingsError names those that there are."""
+    named = jobs(config.heartbeats)
+    if name not in named:
+        raise SettingsError(f"unknown heartbeat {name!r} (expected {', '.join(named) or 'one of `heartbeats`'})")
+    return named[name]
+
+
+def webhook_of(config: Config, name: str) -> GenericWebhook:
+    """Find a generic webhook; SettingsError names those that there are."""
+    if name not in config.generic_webhooks:
+        known = ", ".join(config.generic_webhooks) or "one of `generic_webhooks`"
+        raise SettingsError(f"unknown webhook {name!r} (expected {known})")
+    return config.generic_webhooks[name]
+
+
+def _posted(options: argparse.Namespace, config: Config, start: datetime) -> Alert | None:
+    """Read the body of --webhook as the receiver would."""
+    if bool(options.webhook) != bool(options.body):
+        raise SettingsError("give both --webhook and --body")
+    if not options.webhook:
+        return None
+    try:
+        body = options.body.read_bytes()
+        (alert,) = parse(options.webhook, webhook_of(config, options.webhook), body, start).alerts
+    except OSError as error:
+        raise SettingsError(f"cannot read {options.body} ({error.strerror})") from error
+    except PayloadError as error:
+        raise SettingsError(f"{options.body}: would be answered 400: {error}") from error
+    return alert
+
+
+def _mapped(alert: Alert, name: str) -> str:
+    """Say what a body is read as."""
+    told = alert.annotations
+    lines = [
+        ("status", "firing" if alert.firing else "resolved: the incident of this key, if there is one, is resolved"),
+        ("title", told.get("summary", "")),
+        ("description", told.get("description", "")),
+        ("link", alert.generator_url),
+        *((f"label {label}", value) for label, value in sorted(alert.labels.items())),
+    ]
+    shown = "\n".join(f"  {field}: {value}" for field, value in lines if value)
+    return f"generic_webhooks.{name} reads the body as:\n{shown}"
 
 
 def explain(

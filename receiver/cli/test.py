@@ -16,20 +16,29 @@ import argparse
 import difflib
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from process.settings import Duration, Source, Strict
+from process.settings import Duration, SettingsError, Source, Strict
+from receiver.cli.explain import job_of, webhook_of
 from receiver.cli.simulate import Story, play, span
 from receiver.config.build import build_routing
-from receiver.config.load import load
+from receiver.config.load import Config, load
 from receiver.incident.delivery import Handling
 from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed, UndoResolve
+from receiver.incident.heartbeat import Beat, Job, Watch, looked, missed
 from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
 from receiver.oncall.directory import Directory
 from receiver.policy.routing import Routing
+from receiver.web.alertmanager_payload import PayloadError
+from receiver.web.generic_payload import read
+
+T = TypeVar("T")
+
+_VERBS = (*("fires", "resolves", "acknowledge", "resolve", "undo", "silenced_for", "silence_ends", "beats", "webhook"),)
 
 
 class Start(str):
@@ -64,6 +73,9 @@ class Happening(Strict, frozen=True, kw_only=True):
     undo: str = ""  # whoever takes the resolve back
     silenced_for: Duration | None = None
     silence_ends: bool = False
+    beats: str = ""  # a job of `heartbeats`; without a further one in time it is missed
+    webhook: str = ""  # of `generic_webhooks`, gets the body
+    body: dict[str, Any] | None = None
 
 
 class Case(Strict, frozen=True, kw_only=True):
@@ -105,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
         routing = build_routing(config, of_config)
         for number, case in enumerate(tests.tests):
             total += 1
-            difference = check(routing, case, source, f".tests[{number}]", config.channels.handling)
+            difference = check(routing, case, source, f".tests[{number}]", config.channels.handling, config)
             if difference:
                 failed += 1
                 print(f"FAILED {path}: {case.name}\n{difference}\n", file=sys.stderr)
@@ -119,13 +131,26 @@ def check(
     source: Source,
     at: str,
     handling: Callable[[str], Handling] = lambda _channel: Handling(),
+    config: Config | None = None,
 ) -> str:
-    """Run one test; "" if it passes, else what was expected against what came."""
+    """Run one test; "" if it passes, else what was expected against what came.
+
+    ``config`` is needed for what jobs and other tools send.
+    """
     start = case.start.instant
-    events = [
-        (start + timedelta(seconds=h.at), _event(h, start, routing.directory, source, f"{at}.happens[{n}]"))
-        for n, h in enumerate(case.happens)
-    ]
+    events: list[tuple[datetime, Event]] = []
+    beats: dict[str, list[datetime]] = {}
+    for number, happening in enumerate(case.happens):
+        where, moment = f"{at}.happens[{number}]", start + timedelta(seconds=happening.at)
+        verb = _verb(happening, source, where)
+        if verb == "beats":
+            beats.setdefault(happening.beats, []).append(moment)
+        elif verb == "webhook":
+            events.append((moment, _posted(happening, config, source, where, moment)))
+        else:
+            events.append((moment, _event(verb, happening, moment, routing.directory)))
+    for name, heard in beats.items():
+        events += _absences(_found(job_of, config, name, source, at), sorted(heard))
     story = play(routing, start, events, start + timedelta(seconds=case.until), handling)
     wanted = [" ".join(line.split()) for line in case.expect.splitlines() if line.strip()]
     came = lines(story, start, routing.directory, case.show)
@@ -147,18 +172,44 @@ def lines(story: Story, start: datetime, directory: Directory, show: str = "peop
     return list(told_lines)
 
 
-def _event(happening: Happening, start: datetime, directory: Directory, source: Source, at: str) -> Event:
-    moment = start + timedelta(seconds=happening.at)
-    verbs = [
-        name
-        for name in ("fires", "resolves", "acknowledge", "resolve", "undo", "silenced_for", "silence_ends")
-        if getattr(happening, name)
-    ]
+def _verb(happening: Happening, source: Source, at: str) -> str:
+    verbs = [name for name in _VERBS if getattr(happening, name)]
     if len(verbs) != 1:
-        what = "fires, resolves, acknowledge, resolve, undo, silenced_for or silence_ends"
-        raise source.error(at, f"give exactly one of {what}")
-    match verbs[0]:
-        case "fires" | "resolves" as verb:
+        raise source.error(at, f"give exactly one of {', '.join(_VERBS[:-1])} or {_VERBS[-1]}")
+    return verbs[0]
+
+
+def _absences(job: Job, heard: list[datetime]) -> Iterator[tuple[datetime, Event]]:
+    """Give what a job's incident is told: at each beat, and when one does not come in time."""
+    for beat, after in zip_longest(heard, heard[1:]):
+        yield beat, missed(job, Beat(beat, beat), beat)
+        late = beat + job.patience
+        if after is None or after > late:
+            found = looked(Watch({job.name: Beat(beat, beat)}, late), {job.name: job}, late)
+            yield late, missed(job, found.beats[job.name], late)
+
+
+def _posted(happening: Happening, config: Config | None, source: Source, at: str, moment: datetime) -> Event:
+    """Read a body as the receiver would."""
+    webhook = _found(webhook_of, config, happening.webhook, source, at)
+    try:
+        return AlertsReceived(read(happening.webhook, webhook, happening.body or {}, moment))
+    except PayloadError as error:
+        raise source.error(f"{at}.body", f"would be answered 400: {error}") from error
+
+
+def _found(find: Callable[[Config, str], T], config: Config | None, name: str, source: Source, at: str) -> T:
+    if config is None:
+        raise source.error(at, "needs a receiver.yml")
+    try:
+        return find(config, name)
+    except SettingsError as error:
+        raise source.error(at, str(error)) from error
+
+
+def _event(verb: str, happening: Happening, moment: datetime, directory: Directory) -> Event:
+    match verb:
+        case "fires" | "resolves":
             return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
         case "acknowledge":
             return Acknowledge(directory.key(happening.acknowledge) or happening.acknowledge, Origin.TEST)

@@ -8,6 +8,8 @@ import msgspec
 from process.addresses import is_http
 from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
 from receiver.config.channels import Channels, check_contacts
+from receiver.config.generic import GenericWebhook, WebhookName
+from receiver.config.heartbeats import JobHeartbeat, JobName, check_heartbeats
 from receiver.config.people import (
     HoursSettings,
     MaintenanceSettings,
@@ -131,6 +133,8 @@ class Config(Strict, frozen=True, kw_only=True):
     alertmanager: AlertmanagerSource | None = None
     alertmanagers: Annotated[list[AlertmanagerSource], msgspec.Meta(max_length=50)] = []
     heartbeat: Heartbeat | None = None
+    heartbeats: Annotated[dict[JobName, JobHeartbeat], msgspec.Meta(max_length=1000)] = {}
+    generic_webhooks: Annotated[dict[WebhookName, GenericWebhook], msgspec.Meta(max_length=50)] = {}
     retention: Retention = Retention()
     templates: Templates | None = None
 
@@ -174,6 +178,7 @@ def _check_people(config: Config, source: Source, findings: Findings) -> None:
 
 def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     check_sources(config.alertmanager, config.alertmanagers, source, findings)
+    check_heartbeats(config.heartbeats, config.teams, source, findings)
     urls = {".external_url": (config.external_url, "https://oncall.example.com")}
     for place, one in sources(config.alertmanager, config.alertmanagers).values():
         if one.url or (config.alertmanager and place == ".alertmanager"):

@@ -23,7 +23,8 @@ FIXED = (
 class Reloader:
     """``reload`` reads the file again and exchanges the routing; ``done`` is called with whether the file was taken.
 
-    ``calendars`` is called after that with the calendars that the file names, and how often each is to be read.
+    ``calendars`` is called after that with the calendars that the file names, and how often each is to be read, and
+    ``senders`` with the file, for the jobs and tools that may send.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class Reloader:
         current: Current,
         done: Callable[[bool], None],
         calendars: Callable[[Iterable[tuple[Feed, float]]], None] = lambda _: None,
+        senders: Callable[[Config], None] = lambda _: None,
     ) -> None:
-        self._path, self._current, self._done, self._calendars = path, current, done, calendars
+        self._path, self._current, self._done = path, current, done
+        self._calendars, self._senders = calendars, senders
         self._fixed = _fixed(source)
 
     def reload(self) -> Config:
@@ -51,6 +54,7 @@ class Reloader:
             raise
         self._current.exchange(fresh)
         self._calendars(named)
+        self._senders(config)
         self._done(True)  # noqa: FBT003
         log.info("config reloaded: %s", self._path)
         return config

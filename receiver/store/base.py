@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from receiver.incident.event import AlertsReceived
+from receiver.incident.heartbeat import Watch
 from receiver.incident.model import Decision, Entry, Failure, Incident, Notification, Priority, State
 from receiver.incident.policy import Policy
 
@@ -297,6 +298,15 @@ class Store(History, Outbox, Protocol):
 
     async def beat(self, source: str, now: datetime) -> None:
         """Remember that the Watchdog of ``source`` was heard."""
+
+    async def job_beat(self, name: str, now: datetime) -> None:
+        """Remember that a job was heard; on return it is on disk."""
+
+    async def watch_jobs(self, decide: Callable[[Watch], Watch]) -> Watch:
+        """Apply ``decide`` to what is known of the jobs' heartbeats, and keep and give what it gives."""
+
+    async def forget_job(self, name: str) -> None:
+        """Forget what is known of one job."""
 
     async def backlog(self) -> Backlog:
         """Read what the metrics show."""

@@ -12,10 +12,12 @@ import msgspec
 
 from receiver.incident.delivery import Handling, pointless, umbrella_follows
 from receiver.incident.event import AlertsReceived
+from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Failure, Incident, Kind, Notification, Priority
 from receiver.incident.policy import Policy
+from receiver.store import sqlite_heartbeat as heartbeat
 from receiver.store import sqlite_history as history
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
@@ -38,7 +40,7 @@ from receiver.store.sqlite_queue import Writer
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Watch = Callable[[Incident, Incident], None]
+Watcher = Callable[[Incident, Incident], None]
 Changed = tuple[Incident, Incident | None] | None
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
@@ -62,7 +64,7 @@ class SQLiteStore:
         path: Path,
         changed: Callable[[], None],
         *,
-        watch: Watch = _nobody,
+        watch: Watcher = _nobody,
         handling: outbox.HandlingOf = lambda _channel: Handling(),
     ) -> None:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
@@ -92,8 +94,7 @@ class SQLiteStore:
         return Outage.REPLACED if self._is_replaced else self._writer.outage
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
-        if self._is_replaced:  # Alertmanager shall send it again to the next process
-            raise StoreOutageError(Outage.REPLACED, f"{self._path}: is gone or has been replaced")
+        self._refuse_replaced()
 
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
             before = choose(event, row.Known(db), policy, now)
@@ -298,11 +299,28 @@ class SQLiteStore:
         def change(db: sqlite3.Connection) -> None:
             outbox.clock_set(db, by)
             db.execute("UPDATE heartbeat SET last_seen_at = last_seen_at + ?", (by.total_seconds(),))
+            heartbeat.clock_set(db, by)
 
         await self._writer.commit(change)
 
     async def beat(self, source: str, now: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
+
+    async def job_beat(self, name: str, now: datetime) -> None:
+        self._refuse_replaced()
+        await self._writer.commit(lambda db: heartbeat.beat(db, name, now), urgent=True)
+
+    async def watch_jobs(self, decide: Callable[[Watch], Watch]) -> Watch:
+        def change(db: sqlite3.Connection) -> Watch:
+            before = heartbeat.read(db)
+            after = decide(before)
+            heartbeat.keep(db, before, after)
+            return after
+
+        return await self._writer.commit(change)
+
+    async def forget_job(self, name: str) -> None:
+        await self._writer.commit(lambda db: heartbeat.forget(db, name))
 
     async def alive(self, now: datetime) -> None:
         await self._writer.call(self._look)
@@ -332,6 +350,10 @@ class SQLiteStore:
         self._writer.shutdown()
         if self._held is not None:
             self._held.close()
+
+    def _refuse_replaced(self) -> None:
+        if self._is_replaced:  # whoever sent it shall send it again, to the next process
+            raise StoreOutageError(Outage.REPLACED, f"{self._path}: is gone or has been replaced")
 
     def _look(self) -> None:
         """See whether the file is still the one that was opened."""

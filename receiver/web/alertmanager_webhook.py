@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from process.settings import Secret
 from process.web import BodyError, Handler, problem, read_body, refused, require_bearer
@@ -33,6 +34,32 @@ _ONLY_DEFAULT: Mapping[str, tuple[str, ...]] = {DEFAULT_SOURCE: ()}
 
 async def _always(_alerts: tuple[Alert, ...], _source: str) -> bool:
     return True
+
+
+def answering(metrics: Metrics, source: Callable[[web.Request], str]) -> Middleware:
+    """Make the middleware that turns every error into an answer, and counts and logs each answer.
+
+    400, 413 and 415 are final, 503 is sent again. ``source`` gives the metric's label, "" for what is unknown.
+    """
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except BodyError as error:
+            response = refused(error)
+        except PayloadError as error:
+            response = problem(400, str(error))
+        except StoreError:
+            log.exception("cannot store what %s was sent; the sender must send it again", request.path)
+            response = problem(503, "cannot store it; send it again")
+        metrics.webhooks.labels(source(request), str(response.status)).inc()
+        if response.status >= web.HTTPBadRequest.status_code:
+            text = response.text if isinstance(response, web.Response) else ""
+            log.warning("%s answered %d: %s", request.path, response.status, text)
+        return response
+
+    return answer
 
 
 class AlertmanagerWebhook:
@@ -59,29 +86,14 @@ class AlertmanagerWebhook:
     def application(self) -> web.Application:
         """Build what is served below /webhook."""
         hint = "set http_config.authorization.credentials_file in alertmanager.yml to the receiver's webhook.token"
-        app = web.Application(middlewares=[self.answer, require_bearer(self._token, hint)])
+        app = web.Application(middlewares=[answering(self._metrics, self._label), require_bearer(self._token, hint)])
         for path, take in (("/alertmanager", self.alertmanager), ("/watchdog", self.watchdog)):
             app.add_routes([web.post(path, take), web.post(f"{path}/{{source}}", take)])
         return app
 
-    @web.middleware
-    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn every error into an answer (400, 413, 415 are final, 503 is sent again); count and log each answer."""
-        try:
-            response = await handler(request)
-        except BodyError as error:
-            response = refused(error)
-        except PayloadError as error:
-            response = problem(400, str(error))
-        except StoreError:
-            log.exception("cannot store an alert group; Alertmanager will send it again")
-            response = problem(503, "cannot store the incident; send it again")
+    def _label(self, request: web.Request) -> str:
         source = _source(request)
-        self._metrics.webhooks.labels(source if source in self._sources else "", str(response.status)).inc()
-        if response.status >= web.HTTPBadRequest.status_code:
-            text = response.text if isinstance(response, web.Response) else ""
-            log.warning("%s answered %d: %s", request.path, response.status, text)
-        return response
+        return source if source in self._sources else ""
 
     async def alertmanager(self, request: web.Request) -> web.Response:
         """POST /webhook/alertmanager: 200 after the commit."""

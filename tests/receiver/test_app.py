@@ -178,3 +178,28 @@ async def test_names_in_an_older_database_become_the_keys_of_the_configured_peop
     people = {target.person for incident in incidents for target in incident.delivery.told}
     assert people == {"", "linh.t", "Marek", "Aisha"}
     assert "'Aisha', 'Marek'" in caplog.text
+
+
+async def test_jobs_and_tools_send_to_the_receiver_and_a_reload_brings_new_ones(tmp_path: Path) -> None:
+    path = written(tmp_path, {"heartbeats": {"backup": {"every": "1d"}}})
+    config, source = load(path)
+    receiver = Receiver(config, source)
+    async with aiohttp.ClientSession() as session:
+        await receiver.start(session)
+        async with TestClient(TestServer(receiver.application())) as client:
+
+            async def post(where: str, body: object) -> int:
+                async with client.post(where, json=body, headers=HOOK) as answer:
+                    return answer.status
+
+            assert await post("/heartbeat/backup", None) == 200
+            assert await post("/heartbeat/other", None) == 404
+            assert await post("/webhook/generic/ci", {"id": 1}) == 404
+            with path.open("a") as file:
+                file.write("generic_webhooks: {ci: {key: id, status: \"'firing'\", title: \"'build'\"}}\n")
+            receiver.reloader.reload()
+            assert await post("/webhook/generic/ci", {"id": 1}) == 200
+            assert await post("/webhook/alertmanager", None) == 400
+        with beside(tmp_path) as other:
+            assert other.execute("SELECT name FROM job_heartbeat").fetchall() == [("backup",)]
+        await receiver.stop()

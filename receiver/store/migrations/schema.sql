@@ -101,7 +101,15 @@ CREATE TABLE IF NOT EXISTS heartbeat (
     last_seen_at REAL NOT NULL
 ) STRICT;
 
--- What this process remembers of itself: when it was last alive.
+-- When each job was last heard: receiver.incident.heartbeat.Beat. An older receiver does not look at it.
+CREATE TABLE IF NOT EXISTS job_heartbeat (
+    name TEXT PRIMARY KEY,
+    silent_since REAL NOT NULL,
+    heard_at REAL,
+    missed_at REAL
+) STRICT, WITHOUT ROWID;
+
+-- What this process remembers of itself: when it was last alive, and when it last looked at the jobs' heartbeats.
 CREATE TABLE IF NOT EXISTS own (
     name TEXT PRIMARY KEY,
     value REAL NOT NULL

@@ -479,3 +479,63 @@ def test_a_date_alone_is_midnight(tmp_path: Path) -> None:
     tests = tmp_path / "tests.yml"
     tests.write_text("tests: [{name: a, start: 2026-01-05, happens: [], expect: ''}]", "utf-8")
     assert main(["test", "--config.file", str(EXAMPLE), str(tests)]) == 0
+
+
+def senders(folder: Path) -> Path:
+    """The example with the sections of docs/senders.md."""
+    blocks = re.findall(r"```yaml\n(.*?)```", Path("docs/senders.md").read_text("utf-8"), re.DOTALL)
+    return edited(folder, "# heartbeats:", f"{blocks[0]}\n{blocks[1]}\n# heartbeats:")
+
+
+def test_the_examples_of_the_page_about_senders_pass_as_tests(tmp_path: Path, capsys: Capture) -> None:
+    page = Path("docs/senders.md").read_text("utf-8")
+    tests = tmp_path / "test.yml"
+    tests.write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[2], "utf-8")
+    assert main(["test", str(tests), "--config.file", str(senders(tmp_path))]) == 0
+    tests.write_text(tests.read_text("utf-8").replace("1d1h", "1d2h"), "utf-8")
+    assert main(["test", str(tests), "--config.file", str(senders(tmp_path))]) == 1
+    assert "+1d1h page Linh Tran" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("happens", "says"),
+    [
+        ("{at: 0m, beats: nobody}", "unknown heartbeat 'nobody'"),
+        ("{at: 0m, webhook: nobody}", "unknown webhook 'nobody'"),
+        ("{at: 0m, webhook: uptime, body: {}}", "happens[0].body: would be answered 400: generic_webhooks.uptime.key"),
+    ],
+)
+def test_a_policy_test_that_sends_what_is_refused_is_an_error(
+    tmp_path: Path, happens: str, says: str, capsys: Capture
+) -> None:
+    tests = tmp_path / "test.yml"
+    tests.write_text(f"tests: [{{name: t, happens: [{happens}], expect: ''}}]", "utf-8")
+    assert main(["test", str(tests), "--config.file", str(senders(tmp_path))]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_explain_says_who_is_told_of_a_missed_heartbeat(tmp_path: Path, capsys: Capture) -> None:
+    command = ["explain", "--config.file", str(senders(tmp_path)), "--format=json", "--heartbeat"]
+    assert main([*command, "nightly-backup"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    expected = {"alertname": "HeartbeatMissed", "heartbeat": "nightly-backup", "team": "database", "priority": "P2"}
+    assert shown["labels"] == {**expected, "service": "shop"}
+    assert {row["address"] for row in shown["rows"]} >= {"linh@heypeteracademy.com", "#alerts-database"}
+    assert main([*command, "nobody"]) == 1
+
+
+def test_explain_says_what_a_body_would_do(tmp_path: Path, capsys: Capture) -> None:
+    body = tmp_path / "body.json"
+    command = ["explain", "--config.file", str(senders(tmp_path)), "--webhook=uptime", f"--body={body}"]
+    body.write_text('{"monitor": {"id": 7, "name": "shop"}, "heartbeat": {"status": 0, "msg": "timeout"}}', "utf-8")
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "title: shop is down" in shown
+    assert "Linh Tran" in shown
+    body.write_text(body.read_text("utf-8").replace(": 0", ": 1"), "utf-8")
+    assert main(command) == 0
+    assert "Linh Tran" not in capsys.readouterr().out
+    body.write_text('{"monitor": {}}', "utf-8")
+    assert main(command) == 1
+    assert "generic_webhooks.uptime.key: " in capsys.readouterr().err
+    assert main(command[:-1]) == 1

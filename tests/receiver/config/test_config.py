@@ -65,6 +65,29 @@ def test_secret_files_are_listed_with_the_place_that_names_them() -> None:
         ),
         ("port: 587", "port: 70000", "port: 70000", "channels.email.port"),
         ("roles:\n", "roles: [\n", "tech-lead: [marek]", "invalid YAML"),
+        *(
+            ("catch_up_dwell: 5m", f"heartbeats: {{backup: {{every: 1d, {key}}}}}", "heartbeats:", f"backup.{says}")
+            for key, says in (
+                ("grace: soon", "grace: invalid duration"),
+                ("team: nobody", "team: unknown team 'nobody'"),
+                ("priority: P5", "priority: no column for 'P5'"),
+                ("runbook: wiki", "runbook: invalid URL"),
+            )
+        ),
+        ("catch_up_dwell: 5m", "heartbeats: {backup: {every: 1s}}", "heartbeats:", "backup.every: too short"),
+        ("catch_up_dwell: 5m", "heartbeats: {a/b: {every: 1d}}", "heartbeats:", "a/b"),
+        *(
+            (
+                "catch_up_dwell: 5m",
+                f"generic_webhooks: {{uptime: {{key: id, status: status, title: {title}}}}}",
+                "generic_webhooks:",
+                says,
+            )
+            for title, says in (
+                ("a..b", "uptime.title: invalid JMESPath"),
+                ("what(a)", "uptime.title: unknown JMESPath"),
+            )
+        ),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, at: str, says: str) -> None:
