@@ -22,6 +22,7 @@ from receiver.incident.event import (
     Unreached,
 )
 from receiver.incident.machine import transition
+from receiver.incident.heartbeat import Watch
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
 from receiver.store.base import ANY, Standing, Store, Wanted
@@ -31,7 +32,7 @@ from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, 
 # Over all that is open or unsettled, and never over what is past.
 SMALL = {"incident_open", "incident_wake", "incident_count", "incident_still_open", "outbox_unsettled", "outbox_due"}
 SMALL |= {"outbox_waiting", "outbox_parked", "outbox_owed", "outbox_late", "outbox_lease"}
-TABLES = ("heartbeat", "job_heartbeat", "own", "gathering", "json_each", "CONSTANT")  # a row for each source, job or address
+TABLES = ("heartbeat", "job_heartbeat", "own", "gathering", "json_each", "CONSTANT")  # a row a source, job or address
 NEWEST = "SELECT doc FROM incident  ORDER BY id DESC LIMIT"  # as many as are asked for, from the end
 
 
@@ -131,6 +132,9 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     await store.still_open()
     await store.beat("alertmanager", clock.now)
     await store.heartbeats()
+    await store.job_beat("backup", clock.now)
+    await store.watch_jobs(lambda known: Watch(known.beats, clock.now))
+    await store.forget_job("backup")
     await store.alive(clock.now)
     await store.last_alive()
     await store.installation()
