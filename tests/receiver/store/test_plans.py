@@ -21,8 +21,8 @@ from receiver.incident.event import (
     UndoResolve,
     Unreached,
 )
-from receiver.incident.machine import transition
 from receiver.incident.heartbeat import Watch
+from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
 from receiver.store.base import ANY, Standing, Store, Wanted
