@@ -31,7 +31,7 @@ class PastError(Exception):
 
 
 def data_digest() -> str:
-    """Return a digest of all that the history is made of: rules and catalogue without their texts, and the simulation."""
+    """Return a digest of what the history is made of: rules and catalogue without their texts, and the simulation."""
     modules = sorted(path for path in (ROOT / "deploy/simulation").glob("*.py") if path.name not in _LIVE)
     catalogue = yaml.safe_load((ROOT / "exporter/catalogue/catalogue.yml").read_text("utf-8"))
     families = [{key: value for key, value in one.items() if key != "help"} for one in catalogue["families"]]
