@@ -8,10 +8,11 @@ from process.settings import Findings, Source
 from receiver.config.load import Config
 from receiver.config.people import (
     MaintenanceSettings,
-    MatrixRow,
     PersonSettings,
     PriorityRuleSettings,
     RouteSettings,
+    TeamRuleSettings,
+    TeamSettings,
     cells,
 )
 from receiver.config.priorities import configured
@@ -23,7 +24,7 @@ from receiver.oncall.directory import Directory
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import MatcherError, Matchers
 from receiver.policy.matcher import parse as parse_matcher
-from receiver.policy.routing import PriorityRule, Route, Routing
+from receiver.policy.routing import PriorityRule, Route, Routing, TeamRule
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,6 +39,7 @@ def build_routing(config: Config, source: Source) -> Routing:
         findings, {n: partial(read.window, f".maintenance[{n}]", w) for n, w in enumerate(config.maintenance)}
     )
     rules = _made(findings, {n: partial(read.rule, n, rule) for n, rule in enumerate(config.priority_rules)})
+    owners = _made(findings, {n: partial(read.owner, n, rule) for n, rule in enumerate(config.team_rules)})
     routes = _made(findings, {n: partial(read.route, n, route) for n, route in enumerate(config.routes)})
     hours = _made(findings, {name: partial(schedules.named_hours, name, h) for name, h in config.hours.items()})
     made = _made(findings, {"": partial(schedules.schedules, config.schedules)})
@@ -45,22 +47,17 @@ def build_routing(config: Config, source: Source) -> Routing:
     return Routing(
         severities=config.severities,
         unknown_severity=config.unknown_severity,
-        plans=read.plans(config.escalation_matrix, config.response_times),
+        plans=read.plans(None),
         dwell=float(config.catch_up_dwell),
         roles={role: tuple(names) for role, names in config.roles.items()},
         people=people,
         teams={name: contacts(team.named()) for name, team in config.teams.items()},
         schedules=made[""],
-        team_plans={
-            name: read.plans(
-                team.escalation_matrix or config.escalation_matrix, {**config.response_times, **team.response_times}
-            )
-            for name, team in config.teams.items()
-            if team.escalation_matrix or team.response_times
-        },
+        team_plans={name: read.plans(team) for name, team in config.teams.items() if _has_own_plans(team)},
         team_severities={name: team.severities for name, team in config.teams.items() if team.severities},
         service_severities={name: service.severities for name, service in config.services.items()},
         priority_rules=tuple(rules.values()),
+        team_rules=tuple(owners.values()),
         routes=tuple(routes.values()),
         fallbacks=contacts(config.fallback.named()),
         hours=hours,
@@ -68,6 +65,10 @@ def build_routing(config: Config, source: Source) -> Routing:
         flap_window=float(config.flapping.window),
         flap_quiet=float(config.flapping.quiet),
     )
+
+
+def _has_own_plans(team: TeamSettings) -> bool:
+    return bool(team.escalation_matrix or team.response_times or team.repeat_last_step or team.acknowledge_for)
 
 
 def _made(findings: Findings, makers: Mapping[K, Callable[[], V]]) -> dict[K, V]:
@@ -90,16 +91,22 @@ class _Read:
         self._times = Reader(source, config.people)
         self._shown = Directory({key: Person(person.name, ()) for key, person in config.people.items()})
 
-    def plans(self, rows: list[MatrixRow], times: Mapping[Priority, float]) -> dict[Priority, Plan]:
+    def plans(self, team: TeamSettings | None) -> dict[Priority, Plan]:
+        """Build a team's plans, or everybody's: what a team does not say is as for everybody."""
         config, plans = self._config, dict[Priority, Plan]()
+        own = team or TeamSettings()
+        rows = own.escalation_matrix or config.escalation_matrix
+        times = {**config.response_times, **own.response_times}
+        repeats = {**config.repeat_last_step, **own.repeat_last_step}
+        owned = {**config.acknowledge_for, **own.acknowledge_for}
         for priority in configured(config.escalation_matrix):
             column = ((float(row.after), cells(row).get(priority, ()), row.only) for row in rows)
             plans[priority] = Plan(
                 steps=tuple(Step(after, roles, only) for after, roles, only in column if roles),
                 response_time=float(times.get(priority, 0.0)),
                 warn_after=float(times.get(priority, 0.0)) * config.response_warning,
-                repeat_every=float(config.repeat_last_step.get(priority, 0.0)),
-                acknowledge_for=float(config.acknowledge_for.get(priority, 0.0)),
+                repeat_every=float(repeats.get(priority, 0.0)),
+                acknowledge_for=float(owned.get(priority, 0.0)),
             )
         return plans
 
@@ -137,6 +144,9 @@ class _Read:
 
     def rule(self, number: int, settings: PriorityRuleSettings) -> PriorityRule:
         return PriorityRule(self.matchers(f".priority_rules[{number}].match", settings.match), settings.priority)
+
+    def owner(self, number: int, settings: TeamRuleSettings) -> TeamRule:
+        return TeamRule(self.matchers(f".team_rules[{number}].match", settings.match), settings.team)
 
     def route(self, number: int, settings: RouteSettings) -> Route:
         match = self.matchers(f".routes[{number}].match", settings.match)

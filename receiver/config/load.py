@@ -21,6 +21,7 @@ from receiver.config.people import (
     RouteSettings,
     ScheduleSettings,
     ServiceSettings,
+    TeamRuleSettings,
     TeamSettings,
     cells,
 )
@@ -120,6 +121,7 @@ class Config(Strict, frozen=True, kw_only=True):
     flapping: Flapping = Flapping()
     grouping_window: Duration = Duration(10)
     priority_rules: list[PriorityRuleSettings] = []
+    team_rules: list[TeamRuleSettings] = []
     services: dict[str, ServiceSettings] = {}
     routes: list[RouteSettings] = []
     fallback: Places = Places()
@@ -270,6 +272,10 @@ def holders(config: Config, role: str) -> list[str]:
 def _check_places(config: Config, source: Source, findings: Findings) -> None:
     if "default" not in config.teams:
         findings.add(source.error(".teams", "the team `default` is missing; alerts of unknown teams go there"))
+    for number, rule in enumerate(config.team_rules):
+        if rule.team not in config.teams:
+            text = f"unknown team {rule.team!r}; add it to `teams`"
+            findings.add(source.error(f".team_rules[{number}].team", text))
     everywhere: list[tuple[str, Places]] = [(f".people.{name}", person) for name, person in config.people.items()]
     everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
     everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]

@@ -100,6 +100,8 @@ class TeamSettings(Places, frozen=True, kw_only=True):
     severities: dict[str, Priority] = {}
     escalation_matrix: list[MatrixRow] = []
     response_times: dict[Priority, Duration] = {}
+    repeat_last_step: dict[Priority, Duration] = {}
+    acknowledge_for: dict[Priority, Duration] = {}
 
 
 class ServiceSettings(Strict, frozen=True, kw_only=True):
@@ -113,6 +115,13 @@ class PriorityRuleSettings(Strict, frozen=True, kw_only=True):
 
     match: list[str]
     priority: Priority
+
+
+class TeamRuleSettings(Strict, frozen=True, kw_only=True):
+    """The team of alerts that match and whose label `team` names none."""
+
+    match: list[str]
+    team: str
 
 
 class RouteSettings(Places, frozen=True, kw_only=True):

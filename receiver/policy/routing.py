@@ -36,6 +36,13 @@ def _named(word: str) -> Priority | None:
     return _BY_NAME.get("".join(word.split()).upper()) if word else None
 
 
+class TeamRule(msgspec.Struct, frozen=True):
+    """The team of alerts that match and whose label `team` names none."""
+
+    matchers: Matchers
+    team: str
+
+
 class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The frozen answers; see receiver.incident.policy.Policy for what each means."""
 
@@ -51,6 +58,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     team_severities: dict[str, dict[str, Priority]] = {}
     service_severities: dict[str, dict[str, Priority]] = {}
     priority_rules: tuple[PriorityRule, ...] = ()
+    team_rules: tuple[TeamRule, ...] = ()
     routes: tuple[Route, ...] = ()
     fallbacks: tuple[Contact, ...] = ()
     hours: dict[str, Hours] = {}
@@ -103,10 +111,13 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return next((rule.priority for rule in self.priority_rules if match_all(rule.matchers, labels)), None)
 
     def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
-        """Label `team` if it has a row, else the default team."""
+        """Label `team` if it has a row, else that of the first rule that matches, else the default team."""
         team = labels.get("team", "")
         if team in self.teams:
             return team, None
+        ruled = next((rule.team for rule in self.team_rules if match_all(rule.matchers, labels)), None)
+        if ruled is not None:
+            return ruled, None
         kind = EntryKind.TEAM_UNKNOWN if team else EntryKind.TEAM_MISSING
         return DEFAULT, Fact(kind, Data(named=team))
 

@@ -267,3 +267,28 @@ def test_a_team_may_have_a_matrix_of_its_own(tmp_path: Path) -> None:
     ]
     assert plan.response_time == 300.0
     assert routing.plan(P1, "backend").response_time == 900.0
+
+
+def test_a_rule_names_the_team_of_alerts_whose_label_names_none(tmp_path: Path) -> None:
+    rules = """team_rules:
+  - {match: ['service=~"pay.*"'], team: payments}
+  - {match: ['service="payroll"'], team: backend}
+roles:
+"""
+    routing = build_routing(*load(edited(tmp_path, "roles:\n", rules)))
+    assert routing.team({"service": "payroll"}) == ("payments", None)
+    assert routing.team({"service": "payroll", "team": "frontend"}) == ("frontend", None)
+    assert routing.team({"service": "payroll", "team": "gone"}) == ("payments", None)
+    assert routing.team({"service": "blog"})[0] == "default"
+    unknown = rules.replace("team: backend", "team: backened")
+    with pytest.raises(SettingsError, match=r"team_rules\[1\].team: unknown team 'backened'"):
+        load(edited(tmp_path, "roles:\n", unknown))
+
+
+def test_a_team_may_repeat_and_keep_acknowledgements_for_times_of_its_own(tmp_path: Path) -> None:
+    line = '  payments:       {slack: "#alerts-payments", email: [payments@heypeteracademy.com]}\n'
+    own = '  payments: {slack: "#alerts-payments", repeat_last_step: {P1: 5m}, acknowledge_for: {P2: 20m}}\n'
+    routing = build_routing(*load(edited(tmp_path, line, own)))
+    assert (routing.plan(P1, "payments").repeat_every, routing.plan(P2, "payments").acknowledge_for) == (300.0, 1200.0)
+    assert routing.plan(P1, "payments").acknowledge_for == routing.plan(P1, "backend").acknowledge_for == 3600.0
+    assert routing.plan(P1, "backend").repeat_every == 1800.0
