@@ -13,7 +13,7 @@ from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
 from receiver.app import now, serve
-from receiver.cli import check, drill, explain, preview, review
+from receiver.cli import check, drill, explain, import_, preview, review
 from receiver.cli import report as command
 from receiver.cli import schedule as show_schedule
 from receiver.cli import test as policy_test
@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
     "check": ("check receiver.yml as the receiver reads it", check.add_arguments, lambda o: check.run(o, now())),
     "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
     "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
+    "import": (
+        "receiver.yml from Grafana OnCall",
+        import_.add_arguments,
+        lambda o: import_.run(o, now()),
+    ),
     "preview": ("what a message looks like", preview.add_arguments, preview.run),
     "report": (
         "incidents, MTTA, MTTR, breaches and night pages",

@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("process", "receiver.clients", "receiver.config", "receiver.incident", "receiver.messages"),
         *("receiver.oncall", "receiver.policy", "receiver.store"),
     },
+    "receiver.importing": {"process", "receiver.clients", "receiver.oncall"},
     "exporter.catalogue": set(),
     "exporter.events": {"exporter.catalogue"},
     "exporter.registry": {"exporter.catalogue", "exporter.events"},

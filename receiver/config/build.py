@@ -136,7 +136,7 @@ class _Read:
             if quiet
             else None,
             quiet_channels=frozenset(quiet.channels) if quiet else frozenset(),
-            vacation=self._times.away().get(key, ()),
+            vacation=self._times.away.get(key, ()),
             stand_ins=self._times.stand_ins(key),
             language=settings.language,
             zone=settings.time_zone,

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from process.settings import Findings, Source, parse_duration
@@ -36,7 +37,7 @@ class Reader:
         """Build all schedules, without the shifts that come from calendars."""
         findings, made, away = Findings(), dict[str, Schedule](), Away()
         with findings.collecting():
-            away = self.away()
+            away = self.away
         for name, settings in sections.items():
             with findings.collecting():
                 made[name] = self._schedule(name, settings, away)
@@ -47,8 +48,9 @@ class Reader:
         """Read the hours that rows of a matrix name."""
         return self.hours(f".hours.{name}", settings.hours, settings.days, settings.time_zone)
 
+    @cached_property
     def away(self) -> Away:
-        """Give everybody's vacations."""
+        """Everybody's vacations."""
         findings, vacations = Findings(), Away()
         for key, person in self._people.items():
             with findings.collecting():

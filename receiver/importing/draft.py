@@ -1,0 +1,332 @@
+"""What an import is about to write: people, schedules, teams and rules as receiver.yml has them, and its report. Pure.
+
+Every source is mapped to this one model, so that the file, the report and the proof are made once. The structs of
+sections have the keys of receiver.yml; what has its default value is not written.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+NOBODY = "-"
+MOST_ROWS = 40  # of one matrix: loops are unrolled that far
+_LONGEST_KEY = 60
+
+
+class ImportFailedError(Exception):
+    """The import cannot go on; the text is one clear line without a credential."""
+
+
+class Grade(StrEnum):
+    """How well something of the source is mapped."""
+
+    EXACT = "exact"
+    APPROXIMATED = "approximated"
+    NOT_MAPPED = "not mapped"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """The report's line on one object of the source."""
+
+    kind: str
+    name: str
+    grade: Grade
+    why: str = ""
+
+    @property
+    def subject(self) -> str:
+        """Give what --accept names."""
+        return f"{self.kind} {self.name}"
+
+
+class Window(msgspec.Struct, frozen=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+    """From a time of the week to another."""
+
+    start: str
+    end: str
+    time_zone: str = ""
+
+
+class Layer(msgspec.Struct, frozen=True, omit_defaults=True, rename={"begin": "from"}):
+    """One rotation."""
+
+    people: tuple[str | tuple[str, ...], ...]
+    start: str
+    handover: str
+    rotation: str = "weekly"
+    name: str = ""
+    level: int | None = None
+    time_zone: str = ""
+    clock: str = ""
+    shift: str = ""
+    begin: str = ""
+    end: str = ""
+    windows: tuple[Window, ...] = ()
+
+
+class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+    """Other people for a time, or a change of those who are there."""
+
+    start: str
+    end: str
+    people: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    replace: dict[str, str] = {}  # msgspec copies a mutable default
+
+
+class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who is on call when."""
+
+    time_zone: str
+    layers: tuple[Layer, ...]
+    overrides: tuple[Override, ...] = ()
+
+
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which channels somebody wants."""
+
+    channels: tuple[str, ...]
+    priorities: tuple[str, ...] = ()
+    hours: str = ""
+    days: tuple[str, ...] = ()
+
+
+class Vacation(msgspec.Struct, frozen=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+    """When somebody is away, and who takes their place."""
+
+    start: str
+    end: str
+    stand_in: str = ""
+
+
+class Person(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one person is reached."""
+
+    name: str
+    email: str = ""
+    slack: str = ""
+    time_zone: str = ""
+    contacts: dict[str, str] = {}
+    rules: tuple[Rule, ...] = ()
+    vacation: tuple[Vacation, ...] = ()
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row of a team's matrix, the same for every priority but for those in ``without``."""
+
+    after: int  # seconds
+    roles: tuple[str, ...]
+    only: str = ""  # the name of hours
+    without: tuple[str, ...] = ()
+
+
+class Team(msgspec.Struct, frozen=True):
+    """One escalation of the source."""
+
+    rows: tuple[Row, ...] = ()
+    slack: str = ""
+    acknowledge_for: int = 0  # seconds
+
+
+class Hours(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hours that rows name."""
+
+    hours: str
+    time_zone: str
+    days: tuple[str, ...] = ()
+
+
+class TeamRule(msgspec.Struct, frozen=True):
+    """The team of alerts that match."""
+
+    match: tuple[str, ...]
+    team: str
+
+
+class Maintenance(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """When matching alerts notify nobody."""
+
+    name: str
+    match: tuple[str, ...]
+    start: str
+    end: str
+    time_zone: str = "UTC"
+
+
+class Told(msgspec.Struct, frozen=True):
+    """Whom the source tells so many seconds after an alert: keys of people and of schedules."""
+
+    after: int
+    whom: frozenset[str]
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A shift as the source itself renders it; somebody who is not imported has the source's name, in `<>`."""
+
+    start: datetime
+    end: datetime
+    person: str
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """Everything that is imported."""
+
+    source: str
+    taken_at: datetime
+    people: Mapping[str, Person]
+    schedules: Mapping[str, Schedule]
+    teams: Mapping[str, Team]
+    default_team: str  # whose rows are everybody's; "" if there are none
+    report: tuple[Line, ...]
+    team_rules: tuple[TeamRule, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+    hours: Mapping[str, Hours] = {}
+    priorities: tuple[str, ...] = ("P1", "P2", "P3", "P4")
+    rendered: Mapping[str, tuple[Rendered, ...]] = {}  # by schedule
+    renderer: str = ""  # who rendered, for the report
+    told: Mapping[str, tuple[Told, ...]] = {}  # by team, from a second model of the source
+
+
+class Report:
+    """Collects one line for each object of the source."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], Line] = {}
+
+    def exact(self, kind: str, name: str, why: str = "") -> None:
+        """Say that it means the same."""
+        self._add(Line(kind, _one_line(name), Grade.EXACT, why))
+
+    def approximated(self, kind: str, name: str, how: str) -> None:
+        """Say how it differs."""
+        self._add(Line(kind, _one_line(name), Grade.APPROXIMATED, how))
+
+    def not_mapped(self, kind: str, name: str, why: str) -> None:
+        """Say why it is left out."""
+        self._add(Line(kind, _one_line(name), Grade.NOT_MAPPED, why))
+
+    def lines(self) -> tuple[Line, ...]:
+        """Give the lines in the order in which they came."""
+        return tuple(self._lines.values())
+
+    def _add(self, line: Line) -> None:
+        """An object that is mentioned again keeps its worst grade and all reasons."""
+        before = self._lines.get((line.kind, line.name))
+        if before is not None:
+            grade = max(before.grade, line.grade, key=list(Grade).index)
+            reasons = dict.fromkeys(why for why in (*before.why.split("; "), line.why) if why)
+            line = Line(line.kind, line.name, grade, "; ".join(reasons))
+        self._lines[(line.kind, line.name)] = line
+
+
+class Keys:
+    """Gives each object of the source a key of its own, made of its name."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken, self._given = set(taken), dict[tuple[str, str], str]()
+
+    def give(self, kind: str, identity: str, name: str) -> str:
+        """Give the key of an object; always the same one."""
+        if (kind, identity) not in self._given:
+            base = slug(name) or slug(identity) or kind
+            key, number = base, 2
+            while key in self._taken:
+                key, number = f"{base}-{number}", number + 1
+            self._taken.add(key)
+            self._given[(kind, identity)] = key
+        return self._given[(kind, identity)]
+
+    def find(self, kind: str, identity: str) -> str | None:
+        """Give the key that an object has, if it has one."""
+        return self._given.get((kind, identity))
+
+
+def slug(text: str) -> str:
+    """Give lower-case ASCII words, joined by `-`."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_KEY].strip("-")
+
+
+def is_zone(name: str) -> bool:
+    """Say whether a time zone is known."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def duration(seconds: int) -> str:
+    """Write seconds as receiver.yml has them: `1h30m`."""
+    parts, left = "", int(seconds)
+    for unit, size in (("w", 604800), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= size:
+            parts, left = f"{parts}{left // size}{unit}", left % size
+    return parts or "0m"
+
+
+def week_time(minute: int) -> str:
+    """Write a minute of the week: `fri 18:00`."""
+    minute %= 7 * 1440
+    day = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[minute // 1440]
+    return f"{day} {minute % 1440 // 60:02}:{minute % 60:02}"
+
+
+def written(at: datetime, zone: str) -> str:
+    """Write an instant as the local time of a zone: `2026-12-24T09:00`."""
+    local = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return naive(local)
+
+
+def naive(local: datetime) -> str:
+    """Write a local time: `2026-12-24T09:00`."""
+    return local.isoformat(timespec="minutes" if not local.second else "seconds")
+
+
+def reachable(people: Mapping[str, Person], report: Report) -> dict[str, Person]:
+    """Give everybody a contact, if need be one to fill in: nobody may be on call without."""
+    made = {}
+    for key, person in people.items():
+        made[key] = person
+        if not (person.email or person.slack or person.contacts):
+            report.approximated("user", person.name, "no address is known: a service of their own (to fill)")
+            made[key] = msgspec.structs.replace(person, contacts={"apprise": f"{key}-phone"})
+    return made
+
+
+def joined_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Join rules of the same priorities and hours into one: the first that matches decides."""
+    joined: dict[tuple[object, ...], Rule] = {}
+    for rule in rules:
+        same = (rule.priorities, rule.hours, rule.days)
+        channels = (*joined[same].channels, *rule.channels) if same in joined else rule.channels
+        joined[same] = msgspec.structs.replace(rule, channels=tuple(dict.fromkeys(channels)))
+    return tuple(joined.values())
+
+
+def merged_rows(rows: Iterable[Row], kind: str, name: str, report: Report) -> tuple[Row, ...]:
+    """Join rows of one time into one; more than `MOST_ROWS` are cut and reported."""
+    joined: list[Row] = []
+    for row in rows:
+        if not row.roles:
+            continue
+        before = joined[-1] if joined else Row(-1, ())
+        if (before.after, before.only, before.without) == (row.after, row.only, row.without):
+            roles = tuple(dict.fromkeys((*before.roles, *row.roles)))
+            joined[-1] = Row(row.after, roles, row.only, row.without)
+        else:
+            joined.append(row)
+    if len(joined) > MOST_ROWS:
+        report.approximated(kind, name, f"its loop is unrolled to {MOST_ROWS} of {len(joined)} rows")
+    return tuple(joined[:MOST_ROWS])
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]

@@ -1,0 +1,32 @@
+"""The tools that can be imported: how each is asked, and how its answers are mapped."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+import msgspec
+
+from receiver.importing import oncall, oncall_api
+from receiver.importing.answers import Answers, Api, decoded
+from receiver.importing.draft import Draft
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One tool. ``items`` is the key of a page's list, ``names`` are the resources that are kept in files."""
+
+    title: str
+    url: str  # of its API, if that is the same for everybody
+    items: str
+    names: frozenset[str]
+    headers: Callable[[str, str], dict[str, str]]  # of a token, and of Grafana's URL
+    read: Callable[[Api, datetime, int], Awaitable[Answers]]
+    draft: Callable[[Answers, datetime], Draft]
+
+
+def _oncall(answers: Answers, taken_at: datetime) -> Draft:
+    empty: Answers = {"users": [], "schedules": [], "on_call_shifts": []}
+    return oncall.draft(decoded(empty | answers, oncall.Records, "Grafana OnCall"), taken_at)
+
+
+SOURCES = {
+    "oncall": Source("Grafana OnCall", "", "results", oncall_api.NAMES, oncall_api.headers, oncall_api.read, _oncall),
+}
