@@ -247,6 +247,7 @@ def shift(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(
     max_examples=100,
+    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
