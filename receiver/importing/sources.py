@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.importing import oncall, oncall_api
+from receiver.importing import oncall, oncall_api, opsgenie, opsgenie_api
 from receiver.importing.answers import Answers, Api, decoded
 from receiver.importing.draft import Draft
 
@@ -27,6 +27,20 @@ def _oncall(answers: Answers, taken_at: datetime) -> Draft:
     return oncall.draft(decoded(empty | answers, oncall.Records, "Grafana OnCall"), taken_at)
 
 
+def _opsgenie(answers: Answers, taken_at: datetime) -> Draft:
+    empty: Answers = {"users": [], "schedules": []}
+    return opsgenie.draft(decoded(empty | answers, opsgenie.Records, "Opsgenie"), taken_at)
+
+
 SOURCES = {
     "oncall": Source("Grafana OnCall", "", "results", oncall_api.NAMES, oncall_api.headers, oncall_api.read, _oncall),
+    "opsgenie": Source(
+        title="Opsgenie",
+        url="https://api.opsgenie.com",
+        items="data",
+        names=opsgenie_api.NAMES,
+        headers=opsgenie_api.headers,
+        read=opsgenie_api.read,
+        draft=_opsgenie,
+    ),
 }
