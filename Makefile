@@ -77,6 +77,7 @@ ifdef FILE
 	@$(PY) -m rules.check $(FILE) $(foreach name,$(ALERT),--only $(name))
 else
 	@$(PY) -m grafana.build
+	@$(PY) -m deploy.generate
 	@$(PY) -m grafana.links
 	@$(PY) -m rules.lint
 	@$(BIN)/pytest -q $(BESIDE) tests/rules

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.generate import build_lock, containers
+from deploy.generate import build_lock, containers, kubernetes
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS: tuple[Callable[[], dict[Path, str]], ...] = (build_lock.texts, containers.texts)
+PARTS: tuple[Callable[[], dict[Path, str]], ...] = (build_lock.texts, containers.texts, kubernetes.texts)
 
 
 def texts() -> dict[Path, str]:

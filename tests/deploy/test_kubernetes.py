@@ -1,0 +1,365 @@
+"""The chart and the kustomize base hold what the rest of the repository says, and the API takes all of it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from helm_python.chart import Chart, lint
+from helm_python.errors import HelmError
+from jsonschema_rs import validator_for
+
+from deploy.generate import alertmanager_config, kubernetes
+from deploy.generate.alertmanager_config import in_utc, matcher
+from tests.deploy.installed import ROOT
+from tests.deploy.operator_schemas import SCHEMAS
+
+CHART, BASE = ROOT / "deploy/kubernetes/chart", ROOT / "deploy/kubernetes/base"
+VERSIONS = ("1.27.16", "1.37.0")  # the chart's kubeVersion, and the newest that the validator knows
+Document = dict[str, Any]
+
+EVERYTHING: dict[str, object] = {
+    "image": {"exporterDigest": "sha256:" + 64 * "a", "pullSecrets": ["registry"], "tag": "1.2.3"},
+    "exporter": {"storage": {"class": "fast"}, "nodeSelector": {"disk": "ssd"}, "config": "listen: 0.0.0.0:3001\n"},
+    "receiver": {"tolerations": [{"key": "a", "operator": "Exists"}]},
+    "operator": {"labels": {"release": "kube-prometheus-stack"}},
+    "ingress": {"enabled": True, "annotations": {"nginx.ingress.kubernetes.io/limit-rps": "20"}},
+}
+NOTHING: dict[str, object] = {
+    "operator": {"serviceMonitors": False, "rules": False, "alertmanagerConfig": False},
+    "dashboards": {"enabled": False},
+    "networkPolicy": {"enabled": False},
+    "podDisruptionBudget": {"enabled": False},
+}
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C where there is one
+    """Reads a lone `=` as text, as YAML 1.2 and Kubernetes do; kustomize writes it without quotes."""
+
+    yaml_implicit_resolvers = {
+        first: resolvers for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items() if first != "="
+    }
+
+
+def loaded(text: str) -> list[Document]:
+    return [one for one in yaml.load_all(text, Loader) if one]  # it is a safe one
+
+
+def rendered(values: dict[str, object] | None = None, name: str = "heypeter") -> list[Document]:
+    return _rendered(json.dumps(values), name)
+
+
+@cache
+def _rendered(values: str, name: str) -> list[Document]:
+    with Chart.load(CHART) as chart:
+        templates = chart.render(json.loads(values), name=name, namespace="monitoring")
+    return [one for text in templates.values() for one in loaded(text)]
+
+
+@cache
+def committed() -> list[Document]:
+    files = sorted(path for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
+    return [one for path in files for one in loaded(path.read_text("utf-8"))]
+
+
+def of_kind(documents: list[Document], kind: str) -> list[Document]:
+    return [one for one in documents if one["kind"] == kind]
+
+
+def complaints(document: Document) -> list[str]:
+    """What the API server would refuse, or drop."""
+    if document["kind"] in SCHEMAS:
+        found = validator_for(SCHEMAS[document["kind"]]).iter_errors(document)
+        return [f"{document['kind']}: {'.'.join(map(str, error.instance_path))}: {error.message}" for error in found]
+    try:
+        for version in VERSIONS:
+            kubernetes_validate.validate(document, version, strict=True)
+    except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+        return [f"{document['kind']}: {error}"]
+    return []
+
+
+@pytest.mark.parametrize("values", [None, EVERYTHING, NOTHING], ids=["default", "everything", "nothing"])
+def test_the_schemas_accept_everything_that_the_chart_renders(values: dict[str, object] | None) -> None:
+    documents = rendered(values)
+    assert documents
+    assert [line for one in documents for line in complaints(one)] == []
+
+
+def test_the_schemas_accept_the_base() -> None:
+    assert [line for one in committed() for line in complaints(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("StatefulSet", "replicas", "replicass"),
+        ("NetworkPolicy", "policyTypes", "policyTipes"),
+        ("PodDisruptionBudget", "maxUnavailable", "maxUnavailible"),
+        ("ServiceMonitor", "relabelings", "relabellings"),
+        ("PrometheusRule", "annotations", "annotation"),
+        ("AlertmanagerConfig", "httpConfig", "httpConfigs"),
+        ("AlertmanagerConfig", "groupBy", "group_by"),
+        ("AlertmanagerConfig", "matchType", "match"),
+    ],
+)
+def test_a_misspelt_key_is_found(kind: str, old: str, new: str) -> None:
+    document = of_kind(rendered(), kind)[0]
+    spoilt = json.loads(json.dumps(document).replace(f'"{old}":', f'"{new}":'))
+    assert spoilt != document
+    assert complaints(spoilt)
+
+
+def test_a_kind_without_a_schema_is_a_failure() -> None:
+    assert complaints({"apiVersion": "example.com/v1", "kind": "Unknown", "metadata": {"name": "a"}})
+
+
+def test_helm_finds_nothing_in_the_chart() -> None:
+    report = lint(CHART, strict=True)
+    worth = [message for message in report["messages"] if "icon is recommended" not in message["error"]]
+    assert (worth, report["errors"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"imagee": {}},
+        {"image": {"receiverDigest": "sha256:abc"}},
+        {"receiver": {"storage": {"size": "2"}}},
+        {"receiver": {"secret": "Not_A_Name"}},
+        {"operator": {"rules": "yes"}},
+    ],
+    ids=str,
+)
+def test_the_schema_of_the_values_refuses_mistakes(values: dict[str, object]) -> None:
+    with Chart.load(CHART) as chart:
+        chart.validate_schema({})
+        with pytest.raises(HelmError):
+            chart.validate_schema(values)
+
+
+def test_the_schema_knows_every_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    for name, part in values.items():
+        assert set(part) == set(schema["properties"][name]["properties"]), name
+    assert set(values) | {"global"} == set(schema["properties"])
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
+@pytest.mark.parametrize("folder", ["base", "overlays/single"])
+def test_kustomize_builds_what_the_chart_renders(folder: str) -> None:
+    command = ["kubectl", "kustomize", str(ROOT / "deploy/kubernetes" / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    # Configurations have a hash in their name, and the overlay has its own images and a namespace.
+    text = re.sub(r"(heypeter-(?:exporter|receiver))-[a-z0-9]{10}\b", r"\1", done.stdout)
+    built = {(one["kind"], one["metadata"]["name"]): one for one in loaded(text)}
+    chart = {(one["kind"], one["metadata"]["name"]): one for one in rendered()}
+    assert set(built) == set(chart)
+    if folder == "base":
+        for key, one in chart.items():
+            assert built[key].get("spec", {}) == without_checksum(one), key
+    else:
+        images = {c["image"] for one in of_kind(list(built.values()), "StatefulSet") for c in containers(one)}
+        assert all(image.startswith("registry.example.com/heypeter/") for image in images)
+        assert {one["metadata"]["namespace"] for one in built.values()} == {"monitoring"}
+
+
+def without_checksum(document: Document) -> Document:
+    spec: Document = json.loads(json.dumps(document.get("spec", {})))
+    if document["kind"] == "StatefulSet":
+        del spec["template"]["metadata"]["annotations"]
+    return spec
+
+
+def containers(document: Document) -> list[Document]:
+    found: list[Document] = document["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def test_rules_are_those_of_the_repository() -> None:
+    made = {
+        one["metadata"]["name"].removeprefix("heypeter-"): one["spec"] for one in of_kind(committed(), "PrometheusRule")
+    }
+    assert made == {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "rules").glob("*.yml")}
+
+
+def test_dashboards_are_those_of_the_repository() -> None:
+    made = {name: text for one in of_kind(committed(), "ConfigMap") for name, text in one["data"].items()}
+    paths = {path.name: path for path in (ROOT / "grafana/dashboards").glob("*.json")}
+    assert set(made) == set(paths)
+    for name, path in paths.items():
+        assert json.loads(made[name]) == json.loads(path.read_text("utf-8"))
+        assert len(made[name]) < 900_000, "the API server takes a megabyte"
+
+
+@pytest.mark.parametrize("name", ["exporter", "receiver"])
+def test_the_configurations_are_valid_and_their_secrets_are_mounted(name: str) -> None:
+    path = BASE / f"config/{name}.yml"
+    command = [sys.executable, "-m", name, "check", f"--config.file={path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = [one for one in of_kind(committed(), "StatefulSet") if one["metadata"]["name"] == f"heypeter-{name}"]
+    mounts = {one["name"]: one["mountPath"] for one in containers(found)[0]["volumeMounts"]}
+    assert mounts == {
+        "config": "/etc/heypeter",
+        "secrets": "/run/secrets",
+        "data": "/var/lib/heypeter",
+        "tmp": "/tmp",  # noqa: S108  # inside the container
+    }
+
+
+def test_pods_are_confined_and_probed() -> None:
+    for one in of_kind(rendered(), "StatefulSet"):
+        pod, (container,) = one["spec"]["template"]["spec"], containers(one)
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"]
+        assert "cpu" not in container["resources"]["limits"]
+        probes = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]
+        assert probes == ["/-/ready", "/-/ready", "/-/healthy"]
+
+
+def test_a_digest_takes_precedence_over_the_tag() -> None:
+    images = {c["name"]: c["image"] for one in of_kind(rendered(EVERYTHING), "StatefulSet") for c in containers(one)}
+    assert images == {"exporter": f"heypeter/exporter@sha256:{64 * 'a'}", "receiver": "heypeter/receiver:1.2.3"}
+
+
+def test_a_changed_configuration_makes_new_pods() -> None:
+    def checksums(values: dict[str, object]) -> dict[str, str]:
+        found = of_kind(rendered(values), "StatefulSet")
+        return {
+            o["metadata"]["name"]: o["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for o in found
+        }
+
+    before, after = checksums({}), checksums({"receiver": {"config": "external_url: https://a.example\n"}})
+    assert {name for name in before if before[name] != after[name]} == {"heypeter-receiver"}
+
+
+def test_policies_services_and_monitors_name_ports_that_pods_have() -> None:
+    documents = rendered()
+    ports = {
+        one["metadata"]["name"]: {port["name"] for c in containers(one) for port in c["ports"]}
+        for one in of_kind(documents, "StatefulSet")
+    }
+    for one in of_kind(documents, "Service"):
+        assert {port["targetPort"] for port in one["spec"]["ports"]} == ports[one["metadata"]["name"]]
+    for one in of_kind(documents, "ServiceMonitor"):
+        assert {endpoint["port"] for endpoint in one["spec"]["endpoints"]} <= ports[one["metadata"]["name"]]
+    for one in of_kind(documents, "NetworkPolicy"):
+        allowed = {port["port"] for rule in one["spec"]["ingress"] for port in rule["ports"]}
+        assert allowed == ports[one["metadata"]["name"]]
+
+
+def test_jobs_are_those_that_the_rules_ask_for() -> None:
+    jobs = {
+        e["relabelings"][0]["replacement"]
+        for o in of_kind(rendered(), "ServiceMonitor")
+        for e in o["spec"]["endpoints"]
+    }
+    config = yaml.safe_load((ROOT / "deploy/config/prometheus.yml").read_text("utf-8"))
+    assert jobs < {job["job_name"] for job in config["scrape_configs"]}
+    assert jobs == {"heypeter-app", "receiver"}
+
+
+def test_the_ingress_has_the_public_paths_of_the_proxies() -> None:
+    assert not of_kind(rendered(), "Ingress")
+    (ingress,) = of_kind(rendered(EVERYTHING), "Ingress")
+    paths = {path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
+    nginx = (ROOT / "deploy/proxy/nginx.conf").read_text("utf-8")
+    assert paths == set(re.findall(r"location (?:= )?(/\S+)", nginx)) - {"/.well-known/acme-challenge/"}
+
+
+def test_another_release_has_no_name_of_this_one() -> None:
+    for one in rendered(name="other"):
+        assert one["metadata"]["name"].startswith("other")
+    (config,) = of_kind(rendered(name="other"), "AlertmanagerConfig")
+    urls = [hook["url"] for one in config["spec"]["receivers"] for hook in one.get("webhookConfigs", ())]
+    assert urls == [
+        f"http://other-receiver.monitoring.svc:9095/webhook/{name}" for name in ("alertmanager", "watchdog")
+    ]
+
+
+def routes(route: Document, names: tuple[str, str]) -> Iterator[tuple[object, ...]]:
+    """Each route with its receiver, matchers, whether it goes on, and its times; ``names`` are two keys' spellings."""
+    matchers = tuple(
+        one if isinstance(one, str) else f'{one["name"]} {one["matchType"]} "{one["value"]}"'
+        for one in route.get("matchers", ())
+    )
+    yield route["receiver"], matchers, route.get("continue", False), *(route.get(name) for name in names)
+    for below in route.get("routes", ()):
+        yield from routes(below, names)
+
+
+def test_alerts_take_the_routes_of_the_example() -> None:
+    config = yaml.safe_load((ROOT / "deploy/config/alertmanager.yml").read_text("utf-8"))
+    (made,) = of_kind(committed(), "AlertmanagerConfig")
+    ours = list(routes(made["spec"]["route"], ("groupWait", "repeatInterval")))
+    assert ours == list(routes(config["route"], ("group_wait", "repeat_interval")))
+    assert len(ours) > 5
+    for inhibition, original in zip(made["spec"]["inhibitRules"], config["inhibit_rules"], strict=True):
+        for ours_, theirs in (("sourceMatch", "source_matchers"), ("targetMatch", "target_matchers")):
+            texts = [f'{one["name"]} {one["matchType"]} "{one["value"]}"' for one in inhibition[ours_]]
+            assert texts == original[theirs]
+        assert inhibition["equal"] == original["equal"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "offset", "expected"),
+    [
+        ("09:00", "17:00", 0, [("09:00", "17:00")]),
+        ("22:00", "24:00", 420, [("15:00", "17:00")]),
+        ("00:00", "08:00", 420, [("17:00", "24:00"), ("00:00", "01:00")]),
+        ("20:00", "24:00", -300, [("01:00", "05:00")]),
+        ("00:00", "24:00", 60, [("23:00", "24:00"), ("00:00", "23:00")]),
+    ],
+)
+def test_hours_move_to_utc(start: str, end: str, offset: int, expected: list[tuple[str, str]]) -> None:
+    assert [(one["startTime"], one["endTime"]) for one in in_utc(start, end, offset)] == expected
+
+
+ROUTE = {"receiver": "a"}
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"route": {**ROUTE, "match_re": {"a": "b"}}}, "match_re"),
+        ({"route": ROUTE, "receivers": [{"name": "a", "pagerduty_configs": []}]}, "pagerduty_configs"),
+        ({"route": ROUTE, "templates": ["x"]}, "templates"),
+        ({"route": {**ROUTE, "matchers": ["severity"]}}, "severity"),
+        (
+            {
+                "route": ROUTE,
+                "time_intervals": [{"name": "n", "time_intervals": [{"times": [], "location": "Europe/Berlin"}]}],
+            },
+            "Europe/Berlin",
+        ),
+        ({"route": ROUTE, "time_intervals": [{"name": "n", "time_intervals": [{"weekdays": ["monday"]}]}]}, "times"),
+    ],
+)
+def test_what_the_operator_cannot_express_is_named(config: Document, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        alertmanager_config.spec(config)
+
+
+def test_a_matcher_is_read() -> None:
+    assert matcher('team=~"a|b"') == {"name": "team", "matchType": "=~", "value": "a|b"}
+
+
+def test_the_split_of_documents_loses_none() -> None:
+    text = "---\n".join(kubernetes.render(kubernetes.chart()).values())
+    parts = [one for one in kubernetes.documents(text) if loaded(one)]
+    assert len(parts) == len(rendered())
