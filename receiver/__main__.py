@@ -13,7 +13,7 @@ from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
 from receiver.app import now, serve
-from receiver.cli import check, drill, explain, import_, preview, review
+from receiver.cli import check, drill, explain, import_, init, preview, review
 from receiver.cli import report as command
 from receiver.cli import schedule as show_schedule
 from receiver.cli import test as policy_test
@@ -30,6 +30,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
         "receiver.yml from Grafana OnCall or Opsgenie",
         import_.add_arguments,
         lambda o: import_.run(o, now()),
+    ),
+    "init": (
+        "write a first receiver.yml from an alertmanager.yml and its rules",
+        init.add_arguments,
+        lambda o: init.run(o, now()),
     ),
     "preview": ("what a message looks like", preview.add_arguments, preview.run),
     "report": (

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("receiver.oncall", "receiver.policy", "receiver.store"),
     },
     "receiver.importing": {"process", "receiver.clients", "receiver.oncall"},
+    "receiver.init": {"process", "receiver.policy"},
     "exporter.catalogue": set(),
     "exporter.events": {"exporter.catalogue"},
     "exporter.registry": {"exporter.catalogue", "exporter.events"},
