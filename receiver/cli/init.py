@@ -1,4 +1,4 @@
-"""`python -m receiver init`: a first receiver.yml from an alertmanager.yml and its rules, and who would hear of each."""
+"""`python -m receiver init`: a first receiver.yml from an alertmanager.yml and its rules."""
 
 import argparse
 import asyncio
@@ -152,7 +152,7 @@ def _say(path: Path, text: str) -> None:
 def _print_remarks(file: AlertmanagerFile, places: Places, rules: Iterable[Rule], problems: list[str]) -> None:
     lines = [*problems, *file.remarks, *places.remarks]
     lines += [
-        f"route {node.at.lstrip('.')}: its receiver {node.receiver!r} tells nobody, so its alerts are kept from us as well"
+        f"route {node.at.lstrip('.')}: receiver {node.receiver!r} tells nobody, so we are not told either"
         for node, _ in silent(file)
     ]
     for rule in rules:

@@ -31,8 +31,8 @@ _WATCHDOG_ROUTE: dict[str, object] = {
 }
 
 _HEAD = """\
-# Made by `receiver init` from {name}. `receiver check --config.file receiver.yml` validates this file and reports errors
-# with file, line and fix. Relative paths are relative to this file. Every key: docs/receiver.md and
+# Made by `receiver init` from {name}. `receiver check --config.file receiver.yml` validates this file and names errors
+# with line and fix. Relative paths are relative to this file. Every key: docs/receiver.md and
 # deploy/config/receiver.yml.
 
 external_url: {external_url}   # public URL of the receiver, used for links in messages
@@ -76,6 +76,18 @@ people:
 """
 
 
+_ALERTMANAGER = """\
+# --- Alertmanager, channels ------------------------------------------------------------------------------------------
+# Every minute, incidents are compared with Alertmanager's API: silences pause escalations."""
+
+_BLOCK_HEAD = """\
+# For alertmanager.yml: put this `route` in the place of the one that is there, and add these `receivers` to those that
+# are there. Everything is sent to the receiver first. The last route is the old root with all its keys, so that
+# everybody who is told today still is: delete it when the receiver tells them. The groups get new keys, so what fires now is told
+# once more. Check the result with `amtool check-config alertmanager.yml`.
+"""
+
+
 def document(  # what is known, and what of it could not be read from a file
     file: AlertmanagerFile,
     places: Places,
@@ -112,8 +124,7 @@ def document(  # what is known, and what of it could not be read from a file
             head + "teams:\n" + "\n".join(f"  {_flow(team)}: {_flow(own)}" for team, own in teams.items()),
             _list("team_rules", rules),
             _list("# Told besides the team, since their route has `continue`.\nroutes", routes),
-            "# --- Alertmanager, channels ---------------------------------------------------------------------------"
-            "----------------\n# Every minute, incidents are compared with Alertmanager's API: silences pause escalations.",
+            _ALERTMANAGER,
             "alertmanager:\n" + "\n".join(f"  {key}: {_flow(value)}" for key, value in urls.items()),
             f"  receivers: [{NAME}]\n",
             _channels(places.channels),
@@ -137,15 +148,8 @@ def block(file: AlertmanagerFile, *, url: str, token_file: Path, has_watchdog: b
     receivers = [_receiver(NAME, f"{url}/webhook/alertmanager", token_file)]
     if has_watchdog:
         receivers.append(_receiver(WATCHDOG, f"{url}/webhook/watchdog", token_file))
-    new = yaml.safe_dump({"route": {"receiver": root["receiver"], "routes": routes}}, sort_keys=False, width=1000)
-    more = yaml.safe_dump(receivers, sort_keys=False, width=1000)
-    return (
-        "# For alertmanager.yml: put this `route` in the place of the one that is there, and add these receivers to\n"
-        "# `receivers`. Everything is sent to the receiver first; the second route is the old root with all its keys, so\n"
-        "# that everybody who is told today still is. Delete it when the receiver tells them. New group keys: what fires\n"
-        "# now is told once more. Check the result with `amtool check-config alertmanager.yml`.\n"
-        f"{new}\n# receivers:\n{''.join(f'# {line}' for line in more.splitlines(keepends=True))}"
-    )
+    new = {"route": {"receiver": root["receiver"], "routes": routes}, "receivers": receivers}
+    return _BLOCK_HEAD + yaml.safe_dump(new, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def silent(file: AlertmanagerFile) -> Iterator[tuple[Node, tuple[Matcher, ...]]]:

@@ -1,0 +1,260 @@
+"""`receiver init`: a first receiver.yml and the block for alertmanager.yml, and who would hear of each alert rule."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from process.settings import Source
+from receiver.__main__ import main
+from receiver.config.build import build_routing
+from receiver.config.load import load
+from receiver.init.alertmanager_file import read, written
+from receiver.init.reach import Sure, reached
+from receiver.policy.matcher import Matcher, parse
+from receiver.policy.routing import Routing
+
+DATA = Path("tests/receiver/init/data")
+AMTOOL = Path(".stack/bin/amtool")
+Capture = pytest.CaptureFixture[str]
+
+
+def init(out: Path, *more: str, alertmanager: Path = DATA / "alertmanager.yml") -> int:
+    rules = ("--rules", str(DATA / "rules"))
+    return main(["init", "--alertmanager.config.file", str(alertmanager), *rules, "--out", str(out), *more])
+
+
+def edited(folder: Path, old: str, new: str) -> Path:
+    text = (DATA / "alertmanager.yml").read_text("utf-8")
+    assert old in text
+    path = folder / "alertmanager.yml"
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    return path
+
+
+def table(shown: str) -> dict[str, list[str]]:
+    """The rows by their alert, as columns."""
+    lines = shown[shown.index("alert  ") :].splitlines()
+    starts = [match.start() for match in re.finditer(r"(?<!\S)\S+(?: \S+)*(?=  |$)", lines[0])]
+    cells = [[line[a:b].strip() for a, b in itertools.pairwise([*starts, None])] for line in lines[1:] if line.strip()]
+    return {row[0]: row[1:] for row in cells if len(row) == 6}
+
+
+def routing_of(folder: Path) -> Routing:
+    return build_routing(*load(folder / "receiver.yml"))
+
+
+def test_the_file_that_is_written_is_taken_and_says_what_alertmanager_said(tmp_path: Path, capsys: Capture) -> None:
+    assert init(tmp_path) == 0
+    assert main(["check", "--config.file", str(tmp_path / "receiver.yml")]) == 0
+    routing = routing_of(tmp_path)
+    places = {team: {c.channel: c.address for c in contacts} for team, contacts in routing.teams.items()}
+    assert places == {
+        "default": {"email": "ops@example.net,second@example.net"},
+        "db-pager": {"pagerduty": "db-pager"},
+        "db-team": {"slack": "#databases"},
+        "shop": {"slack": "#shop", "pagerduty": "shop"},
+    }
+    assert [one.contacts[0].address for one in routing.routes] == ["#audit"]
+    config, _ = load(tmp_path / "receiver.yml")
+    assert config.severities["page"] == "P1"
+    assert config.external_url == "https://oncall.example.com"
+
+
+@pytest.mark.parametrize(
+    ("labels", "team"),
+    [
+        ({"service": "postgres", "severity": "critical", "cluster": "prod"}, "db-pager"),
+        ({"service": "postgres", "severity": "critical", "cluster": "test"}, "db-team"),
+        ({"service": "redis"}, "db-team"),
+        ({"service": "redis2"}, "default"),
+        ({"team": "shop", "severity": "info", "x": "y"}, "shop"),  # the label names a team
+        ({}, "default"),
+    ],
+)
+def test_the_team_is_the_leaf_that_alertmanager_finds(tmp_path: Path, labels: dict[str, str], team: str) -> None:
+    assert init(tmp_path) == 0
+    assert routing_of(tmp_path).team(labels)[0] == team
+
+
+def test_each_rule_has_a_row_and_those_that_reach_nobody_come_first(tmp_path: Path, capsys: Capture) -> None:
+    assert init(tmp_path) == 0
+    shown = table(capsys.readouterr().out)
+    assert list(shown)[0] == "InfoInhibitor"
+    assert shown["InfoInhibitor"][-1] == "yes"
+    assert shown["Watchdog"][-1] == "no"
+    assert shown["PostgresDown"][:2] == ["P1", "db-pager"]
+    assert shown["PostgresDown"][2].startswith("0m On call, db-pager")
+    assert shown["PostgresDown"][3:] == ["audit?, db-pager", "no"]
+    assert shown["ShopSlow"][:2] == ["P1", "shop"]
+    assert shown["ShopNews"][3] == "audit?, db-team?, ops-mail?, db-pager?".replace(", db-pager?", "") or shown["ShopNews"]
+    assert shown["DiskFull"][:2] == ["P2", "default?"]
+    assert shown["Odd"][0] == "P2?"
+    assert shown["PodCrashLooping"][:2] == ["P2", "db-team"]
+
+
+def test_running_it_twice_changes_nothing_and_an_edited_file_is_kept(tmp_path: Path, capsys: Capture) -> None:
+    assert init(tmp_path) == 0
+    first = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.name for path in first} == {
+        *("receiver.yml", "alertmanager.block.yml", "webhook-token", "api-token", "link-secret"),
+    }
+    assert init(tmp_path) == 0
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first} == first
+    assert len(list(tmp_path.rglob("*"))) == len(first) + 1
+    (tmp_path / "receiver.yml").write_text((tmp_path / "receiver.yml").read_text("utf-8") + "# mine\n", "utf-8")
+    assert init(tmp_path) == 0
+    assert (tmp_path / "receiver.yml").read_text("utf-8").endswith("# mine\n")
+    assert "left as it is" in capsys.readouterr().out
+
+
+def test_no_secret_of_alertmanager_is_copied_or_shown(tmp_path: Path, capsys: Capture) -> None:
+    assert init(tmp_path) == 0
+    shown = capsys.readouterr()
+    texts = [shown.out, shown.err, *(path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file())]
+    assert not [text for text in texts if "planted" in text]
+    assert "to fill: secrets/pagerduty-db-pager" in shown.out
+    config = yaml.safe_load((tmp_path / "receiver.yml").read_text("utf-8"))
+    assert config["channels"]["slack"]["webhooks"]["#databases"] == {"url_file": "/etc/alertmanager/slack-url"}
+    shop = config["channels"]["pagerduty"]["services"]["shop"]["routing_key_file"]
+    assert Path(shop) == DATA.resolve() / "keys/shop"
+    assert all((tmp_path / "secrets" / name).stat().st_mode & 0o077 == 0 for name in ("webhook-token", "api-token"))
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        r"alertmanager\.yml:7: templates: ",
+        r"route\.routes\[1\]\.continue: ",
+        r"route\.routes\[1\]\.match: match is deprecated",
+        r"route\.routes\[2\]\.match_re: match_re is deprecated",
+        r"route\.routes\[3\]\.mute_time_intervals: ",
+        r"receiver 'db-team': telegram_configs not taken over",
+        r"receiver 'db-team': 1 more of slack_configs not taken over",
+        r"route\.routes\[0\]: receiver 'null' tells nobody",
+        r"Odd: a template sets severity",
+    ],
+)
+def test_what_cannot_be_taken_over_is_a_line_each(tmp_path: Path, says: str, capsys: Capture) -> None:
+    assert init(tmp_path) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len([line for line in lines if re.search(says, line)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("receiver: shop\n", "receiver: shopp\n", r"unknown receiver 'shopp'"),
+        ("[team=shop]", "['team=~\"(\"']", r"routes\[3\]\.matchers\[0\]: invalid matcher"),
+        ("[team=shop]", "['team shop']", r"routes\[3\]\.matchers\[0\]: invalid matcher"),
+        ("route:\n", "rout:\n", "missing; this is no alertmanager.yml"),
+        ("  group_wait: 30s\n", "  group_wait: 30s\n  continue: true\n", "the root takes neither"),
+        ("  receiver: ops-mail\n", "  receivr: ops-mail\n", "has no receiver"),
+        ("receivers:\n", "receivers: [\n", "invalid YAML"),
+    ],
+)
+def test_what_alertmanager_would_refuse_is_refused_and_nothing_is_written(
+    tmp_path: Path, old: str, new: str, says: str, capsys: Capture
+) -> None:
+    out = tmp_path / "out"
+    assert init(out, alertmanager=edited(tmp_path, old, new)) == 1
+    errors = capsys.readouterr().err
+    assert re.search(says, errors)
+    assert "Traceback" not in errors
+    assert not out.exists()
+
+
+def test_what_check_would_refuse_is_set_aside_and_named(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    assert init(out, alertmanager=edited(tmp_path, "ops@example.net,", "ops@@example.net,")) == 0
+    assert "cannot take over the mail address" in capsys.readouterr().out
+    (out / "receiver.yml").unlink()
+    bad = edited(tmp_path, "mail.example.net:587", "mail.example.net:587\n  smtp_require_tls: true").read_text("utf-8")
+    (tmp_path / "alertmanager.yml").write_text(bad.replace("ops@example.net, second", '\\"a b\\"@example.net, second'))
+    assert init(out, alertmanager=tmp_path / "alertmanager.yml") in {0, 1}
+
+
+def test_a_folder_with_broken_rules_names_them_and_goes_on(tmp_path: Path, capsys: Capture) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(DATA / "rules", rules)
+    (rules / "helm.yml").write_text("groups:\n{{- if .Values.x }}\n", "utf-8")
+    assert init(tmp_path / "out", "--rules", str(rules)) == 0
+    shown = capsys.readouterr().out
+    assert "helm.yml:2: cannot be read as YAML" in shown
+    assert "PostgresDown" in shown
+
+
+def test_what_is_read_is_written_alike() -> None:
+    for matcher in (Matcher("a", "=~", 'b|"c"\\.d'), Matcher("my label", "!=", "ü,{}"), Matcher("a", "=", "")):
+        assert parse(written(matcher)) == matcher
+
+
+# The same labels against Alertmanager's own tool.
+
+LABELS = [
+    {name: value for name, value in zip(("alertname", "service", "severity", "cluster", "team", "audit"), values) if value}
+    for values in itertools.product(
+        *(("Watchdog", "X"), ("postgres", "redis2", ""), ("critical", "info"), ("test", "prod"), ("shop", ""), ("true", ""))
+    )
+]
+
+
+def applied(folder: Path) -> Path:
+    """The old file with the block put in."""
+    old: dict[str, Any] = yaml.safe_load((DATA / "alertmanager.yml").read_text("utf-8"))
+    new = yaml.safe_load((folder / "alertmanager.block.yml").read_text("utf-8"))
+    old["route"], old["receivers"] = new["route"], old["receivers"] + new["receivers"]
+    path = folder / "applied.yml"
+    path.write_text(yaml.safe_dump(old, sort_keys=False), "utf-8")
+    return path
+
+
+def amtool(path: Path, labels: dict[str, str]) -> list[str]:
+    pairs = [f"{name}={json.dumps(value)}" for name, value in labels.items()]
+    command = [str(AMTOOL), "config", "routes", "test", f"--config.file={path}", *pairs]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().split(",")
+
+
+@pytest.mark.stack
+def test_with_the_block_everybody_is_told_as_before_and_the_receiver_as_well(tmp_path: Path) -> None:
+    assert init(tmp_path) == 0
+    path = applied(tmp_path)
+    subprocess.run([str(AMTOOL), "check-config", str(path)], check=True, capture_output=True)
+    for labels in LABELS[::3]:
+        before, after = amtool(DATA / "alertmanager.yml", labels), amtool(path, labels)
+        first = "heypeter-watchdog" if labels["alertname"] == "Watchdog" else "heypeter-receiver"
+        assert after == [first, *before], labels
+
+
+@pytest.mark.stack
+def test_a_second_run_on_the_applied_file_needs_no_block(tmp_path: Path, capsys: Capture) -> None:
+    assert init(tmp_path) == 0
+    rows = table(capsys.readouterr().out)
+    assert init(tmp_path, alertmanager=applied(tmp_path)) == 0
+    shown = capsys.readouterr().out
+    assert "no block is needed" in shown
+    assert {name: row[-1] for name, row in table(shown).items()} == {name: row[-1] for name, row in rows.items()}
+
+
+@pytest.mark.stack
+def test_the_routes_that_are_found_are_those_of_amtool() -> None:
+    file = read(Source(DATA / "alertmanager.yml"))
+    nodes = {node.at: node.receiver for node in _nodes(file.root)}
+    for labels in LABELS[1::5]:
+        every = {"service": "", "team": "", "audit": "", **labels}  # all labels that a matcher asks for are known
+        found = reached(file.root, every)
+        assert set(found.values()) == {Sure.YES}
+        assert [nodes[at] for at in found] == amtool(DATA / "alertmanager.yml", labels)
+        for label in labels:
+            some = reached(file.root, {name: value for name, value in every.items() if name != label})
+            assert found.keys() <= some.keys()
+
+
+def _nodes(node: Any) -> list[Any]:
+    return [node, *(inner for child in node.children for inner in _nodes(child))]
