@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     text = _document(options, file, places, rules)
     path = options.out / "receiver.yml"
     try:
-        if not _written(path, text):
+        if not write_config(path, text):
             return 1
         tokens = [write_new(options.out / "secrets" / name, f"{secrets.token_hex(32)}\n", 0o600) for name in _SECRETS]
         if not applied:
@@ -125,7 +125,7 @@ def _document(options: argparse.Namespace, file: AlertmanagerFile, places: Place
     return document(file, places, severities, name=name, external_url=options.external, urls=urls)
 
 
-def _written(path: Path, text: str) -> bool:
+def write_config(path: Path, text: str) -> bool:
     """Write receiver.yml, if `check` would take it; else beside it, with what is wrong."""
     if path.exists():
         same = path.read_bytes() == text.encode()
@@ -225,5 +225,10 @@ def _team(rule: Rule, routing: Routing) -> str:
     team, _ = routing.team(rule.known)
     if rule.labels.get("team") == team:
         return team
-    unsure = any(matches(one.matchers, rule.known) is Sure.MAYBE for one in routing.team_rules)
-    return f"{team}?" if unsure or "team" in rule.templated else team
+    unsure = "team" in rule.templated
+    for one in routing.team_rules:
+        match = matches(one.matchers, rule.known)
+        unsure = unsure or match is Sure.MAYBE
+        if match is Sure.YES:
+            break
+    return f"{team}?" if unsure else team

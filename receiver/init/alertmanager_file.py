@@ -123,10 +123,10 @@ class _Reading:
             children = []
         for key in _MUTES:
             if value.get(key):
-                text = f"{key} stays in Alertmanager, and does not hold back the receiver; use `maintenance` or `only`"
+                text = "stays in Alertmanager, and does not hold back the receiver; use `maintenance` or `only`"
                 self.remark(f"{at}.{key}", text)
         if value.get("continue"):
-            text = "continue: its places are told besides the team's (`routes`), since an alert has one team"
+            text = "its places are told besides the team's (`routes`), since an alert has one team"
             self.remark(f"{at}.continue", text)
         return Node(
             at=at,
@@ -145,7 +145,7 @@ class _Reading:
             old = value.get(key)
             if not old:
                 continue
-            self.remark(f"{at}.{key}", f"{key} is deprecated: read as matchers")
+            self.remark(f"{at}.{key}", "deprecated; read as matchers")
             for label, text in old.items() if isinstance(old, dict) else ():
                 yield from self._parsed(f"{label}{op}{msgspec.json.encode(str(text)).decode()}", f"{at}.{key}")
         listed = value.get("matchers")

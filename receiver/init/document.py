@@ -31,9 +31,9 @@ _WATCHDOG_ROUTE: dict[str, object] = {
 }
 
 _HEAD = """\
-# Made by `receiver init` from {name}. `receiver check --config.file receiver.yml` validates this file and names errors
-# with line and fix. Relative paths are relative to this file. Every key: docs/receiver.md and
-# deploy/config/receiver.yml.
+# Made by `receiver init` from {name}.
+# `receiver check --config.file receiver.yml` validates this file. Relative paths are relative to this file.
+# deploy/config/receiver.yml shows every key.
 
 external_url: {external_url}   # public URL of the receiver, used for links in messages
 database: receiver.sqlite3
@@ -83,8 +83,8 @@ _ALERTMANAGER = """\
 _BLOCK_HEAD = """\
 # For alertmanager.yml: put this `route` in the place of the one that is there, and add these `receivers` to those that
 # are there. Everything is sent to the receiver first. The last route is the old root with all its keys, so that
-# everybody who is told today still is: delete it when the receiver tells them. The groups get new keys, so what fires now is told
-# once more. Check the result with `amtool check-config alertmanager.yml`.
+# everybody who is told today still is: delete it when the receiver tells them. The groups get new keys, so what fires
+# now is told once more. Check the result with `amtool check-config alertmanager.yml`.
 """
 
 
@@ -149,7 +149,7 @@ def block(file: AlertmanagerFile, *, url: str, token_file: Path, has_watchdog: b
     if has_watchdog:
         receivers.append(_receiver(WATCHDOG, f"{url}/webhook/watchdog", token_file))
     new = {"route": {"receiver": root["receiver"], "routes": routes}, "receivers": receivers}
-    return _BLOCK_HEAD + yaml.safe_dump(new, sort_keys=False, allow_unicode=True, width=1000)
+    return _BLOCK_HEAD + _dump(new)
 
 
 def silent(file: AlertmanagerFile) -> Iterator[tuple[Node, tuple[Matcher, ...]]]:
@@ -189,6 +189,9 @@ def _owners(node: Node, path: tuple[Matcher, ...], *, aside: bool) -> Iterator[t
 
 def _person(file: AlertmanagerFile, places: Places) -> dict[str, object]:
     """Give the contacts of whoever is on call: those of the root, or of the first receiver that has any."""
+    root = {kind: place for kind, place in places.of(file.root.receiver).items() if kind != "slack"}
+    if root:
+        return root
     names = (file.root.receiver, *file.receivers)
     for kinds in (("pagerduty", "email"), ("email",), ("slack",)):
         for name in names:
@@ -201,9 +204,18 @@ def _person(file: AlertmanagerFile, places: Places) -> dict[str, object]:
 def _channels(channels: Mapping[str, object]) -> str:
     if not channels:
         return "# Without any channel, notifications are printed to the terminal. docs/channels.md lists all of them.\n"
-    return "# docs/channels.md lists all channels and keys.\n" + yaml.safe_dump(
-        {"channels": dict(channels)}, sort_keys=False, allow_unicode=True, width=1000
-    )
+    return "# docs/channels.md lists all channels and keys.\n" + _dump({"channels": dict(channels)})
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes values out where they are used again: nobody edits an alias."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def _dump(value: object) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _list(name: str, entries: Iterable[object]) -> str:
@@ -212,5 +224,7 @@ def _list(name: str, entries: Iterable[object]) -> str:
 
 
 def _flow(value: Any) -> str:  # noqa: ANN401  # plain data
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1 << 30, allow_unicode=True)
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=1 << 30, allow_unicode=True
+    )
     return text.removesuffix("...\n").strip()

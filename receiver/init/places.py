@@ -87,8 +87,8 @@ class Places:
                 "channels.email: host and from (alertmanager.yml has no global.smtp_smarthost, smtp_from)"
             )
         if user:
-            both = {**{key.removeprefix("smtp_"): value for key, value in settings.items()}, **entry}
-            channel |= {"username": user, "password_file": self._secret(both, "auth_password", "smtp-password")}
+            own = self._holder(entry, "auth_password", "smtp_")
+            channel |= {"username": user, "password_file": self._secret(own, "auth_password", "smtp-password")}
         self.channels["email"] = channel
 
     def _slack(self, receiver: Integrations, entry: Mapping[str, Any]) -> str:
@@ -97,14 +97,24 @@ class Places:
             self._remark(receiver, f"cannot take over the Slack channel {channel[:80]!r}; set `slack` of its team")
             return ""
         name = channel if re.fullmatch(r"[#CG].+", channel) else f"#{channel}"
-        both = {**{key.removeprefix("slack_"): value for key, value in self._file.settings.items()}, **entry}
         slack = self.channels.setdefault("slack", {})
-        if both.get("app_token") or both.get("app_token_file"):
-            slack.setdefault("token_file", self._secret(both, "app_token", "slack-bot-token"))
+        app = self._holder(entry, "app_token", "slack_")
+        if app.get("app_token") or app.get("app_token_file"):
+            slack.setdefault("token_file", self._secret(app, "app_token", "slack-bot-token"))
         elif name not in slack.get("webhooks", {}):
-            file = self._secret(both, "api_url", f"slack-{_plain(name)}")
-            slack.setdefault("webhooks", {})[name] = {"url_file": file}
+            file = self._secret(self._holder(entry, "api_url", "slack_"), "api_url", f"slack-{_plain(name)}")
+            webhooks = slack.setdefault("webhooks", {})
+            if {"url_file": file} in webhooks.values():
+                text = f"{name} has the incoming webhook of another channel; today's post to one only: use a bot token"
+                self._remark(receiver, text)
+            webhooks[name] = {"url_file": file}
         return name
+
+    def _holder(self, entry: Mapping[str, Any], key: str, prefix: str) -> Mapping[str, Any]:
+        """Give what holds a secret: the entry itself if it does, else what `global` says."""
+        if entry.get(key) or entry.get(f"{key}_file"):
+            return entry
+        return {name.removeprefix(prefix): value for name, value in self._file.settings.items()}
 
     def _pagerduty(self, receiver: Integrations, entry: Mapping[str, Any]) -> bool:
         if entry.get("service_key") or entry.get("service_key_file"):
