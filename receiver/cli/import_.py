@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         accepted = _accepted(options.accept)
         _refuse_existing(options.output, force=options.force)
         answers, taken_at = _answers(options, tool, now)
-        draft = tool.draft(answers, taken_at)
+        draft = _draft(tool, answers, taken_at)
         routing = _write(options.output, document(draft), force=options.force)
     except ImportFailedError as error:
         raise SettingsError(str(error)) from error
@@ -63,6 +63,13 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not same:
         return 1
     return UNFINISHED if open_lines else 0
+
+
+def _draft(tool: Source, answers: Answers, taken_at: datetime) -> Draft:
+    try:
+        return tool.draft(answers, taken_at)
+    except (ArithmeticError, ValueError) as error:  # a year 10,000, for example
+        raise ImportFailedError(f"{tool.title}: a value is out of range ({error})") from error
 
 
 # Reading.

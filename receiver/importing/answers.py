@@ -176,7 +176,7 @@ def saved(folder: Path, source: str, items: str, names: frozenset[str], now: dat
                 raise ImportFailedError(f"{path}: saved from {answer.get('source')!r}, not from {source!r}")
             taken_at = _taken(path, answer.get("taken_at"))
         elif path.stem in names:
-            answers[path.stem] = _items(path, answer, items)
+            answers[path.stem] = _items(path, answer, items or path.stem)
     if not answers:
         raise ImportFailedError(f"{folder} has none of the files {', '.join(f'{name}.json' for name in sorted(names))}")
     return answers, taken_at

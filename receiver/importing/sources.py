@@ -5,13 +5,13 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.importing import oncall, oncall_api, opsgenie, opsgenie_api
+from receiver.importing import oncall, oncall_api, opsgenie, opsgenie_api, pagerduty, pagerduty_api
 from receiver.importing.answers import Answers, Api, decoded
 from receiver.importing.draft import Draft
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One tool. ``items`` is the key of a page's list, ``names`` are the resources that are kept in files."""
+    """One tool. ``items`` is the key of a page's list, "" for the file's own name; ``names`` are kept in files."""
 
     title: str
     url: str  # of its API, if that is the same for everybody
@@ -32,6 +32,11 @@ def _opsgenie(answers: Answers, taken_at: datetime) -> Draft:
     return opsgenie.draft(decoded(empty | answers, opsgenie.Records, "Opsgenie"), taken_at)
 
 
+def _pagerduty(answers: Answers, taken_at: datetime) -> Draft:
+    empty: Answers = {"users": [], "schedules": []}
+    return pagerduty.draft(decoded(empty | answers, pagerduty.Records, "PagerDuty"), taken_at)
+
+
 SOURCES = {
     "oncall": Source("Grafana OnCall", "", "results", oncall_api.NAMES, oncall_api.headers, oncall_api.read, _oncall),
     "opsgenie": Source(
@@ -42,5 +47,14 @@ SOURCES = {
         headers=opsgenie_api.headers,
         read=opsgenie_api.read,
         draft=_opsgenie,
+    ),
+    "pagerduty": Source(
+        title="PagerDuty",
+        url="https://api.pagerduty.com",
+        items="",
+        names=pagerduty_api.NAMES,
+        headers=pagerduty_api.headers,
+        read=pagerduty_api.read,
+        draft=_pagerduty,
     ),
 }
