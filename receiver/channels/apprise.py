@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import apprise
 import msgspec
 
 from process.settings import Secret, Strict
-from receiver.channels.apprise_process import Format, Job, Outcome, SendAs, plugin
+from receiver.channels.apprise_process import Format, Job, Outcome, SendAs
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Setup, Timeout, unknown_name
 from receiver.channels.http_call import failure
@@ -154,7 +155,7 @@ def _is_known(url: Secret) -> bool:
     log = logging.getLogger("apprise")
     log.addFilter(_nothing)
     try:
-        return plugin(url.reveal(), 1) is not None
+        return apprise.Apprise.instantiate(url.reveal()) is not None
     finally:
         log.removeFilter(_nothing)
 

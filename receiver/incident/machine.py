@@ -83,10 +83,14 @@ class Signal(StrEnum):
 
 
 class News(msgspec.Struct, frozen=True):
-    """What Alertmanager has said, once it is merged: ``joined`` has begun to fire with it."""
+    """What Alertmanager has said, once it is merged: ``joined`` has begun to fire with it.
+
+    Of these, ``others`` did not fire in the incident before; the rest has begun anew.
+    """
 
     received: AlertsReceived
     joined: tuple[Alert, ...]
+    others: tuple[Alert, ...] = ()
 
 
 def transition(incident: Incident, event: Event, policy: Policy, now: datetime) -> Decision:
@@ -96,7 +100,8 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
         so_far = merge(incident, event, now)
         if not _says_something(incident, so_far.incident, event):
             return Decision(incident)
-        what = News(event, joined(incident, so_far.incident))
+        began, firing = joined(incident, so_far.incident), {alert.fingerprint for alert in incident.firing}
+        what = News(event, began, tuple(alert for alert in began if alert.fingerprint not in firing))
         so_far = so_far.change(begun=incident.begun + len(what.joined))
     pair = incident.state, signal(so_far.incident, what, policy, now)
     row = TRANSITIONS.get(pair)
@@ -282,7 +287,7 @@ def _heard_again(so_far: Decision, what: News, policy: Policy, now: datetime) ->
 def _begin_with(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
     """What has joined and ended the pause is news to the on-call engineer, whoever would have been next."""
     incident = so_far.incident
-    real = [alert for alert in what.joined if incident.drill or not is_drill(alert)]
+    real = [alert for alert in what.others if incident.drill or not is_drill(alert)]
     urgent = any(policy.priority(alert.labels)[0] is incident.priority for alert in real)
     rises = rises_to(incident, policy).more_urgent_than(incident.priority)
     if incident.paused is not None or incident.state is not State.TRIGGERED or not urgent or rises:

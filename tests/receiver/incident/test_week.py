@@ -106,12 +106,15 @@ class Model:
             old.over, old.firing = None, True
             old.severity = min(old.severity, severity, key=list(TABLE).index)
         else:
-            old = self.troubles[key] = Trouble(severity, self.minute)
+            assert old.over is not None
+            begun = self.minute if old.last >= 0 else old.begun + self.minute - old.over  # nobody has heard of it
+            old = self.troubles[key] = Trouble(severity, begun)
         old.reopened, old.flapping = again, len(again) >= 3
 
     def _go_on(self, trouble: Trouble, severity: str) -> None:
         if trouble.quiet_until is not None:
-            trouble.quiet_until, trouble.floor = None, self.minute
+            self._move_on(trouble, self.minute - (trouble.quiet_until - QUIET))
+            trouble.quiet_until = None
         if trouble.paused is not None:
             self._resume(trouble)
         trouble.firing = True
@@ -134,11 +137,15 @@ class Model:
     def _resume(self, trouble: Trouble) -> None:
         assert trouble.paused is not None
         away, trouble.paused = self.minute - trouble.paused, None
-        trouble.begun += away
-        row = TABLE[trouble.severity]
         if trouble.last < 0:  # nobody has heard of it: the row begins now
             trouble.begun = self.minute
-        elif trouble.taken < len(row):
+        else:
+            self._move_on(trouble, away)
+
+    def _move_on(self, trouble: Trouble, away: float) -> None:
+        trouble.begun += away
+        row = TABLE[trouble.severity]
+        if trouble.taken < len(row):
             gap = row[trouble.taken][0] - (row[trouble.taken - 1][0] if trouble.taken else 0)
             trouble.floor = self.minute + (min(DWELL, gap) if trouble.taken else 0)
 
