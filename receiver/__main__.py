@@ -13,7 +13,7 @@ from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
 from receiver.app import now, serve
-from receiver.cli import check, drill, explain, import_, init, preview, review
+from receiver.cli import backup, check, drill, explain, import_, init, preview, review
 from receiver.cli import report as command
 from receiver.cli import schedule as show_schedule
 from receiver.cli import test as policy_test
@@ -35,6 +35,12 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
         "write a first receiver.yml from an alertmanager.yml and its rules",
         init.add_arguments,
         lambda o: init.run(o, now()),
+    ),
+    "backup": ("copy the database while the receiver runs", backup.add_backup_arguments, backup.run_backup),
+    "restore": (
+        "put a copy in the place of the database while the receiver does not run",
+        backup.add_restore_arguments,
+        lambda o: backup.run_restore(o, now()),
     ),
     "preview": ("what a message looks like", preview.add_arguments, preview.run),
     "report": (

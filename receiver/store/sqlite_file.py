@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -113,6 +113,8 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
     wrong = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if wrong != "ok":
         raise StoreError(_corrupt(path, wrong))
+    if 0 < schema < SCHEMA_VERSION:
+        _keep(db, path, schema)
     try:
         with transaction(db):
             upgrade(db, schema, keys)
@@ -124,6 +126,46 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
             raise
         # Full, or locked by another program: what is owed can be read and sent, and its leases end by themselves.
         log.error("%s: cannot be written (%s)", path, error)  # noqa: TRY400  # its text says it all
+
+
+def _keep(db: sqlite3.Connection, path: Path, schema: int) -> None:
+    """Copy the file before its upgrade, so that the receiver that wrote it can be put back."""
+    copy = path.with_name(f"{path.name}.schema-{schema}")
+    copy_to(db, copy)
+    log.info("upgrading the database from schema %d to %d; a copy of it is %s", schema, SCHEMA_VERSION, copy)
+
+
+def copy_to(db: sqlite3.Connection, copy: Path) -> None:
+    """Write all that is committed to a file, which only its owner may read; StoreError if that fails, or it is damaged.
+
+    Others may write meanwhile: it is read in one transaction.
+    """
+    part = copy.with_name(copy.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(part, isolation_level=None)) as target:
+            db.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")  # one file; whoever opens it for good sets WAL again
+            wrong = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if wrong != "ok":
+            raise StoreError(f"{copy}: the copy is damaged, because the database is ({' '.join(wrong.split())})")
+        replace(part, copy)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{copy}: cannot copy the database there ({error}); free space, or repair it") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def replace(part: Path, path: Path) -> None:
+    """Give a finished file its name, on the disk."""
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    part.replace(path)
+    _sync_folder(path.parent)
 
 
 def _corrupt(path: Path, wrong: str) -> str:
