@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "metrics-doc":
-            print(document(shipped_catalogue(Config())), end="")
+            print(document(load(options.config)[2] if options.config else shipped_catalogue(Config())), end="")
             return 0
         if options.command == "check":
             _check(options.config, secrets=options.secrets)

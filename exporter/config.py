@@ -1,5 +1,6 @@
-"""Reads exporter.yml into one frozen tree, and the catalogue with its lists."""
+"""Reads exporter.yml into one frozen tree, and the catalogue files that it names."""
 
+from difflib import get_close_matches
 from importlib.resources import as_file, files
 from ipaddress import ip_network
 from pathlib import Path
@@ -7,17 +8,20 @@ from typing import Annotated
 
 import msgspec
 
-from exporter.catalogue.model import Catalogue, CatalogueError, Limits, build, read
+from exporter.catalogue.model import Catalogue, CatalogueError, CatalogueSettings, Limits, build, merged, read
 from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from process.safety import readable_by_all, text_of, too_short
 from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret
 
+# Catalogue files in exporter/catalogue: those that exporter.yml may name, and the one that is part of all.
+SHIPPED, OWN_FILE = ("application", "school"), "own"
 # No control characters and no halves of surrogate pairs: a scrape with one of them is refused as a whole.
 _TEXT = "^[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]*$"
 _ORIGIN = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
 _Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_TEXT)], ...]
+_Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
 _Rate = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
@@ -65,36 +69,6 @@ class Limit(Strict, frozen=True):
     family_series: Annotated[int, msgspec.Meta(ge=1)] = 2000
 
 
-class Lists(Strict, frozen=True):
-    """The values of open labels."""
-
-    routes: _Names = ("/",)
-    pages: _Names = ("/",)
-    tables: _Names = ()
-    forms: _Names = ()
-    plans: _Names = ()
-    class_types: _Names = ()
-    caches: _Names = ()
-    databases: _Names = ()
-    rate_limit_policies: _Names = ("login", "api", "payments", "signup")
-    controls: _Names = ()
-
-
-class Discover(Strict, frozen=True):
-    """How many values beyond each list are accepted as they come; the rest is `other`."""
-
-    routes: _Count = 0
-    pages: _Count = 0
-    tables: _Count = 0
-    forms: _Count = 0
-    plans: _Count = 0
-    class_types: _Count = 0
-    caches: _Count = 0
-    databases: _Count = 0
-    rate_limit_policies: _Count = 0
-    controls: _Count = 0
-
-
 class Config(Strict, frozen=True):
     """The whole file; everything has a default, so the exporter runs without a file."""
 
@@ -104,8 +78,9 @@ class Config(Strict, frozen=True):
     browser: Browser = Browser()
     sentry: TunnelSettings = TunnelSettings()
     limits: Limit = Limit()
-    lists: Lists = Lists()
-    discover: Discover = Discover()
+    catalogue: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = SHIPPED
+    lists: dict[_Name, _Names] = {}  # the values of open labels, by the names that the catalogue gives the lists
+    discover: dict[_Name, _Count] = {}  # how many values beyond a list are accepted as they come; the rest is `other`
     first_increment_hold: Duration = Duration(30)
 
 
@@ -121,28 +96,50 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
     if (config.events.token or config.events.token_file) and config.storage.path is None:
         fix = "storage.path is required with a token: events from servers are on disk before they are acknowledged"
         raise source.error(".events", fix)
-    _check_templates(config, source)
-    catalogue = shipped_catalogue(config)
-    for index, name in enumerate(config.browser.refuse):
-        if name not in catalogue.events:
-            raise source.error(f".browser.refuse[{index}]", f"unknown event {name!r}; docs/metrics.md lists them")
+    catalogue = read_catalogue(config, source)
+    _check_lists(catalogue, config, source)
+    _check_refused(catalogue, config, source)
     _check_size(catalogue, config, source)
     return config, source, catalogue
 
 
 def shipped_catalogue(config: Config) -> Catalogue:
-    """Read the shipped catalogue with the lists and limits of a configuration."""
-    with as_file(files("exporter.catalogue").joinpath("catalogue.yml")) as path:
-        return read_catalogue(path, config)
+    """Read the catalogue of a configuration that comes from no file, with its lists and limits."""
+    return read_catalogue(config, None)
 
 
-def read_catalogue(path: Path, config: Config) -> Catalogue:
-    """Read a catalogue; SettingsError names the family or event and the fix."""
-    limits = Limits(
-        msgspec.structs.asdict(config.lists), msgspec.structs.asdict(config.discover), config.limits.family_series
-    )
+def read_catalogue(config: Config, source: Source | None) -> Catalogue:
+    """Read and merge the catalogue files; SettingsError names the file, the family or event, and the fix."""
+    limits = Limits(config.lists, config.discover, config.limits.family_series)
     try:
-        return build(read(Source(path).data), limits, OWN)
+        entries = [_entry(name, index, source) for index, name in enumerate(config.catalogue)]
+        return build(merged(_shipped(OWN_FILE), entries), limits, OWN)
+    except CatalogueError as error:
+        raise _error(source, ".catalogue", str(error)) from error
+
+
+def _error(source: Source | None, at: str, message: str) -> SettingsError:
+    return SettingsError(f"{at.lstrip('.')}: {message}") if source is None else source.error(at, message)
+
+
+def _entry(name: str, index: int, source: Source | None) -> CatalogueSettings:
+    if name in SHIPPED:
+        return _shipped(name)
+    if source is None or not name.endswith((".yml", ".yaml")):
+        expected = f"expected {' or '.join(SHIPPED)}, or the path of a file such as ferry.yml"
+        message = f"unknown catalogue {name!r} ({expected})"
+        raise _error(source, f".catalogue[{index}]", message)
+    return _parsed(source.path.parent / name)
+
+
+def _shipped(name: str) -> CatalogueSettings:
+    with as_file(files("exporter.catalogue").joinpath(f"{name}.yml")) as path:
+        return _parsed(path)
+
+
+def _parsed(path: Path) -> CatalogueSettings:
+    try:
+        return read(Source(path).data or {})
     except CatalogueError as error:
         raise SettingsError(f"{path}: {error}") from error
 
@@ -176,12 +173,27 @@ def restart_needed(old: Config, new: Config) -> str:
     return "sentry.path" if old.sentry.path != new.sentry.path else ""
 
 
-def _check_templates(config: Config, source: Source) -> None:
-    for name, templates in (("routes", config.lists.routes), ("pages", config.lists.pages)):
+def _check_lists(catalogue: Catalogue, config: Config, source: Source) -> None:
+    for part, names in (("lists", config.lists), ("discover", config.discover)):
+        for name in names:
+            if name not in catalogue.lists:
+                near = get_close_matches(name, catalogue.lists, 1)
+                known = f"did you mean {near[0]!r}?" if near else f"they use {', '.join(sorted(catalogue.lists))}"
+                raise source.error(f".{part}.{name}", f"no label of the catalogue files uses this list; {known}")
+    templates = {label.list_ for family in catalogue.families for label in family.labels if label.paths and label.list_}
+    for name in sorted(templates & set(config.lists)):
         try:
-            Templates(templates)
+            Templates(config.lists[name])
         except TemplateError as error:
             raise source.error(f".lists.{name}[{error.index}]", str(error)) from error
+
+
+def _check_refused(catalogue: Catalogue, config: Config, source: Source) -> None:
+    if config.browser.refuse == Browser().refuse:
+        return  # the default, which a catalogue without this event need not change
+    for index, name in enumerate(config.browser.refuse):
+        if name not in catalogue.events:
+            raise source.error(f".browser.refuse[{index}]", f"unknown event {name!r}; docs/metrics.md lists them")
 
 
 def _check_size(catalogue: Catalogue, config: Config, source: Source) -> None:

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output.dir", dest="folder", type=Path, default=FOLDER)
     options = parser.parse_args(arguments)
     try:
-        own = {family.name for family in shipped_catalogue(Config()).families}  # catalogue.yml says more of them
+        own = {family.name for family in shipped_catalogue(Config()).families}  # the catalogue says more of them
         generation = Generation(options.generation, jobs(asker(options.url), own))
         path = options.folder / f"{options.generation}.yml"
         path.write_text(written(generation), "utf-8")

@@ -79,7 +79,12 @@ class Application:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._catalogue: dict[str, Any] = yaml.safe_load((ROOT / "exporter/catalogue/catalogue.yml").read_text("utf-8"))
+        files = [ROOT / f"exporter/catalogue/{name}.yml" for name in ("application", "school", "own")]
+        parts = [yaml.safe_load(path.read_text("utf-8")) for path in files]
+        self._catalogue: dict[str, Any] = {
+            "families": [family for part in parts for family in part["families"]],
+            **{key: {k: v for part in parts for k, v in part.get(key, {}).items()} for key in ("domains", "buckets")},
+        }
         self._lists = yaml.safe_load((ROOT / "deploy/local/exporter.yml").read_text("utf-8"))["lists"]
 
     def shown(self, axis: Axis, wanted: set[str] | None = None) -> Iterator[Samples]:

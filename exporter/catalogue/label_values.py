@@ -9,7 +9,6 @@ import msgspec
 from exporter.catalogue.route_templates import Templates, guess
 
 OTHER = "other"
-_PATHS = {"routes", "pages"}  # lists whose entries are path templates
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -22,6 +21,7 @@ class Label(msgspec.Struct, frozen=True):
     values: tuple[str, ...]
     list_: str = ""  # the list in exporter.yml that the values come from
     discover: int = 0  # how many values beyond the list are accepted as they come
+    paths: bool = False  # the field is a path, and the values are templates of paths
 
     @property
     def size(self) -> int:
@@ -35,7 +35,7 @@ class LabelValues:
     def __init__(self, label: Label, discovered: dict[str, None]) -> None:
         self._limit, self._discovered = label.discover, discovered
         self._known: Callable[[Any], str | None] = _known(label)
-        self._guess = guess if label.list_ in _PATHS else _word
+        self._guess = guess if label.paths else _word
 
     def __call__(self, value: Any) -> tuple[str, bool]:  # noqa: ANN401  # whatever the field holds
         """Return the label's value, and whether the field's value was outside the domain.
@@ -65,7 +65,7 @@ def _known(label: Label) -> Callable[[Any], str | None]:
     values = frozenset(label.values)
     if label.domain == "status":
         return lambda status: str(status) if str(status) in values else f"{str(status)[0]}xx"
-    if label.list_ in _PATHS:
+    if label.paths:
         return Templates(label.values).match
     if label.domain == "method":
         return lambda method: method.upper() if method.upper() in values else None

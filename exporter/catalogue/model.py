@@ -1,7 +1,8 @@
-"""Reads catalogue.yml into frozen families and events, and refuses a catalogue that contradicts itself. Pure."""
+"""Merges catalogue files into frozen families and events, and refuses a catalogue that contradicts itself. Pure."""
 
 import re
-from itertools import product
+from collections.abc import Iterable
+from itertools import chain, product
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -15,9 +16,16 @@ FORBIDDEN_LABELS = {"severity", "priority", "team", "alertname", "runbook", "le"
 SELF = "self"  # the "event" of what the exporter counts about itself
 TIME = "@time"
 WINDOWS = {"5m": 300, "1h": 3600, "1d": 86400, "7d": 604_800, "30d": 2_592_000}
+# The types that a field may have; what each holds stands in exporter/events/decode.py.
+FIELD_TYPES = {
+    *("text", "path", "status", "seconds", "elapsed", "score", "rating", "ratio", "number", "count", "amount"),
+    *("timestamp", "identity", "switch"),
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # How the name of a histogram may end: prometheus.io/docs/practices/naming
-_UNITS = ("seconds", "bytes", "ratio", "eur", "usd", "gbp", "vnd", "score", "rating")
+_UNITS = ("_seconds", "_bytes", "_ratio", "_score", "_rating")
+_AMOUNT = "amount"  # the type of a field that holds money
+_CURRENCY = re.compile(r".*_[a-z]{3}")
 _INIT_LIMIT = 600  # lines of one family that may be exposed as 0 from the start
 
 
@@ -25,11 +33,11 @@ Fields = dict[str, str | list[str]]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys of catalogue.yml are refused."""
+    """Unknown keys of a catalogue file are refused."""
 
 
 class DomainSettings(Strict, frozen=True):
-    """A closed set, the name of a list in exporter.yml, or values that the exporter sets itself."""
+    """A closed set, the name of a list in exporter.yml (with its default), or values that the exporter sets itself."""
 
     values: list[str] = []
     from_: str = msgspec.field(default="", name="from")
@@ -72,12 +80,12 @@ class FamilySettings(Strict, frozen=True):
 
 
 class CatalogueSettings(Strict, frozen=True):
-    """The whole of catalogue.yml."""
+    """The whole of a catalogue file."""
 
-    domains: dict[str, DomainSettings]
-    buckets: dict[str, list[float]]
-    events: dict[str, EventSettings]
-    families: list[FamilySettings]
+    domains: dict[str, DomainSettings] = {}
+    buckets: dict[str, list[float]] = {}
+    events: dict[str, EventSettings] = {}
+    families: list[FamilySettings] = []
 
 
 class CatalogueError(Exception):
@@ -127,6 +135,7 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     families: tuple[Family, ...]
     events: dict[str, EventSettings]
+    lists: frozenset[str] = frozenset()  # the lists of exporter.yml that labels take their values from
 
     @property
     def worst_case(self) -> int:
@@ -142,6 +151,42 @@ class Limits(msgspec.Struct, frozen=True):
     family: int = 2000
 
 
+def merged(own: CatalogueSettings, files: Iterable[CatalogueSettings]) -> CatalogueSettings:
+    """Put files together; an entry of a later one replaces that of the same name, except those of ``own``.
+
+    ``own`` has the families that the exporter counts itself, which come last.
+    """
+    domains, buckets, events = dict(own.domains), dict(own.buckets), dict(own.events)
+    families: dict[str, FamilySettings] = {}
+    fixed = set(own.domains) | {family.name for family in own.families}
+    for file in files:
+        names = [family.name for family in file.families]
+        _check_own(chain(file.domains, names), fixed, file.families)
+        _check_duplicates(names)
+        domains |= file.domains
+        buckets |= file.buckets
+        events |= file.events
+        families |= dict(zip(names, file.families, strict=True))
+    return CatalogueSettings(
+        domains=domains, buckets=buckets, events=events, families=[*families.values(), *own.families]
+    )
+
+
+def _check_own(names: Iterable[str], fixed: set[str], families: Iterable[FamilySettings]) -> None:
+    for name in names:
+        if name in fixed:
+            raise CatalogueError(f"{name}: the exporter itself has an entry of this name; choose another")
+    for family in families:
+        if family.event == SELF:
+            raise CatalogueError(f"families.{family.name}: `event: self` is for what the exporter itself counts")
+
+
+def _check_duplicates(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise CatalogueError(f"families: duplicate name {name}")
+
+
 def build(settings: CatalogueSettings, limits: Limits, own: dict[str, tuple[str, ...]]) -> Catalogue:
     """Check the catalogue against itself and the configured lists; CatalogueError names the first fault.
 
@@ -150,14 +195,28 @@ def build(settings: CatalogueSettings, limits: Limits, own: dict[str, tuple[str,
     for name, bounds in settings.buckets.items():
         if bounds != sorted(set(bounds)):
             raise CatalogueError(f"buckets.{name}: bounds must be unique and in ascending order")
+    for event, written in settings.events.items():
+        _check_event(f"events.{event}", event, written.fields)
     names = [family.name for family in settings.families]
-    for name in names:
-        if names.count(name) > 1:
-            raise CatalogueError(f"families: duplicate name {name}")
+    _check_duplicates(names)
     own = {**own, "families": tuple(names), "events": tuple(settings.events)}
     own["labels"] = tuple(sorted({label for f in settings.families if f.event != SELF for label in f.labels}))
     builder = _Builder(settings, limits, own)
-    return Catalogue(tuple(builder.family(family) for family in settings.families), settings.events)
+    families = tuple(builder.family(family) for family in settings.families)
+    lists = frozenset(domain.from_ for domain in settings.domains.values() if domain.from_)
+    return Catalogue(families, settings.events, lists)
+
+
+def _check_event(at: str, name: str, fields: Fields) -> None:
+    for word in (name, *fields):
+        if not _NAME.fullmatch(word):
+            raise CatalogueError(f"{at}: invalid name {word!r} (expected lower-case letters, digits and underscores)")
+    for field, written in fields.items():
+        if isinstance(written, str) and written.removesuffix("?") not in FIELD_TYPES:
+            expected = f"expected {', '.join(sorted(FIELD_TYPES))}, or a list of words"
+            raise CatalogueError(f"{at}.{field}: unknown type {written!r} ({expected})")
+        if not written:
+            raise CatalogueError(f"{at}.{field}: an empty list of words")
 
 
 class _Builder:
@@ -170,6 +229,7 @@ class _Builder:
             raise CatalogueError(f"{at}: unknown event {settings.event!r}; add it to events")
         fields = None if settings.event == SELF else self._settings.events[settings.event].fields
         _check_name(at, settings)
+        _check_unit(at, settings, fields)
         _check_kind(at, settings)
         if fields is not None:
             _check_fields(at, settings, fields)
@@ -213,9 +273,10 @@ class _Builder:
         if source.self_:
             return Label(name, field, domain, self._own[source.self_])
         if not source.from_:
-            return Label(name, field, domain, tuple(source.values))
-        values = self._limits.lists.get(source.from_, ())
-        return Label(name, field, domain, values, source.from_, self._limits.discover.get(source.from_, 0))
+            return Label(name, field, domain, tuple(source.values), paths=_is_path(fields, field))
+        values = self._limits.lists.get(source.from_, tuple(source.values))
+        discover = self._limits.discover.get(source.from_, 0)
+        return Label(name, field, domain, values, source.from_, discover, paths=_is_path(fields, field))
 
 
 def _check_name(at: str, family: FamilySettings) -> None:
@@ -223,7 +284,15 @@ def _check_name(at: str, family: FamilySettings) -> None:
         raise CatalogueError(f"{at}: invalid name (expected lower-case letters, digits and underscores)")
     if (family.type == "counter") != family.name.endswith("_total"):
         raise CatalogueError(f"{at}: names of counters, and no others, must end in _total")
-    if family.type == "histogram" and not family.name.endswith(_UNITS):
+
+
+def _check_unit(at: str, family: FamilySettings, fields: Fields | None) -> None:
+    if family.type != "histogram":
+        return
+    if fields is not None and fields.get(family.value) == _AMOUNT:
+        if not _CURRENCY.fullmatch(family.name):
+            raise CatalogueError(f"{at}: the name of a histogram of amounts must end in the currency, e.g. _eur")
+    elif not family.name.endswith(_UNITS):
         raise CatalogueError(f"{at}: the name of a histogram must end in its unit ({', '.join(_UNITS)})")
 
 
@@ -247,6 +316,10 @@ def _check_fields(at: str, family: FamilySettings, fields: Fields) -> None:
             raise CatalogueError(f"{at}: the event {family.event} has no field {field!r}")
     if family.type == "histogram" and str(fields.get(family.value, TIME)).startswith(("timestamp", TIME)):
         raise CatalogueError(f"{at}: a histogram cannot observe a time")
+
+
+def _is_path(fields: Fields | None, field: str) -> bool:
+    return fields is not None and str(fields.get(field)).removesuffix("?") == "path"
 
 
 def read(data: Any) -> CatalogueSettings:  # noqa: ANN401  # whatever YAML holds

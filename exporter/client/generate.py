@@ -1,4 +1,7 @@
-"""Generates the event types of heypeter.d.mts from catalogue.yml: `python -m exporter.client.generate [--check]`."""
+"""Generates the event types of heypeter.d.mts from catalogue files: `python -m exporter.client.generate [--check]`.
+
+For a catalogue of your own: `--catalogue own.yml --catalogue ferry.yml --output heypeter.d.mts`.
+"""
 
 import argparse
 import sys
@@ -8,7 +11,8 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-CATALOGUE, TYPES = HERE.parent / "catalogue/catalogue.yml", HERE / "heypeter.d.mts"
+TYPES = HERE / "heypeter.d.mts"
+CATALOGUE = [HERE.parent / f"catalogue/{name}.yml" for name in ("own", "application", "school")]
 BEGIN, END = "// <events>\n", "// </events>\n"
 _STRINGS = {"text", "path", "identity"}
 _OTHERS = {"switch": "boolean", "timestamp": "number | string | Date"}
@@ -18,16 +22,26 @@ def main(arguments: list[str] | None = None) -> int:
     """Return the exit status: 0 written or up to date, 1 out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is out of date")
+    parser.add_argument("--catalogue", action="append", type=Path, help="a catalogue file; give own.yml first")
+    parser.add_argument("--output", type=Path, default=TYPES, help="the file to write")
     options = parser.parse_args(arguments)
-    old = TYPES.read_text("utf-8")
-    new = generated(old, yaml.safe_load(CATALOGUE.read_text("utf-8")))
+    old = options.output.read_text("utf-8") if options.output.exists() else ""
+    new = generated(TYPES.read_text("utf-8"), merged(options.catalogue or CATALOGUE))
     if old == new:
         return 0
     if options.check:
-        sys.stderr.write(f"{TYPES} is out of date; run python -m exporter.client.generate\n")
+        sys.stderr.write(f"{options.output} is out of date; run python -m exporter.client.generate\n")
         return 1
-    TYPES.write_text(new, "utf-8")
+    options.output.write_text(new, "utf-8")
     return 0
+
+
+def merged(files: list[Path]) -> dict[str, Any]:
+    """Read catalogue files into one; an entry of a later file replaces that of the same name."""
+    parts = [yaml.safe_load(path.read_text("utf-8")) for path in files]
+    families = {family["name"]: family for part in parts for family in part.get("families", ())}
+    named = {key: {k: v for part in parts for k, v in part.get(key, {}).items()} for key in ("domains", "events")}
+    return {**named, "families": list(families.values())}
 
 
 def generated(text: str, catalogue: dict[str, Any]) -> str:
@@ -55,9 +69,9 @@ def _words(event: str, catalogue: dict[str, Any]) -> dict[str, list[str]]:
     for family in catalogue["families"]:
         for name, label in family.get("labels", {}).items() if family["event"] == event else ():
             field, domain = (name, label) if isinstance(label, str) else (label["field"], label["domain"])
-            values = catalogue["domains"][domain].get("values")
-            if values:
-                words[field] = values
+            known = catalogue["domains"][domain]
+            if known.get("values") and "from" not in known:
+                words[field] = known["values"]
     return words
 
 

@@ -1,4 +1,4 @@
-/** The types of heypeter.mjs. Between the marks they are written from ../catalogue.yml by `python -m exporter.client.generate`. */
+/** The types of heypeter.mjs. Between the marks they are written from ../catalogue/*.yml by `python -m exporter.client.generate`. */
 
 // <events>
 /** Every event that a server may send, and its data. */
@@ -16,6 +16,20 @@ export interface Events {
   form_submit: { form: string; outcome?: "success" | "failure" | (string & {}) };
   javascript_error: { page?: string; kind: "TypeError" | "ReferenceError" | "SyntaxError" | "RangeError" | "NetworkError" | "ChunkLoadError" | "SecurityError" | "AbortError" | "HydrationError" | "Error" | (string & {}) };
   unhandled_rejection: { page?: string; kind: "TypeError" | "ReferenceError" | "SyntaxError" | "RangeError" | "NetworkError" | "ChunkLoadError" | "SecurityError" | "AbortError" | "HydrationError" | "Error" | (string & {}) };
+  login: { method: "password" | "magic_link" | "oauth_google" | "oauth_apple" | "oauth_other" | "sso" | "api_key" | (string & {}) };
+  login_failed: { method: "password" | "magic_link" | "oauth_google" | "oauth_apple" | "oauth_other" | "sso" | "api_key" | (string & {}); reason: "bad_credentials" | "unknown_user" | "locked" | "mfa_failed" | "expired_token" | "rate_limited" | (string & {}); account?: string };
+  account_locked: Record<string, never>;
+  role_granted: { role: "admin" | "finance" | "teacher" | "staff" | (string & {}) };
+  audit_entry: Record<string, never>;
+  suspicious_activity: { kind: "credential_stuffing" | "brute_force" | "impossible_travel" | "sqli_probe" | "xss_probe" | "path_traversal" | "token_replay" | "scraping" | "privilege_escalation" | (string & {}) };
+  security_scan_finished: { scanner: "dependency" | "container" | "sast" | "dast" | "secrets" | "tls" | (string & {}); outcome: "success" | "failure" };
+  security_findings_counted: { scanner: "dependency" | "container" | "sast" | "dast" | "secrets" | "tls" | (string & {}); severity: "critical" | "high" | "medium" | "low" | (string & {}); open: number };
+  compliance_checked: { framework: "gdpr" | "pci_dss" | "soc2" | "iso27001" | (string & {}); control: string; passing: boolean };
+  compliance_audited: { framework: "gdpr" | "pci_dss" | "soc2" | "iso27001" | (string & {}) };
+  subject_request_closed: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); outcome: "success" | "failure" };
+  subject_requests_open: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); oldest: number | string | Date };
+  consent_decided: { consent: "analytics" | "marketing" | "functional" | (string & {}); decision: "granted" | "denied" };
+  backup_finished: { database: string; outcome?: string };
   user_registered: { channel: "web" | "mobile" | "admin" | "partner" | (string & {}); plan?: string };
   user_active: { user: string };
   class_booked: { class_type: string; channel: "web" | "mobile" | "admin" | "partner" | (string & {}) };
@@ -31,20 +45,6 @@ export interface Events {
   ticket_first_response: { priority: "low" | "normal" | "high" | "urgent" | (string & {}); duration: number };
   ticket_resolved: { channel: "email" | "chat" | "phone" | "form" | (string & {}); priority: "low" | "normal" | "high" | "urgent" | (string & {}); duration?: number };
   tickets_counted: { priority: "low" | "normal" | "high" | "urgent" | (string & {}); open: number; oldest_unanswered?: number | string | Date };
-  login: { method: "password" | "magic_link" | "oauth_google" | "oauth_apple" | "oauth_other" | "sso" | "api_key" | (string & {}) };
-  login_failed: { method: "password" | "magic_link" | "oauth_google" | "oauth_apple" | "oauth_other" | "sso" | "api_key" | (string & {}); reason: "bad_credentials" | "unknown_user" | "locked" | "mfa_failed" | "expired_token" | "rate_limited" | (string & {}); account?: string };
-  account_locked: Record<string, never>;
-  role_granted: { role: "admin" | "finance" | "teacher" | "staff" | (string & {}) };
-  audit_entry: Record<string, never>;
-  suspicious_activity: { kind: "credential_stuffing" | "brute_force" | "impossible_travel" | "sqli_probe" | "xss_probe" | "path_traversal" | "token_replay" | "scraping" | "privilege_escalation" | (string & {}) };
-  security_scan_finished: { scanner: "dependency" | "container" | "sast" | "dast" | "secrets" | "tls" | (string & {}); outcome: "success" | "failure" };
-  security_findings_counted: { scanner: "dependency" | "container" | "sast" | "dast" | "secrets" | "tls" | (string & {}); severity: "critical" | "high" | "medium" | "low" | (string & {}); open: number };
-  compliance_checked: { framework: "gdpr" | "pci_dss" | "soc2" | "iso27001" | (string & {}); control: string; passing: boolean };
-  compliance_audited: { framework: "gdpr" | "pci_dss" | "soc2" | "iso27001" | (string & {}) };
-  subject_request_closed: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); outcome: "success" | "failure" };
-  subject_requests_open: { kind: "access" | "erasure" | "rectification" | "portability" | "objection" | (string & {}); oldest: number | string | Date };
-  consent_decided: { consent: "analytics" | "marketing" | "functional" | (string & {}); decision: "granted" | "denied" };
-  backup_finished: { database: string; outcome?: string };
 }
 // </events>
 

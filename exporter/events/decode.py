@@ -146,9 +146,14 @@ class Schema:
         self.types = {name: _struct(name, event.fields) for name, event in catalogue.events.items()}
 
     def make(self, name: str, event_id: str = "", **data: object) -> Event:
-        """Build an event from checked fields."""
-        kind = self.types[name]
-        return kind(data=kind.__annotations__["data"](**data), id=event_id)
+        """Build an event from checked fields; DecodeError if the catalogue has no such event, or no such fields."""
+        kind = self.types.get(name)
+        if kind is None:
+            raise DecodeError(Reason.UNKNOWN_TYPE, f"the catalogue has no event {name!r}", "type")
+        try:
+            return kind(data=kind.__annotations__["data"](**data), id=event_id)
+        except TypeError as error:
+            raise DecodeError(Reason.SCHEMA, f"the catalogue's event {name!r} has other fields", "type") from error
 
     def public(self) -> dict[str, type[Event]]:
         """Return the types that browsers may send."""
@@ -167,8 +172,8 @@ class Decoder:
 
     def __init__(self, types: dict[str, type[Event]], limit: int, name: str = "Batch") -> None:
         self._types, self._limit = types, limit
-        union: Any = Union[tuple(types.values())]  # noqa: UP007  # of types known only at run time
-        events: Any = Annotated[list[union], msgspec.Meta(max_length=limit)]
+        union: Any = Union[tuple(types.values()) or (Event,)]  # noqa: UP007  # of types known only at run time
+        events: Any = Annotated[list[union], msgspec.Meta(max_length=limit if types else 0)]
         self.event_type, self.list_type = union, events
         self.batch_type = msgspec.defstruct(name, [("events", events), *_BATCH], forbid_unknown_fields=True, gc=False)
         self._batch: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.batch_type)

@@ -1,4 +1,4 @@
-"""Every series that somebody exports: the scraped programs, catalogue.yml, the receiver, and Prometheus itself."""
+"""Every series that somebody exports: the scraped programs, the catalogue, the receiver, and Prometheus itself."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -71,8 +71,9 @@ def test_a_counter_goes_on_where_the_stretch_before_left_it() -> None:
 
 def test_every_family_of_the_catalogue_and_every_name_in_the_rules_is_there() -> None:
     names = {identity.partition("{")[0] for identity in shown(an_axis())}
-    for family in yaml.safe_load(Path("exporter/catalogue/catalogue.yml").read_text("utf-8"))["families"]:
-        assert names & {family["name"], f"{family['name']}_count"}, family["name"]
+    for path in Path("exporter/catalogue").glob("*.yml"):
+        for family in yaml.safe_load(path.read_text("utf-8"))["families"]:
+            assert names & {family["name"], f"{family['name']}_count"}, family["name"]
     levels, alerts = rule_results.read()
     recorded = {rule.name for level in levels for rule in level}
     for rule in (*alerts, *(rule for level in levels for rule in level)):

@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Clock, Exporter, Listening, Settings, applications
-from exporter.catalogue.model import Catalogue, Limits, build, read
+from exporter.catalogue.model import Catalogue, CatalogueSettings, Limits, build, merged, read
 from exporter.config import Config, Storage, load, shipped_catalogue
 from exporter.self_metrics import OWN
 from process.settings import Secret
 
-EXAMPLE = Path("deploy/config/exporter.yml")
+EXAMPLE = Path("tests/exporter/exporter.yml")  # not deploy/config/exporter.yml, which is for others to edit
+# What the shipped catalogue files say, as YAML.
+SHIPPED = [yaml.safe_load(Path(f"exporter/catalogue/{n}.yml").read_text("utf-8")) for n in ("application", "school")]
+OWN_FILE = yaml.safe_load(Path("exporter/catalogue/own.yml").read_text("utf-8"))
 TOKEN = {"Authorization": "Bearer exporter-token"}
 ORIGIN = "https://app.heypeteracademy.com"
 # What Chrome on a desk sends with a beacon.
@@ -30,11 +34,16 @@ Client = TestClient[web.Request, web.Application]
 
 def limits() -> Limits:
     config = load(EXAMPLE)[0]
-    return Limits(dict(msgspec.structs.asdict(config.lists)))
+    return Limits(config.lists)
 
 
-def a_catalogue(data: Any) -> Catalogue:  # noqa: ANN401  # YAML
-    return build(read(data), limits(), OWN)
+def settings(*more: Any) -> CatalogueSettings:  # noqa: ANN401  # YAML
+    return merged(read(OWN_FILE), map(read, (*SHIPPED, *more)))
+
+
+def a_catalogue(*more: Any) -> Catalogue:  # noqa: ANN401  # YAML
+    """Give the shipped catalogue and more files."""
+    return build(settings(*more), limits(), OWN)
 
 
 class Time:
@@ -60,13 +69,13 @@ def a_config(folder: Path | None = None, **changes: Any) -> Config:  # noqa: ANN
 def an_exporter(time: Time, config: Config | None = None) -> Exporter:
     config, (example, catalogue) = config or a_config(), the_example()
     same = (config.lists, config.discover, config.limits) == (example.lists, example.discover, example.limits)
-    settings = Settings(config, catalogue if same else shipped_catalogue(config), Secret("exporter-token"))
-    return Exporter(settings, Clock(time, time))
+    what = Settings(config, catalogue if same else shipped_catalogue(config), Secret("exporter-token"))
+    return Exporter(what, Clock(time, time))
 
 
 def an_application(exporter: Exporter) -> web.Application:
-    settings = exporter.parts.settings
-    return applications(exporter, Listening("", "", None, exporter.reloader(lambda: settings), lifecycle=True))[0][1]
+    now = exporter.parts.settings
+    return applications(exporter, Listening("", "", None, exporter.reloader(lambda: now), lifecycle=True))[0][1]
 
 
 async def value(client: Client, name: str, **labels: str) -> float | None:

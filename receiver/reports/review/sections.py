@@ -172,7 +172,7 @@ def _thresholds(review: Review) -> Iterator[Section]:
     lead = (
         "How often each threshold would have fired in this period, `for` and the rule's other conditions honoured; the "
         f"present one in brackets. Evaluated every {duration(review.period.step)}. A threshold of a quantile must be a "
-        "bucket boundary (exporter/catalogue/catalogue.yml)."
+        "bucket boundary (exporter/catalogue/*.yml)."
     )
     changed = [line for line in ordered if line.fired or (line.advice and line.advice.verb == "loosen")]
     head = ("Alert", "Fires at", "Fired", "Threshold → firings", "Suggestion", "Change it in")

@@ -55,7 +55,7 @@ def _unless_boundary(number: float, series: Series) -> Iterator[Fault]:
     above = min((bound for bound in series.buckets if bound > number), default=inf)
     family = series.name.removesuffix("_bucket")
     text = f"{number:g} is no bucket boundary of {family}: there are {below:g} and {above:g}"
-    fix = f"compare with one of them, or add {number:g} to its buckets (exporter/catalogue/catalogue.yml)"
+    fix = f"compare with one of them, or add {number:g} to its buckets (exporter/catalogue/*.yml)"
     yield Fault(text, fix, f"{number:g}")
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 import yaml
 from aiohttp.test_utils import TestClient, TestServer
@@ -13,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.catalogue.label_values import Label, LabelValues
-from exporter.catalogue.model import Limits, build, read
+from exporter.catalogue.model import Limits, build
 from exporter.catalogue.route_templates import guess
-from exporter.config import Config, Discover, Limit, Lists, load
+from exporter.config import Config, Limit, load
 from exporter.events.decode import Decoder, Schema
 from exporter.registry.recorder import Recorder
 from exporter.self_metrics import OWN
@@ -27,11 +26,10 @@ from tests.exporter.example_exporter import (
     a_config,
     an_application,
     an_exporter,
+    settings,
     the_example,
     value,
 )
-
-SHIPPED = yaml.safe_load(Path("exporter/catalogue/catalogue.yml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +63,9 @@ def test_a_guess_is_short_and_plain(path: str) -> None:
 
 def test_values_are_discovered_up_to_the_cap_and_the_rest_is_other() -> None:
     discovered: dict[str, None] = {}
-    label_value = LabelValues(Label("route", "route", "route", ("/", "/courses/[id]"), "routes", 2), discovered)
+    label_value = LabelValues(
+        Label("route", "route", "route", ("/", "/courses/[id]"), "routes", 2, paths=True), discovered
+    )
     assert label_value("/courses/42") == ("/courses/[id]", False)
     assert label_value("/users/1") == ("/users/[id]", False)
     assert label_value("/about") == ("/about", False)
@@ -90,8 +90,7 @@ def test_a_label_that_overflows_is_the_only_one_that_is_folded() -> None:
 
 
 def test_a_family_at_its_cap_folds_open_labels_first_and_then_all() -> None:
-    lists = msgspec.structs.asdict(Lists(routes=("/a", "/b", "/c")))
-    catalogue = build(read(SHIPPED), Limits(lists, {}, family=3), OWN)
+    catalogue = build(settings(), Limits({"routes": ("/a", "/b", "/c")}, {}, family=3), OWN)
     (family,) = (family for family in catalogue.families if family.name == "http_requests_total")
     assert family.worst_case == 4
     schema = Schema(catalogue)
@@ -135,9 +134,6 @@ def test_a_configuration_that_allows_too_much_is_refused(tmp_path: Path) -> None
 
 def test_what_may_be_discovered_counts_for_the_worst_case() -> None:
     def worst(config: Config) -> int:
-        limits = Limits(
-            msgspec.structs.asdict(config.lists), msgspec.structs.asdict(config.discover), Limit().family_series
-        )
-        return build(read(SHIPPED), limits, OWN).worst_case
+        return build(settings(), Limits(config.lists, config.discover, Limit().family_series), OWN).worst_case
 
-    assert worst(Config(discover=Discover(pages=10))) > worst(Config()) + 500
+    assert worst(Config(discover={"pages": 10})) > worst(Config()) + 500

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from deploy.local.node import node_path
 from exporter.client import generate
@@ -65,14 +64,14 @@ def test_the_types_are_those_of_the_catalogue() -> None:
 
 
 def test_every_event_that_a_server_may_send_has_a_type() -> None:
-    catalogue = yaml.safe_load(generate.CATALOGUE.read_text("utf-8"))
+    catalogue = generate.merged(generate.CATALOGUE)
     written = generate.events(catalogue)
     for name, event in catalogue["events"].items():
         assert (f"\n  {name}: " in written) == (event["from"] != "public"), name
 
 
 def test_a_stale_file_is_noticed_and_only_the_marked_block_is_written() -> None:
-    catalogue = yaml.safe_load(generate.CATALOGUE.read_text("utf-8"))
+    catalogue = generate.merged(generate.CATALOGUE)
     catalogue["events"]["lesson_recorded"] = {"from": "private", "fields": {"at": "timestamp?", "on": "switch"}}
     old = generate.TYPES.read_text("utf-8")
     new = generate.generated(old, catalogue)

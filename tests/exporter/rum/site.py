@@ -11,7 +11,7 @@ from aiohttp import StreamReader, web
 from aiohttp.test_utils import TestServer
 
 from exporter.app import Exporter, Settings, middlewares, public_routes
-from exporter.config import Browser, Config, Lists, shipped_catalogue
+from exporter.config import Browser, Config, shipped_catalogue
 from exporter.sentry_tunnel.forward import client_session
 from process.settings import Duration
 
@@ -27,9 +27,8 @@ class Site:
         self.misfortunes: list[int | None] = []
         self.received: list[dict[str, Any]] = []
         browser = Browser(drop_bots=False, origins=origins, refuse=(), settle_after=Duration(0))
-        lists = Lists(
-            pages=("/", "/second", "/spa/[id]"), routes=("/api/classes/[id]",), forms=("signup",), tables=("users",)
-        )
+        lists = {"pages": ("/", "/second", "/spa/[id]"), "routes": ("/api/classes/[id]",)}
+        lists |= {"forms": ("signup",), "tables": ("users",)}
         config = Config(browser=browser, lists=lists, first_increment_hold=Duration(0))
         config = msgspec.structs.replace(config, limits=msgspec.structs.replace(config.limits, client_burst=10_000))
         self.exporter = Exporter(Settings(config, shipped_catalogue(config)))

@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.app import Exporter, Settings
 from exporter.catalogue.label_values import Label, LabelValues
 from exporter.catalogue.route_templates import Templates, guess
-from exporter.config import Browser, Config, Discover, Limit
+from exporter.config import Browser, Config, Limit
 from exporter.events.decode import Schema
 from exporter.events.sessions import PAGE_TIMEOUT, Sessions
 from exporter.exposition.negotiate import PLAIN, Exposition, Format
@@ -278,7 +278,7 @@ async def test_a_record_of_an_older_version_that_took_for_ever_is_replayed(tmp_p
     record = Record(received=1_790_000_000.0, source="browser", body=json.dumps([event]).encode())
     journal.append(msgspec.msgpack.encode(record))
     journal.close()
-    config = a_config(tmp_path, first_increment_hold=0, discover=Discover(pages=10, routes=10))
+    config = a_config(tmp_path, first_increment_hold=0, discover={"pages": 10, "routes": 10})
     place = Installation(tmp_path, Time(), config)
     await place.start()
     assert await place.value("rum_page_views_total", page="other", device="other", navigation="navigate") == 1
@@ -386,7 +386,7 @@ async def test_what_is_personal_in_a_path_is_not_journaled(place: Installation) 
 
 
 async def test_a_replay_counts_what_was_counted(tmp_path: Path) -> None:
-    config = a_config(tmp_path, first_increment_hold=0, discover=Discover(pages=3))
+    config = a_config(tmp_path, first_increment_hold=0, discover={"pages": 3})
     place = Installation(tmp_path, Time(), config)
     await place.start()
     for page in (
@@ -415,7 +415,9 @@ async def test_a_replay_counts_what_was_counted(tmp_path: Path) -> None:
     "value_", ["/a/[...rest]", "/a/[id]", "/a/<int:n>", "/a/7", "/b", "/b/:x?", "other", "/c/42", "/c/[id]", "/d e"]
 )
 def test_a_label_folded_twice_is_the_same(value_: str) -> None:
-    label = Label("page", "page", "page", ("/a/[id]", "/a/[...rest]", "/a/<int:n>", "/b/:x?", "/[any]"), "pages", 5)
+    label = Label(
+        "page", "page", "page", ("/a/[id]", "/a/[...rest]", "/a/<int:n>", "/b/:x?", "/[any]"), "pages", 5, paths=True
+    )
     discovered: dict[str, None] = {}
     once, _ = LabelValues(label, discovered)(value_)
     assert LabelValues(label, discovered)(once) == (once, False)
