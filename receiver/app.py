@@ -204,6 +204,7 @@ class Receiver:
             float(config.watchdog.interval),
             group_interval=float(config.watchdog.group_interval),
             liveness=self._liveness,
+            runbooks_url=config.site.runbooks_url,
         )
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
@@ -211,7 +212,8 @@ class Receiver:
         if len(self._link_secret.reveal()) < SHORTEST_SIGNER:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
-        templates = Templates(folder, lambda name: self.metrics.template_failures.labels(name).inc())
+        failures = self.metrics.template_failures
+        templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
         self._links = links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock)
 

@@ -68,7 +68,7 @@ def test_every_pitfall_names_a_test_that_exists() -> None:
 @pytest.mark.parametrize("number", range(4))
 def test_the_examples_of_the_page_on_call_load(tmp_path: Path, number: int) -> None:
     roles, *sections = re.findall(r"```yaml\n(.*?)```", Path("docs/oncall.md").read_text("utf-8"), re.DOTALL)
-    example = yaml.safe_load(Path("deploy/config/receiver.yml").read_text("utf-8"))
+    example = yaml.safe_load(Path("tests/receiver/receiver.yml").read_text("utf-8"))
     example |= yaml.safe_load(sections[0]) | {"roles": {**example["roles"], **yaml.safe_load(roles)["roles"]}}
     engineers, own = example["schedules"], yaml.safe_load(sections[number])
     example |= own | {"schedules": {**engineers, **own.get("schedules", {})}}

@@ -74,17 +74,20 @@ SELF_COUNTERS = {
 }
 
 
+def catalogue() -> dict[str, Any]:
+    """Read the shipped catalogue files as one."""
+    files = [ROOT / f"exporter/catalogue/{name}.yml" for name in ("application", "school", "own")]
+    parts = [yaml.safe_load(path.read_text("utf-8")) for path in files]
+    named = {key: {k: v for part in parts for k, v in part.get(key, {}).items()} for key in ("domains", "buckets")}
+    return {**named, "families": [family for part in parts for family in part["families"]]}
+
+
 class Application:
     """The families of the catalogue over a stretch of time; ``thin`` shows one label set of each."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        files = [ROOT / f"exporter/catalogue/{name}.yml" for name in ("application", "school", "own")]
-        parts = [yaml.safe_load(path.read_text("utf-8")) for path in files]
-        self._catalogue: dict[str, Any] = {
-            "families": [family for part in parts for family in part["families"]],
-            **{key: {k: v for part in parts for k, v in part.get(key, {}).items()} for key in ("domains", "buckets")},
-        }
+        self._catalogue = catalogue()
         self._lists = yaml.safe_load((ROOT / "deploy/local/exporter.yml").read_text("utf-8"))["lists"]
 
     def shown(self, axis: Axis, wanted: set[str] | None = None) -> Iterator[Samples]:
@@ -180,7 +183,7 @@ class Application:
         for domain in names.values():
             known = domain["domain"] if isinstance(domain, dict) else domain
             rule = self._catalogue["domains"][known]
-            allowed = rule["values"] if "values" in rule else self._lists.get(rule.get("from", ""), ["events"])
+            allowed = self._lists.get(rule.get("from", ""), rule.get("values", ["events"]))
             if known in {"outcome", "result"}:
                 allowed = ["success", "failure"] if known == "outcome" else ["hit", "miss"]
             values.append(allowed[: 2 if len(names) > 2 else 6])  # noqa: PLR2004  # three labels make many sets

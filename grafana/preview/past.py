@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-import yaml
 
 from deploy.local.ports import free_port
 from deploy.simulation import rule_results
+from deploy.simulation.application import catalogue
 from deploy.simulation.history import names_in_long_dashboards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,10 +33,10 @@ class PastError(Exception):
 def data_digest() -> str:
     """Return a digest of what the history is made of: rules and catalogue without their texts, and the simulation."""
     modules = sorted(path for path in (ROOT / "deploy/simulation").glob("*.py") if path.name not in _LIVE)
-    catalogue = yaml.safe_load((ROOT / "exporter/catalogue/catalogue.yml").read_text("utf-8"))
-    families = [{key: value for key, value in one.items() if key != "help"} for one in catalogue["families"]]
+    written = catalogue()
+    families = [{key: value for key, value in one.items() if key != "help"} for one in written["families"]]
     lists = (ROOT / "deploy/local/exporter.yml").read_bytes()
-    sources = [*(path.read_bytes() for path in modules), repr((families, catalogue["buckets"])).encode(), lists]
+    sources = [*(path.read_bytes() for path in modules), repr((families, written["buckets"])).encode(), lists]
     names = sorted(names_in_long_dashboards())
     return hashlib.sha256(b"".join(sources) + repr((rule_results.read(), names, END, DAYS)).encode()).hexdigest()
 

@@ -97,6 +97,7 @@ class Apprise:
             form=service.form,
             sort=_TYPES.get(message.kind, "info"),
             timeout=self._timeout,
+            brand=message.brand.name,
         )
         begun, turn = time.monotonic(), self._turns[message.address]
         try:

@@ -30,6 +30,7 @@ class Job(msgspec.Struct, frozen=True):
     form: Format
     sort: SendAs
     timeout: float
+    brand: str = ""  # the name that the message comes from, where a service shows one
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,9 +49,9 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def plugin(url: str, timeout: float) -> apprise.NotifyBase | None:
+def plugin(url: str, timeout: float, brand: str = "") -> apprise.NotifyBase | None:
     """Make what sends to a URL, once and without redirects; None if Apprise does not know it."""
-    asset = apprise.AppriseAsset(app_id="HeyPeter Monitoring", app_desc="HeyPeter Monitoring")
+    asset = apprise.AppriseAsset(app_id=brand, app_desc=brand)
     asset.async_mode = False
     made = apprise.Apprise.instantiate(url, asset=asset)
     if made is not None:
@@ -63,7 +64,10 @@ def plugin(url: str, timeout: float) -> apprise.NotifyBase | None:
 def send(job: Job, log: _Lines) -> Outcome:
     """Try once."""
     log.lines.clear()
-    sender, made = apprise.Apprise(), plugin(job.url, job.timeout)  # a used one would sleep between two messages
+    sender, made = (
+        apprise.Apprise(),
+        plugin(job.url, job.timeout, job.brand),
+    )  # a used one would sleep between two messages
     if made is None:
         return Outcome(sent=False)
     sender.add(made)

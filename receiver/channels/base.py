@@ -9,6 +9,7 @@ import msgspec
 from receiver.incident.model import Failure, Kind
 
 __all__ = [
+    "Brand",
     "Channel",
     "DeferredError",
     "Failure",
@@ -49,6 +50,13 @@ class Link(msgspec.Struct, frozen=True):
 
     label: str
     url: str
+
+
+class Brand(msgspec.Struct, frozen=True):
+    """How the product calls itself to people: `site` in receiver.yml."""
+
+    name: str = "HeyPeter Monitoring"
+    header: str = "HeyPeter"  # X-HeyPeter-Incident and the other headers of a mail that filters read
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -93,6 +101,7 @@ class Message(msgspec.Struct, frozen=True):
     image_url: str = ""  # a picture of the dashboard, if the alert names one
     opened_at: datetime | None = None
     words: Words = Words()
+    brand: Brand = Brand()
 
 
 _UMBRELLA = re.compile(r"heypeter-umbrella-(\d{1,17})-(\d{1,17})(?:/|$)")

@@ -124,12 +124,13 @@ def compose(message: Message, sender: str) -> EmailMessage:
         mail["Message-ID"] = root
     # Outlook and Exchange thread by these, Gmail and others by References.
     mail["Thread-Topic"], mail["Thread-Index"] = incident, _thread_index(message)
-    mail["List-Id"] = f"HeyPeter Monitoring <alerts.{domain}>"
+    mail["List-Id"] = f"{message.brand.name} <alerts.{domain}>"
     # RFC 3834: no out-of-office answer may come back.
     mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"] = "auto-generated", "All"
     # For people's filters.
-    mail["X-HeyPeter-Incident"], mail["X-HeyPeter-Kind"] = incident, message.kind.value
-    mail["X-HeyPeter-Priority"] = token(message.priority)
+    prefix = f"X-{message.brand.header}"
+    mail[f"{prefix}-Incident"], mail[f"{prefix}-Kind"] = incident, message.kind.value
+    mail[f"{prefix}-Priority"] = token(message.priority)
     if message.priority == "P1" and message.kind in {Kind.PAGE, Kind.REMINDER}:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")

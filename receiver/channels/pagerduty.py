@@ -103,14 +103,14 @@ class PagerDutyEvents:
     def _trigger(self, message: Message) -> dict[str, object]:
         payload = {
             "summary": message.headline[:SUMMARY],
-            "source": _source(message.labels),
+            "source": _source(message),
             "severity": message.severity,
             "timestamp": message.sent_at.isoformat(),
             **_place(message.labels),
             "custom_details": _details(message),
         }
         links = [{"href": link.url, "text": link.label} for link in message.links]
-        client = {"client": "HeyPeter Monitoring", "client_url": self._client_url} if self._client_url else {}
+        client = {"client": message.brand.name, "client_url": self._client_url} if self._client_url else {}
         # "This image must be served via HTTPS": another one would make the event invalid.
         image = message.image_url if message.image_url.startswith("https://") else ""
         images = {"images": [{"src": image, "alt": "The dashboard"}]} if image else {}
@@ -198,9 +198,9 @@ def _place(labels: dict[str, str]) -> dict[str, str]:
     return {name: value[:SUMMARY] for name, value in named.items() if value}
 
 
-def _source(labels: dict[str, str]) -> str:
+def _source(message: Message) -> str:
     """Name the system that is affected, by the closest label that all alerts share."""
-    return next((labels[name][:SUMMARY] for name in _SOURCES if labels.get(name)), "HeyPeter Monitoring")
+    return next((message.labels[name][:SUMMARY] for name in _SOURCES if message.labels.get(name)), message.brand.name)
 
 
 def _id(incident: object) -> str:

@@ -54,7 +54,7 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     when = int(message.sent_at.timestamp())
     date = f"<!date^{when}^{{date_short_pretty}} {{time}}|{message.sent_at:%Y-%m-%d %H:%M} UTC>"
     number = f" · #{message.number}" if message.number else ""
-    footer: Block = {"type": "mrkdwn", "text": f"HeyPeter Monitoring{number} · {date}"}
+    footer: Block = {"type": "mrkdwn", "text": f"{escaped(message.brand.name)}{number} · {date}"}
     blocks.append({"type": "context", "elements": [footer]})
     buttons = _answers(message, state) if interactive else []
     buttons += _opening(message.links)

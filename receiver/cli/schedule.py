@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
             raise SettingsError("--format ics is of one schedule; choose it with --schedule")
         name = options.role or chosen[0]
         listed = role_shifts(routing, name, start, end) if options.role else shifts(routing.schedules[name], start, end)
-        sys.stdout.buffer.write(export(name, listed, routing.directory, now))
+        sys.stdout.buffer.write(export(name, listed, routing.directory, now, config.site.name))
         return 0
     # A role that one schedule holds is shown by that schedule.
     joint = [role for role in roles(routing) if len(routing.roles[role]) > 1 and options.schedule is None]

@@ -7,6 +7,7 @@ import msgspec
 
 from process.addresses import is_http
 from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
+from receiver.channels.base import Brand
 from receiver.config.channels import Channels, check_contacts
 from receiver.config.generic import GenericWebhook, WebhookName
 from receiver.config.heartbeats import JobHeartbeat, JobName, check_heartbeats
@@ -84,6 +85,22 @@ class Retention(Strict, frozen=True, kw_only=True):
     archive: Path | None = None
 
 
+_PRINTED = r"[^\x00-\x1f\x7f<>]"  # nothing that a header of a mail could not hold
+
+
+class Site(Strict, frozen=True, kw_only=True):
+    """What people see of whose product this is, and where the runbooks of its own alerts are."""
+
+    name: Annotated[str, msgspec.Meta(pattern=f"^{_PRINTED}{{1,60}}$")] = Brand().name
+    header_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z][A-Za-z0-9]{0,30}$")] = Brand().header
+    runbooks_url: str = "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks"
+
+    @property
+    def brand(self) -> Brand:
+        """What messages carry of it."""
+        return Brand(self.name, self.header_prefix)
+
+
 class Templates(Strict, frozen=True, kw_only=True):
     """A folder of templates that replace the built-in ones."""
 
@@ -139,6 +156,7 @@ class Config(Strict, frozen=True, kw_only=True):
     generic_webhooks: Annotated[dict[WebhookName, GenericWebhook], msgspec.Meta(max_length=50)] = {}
     retention: Retention = Retention()
     templates: Templates | None = None
+    site: Site = Site()
 
 
 def load(path: Path) -> tuple[Config, Source]:
@@ -181,7 +199,10 @@ def _check_people(config: Config, source: Source, findings: Findings) -> None:
 def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     check_sources(config.alertmanager, config.alertmanagers, source, findings)
     check_heartbeats(config.heartbeats, config.teams, source, findings)
-    urls = {".external_url": (config.external_url, "https://oncall.example.com")}
+    urls = {
+        ".external_url": (config.external_url, "https://oncall.example.com"),
+        ".site.runbooks_url": (config.site.runbooks_url, "https://wiki.example.com/runbooks"),
+    }
     for place, one in sources(config.alertmanager, config.alertmanagers).values():
         if one.url or (config.alertmanager and place == ".alertmanager"):
             urls[f"{place}.url"] = (one.url, "http://localhost:9093")

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 # What is read once: sockets, files, credentials and connections are made of it.
 FIXED = (
     *("external_url", "database", "listen", "webhook", "api", "links", "channels", "retry", "watchdog"),
-    *("alertmanager", "alertmanagers", "heartbeat", "retention", "templates", "grouping_window"),
+    *("alertmanager", "alertmanagers", "heartbeat", "retention", "templates", "grouping_window", "site"),
 )
 
 

@@ -35,7 +35,8 @@ def render_bundle(  # everything that a message says
     first, incident = items[0]
     headline = _headline(items, reader)
     tag = subject_tag(incident.priority.value, _STATES.get(first.kind, State.TRIGGERED), reader)
-    values = _values(items, link_of, now, reader) | {"headline": headline, "all": link_of_all}
+    values = _values(items, link_of, now, reader)
+    values |= {"headline": headline, "all": link_of_all, "product": templates.brand.name}
     counts = Counter(item[1].priority.value for item in items)
     return Message(
         id=delivery_id,
@@ -56,6 +57,7 @@ def render_bundle(  # everything that a message says
         ),
         sent_at=now,
         words=words(first.kind, incident, reader),
+        brand=templates.brand,
     )
 
 

@@ -138,7 +138,7 @@ class _Writer:
         notification, incident = self._notification, self._incident
         drill = f"{self._say('drill')} " if incident.drill else ""
         headline = one_line(f"{drill}{self._headline(incident_name(incident, self._reader))}", HEADLINE)
-        values = {**self._values(), "headline": headline}
+        values = {**self._values(), "headline": headline, "product": templates.brand.name}
         tag = subject_tag(incident.priority.value, incident.state, self._reader)
         subject = f"{drill}{tag} #{incident.id} {what_broke(incident, self._reader)}"
         return Message(
@@ -166,6 +166,7 @@ class _Writer:
             image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),
             opened_at=incident.opened_at,
             words=words(notification.kind, incident, self._reader),
+            brand=templates.brand,
         )
 
     def _headline(self, name: str) -> str:

@@ -12,6 +12,8 @@ import jinja2
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from receiver.channels.base import Brand
+
 log = logging.getLogger(__name__)
 
 NAMES = ("message.txt", "message.html", "bundle.txt", "bundle.html")
@@ -41,7 +43,13 @@ def _range(*bounds: int) -> range:
 class Templates:
     """Writes messages; ``failed`` is told the name of a template of the folder that could not be used."""
 
-    def __init__(self, folder: Path | None = None, failed: Callable[[str], None] = lambda _name: None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        failed: Callable[[str], None] = lambda _name: None,
+        brand: Brand = Brand(),  # noqa: B008  # immutable
+    ) -> None:
+        self.brand = brand
         self._own = _environment(jinja2.PackageLoader("receiver.messages"))
         self._folder = folder
         self._theirs = _environment(jinja2.FileSystemLoader(folder)) if folder else None

@@ -144,17 +144,17 @@ def remarks(calendar: Calendar, directory: Directory) -> tuple[Remark, ...]:
     return tuple(dict.fromkeys((*calendar.remarks, *strangers)))
 
 
-def export(name: str, shifts: Iterable[Shift], directory: Directory, now: datetime) -> bytes:
+def export(name: str, shifts: Iterable[Shift], directory: Directory, now: datetime, product: str) -> bytes:
     """Write shifts as a calendar to subscribe to; an entry keeps its UID as long as its beginning stays."""
-    calendar = icalendar.Calendar()
-    calendar.add("prodid", "-//HeyPeter Monitoring//on call//EN")
+    calendar, host = icalendar.Calendar(), re.sub("[^a-z0-9]+", "-", product.casefold()).strip("-") or "oncall"
+    calendar.add("prodid", f"-//{product}//on call//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", f"On call: {name}")
     for shift in shifts:
         if not shift.people:
             continue
         event = icalendar.Event()
-        event.add("uid", f"{name}-{shift.start:%Y%m%dT%H%M%SZ}@heypeter-monitoring")
+        event.add("uid", f"{name}-{shift.start:%Y%m%dT%H%M%SZ}@{host}")
         event.add("dtstamp", now)
         event.add("dtstart", shift.start)
         event.add("dtend", shift.end)

@@ -25,7 +25,7 @@ class Watchdog:
     dead Prometheus for two resend intervals at most, plus ``group_interval`` of its route.
     """
 
-    def __init__(  # the composition root hands over every collaborator
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         store: Store,
         current: Current,
@@ -36,7 +36,9 @@ class Watchdog:
         *,
         group_interval: float = 60.0,
         liveness: Mapping[str, Liveness] | None = None,
+        runbooks_url: str = "",
     ) -> None:
+        self._runbook = f"{runbooks_url.rstrip('/')}/Watchdog.md"
         self._store, self._current, self._clock, self._elapsed, self._watch = store, current, clock, elapsed, watch
         self._liveness = liveness or {DEFAULT_SOURCE: Liveness(clock, interval)}
         self._patience = MISSED * interval
@@ -85,7 +87,7 @@ class Watchdog:
                 self._silent[source] = passed
             elif passed - self._silent.get(source, passed) > self._patience:
                 del self._silent[source]
-            group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now),))
+            group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now, self._runbook),))
             await self._store.update(AlertsReceived(group), self._current.routing, now)
         if self._holds or passed - self._doubted <= _SAVED_WITHIN:
             await self._let_go()
@@ -125,7 +127,7 @@ def _over(key: str) -> AlertsReceived:
     return AlertsReceived(AlertGroup(key, ()))
 
 
-def _alert(source: str, heard: datetime, silent: bool, now: datetime) -> Alert:  # noqa: FBT001  # a field of the alert
+def _alert(source: str, heard: datetime, silent: bool, now: datetime, runbook: str) -> Alert:  # noqa: FBT001  # a field
     return Alert(
         fingerprint=f"watchdog-{source}",
         firing=silent,
@@ -136,6 +138,6 @@ def _alert(source: str, heard: datetime, silent: bool, now: datetime) -> Alert: 
             "summary": "Monitoring is blind",
             "description": f"The Watchdog of {source} was last heard at {heard:%Y-%m-%d %H:%M:%S} UTC. Prometheus, "
             "Alertmanager or the way between them and this receiver is broken: no other alert can arrive.",
-            "runbook_url": "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks/Watchdog.md",
+            "runbook_url": runbook,
         },
     )

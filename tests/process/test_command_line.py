@@ -13,7 +13,7 @@ import receiver.__main__
 from process.addresses import is_http, redacted
 from process.version import VERSION
 
-EXAMPLE = "--config.file=deploy/config/receiver.yml"
+EXAMPLE = "--config.file=tests/receiver/receiver.yml"
 Capture = pytest.CaptureFixture[str]
 
 

@@ -89,7 +89,7 @@ async def test_the_committed_file_is_what_the_real_programs_export(tmp_path: Pat
     for name, asked in used().items():
         now, then = of(name, fresh), of(name, committed)
         if now is None and then is None:
-            continue  # recorded, or of catalogue.yml and the receiver's code
+            continue  # recorded, or of the catalogue and the receiver's code
         assert now is not None, f"{name}: nobody exports it any more: `make scrape`, then mend the rules"
         assert then is not None, f"{name}: it is new: `make scrape`"
         assert (now.type, now.labels) == (then.type, then.labels), f"{name}: `make scrape`"

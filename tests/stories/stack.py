@@ -49,7 +49,7 @@ class Stack:
         self.tokens = {n: secrets.token_urlsafe(32) for n in ("webhook", "api", "link", "exporter")}
         self.pagerduty, self.smtp = FakePagerDuty(set(KEYS.values())), FakeSMTP()
         people = {"U01LINH", "U01MAREK", "U01AISHA", "U01PETER"}
-        teams = set(re.findall(r"#alerts[a-z-]*", (ROOT / "deploy/config/receiver.yml").read_text("utf-8")))
+        teams = set(re.findall(r"#alerts[a-z-]*", (ROOT / "tests/receiver/receiver.yml").read_text("utf-8")))
         self.slack = FakeSlack(SLACK_TOKEN, people | teams)
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
@@ -105,7 +105,7 @@ class Stack:
         return path
 
     def _exporter(self) -> list[str]:
-        config = yaml.safe_load((ROOT / "deploy/config/exporter.yml").read_text("utf-8"))
+        config = yaml.safe_load((ROOT / "tests/exporter/exporter.yml").read_text("utf-8"))
         config |= {
             "events": {"token": self.tokens["exporter"]},
             "listen": f"127.0.0.1:{self.ports['exporter']}",
@@ -116,7 +116,7 @@ class Stack:
         return [sys.executable, "-m", "exporter", f"--config.file={self._write('exporter', config)}"]
 
     def _receiver(self) -> list[str]:
-        config = yaml.safe_load((ROOT / "deploy/config/receiver.yml").read_text("utf-8"))
+        config = yaml.safe_load((ROOT / "tests/receiver/receiver.yml").read_text("utf-8"))
         rows = zip(config["escalation_matrix"], self._steps, strict=True)
         config |= {
             "external_url": self.url("receiver"),

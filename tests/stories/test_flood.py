@@ -43,7 +43,7 @@ def _write_secrets(part: object, folder: Path) -> None:
 
 
 def _receiver(folder: Path, port: int) -> tuple[list[str], str, dict[str, Any]]:
-    config = yaml.safe_load(Path("deploy/config/receiver.yml").read_text("utf-8"))
+    config = yaml.safe_load(Path("tests/receiver/receiver.yml").read_text("utf-8"))
     config["database"] = str(folder / "receiver.db")
     config["webhook"] = {"token": TOKEN}
     for name in ("alertmanager", "heartbeat"):

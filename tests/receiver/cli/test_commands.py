@@ -91,12 +91,12 @@ def test_a_wrong_question_is_one_line(options: list[str], says: str, capsys: Cap
 
 
 def test_the_whole_matrix_of_the_document_passes_its_tests(capsys: Capture) -> None:
-    assert main(["test", "deploy/config/receiver_test.yml"]) == 0
+    assert main(["test", "tests/receiver/receiver_test.yml"]) == 0
     assert capsys.readouterr().out == "OK: 11 policy tests passed\n"
 
 
 def test_a_test_that_fails_shows_the_difference(tmp_path: Path, capsys: Capture) -> None:
-    text = Path("deploy/config/receiver_test.yml").read_text("utf-8")
+    text = Path("tests/receiver/receiver_test.yml").read_text("utf-8")
     path = tmp_path / "test.yml"
     path.write_text(text.replace("15m  page      Marek Novak", "16m  page      Marek Novak", 1), "utf-8")
     assert main(["test", str(path), "--config.file", str(EXAMPLE)]) == 1
@@ -109,7 +109,7 @@ def test_a_test_that_fails_shows_the_difference(tmp_path: Path, capsys: Capture)
 
 def test_a_change_of_the_policy_breaks_its_tests(tmp_path: Path, capsys: Capture) -> None:
     changed = edited(tmp_path, "{after: 15m,", "{after: 20m,")
-    assert main(["test", "deploy/config/receiver_test.yml", "--config.file", str(changed)]) == 1
+    assert main(["test", "tests/receiver/receiver_test.yml", "--config.file", str(changed)]) == 1
     assert "+20m page Marek Novak" in capsys.readouterr().err
 
 

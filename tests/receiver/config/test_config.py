@@ -10,7 +10,7 @@ from receiver.config.load import load, missing_secret_files
 from receiver.incident.model import Step
 from tests.receiver.example_site import P1, P2, P3, P4, P5
 
-EXAMPLE = Path("deploy/config/receiver.yml")
+EXAMPLE = Path("tests/receiver/receiver.yml")  # not deploy/config/receiver.yml, which is for others to edit
 
 
 def edited(folder: Path, old: str, new: str) -> Path:

@@ -22,7 +22,7 @@ from receiver.config.sources import sources
 
 def written(folder: Path, **changes: object) -> Path:
     """The shipped example with secrets in place, and no source but those of ``changes``."""
-    config: dict[str, Any] = yaml.safe_load(Path("deploy/config/receiver.yml").read_text("utf-8"))
+    config: dict[str, Any] = yaml.safe_load(Path("tests/receiver/receiver.yml").read_text("utf-8"))
     services = {name: {"routing_key": "e" * 32} for name in ("engineers", "leads")}
     config |= {
         "database": str(folder / "receiver.sqlite3"),

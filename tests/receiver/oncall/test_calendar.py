@@ -140,13 +140,13 @@ def test_any_bytes_are_a_calendar_or_the_named_error(text: bytes) -> None:
 def test_what_is_exported_can_be_read_again() -> None:
     shifts = [Shift(START, START + timedelta(days=1), ("linh",)), Shift(START + timedelta(days=1), END, ())]
     name = "Linh, Tran; \\ \u00fc" + "x" * 100
-    text = export("engineers", shifts, Directory({"linh": Person(name, ())}), START)
+    text = export("engineers", shifts, Directory({"linh": Person(name, ())}), START, "Ferry Monitoring")
     (event,) = icalendar.Calendar.from_ical(text).walk("VEVENT")
     assert str(event["SUMMARY"]) == name
     assert all(len(line) <= 75 for line in text.split(b"\r\n"))
-    assert str(event["UID"]) == "engineers-20261101T000000Z@heypeter-monitoring"
+    assert str(event["UID"]) == "engineers-20261101T000000Z@ferry-monitoring"
     known = Directory({"linh": Person("Linh", ())})
-    again = export("engineers", shifts, known, START)
+    again = export("engineers", shifts, known, START, "Ferry Monitoring")
     assert [(s.start, s.people) for s in spans(expand(again, "UTC", START, END), known)] == [(START, ("linh",))]
 
 
