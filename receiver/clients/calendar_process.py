@@ -18,9 +18,9 @@ from receiver.oncall.ical import CalendarError, TooSlow, expand
 
 MEMORY = 768 << 20  # bytes of address space, of which Python and its libraries take a part
 CPU = 45  # seconds
-PATIENCE = 1.0  # seconds of CPU for one entry
-_IMPATIENT = 0.1  # after a few slow ones; else a hundred of them would take it all
-_FEW = 5
+# Seconds of CPU for one entry, by how many slow ones came before it: a thousand of them must leave time for the others.
+_PATIENCE = ((5, 1.0), (25, 0.1))
+_LEAST = 0.01
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -30,6 +30,11 @@ class Task(msgspec.Struct, frozen=True):
     start: datetime
     end: datetime
     memory: int = MEMORY
+
+
+def patience(slow: int) -> float:
+    """Give the seconds of CPU that an entry may take after so many slow ones."""
+    return next((seconds for most, seconds in _PATIENCE if slow < most), _LEAST)
 
 
 class Stopwatch:
@@ -42,7 +47,7 @@ class Stopwatch:
     @contextmanager
     def limited(self) -> Iterator[None]:
         """Raise TooSlow when what is inside takes too long."""
-        signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE if self._slow < _FEW else _IMPATIENT)
+        signal.setitimer(signal.ITIMER_VIRTUAL, patience(self._slow))
         try:
             yield
         finally:
@@ -50,7 +55,7 @@ class Stopwatch:
 
     def _ring(self, _signum: int, _frame: object) -> None:
         # Again after a while: Python ignores what is raised in a destructor.
-        signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
+        signal.setitimer(signal.ITIMER_VIRTUAL, patience(self._slow))
         self._slow += 1
         raise TooSlow
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from process.settings import Secret
 from receiver.clients.calendar import Expander, Feed
+from receiver.clients.calendar_process import CPU, patience
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.metrics import Metrics
@@ -414,6 +415,11 @@ async def test_a_rule_that_never_ends_to_be_computed_costs_its_entry_only(rule: 
     calendar = await Expander().expand(text, "UTC", START, END)
     assert [span.people for span in spans(calendar, BOTH)] == [("linh",)]
     assert remarks(calendar, BOTH) == (Remark("marek", Reason.TOO_SLOW),)
+
+
+def test_a_thousand_slow_entries_leave_time_for_the_others() -> None:
+    assert sum(patience(slow) for slow in range(1000)) < CPU / 2
+    assert patience(0) == 1.0
 
 
 async def test_an_expansion_that_takes_too_long_is_killed_and_the_loop_runs_meanwhile() -> None:
