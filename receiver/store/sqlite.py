@@ -68,7 +68,7 @@ class SQLiteStore:
         handling: outbox.HandlingOf = lambda _channel: Handling(),
     ) -> None:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
-        self._writer = Writer(str(path))
+        self._writer = Writer(str(path), self._look)
         self._held: Hold | None = None
         self._is_replaced, self._installation = False, 0
 
@@ -94,13 +94,14 @@ class SQLiteStore:
         return Outage.REPLACED if self._is_replaced else self._writer.outage
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
-        self._refuse_replaced()
-
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
             before = choose(event, row.Known(db), policy, now)
             return before, row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
-        return await self._decide(change, urgent=True)
+        self._refuse_replaced()
+        incident = await self._decide(change, urgent=True)
+        self._refuse_replaced()  # it may have gone since somebody looked last
+        return incident
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
         def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
@@ -309,6 +310,7 @@ class SQLiteStore:
     async def job_beat(self, name: str, now: datetime) -> None:
         self._refuse_replaced()
         await self._writer.commit(lambda db: heartbeat.beat(db, name, now), urgent=True)
+        self._refuse_replaced()
 
     async def watch_jobs(self, decide: Callable[[Watch], Watch]) -> Watch:
         def change(db: sqlite3.Connection) -> Watch:

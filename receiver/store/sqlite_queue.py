@@ -43,8 +43,10 @@ NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks,
 class Writer:
     """The one thread that owns the connection: SQLite has one writer anyway, and a queue is fairer than its locks."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, committed: Callable[[], None]) -> None:
+        """``committed`` is called in the thread after each transaction, before anybody hears of its outcome."""
         self._name, self.connection = name, None  # type: str, sqlite3.Connection | None
+        self._committed = committed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
@@ -96,6 +98,7 @@ class Writer:
         with self._guard:
             jobs = self._next()
         outcomes = self._together([change for change, _ in jobs])
+        self._committed()
         with self._guard:
             self._scheduled = self._waiting() > 0
             if self._scheduled:  # behind whatever reads have queued up meanwhile

@@ -179,6 +179,18 @@ async def test_a_database_that_is_gone_or_another_one_is_an_outage(
     away.rename(tmp_path / f"{NAME}-wal")
 
 
+@pytest.mark.parametrize("name", [NAME, f"{NAME}-wal"])
+async def test_a_webhook_is_taken_only_if_the_file_is_there_after_its_commit(
+    tmp_path: Path, store: SQLiteStore, clock: Clock, name: str
+) -> None:
+    await fire(store, clock)
+    (tmp_path / name).unlink()
+    with pytest.raises(StoreOutageError) as raised:  # nobody has looked since
+        await store.update(of_new("b"), the_policy(), clock.now)
+    assert raised.value.outage is Outage.REPLACED
+    assert await Sender(store, clock).claim()
+
+
 @pytest.mark.parametrize("start", [0, 100, 40960])  # its header, its schema, its tables
 async def test_a_corrupt_database_is_named_at_the_start(tmp_path: Path, clock: Clock, start: int) -> None:
     store = await a_store(tmp_path, clock)

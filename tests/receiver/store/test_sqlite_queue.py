@@ -9,7 +9,7 @@ from receiver.store.sqlite_queue import LARGEST, Writer
 
 
 async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> None:
-    writer, done, go = Writer("test"), list[str](), threading.Event()
+    writer, done, go = Writer("test", lambda: None), list[str](), threading.Event()
     with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as db:
         writer.connection = db
 
