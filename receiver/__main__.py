@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
     "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
     "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
     "import": (
-        "receiver.yml from Grafana OnCall, Opsgenie or PagerDuty",
+        "receiver.yml from Grafana OnCall, Opsgenie, PagerDuty or GoAlert",
         import_.add_arguments,
         lambda o: import_.run(o, now()),
     ),

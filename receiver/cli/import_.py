@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     parser.add_argument("--verify", action="store_true", help="compare with the source's own rendering")
     parser.add_argument("--days", type=int, default=90, help="how many days to compare (90)")
+    parser.add_argument("--print-query", dest="query", action="store_true", help="goalert: what an API key needs")
     parser.add_argument("--accept", type=Path, help="a file with lines of the report that need no further look")
 
 
@@ -50,6 +51,9 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not 1 <= options.days <= _LONGEST:
         raise SettingsError(f"invalid --days {options.days} (expected 1 to {_LONGEST})")
     tool = SOURCES[options.source]
+    if options.query:
+        print(tool.query or f"{tool.title} needs no query", end="")
+        return 0
     try:
         accepted = _accepted(options.accept)
         _refuse_existing(options.output, force=options.force)
@@ -192,7 +196,7 @@ def _verify(draft: Draft, routing: Routing, days: int) -> bool:
     end = start + timedelta(days=days)
     found = differences(routing.schedules, draft.rendered, start, end)
     late = delays(draft.told, {team: _paged(routing, team, start) for team in draft.told}, routing.schedules, start)
-    missing = [key for key in draft.schedules if key not in draft.rendered]
+    missing = [key for key in draft.schedules if key not in draft.rendered and key not in draft.unrendered]
     print(f"Compared with {draft.renderer}: {len(draft.rendered)} of {len(draft.schedules)} schedules,")
     print(f"  every edge and so every hour from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC.")
     print(f"Compared with a second model of {draft.source}: the time lines of {len(draft.told)} escalations.")

@@ -190,6 +190,7 @@ class Draft(msgspec.Struct, frozen=True):
     hours: Mapping[str, Hours] = {}
     priorities: tuple[str, ...] = ("P1", "P2", "P3", "P4")
     rendered: Mapping[str, tuple[Rendered, ...]] = {}  # by schedule
+    unrendered: frozenset[str] = frozenset()  # schedules that are none in the source
     renderer: str = ""  # who rendered, for the report
     told: Mapping[str, tuple[Told, ...]] = {}  # by team, from a second model of the source
 

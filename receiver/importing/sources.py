@@ -5,7 +5,16 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.importing import oncall, oncall_api, opsgenie, opsgenie_api, pagerduty, pagerduty_api
+from receiver.importing import (
+    goalert,
+    goalert_api,
+    oncall,
+    oncall_api,
+    opsgenie,
+    opsgenie_api,
+    pagerduty,
+    pagerduty_api,
+)
 from receiver.importing.answers import Answers, Api, decoded
 from receiver.importing.draft import Draft
 
@@ -20,6 +29,7 @@ class Source(msgspec.Struct, frozen=True):
     headers: Callable[[str, str], dict[str, str]]  # of a token, and of Grafana's URL
     read: Callable[[Api, datetime, int], Awaitable[Answers]]
     draft: Callable[[Answers, datetime], Draft]
+    query: str = ""  # the one that a key of the API carries
 
 
 def _oncall(answers: Answers, taken_at: datetime) -> Draft:
@@ -35,6 +45,11 @@ def _opsgenie(answers: Answers, taken_at: datetime) -> Draft:
 def _pagerduty(answers: Answers, taken_at: datetime) -> Draft:
     empty: Answers = {"users": [], "schedules": []}
     return pagerduty.draft(decoded(empty | answers, pagerduty.Records, "PagerDuty"), taken_at)
+
+
+def _goalert(answers: Answers, taken_at: datetime) -> Draft:
+    empty: Answers = {"users": [], "schedules": []}
+    return goalert.draft(decoded(empty | answers, goalert.Records, "GoAlert"), taken_at)
 
 
 SOURCES = {
@@ -56,5 +71,15 @@ SOURCES = {
         headers=pagerduty_api.headers,
         read=pagerduty_api.read,
         draft=_pagerduty,
+    ),
+    "goalert": Source(
+        title="GoAlert",
+        url="",
+        items="nodes",
+        names=goalert_api.NAMES,
+        headers=goalert_api.headers,
+        read=goalert_api.read,
+        draft=_goalert,
+        query=goalert_api.QUERY,
     ),
 }
