@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from receiver.incident.delivery import Handling, pointless, umbrella_follows
+from receiver.incident.delivery import Handling, is_urgent, pointless, umbrella_follows
 from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
@@ -128,8 +128,12 @@ class SQLiteStore:
         return await self._writer.run(lambda db: [f[0] for f in db.execute(query, (now.timestamp(), limit))])
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
-        if not wanted.address and not await self._writer.run(lambda db: outbox.due(db, channel, now)):
-            return []
+        first = None
+        if not wanted.address:
+            first = await self._writer.run(lambda db: outbox.first_due(db, channel, now))
+            if first is None:
+                return []
+        urgent = wanted.urgent is True or (first is not None and is_urgent(first))
 
         def change(db: sqlite3.Connection) -> list[Claimed]:
             whole = not wanted.kind  # of a bundle nobody reads timelines
@@ -144,7 +148,7 @@ class SQLiteStore:
                 if len(current) == len(leased):  # else others of their lanes may be sent now
                     return claims
 
-        return await self._writer.commit(change)
+        return await self._writer.commit(change, urgent=urgent)
 
     async def readable(  # as ``claim``, and what is left out
         self,

@@ -73,10 +73,11 @@ _ELSEWHERE = """
 UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND state IN ('pending', 'sending')
 """
 _EXPIRED = "UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'sending' AND lease_until < ?"
-_ANYTHING_DUE = f"""
-SELECT 1 FROM outbox WHERE channel = :channel AND rank IN ({", ".join(map(str, RANKS))}) AND not_before <= :now
-    AND state = 'pending' AND parked = 0
-UNION ALL SELECT 1 FROM outbox WHERE state = 'sending' AND lease_until < :now LIMIT 1
+_FIRST_DUE = f"""
+SELECT coalesce(
+    (SELECT rank FROM outbox WHERE channel = :channel AND rank IN ({", ".join(map(str, RANKS))}) AND not_before <= :now
+        AND state = 'pending' AND parked = 0 ORDER BY rank LIMIT 1),
+    (SELECT {RANKS[-1]} FROM outbox WHERE state = 'sending' AND lease_until < :now LIMIT 1))
 """  # noqa: S608
 _RETRY = """
 UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_error = ?, tries = tries + 1,
@@ -283,9 +284,10 @@ def owe_again(db: sqlite3.Connection, incident_id: int, handling: HandlingOf, re
             db.execute(_OWE_AGAIN, (number,))
 
 
-def due(db: sqlite3.Connection, channel: str, now: datetime) -> bool:
-    """Say whether a claim may find something: a look costs no fsync."""
-    return db.execute(_ANYTHING_DUE, {"channel": channel, "now": now.timestamp()}).fetchone() is not None
+def first_due(db: sqlite3.Connection, channel: str, now: datetime) -> int | None:
+    """Give the most urgent rank that a claim may find, None if it would find nothing: a look costs no fsync."""
+    rank: int | None = db.execute(_FIRST_DUE, {"channel": channel, "now": now.timestamp()}).fetchone()[0]
+    return rank
 
 
 def lease(

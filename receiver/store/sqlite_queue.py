@@ -36,7 +36,7 @@ _OUTAGES = {
     sqlite3.SQLITE_CORRUPT: Outage.CORRUPT,
     sqlite3.SQLITE_NOTADB: Outage.CORRUPT,
 }
-LARGEST = 64  # changes in one transaction: what comes meanwhile waits for no more than that
+LARGEST = 32  # changes in one transaction: what comes meanwhile waits for no more than that
 NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks, pages must be claimed and settled
 
 

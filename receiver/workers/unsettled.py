@@ -22,6 +22,7 @@ class _Unsettled(msgspec.Struct):
     lease: Claimed | None
     claimed: Claimed
     again: datetime | None = None
+    under_way: bool = False  # it is being written now
 
 
 class UnsettledOutbox:
@@ -47,7 +48,7 @@ class UnsettledOutbox:
             self._parked.clear()  # who serves the address will say so again
         fresh = [claimed for claimed in claims if not self._is_known(claimed)]
         for number, unsettled in list(self._unsettled.items()):
-            if not await self._write(number, unsettled):
+            if not unsettled.under_way and not await self._write(number, unsettled):
                 break
         return fresh
 
@@ -176,9 +177,12 @@ class UnsettledOutbox:
         """Write it down, if there is a lease; False if the store does not work."""
         if unsettled.lease is None:
             return True
+        unsettled.under_way = True
         try:
             await unsettled.write(unsettled.lease)
         except StoreOutageError:
             return False
+        finally:
+            unsettled.under_way = False
         self._unsettled.pop(number, None)
         return True

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Failure
-from receiver.store.base import ANY, Claimed, Outage, StoreError, StoreOutageError
+from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver.example_site import Clock, a_store, an_alert, beside, deciding, of_group, received, the_policy
@@ -104,6 +105,28 @@ async def test_what_was_leased_before_the_outage_is_settled_after_it(
         assert await sender.claim() == []
     assert await sender.claim() == []
     assert [state for state, _ in states(tmp_path)] == ["sent"]
+
+
+async def test_what_is_being_settled_is_not_settled_again_by_the_next_claim(
+    store: SQLiteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fire(store, clock)
+    settle, settled, disk = store.settle, list[int](), asyncio.Event()
+
+    async def slowly(claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
+        settled.append(claimed.id)
+        await disk.wait()
+        await settle(claimed, ref, decide, now)
+
+    monkeypatch.setattr(store, "settle", slowly)
+    sender = Sender(store, clock)
+    (claimed,) = await sender.claim()
+    writing = asyncio.create_task(sender.sent(claimed))
+    await asyncio.sleep(0)
+    assert await sender.claim() == []
+    disk.set()
+    await writing
+    assert settled == [claimed.id]
 
 
 async def test_what_is_under_way_when_the_outage_ends_is_not_sent_beside_itself(
