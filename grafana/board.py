@@ -10,12 +10,11 @@ from grafana_foundation_sdk.models import dashboard
 from grafana.drawing import SOURCE, Place, draw, environment
 from grafana.panel import Board, Section
 from grafana.tables import Numbers
-from rules.writing import RUNBOOKS
+from rules.writing import RUNBOOKS, SITE
 
 WIDTH = 24
 SCHEMA = 42  # what Grafana 10 to 13 load by file; the newer ones migrate it as they load it
-# Alertmanager's public URL; docs/dashboards.md says how to change it.
-ADDRESSES = {"alertmanager": "https://alertmanager.heypeteracademy.com"}
+ADDRESSES = {"alertmanager": SITE.alertmanager}  # its public URL
 _VALUES = {
     "job": ("Job", "label_values(http_requests_total, job)", "The application whose requests are shown."),
     "team": ("Team", "label_values(ALERTS, team)", "The team whose alerts and incidents are shown."),
@@ -35,7 +34,7 @@ def written(board: Board, numbers: Numbers) -> str:
         built.Dashboard(board.title)
         .uid(board.uid)
         .description(board.about)
-        .tags(["heypeter"])
+        .tags([SITE.prefix])
         .readonly()
         .refresh(board.refresh)
         .time(board.span, "now")
@@ -133,7 +132,7 @@ def _annotations() -> list[Builder[dashboard.AnnotationQuery]]:
     # A combination of labels that is new has no earlier value: count it from 0.
     before = f"(sum by ({labels}) ({opened} offset 1m) or 0 * sum by ({labels}) ({opened}))"
     incidents = f"sum by ({labels}) ({opened}) - {before} > 0"
-    deployed = 'time() - max by (job) (deployment_last_timestamp_seconds{job="heypeter-app"}) < 120'
+    deployed = f'time() - max by (job) (deployment_last_timestamp_seconds{{job="{SITE.app}"}}) < 120'
     return [
         _annotation(
             "Incidents", "red", incidents, "{{priority}} {{alertname}}", "An incident of team {{team}} was opened."
@@ -158,7 +157,7 @@ def _annotation(name: str, colour: str, expr: str, title: str, text: str) -> bui
 
 
 def _links() -> list[Builder[dashboard.DashboardLink]]:
-    boards = built.DashboardLink("Dashboards").type(dashboard.DashboardLinkType.DASHBOARDS).tags(["heypeter"])
+    boards = built.DashboardLink("Dashboards").type(dashboard.DashboardLinkType.DASHBOARDS).tags([SITE.prefix])
     outside = {
         "Runbooks": (f"{RUNBOOKS}/README.md", "What to do about each alert"),
         "Alertmanager": ("${alertmanager}/#/alerts", "Firing alerts and silences"),

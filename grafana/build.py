@@ -25,6 +25,7 @@ from grafana.dashboards import (
 )
 from grafana.panel import Board
 from grafana.tables import Numbers
+from rules.writing import SITE
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "grafana"
@@ -60,13 +61,20 @@ def explained(boards: tuple[Board, ...]) -> dict[str, tuple[str, int]]:
 
 def texts(numbers: Numbers) -> dict[Path, str]:
     """Return the text of each file."""
-    files = {
-        FOLDER / f"dashboards/{one.uid.removeprefix('heypeter-')}.json": board.written(one, numbers) for one in BOARDS
-    }
-    places = explained(BOARDS)
-    table = {alert: {"dashboard": uid, "panel": number} for alert, (uid, number) in sorted(places.items())}
-    files[FOLDER / "panels.yml"] = ABOUT + yaml.safe_dump(table, sort_keys=False, default_flow_style=None, width=120)
-    return files
+    files = {FOLDER / file_name(one): board.written(one, numbers) for one in BOARDS}
+    return files | {FOLDER / "panels.yml": table(BOARDS)}
+
+
+def file_name(one: Board) -> str:
+    """Say where a board's JSON is, below grafana/."""
+    return f"dashboards/{one.uid.removeprefix(f'{SITE.prefix}-')}.json"
+
+
+def table(boards: tuple[Board, ...]) -> str:
+    """Return the text of panels.yml."""
+    places = explained(boards)
+    rows = {alert: {"dashboard": uid, "panel": number} for alert, (uid, number) in sorted(places.items())}
+    return ABOUT + yaml.safe_dump(rows, sort_keys=False, default_flow_style=None, width=120)
 
 
 def main(arguments: list[str]) -> int:

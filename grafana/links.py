@@ -18,10 +18,10 @@ _RUNBOOK = re.compile(r"(?<=\[Dashboard\]\()[^)]*(?=\))")
 Places = dict[str, str]
 
 
-def places(text: str) -> Places:
+def places(text: str, dashboards: str = DASHBOARDS) -> Places:
     """Read the table: alert -> the address of its panel."""
     table = yaml.safe_load(text)
-    return {alert: f"{DASHBOARDS}/{row['dashboard']}?viewPanel={row['panel']}" for alert, row in table.items()}
+    return {alert: f"{dashboards}/{row['dashboard']}?viewPanel={row['panel']}" for alert, row in table.items()}
 
 
 def in_rules(text: str, address_of_alert: Places) -> str:

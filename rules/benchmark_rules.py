@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from rules.writing import annotations, file, group
+from rules.writing import SITE, Panels, annotations, file, group
 
 ABOUT = """\
 # A value series, a target series and an alert for each benchmark of the document. Dashboards show the same series.
 # `met` is 1 or 0, and absent if nothing was measured.
 """
+_SERIES = f"{SITE.prefix}:benchmark"
 SHOWN = {"seconds": "humanizeDuration", "ratio": "humanizePercentage", "count": 'printf "%.0f"'}
 
 
@@ -49,21 +50,21 @@ def recorded(benchmarks: list[Benchmark]) -> list[dict[str, object]]:
     rules: list[dict[str, object]] = []
     for one in benchmarks:
         labels = {"benchmark": one.key, "unit": one.unit}
-        rules.append({"record": "heypeter:benchmark:value", "expr": one.value, "labels": labels})
-        rules.append({"record": "heypeter:benchmark:target", "expr": f"vector({one.target:g})", "labels": labels})
+        rules.append({"record": f"{_SERIES}:value", "expr": one.value, "labels": labels})
+        rules.append({"record": f"{_SERIES}:target", "expr": f"vector({one.target:g})", "labels": labels})
     verdicts = []
     for better, sign in (("below", "<"), ("above", ">")):
         keys = "|".join(one.key for one in benchmarks if one.better == better)
-        value = f'heypeter:benchmark:value{{benchmark=~"{keys}"}}'
-        verdicts.append(f"({value} {sign} bool on (benchmark, unit) heypeter:benchmark:target)")
-    rules.append({"record": "heypeter:benchmark:met", "expr": " or ".join(verdicts)})
+        value = f'{_SERIES}:value{{benchmark=~"{keys}"}}'
+        verdicts.append(f"({value} {sign} bool on (benchmark, unit) {_SERIES}:target)")
+    rules.append({"record": f"{_SERIES}:met", "expr": " or ".join(verdicts)})
     return rules
 
 
-def alert(one: Benchmark) -> dict[str, object]:
+def alert(one: Benchmark, panels: Panels) -> dict[str, object]:
     """Return the alert of one benchmark."""
     missed, meant = (">=", "below") if one.better == "below" else ("<=", "above")
-    expr = f'heypeter:benchmark:value{{benchmark="{one.key}"}} {missed} {one.target:g}'
+    expr = f'{_SERIES}:value{{benchmark="{one.key}"}} {missed} {one.target:g}'
     value = "{{ $value | " + SHOWN[one.unit] + " }}"
     return {
         "alert": one.alert,
@@ -74,12 +75,13 @@ def alert(one: Benchmark) -> dict[str, object]:
             one.alert,
             f"Benchmark missed: {one.title.partition(' (')[0]}",
             f"{one.title}: {value} (benchmark: {meant} {spoken(one.target, one.unit)}).",
+            panels,
         ),
     }
 
 
-def written(table: Table) -> str:
+def written(table: Table, panels: Panels) -> str:
     """Return the text of the rule file."""
-    alerts = [alert(one) for one in table.benchmarks]
+    alerts = [alert(one, panels) for one in table.benchmarks]
     groups = [group("benchmarks", "1m", recorded(table.benchmarks)), group("benchmark_alerts", "1m", alerts)]
     return file("benchmarks.yml", ABOUT, groups)

@@ -21,7 +21,7 @@ import yaml
 from rules.lint.__main__ import main as lint
 from rules.lint.expression import name_of, selectors
 from rules.lint.source import Rule, read
-from rules.lint.world import ROOT
+from rules.site import ROOT
 
 Content = dict[str, Any]
 

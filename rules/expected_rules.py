@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 import yaml
 
-from rules.writing import annotations, file, group
+from rules.writing import Panels, annotations, file, group
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOUT = """\
@@ -44,7 +44,7 @@ def read(root: Path = ROOT) -> Table:
         raise ValueError(f"{path}: {error}") from error
 
 
-def written(table: Table) -> str:
+def written(table: Table, panels: Panels) -> str:
     """Return the text of the rule file."""
     missing = " or ".join(f'absent(up{{job="{job}"}})' for job in table.here)
     silent = " or ".join(
@@ -62,6 +62,7 @@ def written(table: Table) -> str:
                 "JobMissing",
                 "Job has no targets",
                 "Prometheus has no target for the job {{ $labels.job }}: alerts about it cannot fire.",
+                panels,
             ),
         },
         {
@@ -74,6 +75,7 @@ def written(table: Table) -> str:
                 "Expected metric is missing",
                 "The job {{ $labels.job }} responds but does not expose {{ $labels.metric }}: alerts about it "
                 "cannot fire.",
+                panels,
             ),
         },
     ]

@@ -12,9 +12,10 @@ import msgspec
 import yaml
 
 from rules import benchmark_rules, expected_rules, slo_rules, thresholds
+from rules.writing import Panels, panels
 
 FOLDER = Path(__file__).resolve().parent
-GENERATED: dict[str, tuple[type[msgspec.Struct], Callable[[Any], str]]] = {
+GENERATED: dict[str, tuple[type[msgspec.Struct], Callable[[Any, Panels], str]]] = {
     "benchmarks.yml": (benchmark_rules.Table, benchmark_rules.written),
     "expected.yml": (expected_rules.Table, expected_rules.written),
     "slo.yml": (slo_rules.Table, slo_rules.written),
@@ -25,21 +26,24 @@ T = TypeVar("T", bound=msgspec.Struct)
 BY_HAND = ("critical.yml", "warning.yml", "business.yml")
 
 
-def texts() -> dict[Path, str]:
+def texts(folder: Path = FOLDER) -> dict[Path, str]:
     """Return the text of each generated file; ValueError names the table and its fault."""
-    text_of_path = {FOLDER / name: written(_table(name, table)) for name, (table, written) in GENERATED.items()}
-    edited = {name: (FOLDER / name).read_text("utf-8") for name in BY_HAND}
-    numbers = _table("thresholds.yml", thresholds.Table)
+    shown = panels(folder.parent)
+    text_of_path = {
+        folder / name: written(_table(folder, name, table), shown) for name, (table, written) in GENERATED.items()
+    }
+    edited = {name: (folder / name).read_text("utf-8") for name in BY_HAND if (folder / name).exists()}
+    numbers = _table(folder, "thresholds.yml", thresholds.Table)
     try:
         edited = thresholds.written(numbers, edited)
     except ValueError as error:
         raise ValueError(f"rules/tables/thresholds.yml: {error}") from error
-    return text_of_path | {FOLDER / name: text for name, text in edited.items()}
+    return text_of_path | {folder / name: text for name, text in edited.items()}
 
 
-def _table(name: str, kind: type[T]) -> T:
+def _table(folder: Path, name: str, kind: type[T]) -> T:
     try:
-        return msgspec.convert(yaml.safe_load((FOLDER / "tables" / name).read_text("utf-8")), kind)
+        return msgspec.convert(yaml.safe_load((folder / "tables" / name).read_text("utf-8")), kind)
     except (msgspec.ValidationError, yaml.YAMLError, OSError) as error:
         raise ValueError(f"rules/tables/{name}: {error}") from error
 

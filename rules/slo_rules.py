@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from rules.writing import annotations, file, group
+from rules.writing import Panels, annotations, file, group
 
 ABOUT = """\
 # Multi-window, multi-burn-rate alerts (SRE workbook, chapter 5). Four alerts serve all objectives: they read
@@ -87,7 +87,7 @@ def windows() -> list[dict[str, object]]:
     return rules
 
 
-def alert(burn: Burn) -> dict[str, object]:
+def alert(burn: Burn, panels: Panels) -> dict[str, object]:
     """Return the rule of a burn-rate alert."""
     limit = f"on (slo, team) {burn.factor:g} * (1 - slo:objective:ratio)"
     counted = "1h" if burn.long == "1h" else "6h"
@@ -110,11 +110,12 @@ def alert(burn: Burn) -> dict[str, object]:
             burn.alert,
             f"Error budget of {{{{ $labels.slo }}}} is burning {burn.factor:g} times too fast",
             f"{share} in the last {burn.long} were bad: this rate spends {burn.spends}.",
+            panels,
         ),
     }
 
 
-def written(table: Table) -> str:
+def written(table: Table, panels: Panels) -> str:
     """Return the text of the rule file."""
     budget = (
         "1 - avg_over_time(slo:bad_events:rate5m[30d]) / (avg_over_time(slo:events:rate5m[30d]) > 0) "
@@ -126,7 +127,7 @@ def written(table: Table) -> str:
     groups = [
         group("slo", "30s", [*fast, *(rule for rule in share if not slow(rule))]),
         group("slo_long", "2m", [*(rule for rule in share if slow(rule)), *left]),
-        group("slo_alerts", "30s", [alert(burn) for burn in table.alerts]),
+        group("slo_alerts", "30s", [alert(burn, panels) for burn in table.alerts]),
     ]
     return file("slo.yml", ABOUT, groups)
 

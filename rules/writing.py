@@ -1,15 +1,16 @@
 """Text of generated rule files: header, links and YAML."""
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
-RUNBOOKS = "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks"
-DASHBOARDS = "https://grafana.heypeteracademy.com/d"
-PANELS = Path(__file__).resolve().parent.parent / "grafana/panels.yml"
+from rules.site import ROOT, read
+
+SITE = read()  # the one that rules and dashboards are written for before they are adapted to another
+RUNBOOKS, DASHBOARDS = SITE.runbooks, SITE.dashboards
+Panels = Mapping[str, Mapping[str, object]]  # alert -> dashboard and panel
 
 
 class _Plain(yaml.SafeDumper):
@@ -20,27 +21,27 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def annotations(alert: str, summary: str, description: str) -> dict[str, str]:
+def annotations(alert: str, summary: str, description: str, panels: Panels) -> dict[str, str]:
     """Return the four annotations of an alert; ValueError if no panel shows its series."""
     return {
         "summary": summary,
         "description": description,
         "runbook_url": f"{RUNBOOKS}/{alert}.md",
-        "dashboard_url": panel(alert),
+        "dashboard_url": panel(alert, panels),
     }
 
 
-def panel(alert: str) -> str:
+def panel(alert: str, panels: Panels) -> str:
     """Return the URL of the panel that shows the series of an alert."""
-    place = _panels().get(alert)
+    place = panels.get(alert)
     if place is None:
         raise ValueError(f"no panel shows {alert}: declare it on one (explains=...), then `python -m grafana.build`")
     return f"{DASHBOARDS}/{place['dashboard']}?viewPanel={place['panel']}"
 
 
-@cache
-def _panels() -> dict[str, dict[str, str]]:
-    panel_of_alert: dict[str, dict[str, str]] = yaml.safe_load(PANELS.read_text("utf-8"))
+def panels(root: Path = ROOT) -> Panels:
+    """Read which panel shows the series of which alert."""
+    panel_of_alert: Panels = yaml.safe_load((root / "grafana/panels.yml").read_text("utf-8"))
     return panel_of_alert
 
 

@@ -2,6 +2,7 @@
 
 from grafana.dashboards import goals
 from grafana.panel import Board, Section, lines
+from rules.writing import SITE
 
 
 def _group(number: int, title: str, group: tuple[goals.Goal, ...]) -> Section:
@@ -10,8 +11,8 @@ def _group(number: int, title: str, group: tuple[goals.Goal, ...]) -> Section:
 
 
 BOARD = Board(
-    uid="heypeter-benchmarks",
-    title="HeyPeter Academy: benchmarks",
+    uid=f"{SITE.prefix}-benchmarks",
+    title=f"{SITE.name}: benchmarks",
     about="Which of the fifteen benchmarks are met, and since when? For everyone who works towards them.",
     span="now-7d",
     refresh="5m",

@@ -10,6 +10,7 @@ from grafana.panel import (
     Target,
     lines,
 )
+from rules.writing import SITE
 
 _VITALS = f"sum by (vital) (rate(rum_web_vitals_total{{{APP}}}[$__rate_interval]))"
 
@@ -78,8 +79,8 @@ BROWSERS = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-browsers",
-    title="HeyPeter Academy: browsers",
+    uid=f"{SITE.prefix}-browsers",
+    title=f"{SITE.name}: browsers",
     about="Are pages fast and free of errors for visitors? For whoever builds them.",
     span="now-6h",
     refresh="30s",

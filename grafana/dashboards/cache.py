@@ -10,6 +10,7 @@ from grafana.panel import (
     States,
     lines,
 )
+from rules.writing import SITE
 
 _NO_REDIS = "No data from Redis"
 
@@ -141,8 +142,8 @@ NGINX = Section(119, "nginx", lines(8, NGINX_STATUS, DROPPED_NGINX_CONNECTIONS))
 DETAILS = Section(118, "Hit rates, nginx connections", lines(8, HIT_RATE_BY_CACHE, NGINX_CONNECTIONS), folded=True)
 
 BOARD = Board(
-    uid="heypeter-cache",
-    title="HeyPeter Academy: cache and proxy",
+    uid=f"{SITE.prefix}-cache",
+    title=f"{SITE.name}: cache and proxy",
     about="Do Redis and nginx answer, and do the caches help? For the engineer on call.",
     span="now-6h",
     refresh="30s",

@@ -12,6 +12,7 @@ from grafana.panel import (
     Target,
     lines,
 )
+from rules.writing import SITE
 
 _PG = 'job="postgres"'
 
@@ -176,8 +177,8 @@ DETAILS = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-database",
-    title="HeyPeter Academy: database",
+    uid=f"{SITE.prefix}-database",
+    title=f"{SITE.name}: database",
     about="Is the database up, fast and far from its limits? For the engineer on call.",
     span="now-6h",
     refresh="30s",

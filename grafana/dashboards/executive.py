@@ -17,6 +17,7 @@ from grafana.panel import (
     States,
     Target,
 )
+from rules.writing import SITE
 
 # The objectives of rules/tables/slo.yml in words that management understands.
 _PROMISES = {
@@ -47,7 +48,7 @@ PLATFORM = Section(
                     words=HEALTH,
                     width=5,
                     empty="unknown",
-                    leads_to=(("Overview", "heypeter-overview"),),
+                    leads_to=(("Overview", f"{SITE.prefix}-overview"),),
                 ),
                 Stat(
                     id=3,
@@ -58,7 +59,7 @@ PLATFORM = Section(
                     limits=(Count(),),
                     width=5,
                     empty="not measured",
-                    leads_to=(("Benchmarks", "heypeter-benchmarks"),),
+                    leads_to=(("Benchmarks", f"{SITE.prefix}-benchmarks"),),
                 ),
                 Stat(
                     id=4,
@@ -92,7 +93,7 @@ PLATFORM = Section(
                     limits=(Limit(1, "above", "orange"),),
                     width=4,
                     empty="none",
-                    leads_to=(("On call", "heypeter-oncall"),),
+                    leads_to=(("On call", f"{SITE.prefix}-oncall"),),
                 ),
             ),
         ),
@@ -124,7 +125,7 @@ PLATFORM = Section(
                     largest=1,
                     width=12,
                     empty="not measured",
-                    leads_to=(("Requests", "heypeter-requests"),),
+                    leads_to=(("Requests", f"{SITE.prefix}-requests"),),
                 ),
             ),
         ),
@@ -256,7 +257,7 @@ BUSINESS = Section(
                     ),
                     width=8,
                     empty="not measured",
-                    leads_to=(("Operations", "heypeter-operations"),),
+                    leads_to=(("Operations", f"{SITE.prefix}-operations"),),
                 ),
             ),
         ),
@@ -265,8 +266,8 @@ BUSINESS = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-executive",
-    title="HeyPeter Academy: executive",
+    uid=f"{SITE.prefix}-executive",
+    title=f"{SITE.name}: executive",
     about="How is the school doing? For management; no technical knowledge needed.",
     span="now-7d",
     refresh="5m",

@@ -13,6 +13,7 @@ from grafana.panel import (
     Word,
     lines,
 )
+from rules.writing import SITE
 
 _REJECTED = f'sum by (instance) (rate(exporter_events_rejected_total{{{APP}, source="events"}}[10m]))'
 
@@ -139,8 +140,8 @@ EXPORTER = Section(
 DETAILS = Section(219, "Rendering, unknown values", lines(8, TIME_TO_RENDER_METRICS, UNKNOWN_LABEL_VALUES), folded=True)
 
 BOARD = Board(
-    uid="heypeter-exporter",
-    title="HeyPeter Academy: exporter",
+    uid=f"{SITE.prefix}-exporter",
+    title=f"{SITE.name}: exporter",
     about="Is every event taken in, kept and shown? For whoever runs the monitoring.",
     span="now-6h",
     refresh="30s",

@@ -1,6 +1,7 @@
 """Hosts dashboard: utilisation, saturation and errors of every machine."""
 
 from grafana.panel import Board, Query, Rule, Section, Series, Target, lines
+from rules.writing import SITE
 
 _NODE = 'job="node", instance=~"$host"'
 
@@ -216,8 +217,8 @@ DETAILS = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-hosts",
-    title="HeyPeter Academy: hosts",
+    uid=f"{SITE.prefix}-hosts",
+    title=f"{SITE.name}: hosts",
     about="Is a machine overloaded, full or faulty? For the engineer on call.",
     span="now-6h",
     refresh="30s",

@@ -20,6 +20,7 @@ from grafana.panel import (
     Word,
 )
 from grafana.tables import COLOURS
+from rules.writing import SITE
 
 # Per priority: id of the panel of open incidents, its colour, and id of the MTTA panel.
 _PRIORITIES = {"P1": (2, "red", 21), "P2": (3, "orange", 22), "P3": (4, "yellow", 23), "P4": (5, "yellow", 24)}
@@ -221,8 +222,8 @@ ANSWERING = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-oncall",
-    title="HeyPeter Academy: on call",
+    uid=f"{SITE.prefix}-oncall",
+    title=f"{SITE.name}: on call",
     about="Open incidents, who is on call, and response times. For the people on call and those who plan it.",
     span="now-24h",
     refresh="30s",

@@ -13,8 +13,9 @@ from grafana.panel import (
     Stat,
     Target,
 )
+from rules.writing import SITE
 
-_MORE = (("Requests", "heypeter-requests"),)
+_MORE = (("Requests", f"{SITE.prefix}-requests"),)
 
 ACTIVITY = Section(
     1,
@@ -221,8 +222,8 @@ SYSTEM = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-operations",
-    title="HeyPeter Academy: operations",
+    uid=f"{SITE.prefix}-operations",
+    title=f"{SITE.name}: operations",
     about="Activity, classes, payments and support. For the people who run the school day to day.",
     span="now-24h",
     refresh="1m",

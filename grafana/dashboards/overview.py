@@ -5,8 +5,9 @@ from grafana.dashboards.duration import quantile
 from grafana.dashboards.goals import TITLES
 from grafana.dashboards.states import HEALTH, QUIET
 from grafana.panel import Board, Column, Count, Line, Query, Rule, Section, Series, Stat, Table, Target
+from rules.writing import SITE
 
-_REQUESTS = (("Requests", "heypeter-requests"),)
+_REQUESTS = (("Requests", f"{SITE.prefix}-requests"),)
 _BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 _ERRORS = 'http_requests_errors:ratio_rate5m{job=~"$job"}'
 _MISSED = (
@@ -52,7 +53,7 @@ _STATUS = Line(
             alarms=("orange", QUIET),
             width=5,
             empty="unknown",
-            leads_to=(("On call", "heypeter-oncall"),),
+            leads_to=(("On call", f"{SITE.prefix}-oncall"),),
         ),
         Stat(
             id=9,
@@ -75,7 +76,7 @@ _STATUS = Line(
             limits=(Count(),),
             width=4,
             empty="not measured",
-            leads_to=(("Benchmarks", "heypeter-benchmarks"),),
+            leads_to=(("Benchmarks", f"{SITE.prefix}-benchmarks"),),
         ),
     ),
 )
@@ -177,7 +178,7 @@ APPLICATION = Section(
                     sort="Missed by",
                     width=8,
                     empty="All benchmarks are met",
-                    leads_to=(("Benchmarks", "heypeter-benchmarks"),),
+                    leads_to=(("Benchmarks", f"{SITE.prefix}-benchmarks"),),
                 ),
             ),
         ),
@@ -195,7 +196,7 @@ APPLICATION = Section(
                     ),
                     width=12,
                     empty="No data from PostgreSQL",
-                    leads_to=(("Database", "heypeter-database"),),
+                    leads_to=(("Database", f"{SITE.prefix}-database"),),
                 ),
                 Series(
                     id=45,
@@ -207,7 +208,7 @@ APPLICATION = Section(
                     largest=1,
                     width=12,
                     empty="No data from any host",
-                    leads_to=(("Hosts", "heypeter-hosts"),),
+                    leads_to=(("Hosts", f"{SITE.prefix}-hosts"),),
                 ),
             ),
         ),
@@ -215,8 +216,8 @@ APPLICATION = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-overview",
-    title="HeyPeter Academy: production overview",
+    uid=f"{SITE.prefix}-overview",
+    title=f"{SITE.name}: production overview",
     about="Is anything wrong, and who is dealing with it? For everyone who keeps the school running.",
     span="now-6h",
     refresh="30s",

@@ -11,6 +11,7 @@ from grafana.panel import (
     Word,
     lines,
 )
+from rules.writing import SITE
 
 RECEIVER = 'job="receiver"'
 
@@ -275,8 +276,8 @@ DETAILS = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-receiver",
-    title="HeyPeter Academy: receiver",
+    uid=f"{SITE.prefix}-receiver",
+    title=f"{SITE.name}: receiver",
     about="Do alerts come in, and do notifications go out? For whoever runs the on-call rotation.",
     span="now-24h",
     refresh="30s",

@@ -2,6 +2,7 @@
 
 from grafana.dashboards.duration import quantile
 from grafana.panel import Board, Burn, Query, Rule, Section, Series, States, Target, Word, lines
+from rules.writing import SITE
 
 _BUCKETS = 'http_request_duration_seconds_bucket{job=~"$job"}'
 
@@ -162,8 +163,8 @@ BUDGETS = Section(20, "Error budgets", (*lines(8, ERROR_BUDGET_LEFT, across=1), 
 DETAILS = Section(10, "Busiest routes, probes", lines(10, BUSIEST_ROUTES, PROBE_DURATION_BY_PHASE), folded=True)
 
 BOARD = Board(
-    uid="heypeter-requests",
-    title="HeyPeter Academy: requests",
+    uid=f"{SITE.prefix}-requests",
+    title=f"{SITE.name}: requests",
     about="Which requests fail or are slow, and how much of the error budgets is left? For the engineer on call.",
     span="now-6h",
     refresh="30s",

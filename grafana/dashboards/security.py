@@ -10,6 +10,7 @@ from grafana.panel import (
     Section,
     Series,
 )
+from rules.writing import SITE
 
 _DENIED = 'sum(rate(http_requests_total{job=~"$job", status=~"401|403"}[10m])) or vector(0)'
 
@@ -143,8 +144,8 @@ ABUSE = Section(
 )
 
 BOARD = Board(
-    uid="heypeter-security",
-    title="HeyPeter Academy: security",
+    uid=f"{SITE.prefix}-security",
+    title=f"{SITE.name}: security",
     about="Attacks, scans, backups and compliance. For security and data protection.",
     span="now-24h",
     refresh="1m",

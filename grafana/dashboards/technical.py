@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from grafana.dashboards import browsers, cache, database, hosts, requests, targets
 from grafana.panel import Board, Panel, Section, lines
+from rules.writing import SITE
 
 
 def _brief(panel: Panel, title: str, uid: str) -> Panel:
@@ -45,13 +46,13 @@ _HOSTS = Section(
             *(_brief(panel, "Hosts", hosts.BOARD.uid) for panel in (hosts.CPU, hosts.MEMORY, hosts.FREE_DISK_SPACE)),
             across=3,
         ),
-        *lines(9, _brief(targets.TARGET_STATUS, "Monitoring", "heypeter-monitoring"), across=1),
+        *lines(9, _brief(targets.TARGET_STATUS, "Monitoring", f"{SITE.prefix}-monitoring"), across=1),
     ),
 )
 
 BOARD = Board(
-    uid="heypeter-technical",
-    title="HeyPeter Academy: technical",
+    uid=f"{SITE.prefix}-technical",
+    title=f"{SITE.name}: technical",
     about="What is slow, broken or full, and where to look next? For the engineer on call.",
     span="now-6h",
     refresh="30s",

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from grafana.lint.register import NAMES, about
-from grafana.lint.run import DASHBOARDS, judged
+from grafana.lint.run import judged
 from rules.lint.telling import short, told
+from rules.site import ROOT
 
 
 def main(arguments: list[str]) -> int:
@@ -15,13 +16,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="dashboards; all of ours by default")
     parser.add_argument("--format", choices=("text", "github"), default="text")
     parser.add_argument("--list", action="store_true", help="list the checks and do nothing else")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of a site (docs/site.md); ours by default")
     options = parser.parse_args(arguments)
     if options.list:
         sys.stdout.writelines(f"{name:28}{about(name)}\n" for name in NAMES)
         return 0
-    files = list(dict.fromkeys(options.files)) or [short(path) for path in sorted(DASHBOARDS.glob("*.json"))]
+    every = sorted((options.root / "grafana/dashboards").glob("*.json"))
+    files = list(dict.fromkeys(options.files)) or [short(path) for path in every]
     try:
-        findings, panels = judged(files, rules=not options.files)
+        findings, panels = judged(files, options.root.resolve(), rules=not options.files)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -7,13 +7,14 @@ from grafana.lint.board import Document, Panel, parse
 from grafana.lint.checks.links import alert_to_nowhere
 from grafana.lint.query import Query
 from grafana.lint.register import ALERT_TO_NOWHERE, CHECKS, UNREADABLE
-from grafana.lint.scene import ROOT, Complaint, Scene, scene
+from grafana.lint.scene import Complaint, Scene, scene
 from rules.lint.fault import Finding
+from rules.site import ROOT
 
 DASHBOARDS = ROOT / "grafana/dashboards"
 
 
-def judged(files: Sequence[Path], *, rules: bool = False) -> tuple[list[Finding], int]:
+def judged(files: Sequence[Path], root: Path = ROOT, *, rules: bool = False) -> tuple[list[Finding], int]:
     """Give what is wrong in these files, and how many panels they have; `rules`: where alerts lead is judged as well.
 
     The other dashboards beside them are read too: links lead to them, and uids must differ.
@@ -25,7 +26,7 @@ def judged(files: Sequence[Path], *, rules: bool = False) -> tuple[list[Finding]
     documents, broken = _read(files)
     beside = sorted({path for file in files for path in file.parent.glob("*.json")} - set(files))
     others, _ = _read([path for path in beside if path.resolve() not in {file.resolve() for file in files}])
-    around = scene((*documents, *others))
+    around = scene((*documents, *others), root)
     findings = [finding for document in documents for finding in of_document(document, around)]
     if rules:
         findings += of_rules(around)

@@ -16,8 +16,8 @@ from grafana.lint.query import Query, queries
 from rules import benchmark_rules, slo_rules, thresholds
 from rules.lint.source import Rule, SourceError, read
 from rules.lint.world import World, world
+from rules.site import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T", bound=msgspec.Struct)
 Place = Panel | Query | Variable | None
 
@@ -72,7 +72,7 @@ class Scene:
 
 def scene(boards: tuple[Document, ...], root: Path = ROOT) -> Scene:
     """Put it together; ValueError names a file of the product that cannot be read."""
-    around = world(tuple(_rules(root)))
+    around = world(tuple(_rules(root)), root)
     drawn: dict[str, list[Number]] = {}
     for name, expr, value in _tables(root):
         drawn.setdefault(meaning(parse(expr), around), []).append(Number(value, name))

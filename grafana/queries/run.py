@@ -11,7 +11,6 @@ from promql_parser import parse
 
 from grafana.lint.board import Document
 from grafana.lint.board import parse as read_board
-from grafana.lint.scene import ROOT
 from grafana.queries.plan import Request, Window, requests
 from grafana.queries.prometheus import Answer, ask
 from grafana.queries.quiet import Quiet, stale
@@ -19,6 +18,7 @@ from grafana.queries.verdict import findings
 from rules.lint.expression import name_of, selectors
 from rules.lint.fault import Finding
 from rules.lint.source import read
+from rules.site import ROOT
 
 _DEEP = 8
 CONNECTIONS = 6  # what a browser opens to one server

@@ -8,7 +8,7 @@ from rules.lint.promtool import PromtoolError
 from rules.lint.register import CHECKS, about
 from rules.lint.run import judged
 from rules.lint.telling import short, told
-from rules.lint.world import ROOT
+from rules.site import ROOT
 
 
 def main(arguments: list[str]) -> int:
@@ -18,13 +18,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--format", choices=("text", "github"), default="text")
     parser.add_argument("--list", action="store_true", help="list the checks and do nothing else")
     parser.add_argument("--promtool", type=Path, default=ROOT / ".stack/bin/promtool")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of a site (docs/site.md); ours by default")
     options = parser.parse_args(arguments)
     if options.list:
         sys.stdout.writelines(f"{name:28}{about(name)}\n" for name in CHECKS)
         return 0
-    files = options.files or [short(path) for path in sorted((ROOT / "rules").glob("*.yml"))]
+    files = options.files or [short(path) for path in sorted((options.root / "rules").glob("*.yml"))]
     try:
-        findings, count = judged(list(dict.fromkeys(files)), options.promtool)
+        findings, count = judged(list(dict.fromkeys(files)), options.promtool, options.root.resolve())
     except (PromtoolError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

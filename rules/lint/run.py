@@ -9,11 +9,12 @@ from rules.lint.promtool import complaints
 from rules.lint.register import BAD_ALLOWANCE, CHECKS, INVALID, UNUSED_ALLOWANCE
 from rules.lint.source import REFUSED, RULE_FILE, Allowance, Rule, Source, SourceError, read
 from rules.lint.world import World, world
+from rules.site import ROOT
 
 _PLACE = re.compile(r'group "(?P<group>.*?)", rule (?P<rule>\d+)')
 
 
-def judged(files: Sequence[Path], promtool: Path) -> tuple[list[Finding], int]:
+def judged(files: Sequence[Path], promtool: Path, root: Path = ROOT) -> tuple[list[Finding], int]:
     """Give what is wrong in these files, and how many rules they have.
 
     The other rule files beside them are read as well: they record what these read. While one of them cannot be read,
@@ -31,7 +32,7 @@ def judged(files: Sequence[Path], promtool: Path) -> tuple[list[Finding], int]:
     if broken or unread:
         return sorted(broken + unread, key=lambda one: (one.file, one.line)), 0
     rules = tuple(rule for source in sources for rule in source.rules)
-    around = world(rules)
+    around = world(rules, root)
     chosen = [source for source in sources if Path(source.path) in there]
     findings = [finding for source in chosen for finding in _of_source(source, around)]
     return sorted(findings, key=lambda one: (one.file, one.line)), sum(len(source.rules) for source in chosen)

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from exporter.config import Config, shipped_catalogue
+from exporter.config import load
 from receiver.metrics import Metrics
 from rules import exported
 from rules.exported import Family, Generation
+from rules.site import ROOT, TABLE, read
 
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count")}
 _OF_ALERTS = ("alertname", "alertstate", "severity", "priority", "team")
@@ -42,11 +44,12 @@ class Series:
 
 
 @cache
-def known() -> Mapping[str, Series]:
+def known(root: Path = ROOT) -> Mapping[str, Series]:
     """Give them all by name, read once; ValueError names a table that cannot be read."""
-    series_of_name = {one.name: one for one in _scraped(exported.read())}
-    series_of_name |= {one.name: one for one in (*_own(), *_of_catalogue(), *_of_receiver())}
-    return series_of_name
+    site = read(root / TABLE)
+    series_of_name = {one.name: one for one in _scraped(exported.read(root / "rules/tables/exporters"))}
+    own = (*_own(), *_of_catalogue(root, site.app), *_of_receiver(site.job("receiver")))
+    return series_of_name | {one.name: one for one in own}
 
 
 def _scraped(generations: list[Generation]) -> Iterator[Series]:
@@ -104,17 +107,17 @@ def _own() -> Iterator[Series]:
         yield Series(name, "gauge", target - more, target | more, frozenset())
 
 
-def _of_catalogue() -> Iterator[Series]:
-    for family in shipped_catalogue(Config()).families:
+def _of_catalogue(root: Path, job: str) -> Iterator[Series]:
+    for family in load(root / "deploy/config/exporter.yml")[2].families:
         names = [label.name for label in family.labels]
-        yield from _plain(family.name, family.type, names, "heypeter-app", family.buckets)
+        yield from _plain(family.name, family.type, names, job, family.buckets)
 
 
-def _of_receiver() -> Iterator[Series]:
+def _of_receiver(job: str) -> Iterator[Series]:
     for metric in vars(Metrics([])).values():
         if isinstance(metric, MetricWrapperBase):
             kind = metric._type or ""  # noqa: SLF001  # the library tells names and labels of what has no series yet nowhere else
             labels = metric._labelnames  # noqa: SLF001
             name = metric._name + ("_total" if kind == "counter" else "")  # noqa: SLF001
             bounds = getattr(metric, "_upper_bounds", ())
-            yield from _plain(name, kind, labels, "receiver", tuple(bounds)[:-1])
+            yield from _plain(name, kind, labels, job, tuple(bounds)[:-1])

@@ -12,17 +12,17 @@ import promql_parser as promql
 import yaml
 from promql_parser import BinaryExpr, Expr, MatchOp, VectorSelector, parse_duration
 
-from rules import expected_rules
+from rules import expected_rules, site
 from rules.lint.baselines import shown
 from rules.lint.expression import bare, name_of, operator, selectors
 from rules.lint.labels import ANYTHING, Labels, labels
 from rules.lint.series import Series, known
 from rules.lint.source import Rule
+from rules.site import ROOT, Site
 
-ROOT = Path(__file__).resolve().parents[2]
 _RETENTION = re.compile(r"--storage\.tsdb\.retention\.time=(\d+[a-z]+)")
 _DEFAULT_RETENTION = "15d"  # prometheus.io/docs/prometheus/latest/storage
-_READS = ("grafana/dashboards/*.json", "docs/**/*.md", "receiver/**/*.py")
+_RECEIVER = "receiver/**/*.py"
 _RECORDED = re.compile(r"[A-Za-z_]\w*(?::\w+)+")
 _ARITHMETIC = {"+": add, "-": sub, "*": mul, "/": truediv}
 _DEEP = 8  # chains of recorded series are not longer than this
@@ -32,6 +32,7 @@ _DEEP = 8  # chains of recorded series are not longer than this
 class Installation:
     """What prometheus.yml says, in seconds; and who reads recorded series beside the rules."""
 
+    site: Site
     jobs: frozenset[str]
     scrape_interval: float
     retention: float
@@ -145,7 +146,9 @@ def installation(root: Path = ROOT) -> Installation:
         text = path.read_text("utf-8")
         config = yaml.safe_load(text)
         told = _RETENTION.search(text)
+        here = site.read(root / site.TABLE)
         return Installation(
+            here,
             # A job that this site does not have stays known: its rules are left as they are and stay silent.
             frozenset(job["job_name"] for job in config["scrape_configs"])
             | frozenset(expected_rules.read(root).without),
@@ -153,9 +156,9 @@ def installation(root: Path = ROOT) -> Installation:
             parse_duration(told[1] if told else _DEFAULT_RETENTION).total_seconds(),
             frozenset(
                 name
-                for pattern in _READS
-                for file in root.glob(pattern)
-                for name in _RECORDED.findall(file.read_text("utf-8"))
+                for folder, pattern in ((root, "grafana/dashboards/*.json"), (root, "docs/**/*.md"), (ROOT, _RECEIVER))
+                for file in folder.glob(pattern)
+                for name in _RECORDED.findall(here.adapted(file.read_text("utf-8"), site.read()))
             ),
             frozenset(page.name for page in root.glob("docs/runbooks/*.md")),
             shown(root / "rules/tests"),
@@ -164,6 +167,6 @@ def installation(root: Path = ROOT) -> Installation:
         raise ValueError(f"{path}: cannot be read: {error}") from error
 
 
-def world(rules: tuple[Rule, ...]) -> World:
+def world(rules: tuple[Rule, ...], root: Path = ROOT) -> World:
     """Put it together; ValueError names a file of the product that cannot be read."""
-    return World(known(), rules, installation())
+    return World(known(root), rules, installation(root))

@@ -11,6 +11,7 @@ import yaml
 
 from rules import expected_rules
 from rules.thresholds import Table, written
+from rules.writing import panels
 
 RULES = """\
 groups:
@@ -134,7 +135,7 @@ def test_a_mistake_in_a_table_is_one_message(copy: Path, name: str, old: str, ne
 
 def test_a_job_that_a_site_does_not_have_is_left_out_by_one_line() -> None:
     jobs = {"node": ["node_memory_MemAvailable_bytes"], "redis": ["redis_up"]}
-    text = expected_rules.written(expected_rules.Table(jobs=jobs, without=["redis"]))
+    text = expected_rules.written(expected_rules.Table(jobs=jobs, without=["redis"]), panels())
     rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load(text)["groups"][0]["rules"]}
     assert rules["JobMissing"] == 'absent(up{job="node"})'
     assert "node_memory_MemAvailable_bytes" in rules["ExpectedMetricMissing"]
@@ -144,5 +145,5 @@ def test_a_job_that_a_site_does_not_have_is_left_out_by_one_line() -> None:
 
 
 def test_without_any_expected_metric_none_can_be_missing() -> None:
-    text = expected_rules.written(expected_rules.Table(jobs={"prometheus": []}))
+    text = expected_rules.written(expected_rules.Table(jobs={"prometheus": []}), panels())
     assert [rule["alert"] for rule in yaml.safe_load(text)["groups"][0]["rules"]] == ["JobMissing"]

@@ -13,7 +13,7 @@ from rules.lint.run import of_rule
 from rules.lint.series import known
 from rules.lint.source import read
 from rules.lint.world import World, installation
-from rules.writing import RUNBOOKS, annotations
+from rules.writing import RUNBOOKS, annotations, panels
 
 SERIES, HERE = known(), replace(installation(), readers=frozenset({"job:read:rate5m"}))
 APP = 'job="heypeter-app"'
@@ -25,7 +25,7 @@ NO_PAGE = {"runbook_url": f"{RUNBOOKS}/NoPage.md"}
 
 def alert(expr: str, text: str = "Something is wrong.", **more: Any) -> Case:  # noqa: ANN401  # YAML
     labels = {"severity": "warning", "priority": "P2", "team": "backend"}
-    told = annotations("HighErrorRate", "Wrong", text)
+    told = annotations("HighErrorRate", "Wrong", text, panels())
     return {"alert": "HighErrorRate", "expr": expr, "for": "2m", "labels": labels, "annotations": told} | more
 
 
@@ -35,7 +35,10 @@ def record(name: str, expr: str = f"sum by (job) ({REQUESTS})", **more: Any) -> 
 
 def shown_by_tests(expr: str) -> Case:
     """An alert that the tests of the rules show in all situations that a baseline needs."""
-    return alert(expr) | {"alert": "ApplicationDown", "annotations": annotations("ApplicationDown", "Wrong", "Wrong.")}
+    return alert(expr) | {
+        "alert": "ApplicationDown",
+        "annotations": annotations("ApplicationDown", "Wrong", "Wrong.", panels()),
+    }
 
 
 def without(key: str, **places: str) -> Case:
@@ -231,7 +234,7 @@ ALSO_BAD: list[tuple[str, Case | list[Case]]] = [
     ("missing-runbook", without(f"{RUNBOOKS}/DatabaseDown.md", annotations="runbook_url")),
     (
         "missing-runbook",
-        FINE | {"alert": "NoPage", "annotations": annotations("HighErrorRate", "Wrong", "Wrong.") | NO_PAGE},
+        FINE | {"alert": "NoPage", "annotations": annotations("HighErrorRate", "Wrong", "Wrong.", panels()) | NO_PAGE},
     ),
     ("missing-annotation", without("", annotations="dashboard_url")),
     ("newer-syntax", alert(f"sum by (job) (mad_over_time(http_requests_in_flight{{{APP}}}[5m])) > 1")),

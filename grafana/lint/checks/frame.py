@@ -13,12 +13,12 @@ _ON_TIME_CHANGE = 2
 _MOST = 25
 
 
-def dashboard_without_name(document: Document, _: Scene) -> Iterator[Complaint]:
-    """A dashboard without a uid that begins with heypeter-, a title or a description."""
-    board = document.board
-    if not board.uid.startswith("heypeter-"):
+def dashboard_without_name(document: Document, scene: Scene) -> Iterator[Complaint]:
+    """A dashboard without a uid that begins with the site's prefix, a title or a description."""
+    board, prefix = document.board, scene.world.here.site.prefix
+    if not board.uid.startswith(f"{prefix}-"):
         yield Complaint(
-            None, f'the uid is "{board.uid}"', "begin it with heypeter-: links lead to it, and it must not change"
+            None, f'the uid is "{board.uid}"', f"begin it with {prefix}-: links lead to it, and it must not change"
         )
     for name in ("title", "description"):
         if not getattr(board, name).strip():

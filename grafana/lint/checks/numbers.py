@@ -19,7 +19,7 @@ def lost_threshold(document: Document, scene: Scene) -> Iterator[Complaint]:
     """A panel without the threshold line for a benchmark or limit in rules/tables that applies to what it plots."""
     for panel, query in _measuring(document, scene):
         for number in _drawn(scene, query):
-            if not _has(_steps(panel), number.value) and not _plots_target(panel):
+            if not _has(_steps(panel), number.value) and not _plots_target(panel, scene.world.here.site.prefix):
                 have = ", ".join(f"{one:g}" for one in _steps(panel)) or "none"
                 fix = f"add a threshold at {number.value:g}, the number of {number.by} in rules/tables"
                 yield Complaint(query, f"it has no line at {number.value:g} ({number.by}); its lines: {have}", fix)
@@ -95,8 +95,8 @@ def _overridden(thresholds: Iterable[Any]) -> Iterator[float | None]:
         yield from (step.get("value") for step in (one or {}).get("steps", []))
 
 
-def _plots_target(panel: Panel) -> bool:
-    return any("heypeter:benchmark:target" in target.expr for target in panel.targets)
+def _plots_target(panel: Panel, prefix: str) -> bool:
+    return any(f"{prefix}:benchmark:target" in target.expr for target in panel.targets)
 
 
 def _has(numbers: Iterable[float], value: float) -> bool:

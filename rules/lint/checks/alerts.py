@@ -8,7 +8,6 @@ from rules.lint.expression import COMPARISONS, bare, binaries, calls, filters, n
 from rules.lint.fault import Fault
 from rules.lint.source import Rule
 from rules.lint.world import World
-from rules.writing import RUNBOOKS
 
 _WORTH = {"critical": ("P1",), "warning": ("P2",), "info": ("P3", "P4", "P5"), "none": (None,)}
 _ANNOTATIONS = ("summary", "description", "dashboard_url")
@@ -79,14 +78,15 @@ def missing_annotation(rule: Rule, _: World) -> Iterator[Fault]:
 
 def missing_runbook(rule: Rule, world: World) -> Iterator[Fault]:
     """An alert without a runbook_url, or whose page is not in docs/runbooks."""
+    runbooks = world.here.site.runbooks
     if not rule.alerts:
         return
     url = rule.annotations.get("runbook_url", "").partition("#")[0]
     page = f"{rule.name}.md"
     if not url:
-        yield Fault("it has no runbook_url", f"add runbook_url: {RUNBOOKS}/{page}", "annotations")
-    elif url != f"{RUNBOOKS}/{page}":
-        yield Fault(f"its runbook_url is not its own page: {url}", f"write {RUNBOOKS}/{page}", "runbook_url")
+        yield Fault("it has no runbook_url", f"add runbook_url: {runbooks}/{page}", "annotations")
+    elif url != f"{runbooks}/{page}":
+        yield Fault(f"its runbook_url is not its own page: {url}", f"write {runbooks}/{page}", "runbook_url")
     elif page not in world.here.runbooks:
         yield Fault(
             f"docs/runbooks/{page} does not exist", "write the page; docs/runbooks/README.md says how", "runbook_url"
