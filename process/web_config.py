@@ -11,6 +11,7 @@ import hmac
 import os
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -20,7 +21,7 @@ import msgspec
 from aiohttp import web
 
 from process.listener import note_authenticated
-from process.settings import Source, Strict
+from process.settings import SettingsError, Source, Strict
 from process.web import problem
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -72,6 +73,39 @@ def _context(tls: Tls, source: Source) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             raise source.error(".tls_server_config.client_ca_file", f"cannot read {tls.client_ca_file}") from error
     return context
+
+
+class WebAccess:
+    """TLS and users of a process that serves with this file, or with none; a reload renews users and certificates.
+
+    The context stays the same, for the listener holds it: a renewed certificate is shown to whoever connects next.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Read the file; SettingsError as ``load``."""
+        self._path = path
+        config, self.tls = (WebConfig(), None) if path is None else load(path)
+        self._auth = BasicAuth(config.basic_auth_users)
+
+    async def refuse(self, request: web.Request) -> web.Response | None:
+        """Give the answer to who may not pass, or None; see ``BasicAuth``."""
+        return await self._auth.refuse(request)
+
+    def prepare(self) -> Callable[[], None]:
+        """Read the file again; gives what takes it. SettingsError: nothing has changed, and nothing will."""
+        if self._path is None:
+            return lambda: None
+        config, tls = load(self._path)
+        settings, context = config.tls_server_config, self.tls
+        if (tls is None) != (context is None):
+            raise SettingsError(f"{self._path}: tls_server_config cannot come or go while the process runs; restart it")
+
+        def take() -> None:
+            self._auth = BasicAuth(config.basic_auth_users)
+            if settings is not None and context is not None:
+                context.load_cert_chain(settings.cert_file, settings.key_file)
+
+        return take
 
 
 class _Credentials(NamedTuple):

@@ -12,6 +12,7 @@ from process.logs import set_up_logs
 from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
+from process.web_config import WebAccess
 from receiver.app import now, serve
 from receiver.cli import backup, check, drill, explain, import_, init, preview, review
 from receiver.cli import report as command
@@ -93,13 +94,15 @@ def _serve(words: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"receiver {VERSION}")
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
     parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; the file's `listen` otherwise")
+    parser.add_argument("--web.config.file", dest="web", type=Path, help="TLS and basic auth, in Prometheus' format")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
     options = parser.parse_args(words)
     config, source = load(options.config)
     set_up_logs(options.level, options.form)
     inherited = [sock for named in inherited_sockets(os.environ, os.getpid()).values() for sock in named]
-    return asyncio.run(serve(config, source, options.listen or config.listen, _announce, inherited))
+    access = WebAccess(options.web)
+    return asyncio.run(serve(config, source, options.listen or config.listen, _announce, inherited, access))
 
 
 def _announce(text: str) -> None:

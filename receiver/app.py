@@ -28,6 +28,7 @@ from process.listener import Connections, Listener, capacity, note_request
 from process.service_manager import feed_watchdog, notify
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
 from process.web import answer_malformed, refuse_while
+from process.web_config import WebAccess
 from receiver.actions.answer import Actions
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.base import Channel
@@ -107,6 +108,7 @@ async def serve(
     listen: str,
     announce: Callable[[str], None],
     inherited: Sequence[socket] = (),
+    access: WebAccess | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; gives the process's exit status. SIGHUP reloads.
 
@@ -115,7 +117,8 @@ async def serve(
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise SettingsError(f"--web.listen-address: invalid address {listen!r} (expected e.g. 127.0.0.1:9095)")
-    receiver = Receiver(config, source)
+    access = access or WebAccess(None)
+    receiver = Receiver(config, source, access=access)
     report_errors("receiver", os.environ, lambda: receiver.secrets)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -126,14 +129,16 @@ async def serve(
         await receiver.start(session)
         connections = Connections(capacity(), time.monotonic)
         application = receiver.application(hands_over=bool(inherited))
-        listener = Listener(application, None, connections, shutdown_timeout=10, inherited=inherited)
+        listener = Listener(application, access.tls, connections, shutdown_timeout=10, inherited=inherited)
         try:
             # 2. The endpoints.
             try:
                 await listener.start(host.strip("[]"), int(port))
             except OSError as error:
                 raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from error
-            announce(f"receiver listens on http://{listener.address if inherited else listen}")
+            announce(
+                f"receiver listens on {'https' if access.tls else 'http'}://{listener.address if inherited else listen}"
+            )
             # 3. The loops, until we are asked to stop; its end sends what is being sent.
             notify("READY=1", os.environ)
             watchdog = asyncio.ensure_future(feed_watchdog(os.environ))
@@ -168,7 +173,9 @@ class Receiver:
         source: Source,
         clock: Callable[[], datetime] = now,
         elapsed: Callable[[], float] = elapsed,
+        access: WebAccess | None = None,
     ) -> None:
+        self._access = access or WebAccess(None)
         self.config, self._source, self._clock, self._elapsed = config, source, clock, elapsed
         self._is_ready, self._is_stopping = False, False
         self._closing = ExitStack()
@@ -186,7 +193,13 @@ class Receiver:
         )
         self._use_senders(config)
         self.reloader = Reloader(
-            source.path, source, self.current, self.metrics.config_reloaded, self._use_calendars, self._use_senders
+            source.path,
+            source,
+            self.current,
+            self.metrics.config_reloaded,
+            self._use_calendars,
+            self._use_senders,
+            self._access,
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, handling=handling)
@@ -265,6 +278,7 @@ class Receiver:
             token=self._api_token,
             reloader=self.reloader,
             look=self._watch.look,
+            access=self._access,
         )
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from process.settings import SettingsError, Source
+from process.web_config import WebAccess
 from receiver.clients.calendar import Feed
 from receiver.config.build import build_routing
 from receiver.config.calendars import feeds
@@ -24,7 +25,7 @@ class Reloader:
     """``reload`` reads the file again and exchanges the routing; ``done`` is called with whether the file was taken.
 
     ``calendars`` is called after that with the calendars that the file names, and how often each is to be read, and
-    ``senders`` with the file, for the jobs and tools that may send.
+    ``senders`` with the file, for the jobs and tools that may send. The file of ``access`` is read again as well.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Reloader:
         done: Callable[[bool], None],
         calendars: Callable[[Iterable[tuple[Feed, float]]], None] = lambda _: None,
         senders: Callable[[Config], None] = lambda _: None,
+        access: WebAccess | None = None,
     ) -> None:
         self._path, self._current, self._done = path, current, done
+        self._access = access or WebAccess(None)
         self._calendars, self._senders = calendars, senders
         self._fixed = _fixed(source)
 
@@ -48,11 +51,13 @@ class Reloader:
             changed = [name for name in FIXED if now.get(name) != self._fixed.get(name)]
             if changed:
                 raise source.error(f".{changed[0]}", "cannot change while the receiver runs; restart it")
+            take_access = self._access.prepare()
         except SettingsError as error:
             self._done(False)  # noqa: FBT003  # whether it was taken
             log.error("config reload failed: %s", error)  # noqa: TRY400  # its text says it all
             raise
         self._current.exchange(fresh)
+        take_access()
         self._calendars(named)
         self._senders(config)
         self._done(True)  # noqa: FBT003

@@ -10,6 +10,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from process.settings import Secret, SettingsError
 from process.web import bearer_matches, problem
+from process.web_config import WebAccess
 from receiver.config.reload import Reloader
 from receiver.metrics import Metrics
 from receiver.policy.coverage import holders, roles
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 class Admin:
     """See the routes; ``ready`` says whether the loops run."""
 
-    def __init__(  # the composition root hands over every collaborator
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         store: Store,
         current: Current,
@@ -33,7 +34,9 @@ class Admin:
         token: Secret,
         reloader: Reloader,
         look: Callable[[], Awaitable[None]],
+        access: WebAccess | None = None,
     ) -> None:
+        self._access = access or WebAccess(None)
         self._store, self._current, self._metrics, self._clock = store, current, metrics, clock
         self._is_ready, self._token, self._reloader = ready, token, reloader
         self._look = look  # whether the clock was set: every age is measured by it
@@ -72,7 +75,10 @@ class Admin:
         return web.Response(text="Config reloaded.\n")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """GET /metrics."""
+        """GET /metrics, for the users of the --web.config.file if it has any: titles and owners are in it."""
+        refused = await self._access.refuse(request)
+        if refused is not None:
+            return refused
         self._metrics.show_store(self._store.outage)
         with contextlib.suppress(StoreError):  # what cannot be moved now is moved at the next look
             await self._look()
