@@ -15,6 +15,7 @@ import yaml
 from process.listener import Connections, Listener
 from process.settings import SettingsError
 from process.web_config import WebAccess
+from receiver.__main__ import main
 from receiver.app import Receiver
 from receiver.config.load import load
 from tests.receiver.channels.test_registry import written
@@ -106,3 +107,10 @@ async def test_a_bad_file_is_refused_by_a_reload_and_nothing_changes(site: Site,
     with pytest.raises(SettingsError, match=r"web\.yml"):
         site.receiver.reloader.reload()
     assert await site.get("/metrics", "open sesame") == 200
+
+
+def test_the_command_line_takes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "web.yml").write_text("colour: red", "utf-8")
+    path = written(tmp_path, {})
+    assert main([f"--config.file={path}", f"--web.config.file={tmp_path / 'web.yml'}"]) == 1
+    assert "web.yml:1: colour: unknown key" in capsys.readouterr().err

@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import os
+import re
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -219,3 +222,43 @@ async def test_the_commands_copy_and_restore(tmp_path: Path, capsys: pytest.Capt
     assert f"{NAME}.before-" in capsys.readouterr().out
     assert main(["backup", *place, "--to", str(tmp_path / "copy")]) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_the_upgrade_notes_have_every_schema() -> None:
+    notes = Path("docs/upgrade.md").read_text("utf-8")
+    assert re.findall(r"^\| (\d+) \|", notes, re.MULTILINE) == [str(n) for n in range(1, SCHEMA_VERSION + 1)]
+
+
+async def test_the_command_copies_whole_transactions_under_load(tmp_path: Path) -> None:
+    """A process of its own, while the store commits as fast as it can."""
+    store = await a_store(tmp_path, Clock())
+    fired, stop = 0, asyncio.Event()
+
+    async def fire(number: int) -> None:
+        group = received(an_alert(f"T{number}"))
+        await store.update(type(group)(of_group(group, f"{KEY}{number}")), the_policy(), START)
+
+    async def load() -> None:
+        nonlocal fired
+        while not stop.is_set():
+            await asyncio.gather(*(fire(fired + n) for n in range(8)))
+            fired += 8
+
+    loading = asyncio.ensure_future(load())
+    for number in range(2):
+        before, copy = fired, tmp_path / f"copy-{number}"
+        options = [f"--config.file={EXAMPLE}", f"--database={tmp_path / NAME}", f"--to={copy}"]
+        command = [sys.executable, "-m", "receiver", "backup", *options]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        _, errors = await process.communicate()
+        assert (process.returncode, errors) == (0, b"")
+        with closing(sqlite3.connect(copy)) as db:
+            (incidents,) = db.execute("SELECT count(*) FROM incident").fetchone()
+            owed = db.execute("SELECT count(DISTINCT incident_id) FROM outbox").fetchone()
+            told = db.execute("SELECT count(DISTINCT incident_id) FROM timeline").fetchone()
+        assert before <= incidents <= fired + 8
+        assert owed == told == (incidents,)  # an incident and what it owes are one transaction
+    assert fired > 100
+    stop.set()
+    await loading
+    await store.close()
