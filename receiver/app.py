@@ -175,7 +175,7 @@ class Receiver:
         elapsed: Callable[[], float] = elapsed,
         access: WebAccess | None = None,
     ) -> None:
-        self._access = access or WebAccess(None)
+        self._web_access = access or WebAccess(None)
         self.config, self._source, self._clock, self._elapsed = config, source, clock, elapsed
         self._is_ready, self._is_stopping = False, False
         self._closing = ExitStack()
@@ -199,7 +199,7 @@ class Receiver:
             self.metrics.config_reloaded,
             self._use_calendars,
             self._use_senders,
-            self._access,
+            self._web_access,
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, handling=handling)
@@ -278,7 +278,7 @@ class Receiver:
             token=self._api_token,
             reloader=self.reloader,
             look=self._watch.look,
-            access=self._access,
+            access=self._web_access,
         )
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
