@@ -151,6 +151,17 @@ def test_a_pure_room_imports_nothing_that_does_anything(name: str) -> None:
         assert imported.split(".")[0] in PURE_LIBRARIES, f"{name} is pure and imports {imported}"
 
 
+def test_what_maps_other_tools_reads_nothing_by_itself() -> None:
+    """Only the readers of the APIs and of saved answers do."""
+    readers = {"answers", "goalert_api", "oncall_api", "opsgenie_api", "pagerduty_api"}
+    for name, path in MODULES.items():
+        if room(name) == "receiver.importing" and name.split(".")[-1] not in {*readers, "sources", "importing"}:
+            libraries = {imported.split(".")[0] for imported in imports(path) - set(MODULES)}
+            assert libraries <= {*PURE_LIBRARIES, "yaml"}, f"{name} imports {libraries - PURE_LIBRARIES}"
+            named = {i for i in GRAPH[name] if i.split(".")[-1] in readers}
+            assert not named, f"{name} names {named}"
+
+
 def defines(path: Path, name: str) -> bool:
     targets = [node.targets for node in TREES[path].body if isinstance(node, ast.Assign)]
     return name in [target.id for target in chain(*targets) if isinstance(target, ast.Name)]

@@ -67,6 +67,8 @@ def to_fill(draft: Draft) -> list[str]:
         fill.append("channels.email: the SMTP server and its user; secrets/smtp-password")
     if "slack" in channels:
         fill.append("secrets/slack-bot-token: a bot token of your own Slack app")
+    calendars = (schedule.calendar for schedule in draft.schedules.values() if schedule.calendar)
+    fill += [f"secrets/{name}: the URL of the calendar, as the source shows it" for name in calendars]
     fill += [f"secrets/{name}: an Apprise URL for {key} (docs/channels.md)" for key, name in _services(draft)]
     return fill
 
@@ -75,6 +77,8 @@ def _schedules(schedules: Mapping[str, Schedule]) -> str:
     parts = []
     for key, schedule in schedules.items():
         lines = [f"  {_flow(key)}:", f"    time_zone: {_flow(schedule.time_zone)}"]
+        if schedule.calendar:
+            lines.append(f"    calendar: {_flow({'url_file': f'secrets/{schedule.calendar}'})}")
         for name, entries in (("layers", schedule.layers), ("overrides", schedule.overrides)):
             if entries:
                 lines += [f"    {name}:", *(f"      - {_flow(_plain(entry))}" for entry in entries)]

@@ -82,11 +82,12 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename={"start":
 
 
 class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who is on call when."""
+    """Who is on call when. ``calendar`` names the secret file that is to hold the URL of a calendar."""
 
     time_zone: str
     layers: tuple[Layer, ...]
     overrides: tuple[Override, ...] = ()
+    calendar: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -180,6 +180,7 @@ class _Import:
         self._shifts = {shift.id: shift for shift in records.on_call_shifts}
         self._chains = {chain.id: chain for chain in records.escalation_chains}
         self._hours: dict[str, Hours] = {}
+        self._unrendered: set[str] = set()
         self._personal: dict[str, list[PersonalRule]] = {}
         for rule in records.personal_notification_rules:
             self._personal.setdefault(rule.user_id, []).append(rule)
@@ -208,6 +209,7 @@ class _Import:
             team_rules=tuple(rules),
             hours=self._hours,
             rendered=self._rendered(schedules),
+            unrendered=frozenset(self._unrendered),
             renderer="OnCall's own final schedule (final_shifts)",
             told=self._told(),
         )
@@ -288,9 +290,7 @@ class _Import:
     def _schedule(self, schedule: OnCallSchedule) -> Schedule | None:
         zone = schedule.time_zone or "UTC"
         if schedule.type == "ical":
-            text = "its shifts are in a calendar of another tool: set `calendar: {url_file: …}` to that URL"
-            self._report.not_mapped("schedule", schedule.name, text)
-            return None
+            return self._calendar(schedule)
         if not is_zone(zone):
             self._report.not_mapped("schedule", schedule.name, f"unknown time zone {zone!r}")
             return None
@@ -304,6 +304,24 @@ class _Import:
         self._report.exact("schedule", schedule.name)
         overrides = self._overrides(schedule, [shift for shift in shifts if shift.type == "override"], zone)
         return Schedule(zone, tuple(layers), (*overrides, *self._swaps(schedule, zone)))
+
+    def _calendar(self, schedule: OnCallSchedule) -> Schedule | None:
+        """The URL of a calendar is a secret: it is named, and not written into the file."""
+        if not schedule.ical_url_primary:
+            self._report.not_mapped("schedule", schedule.name, "it has no calendar")
+            return None
+        text = "its calendar is read from the same URL (to fill), and compared by nobody"
+        if schedule.ical_url_overrides:
+            text += "; the calendar of its overrides is left out"
+        self._report.approximated("schedule", schedule.name, text)
+        key = self._keys.give("schedule", schedule.id, schedule.name)
+        self._unrendered.add(key)
+        return Schedule(
+            schedule.time_zone if schedule.time_zone and is_zone(schedule.time_zone) else "UTC",
+            (),
+            (),
+            f"{key}-calendar",
+        )
 
     def _found(self, identity: str, schedule: str) -> list[Shift]:
         if identity in self._shifts:
@@ -461,7 +479,7 @@ class _Import:
         rendered = {}
         for identity, shifts in self._records.final_shifts.items():
             key = self._keys.find("schedule", identity)
-            if key in schedules and key is not None:
+            if key in schedules and key is not None and key not in self._unrendered:
                 rendered[key] = tuple(
                     Rendered(
                         shift.shift_start,

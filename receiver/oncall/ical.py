@@ -29,6 +29,7 @@ MOST_OCCURRENCES = 50_000  # of all entries together, in the period that is aske
 MOST_OF_ONE = 10_000  # hourly for more than a year
 _MOST_LINES = 2_000  # of one entry that we read: exceptions and attendees
 _LONGEST_LINE = 20_000
+_LEVEL = re.compile(r"\s*\[L(\d{1,3})\]")
 _NAME = 100  # characters of an entry's title that are kept
 _LAST_YEAR = 9998  # in 9999, one hour of another time zone leaves what a datetime can hold
 
@@ -132,9 +133,15 @@ def _decoded(line: bytes) -> str:
 
 
 def spans(calendar: Calendar, directory: Directory) -> tuple[Span, ...]:
-    """Give who is on call when; entries that name nobody, or two people alike, are left out."""
+    """Give who is on call when; entries that name nobody, or two people alike, are left out.
+
+    A title such as "[L2] Linh" gives the entry a level, as Grafana OnCall reads it.
+    """
     people = [_people(entry, directory)[0] for entry in calendar.entries]
-    unsorted = [Span(o.start, o.end, people[o.entry]) for o in calendar.occurrences if people[o.entry]]
+    levels = [int(level[1]) if (level := _LEVEL.match(entry.title)) else 0 for entry in calendar.entries]
+    unsorted = [
+        Span(o.start, o.end, people[o.entry], level=levels[o.entry]) for o in calendar.occurrences if people[o.entry]
+    ]
     return tuple(sorted(unsorted, key=lambda span: (span.start, span.end, span.people)))
 
 

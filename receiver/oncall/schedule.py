@@ -107,12 +107,14 @@ class Span(msgspec.Struct, frozen=True):
     """Somebody from one instant to another: an override, or an entry of a calendar.
 
     Of an override, no people are nobody, and ``layers`` names those within which it stands for the layer's own shift.
+    Of entries of a calendar, only those of the highest level count.
     """
 
     start: datetime
     end: datetime
     people: People
     layers: frozenset[str] = frozenset()
+    level: int = 0
 
     def covers(self, at: datetime) -> bool:
         """Say whether an instant lies within."""
@@ -245,7 +247,8 @@ def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
         while upcoming is not None and upcoming.start <= begin:
             active.append(upcoming)
             upcoming = next(coming)
-        people = tuple(dict.fromkeys(key for span in active for key in span.people))
+        highest = max((span.level for span in active), default=0)
+        people = tuple(dict.fromkeys(key for span in active if span.level == highest for key in span.people))
         if merged and merged[-1].end == begin and merged[-1].people == people:
             merged[-1] = Span(merged[-1].start, finish, people)
         elif people:
@@ -256,13 +259,15 @@ def side_by_side(spans: Iterable[Span]) -> tuple[Span, ...]:
 def _joined(spans: Iterable[Span]) -> list[Span]:
     """Join what the same people have without a break, in the order of time: few spans are then active at once."""
     joined: list[Span] = []
-    latest: dict[People, int] = {}
+    latest: dict[tuple[People, int], int] = {}
     for span in sorted(spans, key=lambda span: (span.start, span.end, span.people)):
-        before = latest.get(span.people)
+        same = (span.people, span.level)
+        before = latest.get(same)
         if before is not None and span.start <= joined[before].end:
-            joined[before] = Span(joined[before].start, max(joined[before].end, span.end), span.people)
+            longer = max(joined[before].end, span.end)
+            joined[before] = Span(joined[before].start, longer, span.people, level=span.level)
             continue
-        latest[span.people] = len(joined)
+        latest[same] = len(joined)
         joined.append(span)
     return joined
 

@@ -38,10 +38,13 @@ def importing(oncall: FakeOnCall, tmp_path: Path, capsys: pytest.CaptureFixture[
 async def test_an_installation_is_imported_and_agrees_at_every_hour(importing: Importing) -> None:
     done = await importing.run("--verify")
     assert done.code == 2  # some lines are not exact
-    assert "3 of 3 schedules" in done.out
+    assert "3 of 4 schedules" in done.out
     assert "the time lines of 2 escalations" in done.out
     assert "0 differences, 0 of them unexplained" in done.out
     made = yaml.safe_load(importing.output.read_text("utf-8"))
+    calendar = {"time_zone": "UTC", "calendar": {"url_file": "secrets/from-google-calendar"}}
+    assert made["schedules"]["from-google"] == calendar
+    assert "calendar.example.com" not in importing.output.read_text("utf-8"), "the URL of a calendar is a secret"
     assert made["people"]["ana"]["slack"] == "U0ANA"
     assert made["people"]["eva"]["contacts"] == {"apprise": "eva-phone"}
     assert made["teams"]["default"] == {"slack": "C0SHOP"}

@@ -61,6 +61,16 @@ def test_an_entry_names_somebody_by_key_name_or_address() -> None:
     assert read(f"{times}\nSUMMARY:Linh Tran, Marek Novak")[0][2] == ("linh", "marek")
 
 
+def test_of_entries_that_overlap_the_highest_level_applies_and_equal_ones_are_together() -> None:
+    day = "DTSTART:20261102T080000Z\nDTEND:20261103T080000Z"
+    noon = "DTSTART:20261102T120000Z\nDTEND:20261102T130000Z"
+    raw = spans(expand(a_calendar(f"{day}\nSUMMARY:[L1] linh", f"{noon}\nSUMMARY:[L2] marek"), "UTC", START, END), BOTH)
+    flat = side_by_side(raw)
+    assert [(span.start.hour, span.people) for span in flat] == [(8, ("linh",)), (12, ("marek",)), (13, ("linh",))]
+    equal = spans(expand(a_calendar(f"{day}\nSUMMARY:linh", f"{noon}\nSUMMARY:[L0] marek"), "UTC", START, END), BOTH)
+    assert [span.people for span in side_by_side(equal)] == [("linh",), ("linh", "marek"), ("linh",)]
+
+
 def test_times_of_a_zone_floating_times_and_whole_days() -> None:
     zoned = "DTSTART;TZID=America/New_York:20261102T090000\nDTEND;TZID=America/New_York:20261102T100000\nSUMMARY:linh"
     assert read(zoned) == [("11-02 14:00", "11-02 15:00", ("linh",))]
