@@ -30,8 +30,9 @@ demo: .venv/ready ## the same with traffic, an outage, a page, an escalation and
 history: stack ## simulate 125 days of a school in data/history, a Prometheus data folder
 	@$(PY) -m deploy.simulation.history data/history
 
-alert-review: history ## list what every alert did over the simulated month (minutes); fails if one fired in health
-	@$(PY) -m deploy.simulation.firings data/history --check
+alert-review: stack ## fail every part of a simulated school in a month and list what each alert did; fails if one was silent in its own outage or fired in health
+	@$(PY) -m deploy.simulation.outages data/review --until 2026-11-25T00:00:00Z
+	@$(PY) -m deploy.simulation.firings data/review --check
 
 browser: .venv/ready ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
 	@$(PY) -m deploy.local.browser
