@@ -56,6 +56,7 @@ def test_the_locks_have_everything_that_the_wheel_requires(packages: Packages) -
         assert not missing, f"{lock} lacks {missing}"
 
 
+@pytest.mark.slow
 def test_the_list_of_packages_has_every_locked_one_with_its_hashes(tmp_path: Path) -> None:
     (command,) = re.findall(r"^SBOM := \$\(BIN\)/(.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     words = [f"{sysconfig.get_path('scripts')}/{command}", "-o", str(tmp_path / "sbom.json"), "requirements.lock"]

@@ -22,7 +22,7 @@ from tests.receiver.web.test_alertmanager import PAYLOAD, encoded
 from tests.stories.stack import until
 
 CLIENTS = 8
-RESTARTS = 3
+RESTARTS = 2
 BETWEEN = 25  # answers between two restarts
 
 
