@@ -31,14 +31,18 @@ class Storage(Strict, frozen=True):
     """Where the journal of accepted events and the snapshot of all counts are kept."""
 
     path: Path | None = None
+    """Folder of the journal and the snapshot; required with `events.token`. Without it, a restart sets counts to 0"""
     snapshot_every: Duration = Duration(60)
-    max_journal: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024  # bytes
+    """Time between snapshots; earlier when the journal has reached a quarter of `max_journal`"""
+    max_journal: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024
+    """Bytes of the journal between snapshots; beyond it, events are answered 503"""
 
 
 class Events(Strict, frozen=True):
     """The endpoint for servers."""
 
     token: Secret | None = None
+    """Bearer token of `POST /api/events`; without it the endpoint is disabled"""
     token_file: Path | None = None
 
 
@@ -46,42 +50,69 @@ class Browser(Strict, frozen=True):
     """The endpoints for browsers."""
 
     listen: str = ""
+    """HOST:PORT of the public paths; without it they share the private address, and the proxy must expose only them"""
     path: _Path = "/api/pulse"
+    """Path to which browsers post batches"""
     script: _Path = "/rum.js"
+    """Path of the browser script"""
     origins: tuple[Annotated[str, msgspec.Meta(pattern=_ORIGIN)], ...] = ()
+    """Origins that may post, in addition to the exporter's own, e.g. https://app.example.com"""
     require_origin: bool = True
+    """Refuse posts without an Origin header; a browser always sends one"""
     drop_bots: bool = True
+    """Do not count crawlers and page testing tools"""
     honour_gpc: bool = True
+    """Count nothing for visitors with Global Privacy Control"""
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks of proxies whose X-Forwarded-For is trusted"""
     settle_after: Duration = Duration(30)
+    """Count a web vital when it has not changed for this long"""
     max_sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+    """How many page views one may stand for: at least the largest `data-sample` of your pages"""
     refuse: tuple[str, ...] = ("db_query",)
+    """Events that only servers may send, although the catalogue allows browsers to"""
 
 
 class Limit(Strict, frozen=True):
     """Limits: events a second from one network and from all browsers, and series."""
 
     client_rate: _Rate = 20
+    """Events a second from one network (IPv4 /24, IPv6 /56)"""
     client_burst: _Rate = 300
+    """Events that one network may send at once before `client_rate` applies"""
     total_rate: _Rate = 2000
+    """Events a second from all browsers"""
     total_burst: _Rate = 10_000
+    """Events that all browsers may send at once before `total_rate` applies"""
     series: Annotated[int, msgspec.Meta(ge=100)] = 100_000
+    """Lines of /metrics; a catalogue that could exceed them with these lists is refused at the start"""
     family_series: Annotated[int, msgspec.Meta(ge=1)] = 2000
+    """Label sets of one family; above this, new ones are counted as `other`"""
 
 
 class Config(Strict, frozen=True):
     """The whole file; everything has a default, so the exporter runs without a file."""
 
     listen: str = "127.0.0.1:3001"
+    """HOST:PORT of /metrics and of the endpoint for servers; keep it off the public network"""
     storage: Storage = Storage()
+    """The journal of accepted events and the snapshot of all counts"""
     events: Events = Events()
+    """The endpoint for servers"""
     browser: Browser = Browser()
+    """The endpoints for browsers"""
     sentry: TunnelSettings = TunnelSettings()
+    """The tunnel to Sentry"""
     limits: Limit = Limit()
+    """Rates of browsers and numbers of series"""
     catalogue: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = SHIPPED
-    lists: dict[_Name, _Names] = {}  # the values of open labels, by the names that the catalogue gives the lists
-    discover: dict[_Name, _Count] = {}  # how many values beyond a list are accepted as they come; the rest is `other`
+    """Files of events and metrics: `application`, `school`, or paths relative to this file ([site.md](site.md))"""
+    lists: dict[_Name, _Names] = {}
+    """Allowed values of open labels, by the names that the catalogue gives the lists; all else is counted as `other`"""
+    discover: dict[_Name, _Count] = {}
+    """How many values beyond a list are accepted as they come, with numbers and ids removed"""
     first_increment_hold: Duration = Duration(30)
+    """How long a new label set is exposed as 0 before its value; at least two scrape intervals"""
 
 
 def load(path: Path) -> tuple[Config, Source, Catalogue]:

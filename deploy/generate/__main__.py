@@ -4,10 +4,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.generate import build_lock, containers, kubernetes
+from deploy.generate import build_lock, containers, kubernetes, reference
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS: tuple[Callable[[], dict[Path, str]], ...] = (build_lock.texts, containers.texts, kubernetes.texts)
+PARTS: tuple[Callable[[], dict[Path, str]], ...] = (
+    *(build_lock.texts, containers.texts, kubernetes.texts, reference.texts),
+)
 
 
 def texts() -> dict[Path, str]:

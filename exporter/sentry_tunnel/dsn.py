@@ -25,12 +25,19 @@ class TunnelSettings(Strict, frozen=True):
     """What browsers may send to Sentry through the exporter."""
 
     path: Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")] = "/api/report"
+    """Path to which browsers post envelopes"""
     dsns: tuple[str, ...] = ()
-    upstream: dict[str, str] = {}  # DSN -> base URL of a Relay or another Sentry that gets its envelopes instead
+    """Projects to which reports are forwarded, as https://KEY@HOST/PROJECT; if empty, the tunnel is off"""
+    upstream: dict[str, str] = {}
+    """DSN to base URL of a Relay or another Sentry that gets its envelopes instead"""
     max_body: Annotated[int, msgspec.Meta(ge=1024, le=200 * 1024 * 1024)] = 2 * 1024 * 1024
+    """Bytes of one envelope"""
     drop_levels: tuple[Level, ...] = ("warning",)
+    """Events of these levels are not forwarded"""
     timeout: Duration = Duration(10)
+    """Time for one call to Sentry, and for the browser to send its envelope"""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    """Calls to Sentry at one time; further envelopes are answered 503"""
 
     def __post_init__(self) -> None:
         """Check what msgspec cannot; it adds the place in the file to a ValueError."""

@@ -44,15 +44,19 @@ class ServiceSettings(Strict, frozen=True):
     """One service of Apprise; its URL holds the credentials."""
 
     url: Secret | None = None
+    """Apprise's URL of the service; it holds the credentials"""
     url_file: Path | None = None
     format: Format = "text"
+    """Format of the text"""
 
 
 class Settings(Strict, frozen=True):
-    """`channels.apprise`."""
+    """`channels.apprise`: services that Apprise knows; needs the extra `apprise`."""
 
     services: Annotated[dict[str, ServiceSettings], msgspec.Meta(min_length=1)]
+    """Services, by the names that `contacts` use"""
     timeout: Timeout = Timeout(20)
+    """Time for one attempt, at most 60s"""
 
 
 class Service(NamedTuple):

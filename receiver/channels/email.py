@@ -30,16 +30,23 @@ _GOODBYE = 1.0  # seconds; the mail is the server's by then
 
 
 class Settings(Strict, frozen=True):
-    """`channels.email`."""
+    """`channels.email`: one SMTP server."""
 
     host: str
+    """SMTP server"""
     from_: str = msgspec.field(name="from")
+    """Sender, with or without a name"""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
+    """Its port"""
     tls: Tls = "starttls"
+    """How the connection is encrypted"""
     username: str = ""
+    """User name of the login; no login, if empty"""
     password: Secret | None = None
+    """Password of the login"""
     password_file: Path | None = None
     timeout: Timeout = Timeout(20)
+    """Time for one attempt, at most 60s"""
 
 
 class Email:

@@ -21,7 +21,7 @@ _COLOURS = {
 
 
 class Settings(Strict, frozen=True):
-    """`channels.log`."""
+    """`channels.log`: the terminal."""
 
 
 class Log:

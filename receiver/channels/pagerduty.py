@@ -36,26 +36,35 @@ class Service(Strict, frozen=True):
     """One PagerDuty service: its integration's key (mode events) or its id (mode rest)."""
 
     routing_key: Secret | None = None
+    """Key of the integration, for mode `events`"""
     routing_key_file: Path | None = None
     service_id: str = ""
+    """Id of the service, for mode `rest`, e.g. PABC123"""
 
 
 class Settings(Strict, frozen=True):
-    """`channels.pagerduty`."""
+    """`channels.pagerduty`: services, and how they are called."""
 
     services: Annotated[dict[str, Service], msgspec.Meta(min_length=1)]
+    """Services, by the names that people and teams use"""
     mode: Literal["events", "rest"] = "events"
+    """Events API v2, or incidents over the REST API"""
     region: Region = "us"
+    """Region of the account"""
     api_token: Secret | None = None
+    """Token of the REST API, for mode `rest`"""
     api_token_file: Path | None = None
-    webhook_secret: Secret | None = None  # signs the webhooks by which PagerDuty tells us of answers
+    webhook_secret: Secret | None = None
+    """Signs the webhooks by which PagerDuty reports answers"""
     webhook_secret_file: Path | None = None
-    single_pages: Annotated[int, msgspec.Meta(ge=0, le=100)] = (
-        5  # pages that ring by themselves in one grouping_window; 0: all
-    )
+    single_pages: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
+    """Pages of a service in one `grouping_window` that ring alone; 0: all"""
     from_: str = msgspec.field(default="", name="from")
+    """Mail address of a PagerDuty user, for mode `rest`"""
     api_url: str = ""
+    """Address of your own proxy; PagerDuty's, if empty"""
     timeout: Timeout = Timeout(10)
+    """Time for one attempt, at most 60s"""
 
 
 class PagerDutyEvents:

@@ -59,6 +59,7 @@ class IncomingWebhook(Strict, frozen=True):
     """One incoming webhook; whoever knows its URL can post."""
 
     url: Secret | None = None
+    """URL of the webhook; whoever knows it can post"""
     url_file: Path | None = None
 
 
@@ -66,13 +67,19 @@ class Settings(Strict, frozen=True):
     """`channels.slack`: a bot token, incoming webhooks, or both."""
 
     token: Secret | None = None
+    """Token of a bot with the scope chat:write"""
     token_file: Path | None = None
     webhooks: dict[str, IncomingWebhook] = {}
-    interactive: bool = False  # buttons, which Slack sends back signed
+    """Incoming webhooks, by the address that people and teams use; no threads"""
+    interactive: bool = False
+    """Add buttons, which Slack sends back signed; needs `signing_secret`"""
     signing_secret: Secret | None = None
+    """Signing secret of the Slack app"""
     signing_secret_file: Path | None = None
     api_url: str = ""
+    """Address of your own proxy; Slack's, if empty"""
     timeout: Timeout = Timeout(10)
+    """Time for one attempt, at most 60s"""
 
     @property
     def has_bot(self) -> bool:

@@ -29,15 +29,19 @@ class EndpointSettings(Strict, frozen=True):
     """One endpoint, and the secret that signs what it is sent."""
 
     url: str
+    """URL to which notifications are posted"""
     secret: Secret | None = None
+    """Secret that signs them, as Standard Webhooks writes it: `whsec_...`"""
     secret_file: Path | None = None
 
 
 class Settings(Strict, frozen=True):
-    """`channels.webhook`."""
+    """`channels.webhook`: your own programs, by signed JSON."""
 
     endpoints: Annotated[dict[str, EndpointSettings], msgspec.Meta(min_length=1)]
+    """Endpoints, by the names that `contacts` use"""
     timeout: Timeout = Timeout(10)
+    """Time for one attempt, at most 60s"""
 
 
 class Endpoint(NamedTuple):

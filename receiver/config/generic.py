@@ -65,12 +65,19 @@ class GenericWebhook(Strict, frozen=True, kw_only=True):
     """How a body posted to /webhook/generic/<name> is read. ``key`` says which alert it is about."""
 
     key: Expression
+    """Expression for what the alert is about: one key is one incident at a time"""
     status: Expression
+    """Expression for firing or resolved"""
     title: Expression
+    """Expression for the summary"""
     priority: Expression | None = None
+    """Expression for P1 to P5; a constant has quotes of its own: "'P2'"."""
     description: Expression | None = None
+    """Expression for the text"""
     link: Expression | None = None
+    """Expression for the URL of the source"""
     labels: Annotated[dict[LabelName, Expression], msgspec.Meta(max_length=50)] = {}
+    """Expressions for labels, by label"""
 
 
 def _nodes(tree: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # the library's own tree

@@ -19,12 +19,19 @@ class JobHeartbeat(Strict, frozen=True, kw_only=True):
     """One job: how often it reports to /heartbeat/<name>, and the incident that its absence is."""
 
     every: Duration
-    grace: Duration = Duration(300)  # how late it may be
+    """How often the job reports; at least 10s"""
+    grace: Duration = Duration(300)
+    """How late it may be"""
     team: str = ""
+    """Label `team` of the alert"""
     priority: Priority | None = None
+    """Priority of the incident; `unknown_severity`, if unset"""
     title: str = ""
+    """Summary of the alert"""
     runbook: str = ""
+    """URL of the runbook"""
     labels: dict[LabelName, str] = {}
+    """Further labels of the alert"""
 
 
 def jobs(settings: dict[str, JobHeartbeat]) -> dict[str, Job]:

@@ -39,6 +39,7 @@ class Token(Strict, frozen=True, kw_only=True):
     """A bearer token, here or in a file."""
 
     token: Secret | None = None
+    """The bearer token"""
     token_file: Path | None = None
 
 
@@ -46,8 +47,10 @@ class Links(Strict, frozen=True, kw_only=True):
     """What signs the links in messages, and for how long they work."""
 
     secret: Secret | None = None
+    """Signs the links in messages: at least 32 random characters"""
     secret_file: Path | None = None
     valid_for: Duration = Duration(7 * 86400)
+    """How long a link works"""
 
 
 class Watchdog(Strict, frozen=True, kw_only=True):
@@ -58,31 +61,41 @@ class Watchdog(Strict, frozen=True, kw_only=True):
     """
 
     interval: Duration = Duration(60)
+    """How often the Watchdog alert is posted, by its route in alertmanager.yml"""
     group_interval: Duration = Duration(60)
+    """`group_interval` of its route in alertmanager.yml"""
     resend_interval: Duration = Duration(60)
+    """Prometheus' --rules.alert.resend-delay, or its rules' interval if that is longer"""
 
 
 class Heartbeat(Strict, frozen=True, kw_only=True):
     """An external monitor to ping every ``interval``; its URL is a secret."""
 
     url: Secret | None = None
+    """URL to call while everything works; it is a secret"""
     url_file: Path | None = None
     interval: Duration = Duration(60)
-    private_redirects: bool = False  # may the URL redirect to an address that is not public?
+    """Time between two calls"""
+    private_redirects: bool = False
+    """Whether the URL may redirect to an address that is not public"""
 
 
 class Flapping(Strict, frozen=True, kw_only=True):
     """Within what time an alert reopens its incident, and how long a flapping one must be quiet to be resolved."""
 
     window: Duration = Duration(600)
+    """An alert that fires again within this time reopens its incident"""
     quiet: Duration = Duration(900)
+    """How long a flapping alert must be quiet to be resolved"""
 
 
 class Retention(Strict, frozen=True, kw_only=True):
     """How long resolved incidents are kept, and the folder they are moved to; without one they are deleted."""
 
     keep: Duration = Duration(365 * 86400)
+    """How long resolved incidents stay in the database; at least 31d"""
     archive: Path | None = None
+    """Folder of monthly JSON lines files to which they are moved then; without it they are deleted"""
 
 
 _PRINTED = r"[^\x00-\x1f\x7f<>]"  # nothing that a header of a mail could not hold
@@ -92,8 +105,11 @@ class Site(Strict, frozen=True, kw_only=True):
     """What people see of whose product this is, and where the runbooks of its own alerts are."""
 
     name: Annotated[str, msgspec.Meta(pattern=f"^{_PRINTED}{{1,60}}$")] = Brand().name
+    """Name in footers, in the List-Id of mails and in calendars"""
     header_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z][A-Za-z0-9]{0,30}$")] = Brand().header
+    """`HeyPeter` gives X-HeyPeter-Incident and the other headers that mail filters read"""
     runbooks_url: str = "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks"
+    """Address of the folder in which Watchdog.md is"""
 
     @property
     def brand(self) -> Brand:
@@ -105,58 +121,101 @@ class Templates(Strict, frozen=True, kw_only=True):
     """A folder of templates that replace the built-in ones."""
 
     dir: Path
+    """The folder"""
 
 
 class Retry(Strict, frozen=True, kw_only=True):
     """How long a notification is retried, and when another contact is tried."""
 
     first_delay: Duration = Duration(5)
+    """Wait before the second attempt; it doubles with each further one"""
     longest_delay: Duration = Duration(120)
+    """Longest wait between two attempts"""
     give_up_after: Duration = Duration(1800)
+    """After this, a notification counts as dead, and the next step is taken if all of its step are"""
     elsewhere_after: Duration = Duration(60)
+    """After this, an undelivered page also goes to the person's other channels, then to `fallback`"""
 
 
 class Config(Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     external_url: str
+    """Public URL of the receiver, used for links in messages"""
     database: Path
+    """SQLite file; backups before an upgrade are written beside it"""
     webhook: Token
+    """Token that Alertmanager, jobs and other tools send"""
     api: Token
+    """Token of the API for scripts"""
     links: Links
+    """Signature of the links in messages"""
     severities: dict[str, Priority]
+    """Priority of each value of the label `severity`, for alerts without a label `priority`"""
     response_times: dict[Priority, Duration]
+    """How soon an incident is to be acknowledged; every priority of the matrix needs one"""
     escalation_matrix: Annotated[list[MatrixRow], msgspec.Meta(min_length=1)]
+    """Who is notified when an incident has been unacknowledged for how long ([receiver.md](receiver.md))"""
     roles: dict[str, list[str]]
+    """People or schedules that hold each role of the matrix"""
     people: dict[Name, PersonSettings]
+    """How each person is reached; the key names the person everywhere else"""
     teams: dict[str, TeamSettings]
+    """Where each team follows its incidents; `default` is for alerts without a known team"""
     unknown_severity: Priority = Priority.P2
+    """Priority of an alert that neither labels nor rules give one"""
     catch_up_dwell: Duration = Duration(300)
+    """Shortest time between missed steps that are taken after an outage of the receiver"""
     response_warning: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.8
+    """Share of the response time after which a reminder is sent; 0: no such reminder"""
     repeat_last_step: dict[Priority, Duration] = {}  # msgspec copies a mutable default
+    """The last step repeats at this interval until somebody acknowledges; once, if unset"""
     acknowledge_for: dict[Priority, Duration] = {}
+    """An acknowledgement expires after this, and the incident is triggered again; never, if unset"""
     flapping: Flapping = Flapping()
+    """When an alert reopens its incident"""
     grouping_window: Duration = Duration(10)
+    """How long notifications below P1 wait for others to become one message; at most 1m"""
     priority_rules: list[PriorityRuleSettings] = []
+    """Priority by labels, for alerts without a known severity; the first match applies"""
     team_rules: list[TeamRuleSettings] = []
+    """Team by labels, for alerts whose label `team` names none; the first match applies"""
     services: dict[str, ServiceSettings] = {}
+    """Other severities for the services that the label `service` names"""
     routes: list[RouteSettings] = []
+    """Additional places for alerts that match"""
     fallback: Places = Places()
+    """Where a page goes if no channel of a person works"""
     hours: dict[str, HoursSettings] = {}
+    """Hours of the week that `only` of a matrix row names"""
     schedules: dict[str, ScheduleSettings] = {}
+    """Who is on call when ([oncall.md](oncall.md))"""
     maintenance: list[MaintenanceSettings] = []
+    """Windows in which matching alerts are recorded and nobody is notified"""
     listen: str = "127.0.0.1:9095"
+    """HOST:PORT of the receiver"""
     channels: Channels = Channels({})
+    """How notifications are sent; without any they are printed ([channels.md](channels.md))"""
     retry: Retry = Retry()
+    """How long a notification is retried"""
     watchdog: Watchdog = Watchdog()
+    """How often the Watchdog alert is expected"""
     alertmanager: AlertmanagerSource | None = None
+    """The Alertmanager that posts to /webhook/alertmanager, and its API"""
     alertmanagers: Annotated[list[AlertmanagerSource], msgspec.Meta(max_length=50)] = []
+    """Further ones, which post to /webhook/alertmanager/NAME"""
     heartbeat: Heartbeat | None = None
+    """An external monitor that the receiver calls while everything works"""
     heartbeats: Annotated[dict[JobName, JobHeartbeat], msgspec.Meta(max_length=1000)] = {}
+    """Jobs that report to /heartbeat/NAME ([senders.md](senders.md))"""
     generic_webhooks: Annotated[dict[WebhookName, GenericWebhook], msgspec.Meta(max_length=50)] = {}
+    """JSON of other tools, posted to /webhook/generic/NAME ([senders.md](senders.md))"""
     retention: Retention = Retention()
+    """How long resolved incidents are kept"""
     templates: Templates | None = None
+    """Your own templates of messages ([templates.md](templates.md))"""
     site: Site = Site()
+    """The names that people see"""
 
 
 def load(path: Path) -> tuple[Config, Source]:

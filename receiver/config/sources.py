@@ -15,7 +15,9 @@ class BasicAuth(Strict, frozen=True, kw_only=True):
     """A user name and a password, here or in a file."""
 
     username: str
+    """User name"""
     password: Secret | None = None
+    """Password"""
     password_file: Path | None = None
 
 
@@ -23,26 +25,41 @@ class ServerTrust(Strict, frozen=True, kw_only=True):
     """How an HTTPS server is checked, and the certificate shown to it; names as in Prometheus' tls_config."""
 
     ca_file: Path | None = None
+    """Certificates of the authorities that are trusted; those of the system, if unset"""
     cert_file: Path | None = None
+    """Certificate that is shown to the server"""
     key_file: Path | None = None
+    """Its private key"""
     insecure_skip_verify: bool = False
+    """Do not check the server's certificate"""
 
 
 class AlertmanagerSource(Strict, frozen=True, kw_only=True):
     """One Alertmanager; its webhooks go to /webhook/alertmanager/<name>. Without ``url`` it is not asked."""
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")] = DEFAULT_SOURCE
+    """Name in the path of its webhook; `alertmanager` has none"""
     url: str = ""
-    headers: dict[str, str] = {}  # sent to both APIs, X-Scope-OrgID for example
+    """Address of its API; without it, it is not asked"""
+    headers: dict[str, str] = {}
+    """Headers that are sent to both APIs, X-Scope-OrgID for example"""
     basic_auth: BasicAuth | None = None
+    """User name and password for both APIs"""
     token: Secret | None = None
+    """Bearer token for both APIs"""
     token_file: Path | None = None
     tls: ServerTrust = ServerTrust()
+    """How an HTTPS server is checked"""
     interval: Duration = Duration(60)
+    """Time between two comparisons of incidents with its API"""
     receivers: list[str] = []
-    merge_receivers: list[str] = []  # an alert that arrives by several of these is one incident
+    """Names of its receivers that send here; all of its alerts are compared, if empty"""
+    merge_receivers: list[str] = []
+    """Names of receivers of which an alert that arrives by several is one incident"""
     missed_after: Duration = Duration(600)
+    """An alert that has been firing for this long without a webhook opens an incident"""
     prometheus_url: str = ""
+    """Prometheus that records what fired and resolved while the receiver was down"""
 
 
 def sources(
