@@ -16,7 +16,7 @@ from receiver.cli.tables import table
 from receiver.clients.http_api import open_session
 from receiver.config.build import build_routing
 from receiver.config.load import load
-from receiver.importing.answers import Answers, Api, save, saved
+from receiver.importing.answers import Answers, Api, Taken, save, saved
 from receiver.importing.document import document, to_fill
 from receiver.importing.draft import Draft, Grade, ImportFailedError
 from receiver.importing.proof import Delay, Difference, delays, differences
@@ -26,7 +26,6 @@ from receiver.incident.model import Alert, AlertGroup, Kind
 from receiver.policy.routing import Routing
 
 UNFINISHED = 2  # exit code: something is neither exact nor accepted
-_LONGEST = 365  # days that a source renders
 _LAST_WAY = 3600  # seconds after the last step within which its pages are sent by any channel
 
 
@@ -48,17 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, now: datetime) -> int:
     """0 if all is exact or accepted; 1 with errors or differences; 2 if something of the report is neither."""
-    if not 1 <= options.days <= _LONGEST:
-        raise SettingsError(f"invalid --days {options.days} (expected 1 to {_LONGEST})")
     tool = SOURCES[options.source]
+    if not 1 <= options.days <= tool.longest:
+        raise SettingsError(f"invalid --days {options.days} (expected 1 to {tool.longest}: what {tool.title} renders)")
     if options.query:
         print(tool.query or f"{tool.title} needs no query", end="")
         return 0
     try:
         accepted = _accepted(options.accept)
         _refuse_existing(options.output, force=options.force)
-        answers, taken_at = _answers(options, tool, now)
-        draft = _draft(tool, answers, taken_at)
+        taken = _taken(options, tool, now)
+        draft = _draft(tool, taken)
         routing = _write(options.output, document(draft), force=options.force)
     except ImportFailedError as error:
         raise SettingsError(str(error)) from error
@@ -69,9 +68,9 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return UNFINISHED if open_lines else 0
 
 
-def _draft(tool: Source, answers: Answers, taken_at: datetime) -> Draft:
+def _draft(tool: Source, taken: Taken) -> Draft:
     try:
-        return tool.draft(answers, taken_at)
+        return tool.draft(taken.answers, taken.at)
     except (ArithmeticError, ValueError) as error:  # a year 10,000, for example
         raise ImportFailedError(f"{tool.title}: a value is out of range ({error})") from error
 
@@ -79,17 +78,22 @@ def _draft(tool: Source, answers: Answers, taken_at: datetime) -> Draft:
 # Reading.
 
 
-def _answers(options: argparse.Namespace, tool: Source, now: datetime) -> tuple[Answers, datetime]:
+def _taken(options: argparse.Namespace, tool: Source, now: datetime) -> Taken:
     if options.folder is not None:
-        return saved(options.folder, options.source, tool.items, tool.names, now)
+        by_hand = Taken({}, now, options.days)
+        taken = saved(options.folder, options.source, tool.items, tool.names, by_hand)
+        if options.verify and options.days > taken.days:
+            raise ImportFailedError(f"{options.folder} holds the shifts of {taken.days} days; set --days {taken.days}")
+        return taken
     url = options.url or tool.url
     if not url or options.token is None:
         missing = "--token-file" if url else "--url and --token-file"
         raise SettingsError(f"set {missing}, or --from with a folder of saved answers")
     answers = asyncio.run(_ask(tool, url, _token(options.token), options.grafana, now, options.days))
+    taken = Taken(answers, now, options.days)
     if options.save is not None:
-        save(options.save, options.source, now, answers)
-    return answers, now
+        save(options.save, options.source, taken)
+    return taken
 
 
 async def _ask(tool: Source, url: str, token: str, grafana: str, now: datetime, days: int) -> Answers:

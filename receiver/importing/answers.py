@@ -17,6 +17,16 @@ from receiver.importing.draft import ImportFailedError
 T = TypeVar("T")
 
 Answers = dict[str, object]  # by the name of the resource
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What was read, when, and for how many days from then on the source has rendered its schedules."""
+
+    answers: Answers
+    at: datetime
+    days: int
+
+
 Json = dict[str, object]
 
 ABOUT = "about"  # the file that says what the others are
@@ -147,12 +157,12 @@ def _without_nulls(value: object) -> object:
     return value
 
 
-def save(folder: Path, source: str, taken_at: datetime, answers: Answers) -> None:
+def save(folder: Path, source: str, taken: Taken) -> None:
     """Write one file for each resource; ImportFailedError if that is not possible."""
-    about: Answers = {ABOUT: {"source": source, "taken_at": taken_at.isoformat()}}
+    about: Answers = {ABOUT: {"source": source, "taken_at": taken.at.isoformat(), "days": taken.days}}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name, answer in (answers | about).items():
+        for name, answer in (taken.answers | about).items():
             path = folder / f"{name}.json"
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds addresses of people
             with os.fdopen(descriptor, "wb") as file:
@@ -161,25 +171,29 @@ def save(folder: Path, source: str, taken_at: datetime, answers: Answers) -> Non
         raise ImportFailedError(f"cannot write {folder}: {error.strerror}") from error
 
 
-def saved(folder: Path, source: str, items: str, names: frozenset[str], now: datetime) -> tuple[Answers, datetime]:
+def saved(folder: Path, source: str, items: str, names: frozenset[str], default: Taken) -> Taken:
     """Read what ``save`` wrote, or answers that were saved by hand: a list, or a page with ``items``.
 
-    Give the answers and when they were taken: ``now``, if no file says it.
+    When they were taken and for how many days is as in ``default``, if no file says it.
     """
     if not folder.is_dir():
         raise ImportFailedError(f"{folder} is no folder of saved answers")
-    answers, taken_at = Answers(), now
+    answers, at, days = Answers(), default.at, default.days
     for path in sorted(folder.glob("*.json")):
         answer = _read(path)
         if path.stem == ABOUT and isinstance(answer, dict):
             if answer.get("source") != source:
                 raise ImportFailedError(f"{path}: saved from {answer.get('source')!r}, not from {source!r}")
-            taken_at = _taken(path, answer.get("taken_at"))
+            at, days = _taken(path, answer.get("taken_at")), _days(answer.get("days"), days)
         elif path.stem in names:
             answers[path.stem] = _items(path, answer, items or path.stem)
     if not answers:
         raise ImportFailedError(f"{folder} has none of the files {', '.join(f'{name}.json' for name in sorted(names))}")
-    return answers, taken_at
+    return Taken(answers, at, days)
+
+
+def _days(value: object, default: int) -> int:
+    return value if isinstance(value, int) and value > 0 else default
 
 
 def _read(path: Path) -> object:

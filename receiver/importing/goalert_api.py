@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from receiver.importing.answers import Answers, Api, Json
 from receiver.importing.draft import ImportFailedError
 
-_LONGEST = timedelta(days=49)  # of shifts in one answer: 50 are refused
+_ONCE = timedelta(days=49)  # of shifts in one answer: 50 are refused
+LONGEST = 97  # days that two answers cover
 _MOST_PAGES = 1_000
 _LISTS = ("users", "rotations", "schedules", "escalationPolicies", "services", "userOverrides")
 NAMES = frozenset(_LISTS)
@@ -42,7 +43,7 @@ def headers(token: str, _grafana_url: str) -> dict[str, str]:
 
 async def read(api: Api, now: datetime, days: int) -> Answers:
     """Read everything; the shifts of at most 98 days."""
-    middle = now + min(_LONGEST, timedelta(days=days + 1) / 2)
+    middle = now + min(_ONCE, timedelta(days=days + 1) / 2)
     times = {"start": now, "middle": middle, "end": middle + (middle - now)}
     variables = {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in times.items()}
     cursors, found = dict.fromkeys(_LISTS, ""), {name: dict[str, object]() for name in _LISTS}

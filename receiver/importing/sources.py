@@ -30,6 +30,7 @@ class Source(msgspec.Struct, frozen=True):
     read: Callable[[Api, datetime, int], Awaitable[Answers]]
     draft: Callable[[Answers, datetime], Draft]
     query: str = ""  # the one that a key of the API carries
+    longest: int = 365  # days that it renders
 
 
 def _oncall(answers: Answers, taken_at: datetime) -> Draft:
@@ -81,5 +82,6 @@ SOURCES = {
         read=goalert_api.read,
         draft=_goalert,
         query=goalert_api.QUERY,
+        longest=goalert_api.LONGEST,
     ),
 }

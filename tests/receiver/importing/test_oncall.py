@@ -180,6 +180,15 @@ async def test_saved_answers_that_cannot_be_read_are_named(
     clearly(importing, await importing.run_from("saved"), says)
 
 
+async def test_more_days_than_the_source_rendered_are_not_compared(importing: Importing) -> None:
+    await importing.run("--save", str(importing.folder / "saved"), "--days", "30")
+    importing.output.unlink()
+    clearly(importing, await importing.run_from("saved", "--verify"), "set --days 30")
+    assert (await importing.run_from("saved", "--verify", "--days", "30")).code == 2
+    importing.output.unlink()
+    clearly(importing, await importing.run("--days", "400"), "invalid --days 400")
+
+
 async def test_an_empty_folder_and_none_at_all_are_named(importing: Importing) -> None:
     (importing.folder / "empty").mkdir()
     clearly(importing, await importing.run_from("empty"), "has none of the files")
