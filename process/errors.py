@@ -66,12 +66,19 @@ def report_errors(process: str, environment: Mapping[str, str], secrets: Secrets
     return True
 
 
+def clean_lines(text: str, secrets: Iterable[Secret]) -> str:
+    """Hide in each line of a text these secrets, tokens, people's addresses, and users and queries of URLs."""
+    for form in _hidden_forms(secrets):
+        text = text.replace(form, _HIDDEN)
+    return "\n".join(_clean_text(line, []) for line in text.split("\n"))
+
+
 def scrub(event: dict[str, Any], secrets: Iterable[Secret]) -> dict[str, Any]:
     """Leave of an event what describes the error: no request, no person, no value of a secret or of a variable."""
     kept = {key: value for key, value in event.items() if key in _KEPT}
     if "logentry" in kept:
         kept["logentry"] = {"message": kept["logentry"].get("message", "")}  # the words, without what was filled in
-    hidden = sorted({form for secret in secrets for form in _forms(secret.reveal())}, key=len, reverse=True)
+    hidden = _hidden_forms(secrets)
     return {key: _clean(value, hidden) for key, value in kept.items()}
 
 
@@ -107,6 +114,11 @@ def _without_address(word: re.Match[str]) -> str:
     if any(name and _DOMAIN.match(domain) for name, domain in pairwise(parts)):
         return f"<e-mail>{text[len(text.rstrip('.-+')) :]}"
     return text
+
+
+def _hidden_forms(secrets: Iterable[Secret]) -> list[str]:
+    """List how these secrets may look in a text, the longest first: one may hold another."""
+    return sorted({form for secret in secrets for form in _forms(secret.reveal())}, key=len, reverse=True)
 
 
 def _forms(text: str) -> set[str]:

@@ -14,7 +14,7 @@ from process.settings import SettingsError
 from process.version import VERSION
 from process.web_config import WebAccess
 from receiver.app import now, serve
-from receiver.cli import backup, check, drill, explain, import_, init, preview, review
+from receiver.cli import backup, check, drill, explain, import_, init, preview, review, support_bundle
 from receiver.cli import report as command
 from receiver.cli import schedule as show_schedule
 from receiver.cli import test as policy_test
@@ -59,6 +59,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] 
         show_schedule.add_arguments,
         lambda o: show_schedule.run(o, now()),
     ),
+    "support-bundle": (
+        "what a bug report needs, in one file, without secrets",
+        support_bundle.add_arguments,
+        lambda o: support_bundle.run(o, now()),
+    ),
     "test": ("run unit tests of a policy", policy_test.add_arguments, policy_test.run),
 }
 
@@ -84,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(words: list[str]) -> int:
-    listed = "\n".join(f"  {name:<9} {about}" for name, (about, _, _) in COMMANDS.items())
+    listed = "\n".join(f"  {name:<14} {about}" for name, (about, _, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="receiver",
         description="From Alertmanager's webhooks to the right person.",

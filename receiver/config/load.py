@@ -1,5 +1,6 @@
 """Reads receiver.yml into one frozen tree and checks all of it: a mistake shows at start, not in an alert."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -372,19 +373,25 @@ def missing_secret_files(config: Config) -> list[tuple[str, Path]]:
 def secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
     """List the secret files that are named, with where they are named."""
     named: list[tuple[str, Path]] = []
-    if isinstance(config, dict):
-        for key, value in config.items():
-            named += secret_files(value, f"{at}.{key}")
-    elif isinstance(config, Channels):
-        named += secret_files(dict(config.settings), at)
+    for key, value in _parts(config):
+        where = f"{at}[{key}]" if isinstance(key, int) else f"{at}.{key}"
+        if isinstance(value, Path):
+            named += [(where, value)] if where.endswith("_file") and isinstance(config, msgspec.Struct) else []
+        else:
+            named += secret_files(value, where)
+    return named
+
+
+def _parts(config: object) -> Iterator[tuple[str | int, object]]:
+    if isinstance(config, Channels):
+        yield from config.settings.items()
+    elif isinstance(config, dict):
+        yield from config.items()
+    elif isinstance(config, list):
+        yield from enumerate(config)
     elif isinstance(config, msgspec.Struct):
         for field in msgspec.structs.fields(config):
-            value = getattr(config, field.name)
-            if field.name.endswith("_file") and isinstance(value, Path):
-                named.append((f"{at}.{field.encode_name}", value))
-            else:
-                named += secret_files(value, f"{at}.{field.encode_name}")
-    return named
+            yield field.encode_name, getattr(config, field.name)
 
 
 __all__ = ["Config", "SettingsError", "examine", "holders", "load", "missing_secret_files", "secret_files"]

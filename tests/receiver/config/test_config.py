@@ -35,6 +35,13 @@ def test_secret_files_are_listed_with_the_place_that_names_them() -> None:
     assert named[".channels.email.password_file"].name == "smtp-password"
 
 
+def test_secret_files_in_lists_are_listed_as_well(tmp_path: Path) -> None:
+    source = "alertmanagers: [{name: eu, basic_auth: {username: u, password_file: am}}, {name: us, token_file: t}]"
+    config, _ = load(edited(tmp_path, "catch_up_dwell: 5m", source))
+    named = [at for at, _ in missing_secret_files(config) if at.startswith(".alertmanagers")]
+    assert sorted(named) == [".alertmanagers[0].basic_auth.password_file", ".alertmanagers[1].token_file"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "at", "says"),
     [
