@@ -69,6 +69,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 
 def _draft(tool: Source, taken: Taken) -> Draft:
+    if not taken.answers.get("users"):
+        raise ImportFailedError(f"{tool.title} gave no users: nobody could be told")
     try:
         return tool.draft(taken.answers, taken.at)
     except (ArithmeticError, ValueError) as error:  # a year 10,000, for example
@@ -204,6 +206,9 @@ def _verify(draft: Draft, routing: Routing, days: int) -> bool:
     print(f"Compared with {draft.renderer}: {len(draft.rendered)} of {len(draft.schedules)} schedules,")
     print(f"  every edge and so every hour from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC.")
     print(f"Compared with a second model of {draft.source}: the time lines of {len(draft.told)} escalations.")
+    alone = [team for team in draft.teams if team not in draft.told]
+    if alone:
+        print(f"  Not compared, since their steps depend on the hour or are none of the source's: {', '.join(alone)}")
     for key in missing:
         print(f"error: schedules.{key}: the source gave no rendering of it", file=sys.stderr)
     rows = [_shown(one) for one in found]

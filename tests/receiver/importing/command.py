@@ -37,15 +37,19 @@ class Importing:
     def output(self) -> Path:
         return self.folder / "receiver.yml"
 
+    def written(self) -> list[Path]:
+        """List the file and whatever was left beside it."""
+        return list(self.folder.glob("*receiver.yml*"))
+
     async def run(self, *words: str) -> Imported:
         secret = self.folder / "token"
         secret.write_text(f"{self.token}\n", "utf-8")
-        return await self._run("--url", self.server.url, "--token-file", str(secret), *words)
+        return await self.execute("--url", self.server.url, "--token-file", str(secret), *words)
 
     async def run_from(self, folder: str, *words: str) -> Imported:
-        return await self._run("--from", str(self.folder / folder), *words)
+        return await self.execute("--from", str(self.folder / folder), *words)
 
-    async def _run(self, *words: str) -> Imported:
+    async def execute(self, *words: str) -> Imported:
         parser = argparse.ArgumentParser()
         import_.add_arguments(parser)
         options = parser.parse_args([self.source, "--output.file", str(self.output), *words])
