@@ -15,11 +15,13 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from receiver.incident.model import UNKNOWN_START, Alert, AlertGroup
+
+T = TypeVar("T")
 
 VERSIONS = ("4", "1")
 _LONGEST_FINGERPRINT = 128  # characters; Alertmanager's have 16
@@ -88,8 +90,8 @@ def parse(body: bytes, now: datetime) -> Payload:
     the body is usable. ``now`` is the end of a resolved alert that names none.
     """
     try:
-        payload = _decoded(body.removeprefix(_BOM))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        payload = decoded(body, _body)
+    except (msgspec.DecodeError, RecursionError) as error:
         text = str(error)[:_REASON_SHOWN]
         raise PayloadError(f"not an Alertmanager webhook payload of version 4: {text}") from error
     version = _version(payload.version)
@@ -99,7 +101,9 @@ def parse(body: bytes, now: datetime) -> Payload:
     alerts, dropped = _usable(payload, now)
     if dropped and not alerts:
         raise PayloadError(f"no alert can be used: {dropped[0]}")
-    return Payload(tuple(_groups(payload, alerts, len(dropped))), tuple(dropped))
+    # Of several mentions of an episode the last counts: nobody must take a resolve for newer that came before a firing.
+    last = {(alert.fingerprint, alert.starts_at): alert for alert in alerts}
+    return Payload(tuple(_groups(payload, list(last.values()), len(dropped))), tuple(dropped))
 
 
 def fingerprint(labels: dict[str, str]) -> str:
@@ -115,15 +119,23 @@ def fingerprint(labels: dict[str, str]) -> str:
     return f"{hashed:016x}"
 
 
-def _decoded(body: bytes) -> _Body:
-    """Decode; half a surrogate pair is U+FFFD, as in Go: senders that cut texts cut emoji in two."""
+def decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode, as Go does: what is no UTF-8, and half a surrogate pair, is U+FFFD (some senders cut texts within emoji).
+
+    Raises msgspec.DecodeError, or RecursionError.
+    """
+    body = body.removeprefix(_BOM)
     try:
-        return _body.decode(body)
+        body.decode()
+    except UnicodeDecodeError:
+        body = body.decode("utf-8", "replace").encode()
+    try:
+        return decoder.decode(body)
     except msgspec.DecodeError:
         mended = _ESCAPES.sub(lambda match: match[1] or match[2] or rb"\ufffd", body)
         if mended == body:
             raise
-        return _body.decode(mended)
+        return decoder.decode(mended)
 
 
 def _version(value: object) -> str:
@@ -140,7 +152,7 @@ def _usable(payload: _Body, now: datetime) -> tuple[list[Alert], list[str]]:
     for number, raw in enumerate(payload.alerts or ()):
         try:
             alerts.append(_read(_alert.decode(raw), group_is_firing, now))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             dropped.append(f"alerts[{number}]: {str(error)[:_REASON_SHOWN]}")
         except _UnusableError as error:
             dropped.append(f"alerts[{number}]{error}")

@@ -9,20 +9,21 @@ import msgspec
 from process.addresses import is_http
 from receiver.config.generic import Expression, ExpressionError, GenericWebhook
 from receiver.incident.model import UNKNOWN_START, Alert, AlertGroup, Priority, of_source
-from receiver.web.alertmanager_payload import PayloadError
+from receiver.web.alertmanager_payload import PayloadError, decoded
 
 _LONGEST_KEY = 1000  # characters
 _LONGEST = {"title": 500, "description": 4000, "link": 2000}  # what is longer is cut, but for a link
 _LONGEST_LABEL = 1000
 _FIRING = {"firing": True, "alerting": True, "true": True, "resolved": False, "ok": False, "false": False}
+_json = msgspec.json.Decoder[object](object)
 _SHOWN = 60  # characters of a value in an error
 
 
 def parse(name: str, webhook: GenericWebhook, body: bytes, now: datetime) -> AlertGroup:
     """Read a body; PayloadError names the key of receiver.yml whose expression finds nothing, or nothing usable."""
     try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        data = decoded(body, _json)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise PayloadError(f"invalid JSON: {str(error)[:200]}") from error
     return read(name, webhook, data, now)
 

@@ -212,6 +212,26 @@ def test_half_an_emoji_costs_no_alert(written: bytes, read: str, mark: bytes) ->
     assert (len(group.alerts), group.alerts[0].annotations["summary"]) == (2, read)
 
 
+@pytest.mark.parametrize("written", [b"\xfc", b"\xed\xa0\xbd", b"\xff"], ids=["latin-1", "surrogate", "no character"])
+def test_bytes_that_are_no_utf_8_cost_no_alert(written: bytes) -> None:
+    body = encoded(alerts=[{"labels": {"alertname": "CUT"}}, *PAYLOAD["alerts"]], groupKey="CUT")
+    payload = parse(body.replace(b"CUT", written), START)
+    (group,) = payload.groups
+    assert (payload.dropped, len(group.alerts)) == ((), 2)
+    assert set(group.alerts[0].labels["alertname"]) == {"\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("mentions", "firing"), [("fr", [False]), ("rf", [True]), ("ffrf", [True]), ("frr", [False]), ("f", [True])]
+)
+def test_of_several_mentions_of_an_episode_in_one_body_the_last_counts(mentions: str, firing: list[bool]) -> None:
+    end = {"status": "resolved", "endsAt": "2026-11-23T03:05:00Z"}
+    alerts = [{**PAYLOAD["alerts"][0], **(end if mention == "r" else {})} for mention in mentions]
+    assert [alert.firing for alert in only(encoded(alerts=alerts)).alerts] == firing
+    later = {**PAYLOAD["alerts"][0], "startsAt": "2026-11-23T03:30:00Z"}
+    assert [alert.firing for alert in only(encoded(alerts=[*alerts, later])).alerts] == [*firing, True]
+
+
 @pytest.mark.parametrize(
     ("bad", "named"),
     [

@@ -84,6 +84,13 @@ def test_a_field_that_is_missing_or_unusable_is_named_by_its_key(changes: dict[s
         read(mapping(**changes), DOWN)
 
 
+@pytest.mark.parametrize("written", [b"\xfc", rb"\ud83d"], ids=["latin-1", "half an emoji"])
+def test_a_text_in_another_encoding_costs_no_alert(written: bytes) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({**DOWN, "monitor": {"id": 12, "name": "CUT", "tags": []}}).encode()
+    (alert,) = parse("uptime", mapping(labels={}), body.replace(b"CUT", written), START).alerts
+    assert alert.annotations["summary"] == "\ufffd is down"
+
+
 def test_what_is_optional_may_be_null() -> None:
     absent = "monitor.nothing"
     alert = read(mapping(priority=absent, link=absent, description=absent, labels={"team": Expression(absent)}), DOWN)
