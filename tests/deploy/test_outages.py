@@ -1,7 +1,11 @@
 """What outages do to simulated series: gauges, counters, buckets, targets that are down, and series that are new."""
 
 import math
+from pathlib import Path
 
+import pytest
+
+from deploy.simulation.outages.__main__ import main
 from deploy.simulation.outages.changes import Change, Outage, Outages, ago, held, plus, shrinking, times
 from deploy.simulation.outages.table import OUTAGES
 from deploy.simulation.time_axis import DAY, ZONE, Axis
@@ -76,3 +80,10 @@ def test_the_outages_of_the_table_have_names_of_their_own_and_change_something()
     assert len({one.name for one in OUTAGES}) == len(OUTAGES)
     assert [one.name for one in OUTAGES if not (one.changes or one.down or one.gone)] == []
     assert [one.name for one in OUTAGES for change in one.changes if not (change.gauge or change.counter)] == []
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine", "utf-8")
+    assert main([str(tmp_path)]) == 1
+    assert "expected an empty folder" in capsys.readouterr().err
+    assert (tmp_path / "mine.txt").exists()
