@@ -2,19 +2,28 @@
 
 A record is its length and CRC-32 (little-endian) and its bytes. What was written survives a crash of the process, as it
 is in the kernel's page cache; what was synced survives a crash of the machine. A truncated record at the end of a
-file was never acknowledged; anything else that cannot be read is damage, and only what is damaged is skipped.
+file was never acknowledged; anything else that cannot be read is damage, and only what is damaged is skipped. A file
+begins with the size of the one before it, so that it is noticed if files are deleted, emptied or cut off.
 """
 
 import asyncio
+import enum
 import errno
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 _HEAD = struct.Struct("<II")
+# The first record of a file: the number and the size of the file before. No MessagePack begins with 0xC1
+# (github.com/msgpack/msgpack/blob/master/spec.md), so it is never taken for a record of events.
+_LINK = struct.Struct("<6sQQ")
+_LINK_MARK = b"\xc1after"
+_FILE_NAME = re.compile(r"([0-9]{12}|[1-9][0-9]{12,17})\.journal", re.ASCII)
 _GATHER = 0.002  # seconds to wait for more records before a sync
 _MAX_RECORD = 64 * 1024 * 1024
 _PARTS = 4  # a snapshot is due when the journal since the last one, or what is left of the limit, is such a part of it
@@ -24,13 +33,23 @@ _PARTS = 4  # a snapshot is due when the journal since the last one, or what is 
 _MAX_SEARCHED = 1 << 30
 
 
+class Kind(enum.Enum):
+    """What is wrong with a file."""
+
+    INCOMPLETE = "its last record is incomplete and was never acknowledged"
+    DAMAGED = "bytes of it are damaged"
+    CUT_OFF = "its end is missing"
+    MISSING = "it is missing"
+    UNREADABLE = "it cannot be read and was renamed"
+
+
 class Fault(NamedTuple):
-    """Bytes of a file that could not be read; ``truncated`` if they are a record that was never completely written."""
+    """So many bytes of a file that could not be read, from ``at`` on; 0 if it is not known how many."""
 
     path: Path
     at: int
     lost: int
-    truncated: bool
+    kind: Kind
 
 
 class JournalError(Exception):
@@ -57,41 +76,92 @@ class Journal:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.bytes = 0  # since the last snapshot
         self.grown = asyncio.Event()
-        self._total = sum(self._path(number).stat().st_size for number in self.numbers())
+        self._before = 0  # no file gets this number or a smaller one
+        self._total = sum(self._size_of(number) for number in self.numbers())
 
     def numbers(self) -> list[int]:
         """List the numbers of the existing files."""
-        return sorted(int(path.stem) for path in self._folder.glob("*.journal") if path.stem.isdigit())
+        return sorted(int(path.stem) for path in self._folder.iterdir() if _FILE_NAME.fullmatch(path.name))
 
     def read(self, first: int, on_fault: Callable[[Fault], None]) -> Iterator[bytes]:
-        """Yield the records from file ``first`` on; ``on_fault`` is told of what is skipped between or behind them."""
-        for number in self.numbers():
-            if number < first:
-                continue
+        """Yield the records from file ``first`` on; ``on_fault`` is told of what is skipped, missing or cut off.
+
+        File ``first`` must exist, unless it is 0. A file that cannot be read at all is renamed, so that it is kept.
+        """
+        numbers = [number for number in self.numbers() if number >= first] or ([first] if first else [])
+        for number in _with_gaps(first or min(numbers, default=0), numbers):
+            size = self._size_once(number)
             path = self._path(number)
-            data = path.read_bytes()
-            at = 0
-            while at < len(data):
-                end = _end_of_record(data, at)
-                if end is None:
-                    following = _next_record(data, at)
-                    truncated = following == len(data) and _is_cut_off(data, at)
-                    on_fault(Fault(path, at, following - at, truncated))
-                    at = following
-                else:
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                missing = isinstance(error, FileNotFoundError)
+                if not missing:
+                    with suppress(OSError):
+                        path.replace(path.with_name(f"{path.name}.damaged"))
+                on_fault(Fault(path, 0, size, Kind.MISSING if missing else Kind.UNREADABLE))
+                continue
+            yield from self._records(path, data, size, on_fault)
+
+    def _records(self, path: Path, data: bytes, size: int, on_fault: Callable[[Fault], None]) -> Iterator[bytes]:
+        at = 0
+        while at < len(data):
+            end = _end_of_record(data, at)
+            if end is None:
+                following = _next_record(data, at)
+                if following < len(data) or not _is_cut_off(data, at):
+                    on_fault(Fault(path, at, following - at, Kind.DAMAGED))
+                elif len(data) >= size:
+                    on_fault(Fault(path, at, following - at, Kind.INCOMPLETE))
+                at = following
+            else:
+                if at or _linked(data[_HEAD.size : end]) is None:
                     yield data[at + _HEAD.size : end]
-                    at = end
+                at = end
+        if len(data) < size:
+            on_fault(Fault(path, len(data), size - len(data), Kind.CUT_OFF))
+
+    def _size_once(self, number: int) -> int:
+        """Return the size that a file had when the next one was begun; 0 if that does not say."""
+        try:
+            with self._path(number + 1).open("rb") as file:
+                data = file.read(_HEAD.size + _LINK.size)
+        except OSError:
+            return 0
+        linked = _linked(data[_HEAD.size :]) if _end_of_record(data, 0) else None
+        return linked[1] if linked and linked[0] == number else 0
+
+    def begin(self, after: int) -> None:
+        """Begin the first file, with a number above ``after``; if the disk has no room, the next record begins it."""
+        self._before = after
+        try:
+            self.rotate()
+        except OSError:
+            self._broken = True
 
     def rotate(self) -> int:
         """Begin a new file and return its number; the old one is closed with the next sync."""
-        number = max([*self.numbers(), 0]) + 1
+        previous = max([*self.numbers(), self._before])
+        number = previous + 1
         descriptor = os.open(self._path(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         if self._file >= 0:
             self._retired.append(self._file)
-        self._file, self._size, self.bytes, self._broken = descriptor, 0, 0, False
+        self._file, self._broken = descriptor, False
+        self._size = self.bytes = self._write_link(descriptor, previous) if previous else 0
+        self._total += self._size
         self._is_new = True
         self.grown.clear()
         return number
+
+    def _write_link(self, descriptor: int, previous: int) -> int:
+        """Write the size of the file before; returns the bytes written: none if the disk is full."""
+        link = _LINK.pack(_LINK_MARK, previous, self._size_of(previous))
+        data = _HEAD.pack(len(link), zlib.crc32(link)) + link
+        with suppress(OSError):
+            if os.write(descriptor, data) == len(data):
+                return len(data)
+            os.ftruncate(descriptor, 0)
+        return 0
 
     def append(self, record: bytes) -> None:
         """Write a record; JournalError if that fails, and then nothing of it is left in the file."""
@@ -170,9 +240,10 @@ class Journal:
         """Delete the files before this number, once a snapshot has all that they hold."""
         for number in self.numbers():
             if number < before:
-                path = self._path(number)
-                self._total -= path.stat().st_size
-                path.unlink(missing_ok=True)
+                size = self._size_of(number)
+                with suppress(OSError):  # a stray folder of this name must not be the end of all snapshots
+                    self._path(number).unlink()
+                    self._total -= size
 
     def close(self) -> None:
         """Sync and close."""
@@ -182,6 +253,28 @@ class Journal:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:012d}.journal"
+
+    def _size_of(self, number: int) -> int:
+        path = self._path(number)
+        return path.stat().st_size if path.is_file() else 0
+
+
+def _with_gaps(first: int, numbers: list[int]) -> Iterator[int]:
+    """Yield the numbers, from ``first`` on, and the last of each gap: the next file may know its size."""
+    expected = first
+    for number in numbers:
+        if number > expected:
+            yield number - 1
+        yield number
+        expected = number + 1
+
+
+def _linked(record: bytes) -> tuple[int, int] | None:
+    """Return number and size of the file before, from the first record of a file; None for a record of events."""
+    if len(record) != _LINK.size or not record.startswith(_LINK_MARK):
+        return None
+    _, number, size = _LINK.unpack(record)
+    return number, size
 
 
 def _sync_all(descriptors: list[int], close: list[int], folder: Path | None) -> None:
@@ -237,5 +330,6 @@ def _is_cut_off(data: bytes, at: int) -> bool:
     """Whether the record is incomplete because the file ends in it, not because its bytes are damaged."""
     if at + _HEAD.size > len(data):
         return True
-    length: int = _HEAD.unpack_from(data, at)[0]
-    return length <= _MAX_RECORD and at + _HEAD.size + length > len(data)
+    length, checksum = _HEAD.unpack_from(data, at)
+    is_whole = zlib.crc32(memoryview(data)[at + _HEAD.size :]) == checksum  # and only its length is damaged
+    return length <= _MAX_RECORD and at + _HEAD.size + length > len(data) and not is_whole

@@ -8,7 +8,7 @@ import msgspec
 
 from exporter.events.decode import DecodeError
 from exporter.persistence import snapshot
-from exporter.persistence.journal import Fault, Journal
+from exporter.persistence.journal import Fault, Journal, Kind
 from exporter.persistence.snapshot import Folder, SnapshotError
 from exporter.registry.state import Record, State
 from exporter.self_metrics import Metrics
@@ -31,10 +31,12 @@ class Storage:
 
     def recover(self, state: State, metrics: Metrics, hold: float) -> None:
         """Load the newest sound snapshot, replay the journal from there on, and begin a new journal file."""
+        for _ in range(self._folder.faults):
+            metrics.storage_error("recover")
         self._kept = self._load(state, metrics)
         replayed = self._replay(state, metrics)
         state.resume(self._now(), hold)
-        self.journal.rotate()
+        self.journal.begin(self._kept)
         if self._kept or replayed:
             log.info(
                 "recovered: snapshot %s, %d requests from the journal", "loaded" if self._kept else "none", replayed
@@ -42,10 +44,12 @@ class Storage:
 
     def _load(self, state: State, metrics: Metrics) -> int:
         """Load a snapshot; returns the number of the journal file that it continues with, 0 if there is none."""
+        damaged = False
         for load in (self._folder.load, self._folder.load_previous):
             try:
                 saved = load()
             except SnapshotError as error:
+                damaged = True
                 metrics.storage_error("recover")
                 log.error("%s; trying the one before, and the journal", error)  # noqa: TRY400  # the text says it all
                 continue
@@ -56,15 +60,20 @@ class Storage:
                     log.warning("restarting at 0, because their type, labels or buckets changed: %s", names)
                 number: int = saved["journal"]
                 return number
+        if not damaged and min(self.journal.numbers(), default=1) > 1:
+            metrics.storage_error("recover")
+            log.error("%s has a journal and no snapshot: what it held is lost", self._folder.path)
         return 0
 
     def _replay(self, state: State, metrics: Metrics) -> int:
         def fault(damage: Fault) -> None:
-            if damage.truncated:
-                log.warning("%s: its last record is incomplete and was never acknowledged", damage.path)
+            path, at, lost, kind = damage
+            if kind is Kind.INCOMPLETE:
+                log.warning("%s: %s", path, kind.value)
                 return
             metrics.storage_error("recover")
-            log.error("%s: %d bytes at %d are damaged: what they held is lost", damage.path, damage.lost, damage.at)
+            size = f"{lost} bytes" if lost else "an unknown number of bytes"
+            log.error("%s: %s: %s from %d on; what they held is lost", path, kind.value, size, at)
 
         decoder = msgspec.msgpack.Decoder(Record)
         replayed = 0

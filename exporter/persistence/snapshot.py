@@ -1,6 +1,7 @@
 """Saves the whole state as one file, replaced atomically, and loads it; locks the folder for one process."""
 
 import fcntl
+import logging
 import os
 import zlib
 from pathlib import Path
@@ -10,7 +11,10 @@ import msgspec
 
 from exporter.persistence.journal import sync_folder
 
+log = logging.getLogger("exporter.persistence.snapshot")
+
 VERSION = 1
+_KEY_BYTES = 32
 _NAME = "state.snapshot"
 _PREVIOUS = "state.snapshot.previous"
 _SET_ASIDE = "set-aside.records"  # each record as its length in four bytes, little-endian, and its bytes
@@ -30,6 +34,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.faults = 0  # of the key
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.fdopen(_private(path / "lock", os.O_TRUNC), "w", encoding="utf-8")
@@ -48,10 +53,32 @@ class Folder:
     def key(self) -> bytes:
         """Return the key of this installation's hashes, created at the first start."""
         path = self.path / "key"
-        if not path.exists():
-            with os.fdopen(_private(path, os.O_TRUNC), "wb") as file:
-                file.write(os.urandom(32))
-        return path.read_bytes()[:64]
+        try:
+            key = path.read_bytes()[:64] if path.exists() else b""
+            is_sound = len(key) >= _KEY_BYTES or not path.exists()
+        except OSError:
+            key, is_sound = b"", False
+        if not is_sound:
+            self.faults += 1
+            log.error("%s is damaged: made a new one; known users are counted again", path)
+        return key if len(key) >= _KEY_BYTES else self._new_key(path)
+
+    def _new_key(self, path: Path) -> bytes:
+        """Write a whole file or none: anybody could compute hashes that have an empty key."""
+        key, new = os.urandom(_KEY_BYTES), path.with_name("key.new")
+        try:
+            if path.is_dir():
+                _set_aside(path)
+            with os.fdopen(_private(new, os.O_TRUNC), "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            sync_folder(self.path)
+        except OSError as error:
+            self.faults += 1
+            log.error("cannot write %s: %s; known users are counted again after a restart", path, error.strerror)  # noqa: TRY400
+        return key
 
     def load(self) -> dict[str, Any] | None:
         """Load the snapshot; None if there is none, SnapshotError if it is damaged (it is renamed and kept)."""
@@ -64,10 +91,13 @@ class Folder:
     def set_aside(self, record: bytes) -> str:
         """Keep a record that could not be counted, for whoever looks into it; returns where it went."""
         path = self.path / _SET_ASIDE
-        with os.fdopen(_private(path, os.O_APPEND), "ab") as file:
-            if file.tell() + len(record) > _MAX_SET_ASIDE:
-                return f"dropped, as {path.name} is full"
-            file.write(len(record).to_bytes(4, "little") + record)
+        try:
+            with os.fdopen(_private(path, os.O_APPEND), "ab") as file:
+                if file.tell() + len(record) > _MAX_SET_ASIDE:
+                    return f"dropped, as {path.name} is full"
+                file.write(len(record).to_bytes(4, "little") + record)
+        except OSError as error:  # a full disk must not keep the exporter from starting
+            return f"dropped, as {path.name} cannot be written: {error.strerror}"
         return f"kept in {path.name}"
 
 
@@ -77,15 +107,31 @@ def _load(path: Path) -> dict[str, Any] | None:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    try:
-        state: dict[str, Any] = msgspec.msgpack.decode(data[4:])
-    except msgspec.DecodeError:
-        state = {}
-    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4] or state.get("version") != VERSION:
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
-        raise SnapshotError(f"{path} is damaged or of another version, kept as {aside.name}")
+    except OSError as error:
+        raise SnapshotError(f"{path}: {error.strerror}, {_set_aside(path)}") from error
+    state = _decoded(data)
+    if state is None or state.get("version") != VERSION:
+        raise SnapshotError(f"{path} is damaged or of another version, {_set_aside(path)}")
     return state
+
+
+def _decoded(data: bytes) -> dict[str, Any] | None:
+    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+        return None
+    try:
+        state = msgspec.msgpack.decode(data[4:])
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def _set_aside(path: Path) -> str:
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"and cannot be renamed: {error.strerror}"
+    return f"kept as {aside.name}"
 
 
 def _private(path: Path, flags: int) -> int:

@@ -1,12 +1,14 @@
 """Nothing accepted is lost or counted twice: journal, snapshot, restart, crash, and disks that fail."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import resource
 import signal
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.app import Exporter
-from exporter.persistence.journal import Fault, Journal, JournalError
-from exporter.persistence.snapshot import Folder, StorageError, save
+from exporter.persistence.journal import Fault, Journal, JournalError, Kind
+from exporter.persistence.snapshot import Folder, SnapshotError, StorageError, save
 from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
 from tests.stories.stack import until
 
@@ -219,7 +221,7 @@ def test_a_record_whose_checksum_is_wrong_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"two", b"tw0"))
     faults: list[Fault] = []
     assert list(journal.read(0, faults.append)) == [b"one", b"three"]
-    assert [(fault.lost, fault.truncated) for fault in faults] == [(11, False)]
+    assert [(fault.lost, fault.kind) for fault in faults] == [(11, Kind.DAMAGED)]
 
 
 _batch = st.tuples(
@@ -589,10 +591,162 @@ def test_whatever_byte_is_damaged_every_other_record_is_read(records: list[bytes
         for record in records:
             journal.append(record)
         path, starts = _records(folder)
-        victim = data.draw(st.integers(0, len(records) - 2))
-        end = starts[victim + 1]
+        victim = data.draw(st.integers(0, len(records) - 1))
+        end = [*starts, path.stat().st_size][victim + 1]
         _flip(path, data.draw(st.integers(starts[victim], end - 1)))
         faults: list[Fault] = []
         assert list(journal.read(0, faults.append)) == [r for i, r in enumerate(records) if i != victim]
-        assert [(f.truncated, f.at, f.lost) for f in faults] == [(False, starts[victim], end - starts[victim])]
+        assert [(f.kind, f.at, f.lost) for f in faults] == [(Kind.DAMAGED, starts[victim], end - starts[victim])]
         journal.close()
+
+
+@contextlib.contextmanager
+def a_full_disk() -> Iterator[None]:
+    """Let every write to a file fail, and none that creates or renames one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+async def recovered(installation: Installation) -> tuple[float | None, float | None]:
+    """What is booked, and how many faults were found at the start."""
+    booked_so_far = await value(installation.client, "class_bookings_total", class_type="group", channel="web")
+    faults = await value(installation.client, "exporter_storage_errors_total", operation="recover")
+    return booked_so_far, faults
+
+
+async def test_whatever_byte_of_a_snapshot_is_damaged_it_is_refused(installation: Installation) -> None:
+    await installation.post([booked()])
+    await installation.exporter.save()
+    await installation.kill()
+    path, folder = installation.folder / "state.snapshot", Folder(installation.folder)
+    data = path.read_bytes()
+    for at in range(0, len(data), 7):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        with pytest.raises(SnapshotError):
+            folder.load()
+    folder.close()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut_between_records(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: -_length_of_last(path)])
+
+
+def _cut_in_a_record(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def _unreadable(path: Path) -> None:
+    path.unlink()
+    path.mkdir()  # permissions would not keep root from reading it
+
+
+def _length_of_last(path: Path) -> int:
+    data, at = path.read_bytes(), 0
+    while (following := at + 8 + int.from_bytes(data[at : at + 4], "little")) < len(data):
+        at = following
+    return len(data) - at
+
+
+@pytest.mark.parametrize(
+    ("spoil", "left"),
+    [(Path.unlink, 2), (_empty, 2), (_unreadable, 2), (_cut_between_records, 3), (_cut_in_a_record, 3)],
+)
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_journal_file_that_is_gone_or_short_is_counted(
+    installation: Installation, spoil: Callable[[Path], None], left: int, *, restarted: bool
+) -> None:
+    await installation.post([booked()])
+    await installation.exporter.save()
+    await installation.post([booked()])  # in file 2
+    await installation.post([booked()])
+    if restarted:
+        await installation.kill()
+        await installation.start()
+    else:
+        storage = installation.exporter.storage
+        assert storage is not None
+        storage.journal.rotate()  # as a snapshot that then fails
+    await installation.post([booked()])  # in file 3
+    await installation.kill()
+    spoil(installation.folder / "000000000002.journal")
+    await installation.start()
+    assert await recovered(installation) == (left, 1)
+    await installation.exporter.save()
+    await installation.exporter.save()
+    await installation.kill()
+    await installation.start()
+    assert await recovered(installation) == (left, 0)
+    await installation.kill()
+
+
+@pytest.mark.parametrize("names", ["*.journal", "state.snapshot*"])
+async def test_what_is_deleted_by_hand_is_counted_and_costs_nothing_that_comes_later(
+    installation: Installation, names: str
+) -> None:
+    for _ in range(3):
+        await installation.post([booked()])
+        await installation.exporter.save()
+    await installation.kill()
+    for path in installation.folder.glob(names):
+        path.unlink()
+    await installation.start()
+    before, faults = await recovered(installation)
+    assert faults == 1
+    await installation.post([booked()])
+    await installation.kill()
+    await installation.start()
+    assert await recovered(installation) == ((before or 0) + 1, 1)
+    await installation.kill()
+
+
+@pytest.mark.parametrize(
+    "name", ["\u00b2.journal", "0.journal", "7.journal", "set-aside.records", "state.snapshot.damaged", "key.new"]
+)
+async def test_no_stray_name_keeps_the_exporter_from_starting(installation: Installation, name: str) -> None:
+    await installation.post([booked()])
+    await installation.exporter.save()
+    await installation.kill()
+    (installation.folder / "000000000002.journal").write_bytes(b"\x01\0\0\0\x1b\xdf\x05\xa5?")  # no record of events
+    _flip(installation.folder / "state.snapshot", 9)
+    (installation.folder / name).mkdir()
+    await installation.start()
+    faults = await value(installation.client, "exporter_storage_errors_total", operation="recover")
+    assert faults == 2
+    await installation.post([booked()])
+    await installation.exporter.save()
+    assert not await value(installation.client, "exporter_storage_errors_total", operation="snapshot")
+    await installation.kill()
+
+
+@pytest.mark.parametrize("key", [b"", b"short"])
+async def test_a_key_that_was_not_written_whole_is_replaced(installation: Installation, key: bytes) -> None:
+    await installation.kill()
+    path = installation.folder / "key"
+    path.write_bytes(key)
+    await installation.start()
+    assert await recovered(installation) == (0, 1)
+    assert len(path.read_bytes()) == 32
+    await installation.kill()
+
+
+async def test_it_starts_on_a_full_disk_and_accepts_events_when_there_is_room(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    with a_full_disk():
+        await installation.start()
+        assert (await installation.post([booked()]))[0] == 503
+    assert (await installation.post([booked()]))[0] == 202
+    await installation.kill()
+    await installation.start()
+    assert await recovered(installation) == (1, 0)
+    assert len((tmp_path / "key").read_bytes()) == 32
+    await installation.kill()
