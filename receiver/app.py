@@ -237,6 +237,7 @@ class Receiver:
         # The store first: a database that cannot be opened is the commonest reason not to start.
         await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
         self._links.installation = await self.store.installation()
+        await self._watch.begin()
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
             self._dispatchers[name] = self._dispatcher(name, channel)
@@ -421,7 +422,8 @@ class Receiver:
         api = AlertmanagerApi(settings.url, session, self._access(at, settings))
         first = prometheus = None
         if settings.prometheus_url:
-            down = (await self.store.last_alive() or self._clock(), self._clock())
+            now = self._clock()
+            down = (min(await self.store.last_alive() or now, now), now)
             prometheus = Prometheus(session, settings.prometheus_url, settings.headers)
             first = partial(catch_up, self.store, self.current, prometheus, down, name)
         self._liveness[name].ask(api, prometheus)

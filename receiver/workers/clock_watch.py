@@ -2,10 +2,12 @@
 
 The wall clock is compared with one that nobody sets and that goes on while the machine is suspended: what the first has
 moved more than the second is a step. Times that are waited for are stored by the wall clock, so that they outlive the
-process; without moving them a clock set back by an hour would keep a retry of a P1 waiting for an hour.
+process; without moving them a clock set back by an hour would keep a retry of a P1 waiting for an hour. That goes for a
+clock that was set back between two processes, too (a machine that boots with a wrong time).
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,7 +16,7 @@ from functools import partial
 from receiver.incident.timers import clock_set
 from receiver.incident.undo import UNDO_FOR
 from receiver.policy.current import Current
-from receiver.store.base import Store
+from receiver.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,21 @@ class ClockWatch:
         self._guard = asyncio.Lock()
         self._unmoved, self._incidents = timedelta(0), dict[int, timedelta]()
         self.away = 0
+
+    async def begin(self) -> None:
+        """Find out, before anything else, whether the clock was set back while no process ran.
+
+        It was if the last one lived later than now. How long none ran nobody knows then: it counts as no time.
+        """
+        alive = await self._store.last_alive()
+        async with self._guard:
+            wall = self._clock()
+            if alive is None or alive - wall < STEP:
+                return
+            self._stepped(wall - alive)
+            self._current.restarted(wall)
+            with contextlib.suppress(StoreError):  # it is moved at the next look
+                await self._move()
 
     async def look(self) -> None:
         """Return when everything that waits stands by the clock of now."""

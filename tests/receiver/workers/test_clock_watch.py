@@ -36,8 +36,9 @@ HOUR = timedelta(hours=1)
 class Rig:
     """Every loop that waits, over one store and one watch."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
-        self.store, self.clock, self.channel, self.metrics = store, clock, Recorder(), Metrics(["email"])
+    def __init__(self, store: SQLiteStore, clock: Clock, channel: Recorder | None = None) -> None:
+        self.store, self.clock, self.metrics = store, clock, Metrics(["email"])
+        self.channel = channel or Recorder()
         current = self.current = the_current()
         current.restarted(clock.now)
         self.watch = ClockWatch(store, current, clock, clock.elapsed, self.metrics.clock_set)
@@ -60,6 +61,12 @@ class Rig:
     async def fire(self, name: str = "a", severity: str = "critical") -> None:
         group = of_group(received(an_alert(name, severity=severity)), key=name)
         await self.store.update(AlertsReceived(group), self.current.routing, self.clock.now)
+
+    async def restarted(self) -> "Rig":
+        """The next process over the same store and channel."""
+        rig = Rig(self.store, self.clock, self.channel)
+        await rig.watch.begin()
+        return rig
 
     async def seconds(self, count: float, step: float = 1) -> None:
         for _ in range(int(count / step)):
@@ -118,6 +125,31 @@ async def test_the_next_step_is_taken_when_its_minutes_have_passed(rig: Rig, by:
     await rig.seconds(20, 10)
     assert rig.people() == ["linh@example.com", "marek@example.com"]
     assert await rig.noted(EntryKind.LATE) == []
+
+
+@pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=-10), timedelta(days=-400)])
+async def test_a_clock_that_was_set_back_while_nothing_ran_keeps_nothing_waiting(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    rig.channel.failures = [SendError("503", Failure.SERVER_ERROR)]
+    await rig.seconds(2)
+    rig.clock.set(seconds=by.total_seconds())  # a machine without a battery for its clock
+    rig = await rig.restarted()
+    await rig.seconds(5)
+    assert rig.people() == ["linh@example.com"]
+    assert await rig.noted(EntryKind.CLOCK_BACK) == [EntryKind.CLOCK_BACK]
+    await rig.seconds(900, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+
+
+async def test_a_restart_is_no_step_of_the_clock(rig: Rig) -> None:
+    await rig.fire()
+    await rig.seconds(2)
+    rig = await rig.restarted()
+    await rig.seconds(2)
+    rig.clock.forward(hours=1)
+    rig = await rig.restarted()
+    await rig.seconds(2)
+    assert await rig.noted(EntryKind.CLOCK_BACK, EntryKind.CLOCK_FORWARD) == []
 
 
 @pytest.mark.parametrize(
