@@ -153,7 +153,7 @@ def _print_remarks(file: AlertmanagerFile, places: Places, rules: Iterable[Rule]
     lines = [*problems, *file.remarks, *places.remarks]
     lines += [
         f"route {node.at.lstrip('.')}: receiver {node.receiver!r} tells nobody, so we are not told either"
-        for node, _ in silent(file)
+        for node in silent(file)
     ]
     for rule in rules:
         names = ", ".join(name for name in rule.templated if name in {"severity", "priority", "team"})

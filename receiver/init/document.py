@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
-from receiver.init.alertmanager_file import AlertmanagerFile, Node, written
+from receiver.init.alertmanager_file import AlertmanagerFile, Node, walk, written
 from receiver.init.places import Places, sends_here
 from receiver.policy.matcher import Matcher
 
@@ -21,14 +22,6 @@ _SEVERITIES = {
     **dict.fromkeys(("none", "debug", "p4"), "P4"),
 }
 _USUAL = ("critical", "warning", "info", "none")
-
-_WATCHDOG_ROUTE: dict[str, object] = {
-    "receiver": WATCHDOG,
-    "matchers": ['alertname="Watchdog"'],
-    "group_wait": "0s",
-    "group_interval": "1m",
-    "repeat_interval": "50s",
-}
 
 _HEAD = """\
 # Made by `receiver init` from {name}.
@@ -101,13 +94,14 @@ def document(  # what is known, and what of it could not be read from a file
     teams = {DEFAULT: places.of(file.root.receiver)}
     rules, routes = list[dict[str, object]](), list[dict[str, object]]()
     for node, path, aside in _owners(file.root, (), aside=False):
-        if not path or file.receivers[node.receiver].is_silent or sends_here(file.receivers[node.receiver]):
+        receiver = file.receivers[node.receiver]
+        if node is file.root or receiver.is_silent or sends_here(receiver):
             continue
         match = [written(matcher) for matcher in dict.fromkeys(path)]
         if aside:
             routes += [{"match": match, **places.of(node.receiver)}] if places.of(node.receiver) else []
             continue
-        team = DEFAULT if node.receiver == file.root.receiver else node.receiver
+        team = DEFAULT if node.receiver == file.root.receiver else _key(node.receiver)
         teams.setdefault(team, places.of(node.receiver))
         rules.append({"match": match, "team": team})
     known = {
@@ -132,19 +126,17 @@ def document(  # what is known, and what of it could not be read from a file
     )
 
 
+def _key(receiver: str) -> str:
+    """Give the key of a receiver's team; `default` is that of the root."""
+    return f"{DEFAULT} (2)" if receiver == DEFAULT else receiver
+
+
 def block(file: AlertmanagerFile, *, url: str, token_file: Path, has_watchdog: bool) -> str:
     """Give what alertmanager.yml is to have in place of its `route`, and in addition to its `receivers`."""
     root = file.route
-    ours: dict[str, object] = {"receiver": NAME, "continue": True}
+    ours = _as_route(_ours(file, has_watchdog=has_watchdog))
     ours |= {key: root[key] for key in _GROUPING if key in root}
-    ours["routes"] = [
-        *([_WATCHDOG_ROUTE] if has_watchdog else []),
-        *(
-            {"receiver": node.receiver, "matchers": [written(matcher) for matcher in path]}
-            for node, path in silent(file)
-        ),
-    ]
-    routes = [{key: value for key, value in ours.items() if value}, root]
+    routes = [ours, root]
     receivers = [_receiver(NAME, f"{url}/webhook/alertmanager", token_file)]
     if has_watchdog:
         receivers.append(_receiver(WATCHDOG, f"{url}/webhook/watchdog", token_file))
@@ -152,20 +144,54 @@ def block(file: AlertmanagerFile, *, url: str, token_file: Path, has_watchdog: b
     return _BLOCK_HEAD + _dump(new)
 
 
-def silent(file: AlertmanagerFile) -> Iterator[tuple[Node, tuple[Matcher, ...]]]:
-    """Give the routes to receivers that tell nobody, with the matchers of their whole path."""
-    for node, path, _ in _owners(file.root, (), aside=False):
-        if path and file.receivers[node.receiver].is_silent:
-            yield node, tuple(dict.fromkeys(path))
+def silent(file: AlertmanagerFile) -> Iterator[Node]:
+    """Give the routes to receivers that tell nobody."""
+    return (node for node in walk(file.root) if file.receivers[node.receiver].is_silent)
 
 
 def wrapped(file: AlertmanagerFile, *, has_watchdog: bool) -> Node:
     """Give the tree of routes that the block makes."""
-    inner = [Node(f"silent {node.at}", node.receiver, path) for node, path in silent(file)]
-    if has_watchdog:
-        inner.insert(0, Node("watchdog", WATCHDOG, (Matcher("alertname", "=", "Watchdog"),)))
-    ours = Node("ours", NAME, goes_on=True, children=tuple(inner))
+    ours = _ours(file, has_watchdog=has_watchdog)
     return Node("new", file.root.receiver, children=(ours, file.root))
+
+
+def _ours(file: AlertmanagerFile, *, has_watchdog: bool) -> Node:
+    """Give the route that sends everything to us, but for what Alertmanager tells nobody."""
+    mirror = _mirror(file.root, {node.at for node in silent(file)})
+    watchdog = Node("watchdog", WATCHDOG, (Matcher("alertname", "=", "Watchdog"),))
+    children = (*((watchdog,) if has_watchdog else ()), *mirror.children)
+    return msgspec.structs.replace(mirror, goes_on=True, children=children)
+
+
+def _mirror(node: Node, quiet: set[str]) -> Node:
+    """Give the same routes with us in the place of whoever is told.
+
+    Routes that lead to us anyway are left out, and `continue` is kept only where somebody may not be told: there an
+    alert may reach us by two routes, which is one incident (``matching.choose``).
+    """
+    children = [_mirror(child, quiet) for child in node.children]
+    told = node.at not in quiet
+    while told and children and not _may_be_quiet(children[-1]):
+        children.pop()
+    mirrored = Node(f"ours {node.at}", NAME if told else node.receiver, node.matchers, children=tuple(children))
+    return msgspec.structs.replace(mirrored, goes_on=node.goes_on and _may_be_quiet(mirrored))
+
+
+def _may_be_quiet(node: Node) -> bool:
+    return any(one.receiver != NAME for one in walk(node))
+
+
+def _as_route(node: Node) -> dict[str, object]:
+    """Write a route as alertmanager.yml has it."""
+    times = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "50s"} if node.receiver == WATCHDOG else {}
+    route: dict[str, object] = {
+        "receiver": node.receiver,
+        "matchers": [written(matcher) for matcher in node.matchers],
+        **times,
+        "continue": node.goes_on,
+        "routes": [_as_route(child) for child in node.children],
+    }
+    return {key: value for key, value in route.items() if value}
 
 
 def _receiver(name: str, url: str, token_file: Path) -> dict[str, object]:

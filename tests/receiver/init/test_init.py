@@ -1,5 +1,6 @@
 """`receiver init`: a first receiver.yml and the block for alertmanager.yml, and who would hear of each alert rule."""
 
+import asyncio
 import itertools
 import json
 import re
@@ -10,12 +11,17 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from process.settings import Source
 from receiver.__main__ import main
 from receiver.cli.init import write_config
 from receiver.config.build import build_routing
 from receiver.config.load import load
+from receiver.config.sources import AlertmanagerSource
 from receiver.init.alertmanager_file import read, walk, written
 from receiver.init.reach import Sure, reached
 from receiver.policy.matcher import Matcher, parse
@@ -220,9 +226,9 @@ LABELS = [
 ]
 
 
-def applied(folder: Path) -> Path:
+def applied(folder: Path, alertmanager: Path = DATA / "alertmanager.yml") -> Path:
     """The old file with the block put in."""
-    old: dict[str, Any] = yaml.safe_load((DATA / "alertmanager.yml").read_text("utf-8"))
+    old: dict[str, Any] = yaml.safe_load(alertmanager.read_text("utf-8"))
     new = yaml.safe_load((folder / "alertmanager.block.yml").read_text("utf-8"))
     old["route"], old["receivers"] = new["route"], old["receivers"] + new["receivers"]
     path = folder / "applied.yml"
@@ -269,3 +275,110 @@ def test_the_routes_that_are_found_are_those_of_amtool() -> None:
         for label in labels:
             some = reached(file.root, {name: value for name, value in every.items() if name != label})
             assert found.keys() <= some.keys()
+
+
+# Trees at random, against Alertmanager's own tool and our own routing.
+
+VALUES = {"a": ("x", "y", ""), "b": ("x", "y", ""), "c": ("x", "")}
+MATCHERS = st.builds(
+    lambda label, op, value: f"{label}{op}{json.dumps(value)}",
+    st.sampled_from(sorted(VALUES)),
+    st.sampled_from(["=", "!=", "=~", "!~"]),
+    st.sampled_from(["x", "y", "", "x|y", ".+"]),
+)
+ROUTE = {
+    "receiver": st.sampled_from(["p", "q", "r", "quiet"]),
+    "matchers": st.lists(MATCHERS, max_size=2),
+    "continue": st.sampled_from([False, False, True]),
+}
+ROUTES = st.recursive(
+    st.fixed_dictionaries(ROUTE),
+    lambda inner: st.fixed_dictionaries({**ROUTE, "routes": st.lists(inner, max_size=3)}),
+    max_leaves=6,
+)
+
+
+def random_file(routes: list[dict[str, Any]], folder: Path) -> Path:
+    receivers = [{"name": name, "email_configs": [{"to": f"{name}@example.com"}]} for name in "pqr"] + [
+        {"name": "quiet"}
+    ]
+    smtp = {"smtp_smarthost": "mail.example.com:25", "smtp_from": "a@example.com"}
+    path = folder / "random.yml"
+    whole = {"global": smtp, "route": {"receiver": "p", "routes": routes}, "receivers": receivers}
+    path.write_text(yaml.safe_dump(whole, sort_keys=False), "utf-8")
+    return path
+
+
+@pytest.mark.stack
+@settings(
+    max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    routes=st.lists(ROUTES, min_size=1, max_size=4),
+    labels=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VALUES.items()}),
+)
+def test_random_trees_tell_us_if_anybody_and_choose_the_team_that_alertmanager_tells(
+    tmp_path: Path, routes: list[dict[str, Any]], labels: dict[str, str]
+) -> None:
+    path, out = random_file(routes, tmp_path), tmp_path / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    assert init(out, alertmanager=path) == 0
+    there = {name: value for name, value in labels.items() if value}
+    before, after = amtool(path, there), amtool(applied(out, path), there)
+    assert after[len(after) - len(before) :] == before
+    told = [name for name in before if name != "quiet"]
+    assert ("heypeter-receiver" in after) == bool(told)
+    file = read(Source(path))
+    nodes = {node.at: node.receiver for node in walk(file.root)}
+    assert [nodes[at] for at in reached(file.root, labels)] == before
+    if len(before) == 1 and told and "continue: true" not in path.read_text("utf-8"):
+        assert routing_of(out).team(labels)[0] == ("default" if told == ["p"] else told[0])
+
+
+async def test_prometheus_is_asked_for_its_rules(tmp_path: Path, capsys: Capture) -> None:
+    rule = {
+        "name": "FromTheApi",
+        "query": "up == 0",
+        "type": "alerting",
+        "labels": {"severity": "critical", "service": "redis"},
+    }
+    group = {"name": "g", "file": "g.yml", "interval": 15, "rules": [rule, {"name": "r", "type": "recording"}]}
+
+    async def rules(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "success", "data": {"groups": [group]}})
+
+    app = web.Application()
+    app.add_routes([web.get("/api/v1/rules", rules)])
+    command = ["init", "--alertmanager.config.file", str(DATA / "alertmanager.yml"), "--out", str(tmp_path)]
+    async with TestServer(app) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        assert await asyncio.to_thread(main, [*command, "--prometheus.url", url]) == 0
+    assert table(capsys.readouterr().out)["FromTheApi"][:2] == ["P1", "db-pager?"]
+    assert load(tmp_path / "receiver.yml")[0].alertmanager == AlertmanagerSource(
+        url="http://localhost:9093", prometheus_url=url, receivers=["heypeter-receiver"]
+    )
+    assert await asyncio.to_thread(main, [*command, "--prometheus.url", url]) == 1  # it is down by now
+    assert "--prometheus.url: " in capsys.readouterr().err
+
+
+def test_a_receiver_that_is_called_default_keeps_its_places(tmp_path: Path) -> None:
+    text = (DATA / "alertmanager.yml").read_text("utf-8").replace("receiver: shop", "receiver: default")
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(text.replace("name: shop", "name: default"), "utf-8")
+    assert init(tmp_path, alertmanager=path) == 0
+    routing = routing_of(tmp_path)
+    assert [one.channel for one in routing.teams["default"]] == ["email"]
+    assert routing.team({"team": "shop"})[0] == "default (2)"
+    assert {one.channel for one in routing.teams["default (2)"]} == {"slack", "pagerduty"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "a: 1", "route: []", "route: {receiver: a, routes: [1, null]}\nreceivers: 3"]
+)
+def test_a_file_of_another_shape_is_one_clear_line(tmp_path: Path, text: str, capsys: Capture) -> None:
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(text, "utf-8")
+    assert init(tmp_path / "out", alertmanager=path) == 1
+    errors = capsys.readouterr().err
+    assert len(errors.splitlines()) == 1
+    assert "alertmanager.yml:1: route" in errors
