@@ -14,6 +14,14 @@ from receiver.init.alertmanager_file import AlertmanagerFile, Integrations
 OURS, BEATS = "/webhook/alertmanager", "/webhook/watchdog"  # where a receiver of ours is sent to
 _MAIL = re.compile(r"[^@\s{}<>]+@[^@\s{}<>]+")
 _TAKEN = {"email", "slack", "pagerduty"}
+_LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def _encryption(port: int, require_tls: object) -> dict[str, str]:
+    """Give `tls` where it differs from the default: as Alertmanager, which uses STARTTLS only if TLS is required."""
+    if port == 465:  # noqa: PLR2004  # submissions, RFC 8314
+        return {"tls": "implicit"}
+    return {"tls": "none"} if require_tls is False else {}
 
 
 def sends_here(receiver: Integrations, path: str = OURS) -> bool:
@@ -80,8 +88,9 @@ class Places:
             "port": int(port) if port.isdigit() and 0 < int(port) < 1 << 16 else 587,
             "from": sender if _MAIL.fullmatch(sender) else "alerts@example.com",
         }
-        if channel["port"] == 465:  # noqa: PLR2004  # submissions, RFC 8314
-            channel["tls"] = "implicit"
+        channel |= _encryption(channel["port"], entry.get("require_tls", settings.get("smtp_require_tls")))
+        if channel.get("tls") == "none" and user and host not in _LOCAL:
+            del channel["tls"]  # no password in plain text; Alertmanager's own library sends none either
         if not host or channel["from"] != sender:
             self.to_fill.append(
                 "channels.email: host and from (alertmanager.yml has no global.smtp_smarthost, smtp_from)"

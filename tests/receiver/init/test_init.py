@@ -200,6 +200,24 @@ def test_a_folder_with_broken_rules_names_them_and_goes_on(tmp_path: Path, capsy
     assert "PostgresDown" in shown
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "tls"),
+    [
+        ("  smtp_auth_username: alerts\n", "  smtp_require_tls: false\n", "none"),
+        ("  smtp_auth_username: alerts\n", "  smtp_require_tls: true\n", "starttls"),
+        ("  smtp_from:", "  smtp_require_tls: false\n  smtp_from:", "starttls"),  # no password in plain text
+        ("mail.example.net:587\n", "localhost:587\n  smtp_require_tls: false\n", "none"),
+        ("mail.example.net:587\n", "mail.example.net:465\n  smtp_require_tls: false\n", "implicit"),
+    ],
+)
+def test_mail_goes_over_the_kind_of_connection_that_alertmanager_uses(
+    tmp_path: Path, old: str, new: str, tls: str
+) -> None:
+    assert init(tmp_path / "out", alertmanager=edited(tmp_path, old, new)) == 0
+    channel = yaml.safe_load((tmp_path / "out/receiver.yml").read_text("utf-8"))["channels"]["email"]
+    assert channel.get("tls", "starttls") == tls
+
+
 def test_what_is_read_is_written_alike() -> None:
     for matcher in (Matcher("a", "=~", 'b|"c"\\.d'), Matcher("my label", "!=", "ü,{}"), Matcher("a", "=", "")):
         assert parse(written(matcher)) == matcher
