@@ -40,6 +40,21 @@ def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page} links to {target}, which is not there"
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    texts = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-") for text in texts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_to_a_section_lead_to_one(page: Path) -> None:
+    for target, section in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text("utf-8")):
+        other = page.parent / target if target else page
+        if not target.startswith(("http://", "https://")) and other.suffix == ".md":
+            assert section in anchors(other), f"{page} links to {target}#{section}, which has no such heading"
+
+
 def test_the_index_lists_every_page() -> None:
     index = Path("docs/README.md").read_text("utf-8")
     pages = {page.name for page in Path("docs").glob("*.md")} - {"README.md"}

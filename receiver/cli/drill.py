@@ -31,7 +31,11 @@ Clock = Callable[[], datetime]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
-    parser.add_argument("--alertmanager.url", dest="alertmanager", default="http://127.0.0.1:9093")
+    parser.add_argument(
+        "--alertmanager.url",
+        dest="alertmanager",
+        help="alertmanager.url of the file, or http://127.0.0.1:9093 without one, otherwise",
+    )
     parser.add_argument(
         "--receiver.url", dest="receiver", help="the receiver's own; http://<listen> of the file otherwise"
     )
@@ -168,6 +172,8 @@ async def _run(options: argparse.Namespace, clock: Clock) -> int:
     config, source = load(options.config)
     token = require_secret(source, ".api.token", config.api.token, config.api.token_file)
     options.receiver = options.receiver or f"http://{config.listen}"
+    configured = config.alertmanager.url if config.alertmanager else ""
+    options.alertmanager = options.alertmanager or configured or "http://127.0.0.1:9093"
     async with aiohttp.ClientSession() as session:
         drill = Drill(session, options, token, clock)
         await drill.begin()
