@@ -21,7 +21,7 @@ from receiver.init import rule_files
 from receiver.init.alertmanager_file import AlertmanagerFile, read, walk
 from receiver.init.document import NAME, WATCHDOG, block, document, silent, wrapped
 from receiver.init.places import BEATS, Places, sends_here
-from receiver.init.reach import Sure, matches, reached
+from receiver.init.reach import Sure, matches, may_miss, reached
 from receiver.init.rule_files import Rule
 from receiver.init.written_once import Outcome, write_new
 from receiver.policy.routing import Routing
@@ -181,6 +181,8 @@ def _table(
     for rule in rules:
         told = [(nodes[at], sure) for at, sure in reached(root, rule.known).items()]
         reach = max((sure for name, sure in told if name in ours), default=Sure.NO)
+        if reach is not Sure.NO:
+            reach = Sure.MAYBE if may_miss(root, rule.known, ours | watchdogs) else Sure.YES
         quiet = {name for name, receiver in file.receivers.items() if receiver.is_silent}
         also = [(name, sure) for name, sure in told if name not in ours | quiet]
         if reach is Sure.NO and any(sure is Sure.YES and name in watchdogs for name, sure in told):

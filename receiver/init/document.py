@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from receiver.init.alertmanager_file import AlertmanagerFile, Node, walk, written
-from receiver.init.places import Places, sends_here
+from receiver.init.places import BEATS, Places, sends_here
 from receiver.policy.matcher import Matcher
 
 NAME, WATCHDOG = "heypeter-receiver", "heypeter-watchdog"  # of our receivers in alertmanager.yml
@@ -95,7 +95,7 @@ def document(  # what is known, and what of it could not be read from a file
     rules, routes = list[dict[str, object]](), list[dict[str, object]]()
     for node, path, aside in _owners(file.root, (), aside=False):
         receiver = file.receivers[node.receiver]
-        if node is file.root or receiver.is_silent or sends_here(receiver):
+        if node is file.root or receiver.is_silent or sends_here(receiver) or sends_here(receiver, BEATS):
             continue
         match = [written(matcher) for matcher in dict.fromkeys(path)]
         if aside:
@@ -120,7 +120,7 @@ def document(  # what is known, and what of it could not be read from a file
             _list("# Told besides the team, since their route has `continue`.\nroutes", routes),
             _ALERTMANAGER,
             "alertmanager:\n" + "\n".join(f"  {key}: {_flow(value)}" for key, value in urls.items()),
-            f"  receivers: [{NAME}]\n",
+            f"  receivers: {_flow([one.name for one in file.receivers.values() if sends_here(one)] or [NAME])}\n",
             _channels(places.channels),
         )
     )

@@ -59,7 +59,7 @@ class Places:
                 places["pagerduty"] = receiver.name
         for kind, entries in receiver.by_kind.items():
             left = len(entries) - (1 if kind in {"slack", "pagerduty"} else len(entries) if kind == "email" else 0)
-            if left > 0 and not sends_here(receiver):
+            if left > 0 and not (sends_here(receiver) or sends_here(receiver, BEATS)):
                 what = f"{left} more of {kind}_configs" if kind in _TAKEN else f"{kind}_configs"
                 self._remark(receiver, f"{what} not taken over; Alertmanager goes on sending there")
         return places

@@ -3,7 +3,7 @@
 Labels that series bring along are unknown before an alert fires, so a matcher on one of them may match.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import IntEnum
 
 from receiver.init.alertmanager_file import Node
@@ -32,6 +32,25 @@ def _matches(matcher: Matcher, labels: Mapping[str, str]) -> Sure:
     if matcher.label not in labels:
         return Sure.MAYBE
     return Sure.YES if matcher.matches(dict(labels)) else Sure.NO
+
+
+def may_miss(node: Node, labels: Mapping[str, str], ours: Collection[str]) -> bool:
+    """Say whether an alert that is at this route may tell none of these receivers.
+
+    Unlike ``reached``, which looks at each route by itself: one of two routes may be sure where neither is.
+    """
+    untaken, taken = True, False  # may it have passed the children so far unmatched; may one have had it, and gone on
+    for child in node.children:
+        match = matches(child.matchers, labels)
+        if match is Sure.NO:
+            continue
+        missed = (untaken or taken) and may_miss(child, labels, ours)
+        if missed and not child.goes_on:
+            return True
+        if match is Sure.YES:
+            untaken, taken = False, False
+        taken = taken or missed
+    return taken or (untaken and node.receiver not in ours)
 
 
 def reached(root: Node, labels: Mapping[str, str]) -> dict[str, Sure]:

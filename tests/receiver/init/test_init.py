@@ -22,8 +22,8 @@ from receiver.cli.init import write_config
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.config.sources import AlertmanagerSource
-from receiver.init.alertmanager_file import read, walk, written
-from receiver.init.reach import Sure, reached
+from receiver.init.alertmanager_file import Node, read, walk, written
+from receiver.init.reach import Sure, may_miss, reached
 from receiver.policy.matcher import Matcher, parse
 from receiver.policy.routing import Routing
 
@@ -400,3 +400,45 @@ def test_a_file_of_another_shape_is_one_clear_line(tmp_path: Path, text: str, ca
     errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1
     assert "alertmanager.yml:1: route" in errors
+
+
+def test_what_each_of_two_unsure_routes_leads_to_is_sure(tmp_path: Path, capsys: Capture) -> None:
+    """The site's own file: by which of its routes an alert comes depends on its team, and both lead to the receiver."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text(
+        'groups: [{rules: [{alert: Slow, labels: {team: "{{ $labels.team }}", severity: warning}}]}]', "utf-8"
+    )
+    site = [
+        "init",
+        "--alertmanager.config.file=deploy/config/alertmanager.yml",
+        f"--rules={rules}",
+        f"--out={tmp_path}",
+    ]
+    assert main(site) == 0
+    assert table(capsys.readouterr().out)["Slow"][-1] == "no"
+    source = load(tmp_path / "receiver.yml")[0].alertmanager
+    assert source is not None
+    assert source.receivers == ["receiver"]
+    assert "watchdog" not in routing_of(tmp_path).teams
+
+
+def node(receiver: str, matcher: str = "", *children: Node, goes_on: bool = False) -> Node:
+    return Node("", receiver, (parse(matcher),) if matcher else (), goes_on, children)
+
+
+@pytest.mark.parametrize(
+    ("tree", "misses"),
+    [
+        (node("us"), False),
+        (node("other"), True),
+        (node("us", "", node("other", 'x="1"')), True),
+        (node("us", "", node("other", 'x="1"', goes_on=True)), True),  # it is the only one that has it
+        (node("other", "", node("other", 'x="1"', goes_on=True), node("us")), False),
+        (node("other", "", node("us", 'x="1"'), node("us", 'y="1"')), True),
+        (node("other", "", node("us", 'x="1"'), node("us")), False),
+        (node("us", "", node("other", 'a="1"'), node("us", 'a="2"')), False),  # `a` is known to be 2
+        (node("other", "", node("other", 'a="2"', node("us"))), False),
+    ],
+)
+def test_whether_an_alert_may_miss_us(tree: Node, misses: bool) -> None:
+    assert may_miss(tree, {"a": "2"}, {"us"}) is misses
