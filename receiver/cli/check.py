@@ -24,6 +24,7 @@ from receiver.policy.routing import Routing
 from receiver.reports.calendars import fill
 
 DAYS, MOST_DAYS = 30, 800
+_LISTED = 20  # entries of one calendar with problems, as many as somebody reads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +110,9 @@ def _calendars(  # what it reads, and where its findings go
     unread = set()
     for calendar in asyncio.run(fill(config, source, current, *period)):
         at = f".schedules.{calendar.schedule}.calendar"
-        warnings += [str(source.error(at, f"{r.entry}: {r.reason.value}")) for r in calendar.remarks]
+        warnings += [str(source.error(at, f"{r.entry}: {r.reason.value}")) for r in calendar.remarks[:_LISTED]]
+        if len(calendar.remarks) > _LISTED:
+            warnings.append(str(source.error(at, f"{len(calendar.remarks) - _LISTED} more entries with problems")))
         if calendar.failure:
             unread.add(calendar.schedule)
             error = source.error(at, f"cannot be read: {calendar.failure}")

@@ -122,7 +122,17 @@ def _literal(host: str) -> Any:  # noqa: ANN401  # an address of either family
         return None
 
 
+_SAID: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientPayloadError, "its answer is cut off, or cannot be decompressed"),
+    (aiohttp.ClientResponseError, "its answer is not HTTP, or has an unknown Content-Encoding"),
+    (ValueError, "it is not a URL that can be read, or it redirects to such a one"),
+)
+
+
 def _reason(error: Exception) -> str:
-    """Give the operating system's reason, else the kind of error: aiohttp's own texts may hold the URL."""
+    """Give the operating system's reason, else what kind of error it is: aiohttp's own texts may hold the URL."""
     system = getattr(error, "os_error", error)
-    return str(getattr(system, "strerror", None) or type(error).__name__)
+    named = getattr(system, "strerror", None) or type(error).__name__
+    if isinstance(error, OSError):  # some of which are ValueErrors: those of certificates
+        return str(named)
+    return next((text for kind, text in _SAID if isinstance(error, kind)), str(named))

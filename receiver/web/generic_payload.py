@@ -86,8 +86,11 @@ class _Fields:
             return "true" if found else "false"
         if isinstance(found, str):
             return found.encode("utf-8", "replace").decode()
-        if isinstance(found, int | float) and math.isfinite(found):
-            return str(found)
+        if isinstance(found, int) or (isinstance(found, float) and math.isfinite(found)):
+            try:
+                return str(found)
+            except ValueError as error:  # more digits than Python writes
+                raise self.error(key, f"{expression.text!r} finds a number that is too long") from error
         raise self.error(key, f"{expression.text!r} finds a {_kind(found)} (expected text or a number)")
 
 

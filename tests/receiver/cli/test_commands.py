@@ -234,6 +234,11 @@ def test_check_reads_calendars(tmp_path: Path, capsys: Capture) -> None:
     calendar.write_text(f"BEGIN:VCALENDAR\r\n{entry}END:VCALENDAR\r\n", "utf-8")
     assert main(command) == 0
     assert "Petra: unknown_person" in capsys.readouterr().err
+    many = "".join(entry.replace("Petra", f"Petra {number}") for number in range(30))
+    calendar.write_text(f"BEGIN:VCALENDAR\r\n{many}END:VCALENDAR\r\n", "utf-8")
+    assert main(command) == 0
+    err = capsys.readouterr().err
+    assert (err.count("unknown_person"), "10 more" in err) == (20, True)
 
 
 def test_schedule_shows_who_holds_a_role(tmp_path: Path, capsys: Capture) -> None:

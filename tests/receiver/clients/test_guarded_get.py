@@ -120,3 +120,24 @@ async def test_a_heartbeat_goes_nowhere_else_and_its_answer_is_in_no_log(
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) == public
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({"Content-Encoding": "gzip"}, "decompressed"),
+        ({"Content-Encoding": "br"}, "Content-Encoding"),
+        ({"Location": "http://[::1"}, "not a URL"),
+    ],
+)
+async def test_what_is_wrong_with_an_answer_is_said_in_words(
+    session: aiohttp.ClientSession, headers: dict[str, str], named: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=302 if "Location" in headers else 200, headers=headers, body=b"plain")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    async with TestServer(app) as server:
+        with pytest.raises(FetchError, match=named):
+            await get(session, str(server.make_url("/")), seconds=5, largest=100, private_redirects=True)

@@ -84,6 +84,15 @@ def test_a_field_that_is_missing_or_unusable_is_named_by_its_key(changes: dict[s
         read(mapping(**changes), DOWN)
 
 
+def test_a_number_of_any_length_is_text_or_a_named_error() -> None:
+    long = {**DOWN, "monitor": {**DOWN["monitor"], "id": 10**400}}
+    assert read(mapping(), long).firing
+    longer = {**DOWN, "monitor": {**DOWN["monitor"], "id": 10**4300 - 1}}
+    for key in ("monitor.id", "sum([monitor.id, monitor.id])"):  # the second has more digits than Python writes
+        with pytest.raises(PayloadError, match=r"^generic_webhooks\.uptime\.key: "):
+            read(mapping(key=key), longer)
+
+
 @pytest.mark.parametrize("written", [b"\xfc", rb"\ud83d"], ids=["latin-1", "half an emoji"])
 def test_a_text_in_another_encoding_costs_no_alert(written: bytes) -> None:
     body = b"\xef\xbb\xbf" + json.dumps({**DOWN, "monitor": {"id": 12, "name": "CUT", "tags": []}}).encode()
