@@ -32,6 +32,7 @@ class Reason(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
+    TOO_SLOW = "too_slow"
     TOO_OLD = "too_old"
     FUTURE = "future"
     BAD_ENCODING = "bad_encoding"

@@ -39,7 +39,7 @@ class Sessions:
             self._sessions[session] = (first, now)
             if len(self._sessions) > CAPACITY:
                 first, last = self._sessions.pop(next(iter(self._sessions)))
-                durations.append(last - first)
+                durations.append(max(0.0, last - first))
         return Ended(lost, durations)
 
     def ended(self, now: float) -> Ended:
@@ -47,22 +47,22 @@ class Sessions:
         lost, durations = 0, []
         while self._pages:  # no copy of the table: this runs for each batch
             page, state = next(iter(self._pages.items()))
-            if now - state[0] < PAGE_TIMEOUT:
+            if abs(now - state[0]) < PAGE_TIMEOUT:  # later than now if our clock was ahead
                 break
             lost += _lost(self._pages.pop(page))
         while self._sessions:
             session, (first, last) = next(iter(self._sessions.items()))
-            if now - last < SESSION_TIMEOUT:
+            if abs(now - last) < SESSION_TIMEOUT:
                 break
             del self._sessions[session]
-            durations.append(last - first)
+            durations.append(max(0.0, last - first))  # else the sum of a histogram could decrease
         return Ended(lost, durations)
 
     def active(self, now: float) -> int:
         """Count the sessions seen in the last five minutes."""
         count = 0
         for _, last in reversed(self._sessions.values()):
-            if now - last > ACTIVE:
+            if abs(now - last) > ACTIVE:
                 break
             count += 1
         return count

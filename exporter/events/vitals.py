@@ -61,7 +61,7 @@ class PendingVitals:
         """Remove and return the vitals that are final."""
         keys = []
         for key, (reported, _) in self._pending.items():
-            if now - reported < self._timeout:
+            if abs(now - reported) < self._timeout:  # later than now if our clock was ahead
                 break
             keys.append(key)
         return [self._pending.pop(key)[1] for key in keys]

@@ -40,8 +40,9 @@ class DistinctCount:
             if sketch is None:
                 sketch = slices[index] = bytearray(_REGISTERS)
                 self._closed.clear()
-                for old in sorted(slices)[:-kept]:
-                    del slices[old]
+                for other in list(slices):
+                    if not index - kept < other <= index:  # too old, or from a time when our clock was ahead
+                        del slices[other]
             sketch[register] = max(sketch[register], rank)
 
     def counts(self, now: float) -> dict[str, int]:

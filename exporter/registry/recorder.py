@@ -256,7 +256,7 @@ def _update(other: _Other, event: Event, now: float, weight: int, skew: float) -
     if isinstance(cell, Counter):
         cell.value += value * weight
     else:
-        cell.set(float(_our_time(value, now, skew) if is_time else value), at)
+        cell.set(float(_our_time(value, now, skew) if is_time else value), at, now)
 
 
 def _our_time(value: datetime | float, now: float, skew: float) -> float:

@@ -32,9 +32,12 @@ class Gauge:
         self.value: float = 0
         self.at = 0.0
 
-    def set(self, value: float, at: float) -> None:
-        """Set the gauge; a value older than the present one is ignored."""
-        if at >= self.at:
+    def set(self, value: float, at: float, now: float) -> None:
+        """Set the gauge; a value older than the present one is ignored.
+
+        A present one that lies in the future of ``now`` is replaced: it was set while our clock was ahead.
+        """
+        if at >= self.at or self.at > now:
             self.value, self.at = value, at
 
 
@@ -114,7 +117,7 @@ class Series:
 
     def set(self, labels: Labels, value: float, at: float) -> None:
         """Set a gauge; a value older than the present one is ignored."""
-        self.cell(labels).set(value, at)
+        self.cell(labels).set(value, at, at)
 
     def observe(self, labels: Labels, value: float, weight: int = 1) -> None:
         """Observe a value ``weight`` times."""
@@ -130,7 +133,7 @@ class Series:
         if not self.held:
             return ()
         for labels, (created, scraped) in list(self.held.items()):
-            if now - (scraped or now) >= hold:
+            if abs(now - (scraped or now)) >= hold:  # our clock may have been ahead
                 del self.held[labels]
             elif not scraped:
                 self.held[labels] = (created, now)
@@ -141,7 +144,7 @@ class Series:
 
         A series younger than ``hold`` cannot have been, and stays 0 for the rest of it.
         """
-        self.held = {labels: times for labels, times in self.held.items() if now - times[0] < hold}
+        self.held = {labels: times for labels, times in self.held.items() if abs(now - times[0]) < hold}
 
     def dump(self) -> dict[str, Any]:
         """Return everything as plain data for the snapshot."""

@@ -16,7 +16,7 @@ from exporter.persistence.journal import JournalError
 from exporter.self_metrics import Metrics
 from exporter.web.origin import Origins
 from exporter.web.rate_limit import Clients, Limiter, forwarded
-from exporter.web.server_events import BODY_REASONS, batch_outcome, retry_later
+from exporter.web.server_events import batch_outcome, retry_later
 from exporter.web.user_agent import device, is_bot
 from process.web import BodyError, problem, read_body, refused
 
@@ -121,7 +121,7 @@ class BrowserEvents:
         try:
             body = await read_body(request, MAX_BODY)
         except BodyError as error:
-            self._metrics.rejected(source, BODY_REASONS[error.status])
+            self._metrics.rejected(source, Reason(error.reason))
             return refused(error)
         return self._latest().count(request, client, source, decode, body)
 

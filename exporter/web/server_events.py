@@ -19,7 +19,6 @@ MAX_EVENTS = 1000  # in one request
 MAX_WAITING = 2000  # requests that may wait for the disk at once
 _SOURCE = "events"
 _JSON = {"Content-Type": "application/json"}  # cheaper than content_type=, which parses it
-BODY_REASONS = {400: Reason.BAD_ENCODING, 413: Reason.TOO_LARGE, 415: Reason.BAD_ENCODING}
 
 
 class ServerEvents:
@@ -64,7 +63,7 @@ class ServerEvents:
         try:
             raw = await read_body(request, MAX_BODY)
         except BodyError as error:
-            self._metrics.rejected(_SOURCE, BODY_REASONS[error.status])
+            self._metrics.rejected(_SOURCE, Reason(error.reason))
             return refused(error)
         return await self._latest().count(request, raw)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import gzip
 import json
 import random
@@ -35,8 +36,10 @@ from exporter.registry.recorder import Recorder
 from exporter.registry.state import Record
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.sentry_tunnel.envelope import discarded
+from exporter.web import browser_events, server_events
 from exporter.web.origin import Origins
 from exporter.web.rate_limit import Clients, Limiter
+from process.web import read_body
 from process.web_config import BasicAuth
 from tests.exporter.example_exporter import (
     BROWSER,
@@ -486,6 +489,23 @@ def test_the_quiet_have_a_share_that_the_loud_cannot_take() -> None:
         if tenth >= 150:  # at first all of them were quiet, too
             assert limiter.wait((f"198.51.{tenth}",), now) == 0
     assert refused > 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "source"), [("/api/pulse", "browser"), ("/api/events", "events"), ("/api/rum/vitals", "vitals")]
+)
+async def test_a_body_that_does_not_come_in_time_is_a_408_and_counted(
+    place: Installation, monkeypatch: pytest.MonkeyPatch, path: str, source: str
+) -> None:
+    impatient = functools.partial(read_body, deadline=0.01)
+    for module in (browser_events, server_events):
+        monkeypatch.setattr(module, "read_body", impatient)
+    reader, writer = await asyncio.open_connection(place.client.host, place.client.port)
+    headers = "".join(f"{name}: {text}\r\n" for name, text in {**BROWSER, **TOKEN}.items())
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 100\r\n\r\n{{".encode())
+    assert (await reader.readline()).split()[1] == b"408"
+    writer.close()
+    assert await place.value("exporter_events_rejected_total", source=source, reason="too_slow") == 1
 
 
 async def test_slow_bodies_of_one_network_leave_the_sentry_tunnel_open(sentry_place: Installation) -> None:
