@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from rules.site import ROOT, TABLE, read
 from rules.writing import DASHBOARDS
 
-ROOT = Path(__file__).resolve().parent.parent
 _RULE = re.compile(r"(?P<before>runbook_url: \S*/(?P<alert>\w+)\.md\n +dashboard_url: )\S+")
 _RUNBOOK = re.compile(r"(?<=\[Dashboard\]\()[^)]*(?=\))")
 Places = dict[str, str]
@@ -61,7 +61,8 @@ def _place(alert: str, address_of_alert: Places) -> str:
 
 def texts(root: Path) -> dict[Path, str]:
     """Return every file that has such links, with the links written; ValueError names the file and its fault."""
-    address_of_alert = places((root / "grafana/panels.yml").read_text("utf-8"))
+    dashboards = read(root / TABLE).dashboards
+    address_of_alert = places((root / "grafana/panels.yml").read_text("utf-8"), dashboards)
     rules = [*sorted((root / "rules").glob("*.yml")), *sorted((root / "rules/tests").glob("*.yml"))]
     pages = sorted(page for page in (root / "docs/runbooks").glob("*.md") if page.stem != "README")
     linked = {}

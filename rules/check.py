@@ -26,12 +26,12 @@ from rules.site import ROOT
 Content = dict[str, Any]
 
 
-class _Loader(yaml.CSafeLoader):
+class Loader(yaml.CSafeLoader):
     """YAML as promtool reads it: `0x15` is a series of zeros, not a hexadecimal number."""
 
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d*)$")
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, _INTEGER if tag.endswith(":int") else pattern) for tag, pattern in resolvers]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
@@ -72,7 +72,7 @@ def _failure(promtool: Path, folder: Path, rules: list[Rule], name: str, test: C
     with tempfile.TemporaryDirectory() as place:
         for pattern in test["rule_files"]:
             for path in sorted((folder / "tests").glob(pattern)):
-                content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # one of the two safe ones
+                content = yaml.load(path.read_text("utf-8"), Loader)  # noqa: S506  # one of the two safe ones
                 groups = [
                     group | {"rules": [r for r in group["rules"] if r.get("alert", r.get("record")) in wanted]}
                     for group in content["groups"]
@@ -90,7 +90,7 @@ def _tests(folder: Path) -> dict[str, Content]:
     contents = {}
     for path in sorted((folder / "tests").glob("*.yml")):
         try:
-            contents[path.name] = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # a safe one
+            contents[path.name] = yaml.load(path.read_text("utf-8"), Loader)  # noqa: S506  # a safe one
             if not {"rule_files", "tests"} <= set(contents[path.name] or ()):
                 raise ValueError(f"{path}: a test file has `rule_files` and `tests`")
         except (OSError, yaml.YAMLError) as error:

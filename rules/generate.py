@@ -26,9 +26,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 BY_HAND = ("critical.yml", "warning.yml", "business.yml")
 
 
-def texts(folder: Path = FOLDER) -> dict[Path, str]:
+def texts(folder: Path = FOLDER, shown: Panels | None = None) -> dict[Path, str]:
     """Return the text of each generated file; ValueError names the table and its fault."""
-    shown = panels(folder.parent)
+    shown = panels(folder.parent) if shown is None else shown
     text_of_path = {
         folder / name: written(_table(folder, name, table), shown) for name, (table, written) in GENERATED.items()
     }

@@ -11,14 +11,14 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = "rules/tables/site.yml"
 _Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*[^\s?#/]$")]
 _Job = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
-_JOBS = re.compile(r"(?P<before>\bjob(?:=~|!~|!=|=|: |\": )\"?)(?P<names>[\w.|-]+)")
+_NAMED = re.compile(r"(?P<before>\b(?P<label>job|team)(?:=~|!~|!=|=|: |\": )\\?\"?)(?P<names>[\w.|-]+)")
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file.
 
-    ``jobs`` maps our names of jobs to the site's, where they differ. ``leave_out`` names alerts, recorded series and
-    dashboards that the site does not want, beside those that it has no data for.
+    ``jobs`` and ``teams`` map our names to the site's, where they differ. ``leave_out`` names alerts, recorded series
+    and dashboards that the site does not want, beside those that it has no data for.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r'^[^\x00-\x1f"\\]{1,60}$')]
@@ -30,6 +30,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     traces: _Url
     app: _Job
     jobs: dict[_Job, _Job] = {}
+    teams: dict[_Job, _Job] = {}
     leave_out: tuple[str, ...] = ()
 
     def adapted(self, text: str, ours: "Site") -> str:
@@ -47,8 +48,14 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             (ours.app, self.app),
         ):
             text = text.replace(old, new)
-        text = _JOBS.sub(lambda match: match["before"] + "|".join(map(self.job, match["names"].split("|"))), text)
-        return re.sub(rf"\b{ours.prefix}(?=[:_])", self.prefix, text)
+
+        def named(match: re.Match[str]) -> str:
+            names = self.jobs if match["label"] == "job" else self.teams
+            return match["before"] + "|".join(names.get(name, name) for name in match["names"].split("|"))
+
+        text = _NAMED.sub(named, text)
+        # Alone, or before what it is the prefix of; heypeter-receiver is the name of a program.
+        return re.sub(rf"\b{ours.prefix}(?![a-z-])", self.prefix, text)
 
     def job(self, ours: str) -> str:
         """Return the site's name of one of our jobs."""

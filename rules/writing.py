@@ -33,9 +33,11 @@ def annotations(alert: str, summary: str, description: str, panels: Panels) -> d
 
 def panel(alert: str, panels: Panels) -> str:
     """Return the URL of the panel that shows the series of an alert."""
-    place = panels.get(alert)
-    if place is None:
-        raise ValueError(f"no panel shows {alert}: declare it on one (explains=...), then `python -m grafana.build`")
+    try:
+        place = panels[alert]
+    except KeyError:
+        fix = "declare it on one (explains=...), then `python -m grafana.build`"
+        raise ValueError(f"no panel shows {alert}: {fix}") from None
     return f"{DASHBOARDS}/{place['dashboard']}?viewPanel={place['panel']}"
 
 

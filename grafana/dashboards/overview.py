@@ -168,7 +168,7 @@ APPLICATION = Section(
                 Table(
                     id=11,
                     title="Missed benchmarks",
-                    about="Of the fifteen, those that are missed now, and by which share of the goal.",
+                    about="Those that are missed now, and by which share of the goal.",
                     unit="percentunit",
                     queries=(Query(_MISSED, "{{benchmark}}"),),
                     columns=(
@@ -218,7 +218,7 @@ APPLICATION = Section(
 BOARD = Board(
     uid=f"{SITE.prefix}-overview",
     title=f"{SITE.name}: production overview",
-    about="Is anything wrong, and who is dealing with it? For everyone who keeps the school running.",
+    about="Is anything wrong, and who is dealing with it? For everyone who keeps it running.",
     span="now-6h",
     refresh="30s",
     variables=("job", "team"),

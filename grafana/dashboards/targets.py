@@ -16,7 +16,22 @@ from grafana.panel import (
 from rules import expected_rules
 
 # The jobs and metrics that JobMissing and ExpectedMetricMissing check: rules/tables/expected.yml.
-_EXPECTED = expected_rules.read().here
+_EXPECTED = expected_rules.read()
+
+
+def jobs(table: expected_rules.Table) -> tuple[Query, ...]:
+    """Ask for each job that is expected whether it has targets."""
+    return tuple(Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job) for job in table.here)
+
+
+def metrics(table: expected_rules.Table) -> tuple[Query, ...]:
+    """Ask for each metric that is expected whether it is there."""
+    return tuple(
+        Query(f'count({metric}{{job="{job}"}}) > bool 0 or vector(0)', metric)
+        for job, names in table.here.items()
+        for metric in names
+    )
+
 
 TARGET_STATUS = States(
     id=201,
@@ -34,7 +49,7 @@ JOBS = States(
     title="Expected jobs",
     about="Jobs that rules need. JobMissing fires if one has no targets.",
     unit="none",
-    queries=tuple(Query(f'count(up{{job="{job}"}}) > bool 0 or vector(0)', job) for job in _EXPECTED),
+    queries=jobs(_EXPECTED),
     words=(Word("1", "has targets"), Word("0", "missing", "red")),
     explains=("JobMissing",),
     empty="unknown",
@@ -45,11 +60,7 @@ METRICS_THAT_ALERTS_NEED = States(
     title="Metrics that alerts need",
     about="ExpectedMetricMissing fires if a job is up but does not expose the metric, because its alerts cannot fire.",
     unit="none",
-    queries=tuple(
-        Query(f'count({metric}{{job="{job}"}}) > bool 0 or vector(0)', metric)
-        for job, metrics in _EXPECTED.items()
-        for metric in metrics
-    ),
+    queries=metrics(_EXPECTED),
     words=(Word("1", "present"), Word("0", "missing", "red")),
     explains=("ExpectedMetricMissing",),
     empty="unknown",

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         current = Current(build_routing(config, source), now)
         end = now + timedelta(days=options.days)
         unread = _calendars(config, source, current, (now, end), findings, warnings, needed=options.secrets)
-        gaps_ = [gap for gap in gaps(current.routing, now, end) if not unread & set(config.roles[gap.role])]
+        gaps_ = [gap for gap in gaps(current.routing, now, end) if not unread & set(config.roles.get(gap.role, ()))]
         findings.lines += [f"{options.config}: {_spoken(gap)}" for gap in gaps_]
         examined = _schedules(current.routing, unread, now, options.days, warnings)
     for line in warnings:
@@ -126,7 +126,7 @@ def _calendars(  # what it reads, and where its findings go
 def _schedules(routing: Routing, unread: set[str], now: datetime, days: int, warnings: list[str]) -> str:
     """Look at every schedule, whether or not it holds a role; give what can be said of all of them."""
     whole = 0
-    held = {name for role in roles(routing) for name in routing.roles[role]}
+    held = {name for role in roles(routing) for name in routing.roles.get(role, ())}
     for name, schedule in routing.schedules.items():
         if name not in held:
             warnings.append(f"schedules.{name}: holds no role of the matrix; nobody is paged by it")

@@ -17,7 +17,7 @@ from process.addresses import is_http, redacted
 from process.settings import SettingsError
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
-from receiver.config.load import load
+from receiver.config.load import Site, load
 from receiver.reports.review import baseline_history
 from receiver.reports.review.dashboard import Panel, panels
 from receiver.reports.review.gather import Empty, Gatherer
@@ -53,7 +53,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError(f"invalid --prometheus.url {redacted(options.url)} (expected e.g. http://localhost:9090)")
     headers = _headers(options)
     panels_read, broken = _panels(options.dashboards, period)
-    review = asyncio.run(_review(options.url, headers, period, end, panels_read))
+    prefix = (load(options.config)[0].site if options.config else Site()).series_prefix
+    review = asyncio.run(_review(options.url, headers, period, end, panels_read, prefix))
     review = _with(review, dead=(*review.dead, *broken))
     if options.config:
         review = asyncio.run(_with_receiver_data(review, options.config, options.database, now))
@@ -85,13 +86,17 @@ def _write(review: Review, folder: Path, name: str) -> None:
         sys.stdout.write(f"{folder / name}.{suffix}\n")
 
 
-async def _review(url: str, headers: dict[str, str], period: Period, end: datetime, panels: Sequence[Panel]) -> Review:
+async def _review(
+    url: str, headers: dict[str, str], period: Period, end: datetime, panels: Sequence[Panel], prefix: str
+) -> Review:
     bar = Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True)
     async with aiohttp.ClientSession() as session:
         prometheus = Prometheus(session, url, headers, _TIMEOUT)
         with bar:
             task = bar.add_task("rules", total=None)
-            gatherer = Gatherer(prometheus, period, end, lambda what: bar.update(task, advance=1, description=what))
+            gatherer = Gatherer(
+                prometheus, period, end, lambda what: bar.update(task, advance=1, description=what), prefix
+            )
             try:
                 rules = await gatherer.rules()
                 since = await gatherer.since()

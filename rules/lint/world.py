@@ -23,7 +23,7 @@ from rules.site import ROOT, Site
 _RETENTION = re.compile(r"--storage\.tsdb\.retention\.time=(\d+[a-z]+)")
 _DEFAULT_RETENTION = "15d"  # prometheus.io/docs/prometheus/latest/storage
 _RECEIVER = "receiver/**/*.py"
-_RECORDED = re.compile(r"[A-Za-z_]\w*(?::\w+)+")
+RECORDED = re.compile(r"[A-Za-z_]\w*(?::\w+)+")
 _ARITHMETIC = {"+": add, "-": sub, "*": mul, "/": truediv}
 _DEEP = 8  # chains of recorded series are not longer than this
 
@@ -158,13 +158,19 @@ def installation(root: Path = ROOT) -> Installation:
                 name
                 for folder, pattern in ((root, "grafana/dashboards/*.json"), (root, "docs/**/*.md"), (ROOT, _RECEIVER))
                 for file in folder.glob(pattern)
-                for name in _RECORDED.findall(here.adapted(file.read_text("utf-8"), site.read()))
+                for name in RECORDED.findall(here.adapted(file.read_text("utf-8"), site.read()))
             ),
             frozenset(page.name for page in root.glob("docs/runbooks/*.md")),
-            shown(root / "rules/tests"),
+            shown(root / "rules/tests") | _generated(root),
         )
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
+def _generated(root: Path) -> dict[str, frozenset[str]]:
+    """Give what our tests show of burn rates: the generator writes the same alerts for every site."""
+    ours = {} if root == ROOT else shown(ROOT / "rules/tests")
+    return {name: told for name, told in ours.items() if name.startswith("SLO")}
 
 
 def world(rules: tuple[Rule, ...], root: Path = ROOT) -> World:

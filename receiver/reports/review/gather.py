@@ -30,9 +30,15 @@ class Empty(Exception):  # noqa: N818  # it is no error of anybody
 
 
 class Gatherer:
-    """One period of one Prometheus; ``troubles`` grows with what could not be asked."""
+    """One period of one Prometheus; ``troubles`` grows with what could not be asked.
 
-    def __init__(self, prometheus: Prometheus, period: Period, end: datetime, step: Step) -> None:
+    ``prefix`` is that of the recorded series of benchmarks.
+    """
+
+    def __init__(
+        self, prometheus: Prometheus, period: Period, end: datetime, step: Step, prefix: str = "heypeter"
+    ) -> None:
+        self._benchmark = f"{prefix}:benchmark"
         self._prometheus, self._period, self._told = prometheus, period, step
         self._end = float(int(end.timestamp()))
         self._start = self._end - period.length.total_seconds()
@@ -46,7 +52,7 @@ class Gatherer:
     async def since(self) -> datetime:
         """Give the moment of the first data in the period; Empty if there is none."""
         step = max(60, int((self._end - self._start) // 1000))
-        names = ("up", "ALERTS", "heypeter:benchmark:value")
+        names = ("up", "ALERTS", f"{self._benchmark}:value")
         query = " or ".join(f"count(count_over_time({name}[{step}s]))" for name in names)
         samples_of_series = await self._prometheus.range(query, self._start, self._end, step)
         times = [samples[0][0] for samples in samples_of_series.values() if samples]
@@ -124,16 +130,16 @@ class Gatherer:
     async def _baselines(self, rules: Sequence[Rule]) -> tuple[Baseline, ...]:
         days = BASELINE.days
         ago = self._end - QUARTER.total_seconds()
-        median = f"quantile_over_time(0.5, heypeter:benchmark:value[{days}d])"
-        met = f"avg_over_time(heypeter:benchmark:met[{days}d])"
+        median = f"quantile_over_time(0.5, {self._benchmark}:value[{days}d])"
+        met = f"avg_over_time({self._benchmark}:met[{days}d])"
         ask = self._prometheus
         now, then = await ask.instant(median, self._end), await ask.instant(median, ago)
         met_now, met_then = await ask.instant(met, self._end), await ask.instant(met, ago)
-        target = await ask.instant(f"last_over_time(heypeter:benchmark:target[{days}d])", self._end)
+        target = await ask.instant(f"last_over_time({self._benchmark}:target[{days}d])", self._end)
         begin = ago - BASELINE.total_seconds()
-        daily = "quantile_over_time(0.5, heypeter:benchmark:value[1d])"
+        daily = f"quantile_over_time(0.5, {self._benchmark}:value[1d])"
         curves = await ask.range(daily, begin, self._end, _DAY)
-        above = _directions(rules)
+        above = _directions(rules, f"{self._benchmark}:value")
         return tuple(
             Baseline(
                 key=key,
@@ -189,13 +195,13 @@ def _rule(rule: AlertingRule) -> Rule:
     )
 
 
-def _directions(rules: Sequence[Rule]) -> dict[str, bool]:
+def _directions(rules: Sequence[Rule], value: str) -> dict[str, bool]:
     """Say of which benchmarks more is better: their alerts fire below."""
     above = {}
     for rule in rules:
         try:
             comparison = compared(rule.expression)
-            key = comparison and selected_label(comparison.left, "heypeter:benchmark:value", "benchmark")
+            key = comparison and selected_label(comparison.left, value, "benchmark")
         except ExpressionError:
             continue
         if comparison and key:

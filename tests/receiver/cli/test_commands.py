@@ -16,6 +16,12 @@ from tests.receiver.oncall.test_schedule import SCHEDULES, scheduled
 Capture = pytest.CaptureFixture[str]
 
 
+def test_check_names_an_unknown_role_of_the_matrix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = edited(tmp_path, "P1: cto, ", "P1: ceo, ")
+    assert main(["check", "--config.file", str(path)]) == 1
+    assert "unknown role 'ceo'" in capsys.readouterr().err
+
+
 def test_explain_says_who_is_told_when_how_and_why(capsys: Capture) -> None:
     command = ["explain", "--config.file", str(EXAMPLE), "--alert=HighErrorRate", "--at=2026-11-23T03:00"]
     assert main(command) == 0
