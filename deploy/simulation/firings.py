@@ -22,6 +22,8 @@ from deploy.simulation.time_axis import DAY, Incident, incidents
 
 STEP = 240  # seconds; 30 days stay below the 11,000 points of a query
 CARRY = 8 * 3600
+# The mean of 30 days falls below its limit when good days leave it, and in a young Prometheus after its first week.
+LOOKS_BACK = {"UptimeBelowBenchmark": 30 * DAY}
 MONTH = 30  # days; a history so long has all outages
 # What the forms of LowUserRegistrations would have done: the document's expression, its text, and what is shipped.
 FORMS = {
@@ -41,9 +43,9 @@ class Cause:
     also: tuple[str, ...]
     each: bool  # it must fire in each of this name; else in one of them, for some are short
 
-    def explains(self, begin: float) -> bool:
-        """Say whether a firing that begins then belongs to it."""
-        return self.start <= begin <= self.end + CARRY
+    def explains(self, alert: str, begin: float) -> bool:
+        """Say whether a firing of an alert that it names belongs to it if it begins then."""
+        return self.start <= begin <= self.end + LOOKS_BACK.get(alert, CARRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def causes(past: Sequence[Incident], outages: Sequence[Outage], end: float) -> l
 def firings(alert: str, times: Sequence[tuple[int, int]], why: Sequence[Cause]) -> Firings:
     """Count the firings, given as begin and end, and those that no outage explains."""
     near = [one for one in why if alert in one.fires + one.also]
-    alone = [begin for begin, _ in times if not any(one.explains(begin) for one in near)]
+    alone = [begin for begin, _ in times if not any(one.explains(alert, begin) for one in near)]
     own = [one for one in why if alert in one.fires]
     hit = [one for one in own if any(begin <= one.end + CARRY and end >= one.start for begin, end in times)]
     missed = dict.fromkeys(

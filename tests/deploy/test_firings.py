@@ -41,6 +41,12 @@ def test_a_firing_after_an_outage_is_explained_by_it_for_a_while() -> None:
     assert firings("RedisDown", [], why) == Firings("RedisDown", 0, 0, 0)
 
 
+def test_an_alert_that_looks_back_for_a_month_is_explained_for_a_month() -> None:
+    why = [Cause("site", 0, 600, (), ("UptimeBelowBenchmark", "SLOBurnRateSlow"), each=False)]
+    assert firings("UptimeBelowBenchmark", [(29 * 86_400, 30 * 86_400), (31 * 86_400, 32 * 86_400)], why).in_health == 1
+    assert firings("SLOBurnRateSlow", [(29 * 86_400, 30 * 86_400)], why).in_health == 1
+
+
 def test_an_outage_that_does_not_name_an_alert_does_not_explain_it() -> None:
     assert firings("RedisDown", [(1_100, 1_900)], CACHE).in_health == 1
 

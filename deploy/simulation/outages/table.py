@@ -20,7 +20,7 @@ INCIDENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cache": (("CacheHitRateLow",), ()),
     "host": (("TargetDown",), ()),
     "connections": (("HighDatabaseConnections",), ()),
-    "site": (("SiteUnreachable",), SLO),
+    "site": (("SiteUnreachable",), ("UptimeBelowBenchmark", *SLO)),
 }
 
 
