@@ -91,10 +91,15 @@ class Templates:
         if path in self._templates:
             return path
         try:
-            bare = urlsplit(path[:_MAX_PATH]).path
+            bare = _path_of(path[:_MAX_PATH])
         except ValueError:
             return None
         return _walk(self._root, [_plain(segment) for segment in _segments(bare)])
+
+
+def _path_of(text: str) -> str:
+    """Return the path of a path or URL. Two slashes begin no host: scanners ask servers for `//wp-admin`."""
+    return re.split(r"[?#]", text, maxsplit=1)[0] if text.startswith("/") else urlsplit(text).path
 
 
 def _segments(path: str) -> list[str]:
@@ -224,7 +229,7 @@ def guess(path: str) -> str | None:
     segments are percent-decoded once and must be plain words.
     """
     try:
-        written = _segments(urlsplit(path[:_MAX_PATH]).path)
+        written = _segments(_path_of(path[:_MAX_PATH]))
     except ValueError:
         return None
     if len(written) > _MAX_DEPTH:

@@ -16,7 +16,8 @@ _BOT = re.compile(
     r"^(?:java|undici|okhttp|aiohttp|axios|curl|wget|node)\b",
     re.IGNORECASE,
 )
-_TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|android(?!.*mobile)", re.IGNORECASE)
+# Apps such as Zalo and Instagram name Android a second time, behind "Mobile".
+_TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|^(?!.*mobile).*android", re.IGNORECASE)
 _MOBILE = re.compile(r"mobi|iphone|ipod|windows phone|opera mini", re.IGNORECASE)
 
 _MAX_LENGTH = 300

@@ -30,6 +30,22 @@ def test_one_path_in_every_spelling_is_one_route(template: str, path: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("//wp-admin", None),
+        ("//wp-admin/setup.php?step=1", None),
+        ("//evil.example/courses", None),
+        ("//courses", "/courses"),  # as `/courses//`
+        ("//[x", None),
+        ("//", "/"),
+    ],
+)
+def test_what_follows_two_slashes_is_a_path_and_no_host(path: str, route: str | None) -> None:
+    assert Templates(("/", "/courses")).match(path) == route
+    assert guess(path) != "/" or route == "/"
+
+
+@pytest.mark.parametrize(
     ("template", "matching", "others"),
     [
         ("/docs/[[...slug]]", ["/docs", "/docs/", "/docs/a", "/docs/a/b"], ["/", "/doc"]),

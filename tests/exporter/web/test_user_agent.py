@@ -77,3 +77,7 @@ def test_bots_are_bots(agent: str) -> None:
 
 def test_a_phone_with_a_name_like_a_bots_is_a_phone() -> None:
     assert device({"User-Agent": PEOPLE[0]}) == "mobile"
+    for app in ("Zalo android/12100786 ZaloLanguage/vi", "Instagram 332.0.0.0.93 Android (31/12; 440dpi; 1080x2400)"):
+        assert device({"User-Agent": f"Mozilla/5.0 (Linux; Android 12; SM-A556E; wv) {_CHROME} {app}"}) == "mobile"
+        in_tablet = _CHROME.replace("Mobile ", "")
+        assert device({"User-Agent": f"Mozilla/5.0 (Linux; Android 12; SM-X200; wv) {in_tablet} {app}"}) == "tablet"
