@@ -333,12 +333,17 @@ class SQLiteStore:
         await self._writer.commit(lambda db: db.execute(_OWN, ("alive", now.timestamp())))
 
     async def installation(self) -> int:
+        def known(db: sqlite3.Connection) -> int:
+            columns = db.execute("SELECT value FROM own WHERE name = 'installation'").fetchone()
+            return int(columns[0]) if columns else 0
+
         def change(db: sqlite3.Connection) -> int:
             db.execute("INSERT OR IGNORE INTO own VALUES ('installation', 1 + abs(random() % 4503599627370495))")
-            return int(db.execute("SELECT value FROM own WHERE name = 'installation'").fetchone()[0])
+            return known(db)
 
         # It never changes, and each link, button and answer asks for it: a commit each would be an fsync each.
-        self._installation = self._installation or await self._writer.commit(change)
+        # Read first: a process must also start while nothing can be written.
+        self._installation = self._installation or await self._writer.run(known) or await self._writer.commit(change)
         return self._installation
 
     async def last_alive(self) -> datetime | None:

@@ -202,6 +202,19 @@ async def test_a_database_that_is_gone_or_another_one_is_an_outage(
     away.rename(tmp_path / f"{NAME}-wal")
 
 
+async def test_what_a_start_asks_for_is_known_while_another_program_holds_the_lock(
+    tmp_path: Path, store: SQLiteStore, clock: Clock
+) -> None:
+    number = await store.installation()
+    await store.alive(clock.now)
+    await store.close()
+    with locked(tmp_path):
+        again = await a_store(tmp_path, clock)
+        assert await again.installation() == number
+        assert await again.last_alive() == clock.now
+        await again.close()
+
+
 @pytest.mark.parametrize("name", [NAME, f"{NAME}-wal"])
 async def test_a_webhook_is_taken_only_if_the_file_is_there_after_its_commit(
     tmp_path: Path, store: SQLiteStore, clock: Clock, name: str
