@@ -602,6 +602,7 @@ const OPEN_TYPES = /^(?:text\/plain|application\/octet-stream|audio\/.*|video\/.
 class Exchange {
   #started = performance.now();
   #firstByte;
+  #headers = new Map(); // that writeHead was given: getHeader does not tell of them
   #isWatched = false;
   #hasEnded = false;
   #isCounted = false;
@@ -634,6 +635,7 @@ class Exchange {
       // node:http calls it for every response, also where the application does not.
       response.writeHead = (...given) => {
         this.#firstByte ??= performance.now();
+        for (const [name, value] of headersOf(given)) this.#headers.set(String(name).toLowerCase(), value);
         return writeHead.apply(response, given);
       };
     }
@@ -643,7 +645,7 @@ class Exchange {
       if (!always && !this.#isNamed) return;
       // The application broke it off; what waits behind another response when the client leaves has ECONNRESET.
       if (response.errored && response.errored.code !== "ECONNRESET") this.#hasFailed = true;
-      const [isStream, isEndless] = response.headersSent ? streams(request, response) : [false, false];
+      const [isStream, isEndless] = response.headersSent ? this.#streams(request, response) : [false, false];
       this.count(isWhole || isEndless ? response.statusCode : 499, isStream);
     };
     // "close" of a response is not told for one that waits behind another on the same connection.
@@ -658,6 +660,19 @@ class Exchange {
     response.once("finish", finished);
     response.once("close", closed);
     followers(socket)?.add(closed);
+  }
+
+  /** Whether a response of node:http is a stream, and whether it is one that has no end of its own. */
+  #streams(request, response) {
+    const { statusCode: status, chunkedEncoding: isChunked } = response;
+    const header = (name) => this.#headers.get(name) ?? response.getHeader(name);
+    const hasLength = header("content-length") !== undefined;
+    if (request.method === "HEAD" || status < 200 || status > 299 || hasLength) return [false, false];
+    const type = mediaType(header("content-type"));
+    // nginx asks its upstreams in HTTP/1.0 unless it is told otherwise: nothing is chunked then.
+    const isEndless = STREAM_TYPES.test(type) && (isChunked || request.httpVersion === "1.0");
+    const isOpen = isChunked && !header("content-encoding") && OPEN_TYPES.test(type);
+    return [isEndless || isOpen, isEndless];
   }
 
   /** Counts it, unless it was counted before. */
@@ -704,16 +719,12 @@ function followers(socket) {
   return calls;
 }
 
-/** Whether a response of node:http is a stream, and whether it is one that has no end of its own. */
-function streams(request, response) {
-  const { statusCode: status, chunkedEncoding: isChunked } = response;
-  const hasLength = response.hasHeader("content-length");
-  if (request.method === "HEAD" || status < 200 || status > 299 || hasLength) return [false, false];
-  const type = mediaType(response.getHeader("content-type"));
-  // nginx asks its upstreams in HTTP/1.0 unless it is told otherwise: nothing is chunked then.
-  const isEndless = STREAM_TYPES.test(type) && (isChunked || request.httpVersion === "1.0");
-  const isOpen = isChunked && !response.hasHeader("content-encoding") && OPEN_TYPES.test(type);
-  return [isEndless || isOpen, isEndless];
+/** The headers among the arguments of writeHead: an object, pairs, or names and values in turn. */
+function headersOf(given) {
+  const headers = given.slice(1).find((one) => one !== null && typeof one === "object") ?? {};
+  if (!Array.isArray(headers)) return Object.entries(headers);
+  if (Array.isArray(headers[0])) return headers;
+  return headers.flatMap((name, index) => (index % 2 ? [] : [[name, headers[index + 1]]]));
 }
 
 function mediaType(header) {

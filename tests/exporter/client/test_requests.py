@@ -94,6 +94,7 @@ async def reach(port: int, path: str) -> None:
 NODE = """
 import http from "node:http";
 const CASES = %s;
+const HEADERS = %s;
 const client = register({ ...instant, batchDelay: 3_600_000 });
 const moment = () => { let reach; return { reached: new Promise((resolve) => (reach = resolve)), reach }; };
 const begun = CASES.map(moment);
@@ -108,10 +109,13 @@ const steps = {
 async function handle(it, req, res) {
   it.left = left(res);
   if (it.status) {
-    res.statusCode = it.status;
-    res.setHeader("content-type", it.type);
+    const headers = { "Content-Type": it.type, ...(it.length && { "Content-Length": it.length }) };
+    if (HEADERS === "set") {
+      res.statusCode = it.status;
+      for (const [name, text] of Object.entries(headers)) res.setHeader(name, text);
+    } else if (HEADERS === "object") res.writeHead(it.status, headers);
+    else res.writeHead(it.status, "Fine", Object.entries(headers).flat());
   }
-  if (it.length) res.setHeader("content-length", it.length);
   for (const step of it.respond) await steps[step](it, res);
 }
 const server = http.createServer(async (req, res) => {
@@ -147,9 +151,10 @@ process.stdin.once("end", () => process.exit()).resume();
 """
 
 
-async def test_node(double: ExporterDouble) -> None:
+@pytest.mark.parametrize("headers", ["set", "object", "list"])  # how the application gives them to node:http
+async def test_node(double: ExporterDouble, headers: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *command(NODE % json.dumps(CASES)),
+        *command(NODE % (json.dumps(CASES), json.dumps(headers))),
         env=environment(double.url),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
