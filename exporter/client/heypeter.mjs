@@ -603,6 +603,7 @@ class Exchange {
   #started = performance.now();
   #firstByte;
   #headers = new Map(); // that writeHead was given: getHeader does not tell of them
+  #isInParts = false;
   #isWatched = false;
   #hasEnded = false;
   #isCounted = false;
@@ -630,13 +631,19 @@ class Exchange {
   watch(request, response, always) {
     if (this.#isWatched || typeof response?.once !== "function") return;
     this.#isWatched = true;
-    const { writeHead } = response;
+    const { write, writeHead } = response;
     if (typeof writeHead === "function") {
       // node:http calls it for every response, also where the application does not.
       response.writeHead = (...given) => {
         this.#firstByte ??= performance.now();
         for (const [name, value] of headersOf(given)) this.#headers.set(String(name).toLowerCase(), value);
         return writeHead.apply(response, given);
+      };
+      // After writeHead even a text that is sent at once is chunked.
+      response.write = (...given) => {
+        this.#isInParts = true;
+        response.write = write;
+        return write.apply(response, given);
       };
     }
     const end = (isWhole) => {
@@ -671,7 +678,7 @@ class Exchange {
     const type = mediaType(header("content-type"));
     // nginx asks its upstreams in HTTP/1.0 unless it is told otherwise: nothing is chunked then.
     const isEndless = STREAM_TYPES.test(type) && (isChunked || request.httpVersion === "1.0");
-    const isOpen = isChunked && !header("content-encoding") && OPEN_TYPES.test(type);
+    const isOpen = isChunked && this.#isInParts && !header("content-encoding") && OPEN_TYPES.test(type);
     return [isEndless || isOpen, isEndless];
   }
 
