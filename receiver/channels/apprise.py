@@ -100,7 +100,7 @@ class Apprise:
             body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
             form=service.form,
             sort=_TYPES.get(message.kind, "info"),
-            timeout=self._timeout,
+            timeout=float(self._timeout),  # msgspec writes no subclass of float
             brand=message.brand.name,
         )
         begun, turn = time.monotonic(), self._turns[message.address]

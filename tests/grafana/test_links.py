@@ -25,8 +25,9 @@ PAGE = "# One\n\n[Dashboard]({})\n\n[Another](https://example.com)\n"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for folder in ("grafana", "rules/tests", "docs/runbooks"):
+    for folder in ("grafana", "rules/tests", "rules/tables", "docs/runbooks"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "rules/tables/site.yml").write_text(Path("rules/tables/site.yml").read_text("utf-8"))
     (tmp_path / "grafana/panels.yml").write_text(TABLE)
     (tmp_path / "rules/critical.yml").write_text(OLD)
     (tmp_path / "rules/tests/critical_test.yml").write_text(OLD)

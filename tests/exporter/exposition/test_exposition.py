@@ -289,7 +289,7 @@ async def test_promtool_has_nothing_to_say_about_a_page_with_every_family(rig: t
         labels = tuple(label.values[0] if label.values else "other" for label in series.family.labels)
         cell = series.cell(labels)
         if series.family.type == "gauge":
-            cell.set(1.0, time.now)
+            cell.set(1.0, time.now, time.now)
     page = await (await client.get("/metrics")).read()
     assert page.count(b"# TYPE") > len(exporter.parts.state.recorder.series)
     command = [".stack/bin/promtool", "check", "metrics"]

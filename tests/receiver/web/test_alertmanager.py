@@ -298,7 +298,9 @@ def test_any_json_gives_a_group_or_the_named_error(value: object) -> None:
 def test_any_alerts_give_groups_or_the_named_error(alerts: list[object]) -> None:
     with contextlib.suppress(PayloadError):
         payload = parse(json.dumps({"alerts": alerts}).encode(), START)
-        assert sum(len(group.alerts) for group in payload.groups) + len(payload.dropped) == len(alerts)
+        kept = {alert.fingerprint for group in payload.groups for alert in group.alerts}
+        # Of several mentions of one alert the last counts.
+        assert len(kept) <= sum(len(group.alerts) for group in payload.groups) <= len(alerts) - len(payload.dropped)
 
 
 @given(st.binary(max_size=200))
