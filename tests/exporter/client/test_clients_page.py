@@ -24,6 +24,7 @@ BLOCKS = [(match[1], match[2]) for match in re.finditer(r"^```(\w+)\n(.*?)^```$"
 SHELL = [text for kind, text in BLOCKS if kind == "sh"]
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 SQL = [text for kind, text in BLOCKS if kind == "sql"]
+GO = [text for kind, text in BLOCKS if kind == "go"]  # test_go compiles it
 FILES = {text.splitlines()[0].removeprefix("// "): text for kind, text in BLOCKS if kind in {"ts", "js"}}
 BOOKINGS = ("class_bookings_total", {"class_type": "exam"})
 
@@ -68,8 +69,8 @@ def node(script: str, folder: Path, exporter: RunningExporter) -> str:
 
 
 def test_no_example_is_left_out() -> None:
-    assert len(BLOCKS) == len(SHELL) + len(PYTHON) + len(SQL) + len(FILES)
-    assert (len(SHELL), len(PYTHON), len(SQL)) == (5, 1, 2)
+    assert len(BLOCKS) == len(SHELL) + len(PYTHON) + len(SQL) + len(GO) + len(FILES)
+    assert (len(SHELL), len(PYTHON), len(SQL), len(GO)) == (5, 1, 2, 1)
     routes = {"app/api/bookings/[id]/route.ts", "pages/api/health.ts"}
     assert set(FILES) == {"instrumentation.ts", "db.mjs", "script.mjs", "send-outbox.mjs", *routes}
 
