@@ -6,9 +6,10 @@ sections have the keys of receiver.yml; what has its default value is not writte
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -250,6 +251,34 @@ class Keys:
         return self._given.get((kind, identity))
 
 
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+_S = TypeVar("_S", bound=_Named)
+
+
+def mapped_schedules(
+    schedules: Iterable[_S], mapped: Callable[[_S], Schedule | None], keys: Keys
+) -> dict[str, Schedule]:
+    """Give the schedules that can be mapped, by their keys."""
+    made = {}
+    for one in schedules:
+        schedule = mapped(one)
+        if schedule is not None:
+            made[keys.give("schedule", one.id, one.name)] = schedule
+    return made
+
+
+def only_team(schedules: Iterable[str], people: Iterable[str]) -> Team:
+    """Give a team for a source without escalations: all schedules at once, else the first person."""
+    return Team((Row(0, tuple(schedules) or tuple(people)[:1]),))
+
+
 def slug(text: str) -> str:
     """Give lower-case ASCII words, joined by `-`."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
@@ -265,7 +294,15 @@ def is_zone(name: str) -> bool:
     return True
 
 
-def duration(seconds: int) -> str:
+def known_zone(report: Report, name: str, zone: str) -> str:
+    """Give somebody's time zone, "" for UTC; one that is not known is reported, and is UTC."""
+    if zone and not is_zone(zone):
+        report.approximated("user", name, f"unknown time zone {zone!r}: UTC")
+        return ""
+    return "" if zone == "UTC" else zone
+
+
+def duration(seconds: float) -> str:
     """Write seconds as receiver.yml has them: `1h30m`."""
     parts, left = "", int(seconds)
     for unit, size in (("w", 604800), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -301,6 +338,18 @@ def reachable(people: Mapping[str, Person], report: Report) -> dict[str, Person]
             report.approximated("user", person.name, "no address is known: a service of their own (to fill)")
             made[key] = msgspec.structs.replace(person, contacts={"apprise": f"{key}-phone"})
     return made
+
+
+def personal_rule(
+    report: Report, kind: str, name: str, channel: str, after: float, priorities: tuple[str, ...] = ()
+) -> Rule:
+    """Map and report one of somebody's own steps, ``after`` seconds behind the page; here all go out at once."""
+    if channel == "apprise":
+        report.approximated(kind, name, "by a service of your own (to fill)")
+    if after:
+        report.approximated(kind, name, f"at once, not after {duration(after)}")
+    report.exact(kind, name)
+    return Rule((channel,), priorities)
 
 
 def joined_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:

@@ -34,7 +34,10 @@ from receiver.importing.draft import (
     duration,
     is_zone,
     joined_rules,
+    mapped_schedules,
     merged_rows,
+    only_team,
+    personal_rule,
     reachable,
     week_time,
     written,
@@ -237,13 +240,13 @@ class _Import:
         for user in records.users:
             self._keys.give("user", user.id, user.name or user.email)
         people = reachable({self._key(user.id): self._person(user) for user in records.users}, self._report)
-        schedules = self._schedules()
+        schedules = mapped_schedules(records.schedules, self._schedule, self._keys)
         teams = {key: team for policy in records.escalation_policies for key, team in self._policy(policy)}
         rules = [rule for service in records.services for rule in self._service(service, teams)]
         maintenance = [window for service in records.services for window in self._maintenance(service)]
         told = self._told()
         if not teams:
-            teams["on-call"] = Team((Row(0, tuple(schedules) or tuple(people)[:1]),))
+            teams["on-call"] = only_team(schedules, people)
         return Draft(
             source="GoAlert",
             taken_at=self._now,
@@ -300,24 +303,11 @@ class _Import:
                 self._report.not_mapped("notification rule", name, "its contact method is gone or switched off")
                 continue
             channel = _channel(method.dest)
-            if channel == "apprise":
-                self._report.approximated("notification rule", name, "by a service of your own (to fill)")
-            if rule.delay_minutes:
-                text = f"at once, not after {duration(rule.delay_minutes * 60)}"
-                self._report.approximated("notification rule", name, text)
-            self._report.exact("notification rule", name)
-            rules.append(Rule((channel,)))
+            after = rule.delay_minutes * 60
+            rules.append(personal_rule(self._report, "notification rule", name, channel, after))
         return joined_rules(rules)
 
     # Schedules.
-
-    def _schedules(self) -> dict[str, Schedule]:
-        made = {}
-        for schedule in self._records.schedules:
-            mapped = self._schedule(schedule)
-            if mapped is not None:
-                made[self._keys.give("schedule", schedule.id, schedule.name)] = mapped
-        return made
 
     def _schedule(self, schedule: GoAlertSchedule) -> Schedule | None:
         name, zone = schedule.name or schedule.id, schedule.time_zone

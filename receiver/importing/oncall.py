@@ -22,15 +22,17 @@ from receiver.importing.draft import (
     Person,
     Rendered,
     Report,
-    Row,
     Rule,
     Schedule,
     Team,
     TeamRule,
     Told,
-    duration,
     is_zone,
     joined_rules,
+    known_zone,
+    mapped_schedules,
+    only_team,
+    personal_rule,
     reachable,
     written,
 )
@@ -191,11 +193,11 @@ class _Import:
             self._keys.give("user", user.id, user.username or user.email or "")
         people = {self._person_key(user.id): self._person(user) for user in records.users}
         people = reachable(people, self._report)
-        schedules = self._schedules()
+        schedules = mapped_schedules(records.schedules, self._schedule, self._keys)
         teams = {key: team for chain in records.escalation_chains for key, team in self._team(chain)}
         default, rules = self._routing(teams)
         if not any(team.rows for team in teams.values()):
-            teams["on-call"] = Team((Row(0, tuple(schedules) or tuple(people)[:1]),))
+            teams["on-call"] = only_team(schedules, people)
         if not (default in teams and teams[default].rows):
             default = next(key for key, team in teams.items() if team.rows)
         return Draft(
@@ -230,11 +232,8 @@ class _Import:
         return tuple(dict.fromkeys(known))
 
     def _person(self, user: User) -> Person:
-        key, zone = self._person_key(user.id), user.timezone or ""
-        mine = self._personal.get(user.id, [])
-        if zone and not is_zone(zone):
-            self._report.approximated("user", user.username, f"unknown time zone {zone!r}: UTC")
-            zone = ""
+        key, mine = self._person_key(user.id), self._personal.get(user.id, [])
+        zone = known_zone(self._report, user.username, user.timezone or "")
         rules = [rule for important in (True, False) for rule in self._rules(user, mine, important=important)]
         to_call = user.is_phone_number_verified or any(rule.type in _BY_PHONE | _BY_APP for rule in mine)
         self._report.exact("user", user.username)
@@ -242,7 +241,7 @@ class _Import:
             name=user.username or user.email or key,
             email=user.email or "",
             slack=user.slack.user_id if user.slack else "",
-            time_zone="" if zone == "UTC" else zone,
+            time_zone=zone,
             contacts={"apprise": f"{key}-phone"} if to_call else {},
             rules=joined_rules(rules),
         )
@@ -262,12 +261,7 @@ class _Import:
             if channel is None:
                 self._report.not_mapped("personal rule", name, "no address of that kind is known")
                 continue
-            if channel == "apprise":
-                self._report.approximated("personal rule", name, "by a service of your own (to fill)")
-            if passed:
-                self._report.approximated("personal rule", name, f"at once, not after {duration(passed)}")
-            self._report.exact("personal rule", name)
-            rules.append(Rule((channel,), priorities))
+            rules.append(personal_rule(self._report, "personal rule", name, channel, passed, priorities))
         return rules
 
     def _channel(self, user: User, kind: str) -> str | None:
@@ -278,14 +272,6 @@ class _Import:
         return "apprise" if kind in _BY_PHONE | _BY_APP else None
 
     # Schedules.
-
-    def _schedules(self) -> dict[str, Schedule]:
-        made = {}
-        for schedule in self._records.schedules:
-            mapped = self._schedule(schedule)
-            if mapped is not None:
-                made[self._keys.give("schedule", schedule.id, schedule.name)] = mapped
-        return made
 
     def _schedule(self, schedule: OnCallSchedule) -> Schedule | None:
         zone = schedule.time_zone or "UTC"

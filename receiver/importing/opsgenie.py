@@ -29,8 +29,12 @@ from receiver.importing.draft import (
     duration,
     is_zone,
     joined_rules,
+    known_zone,
+    mapped_schedules,
     merged_rows,
     naive,
+    only_team,
+    personal_rule,
     reachable,
     week_time,
     written,
@@ -305,7 +309,7 @@ class _Import:
         for user in records.users:
             self._keys.give("user", user.id, user.username.partition("@")[0] or user.full_name)
         people = reachable({self._key(user): self._person(user) for user in records.users}, self._report)
-        schedules = self._schedules()
+        schedules = mapped_schedules(records.schedules, self._schedule, self._keys)
         teams = {key: team for escalation in records.escalations for key, team in self._escalation(escalation)}
         default, rules = self._routing(teams, schedules)
         for window in records.maintenance:
@@ -313,7 +317,7 @@ class _Import:
                 name = window.description or window.id
                 self._report.not_mapped("maintenance", name, "of integrations: no label tells their alerts")
         if not teams:
-            teams["on-call"] = Team((Row(0, tuple(schedules) or tuple(people)[:1]),))
+            teams["on-call"] = only_team(schedules, people)
         return Draft(
             source="Opsgenie",
             taken_at=self._now,
@@ -350,11 +354,8 @@ class _Import:
         return tuple(key for key in keys if key)
 
     def _person(self, user: User) -> Person:
-        key, zone = self._key(user), user.time_zone
+        key, zone = self._key(user), known_zone(self._report, user.username, user.time_zone)
         contacts = self._records.contacts.get(user.id, [])
-        if zone and not is_zone(zone):
-            self._report.approximated("user", user.username, f"unknown time zone {zone!r}: UTC")
-            zone = ""
         email = next((one.to for one in contacts if one.method == "email" and "@" in one.to), "")
         email = email or (user.username if "@" in user.username else "")
         to_call = any(_CHANNELS.get(one.method) == "apprise" for one in contacts)
@@ -364,7 +365,7 @@ class _Import:
         return Person(
             name=user.full_name or user.username or key,
             email=email,
-            time_zone="" if zone == "UTC" else zone,
+            time_zone=zone,
             contacts={"apprise": f"{key}-phone"} if to_call else {},
             rules=self._rules(user),
             vacation=self._vacation(user, zone or "UTC"),
@@ -381,13 +382,8 @@ class _Import:
                 if channel is None or not step.enabled:
                     self._report.not_mapped("notification step", name, "switched off, or of an unknown kind")
                     continue
-                if channel == "apprise":
-                    self._report.approximated("notification step", name, "by a service of your own (to fill)")
-                if step.send_after and step.send_after.seconds:
-                    text = f"at once, not after {duration(step.send_after.seconds)}"
-                    self._report.approximated("notification step", name, text)
-                self._report.exact("notification step", name)
-                rules.append(Rule((channel,)))
+                after = step.send_after.seconds if step.send_after else 0
+                rules.append(personal_rule(self._report, "notification step", name, channel, after))
         return joined_rules(rules)
 
     def _vacation(self, user: User, zone: str) -> tuple[Vacation, ...]:
@@ -404,14 +400,6 @@ class _Import:
         return tuple(vacations)
 
     # Schedules.
-
-    def _schedules(self) -> dict[str, Schedule]:
-        made = {}
-        for schedule in self._records.schedules:
-            mapped = self._schedule(schedule)
-            if mapped is not None:
-                made[self._keys.give("schedule", schedule.id, schedule.name)] = mapped
-        return made
 
     def _schedule(self, schedule: OpsgenieSchedule) -> Schedule | None:
         name = schedule.name

@@ -32,8 +32,12 @@ from receiver.importing.draft import (
     duration,
     is_zone,
     joined_rules,
+    known_zone,
+    mapped_schedules,
     merged_rows,
     naive,
+    only_team,
+    personal_rule,
     reachable,
     week_time,
     written,
@@ -206,12 +210,12 @@ class _Import:
         for user in records.users:
             self._keys.give("user", user.id, user.name or user.email)
         people = reachable({self._key(user.id): self._person(user) for user in records.users}, self._report)
-        schedules = self._schedules()
+        schedules = mapped_schedules(records.schedules, self._schedule, self._keys)
         teams = {key: team for policy in records.escalation_policies for key, team in self._policy(policy)}
         rules = [rule for service in records.services for rule in self._service(service, teams)]
         maintenance = [window for one in records.maintenance_windows for window in self._maintenance(one)]
         if not teams:
-            teams["on-call"] = Team((Row(0, tuple(schedules) or tuple(people)[:1]),))
+            teams["on-call"] = only_team(schedules, people)
         return Draft(
             source="PagerDuty",
             taken_at=self._now,
@@ -241,17 +245,14 @@ class _Import:
         return None
 
     def _person(self, user: User) -> Person:
-        key, zone = self._key(user.id), user.time_zone
-        if zone and not is_zone(zone):
-            self._report.approximated("user", user.name, f"unknown time zone {zone!r}: UTC")
-            zone = ""
+        key, zone = self._key(user.id), known_zone(self._report, user.name, user.time_zone)
         kinds = {_channel(method.type) for method in user.contact_methods}
         emails = [method.address for method in user.contact_methods if _channel(method.type) == "email"]
         self._report.exact("user", user.name or user.id)
         return Person(
             name=user.name or user.email or key,
             email=next((email for email in emails if "@" in email), user.email),
-            time_zone="" if zone == "UTC" else zone,
+            time_zone=zone,
             contacts={"apprise": f"{key}-phone"} if "apprise" in kinds else {},
             rules=self._rules(user),
         )
@@ -264,24 +265,11 @@ class _Import:
             if rule.urgency not in _URGENCIES:
                 self._report.not_mapped("notification rule", name, "unknown urgency")
                 continue
-            if channel == "apprise":
-                self._report.approximated("notification rule", name, "by a service of your own (to fill)")
-            if rule.start_delay_in_minutes:
-                text = f"at once, not after {duration(rule.start_delay_in_minutes * 60)}"
-                self._report.approximated("notification rule", name, text)
-            self._report.exact("notification rule", name)
-            rules.append(Rule((channel,), _URGENCIES[rule.urgency]))
+            after, priorities = rule.start_delay_in_minutes * 60, _URGENCIES[rule.urgency]
+            rules.append(personal_rule(self._report, "notification rule", name, channel, after, priorities))
         return joined_rules(rules)
 
     # Schedules.
-
-    def _schedules(self) -> dict[str, Schedule]:
-        made = {}
-        for schedule in self._records.schedules:
-            mapped = self._schedule(schedule)
-            if mapped is not None:
-                made[self._keys.give("schedule", schedule.id, schedule.name)] = mapped
-        return made
 
     def _schedule(self, schedule: PagerDutySchedule) -> Schedule | None:
         name, zone = schedule.name or schedule.id, schedule.time_zone

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -33,28 +34,31 @@ class Source(msgspec.Struct, frozen=True):
     longest: int = 365  # days that it renders
 
 
-def _oncall(answers: Answers, taken_at: datetime) -> Draft:
-    empty: Answers = {"users": [], "schedules": [], "on_call_shifts": []}
-    return oncall.draft(decoded(empty | answers, oncall.Records, "Grafana OnCall"), taken_at)
+R = TypeVar("R")
 
 
-def _opsgenie(answers: Answers, taken_at: datetime) -> Draft:
-    empty: Answers = {"users": [], "schedules": []}
-    return opsgenie.draft(decoded(empty | answers, opsgenie.Records, "Opsgenie"), taken_at)
+def _mapped(
+    title: str, records: type[R], draft: Callable[[R, datetime], Draft], *lists: str
+) -> Callable[[Answers, datetime], Draft]:
+    """Map what was read; of ``lists``, one that was not read is empty."""
 
+    def mapped(answers: Answers, taken_at: datetime) -> Draft:
+        empty: Answers = {name: [] for name in ("users", "schedules", *lists)}
+        return draft(decoded(empty | answers, records, title), taken_at)
 
-def _pagerduty(answers: Answers, taken_at: datetime) -> Draft:
-    empty: Answers = {"users": [], "schedules": []}
-    return pagerduty.draft(decoded(empty | answers, pagerduty.Records, "PagerDuty"), taken_at)
-
-
-def _goalert(answers: Answers, taken_at: datetime) -> Draft:
-    empty: Answers = {"users": [], "schedules": []}
-    return goalert.draft(decoded(empty | answers, goalert.Records, "GoAlert"), taken_at)
+    return mapped
 
 
 SOURCES = {
-    "oncall": Source("Grafana OnCall", "", "results", oncall_api.NAMES, oncall_api.headers, oncall_api.read, _oncall),
+    "oncall": Source(
+        "Grafana OnCall",
+        "",
+        "results",
+        oncall_api.NAMES,
+        oncall_api.headers,
+        oncall_api.read,
+        _mapped("Grafana OnCall", oncall.Records, oncall.draft, "on_call_shifts"),
+    ),
     "opsgenie": Source(
         title="Opsgenie",
         url="https://api.opsgenie.com",
@@ -62,7 +66,7 @@ SOURCES = {
         names=opsgenie_api.NAMES,
         headers=opsgenie_api.headers,
         read=opsgenie_api.read,
-        draft=_opsgenie,
+        draft=_mapped("Opsgenie", opsgenie.Records, opsgenie.draft),
     ),
     "pagerduty": Source(
         title="PagerDuty",
@@ -71,7 +75,7 @@ SOURCES = {
         names=pagerduty_api.NAMES,
         headers=pagerduty_api.headers,
         read=pagerduty_api.read,
-        draft=_pagerduty,
+        draft=_mapped("PagerDuty", pagerduty.Records, pagerduty.draft),
     ),
     "goalert": Source(
         title="GoAlert",
@@ -80,7 +84,7 @@ SOURCES = {
         names=goalert_api.NAMES,
         headers=goalert_api.headers,
         read=goalert_api.read,
-        draft=_goalert,
+        draft=_mapped("GoAlert", goalert.Records, goalert.draft),
         query=goalert_api.QUERY,
         longest=goalert_api.LONGEST,
     ),
