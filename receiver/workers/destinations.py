@@ -67,10 +67,10 @@ class Destination:
             return 0
         if self.is_paused:
             return 1
-        limit = AT_ADDRESS_URGENT if urgent else AT_ADDRESS
-        limit = AT_SUSPECT if self.circuit.failures else limit
-        at_host = (AT_HOST_URGENT if urgent else AT_HOST) - self.host.under_way
-        return max(0, min(limit - self.under_way, at_host))
+        at_address, at_host = (AT_ADDRESS_URGENT, AT_HOST_URGENT) if urgent else (AT_ADDRESS, AT_HOST)
+        if self.circuit.failures:
+            at_address = AT_SUSPECT
+        return max(0, min(at_address - self.under_way, at_host - self.host.under_way))
 
     def begin(self) -> None:
         """A message is under way; what became of it must be said by ``end``."""

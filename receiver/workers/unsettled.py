@@ -22,7 +22,7 @@ class _Unsettled(msgspec.Struct):
     lease: Claimed | None
     claimed: Claimed
     again: datetime | None = None
-    under_way: bool = False  # it is being written now
+    being_written: bool = False
 
 
 class UnsettledOutbox:
@@ -48,7 +48,7 @@ class UnsettledOutbox:
             self._parked.clear()  # who serves the address will say so again
         fresh = [claimed for claimed in claims if not self._is_known(claimed)]
         for number, unsettled in list(self._unsettled.items()):
-            if not unsettled.under_way and not await self._write(number, unsettled):
+            if not unsettled.being_written and not await self._write(number, unsettled):
                 break
         return fresh
 
@@ -177,12 +177,12 @@ class UnsettledOutbox:
         """Write it down, if there is a lease; False if the store does not work."""
         if unsettled.lease is None:
             return True
-        unsettled.under_way = True
+        unsettled.being_written = True
         try:
             await unsettled.write(unsettled.lease)
         except StoreOutageError:
             return False
         finally:
-            unsettled.under_way = False
+            unsettled.being_written = False
         self._unsettled.pop(number, None)
         return True
