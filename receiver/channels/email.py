@@ -18,7 +18,7 @@ from process.addresses import is_loopback, is_mail
 from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout
-from receiver.channels.mail_header import ENCODED_WORD, ascii_domain, header_text, mailbox, token
+from receiver.channels.mail_header import ENCODED_WORD, WholeSubject, ascii_domain, header_text, mailbox, token
 from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def compose(message: Message, sender: str) -> EmailMessage:
     domain, incident = ascii_domain(from_.addr_spec), token(message.incident)
     lane = hashlib.sha256(message.lane.encode()).hexdigest()[:12]
     root = f"<{incident}.{lane}@{domain}>"
-    mail = EmailMessage()
+    mail = EmailMessage(WholeSubject())
     mail["From"], mail["To"] = from_, ", ".join(message.address.replace(",", " ").split())
     mail["Subject"] = header_text(message.subject)
     mail["Date"] = message.sent_at

@@ -6,12 +6,35 @@ Later ones pass the word on, and the reader's program decodes it. So none is lef
 """
 
 import re
-from email.header import decode_header, make_header
+from email.header import Header, decode_header, make_header
 from email.headerregistry import Address
+from email.policy import EmailPolicy
 from email.utils import parseaddr
 
+_SUBJECT = "Subject"
 ENCODED_WORD = "=?"  # how every one begins (RFC 2047, 2)
 _NOT_OF_A_TOKEN = re.compile(r"[^\w.+-]")
+
+
+class WholeSubject(EmailPolicy):
+    """Writes a subject that is not ASCII as encoded-words from its beginning to its end.
+
+    The standard library encodes some words of it, glues them to others, and readers then see the encoded text:
+    `\u00a1\u00a1=?utf-8?q?=F0=94=90=80?=\u00a1` (Python 3.11 to 3.14; RFC 2047, 5 wants blanks between them).
+    """
+
+    def fold(self, name: str, value: str) -> str:
+        """Write the header with its line breaks."""
+        return self._subject(name, value) or super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """Write the header with its line breaks, as bytes."""
+        return self._subject(name, value).encode("ascii") or super().fold_binary(name, value)
+
+    def _subject(self, name: str, value: str) -> str:
+        if name != _SUBJECT or value.isascii():
+            return ""
+        return f"{name}: {Header(value, 'utf-8', header_name=name).encode(linesep=self.linesep)}{self.linesep}"
 
 
 def header_text(text: str) -> str:

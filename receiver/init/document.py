@@ -167,11 +167,12 @@ def _mirror(node: Node, quiet: set[str]) -> Node:
     """Give the same routes with us in the place of whoever is told.
 
     Routes that lead to us anyway are left out, and `continue` is kept only where somebody may not be told: there an
-    alert may reach us by two routes, which is one incident (``matching.choose``).
+    alert may reach us by two routes, which is one incident (``matching.choose``). A route behind a `continue` stays:
+    an alert that another route had already is not the parent's any more.
     """
     children = [_mirror(child, quiet) for child in node.children]
     told = node.at not in quiet
-    while told and children and not _may_be_quiet(children[-1]):
+    while told and children and not _may_be_quiet(children[-1]) and not any(one.goes_on for one in children):
         children.pop()
     mirrored = Node(f"ours {node.at}", NAME if told else node.receiver, node.matchers, children=tuple(children))
     return msgspec.structs.replace(mirrored, goes_on=node.goes_on and _may_be_quiet(mirrored))

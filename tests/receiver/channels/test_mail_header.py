@@ -91,6 +91,9 @@ def test_an_encoded_word_in_an_alert_adds_no_header(server: FakeSMTP, text: str)
     st.sampled_from(["", *EVIL]),
 )
 @example("\ud800", "")
+@example("0\x80\xa1\xa1\U00014400\xa1", "")
+@example("000000\xa1\xa1\U00014400\xa1", "")
+@example("\xa1 a \U00014400" * 30, "")
 def test_arbitrary_text_adds_no_header_and_arrives(server: FakeSMTP, text: str, evil: str) -> None:
     title = f"{text}{evil}{text}"
     message = page({"alertname": title, "team": title}, {"summary": title, "description": title}, title)

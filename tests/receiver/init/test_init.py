@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from process.settings import Source
@@ -23,6 +23,7 @@ from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.config.sources import AlertmanagerSource
 from receiver.init.alertmanager_file import Node, read, walk, written
+from receiver.init.document import NAME, wrapped
 from receiver.init.reach import Sure, may_miss, reached
 from receiver.policy.matcher import Matcher, parse
 from receiver.policy.routing import Routing
@@ -327,13 +328,37 @@ def random_file(routes: list[dict[str, Any]], folder: Path) -> Path:
     return path
 
 
+FULL = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VALUES.items()})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(routes=st.lists(ROUTES, min_size=1, max_size=4), labels=FULL)
+@example(  # a route that tells somebody behind two that tell nobody and go on
+    routes=[
+        {"receiver": "quiet", "matchers": [], "continue": True},
+        {"receiver": "quiet", "matchers": [], "continue": True},
+        {"receiver": "p", "matchers": [], "continue": False},
+    ],
+    labels={"a": "x", "b": "", "c": ""},
+)
+def test_an_alert_that_alertmanager_tells_somebody_is_told_us(
+    tmp_path: Path, routes: list[dict[str, Any]], labels: dict[str, str]
+) -> None:
+    file = read(Source(random_file(routes, tmp_path)))
+    told = {node.at: node.receiver for node in walk(file.root)}
+    mine = wrapped(file, has_watchdog=False)
+    names = {node.at: node.receiver for node in walk(mine)}
+    somebody = any(told[at] != "quiet" for at in reached(file.root, labels))
+    assert any(names[at] == NAME for at in reached(mine, labels)) == somebody
+
+
 @pytest.mark.stack
 @settings(
     max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     routes=st.lists(ROUTES, min_size=1, max_size=4),
-    labels=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VALUES.items()}),
+    labels=FULL,
 )
 def test_random_trees_tell_us_if_anybody_and_choose_the_team_that_alertmanager_tells(
     tmp_path: Path, routes: list[dict[str, Any]], labels: dict[str, str]
