@@ -34,6 +34,7 @@ from receiver.store.base import (
     Undelivered,
     Wanted,
 )
+from receiver.store.sqlite_access import SQLiteAccess
 from receiver.store.sqlite_file import Hold, connect
 from receiver.store.sqlite_queue import Writer
 
@@ -69,6 +70,7 @@ class SQLiteStore:
     ) -> None:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
         self._writer = Writer(str(path), self._look)
+        self.access = SQLiteAccess(self._writer)
         self._held: Hold | None = None
         self._is_replaced, self._installation = False, 0
 

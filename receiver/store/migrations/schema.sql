@@ -114,3 +114,54 @@ CREATE TABLE IF NOT EXISTS own (
     name TEXT PRIMARY KEY,
     value REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Who is signed in: receiver.store.access.Session. An older receiver does not look at these three.
+CREATE TABLE IF NOT EXISTS session (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),  -- SHA-256 of what is in the cookie
+    person TEXT NOT NULL,
+    name TEXT NOT NULL,
+    groups TEXT NOT NULL,  -- JSON
+    via TEXT NOT NULL,
+    created REAL NOT NULL,
+    seen REAL NOT NULL,
+    expires REAL NOT NULL,
+    ip TEXT NOT NULL,
+    agent TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS session_expires ON session (expires);
+
+-- The tokens of scripts: receiver.store.access.Token.
+CREATE TABLE IF NOT EXISTS token (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),  -- SHA-256 of the token
+    name TEXT NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('read', 'act', 'admin')),
+    owner TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL,
+    last_used REAL,
+    revoked REAL
+) STRICT;
+
+-- Who did what, from where: receiver.store.audit.Act. Nothing in it is changed or deleted.
+CREATE TABLE IF NOT EXISTS audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL,
+    ip TEXT NOT NULL,
+    act TEXT NOT NULL,
+    object TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS audit_object ON audit (object, seq);
+CREATE TRIGGER IF NOT EXISTS audit_unchanged BEFORE UPDATE ON audit
+BEGIN
+    SELECT raise(ABORT, 'the audit log is only appended to');
+END;
+CREATE TRIGGER IF NOT EXISTS audit_undeleted BEFORE DELETE ON audit
+BEGIN
+    SELECT raise(ABORT, 'the audit log is only appended to');
+END;
