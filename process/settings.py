@@ -10,6 +10,7 @@ import yaml
 
 from process.conversion import Problem, problems
 from process.findings import Findings, SettingsError
+from process.yaml_text import Loader, load
 
 __all__ = [
     "Duration",
@@ -24,10 +25,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster; not in every build of PyYAML
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
+_SHOWN = 60  # characters of a wrong value
+_LONGEST = 36_500 * 86400.0  # seconds; added to a date, it stays in what Python's dates can be
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -59,16 +61,20 @@ class Duration(float):
 
 def parse_duration(text: str) -> Duration:
     """Turn ``1h30m`` into seconds; ValueError if it is not one."""
-    if not re.fullmatch(r"(?:\d+(?:ms|s|m|h|d|w))+|0", text):
-        raise ValueError(f"invalid duration {text!r} (expected e.g. 30s, 15m or 1h30m)")
-    return Duration(sum(int(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text)))
+    if not re.fullmatch(r"(?:\d{1,15}(?:ms|s|m|h|d|w))+|0", text):
+        raise ValueError(f"invalid duration {text[:_SHOWN]!r} (expected e.g. 30s, 15m or 1h30m)")
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+    if seconds > _LONGEST:
+        raise ValueError(f"the duration {text[:_SHOWN]!r} is too long (at most 100 years, 36500d)")
+    return Duration(seconds)
 
 
 class Source:
     """One parsed file: its plain data, and the line on which each path stands."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, loader: type[Loader] = Loader) -> None:
         self.path = path
+        self.data: object
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -76,12 +82,11 @@ class Source:
                 f"cannot read {path}: {error.strerror if isinstance(error, OSError) else error}"
             ) from error
         try:
-            self._node = yaml.compose(text, Loader=_LOADER)
-            self.data: object = yaml.load(text, Loader=_LOADER)  # noqa: S506  # a safe one, in C where there is one
+            self._node, self.data = load(text, loader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f":{mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or error
+            problem = " ".join(str(getattr(error, "problem", None) or error).split())
             raise SettingsError(f"{path}{where}: invalid YAML: {problem}") from error
         _refuse_duplicates(self._node, path)
 

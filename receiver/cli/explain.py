@@ -4,13 +4,11 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
 from process.settings import SettingsError
 from receiver.cli.simulate import Simulation, Story, span
@@ -23,6 +21,7 @@ from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Beat, Job, missed
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident
+from receiver.init import rule_files
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text, news
 from receiver.policy.routing import Routing
@@ -219,22 +218,17 @@ def _wrapped(line: str, width: int) -> str:
 
 def alert_labels(name: str, folder: Path) -> dict[str, str]:
     """Find an alert in the rule files; SettingsError names those that there are."""
-    names: list[str] = []
-    for rule in _rules(folder):
-        names.append(str(rule["alert"]))
-        if rule["alert"] == name:
-            return {"alertname": name, **{k: str(v) for k, v in (rule.get("labels") or {}).items()}}
-    raise SettingsError(f"there is no alert {name!r} in {folder}; there are {', '.join(sorted(names)) or 'none'}")
-
-
-def _rules(folder: Path) -> Iterable[dict[str, Any]]:
+    problems = list[str]()
+    rules = dict[str, rule_files.Rule]()
     for path in sorted(folder.glob("*.yml")):
-        try:
-            data = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise SettingsError(f"{path}: cannot be read as YAML ({type(error).__name__})") from error
-        for group in (data.get("groups") or []) if isinstance(data, dict) else []:
-            yield from (rule for rule in group.get("rules") or [] if "alert" in rule)
+        for rule in rule_files.read(path, problems):
+            rules.setdefault(rule.name, rule)
+    if problems:
+        raise SettingsError(*problems)
+    if name not in rules:
+        known = ", ".join(sorted(rules)) or "none"
+        raise SettingsError(f"there is no alert {name!r} in {folder}; there are {known}")
+    return rules[name].known
 
 
 def _why(roles: tuple[str, ...], person: str, role: str) -> str:

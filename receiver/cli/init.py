@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from process.addresses import is_http
 from process.settings import SettingsError, Source
+from process.yaml_text import TextLoader
 from receiver.cli.explain import explain, rows
 from receiver.cli.tables import table
 from receiver.clients.http_api import ApiError, open_session
@@ -64,10 +65,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     """0 if receiver.yml is there and can be used; 1 with a line for everything that is in the way."""
     _check_urls(options)
     problems: list[str] = []
-    file = read(Source(options.alertmanager))
+    file = read(Source(options.alertmanager, TextLoader))
     rules = _rules(options, problems)
     has_watchdog = any(rule.name == "Watchdog" for rule in rules)
     applied = any(sends_here(receiver) for receiver in file.receivers.values())
+    for name in {NAME, WATCHDOG} & file.receivers.keys() if not applied else ():
+        raise SettingsError(f"{options.alertmanager}: the receiver {name!r} sends elsewhere; rename it: we add one")
     places = Places(file, options.alertmanager.resolve().parent)
     text = _document(options, file, places, rules)
     path = options.out / "receiver.yml"
@@ -140,7 +143,7 @@ def write_config(path: Path, text: str) -> bool:
         for line in error.lines:
             print(f"error: {line}", file=sys.stderr)
         return False
-    rejected.unlink()
+    rejected.unlink(missing_ok=True)  # a second run beside this one may have done it
     print(f"{path}: {write_new(path, text)}")
     return True
 

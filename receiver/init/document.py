@@ -1,5 +1,6 @@
 """Writes receiver.yml and the block for alertmanager.yml. Pure."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def document(  # what is known, and what of it could not be read from a file
     urls: Mapping[str, str],
 ) -> str:
     """Give the whole receiver.yml. ``urls`` holds `url` and maybe `prometheus_url` of the section alertmanager."""
-    teams = {DEFAULT: places.of(file.root.receiver)}
+    teams, keys = {DEFAULT: places.of(file.root.receiver)}, _keys(file)
     rules, routes = list[dict[str, object]](), list[dict[str, object]]()
     for node, path, aside in _owners(file.root, (), aside=False):
         receiver = file.receivers[node.receiver]
@@ -101,7 +102,7 @@ def document(  # what is known, and what of it could not be read from a file
         if aside:
             routes += [{"match": match, **places.of(node.receiver)}] if places.of(node.receiver) else []
             continue
-        team = DEFAULT if node.receiver == file.root.receiver else _key(node.receiver)
+        team = keys[node.receiver]
         teams.setdefault(team, places.of(node.receiver))
         rules.append({"match": match, "team": team})
     known = {
@@ -126,9 +127,11 @@ def document(  # what is known, and what of it could not be read from a file
     )
 
 
-def _key(receiver: str) -> str:
-    """Give the key of a receiver's team; `default` is that of the root."""
-    return f"{DEFAULT} (2)" if receiver == DEFAULT else receiver
+def _keys(file: AlertmanagerFile) -> dict[str, str]:
+    """Give the key of each receiver's team: its name, but `default` is that of the root."""
+    names = (f"{DEFAULT} ({number})" for number in itertools.count(2))
+    other = next(name for name in names if name not in file.receivers)
+    return {name: other if name == DEFAULT else name for name in file.receivers} | {file.root.receiver: DEFAULT}
 
 
 def block(file: AlertmanagerFile, *, url: str, token_file: Path, has_watchdog: bool) -> str:

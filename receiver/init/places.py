@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from process.yaml_text import text
 from receiver.init.alertmanager_file import AlertmanagerFile, Integrations
 
 OURS, BEATS = "/webhook/alertmanager", "/webhook/watchdog"  # where a receiver of ours is sent to
@@ -21,7 +22,7 @@ def _encryption(port: int, require_tls: object) -> dict[str, str]:
     """Give `tls` where it differs from the default: as Alertmanager, which uses STARTTLS only if TLS is required."""
     if port == 465:  # noqa: PLR2004  # submissions, RFC 8314
         return {"tls": "implicit"}
-    return {"tls": "none"} if require_tls is False else {}
+    return {"tls": "none"} if text(require_tls).lower() in {"false", "no", "off", "n"} else {}
 
 
 def sends_here(receiver: Integrations, path: str = OURS) -> bool:

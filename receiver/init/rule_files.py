@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from process.yaml_text import TextLoader, load_all, text
+
 _SUFFIXES = {".yml", ".yaml", ".rules"}
 
 
@@ -26,7 +28,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 def rule(name: str, labels: Mapping[str, object], place: str) -> Rule:
     """Make a rule of what a file or the API says."""
-    texts = {label: str(value) for label, value in labels.items()}
+    texts = {text(label): text(value) for label, value in labels.items() if not isinstance(value, dict | list)}
     templated = tuple(label for label, value in texts.items() if "{{" in value)
     return Rule(name, {label: value for label, value in texts.items() if label not in templated}, templated, place)
 
@@ -43,7 +45,7 @@ def files(paths: Iterable[Path]) -> Iterator[Path]:
 def read(path: Path, problems: list[str]) -> Iterator[Rule]:
     """Read one file; what cannot be read is a line of ``problems``."""
     try:
-        documents = list(yaml.safe_load_all(path.read_text("utf-8")))
+        documents = list(load_all(path.read_text("utf-8"), TextLoader))
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return
@@ -55,7 +57,7 @@ def read(path: Path, problems: list[str]) -> Iterator[Rule]:
     for document in documents:
         for one in _rules(document):
             labels = one.get("labels")
-            yield rule(str(one["alert"]), labels if isinstance(labels, dict) else {}, str(path))
+            yield rule(text(one["alert"]), labels if isinstance(labels, dict) else {}, str(path))
 
 
 def _rules(document: object) -> Iterator[dict[str, Any]]:
@@ -66,5 +68,5 @@ def _rules(document: object) -> Iterator[dict[str, Any]]:
     for group in groups if isinstance(groups, list) else []:
         rules = group.get("rules") if isinstance(group, dict) else None
         for one in rules if isinstance(rules, list) else []:
-            if isinstance(one, dict) and one.get("alert"):
+            if isinstance(one, dict) and isinstance(one.get("alert"), str) and one["alert"]:
                 yield one

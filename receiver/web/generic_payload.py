@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from process.addresses import is_http
-from receiver.config.generic import Expression, ExpressionError, GenericWebhook
+from receiver.config.generic import Evaluation, Expression, ExpressionError, GenericWebhook
 from receiver.incident.model import UNKNOWN_START, Alert, AlertGroup, Priority, of_source
 from receiver.web.alertmanager_payload import PayloadError, decoded
 
@@ -61,7 +61,7 @@ class _Fields:
     """The fields of one body; ``at`` is the place of the webhook in receiver.yml."""
 
     def __init__(self, at: str, data: object) -> None:
-        self._at, self._data = at, data
+        self._at, self._data, self._evaluation = at, data, Evaluation()
 
     def error(self, key: str, text: str) -> PayloadError:
         return PayloadError(f"{self._at}.{key}: {text}")
@@ -77,7 +77,7 @@ class _Fields:
         if expression is None:
             return ""
         try:
-            found = expression.find(self._data)
+            found = expression.find(self._data, self._evaluation)
         except (ExpressionError, RecursionError) as error:
             raise self.error(key, str(error)) from error
         if found is None:

@@ -17,11 +17,13 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from process.settings import Source
+from process.yaml_text import TextLoader
 from receiver.__main__ import main
 from receiver.cli.init import write_config
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.config.sources import AlertmanagerSource
+from receiver.init import rule_files
 from receiver.init.alertmanager_file import Node, read, walk, written
 from receiver.init.document import NAME, wrapped
 from receiver.init.reach import Sure, may_miss, reached
@@ -284,7 +286,7 @@ def test_a_second_run_on_the_applied_file_needs_no_block(tmp_path: Path, capsys:
 
 @pytest.mark.stack
 def test_the_routes_that_are_found_are_those_of_amtool() -> None:
-    file = read(Source(DATA / "alertmanager.yml"))
+    file = read(Source(DATA / "alertmanager.yml", TextLoader))
     nodes = {node.at: node.receiver for node in walk(file.root)}
     for labels in LABELS[1::5]:
         every = {"service": "", "team": "", "audit": "", **labels}  # all labels that a matcher asks for are known
@@ -344,7 +346,7 @@ FULL = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in 
 def test_an_alert_that_alertmanager_tells_somebody_is_told_us(
     tmp_path: Path, routes: list[dict[str, Any]], labels: dict[str, str]
 ) -> None:
-    file = read(Source(random_file(routes, tmp_path)))
+    file = read(Source(random_file(routes, tmp_path), TextLoader))
     told = {node.at: node.receiver for node in walk(file.root)}
     mine = wrapped(file, has_watchdog=False)
     names = {node.at: node.receiver for node in walk(mine)}
@@ -371,7 +373,7 @@ def test_random_trees_tell_us_if_anybody_and_choose_the_team_that_alertmanager_t
     assert after[len(after) - len(before) :] == before
     told = [name for name in before if name != "quiet"]
     assert ("heypeter-receiver" in after) == bool(told)
-    file = read(Source(path))
+    file = read(Source(path, TextLoader))
     nodes = {node.at: node.receiver for node in walk(file.root)}
     assert [nodes[at] for at in reached(file.root, labels)] == before
     if len(before) == 1 and told and "continue: true" not in path.read_text("utf-8"):
@@ -413,6 +415,98 @@ def test_a_receiver_that_is_called_default_keeps_its_places(tmp_path: Path) -> N
     assert [one.channel for one in routing.teams["default"]] == ["email"]
     assert routing.team({"team": "shop"})[0] == "default (2)"
     assert {one.channel for one in routing.teams["default (2)"]} == {"slack", "pagerduty"}
+
+
+def written_as(folder: Path, text: str) -> Path:
+    path = folder / "alertmanager.yml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+MAIL = "email_configs: [{to: 'a@example.com'}]"
+
+
+def test_words_that_yaml_takes_for_other_values_are_names_as_for_alertmanager(tmp_path: Path, capsys: Capture) -> None:
+    routes = "[{receiver: off, continue: yes, match: {page: on, n: 010, b: true}, mute_time_intervals: [no]}]"
+    receivers = f"[{{name: 1, {MAIL}}}, {{name: off, {MAIL.replace('a@', 'off@')}}}]"
+    path = written_as(tmp_path, f"route: {{receiver: 1, group_wait: 1:30, routes: {routes}}}\nreceivers: {receivers}\n")
+    assert init(tmp_path, alertmanager=path) == 0
+    routing = routing_of(tmp_path)
+    assert {(m.label, m.value) for m in routing.routes[0].matchers} == {("page", "on"), ("n", "010"), ("b", "true")}
+    assert [one.address for one in routing.routes[0].contacts] == ["off@example.com"]
+    block = yaml.safe_load((tmp_path / "alertmanager.block.yml").read_text("utf-8"))
+    old = block["route"]["routes"][-1]
+    assert old["receiver"] == "1"
+    assert old["group_wait"] == "1:30"
+    assert old["routes"][0]["receiver"] == "off"
+    assert old["routes"][0]["continue"] is True
+    assert old["routes"][0]["mute_time_intervals"] == ["no"]
+    assert capsys.readouterr().err == ""
+
+
+def test_labels_of_rules_are_the_texts_that_prometheus_reads(tmp_path: Path, capsys: Capture) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    labels = "{severity: page, loud: true, since: 2026-13-01, n: 010, none: ~, broken: [1]}"
+    (rules / "a.yml").write_text(f"groups: [{{rules: [{{alert: A, labels: {labels}}}, {{alert: [x]}}]}}]\n", "utf-8")
+    (rules / "deep.yml").write_text("[" * 300_000, "utf-8")
+    problems = list[str]()
+    (rule,) = [one for path in rule_files.files([rules]) for one in rule_files.read(path, problems)]
+    assert rule.labels == {"severity": "page", "loud": "true", "since": "2026-13-01", "n": "010", "none": ""}
+    assert problems == [f"{rules / 'deep.yml'}:1: cannot be read as YAML; its rules are left out"]
+    assert (
+        main(
+            [
+                "init",
+                "--alertmanager.config.file",
+                str(DATA / "alertmanager.yml"),
+                "--rules",
+                str(rules),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
+    assert "A" in table(capsys.readouterr().out)
+
+
+def test_three_receivers_that_want_one_key_have_three_teams(tmp_path: Path) -> None:
+    names = ("root", "default", "default (2)")
+    receivers = [f"{{name: {name}, {MAIL.replace('a@', f'x{number}@')}}}" for number, name in enumerate(names)]
+    routes = "[{receiver: default, matchers: [a=b]}, {receiver: default (2), matchers: [a=c]}]"
+    path = written_as(tmp_path, f"route: {{receiver: root, routes: {routes}}}\nreceivers: [{', '.join(receivers)}]\n")
+    assert init(tmp_path, alertmanager=path) == 0
+    routing = routing_of(tmp_path)
+    addresses = [routing.teams[routing.team({"a": value})[0]][0].address for value in "bcd"]
+    assert addresses == ["x1@example.com", "x2@example.com", "x0@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            f"route: {{receiver: a}}\nreceivers: [{{name: a, {MAIL}}}, {{name: a}}]",
+            ":2: receivers[1].name: 'a' is there twice",
+        ),
+        (f"route: {{receiver: {NAME}}}\nreceivers: [{{name: {NAME}, {MAIL}}}]", "sends elsewhere; rename it"),
+        (
+            f"route: &r {{receiver: a, routes: [*r]}}\nreceivers: [{{name: a, {MAIL}}}]",
+            ":1: invalid YAML: the alias 'r'",
+        ),
+        (
+            f"route: {{receiver: a, routes: [{{matchers: ['{{a=\"b}}']}}]}}\nreceivers: [{{name: a, {MAIL}}}]",
+            ":1: route.routes[0].matchers[0]: invalid matcher",
+        ),
+        ("route: {receiver: a, routes: [{matchers: {a: b}}]}\nreceivers: [{name: a}]", "matchers: expected a list"),
+        ("route: {receiver: a, routes: {a: b}}\nreceivers: [{name: a}]", ":1: route.routes: expected a list"),
+    ],
+)
+def test_what_alertmanager_cannot_mean_is_one_clear_line(tmp_path: Path, text: str, says: str, capsys: Capture) -> None:
+    assert init(tmp_path / "out", alertmanager=written_as(tmp_path, text)) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert says in error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -129,11 +129,29 @@ def test_any_json_is_an_alert_or_a_named_error(body: object) -> None:
     [
         *("", "a..b", "a[", "nothing(@)", "'" + "a" * 600 + "'"),
         " | ".join(["[@, @][]"] * 20),  # each doubles what it is given
+        " | ".join(["[@, @]"] * 6),
+        "[*].[@, @, @, @] | [] | [*].[@, @, @, @] | [] | [*].[@, @, @, @]",
+        "map(&[@, @, @, @, @, @], [@, @, @, @, @, @])",
     ],
 )
 def test_an_expression_that_is_wrong_or_too_large_is_refused_when_the_file_is_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"expression|JMESPath"):
         Expression.from_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ("[?@ == `1`]", [1] * 100_000),
+        ("map(&length([@]), @)", [1] * 100_000),
+        ("[*].[*].[@, @]", [[1] * 2] * 40_000),
+        ("[?contains(to_string(@), 'a')]", [[1] * 200] * 400),
+    ],
+)
+def test_a_body_of_many_elements_is_refused_before_it_holds_up_the_receiver(text: str, elements: list[object]) -> None:
+    labels = {f"l{number}": Expression(f"length(many | {text})") for number in range(50)}
+    with pytest.raises(PayloadError, match=r"^generic_webhooks\.uptime\.labels\.l\d+: .*takes too long"):
+        read(mapping(labels=labels), {**DOWN, "many": elements})
 
 
 class Rig:
