@@ -33,10 +33,11 @@ from exporter.sentry_tunnel.forward import Tunnel, client_session
 from exporter.web import openapi
 from exporter.web.browser_events import BrowserEvents, Policy
 from exporter.web.origin import Origins
-from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.rate_limit import Limiter
 from exporter.web.rum_script import Script
 from exporter.web.scrape import INDEX, Scrape
 from exporter.web.server_events import ServerEvents, retry_later
+from process.client_address import Clients
 from process.coalescing import Coalesced
 from process.listener import Connections, Listener, capacity, note_request
 from process.service_manager import feed_watchdog, notify

@@ -20,8 +20,9 @@ from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings, endpoints
 from exporter.sentry_tunnel.envelope import Envelope, EnvelopeError, Item, discarded, level, scan
 from exporter.sentry_tunnel.rate_limits import TOO_MANY_REQUESTS, Backoff
-from exporter.web.rate_limit import Clients, Limiter, forwarded
+from exporter.web.rate_limit import Limiter
 from exporter.web.server_events import retry_later
+from process.client_address import Clients, forwarded
 from process.web import BodyError, problem, read_body, refused
 
 log = logging.getLogger(__name__)

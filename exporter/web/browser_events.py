@@ -15,9 +15,10 @@ from exporter.events.decode import Batch, Client, DecodeError, Decoder, Reason, 
 from exporter.persistence.journal import JournalError
 from exporter.self_metrics import Metrics
 from exporter.web.origin import Origins
-from exporter.web.rate_limit import Clients, Limiter, forwarded
+from exporter.web.rate_limit import Limiter
 from exporter.web.server_events import batch_outcome, retry_later
 from exporter.web.user_agent import device, is_bot
+from process.client_address import Clients, forwarded
 from process.web import BodyError, problem, read_body, refused
 
 MAX_BODY = 64 * 1024  # bytes; the fetch standard allows no larger body to outlive its page (keepalive, sendBeacon)

@@ -23,7 +23,8 @@ from exporter.registry.recorder import Recorder
 from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.sentry_tunnel.forward import SESSION, Tunnel
-from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.rate_limit import Limiter
+from process.client_address import Clients
 from tests.exporter.example_exporter import the_example
 from tests.fakes.sentry import FakeSentry, Received
 

@@ -22,7 +22,8 @@ from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.sentry_tunnel.forward import SESSION, Tunnel
 from exporter.sentry_tunnel.rate_limits import Backoff
-from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.rate_limit import Limiter
+from process.client_address import Clients
 from tests.exporter.example_exporter import BROWSER, Time, the_example
 from tests.fakes.sentry import FakeSentry
 from tests.process.bounded_server import BoundedServer

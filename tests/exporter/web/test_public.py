@@ -15,8 +15,9 @@ from exporter.app import Exporter, Listening, applications
 from exporter.config import Limit
 from exporter.events.sessions import CAPACITY, Sessions
 from exporter.sentry_tunnel.dsn import TunnelSettings
-from exporter.web.rate_limit import CLIENTS, Clients, Limiter
+from exporter.web.rate_limit import CLIENTS, Limiter
 from exporter.web.user_agent import device, is_bot
+from process.client_address import Clients
 from tests.exporter.example_exporter import (
     BROWSER,
     ORIGIN,

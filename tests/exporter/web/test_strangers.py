@@ -38,7 +38,8 @@ from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.sentry_tunnel.envelope import discarded
 from exporter.web import browser_events, server_events
 from exporter.web.origin import Origins
-from exporter.web.rate_limit import Clients, Limiter
+from exporter.web.rate_limit import Limiter
+from process.client_address import Clients
 from process.web import read_body
 from process.web_config import BasicAuth
 from tests.exporter.example_exporter import (
