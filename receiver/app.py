@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from process.addresses import is_loopback
 from process.coalescing import Coalesced
 from process.errors import report_errors
 from process.listener import Connections, Listener, capacity, note_request
@@ -53,6 +54,7 @@ from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions
+from receiver.web.access.build import ConsoleAccess
 from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
@@ -139,6 +141,8 @@ async def serve(
             announce(
                 f"receiver listens on {'https' if access.tls else 'http'}://{listener.address if inherited else listen}"
             )
+            for line in receiver.sign_in_link(f"{'https' if access.tls else 'http'}://{listener.address}"):
+                announce(line)
             # 3. The loops, until we are asked to stop; its end sends what is being sent.
             notify("READY=1", os.environ)
             watchdog = asyncio.ensure_future(feed_watchdog(os.environ))
@@ -198,7 +202,7 @@ class Receiver:
             self.current,
             self.metrics.config_reloaded,
             self._use_calendars,
-            self._use_senders,
+            self._use,
             self._web_access,
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
@@ -229,6 +233,15 @@ class Receiver:
         templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
         self._links = links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock)
+        self._console_access = ConsoleAccess(
+            config.console,
+            config.external_url,
+            self.store.access,
+            self.current,
+            clock,
+            self._api_token,
+            config.site.name,
+        )
 
     async def start(self, session: aiohttp.ClientSession) -> None:
         """Open the store, build channels and loops; StoreError or SettingsError if that fails."""
@@ -281,6 +294,7 @@ class Receiver:
             look=self._watch.look,
             access=self._web_access,
         )
+        guard = self._console_access.guard
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
             pages = AnswerPages(
@@ -289,11 +303,17 @@ class Receiver:
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
-            app.add_subapp(f"{path}/api/v1", IncidentApi(self.store, self.actions, self._api_token).application())
+            app.add_subapp(f"{path}/api/v1", IncidentApi(self.store, self.actions, guard.api()).application())
             app.add_subapp(f"{path}/answer", pages.application())
-            routes = [*self._inbound, *admin.routes()]
+            routes = [*self._inbound, *admin.routes(), *self._console_access.routes()]
             app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
         return app
+
+    def sign_in_link(self, url: str) -> Iterator[str]:
+        """Write the link by which whoever runs this signs in, if there is no other way; ``url`` is where we listen."""
+        if self._console_access.link is not None:
+            here = url if is_loopback(urlsplit(url).hostname or "") else self.config.external_url.rstrip("/")
+            yield f"console at {here}{self._console_access.link.path} (this link works once)"
 
     async def run(self, stop: asyncio.Event, hand_over: Callable[[], None] = lambda: None) -> bool:
         """Run the loops until ``stop``; False if one of them crashed, which ends the process.
@@ -406,6 +426,10 @@ class Receiver:
         self.secrets += [feed.url for feed, _ in named if feed.url is not None]
         self._calendars.use(named)
         self._coverage.say_again()
+
+    def _use(self, config: Config) -> None:
+        self._use_senders(config)
+        self._console_access.use(config.console)
 
     def _use_senders(self, config: Config) -> None:
         self._jobs, self._generic = jobs(config.heartbeats), config.generic_webhooks

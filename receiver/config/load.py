@@ -10,6 +10,7 @@ from process.addresses import is_http
 from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
 from receiver.channels.base import Brand
 from receiver.config.channels import Channels, check_contacts
+from receiver.config.console import ConsoleSettings, check_console
 from receiver.config.generic import GenericWebhook, WebhookName
 from receiver.config.heartbeats import JobHeartbeat, JobName, check_heartbeats
 from receiver.config.people import (
@@ -219,6 +220,8 @@ class Config(Strict, frozen=True, kw_only=True):
     """Your own templates of messages ([templates.md](templates.md))"""
     site: Site = Site()
     """The names that people see"""
+    console: ConsoleSettings = ConsoleSettings()
+    """The pages of the console, and who may do what ([access.md](access.md))"""
 
 
 def load(path: Path) -> tuple[Config, Source]:
@@ -261,6 +264,7 @@ def _check_people(config: Config, source: Source, findings: Findings) -> None:
 def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     check_sources(config.alertmanager, config.alertmanagers, source, findings)
     check_heartbeats(config.heartbeats, config.teams, source, findings)
+    check_console(config.console, source, findings)
     urls = {
         ".external_url": (config.external_url, "https://oncall.example.com"),
         ".site.runbooks_url": (config.site.runbooks_url, "https://wiki.example.com/runbooks"),

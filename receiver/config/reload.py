@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 FIXED = (
     *("external_url", "database", "listen", "webhook", "api", "links", "channels", "retry", "watchdog"),
     *("alertmanager", "alertmanagers", "heartbeat", "retention", "templates", "grouping_window", "site"),
+    *("console.enabled", "console.sign_in", "console.session_valid_for", "console.trusted_proxies"),
 )
 
 
@@ -66,5 +67,10 @@ class Reloader:
 
 
 def _fixed(source: Source) -> dict[str, object]:
-    data = source.data if isinstance(source.data, dict) else {}
-    return {name: data.get(name) for name in FIXED}
+    return {name: _value(source.data, name) for name in FIXED}
+
+
+def _value(data: object, name: str) -> object:
+    for key in name.split("."):
+        data = data.get(key) if isinstance(data, dict) else None
+    return data

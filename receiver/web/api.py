@@ -1,12 +1,12 @@
-"""The API of incidents, with its bearer token: list, show, acknowledge, resolve, undo a resolve."""
+"""The API of incidents: list, show, acknowledge, resolve, undo a resolve."""
 
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from process.settings import Secret
-from process.web import BodyError, Handler, problem, read_body, refused, require_bearer, whole_number
+from process.web import BodyError, Handler, problem, read_body, refused, whole_number
 from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Seen
 from receiver.incident.model import Entry, Incident, State
 from receiver.messages.i18n import Reader
@@ -39,12 +39,12 @@ class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class IncidentApi:
     """See the routes."""
 
-    def __init__(self, store: Store, actions: Actions, token: Secret) -> None:
-        self._store, self._actions, self._token = store, actions, token
+    def __init__(self, store: Store, actions: Actions, guard: Middleware) -> None:
+        self._store, self._actions, self._guard = store, actions, guard
 
     def application(self) -> web.Application:
         """Build what is served below /api/v1."""
-        app = web.Application(middlewares=[require_bearer(self._token, "it is the api.token"), _answer_errors])
+        app = web.Application(middlewares=[self._guard, _answer_errors])
         app.add_routes(
             [
                 web.get("/incidents", self.list),

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from process.settings import Secret
+from process.web import require_bearer
 from receiver.actions.answer import Actions
 from receiver.channels.base import Channel, Message
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
@@ -200,7 +201,12 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         app = web.Application()
         slack = SlackActions(rig.actions, Secret(SLACK), rig.current, session, hosts=("127.0.0.1",))
         app.add_routes([*slack.routes(), *PagerDutyWebhook(rig.actions, Secret(HOOK)).routes()])
-        app.add_subapp("/api/v1", IncidentApi(rig.store, rig.actions, Secret("api-token")).application())
+        app.add_subapp(
+            "/api/v1",
+            IncidentApi(
+                rig.store, rig.actions, require_bearer(Secret("api-token"), "it is the api.token")
+            ).application(),
+        )
 
         async def response_url(request: web.Request) -> web.Response:
             rig.told.append(await request.json())

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from process.settings import Secret
+from process.web import require_bearer
 from receiver.actions.answer import Actions
 from receiver.incident.event import AlertsReceived, Resolve
 from receiver.incident.model import AlertGroup, Decision, EntryKind, Incident, Origin, Pause, PauseKind, Plan, State
@@ -92,7 +93,9 @@ async def rig(
     webhook = AlertmanagerWebhook(store, the_current(), Secret("hook-token"), metrics, clock, sources=sources)
     actions = Actions(store, the_current(), clock, metrics.registry)
     app.add_subapp("/webhook", webhook.application())
-    app.add_subapp("/api/v1", IncidentApi(store, actions, Secret("api-token")).application())
+    app.add_subapp(
+        "/api/v1", IncidentApi(store, actions, require_bearer(Secret("api-token"), "it is the api.token")).application()
+    )
     jonas = Person("Jonas Weber", (), language="de", zone="Europe/Berlin")
     current = the_current(msgspec.structs.replace(the_routing(), people={**the_routing().people, "jonas": jonas}))
     app.add_subapp("/answer", AnswerPages(store, actions, current, Secret(SECRET)).application())

@@ -1,0 +1,142 @@
+"""Finds out who makes a request: by a bearer token, by name and password, by what a proxy says, or by a session."""
+
+import contextlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+from aiohttp import web
+
+from process.client_address import Clients, forwarded
+from process.listener import note_authenticated
+from process.settings import Secret
+from receiver.store.access import AccessStore, Session, Token
+from receiver.store.base import StoreError
+from receiver.web.access import api_token, session_cookie
+from receiver.web.access.identity import Identity, Roles
+from receiver.web.access.viewer import Role, Viewer
+
+_NOTED_EVERY = timedelta(minutes=10)  # when a session or token was last used; each request would be a write
+_NOTED = 2000  # sessions and tokens whose last note is remembered
+LOOPBACK = "loopback"  # by the link that is printed at the start
+API_TOKEN = "api"  # noqa: S105  # the name of whoever uses `api.token`
+
+
+class Known(msgspec.Struct, frozen=True):
+    """Who it is. ``ambient``: the browser sends the credential by itself, also for a page of another site."""
+
+    viewer: Viewer
+    ambient: bool
+    session: Session | None = None
+
+
+class Refused(Exception):  # noqa: N818  # not an error of ours
+    """A credential is there, and it is wrong; the text says which."""
+
+    def __init__(self, text: str, status: int = 401) -> None:
+        super().__init__(text)
+        self.text, self.status = text, status
+
+
+Way = Callable[[web.Request], "object"]
+
+
+class Authenticator:
+    """``methods`` are the ways to sign in that are set up: a session that was made by another one is void."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        roles: Roles,
+        clock: Callable[[], datetime],
+        token: Secret,
+        clients: Clients,
+        methods: frozenset[str],
+    ) -> None:
+        self._store, self._roles, self._clock = store, roles, clock
+        self._token, self._clients, self._methods = token, clients, methods
+        self._noted: OrderedDict[tuple[str, int], datetime] = OrderedDict()
+
+    def address(self, request: web.Request) -> str:
+        """Give the address that the request came from, as far as it can be believed."""
+        return self._clients.address(request.remote or "", forwarded(request.headers))
+
+    async def known(self, request: web.Request) -> Known | None:
+        """Say who it is; None for nobody, Refused for a wrong credential, StoreError if it cannot be looked up."""
+        bearer = _bearer(request)
+        if bearer is not None:
+            known: Known | None = Known(await self._by_token(bearer), ambient=False)
+        else:
+            known = await self._by_session(request)
+        if known is not None:
+            note_authenticated()
+        return known
+
+    async def _by_token(self, text: str) -> Viewer:
+        if hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._token.reveal().encode()):
+            return Viewer("", API_TOKEN, Role.RESPONDER, "token")
+        token = await self._store.token(session_cookie.hashed(text)) if text.startswith(api_token.PREFIX) else None
+        now = self._clock()
+        if token is None or not api_token.works(token, now):
+            raise Refused(
+                "Authorization: the bearer token is missing or wrong; use one of `receiver token` or api.token"
+            )
+        role = self._role(token)
+        if role is None:
+            raise Refused("Authorization: the owner of the token has left")
+        await self._note("token", token.id, now, token.last_used, "")
+        return Viewer(token.owner if self._roles.is_known(token.owner) else "", token.name, role, "token")
+
+    def _role(self, token: Token) -> Role | None:
+        """Give what a token may do: never more than its owner, if that is a person."""
+        role = api_token.SCOPES[token.scope]
+        if not token.owner:
+            return role
+        own = self._roles.role(Identity(self._roles.person(token.owner), token.owner))
+        return None if own is None else min(role, own)
+
+    async def _by_session(self, request: web.Request) -> Known | None:
+        secret = session_cookie.read(request)
+        if not secret:
+            return None
+        now = self._clock()
+        session = await self._store.session(session_cookie.hashed(secret), now)
+        viewer = self.viewer_of(session) if session else None
+        if session is None or viewer is None:
+            return None
+        await self._note("session", session.id, now, session.seen, self.address(request))
+        return Known(viewer, ambient=True, session=session)
+
+    def viewer_of(self, session: Session) -> Viewer | None:
+        """Give who has a session, with the role of now; None if it is void."""
+        if session.via not in self._methods:
+            return None
+        if session.via == LOOPBACK:
+            return Viewer("", session.name, Role.ADMIN, LOOPBACK)
+        identity = Identity(session.person, session.name, session.groups)
+        if session.person and not self._roles.is_known(session.person):
+            return None
+        role = self._roles.role(identity)
+        return Viewer(session.person, self._roles.shown(identity), role, "session") if role else None
+
+    async def _note(self, kind: str, number: int, now: datetime, last: datetime | None, ip: str) -> None:
+        """Note that it was used, if that is not known already; whoever uses it must not depend on it."""
+        noted = max(filter(None, (last, self._noted.get((kind, number)))), default=None)
+        if noted is not None and now - noted < _NOTED_EVERY:
+            return
+        self._noted[kind, number] = now
+        self._noted.move_to_end((kind, number))
+        if len(self._noted) > _NOTED:
+            self._noted.popitem(last=False)
+        with contextlib.suppress(StoreError):
+            if kind == "token":
+                await self._store.used_token(number, now)
+            else:
+                await self._store.seen_session(number, now, ip)
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else None

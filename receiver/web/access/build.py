@@ -1,0 +1,77 @@
+"""Puts sign-in, sessions, tokens and roles together by the settings of the console."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from process.client_address import Clients
+from process.settings import Secret
+from receiver.config.console import ConsoleSettings, Members
+from receiver.policy.current import Current
+from receiver.store.access import AccessStore
+from receiver.web.access.authenticate import LOOPBACK, Authenticator
+from receiver.web.access.guard import Guard
+from receiver.web.access.identity import Roles
+from receiver.web.access.one_time_link import OneTimeLink
+from receiver.web.access.sign_in import SignIn
+from receiver.web.access.viewer import Role
+
+
+class ConsoleAccess:
+    """What the composition root needs of it: ``guard`` for pages and API, ``routes`` to serve, ``link`` to print."""
+
+    def __init__(
+        self,
+        settings: ConsoleSettings,
+        external_url: str,
+        store: AccessStore,
+        current: Current,
+        clock: Callable[[], datetime],
+        token: Secret,
+        brand: str,
+    ) -> None:
+        self._settings = settings
+        url = urlsplit(external_url)
+        base = url.path.rstrip("/")
+        methods = _methods(settings)
+        self.link = OneTimeLink() if settings.enabled and not methods else None
+        clients = Clients(settings.trusted_proxies)
+        roles = Roles(current, self._members, self._rest)
+        ways = methods or frozenset({LOOPBACK})
+        authenticator = Authenticator(store, roles, clock, token, clients, ways)
+        self._sign_in = SignIn(
+            store,
+            authenticator,
+            clock,
+            base=base,
+            valid_for=timedelta(seconds=float(settings.session_valid_for)),
+            link=self.link,
+            brand=brand,
+        )
+        origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower()
+        self.guard = Guard(authenticator, {origin}, base, self._sign_in.refuse)
+
+    def use(self, settings: ConsoleSettings) -> None:
+        """Take the roles of a file that was read again; the rest of it stays as it was."""
+        self._settings = settings
+
+    def routes(self) -> list[web.RouteDef]:
+        """List the pages by which people sign in and out."""
+        if not self._settings.enabled:
+            return []
+        guarded = self.guard.pages(self._sign_in.routes_of_viewers(), Role.VIEWER)
+        return guarded + self.guard.open_pages(self._sign_in.routes())
+
+    def _members(self, role: Role) -> Members:
+        roles = self._settings.roles
+        return {Role.VIEWER: roles.viewer, Role.RESPONDER: roles.responder, Role.ADMIN: roles.admin}[role]
+
+    def _rest(self) -> tuple[str, str]:
+        return self._settings.roles.people, self._settings.roles.others
+
+
+def _methods(settings: ConsoleSettings) -> frozenset[str]:
+    ways = {"basic": settings.sign_in.basic, "oidc": settings.sign_in.oidc, "proxy": settings.sign_in.proxy}
+    return frozenset(name for name, set_up in ways.items() if set_up)

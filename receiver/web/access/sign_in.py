@@ -1,0 +1,131 @@
+"""The pages by which somebody signs in and out: each way ends in a new session of a new cookie, or says why not."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import jinja2
+import msgspec
+from aiohttp import web
+
+from receiver.messages.i18n import Reader, preferred
+from receiver.store.access import AccessStore, Session
+from receiver.store.audit import Act
+from receiver.store.base import StoreError
+from receiver.web.access import session_cookie
+from receiver.web.access.authenticate import LOOPBACK, Authenticator
+from receiver.web.access.guard import SESSION, local_path
+from receiver.web.access.identity import Identity
+from receiver.web.access.one_time_link import OneTimeLink
+from receiver.web.access.viewer import VIEWER
+
+log = logging.getLogger(__name__)
+
+_AGENT = 200  # characters of the browser's name
+_HERE = "console"  # the name of whoever came by the printed link
+
+
+class SignIn:
+    """See the routes. ``begin`` is what each way to sign in ends with."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        authenticator: Authenticator,
+        clock: Callable[[], datetime],
+        *,
+        base: str,
+        valid_for: timedelta,
+        link: OneTimeLink | None,
+        brand: str,
+    ) -> None:
+        self._store, self._authenticator, self._clock = store, authenticator, clock
+        self._base, self._valid_for, self._link, self._brand = base, valid_for, link, brand
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("receiver.web.access"),
+            undefined=jinja2.StrictUndefined,
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        """List what is open to everybody."""
+        return [
+            web.get("/sign-in", self.show),
+            web.get("/sign-in/{token}", self.by_link, allow_head=False),
+        ]
+
+    def routes_of_viewers(self) -> list[web.RouteDef]:
+        """List what is for those who are signed in, whatever their role."""
+        return [web.post("/sign-out", self.sign_out)]
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """GET /sign-in?next=/incidents/7: the ways to sign in."""
+        return self.page(request)
+
+    async def by_link(self, request: web.Request) -> web.StreamResponse:
+        """GET /sign-in/{token}: signs in whoever has the link that was printed at the start, once."""
+        if "Sec-Purpose" in request.headers:  # fetched in advance: it would be used up
+            return web.Response(status=503)
+        if self._link is None or not self._link.use(request.match_info["token"]):
+            return self.page(request, "sign_in_link_used", 403)
+        return await self.begin(request, Identity("", _HERE), LOOPBACK, "")
+
+    async def begin(self, request: web.Request, identity: Identity, via: str, back: str) -> web.StreamResponse:
+        """Make a session with a new secret, end the one that the browser had, and lead on."""
+        now, ip = self._clock(), self._authenticator.address(request)
+        agent = " ".join(request.headers.get("User-Agent", "").split())[:_AGENT]
+        session = Session(
+            identity.person, identity.name, via, now, now, now + self._valid_for, ip, agent, identity.groups
+        )
+        secret = session_cookie.new_secret()
+        act = Act(now, identity.person or identity.name, via, ip, "session.begin", "", after=agent)
+        try:
+            before = await self._before(request, now)
+            await self._store.begin_session(session_cookie.hashed(secret), session, act)
+            if before is not None:
+                await self._end(before, act)
+        except StoreError:
+            return self.page(request, "refused_store", 503)
+        response = web.Response(status=303, headers={"Location": self._base + (local_path(back, "") or "/")})
+        session_cookie.put(request, response, secret, now, session.expires)
+        return response
+
+    async def sign_out(self, request: web.Request) -> web.StreamResponse:
+        """POST /sign-out: ends the session and leads to the sign-in."""
+        session = request.get(SESSION)
+        if session is not None:
+            now, viewer = self._clock(), request[VIEWER]
+            act = Act(now, viewer.actor, viewer.via, self._authenticator.address(request), "", "")
+            try:
+                await self._end(session, act)
+            except StoreError:
+                return self.page(request, "refused_store", 503)
+        response = web.Response(status=303, headers={"Location": f"{self._base}/sign-in"})
+        session_cookie.drop(request, response)
+        return response
+
+    async def _before(self, request: web.Request, now: datetime) -> Session | None:
+        secret = session_cookie.read(request)
+        return await self._store.session(session_cookie.hashed(secret), now) if secret else None
+
+    async def _end(self, session: Session, act: Act) -> None:
+        done = msgspec.structs.replace(act, act="session.end", object=f"session/{session.id}", after="")
+        await self._store.end_session(session.id, done)
+
+    def page(self, request: web.Request, key: str = "", status: int = 200) -> web.Response:
+        """Show the ways to sign in, and what is wrong."""
+        reader = Reader(preferred(request.headers.get("Accept-Language", "")))
+        text = self._templates.get_template("sign_in.html").render(
+            say=reader.say,
+            reader=reader,
+            brand=self._brand,
+            text=reader.say(key) if key else "",
+            link=self._link is not None,
+        )
+        return web.Response(text=text, status=status, content_type="text/html")
+
+    def refuse(self, request: web.Request, status: int, key: str) -> web.StreamResponse:
+        """Say why a page is not shown."""
+        return self.page(request, key, status)

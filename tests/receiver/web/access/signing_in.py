@@ -1,0 +1,95 @@
+"""A console behind its guard, over HTTP: a page that says who looks, the API, and a clock that is told the time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from yarl import URL
+
+from process.settings import Secret
+from receiver.config.console import ConsoleSettings
+from receiver.policy.current import Current
+from receiver.store.sqlite import SQLiteStore
+from receiver.web.access.build import ConsoleAccess
+from receiver.web.access.viewer import VIEWER
+from tests.process.bounded_server import BoundedServer
+from tests.receiver.example_site import Clock, a_store, the_current
+
+EXTERNAL = "https://oncall.example.com"
+API_TOKEN = "api-token-of-the-file"
+OURS = {"Sec-Fetch-Site": "same-origin"}
+HTTPS = {"Host": "oncall.example.com"}  # as a proxy with TLS before us hands it on
+Client = TestClient[web.Request, web.Application]
+
+
+class Rig:
+    def __init__(self, client: Client, access: ConsoleAccess, store: SQLiteStore, folder: Path, clock: Clock) -> None:
+        self.client, self.access, self.store, self.folder, self.clock = client, access, store, folder, clock
+
+    def forget(self) -> None:
+        """Be another browser."""
+        self.client.session.cookie_jar.clear()
+
+    async def get(self, path: str, **headers: str) -> tuple[int, str]:
+        """Give the status, and where it leads to or what it says."""
+        async with self.client.get(path, headers=_named(headers), allow_redirects=False) as answer:
+            return answer.status, answer.headers.get("Location") or await answer.text()
+
+    async def post(self, path: str, **headers: str) -> tuple[int, str]:
+        return await self.submit(path, {}, **headers)
+
+    async def submit(self, path: str, form: dict[str, str], /, **headers: str) -> tuple[int, str]:
+        async with self.client.post(path, data=form, headers=_named(headers), allow_redirects=False) as answer:
+            return answer.status, answer.headers.get("Location") or await answer.text()
+
+    async def sign_in_by_link(self) -> None:
+        assert self.access.link is not None
+        assert await self.get(self.access.link.path) == (303, "/")
+
+    def cookies(self) -> dict[str, str]:
+        return {name: one.value for name, one in self.client.session.cookie_jar.filter_cookies(URL(self.url)).items()}
+
+    @property
+    def url(self) -> str:
+        return str(self.client.make_url("/"))
+
+    async def acts(self) -> list[tuple[str, str]]:
+        return [(act.act, act.actor) for act in await self.store.access.audit(None, 100)]
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+async def say_who(request: web.Request) -> web.Response:
+    viewer = request[VIEWER]
+    return web.json_response(msgspec.to_builtins(viewer))
+
+
+@asynccontextmanager
+async def a_console(
+    folder: Path, settings: dict[str, Any] | None = None, current: Current | None = None, external: str = EXTERNAL
+) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(folder, clock)
+    console = msgspec.convert(settings or {}, ConsoleSettings)
+    access = ConsoleAccess(
+        console, external, store.access, current or the_current(), clock, Secret(API_TOKEN), "HeyPeter"
+    )
+    app = web.Application()
+    api = web.Application(middlewares=[access.guard.api()])
+    api.add_routes([web.get("/who", say_who), web.post("/who", say_who)])
+    app.add_subapp("/api/v1", api)
+    pages = [
+        web.get("/", say_who),
+        web.get("/incidents/{id}", say_who),
+        web.post("/incidents/{id}/acknowledge", say_who),
+    ]
+    app.add_routes([*access.guard.pages(pages), *access.routes()])
+    async with TestClient(BoundedServer(app)) as client:
+        yield Rig(client, access, store, folder, clock)
+    await store.close()
