@@ -119,7 +119,9 @@ def test_every_code_has_a_phrase(language: str, prefix: str, values: set[StrEnum
 
 def test_no_phrase_is_left_over() -> None:
     """A key that nothing says is a phrase that translators keep for nobody."""
-    code = "".join(path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), Path("receiver").rglob("templates/*")))
+    code = "".join(
+        path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), Path("receiver").rglob("templates/*"))
+    )
     built = re.compile(
         "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap)_|.*_one$"
     )
