@@ -178,9 +178,14 @@ def whole_number(text: str, most: int) -> int | None:
 
 
 async def read_form(request: web.Request, limit: int) -> dict[str, str]:
-    """Read a form as browsers post it; BodyError as ``read_body``. The charset that it may claim is not looked at."""
+    """Read a form as browsers post it, of each field its last value; BodyError as ``read_body``."""
+    return dict(await read_fields(request, limit))
+
+
+async def read_fields(request: web.Request, limit: int, most: int = _MAX_FIELDS) -> list[tuple[str, str]]:
+    """Read a form with fields that may stand in it several times. The charset that it may claim is not looked at."""
     text = (await read_body(request, limit)).decode("utf-8", "replace")
     try:
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=most)
     except ValueError as error:
-        raise BodyError(400, "bad_form", f"the form has more than {_MAX_FIELDS} fields") from error
+        raise BodyError(400, "bad_form", f"the form has more than {most} fields") from error

@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "receiver.web": {
         *("process", "receiver.actions", "receiver.channels", "receiver.clients", "receiver.config"),
-        *("receiver.incident", "receiver.messages", "receiver.metrics", "receiver.policy", "receiver.store"),
+        *("receiver.incident", "receiver.messages", "receiver.metrics", "receiver.oncall", "receiver.policy"),
+        *("receiver.reports", "receiver.store"),
     },
     "receiver.reports": {
         *("process", "receiver.clients", "receiver.config", "receiver.incident", "receiver.messages"),

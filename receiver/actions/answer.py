@@ -39,6 +39,7 @@ class ActionSource(StrEnum):
     """Where an action came from: the metric label `source`."""
 
     API = "api"
+    CONSOLE = "console"
     LINK = "link"
     SLACK = "slack"
     PAGERDUTY = "pagerduty"
@@ -61,6 +62,7 @@ class ActionResult(StrEnum):
 
 _ORIGINS = {
     ActionSource.API: Origin.API,
+    ActionSource.CONSOLE: Origin.CONSOLE,
     ActionSource.LINK: Origin.LINK,
     ActionSource.SLACK: Origin.SLACK,
     ActionSource.PAGERDUTY: Origin.PAGERDUTY,

@@ -155,6 +155,7 @@ class Origin(StrEnum):
     """How a person's answer reached us."""
 
     API = "api"
+    CONSOLE = "console"
     LINK = "link"
     SLACK = "slack"
     PAGERDUTY = "pagerduty"

@@ -37,6 +37,7 @@ from tests.receiver.example_site import START, Case, an_alert, received, the_rou
 NAME_OF = the_routing().directory.name
 GERMAN, ENGLISH = Reader("de", "Asia/Ho_Chi_Minh", NAME_OF), Reader(name_of=NAME_OF)
 FOLDER = Path("receiver/messages/templates")
+TEMPLATES = sorted([*FOLDER.iterdir(), *Path("receiver/web").rglob("templates/*")])
 PAGES = {
     Reason.OPENED,
     Reason.ESCALATED,
@@ -49,7 +50,7 @@ PAGES = {
 # The same in both languages: names of products and of Alertmanager's own things, and words that German has taken over.
 SHARED = {
     *("team", "dashboard", "runbook", "role_cto", "origin_slack", "origin_pagerduty", "channel_pagerduty"),
-    *("channel_slack", "channel_apprise"),
+    *("channel_slack", "channel_apprise", "console_in"),
 }
 FULL = Data(
     priority=Priority.P1,
@@ -119,11 +120,9 @@ def test_every_code_has_a_phrase(language: str, prefix: str, values: set[StrEnum
 
 def test_no_phrase_is_left_over() -> None:
     """A key that nothing says is a phrase that translators keep for nobody."""
-    code = "".join(
-        path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), Path("receiver").rglob("templates/*"))
-    )
+    code = "".join(path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), TEMPLATES))
     built = re.compile(
-        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap)_|.*_one$"
+        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap)_|.*_one$|console_(page|key|kind)_"
     )
     assert not [key for key in phrases("en") if not built.match(key) and f'"{key}"' not in code]
 
@@ -157,7 +156,7 @@ def test_an_entry_of_an_older_receiver_stays_as_it_was_written() -> None:
     assert entry_text(Entry(START, EntryKind.RESOLVED, actor="alerts", text="all over"), ENGLISH) == "all over"
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_templates_hold_no_words(path: Path) -> None:
     tokens = jinja2.Environment(autoescape=True).lex(path.read_text("utf-8"))
     literal = "".join(text for _, kind, text in tokens if kind == "data")

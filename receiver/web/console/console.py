@@ -1,0 +1,188 @@
+"""The console's addresses: who may open which page and press which button, and what is answered."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from process.web import Handler, read_fields, whole_number
+from receiver.actions.answer import Action, ActionResult, Actions
+from receiver.incident.model import Incident
+from receiver.policy.current import Current
+from receiver.store.base import Store, StoreError
+from receiver.web.access.viewer import Role
+from receiver.web.console import incident_page, now_page
+from receiver.web.console.acts import MOST_AT_ONCE, Said, press, press_all, said_text
+from receiver.web.console.board import Board
+from receiver.web.console.layout import Layout, Viewing, answer, viewing
+from receiver.web.console.live import IncidentView, NowView
+from receiver.web.console.now_page import SHOWN, Filter
+from receiver.web.console.stream import Streams
+
+_MAX_FORM = 64 * 1024  # bytes
+_MOST_NUMBER = 10**17  # fits SQLite
+
+
+class Console:
+    """See the routes."""
+
+    def __init__(  # the composition root hands over every collaborator
+        self,
+        store: Store,
+        actions: Actions,
+        current: Current,
+        clock: Callable[[], datetime],
+        *,
+        layout: Layout,
+        board: Board,
+        streams: Streams,
+    ) -> None:
+        self._store, self._actions, self._current, self._clock = store, actions, current, clock
+        self._layout, self._board, self._streams = layout, board, streams
+
+    def routes(self) -> list[web.RouteDef]:
+        """List what is served at the console's own address to those who are signed in."""
+        return [
+            web.get("/", self._guarded(self.now, 0)),
+            web.get("/stream", self._guarded(self.now_stream, 0)),
+            web.get(r"/incidents/{id:\d{1,17}}/stream", self._guarded(self.incident_stream, 2)),
+            web.get(r"/incidents/{id:\d{1,17}}", self._guarded(self.incident, 1)),
+            web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
+            web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
+        ]
+
+    def open_routes(self) -> list[web.RouteDef]:
+        """List what everybody may read: it says nothing of this site."""
+        return [web.get("/static/{name}", self._layout.files.serve)]
+
+    def _guarded(self, handler: Handler, levels: int) -> Handler:
+        """Answer with a page when the store is away."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except StoreError:
+                return self._layout.problem(self._look(request, levels), "refused_store", 503)
+
+        return guarded
+
+    def _look(self, request: web.Request, levels: int) -> Viewing:
+        return viewing(request, self._current, self._clock(), levels)
+
+    async def now(self, request: web.Request) -> web.StreamResponse:
+        """GET /: the open incidents, the most urgent first."""
+        look = self._look(request, 0)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        chosen = Filter.read(request.query, look.viewer.person)
+        position, incidents = self._streams.position, await self._board.incidents()
+        said = Said.read(request.query.get("said", ""))
+        concerned = await self._concerned(said)
+        heading = now_page.summary_text(now_page.summary(incidents), look.reader)
+        values = {
+            "here": "now",
+            "heading": heading,
+            "notice": said_text(said, concerned, look) if said else "",
+            "chips": now_page.chips(chosen, look.viewer.person, look.reader),
+            "teams": now_page.team_chips(chosen, look.routing, look.reader),
+            "team": chosen.team,
+            "query": chosen.query,
+            "stream": f"{chosen.query}{'&' if chosen.query else ''}after={position}",
+            **self._listed(chosen, incidents, look),
+        }
+        return self._layout.page("now.html", look, values)
+
+    def _listed(self, chosen: Filter, incidents: tuple[Incident, ...], look: Viewing) -> dict[str, object]:
+        listed = now_page.listed(incidents, chosen, look.routing, look.reader, look.now)
+        more = Filter(
+            chosen.team, chosen.priority, chosen.mine, chosen.unanswered, chosen.shown + max(listed.more, SHOWN)
+        )
+        filtered = bool(Filter(chosen.team, chosen.priority, chosen.mine, chosen.unanswered).query)
+        return {"listed": listed, "more_query": more.query, "filtered": filtered}
+
+    async def incident(self, request: web.Request) -> web.StreamResponse:
+        """GET /incidents/{id}: one incident, its buttons, alerts and timeline."""
+        look, number = self._look(request, 1), _number(request)
+        if not look.viewer.may(Role.VIEWER, number):
+            return self._layout.problem(look, "console_link_only", 403)
+        position, stored = self._streams.position, await self._store.incident(number)
+        if stored is None:
+            return self._layout.problem(look, "refused_unknown", 404)
+        said = Said.read(request.query.get("said", ""))
+        values = {
+            "notice": said_text(said, stored[0], look) if said else "",
+            "act_at": f"{number}/",
+            "stream": f"incidents/{number}/stream?after={position}",
+            **incident_page.values(*stored, look, asking=request.query.get("ask") == "resolve"),
+        }
+        return self._layout.page("incident.html", look, values)
+
+    async def now_stream(self, request: web.Request) -> web.StreamResponse:
+        """GET /stream: what changes in the list of the same query."""
+        look = self._look(request, 0)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        chosen = Filter.read(request.query, look.viewer.person)
+        return await self._streams.serve(request, NowView(chosen, look, self._layout, self._board, self._clock))
+
+    async def incident_stream(self, request: web.Request) -> web.StreamResponse:
+        """GET /incidents/{id}/stream: what changes of one incident."""
+        look, number = self._look(request, 1), _number(request)  # its links count from where the page stands
+        if not look.viewer.may(Role.VIEWER, number):
+            return self._layout.problem(look, "console_link_only", 403)
+        view = IncidentView(number, f"{number}/", look, self._layout, self._store, self._clock)
+        return await self._streams.serve(request, view)
+
+    async def act(self, request: web.Request) -> web.StreamResponse:
+        """POST /incidents/{id}/{act}: acts, then leads to the page that the form was on."""
+        look, number, act = self._look(request, 2), _number(request), request.match_info["act"]
+        if act not in set(Action):
+            return self._layout.problem(look, "refused_no_verb", 404)
+        if not look.viewer.may(Role.RESPONDER, number):
+            return self._layout.problem(look, "console_may_not_act", 403)
+        form = dict(await read_fields(request, _MAX_FORM, MOST_AT_ONCE))
+        result = await press(self._actions, look, number, act, form)
+        said = Said(act, result.value, number)
+        if "back" in form:
+            return await self._back(request, said, (number,), form)
+        if result is ActionResult.UNCONFIRMED:
+            raise web.HTTPSeeOther(f"../{number}?ask=resolve")
+        raise web.HTTPSeeOther(f"../{number}?{said.query}")
+
+    async def act_on_many(self, request: web.Request) -> web.StreamResponse:
+        """POST /incidents/{act} with incident=1, incident=2 and so on: acts on each."""
+        look, act = self._look(request, 1), request.match_info["act"]
+        if act not in set(Action):
+            return self._layout.problem(look, "refused_no_verb", 404)
+        if not look.viewer.may(Role.RESPONDER):
+            return self._layout.problem(look, "console_may_not_act", 403)
+        fields = await read_fields(request, _MAX_FORM, MOST_AT_ONCE + 10)
+        numbers = [whole_number(value, _MOST_NUMBER) or 0 for name, value in fields if name == "incident"]
+        said = await press_all(self._actions, look, numbers, act)
+        return await self._back(request, said, numbers, dict(fields))
+
+    async def _back(
+        self, request: web.Request, said: Said, numbers: list[int] | tuple[int, ...], form: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """Lead to the page Now as it was; to its script, give only what has changed."""
+        levels = 1 if said.many else 2
+        look = self._look(request, levels)
+        if request.headers.get("HX-Request") != "true":
+            query = Filter.read(dict(parse_qsl(form.get("back", "")[:1000])), look.viewer.person).query
+            raise web.HTTPSeeOther(f"{look.root}?{query}{'&' if query else ''}{said.query}")
+        stored = await asyncio.gather(*(self._store.incident(number) for number in numbers[:SHOWN]))
+        incidents = [one[0] for one in stored if one]
+        page = self._look(request, 0)  # whose links count from where that page stands
+        rows = [now_page.row_of(incident, page.routing, page.reader, page.now) for incident in incidents]
+        concerned = incidents[0] if incidents and not said.many else None
+        return answer(self._layout.write("acted.html", page, rows=rows, notice=said_text(said, concerned, page)))
+
+    async def _concerned(self, said: Said | None) -> Incident | None:
+        stored = await self._store.incident(said.number) if said and not said.many else None
+        return stored[0] if stored else None
+
+
+def _number(request: web.Request) -> int:
+    return int(request.match_info["id"])

@@ -1,0 +1,124 @@
+"""Writes pages around what they show: the frame, the navigation, the headers that keep scripts of others out."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import jinja2
+import msgspec
+from aiohttp import web
+
+from receiver.messages.compose import reader_of
+from receiver.messages.i18n import Reader, preferred
+from receiver.policy.current import Current
+from receiver.policy.routing import Routing
+from receiver.web.access.viewer import VIEWER, Role, Viewer
+from receiver.web.console.static_files import StaticFiles
+from receiver.web.console.times import Times
+
+_POLICY = "; ".join(
+    (
+        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'"),
+        *(
+            "manifest-src 'self'",
+            "worker-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ),
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",  # the URL of a message's link is the credential
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cache-Control": "no-store",
+}
+# hx-sse pauses in hidden tabs; see receiver/web/console/stream.py for what the server sends.
+_HTMX = {
+    "history": False,
+    "includeIndicatorCSS": False,
+    "noSwap": [204, 304, "5xx"],
+    "morphIgnore": ["data-htmx-powered", "open"],  # else each update closes what the reader has opened
+    "sse": {"reconnectMaxDelay": 5000},
+}
+_MOST_LEVELS = 8  # of a path
+
+
+class Viewing(msgspec.Struct, frozen=True):
+    """One look at a page: who looks, how that person reads, and when."""
+
+    viewer: Viewer
+    reader: Reader
+    routing: Routing
+    now: datetime
+    root: str = ""  # the way from the page to the console's own address, as "../"
+
+    @property
+    def may_act(self) -> bool:
+        """Say whether buttons are shown."""
+        return self.viewer.role is not Role.VIEWER
+
+
+def viewing(request: web.Request, current: Current, now: datetime, levels: int) -> Viewing:
+    """Say who looks; the page is ``levels`` below the console's address."""
+    return view_of(request[VIEWER], request, current.routing, now, levels)
+
+
+def view_of(viewer: Viewer, request: web.Request, routing: Routing, now: datetime, levels: int) -> Viewing:
+    """Let somebody look who is known otherwise: by the link of a message."""
+    if viewer.person in routing.people:
+        reader = reader_of(routing, viewer.person)
+    else:
+        reader = Reader(preferred(request.headers.get("Accept-Language", "")), name_of=routing.directory.name)
+    return Viewing(viewer, reader, routing, now, "../" * min(levels, _MOST_LEVELS))
+
+
+class Layout:
+    """The templates of the console."""
+
+    def __init__(self, brand: str = "HeyPeter") -> None:
+        self.files = StaticFiles()
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("receiver.web.console"),
+            undefined=jinja2.StrictUndefined,
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals |= {
+            "brand": brand,
+            "files": self.files.names,
+            "htmx_config": msgspec.json.encode(_HTMX).decode(),
+        }
+
+    def write(self, template: str, look: Viewing, **values: object) -> str:
+        """Write a page, or a part of one."""
+        return self._templates.get_template(template).render(
+            say=look.reader.say,
+            reader=look.reader,
+            times=Times(look.reader, look.now),
+            viewer=look.viewer,
+            may_act=look.may_act,
+            root=look.root,
+            now_iso=look.now.isoformat(),
+            in_words=look.reader.say("console_in", time="{time}"),
+            units="|".join(look.reader.say(f"unit_{unit}", number="{n}") for unit in "dhms"),
+            **values,
+        )
+
+    def page(self, template: str, look: Viewing, values: Mapping[str, object], status: int = 200) -> web.Response:
+        """Answer with a page."""
+        return answer(self.write(template, look, **values), status)
+
+    def problem(self, look: Viewing, key: str, status: int) -> web.Response:
+        """Answer with a page that says why there is nothing else."""
+        return self.page("problem.html", look, {"text": look.reader.say(key)}, status)
+
+
+def answer(text: str, status: int = 200) -> web.Response:
+    """Answer with HTML that may run nothing but our own script, and packed if it is long."""
+    response = web.Response(text=text, status=status, content_type="text/html", headers=_HEADERS)
+    if len(text) > 1500:  # noqa: PLR2004  # about one packet
+        response.enable_compression()
+    return response

@@ -1,0 +1,52 @@
+"""Writes moments as ``<time>`` elements: in the reader's zone here, and counted down or up by the page's script."""
+
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from receiver.messages.i18n import Reader
+
+_TIME = Markup('<time datetime="{iso}" title="{moment}"{how}>{text}</time>')
+_ATTRIBUTES = {"at": Markup(""), "age": Markup(" data-age"), "due": Markup(" data-due")}
+
+
+class Times:
+    """The moments of one page for one reader; templates call it ``times``."""
+
+    def __init__(self, reader: Reader, now: datetime) -> None:
+        self._reader, self._now = reader, now
+
+    def at(self, when: datetime | None) -> Markup:
+        """Write a time of day, with the date if it is not today."""
+        return self._element(when, "at")
+
+    def exact(self, when: datetime) -> Markup:
+        """Write it with seconds, for a timeline."""
+        return self._written(when, "at", self.clock(when, "%H:%M:%S"))
+
+    def age(self, when: datetime | None) -> Markup:
+        """Write how long ago it was; the script keeps that true."""
+        if when is None:
+            return Markup("")
+        return self._written(when, "age", self._reader.duration(self._now - when))
+
+    def due(self, when: datetime | None) -> Markup:
+        """Write when it will be; the script makes a countdown of it, which would be wrong where nothing moves."""
+        return (
+            Markup("")
+            if when is None
+            else self._written(when, "due", self._reader.say("console_at", time=self.clock(when)))
+        )
+
+    def clock(self, when: datetime, form: str = "%H:%M") -> str:
+        """Write a time of day as text."""
+        reader = self._reader
+        today = reader.local(when, "%Y-%m-%d") == reader.local(self._now, "%Y-%m-%d")
+        return reader.local(when, form if today else f"%Y-%m-%d {form}")
+
+    def _element(self, when: datetime | None, how: str) -> Markup:
+        return Markup("") if when is None else self._written(when, how, self.clock(when))
+
+    def _written(self, when: datetime, how: str, text: str) -> Markup:
+        iso = when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return _TIME.format(iso=iso, moment=self._reader.moment(when), how=_ATTRIBUTES[how], text=text)

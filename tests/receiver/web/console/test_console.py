@@ -1,0 +1,289 @@
+"""The console over HTTP: who sees what, what a press does, and what no alert may put into a page."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.event import Acknowledge, Paused, Resolve
+from receiver.incident.model import Alert, Origin, Pause, PauseKind, State
+from receiver.web.console.acts import Said
+from receiver.web.console.now_page import Filter
+from tests.receiver.example_site import START, the_routing
+from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
+
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'></hx-partial>"
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with a_console(tmp_path) as made:
+        yield made
+
+
+def rows(page: str) -> list[str]:
+    return re.findall(r'<li id="i-(\d+)"', page)
+
+
+async def test_the_most_urgent_comes_first_and_says_who_is_next(rig: Rig) -> None:
+    await rig.fire("minor", severity="warning")
+    first = await rig.fire("major")
+    rig.clock.forward(minutes=1)
+    taken = await rig.fire("taken")
+    await rig.apply(taken.id, Acknowledge("marek", Origin.API))
+    page = await rig.get("/")
+    assert rows(page) == [str(first.id), str(taken.id), "1"]
+    assert "1 P1 and 1 P2 unanswered" in page
+    assert "Marek has it" in page
+    assert re.search(r"Nobody yet.*Marek.*2026-11-23T03:15:00Z", page)
+    assert "default-src 'none'" in (await rig.client.get("/")).headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [("", "123"), ("?team=web", "2"), ("?priority=P2", "3"), ("?unanswered=1", "23"), ("?mine=1", "123")],
+)
+async def test_filters_are_in_the_address(rig: Rig, query: str, shown: str) -> None:
+    await rig.fire("a")
+    await rig.apply(1, Acknowledge("marek", Origin.API))
+    rig.routing.teams["web"] = ()
+    await rig.fire("b", team="web")
+    await rig.fire("c", severity="warning")
+    assert sorted(rows(await rig.get(f"/{query}"))) == list(shown)
+
+
+async def test_what_is_paused_is_quiet(rig: Rig) -> None:
+    await rig.fire()
+    await rig.apply(1, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek")))
+    page = await rig.get("/")
+    assert "Nothing is open" not in page
+    assert "1 open, all answered" in page
+    assert page.index('id="quiet"') < page.index('id="i-1"')
+
+
+async def test_only_the_first_200_of_a_storm_are_shown(rig: Rig) -> None:
+    for number in range(205):
+        await rig.fire(f"k{number}")
+    page = await rig.get("/")
+    assert len(rows(page)) == 200
+    assert "Show 5 more" in page
+    assert len(rows(await rig.get("/?show=400"))) == 205
+
+
+async def test_acknowledge_on_a_row_leads_back_to_the_same_filters(rig: Rig) -> None:
+    await rig.fire()
+    form = {"back": "priority=P1&evil=https://example.com"}
+    answer = await rig.client.post("/incidents/1/acknowledge", data=form, allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (303, "../../?priority=P1&said=acknowledge.taken.1")
+    assert (await rig.read(1)).acknowledged_by == "linh"
+    assert "You have it." in await rig.get("/?priority=P1&said=acknowledge.taken.1")
+
+
+async def test_the_script_of_the_page_gets_only_what_changed(rig: Rig) -> None:
+    await rig.fire()
+    answer = await rig.client.post("/incidents/1/acknowledge", data={"back": ""}, headers={"HX-Request": "true"})
+    text = await answer.text()
+    assert answer.status == 200
+    assert rows(text) == ["1"]
+    assert 'href="incidents/1"' in text  # its links count from where the page stands
+    assert "<html" not in text
+
+
+async def test_the_second_to_acknowledge_is_helping(rig: Rig) -> None:
+    await rig.fire()
+    await rig.apply(1, Acknowledge("marek", Origin.API))
+    rig.clock.forward(seconds=20)
+    page = await (await rig.client.post("/incidents/1/acknowledge")).text()
+    assert "Marek acknowledged 20s before you. You are listed as helping." in page
+
+
+async def test_several_are_acknowledged_at_once(rig: Rig) -> None:
+    for key in "abc":
+        await rig.fire(key)
+    fields = [("back", ""), ("incident", "1"), ("incident", "3"), ("incident", "999"), ("incident", "x")]
+    page = await (await rig.client.post("/incidents/acknowledge", data=fields)).text()
+    assert "2 incidents acknowledged." in page
+    assert [(await rig.read(n)).state for n in (1, 2, 3)] == [State.ACKNOWLEDGED, State.TRIGGERED, State.ACKNOWLEDGED]
+
+
+async def test_what_fires_is_resolved_only_when_that_was_seen(rig: Rig) -> None:
+    await rig.fire()
+    asked = await rig.client.post("/incidents/1/resolve")
+    page = await asked.text()
+    assert "1 alert is still firing. Resolve anyway?" in page
+    assert (await rig.read(1)).state is State.TRIGGERED
+    form = dict(re.findall(r'name="(confirm|begun)" value="(\d+)"', page))
+    page = await (await rig.client.post("/incidents/1/resolve", data=form)).text()
+    assert "Resolved manually by Linh" in page
+    undo = dict(re.findall(r'name="(resolve)" value="(\d+)"', page))
+    await rig.client.post("/incidents/1/undo", data=undo)
+    assert (await rig.read(1)).state is State.TRIGGERED
+
+
+async def test_a_reader_sees_no_button_and_may_press_none(rig: Rig) -> None:
+    rig.viewer = READER
+    await rig.fire()
+    for path in ("/", "/incidents/1"):
+        page = await rig.get(path)
+        assert "acknowledge" not in page.lower().split("<dialog")[0]
+    for path in ("/incidents/1/acknowledge", "/incidents/acknowledge"):
+        assert (await rig.client.post(path)).status == 403
+    assert (await rig.read(1)).state is State.TRIGGERED
+
+
+async def test_there_is_no_such_incident_or_act(rig: Rig) -> None:
+    assert (await rig.client.get("/incidents/7")).status == 404
+    assert (await rig.client.post("/incidents/7/frobnicate")).status == 404
+    page = await (await rig.client.post("/incidents/7/acknowledge", data={"back": ""})).text()
+    assert "The incident no longer exists." in page
+
+
+async def test_one_incident_in_the_order_of_three_in_the_morning(rig: Rig) -> None:
+    await rig.fire()
+    page = await rig.get("/incidents/1")
+    parts = [
+        "Nobody has it yet.",
+        "Escalates to Marek",
+        "Acknowledge",
+        "What to do",
+        "Alerts and labels (1)",
+        "Timeline",
+    ]
+    assert sorted(parts, key=page.index) == parts
+    assert "https://wiki.example.com/errors" in page
+    await rig.apply(1, Resolve("alerts", Origin.API))
+    rig.clock.forward(minutes=2)
+    assert "Resolved by Alertmanager at 03:00. Nothing to do." in await rig.get("/incidents/1")
+
+
+async def test_script_in_labels_and_annotations_stays_text(rig: Rig) -> None:
+    labels = {"alertname": SCRIPT, "severity": "critical", "team": SCRIPT, "instance": SCRIPT, SCRIPT: SCRIPT}
+    told = {"summary": SCRIPT, "description": SCRIPT, "runbook_url": "javascript:alert(1)"}
+    await rig.fire("x", Alert("x", True, START, None, labels, told, f"https://example.com/{SCRIPT}"))  # noqa: FBT003  # it fires
+    await rig.apply(1, Acknowledge(SCRIPT, Origin.API))
+    for path in ("/", "/incidents/1", f"/?team={SCRIPT}&said={SCRIPT}"):
+        page = await rig.get(path)
+        assert "<script>alert" not in page
+        assert "<img" not in page
+        assert "javascript:" not in page
+        assert "</hx-partial>" not in page
+
+
+async def test_long_labels_and_thousands_of_alerts_stay_readable(rig: Rig) -> None:
+    many = [alert(f"n{number}", pod="x" * 10_000 if number < 30 else "y") for number in range(10_000)]
+    await rig.fire("storm", *many)
+    page = await rig.get("/incidents/1")
+    assert "and 9980 more" in page
+    assert len(page) < 100_000
+    assert len(await rig.get("/")) < 20_000
+
+
+async def test_a_reader_has_a_language_and_a_zone(tmp_path: Path) -> None:
+    async with a_console(tmp_path, with_people(the_routing(), language="de", zone="Asia/Ho_Chi_Minh")) as rig:
+        await rig.fire()
+        page = await rig.get("/incidents/1")
+        assert 'lang="de"' in page
+        assert "Noch niemand ist dran." in page
+        assert "um 10:15" in page
+        rig.viewer = READER
+        assert 'lang="de"' in await rig.get("/", **{"Accept-Language": "de-AT"})
+
+
+async def test_files_are_kept_by_browsers_and_packed(rig: Rig) -> None:
+    page = await rig.get("/")
+    paths = re.findall(r'(?:href|src)="(static/[^"]+)"', page)
+    assert len(paths) == 5
+    for path in paths:
+        answer = await rig.client.get(f"/{path}", headers={"Accept-Encoding": "gzip"})
+        assert answer.status == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+    assert (await rig.client.get("/static/console.css")).status == 404
+
+
+def test_pages_hold_nothing_that_their_policy_blocks() -> None:
+    for path in Path("receiver/web").rglob("templates/*"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"<style|\sstyle=|<script(?! defer src)|\son\w+=|hx-on|js:|hx-trigger=\"[^\"]*\[", text), (
+            path
+        )
+
+
+@pytest.mark.parametrize("text", ["", "acknowledge", "acknowledge.taken", "x.taken.1", "acknowledge.taken.-1", SCRIPT])
+def test_what_a_query_says_is_read_or_left_out(text: str) -> None:
+    assert Said.read(text) is None
+
+
+def test_a_filter_survives_its_query() -> None:
+    chosen = Filter("backend", "P1", "linh", unanswered=True, shown=400)
+    assert (
+        Filter.read({"team": "backend", "priority": "P1", "mine": "1", "unanswered": "1", "show": "400"}, "linh")
+        == chosen
+    )
+    assert chosen.query == "team=backend&priority=P1&mine=1&unanswered=1&show=400"
+    assert Filter.read({"priority": "P9", "show": "9" * 40}, "") == Filter()
+
+
+async def read_events(rig: Rig, path: str, count: int, headers: dict[str, str] | None = None) -> list[dict[str, str]]:
+    """Read events of a stream, without the first tick."""
+    events: list[dict[str, str]] = []
+    async with asyncio.timeout(20), rig.client.get(path, headers=headers) as answer:
+        assert answer.status == 200
+        fields: dict[str, str] = {}
+        while len(events) <= count:
+            line = (await answer.content.readline()).decode().rstrip("\r\n")
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = f"{fields[name]}\n{value}" if name in fields else value
+            elif fields:
+                events.append(fields)
+                fields = {}
+                if len(events) == 1:
+                    rig.connected.release()
+    return events[1:]
+
+
+async def test_open_pages_hear_of_a_change_once_for_all(rig: Rig) -> None:
+    await rig.fire()
+    position = rig.streams.position
+    listening = [
+        asyncio.ensure_future(read_events(rig, f"/{path}?after={position}", 1))
+        for path in ("stream", "incidents/1/stream")
+    ]
+    await rig.connected.acquire()
+    await rig.connected.acquire()
+    await rig.apply(1, Acknowledge("marek", Origin.API))
+    (now,), (incident,) = await asyncio.gather(*listening)
+    assert now["id"] == incident["id"] == rig.streams.position
+    assert 'hx-target="#i-1"' in now["data"]
+    assert "Marek has it" in now["data"]
+    assert "1 open, all answered" in now["data"]
+    assert 'hx-target="#incident"' in incident["data"]
+
+
+async def test_a_page_that_has_missed_something_fetches_itself_again(rig: Rig) -> None:
+    await rig.fire()
+    for headers, query in (
+        ({"Last-Event-ID": "elsewhere-1"}, f"after={rig.streams.position}"),
+        ({}, "after=test-0"),
+        ({}, ""),
+    ):
+        (event,) = await read_events(rig, f"/stream?{query}", 1, headers)
+        assert event["event"] == "refresh"
+
+
+async def test_a_new_incident_is_put_where_its_priority_stands(rig: Rig) -> None:
+    listening = asyncio.ensure_future(read_events(rig, f"/stream?unanswered=1&after={rig.streams.position}", 1))
+    await rig.connected.acquire()
+    await rig.fire()
+    (event,) = await listening
+    assert 'hx-target="#p-P1" hx-swap="beforeend"' in event["data"]
+    assert 'hx-target="#ring"' in event["data"]
+
+
+async def test_stopping_ends_every_stream(rig: Rig) -> None:
+    answer = await rig.client.get("/stream")
+    await answer.content.readline()
+    await rig.streams.stop()
+    await asyncio.wait_for(answer.read(), 20)
