@@ -44,6 +44,7 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
     group, alerts = event.group, dict(incident.alerts)
     echoes = {name: ending for name, ending in incident.echoes.items() if now - ending.at < ECHO}
     believed = event.confirmed or incident.held  # what is held back has not ended
+    by_hand = incident.ended or incident.ended_ahead
     begun, over = list[Alert](), list[Alert]()
     for alert in group.alerts:
         known = alerts.get(alert.fingerprint)
@@ -53,7 +54,9 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
                 alerts[alert.fingerprint] = msgspec.structs.replace(alert, starts_at=known.starts_at)
                 echoes[alert.fingerprint] = Ending(alert.starts_at, now)
                 over.append(alert)
-        elif not ended_by_hand(alert, incident) and (believed or not _is_echo(alert, echoes)):
+        elif not (by_hand and ended_by_hand(alert, incident)) and (
+            believed or not (echoes and _is_echo(alert, echoes))
+        ):
             alerts[alert.fingerprint] = current = _firing(alert, known, now)
             if _begins(current, known):
                 begun.append(alert)

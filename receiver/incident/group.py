@@ -22,7 +22,7 @@ def lead(incident: Incident, policy: Policy, now: datetime) -> Alert:
 
     def rank(alert: Alert) -> tuple[bool, str, datetime, str]:
         stands_back = is_drill(alert) or policy.maintenance(alert.labels, now) is not None
-        return stands_back, policy.priority(alert.labels)[0].value, alert.starts_at, alert.fingerprint
+        return stands_back, policy.priority(alert.labels)[0], alert.starts_at, alert.fingerprint
 
     return min(incident.firing, key=rank)
 
@@ -37,7 +37,7 @@ def title(alert: Alert) -> str:
 def priority(incident: Incident, policy: Policy) -> Priority:
     """Give the most urgent priority of what fires, without drills unless all are; Priority sorts as text, P1 first."""
     real = [alert for alert in incident.firing if not is_drill(alert)] or incident.firing
-    return min((policy.priority(alert.labels)[0] for alert in real), key=lambda priority: priority.value)
+    return min(policy.priority(alert.labels)[0] for alert in real)
 
 
 def rises_to(incident: Incident, policy: Policy) -> Priority:

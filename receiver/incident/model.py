@@ -5,6 +5,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -58,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     acknowledge_for: float = 0.0  # how long an acknowledgement holds
 
 
+_STARTS_AT = attrgetter("starts_at")
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # the sender did not say since when an alert fires
 
 
@@ -480,7 +482,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def firing(self) -> tuple[Alert, ...]:
         """The alerts that fire now, oldest first."""
-        return tuple(sorted((a for a in self.alerts.values() if a.firing), key=lambda a: a.starts_at))
+        return tuple(sorted([a for a in self.alerts.values() if a.firing], key=_STARTS_AT))
 
     @property
     def firing_count(self) -> int:

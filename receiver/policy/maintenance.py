@@ -30,6 +30,8 @@ class Window(msgspec.Struct, frozen=True):
 
 def current(windows: tuple[Window, ...], labels: dict[str, str], now: datetime) -> Pause | None:
     """Give the window that an alert stands in, until the end of the last one that follows without a break."""
+    if not windows:
+        return None
     ours = tuple(window for window in windows if match_all(window.matchers, labels))
     longest = _longest(ours, now)
     if longest is None:

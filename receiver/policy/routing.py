@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +14,8 @@ from receiver.oncall.schedule import Schedule, on_call, present
 from receiver.policy.maintenance import Window, current
 from receiver.policy.matcher import Matchers, match_all
 
+_MOST_RULINGS = 1000
+_LONGEST_ASKED = 500  # characters of the labels that a ruling depends on; what is longer is decided each time
 _BY_NAME = {priority.value: priority for priority in Priority}
 DEFAULT = "default"  # the team of alerts that name none, or one that is not known
 
@@ -43,6 +46,15 @@ class TeamRule(msgspec.Struct, frozen=True):
     team: str
 
 
+class _Ruling(NamedTuple):
+    """What does not depend on the time: of alerts with the same labels, as far as any rule looks at them."""
+
+    priority: tuple[Priority, Fact | None]
+    team: tuple[str, Fact | None]
+    routes: tuple[Contact, ...]  # places that routes add
+    own: tuple[Contact, ...]  # the team's places, unless a route stands in for them
+
+
 class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The frozen answers; see receiver.incident.policy.Policy for what each means."""
 
@@ -68,6 +80,38 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     running_since: datetime = datetime.min.replace(tzinfo=UTC)  # of the process that answers by it; see Current
 
     def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
+        """Give what `_priority` says."""
+        return self._ruling(labels).priority
+
+    def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
+        """Give what `_team` says."""
+        return self._ruling(labels).team
+
+    def _ruling(self, labels: dict[str, str]) -> _Ruling:
+        """Decide once for alerts that are alike in what is asked: each is asked about several times in a webhook."""
+        asked = tuple(map(labels.get, self._asked))
+        ruling = self._rulings.get(asked)
+        if ruling is None:
+            team = self._team(labels)
+            ruling = _Ruling(self._priority(labels), team, *self._places(labels, team[0]))
+            if len(self._rulings) >= _MOST_RULINGS:
+                self._rulings.clear()
+            if sum(len(value) for value in asked if value is not None) <= _LONGEST_ASKED:
+                self._rulings[asked] = ruling
+        return ruling
+
+    @cached_property
+    def _asked(self) -> tuple[str, ...]:
+        """The labels on which priority, team and places depend."""
+        rules: tuple[PriorityRule | TeamRule | Route, ...] = (*self.priority_rules, *self.team_rules, *self.routes)
+        named = (matcher.label for rule in rules for matcher in rule.matchers)
+        return tuple(dict.fromkeys(("priority", "severity", "service", "team", *named)))
+
+    @cached_property
+    def _rulings(self) -> dict[tuple[str | None, ...], _Ruling]:
+        return {}
+
+    def _priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
         """Label `priority`, else `severity` by the tables, else the rules; what is unknown is never dropped."""
         named = labels.get("priority", "").strip()
         known = _named(named)
@@ -110,7 +154,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 return min(alike)
         return next((rule.priority for rule in self.priority_rules if match_all(rule.matchers, labels)), None)
 
-    def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
+    def _team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
         """Label `team` if it has a row, else that of the first rule that matches, else the default team."""
         team = labels.get("team", "")
         if team in self.teams:
@@ -150,10 +194,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def places(self, incident: Incident) -> tuple[Contact, ...]:
         """Give the places of the routes and teams of every firing alert, each once; a route comes before a team."""
-        labels = [alert.labels for alert in incident.firing]
-        per_alert = [self._places(one, self.team(one)[0]) for one in labels] or [
-            self._places(incident.labels, incident.team)
-        ]
+        rulings = {id(one): one for one in (self._ruling(alert.labels) for alert in incident.firing)}.values()
+        per_alert = [(one.routes, one.own) for one in rulings] or [self._places(incident.labels, incident.team)]
         routes = (contact for ours, _ in per_alert for contact in ours)
         return tuple(dict.fromkeys((*routes, *(contact for _, own in per_alert for contact in own))))
 

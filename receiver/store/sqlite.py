@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Watcher = Callable[[Incident, Incident], None]
-Changed = tuple[Incident, Incident | None] | None
+Changed = row.Saved | None
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _OWN = "INSERT INTO own VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
@@ -96,9 +96,9 @@ class SQLiteStore:
         return Outage.REPLACED if self._is_replaced else self._writer.outage
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
-        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None]:
+        def change(db: sqlite3.Connection) -> Changed:
             before = choose(event, row.Known(db), policy, now)
-            return before, row.save(db, before, transition(before, event, policy, now), self._handling, now)
+            return row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
         self._refuse_replaced()
         incident = await self._decide(change, urgent=True)
@@ -106,22 +106,22 @@ class SQLiteStore:
         return incident
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
-        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+        def change(db: sqlite3.Connection) -> Changed:
             before = row.incident(db, incident_id)
-            return (before, row.save(db, before, decide(before), self._handling, now)) if before else None
+            return row.save(db, before, decide(before), self._handling, now) if before else None
 
         return await self._decide(change, urgent=True)
 
     async def answer(
         self, incident_id: int, decide: Callable[[Incident, Standing], Decision], now: datetime, lane: str = ""
     ) -> Incident | None:
-        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+        def change(db: sqlite3.Connection) -> Changed:
             before = row.incident(db, incident_id)
             if before is None:
                 return None
             newest = row.Known(db).newest(before.key)
             standing = Standing(outbox.ends(db, incident_id, lane)[0], newest.id if newest else incident_id)
-            return before, row.save(db, before, decide(before, standing), self._handling, now)
+            return row.save(db, before, decide(before, standing), self._handling, now)
 
         return await self._decide(change, urgent=True)
 
@@ -171,13 +171,14 @@ class SQLiteStore:
         return await self._writer.run(read)
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
-        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+        def change(db: sqlite3.Connection) -> Changed:
             if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=ref):
                 return None
             row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
             return self._consider(db, claimed, decide, now) if claimed.notification.kind is Kind.PAGE else None
 
         await self._decide(change)
+        self._changed()  # whatever waits behind it in its lane may be sent
 
     async def retry_at(
         self,
@@ -197,12 +198,12 @@ class SQLiteStore:
             if before is None:
                 return None
             _dropped(db, msgspec.structs.replace(claimed, incident=before), now)
-            return (before, row.save(db, before, decide(before), self._handling, now)) if decide else None
+            return row.save(db, before, decide(before), self._handling, now) if decide else None
 
-        pairs = await self._writer.commit(lambda db: [put_off(db, each, unreached(each)) for each in claims])
+        changes = await self._writer.commit(lambda db: [put_off(db, each, unreached(each)) for each in claims])
         self._changed()
-        for pair in pairs:
-            self._watched(pair)
+        for saved in changes:
+            self._watched(saved)
 
     async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
         leased = [(claimed.id, claimed.attempt) for claimed in claims]
@@ -251,7 +252,7 @@ class SQLiteStore:
         undelivered: Decide,
         now: datetime,
     ) -> None:
-        def change(db: sqlite3.Connection) -> tuple[Incident, Incident | None] | None:
+        def change(db: sqlite3.Connection) -> Changed:
             if not outbox.finish(db, claimed.id, claimed.attempt, "dead", now, error=error):
                 return None  # another attempt holds the lease by now
             number, sending = claimed.incident.id, _sending(claimed.notification)
@@ -259,12 +260,13 @@ class SQLiteStore:
             row.write(db, number, Entry(now, EntryKind.DEAD, data))
             if claimed.notification.kind is not Kind.PAGE:
                 return None
-            pair = self._consider(db, claimed, unreached, now)
+            saved = self._consider(db, claimed, unreached, now)
             if outbox.round_is_dead(db, number, claimed.notification.round):
                 return self._consider(db, claimed, undelivered, now)
-            return pair
+            return saved
 
         await self._decide(change)
+        self._changed()
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         def read(db: sqlite3.Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
@@ -379,21 +381,17 @@ class SQLiteStore:
             )
         self._is_replaced = replaced
 
-    def _consider(
-        self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime
-    ) -> tuple[Incident, Incident | None] | None:
+    def _consider(self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime) -> Changed:
         before = row.incident(db, claimed.incident.id)
-        return (before, row.save(db, before, decide(before), self._handling, now)) if before else None
+        return row.save(db, before, decide(before), self._handling, now) if before else None
 
     async def _decide(
-        self,
-        change: Callable[[sqlite3.Connection], tuple[Incident, Incident | None] | None],
-        *,
-        urgent: bool = False,
+        self, change: Callable[[sqlite3.Connection], Changed], *, urgent: bool = False
     ) -> Incident | None:
-        pair = await self._writer.commit(change, urgent=urgent)
-        self._changed()
-        return self._watched(pair)
+        saved = await self._writer.commit(change, urgent=urgent)
+        if saved is not None and saved.owes:
+            self._changed()
+        return self._watched(saved)
 
     def _claimed(self, db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
         """Build what the dispatcher gets of one row."""
@@ -422,11 +420,12 @@ class SQLiteStore:
             bundle=bundle or 0,
         )
 
-    def _watched(self, pair: Changed) -> Incident | None:
-        if pair is None or pair[1] is None:
+    def _watched(self, saved: Changed) -> Incident | None:
+        if saved is None or saved.after is None:
             return None
-        self._watch(pair[0], pair[1])
-        return pair[1]
+        if saved.after is not saved.before:
+            self._watch(saved.before, saved.after)
+        return saved.after
 
 
 def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:

@@ -26,6 +26,7 @@ class Hold:
     def __init__(self, path: Path) -> None:
         """Take it; StoreError when another process has it."""
         self._path = path
+        self._log_path = path.with_name(path.name + "-wal")
         self._held: list[int] = []
         self._log: tuple[int, int] | None = None
         try:
@@ -61,7 +62,7 @@ class Hold:
         own = os.fstat(self._held[-1])
         if _identity(self._path) != (own.st_dev, own.st_ino):
             return True
-        log = _identity(self._path.with_name(self._path.name + "-wal"))
+        log = _identity(self._log_path)
         if self._log is None:
             self._log = log
         return log != self._log

@@ -262,13 +262,15 @@ def _waiting(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[Kind]:
         yield Kind(kind)
 
 
-def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) -> None:
-    """Cancel what is pending and has become pointless with this change of the incident."""
+def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) -> bool:
+    """Cancel what is pending and has become pointless with this change of the incident; say whether anything has."""
     if incident.state is State.TRIGGERED:
-        return  # nothing is pointless while nobody has answered, and most changes end here
-    for row_id, kind, created_at in db.execute(_PENDING, (incident.id,)).fetchall():
-        if pointless(Kind(kind), datetime.fromtimestamp(created_at, UTC), incident):
-            cancel(db, row_id, now)
+        return False  # nothing is pointless while nobody has answered, and most changes end here
+    rows = db.execute(_PENDING, (incident.id,)).fetchall()
+    ours = [number for number, kind, at in rows if pointless(Kind(kind), datetime.fromtimestamp(at, UTC), incident)]
+    for number in ours:
+        cancel(db, number, now)
+    return bool(ours)
 
 
 def cancel(db: sqlite3.Connection, row_id: int, now: datetime) -> None:

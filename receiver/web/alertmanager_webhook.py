@@ -107,7 +107,8 @@ class AlertmanagerWebhook:
             incident = await self._store.update(event, self._current.routing, now)
             if incident is not None:
                 told = {"incident": incident.id, "state": incident.state, "priority": incident.priority}
-        return web.json_response({**told, "dropped": len(payload.dropped)} if payload.dropped else told)
+        told |= {"dropped": len(payload.dropped)} if payload.dropped else {}
+        return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
     async def watchdog(self, request: web.Request) -> web.Response:
         """POST /webhook/watchdog: the beat that says that Prometheus and Alertmanager are alive."""

@@ -18,9 +18,9 @@ from receiver.oncall.contact_rules import Contact, Person, Rule
 from receiver.oncall.hours import parse as hours
 from receiver.policy.matcher import MatcherError, match_all
 from receiver.policy.matcher import parse as matcher
-from receiver.policy.routing import PriorityRule, Route
+from receiver.policy.routing import PriorityRule, Route, TeamRule
 from tests.receiver.config.test_config import edited
-from tests.receiver.example_site import P1, P2, P3, P4, P5, START, the_routing, with_p5
+from tests.receiver.example_site import P1, P2, P3, P4, P5, START, an_alert, the_routing, with_p5
 
 LINH = Person("Linh", (Contact("pagerduty", "staff"), Contact("slack", "U1"), Contact("email", "l@example.com")))
 
@@ -73,6 +73,38 @@ def test_the_order_in_which_a_priority_is_found() -> None:
     assert routing.priority({"severity": "warning", "team": "payments", "service": "checkout"}) == (P3, None)
     assert routing.priority({"alertname": "BackupFailed"}) == (P4, None)
     assert routing.priority({"alertname": "Other"}) == (P2, Fact(EntryKind.SEVERITY_MISSING, Data(priority=P2)))
+
+
+_WORDS = st.sampled_from(["critical", "warning", "P1", "backend", "Backup", "", "x" * 600])
+_LABELS = st.dictionaries(st.sampled_from(["priority", "severity", "team", "service", "alertname", "other"]), _WORDS)
+
+
+@given(st.lists(_LABELS, max_size=8))
+def test_what_was_asked_before_changes_no_answer(asked: list[dict[str, str]]) -> None:
+    backup = (matcher("alertname=Backup"),)
+    rules = {
+        "priority_rules": (PriorityRule(backup, P4),),
+        "team_rules": (TeamRule(backup, "backend"),),
+        "routes": (Route(backup, (Contact("slack", "#backup"),)),),
+    }
+    before = the_routing()
+    routing = msgspec.structs.replace(before, **rules)
+    for labels in asked:
+        before.priority(labels)
+        fresh = msgspec.structs.replace(before, **rules)
+        assert (routing.priority(labels), routing.team(labels)) == (fresh.priority(labels), fresh.team(labels))
+        firing = Incident(id=1, key="k", alerts={"a": msgspec.structs.replace(an_alert(), labels=labels)})
+        assert routing.places(firing) == fresh.places(firing)
+
+
+def test_what_a_sender_makes_up_is_not_remembered_without_end() -> None:
+    routing = the_routing()
+    for number in range(3000):
+        routing.priority({"severity": f"made-up-{number}"})
+    assert len(routing._rulings) <= 1000  # noqa: SLF001
+    routing._rulings.clear()  # noqa: SLF001
+    routing.priority({"severity": "x" * 1_000_000})
+    assert routing._rulings == {}  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

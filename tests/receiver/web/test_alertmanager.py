@@ -303,6 +303,32 @@ def test_any_alerts_give_groups_or_the_named_error(alerts: list[object]) -> None
         assert len(kept) <= sum(len(group.alerts) for group in payload.groups) <= len(alerts) - len(payload.dropped)
 
 
+_PLAIN = {
+    "status": st.sampled_from(["firing", "resolved", "Firing"]),
+    "labels": st.dictionaries(st.text(max_size=3), st.text(max_size=3)),
+    "annotations": st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3)),
+    "startsAt": st.sampled_from([PAYLOAD["alerts"][0]["startsAt"], "", "soon", "x" * 65, 7]),
+    "endsAt": st.sampled_from(["0001-01-01T00:00:00Z", "2026-11-23T04:00:00+07:00", "9999-12-31T23:59:59Z"]),
+    "fingerprint": st.sampled_from(["a", "", "b" * 129]),
+    "generatorURL": st.text(max_size=3) | st.none(),
+    "panelURL": st.sampled_from(["", "http://grafana"]),
+}
+
+
+@given(st.lists(st.fixed_dictionaries({}, optional=_PLAIN), min_size=1))
+def test_an_alert_is_read_alike_with_others_and_by_itself(alerts: list[dict[str, object]]) -> None:
+    """What is written as Alertmanager does is decoded at once; one that is not has all decoded one by one."""
+    odd: dict[str, object] = {"status": "odd"}
+
+    def groups(listed: list[dict[str, object]]) -> object:
+        try:
+            return parse(encoded(alerts=listed), START).groups[0].alerts
+        except PayloadError:
+            return ()
+
+    assert groups(alerts) == groups([*alerts, odd])
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_give_the_named_error(body: bytes) -> None:
     with pytest.raises(PayloadError):
