@@ -13,6 +13,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -75,6 +76,21 @@ def _context(tls: Tls, source: Source) -> ssl.SSLContext:
     return context
 
 
+class Verdict(Enum):
+    """What a password is."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    BUSY = "busy"  # too many are being checked
+
+
+class Credentials(NamedTuple):
+    """A name and a password, as they were sent."""
+
+    user: bytes
+    password: bytes
+
+
 class WebAccess:
     """TLS and users of a process that serves with this file, or with none; a reload renews users and certificates.
 
@@ -91,6 +107,14 @@ class WebAccess:
         """Give the answer to who may not pass, or None; see ``BasicAuth``."""
         return await self._auth.refuse(request)
 
+    async def check(self, credentials: Credentials, peer: str) -> Verdict:
+        """Say whether this is the password of a user of the file."""
+        return await self._auth.check(credentials, peer)
+
+    def has(self, user: str) -> bool:
+        """Say whether the file has a user of this name."""
+        return self._auth.has(user)
+
     def prepare(self) -> Callable[[], None]:
         """Read the file again; gives what takes it. SettingsError: nothing has changed, and nothing will."""
         if self._path is None:
@@ -106,11 +130,6 @@ class WebAccess:
                 context.load_cert_chain(settings.cert_file, settings.key_file)
 
         return take
-
-
-class _Credentials(NamedTuple):
-    user: bytes
-    password: bytes
 
 
 class BasicAuth:
@@ -130,20 +149,35 @@ class BasicAuth:
         """Give the answer 401, or 429 while too many are being checked, or None if the request may pass."""
         if not self._users:
             return None
-        credentials = _credentials(request.headers.get("Authorization", ""))
+        credentials = credentials_of(request.headers.get("Authorization", ""))
         if credentials is None:
             return _refusal()
-        stored = self._stored(credentials.user)
-        seen = hashlib.sha256(b"\0".join([credentials.user, stored.encode(), credentials.password])).digest()
-        if seen not in self._passed:
-            peer = request.remote or ""
-            if self._waiting.total() >= _MAX_WAITING or self._waiting[peer] >= _MAX_WAITING_OF_ONE:
+        match await self.check(credentials, request.remote or ""):
+            case Verdict.BUSY:
                 return problem(429, "too many passwords are being checked; try again in a few seconds")
-            if not await self._is_right(credentials, stored, peer):
+            case Verdict.WRONG:
                 return _refusal()
-            self._remember(seen)
         note_authenticated()
         return None
+
+    async def check(self, credentials: Credentials, peer: str) -> Verdict:
+        """Say whether this is the password of a user; without users nobody has one."""
+        if not self._users:
+            return Verdict.WRONG
+        stored = self._stored(credentials.user)
+        seen = hashlib.sha256(b"\0".join([credentials.user, stored.encode(), credentials.password])).digest()
+        if seen in self._passed:
+            return Verdict.RIGHT
+        if self._waiting.total() >= _MAX_WAITING or self._waiting[peer] >= _MAX_WAITING_OF_ONE:
+            return Verdict.BUSY
+        if not await self._is_right(credentials, stored, peer):
+            return Verdict.WRONG
+        self._remember(seen)
+        return Verdict.RIGHT
+
+    def has(self, user: str) -> bool:
+        """Say whether there is a user of this name."""
+        return user in self._users
 
     def _stored(self, user: bytes) -> str:
         """Return the user's hash; for an unknown user somebody's, always the same, so that it takes as long."""
@@ -153,7 +187,7 @@ class BasicAuth:
             stored = self._hashes[int.from_bytes(digest[:8], "big") % len(self._hashes)]
         return stored
 
-    async def _is_right(self, credentials: _Credentials, stored: str, peer: str) -> bool:
+    async def _is_right(self, credentials: Credentials, stored: str, peer: str) -> bool:
         self._waiting[peer] += 1
         try:
             loop = asyncio.get_running_loop()
@@ -183,7 +217,7 @@ def _check(password: bytes, stored: str) -> bool:
         return False
 
 
-def _credentials(header: str) -> _Credentials | None:
+def credentials_of(header: str) -> Credentials | None:
     """Read `Basic …`; None if it is anything else."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
@@ -193,4 +227,4 @@ def _credentials(header: str) -> _Credentials | None:
         user.decode()
     except (binascii.Error, ValueError):
         return None
-    return _Credentials(user, password)
+    return Credentials(user, password)

@@ -239,8 +239,10 @@ class Receiver:
             self.store.access,
             self.current,
             clock,
-            self._api_token,
-            config.site.name,
+            token=self._api_token,
+            secret=self._link_secret,
+            users=self._web_access,
+            brand=config.site.name,
         )
 
     async def start(self, session: aiohttp.ClientSession) -> None:

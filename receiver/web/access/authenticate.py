@@ -12,10 +12,13 @@ from aiohttp import web
 from process.client_address import Clients, forwarded
 from process.listener import note_authenticated
 from process.settings import Secret
+from process.web_config import Credentials, credentials_of
+from receiver.config.console import ProxySettings
 from receiver.store.access import AccessStore, Session, Token
 from receiver.store.base import StoreError
 from receiver.web.access import api_token, session_cookie
 from receiver.web.access.identity import Identity, Roles
+from receiver.web.access.passwords import Checked, Passwords
 from receiver.web.access.viewer import Role, Viewer
 
 _NOTED_EVERY = timedelta(minutes=10)  # when a session or token was last used; each request would be a write
@@ -40,23 +43,25 @@ class Refused(Exception):  # noqa: N818  # not an error of ours
         self.text, self.status = text, status
 
 
-Way = Callable[[web.Request], "object"]
-
-
 class Authenticator:
     """``methods`` are the ways to sign in that are set up: a session that was made by another one is void."""
 
-    def __init__(
+    def __init__(  # each is a way to know who it is, or what that needs
         self,
         store: AccessStore,
         roles: Roles,
         clock: Callable[[], datetime],
         token: Secret,
         clients: Clients,
+        *,
         methods: frozenset[str],
+        passwords: Passwords | None = None,
+        proxy: ProxySettings | None = None,
     ) -> None:
         self._store, self._roles, self._clock = store, roles, clock
         self._token, self._clients, self._methods = token, clients, methods
+        self._passwords, self._proxy = passwords, proxy
+        self._proxies = Clients(proxy.addresses if proxy else ())
         self._noted: OrderedDict[tuple[str, int], datetime] = OrderedDict()
 
     def address(self, request: web.Request) -> str:
@@ -65,14 +70,45 @@ class Authenticator:
 
     async def known(self, request: web.Request) -> Known | None:
         """Say who it is; None for nobody, Refused for a wrong credential, StoreError if it cannot be looked up."""
-        bearer = _bearer(request)
-        if bearer is not None:
-            known: Known | None = Known(await self._by_token(bearer), ambient=False)
-        else:
-            known = await self._by_session(request)
+        known = await self._by_header(request) or self._by_proxy(request) or await self._by_session(request)
         if known is not None:
             note_authenticated()
         return known
+
+    async def _by_header(self, request: web.Request) -> Known | None:
+        """Look at Authorization. Basic is somebody else's, as a proxy's before us, if we have no such users."""
+        header = request.headers.get("Authorization", "")
+        if header[:7].lower() == "bearer ":
+            return Known(await self._by_token(header[7:].strip()), ambient=False)
+        credentials = credentials_of(header) if self._passwords is not None else None
+        return None if credentials is None else Known(await self._by_password(request, credentials), ambient=False)
+
+    async def _by_password(self, request: web.Request, credentials: Credentials) -> Viewer:
+        if self._passwords is None:
+            raise Refused("there are no users")
+        checked, wait = await self._passwords.check(request, credentials)
+        if checked is Checked.LIMITED:
+            raise Refused(f"too many tries; wait {wait:.0f} s", 429)
+        if checked is Checked.WRONG:
+            raise Refused("user or password is wrong; they stand in the --web.config.file")
+        return self._viewer(self._roles.identity(credentials.user.decode("utf-8", "replace")), "basic")
+
+    def _by_proxy(self, request: web.Request) -> Known | None:
+        """Believe the proxy, and nobody else: not even a client whose X-Forwarded-For names the proxy."""
+        if self._proxy is None or not self._proxies.trusts(request.remote or ""):
+            return None
+        names = request.headers.getall(self._proxy.header, [])
+        if len(names) != 1 or not names[0].strip():  # a second one is what the client has sent, and which of them?
+            return None
+        groups = request.headers.get(self._proxy.groups_header, "") if self._proxy.groups_header else ""
+        identity = self._roles.identity(names[0].strip(), [group.strip() for group in groups.split(",")])
+        return Known(self._viewer(identity, "proxy"), ambient=True)
+
+    def _viewer(self, identity: Identity, via: str) -> Viewer:
+        role = self._roles.role(identity)
+        if role is None:
+            raise Refused("console.roles gives you no role", 403)
+        return Viewer(identity.person, self._roles.shown(identity), role, via)
 
     async def _by_token(self, text: str) -> Viewer:
         if hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._token.reveal().encode()):
@@ -118,6 +154,8 @@ class Authenticator:
         identity = Identity(session.person, session.name, session.groups)
         if session.person and not self._roles.is_known(session.person):
             return None
+        if session.via == "basic" and self._passwords is not None and not self._passwords.has(session.name):
+            return None
         role = self._roles.role(identity)
         return Viewer(session.person, self._roles.shown(identity), role, "session") if role else None
 
@@ -135,8 +173,3 @@ class Authenticator:
                 await self._store.used_token(number, now)
             else:
                 await self._store.seen_session(number, now, ip)
-
-
-def _bearer(request: web.Request) -> str | None:
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    return credentials.strip() if scheme.lower() == "bearer" else None

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from process.client_address import Clients
 from process.settings import Secret
+from process.web_config import WebAccess
 from receiver.config.console import ConsoleSettings, Members
 from receiver.policy.current import Current
 from receiver.store.access import AccessStore
@@ -15,6 +16,7 @@ from receiver.web.access.authenticate import LOOPBACK, Authenticator
 from receiver.web.access.guard import Guard
 from receiver.web.access.identity import Roles
 from receiver.web.access.one_time_link import OneTimeLink
+from receiver.web.access.passwords import Passwords
 from receiver.web.access.sign_in import SignIn
 from receiver.web.access.viewer import Role
 
@@ -22,14 +24,17 @@ from receiver.web.access.viewer import Role
 class ConsoleAccess:
     """What the composition root needs of it: ``guard`` for pages and API, ``routes`` to serve, ``link`` to print."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         settings: ConsoleSettings,
         external_url: str,
         store: AccessStore,
         current: Current,
         clock: Callable[[], datetime],
+        *,
         token: Secret,
+        secret: Secret,
+        users: WebAccess,
         brand: str,
     ) -> None:
         self._settings = settings
@@ -40,13 +45,25 @@ class ConsoleAccess:
         clients = Clients(settings.trusted_proxies)
         roles = Roles(current, self._members, self._rest)
         ways = methods or frozenset({LOOPBACK})
-        authenticator = Authenticator(store, roles, clock, token, clients, ways)
+        passwords = Passwords(users, clients, clock, secret) if settings.sign_in.basic else None
+        authenticator = Authenticator(
+            store,
+            roles,
+            clock,
+            token,
+            clients,
+            methods=ways,
+            passwords=passwords,
+            proxy=settings.sign_in.proxy,
+        )
         self._sign_in = SignIn(
             store,
             authenticator,
             clock,
             base=base,
             valid_for=timedelta(seconds=float(settings.session_valid_for)),
+            roles=roles,
+            passwords=passwords,
             link=self.link,
             brand=brand,
         )

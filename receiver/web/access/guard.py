@@ -30,6 +30,7 @@ class Refusal(NamedTuple):
     key: str = ""
 
 
+_REFUSED = {403: "sign_in_no_role", 429: "sign_in_limited"}
 _STORE = Refusal(503, "the store does not answer; try again", "refused_store")
 _NOBODY = Refusal(401, "Authorization: the bearer token is missing or wrong; it is the api.token")
 _CROSS_SITE = Refusal(
@@ -114,7 +115,7 @@ class Guard:
         try:
             known = await self._authenticator.known(request)
         except Refused as refused:
-            return Refusal(refused.status, refused.text)
+            return Refusal(refused.status, refused.text, _REFUSED.get(refused.status, ""))
         except StoreError:
             return _STORE
         if known is None:

@@ -3,24 +3,31 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from http import HTTPStatus
+from math import ceil
 
 import jinja2
 import msgspec
 from aiohttp import web
 
+from process.web import read_form
+from process.web_config import Credentials
 from receiver.messages.i18n import Reader, preferred
 from receiver.store.access import AccessStore, Session
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.web.access import session_cookie
 from receiver.web.access.authenticate import LOOPBACK, Authenticator
+from receiver.web.access.cross_site import is_local
 from receiver.web.access.guard import SESSION, local_path
-from receiver.web.access.identity import Identity
+from receiver.web.access.identity import Identity, Roles
 from receiver.web.access.one_time_link import OneTimeLink
+from receiver.web.access.passwords import Checked, Passwords
 from receiver.web.access.viewer import VIEWER
 
 log = logging.getLogger(__name__)
 
+_MAX_FORM = 8 * 1024  # bytes
 _AGENT = 200  # characters of the browser's name
 _HERE = "console"  # the name of whoever came by the printed link
 
@@ -28,7 +35,7 @@ _HERE = "console"  # the name of whoever came by the printed link
 class SignIn:
     """See the routes. ``begin`` is what each way to sign in ends with."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         store: AccessStore,
         authenticator: Authenticator,
@@ -36,11 +43,14 @@ class SignIn:
         *,
         base: str,
         valid_for: timedelta,
+        roles: Roles,
+        passwords: Passwords | None,
         link: OneTimeLink | None,
         brand: str,
     ) -> None:
         self._store, self._authenticator, self._clock = store, authenticator, clock
         self._base, self._valid_for, self._link, self._brand = base, valid_for, link, brand
+        self._roles, self._passwords = roles, passwords
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.web.access"),
             undefined=jinja2.StrictUndefined,
@@ -53,6 +63,7 @@ class SignIn:
         """List what is open to everybody."""
         return [
             web.get("/sign-in", self.show),
+            web.post("/sign-in", self.by_password),
             web.get("/sign-in/{token}", self.by_link, allow_head=False),
         ]
 
@@ -62,7 +73,7 @@ class SignIn:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """GET /sign-in?next=/incidents/7: the ways to sign in."""
-        return self.page(request)
+        return self.page(request, back=request.query.get("next", ""))
 
     async def by_link(self, request: web.Request) -> web.StreamResponse:
         """GET /sign-in/{token}: signs in whoever has the link that was printed at the start, once."""
@@ -72,8 +83,30 @@ class SignIn:
             return self.page(request, "sign_in_link_used", 403)
         return await self.begin(request, Identity("", _HERE), LOOPBACK, "")
 
+    async def by_password(self, request: web.Request) -> web.StreamResponse:
+        """POST /sign-in with name, password and next."""
+        form = await read_form(request, _MAX_FORM)
+        name, back = form.get("name", ""), form.get("next", "")
+        if self._passwords is None:
+            return self.page(request, "", 404)
+        credentials = Credentials(name.encode(), form.get("password", "").encode())
+        checked, wait = await self._passwords.check(request, credentials)
+        if checked is Checked.LIMITED:
+            return self.page(request, "sign_in_limited", 429, wait=wait, back=back)
+        if checked is Checked.WRONG:
+            return self.page(request, "sign_in_wrong", 401, back=back)
+        response = await self.begin(request, self._roles.identity(name), "basic", back)
+        if response.status == HTTPStatus.SEE_OTHER:
+            self._passwords.remember(request, response, name)
+        return response
+
     async def begin(self, request: web.Request, identity: Identity, via: str, back: str) -> web.StreamResponse:
         """Make a session with a new secret, end the one that the browser had, and lead on."""
+        if request.headers.get("Origin", "").startswith("http:") and not is_local(request):
+            return self.page(request, "sign_in_needs_https", 400)  # the browser would throw the cookie away
+        if via != LOOPBACK and self._roles.role(identity) is None:
+            log.info("sign-in: console.roles gives no role to somebody who has signed in by %s", via)
+            return self.page(request, "sign_in_no_role", 403)
         now, ip = self._clock(), self._authenticator.address(request)
         agent = " ".join(request.headers.get("User-Agent", "").split())[:_AGENT]
         session = Session(
@@ -88,7 +121,7 @@ class SignIn:
                 await self._end(before, act)
         except StoreError:
             return self.page(request, "refused_store", 503)
-        response = web.Response(status=303, headers={"Location": self._base + (local_path(back, "") or "/")})
+        response = web.Response(status=303, headers={"Location": self._base + (local_path(back, self._base) or "/")})
         session_cookie.put(request, response, secret, now, session.expires)
         return response
 
@@ -114,17 +147,23 @@ class SignIn:
         done = msgspec.structs.replace(act, act="session.end", object=f"session/{session.id}", after="")
         await self._store.end_session(session.id, done)
 
-    def page(self, request: web.Request, key: str = "", status: int = 200) -> web.Response:
+    def page(
+        self, request: web.Request, key: str = "", status: int = 200, *, wait: float = 0.0, back: str = ""
+    ) -> web.Response:
         """Show the ways to sign in, and what is wrong."""
         reader = Reader(preferred(request.headers.get("Accept-Language", "")))
         text = self._templates.get_template("sign_in.html").render(
             say=reader.say,
             reader=reader,
             brand=self._brand,
-            text=reader.say(key) if key else "",
+            base=self._base,
+            text=reader.say(key, time=reader.duration(max(1.0, wait))) if key else "",
             link=self._link is not None,
+            passwords=self._passwords is not None,
+            back=local_path(back, self._base),
         )
-        return web.Response(text=text, status=status, content_type="text/html")
+        headers = {"Retry-After": str(ceil(wait))} if wait else {}
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
     def refuse(self, request: web.Request, status: int, key: str) -> web.StreamResponse:
         """Say why a page is not shown."""

@@ -5,12 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import msgspec
+import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from process.settings import Secret
+from process.web_config import WebAccess
 from receiver.config.console import ConsoleSettings
 from receiver.policy.current import Current
 from receiver.store.sqlite import SQLiteStore
@@ -21,6 +24,7 @@ from tests.receiver.example_site import Clock, a_store, the_current
 
 EXTERNAL = "https://oncall.example.com"
 API_TOKEN = "api-token-of-the-file"
+PASSWORD = "open sesame"
 OURS = {"Sec-Fetch-Site": "same-origin"}
 HTTPS = {"Host": "oncall.example.com"}  # as a proxy with TLS before us hands it on
 Client = TestClient[web.Request, web.Application]
@@ -28,6 +32,7 @@ Client = TestClient[web.Request, web.Application]
 
 class Rig:
     def __init__(self, client: Client, access: ConsoleAccess, store: SQLiteStore, folder: Path, clock: Clock) -> None:
+        self.users: WebAccess
         self.client, self.access, self.store, self.folder, self.clock = client, access, store, folder, clock
 
     def forget(self) -> None:
@@ -65,6 +70,15 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+def _web_file(folder: Path) -> Path:
+    """Two people and a scraper, by the cheapest hashes that bcrypt allows."""
+    users = {
+        name: bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode() for name in ("linh", "marek", "scraper")
+    }
+    (folder / "web.yml").write_text(yaml.safe_dump({"basic_auth_users": users}), "utf-8")
+    return folder / "web.yml"
+
+
 async def say_who(request: web.Request) -> web.Response:
     viewer = request[VIEWER]
     return web.json_response(msgspec.to_builtins(viewer))
@@ -77,8 +91,17 @@ async def a_console(
     clock = Clock()
     store = await a_store(folder, clock)
     console = msgspec.convert(settings or {}, ConsoleSettings)
+    users = WebAccess(_web_file(folder))
     access = ConsoleAccess(
-        console, external, store.access, current or the_current(), clock, Secret(API_TOKEN), "HeyPeter"
+        console,
+        external,
+        store.access,
+        current or the_current(),
+        clock,
+        token=Secret(API_TOKEN),
+        secret=Secret("s" * 32),
+        users=users,
+        brand="HeyPeter",
     )
     app = web.Application()
     api = web.Application(middlewares=[access.guard.api()])
@@ -91,5 +114,7 @@ async def a_console(
     ]
     app.add_routes([*access.guard.pages(pages), *access.routes()])
     async with TestClient(BoundedServer(app)) as client:
-        yield Rig(client, access, store, folder, clock)
+        rig = Rig(client, access, store, folder, clock)
+        rig.users = users
+        yield rig
     await store.close()
