@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from process import optional
 from process.addresses import is_loopback
 from process.coalescing import Coalesced
 from process.errors import report_errors
@@ -32,7 +33,7 @@ from process.web import answer_malformed, refuse_while
 from process.web_config import WebAccess
 from receiver.actions.answer import Actions
 from receiver.actions.inbound import Inbound, InboundSetup
-from receiver.channels.base import Channel
+from receiver.channels.base import Channel, Picture
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.calendar import Feed
@@ -47,11 +48,14 @@ from receiver.config.priorities import configured
 from receiver.config.reload import Reloader
 from receiver.config.safety import SHORTEST_SIGNER, unsafe
 from receiver.config.sources import AlertmanagerSource, sources
-from receiver.incident.model import DEFAULT_SOURCE
-from receiver.messages.compose import Links, Messages
+from receiver.evidence.charts import PATIENCE, Charts
+from receiver.incident.model import DEFAULT_SOURCE, Incident, Kind, Priority
+from receiver.messages.compose import Links, Messages, reader_of
+from receiver.messages.i18n import Reader
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
+from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions
 from receiver.web.access.build import ConsoleAccess
@@ -59,6 +63,7 @@ from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
+from receiver.web.charts import ChartRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
 from receiver.workers import calendar_refresh, coverage, job_heartbeats, pagerduty_poll, retention, unserved
@@ -81,6 +86,7 @@ from receiver.workers.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
+_PICTURE = 0.3  # seconds that what is less urgent than a P1 waits for its picture; drawn, it is there in 0.2
 _RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
@@ -206,7 +212,7 @@ class Receiver:
             self._web_access,
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
-        self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self.metrics.watch, handling=handling)
+        self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self._saw, handling=handling)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
         resend = float(config.watchdog.resend_interval)
@@ -232,7 +238,10 @@ class Receiver:
         failures = self.metrics.template_failures
         templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
         self._links = links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
-        self._messages = Messages(self.current, links, templates, clock)
+        self._messages = Messages(self.current, links, templates, clock, self._picture_of)
+        self._prometheus: dict[str, Prometheus] = {}  # by source
+        self._warm_up: Callable[[], None] = lambda: None
+        self.charts = self._build_charts()
         self._console_access = ConsoleAccess(
             config.console,
             config.external_url,
@@ -243,6 +252,24 @@ class Receiver:
             secret=self._link_secret,
             users=self._web_access,
             brand=config.site.name,
+        )
+
+    def _build_charts(self) -> Charts:
+        settings, rasteriser = self.config.charts, None
+        try:
+            rasteriser = optional.load("receiver.evidence.png", "charts").PngProcess()
+            self._closing.callback(rasteriser.close)
+            self._warm_up = rasteriser.warm_up
+        except optional.MissingExtraError as error:
+            log.info("messages carry no pictures: %s", error)
+        return Charts(
+            self._prometheus,
+            self._clock,
+            self._elapsed,
+            self.metrics.registry,
+            rasteriser=rasteriser,
+            deployed=settings.deployments,
+            length=timedelta(seconds=float(settings.length)),
         )
 
     async def start(self, session: aiohttp.ClientSession) -> None:
@@ -297,6 +324,7 @@ class Receiver:
             access=self._web_access,
         )
         guard = self._console_access.guard
+        charts = ChartRoutes(self.store, self.charts, self.current, self._link_secret, self._clock)
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
             pages = AnswerPages(
@@ -305,7 +333,9 @@ class Receiver:
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
-            app.add_subapp(f"{path}/api/v1", IncidentApi(self.store, self.actions, guard.api()).application())
+            api = IncidentApi(self.store, self.actions, guard.api()).application(charts.api())
+            app.add_subapp(f"{path}/api/v1", api)
+            app.add_subapp(f"{path}/chart", charts.application())
             app.add_subapp(f"{path}/answer", pages.application())
             routes = [*self._inbound, *admin.routes(), *self._console_access.routes()]
             app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
@@ -353,8 +383,40 @@ class Receiver:
 
     async def stop(self) -> None:
         """Close the channels, then the store; nothing may be called after it."""
+        await self.charts.close()
         self._closing.close()
         await self.store.close()
+
+    def _saw(self, before: Incident, after: Incident) -> None:
+        """Count what has changed, and begin the pictures of a new page: what is sent never waits for them."""
+        self.metrics.watch(before, after)
+        if after.delivery.rounds <= before.delivery.rounds:
+            return
+        told = [one for one in after.delivery.told if self._shows_pictures(one.channel)]
+        people = dict.fromkeys(one.person for one in told)
+        self.charts.prepare(after, [reader_of(self.current.routing, person) for person in people])
+
+    def _picture_of(self, claimed: Claimed, reader: Reader) -> Picture | None:
+        incident, target = claimed.incident, claimed.notification.target
+        if not self.charts.possible(incident):
+            return None
+        url = self._links.make_chart(incident, target.person, claimed.created_at)
+        ready = self.charts.ready(incident, reader)
+        if ready is None:
+            return Picture(url)
+        way = self.config.channels.facts(target.channel).pictures
+        public = way == "address" and self.config.charts.public
+        return Picture(url, ready[1], ready[0] if way == "inside" else b"", public=public)
+
+    def _shows_pictures(self, channel: str) -> bool:
+        way = self.config.channels.facts(channel).pictures
+        return way == "inside" or (way == "address" and self.config.charts.public)
+
+    async def _await_picture(self, claimed: Claimed) -> None:
+        """Give the picture a moment, where nobody is in a hurry: a P1 goes out as it is, with a link to it."""
+        if claimed.priority is not Priority.P1 and claimed.notification.kind in {Kind.PAGE, Kind.REMINDER}:
+            reader = reader_of(self.current.routing, claimed.notification.target.person)
+            await self.charts.soon(claimed.incident, reader, _PICTURE)
 
     def _dispatcher(self, name: str, channel: Channel) -> Dispatcher:
         retry, facts = self.config.retry, self.config.channels.facts(name)
@@ -379,6 +441,7 @@ class Receiver:
             elapsed=self._elapsed,
             watch=self._watch,
             jitter=random.random,
+            before=self._await_picture if self._shows_pictures(name) else None,
         )
 
     def _unserved(self, name: str) -> Dispatcher:
@@ -406,12 +469,20 @@ class Receiver:
             )
             self._rounds["heartbeat"] = Round(heartbeat.run_once, float(config.heartbeat.interval))
         for name, (at, settings) in self._sources.items():
+            access = self._access(at, settings)
+            if settings.prometheus_url:
+                url, trust = settings.prometheus_url, access.trust
+                self._prometheus[name] = Prometheus(session, url, access.headers, PATIENCE, trust=trust)
             if settings.url:
-                reconciler = await self._reconciler(name, at, settings, session)
+                reconciler = await self._reconciler(name, access, settings, session)
                 title = "reconciler" if name == DEFAULT_SOURCE else f"reconciler {name}"
                 self._rounds[title] = Round(reconciler.run_once, float(settings.interval))
             elif settings.prometheus_url:
-                self._liveness[name].ask(None, Prometheus(session, settings.prometheus_url, settings.headers))
+                asked = Prometheus(session, settings.prometheus_url, access.headers, trust=access.trust)
+                self._liveness[name].ask(None, asked)
+
+        if self._prometheus:
+            self._warm_up()
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
@@ -443,14 +514,14 @@ class Receiver:
         await self._coverage.run_once()
 
     async def _reconciler(
-        self, name: str, at: str, settings: AlertmanagerSource, session: aiohttp.ClientSession
+        self, name: str, access: Access, settings: AlertmanagerSource, session: aiohttp.ClientSession
     ) -> Reconciler:
-        api = AlertmanagerApi(settings.url, session, self._access(at, settings))
+        api = AlertmanagerApi(settings.url, session, access)
         first = prometheus = None
         if settings.prometheus_url:
             now = self._clock()
             down = (min(await self.store.last_alive() or now, now), now)
-            prometheus = Prometheus(session, settings.prometheus_url, settings.headers)
+            prometheus = Prometheus(session, settings.prometheus_url, access.headers, trust=access.trust)
             first = partial(catch_up, self.store, self.current, prometheus, down, name)
         self._liveness[name].ask(api, prometheus)
         return Reconciler(

@@ -31,15 +31,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("process", "receiver.channels", "receiver.clients", "receiver.incident", "receiver.messages"),
         *("receiver.oncall", "receiver.policy"),
     },
+    "receiver.evidence": {
+        *("receiver.clients", "receiver.incident", "receiver.messages", "receiver.policy", "receiver.store"),
+    },
     "receiver.actions": {"receiver.channels", "receiver.incident", "receiver.policy", "receiver.store"},
     "receiver.workers": {
-        *("process", "receiver.actions", "receiver.channels", "receiver.clients", "receiver.incident"),
-        *("receiver.messages", "receiver.metrics", "receiver.oncall", "receiver.policy", "receiver.store"),
+        *("process", "receiver.actions", "receiver.channels", "receiver.clients", "receiver.evidence"),
+        *("receiver.incident", "receiver.messages", "receiver.metrics", "receiver.oncall", "receiver.policy"),
+        "receiver.store",
     },
     "receiver.web": {
         *("process", "receiver.actions", "receiver.channels", "receiver.clients", "receiver.config"),
-        *("receiver.incident", "receiver.messages", "receiver.metrics", "receiver.oncall", "receiver.policy"),
-        *("receiver.reports", "receiver.store"),
+        *("receiver.evidence", "receiver.incident", "receiver.messages", "receiver.metrics", "receiver.oncall"),
+        *("receiver.policy", "receiver.reports", "receiver.store"),
     },
     "receiver.reports": {
         *("process", "receiver.clients", "receiver.config", "receiver.incident", "receiver.messages"),

@@ -9,12 +9,14 @@ import msgspec
 from receiver.incident.model import Failure, Kind
 
 __all__ = [
+    "PICTURE_ID",
     "Brand",
     "Channel",
     "DeferredError",
     "Failure",
     "Link",
     "Message",
+    "Picture",
     "Receipt",
     "SendError",
     "Words",
@@ -59,6 +61,15 @@ class Brand(msgspec.Struct, frozen=True):
     header: str = "HeyPeter"  # X-HeyPeter-Incident and the other headers of a mail that filters read
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """The chart of what fires: its signed address, what it shows in words, and the PNG if it has been drawn already."""
+
+    url: str
+    words: str = ""
+    png: bytes = b""
+    public: bool = False  # it has been drawn, and Slack can fetch it
+
+
 class Words(msgspec.Struct, frozen=True):
     """What a card and its buttons say, in the reader's language."""
 
@@ -99,11 +110,13 @@ class Message(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}  # what all firing alerts have in common
     lead: str = ""  # what is broken, with its line breaks; "" where the text's first line says it
     image_url: str = ""  # a picture of the dashboard, if the alert names one
+    picture: Picture | None = None
     opened_at: datetime | None = None
     words: Words = Words()
     brand: Brand = Brand()
 
 
+PICTURE_ID = "chart@receiver"  # by which the HTML of a mail names the picture that it carries
 _UMBRELLA = re.compile(r"heypeter-umbrella-(\d{1,17})-(\d{1,17})(?:/|$)")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import aiohttp
 
@@ -22,6 +22,7 @@ from receiver.channels.base import Channel
 from receiver.incident.model import Kind
 
 S = TypeVar("S", bound=Strict)
+Pictures = Literal["", "inside", "address"]  # none, in the message itself, or fetched by the provider
 _LONGEST_TIMEOUT = 60.0  # seconds; well below the lease of a notification that is being sent
 
 
@@ -120,6 +121,7 @@ class Declaration(Generic[S]):
     keeps_incidents: bool = False  # an acknowledgement or a resolve that is lost leaves an incident open there
     kinds: Callable[[S], frozenset[Kind]] = every_kind  # what can be sent there
     single_pages: Callable[[S], int] = every_page  # pages of one window that ring alone; what follows is one
+    pictures: Pictures = ""  # how it shows the chart of an incident
     read_by_people: bool  # many notifications for one address become one message
 
 

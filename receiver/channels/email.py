@@ -16,7 +16,7 @@ import msgspec
 
 from process.addresses import is_loopback, is_mail
 from process.settings import Secret, Strict
-from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.base import PICTURE_ID, Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout
 from receiver.channels.mail_header import ENCODED_WORD, WholeSubject, ascii_domain, header_text, mailbox, token
 from receiver.incident.model import Kind
@@ -142,7 +142,16 @@ def compose(message: Message, sender: str) -> EmailMessage:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")
     mail.add_alternative(message.html, subtype="html")
+    if message.picture and message.picture.png and f"cid:{PICTURE_ID}" in message.html:
+        _add_picture(mail, message.picture.png)
     return mail
+
+
+def _add_picture(mail: EmailMessage, png: bytes) -> None:
+    """Put it beside the HTML that names it (RFC 2387, RFC 2392)."""
+    html = mail.get_body(("html",))
+    if isinstance(html, EmailMessage):
+        html.add_related(png, "image", "png", cid=f"<{PICTURE_ID}>", disposition="inline", filename="chart.png")
 
 
 def _thread_index(message: Message) -> str:
@@ -198,5 +207,6 @@ CHANNEL = Declaration(
     unsafe=_unsafe,
     wrong_address=_wrong_address,
     own_key=True,
+    pictures="inside",
     read_by_people=True,
 )

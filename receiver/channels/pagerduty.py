@@ -121,8 +121,10 @@ class PagerDutyEvents:
         links = [{"href": link.url, "text": link.label} for link in message.links]
         client = {"client": message.brand.name, "client_url": self._client_url} if self._client_url else {}
         # "This image must be served via HTTPS": another one would make the event invalid.
-        image = message.image_url if message.image_url.startswith("https://") else ""
-        images = {"images": [{"src": image, "alt": "The dashboard"}]} if image else {}
+        chart = message.picture.url if message.picture else ""
+        shown = ((chart, "The chart"), (message.image_url, "The dashboard"))
+        listed = [{"src": url, "alt": alt} for url, alt in shown if url.startswith("https://")]
+        images = {"images": listed} if listed else {}
         return {"payload": payload, "links": links, **images, **client}
 
 

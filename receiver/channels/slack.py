@@ -21,12 +21,12 @@ from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
 from receiver.channels.http_call import failure, post
 from receiver.channels.send_rate import PATIENCE, Pace
-from receiver.channels.slack_blocks import card, plain, root
+from receiver.channels.slack_blocks import card, plain, root, without_picture
 from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
 
-_MENDED = 2  # a card that is refused and a thread that has gone are each mended once
+_MENDED = 3  # a refused picture, a refused card and a thread that has gone are each mended once
 _OK, _REFUSED = 200, 400
 _PASSING = {
     **dict.fromkeys(
@@ -135,6 +135,9 @@ class Slack:
                 if gone and "thread_ts" in body:
                     body = {k: v for k, v in body.items() if k not in {"thread_ts", "reply_broadcast"}}
                     body["channel"] = message.address
+                elif error.word in UNWANTED and message.picture and message.picture.public:
+                    message = without_picture(message)
+                    body |= card(message, interactive=self._interactive)
                 elif error.word in UNWANTED and body["attachments"]:
                     body = {k: v for k, v in body.items() if k != "metadata"} | plain(message)
                 else:
@@ -173,6 +176,8 @@ class SlackWebhooks:
         if message.address in self._urls:
             url = self._urls[message.address]
             word = await self._post(url, card(message))
+            if word in UNWANTED and message.picture and message.picture.public:
+                word = await self._post(url, card(without_picture(message)))
             if word in UNWANTED:
                 word = await self._post(url, plain(message))
             if word:
@@ -295,5 +300,11 @@ def _wrong_address(settings: Settings, address: str) -> str:
 
 
 CHANNEL = Declaration(
-    settings=Settings, build=_build, check=_check, wrong_address=_wrong_address, own_key=True, read_by_people=True
+    settings=Settings,
+    build=_build,
+    check=_check,
+    wrong_address=_wrong_address,
+    own_key=True,
+    pictures="address",
+    read_by_people=True,
 )

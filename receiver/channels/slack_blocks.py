@@ -5,6 +5,8 @@ docs.slack.dev/reference/block-kit/blocks. All of it stays below the 13,000 char
 
 import re
 
+import msgspec
+
 from receiver.channels.base import Link, Message, standing
 from receiver.incident.model import Kind
 
@@ -12,6 +14,7 @@ from receiver.incident.model import Kind
 HEADLINE, LEAD, FIELD, FIELDS, ALL_FIELDS, SHORT = 1000, 600, 1200, 10, 3600, 40
 BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
 PLAIN = 3000
+PICTURE_WORDS = 1000  # Slack's own: 2,000
 QUESTION, CONFIRM = 300, 30  # of a confirmation dialog: its text, each of its buttons
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
 _TAKEN, _OVER = "#439fe0", "good"
@@ -54,6 +57,7 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     when = int(message.sent_at.timestamp())
     date = f"<!date^{when}^{{date_short_pretty}} {{time}}|{message.sent_at:%Y-%m-%d %H:%M} UTC>"
     number = f" · #{message.number}" if message.number else ""
+    blocks += _picture(message)
     footer: Block = {"type": "mrkdwn", "text": f"{escaped(message.brand.name)}{number} · {date}"}
     blocks.append({"type": "context", "elements": [footer]})
     buttons = _answers(message, state) if interactive else []
@@ -61,6 +65,19 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     blocks += [{"type": "actions", "elements": buttons[:BUTTONS]}] if buttons else []
     fallback = _cut(escaped(message.headline), LEAD)
     return {"text": text, "attachments": [{"color": colour, "fallback": fallback, "blocks": blocks}]}
+
+
+def _picture(message: Message) -> list[Block]:
+    """Show the chart, if Slack can fetch it: it refuses a card whose picture it cannot."""
+    if message.picture is None or not message.picture.public or len(message.picture.url) > URL:
+        return []
+    words = _cut(message.picture.words, PICTURE_WORDS) or message.headline[:PICTURE_WORDS]
+    return [{"type": "image", "image_url": message.picture.url, "alt_text": words}]
+
+
+def without_picture(message: Message) -> Message:
+    """Give the same message for a Slack that refuses its picture."""
+    return msgspec.structs.replace(message, picture=None)
 
 
 def _facts(fields: tuple[tuple[str, str], ...]) -> list[Block]:

@@ -4,6 +4,7 @@ prometheus.io/docs/prometheus/latest/querying/api. A range query may have 11,000
 """
 
 import math
+import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
@@ -97,13 +98,20 @@ class _Answer(msgspec.Struct):
 class Prometheus:
     """One Prometheus, or what has the same API. Every method raises ApiError.
 
-    ``timeout`` in seconds is for each request; ``headers`` carry the credentials, if there are any.
+    ``timeout`` in seconds is for each request; ``headers`` carry the credentials, if there are any; ``trust`` as in
+    http_api.Access.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None, timeout: float = 30.0
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        *,
+        trust: ssl.SSLContext | bool = True,
     ) -> None:
-        self._session, self._url = session, url.rstrip("/")
+        self._session, self._url, self._trust = session, url.rstrip("/"), trust
         self._headers, self._timeout = headers or {}, timeout
 
     async def alerting_rules(self) -> list[AlertingRule]:
@@ -137,11 +145,22 @@ class Prometheus:
         """Say when this Prometheus was started."""
         return (await self._ask("status/runtimeinfo", {}, _Runtime)).started_at.astimezone(UTC)
 
-    async def range(self, query: str, start: float, end: float, step: float) -> Series:
-        """Give the series of a range query; times in Unix seconds, ``step`` in seconds to the millisecond."""
+    async def range(
+        self, query: str, start: float, end: float, step: float, *, patience: float | None = None
+    ) -> Series:
+        """Give the series of a range query; times in Unix seconds, ``step`` in seconds to the millisecond.
+
+        Prometheus stops working on it after ``patience`` seconds; without, after what its own flag says.
+        """
+        limited = {} if patience is None else {"timeout": f"{patience:.3f}"}
         series: Series = {}
         for begin, finish in pieces(start, end, step, MAX_POINTS):
-            parameters = {"query": query, "start": f"{begin:.3f}", "end": f"{finish:.3f}", "step": f"{step:.3f}"}
+            parameters = {
+                "query": query,
+                "start": f"{begin:.3f}",
+                "end": f"{finish:.3f}",
+                "step": f"{step:.3f}",
+            } | limited
             for labels, samples in await self._query("query_range", parameters):
                 series.setdefault(labels, []).extend(samples)
         return series
@@ -188,6 +207,7 @@ class Prometheus:
             seconds=self._timeout,
             headers=self._headers,
             parameters=parameters,
+            trust=self._trust,
         )
         if status != 200:  # noqa: PLR2004  # OK
             raise ApiError(Failure.REFUSED, f"Prometheus refused {endpoint}: {_refusal(status, body)}")

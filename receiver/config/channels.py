@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from process.conversion import nearest
 from process.optional import MissingExtraError
 from process.settings import Findings, Source, Strict
-from receiver.channels.declaration import Declaration, Place
+from receiver.channels.declaration import Declaration, Pictures, Place
 from receiver.channels.registry import CHANNELS, declaration
 from receiver.config.people import Places
 from receiver.incident.delivery import Handling
@@ -25,6 +25,7 @@ class ChannelFacts(NamedTuple):
     kinds: frozenset[Kind] = frozenset(Kind)
     single_pages: int = 0  # see Declaration
     host_of: Callable[[str], str] = lambda _address: ""
+    pictures: Pictures = ""
 
 
 class Channels:
@@ -74,7 +75,12 @@ class Channels:
         settings = self.settings[name]
         host_of, kinds = partial(channel.host_of, settings), channel.kinds(settings)
         return ChannelFacts(
-            channel.read_by_people, channel.keeps_incidents, kinds, channel.single_pages(settings), host_of=host_of
+            channel.read_by_people,
+            channel.keeps_incidents,
+            kinds,
+            channel.single_pages(settings),
+            host_of=host_of,
+            pictures=channel.pictures,
         )
 
     def handling(self, name: str, window: timedelta = timedelta(0)) -> Handling:

@@ -9,6 +9,7 @@ import msgspec
 from process.addresses import is_http
 from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
 from receiver.channels.base import Brand
+from receiver.clients.promql import ExpressionError, compared
 from receiver.config.channels import Channels, check_contacts
 from receiver.config.console import ConsoleSettings, check_console
 from receiver.config.generic import GenericWebhook, WebhookName
@@ -34,6 +35,7 @@ from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Priority
 
 SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
+SHORTEST_CHART, LONGEST_CHART = 600.0, 7 * 86400.0  # seconds
 LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others
 
 
@@ -119,6 +121,17 @@ class Site(Strict, frozen=True, kw_only=True):
     def brand(self) -> Brand:
         """What messages carry of it."""
         return Brand(self.name, self.header_prefix)
+
+
+class ChartSettings(Strict, frozen=True, kw_only=True):
+    """The picture of an incident's series; it needs the `prometheus_url` of the incident's source."""
+
+    length: Duration = Duration(3 * 3600)
+    """How much time it shows; more if the incident has been open for longer, at most 7d"""
+    deployments: str = "max by (job) (deployment_last_timestamp_seconds)"
+    """PromQL whose values are the Unix times of the last deployments, which the picture marks; none, if empty"""
+    public: bool = False
+    """Whether Slack can reach `external_url`, to show the picture in its messages"""
 
 
 class Templates(Strict, frozen=True, kw_only=True):
@@ -216,6 +229,8 @@ class Config(Strict, frozen=True, kw_only=True):
     """JSON of other tools, posted to /webhook/generic/NAME ([senders.md](senders.md))"""
     retention: Retention = Retention()
     """How long resolved incidents are kept"""
+    charts: ChartSettings = ChartSettings()
+    """Pictures of the series behind an alert ([evidence.md](evidence.md))"""
     templates: Templates | None = None
     """Your own templates of messages ([templates.md](templates.md))"""
     site: Site = Site()
@@ -283,8 +298,18 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
                 ".retention.keep", "too short (at least 31d): what was resolved by hand is remembered that long"
             )
         )
+    _check_charts(config.charts, source, findings)
     if config.grouping_window > LONGEST_GROUPING:
         findings.add(source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications"))
+
+
+def _check_charts(charts: ChartSettings, source: Source, findings: Findings) -> None:
+    if not SHORTEST_CHART <= charts.length <= LONGEST_CHART:
+        findings.add(source.error(".charts.length", "must be from 10m to 7d"))
+    try:
+        compared(charts.deployments or "0")
+    except ExpressionError as error:
+        findings.add(source.error(".charts.deployments", f"invalid PromQL: {error}"))
 
 
 def _check_matrix(config: Config, source: Source, findings: Findings, where: str, rows: list[MatrixRow]) -> None:

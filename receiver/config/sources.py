@@ -59,7 +59,7 @@ class AlertmanagerSource(Strict, frozen=True, kw_only=True):
     missed_after: Duration = Duration(600)
     """An alert that has been firing for this long without a webhook opens an incident"""
     prometheus_url: str = ""
-    """Prometheus that records what fired and resolved while the receiver was down"""
+    """Prometheus that knows what fired while the receiver was down, and gives the series of charts"""
 
 
 def sources(

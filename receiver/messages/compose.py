@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from process.settings import Secret
-from receiver.channels.base import Message, umbrella_key
+from receiver.channels.base import Message, Picture, umbrella_key
 from receiver.incident.model import Incident, Kind
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import ENGLISH, Reader
-from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
+from receiver.messages.link import ChartGrant, DigestGrant, Grant, sign, sign_chart, sign_digest
 from receiver.messages.render import render
 from receiver.messages.templating import Templates
 from receiver.policy.current import Current
@@ -35,16 +35,32 @@ class Links:
         grant = DigestGrant.of(incidents, person, int((made_at + self._valid_for).timestamp()), self.installation)
         return f"{self._url}/answer/digest/{sign_digest(grant, self._key.reveal())}"
 
+    def make_chart(self, incident: Incident, person: str, made_at: datetime) -> str:
+        """Give the URL of the incident's picture, in the language and zone of the person."""
+        expires = int((made_at + self._valid_for).timestamp())
+        grant = ChartGrant.of(incident, person, expires, self.installation)
+        return f"{self._url}/chart/{sign_chart(grant, self._key.reveal())}.png"
+
 
 class Messages:
     """``one`` and ``many`` are what the dispatchers call."""
 
-    def __init__(self, current: Current, links: Links, templates: Templates, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        current: Current,
+        links: Links,
+        templates: Templates,
+        clock: Callable[[], datetime],
+        picture_of: Callable[[Claimed, Reader], Picture | None] = lambda _claimed, _reader: None,
+    ) -> None:
+        """Take where they come from; ``picture_of`` gives what is there, and waits for nothing."""
         self._current, self._links, self._templates, self._clock = current, links, templates, clock
+        self._picture_of = picture_of
 
     def one(self, claimed: Claimed) -> Message:
         """Write one notification."""
         person = claimed.notification.target.person
+        reader = reader_of(self._current.routing, person)
         message = render(
             claimed.notification,
             claimed.incident,
@@ -53,8 +69,9 @@ class Messages:
             thread=claimed.thread,
             link=self._links.make(claimed.incident, person, claimed.created_at),
             now=self._clock(),
-            reader=reader_of(self._current.routing, person),
+            reader=reader,
             templates=self._templates,
+            picture=self._picture_of(claimed, reader),
         )
         opening = claimed.incident.opening
         message = msgspec.structs.replace(

@@ -117,12 +117,34 @@ class DigestGrant(msgspec.Struct, frozen=True, array_like=True):
         return tuple(accumulate(self.steps, initial=self.first))
 
 
+class ChartGrant(msgspec.Struct, frozen=True, array_like=True):
+    """What the address of a picture allows: to see the chart of ``incident``, as ``person`` reads times.
+
+    Slack and PagerDuty fetch it, and whoever reads there sees it: it lets nobody do anything else.
+    """
+
+    incident: int
+    person: str
+    expires: int
+    opened: int
+    installation: int
+
+    @classmethod
+    def of(cls, incident: Incident, person: str, expires: int, installation: int) -> "ChartGrant":
+        """Grant the chart of an incident."""
+        return cls(incident.id, person, expires, incident.opening.opened, installation)
+
+    def is_ours(self, incident: Incident, installation: int) -> bool:
+        """Say whether it is of this incident, and not of another one with its number."""
+        return (self.installation, self.opened) == (installation, incident.opening.opened)
+
+
 def _fired(incident: Incident) -> int:
     at = incident.reopened[-1] if incident.reopened else incident.opened_at
     return int(at.timestamp() * _MILLISECONDS) if at else 0
 
 
-G = TypeVar("G", Grant, DigestGrant)
+G = TypeVar("G", Grant, DigestGrant, ChartGrant)
 
 
 def sign(grant: Grant, secret: str) -> str:
@@ -135,6 +157,11 @@ def sign_digest(grant: DigestGrant, secret: str) -> str:
     return _signed(grant, b"digest-link:", secret)
 
 
+def sign_chart(grant: ChartGrant, secret: str) -> str:
+    """Write the grant of a picture as a token for a URL."""
+    return _signed(grant, b"chart-link:", secret)
+
+
 def read(token: str, secret: str, now: datetime) -> Grant:
     """Check and read a token; LinkError if it grants nothing."""
     return _read(token, Grant, b"answer-link:", secret, now)
@@ -145,7 +172,12 @@ def read_digest(token: str, secret: str, now: datetime) -> DigestGrant:
     return _read(token, DigestGrant, b"digest-link:", secret, now)
 
 
-def _signed(grant: Grant | DigestGrant, use: bytes, secret: str) -> str:
+def read_chart(token: str, secret: str, now: datetime) -> ChartGrant:
+    """Check and read the token of a picture; LinkError if it grants nothing."""
+    return _read(token, ChartGrant, b"chart-link:", secret, now)
+
+
+def _signed(grant: Grant | DigestGrant | ChartGrant, use: bytes, secret: str) -> str:
     body = msgspec.json.encode(grant)
     return f"{_text(body)}.{_text(_mac(body, use, secret))}"
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from receiver.channels.base import Link, Message, Words
+from receiver.channels.base import PICTURE_ID, Link, Message, Picture, Words
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Entry, EntryKind, Incident, Kind, Notification, Reason, State
 from receiver.messages.i18n import Reader, one_line, several_lines
@@ -65,9 +65,10 @@ def render(  # noqa: PLR0913  # everything that a message says
     now: datetime,
     reader: Reader | None = None,
     templates: Templates = _BUILT_IN,
+    picture: Picture | None = None,
 ) -> Message:
     """Write the message; it never fails on what alerts contain."""
-    return _Writer(notification, incident, timeline, link, now, reader or Reader()).message(
+    return _Writer(notification, incident, timeline, link, now, reader or Reader(), picture).message(
         delivery_id, thread, templates
     )
 
@@ -130,8 +131,10 @@ class _Writer:
         link: str,
         now: datetime,
         reader: Reader,
+        picture: Picture | None,
     ) -> None:
         self._notification, self._incident, self._timeline = notification, incident, timeline
+        self._picture = picture
         self._link, self._now, self._reader, self._say = link, now, reader, reader.say
 
     def message(self, delivery_id: str, thread: str, templates: Templates) -> Message:
@@ -163,6 +166,7 @@ class _Writer:
             begun=incident.begun,
             state=incident.state.value,
             labels=_shared(incident),
+            picture=self._picture,
             image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),
             opened_at=incident.opened_at,
             words=words(notification.kind, incident, self._reader),
@@ -225,6 +229,7 @@ class _Writer:
             "resolved": reader.moment(incident.resolved_at or now),
             "by_person": incident.resolved_by != ALERTS,
             "links": links,
+            "chart": self._inline(),
             **self._people(),
         }
 
@@ -298,7 +303,15 @@ class _Writer:
                 ("query", alert.generator_url if safe_url(alert.generator_url) else ""),
             ):
                 links += [Link(self._say(key), url)] if url else []
+        if self._picture is not None and not (self._picture.png or self._picture.public):
+            links.append(Link(self._say("chart"), self._picture.url))
         return tuple(links)
+
+    def _inline(self) -> dict[str, str] | None:
+        """The picture that the message itself carries."""
+        if self._picture is None or not self._picture.png:
+            return None
+        return {"src": f"cid:{PICTURE_ID}", "words": self._picture.words}
 
     def _upcoming(self, step_key: str, last_key: str) -> str:
         """Who is paged next and when; empty if the incident waits for nobody."""

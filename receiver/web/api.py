@@ -1,5 +1,6 @@
 """The API of incidents: list, show, acknowledge, resolve, undo a resolve."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -42,14 +43,15 @@ class IncidentApi:
     def __init__(self, store: Store, actions: Actions, guard: Middleware) -> None:
         self._store, self._actions, self._guard = store, actions, guard
 
-    def application(self) -> web.Application:
-        """Build what is served below /api/v1."""
+    def application(self, more: Iterable[web.RouteDef] = ()) -> web.Application:
+        """Build what is served below /api/v1, with ``more`` behind the same guard."""
         app = web.Application(middlewares=[self._guard, _answer_errors])
         app.add_routes(
             [
                 web.get("/incidents", self.list),
                 web.get("/incidents/{id}", self.show),
                 web.post("/incidents/{id}/{action:acknowledge|resolve|undo}", self.act),
+                *more,
             ]
         )
         return app
@@ -67,9 +69,9 @@ class IncidentApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """GET /api/v1/incidents/{id}: one incident, its alerts and its timeline."""
-        stored = await self._store.incident(_number(request))
+        stored = await self._store.incident(incident_number(request))
         if stored is None:
-            return _unknown(request)
+            return unknown_incident(request)
         incident, timeline = stored
         alerts = msgspec.to_builtins(sorted(incident.alerts.values(), key=lambda a: a.starts_at))
         reader = Reader(name_of=self._actions.name_of)
@@ -87,10 +89,10 @@ class IncidentApi:
             return problem(400, f'invalid body (expected {{"actor": "your name"}} or nothing): {error}')
         action, actor = Action(request.match_info["action"]), answer.actor[:_ACTOR] or "api"
         result, incident = await self._actions.apply(
-            ActionSource.API, _number(request), action, actor, Seen(firing=answer.firing)
+            ActionSource.API, incident_number(request), action, actor, Seen(firing=answer.firing)
         )
         if incident is None:
-            return _unknown(request)
+            return unknown_incident(request)
         if result in _REFUSED:
             return problem(409, _REFUSED[result].format(count=incident.firing_count))
         return web.json_response(_view(incident))
@@ -106,12 +108,14 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return problem(503, "the store does not answer; try again")
 
 
-def _number(request: web.Request) -> int:
+def incident_number(request: web.Request) -> int:
+    """Read the number in the path; 0, which no incident has, if it is none."""
     text = request.match_info["id"]
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0  # noqa: PLR2004  # fits SQLite
 
 
-def _unknown(request: web.Request) -> web.Response:
+def unknown_incident(request: web.Request) -> web.Response:
+    """Answer 404."""
     return problem(404, f"no incident {request.match_info['id']}; GET /api/v1/incidents lists them")
 
 

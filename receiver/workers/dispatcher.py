@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -71,10 +71,12 @@ class Dispatcher:
         host_of: Callable[[str], str] = lambda _address: "",
         keeps_incidents: bool = False,
         watch: ClockWatch | None = None,
+        before: Callable[[Claimed], Awaitable[None]] | None = None,
     ) -> None:
         self._name, self._channel, self._store = name, channel, store
         self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
         self._metrics, self._clock, self._elapsed, self._jitter = metrics, clock, elapsed, jitter
+        self._before = before
         self._keeps_incidents, self._watch, self._umbrella = keeps_incidents, watch, umbrella
         self._destinations = Destinations(host_of)
         self._looked = float("-inf")
@@ -250,6 +252,8 @@ class Dispatcher:
         """Try once; SendError whatever went wrong. The address is free again before the outcome is on the disk."""
         try:
             bundle = self._bundle if len(claims) > 1 else None
+            if self._before is not None and bundle is None:
+                await self._before(claims[0])
             receipt = await self._channel.send(bundle(claims) if bundle else self._render(claims[0]))
         except SendError:
             raise

@@ -28,6 +28,7 @@ PUBLIC = [
     (SITE, "POST", "/api/report", 3002),
     (ON_CALL, "GET", "/answer/WzEsImxpbmgi", 9095),
     (ON_CALL, "POST", "/answer/digest/WzEsImxpbmgi", 9095),
+    (ON_CALL, "GET", "/chart/WzEsImxpbmgi.png", 9095),
     (ON_CALL, "POST", "/slack/interactivity", 9095),
     (ON_CALL, "POST", "/pagerduty/webhook", 9095),
 ]

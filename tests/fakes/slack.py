@@ -102,7 +102,7 @@ def fault_of(body: dict[str, Any]) -> str:
     return "invalid_blocks" if wrong or too_many else ""
 
 
-def _valid(block: dict[str, Any]) -> bool:
+def _valid(block: dict[str, Any]) -> bool:  # noqa: PLR0911  # one for each kind of block
     match block:
         case {"type": "header", "text": {"type": "plain_text", "text": text}}:
             return 0 < len(text) <= 150
@@ -112,6 +112,8 @@ def _valid(block: dict[str, Any]) -> bool:
             return 0 < len(fields) <= 10 and all(0 < len(field["text"]) <= 2000 for field in fields)
         case {"type": "context", "elements": elements}:
             return 0 < len(elements) <= 10
+        case {"type": "image", "image_url": url, "alt_text": words}:
+            return 0 < len(url) <= 3000 and 0 < len(words) <= 2000
         case {"type": "actions", "elements": elements}:
             ids = [element["action_id"] for element in elements]
             return 0 < len(elements) <= 25 and len(set(ids)) == len(ids) and all(map(_valid_button, elements))

@@ -10,7 +10,7 @@ import msgspec
 
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import AlertingRule, Labels, Prometheus, Series
-from receiver.reports.review.comparison import Comparison, ExpressionError, compared, is_constant, selected_label
+from receiver.clients.promql import Comparison, ExpressionError, compared, is_constant, selected_label
 from receiver.reports.review.dashboard import Panel
 from receiver.reports.review.firing import Sample, episodes, together
 from receiver.reports.review.model import Baseline, DeadPanel, Fired, Rule, Trouble, Tuned

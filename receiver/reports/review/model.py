@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.reports.review.comparison import Comparison
+from receiver.clients.promql import Comparison
 from receiver.reports.review.firing import Firing
 from receiver.reports.review.period import Part, Period
 from receiver.reports.review.threshold import Advice, Candidate, Closeness

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from receiver.reports.review.comparison import Comparison
+from receiver.clients.promql import Comparison
 from receiver.reports.review.firing import Firing, Sample, simulated
 
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from process.settings import Secret
-from receiver.channels.base import Channel, Failure, Link, Message, SendError
+from receiver.channels.base import Channel, Failure, Link, Message, Picture, SendError
 from receiver.channels.email import Email
 from receiver.channels.log import Log
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
@@ -180,8 +180,11 @@ async def test_pagerduty_is_told_what_is_broken_and_shown_the_dashboard(pagerdut
     named = {name: body["payload"].get(name) for name in ("class", "component", "group")}
     assert named == {"class": "HighErrorRate", "component": "shop", "group": "backend"}
     assert body["images"] == [{"src": "https://grafana.example.com/render.png", "alt": "The dashboard"}]
+    chart = Picture("https://oncall.example.com/chart/t.png")
+    await channel.send(message(picture=chart))
+    assert pagerduty.calls[1].body["images"] == [{"src": chart.url, "alt": "The chart"}]
     await channel.send(message(image_url="http://grafana.example.com/render.png"))  # PagerDuty would refuse the event
-    body = pagerduty.calls[1].body
+    body = pagerduty.calls[2].body
     assert "images" not in body
     assert not {"class", "component", "group"} & set(body["payload"])
 

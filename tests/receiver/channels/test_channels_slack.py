@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from process.settings import Secret
-from receiver.channels.base import Failure, Link, Message, SendError, Words
+from receiver.channels.base import Failure, Link, Message, Picture, SendError, Words
 from receiver.channels.send_rate import Pace
 from receiver.channels.slack import UNWANTED, Slack, SlackWebhooks
 from receiver.channels.slack_blocks import card, plain, root
@@ -501,3 +501,33 @@ async def test_a_webhooks_url_is_in_no_error_and_no_log(
             await SlackWebhooks({"#alerts": Secret(url)}, session).send(paged())
         assert "s3cret" not in f"{caught.value}{caplog.text}"
         assert caught.value.reason is Failure.NETWORK
+
+
+CHART = Picture("https://oncall.example.com/chart/t.png", "HighErrorRate: 0.1", b"\x89PNG", public=True)
+
+
+def pictures(posted: dict[str, Any]) -> list[str]:
+    return [block["image_url"] for block in posted["attachments"][0]["blocks"] if block["type"] == "image"]
+
+
+async def test_a_picture_that_slack_can_fetch_is_in_the_card(slack: FakeSlack, session: aiohttp.ClientSession) -> None:
+    await bot(slack, session).send(paged(picture=CHART))
+    await bot(slack, session).send(paged(picture=Picture(CHART.url, png=b"\x89PNG")))
+    shown, linked = slack.messages
+    assert pictures(shown) == [CHART.url]
+    assert pictures(linked) == []
+
+
+async def test_a_card_whose_picture_slack_cannot_fetch_is_sent_without_it(
+    slack: FakeSlack, session: aiohttp.ClientSession
+) -> None:
+    slack.errors = ["invalid_blocks"]
+    await bot(slack, session).send(paged(picture=CHART))
+    slack.errors = ["invalid_attachments"]
+    await hooks(slack, session).send(paged(picture=CHART))
+    for posted in slack.messages:
+        assert pictures(posted) == []
+        assert posted["attachments"]
+    slack.errors = ["invalid_blocks", "invalid_blocks"]
+    await bot(slack, session).send(paged(picture=CHART))
+    assert slack.messages[-1]["attachments"] == []

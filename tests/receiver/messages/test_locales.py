@@ -11,6 +11,7 @@ import jinja2
 import pytest
 
 from receiver.channels.base import Message
+from receiver.evidence.alert_query import Absent
 from receiver.incident.event import Acknowledge, Event, TimeDue
 from receiver.incident.model import (
     Data,
@@ -103,6 +104,7 @@ def test_german_is_translated() -> None:
         ("entry", set(EntryKind) - {EntryKind.REMARK}),
         ("page", PAGES | {Reason.PRIORITY_RAISED}),
         ("news", set(Reason) - PAGES | {Reason.REOPENED}),
+        ("absent", set(Absent)),
         ("failure", set(Failure)),
         ("gap", set(Uncovered)),
         ("origin", set(Origin)),
@@ -122,7 +124,7 @@ def test_no_phrase_is_left_over() -> None:
     """A key that nothing says is a phrase that translators keep for nobody."""
     code = "".join(path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), TEMPLATES))
     built = re.compile(
-        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap)_|.*_one$|console_(page|key|kind)_"
+        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap|absent)_|.*_one$|console_(page|key|kind)_"
     )
     assert not [key for key in phrases("en") if not built.match(key) and f'"{key}"' not in code]
 

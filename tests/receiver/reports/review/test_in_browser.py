@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.chromium import chromium
-from receiver.reports.review.comparison import Comparison
+from receiver.clients.promql import Comparison
 from receiver.reports.review.model import DeadPanel, Fired, Tuned
 from receiver.reports.review.render import html_page
 from receiver.reports.review.sections import content

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.reports.review.comparison import Comparison
+from receiver.clients.promql import Comparison
 from receiver.reports.review.threshold import WEEK, Advice, Candidate, advise, candidates, closeness, quantile, show
 
 ABOVE, BELOW = Comparison("a", ">", 10.0, "a"), Comparison("a", "<", 10.0, "a")

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.reports.review.comparison import Comparison, ExpressionError, compared, is_constant, selected_label
+from receiver.clients.promql import Comparison, ExpressionError, compared, is_constant, selected_label
 
 RULES = {
     rule["alert"]: rule["expr"]

@@ -1,0 +1,138 @@
+"""Pictures of incidents from the whole receiver: in the API, behind the address in a message, and in a mail."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from receiver import app
+from receiver.app import Receiver
+from receiver.channels.base import PICTURE_ID
+from receiver.config.load import load
+from tests.fakes.smtp import FakeSMTP
+from tests.receiver.channels.test_registry import written
+from tests.receiver.evidence.test_charts import RATE, URL, Server
+from tests.receiver.web.test_alertmanager import with_alert
+
+HOOK, API = {"Authorization": "Bearer t"}, {"Authorization": "Bearer t"}
+PNG = b"\x89PNG\r\n"
+
+
+class Rig:
+    def __init__(self, client: TestClient[web.Request, web.Application], server: Server, mail: FakeSMTP) -> None:
+        self.client, self.server, self.mail = client, server, mail
+
+    async def fire(self, severity: str = "critical") -> int:
+        labels = {"alertname": "HighErrorRate", "severity": severity}
+        body = with_alert(generatorURL=URL.format(RATE), labels=labels)
+        async with self.client.post("/webhook/alertmanager", data=body, headers=HOOK) as answer:
+            return int((await answer.json())["incident"])
+
+    async def get(self, path: str, *, api: bool = True) -> tuple[int, str, bytes]:
+        async with self.client.get(path, headers=API if api else {}) as answer:
+            return answer.status, answer.content_type, await answer.read()
+
+    async def mailed(self) -> EmailMessage:
+        async with asyncio.timeout(30):
+            while not self.mail.mails:  # noqa: ASYNC110  # the server is in another thread
+                await asyncio.sleep(0.01)
+        return self.mail.mails[0][1]
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    server, served, mail = Server(), web.Application(), FakeSMTP()
+    served.router.add_post("/api/v1/query_range", server.handle)
+    mail.start()
+    async with TestServer(served) as prometheus, aiohttp.ClientSession() as session:
+        settings = {
+            "channels": {"email": {"host": "127.0.0.1", "port": mail.port, "tls": "none", "from": "a@example.com"}},
+            "people": {"linh": {"name": "Linh", "email": "linh@example.com", "time_zone": "Asia/Ho_Chi_Minh"}},
+            "alertmanager": {"url": "http://127.0.0.1:9", "prometheus_url": str(prometheus.make_url("/"))},
+            "grouping_window": "1s",
+        }
+        receiver = Receiver(*load(written(tmp_path, settings)))
+        await receiver.start(session)
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(receiver.run(stop))
+        async with TestClient(TestServer(receiver.application())) as client:
+            yield Rig(client, server, mail)
+            server.go.set()
+            stop.set()
+            await running
+        await receiver.stop()
+    mail.stop()
+
+
+async def test_the_api_gives_the_picture_in_both_forms(rig: Rig) -> None:
+    number = await rig.fire()
+    status, kind, body = await rig.get(f"/api/v1/incidents/{number}/chart.svg?theme=dark&width=360&zone=Europe/Berlin")
+    assert (status, kind) == (200, "image/svg+xml")
+    assert b"Europe/Berlin" in body
+    status, kind, body = await rig.get(f"/api/v1/incidents/{number}/chart.png")
+    assert (status, kind, body[:6]) == (200, "image/png", PNG)
+    assert (await rig.get(f"/api/v1/incidents/{number}/chart.png", api=False))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("99/chart.svg", 404),
+        ("1/chart.gif", 404),
+        ("1/chart.svg?theme=pink", 400),
+        ("1/chart.svg?width=99999", 400),
+        ("1/chart.svg?zone=../etc/passwd", 400),
+        ("1/chart.svg?language=xx", 400),
+    ],
+)
+async def test_what_is_asked_wrongly_is_said(rig: Rig, path: str, status: int) -> None:
+    await rig.fire()
+    assert (await rig.get(f"/api/v1/incidents/{path}"))[0] == status
+
+
+async def test_what_cannot_be_drawn_has_a_reason(rig: Rig) -> None:
+    rig.server.answer = lambda: web.json_response({}, status=500)
+    number = await rig.fire()
+    status, _, body = await rig.get(f"/api/v1/incidents/{number}/chart.svg")
+    assert (status, b'"reason": "refused"' in body) == (404, True)
+
+
+async def test_a_page_goes_out_while_prometheus_hangs_and_links_to_the_picture(rig: Rig) -> None:
+    rig.server.go.clear()
+    await rig.fire()
+    mail = await rig.mailed()
+    text = mail.get_body(("plain",))
+    assert text is not None
+    (url,) = re.findall(r"Chart: (\S+)", text.get_content())
+    assert PICTURE_ID not in str(mail)
+    rig.server.go.set()
+    status, kind, body = await rig.get(urlsplit(url).path, api=False)
+    assert (status, kind, body[:6]) == (200, "image/png", PNG)
+    svg = (await rig.get(urlsplit(url).path.replace(".png", ".svg"), api=False))[2]
+    assert b"Asia/Ho_Chi_Minh" in svg
+    token = urlsplit(url).path
+    assert (await rig.get(token.replace("/chart/", "/chart/x"), api=False))[0] == 403
+    assert (await rig.get(token.replace("/chart/", "/answer/").removesuffix(".png"), api=False))[0] == 403
+
+
+async def test_a_mail_in_less_of_a_hurry_carries_the_picture(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_PICTURE", 30.0)  # this machine may be busy
+    await rig.fire("warning")
+    mail = await rig.mailed()
+    related = [part for part in mail.walk() if part.get_content_type() == "multipart/related"]
+    (picture,) = [part for part in related[0].walk() if part.get_content_type() == "image/png"]
+    assert picture["Content-ID"] == f"<{PICTURE_ID}>"
+    assert picture.get_content()[:6] == PNG
+    html = mail.get_body(("html",))
+    assert html is not None
+    assert f"cid:{PICTURE_ID}" in html.get_content()
+    text = mail.get_body(("plain",))
+    assert text is not None
+    assert "Chart:" not in text.get_content()
