@@ -2,6 +2,7 @@
 # Installs the exporter and the receiver as systemd services; `install.sh --help` says how. Running it again updates the
 # program and the units, and keeps configuration, secrets and data.
 set -eu
+umask 022 # whatever root's is: the services have users of their own and must read the program
 
 usage() {
     cat <<'TEXT'
@@ -78,14 +79,16 @@ install_config() { # NAME: the example, with paths of this installation; only if
     sed -e "s|secrets/|/run/credentials/heypeter-$1.service/secret_|" \
         -e "s|/var/lib/heypeter/|/var/lib/heypeter-$1/|" \
         -e "s|path: data/exporter|path: /var/lib/heypeter-exporter/state|" \
-        "$here/../config/$1.yml" > "$destdir$etc/$1.yml"
-    chmod 644 "$destdir$etc/$1.yml"
+        "$here/../config/$1.yml" > "$destdir$etc/$1.yml.new"
+    mv "$destdir$etc/$1.yml.new" "$destdir$etc/$1.yml" # whole or not at all
     echo "wrote $etc/$1.yml: edit it"
 }
 
 install_secret() { # PROGRAM/NAME: random, only if there is none
-    [ ! -e "$destdir$etc/secrets/$1" ] || return 0
-    (umask 077 && head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' > "$destdir$etc/secrets/$1")
+    secret=$destdir$etc/secrets/$1
+    [ ! -s "$secret" ] || return 0
+    (umask 077 && head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' > "$secret.new")
+    mv "$secret.new" "$secret"
 }
 
 install_all() {

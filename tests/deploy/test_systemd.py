@@ -91,6 +91,23 @@ def test_the_written_configuration_is_valid_and_names_credentials_of_its_service
     assert not [line for line in named if f"/run/credentials/heypeter-{name}.service/secret_" not in line]
 
 
+def test_whatever_the_umask_of_root_the_services_can_read_what_they_need(tmp_path: Path, installed: Path) -> None:
+    other = tmp_path / "other"
+    command = f"umask 077; exec {FOLDER}/install.sh --destdir {other} --keep-program"
+    subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True)
+    made = {name: mode for name, (mode, _) in files(other).items() if not name.endswith("-token")}
+    usual = {name: mode for name, (mode, _) in files(installed).items() if name in made}
+    assert made == usual
+
+
+def test_an_installation_that_was_cut_off_leaves_no_empty_secret_behind(installed: Path) -> None:
+    secret = installed / "etc/heypeter/secrets/receiver/api-token"
+    secret.write_bytes(b"")
+    assert script("--destdir", str(installed), "--keep-program").returncode == 0
+    assert len(secret.read_bytes()) >= 40
+    assert oct(secret.stat().st_mode & 0o777) == "0o600"
+
+
 def test_a_second_run_changes_nothing_of_the_operator(installed: Path) -> None:
     (installed / "etc/heypeter/receiver.yml").write_text("mine", "utf-8")
     before = files(installed)
