@@ -4,68 +4,58 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from process.command_line import MISUSED, guarded, unknown_command
 from process.logs import set_up_logs
+from process.optional import load as load_module
 from process.service_manager import inherited_sockets
 from process.settings import SettingsError
 from process.version import VERSION
 from process.web_config import WebAccess
 from receiver.app import now, serve
-from receiver.cli import backup, check, drill, explain, import_, init, preview, review, support_bundle
-from receiver.cli import report as command
-from receiver.cli import schedule as show_schedule
-from receiver.cli import test as policy_test
+from receiver.cli.command import Command
 from receiver.config.load import load
 from receiver.store.base import StoreError
 
-Run = Callable[[argparse.Namespace], int]
 
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Run]] = {
-    "check": ("check receiver.yml as the receiver reads it", check.add_arguments, lambda o: check.run(o, now())),
-    "explain": ("who is told of an alert, when, how and why", explain.add_arguments, lambda o: explain.run(o, now())),
-    "drill": ("send an exercise through everything", drill.add_arguments, lambda o: drill.run(o, now)),
-    "import": (
-        "receiver.yml from Grafana OnCall, Opsgenie, PagerDuty or GoAlert",
-        import_.add_arguments,
-        lambda o: import_.run(o, now()),
+class Named(NamedTuple):
+    """A command whose module is imported when it is asked for: serving needs none of them."""
+
+    about: str
+    module: str
+    name: str = "COMMAND"
+
+
+COMMANDS: dict[str, Named] = {
+    "check": Named("check receiver.yml as the receiver reads it", "receiver.cli.check"),
+    "explain": Named("who is told of an alert, when, how and why", "receiver.cli.explain"),
+    "drill": Named("send an exercise through everything", "receiver.cli.drill"),
+    "import": Named("receiver.yml from Grafana OnCall, Opsgenie, PagerDuty or GoAlert", "receiver.cli.import_"),
+    "init": Named("write a first receiver.yml from an alertmanager.yml and its rules", "receiver.cli.init"),
+    "backup": Named("copy the database while the receiver runs", "receiver.cli.backup"),
+    "restore": Named(
+        "put a copy in the place of the database while the receiver does not run", "receiver.cli.backup", "RESTORE"
     ),
-    "init": (
-        "write a first receiver.yml from an alertmanager.yml and its rules",
-        init.add_arguments,
-        lambda o: init.run(o, now()),
-    ),
-    "backup": ("copy the database while the receiver runs", backup.add_backup_arguments, backup.run_backup),
-    "restore": (
-        "put a copy in the place of the database while the receiver does not run",
-        backup.add_restore_arguments,
-        lambda o: backup.run_restore(o, now()),
-    ),
-    "preview": ("what a message looks like", preview.add_arguments, preview.run),
-    "report": (
-        "incidents, MTTA, MTTR, breaches and night pages",
-        command.add_arguments,
-        lambda o: command.run(o, now()),
-    ),
-    "review": (
+    "preview": Named("what a message looks like", "receiver.cli.preview"),
+    "report": Named("incidents, MTTA, MTTR, breaches and night pages", "receiver.cli.report"),
+    "review": Named(
         "a week's, month's, quarter's or year's review of alerts, thresholds, baselines and dashboards",
-        review.add_arguments,
-        lambda o: review.run(o, now()),
+        "receiver.cli.review",
     ),
-    "schedule": (
-        "who is on call, now and in the days to come",
-        show_schedule.add_arguments,
-        lambda o: show_schedule.run(o, now()),
-    ),
-    "support-bundle": (
-        "what a bug report needs, in one file, without secrets",
-        support_bundle.add_arguments,
-        lambda o: support_bundle.run(o, now()),
-    ),
-    "test": ("run unit tests of a policy", policy_test.add_arguments, policy_test.run),
+    "schedule": Named("who is on call, now and in the days to come", "receiver.cli.schedule"),
+    "support-bundle": Named("what a bug report needs, in one file, without secrets", "receiver.cli.support_bundle"),
+    "test": Named("run unit tests of a policy", "receiver.cli.test"),
 }
+
+
+def command(named: Named) -> Command:
+    """Import a command."""
+    found = getattr(load_module(named.module), named.name)
+    if not isinstance(found, Command):
+        raise TypeError(f"{named.module}.{named.name} is not a Command")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,10 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
         return MISUSED
     try:
         if words and words[0] in COMMANDS:
-            about, add_arguments, run = COMMANDS[words[0]]
-            parser = argparse.ArgumentParser(prog=f"receiver {words[0]}", description=f"{about.capitalize()}.")
-            add_arguments(parser)
-            return run(parser.parse_args(words[1:]))
+            named = COMMANDS[words[0]]
+            asked = command(named)
+            parser = argparse.ArgumentParser(prog=f"receiver {words[0]}", description=f"{named.about.capitalize()}.")
+            asked.add_arguments(parser)
+            return asked.run(parser.parse_args(words[1:]), now)
         return _serve(words[1:] if words and words[0] == "serve" else words)
     except (SettingsError, StoreError) as error:
         for line in str(error).splitlines():

@@ -101,7 +101,7 @@ PURE_LIBRARIES = {
     "recurring_ical_events",
     "zoneinfo",  # it reads the zone's own table once, which is the same for all
 }
-# Imports a module by its name: one that needs a package which may not be installed.
+# Imports a module by its name: one that needs a package which may not be installed, or that one command needs.
 LOADERS = {"process.optional"}
 BANNED_NAMES = {"utils", "common", "helpers", "models", "types", "manager", "managers", "misc"}
 
@@ -114,6 +114,9 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             names |= (inner & set(MODULES)) or {node.module}
+    if LOADERS & names:  # what it loads by a name, it imports as well
+        texts = {str(node.value) for node in ast.walk(TREES[path]) if isinstance(node, ast.Constant)}
+        names |= {text for text in texts & set(MODULES) if "." in text}
     return names
 
 
@@ -154,6 +157,11 @@ def test_a_module_imports_only_the_rooms_that_its_own_may(name: str) -> None:
 def test_a_pure_room_imports_nothing_that_does_anything(name: str) -> None:
     for imported in imports(MODULES[name]) - set(MODULES):
         assert imported.split(".")[0] in PURE_LIBRARIES, f"{name} is pure and imports {imported}"
+
+
+def test_what_is_loaded_by_a_name_counts_as_imported() -> None:
+    assert {f"receiver.cli.{name}" for name in ("check", "import_", "backup")} <= GRAPH["receiver.__main__"]
+    assert "receiver.channels.apprise" in GRAPH["receiver.channels.registry"]
 
 
 def test_what_maps_other_tools_reads_nothing_by_itself() -> None:

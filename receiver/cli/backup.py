@@ -4,6 +4,7 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
+from receiver.cli.command import Command
 from receiver.config.load import load
 from receiver.store import sqlite_backup
 
@@ -42,3 +43,7 @@ def run_restore(options: argparse.Namespace, now: datetime) -> int:
     kept = sqlite_backup.restore(options.copy, path, now)
     print(f"{path}: restored from {options.copy}" + (f"; the database before it is {kept}" if kept else ""))
     return 0
+
+
+COMMAND = Command(add_backup_arguments, lambda options, _clock: run_backup(options))
+RESTORE = Command(add_restore_arguments, lambda options, clock: run_restore(options, clock()))

@@ -12,6 +12,7 @@ import aiohttp
 from process.settings import Findings, SettingsError, Source
 from receiver.app import Receiver, build_channels
 from receiver.channels.declaration import Place, Setup
+from receiver.cli.command import Command
 from receiver.cli.preview import problems
 from receiver.config.build import build_routing
 from receiver.config.load import Config, examine, missing_secret_files
@@ -152,3 +153,6 @@ def _spoken(gap: Gap) -> str:
     why = Reader().name("gap", gap.reason)
     times = f"from {gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M} UTC"
     return f"roles.{gap.role}: {why} {times}; add a layer or a person, or the next step is taken at once"
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from process.settings import Secret, SettingsError, require_secret
+from receiver.cli.command import Command
 from receiver.cli.tables import table
 from receiver.config.load import load
 from receiver.incident.model import EntryKind, Kind, Priority
@@ -195,3 +196,6 @@ def _is_sent(entry: dict[str, Any], kind: Kind) -> bool:
 
 def _at(entry: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(entry["at"]).astimezone(UTC)
+
+
+COMMAND = Command(add_arguments, run)

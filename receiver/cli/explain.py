@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from process.settings import SettingsError
+from receiver.cli.command import Command
 from receiver.cli.simulate import Simulation, Story, span
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
@@ -259,3 +260,6 @@ def _moment(text: str | None, now: datetime) -> datetime:
 
 def _width() -> int:
     return 80 if not sys.stdout.isatty() else 0
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from process.settings import SettingsError
+from receiver.cli.command import Command
 from receiver.cli.simulate import play
 from receiver.cli.tables import table
 from receiver.clients.http_api import open_session
@@ -247,3 +248,6 @@ def _paged(routing: Routing, team: str, start: datetime) -> Mapping[int, frozens
             after = int((notification.at - start).total_seconds())
             heard[after] = heard.get(after, frozenset()) | {notification.target.person}
     return heard
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

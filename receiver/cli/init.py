@@ -12,6 +12,7 @@ from typing import NamedTuple
 from process.addresses import is_http
 from process.settings import SettingsError, Source
 from process.yaml_text import TextLoader
+from receiver.cli.command import Command
 from receiver.cli.explain import explain, rows
 from receiver.cli.tables import table
 from receiver.clients.http_api import ApiError, open_session
@@ -237,3 +238,6 @@ def _team(rule: Rule, routing: Routing) -> str:
         if match is Sure.YES:
             break
     return f"{team}?" if unsure else team
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

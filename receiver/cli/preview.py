@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from process.settings import SettingsError
 from receiver.channels.base import Message
 from receiver.channels.slack_blocks import card
+from receiver.cli.command import Command
 from receiver.incident.model import (
     Alert,
     Clocks,
@@ -220,3 +221,6 @@ def _incident(number: int, priority: Priority, kind: Kind) -> Incident:
         resolved_at=_NOW if state is State.RESOLVED else None,
         resolved_by="alerts" if state is State.RESOLVED else "",
     )
+
+
+COMMAND = Command(add_arguments, lambda options, _clock: run(options))

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from process.settings import SettingsError, parse_duration
+from receiver.cli.command import Command
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.reports.incidents import page
@@ -75,3 +76,6 @@ async def _count(path: Path, start: datetime, end: datetime, summary: Summary) -
             summary.add(history)
     finally:
         await store.close()
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from process.addresses import is_http, redacted
 from process.settings import SettingsError
+from receiver.cli.command import Command
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
 from receiver.config.load import Site, load
@@ -175,3 +176,6 @@ def _moment(text: str, now: datetime) -> datetime:
 
 def _with(review: Review, **changes: object) -> Review:
     return msgspec.structs.replace(review, **changes)
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from process.settings import SettingsError, Source
+from receiver.cli.command import Command
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
@@ -104,3 +105,6 @@ def _moment(text: str) -> datetime:
     except ValueError as error:
         raise SettingsError(f"--at {text!r} is no time; write 2026-11-23T09:00") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

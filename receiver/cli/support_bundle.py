@@ -19,6 +19,7 @@ import yaml
 from process.errors import clean_lines
 from process.settings import SettingsError
 from process.version import VERSION
+from receiver.cli.command import Command
 from receiver.config.load import Config, load
 from receiver.config.redacted import redacted
 from receiver.store.migrations import SCHEMA_VERSION
@@ -145,3 +146,6 @@ def _packed(files: dict[str, str], now: datetime) -> bytes:
             entry.size, entry.mtime, entry.mode = len(body), int(now.timestamp()), 0o600
             archive.addfile(entry, io.BytesIO(body))
     return target.getvalue()
+
+
+COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from process.settings import Duration, SettingsError, Source, Strict
+from receiver.cli.command import Command
 from receiver.cli.explain import job_of, webhook_of
 from receiver.cli.simulate import Story, play, span
 from receiver.config.build import build_routing
@@ -227,3 +228,6 @@ def _group(labels: dict[str, str], at: datetime, *, firing: bool) -> AlertGroup:
     name = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
     alert = Alert(name, firing, at, None if firing else at, labels, {})
     return AlertGroup("tested", (alert,), receiver="test")
+
+
+COMMAND = Command(add_arguments, lambda options, _clock: run(options))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from aiohttp.test_utils import TestClient, TestServer
 
-from receiver.__main__ import COMMANDS
+from receiver.__main__ import COMMANDS, command
 from receiver.app import Receiver
 from receiver.config.load import load
 from rules.lint.series import known
@@ -147,7 +147,7 @@ def test_our_own_commands_have_the_options_that_they_need() -> None:
         for name, *words in (call.split() for call in re.findall(r"python3? -m (receiver [^`|;&]*)", text)):
             assert words[0] in COMMANDS, f"{page}: the {name} has no command {words[0]}"
             parser = argparse.ArgumentParser(prog=f"{page}: {name} {words[0]}")
-            COMMANDS[words[0]][1](parser)
+            command(COMMANDS[words[0]]).add_arguments(parser)
             parser.parse_args(words[1:])
             calls += 1
     assert calls > 5

@@ -64,6 +64,9 @@ def site(plant: Planted) -> dict[str, Any]:
             **plant.secret("token"),
         },
         "alertmanagers": [{"name": "eu", "basic_auth": {"username": "receiver", **plant.secret("password")}}],
+        "console": {
+            "oidc": {"issuer": "https://id.example.com", "client_id": "receiver", **plant.secret("client_secret")},
+        },
         "schedules": {
             "week": {
                 "time_zone": "UTC",
