@@ -65,7 +65,7 @@ def site(plant: Planted) -> dict[str, Any]:
         },
         "alertmanagers": [{"name": "eu", "basic_auth": {"username": "receiver", **plant.secret("password")}}],
         "console": {
-            "oidc": {"issuer": "https://id.example.com", "client_id": "receiver", **plant.secret("client_secret")},
+            "sign_in": {"oidc": {"issuer": "https://id.example.com", "client_id": "r", **plant.secret("client_secret")}}
         },
         "schedules": {
             "week": {
