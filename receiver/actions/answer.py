@@ -1,4 +1,4 @@
-"""Acknowledges and resolves for people: the one funnel behind the API, links, Slack and PagerDuty."""
+"""Does what people want done to incidents: the one funnel behind the console, the API, links, Slack and PagerDuty."""
 
 import re
 from collections.abc import Callable, Container
@@ -9,13 +9,14 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter
 
 from receiver.channels.base import read_umbrella_key
+from receiver.incident.acts import act_of
 from receiver.incident.delivery import is_current
-from receiver.incident.event import Acknowledge, Answer, Resolve, UndoResolve
+from receiver.incident.event import Acknowledge, Answer, Attach, HandOver, Note, Raise, Resolve, UndoResolve
 from receiver.incident.machine import transition
 from receiver.incident.model import Decision, Ignored, Incident, Opening, Origin, Priority, State
 from receiver.incident.undo import moment_of
 from receiver.policy.current import Current
-from receiver.store.base import Member, Standing, Store
+from receiver.store.base import Member, Standing, Store, Trace
 
 # What receiver.channels.base.Message puts into buttons and into the keys of providers' incidents.
 _REFERENCE = re.compile(
@@ -58,6 +59,10 @@ class ActionResult(StrEnum):
     ENDED = "ended"  # its alerts have ended since the resolve, so there is nothing to undo
     IGNORED = "ignored"  # nothing that changes an incident
     REFUSED = "refused"  # a wrong signature, or not a request of that source
+    OVER = "over"  # it was resolved before; the timeline says who wanted what
+    OUT_OF_BOUNDS = "out_of_bounds"  # a snooze that is too long, or ends in the past
+    NOBODY = "nobody"  # no such person or team, or no way to reach them
+    NOT_ATTACHABLE = "not_attachable"  # the other incident is over, attached itself, or this very one
 
 
 _ORIGINS = {
@@ -73,7 +78,12 @@ _REFUSED = {
     Ignored.UNCONFIRMED: ActionResult.UNCONFIRMED,
     Ignored.TOO_LATE: ActionResult.TOO_LATE,
     Ignored.ENDED: ActionResult.ENDED,
+    Ignored.OUT_OF_BOUNDS: ActionResult.OUT_OF_BOUNDS,
+    Ignored.NOBODY: ActionResult.NOBODY,
+    Ignored.NOT_ATTACHABLE: ActionResult.NOT_ATTACHABLE,
 }
+_LONGEST_TEXT = 2000  # characters of a note, and of what an incident is raised with
+_LONGEST_FORM = 200
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -124,6 +134,22 @@ class Seen(msgspec.Struct, frozen=True):
 ANYTHING = Seen()
 
 
+class Request(msgspec.Struct, frozen=True):
+    """By which way somebody acts: what the audit log says of it. ``form`` lets a form that is sent twice act once.
+
+    ``lane`` and ``generation``: see ``Seen``.
+    """
+
+    via: str = ""  # session, token, proxy, basic, link; the source if it is not given
+    ip: str = ""
+    form: str = ""
+    lane: str = ""
+    generation: int = 0
+
+
+PLAIN = Request()
+
+
 class Actions:
     """Applies what people do, and counts what became of it."""
 
@@ -144,27 +170,69 @@ class Actions:
     async def apply(
         self, source: ActionSource, number: int, action: Action, actor: str, seen: Seen = ANYTHING
     ) -> tuple[ActionResult, Incident | None]:
-        """Acknowledge, resolve or undo the resolve of incident ``number``; StoreError if it could not be made durable.
+        """Acknowledge, resolve or undo the resolve of incident ``number``: ``act`` for those who know no more."""
+        request = Request(lane=seen.lane, generation=seen.generation)
+        return await self.act(source, number, _event(action, actor, _ORIGINS[source], seen), request)
 
-        An ``actor`` that means one configured person is recorded by that person's key. The incident comes back as it
-        is afterwards. ALREADY also stands for a resolve after the resolve and for an acknowledgement by somebody else,
-        which are noted in the timeline. What is not as ``seen`` any more is refused in the same transaction.
+    async def act(
+        self, source: ActionSource, number: int, event: Answer, request: Request = PLAIN
+    ) -> tuple[ActionResult, Incident | None]:
+        """Do what a person wants done to incident ``number``; StoreError if it could not be made durable.
+
+        ``event`` is one of receiver.incident.event.Answer; its origin follows from ``source``. An actor, or a person
+        who is asked, is recorded by the key of the configured person that is meant. The incident comes back as it is then.
+        ALREADY: it was so before. It also stands for a resolve after the resolve and for an acknowledgement
+        by somebody else, which are noted in the timeline. What is not as the person has seen it is refused in the same
+        transaction, and what is done is in the audit log by then.
         """
         now, result = self.clock(), ActionResult.UNKNOWN
-        event = _event(action, self._current.routing.directory.key(actor) or actor, _ORIGINS[source], seen)
+        routing, event = self._current.routing, self._told(source, event)
 
         def decide(before: Incident, standing: Standing) -> Decision:
             nonlocal result
-            if _fires_elsewhere(before, action, seen, standing):
+            if standing.repeated:
+                decision = Decision(before, ignored=Ignored.REPEATED)
+            elif _fires_elsewhere(before, event, request, standing):
                 decision = Decision(before, ignored=Ignored.FIRED_AGAIN)
             else:
-                decision = transition(before, event, self._current.routing, now)
-            result = _result(before, decision)
+                decision = transition(before, _informed(event, standing), routing, now)
+            result = _result(before, decision, event)
             return decision
 
-        incident = await self._store.answer(number, decide, now, seen.lane)
+        parent, trace = event.to if isinstance(event, Attach) else 0, _trace(source, event, request)
+        incident = await self._store.answer(number, decide, now, request.lane, parent=parent, trace=trace)
         self.count(source, result)
         return result, incident
+
+    async def raise_by_hand(
+        self, source: ActionSource, event: Raise, request: Request = PLAIN
+    ) -> tuple[ActionResult, Incident | None]:
+        """Page a person or a team with a text: open an incident that no alert has made. NOBODY: none was opened."""
+        now, result = self.clock(), ActionResult.UNKNOWN
+        routing, told = self._current.routing, self._told(source, event)
+
+        def decide(before: Incident, standing: Standing) -> Decision:
+            nonlocal result
+            if standing.repeated:
+                decision = Decision(before, ignored=Ignored.REPEATED)
+            else:
+                decision = transition(before, told, routing, now)
+            result = _result(before, decision, told)
+            return decision
+
+        incident = await self._store.raise_by_hand(decide, now, _trace(source, told, request))
+        self.count(source, result)
+        return result, incident
+
+    def _told(self, source: ActionSource, event: Answer) -> Answer:
+        """Write the people of an event by their keys, and what a person wrote in bounded length."""
+        key = self._current.routing.directory.key
+        event = msgspec.structs.replace(event, actor=key(event.actor) or event.actor, origin=_ORIGINS[source])
+        if isinstance(event, HandOver | Raise) and event.person:
+            event = msgspec.structs.replace(event, person=key(event.person) or event.person)
+        if isinstance(event, Note | Raise):
+            event = msgspec.structs.replace(event, text=event.text[:_LONGEST_TEXT])
+        return event
 
     async def apply_to_key(
         self, source: ActionSource, key: str, action: Action, actor: str, only: Container[int] | None = None
@@ -223,19 +291,40 @@ def _event(action: Action, actor: str, origin: Origin, seen: Seen) -> Answer:
     return UndoResolve(actor, origin, seen.opening, seen.resolved_at)
 
 
-def _fires_elsewhere(incident: Incident, action: Action, seen: Seen, standing: Standing) -> bool:
+def _informed(event: Answer, standing: Standing) -> Answer:
+    """Tell an event what only the transaction knows."""
+    if not isinstance(event, Attach):
+        return event
+    return msgspec.structs.replace(event, parent=standing.parent, siblings=standing.siblings)
+
+
+def _trace(source: ActionSource, event: Answer, request: Request) -> Trace:
+    """Say what the audit log is told. One person's form key is no other's."""
+    form = f"{event.actor}:{request.form[:_LONGEST_FORM]}" if request.form else ""
+    return Trace(event.actor, request.via or source.value, request.ip, act_of(event), form)
+
+
+def _fires_elsewhere(incident: Incident, event: Answer, request: Request, standing: Standing) -> bool:
     """Say whether the provider's incident is an earlier one, or what would be undone fires in another incident."""
-    if seen.lane and not is_current(seen.generation, standing.ends, incident.state):
+    if request.lane and not is_current(request.generation, standing.ends, incident.state):
         return True
-    return action is Action.UNDO and standing.newest != incident.id
+    return isinstance(event, UndoResolve) and standing.newest != incident.id
 
 
-def _result(before: Incident, decision: Decision) -> ActionResult:
+def _result(before: Incident, decision: Decision, event: Answer) -> ActionResult:
     if decision.ignored in _REFUSED:
         return _REFUSED[decision.ignored]
+    if not isinstance(event, Acknowledge | Resolve | UndoResolve):
+        return _result_of_act(before, decision, event)
     after = decision.incident
     renewed = after.clocks.acknowledged_until != before.clocks.acknowledged_until
     return ActionResult.TAKEN if after.state is not before.state or renewed else ActionResult.ALREADY
+
+
+def _result_of_act(before: Incident, decision: Decision, event: Answer) -> ActionResult:
+    if before.state is State.RESOLVED and not isinstance(event, Note):
+        return ActionResult.OVER
+    return ActionResult.TAKEN if decision.changes(before) else ActionResult.ALREADY
 
 
 def _waits(incident: Incident, action: Action) -> bool:

@@ -14,7 +14,10 @@ PATIENT_TRIES = 6  # failures after which a notification no longer keeps others 
 RANKS = tuple(range(2 * len(Priority)))  # what `rank` may give
 UMBRELLA = 300  # members of one incident at a provider
 # What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
-_FOR_THE_OWNER = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
+_FOR_THE_OWNER = {
+    *(Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING, Reason.TAKEN_OVER),
+    *(Reason.UNANSWERED, Reason.PARENT_ENDED, Reason.STILL_NEEDED),
+}
 
 
 class Handling(msgspec.Struct, frozen=True):
@@ -155,6 +158,11 @@ def is_undone(before: Incident, after: Incident) -> bool:
     """Say whether a resolve was taken back: what it has made pointless is owed again."""
     is_back = before.undo is not None and after.undo is None
     return is_back and before.reopened == after.reopened
+
+
+def is_given_back(before: Incident, after: Incident) -> bool:
+    """Say whether an acknowledgement was taken back at once: what it has made pointless is owed again."""
+    return before.before_answer is not None and after.state is State.TRIGGERED and after.clocks == before.before_answer
 
 
 def rank(kind: Kind, priority: Priority) -> int:

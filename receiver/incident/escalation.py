@@ -44,9 +44,15 @@ def start(  # the clocks may have begun before
     clocks, paused, due = replace(clocks, quiet_until=incident.clocks.quiet_until), incident.paused, clocks.next_due_at
     so_far = so_far.change(priority=priority, plan=plan, next_step=0, clocks=clocks, breached_at=None)
     so_far = so_far.change(paused=replace(paused, since=now) if paused else None)  # they have not stood still before
-    so_far = so_far.change(acknowledged_at=None, acknowledged_by="").set_delivery(grown=False)
-    waits = so_far.incident.paused is not None or due is None or due > now
+    so_far = without_owner(so_far).change(attached_at=now if incident.attached_to else None, asked=None)
+    waits = so_far.incident.paused is not None or bool(incident.attached_to) or due is None or due > now
     return so_far if waits else take_step(so_far, policy, now, reason)
+
+
+def without_owner(so_far: Decision) -> Decision:
+    """Nobody has it any more."""
+    so_far = so_far.change(acknowledged_at=None, acknowledged_by="", snoozed_until=None, before_answer=None)
+    return so_far.set_delivery(grown=False)
 
 
 def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) -> Decision:
@@ -63,12 +69,20 @@ def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) 
     if incident.clocks.answer_due_at is not None:
         warn, answer = response(plan, started, policy)
         so_far = so_far.set_clocks(warn_due_at=warn, answer_due_at=answer)
-    if not owed or incident.paused is not None:
+    if not owed or incident.paused is not None or incident.attached_to:
         return so_far
     return page(so_far, owed, policy, now, Reason.PRIORITY_RAISED)
 
 
-def take_step(so_far: Decision, policy: Policy, now: datetime, reason: Reason = Reason.ESCALATED) -> Decision:
+def take_step(  # and what its pages say
+    so_far: Decision,
+    policy: Policy,
+    now: datetime,
+    reason: Reason = Reason.ESCALATED,
+    data: Data = NOTHING,
+    *,
+    without: str = "",
+) -> Decision:
     """Take the step that is due; one that reaches nobody is passed over at once."""
     owed = len(so_far.notifications)
     while so_far.incident.next_step < len(so_far.incident.plan.steps):
@@ -76,7 +90,7 @@ def take_step(so_far: Decision, policy: Policy, now: datetime, reason: Reason = 
         so_far, roles = _together(so_far, step, policy, now)
         if due is not None and now - due > _LATE:
             so_far = so_far.note(now, EntryKind.LATE, due=due, seconds=(now - due).total_seconds())
-        so_far = page(so_far, roles, policy, now, reason)
+        so_far = page(so_far, roles, policy, now, reason, data, without=without)
         if len(so_far.notifications) > owed:
             break
     return so_far
@@ -94,23 +108,60 @@ def _together(so_far: Decision, step: Step, policy: Policy, now: datetime) -> tu
     return so_far, tuple(dict.fromkeys(roles))
 
 
+def schedule(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Set when the next step is due if the one before it was taken now."""
+    return _schedule(so_far, now, policy)
+
+
 def repeat(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     """Take the last step again: nobody has answered, and there is nobody else to tell."""
     so_far = _schedule(so_far, now, policy).note(now, EntryKind.REPEAT)
     return page(so_far, so_far.incident.plan.steps[-1].roles, policy, now, Reason.REPEATED)
 
 
-def page(so_far: Decision, roles: tuple[str, ...], policy: Policy, now: datetime, reason: Reason) -> Decision:
+def page(  # and what it says
+    so_far: Decision,
+    roles: tuple[str, ...],
+    policy: Policy,
+    now: datetime,
+    reason: Reason,
+    data: Data = NOTHING,
+    *,
+    without: str = "",
+) -> Decision:
     """Owe a page to everybody who holds one of the roles now, and to where the team follows.
 
-    The first page of an incident needs no other reason than that it was opened, however late it comes.
+    The first page of an incident needs no other reason than that it was opened, however late it comes. Who is named by
+    ``without`` is left out if anybody else is paged.
     """
     targets = policy.targets(roles, so_far.incident, now)
+    if any(t.person not in {"", without} for t in targets):
+        targets = tuple(t for t in targets if not t.person or t.person != without)
     people = tuple(dict.fromkeys(Holder(t.person, t.role) for t in targets if t.person))
     if not people:
         return so_far.note(now, EntryKind.NOBODY, roles=roles)
+    begins = not so_far.incident.delivery.rounds and reason is not Reason.RAISED
+    so_far = so_far.note(now, EntryKind.PAGED, people=people)
+    return _round(so_far, targets, roles, Reason.OPENED if begins else reason, data, now)
+
+
+def page_person(
+    so_far: Decision, person: str, policy: Policy, now: datetime, reason: Reason, data: Data = NOTHING
+) -> Decision:
+    """Owe a page to one person by name, if there is a way to them."""
+    targets = policy.ways(person, so_far.incident, now)
+    return _round(so_far, targets, (), reason, data, now) if targets else so_far
+
+
+def _round(  # of pages
+    so_far: Decision,
+    targets: tuple[Target, ...],
+    roles: tuple[str, ...],
+    reason: Reason,
+    data: Data,
+    now: datetime,
+) -> Decision:
     delivery = so_far.incident.delivery
-    reason = reason if delivery.rounds else Reason.OPENED
     so_far = so_far.set_delivery(
         rounds=delivery.rounds + 1,
         round_lanes=tuple(target.lane for target in targets),
@@ -120,8 +171,8 @@ def page(so_far: Decision, roles: tuple[str, ...], policy: Policy, now: datetime
         reached=(),
         told=tuple(dict.fromkeys((*delivery.told, *targets))),
     )
-    owed = (Notification(Kind.PAGE, target, delivery.rounds + 1, roles, reason, at=now) for target in targets)
-    return so_far.note(now, EntryKind.PAGED, people=people).owe(*owed)
+    owed = (Notification(Kind.PAGE, each, delivery.rounds + 1, roles, reason, data, now) for each in targets)
+    return so_far.owe(*owed)
 
 
 def tell_places(so_far: Decision, data: Data, policy: Policy, now: datetime) -> Decision:
@@ -151,6 +202,26 @@ def tell(
     serial = delivery.serial + 1
     news = (Notification(kind, target, delivery.rounds, reason=reason, data=data, serial=serial) for target in chosen)
     return so_far.set_delivery(serial=serial).owe(*news)
+
+
+def tell_people(  # and what they are told
+    so_far: Decision, reason: Reason, data: Data, people: tuple[str, ...], policy: Policy, now: datetime
+) -> Decision:
+    """Owe news to some people, by their own ways if they were never told, and to the places that were told."""
+    incident, delivery = so_far.incident, so_far.incident.delivery
+    lanes = {target.lane: target for target in delivery.told if not target.person}
+    for person in people:
+        heard = tuple(target for target in delivery.told if target.person == person)
+        lanes |= {target.lane: target for target in heard or policy.ways(person, incident, now)}
+    serial = delivery.serial + 1
+    news = (Notification(Kind.UPDATE, t, delivery.rounds, (), reason, data, serial=serial) for t in lanes.values())
+    return so_far.set_delivery(serial=serial).owe(*news)
+
+
+def without_news_of(paged: Decision, news: tuple[Notification, ...]) -> Decision:
+    """Whoever is paged needs no news of the same."""
+    lanes = {notification.target.lane for notification in paged.notifications}
+    return replace(paged, notifications=(*(n for n in news if n.target.lane not in lanes), *paged.notifications))
 
 
 def delivered(so_far: Decision, event: Delivered, policy: Policy, now: datetime) -> Decision:
@@ -205,7 +276,7 @@ def undelivered(so_far: Decision, event: Undelivered, policy: Policy, now: datet
     if event.round != incident.delivery.rounds:
         return so_far
     so_far = so_far.note(now, EntryKind.UNDELIVERED)
-    still = incident.paused is not None or maintenance(incident, policy, now) is not None
+    still = incident.paused is not None or incident.attached_to or maintenance(incident, policy, now) is not None
     if incident.next_step < len(incident.plan.steps) and not still:
         return take_step(so_far, policy, now, Reason.UNREACHED)
     return so_far

@@ -4,7 +4,17 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.model import AlertGroup, EntryKind, Failure, Opening, Origin, Pause, Target
+from receiver.incident.model import (
+    AlertGroup,
+    EntryKind,
+    Failure,
+    Incident,
+    Opening,
+    Origin,
+    Pause,
+    Priority,
+    Target,
+)
 
 
 class AlertsReceived(msgspec.Struct, frozen=True):
@@ -81,6 +91,109 @@ class UndoResolve(msgspec.Struct, frozen=True):
     resolved_at: datetime | None = None
 
 
+class Unacknowledge(msgspec.Struct, frozen=True):
+    """Whoever has it gives it back, or somebody does so for them."""
+
+    actor: str
+    origin: Origin
+    seen: Opening | None = None
+
+
+class Snooze(msgspec.Struct, frozen=True):
+    """A person takes the incident, and wants to hear no more of it ``until`` then."""
+
+    actor: str
+    origin: Origin
+    until: datetime
+    seen: Opening | None = None
+
+
+class TakeOver(msgspec.Struct, frozen=True):
+    """A person takes the incident, from whoever has it."""
+
+    actor: str
+    origin: Origin
+    seen: Opening | None = None
+
+
+class HandOver(msgspec.Struct, frozen=True):
+    """Ask a ``person`` to take it over, or give it to a ``team``: one of the two."""
+
+    actor: str
+    origin: Origin
+    person: str = ""
+    team: str = ""
+    seen: Opening | None = None
+
+
+class EscalateNow(msgspec.Struct, frozen=True):
+    """Page the next step's people at once. ``step``: the next step as the person has seen it, None if not known."""
+
+    actor: str
+    origin: Origin
+    step: int | None = None
+    seen: Opening | None = None
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A person writes into the timeline; ``tell`` those who were told, too."""
+
+    actor: str
+    origin: Origin
+    text: str
+    tell: bool = False
+    seen: Opening | None = None
+
+
+class Attach(msgspec.Struct, frozen=True):
+    """Let incident ``to`` speak for this one.
+
+    ``parent`` is that incident as it is in this transaction, None if it is not there, with ``siblings`` attached to it.
+    """
+
+    actor: str
+    origin: Origin
+    to: int
+    seen: Opening | None = None
+    parent: Incident | None = None
+    siblings: int = 0
+
+
+class Detach(msgspec.Struct, frozen=True):
+    """Let it speak for itself again."""
+
+    actor: str
+    origin: Origin
+    seen: Opening | None = None
+
+
+class Raise(msgspec.Struct, frozen=True):
+    """A person pages a ``person`` or a ``team`` with a ``text``; without either, the default team."""
+
+    actor: str
+    origin: Origin
+    text: str
+    person: str = ""
+    team: str = ""
+    priority: Priority = Priority.P1
+    seen: Opening | None = None  # there is nothing to see yet
+
+
+class Adopted(msgspec.Struct, frozen=True):
+    """Incident ``child`` is attached to this one: ``newly``, or it has become more urgent or has opened again."""
+
+    child: int
+    priority: Priority
+    title: str = ""
+    newly: bool = False
+
+
+class ParentEnded(msgspec.Struct, frozen=True):
+    """The incident that spoke for this one is over."""
+
+    parent: int
+
+
 class StillFiring(msgspec.Struct, frozen=True):
     """The API shows that ``count`` alerts fire on long after a person has resolved the incident."""
 
@@ -97,5 +210,19 @@ class Resumed(msgspec.Struct, frozen=True):
     """The silence or the maintenance is over."""
 
 
-Answer = Acknowledge | Resolve | UndoResolve
-Event = AlertsReceived | TimeDue | Delivered | Unreached | Undelivered | Answer | StillFiring | Paused | Resumed
+Answer = (
+    Acknowledge
+    | Resolve
+    | UndoResolve
+    | Unacknowledge
+    | Snooze
+    | TakeOver
+    | HandOver
+    | EscalateNow
+    | Note
+    | Attach
+    | Detach
+    | Raise
+)
+Sent = Delivered | Unreached | Undelivered
+Event = AlertsReceived | TimeDue | Sent | Answer | StillFiring | Paused | Resumed | Adopted | ParentEnded

@@ -37,6 +37,7 @@ def reopen(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         so_far = so_far.note(now, EntryKind.FLAPPING, seconds=policy.flap_quiet)
     listed = without(incident, [name for name, alert in incident.alerts.items() if not alert.firing])
     so_far = replace(so_far, incident=listed)
+    so_far = so_far.change(asked=None, before_answer=None, attached_at=now if incident.attached_to else None)
     return so_far.change(reopened=again, flapping=flaps, resolved_at=None, resolved_by="", undo=None, reported_at=None)
 
 

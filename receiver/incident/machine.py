@@ -6,32 +6,52 @@ that has no row changes nothing; ``IGNORED`` names why.
 
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
+from functools import partial
 from itertools import chain, product
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
+from receiver.incident.acts import (
+    acknowledge,
+    acknowledge_again,
+    acted_late,
+    ask,
+    escalate,
+    help_sent,
+    move,
+    note,
+    open_by_hand,
+    pages_for_help,
+    snooze,
+    snooze_owned,
+    take_over,
+    unacknowledge,
+)
 from receiver.incident.alerts import ALERTS, end_all, is_drill, joined, merge
-from receiver.incident.escalation import delivered, replan, start, tell, tell_places, undelivered, unreached
+from receiver.incident.escalation import delivered, start, tell, tell_places, undelivered, unreached, without_news_of
 from receiver.incident.event import (
     Acknowledge,
+    Adopted,
     AlertsReceived,
     Answer,
     Delivered,
     Event,
+    ParentEnded,
     Paused,
     Resolve,
     Resumed,
+    Sent,
     StillFiring,
     TimeDue,
     Undelivered,
-    UndoResolve,
     Unreached,
 )
+from receiver.incident.family import adopt, attach, follow_ups, parent_ended, raise_to, send_away, set_free
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
 from receiver.incident.group import all_drills, facts, lead, maintenance, priority, rises_to, teams, title, was_drill
+from receiver.incident.meaning import Signal, answer_signal
 from receiver.incident.model import (
     Alert,
     Data,
@@ -41,45 +61,17 @@ from receiver.incident.model import (
     Ignored,
     Incident,
     Kind,
-    Notification,
     Pause,
     PauseKind,
     Priority,
     Reason,
+    Ripple,
     State,
 )
 from receiver.incident.pause import end_quiet, pause, release, resume
 from receiver.incident.policy import Policy
-from receiver.incident.timers import acknowledged, expire, remind, tick
-from receiver.incident.undo import can_undo, has_ended, remembered, undo
-
-
-class Signal(StrEnum):
-    """What an event means for the state, once its content has been looked at."""
-
-    FIRE = "fire"  # alerts are firing
-    RAISE = "raise"  # alerts are firing, and they have become a P1, or have been a drill until now
-    CLEAR = "clear"  # no alert is firing any more
-    HOLD = "hold"  # no alert is firing any more, and that is not believed yet
-    ENDED = "ended"  # what a person has resolved while it fired says more of its end
-    REOPEN = "reopen"  # it fires again, soon after it was over
-    RETURN = "return"  # the same, and whoever has acknowledged it still has it
-    TIME = "time"  # a clock of the incident has run to its time
-    EXPIRE = "expire"  # the acknowledgement has run out
-    DELIVERED = "delivered"  # a page has arrived
-    UNREACHED = "unreached"  # one way to a person does not work
-    UNDELIVERED = "undelivered"  # nobody of the last step could be reached
-    ACKNOWLEDGE = "acknowledge"
-    RESOLVE = "resolve"
-    UNCONFIRMED = "unconfirmed"  # a resolve, while more fires than the person has seen
-    OUTDATED = "outdated"  # an answer to how it stood before it fired again
-    UNDO = "undo"  # a resolve by hand is taken back, and nobody had it
-    UNDO_OWNED = "undo_owned"  # the same, and somebody had it
-    UNDO_ENDED = "undo_ended"  # the same, and its alerts have ended meanwhile
-    UNDO_LATE = "undo_late"  # there is nothing that could be taken back any more
-    STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
-    PAUSE = "pause"  # somebody has silenced it, or maintenance has begun
-    RESUME = "resume"
+from receiver.incident.timers import expire, remind, still_needed, tick, unanswered
+from receiver.incident.undo import remembered, undo
 
 
 class News(msgspec.Struct, frozen=True):
@@ -107,7 +99,10 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
     row = TRANSITIONS.get(pair)
     if row is None:
         return Decision(incident, ignored=IGNORED[pair])
-    return row.handle(so_far.change(state=row.becomes), what, policy, now)
+    decision = row.handle(so_far.change(state=row.becomes), what, policy, now)
+    owed = follow_ups(incident, decision.incident, event)
+    ripples = (Ripple(number, partial(transition, event=one, policy=policy, now=now)) for number, one in owed)
+    return replace(decision, ripples=tuple(ripples)) if owed else decision
 
 
 def _or_pause(incident: Incident, event: Event, policy: Policy, now: datetime) -> Event:
@@ -124,8 +119,15 @@ def signal(incident: Incident, what: Event | News, policy: Policy, now: datetime
     if isinstance(what, News):
         return _news_signal(incident, what, policy, now)
     if isinstance(what, Answer):
-        return _answer_signal(incident, what, now)
-    return _time_signal(incident, now) if isinstance(what, TimeDue) else _SIGNALS[type(what)]
+        return answer_signal(incident, what, policy, now)
+    if isinstance(what, TimeDue):
+        return _time_signal(incident, now)
+    if isinstance(what, Adopted):
+        urgent = what.priority is Priority.P1 and incident.priority is not Priority.P1
+        return Signal.OUTRANK if urgent else Signal.ADOPT
+    if isinstance(what, Sent) and incident.state is State.ACKNOWLEDGED and pages_for_help(incident, what):
+        return Signal.HELP
+    return _SIGNALS[type(what)]
 
 
 _SIGNALS: dict[type, Signal] = {
@@ -133,8 +135,7 @@ _SIGNALS: dict[type, Signal] = {
     Unreached: Signal.UNREACHED,
     Undelivered: Signal.UNDELIVERED,
     StillFiring: Signal.STILL_FIRING,
-    Acknowledge: Signal.ACKNOWLEDGE,
-    Resolve: Signal.RESOLVE,
+    ParentEnded: Signal.PARENT_ENDED,
     Paused: Signal.PAUSE,
     Resumed: Signal.RESUME,
 }
@@ -152,35 +153,16 @@ def _news_signal(incident: Incident, what: News, policy: Policy, now: datetime) 
     # With alerts left out of the message "all resolved" proves nothing about those that were left out.
     if not incident.firing and not incident.truncated:
         return Signal.HOLD if what.received.blind or incident.flapping else Signal.CLEAR
-    return Signal.RAISE if incident.firing and _begins_anew(incident, policy) else Signal.FIRE
+    raises = incident.firing and (_begins_anew(incident, policy) or _breaks_snooze(incident, what, policy))
+    return Signal.RAISE if raises else Signal.FIRE
 
 
-def _answer_signal(incident: Incident, what: Answer, now: datetime) -> Signal:
-    """A person answers to what they have seen, which may have changed before the answer came."""
-    if what.seen not in {None, incident.opening}:
-        return Signal.OUTDATED
-    if isinstance(what, UndoResolve):
-        return _undo_signal(incident, what, now)
-    if isinstance(what, Resolve) and incident.state is not State.RESOLVED and _fires_more(incident, what):
-        return Signal.UNCONFIRMED
-    return _SIGNALS[type(what)]
-
-
-def _fires_more(incident: Incident, seen: Resolve) -> bool:
-    """Say whether more fires than whoever resolves it has seen: as many alerts need not be the same ones."""
-    if seen.firing is None or not incident.firing_count:
-        return False
-    return incident.firing_count > seen.firing or (seen.begun is not None and incident.begun > seen.begun)
-
-
-def _undo_signal(incident: Incident, what: UndoResolve, now: datetime) -> Signal:
-    if incident.state is not State.RESOLVED:
-        return Signal.UNDO
-    if not can_undo(incident, now, what.resolved_at):
-        return Signal.UNDO_LATE
-    if has_ended(incident):
-        return Signal.UNDO_ENDED
-    return Signal.UNDO_OWNED if incident.acknowledged_at is not None else Signal.UNDO
+def _breaks_snooze(incident: Incident, what: News, policy: Policy) -> bool:
+    """Another P1 has begun: the owner has said that the others can wait, and not that this one can."""
+    others = (alert for alert in what.others if incident.drill or not is_drill(alert))
+    return incident.snoozed_until is not None and any(
+        policy.priority(alert.labels)[0] is Priority.P1 for alert in others
+    )
 
 
 def _begins_anew(incident: Incident, policy: Policy) -> bool:
@@ -192,11 +174,15 @@ def _begins_anew(incident: Incident, policy: Policy) -> bool:
 
 def _time_signal(incident: Incident, now: datetime) -> Signal:
     clocks, paused = incident.clocks, incident.paused
+    if incident.asked is not None and incident.asked.until <= now:
+        return Signal.UNANSWERED
+    if incident.needed_at is not None and incident.needed_at <= now:
+        return Signal.STILL_NEEDED
     if clocks.quiet_until is not None:
         return Signal.CLEAR if clocks.quiet_until <= now else Signal.TIME
     if paused is not None:
         return Signal.RESUME if paused.until is not None and paused.until <= now else Signal.TIME
-    over = clocks.acknowledged_until is not None and clocks.acknowledged_until <= now
+    over = clocks.acknowledged_until is not None and clocks.acknowledged_until <= now and not incident.attached_to
     return Signal.EXPIRE if over and incident.state is State.ACKNOWLEDGED else Signal.TIME
 
 
@@ -222,7 +208,7 @@ def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
 def _named(incident: Incident, policy: Policy, now: datetime) -> dict[str, Any]:
     """What the incident is called after, and whether it is a drill."""
     first = lead(incident, policy, now)
-    team, _ = policy.team(first.labels)
+    team = incident.moved_to or policy.team(first.labels)[0]
     return {"title": title(first), "team": team, "labels": first.labels, "drill": all_drills(incident)}
 
 
@@ -247,6 +233,8 @@ def _news(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
     was_drill = so_far.incident.drill
     so_far = so_far.change(drill=all_drills(so_far.incident))
     so_far = _reconsider(_heard_again(so_far, what, policy, now), policy, now, real=was_drill)
+    if so_far.incident.state is State.TRIGGERED and so_far.incident.snoozed_until is not None:
+        return start(so_far, so_far.incident.priority, policy, now, Reason.ALERTS_JOINED)
     return _tell_owner(tell_places(so_far, _more(so_far, what), policy, now), what) if what.joined else so_far
 
 
@@ -295,13 +283,7 @@ def _begin_with(so_far: Decision, what: News, policy: Policy, now: datetime) -> 
     if any(notification.kind is Kind.PAGE for notification in so_far.notifications):
         return so_far  # nobody had heard of it: it has just begun
     paged = start(replace(so_far, notifications=()), incident.priority, policy, now, Reason.ALERTS_JOINED)
-    return _without_news_of(paged, so_far.notifications)
-
-
-def _without_news_of(paged: Decision, news: tuple[Notification, ...]) -> Decision:
-    """Whoever is paged needs no news of the same."""
-    lanes = {notification.target.lane for notification in paged.notifications}
-    return replace(paged, notifications=(*(n for n in news if n.target.lane not in lanes), *paged.notifications))
+    return without_news_of(paged, so_far.notifications)
 
 
 def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) -> Decision:
@@ -314,14 +296,7 @@ def _reconsider(so_far: Decision, policy: Policy, now: datetime, *, real: bool) 
         return start(so_far, priority, policy, now, Reason.NO_DRILL)
     if was.more_urgent_than(priority):
         return so_far.note(now, EntryKind.PRIORITY_KEPT, named=priority.value, priority=was)
-    if priority is was:
-        return so_far
-    so_far = so_far.note(now, EntryKind.PRIORITY_RAISED, before=was, priority=priority)
-    if priority is Priority.P1:
-        return start(so_far, priority, policy, now, Reason.PRIORITY_RAISED)
-    so_far = replan(so_far, priority, policy, now)
-    raised, owner = Data(before=was, priority=priority), incident.acknowledged_by
-    return tell(so_far, Kind.UPDATE, Reason.PRIORITY_RAISED, raised, person=owner) if owner else so_far
+    return raise_to(so_far, priority, policy, now)
 
 
 def _hold(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
@@ -373,24 +348,6 @@ def _clear(so_far: Decision, what: News | TimeDue, _policy: Policy, now: datetim
     return _close(so_far.note(now, kind, ALERTS), ALERTS, now)
 
 
-def _acknowledge(so_far: Decision, event: Acknowledge, _policy: Policy, now: datetime) -> Decision:
-    clocks = acknowledged(so_far.incident.clocks, so_far.incident.plan, now)
-    so_far = so_far.change(clocks=clocks, acknowledged_at=now, acknowledged_by=event.actor).set_delivery(grown=False)
-    so_far = so_far.note(now, EntryKind.ACKNOWLEDGED, event.actor, origin=event.origin)
-    return tell(so_far, Kind.ACKNOWLEDGED)
-
-
-def _acknowledge_again(so_far: Decision, event: Acknowledge, _policy: Policy, now: datetime) -> Decision:
-    """The owner says that they are still at it, once the reminder has asked; anybody else joins."""
-    incident = so_far.incident
-    if event.actor != incident.acknowledged_by:
-        return so_far.note(now, EntryKind.JOINED, event.actor, origin=event.origin)
-    if incident.clocks.acknowledged_until is None or incident.clocks.remind_due_at is not None:
-        return so_far  # a double click is no news
-    so_far = so_far.change(clocks=acknowledged(incident.clocks, incident.plan, now)).set_delivery(grown=False)
-    return so_far.note(now, EntryKind.RENEWED, event.actor, origin=event.origin)
-
-
 def _resolve(so_far: Decision, event: Resolve, _policy: Policy, now: datetime) -> Decision:
     firing, origin, before = so_far.incident.firing_count, event.origin, remembered(so_far.incident, now)
     so_far = end_all(so_far, now).note(now, EntryKind.RESOLVED_BY_HAND, event.actor, origin=origin, count=firing)
@@ -439,6 +396,7 @@ _N, _T, _A, _R = State.NEW, State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED
 
 TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_N, Signal.FIRE): Row(_T, _open),
+    (_N, Signal.PAGE_BY_HAND): Row(_T, open_by_hand),
     (_T, Signal.FIRE): Row(_T, _news),
     (_T, Signal.RAISE): Row(_T, _news),
     (_T, Signal.CLEAR): Row(_R, _clear),
@@ -447,20 +405,47 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_T, Signal.DELIVERED): Row(_T, delivered),
     (_T, Signal.UNREACHED): Row(_T, unreached),
     (_T, Signal.UNDELIVERED): Row(_T, undelivered),
-    (_T, Signal.ACKNOWLEDGE): Row(_A, _acknowledge),
+    (_T, Signal.ACKNOWLEDGE): Row(_A, acknowledge),
+    (_T, Signal.SNOOZE): Row(_A, snooze),
     (_T, Signal.RESOLVE): Row(_R, _resolve),
     (_T, Signal.PAUSE): Row(_T, pause),
     (_T, Signal.RESUME): Row(_T, resume),
+    (_T, Signal.ASK): Row(_T, ask),
+    (_T, Signal.UNANSWERED): Row(_T, unanswered),
+    (_T, Signal.MOVE): Row(_T, move),
+    (_T, Signal.ESCALATE): Row(_T, escalate),
+    (_T, Signal.NOTE): Row(_T, note),
+    (_T, Signal.ATTACH): Row(_T, attach),
+    (_T, Signal.DETACH): Row(_T, set_free),
+    (_T, Signal.ADOPT): Row(_T, adopt),
+    (_T, Signal.OUTRANK): Row(_T, adopt),
+    (_T, Signal.PARENT_ENDED): Row(_T, parent_ended),
+    (_T, Signal.STILL_NEEDED): Row(_T, still_needed),
     (_A, Signal.FIRE): Row(_A, _news),
     (_A, Signal.RAISE): Row(_T, _news),  # whoever took a P2 has not said that they can carry a P1
     (_A, Signal.CLEAR): Row(_R, _clear),
     (_A, Signal.HOLD): Row(_A, _hold),
     (_A, Signal.TIME): Row(_A, remind),
     (_A, Signal.EXPIRE): Row(_T, expire),  # nobody has said for too long that they are still at it
-    (_A, Signal.ACKNOWLEDGE): Row(_A, _acknowledge_again),
+    (_A, Signal.ACKNOWLEDGE): Row(_A, acknowledge_again),
+    (_A, Signal.TAKE_OVER): Row(_A, take_over),
+    (_A, Signal.SNOOZE): Row(_A, snooze_owned),
+    (_A, Signal.UNACKNOWLEDGE): Row(_T, unacknowledge),
     (_A, Signal.RESOLVE): Row(_R, _resolve),
     (_A, Signal.PAUSE): Row(_A, pause),
     (_A, Signal.RESUME): Row(_A, resume),
+    (_A, Signal.ASK): Row(_A, ask),
+    (_A, Signal.UNANSWERED): Row(_A, unanswered),
+    (_A, Signal.MOVE): Row(_T, move),
+    (_A, Signal.ESCALATE): Row(_A, escalate),  # the owner gets help, and keeps it
+    (_A, Signal.HELP): Row(_A, help_sent),
+    (_A, Signal.NOTE): Row(_A, note),
+    (_A, Signal.ATTACH): Row(_A, attach),
+    (_A, Signal.DETACH): Row(_A, set_free),
+    (_A, Signal.ADOPT): Row(_A, adopt),
+    (_A, Signal.OUTRANK): Row(_T, adopt),
+    (_A, Signal.PARENT_ENDED): Row(_A, parent_ended),
+    (_A, Signal.STILL_NEEDED): Row(_A, still_needed),
     (_R, Signal.ENDED): Row(_R, _ended),
     (_R, Signal.REOPEN): Row(_T, _reopen),
     (_R, Signal.RETURN): Row(_A, _return),
@@ -469,21 +454,36 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_R, Signal.UNDO): Row(_T, undo),
     (_R, Signal.UNDO_OWNED): Row(_A, undo),
     (_R, Signal.STILL_FIRING): Row(_R, _still_firing),
+    (_R, Signal.NOTE): Row(_R, note),
+    (_R, Signal.LATE): Row(_R, acted_late),
+    (_R, Signal.ADOPT): Row(_R, send_away),
+    (_R, Signal.OUTRANK): Row(_R, send_away),
+    (_R, Signal.PARENT_ENDED): Row(_R, parent_ended),
 }
 
 
 _PAGES = (Signal.DELIVERED, Signal.UNREACHED, Signal.UNDELIVERED)
 _TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME)
-_ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNCONFIRMED, Signal.UNDO)
+_ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNDO, Signal.LATE, Signal.NOTE)
+_OF_OTHERS = (Signal.ADOPT, Signal.OUTRANK, Signal.PARENT_ENDED)
+_ACTS = (Signal.SNOOZE, Signal.ASK, Signal.MOVE, Signal.ESCALATE, Signal.ATTACH, Signal.DETACH, Signal.UNACKNOWLEDGE)
+_REFUSED = (Signal.REPEATED, Signal.OUT_OF_BOUNDS, Signal.NOT_ATTACHABLE, Signal.UNCONFIRMED)
+_TIMES_OF_ACTS = (Signal.UNANSWERED, Signal.STILL_NEEDED)
 
 IGNORED: dict[tuple[State, Signal], Ignored] = {
     **dict.fromkeys(
-        product([_N], [Signal.CLEAR, *_PAGES, *_TIMES, *_ANSWERS, Signal.STILL_FIRING]), Ignored.NOT_OPENED
+        product([_N], [Signal.CLEAR, *_PAGES, *_TIMES, *_ANSWERS, *_OF_OTHERS, Signal.STILL_FIRING]),
+        Ignored.NOT_OPENED,
     ),
     **dict.fromkeys(product([_A], _PAGES), Ignored.ANSWERED),
     **dict.fromkeys(product([_T, _A, _R], [Signal.OUTDATED]), Ignored.FIRED_AGAIN),
     **dict.fromkeys(product([_T, _A], [Signal.UNCONFIRMED]), Ignored.UNCONFIRMED),
     **dict.fromkeys(product([_T, _A], [Signal.UNDO, Signal.STILL_FIRING]), Ignored.OPEN),
+    **dict.fromkeys(product([_T, _A], [Signal.REPEATED]), Ignored.REPEATED),
+    **dict.fromkeys(product([_T, _A], [Signal.OUT_OF_BOUNDS]), Ignored.OUT_OF_BOUNDS),
+    **dict.fromkeys(product([_T, _A], [Signal.NOT_ATTACHABLE]), Ignored.NOT_ATTACHABLE),
+    **dict.fromkeys(product([_N, _T, _A, _R], [Signal.NOBODY]), Ignored.NOBODY),
+    **dict.fromkeys(product([_T, _A, _R], [Signal.PAGE_BY_HAND]), Ignored.REPEATED),
     (_R, Signal.UNDO_LATE): Ignored.TOO_LATE,
     (_R, Signal.UNDO_ENDED): Ignored.ENDED,
     **dict.fromkeys(product([_R], [Signal.CLEAR, *_PAGES, *_TIMES]), Ignored.OVER),
@@ -491,9 +491,11 @@ IGNORED: dict[tuple[State, Signal], Ignored] = {
         chain(
             product([_N, _T, _A], [Signal.ENDED, Signal.UNDO_OWNED, Signal.UNDO_ENDED, Signal.UNDO_LATE]),
             product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
-            product([_T], [Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
-            product([_A], [Signal.REOPEN, Signal.RETURN]),
-            product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE, Signal.UNCONFIRMED]),
+            product([_N, _R], [*_ACTS, *_REFUSED, *_TIMES_OF_ACTS, Signal.TAKE_OVER, Signal.HELP]),
+            product([_T], [Signal.REOPEN, Signal.RETURN, Signal.EXPIRE, Signal.LATE]),
+            product([_T], [Signal.TAKE_OVER, Signal.UNACKNOWLEDGE, Signal.HELP]),
+            product([_A], [Signal.REOPEN, Signal.RETURN, Signal.LATE]),
+            product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE]),
         ),
         Ignored.NEVER_SENT,
     ),

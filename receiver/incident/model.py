@@ -3,6 +3,7 @@
 `machine.py` and what it calls make new ones of them; nothing else in this program changes an incident.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -64,6 +65,7 @@ UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # the sender did not say since
 
 
 _MARK = "\t"  # around a source's name in a key: no key of the default source begins with it
+BY_HAND = "manual:"  # at the beginning of the key of an incident that a person has raised
 DEFAULT_SOURCE = "alertmanager"  # what is not sent to a path of its own
 
 
@@ -237,6 +239,22 @@ class EntryKind(StrEnum):
     RESOLVED_QUIET = "resolved_quiet"
     RESOLVED_BY_HAND = "resolved_by_hand"
     RESOLVE_UNDONE = "resolve_undone"
+    UNACKNOWLEDGED = "unacknowledged"
+    SNOOZED = "snoozed"
+    SNOOZE_OVER = "snooze_over"
+    TAKEN_OVER = "taken_over"
+    ASKED = "asked"  # somebody is asked to take it over
+    UNANSWERED = "unanswered"  # and has not answered
+    MOVED = "moved"  # handed over to another team
+    ESCALATED_NOW = "escalated_now"
+    NOTED = "noted"
+    ATTACHED = "attached"
+    DETACHED = "detached"
+    PARENT_ENDED = "parent_ended"
+    ADOPTED = "adopted"  # another incident is attached to it
+    RAISED = "raised"  # by hand
+    STILL_NEEDED = "still_needed"
+    ACTED_LATE = "acted_late"  # any other act after the resolve
     STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
     CLOCK_FORWARD = "clock_forward"  # somebody set the receiver's clock
     CLOCK_BACK = "clock_back"
@@ -261,6 +279,19 @@ class Reason(StrEnum):
     RESUMED = "resumed"
     ALERTS_JOINED = "alerts_joined"
     RESOLVE_UNDONE = "resolve_undone"
+    GIVEN_BACK = "given_back"
+    SNOOZED = "snoozed"
+    SNOOZE_OVER = "snooze_over"
+    TAKEN_OVER = "taken_over"
+    ASKED = "asked"
+    UNANSWERED = "unanswered"
+    MOVED = "moved"
+    ESCALATED_NOW = "escalated_now"
+    NOTED = "noted"
+    ATTACHED = "attached"
+    PARENT_ENDED = "parent_ended"
+    RAISED = "raised"
+    STILL_NEEDED = "still_needed"
 
 
 class Ignored(StrEnum):
@@ -274,6 +305,10 @@ class Ignored(StrEnum):
     TOO_LATE = "too late"  # there is no resolve that can be undone, or not any more
     ENDED = "ended"  # its alerts have ended meanwhile, so there is nothing to go back to
     OPEN = "open"  # it is not resolved
+    REPEATED = "repeated"  # it is so already
+    OUT_OF_BOUNDS = "out of bounds"  # a snooze ends within 24 hours, of a P1 within 4
+    NOBODY = "nobody"  # there is no such person or team, or no way to reach them
+    NOT_ATTACHABLE = "not attachable"  # the other incident is over, is attached itself, or is this very one
     NEVER_SENT = "never sent"  # no event means this in this state
 
 
@@ -310,6 +345,9 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True):
     due: datetime | None = None
     seconds: float = 0.0
     pause: Pause | None = None
+    text: str = ""  # what a person wrote
+    act: str = ""  # what a person wanted to do
+    incident: int = 0  # another one
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -405,6 +443,14 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     grown: bool = False  # the owner has heard that alerts have joined
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """``by`` has asked ``person`` to take the incident over, and hears if they have not answered ``until`` then."""
+
+    person: str
+    by: str
+    until: datetime
+
+
 class Opening(msgspec.Struct, frozen=True):
     """Which trouble somebody has seen: when it opened, and when it last began to fire, in seconds since 1970."""
 
@@ -466,6 +512,14 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     undo: Undo | None = None
     reported_at: datetime | None = None  # the timeline says since then that it fires on though a person has resolved it
     clock_moved: float = 0.0  # seconds by which somebody has set the clock while it was open
+    snoozed_until: datetime | None = None  # the end of the acknowledgement is a time of the calendar
+    asked: Asked | None = None
+    before_answer: Clocks | None = None  # how they stood, for whoever gives it back at once
+    attached_to: int = 0  # the incident that speaks for this one; 0 for none
+    attached_at: datetime | None = None  # its clocks stand still since
+    moved_to: str = ""  # the team that it was handed over to, whatever its alerts say
+    raised_by: str = ""  # who has opened it by hand: no alert fires in it
+    needed_at: datetime | None = None  # when its people are asked whether that is still needed
 
     @property
     def opening(self) -> Opening:
@@ -493,21 +547,43 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def wake_at(self) -> datetime | None:
         """When its next clock runs to its time; None if it waits for nothing but news."""
+        if self.state is State.RESOLVED:
+            return None
+        clocks = (self._own_clock, self.needed_at, self.asked.until if self.asked is not None else None)
+        return min((clock for clock in clocks if clock is not None), default=None)
+
+    @property
+    def _own_clock(self) -> datetime | None:
+        """The next of those that stand still while it is held back, paused or attached."""
         if self.held_at is not None and self.clocks.quiet_until is None:
             return None
+        if self.attached_to and self.paused is None and self.clocks.quiet_until is None:
+            return None
         return self.clocks.wake_at(self.state, self.paused)
+
+
+class Ripple(msgspec.Struct, frozen=True):
+    """What a change of one incident means for another, or for all that are attached to it: ``number`` 0.
+
+    It belongs into the same transaction; one that is not there any more is passed over.
+    """
+
+    number: int
+    decide: Callable[[Incident], "Decision"]
 
 
 class Decision(msgspec.Struct, frozen=True):
     """What an event makes of an incident: the new value, what is owed, and the lines of its timeline.
 
-    ``ignored`` says why it changes nothing, if it does not belong into the incident's state.
+    ``ignored`` says why it changes nothing, if it does not belong into the incident's state. ``ripples``: what it means
+    for other incidents.
     """
 
     incident: Incident
     notifications: tuple[Notification, ...] = ()
     entries: tuple[Entry, ...] = ()
     ignored: Ignored | None = None
+    ripples: tuple[Ripple, ...] = ()
 
     def changes(self, before: Incident) -> bool:
         """Say whether there is anything to be written down."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from receiver.incident.escalation import gap, start, tell
 from receiver.incident.event import Event, Paused
 from receiver.incident.group import maintenance, priority
-from receiver.incident.model import Data, Decision, EntryKind, Kind, Pause, PauseKind, Reason, State
+from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Pause, PauseKind, Reason, State
 from receiver.incident.policy import Policy
 from receiver.incident.timetable import shifted, upcoming, within
 
@@ -35,11 +35,11 @@ def _ends_later(one: Pause, other: Pause) -> bool:
 def release(so_far: Decision, now: datetime) -> Decision:
     """It fires on, so its resolve was none: start the clocks that stood still since; a pause moves its own."""
     incident = so_far.incident
-    since, until = incident.held_at, incident.paused.since if incident.paused else now
+    since, until = incident.held_at, _until(incident, incident.paused.since if incident.paused else None, now)
     so_far = so_far.change(held=False, held_at=None)
-    if since is None or until is None or until <= since:
+    if since is None or until <= since:
         return so_far
-    clocks = incident.clocks.shifted(until - since)
+    clocks = _on_the_calendar(incident, incident.clocks.shifted(until - since), until)
     due = clocks.next_due_at
     return so_far.change(clocks=replace(clocks, next_due_at=due + (until - since) if due is not None else None))
 
@@ -52,7 +52,7 @@ def end_quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         return so_far
     so_far = so_far.set_clocks(quiet_until=None)
     since = quiet_until - timedelta(seconds=policy.flap_quiet)
-    until = (paused.since if paused else None) or now
+    until = _until(incident, paused.since if paused else None, now)
     return _go_on(so_far, since, policy, until) if until > since else so_far
 
 
@@ -75,14 +75,67 @@ def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> De
         most = priority(incident, policy) if incident.firing else incident.priority
         urgency = most if most.more_urgent_than(incident.priority) else incident.priority
         return start(so_far, urgency, policy, now, Reason.OPENED)
-    so_far = _go_on(so_far, paused.since or now, policy, now)
+    since, until = paused.since or now, _until(incident, None, now)
+    so_far = _go_on(so_far, since, policy, until) if until > since else so_far
     return tell(so_far, Kind.UPDATE, Reason.RESUMED, Data(pause=over))
+
+
+def detach(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """It speaks for itself again: start the clocks where they stood, and page nobody before a dwell."""
+    incident = so_far.incident
+    since, until = (
+        incident.attached_at or now,
+        _until(incident, incident.paused.since if incident.paused else None, now),
+    )
+    if incident.held_at is not None:
+        until = min(until, incident.held_at)
+    so_far = so_far.change(attached_to=0, attached_at=None)
+    so_far = _go_on(so_far, since, policy, max(since, until))
+    due, earliest = so_far.incident.clocks.next_due_at, now + timedelta(seconds=policy.dwell)
+    if due is None or due >= earliest or incident.state is not State.TRIGGERED:
+        return so_far
+    steps, index = incident.plan.steps, incident.next_step
+    step = steps[min(index, len(steps) - 1)] if steps else None
+    return so_far.set_clocks(next_due_at=within(step, earliest, policy) if step else earliest)
+
+
+def catch_up(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Move the clocks on by what they have stood still until now: a person takes a step meanwhile."""
+    incident = so_far.incident
+    paused, held, attached = incident.paused, incident.held_at, incident.attached_at
+    sinces = [at for at in (paused.since if paused else None, held, attached) if at is not None]
+    if not sinces or min(sinces) >= now:
+        return so_far
+    so_far = _go_on(so_far, min(sinces), policy, now)
+    return so_far.change(
+        paused=replace(paused, since=now) if paused else None,
+        held_at=now if held is not None else None,
+        attached_at=now if attached is not None else None,
+    )
+
+
+def stands_still(incident: Incident) -> bool:
+    """Say whether nothing of it is due: it is paused, quiet while it flaps, or attached."""
+    return incident.paused is not None or bool(incident.attached_to) or incident.clocks.quiet_until is not None
+
+
+def _until(incident: Incident, other: datetime | None, now: datetime) -> datetime:
+    """Say until when what has ended moves the clocks: what else they stand still for moves them from its own begin."""
+    return min(at for at in (other, incident.attached_at if incident.attached_to else None, now) if at is not None)
+
+
+def _on_the_calendar(incident: Incident, clocks: Clocks, earliest: datetime) -> Clocks:
+    """Leave the end of a snooze where it is, or give it at least until ``earliest``: it is a time of the calendar."""
+    if incident.snoozed_until is None or clocks.acknowledged_until is None:
+        return clocks
+    return replace(clocks, acknowledged_until=max(incident.snoozed_until, earliest))
 
 
 def _go_on(so_far: Decision, since: datetime, policy: Policy, now: datetime) -> Decision:
     """Move the clocks on by the pause; those that count in the hours of a step, by what of it lay in them."""
     incident, before = so_far.incident, so_far.incident.clocks
-    so_far = so_far.change(clocks=before.shifted(now - since))
+    moved = _on_the_calendar(incident, before.shifted(now - since), now + timedelta(seconds=policy.dwell))
+    so_far = so_far.change(clocks=moved, before_answer=None)
     plan, index = incident.plan, incident.next_step
     if plan.steps and plan.steps[0].hours:
         first = plan.steps[0]

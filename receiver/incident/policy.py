@@ -37,6 +37,12 @@ class Policy(Protocol):
     def targets(self, roles: tuple[str, ...], incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Say where a page for these roles goes now."""
 
+    def ways(self, person: str, incident: Incident, now: datetime) -> tuple[Target, ...]:
+        """Say how one person is paged now; nothing for somebody who is not known."""
+
+    def has_team(self, team: str) -> bool:
+        """Say whether there is such a team."""
+
     def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Say where else somebody can be reached when this way does not work."""
 

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from receiver.incident.escalation import repeat, take_step, tell
+from receiver.incident.escalation import NOTHING, page_person, repeat, take_step, tell, tell_people, without_owner
 from receiver.incident.event import TimeDue
 from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Pause, Plan, Reason, State, Undo
+from receiver.incident.pause import stands_still
 from receiver.incident.policy import Policy
 from receiver.incident.timetable import within
 
+NEEDED_AGAIN = timedelta(days=1)
 _REMIND_AT = 0.8  # of the time for which an acknowledgement holds
 
 
@@ -26,7 +28,7 @@ def acknowledged(clocks: Clocks, plan: Plan, now: datetime) -> Clocks:
 
 def tick(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> Decision:
     """Nobody has answered: say so when the time for it passes, and take the step that is due."""
-    if _stands_still(so_far):
+    if stands_still(so_far.incident):
         return so_far
     told = _response(so_far, now)
     paged = _step(replace(told, notifications=()), policy, now)
@@ -37,7 +39,7 @@ def tick(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> De
 
 def remind(so_far: Decision, _event: TimeDue, _policy: Policy, now: datetime) -> Decision:
     """Ask the owner, before the acknowledgement runs out, whether they are still at it."""
-    if _stands_still(so_far) or not _is_due(so_far.incident.clocks.remind_due_at, now):
+    if stands_still(so_far.incident) or not _is_due(so_far.incident.clocks.remind_due_at, now):
         return so_far
     until = so_far.incident.clocks.acknowledged_until or now
     so_far = so_far.set_clocks(remind_due_at=None).note(now, EntryKind.REMINDED, due=until)
@@ -45,15 +47,64 @@ def remind(so_far: Decision, _event: TimeDue, _policy: Policy, now: datetime) ->
 
 
 def expire(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> Decision:
-    """The acknowledgement has run out: the owner's own step is taken again, and the matrix goes on from it."""
+    """The acknowledgement has run out: the owner's own step is taken again, and the matrix goes on from it.
+
+    After a snooze its owner is paged first, and the step is taken a dwell later.
+    """
     incident = so_far.incident
-    step = _owners_step(incident)
-    after = incident.plan.steps[step].after if incident.plan.steps else 0.0
-    due = within(incident.plan.steps[step], now, policy) if incident.plan.steps else now
-    clocks = Clocks(started_at=due - timedelta(seconds=after), next_due_at=due)
-    so_far = so_far.note(now, EntryKind.EXPIRED, incident.acknowledged_by)
-    so_far = so_far.change(next_step=step, clocks=clocks, acknowledged_at=None, acknowledged_by="")
-    return take_step(so_far, policy, now, Reason.EXPIRED) if due <= now else so_far
+    if incident.snoozed_until is None:
+        so_far = at_owners_step(so_far.note(now, EntryKind.EXPIRED, incident.acknowledged_by), policy, now)
+        return take_due(so_far, policy, now, Reason.EXPIRED)
+    owner, owed = Data(person=incident.acknowledged_by), len(so_far.notifications)
+    so_far = at_owners_step(so_far.note(now, EntryKind.SNOOZE_OVER, owner.person), policy, now)
+    so_far = page_person(so_far, owner.person, policy, now, Reason.SNOOZE_OVER, owner)
+    if len(so_far.notifications) == owed:
+        return take_due(so_far, policy, now, Reason.SNOOZE_OVER)
+    later = now + timedelta(seconds=policy.dwell)
+    steps, step = so_far.incident.plan.steps, so_far.incident.next_step
+    return so_far.set_clocks(next_due_at=within(steps[step], later, policy) if steps else None)
+
+
+def at_owners_step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Nobody has it any more: go back to the step that its owner had answered, which is due now."""
+    incident = so_far.incident
+    step, steps = _owners_step(incident), incident.plan.steps
+    after = steps[step].after if steps else 0.0
+    due = within(steps[step], now, policy) if steps else now
+    clocks = Clocks(
+        started_at=due - timedelta(seconds=after),
+        next_due_at=due if steps else None,
+        quiet_until=incident.clocks.quiet_until,
+    )
+    return without_owner(so_far.change(next_step=step, clocks=clocks))
+
+
+def take_due(
+    so_far: Decision, policy: Policy, now: datetime, reason: Reason, data: Data = NOTHING, *, without: str = ""
+) -> Decision:
+    """Take the next step if it is due and nothing stands still."""
+    due = so_far.incident.clocks.next_due_at
+    if due is None or due > now or stands_still(so_far.incident) or so_far.incident.held_at is not None:
+        return so_far
+    return take_step(so_far, policy, now, reason, data, without=without)
+
+
+def unanswered(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> Decision:
+    """Who was asked to take it over has not answered: both hear of it, and whoever had it has it."""
+    asked, owner = so_far.incident.asked, so_far.incident.acknowledged_by
+    if asked is None:
+        return so_far
+    so_far = so_far.change(asked=None).note(now, EntryKind.UNANSWERED, person=asked.person)
+    people = tuple(dict.fromkeys(person for person in (asked.person, asked.by, owner) if person))
+    return tell_people(so_far, Reason.UNANSWERED, Data(person=asked.person), people, policy, now)
+
+
+def still_needed(so_far: Decision, _event: TimeDue, policy: Policy, now: datetime) -> Decision:
+    """No alert ends what a person has raised: ask each day whether it is still needed."""
+    incident = so_far.incident
+    so_far = so_far.change(needed_at=now + NEEDED_AGAIN).note(now, EntryKind.STILL_NEEDED)
+    people = tuple(dict.fromkeys(person for person in (incident.acknowledged_by or incident.raised_by,) if person))
+    return tell_people(so_far, Reason.STILL_NEEDED, NOTHING, people, policy, now)
 
 
 def _owners_step(incident: Incident) -> int:
@@ -73,12 +124,19 @@ def clock_set(incident: Incident, by: timedelta, now: datetime) -> Decision:
     if incident.state is State.RESOLVED:
         return so_far.change(undo=_moved_undo(incident.undo, by)) if incident.undo is not None else so_far
     so_far = so_far.change(clock_moved=incident.clock_moved + by.total_seconds())
-    if incident.wake_at is None and incident.paused is None and incident.held_at is None:
+    if incident.wake_at is None and not stands_still(incident) and incident.held_at is None:
         return so_far
+    asked, moved = incident.asked, _moved_clocks(incident.clocks, by)
+    if incident.snoozed_until is not None:
+        moved = replace(moved, acknowledged_until=incident.clocks.acknowledged_until)
     so_far = so_far.change(
-        clocks=_moved_clocks(incident.clocks, by),
+        clocks=moved,
         paused=_moved_pause(incident.paused, by),
         held_at=_moved(incident.held_at, by),
+        attached_at=_moved(incident.attached_at, by),
+        before_answer=_moved_clocks(incident.before_answer, by) if incident.before_answer is not None else None,
+        asked=replace(asked, until=asked.until + by) if asked is not None else None,
+        needed_at=_moved(incident.needed_at, by),
     )
     so_far = so_far.set_delivery(
         paged_at=_moved(incident.delivery.paged_at, by), delivered_at=_moved(incident.delivery.delivered_at, by)
@@ -141,11 +199,6 @@ def _step(so_far: Decision, policy: Policy, now: datetime) -> Decision:
         due = within(incident.plan.steps[incident.next_step], hold, policy)
         return so_far.set_clocks(next_due_at=due).note(now, EntryKind.STEP_DELAYED)
     return take_step(so_far, policy, now)
-
-
-def _stands_still(so_far: Decision) -> bool:
-    """Nothing runs in an incident that is paused, or quiet while it flaps."""
-    return so_far.incident.paused is not None or so_far.incident.clocks.quiet_until is not None
 
 
 def _is_due(when: datetime | None, now: datetime) -> bool:

@@ -49,6 +49,9 @@ _MILESTONES = {
     *(EntryKind.HELD, EntryKind.REOPENED, EntryKind.FLAPPING),
     *(EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.RESOLVED_BY_HAND),
     EntryKind.RESOLVE_UNDONE,
+    *(EntryKind.UNACKNOWLEDGED, EntryKind.SNOOZED, EntryKind.SNOOZE_OVER, EntryKind.TAKEN_OVER, EntryKind.ASKED),
+    *(EntryKind.UNANSWERED, EntryKind.MOVED, EntryKind.ESCALATED_NOW, EntryKind.NOTED, EntryKind.ATTACHED),
+    *(EntryKind.DETACHED, EntryKind.PARENT_ENDED, EntryKind.ADOPTED, EntryKind.RAISED),
 }
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _BUILT_IN = Templates()
@@ -176,6 +179,8 @@ class _Writer:
     def _headline(self, name: str) -> str:
         notification, incident, opened = self._notification, self._incident, self._incident.opened_at
         match notification.kind:
+            case Kind.ACKNOWLEDGED if notification.reason is not None:
+                return self._say("update", text=self._news(), name=name)
             case Kind.ACKNOWLEDGED:
                 who, when = self._answer()
                 return self._say("acknowledged_by", who=who, after=self._after(when, opened), name=name)
@@ -193,7 +198,8 @@ class _Writer:
         reason = notification.reason or (Reason.ESCALATED if notification.round > 1 else Reason.OPENED)
         after = self._after(notification.at, incident.opened_at)
         whom = self._reader.roles(map(_line, notification.roles))
-        return self._say(f"page_{reason.value}", priority=incident.priority, whom=whom, after=after, name=name)
+        values = {"priority": incident.priority, "whom": whom, "who": self._reader.who(notification.data.person)}
+        return self._say(f"page_{reason.value}", **values, after=after, name=name)
 
     def _news(self) -> str:
         return news(self._notification, self._reader, self._now)

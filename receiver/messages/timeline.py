@@ -9,7 +9,7 @@ from receiver.messages.i18n import Reader, one_line
 
 LINE = 600  # characters; what is longer is cut, visibly
 _DELIVERIES = frozenset({EntryKind.TOLD, EntryKind.DEAD, EntryKind.FALLBACK})
-_NEWS = frozenset({Kind.UPDATE, Kind.REMINDER})
+_NEWS = frozenset({Kind.UPDATE, Kind.REMINDER, Kind.ACKNOWLEDGED})
 
 
 def entry_text(entry: Entry, reader: Reader) -> str:
@@ -55,7 +55,7 @@ def group_text(group: Sequence[Entry], reader: Reader) -> str:
 
 
 def news(notification: Notification, reader: Reader, now: datetime) -> str:
-    """Write what an update or a reminder is about; empty for any other kind."""
+    """Write what an update, a reminder, or an acknowledgement with a reason is about; empty for any other."""
     if notification.kind not in _NEWS or notification.reason is None:
         return one_line(notification.text, LINE)
     return one_line(reader.say(f"news_{notification.reason.value}", **_values(notification.data, reader, now)), LINE)
@@ -84,6 +84,9 @@ def _values(data: Data, reader: Reader, now: datetime) -> dict[str, object]:
         "count": data.count,
         "total": data.total,
         "named": one_line(data.named, LINE // 4),
+        "text": one_line(data.text, LINE),
+        "act": reader.name("act", data.act),
+        "incident": data.incident,
         "roles": reader.roles(data.roles),
         "people": people,
         "duration": reader.duration(data.seconds),

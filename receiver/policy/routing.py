@@ -192,8 +192,24 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             targets.setdefault(target.lane, target)
         return tuple(targets.values())
 
+    def ways(self, person: str, incident: Incident, now: datetime) -> tuple[Target, ...]:
+        """Give the person's contacts of now; they are asked by name, so a vacation does not matter."""
+        known = self.people.get(person)
+        contacts = known.ways(incident.priority, now) if known is not None else ()
+        return tuple(_target(contact, person, "", incident) for contact in contacts)
+
+    def has_team(self, team: str) -> bool:
+        """Say whether the team has a row."""
+        return team in self.teams
+
     def places(self, incident: Incident) -> tuple[Contact, ...]:
-        """Give the places of the routes and teams of every firing alert, each once; a route comes before a team."""
+        """Give the places of the routes and teams of every firing alert, each once; a route comes before a team.
+
+        Of an incident that was handed over to a team, the alerts' own teams hear no more.
+        """
+        if incident.moved_to in self.teams:
+            ours, _ = self._places(incident.labels, incident.moved_to)
+            return tuple(dict.fromkeys((*ours, *self.teams[incident.moved_to])))
         rulings = {id(one): one for one in (self._ruling(alert.labels) for alert in incident.firing)}.values()
         per_alert = [(one.routes, one.own) for one in rulings] or [self._places(incident.labels, incident.team)]
         routes = (contact for ours, _ in per_alert for contact in ours)
@@ -252,7 +268,7 @@ def _target(contact: Contact, person: str, role: str, incident: Incident, *, rin
     """
     lane = f"{contact.channel}:{contact.address}"
     if contact.channel == "pagerduty":
-        lane = f"{lane}:{role or 'team'}:{incident.priority}"
+        lane = f"{lane}:{role or person or 'team'}:{incident.priority}"
         if ring and any(told.lane == lane for told in incident.delivery.told):
             lane = f"{lane}:{incident.delivery.rounds + 1}"
     return Target(contact.channel, contact.address, lane, person, role)

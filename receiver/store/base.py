@@ -72,6 +72,22 @@ class Standing(msgspec.Struct, frozen=True):
 
     ends: int
     newest: int
+    parent: Incident | None = None  # the incident that this one is to be attached to
+    siblings: int = 0  # how many are attached to that
+    repeated: bool = False  # the same form has been sent before
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """Who acts, by which way: what the audit log says beside the act itself.
+
+    ``form`` is unique to one form or request, so that one which is sent twice acts once; "" if there is none.
+    """
+
+    actor: str = ""
+    via: str = ""
+    ip: str = ""
+    act: str = ""
+    form: str = ""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -232,9 +248,24 @@ class Store(History, Outbox, Protocol):
         """Apply ``decide`` to this very incident, resolved or not; None if there is no such incident."""
 
     async def answer(
-        self, incident_id: int, decide: Callable[[Incident, Standing], Decision], now: datetime, lane: str = ""
+        self,
+        incident_id: int,
+        decide: Callable[[Incident, Standing], Decision],
+        now: datetime,
+        lane: str = "",
+        *,
+        parent: int = 0,
+        trace: Trace | None = None,
     ) -> Incident | None:
-        """As ``apply``, for an answer that came by ``lane``: how things stand is read in the same transaction."""
+        """As ``apply``, for an answer that came by ``lane``: how things stand is read in the same transaction.
+
+        What changes something is written into the audit log as ``trace`` says. ``parent``: see ``Standing``.
+        """
+
+    async def raise_by_hand(
+        self, decide: Callable[[Incident, Standing], Decision], now: datetime, trace: Trace
+    ) -> Incident | None:
+        """Open an incident that no alert has made; None if ``decide`` refuses. A form sent twice gives the first."""
 
     async def due(self, now: datetime, limit: int = 100) -> list[int]:
         """Give the incidents that have a clock at its time, longest overdue first."""

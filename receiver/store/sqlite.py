@@ -15,8 +15,20 @@ from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Data, Decision, Entry, EntryKind, Failure, Incident, Kind, Notification, Priority
+from receiver.incident.model import (
+    BY_HAND,
+    Data,
+    Decision,
+    Entry,
+    EntryKind,
+    Failure,
+    Incident,
+    Kind,
+    Notification,
+    Priority,
+)
 from receiver.incident.policy import Policy
+from receiver.store import sqlite_act as act
 from receiver.store import sqlite_heartbeat as heartbeat
 from receiver.store import sqlite_history as history
 from receiver.store import sqlite_outbox as outbox
@@ -31,6 +43,7 @@ from receiver.store.base import (
     Outage,
     Standing,
     StoreOutageError,
+    Trace,
     Undelivered,
     Wanted,
 )
@@ -113,17 +126,52 @@ class SQLiteStore:
         return await self._decide(change, urgent=True)
 
     async def answer(
-        self, incident_id: int, decide: Callable[[Incident, Standing], Decision], now: datetime, lane: str = ""
+        self,
+        incident_id: int,
+        decide: Callable[[Incident, Standing], Decision],
+        now: datetime,
+        lane: str = "",
+        *,
+        parent: int = 0,
+        trace: Trace | None = None,
     ) -> Incident | None:
         def change(db: sqlite3.Connection) -> Changed:
             before = row.incident(db, incident_id)
             if before is None:
                 return None
             newest = row.Known(db).newest(before.key)
-            standing = Standing(outbox.ends(db, incident_id, lane)[0], newest.id if newest else incident_id)
-            return row.save(db, before, decide(before, standing), self._handling, now)
+            standing = Standing(
+                ends=outbox.ends(db, incident_id, lane)[0],
+                newest=newest.id if newest else incident_id,
+                parent=row.incident(db, parent) if parent else None,
+                siblings=len(row.attached(db, parent)) if parent else 0,
+                repeated=trace is not None and act.sent_before(db, trace.form) is not None,
+            )
+            return self._traced(db, before, decide(before, standing), trace, now)
 
         return await self._decide(change, urgent=True)
+
+    async def raise_by_hand(
+        self, decide: Callable[[Incident, Standing], Decision], now: datetime, trace: Trace
+    ) -> Incident | None:
+        def change(db: sqlite3.Connection) -> Changed:
+            earlier = act.sent_before(db, trace.form)
+            known = row.incident(db, earlier) if earlier is not None else None
+            number = row.Known(db).next_number()
+            before = known or Incident(id=number, key=f"{BY_HAND}{number}")
+            decision = decide(before, Standing(0, before.id, repeated=known is not None))
+            return self._traced(db, before, decision, trace, now)
+
+        return await self._decide(change, urgent=True)
+
+    def _traced(
+        self, db: sqlite3.Connection, before: Incident, decision: Decision, trace: Trace | None, now: datetime
+    ) -> row.Saved:
+        """Save what was decided, and say in the audit log who has changed what."""
+        saved = row.save(db, before, decision, self._handling, now)
+        if saved.after is not None and trace is not None and decision.changes(before):
+            act.write(db, trace, before, saved.after, now)
+        return saved
 
     async def due(self, now: datetime, limit: int = 100) -> list[int]:
         query = "SELECT id FROM incident WHERE wake_at <= ? ORDER BY wake_at LIMIT ?"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from receiver.incident.delivery import is_undone
-from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, State, route_of
+from receiver.incident.delivery import is_given_back, is_undone
+from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import Backlog, OpenIncident
 
@@ -108,7 +108,7 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
     parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
-    for table in ("outbox", "timeline", "member"):
+    for table in ("outbox", "timeline", "member", "attachment"):
         db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", parameters)  # noqa: S608  # our own names
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 
@@ -149,6 +149,7 @@ def save(
         db.execute("UPDATE incident SET opened_at = :opened_at WHERE id = :id", opened)
     write(db, after.id, *decision.entries)
     _enrol(db, before, after)
+    _attach(db, before, after)
     owes = outbox.cancel_pointless(db, after, now)  # what stands behind it in its lane may be sent
     for notification in decision.notifications:
         outbox.enqueue(db, after, notification, handling, now)
@@ -156,7 +157,39 @@ def save(
     if undone and before.resolved_at is not None:
         outbox.owe_again(db, after.id, handling, before.resolved_at)
         outbox.cancel_pointless(db, after, now)
-    return Saved(before, after, owes or undone or bool(decision.notifications))
+    given_back = is_given_back(before, after)
+    if given_back and before.acknowledged_at is not None:
+        outbox.owe_again(db, after.id, handling, before.acknowledged_at)
+    owes = owes or undone or given_back or bool(decision.notifications)
+    return Saved(before, after, _follow(db, after.id, decision.ripples, handling, now) or owes)
+
+
+def _follow(
+    db: sqlite3.Connection, number: int, ripples: tuple[Ripple, ...], handling: outbox.HandlingOf, now: datetime
+) -> bool:
+    """Do what a change means for others, or for those that are attached to this one; say whether they owe something."""
+    owes = False
+    for ripple in ripples:
+        for each in (ripple.number,) if ripple.number else attached(db, number):
+            other = incident(db, each)
+            if other is not None:
+                owes |= save(db, other, ripple.decide(other), handling, now).owes
+    return owes
+
+
+def attached(db: sqlite3.Connection, parent: int) -> tuple[int, ...]:
+    """Give the incidents that are attached to one."""
+    query = "SELECT incident_id FROM attachment WHERE parent = ? ORDER BY incident_id"
+    return tuple(number for (number,) in db.execute(query, (parent,)).fetchall())
+
+
+def _attach(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
+    """Keep the table of attachments true."""
+    if after.attached_to == before.attached_to:
+        return
+    db.execute("DELETE FROM attachment WHERE incident_id = ?", (after.id,))
+    if after.attached_to:
+        db.execute("INSERT INTO attachment VALUES (?, ?)", (after.id, after.attached_to))
 
 
 def write(db: sqlite3.Connection, incident_id: int, *entries: Entry) -> None:

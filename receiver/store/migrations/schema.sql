@@ -30,6 +30,13 @@ CREATE TABLE IF NOT EXISTS member (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS member_incident ON member (incident_id);
 
+-- Which incident speaks for which: Incident.attached_to.
+CREATE TABLE IF NOT EXISTS attachment (
+    incident_id INTEGER PRIMARY KEY REFERENCES incident (id),
+    parent INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS attachment_parent ON attachment (parent, incident_id);
+
 CREATE TABLE IF NOT EXISTS timeline (
     incident_id INTEGER NOT NULL REFERENCES incident (id),
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -95,6 +102,14 @@ CREATE TABLE IF NOT EXISTS gathering (
     umbrella INTEGER NOT NULL,
     PRIMARY KEY (channel, address)
 ) STRICT, WITHOUT ROWID;
+
+-- Forms that have been sent once already: a repeated one does nothing.
+CREATE TABLE IF NOT EXISTS form (
+    key TEXT PRIMARY KEY,
+    at REAL NOT NULL,
+    number INTEGER NOT NULL  -- of the incident, or of what else it has made
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS form_at ON form (at);
 
 CREATE TABLE IF NOT EXISTS heartbeat (
     source TEXT PRIMARY KEY,

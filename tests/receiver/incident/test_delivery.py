@@ -76,6 +76,7 @@ def test_news_goes_where_a_page_has_gone_or_may_have(pages: list[tuple[Status, i
 def test_an_owner_hears_what_concerns_them_though_their_page_was_never_sent(reason: Reason) -> None:
     kind = Kind.REMINDER if reason is Reason.EXPIRING else Kind.UPDATE
     concerns = {Reason.ALERTS_JOINED, Reason.REOPENED, Reason.PRIORITY_RAISED, Reason.EXPIRING}
+    concerns |= {Reason.TAKEN_OVER, Reason.UNANSWERED, Reason.PARENT_ENDED, Reason.STILL_NEEDED}
     assert worth_owing(owed(kind, reason), [(Status.CANCELLED, 0)], ()) == (reason in concerns)
 
 

@@ -23,7 +23,8 @@ from receiver.incident.event import (
     UndoResolve,
     Unreached,
 )
-from receiver.incident.machine import IGNORED, TRANSITIONS, News, Signal, signal, transition
+from receiver.incident.machine import IGNORED, TRANSITIONS, News, signal, transition
+from receiver.incident.meaning import Signal
 from receiver.incident.model import (
     Data,
     Decision,

@@ -47,6 +47,7 @@ PAGES = {
     Reason.EXPIRED,
     Reason.REOPENED,
     Reason.NO_DRILL,
+    *(Reason.SNOOZE_OVER, Reason.ASKED, Reason.ESCALATED_NOW, Reason.RAISED),
 }
 # The same in both languages: names of products and of Alertmanager's own things, and words that German has taken over.
 SHARED = {
@@ -75,6 +76,9 @@ FULL = Data(
     due=START,
     seconds=900.0,
     pause=Pause(PauseKind.SILENCE, "8f1c", "Linh Tran", START, comment="deploying"),
+    text="restarted the pods",
+    act="snooze",
+    incident=12,
 )
 
 
@@ -102,7 +106,7 @@ def test_german_is_translated() -> None:
     ("prefix", "values"),
     [
         ("entry", set(EntryKind) - {EntryKind.REMARK}),
-        ("page", PAGES | {Reason.PRIORITY_RAISED}),
+        ("page", PAGES | {Reason.PRIORITY_RAISED, Reason.GIVEN_BACK, Reason.MOVED}),
         ("news", set(Reason) - PAGES | {Reason.REOPENED}),
         ("absent", set(Absent)),
         ("failure", set(Failure)),
@@ -124,7 +128,7 @@ def test_no_phrase_is_left_over() -> None:
     """A key that nothing says is a phrase that translators keep for nobody."""
     code = "".join(path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), TEMPLATES))
     built = re.compile(
-        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap|absent)_|.*_one$|console_(page|key|kind)_"
+        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap|absent|act)_|.*_one$|console_(page|key|kind)_"
     )
     assert not [key for key in phrases("en") if not built.match(key) and f'"{key}"' not in code]
 

@@ -14,7 +14,9 @@ from receiver.incident.delivery import Handling
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
+    Attach,
     Delivered,
+    Raise,
     Resolve,
     TimeDue,
     Undelivered,
@@ -25,7 +27,7 @@ from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
-from receiver.store.base import ANY, Standing, Store, Wanted
+from receiver.store.base import ANY, Standing, Store, Trace, Wanted
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
 
@@ -117,10 +119,26 @@ async def use(store: SQLiteStore, clock: Clock) -> None:
     assert after is not None
     assert after.state is State.TRIGGERED
     await store.apply(numbers[1], deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    await attach(store, clock, numbers[2], numbers[3])
     await store.apply(numbers[0], partial(clock_set, by=timedelta(seconds=1), now=clock.now), clock.now)
     await store.owe_end_again(numbers[1], "pagerduty", clock.now)
     await store.clock_set(timedelta(seconds=1))
     await ask(store, clock)
+
+
+async def attach(store: SQLiteStore, clock: Clock, child: int, parent: int) -> None:
+    """One incident speaks for another, and is over; a person raises a third."""
+
+    def attached(before: Incident, standing: Standing) -> Decision:
+        event = Attach("linh", Origin.LINK, parent, parent=standing.parent, siblings=standing.siblings)
+        return transition(before, event, the_policy(), clock.now)
+
+    def raised(before: Incident, _standing: Standing) -> Decision:
+        return transition(before, Raise("linh", Origin.LINK, "help"), the_policy(), clock.now)
+
+    await store.answer(child, attached, clock.now, parent=parent, trace=Trace("linh", form="1"))
+    await store.apply(parent, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    assert await store.raise_by_hand(raised, clock.now, Trace("linh", form="2"))
 
 
 async def ask(store: SQLiteStore, clock: Clock) -> None:
