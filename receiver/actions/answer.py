@@ -180,7 +180,7 @@ class Actions:
         """Do what a person wants done to incident ``number``; StoreError if it could not be made durable.
 
         ``event`` is one of receiver.incident.event.Answer; its origin follows from ``source``. An actor, or a person
-        who is asked, is recorded by the key of the configured person that is meant. The incident comes back as it is then.
+        who is asked, is recorded by the key of the configured person that is meant. The incident comes back as it is.
         ALREADY: it was so before. It also stands for a resolve after the resolve and for an acknowledgement
         by somebody else, which are noted in the timeline. What is not as the person has seen it is refused in the same
         transaction, and what is done is in the audit log by then.
