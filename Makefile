@@ -46,11 +46,10 @@ servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch
 
 test: stack servers browser ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
-	@$(PY) -m rules.coverage
-	@$(PY) -m rules.mutants
 
-test-slow: stack servers browser ## tests that take minutes: long fuzzing, a simulated week, all faults in real time
+test-slow: stack servers browser ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants
 	@$(BIN)/pytest -m slow
+	@$(PY) -m rules.mutants
 
 test-fast: .venv/ready ## tests that need neither Prometheus nor Alertmanager
 	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"

@@ -1,6 +1,7 @@
 """Run the tests of the rules on every mutant of every rule, and report mutants that no test detects.
 
-`python -m rules.mutants [FILE …]`. A mutant that may live is listed in rules/tables/survivors.yml with the reason.
+`python -m rules.mutants [--sample] [FILE …]`. A mutant that may live is listed in rules/tables/survivors.yml with the
+reason.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rules.batch import Batch, Test, batch, noticed, tests
-from rules.mutation import Mutant, mutants
+from rules.mutation import Mutant, Place, mutants
 
 Content = dict[str, Any]
 # promtool takes a while to start, and short runs let both cores finish at the same time.
 MOST_TESTS, MOST_WORK = 12, 6000
+_SUCCESS = re.compile(r"(?m)^\s*SUCCESS\n")
 
 
 class MutationError(Exception):
@@ -56,6 +58,21 @@ class Bench:
     cases: list[Test]
     promtool: Path
 
+    @staticmethod
+    def of(folder: Path, promtool: Path) -> "Bench":
+        """Read the rules in a folder and the tests below it."""
+        cases = [test for file, content in read(folder / "tests").items() for test in tests(file, content)]
+        return Bench(read(folder), cases, promtool.absolute())
+
+    def failures(self) -> list[str]:
+        """Run every test on the rules as they are; return promtool's reports of those that fail.
+
+        Each test runs over the rules that it reads, which takes a third of the time that it takes over all.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            reports = pool.map(self.run, self._work())
+        return [_SUCCESS.sub("", said) for said in reports if said]
+
     def unnoticed(self, made: list[Mutant]) -> list[Mutant]:
         """Return the mutants that pass all tests. Cheap tests run first; a mutant is dropped once a test detects it.
 
@@ -64,7 +81,7 @@ class Bench:
 
         """
         alive = dict(enumerate(made))
-        work = list(_shared(sorted((batch(case, self.rules) for case in self.cases), key=lambda one: one.cost)))
+        work = self._work()
         shown = Console(stderr=True)
         with Progress(console=shown, disable=not shown.is_terminal) as progress:
             bar = progress.add_task("mutants", total=len(work))
@@ -77,6 +94,9 @@ class Bench:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(judge, work))
         return [alive[number] for number in sorted(alive)]
+
+    def _work(self) -> list[list[Batch]]:
+        return list(_shared(sorted((batch(case, self.rules) for case in self.cases), key=lambda one: one.cost)))
 
     def _noticed(self, some: list[Batch], left: Mapping[int, Mutant]) -> set[int]:
         """Run promtool until all mutants can be evaluated; one that cannot be evaluated counts as detected."""
@@ -126,21 +146,29 @@ def _shared(work: list[Batch]) -> Iterator[list[Batch]]:
 def main(arguments: list[str]) -> int:
     """Return 0 if every mutant is detected or listed in survivors.yml, 1 after printing the others or an error."""
     parser = argparse.ArgumentParser(prog="python -m rules.mutants", description=__doc__)
+    parser.add_argument("--sample", action="store_true", help="one mutant of each rule, the middle one, instead of all")
     parser.add_argument("files", nargs="*", help="names of rule files, e.g. critical.yml (default: all)")
     parser.add_argument("--rules.dir", dest="folder", type=Path, default=Path("rules"))
     parser.add_argument("--promtool", type=Path, default=Path(".stack/bin/promtool"))
     options = parser.parse_args(arguments)
     try:
-        rules = read(options.folder)
-        cases = [test for file, content in read(options.folder / "tests").items() for test in tests(file, content)]
+        bench = Bench.of(options.folder, options.promtool)
         excused = yaml.safe_load((options.folder / "tables/survivors.yml").read_text("utf-8")) or {}
-        chosen = [_known(Path(name).name, rules) for name in options.files] or list(rules)
-        made = [mutant for name in chosen for mutant in mutants(name, rules[name])]
-        alive = Bench(rules, cases, options.promtool.absolute()).unnoticed(made)
+        chosen = [_known(Path(name).name, bench.rules) for name in options.files] or list(bench.rules)
+        made = [mutant for name in chosen for mutant in mutants(name, bench.rules[name])]
+        made = _sample(made) if options.sample else made
+        alive = bench.unnoticed(made)
     except (OSError, ValueError, MutationError, yaml.YAMLError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return _told(made, alive, excused, complete=not options.files)
+    return _told(made, alive, excused, complete=not options.files and not options.sample)
+
+
+def _sample(made: Iterable[Mutant]) -> list[Mutant]:
+    mutants_of_rule: dict[Place, list[Mutant]] = {}
+    for mutant in made:
+        mutants_of_rule.setdefault(mutant.place, []).append(mutant)
+    return [some[len(some) // 2] for some in mutants_of_rule.values()]
 
 
 def _known(name: str, rules: Mapping[str, Content]) -> str:

@@ -43,7 +43,7 @@ def panel(alert: str, panels: Panels) -> str:
 
 def panels(root: Path = ROOT) -> Panels:
     """Read which panel shows the series of which alert."""
-    panel_of_alert: Panels = yaml.safe_load((root / "grafana/panels.yml").read_text("utf-8"))
+    panel_of_alert: Panels = yaml.load((root / "grafana/panels.yml").read_text("utf-8"), yaml.CSafeLoader)
     return panel_of_alert
 
 

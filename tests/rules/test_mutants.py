@@ -133,6 +133,22 @@ def test_a_survivor_with_a_reason_is_excused_and_a_reason_without_a_survivor_is_
     assert stale in capsys.readouterr().out
 
 
+def test_a_sample_is_one_mutant_of_each_rule_and_leaves_the_other_reasons_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tables/survivors.yml").write_text("'Full: > becomes >=': a reason of another mutant\n", "utf-8")
+    assert judge(folder, FULL, BUSY, words=("--sample",)) == 0
+    said = "5 mutants of 5 rules: 5 detected by a test, 0 listed in rules/tables/survivors.yml, 0 undetected\n"
+    assert capsys.readouterr().out == said
+
+
+def test_the_tests_of_our_own_rules_notice_a_change_of_each_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    """All changes of all rules are judged by `make test-slow` and `make rules`."""
+    status = main(["--sample"])
+    told = capsys.readouterr()
+    assert status == 0, told.out + told.err
+
+
 def test_an_alert_that_is_asked_for_through_its_series_is_followed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from promql_parser import parse_duration
 
+from rules.mutants import Bench
+
 pytestmark = pytest.mark.stack
 
 TOOLS = Path(".stack/bin")
@@ -56,6 +58,12 @@ def judged() -> dict[Path, subprocess.CompletedProcess[str]]:
         return dict(zip(TESTS, pool.map(lambda path: tool("promtool", "test", "rules", path), TESTS), strict=True))
 
 
+def test_every_rule_test_passes_over_the_rules_that_it_reads() -> None:
+    failures = Bench.of(Path("rules"), TOOLS / "promtool").failures()
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TESTS, ids=str)
 def test_promtool_runs_the_rule_tests(path: Path, judged: dict[Path, subprocess.CompletedProcess[str]]) -> None:
     assert judged[path].returncode == 0, judged[path].stdout + judged[path].stderr
