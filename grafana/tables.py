@@ -112,7 +112,7 @@ def _known(name: str, names: Collection[str]) -> str:
 
 def _yaml(path: Path) -> Any:  # noqa: ANN401  # a file of any shape
     try:
-        return yaml.safe_load(path.read_text("utf-8"))
+        return yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -16,6 +16,7 @@ from rules.lint.world import World, installation
 from rules.writing import RUNBOOKS, annotations, panels
 
 SERIES, HERE = known(), replace(installation(), readers=frozenset({"job:read:rate5m"}))
+PANELS = panels()
 APP = 'job="heypeter-app"'
 REQUESTS = f"rate(http_requests_total{{{APP}}}[5m])"
 BUCKETS = f"rate(http_request_duration_seconds_bucket{{{APP}}}[5m])"
@@ -25,7 +26,7 @@ NO_PAGE = {"runbook_url": f"{RUNBOOKS}/NoPage.md"}
 
 def alert(expr: str, text: str = "Something is wrong.", **more: Any) -> Case:  # noqa: ANN401  # YAML
     labels = {"severity": "warning", "priority": "P2", "team": "backend"}
-    told = annotations("HighErrorRate", "Wrong", text, panels())
+    told = annotations("HighErrorRate", "Wrong", text, PANELS)
     return {"alert": "HighErrorRate", "expr": expr, "for": "2m", "labels": labels, "annotations": told} | more
 
 
@@ -37,7 +38,7 @@ def shown_by_tests(expr: str) -> Case:
     """An alert that the tests of the rules show in all situations that a baseline needs."""
     return alert(expr) | {
         "alert": "ApplicationDown",
-        "annotations": annotations("ApplicationDown", "Wrong", "Wrong.", panels()),
+        "annotations": annotations("ApplicationDown", "Wrong", "Wrong.", PANELS),
     }
 
 
@@ -234,7 +235,7 @@ ALSO_BAD: list[tuple[str, Case | list[Case]]] = [
     ("missing-runbook", without(f"{RUNBOOKS}/DatabaseDown.md", annotations="runbook_url")),
     (
         "missing-runbook",
-        FINE | {"alert": "NoPage", "annotations": annotations("HighErrorRate", "Wrong", "Wrong.", panels()) | NO_PAGE},
+        FINE | {"alert": "NoPage", "annotations": annotations("HighErrorRate", "Wrong", "Wrong.", PANELS) | NO_PAGE},
     ),
     ("missing-annotation", without("", annotations="dashboard_url")),
     ("newer-syntax", alert(f"sum by (job) (mad_over_time(http_requests_in_flight{{{APP}}}[5m])) > 1")),

@@ -23,7 +23,7 @@ PAGES = sorted(page for page in Path("docs/runbooks").glob("*.md") if page.stem 
 RULES = [
     rule
     for path in sorted(Path("rules").glob("*.yml"))
-    for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+    for group in yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)["groups"]
     for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}

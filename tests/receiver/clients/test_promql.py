@@ -14,7 +14,7 @@ from receiver.clients.promql import Comparison, ExpressionError, compared, is_co
 RULES = {
     rule["alert"]: rule["expr"]
     for path in sorted(Path("rules").glob("*.yml"))
-    for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+    for group in yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }
