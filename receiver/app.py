@@ -27,6 +27,8 @@ from process.addresses import is_loopback
 from process.coalescing import Coalesced
 from process.errors import report_errors
 from process.listener import Connections, Listener, capacity, note_request
+from process.optional import MissingExtraError
+from process.optional import load as load_optional
 from process.service_manager import feed_watchdog, notify
 from process.settings import Secret, SettingsError, Source, read_secret, require_secret
 from process.web import answer_malformed, refuse_while
@@ -59,6 +61,7 @@ from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions
 from receiver.web.access.build import ConsoleAccess
+from receiver.web.access.oidc_flow import Oidc
 from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
@@ -251,6 +254,7 @@ class Receiver:
             token=self._api_token,
             secret=self._link_secret,
             users=self._web_access,
+            oidc=self._oidc,
             brand=config.site.name,
         )
 
@@ -560,6 +564,22 @@ class Receiver:
         except (OSError, ssl.SSLError) as error:
             raise self._source.error(f"{at}.tls", f"cannot load the certificates ({error})") from error
         return Access(headers, trust)
+
+    def _oidc(self, redirect_uri: str) -> Oidc | None:
+        """Make the side of the provider of OpenID Connect; SettingsError if a package or the secret is missing."""
+        settings, at = self.config.console.sign_in.oidc, ".console.sign_in.oidc"
+        if settings is None:
+            return None
+        secret = read_secret(self._source, f"{at}.client_secret", settings.client_secret, settings.client_secret_file)
+        if secret is not None:
+            self.secrets.append(secret)
+        try:
+            made: Oidc = load_optional("receiver.web.access.oidc", "oidc").build(
+                settings, secret, redirect_uri, self._clock
+            )
+        except MissingExtraError as error:
+            raise self._source.error(at, str(error)) from error
+        return made
 
     def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:
         place = Place(self._source, name)

@@ -15,6 +15,8 @@ from receiver.store.access import AccessStore
 from receiver.web.access.authenticate import LOOPBACK, Authenticator
 from receiver.web.access.guard import Guard
 from receiver.web.access.identity import Roles
+from receiver.web.access.oidc_flow import Oidc
+from receiver.web.access.oidc_pages import OidcPages
 from receiver.web.access.one_time_link import OneTimeLink
 from receiver.web.access.passwords import Passwords
 from receiver.web.access.sign_in import SignIn
@@ -22,7 +24,10 @@ from receiver.web.access.viewer import Role
 
 
 class ConsoleAccess:
-    """What the composition root needs of it: ``guard`` for pages and API, ``routes`` to serve, ``link`` to print."""
+    """What the composition root needs of it: ``guard`` for pages and API, ``routes`` to serve, ``link`` to print.
+
+    ``oidc`` makes the provider's side for a redirect URI, if there is one.
+    """
 
     def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
@@ -35,6 +40,7 @@ class ConsoleAccess:
         token: Secret,
         secret: Secret,
         users: WebAccess,
+        oidc: Callable[[str], Oidc | None],
         brand: str,
     ) -> None:
         self._settings = settings
@@ -56,6 +62,7 @@ class ConsoleAccess:
             passwords=passwords,
             proxy=settings.sign_in.proxy,
         )
+        provider = oidc(f"{external_url.rstrip('/')}/sign-in/oidc/callback")
         self._sign_in = SignIn(
             store,
             authenticator,
@@ -65,8 +72,10 @@ class ConsoleAccess:
             roles=roles,
             passwords=passwords,
             link=self.link,
+            provider=provider.name if provider else "",
             brand=brand,
         )
+        self._oidc = OidcPages(provider, self._sign_in, roles, clock, secret, base) if provider else None
         origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower()
         self.guard = Guard(authenticator, {origin}, base, self._sign_in.refuse)
 
@@ -79,7 +88,8 @@ class ConsoleAccess:
         if not self._settings.enabled:
             return []
         guarded = self.guard.pages(self._sign_in.routes_of_viewers(), Role.VIEWER)
-        return guarded + self.guard.open_pages(self._sign_in.routes())
+        by_provider = self._oidc.routes() if self._oidc else []  # before /sign-in/{token}
+        return guarded + self.guard.open_pages([*by_provider, *self._sign_in.routes()])
 
     def _members(self, role: Role) -> Members:
         roles = self._settings.roles

@@ -46,11 +46,12 @@ class SignIn:
         roles: Roles,
         passwords: Passwords | None,
         link: OneTimeLink | None,
+        provider: str,
         brand: str,
     ) -> None:
         self._store, self._authenticator, self._clock = store, authenticator, clock
         self._base, self._valid_for, self._link, self._brand = base, valid_for, link, brand
-        self._roles, self._passwords = roles, passwords
+        self._roles, self._passwords, self._provider = roles, passwords, provider
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.web.access"),
             undefined=jinja2.StrictUndefined,
@@ -160,6 +161,7 @@ class SignIn:
             text=reader.say(key, time=reader.duration(max(1.0, wait))) if key else "",
             link=self._link is not None,
             passwords=self._passwords is not None,
+            provider=self._provider,
             back=local_path(back, self._base),
         )
         headers = {"Retry-After": str(ceil(wait))} if wait else {}

@@ -33,6 +33,7 @@ from receiver.messages.link import Refusal
 from receiver.messages.render import render
 from receiver.messages.timeline import entry_text, news
 from receiver.policy.coverage import Uncovered
+from receiver.web.access.oidc_flow import Reason as OidcReason
 from tests.receiver.example_site import START, Case, an_alert, received, the_routing
 
 NAME_OF = the_routing().directory.name
@@ -117,6 +118,7 @@ def test_german_is_translated() -> None:
         ("state", set(State)),
         ("status", set(State) - {State.NEW}),
         ("refused", set(Refusal)),
+        ("sign_in_oidc", set(OidcReason)),
     ],
 )
 def test_every_code_has_a_phrase(language: str, prefix: str, values: set[StrEnum]) -> None:
@@ -128,7 +130,7 @@ def test_no_phrase_is_left_over() -> None:
     """A key that nothing says is a phrase that translators keep for nobody."""
     code = "".join(path.read_text("utf-8") for path in chain(Path("receiver").rglob("*.py"), TEMPLATES))
     built = re.compile(
-        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap|absent|act)_|.*_one$|console_(page|key|kind)_"
+        "(entry|page|news|failure|origin|notification|bundle|state|status|refused|pause|role|channel|unit|places|gap|absent|act|sign_in_oidc)_|.*_one$|console_(page|key|kind)_"
     )
     assert not [key for key in phrases("en") if not built.match(key) and f'"{key}"' not in code]
 

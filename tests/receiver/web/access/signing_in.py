@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from receiver.config.console import ConsoleSettings
 from receiver.policy.current import Current
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.access.build import ConsoleAccess
+from receiver.web.access.oidc import Oidc
 from receiver.web.access.viewer import VIEWER
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.example_site import Clock, a_store, the_current
@@ -42,6 +44,10 @@ class Rig:
     async def get(self, path: str, **headers: str) -> tuple[int, str]:
         """Give the status, and where it leads to or what it says."""
         async with self.client.get(path, headers=_named(headers), allow_redirects=False) as answer:
+            return answer.status, answer.headers.get("Location") or await answer.text()
+
+    async def client_get(self, path: str, query: dict[str, str]) -> tuple[int, str]:
+        async with self.client.get(path, params=query, allow_redirects=False) as answer:
             return answer.status, answer.headers.get("Location") or await answer.text()
 
     async def post(self, path: str, **headers: str) -> tuple[int, str]:
@@ -79,6 +85,11 @@ def _web_file(folder: Path) -> Path:
     return folder / "web.yml"
 
 
+def provider(console: ConsoleSettings, clock: Clock, redirect_uri: str) -> Oidc | None:
+    settings = console.sign_in.oidc
+    return Oidc(settings, Secret("client-secret"), redirect_uri, clock) if settings else None
+
+
 async def say_who(request: web.Request) -> web.Response:
     viewer = request[VIEWER]
     return web.json_response(msgspec.to_builtins(viewer))
@@ -101,6 +112,7 @@ async def a_console(
         token=Secret(API_TOKEN),
         secret=Secret("s" * 32),
         users=users,
+        oidc=partial(provider, console, clock),
         brand="HeyPeter",
     )
     app = web.Application()
