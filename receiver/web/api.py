@@ -16,12 +16,12 @@ from receiver.messages.timeline import entry_text
 from receiver.store.base import Store, StoreError
 
 LIMIT = 64 * 1024
-_SHOWN = (
+SHOWN = (
     *("id", "state", "priority", "title", "team", "opened_at", "acknowledged_at", "acknowledged_by"),
     *("resolved_at", "resolved_by", "breached_at", "paused", "flapping", "reopened", "drill"),
     "unlisted",
 )
-_CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
+CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _REFUSED = {
     ActionResult.UNCONFIRMED: "firing: {count} alerts fire; send that number to resolve it all the same",
     ActionResult.OUTDATED: "its alerts fire again, in another incident",
@@ -32,7 +32,9 @@ _ACTOR = 100  # characters
 _PAGE = 1000  # incidents in one answer
 
 
-class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who acts on an incident, and what they know of it."""
+
     actor: str = ""
     firing: Annotated[int, msgspec.Meta(ge=0)] | None = None  # alerts that whoever resolves it knows to fire
 
@@ -84,7 +86,7 @@ class IncidentApi:
         A resolve with {"firing": 3} is refused with 409 if more alerts fire. So is an undo of what cannot be undone.
         """
         try:
-            answer = msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=_Answer)
+            answer = msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=Answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return problem(400, f'invalid body (expected {{"actor": "your name"}} or nothing): {error}')
         action, actor = Action(request.match_info["action"]), answer.actor[:_ACTOR] or "api"
@@ -127,8 +129,8 @@ def _entry(entry: Entry, reader: Reader) -> dict[str, object]:
 
 def _view(incident: Incident) -> dict[str, object]:
     """What the API shows of an incident; the rest is internal."""
-    view = {name: msgspec.to_builtins(getattr(incident, name)) for name in _SHOWN}
-    view |= {name: msgspec.to_builtins(getattr(incident.clocks, name)) for name in _CLOCKS_SHOWN}
+    view = {name: msgspec.to_builtins(getattr(incident, name)) for name in SHOWN}
+    view |= {name: msgspec.to_builtins(getattr(incident.clocks, name)) for name in CLOCKS_SHOWN}
     steps = incident.plan.steps
     next_roles = steps[min(incident.next_step, len(steps) - 1)].roles if incident.clocks.next_due_at else ()
     return {**view, "firing": len(incident.firing), "respond_by": respond_by(incident).isoformat(), "next": next_roles}

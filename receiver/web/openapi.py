@@ -1,0 +1,257 @@
+"""Describes in OpenAPI what programs may ask of the receiver; docs/openapi-receiver.json is generated from it. Pure."""
+
+from typing import Any, get_type_hints
+
+import msgspec
+
+from process.version import VERSION
+from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
+from receiver.web import alertmanager_webhook, api, generic_webhook
+
+Json = dict[str, Any]
+
+_TEXT: Json = {"type": "string"}
+_ID: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
+_LOOKS: tuple[Json, ...] = tuple(
+    {"name": name, "in": "query", "schema": schema}
+    for name, schema in (
+        ("zone", _TEXT),
+        ("language", _TEXT),
+        ("theme", {"enum": ["light", "dark"]}),
+        ("width", {"type": "integer"}),
+    )
+)
+_INCIDENT: Json = {"$ref": "#/components/schemas/Incident"}
+
+
+def document() -> Json:
+    """Return the OpenAPI 3.1 document."""
+    types = (_shown(), Alert, Entry, api.Answer)
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for name in ("Incident", "Alert", "Entry"):  # every key is in each answer
+        components[name]["required"] = list(components[name]["properties"])
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "HeyPeter receiver",
+            "version": VERSION,
+            "description": "Takes alerts and the heartbeats of jobs, and lists, acknowledges and resolves incidents. "
+            "What is answered 200 is on disk. On 503 or a lost connection, send the same again.",
+        },
+        "paths": {**_api(), **_webhooks(), **_operation()},
+        "components": {
+            "securitySchemes": {
+                "api": {"type": "http", "scheme": "bearer", "description": "`api.token` of receiver.yml"},
+                "webhook": {"type": "http", "scheme": "bearer", "description": "`webhook.token` of receiver.yml"},
+                "users": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "Of --web.config.file, if it has users",
+                },
+            },
+            "schemas": {**components, "Taken": _TAKEN, "Problem": _PROBLEM},
+        },
+    }
+
+
+def _shown() -> type[msgspec.Struct]:
+    """What the API shows of an incident."""
+    own, clocks = get_type_hints(Incident, include_extras=True), get_type_hints(Clocks, include_extras=True)
+    fields: list[tuple[str, Any]] = [(name, own[name]) for name in api.SHOWN]
+    fields += [(name, clocks[name]) for name in api.CLOCKS_SHOWN]
+    more: dict[str, Any] = {"firing": int, "respond_by": own["opened_at"], "next": tuple[str, ...]}
+    return msgspec.defstruct("Incident", [*fields, *more.items()])
+
+
+def _api() -> Json:
+    incidents = {"incidents": {"type": "array", "items": _INCIDENT}}
+    listed = {"type": "object", "properties": incidents, "required": ["incidents"]}
+    alerts, entries = ({"type": "array", "items": {"$ref": f"#/components/schemas/{n}"}} for n in ("Alert", "Entry"))
+    more = {"type": "object", "properties": {"alerts": alerts, "timeline": entries}, "required": ["alerts", "timeline"]}
+    states = [State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED]
+    query = [
+        {"name": "state", "in": "query", "schema": {"enum": [state.value for state in states]}},
+        {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
+    ]
+    paths = {
+        "/api/v1/incidents": {"get": _guarded("listIncidents", "Incidents, the newest first", listed, query)},
+        "/api/v1/incidents/{id}": {
+            "get": _guarded(
+                "showIncident", "One incident, its alerts and its timeline", {"allOf": [_INCIDENT, more]}, [_ID]
+            )
+        },
+    }
+    for form, kind in (("svg", "image/svg+xml"), ("png", "image/png")):
+        about = "Its chart, if Prometheus has the series of its alert"
+        chart = _guarded(f"drawIncidentAs{form.title()}", about, {}, [_ID, *_LOOKS])
+        chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
+        chart["responses"]["400"] = _problem("Wrong parameters.")
+        paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
+    for action, about in _ACTIONS.items():
+        described = _guarded(f"{action}Incident", about, _INCIDENT, [_ID])
+        described["requestBody"] = {"required": False, "content": _json({"$ref": "#/components/schemas/Answer"})}
+        described["responses"] |= _body_problems(api.LIMIT)
+        if action != "acknowledge":
+            described["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
+        paths[f"/api/v1/incidents/{{id}}/{action}"] = {"post": described}
+    return paths
+
+
+_ACTIONS = {
+    "acknowledge": "Acknowledge it; again changes nothing",
+    "resolve": "Resolve it; with `firing`, only if no more alerts than that fire",
+    "undo": "Take a resolve by hand back, for 60 seconds",
+}
+
+
+def _guarded(operation: str, summary: str, answer: Json, parameters: list[Json]) -> Json:
+    is_one = _ID in parameters
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "security": [{"api": []}],
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "As asked.", "content": _json(answer)},
+            "401": _problem("The token is missing or wrong."),
+            "403": _problem("The role of the token does not allow it, or a page of another site asked."),
+            **({"404": _problem("There is no such incident.")} if is_one else {"400": _problem("Wrong parameters.")}),
+            "429": _problem("Too many wrong tokens or passwords."),
+            "503": _problem("Stopping, or the database does not answer; ask again."),
+        },
+    }
+
+
+def _webhooks() -> Json:
+    taken = _json({"$ref": "#/components/schemas/Taken"})
+    heard = _json({"type": "object", "properties": {"heard": {"const": True}}, "required": ["heard"]})
+    source = _named("source", "Name of an entry of `alertmanagers`; without it, `default`")
+    paths = {}
+    for name, about, answer in (
+        ("alertmanager", "Alerts, as Alertmanager's webhook sends them; Grafana's are read as well", taken),
+        ("watchdog", "Alertmanager's webhook for the alert that always fires", heard),
+    ):
+        for end, parameters in (("", []), ("/{source}", [source])):
+            operation = f"{name}OfSource" if end else name
+            posted = _posted(operation, about, _ALERTMANAGER, answer, alertmanager_webhook.LIMIT)
+            paths[f"/webhook/{name}{end}"] = {"post": posted | {"parameters": parameters}}
+    tool = _named("name", "Key in `generic_webhooks`, whose expressions read the body")
+    posted = _posted("generic", "Any JSON of another tool", {}, taken, generic_webhook.LIMIT)
+    paths["/webhook/generic/{name}"] = {"post": posted | {"parameters": [tool]}}
+    job = _named("name", "Key in `heartbeats`")
+    beat = {method: _beat(method, heard) | {"parameters": [job]} for method in ("get", "post")}
+    return {**paths, "/heartbeat/{name}": beat}
+
+
+def _named(name: str, about: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "description": about, "schema": _TEXT}
+
+
+def _posted(operation: str, summary: str, body: Json, answer: Json, limit: int) -> Json:
+    beat = _beat("post", answer)
+    return {
+        **beat,
+        "operationId": operation,
+        "summary": summary,
+        "requestBody": {"required": True, "content": _json(body)},
+        "responses": {**beat["responses"], **_body_problems(limit)},
+    }
+
+
+def _beat(method: str, answer: Json) -> Json:
+    return {
+        "operationId": f"{method}Heartbeat",
+        "summary": "The heartbeat of a job; a body is not read",
+        "security": [{"webhook": []}],
+        "responses": {
+            "200": {"description": "It is on disk.", "content": answer},
+            "401": _problem("The token is missing or wrong."),
+            "404": _problem("receiver.yml does not have this name."),
+            "503": _problem("Stopping, or it cannot be stored; send it again."),
+        },
+    }
+
+
+def _operation() -> Json:
+    series = {"200": {"description": "The series.", "content": {"text/plain": {"schema": _TEXT}}}}
+    reloaded = {
+        **_text("The file is read again."),
+        "400": _problem("The file cannot be used; the text says where. What was loaded goes on."),
+        "401": _problem("The token is missing or wrong."),
+    }
+    ready = {**_text("Webhooks are taken and pages go out."), **_text("Starting, stopping or unable to write.", 503)}
+    return {
+        "/-/healthy": {"get": {"summary": "Liveness", "responses": _text("The process is running.")}},
+        "/-/ready": {"get": {"summary": "Readiness", "responses": ready}},
+        "/-/reload": {"post": {"summary": "Read the file again", "security": [{"api": []}], "responses": reloaded}},
+        "/metrics": {
+            "get": {
+                "summary": "The receiver's own metrics",
+                "security": [{}, {"users": []}],
+                "responses": {**series, "401": {"description": "User or password is missing or wrong."}},
+            }
+        },
+    }
+
+
+def _body_problems(limit: int) -> Json:
+    return {
+        "400": _problem("The body cannot be read; the text names the field."),
+        "408": _problem("The body took too long."),
+        "413": _problem(f"The body is larger than {limit // 1024} KiB."),
+        "415": _problem("Unsupported Content-Encoding (expected gzip, deflate or none)."),
+    }
+
+
+_LABELS: Json = {"type": "object", "additionalProperties": _TEXT}
+_ALERTMANAGER: Json = {
+    "type": "object",
+    "description": "https://prometheus.io/docs/alerting/latest/configuration/#webhook_config",
+    "properties": {
+        "version": {"enum": ["4", "1"]},
+        "groupKey": _TEXT,
+        "receiver": _TEXT,
+        "groupLabels": _LABELS,
+        "truncatedAlerts": {"type": "integer", "minimum": 0},
+        "alerts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "status": {"enum": ["firing", "resolved"]},
+                    "labels": _LABELS,
+                    "annotations": _LABELS,
+                    "startsAt": {"type": "string", "format": "date-time"},
+                    "endsAt": {"type": "string", "format": "date-time"},
+                    "generatorURL": _TEXT,
+                    "fingerprint": _TEXT,
+                },
+                "required": ["status", "labels"],
+            },
+        },
+    },
+    "required": ["version", "alerts"],
+}
+_TAKEN: Json = {
+    "type": "object",
+    "properties": {
+        "incident": {"type": ["integer", "null"], "description": "Its number; null if nothing is open"},
+        "state": {"enum": [state.value for state in State]},
+        "priority": {"enum": [priority.value for priority in Priority]},
+        "dropped": {"type": "integer", "description": "How many alerts could not be read"},
+    },
+    "required": ["incident"],
+}
+_PROBLEM: Json = {"type": "object", "properties": {"error": _TEXT}, "required": ["error"]}
+
+
+def _problem(description: str) -> Json:
+    return {"description": description, "content": _json({"$ref": "#/components/schemas/Problem"})}
+
+
+def _text(description: str, status: int = 200) -> Json:
+    return {str(status): {"description": description, "content": {"text/plain": {"schema": _TEXT}}}}
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
