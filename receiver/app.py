@@ -67,6 +67,10 @@ from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
 from receiver.web.charts import ChartRoutes
+from receiver.web.console.board import Board
+from receiver.web.console.console import Console
+from receiver.web.console.layout import Layout
+from receiver.web.console.stream import Streams
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
 from receiver.workers import calendar_refresh, coverage, job_heartbeats, pagerduty_poll, retention, unserved
@@ -217,6 +221,10 @@ class Receiver:
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self._saw, handling=handling)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
+        self._board = Board(self.store, clock)
+        # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
+        self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
+        self._layout = Layout(config.site.name)
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
         resend = float(config.watchdog.resend_interval)
         self._sources = sources(config.alertmanager, config.alertmanagers)
@@ -329,10 +337,27 @@ class Receiver:
         )
         guard = self._console_access.guard
         charts = ChartRoutes(self.store, self.charts, self.current, self._link_secret, self._clock)
+        console = Console(
+            self.store,
+            self.actions,
+            self.current,
+            self._clock,
+            layout=self._layout,
+            board=self._board,
+            streams=self._streams,
+        )
+        console_routes = [*guard.pages(console.routes()), *guard.open_pages(console.open_routes())]
+        app.on_shutdown.append(self._streams.stop)
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
             pages = AnswerPages(
-                self.store, self.actions, self.current, self._link_secret, float(self.config.links.valid_for)
+                self.store,
+                self.actions,
+                self.current,
+                self._link_secret,
+                float(self.config.links.valid_for),
+                layout=self._layout,
+                streams=self._streams,
             )
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
@@ -342,6 +367,7 @@ class Receiver:
             app.add_subapp(f"{path}/chart", charts.application())
             app.add_subapp(f"{path}/answer", pages.application())
             routes = [*self._inbound, *admin.routes(), *self._console_access.routes()]
+            routes += console_routes if self.config.console.enabled else console.open_routes()
             app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
         return app
 
@@ -392,8 +418,9 @@ class Receiver:
         await self.store.close()
 
     def _saw(self, before: Incident, after: Incident) -> None:
-        """Count what has changed, and begin the pictures of a new page: what is sent never waits for them."""
+        """Count what has changed, tell open pages, and begin the pictures of a new page: nothing waits for any of it."""
         self.metrics.watch(before, after)
+        self._streams.changed(before, after)
         if after.delivery.rounds <= before.delivery.rounds:
             return
         told = [one for one in after.delivery.told if self._shows_pictures(one.channel)]

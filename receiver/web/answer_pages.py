@@ -1,11 +1,10 @@
-"""The pages behind the signed links in messages: what is wrong, and buttons to acknowledge and resolve.
+"""The pages behind the signed links in messages: the console's page of an incident, for whom the message was sent to.
 
 A GET only shows the page: mail scanners and chat previews open every URL (Safe Links, Slack), and none of them may
 acknowledge an incident. The button's POST acts.
 """
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -15,12 +14,16 @@ from process.web import Handler, read_form, whole_number
 from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Seen
 from receiver.incident.model import SOMEBODY, Entry, Incident, State
 from receiver.incident.undo import moment_of
-from receiver.messages.answer_page import AnswerPageRenderer, status_text
-from receiver.messages.compose import reader_of
-from receiver.messages.i18n import Reader, preferred
+from receiver.messages.i18n import Reader
 from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read, read_digest, sign
+from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
+from receiver.web.access.viewer import Role, Viewer
+from receiver.web.console import incident_page, now_page
+from receiver.web.console.layout import Layout, Viewing, view_of
+from receiver.web.console.live import IncidentView
+from receiver.web.console.stream import Streams
 
 _MAX_FORM = 16 * 1024  # bytes
 _MOST = 10**9  # alerts that a form may name
@@ -30,6 +33,7 @@ _REFUSED = {
     ActionResult.TOO_LATE: Refusal.TOO_LATE,
     ActionResult.ENDED: Refusal.ENDED,
 }
+_UNDO = {Refusal.TOO_LATE, Refusal.ENDED}  # the link works, and the undo does not
 _GRANT = web.RequestKey("grant", Grant)
 _DIGEST = web.RequestKey("digest", DigestGrant)
 
@@ -38,17 +42,26 @@ class AnswerPages:
     """See the routes."""
 
     def __init__(
-        self, store: Store, actions: Actions, current: Current, link_secret: Secret, valid_for: float = 7 * 86400.0
+        self,
+        store: Store,
+        actions: Actions,
+        current: Current,
+        link_secret: Secret,
+        valid_for: float = 7 * 86400.0,
+        *,
+        layout: Layout,
+        streams: Streams,
     ) -> None:
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
-        self._valid_for = valid_for
-        self._pages = AnswerPageRenderer()
+        self._valid_for, self._layout, self._streams = valid_for, layout, streams
 
     def application(self) -> web.Application:
         """Build what is served below /answer."""
         app = web.Application(middlewares=[self.check_link])
         app.add_routes([web.get("/digest/{token}", self.show_digest), web.post("/digest/{token}", self.press_digest)])
-        app.add_routes([web.get("/{token}", self.show), web.post("/{token}", self.press)])
+        app.add_routes([web.get("/{token}", self.show), web.get("/{token}/stream", self.stream)])
+        # The first is what pages of older versions post.
+        app.add_routes([web.post("/{token}", self.press), web.post("/{token}/{act:[a-z]+}", self.press)])
         return app
 
     @web.middleware
@@ -80,23 +93,37 @@ class AnswerPages:
         refused = await self._outdated(request, grant, stored[0])
         if refused is not None:
             return refused
-        return self._show(request, grant.person, stored)
+        return self._show(request, grant, stored, asking=request.query.get("ask") == "resolve")
 
     def _show(
-        self, request: web.Request, person: str, stored: tuple[Incident, tuple[Entry, ...]], *, asking: bool = False
+        self, request: web.Request, grant: Grant, stored: tuple[Incident, tuple[Entry, ...]], *, asking: bool = False
     ) -> web.Response:
-        nonce, reader, now = secrets.token_urlsafe(16), self._reader(request, person), self._actions.clock()
-        page = self._pages.answer(*stored, self._key(person), reader, now, nonce, asking=asking)
-        return _page(page, nonce)
+        look, token = self._look(request, grant.person, grant.incident), request.match_info["token"]
+        values = {
+            "notice": "",
+            "act_at": f"{'../' if 'act' in request.match_info else ''}{token}/",
+            "stream": f"answer/{token}/stream?after={self._streams.position}",
+            **incident_page.values(*stored, look, asking=asking),
+        }
+        return self._layout.page("incident.html", look, values)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """GET /answer/{token}/stream: what changes of the incident."""
+        grant = request[_GRANT]
+        look = self._look(request, grant.person, grant.incident, levels=1)  # counted from where the page stands
+        view = IncidentView(
+            grant.incident, f"{request.match_info['token']}/", look, self._layout, self._store, self._actions.clock
+        )
+        return await self._streams.serve(request, view)
 
     async def press(self, request: web.Request) -> web.Response:
-        """POST /answer/{token} with verb=acknowledge|resolve|undo: acts, then shows the page again.
+        """POST /answer/{token}/acknowledge|resolve|undo: acts, then shows the page again.
 
         A resolve while alerts fire is asked about first; ``confirm`` is how many of them the person has seen, ``begun``
         how many had begun by then. ``resolve`` names the resolve that is undone.
         """
         grant, form = request[_GRANT], await read_form(request, _MAX_FORM)
-        verb = form.get("verb", "")
+        verb = request.match_info.get("act") or form.get("verb", "")
         if verb not in set(Action):
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         stored = await self._store.incident(grant.incident)
@@ -112,13 +139,13 @@ class AnswerPages:
         if result is ActionResult.UNCONFIRMED:
             return await self._ask(request, grant)
         # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
-        raise web.HTTPSeeOther(f"./{request.rel_url.name}")
+        raise web.HTTPSeeOther(f"{'../' if 'act' in request.match_info else './'}{request.match_info['token']}")
 
     async def _ask(self, request: web.Request, grant: Grant) -> web.Response:
         stored = await self._store.incident(grant.incident)
         if stored is None:
             return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
-        return self._show(request, grant.person, stored, asking=stored[0].state is not State.RESOLVED)
+        return self._show(request, grant, stored, asking=stored[0].state is not State.RESOLVED)
 
     async def _refused(self, request: web.Request, grant: Grant, refusal: Refusal) -> web.Response:
         """Say why, and how the incident stands by now."""
@@ -150,8 +177,11 @@ class AnswerPages:
             token = sign(Grant.of(incident, grant.person, grant.expires, installation), self._link_secret.reveal())
             return f"../{token}"
 
-        nonce, reader = secrets.token_urlsafe(16), self._reader(request, grant.person)
-        return _page(self._pages.digest(incidents, link_of, reader, self._actions.clock(), nonce), nonce)
+        look = self._look(request, grant.person, 0)
+        links = {incident.id: link_of(incident) for incident in incidents}
+        rows = [(now_page.row_of(one, look.routing, look.reader, look.now), links[one.id]) for one in incidents]
+        unanswered = sum(row.state == State.TRIGGERED and link != "" for row, link in rows)
+        return self._layout.page("digest.html", look, {"rows": rows, "unanswered": unanswered})
 
     async def press_digest(self, request: web.Request) -> web.Response:
         """POST /answer/digest/{token} with verb=acknowledge: acknowledges what nobody has, then shows the page.
@@ -185,15 +215,20 @@ class AnswerPages:
     def _refuse(
         self, request: web.Request, person: str, refusal: Refusal, status: int, since: str = ""
     ) -> web.Response:
-        nonce = secrets.token_urlsafe(16)
-        return _page(self._pages.refused(refusal, self._reader(request, person), nonce, since), nonce, status)
+        look, key = self._look(request, person, 0), "refused_undo" if refusal in _UNDO else "refused"
+        reader = look.reader
+        values = {"heading": reader.say(key), "reason": reader.say(f"refused_{refusal.value}"), "since": since}
+        return self._layout.page("refused.html", look, values, status)
+
+    def _look(self, request: web.Request, person: str, incident: int, levels: int = 0) -> Viewing:
+        """Whoever the link was made for; the browser's language if it was sent to a place that many read."""
+        key, routing = self._key(person) if person else "", self._current.routing
+        viewer = Viewer(key, routing.directory.name(key) if key else "", Role.RESPONDER, "link", incident)
+        below = levels or request.path.rpartition("/answer/")[2].count("/") + 1
+        return view_of(viewer, request, routing, self._actions.clock(), below)
 
     def _reader(self, request: web.Request, person: str) -> Reader:
-        """Whoever the link was made for; the browser's language if it was sent to a place that many read."""
-        routing = self._current.routing
-        if person:
-            return reader_of(routing, self._key(person))
-        return Reader(preferred(request.headers.get("Accept-Language", "")), name_of=routing.directory.name)
+        return self._look(request, person, 0).reader
 
     def _key(self, person: str) -> str:
         return self._current.routing.directory.key(person) or person  # links of older versions carry the name
@@ -208,14 +243,3 @@ def _seen(incident: Incident, form: Mapping[str, str]) -> Seen:
         begun=whole_number(begun, _MOST) or 0 if begun else None,
         resolved_at=moment_of(whole_number(resolve, _MOST_MICROSECONDS) or 0) if resolve else None,
     )
-
-
-def _page(text: str, nonce: str, status: int = 200) -> web.Response:
-    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'"
-    headers = {
-        "Content-Security-Policy": policy + "; frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",  # the URL is the credential
-        "X-Robots-Tag": "noindex, nofollow",
-        "Cache-Control": "no-store",
-    }
-    return web.Response(text=text, status=status, content_type="text/html", headers=headers)

@@ -24,9 +24,9 @@ from receiver.channels.slack import Settings
 from receiver.channels.slack_blocks import escaped, reply
 from receiver.incident.model import Incident, Opening, State
 from receiver.incident.undo import UNDO_FOR, resolve_of
-from receiver.messages.answer_page import status_text
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader
+from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import StoreError
 

@@ -73,6 +73,7 @@ class Undo(msgspec.Struct, frozen=True):
 
     resolve: int
     until: datetime
+    seconds: int  # until then
 
 
 def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, asking: bool = False) -> dict[str, object]:
@@ -164,7 +165,8 @@ def _undo(incident: Incident, now: datetime) -> Undo | None:
         return None
     if not can_undo(incident, now) or has_ended(incident):
         return None
-    return Undo(resolve_of(incident), incident.undo.until)
+    until = incident.undo.until
+    return Undo(resolve_of(incident), until, max(1, int((until - now).total_seconds())))
 
 
 def _links(alert: Alert, reader: Reader) -> tuple[tuple[str, str], ...]:

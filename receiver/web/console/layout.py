@@ -11,29 +11,11 @@ from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, preferred
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
+from receiver.web.access.security_headers import add_headers
 from receiver.web.access.viewer import VIEWER, Role, Viewer
 from receiver.web.console.static_files import StaticFiles
 from receiver.web.console.times import Times
 
-_POLICY = "; ".join(
-    (
-        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'"),
-        *(
-            "manifest-src 'self'",
-            "worker-src 'self'",
-            "form-action 'self'",
-            "base-uri 'none'",
-            "frame-ancestors 'none'",
-        ),
-    )
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "no-referrer",  # the URL of a message's link is the credential
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex, nofollow",
-    "Cache-Control": "no-store",
-}
 # hx-sse pauses in hidden tabs; see receiver/web/console/stream.py for what the server sends.
 _HTMX = {
     "history": False,
@@ -118,7 +100,8 @@ class Layout:
 
 def answer(text: str, status: int = 200) -> web.Response:
     """Answer with HTML that may run nothing but our own script, and packed if it is long."""
-    response = web.Response(text=text, status=status, content_type="text/html", headers=_HEADERS)
+    response = web.Response(text=text, status=status, content_type="text/html")
+    add_headers(response)
     if len(text) > 1500:  # noqa: PLR2004  # about one packet
         response.enable_compression()
     return response

@@ -25,6 +25,9 @@ from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.answer_pages import AnswerPages
+from receiver.web.console.board import Board
+from receiver.web.console.layout import Layout
+from receiver.web.console.stream import Streams
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.pagerduty_poll import PagerDutyPoll
@@ -148,10 +151,11 @@ async def test_the_first_pages_ring_by_themselves_and_the_rest_of_the_window_is_
 async def test_its_link_lists_and_acknowledges_all_of_it(rig: Rig) -> None:
     await rig.storm(12)
     path = umbrella(rig).links[0].url.removeprefix("https://oncall.example.com/answer")
-    app = AnswerPages(rig.store, rig.actions, rig.current, KEY).application()
+    streams = Streams(Board(rig.store, rig.actions.clock), "test")
+    app = AnswerPages(rig.store, rig.actions, rig.current, KEY, layout=Layout(), streams=streams).application()
     async with TestClient(TestServer(app)) as client:
         page = await (await client.get(path)).text()
-        assert all(f"#{number} " in page for number in range(ALONE + 1, 13))
+        assert all(f"#{number}" in page for number in range(ALONE + 1, 13))
         assert (await client.post(path, data={"verb": "acknowledge"}, allow_redirects=False)).status == 303
     assert await rig.states() == [State.TRIGGERED] * ALONE + [State.ACKNOWLEDGED] * 10
 

@@ -26,6 +26,7 @@
     for (const time of all("time[data-age], time[data-due]")) {
       const seconds = Math.round((Date.parse(time.dateTime) - now) / 1000);
       const text = "due" in time.dataset ? (seconds > 86400 ? null : countdown(seconds)) : age(Math.max(0, -seconds));
+      if (seconds < 0 && time.closest("form.undo")) time.closest("form.undo").remove();
       if (text !== null && time.textContent !== text) time.textContent = text;
     }
     if (Date.now() - heard > 40000 && one("#stream") && !document.hidden) stale(true);
@@ -143,7 +144,7 @@
     off.checked = kept.getItem("keys") === "off";
     off.addEventListener("change", () => kept.setItem("keys", off.checked ? "off" : ""));
   }
-  one("[data-keys]")?.addEventListener("click", () => help.showModal());
+  one("[data-keys]")?.addEventListener("click", () => help?.showModal());
   const rows = () => all("#rows .row").filter((row) => row.offsetParent);
   const move = (by) => {
     const there = rows(), at = there.findIndex((row) => row.classList.contains("at"));
@@ -163,7 +164,7 @@
   };
   const keys = {
     j: () => move(1), k: () => move(-1), a: () => press("a"), r: () => press("r"), s: () => press("s"), e: () => press("e"),
-    x: () => one("#rows .row.at input")?.click(), "/": () => one(".chip, input[type=search]")?.focus(), "?": () => help.showModal(),
+    x: () => one("#rows .row.at input")?.click(), "/": () => one(".chip, input[type=search]")?.focus(), "?": () => help?.showModal(),
   };
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") all("details.menu[open]").forEach((menu) => { menu.open = false; one("summary", menu).focus(); });
