@@ -418,7 +418,7 @@ class Receiver:
         await self.store.close()
 
     def _saw(self, before: Incident, after: Incident) -> None:
-        """Count what has changed, tell open pages, and begin the pictures of a new page: nothing waits for any of it."""
+        """Count what has changed, tell open pages, and begin the pictures of a new page: nothing waits for these."""
         self.metrics.watch(before, after)
         self._streams.changed(before, after)
         if after.delivery.rounds <= before.delivery.rounds:
