@@ -120,6 +120,21 @@ class OpenIncident(msgspec.Struct, frozen=True):
     acknowledged_by: str = ""
 
 
+class PastIncident(msgspec.Struct, frozen=True):
+    """What is compared of incidents that were called the same: a part of the stored document, as above."""
+
+    id: int
+    state: State
+    priority: Priority = Priority.P4
+    title: str = ""
+    labels: dict[str, str] = {}  # msgspec copies a mutable default
+    opened_at: datetime | None = None
+    acknowledged_by: str = ""
+    resolved_at: datetime | None = None
+    resolved_by: str = ""
+    drill: bool = False
+
+
 class Backlog(msgspec.Struct, frozen=True):
     """What the metrics say of the store: one consistent reading."""
 
@@ -299,6 +314,9 @@ class Store(History, Outbox, Protocol):
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         """Give the newest incidents, all or those in ``state``."""
+
+    async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
+        """Give the newest incidents of a team that were opened by alerts of one name."""
 
     async def still_open(self) -> list[Incident]:
         """Give every incident that is not resolved, oldest first."""

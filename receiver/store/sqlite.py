@@ -41,6 +41,7 @@ from receiver.store.base import (
     IncidentHistory,
     Member,
     Outage,
+    PastIncident,
     Standing,
     StoreOutageError,
     Trace,
@@ -325,6 +326,9 @@ class SQLiteStore:
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         return await self._writer.run(lambda db: row.newest(db, state, limit))
+
+    async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
+        return await self._writer.run(lambda db: row.alike(db, alertname, team, limit))
 
     async def still_open(self) -> list[Incident]:
         incidents: list[Incident] = []

@@ -9,13 +9,14 @@ import msgspec
 from receiver.incident.delivery import is_given_back, is_undone
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
-from receiver.store.base import Backlog, OpenIncident
+from receiver.store.base import Backlog, OpenIncident, PastIncident
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
 
 _encoder = msgspec.json.Encoder()
 _incident = msgspec.json.Decoder(Incident)
 _open_incident = msgspec.json.Decoder(OpenIncident)
+_past = msgspec.json.Decoder(PastIncident)
 _data = msgspec.json.Decoder(Data)
 _KINDS = frozenset(kind.value for kind in EntryKind)
 
@@ -83,6 +84,13 @@ def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incide
     return [_incident.decode(row[0]) for row in db.execute(query, {"state": state, "limit": limit})]
 
 
+def alike(db: sqlite3.Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:
+    """Read the newest incidents that were called the same."""
+    query = """SELECT doc FROM alike JOIN incident ON incident.id = alike.incident_id
+        WHERE alertname = ? AND team = ? ORDER BY incident_id DESC LIMIT ?"""
+    return [_past.decode(row[0]) for row in db.execute(query, (alertname, team, limit))]
+
+
 def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]:
     """Read open incidents by their number, from the one after ``after``."""
     query = """SELECT doc FROM incident INDEXED BY incident_still_open
@@ -108,7 +116,7 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
     parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
-    for table in ("outbox", "timeline", "member", "attachment"):
+    for table in ("outbox", "timeline", "member", "attachment", "alike"):
         db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", parameters)  # noqa: S608  # our own names
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 
@@ -149,6 +157,7 @@ def save(
         db.execute("UPDATE incident SET opened_at = :opened_at WHERE id = :id", opened)
     write(db, after.id, *decision.entries)
     _enrol(db, before, after)
+    _name(db, before, after)
     _attach(db, before, after)
     owes = outbox.cancel_pointless(db, after, now)  # what stands behind it in its lane may be sent
     for notification in decision.notifications:
@@ -228,6 +237,17 @@ def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
     for query, fingerprints in ((_LEAVE, was - now), (_JOIN, now - was)):
         if fingerprints:
             db.execute(query, (route_of(after), after.id, _encoder.encode(sorted(fingerprints)).decode()))
+
+
+def _name(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
+    """Keep the table of what is called the same true."""
+    named = (after.labels.get("alertname", ""), after.team)
+    if before.state is not State.NEW:
+        if (before.labels.get("alertname", ""), before.team) == named:
+            return
+        db.execute("DELETE FROM alike WHERE incident_id = ?", (after.id,))
+    if named[0]:
+        db.execute("INSERT INTO alike VALUES (?, ?, ?)", (*named, after.id))
 
 
 def _columns(incident: Incident) -> dict[str, object]:
