@@ -38,6 +38,7 @@ COMMANDS: dict[str, Named] = {
     "restore": Named(
         "put a copy in the place of the database while the receiver does not run", "receiver.cli.backup", "RESTORE"
     ),
+    "postmortem": Named("the draft of a post-mortem in Markdown", "receiver.cli.postmortem"),
     "preview": Named("what a message looks like", "receiver.cli.preview"),
     "report": Named("incidents, MTTA, MTTR, breaches and night pages", "receiver.cli.report"),
     "review": Named(

@@ -51,6 +51,7 @@ from receiver.config.reload import Reloader
 from receiver.config.safety import SHORTEST_SIGNER, unsafe
 from receiver.config.sources import AlertmanagerSource, sources
 from receiver.evidence.charts import PATIENCE, Charts
+from receiver.evidence.deployments import Deployments
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Kind, Priority
 from receiver.messages.compose import Links, Messages, reader_of
 from receiver.messages.i18n import Reader
@@ -71,6 +72,7 @@ from receiver.web.console.board import Board
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
 from receiver.web.console.stream import Streams
+from receiver.web.evidence import EvidenceRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
 from receiver.workers import calendar_refresh, coverage, job_heartbeats, pagerduty_poll, retention, unserved
@@ -337,6 +339,9 @@ class Receiver:
         )
         guard = self._console_access.guard
         charts = ChartRoutes(self.store, self.charts, self.current, self._link_secret, self._clock)
+        deployments = Deployments(self._prometheus, self.config.charts.deployments)
+        url = self.config.external_url
+        evidence = EvidenceRoutes(self.store, self.current, self._clock, charts, deployments, url)
         console = Console(
             self.store,
             self.actions,
@@ -346,7 +351,10 @@ class Receiver:
             board=self._board,
             streams=self._streams,
         )
-        console_routes = [*guard.pages(console.routes()), *guard.open_pages(console.open_routes())]
+        console_routes = [
+            *guard.pages([*console.routes(), *evidence.console()]),
+            *guard.open_pages(console.open_routes()),
+        ]
         app.on_shutdown.append(self._streams.stop)
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
@@ -362,7 +370,8 @@ class Receiver:
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
-            api = IncidentApi(self.store, self.actions, guard.api()).application(charts.api())
+            more = [*charts.api(), *evidence.api()]
+            api = IncidentApi(self.store, self.actions, guard.api()).application(more)
             app.add_subapp(f"{path}/api/v1", api)
             app.add_subapp(f"{path}/chart", charts.application())
             app.add_subapp(f"{path}/answer", pages.application())

@@ -1,13 +1,14 @@
 """Finds earlier incidents like one: of the same alert and team, those with most labels in common first."""
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from receiver.incident.model import Entry, EntryKind, Incident
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text
-from receiver.store.base import PastIncident, Store
+from receiver.store.base import PastIncident
 
 MOST = 3  # that are shown
 _LOOKED_AT = 50  # the newest of the same name
@@ -22,7 +23,17 @@ class Similar(msgspec.Struct, frozen=True):
     ending: tuple[Entry, ...] = ()  # what was noted last, and how it was resolved
 
 
-async def similar(store: Store, incident: Incident, most: int = MOST) -> tuple[Similar, ...]:
+class Past(Protocol):
+    """What is read of a store."""
+
+    async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
+        """Give one incident and its timeline."""
+
+    async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
+        """Give the newest incidents of a team that were opened by alerts of one name."""
+
+
+async def similar(store: Past, incident: Incident, most: int = MOST) -> tuple[Similar, ...]:
     """Read them; StoreError if they cannot be read."""
     name = incident.labels.get("alertname", "")
     if not name:

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import msgspec
 
-from receiver.incident.model import EntryKind, Incident, Kind
-from receiver.store.base import IncidentHistory, SentPage, StoreError, Undelivered
+from receiver.incident.model import Entry, EntryKind, Incident, Kind
+from receiver.store import sqlite_row as row
+from receiver.store.base import IncidentHistory, PastIncident, SentPage, StoreError, Undelivered
 from receiver.store.migrations import SCHEMA_VERSION
 
 PAGE_SIZE = 500  # incidents: some 10 ms, in which the receiver that shares the thread waits
@@ -56,6 +57,16 @@ class SQLiteHistory:
 
     async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
         return await self._run(lambda db: undelivered(db, start, end))
+
+    async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
+        def read(db: sqlite3.Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
+            stored = row.incident(db, incident_id)
+            return (stored, row.timeline(db, incident_id, -1)) if stored else None
+
+        return await self._run(read)
+
+    async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
+        return await self._run(lambda db: row.alike(db, alertname, team, limit))
 
     async def close(self) -> None:
         if self._db is not None:

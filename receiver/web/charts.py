@@ -59,7 +59,7 @@ class ChartRoutes:
         404 with a ``reason`` where there is no picture, 503 where there may be one in a moment.
         """
         try:
-            reader = Reader(_language(request), _zone(request))
+            reader = reader_asked(request)
         except ValueError as error:
             return problem(400, str(error))
         stored = await self._store.incident(incident_number(request))
@@ -92,6 +92,11 @@ class ChartRoutes:
         except AbsentError as error:
             said = reader.say(f"absent_{error.reason.value}")
             return problem(503 if error.reason.passing else 404, said, reason=error.reason.value)
+
+
+def reader_asked(request: web.Request) -> Reader:
+    """Read ``language`` and ``zone`` of the query; ValueError says what is wrong."""
+    return Reader(_language(request), _zone(request))
 
 
 def _language(request: web.Request) -> str:

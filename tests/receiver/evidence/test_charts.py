@@ -257,6 +257,10 @@ class Server:
         result = [{"metric": {"instance": f"web-{n}"}, "values": values} for n, values in enumerate(rows)]
         return web.json_response({"status": "success", "data": {"resultType": "matrix", "result": result}})
 
+    def vector(self, sample: list[object]) -> web.Response:
+        result = [{"metric": {"job": "shop"}, "value": sample}]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append({key: str(value) for key, value in (await request.post()).items()})
         async with self._more:

@@ -1,6 +1,7 @@
 """Pictures of incidents from the whole receiver: in the API, behind the address in a message, and in a mail."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
@@ -49,7 +50,7 @@ class Rig:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     server, served, mail = Server(), web.Application(), FakeSMTP()
-    served.router.add_post("/api/v1/query_range", server.handle)
+    served.router.add_post("/api/v1/{query:query_range|query}", server.handle)
     mail.start()
     async with TestServer(served) as prometheus, aiohttp.ClientSession() as session:
         settings = {
@@ -136,3 +137,29 @@ async def test_a_mail_in_less_of_a_hurry_carries_the_picture(rig: Rig, monkeypat
     text = mail.get_body(("plain",))
     assert text is not None
     assert "Chart:" not in text.get_content()
+
+
+async def test_who_is_signed_in_sees_picture_and_draft_at_the_console(rig: Rig) -> None:
+    number = await rig.fire()
+    assert (await rig.get(f"/incidents/{number}/chart.svg"))[:2] == (200, "image/svg+xml")
+    status, kind, body = await rig.get(f"/incidents/{number}/postmortem")
+    assert (status, kind, body[:14]) == (200, "text/markdown", b"# Post-mortem:")
+    assert (await rig.get(f"/incidents/{number}/chart.svg", api=False))[1] == "text/html"  # the sign-in
+    assert (await rig.get("/incidents/99/postmortem"))[0] == 404
+
+
+async def test_the_api_gives_similar_incidents_deployments_and_the_draft(rig: Rig) -> None:
+    number = await rig.fire()
+    rig.server.answer = lambda: rig.server.vector([1.0, str(1_700_000_000)])
+    status, _, body = await rig.get(f"/api/v1/incidents/{number}/evidence")
+    assert status == 200
+    found = json.loads(body)
+    assert found["similar"] == []
+    assert found["deployments"] == [{"at": "2023-11-14T22:13:20Z", "name": "job=shop"}]
+    rig.server.answer = lambda: web.Response(status=500)
+    assert json.loads((await rig.get(f"/api/v1/incidents/{number}/evidence"))[2])["deployments"] == []
+    status, kind, body = await rig.get(f"/api/v1/incidents/{number}/postmortem?language=de&zone=Europe/Berlin")
+    assert (status, kind) == (200, "text/markdown")
+    assert b"# Nachbetrachtung: P1" in body
+    assert (await rig.get(f"/api/v1/incidents/{number}/postmortem?language=xx"))[0] == 400
+    assert (await rig.get("/api/v1/incidents/99/evidence"))[0] == 404
