@@ -5,9 +5,11 @@ import asyncio
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.app import Exporter, Listening, Settings, serve
+from exporter import support_bundle
+from exporter.app import Clock, Exporter, Listening, Settings, serve
 from exporter.catalogue.metrics_doc import document
 from exporter.catalogue.model import Catalogue
 from exporter.config import Config, load, restart_needed, shipped_catalogue, token, unsafe
@@ -18,11 +20,12 @@ from process.errors import report_errors
 from process.logs import set_up_logs
 from process.service_manager import inherited_sockets
 from process.settings import SettingsError
+from process.support_bundle import add_arguments
 from process.version import VERSION
 
 log = logging.getLogger("exporter")
 
-COMMANDS = ("serve", "check", "metrics-doc")
+COMMANDS = ("serve", "check", "metrics-doc", "support-bundle")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "check":
             _check(options.config, secrets=options.secrets)
             return 0
+        if options.command == "support-bundle":
+            print(support_bundle.write(options, datetime.fromtimestamp(Clock().now(), UTC)))
+            return 0
         return asyncio.run(_serve(options))
     except (SettingsError, StorageError) as error:
         for line in str(error).splitlines():
@@ -54,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=COMMANDS,
         default="serve",
-        help="serve (default), check the configuration, or print docs/metrics.md",
+        help="serve (default), check the configuration, print docs/metrics.md, or write what a bug report needs",
     )
     parser.add_argument(
         "--config.file", dest="config", type=Path, help="configuration file (exporter.yml); without it, defaults"
@@ -65,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
     parser.add_argument("--secrets", action="store_true", help="with check: secret files must exist as well")
+    add_arguments(parser.add_argument_group("support-bundle"), "exporter")
     return parser
 
 

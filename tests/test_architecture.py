@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # These put the rooms together: each may import every room of its own program.
 COMPOSITION = {
     *("receiver.app", "receiver.__main__", "receiver.cli"),
-    *("exporter.app", "exporter.__main__"),
+    *("exporter.app", "exporter.__main__", "exporter.support_bundle"),
 }
 PURE = {
     "receiver.incident",

@@ -1,15 +1,14 @@
-"""Shows receiver.yml without its secrets, and lists them, so that they can be hidden elsewhere."""
+"""Shows a configuration without its secrets, and lists them, so that they can be hidden elsewhere."""
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from process.settings import Duration, Secret
-from receiver.config.channels import Channels
-from receiver.config.load import Config, secret_files
 
 HIDDEN = "<secret>"
 # Characters of a secret that is looked for in other texts, for a shorter one is part of many words; and of a part of a
@@ -24,11 +23,14 @@ class Redacted(NamedTuple):
     secrets: list[Secret]
 
 
-def redacted(config: Config) -> Redacted:
-    """Take the secrets out of a file. Secret files that cannot be read are passed over."""
+def redacted(config: object, files: Iterable[Path]) -> Redacted:
+    """Take the secrets out of a configuration. Those of its secret ``files`` that cannot be read are passed over.
+
+    What is no struct has its sections in an attribute ``settings``.
+    """
     walk = _Walk()
     plain = walk.plain(config, "")
-    for _, file in secret_files(config):
+    for file in files:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             text = file.read_text("utf-8").strip()
             walk.found += [text, *_parts(text)]
@@ -44,12 +46,12 @@ class _Walk:
     def plain(self, value: object, at: str) -> object:
         if isinstance(value, Secret):
             return self._hidden(value.reveal())
-        if isinstance(value, Channels):
-            value = dict(value.settings)
         if isinstance(value, msgspec.Struct):
             value = dict(_set(value))
+        elif hasattr(value, "settings"):
+            value = value.settings
         if isinstance(value, Mapping):
-            return {str(name): self._entry(name, inner, at) for name, inner in value.items()}
+            return {str(self._scalar(name, at)): self._entry(name, inner, at) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.plain(inner, at) for inner in value]
         return self._scalar(value, at)
