@@ -52,6 +52,7 @@ def make(own: Path, out: Path) -> dict[str, str]:
     left_out, alerts = _rules(made)
     left_out |= _dashboards(made, alerts)
     _runbooks(made, alerts)
+    _provisioning(made)
     for path, text in links.texts(out).items():
         path.write_text(text, "utf-8")
     return left_out
@@ -196,6 +197,16 @@ def _dashboards(made: Made, alerts: frozenset[str]) -> dict[str, str]:
         for panel in one.panels()
         if (why := unfit(panel))
     }
+
+
+def _provisioning(made: Made) -> None:
+    """Write what Grafana reads at its start, with the site's names, where the site has no such file of its own."""
+    for path in sorted((ROOT / "grafana/provisioning").glob("*/*.yml")):
+        name = path.relative_to(ROOT).with_stem(path.stem.replace(SITE.prefix, made.theirs.prefix))
+        own, target = made.own / name, made.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text("utf-8").replace(f"{SITE.prefix}-prometheus", f"{made.theirs.prefix}-prometheus")
+        target.write_text(own.read_text("utf-8") if own.is_file() else made.adapted(text), "utf-8")
 
 
 def _renamed(made: Made, text: str, every: tuple[Board, ...]) -> str:

@@ -19,7 +19,10 @@ from rules.writing import SITE
 FERRY = Path("tests/sites/ferry")
 pytestmark = pytest.mark.stack
 PROMTOOL = Path(".stack/bin/promtool").absolute()
-SHIPPED = ("rules/*.yml", "grafana/panels.yml", "grafana/dashboards/*.json", "docs/runbooks/*.md")
+SHIPPED = (
+    *("rules/*.yml", "grafana/panels.yml", "grafana/dashboards/*.json", "grafana/provisioning/*/*.yml"),
+    "docs/runbooks/*.md",
+)
 # Of the school; heypeter-receiver and heypeter-exporter are names of programs, which runbooks name.
 WORDS = re.compile(r"heypeter(?!-(?:receiver|exporter)\b)|school|student|teacher|class_book|lesson", re.IGNORECASE)
 
@@ -84,6 +87,15 @@ def test_the_ferry_s_dashboards_pass_the_lint(ferry: Path, capsys: pytest.Captur
         yaml.safe_load(path.read_text("utf-8"))["title"] for path in (ferry / "grafana/dashboards").glob("*.json")
     ]
     assert {"Fjordlinjen: sailings", "Fjordlinjen: MySQL", "Fjordlinjen: on call"} <= set(titles)
+
+
+def test_grafana_is_told_of_the_ferry_s_folder_and_traces(ferry: Path) -> None:
+    told = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in ferry.glob("grafana/provisioning/*/*.yml")}
+    (provider,), (source,) = told["fjord.yml"]["providers"], told["prometheus.yml"]["datasources"]
+    assert (provider["name"], provider["folder"], provider["folderUid"]) == ("fjord", "Fjordlinjen", "fjord")
+    assert source["uid"] == "fjord-prometheus"
+    (trace,) = source["jsonData"]["exemplarTraceIdDestinations"]
+    assert trace["url"] == f"{site.read(FERRY / site.TABLE).traces}/$${{__value.raw}}/"
 
 
 def test_nothing_of_the_ferry_speaks_of_the_school(ferry: Path) -> None:
