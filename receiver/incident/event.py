@@ -194,6 +194,14 @@ class ParentEnded(msgspec.Struct, frozen=True):
     parent: int
 
 
+class ParentMoved(msgspec.Struct, frozen=True):
+    """The incident that spoke for this one is attached to incident ``to``, which speaks for both now."""
+
+    to: int
+    actor: str
+    origin: Origin
+
+
 class StillFiring(msgspec.Struct, frozen=True):
     """The API shows that ``count`` alerts fire on long after a person has resolved the incident."""
 
@@ -225,4 +233,4 @@ Answer = (
     | Raise
 )
 Sent = Delivered | Unreached | Undelivered
-Event = AlertsReceived | TimeDue | Sent | Answer | StillFiring | Paused | Resumed | Adopted | ParentEnded
+Event = AlertsReceived | TimeDue | Sent | Answer | StillFiring | Paused | Resumed | Adopted | ParentEnded | ParentMoved

@@ -17,6 +17,7 @@ from receiver.incident.event import (
     Detach,
     Event,
     ParentEnded,
+    ParentMoved,
     Resolve,
     Snooze,
     TakeOver,
@@ -75,6 +76,12 @@ def parent_ended(so_far: Decision, event: ParentEnded, policy: Policy, now: date
     return so_far.change(plan=plan, next_step=0, clocks=replace(clocks, quiet_until=incident.clocks.quiet_until))
 
 
+def parent_moved(so_far: Decision, event: ParentMoved, _policy: Policy, now: datetime) -> Decision:
+    """Another incident speaks for it from now on; nobody need be told, for the first one's people have done so."""
+    so_far = so_far.change(attached_to=event.to)
+    return so_far.note(now, EntryKind.ATTACHED, event.actor, origin=event.origin, incident=event.to)
+
+
 def adopt(so_far: Decision, event: Adopted, policy: Policy, now: datetime) -> Decision:
     """Speak for another incident, and be as urgent as that."""
     if event.newly:
@@ -106,7 +113,10 @@ def follow_ups(before: Incident, after: Incident, event: object) -> list[tuple[i
     if isinstance(event, Adopted) and after.state is State.RESOLVED:
         return [(event.child, ParentEnded(after.id))]
     if isinstance(event, Attach) and after.attached_to != before.attached_to:
-        return [(0, replace(event, seen=None)), (event.to, Adopted(after.id, after.priority, after.title, newly=True))]
+        return [
+            (0, ParentMoved(event.to, event.actor, event.origin)),
+            (event.to, Adopted(after.id, after.priority, after.title, newly=True)),
+        ]
     if after.attached_to and _needs_its_parent(before, after):
         owed.append((after.attached_to, Adopted(after.id, after.priority)))
     if isinstance(event, _SHARED) and _is_taken(before, after):

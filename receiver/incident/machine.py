@@ -39,6 +39,7 @@ from receiver.incident.event import (
     Delivered,
     Event,
     ParentEnded,
+    ParentMoved,
     Paused,
     Resolve,
     Resumed,
@@ -48,7 +49,16 @@ from receiver.incident.event import (
     Undelivered,
     Unreached,
 )
-from receiver.incident.family import adopt, attach, follow_ups, parent_ended, raise_to, send_away, set_free
+from receiver.incident.family import (
+    adopt,
+    attach,
+    follow_ups,
+    parent_ended,
+    parent_moved,
+    raise_to,
+    send_away,
+    set_free,
+)
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
 from receiver.incident.group import all_drills, facts, lead, maintenance, priority, rises_to, teams, title, was_drill
 from receiver.incident.meaning import Signal, answer_signal
@@ -136,6 +146,7 @@ _SIGNALS: dict[type, Signal] = {
     Undelivered: Signal.UNDELIVERED,
     StillFiring: Signal.STILL_FIRING,
     ParentEnded: Signal.PARENT_ENDED,
+    ParentMoved: Signal.PARENT_MOVED,
     Paused: Signal.PAUSE,
     Resumed: Signal.RESUME,
 }
@@ -420,6 +431,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_T, Signal.ADOPT): Row(_T, adopt),
     (_T, Signal.OUTRANK): Row(_T, adopt),
     (_T, Signal.PARENT_ENDED): Row(_T, parent_ended),
+    (_T, Signal.PARENT_MOVED): Row(_T, parent_moved),
     (_T, Signal.STILL_NEEDED): Row(_T, still_needed),
     (_A, Signal.FIRE): Row(_A, _news),
     (_A, Signal.RAISE): Row(_T, _news),  # whoever took a P2 has not said that they can carry a P1
@@ -445,6 +457,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_A, Signal.ADOPT): Row(_A, adopt),
     (_A, Signal.OUTRANK): Row(_T, adopt),
     (_A, Signal.PARENT_ENDED): Row(_A, parent_ended),
+    (_A, Signal.PARENT_MOVED): Row(_A, parent_moved),
     (_A, Signal.STILL_NEEDED): Row(_A, still_needed),
     (_R, Signal.ENDED): Row(_R, _ended),
     (_R, Signal.REOPEN): Row(_T, _reopen),
@@ -459,13 +472,14 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_R, Signal.ADOPT): Row(_R, send_away),
     (_R, Signal.OUTRANK): Row(_R, send_away),
     (_R, Signal.PARENT_ENDED): Row(_R, parent_ended),
+    (_R, Signal.PARENT_MOVED): Row(_R, parent_moved),
 }
 
 
 _PAGES = (Signal.DELIVERED, Signal.UNREACHED, Signal.UNDELIVERED)
 _TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME)
 _ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNDO, Signal.LATE, Signal.NOTE)
-_OF_OTHERS = (Signal.ADOPT, Signal.OUTRANK, Signal.PARENT_ENDED)
+_OF_OTHERS = (Signal.ADOPT, Signal.OUTRANK, Signal.PARENT_ENDED, Signal.PARENT_MOVED)
 _ACTS = (Signal.SNOOZE, Signal.ASK, Signal.MOVE, Signal.ESCALATE, Signal.ATTACH, Signal.DETACH, Signal.UNACKNOWLEDGE)
 _REFUSED = (Signal.REPEATED, Signal.OUT_OF_BOUNDS, Signal.NOT_ATTACHABLE, Signal.UNCONFIRMED)
 _TIMES_OF_ACTS = (Signal.UNANSWERED, Signal.STILL_NEEDED)

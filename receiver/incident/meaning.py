@@ -71,6 +71,7 @@ class Signal(StrEnum):
     ADOPT = "adopt"  # another incident is attached to it
     OUTRANK = "outrank"  # the same, and that is a P1
     PARENT_ENDED = "parent_ended"  # the incident that it is attached to is over
+    PARENT_MOVED = "parent_moved"  # and is attached to another by now
     STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
     PAUSE = "pause"  # somebody has silenced it, or maintenance has begun
     RESUME = "resume"

@@ -51,9 +51,14 @@ def end_quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     if quiet_until is None:
         return so_far
     so_far = so_far.set_clocks(quiet_until=None)
-    since = quiet_until - timedelta(seconds=policy.flap_quiet)
+    since = _quiet_since(incident, policy) or now
     until = _until(incident, paused.since if paused else None, now)
     return _go_on(so_far, since, policy, until) if until > since else so_far
+
+
+def _quiet_since(incident: Incident, policy: Policy) -> datetime | None:
+    until = incident.clocks.quiet_until
+    return until - timedelta(seconds=policy.flap_quiet) if until is not None else None
 
 
 def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> Decision:
@@ -83,12 +88,9 @@ def resume(so_far: Decision, _event: Event, policy: Policy, now: datetime) -> De
 def detach(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     """It speaks for itself again: start the clocks where they stood, and page nobody before a dwell."""
     incident = so_far.incident
-    since, until = (
-        incident.attached_at or now,
-        _until(incident, incident.paused.since if incident.paused else None, now),
-    )
-    if incident.held_at is not None:
-        until = min(until, incident.held_at)
+    since, paused = incident.attached_at or now, incident.paused
+    others = (paused.since if paused else None, incident.held_at, _quiet_since(incident, policy))
+    until = min((*(at for at in others if at is not None), now))  # they move the clocks from there on
     so_far = so_far.change(attached_to=0, attached_at=None)
     so_far = _go_on(so_far, since, policy, max(since, until))
     due, earliest = so_far.incident.clocks.next_due_at, now + timedelta(seconds=policy.dwell)

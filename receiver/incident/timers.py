@@ -122,19 +122,17 @@ def clock_set(incident: Incident, by: timedelta, now: datetime) -> Decision:
     """
     so_far = Decision(incident)
     if incident.state is State.RESOLVED:
-        return so_far.change(undo=_moved_undo(incident.undo, by)) if incident.undo is not None else so_far
+        return so_far.change(undo=_moved_undo(incident, incident.undo, by)) if incident.undo is not None else so_far
     so_far = so_far.change(clock_moved=incident.clock_moved + by.total_seconds())
     if incident.wake_at is None and not stands_still(incident) and incident.held_at is None:
         return so_far
-    asked, moved = incident.asked, _moved_clocks(incident.clocks, by)
-    if incident.snoozed_until is not None:
-        moved = replace(moved, acknowledged_until=incident.clocks.acknowledged_until)
+    asked = incident.asked
     so_far = so_far.change(
-        clocks=moved,
+        clocks=_moved_clocks(incident, incident.clocks, by),
         paused=_moved_pause(incident.paused, by),
         held_at=_moved(incident.held_at, by),
         attached_at=_moved(incident.attached_at, by),
-        before_answer=_moved_clocks(incident.before_answer, by) if incident.before_answer is not None else None,
+        before_answer=_moved_clocks(incident, incident.before_answer, by) if incident.before_answer else None,
         asked=replace(asked, until=asked.until + by) if asked is not None else None,
         needed_at=_moved(incident.needed_at, by),
     )
@@ -149,22 +147,26 @@ def _moved(when: datetime | None, by: timedelta) -> datetime | None:
     return when + by if when is not None else None
 
 
-def _moved_clocks(clocks: Clocks, by: timedelta) -> Clocks:
+def _moved_clocks(incident: Incident, clocks: Clocks, by: timedelta) -> Clocks:
+    """Move them, but for the end of a snooze, which is a time of the calendar."""
     due, quiet = _moved(clocks.next_due_at, by), _moved(clocks.quiet_until, by)
-    return replace(clocks.shifted(by), next_due_at=due, quiet_until=quiet)
+    moved = replace(clocks.shifted(by), next_due_at=due, quiet_until=quiet)
+    if incident.snoozed_until is None:
+        return moved
+    return replace(moved, acknowledged_until=clocks.acknowledged_until)
 
 
 def _moved_pause(paused: Pause | None, by: timedelta) -> Pause | None:
     return replace(paused, since=_moved(paused.since, by)) if paused is not None else None
 
 
-def _moved_undo(undo: Undo | None, by: timedelta) -> Undo | None:
+def _moved_undo(incident: Incident, undo: Undo | None, by: timedelta) -> Undo | None:
     if undo is None:
         return None
     return replace(
         undo,
         until=undo.until + by,
-        clocks=_moved_clocks(undo.clocks, by),
+        clocks=_moved_clocks(incident, undo.clocks, by),
         paused=_moved_pause(undo.paused, by),
         held_at=_moved(undo.held_at, by),
     )
