@@ -2,17 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import aiohttp
 import msgspec
 
 from receiver.clients.http_api import LARGEST
-from receiver.importing.draft import ImportFailedError
+from receiver.importing.draft import ImportFailedError, one_line
 
 T = TypeVar("T")
 
@@ -35,7 +35,9 @@ _TRIES = 6
 _LONGEST_WAIT = 120.0  # seconds that an API may ask us to wait
 _MOST_PAGES = 2_000
 _REFUSED = {401: "refuses the token", 403: "does not let this token read", 404: "does not know"}
-_TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+_BROKEN_OFF = 0  # instead of a status
+_TRY_AGAIN = frozenset({_BROKEN_OFF, 429, 500, 502, 503, 504})
+_AT_ONCE = 4  # requests: thousands of users have lists of their own, and APIs limit the rate
 
 
 class Api:
@@ -73,6 +75,7 @@ class Api:
         """Give the items of all pages; ``following`` gives the parameters of the next page after an answer."""
         found: list[object] = []
         asked: Mapping[str, str] | None = parameters
+        before = set[frozenset[tuple[str, str]]]()
         for _ in range(_MOST_PAGES):
             answer = await self.get(path, asked)
             part = answer.get(items)
@@ -82,7 +85,32 @@ class Api:
             asked = following(answer, len(found))
             if asked is None:
                 return found
+            before.add(frozenset(parameters.items()))
+            if frozenset(asked.items()) in before:
+                raise ImportFailedError(f"{self._name} answered to {path} with the same page again")
+            parameters = asked
         raise ImportFailedError(f"{self._name} has more than {_MOST_PAGES} pages of {path}")
+
+    def quoted(self, text: str) -> str:
+        """Give what a source says as one line, without the credential that it may repeat."""
+        for value in self._headers.values():
+            text = text.replace(value.rpartition(" ")[2].rpartition("=")[2], "<secret>")
+        return one_line(text)
+
+    async def each(self, ids: Iterable[str], ask: Callable[[str], Awaitable[object]]) -> dict[str, object]:
+        """Ask for each of the ids, a few at once; give the answers by id, in their order. Raises ImportFailedError."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(identity: str) -> object:
+            async with gate:
+                return await ask(identity)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = {identity: group.create_task(one(identity)) for identity in ids}
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
+        return {identity: task.result() for identity, task in asked.items()}
 
     async def _ask(self, method: str, path: str, parameters: Mapping[str, str] | None, body: object) -> Json:
         for attempt in range(_TRIES):
@@ -90,8 +118,11 @@ class Api:
             if status not in _TRY_AGAIN or attempt == _TRIES - 1:
                 break
             pause = min(_LONGEST_WAIT, wait if wait is not None else 2.0**attempt)
-            self._say(f"{self._name} answered {status}: waiting {pause:g} s")
+            what = f"answered {status}" if status != _BROKEN_OFF else "broke off its answer"
+            self._say(f"{self._name} {what}: waiting {pause:g} s")
             await self._sleep(pause)
+        if status == _BROKEN_OFF:
+            raise ImportFailedError(f"{self._name} breaks off its answer to {path}")
         if status != 200:  # noqa: PLR2004  # OK
             problem = _REFUSED.get(status, "did not give")
             raise ImportFailedError(f"{self._name} {problem} {path} (HTTP {status})")
@@ -124,6 +155,8 @@ class Api:
                 return response.status, _retry_after(response.headers), bytes(text)
         except TimeoutError as error:
             raise ImportFailedError(f"{self._name} did not answer to {path} within {_SECONDS:g} seconds") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError):
+            return _BROKEN_OFF, None, b""
         except (aiohttp.ClientError, ValueError) as error:  # ValueError: a URL or a header that cannot be sent
             raise ImportFailedError(f"{self._name} cannot be reached ({type(error).__name__})") from error
 
@@ -131,6 +164,19 @@ class Api:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After") or headers.get("ratelimit-reset") or ""
     return float(text) if text.isdecimal() and len(text) < 7 else None  # noqa: PLR2004  # seconds; a date is ignored
+
+
+def identities(listed: object, where: str) -> list[str]:
+    """Give the ids of the objects of a list; ImportFailedError if one has none."""
+    ids = [one.get("id") if isinstance(one, dict) else None for one in listed] if isinstance(listed, list) else [None]
+    if not all(isinstance(one, str | int) for one in ids):
+        raise ImportFailedError(f"{where} is not a list of objects with ids")
+    return [str(one) for one in ids]
+
+
+def part(identity: str) -> str:
+    """Give an id as one part of a path."""
+    return quote(identity, safe="")
 
 
 def next_link(answer: Json, _count: int) -> Mapping[str, str] | None:
@@ -216,6 +262,8 @@ def _taken(path: Path, text: object) -> datetime:
 def _items(path: Path, answer: object, items: str) -> object:
     if not isinstance(answer, dict) or items not in answer:
         return answer
-    if next_link(answer, 0) is not None or answer.get("more"):
+    page = answer.get("pageInfo")
+    has_next = isinstance(page, dict) and page.get("hasNextPage")
+    if next_link(answer, 0) is not None or answer.get("more") or has_next:
         raise ImportFailedError(f"{path}: only the first page of several; save all of them")
     return answer[items]

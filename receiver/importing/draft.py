@@ -205,15 +205,15 @@ class Report:
 
     def exact(self, kind: str, name: str, why: str = "") -> None:
         """Say that it means the same."""
-        self._add(Line(kind, _one_line(name), Grade.EXACT, why))
+        self._add(Line(kind, one_line(name), Grade.EXACT, why))
 
     def approximated(self, kind: str, name: str, how: str) -> None:
         """Say how it differs."""
-        self._add(Line(kind, _one_line(name), Grade.APPROXIMATED, how))
+        self._add(Line(kind, one_line(name), Grade.APPROXIMATED, how))
 
     def not_mapped(self, kind: str, name: str, why: str) -> None:
         """Say why it is left out."""
-        self._add(Line(kind, _one_line(name), Grade.NOT_MAPPED, why))
+        self._add(Line(kind, one_line(name), Grade.NOT_MAPPED, why))
 
     def lines(self) -> tuple[Line, ...]:
         """Give the lines in the order in which they came."""
@@ -379,5 +379,6 @@ def merged_rows(rows: Iterable[Row], kind: str, name: str, report: Report) -> tu
     return tuple(joined[:MOST_ROWS])
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Give somebody else's text as one short line that drives no terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]

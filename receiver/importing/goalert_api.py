@@ -48,24 +48,33 @@ async def read(api: Api, now: datetime, days: int) -> Answers:
     variables = {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in times.items()}
     cursors, found = dict.fromkeys(_LISTS, ""), {name: dict[str, object]() for name in _LISTS}
     for _ in range(_MOST_PAGES):
-        data = _data(await api.post("api/graphql", {"query": QUERY, "variables": variables | cursors}))
+        data = _data(api, await api.post("api/graphql", {"query": QUERY, "variables": variables | cursors}))
         following = {}
         for name in _LISTS:
             found[name] |= {str(node.get("id")): node for node in _nodes(data, name)}
-            page = _inner(data, name).get("pageInfo")
-            cursor = page.get("endCursor") if isinstance(page, dict) and page.get("hasNextPage") is True else None
-            following[name] = str(cursor) if cursor else cursors[name]
+            following[name] = _following(data, name, cursors[name])
         if following == cursors:
             return {name: list(nodes.values()) for name, nodes in found.items()}
         cursors = following
     raise ImportFailedError(f"GoAlert has more than {_MOST_PAGES} pages")
 
 
-def _data(answer: Json) -> Json:
+def _following(data: Json, name: str, cursor: str) -> str:
+    """Give the cursor of the next page, or the same one if this is the last."""
+    page = _inner(data, name).get("pageInfo")
+    if not isinstance(page, dict) or page.get("hasNextPage") is not True:
+        return cursor
+    following = page.get("endCursor")
+    if not following or str(following) == cursor:
+        raise ImportFailedError(f"GoAlert answered with the same page of {name} again")
+    return str(following)
+
+
+def _data(api: Api, answer: Json) -> Json:
     errors = answer.get("errors")
     if isinstance(errors, list) and errors:
         first = errors[0].get("message") if isinstance(errors[0], dict) else ""
-        raise ImportFailedError(f"GoAlert refuses the query: {' '.join(str(first).split())[:200]}")
+        raise ImportFailedError(f"GoAlert refuses the query: {api.quoted(str(first))}")
     data = answer.get("data")
     if not isinstance(data, dict):
         raise ImportFailedError("GoAlert answered without data")
@@ -81,4 +90,6 @@ def _inner(data: Json, name: str) -> Json:
 
 def _nodes(data: Json, name: str) -> list[Json]:
     nodes = _inner(data, name).get("nodes")
-    return [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+        raise ImportFailedError(f"GoAlert answered with {name} that are no list of objects")
+    return nodes

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from receiver.importing.answers import Answers, Api, next_link
+from receiver.importing.answers import Answers, Api, identities, next_link, part
 
 # Of several pages; `routes` and others are filtered by nothing, so that they are read once.
 _LISTS = {
@@ -32,9 +32,10 @@ async def read(api: Api, now: datetime, days: int) -> Answers:
     for name, parameters in _LISTS.items():
         answers[name] = await api.pages(f"api/v1/{name}/", parameters, items="results", following=next_link)
     period = {"start_date": f"{now:%Y-%m-%d}", "end_date": f"{now + timedelta(days=days + 1):%Y-%m-%d}"}
-    schedules, finals = answers["schedules"], dict[str, object]()
-    for schedule in schedules if isinstance(schedules, list) else ():
-        identity = str(schedule["id"])
-        answer = await api.get(f"api/v1/schedules/{identity}/final_shifts", period)  # all of it is one page
-        finals[identity] = answer.get("results", [])
-    return answers | {FINAL_SHIFTS: finals}
+
+    async def final(identity: str) -> object:
+        answer = await api.get(f"api/v1/schedules/{part(identity)}/final_shifts", period)  # all of it is one page
+        return answer.get("results", [])
+
+    schedules = identities(answers["schedules"], "Grafana OnCall: schedules")
+    return answers | {FINAL_SHIFTS: await api.each(schedules, final)}

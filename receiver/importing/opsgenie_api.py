@@ -1,8 +1,9 @@
 """Reads Opsgenie's API v2: docs.opsgenie.com/docs/api-overview. I/O."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from receiver.importing.answers import Answers, Api, next_link
+from receiver.importing.answers import Answers, Api, identities, next_link, part
 
 _PAGE = {"limit": "100"}
 # Opsgenie's own words: services, alert policies and integrations are not read, because nothing of ours stands for them.
@@ -38,27 +39,25 @@ async def read(api: Api, now: datetime, days: int) -> Answers:
         answers[name] = await api.pages(path, parameters, items="data", following=next_link)
     for name, (parents, path) in _OF_EACH.items():
         period = {"date": f"{now:%Y-%m-%dT00:00:00Z}", "interval": str(days + 2), "intervalUnit": "days"}
-        found = {}
-        for identity in _ids(answers[parents]):
-            answer = await api.get(path.format(identity), period if name == "timelines" else {})
-            found[identity] = answer.get("data", [])
-        answers[name] = found
+        asked = period if name == "timelines" else {}
+
+        async def one(identity: str, path: str = path, asked: Mapping[str, str] = asked) -> object:
+            return (await api.get(path.format(part(identity)), asked)).get("data", [])
+
+        answers[name] = await api.each(identities(answers[parents], f"Opsgenie: {parents}"), one)
     answers["notification_steps"] = await _steps(api, answers["notification_rules"])
     return answers
 
 
 async def _steps(api: Api, rules: object) -> dict[str, object]:
     """Read the steps of each rule on new alerts, by the rule's id."""
-    steps = dict[str, object]()
+    paths = dict[str, str]()
     for user, mine in rules.items() if isinstance(rules, dict) else ():
-        for rule in mine if isinstance(mine, list) else ():
-            if isinstance(rule, dict) and rule.get("actionType") == "create-alert":
-                answer = await api.get(f"v2/users/{user}/notification-rules/{rule['id']}/steps")
-                steps[str(rule["id"])] = answer.get("data", [])
-    return steps
+        new = [r for r in mine if isinstance(r, dict) and r.get("actionType") == "create-alert"] if mine else []
+        for rule in identities(new, "Opsgenie: notification_rules"):
+            paths[rule] = f"v2/users/{part(user)}/notification-rules/{part(rule)}/steps"
 
+    async def steps(rule: str) -> object:
+        return (await api.get(paths[rule])).get("data", [])
 
-def _ids(listed: object) -> list[str]:
-    return (
-        [str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one] if isinstance(listed, list) else []
-    )
+    return await api.each(paths, steps)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from receiver.importing.answers import Answers, Api, Json
+from receiver.importing.answers import Answers, Api, Json, identities, part
 
 _LIMIT = 100
 _CHUNK = timedelta(days=30)  # of a rendered schedule; entries are cut at its ends
@@ -28,22 +28,27 @@ async def read(api: Api, now: datetime, days: int) -> Answers:
     for name, path in _LISTS.items():
         first = {"limit": str(_LIMIT), "offset": "0"}
         answers[name] = await api.pages(path, first, items=name, following=_following())
-    schedules, overrides, rendered = list[object](), dict[str, object](), dict[str, object]()
-    for schedule in answers["schedules"] if isinstance(answers["schedules"], list) else ():
-        identity = str(schedule["id"])
-        period = _period(now, now + timedelta(days=days + 1))
-        answer = await api.get(f"schedules/{identity}/overrides", period)
-        overrides[identity] = answer.get("overrides", [])
+    period = _period(now, now + timedelta(days=days + 1))
+    schedules = dict[str, object]()
+
+    async def overrides(identity: str) -> object:
+        return (await api.get(f"schedules/{part(identity)}/overrides", period)).get("overrides", [])
+
+    async def schedule(identity: str) -> object:
         entries = list[object]()
         for begin, end in _chunks(now, now + timedelta(days=days + 1)):
-            whole = (await api.get(f"schedules/{identity}", _period(begin, end))).get("schedule")
+            whole = (await api.get(f"schedules/{part(identity)}", _period(begin, end))).get("schedule")
             whole = whole if isinstance(whole, dict) else {}
             final = whole.get("final_schedule")
-            entries += final.get("rendered_schedule_entries", []) if isinstance(final, dict) else []
-            if begin == now:
-                schedules.append(whole)
-        rendered[identity] = entries
-    return answers | {"schedules": schedules, "overrides": overrides, "rendered": rendered}
+            found = final.get("rendered_schedule_entries") if isinstance(final, dict) else None
+            entries += found if isinstance(found, list) else []
+            schedules.setdefault(identity, whole)
+        return entries
+
+    ids = identities(answers["schedules"], "PagerDuty: schedules")
+    rendered = await api.each(ids, schedule)
+    whole = [schedules[identity] for identity in ids]
+    return answers | {"schedules": whole, "overrides": await api.each(ids, overrides), "rendered": rendered}
 
 
 def _following() -> Callable[[Json, int], Mapping[str, str] | None]:
