@@ -7,16 +7,27 @@ sections have the keys of receiver.yml; what has its default value is not writte
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from process.addresses import is_mail
+
 NOBODY = "-"
 MOST_ROWS = 40  # of one matrix: loops are unrolled that far
 _LONGEST_KEY = 60
+_LONGEST_NAME = 200
+_RESERVED = ("default", "alerts")  # a team, and who resolves an incident by itself
+_SLACK_ID = re.compile(r"[A-Z][A-Z0-9]{2,20}")  # of a channel or a member
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LAST = datetime(9000, 1, 1, tzinfo=UTC)  # for ever; a later instant cannot be told in every time zone
+_SECOND = timedelta(seconds=1)
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Local = Annotated[datetime, msgspec.Meta(tz=False)]
 
 
 class ImportFailedError(Exception):
@@ -221,6 +232,7 @@ class Report:
 
     def _add(self, line: Line) -> None:
         """An object that is mentioned again keeps its worst grade and all reasons."""
+        line = msgspec.structs.replace(line, why=_printable(line.why))
         before = self._lines.get((line.kind, line.name))
         if before is not None:
             grade = max(before.grade, line.grade, key=list(Grade).index)
@@ -232,16 +244,18 @@ class Report:
 class Keys:
     """Gives each object of the source a key of its own, made of its name."""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken, self._given = set(taken), dict[tuple[str, str], str]()
+    def __init__(self) -> None:
+        self._taken, self._given = set(_RESERVED), dict[tuple[str, str], str]()
+        self._last: dict[str, int] = {}  # number that was given to a name
 
     def give(self, kind: str, identity: str, name: str) -> str:
         """Give the key of an object; always the same one."""
         if (kind, identity) not in self._given:
             base = slug(name) or slug(identity) or kind
-            key, number = base, 2
+            key = base
             while key in self._taken:
-                key, number = f"{base}-{number}", number + 1
+                self._last[base] = self._last.get(base, 1) + 1
+                key = f"{base}-{self._last[base]}"
             self._taken.add(key)
             self._given[(kind, identity)] = key
         return self._given[(kind, identity)]
@@ -319,9 +333,48 @@ def week_time(minute: int) -> str:
 
 
 def written(at: datetime, zone: str) -> str:
-    """Write an instant as the local time of a zone: `2026-12-24T09:00`."""
-    local = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    return naive(local)
+    """Write an instant as the local time of a zone: `2026-12-24T09:00`; of two equal ones, the second has an offset."""
+    local = min(at, _LAST).astimezone(ZoneInfo(zone))
+    if not local.fold:
+        return naive(local.replace(tzinfo=None))
+    return local.isoformat(timespec="minutes" if not local.second else "seconds")
+
+
+def is_span(report: Report, kind: str, name: str, start: datetime, end: datetime) -> bool:
+    """Say whether a time has any length; one that has none is reported, and means nothing."""
+    if start.replace(microsecond=0) < end.replace(microsecond=0):
+        return True
+    report.exact(kind, name, "it ends before it begins")
+    return False
+
+
+def equals(label: str, value: str) -> str:
+    """Write the matcher of a label's value."""
+    return f'{label}="{_escaped(value)}"'
+
+
+def one_of(label: str, values: Iterable[str]) -> str:
+    """Write the matcher of any of several values."""
+    # As RE2's QuoteMeta does, but for letters that are none of ASCII: it refuses a backslash before these.
+    quoted = "|".join(re.sub(r"([!-/:-@\[-^`{-~])", r"\\\1", value) for value in values)
+    return f'{label}=~"{_escaped(quoted)}"'
+
+
+def is_label(text: str) -> bool:
+    """Say whether this can be the name of a label in Prometheus."""
+    return bool(_LABEL.fullmatch(text))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def slack_id(report: Report, kind: str, name: str, identity: str) -> str:
+    """Give a Slack id, "" for one that is none, which is reported."""
+    if not identity or _SLACK_ID.fullmatch(identity):
+        return identity
+    report.approximated(kind, name, f"{one_line(identity)!r} is not an address of Slack: left out")
+    return ""
 
 
 def naive(local: datetime) -> str:
@@ -332,12 +385,31 @@ def naive(local: datetime) -> str:
 def reachable(people: Mapping[str, Person], report: Report) -> dict[str, Person]:
     """Give everybody a contact, if need be one to fill in: nobody may be on call without."""
     made = {}
-    for key, person in people.items():
+    for key, given in people.items():
+        person = _with_addresses(given, report)
         made[key] = person
         if not (person.email or person.slack or person.contacts):
             report.approximated("user", person.name, "no address is known: a service of their own (to fill)")
             made[key] = msgspec.structs.replace(person, contacts={"apprise": f"{key}-phone"})
     return made
+
+
+def _with_addresses(person: Person, report: Report) -> Person:
+    """Leave out addresses that are none, and rules that need them: one of them would spoil the whole file."""
+    name = one_line(person.name)[:_LONGEST_NAME] or "-"
+    slack, email = slack_id(report, "user", person.name, person.slack), person.email
+    if email and not is_mail(email):
+        report.approximated("user", person.name, f"{one_line(email)!r} is not an address of mail: left out")
+        email = ""
+    known = {"email": bool(email), "slack": bool(slack), **dict.fromkeys(person.contacts, True)}
+    rules = []
+    for rule in person.rules:
+        channels = tuple(channel for channel in rule.channels if known.get(channel))
+        if channels:
+            rules.append(msgspec.structs.replace(rule, channels=channels))
+        if channels != rule.channels:
+            report.approximated("user", person.name, "a rule names a channel without an address: left out")
+    return msgspec.structs.replace(person, name=name, email=email, slack=slack, rules=tuple(rules))
 
 
 def personal_rule(
@@ -364,21 +436,24 @@ def joined_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 def merged_rows(rows: Iterable[Row], kind: str, name: str, report: Report) -> tuple[Row, ...]:
     """Join rows of one time into one; more than `MOST_ROWS` are cut and reported."""
-    joined: list[Row] = []
-    for row in rows:
+    joined: dict[tuple[int, str], Row] = {}
+    for row in sorted(rows, key=lambda row: row.after):
+        after = max(row.after, 0)
         if not row.roles:
             continue
-        before = joined[-1] if joined else Row(-1, ())
-        if (before.after, before.only, before.without) == (row.after, row.only, row.without):
-            roles = tuple(dict.fromkeys((*before.roles, *row.roles)))
-            joined[-1] = Row(row.after, roles, row.only, row.without)
-        else:
-            joined.append(row)
+        before = joined.get((after, row.only), Row(after, (), row.only, row.without))
+        roles = tuple(dict.fromkeys((*before.roles, *row.roles)))
+        without = tuple(priority for priority in before.without if priority in row.without)
+        joined[after, row.only] = Row(after, roles, row.only, without)
     if len(joined) > MOST_ROWS:
         report.approximated(kind, name, f"its loop is unrolled to {MOST_ROWS} of {len(joined)} rows")
-    return tuple(joined[:MOST_ROWS])
+    return tuple(joined.values())[:MOST_ROWS]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_line(text: str) -> str:
     """Give somebody else's text as one short line that drives no terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    return " ".join(_printable(text).split())[:_LONGEST_NAME]

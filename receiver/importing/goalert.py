@@ -17,6 +17,7 @@ from receiver.importing.draft import (
     NOBODY,
     Draft,
     ImportFailedError,
+    Instant,
     Keys,
     Layer,
     Maintenance,
@@ -32,6 +33,8 @@ from receiver.importing.draft import (
     Told,
     Window,
     duration,
+    equals,
+    is_span,
     is_zone,
     joined_rules,
     mapped_schedules,
@@ -39,6 +42,7 @@ from receiver.importing.draft import (
     only_team,
     personal_rule,
     reachable,
+    slack_id,
     week_time,
     written,
 )
@@ -98,7 +102,7 @@ class Rotation(
     """`rotations`; who is active is state, not arithmetic."""
 
     id: str
-    start: datetime
+    start: Instant
     name: str = ""
     type: str = "weekly"
     time_zone: str = "UTC"
@@ -134,15 +138,15 @@ class Shift(msgspec.Struct, frozen=True, rename={"user": "userID"}):
     """Somebody's time on call."""
 
     user: str
-    start: datetime
-    end: datetime
+    start: Instant
+    end: Instant
 
 
 class Temporary(msgspec.Struct, frozen=True):
     """A time in which only its own shifts count."""
 
-    start: datetime
-    end: datetime
+    start: Instant
+    end: Instant
     shifts: list[Shift] = []
 
 
@@ -162,8 +166,8 @@ class UserOverride(msgspec.Struct, frozen=True, rename={"add": "addUserID", "rem
     """`userOverrides`: somebody is added, removed, or takes another's place."""
 
     id: str
-    start: datetime
-    end: datetime
+    start: Instant
+    end: Instant
     target: Target
     add: str = ""
     remove: str = ""
@@ -207,7 +211,7 @@ class Service(
     id: str
     name: str = ""
     policy: str = ""
-    maintenance: datetime | None = None
+    maintenance: Instant | None = None
     heartbeats: list[Heartbeat] = []
 
 
@@ -230,7 +234,7 @@ def draft(records: Records, taken_at: datetime) -> Draft:
 class _Import:
     def __init__(self, records: Records, taken_at: datetime) -> None:
         self._records, self._now = records, taken_at
-        self._report, self._keys = Report(), Keys(["default"])
+        self._report, self._keys = Report(), Keys()
         self._users = {user.id: user for user in records.users}
         self._rotations = {rotation.id: rotation for rotation in records.rotations}
         self._alone: dict[str, Schedule] = {}  # rotations that escalations name themselves
@@ -245,6 +249,7 @@ class _Import:
         rules = [rule for service in records.services for rule in self._service(service, teams)]
         maintenance = [window for service in records.services for window in self._maintenance(service)]
         told = self._told()
+        self._say_the_rest()
         if not teams:
             teams["on-call"] = only_team(schedules, people)
         return Draft(
@@ -278,6 +283,8 @@ class _Import:
     def _person(self, user: User) -> Person:
         key, email, slack, to_call = self._key(user.id), user.email, "", False
         for method in user.contact_methods:
+            if method.disabled:
+                continue
             channel = _channel(method.dest)
             if channel == "email":
                 email = method.dest.args.get("email_address") or email
@@ -338,7 +345,7 @@ class _Import:
             key = self._user(target.id, subject)
             layer = self._alone_on(key) if key else None
         if layer is None:
-            self._report.not_mapped("schedule target", subject, "nobody is in it, or its time zone is unknown")
+            self._report.not_mapped("schedule target", subject, "nobody is in it, or its time zone or type is unknown")
             return []
         self._report.exact("schedule target", subject)
         elsewhere = layer.time_zone not in {"", zone}
@@ -356,6 +363,8 @@ class _Import:
     def _rotation(self, rotation: Rotation | None, subject: str) -> Layer | None:
         """Let the turns begin so that the one who is active now is; that is state, and moves when lists change."""
         if rotation is None or not is_zone(rotation.time_zone) or not rotation.users:
+            return None
+        if rotation.type not in {*_HOURS, "monthly"}:
             return None
         zone = rotation.time_zone
         people = tuple(self._user(identity, subject) or NOBODY for identity in rotation.users)
@@ -382,8 +391,12 @@ class _Import:
         zone = schedule.time_zone
         for one in temporary:
             subject = f"{schedule.name} / {written(one.start, zone)}"
+            if not is_span(self._report, "temporary schedule", subject, one.start, one.end):
+                continue
             inner = {edge for shift in one.shifts for edge in (shift.start, shift.end) if one.start < edge < one.end}
-            for begin, end in pairwise(sorted({one.start, one.end, *inner})):
+            for begin, end in pairwise(sorted(edge.replace(microsecond=0) for edge in {one.start, one.end, *inner})):
+                if begin == end:
+                    continue
                 there = [shift.user for shift in one.shifts if shift.start <= begin < shift.end]
                 keys = (self._user(identity, subject) for identity in dict.fromkeys(there))
                 people = tuple(key for key in keys if key)
@@ -398,6 +411,8 @@ class _Import:
                 continue
             subject = f"{schedule.name} / {override.id}"
             named = [identity for identity in (override.add, override.remove) if identity]
+            if not is_span(self._report, "override", subject, override.start, override.end):
+                continue
             if override.end <= self._now or not named:
                 self._report.exact("override", subject, "it is over")
             elif any(self._user(identity, f"the override {override.id}") is None for identity in named):
@@ -425,7 +440,8 @@ class _Import:
         for number, step in enumerate(policy.steps):
             self._say(policy, number, step)
             channels = (one.args.get("slack_channel_id", "") for one in step.actions if "slack-channel" in one.type)
-            slack = slack or next(channels, "")
+            named = next(channels, "")
+            slack = slack or slack_id(self._report, "escalation step", f"{policy.name} #{number + 1}", named)
         for step in policy.steps * (1 + _repeats(policy)):
             rows.append(Row(passed, self._whom(step)))
             passed += step.delay_minutes * 60
@@ -480,6 +496,18 @@ class _Import:
             told[key] = tuple(Told(at, heard[at]) for at in sorted(heard)[:MOST_ROWS])
         return told
 
+    def _say_the_rest(self) -> None:
+        """Report what nothing names."""
+        named = {target.target.id for schedule in self._records.schedules for target in schedule.targets}
+        steps = [step for policy in self._records.escalation_policies for step in policy.steps]
+        named |= {action.args.get("rotation_id", "") for step in steps for action in step.actions}
+        for rotation in self._records.rotations:
+            if rotation.id not in named:
+                self._report.exact("rotation", rotation.name or rotation.id, "nothing names it")
+        for override in self._records.user_overrides:
+            if self._keys.find("schedule", override.target.id) is None:
+                self._report.not_mapped("override", override.id, "its schedule is not imported")
+
     def _service(self, service: Service, teams: dict[str, Team]) -> list[TeamRule]:
         name, policy = service.name or service.id, self._keys.find("policy", service.policy)
         for heartbeat in service.heartbeats:
@@ -490,7 +518,7 @@ class _Import:
             self._report.not_mapped("service", name, "its escalation policy tells nobody")
             return []
         self._report.approximated("service", name, f"its alerts need the label service={name}")
-        return [TeamRule((f'service="{_quoted(name)}"',), policy)]
+        return [TeamRule((equals("service", name),), policy)]
 
     def _maintenance(self, service: Service) -> list[Maintenance]:
         if service.maintenance is None or service.maintenance <= self._now:
@@ -498,7 +526,7 @@ class _Import:
         name = service.name or service.id
         self._report.approximated("maintenance", name, "by the label service")
         start, end = written(self._now, "UTC"), written(service.maintenance, "UTC")
-        return [Maintenance(name, (f'service="{_quoted(name)}"',), start, end)]
+        return [Maintenance(name, (equals("service", name),), start, end)]
 
     def _rendered(self, schedules: dict[str, Schedule]) -> dict[str, tuple[Rendered, ...]]:
         rendered = {}
@@ -524,7 +552,7 @@ def _length(kind: str, length: int) -> tuple[Unit, timedelta, str]:
     """Give how long a turn is: its unit, its length, and how that is written."""
     if kind == "monthly":
         return Unit.MONTHS, timedelta(days=length), f"{length} month{'' if length == 1 else 's'}"
-    hours = length * _HOURS.get(kind, 168)
+    hours = length * _HOURS[kind]
     if hours % 24:
         return Unit.WALL_HOURS, timedelta(hours=hours), f"{hours}h"
     every = duration(hours * 3600)
@@ -549,7 +577,3 @@ def _channel(dest: Dest) -> str:
     if "email_address" in dest.args or dest.type == "builtin-smtp-email":
         return "email"
     return "slack" if "slack_user_id" in dest.args else "apprise"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

@@ -16,6 +16,7 @@ from receiver.importing.draft import (
     Draft,
     Grade,
     Hours,
+    Instant,
     Keys,
     Layer,
     Override,
@@ -27,6 +28,8 @@ from receiver.importing.draft import (
     Team,
     TeamRule,
     Told,
+    equals,
+    is_span,
     is_zone,
     joined_rules,
     known_zone,
@@ -34,6 +37,7 @@ from receiver.importing.draft import (
     only_team,
     personal_rule,
     reachable,
+    slack_id,
     written,
 )
 from receiver.importing.oncall_shifts import Shift
@@ -138,8 +142,8 @@ class Swap(msgspec.Struct, frozen=True):
 
     id: str
     schedule: str
-    swap_start: datetime
-    swap_end: datetime
+    swap_start: Instant
+    swap_end: Instant
     beneficiary: str | dict[str, object]
     benefactor: str | dict[str, object] | None = None
 
@@ -148,8 +152,8 @@ class FinalShift(msgspec.Struct, frozen=True):
     """`schedules/{id}/final_shifts`."""
 
     user_pk: str
-    shift_start: datetime
-    shift_end: datetime
+    shift_start: Instant
+    shift_end: Instant
     user_username: str = ""
 
 
@@ -177,7 +181,7 @@ def draft(records: Records, taken_at: datetime) -> Draft:
 class _Import:
     def __init__(self, records: Records, taken_at: datetime) -> None:
         self._records, self._now = records, taken_at
-        self._report, self._keys = Report(), Keys(["default"])
+        self._report, self._keys = Report(), Keys()
         self._users = {user.id: user for user in records.users}
         self._shifts = {shift.id: shift for shift in records.on_call_shifts}
         self._chains = {chain.id: chain for chain in records.escalation_chains}
@@ -196,6 +200,7 @@ class _Import:
         schedules = mapped_schedules(records.schedules, self._schedule, self._keys)
         teams = {key: team for chain in records.escalation_chains for key, team in self._team(chain)}
         default, rules = self._routing(teams)
+        self._say_the_rest()
         if not any(team.rows for team in teams.values()):
             teams["on-call"] = only_team(schedules, people)
         if not (default in teams and teams[default].rows):
@@ -340,6 +345,17 @@ class _Import:
         self._report.not_mapped("shift", shift.name or shift.id, f"unknown time zone {zone!r}")
         return None
 
+    def _say_the_rest(self) -> None:
+        """Report what no schedule names."""
+        named = {identity for schedule in self._records.schedules for identity in schedule.shifts or ()}
+        for shift in self._records.on_call_shifts:
+            if shift.id not in named:
+                self._report.exact("shift", shift.name or shift.id, "in no schedule")
+        known = {schedule.id for schedule in self._records.schedules}
+        for swap in self._records.shift_swaps:
+            if swap.schedule not in known:
+                self._report.not_mapped("shift swap", swap.id, "its schedule is not in the answer")
+
     def _overrides(self, schedule: OnCallSchedule, shifts: Sequence[Shift], zone: str) -> list[Override]:
         """Overrides that overlap are on call together: cut where the people change."""
         spans = []
@@ -351,6 +367,8 @@ class _Import:
             people = self._people(ids, f"the override {name}")
             start = shift.start.replace(tzinfo=ZoneInfo(own)).astimezone(UTC)
             end = (shift.start + timedelta(seconds=shift.duration)).replace(tzinfo=ZoneInfo(own)).astimezone(UTC)
+            if not is_span(self._report, "override", name, start, end):
+                continue
             if not people:
                 self._report.not_mapped("override", name, "nobody is in it")
                 continue
@@ -366,6 +384,8 @@ class _Import:
                 continue
             if swap.benefactor is None:
                 self._report.exact("shift swap", swap.id, "nobody has taken it: it changes nothing")
+                continue
+            if not is_span(self._report, "shift swap", swap.id, swap.swap_start, swap.swap_end):
                 continue
             people = self._people((_identity(swap.beneficiary), _identity(swap.benefactor)), f"the swap {swap.id}")
             if len(people) != 2:  # noqa: PLR2004  # one of them is gone
@@ -455,11 +475,12 @@ class _Import:
             return []
         self._report.approximated("route", name, f"the label {test[0]} alone, of any integration")
         self._place(teams, team, route.slack)
-        return [TeamRule((f'{test[0]}="{test[1]}"',), team)]
+        return [TeamRule((equals(test[0], test[1]),), team)]
 
     def _place(self, teams: dict[str, Team], team: str, place: SlackPlace | None) -> None:
         if place and place.enabled and place.channel_id and team in teams and not teams[team].slack:
-            teams[team] = msgspec.structs.replace(teams[team], slack=place.channel_id)
+            slack = slack_id(self._report, "escalation chain", team, place.channel_id)
+            teams[team] = msgspec.structs.replace(teams[team], slack=slack)
 
     def _rendered(self, schedules: Mapping[str, Schedule]) -> dict[str, tuple[Rendered, ...]]:
         rendered = {}

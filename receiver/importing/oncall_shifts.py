@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from receiver.importing.draft import NOBODY, Grade, Layer, Window, duration, naive, week_time
+from receiver.importing.draft import NOBODY, Grade, Layer, Local, Window, duration, naive, week_time
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _DAY = timedelta(days=1)
@@ -30,15 +30,15 @@ class Shift(msgspec.Struct, frozen=True):
 
     id: str
     type: str
-    start: datetime
+    start: Local
     duration: int
     name: str = ""
     time_zone: str | None = None
     level: int = 0
-    rotation_start: datetime | None = None
+    rotation_start: Local | None = None
     frequency: str | None = None
     interval: int | None = None
-    until: datetime | None = None
+    until: Local | None = None
     week_start: str = "SU"
     by_day: list[str] | None = None
     by_month: list[int] | None = None
@@ -91,6 +91,8 @@ def groups_of(shift: Shift) -> list[list[str]]:
 def layers_of(shift: Shift, groups: Sequence[Group], zone: str, now: datetime, *, by_web: bool) -> Mapped:
     """Map one shift whose groups are ``groups``, () for one in which nobody is left."""
     turns = [group for group in groups if group]
+    if shift.duration < 60 or shift.step < 0:  # noqa: PLR2004  # a minute
+        return Mapped((), Grade.NOT_MAPPED, "it is shorter than a minute, or its interval is negative")
     if not turns:
         return Mapped((), Grade.NOT_MAPPED, "nobody is in it")
     empty = 0 if shift.frequency == "daily" and shift.days else len(groups) - len(turns)
@@ -166,6 +168,8 @@ class _Mapping:
     def _oddity(self) -> str:
         """Name what OnCall makes of unusual shifts and we do not."""
         shift = self._shift
+        if shift.start.second or (shift.days and shift.duration % 60):
+            return "it begins and ends at the full minute"
         if shift.days and shift.length > _DAY:
             return "shifts of more than a day on days of the week: compare the first and the last ones"
         if shift.until and (shift.length > _DAY or (shift.days and shift.frequency == "daily")):
@@ -237,7 +241,7 @@ class _Mapping:
 
     def _windows(self) -> tuple[Window, ...]:
         minute = self._anchor.hour * 60 + self._anchor.minute
-        length = self._shift.duration // 60
+        length = round(self._shift.duration / 60)  # 86,399 seconds are meant as a day
         starts = (day * 1440 + minute for day in sorted(self._shift.days))
         return tuple(Window(week_time(at), week_time(at + length)) for at in starts)
 

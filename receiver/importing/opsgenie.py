@@ -12,6 +12,8 @@ import msgspec
 from receiver.importing.draft import (
     MOST_ROWS,
     Draft,
+    ImportFailedError,
+    Instant,
     Keys,
     Layer,
     Override,
@@ -27,12 +29,16 @@ from receiver.importing.draft import (
     Vacation,
     Window,
     duration,
+    equals,
+    is_label,
+    is_span,
     is_zone,
     joined_rules,
     known_zone,
     mapped_schedules,
     merged_rows,
     naive,
+    one_line,
     only_team,
     personal_rule,
     reachable,
@@ -89,11 +95,11 @@ class TimeRestriction(msgspec.Struct, frozen=True):
 class Rotation(msgspec.Struct, frozen=True, rename="camel"):
     """One rotation of a schedule."""
 
-    start_date: datetime
+    start_date: Instant
     type: str = "weekly"
     id: str = ""
     name: str = ""
-    end_date: datetime | None = None
+    end_date: Instant | None = None
     length: int = 1
     participants: list[Reference] = []
     time_restriction: TimeRestriction | None = None
@@ -113,8 +119,8 @@ class OpsgenieOverride(msgspec.Struct, frozen=True, rename="camel"):
     """`schedules/{id}/overrides`."""
 
     user: Reference
-    start_date: datetime
-    end_date: datetime
+    start_date: Instant
+    end_date: Instant
     alias: str = ""
     rotations: list[Reference] = []
 
@@ -125,8 +131,8 @@ class Forwarding(msgspec.Struct, frozen=True, rename="camel"):
     id: str
     from_user: Reference
     to_user: Reference
-    start_date: datetime
-    end_date: datetime
+    start_date: Instant
+    end_date: Instant
 
 
 class Delay(msgspec.Struct, frozen=True, rename="camel"):
@@ -241,8 +247,8 @@ class NotificationStep(msgspec.Struct, frozen=True, rename="camel"):
 class Period(msgspec.Struct, frozen=True, rename="camel"):
     """Who is on call in one rotation, for a time."""
 
-    start_date: datetime
-    end_date: datetime
+    start_date: Instant
+    end_date: Instant
     type: str = ""
     recipient: Reference | None = None
     flattened_recipients: list[Reference] = []
@@ -300,7 +306,7 @@ def draft(records: Records, taken_at: datetime) -> Draft:
 class _Import:
     def __init__(self, records: Records, taken_at: datetime) -> None:
         self._records, self._now = records, taken_at
-        self._report, self._keys = Report(), Keys(["default"])
+        self._report, self._keys = Report(), Keys()
         self._by_id = {user.id: user for user in records.users}
         self._by_name = {user.username.casefold(): user for user in records.users if user.username}
 
@@ -316,6 +322,10 @@ class _Import:
             if window.status != "past":
                 name = window.description or window.id
                 self._report.not_mapped("maintenance", name, "of integrations: no label tells their alerts")
+        for identity, overrides in records.overrides.items():
+            if overrides and self._keys.find("schedule", identity) not in schedules:
+                for one in overrides:
+                    self._report.not_mapped("override", f"{identity} / {one.alias}", "its schedule is not imported")
         if not teams:
             teams["on-call"] = only_team(schedules, people)
         return Draft(
@@ -391,6 +401,8 @@ class _Import:
         for rule in self._records.forwarding_rules:
             if rule.from_user.id != user.id and rule.from_user.username.casefold() != user.username.casefold():
                 continue
+            if not is_span(self._report, "forwarding rule", rule.id, rule.start_date, rule.end_date):
+                continue
             stand_in = self._user(rule.to_user, f"the forwarding rule {rule.id}")
             if rule.end_date <= self._now or stand_in is None or stand_in == self._key(user):
                 self._report.exact("forwarding rule", rule.id, "it is over, or forwards to nobody")
@@ -460,6 +472,8 @@ class _Import:
         for override in self._records.overrides.get(schedule.id, []):
             subject = f"{schedule.name} / {override.alias}"
             person = self._user(override.user, f"the override {override.alias}")
+            if not is_span(self._report, "override", subject, override.start_date, override.end_date):
+                continue
             if override.end_date <= self._now:
                 self._report.exact("override", subject, "it is over")
                 continue
@@ -603,23 +617,32 @@ def _windows(restriction: TimeRestriction | None) -> tuple[Window, ...]:
     """Give the hours of a rotation as windows of the week."""
     if restriction is None:
         return ()
-    if restriction.type == "time-of-day":
-        one = restriction.restriction or next(iter(restriction.restrictions), None)
-        if one is None:
-            return ()
-        start, end = one.start_hour * 60 + one.start_min, one.end_hour * 60 + one.end_min
-        end += 1440 if end <= start else 0
-        if end - start >= 1440:  # noqa: PLR2004  # all day
-            return ()
-        return tuple(Window(week_time(day * 1440 + start), week_time(day * 1440 + end)) for day in range(7))
-    return tuple(_week_window(one) for one in restriction.restrictions if one.start_day.lower() in _DAYS)
+    if restriction.type == "weekday-and-time-of-day":
+        return tuple(_week_window(one) for one in restriction.restrictions)
+    one = restriction.restriction or next(iter(restriction.restrictions), None)
+    if restriction.type != "time-of-day" or one is None:
+        raise ImportFailedError(f"Opsgenie: a restriction that cannot be read (type {restriction.type!r})")
+    start, end = _minutes(one)
+    end += 1440 if end <= start else 0
+    if end - start >= 1440:  # noqa: PLR2004  # all day
+        return ()
+    return tuple(Window(week_time(day * 1440 + start), week_time(day * 1440 + end)) for day in range(7))
 
 
 def _week_window(one: Restriction) -> Window:
-    first = _DAYS.index(one.start_day.lower())
-    last = _DAYS.index(one.end_day.lower()) if one.end_day.lower() in _DAYS else first
-    start = first * 1440 + one.start_hour * 60 + one.start_min
-    return Window(week_time(start), week_time(last * 1440 + one.end_hour * 60 + one.end_min))
+    names = one.start_day.lower(), one.end_day.lower()
+    if any(name not in _DAYS for name in names):
+        raise ImportFailedError(f"Opsgenie: a restriction that cannot be read (days {one_line(' '.join(names))!r})")
+    (first, last), (start, end) = map(_DAYS.index, names), _minutes(one)
+    return Window(week_time(first * 1440 + start), week_time(last * 1440 + end))
+
+
+def _minutes(one: Restriction) -> tuple[int, int]:
+    """Give the minutes of the day at which it begins and ends."""
+    hours, minutes = (one.start_hour, one.end_hour), (one.start_min, one.end_min)
+    if any(not 0 <= hour <= 24 for hour in hours) or any(not 0 <= minute < 60 for minute in minutes):  # noqa: PLR2004
+        raise ImportFailedError(f"Opsgenie: a restriction that cannot be read (hours {hours}, minutes {minutes})")
+    return hours[0] * 60 + minutes[0], hours[1] * 60 + minutes[1]
 
 
 def _matchers(criteria: Criteria) -> tuple[str, ...]:
@@ -634,8 +657,7 @@ def _matchers(criteria: Criteria) -> tuple[str, ...]:
 
 def _matcher(condition: Condition) -> str:
     label = {"priority": "priority", "extra-properties": condition.key}.get(condition.field, "")
-    if not label.replace("_", "a").isalnum() or '"' in condition.expected_value:
+    if not is_label(label) or condition.operation != "equals":
         return ""
-    if condition.operation == "equals":
-        return f'{label}{"!=" if condition.not_ else "="}"{condition.expected_value}"'
-    return ""
+    matcher = equals(label, condition.expected_value)
+    return matcher.replace("=", "!=", 1) if condition.not_ else matcher

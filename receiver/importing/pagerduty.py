@@ -15,6 +15,7 @@ from receiver.importing.draft import (
     NOBODY,
     Draft,
     ImportFailedError,
+    Instant,
     Keys,
     Layer,
     Maintenance,
@@ -30,12 +31,15 @@ from receiver.importing.draft import (
     Told,
     Window,
     duration,
+    equals,
+    is_span,
     is_zone,
     joined_rules,
     known_zone,
     mapped_schedules,
     merged_rows,
-    naive,
+    one_line,
+    one_of,
     only_team,
     personal_rule,
     reachable,
@@ -43,7 +47,7 @@ from receiver.importing.draft import (
     written,
 )
 
-_DAY = 86400
+_MINUTE, _DAY = 60, 86400  # seconds
 _MOST_LOOPS = 9  # PagerDuty's own limit
 _LOW = ("P3", "P4")
 _URGENCIES = {"high": ("P1", "P2"), "low": _LOW}
@@ -103,12 +107,12 @@ class LayerUser(msgspec.Struct, frozen=True):
 class ScheduleLayer(msgspec.Struct, frozen=True):
     """`schedule_layers`, the one that wins first."""
 
-    start: datetime
-    rotation_virtual_start: datetime
+    start: Instant
+    rotation_virtual_start: Instant
     rotation_turn_length_seconds: int
     id: str = ""
     name: str = ""
-    end: datetime | None = None
+    end: Instant | None = None
     users: list[LayerUser] = []
     restrictions: list[Restriction] = []
 
@@ -125,8 +129,8 @@ class PagerDutySchedule(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True):
     """An override, or somebody's time in the final schedule."""
 
-    start: datetime
-    end: datetime
+    start: Instant
+    end: Instant
     user: Reference
     id: str = ""
 
@@ -176,8 +180,8 @@ class MaintenanceWindow(msgspec.Struct, frozen=True):
     """`maintenance_windows`."""
 
     id: str
-    start_time: datetime
-    end_time: datetime
+    start_time: Instant
+    end_time: Instant
     description: str = ""
     services: list[Reference] = []
 
@@ -202,7 +206,7 @@ def draft(records: Records, taken_at: datetime) -> Draft:
 class _Import:
     def __init__(self, records: Records, taken_at: datetime) -> None:
         self._records, self._now = records, taken_at
-        self._report, self._keys = Report(), Keys(["default"])
+        self._report, self._keys = Report(), Keys()
         self._users = {user.id: user for user in records.users}
 
     def draft(self) -> Draft:
@@ -214,6 +218,10 @@ class _Import:
         teams = {key: team for policy in records.escalation_policies for key, team in self._policy(policy)}
         rules = [rule for service in records.services for rule in self._service(service, teams)]
         maintenance = [window for one in records.maintenance_windows for window in self._maintenance(one)]
+        for identity, overrides in records.overrides.items():
+            if overrides and self._keys.find("schedule", identity) not in schedules:
+                for override in overrides:
+                    self._report.not_mapped("override", f"{identity} / {override.id}", "its schedule is not imported")
         if not teams:
             teams["on-call"] = only_team(schedules, people)
         return Draft(
@@ -294,10 +302,10 @@ class _Import:
             self._report.not_mapped("layer", subject, "nobody is in it, or its turns are shorter than an hour")
             return []
         start = layer.rotation_virtual_start.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-        if start.second:
-            self._report.approximated("layer", subject, f"hand-overs at the full minute, not at {start:%H:%M:%S}")
+        if start.second or any(one.duration_seconds % 60 or not _at(one).endswith("00") for one in layer.restrictions):
+            self._report.approximated("layer", subject, "it begins and ends at the full minute")
         self._report.exact("layer", subject)
-        begin = naive(layer.start.astimezone(ZoneInfo(zone)).replace(tzinfo=None))
+        begin = written(layer.start, zone)
         every = duration(turn)
         return [
             Layer(
@@ -316,6 +324,8 @@ class _Import:
         zone = schedule.time_zone
         for override in self._records.overrides.get(schedule.id, []):
             subject = f"{schedule.name} / {override.id}"
+            if not is_span(self._report, "override", subject, override.start, override.end):
+                continue
             person = self._user(override.user, f"the override {override.id}")
             if person is None:
                 self._report.not_mapped("override", subject, "nobody is in it")
@@ -402,7 +412,7 @@ class _Import:
             self._report.not_mapped("service", name, "switched off")
             return []
         self._report.approximated("service", name, f"its alerts need the label service={name}")
-        return [TeamRule((f'service="{_quoted(name)}"',), policy)]
+        return [TeamRule((equals("service", name),), policy)]
 
     def _maintenance(self, window: MaintenanceWindow) -> list[Maintenance]:
         name = window.description or window.id
@@ -410,10 +420,11 @@ class _Import:
         if window.end_time <= self._now or not services:
             self._report.exact("maintenance window", name, "it is over, or of no service")
             return []
+        if not is_span(self._report, "maintenance window", name, window.start_time, window.end_time):
+            return []
         self._report.approximated("maintenance window", name, "by the label service")
-        match = "|".join(re.sub(r"([^\w ])", r"\\\1", service, flags=re.ASCII) for service in services)
         start, end = written(window.start_time, "UTC"), written(window.end_time, "UTC")
-        return [Maintenance(name, (f'service=~"{_quoted(match)}"',), start, end)]
+        return [Maintenance(name, (one_of("service", services),), start, end)]
 
     def _rendered(self, schedules: dict[str, Schedule]) -> dict[str, tuple[Rendered, ...]]:
         rendered = {}
@@ -442,24 +453,28 @@ def _channel(kind: str) -> str:
     return "email" if kind.startswith("email") else "apprise"
 
 
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+def _at(restriction: Restriction) -> str:
+    """Give its time of day, `18:00:00`."""
+    time = restriction.start_time_of_day
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", time):
+        raise ImportFailedError(f"PagerDuty: a restriction that cannot be read ({one_line(time)!r})")
+    return time if len(time) == len("18:00:00") else f"{time}:00"
 
 
 def _windows(restrictions: Sequence[Restriction]) -> tuple[Window, ...]:
     """Give the hours of a layer as windows of the week; several may overlap."""
     windows = list[Window]()
     for one in restrictions:
-        time = re.match(r"(\d\d):(\d\d)", one.start_time_of_day)
-        if time is None or not 1 <= one.start_day_of_week <= 7:  # noqa: PLR2004  # Sunday
-            raise ImportFailedError(f"PagerDuty: a restriction that cannot be read ({one.start_time_of_day!r})")
-        hour, minute = int(time[1]), int(time[2])
+        hour, minute, second = (int(part) for part in _at(one).split(":"))
+        if not 1 <= one.start_day_of_week <= 7 or one.duration_seconds < _MINUTE:  # noqa: PLR2004  # Sunday
+            where = f"day {one.start_day_of_week}, {one.duration_seconds} seconds"
+            raise ImportFailedError(f"PagerDuty: a restriction that cannot be read ({where})")
+        begins = round((hour * 3600 + minute * 60 + second) / _MINUTE)
+        minutes = round(one.duration_seconds / _MINUTE)  # 86,399 seconds are meant as a day
         daily = one.type.startswith("daily")
-        longest = _DAY if daily else 7 * _DAY
-        if one.duration_seconds >= longest:
+        if minutes * _MINUTE >= (_DAY if daily else 7 * _DAY):
             return ()
-        days = range(7) if daily else [one.start_day_of_week - 1]
-        for day in days:
-            start = day * 1440 + hour * 60 + minute
-            windows.append(Window(week_time(start), week_time(start + one.duration_seconds // 60)))
+        for day in range(7) if daily else [one.start_day_of_week - 1]:
+            start = day * 1440 + begins
+            windows.append(Window(week_time(start), week_time(start + minutes)))
     return tuple(windows)

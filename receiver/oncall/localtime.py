@@ -1,4 +1,4 @@
-"""Dates and times as they are written in a file, without a time zone. Pure."""
+"""Dates and times as they are written in a file, in a time zone that is named beside them. Pure."""
 
 import re
 from datetime import UTC, date, datetime
@@ -11,7 +11,10 @@ _WEEK = re.compile(rf"({'|'.join(DAYS)}) ([01]\d|2[0-3]):([0-5]\d)")
 
 
 class LocalDateTime(str):
-    """A date, or a date and a time, in a time zone that is given beside it; YAML may have parsed it as a date."""
+    """A date, or a date and a time, in a time zone that is given beside it; YAML may have parsed it as a date.
+
+    A UTC offset tells apart the two times of the hour that an autumn repeats.
+    """
 
     __slots__ = ()
 
@@ -23,15 +26,15 @@ class LocalDateTime(str):
             local = datetime.fromisoformat(str(text))
         except ValueError:
             local = None
-        if not isinstance(text, str) or local is None:
+        # An instant near the first or the last year cannot be told in every zone.
+        if not isinstance(text, str) or local is None or not date.min.year < local.year < date.max.year:
             raise ValueError(f"invalid time {value!r} (expected e.g. 2026-12-24 or 2026-12-24T09:00)")
-        if local.tzinfo is not None:
-            raise ValueError(f"invalid time {value!r}: remove the UTC offset; it is read in the time_zone beside it")
         return cls(text)
 
     def at(self, zone: str) -> datetime:
         """Give the instant. Of a time that occurs twice, the first; a skipped one has the offset before the change."""
-        return datetime.fromisoformat(self).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        local = datetime.fromisoformat(self)
+        return (local if local.tzinfo else local.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
 
     @property
     def day(self) -> date:

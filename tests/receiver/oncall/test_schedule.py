@@ -248,6 +248,17 @@ def test_hours_that_begin_at_a_time_that_exists_twice_begin_at_the_first() -> No
     assert LocalDateTime("2026-10-25T02:30").at("Europe/Berlin") == TWICE
 
 
+def test_a_utc_offset_tells_the_second_of_two_equal_times() -> None:
+    second = LocalDateTime.from_yaml("2026-10-25T02:30+01:00")
+    assert second.at("Europe/Berlin") == TWICE + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:00", "0001-01-01", "9999-12-31T23:59:59-11:00"])
+def test_a_time_that_no_zone_can_tell_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid time"):
+        LocalDateTime.from_yaml(text)
+
+
 def test_hours_that_a_change_of_clocks_leaves_out_are_passed_over() -> None:
     window = hours("02:00-03:00", ["sun"], "Europe/Berlin")
     begin = datetime(2026, 3, 28, tzinfo=UTC)  # the Sunday after has no such hour
