@@ -135,7 +135,7 @@ def test_the_hour_that_occurs_twice_is_told_apart(source: str, path: str, start:
     at[end] = ends.isoformat()
     _, routing = imported(source, answers, tmp_path)
     (schedule, *_) = routing.schedules.values()
-    spans = [*schedule.overrides, *schedule.amendments, *(s for v in schedule.stand_ins.values() for s in v)]
+    spans: list[Any] = [*schedule.overrides, *schedule.amendments, *(s for v in schedule.stand_ins.values() for s in v)]
     assert (begins, ends) in [(one.start, one.end) for one in spans]
 
 
