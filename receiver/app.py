@@ -265,6 +265,7 @@ class Receiver:
             secret=self._link_secret,
             users=self._web_access,
             oidc=self._oidc,
+            registry=self.metrics.registry,
             brand=config.site.name,
         )
 
@@ -370,7 +371,7 @@ class Receiver:
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
-            more = [*charts.api(), *evidence.api()]
+            more = [*charts.api(), *evidence.api(), *self._console_access.api_routes()]
             api = IncidentApi(self.store, self.actions, guard.api()).application(more)
             app.add_subapp(f"{path}/api/v1", api)
             app.add_subapp(f"{path}/chart", charts.application())

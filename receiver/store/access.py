@@ -50,6 +50,9 @@ class AccessStore(AuditStore, Protocol):
     async def session(self, hashed: bytes, now: datetime) -> Session | None:
         """Read one that has not expired."""
 
+    async def session_numbered(self, number: int, now: datetime) -> Session | None:
+        """Read one that has not expired, by its number."""
+
     async def seen_session(self, number: int, now: datetime, ip: str) -> None:
         """Note that it was used; call it now and then."""
 

@@ -1,8 +1,10 @@
 """The tables of sessions and tokens."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +12,9 @@ import msgspec
 from receiver.store import sqlite_audit as audit
 from receiver.store.access import FullError, Session, Token
 from receiver.store.audit import Act
+from receiver.store.base import StoreError
+from receiver.store.migrations import SCHEMA_VERSION
+from receiver.store.sqlite_file import transaction
 from receiver.store.sqlite_queue import Writer
 
 MOST_SESSIONS = 50  # of one person or name: the oldest ends
@@ -18,6 +23,7 @@ MOST_TOKENS = 1000  # that have not been revoked
 _SESSIONS = """SELECT id, person, name, groups, via, created, seen, expires, ip, agent FROM session
     WHERE expires > ?"""
 _TOKENS = "SELECT id, name, scope, owner, created, expires, last_used, revoked FROM token"
+_HAS_TOKENS = "SELECT 1 FROM sqlite_master WHERE name = 'token'"
 _TOO_MANY = """DELETE FROM session WHERE id IN
     (SELECT id FROM session WHERE person = ?1 AND name = ?2 ORDER BY seen DESC, id DESC LIMIT -1 OFFSET ?3)"""
 
@@ -48,6 +54,11 @@ class SQLiteAccess:
     async def session(self, hashed: bytes, now: datetime) -> Session | None:
         query = _SESSIONS + " AND hash = ?"
         row = await self._writer.run(lambda db: db.execute(query, (now.timestamp(), hashed)).fetchone())
+        return _session(row) if row else None
+
+    async def session_numbered(self, number: int, now: datetime) -> Session | None:
+        query = _SESSIONS + " AND id = ?"
+        row = await self._writer.run(lambda db: db.execute(query, (now.timestamp(), number)).fetchone())
         return _session(row) if row else None
 
     async def seen_session(self, number: int, now: datetime, ip: str) -> None:
@@ -92,6 +103,25 @@ class SQLiteAccess:
 
     async def note(self, act: Act) -> None:
         await self._writer.commit(lambda db: audit.write(db, act))
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database for one change by a command, while a receiver runs or not; StoreError if that fails.
+
+    The lock of SQLite lets one of both write at a time. A database of another version is left alone.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)) as db:
+            for pragma in ("busy_timeout=5000", "synchronous=FULL"):
+                db.execute(f"PRAGMA {pragma}")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != SCHEMA_VERSION or not db.execute(_HAS_TOKENS).fetchone():
+                raise StoreError(f"{path}: is not of this version; start the receiver of this version once")
+            with transaction(db):
+                yield db
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be used ({error})") from error
 
 
 def add_token(db: sqlite3.Connection, hashed: bytes, token: Token, act: Act) -> int:

@@ -14,6 +14,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.render import respond_by
 from receiver.messages.timeline import entry_text
 from receiver.store.base import Store, StoreError
+from receiver.web.access.viewer import VIEWER
 
 LIMIT = 64 * 1024
 SHOWN = (
@@ -89,9 +90,10 @@ class IncidentApi:
             answer = msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=Answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return problem(400, f'invalid body (expected {{"actor": "your name"}} or nothing): {error}')
-        action, actor = Action(request.match_info["action"]), answer.actor[:_ACTOR] or "api"
+        action, claimed, viewer = Action(request.match_info["action"]), answer.actor[:_ACTOR], request.get(VIEWER)
+        actor = viewer.acts_as(claimed) if viewer else claimed
         result, incident = await self._actions.apply(
-            ActionSource.API, incident_number(request), action, actor, Seen(firing=answer.firing)
+            ActionSource.API, incident_number(request), action, actor or "api", Seen(firing=answer.firing)
         )
         if incident is None:
             return unknown_incident(request)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from process.client_address import Clients
 from process.settings import Secret
@@ -12,6 +13,7 @@ from process.web_config import WebAccess
 from receiver.config.console import ConsoleSettings, Members
 from receiver.policy.current import Current
 from receiver.store.access import AccessStore
+from receiver.web.access.access_api import AccessApi
 from receiver.web.access.authenticate import LOOPBACK, Authenticator
 from receiver.web.access.guard import Guard
 from receiver.web.access.identity import Roles
@@ -19,7 +21,7 @@ from receiver.web.access.oidc_flow import Oidc
 from receiver.web.access.oidc_pages import OidcPages
 from receiver.web.access.one_time_link import OneTimeLink
 from receiver.web.access.passwords import Passwords
-from receiver.web.access.sign_in import SignIn
+from receiver.web.access.sign_in import Counted, SignIn
 from receiver.web.access.viewer import Role
 
 
@@ -42,6 +44,7 @@ class ConsoleAccess:
         users: WebAccess,
         oidc: Callable[[str], Oidc | None],
         brand: str,
+        registry: CollectorRegistry,
     ) -> None:
         self._settings = settings
         url = urlsplit(external_url)
@@ -74,7 +77,9 @@ class ConsoleAccess:
             link=self.link,
             provider=provider.name if provider else "",
             brand=brand,
+            counted=Counted(registry),
         )
+        self._api = AccessApi(store, roles, clock)
         self._oidc = OidcPages(provider, self._sign_in, roles, clock, secret, base) if provider else None
         origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower()
         self.guard = Guard(authenticator, {origin}, base, self._sign_in.refuse)
@@ -90,6 +95,10 @@ class ConsoleAccess:
         guarded = self.guard.pages(self._sign_in.routes_of_viewers(), Role.VIEWER)
         by_provider = self._oidc.routes() if self._oidc else []  # before /sign-in/{token}
         return guarded + self.guard.open_pages([*by_provider, *self._sign_in.routes()])
+
+    def api_routes(self) -> list[web.RouteDef]:
+        """List what is served below /api/v1, behind its guard."""
+        return self._api.routes()
 
     def _members(self, role: Role) -> Members:
         roles = self._settings.roles

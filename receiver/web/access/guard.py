@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Container, Iterable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -14,11 +14,13 @@ from receiver.store.base import StoreError
 from receiver.web.access.authenticate import Authenticator, Known, Refused
 from receiver.web.access.cross_site import SAFE, is_cross_site
 from receiver.web.access.security_headers import add_headers
-from receiver.web.access.viewer import VIEWER, Role
+from receiver.web.access.viewer import ADDRESS, VIEWER, Role
 
 SESSION = web.RequestKey("session", Session)  # set if the viewer has one
 _LONGEST_NEXT = 500  # characters of the page that a sign-in leads back to
 
+_NEEDS = "needs_role"
+H = TypeVar("H", bound=Callable[..., object])
 Refuse = Callable[[web.Request, int, str], web.StreamResponse]
 
 
@@ -55,6 +57,16 @@ class StillSignedIn:
         return known is not None and known.viewer.role >= self._role
 
 
+def needs(role: Role) -> Callable[[H], H]:
+    """Mark a handler: who may call it, where it is not the rule that readers may GET and responders the rest."""
+
+    def mark(handler: H) -> H:
+        setattr(handler, _NEEDS, role)
+        return handler
+
+    return mark
+
+
 STILL_SIGNED_IN = web.RequestKey("still_signed_in", StillSignedIn)
 
 
@@ -69,7 +81,7 @@ class Guard:
 
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            refused = await self._check(request, None)
+            refused = await self._check(request, getattr(request.match_info.handler, _NEEDS, None))
             if refused is None:
                 return await handler(request)
             return problem(refused.status, refused.text)
@@ -78,8 +90,10 @@ class Guard:
 
     def pages(self, routes: Iterable[web.RouteDef], role: Role | None = None) -> list[web.RouteDef]:
         """Let only those pass who may: readers may GET, responders may POST, or whoever has ``role``."""
+        wanted = ((route, role or getattr(route.handler, _NEEDS, None)) for route in routes)
         return [
-            web.RouteDef(route.method, route.path, self._guarded(route.handler, role), route.kwargs) for route in routes
+            web.RouteDef(route.method, route.path, self._guarded(route.handler, needed), route.kwargs)
+            for route, needed in wanted
         ]
 
     def open_pages(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
@@ -126,7 +140,7 @@ class Guard:
         if known.viewer.role < needed:
             text = f"the role {needed.value} is needed, and yours is {known.viewer.role.value}"
             return Refusal(403, text, "sign_in_not_allowed")
-        request[VIEWER] = known.viewer
+        request[VIEWER], request[ADDRESS] = known.viewer, self._authenticator.address(request)
         request[STILL_SIGNED_IN] = StillSignedIn(lambda: self._authenticator.known(request), needed)
         if known.session is not None:
             request[SESSION] = known.session

@@ -12,7 +12,7 @@ from receiver.web.access import session_cookie, signed_value
 from receiver.web.access.guard import local_path
 from receiver.web.access.identity import Roles
 from receiver.web.access.oidc_flow import Oidc, OidcError, Pending, Reason
-from receiver.web.access.sign_in import SignIn
+from receiver.web.access.sign_in import Outcome, SignIn
 
 log = logging.getLogger(__name__)
 
@@ -76,4 +76,5 @@ class OidcPages:
     def _failed(self, request: web.Request, error: OidcError | TimeoutError, back: str) -> web.StreamResponse:
         reason = error.reason if isinstance(error, OidcError) else Reason.PROVIDER
         log.warning("sign-in by OpenID Connect failed: %s", error if str(error) else "the provider is too slow")
+        self._sign_in.counted("oidc", Outcome.FAILED if reason is Reason.PROVIDER else Outcome.REFUSED)
         return self._sign_in.page(request, f"sign_in_oidc_{reason.value}", _STATUS[reason], back=back)

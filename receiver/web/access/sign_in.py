@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from enum import StrEnum
 from http import HTTPStatus
 from math import ceil
 
 import jinja2
 import msgspec
 from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
 
 from process.web import read_form
 from process.web_config import Credentials
@@ -29,7 +31,31 @@ log = logging.getLogger(__name__)
 
 _MAX_FORM = 8 * 1024  # bytes
 _AGENT = 200  # characters of the browser's name
+_WAYS = ("basic", "oidc", LOOPBACK)
 _HERE = "console"  # the name of whoever came by the printed link
+
+
+class Outcome(StrEnum):
+    """What became of a sign-in: the metric label `outcome`."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"  # a wrong password or link, or no role
+    LIMITED = "limited"  # too many tries
+    FAILED = "failed"  # the provider, or the store
+
+
+class Counted:
+    """Counts sign-ins by way and outcome."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counter = Counter("receiver_sign_ins", "Sign-ins to the console.", ["via", "outcome"], registry=registry)
+        for via in _WAYS:
+            for outcome in Outcome:
+                self._counter.labels(via, outcome.value)
+
+    def __call__(self, via: str, outcome: Outcome) -> None:
+        """Count one."""
+        self._counter.labels(via, outcome.value).inc()
 
 
 class SignIn:
@@ -48,10 +74,11 @@ class SignIn:
         link: OneTimeLink | None,
         provider: str,
         brand: str,
+        counted: Counted,
     ) -> None:
         self._store, self._authenticator, self._clock = store, authenticator, clock
         self._base, self._valid_for, self._link, self._brand = base, valid_for, link, brand
-        self._roles, self._passwords, self._provider = roles, passwords, provider
+        self._roles, self._passwords, self._provider, self.counted = roles, passwords, provider, counted
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.web.access"),
             undefined=jinja2.StrictUndefined,
@@ -81,6 +108,7 @@ class SignIn:
         if "Sec-Purpose" in request.headers:  # fetched in advance: it would be used up
             return web.Response(status=503)
         if self._link is None or not self._link.use(request.match_info["token"]):
+            self.counted(LOOPBACK, Outcome.REFUSED)
             return self.page(request, "sign_in_link_used", 403)
         return await self.begin(request, Identity("", _HERE), LOOPBACK, "")
 
@@ -93,8 +121,10 @@ class SignIn:
         credentials = Credentials(name.encode(), form.get("password", "").encode())
         checked, wait = await self._passwords.check(request, credentials)
         if checked is Checked.LIMITED:
+            self.counted("basic", Outcome.LIMITED)
             return self.page(request, "sign_in_limited", 429, wait=wait, back=back)
         if checked is Checked.WRONG:
+            self.counted("basic", Outcome.REFUSED)
             return self.page(request, "sign_in_wrong", 401, back=back)
         response = await self.begin(request, self._roles.identity(name), "basic", back)
         if response.status == HTTPStatus.SEE_OTHER:
@@ -104,9 +134,11 @@ class SignIn:
     async def begin(self, request: web.Request, identity: Identity, via: str, back: str) -> web.StreamResponse:
         """Make a session with a new secret, end the one that the browser had, and lead on."""
         if request.headers.get("Origin", "").startswith("http:") and not is_local(request):
+            self.counted(via, Outcome.REFUSED)
             return self.page(request, "sign_in_needs_https", 400)  # the browser would throw the cookie away
         if via != LOOPBACK and self._roles.role(identity) is None:
             log.info("sign-in: console.roles gives no role to somebody who has signed in by %s", via)
+            self.counted(via, Outcome.REFUSED)
             return self.page(request, "sign_in_no_role", 403)
         now, ip = self._clock(), self._authenticator.address(request)
         agent = " ".join(request.headers.get("User-Agent", "").split())[:_AGENT]
@@ -121,7 +153,9 @@ class SignIn:
             if before is not None:
                 await self._end(before, act)
         except StoreError:
+            self.counted(via, Outcome.FAILED)
             return self.page(request, "refused_store", 503)
+        self.counted(via, Outcome.TAKEN)
         response = web.Response(status=303, headers={"Location": self._base + (local_path(back, self._base) or "/")})
         session_cookie.put(request, response, secret, now, session.expires)
         return response

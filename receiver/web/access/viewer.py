@@ -48,9 +48,14 @@ class Viewer(msgspec.Struct, frozen=True):
         """What timelines and the audit log name: the key of a person, or the name of somebody else."""
         return self.person or self.name
 
+    def acts_as(self, claimed: str) -> str:
+        """Name who acts: a program that is nobody's may say for whom it does, and a person is always that person."""
+        return self.person or (claimed if self.via == "token" else "") or self.name
+
     def may(self, needed: Role, incident: int | None = None) -> bool:
         """Say whether this is allowed; ``incident`` is the one that it is about, None for everything else."""
         return self.role >= needed and self.incident in {None, incident}
 
 
 VIEWER = web.RequestKey("viewer", Viewer)
+ADDRESS = web.RequestKey("address", str)  # where the request came from, as far as that can be believed

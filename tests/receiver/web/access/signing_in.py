@@ -11,6 +11,7 @@ import msgspec
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from process.settings import Secret
@@ -35,6 +36,7 @@ Client = TestClient[web.Request, web.Application]
 class Rig:
     def __init__(self, client: Client, access: ConsoleAccess, store: SQLiteStore, folder: Path, clock: Clock) -> None:
         self.users: WebAccess
+        self.registry: CollectorRegistry
         self.client, self.access, self.store, self.folder, self.clock = client, access, store, folder, clock
 
     def forget(self) -> None:
@@ -57,6 +59,13 @@ class Rig:
         async with self.client.post(path, data=form, headers=_named(headers), allow_redirects=False) as answer:
             return answer.status, answer.headers.get("Location") or await answer.text()
 
+    async def api(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+        """Ask the API; gives the status and the JSON, None without any."""
+        data = None if body is None else msgspec.json.encode(body)
+        async with self.client.request(method, f"/api/v1{path}", data=data, headers=_named(headers)) as answer:
+            content = await answer.read()
+            return answer.status, msgspec.json.decode(content) if content else None
+
     async def sign_in_by_link(self) -> None:
         assert self.access.link is not None
         assert await self.get(self.access.link.path) == (303, "/")
@@ -67,6 +76,9 @@ class Rig:
     @property
     def url(self) -> str:
         return str(self.client.make_url("/"))
+
+    def counted(self, via: str, outcome: str) -> float | None:
+        return self.registry.get_sample_value("receiver_sign_ins_total", {"via": via, "outcome": outcome})
 
     async def acts(self) -> list[tuple[str, str]]:
         return [(act.act, act.actor) for act in await self.store.access.audit(None, 100)]
@@ -102,6 +114,7 @@ async def a_console(
     clock = Clock()
     store = await a_store(folder, clock)
     console = msgspec.convert(settings or {}, ConsoleSettings)
+    registry = CollectorRegistry()
     users = WebAccess(_web_file(folder))
     access = ConsoleAccess(
         console,
@@ -114,10 +127,11 @@ async def a_console(
         users=users,
         oidc=partial(provider, console, clock),
         brand="HeyPeter",
+        registry=registry,
     )
     app = web.Application()
     api = web.Application(middlewares=[access.guard.api()])
-    api.add_routes([web.get("/who", say_who), web.post("/who", say_who)])
+    api.add_routes([web.get("/who", say_who), web.post("/who", say_who), *access.api_routes()])
     app.add_subapp("/api/v1", api)
     pages = [
         web.get("/", say_who),
@@ -127,6 +141,6 @@ async def a_console(
     app.add_routes([*access.guard.pages(pages), *access.routes()])
     async with TestClient(BoundedServer(app)) as client:
         rig = Rig(client, access, store, folder, clock)
-        rig.users = users
+        rig.users, rig.registry = users, registry
         yield rig
     await store.close()

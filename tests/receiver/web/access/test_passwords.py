@@ -50,6 +50,7 @@ async def test_a_person_signs_in_by_the_form_and_comes_back_to_the_page(rig: Rig
     viewer = {"person": "linh", "name": "Linh", "role": "responder", "via": "session", "incident": None}
     assert json.loads(text) == viewer
     assert await rig.acts() == [("session.begin", "linh")]
+    assert (rig.counted("basic", "taken"), rig.counted("basic", "refused"), rig.counted("oidc", "taken")) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "", "sign-in"])
@@ -101,6 +102,7 @@ async def test_basic_auth_is_for_scripts(rig: Rig) -> None:
 async def test_guessing_ends_soon_and_is_answered_with_when_to_try_again(rig: Rig) -> None:
     answers = [await sign_in(rig, {"name": f"n{n}", "password": "x"}) for n in range(12)]
     assert answers == [401] * 10 + [429] * 2
+    assert (rig.counted("basic", "refused"), rig.counted("basic", "limited")) == (10, 2)
     assert await sign_in(rig, RIGHT) == 429  # from that network, which has never signed in
     async with rig.client.post("/sign-in", data=RIGHT, headers={**OURS, "X-Forwarded-For": "192.0.2.7"}) as answer:
         assert 0 < int(answer.headers["Retry-After"]) <= 30
