@@ -226,10 +226,11 @@ class Receiver:
         self._board = Board(self.store, clock)
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
-        self._layout = Layout(config.site.name)
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
         resend = float(config.watchdog.resend_interval)
         self._sources = sources(config.alertmanager, config.alertmanagers)
+        pictured = {name for name, (_, one) in self._sources.items() if one.prometheus_url}
+        self._layout = Layout(config.site.name, pictured)
         self._liveness = {name: Liveness(clock, resend) for name in self._sources}
         self._watchdog = Watchdog(
             self.store,
@@ -367,6 +368,7 @@ class Receiver:
                 float(self.config.links.valid_for),
                 layout=self._layout,
                 streams=self._streams,
+                charts=charts,
             )
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())

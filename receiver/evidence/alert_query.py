@@ -77,6 +77,15 @@ def alert_query(incident: Incident) -> AlertQuery:
     return AlertQuery(f"{'topk' if _is_high(found) else 'bottomk'}({SERIES}, {found.left})", found)
 
 
+def is_drawable(incident: Incident) -> bool:
+    """Say whether there may be a chart, as far as its alerts tell."""
+    try:
+        alert_query(incident)
+    except AbsentError:
+        return False
+    return True
+
+
 def span(incident: Incident, now: datetime, length: timedelta) -> Span:
     """Give the last hours, and all of an incident that has been open for longer, at most a week of it."""
     end = min(now, incident.resolved_at + _AFTER) if incident.resolved_at else now

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from receiver.clients.http_api import ApiError, Failure
 from receiver.clients.prometheus import Prometheus
-from receiver.evidence.alert_query import LEAST_STEP, Absent, AbsentError, alert_query, span
+from receiver.evidence.alert_query import LEAST_STEP, Absent, AbsentError, alert_query, is_drawable, span
 from receiver.evidence.chart import Chart, Deployment, chart, deployments, in_words
 from receiver.evidence.svg import WIDE, Theme, svg
 from receiver.incident.model import Incident, State
@@ -102,13 +102,7 @@ class Charts:
 
     def possible(self, incident: Incident) -> bool:
         """Say whether there may be a chart, without asking anybody."""
-        if incident.source not in self._sources:
-            return False
-        try:
-            alert_query(incident)
-        except AbsentError:
-            return False
-        return True
+        return incident.source in self._sources and is_drawable(incident)
 
     async def chart(self, incident: Incident) -> Chart:
         """Give what is drawn; AbsentError says why there is nothing."""

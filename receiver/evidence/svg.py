@@ -170,7 +170,7 @@ class _Writer:
         yield f'<path d="M{x - 4:.1f} {_TOP - 10}h8l-4 7z" fill="{colour}"/>'
         for middle in (x, x - width / 2 - 5, x + width / 2 + 5):
             begin, end = middle - width / 2, middle + width / 2
-            free = all(end + 6 <= other or begin - 6 >= until for other, until in taken)
+            free = all(end + 4 <= other or begin - 4 >= until for other, until in taken)
             if free and begin >= 0 and end <= self._wide:
                 taken.append((begin, end))
                 yield self._text(middle, _TOP - 13, word, anchor="middle", fill=colour)

@@ -20,6 +20,7 @@ from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import Role, Viewer
+from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
 from receiver.web.console.layout import Layout, Viewing, view_of
 from receiver.web.console.live import IncidentView
@@ -51,15 +52,18 @@ class AnswerPages:
         *,
         layout: Layout,
         streams: Streams,
+        charts: ChartRoutes | None = None,
     ) -> None:
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
         self._valid_for, self._layout, self._streams = valid_for, layout, streams
+        self._charts = charts
 
     def application(self) -> web.Application:
         """Build what is served below /answer."""
         app = web.Application(middlewares=[self.check_link])
         app.add_routes([web.get("/digest/{token}", self.show_digest), web.post("/digest/{token}", self.press_digest)])
         app.add_routes([web.get("/{token}", self.show), web.get("/{token}/stream", self.stream)])
+        app.add_routes([web.get("/{token}/chart.{form:svg|png}", self.chart)])
         # The first is what pages of older versions post.
         app.add_routes([web.post("/{token}", self.press), web.post("/{token}/{act:[a-z]+}", self.press)])
         return app
@@ -106,6 +110,15 @@ class AnswerPages:
             **incident_page.values(*stored, look, asking=asking),
         }
         return self._layout.page("incident.html", look, values)
+
+    async def chart(self, request: web.Request) -> web.StreamResponse:
+        """GET /answer/{token}/chart.svg: the picture on that page."""
+        grant = request[_GRANT]
+        stored = await self._store.incident(grant.incident)
+        if stored is None or self._charts is None:
+            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        refused = await self._outdated(request, grant, stored[0])
+        return refused or await self._charts.picture(request, stored[0], self._reader(request, grant.person))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """GET /answer/{token}/stream: what changes of the incident."""

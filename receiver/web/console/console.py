@@ -9,6 +9,7 @@ from aiohttp import web
 
 from process.web import Handler, read_fields, whole_number
 from receiver.actions.answer import Action, ActionResult, Actions
+from receiver.evidence.similar import similar
 from receiver.incident.model import Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
@@ -115,6 +116,7 @@ class Console:
             "notice": said_text(said, stored[0], look) if said else "",
             "act_at": f"{number}/",
             "stream": f"incidents/{number}/stream?after={position}",
+            "seen_before": incident_page.seen_before(await similar(self._store, stored[0]), look.reader),
             **incident_page.values(*stored, look, asking=request.query.get("ask") == "resolve"),
         }
         return self._layout.page("incident.html", look, values)

@@ -5,6 +5,8 @@ from datetime import datetime
 
 import msgspec
 
+from receiver.evidence.alert_query import is_drawable
+from receiver.evidence.similar import Similar, ending_text
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Data, Entry, EntryKind, Incident, Kind, State
 from receiver.incident.undo import can_undo, has_ended, resolve_of
@@ -68,6 +70,16 @@ class Paged(msgspec.Struct, frozen=True):
     ways: tuple[Way, ...]
 
 
+class Before(msgspec.Struct, frozen=True):
+    """An earlier incident like this one."""
+
+    number: int
+    title: str
+    opened: datetime
+    length: str
+    ending: str
+
+
 class Undo(msgspec.Struct, frozen=True):
     """The button that takes a resolve back."""
 
@@ -108,6 +120,8 @@ def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, aski
         "links": _links(lead, reader) if lead else (),
         "alerts": tuple(_alert(alert, reader) for alert in _in_view(incident)),
         "alert_count": len(incident.alerts) + incident.unlisted + incident.truncated,
+        "drawable": is_drawable(incident),
+        "source": incident.source,
         "paged": paged(timeline, reader),
         "timeline": tuple(_line(group, reader) for group in reversed(folded(timeline))),
     }
@@ -154,6 +168,21 @@ def paged(timeline: Iterable[Entry], reader: Reader) -> tuple[Paged, ...]:
         channel = reader.name("channel", data.channel)
         found.setdefault(_whom(data, reader), {})[channel] = Way(channel, entry.at, failure)
     return tuple(Paged(whom, tuple(ways.values())) for whom, ways in found.items())
+
+
+def seen_before(found: Iterable[Similar], reader: Reader) -> tuple[Before, ...]:
+    """List earlier incidents with how they ended."""
+    return tuple(
+        Before(
+            past.id,
+            one_line(past.title, LINE),
+            past.opened_at,
+            reader.duration(past.resolved_at - past.opened_at) if past.resolved_at else "",
+            ending_text(one, reader),
+        )
+        for one in found
+        if (past := one.incident).opened_at is not None
+    )
 
 
 def _whom(data: Data, reader: Reader) -> str:

@@ -1,6 +1,6 @@
 """Writes pages around what they show: the frame, the navigation, the headers that keep scripts of others out."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 
 import jinja2
@@ -59,7 +59,8 @@ def view_of(viewer: Viewer, request: web.Request, routing: Routing, now: datetim
 class Layout:
     """The templates of the console."""
 
-    def __init__(self, brand: str = "HeyPeter") -> None:
+    def __init__(self, brand: str = "HeyPeter", pictured: Container[str] = ()) -> None:
+        """``pictured`` are the sources whose incidents may have a chart."""
         self.files = StaticFiles()
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.web.console"),
@@ -70,6 +71,7 @@ class Layout:
         )
         self._templates.globals |= {
             "brand": brand,
+            "pictured": pictured,
             "files": self.files.names,
             "htmx_config": msgspec.json.encode(_HTMX).decode(),
         }

@@ -163,3 +163,18 @@ async def test_the_api_gives_similar_incidents_deployments_and_the_draft(rig: Ri
     assert b"# Nachbetrachtung: P1" in body
     assert (await rig.get(f"/api/v1/incidents/{number}/postmortem?language=xx"))[0] == 400
     assert (await rig.get("/api/v1/incidents/99/evidence"))[0] == 404
+
+
+async def test_the_page_of_an_incident_shows_the_picture_and_what_was_seen_before(rig: Rig) -> None:
+    number = await rig.fire()
+    page = (await rig.get(f"/incidents/{number}"))[2].decode()
+    assert f'src="{number}/chart.svg"' in page
+    assert f'href="{number}/postmortem"' in page
+    body = (await rig.mailed()).get_body(("plain",))
+    assert body is not None
+    link = re.search(r"https://oncall.example.com(/answer/\S+)", body.get_content())
+    assert link is not None
+    page = (await rig.get(link[1], api=False))[2].decode()
+    assert f'src="{link[1].rpartition("/")[2]}/chart.svg"' in page
+    assert "postmortem" not in page
+    assert (await rig.get(f"{link[1]}/chart.svg?theme=dark", api=False))[:2] == (200, "image/svg+xml")
