@@ -6,6 +6,7 @@ acknowledge an incident. The button's POST acts.
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from aiohttp import web
 
@@ -19,7 +20,7 @@ from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read,
 from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
-from receiver.web.access.viewer import Role, Viewer
+from receiver.web.access.viewer import STILL_SIGNED_IN, Role, StillSignedIn, Viewer
 from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
 from receiver.web.console.layout import Layout, Viewing, view_of
@@ -123,11 +124,28 @@ class AnswerPages:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """GET /answer/{token}/stream: what changes of the incident."""
         grant = request[_GRANT]
+        stored = await self._store.incident(grant.incident)
+        refused = await self._outdated(request, grant, stored[0]) if stored else None
+        if stored is None or refused is not None:
+            return refused or self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        request[STILL_SIGNED_IN] = StillSignedIn(partial(self._still_grants, request.match_info["token"], grant))
         look = self._look(request, grant.person, grant.incident, levels=1)  # counted from where the page stands
         view = IncidentView(
             grant.incident, f"{request.match_info['token']}/", look, self._layout, self._store, self._actions.clock
         )
         return await self._streams.serve(request, view)
+
+    async def _still_grants(self, token: str, grant: Grant) -> bool:
+        """Say whether a link would still open the page: it ends by time, with the person, and when it fires again."""
+        try:
+            read(token, self._link_secret.reveal(), self._actions.clock())
+        except LinkError:
+            return False
+        if grant.person and self._current.routing.directory.key(grant.person) is None:
+            return False
+        stored = await self._store.incident(grant.incident)
+        installation = await self._store.installation()
+        return stored is not None and grant.refusal(stored[0], installation, self._valid_for) is None
 
     async def press(self, request: web.Request) -> web.Response:
         """POST /answer/{token}/acknowledge|resolve|undo: acts, then shows the page again.

@@ -1,6 +1,7 @@
 """Stands before each page and each endpoint of the API: who is it, may they, and was it a page of ours that asked."""
 
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
@@ -11,10 +12,10 @@ from aiohttp.typedefs import Middleware
 from process.web import Handler, problem
 from receiver.store.access import Session
 from receiver.store.base import StoreError
-from receiver.web.access.authenticate import Authenticator, Known, Refused
+from receiver.web.access.authenticate import Authenticator, Refused
 from receiver.web.access.cross_site import SAFE, is_cross_site
 from receiver.web.access.security_headers import add_headers
-from receiver.web.access.viewer import ADDRESS, VIEWER, Role
+from receiver.web.access.viewer import ADDRESS, STILL_SIGNED_IN, VIEWER, Role, StillSignedIn
 
 SESSION = web.RequestKey("session", Session)  # set if the viewer has one
 _LONGEST_NEXT = 500  # characters of the page that a sign-in leads back to
@@ -40,23 +41,6 @@ _CROSS_SITE = Refusal(
 )
 
 
-class StillSignedIn:
-    """Asks again whether the viewer may go on looking; a response that goes on for hours must ask now and then."""
-
-    def __init__(self, ask: Callable[[], Awaitable[Known | None]], role: Role) -> None:
-        self._ask, self._role = ask, role
-
-    async def __call__(self) -> bool:
-        """Say whether the session or token still grants this; yes, while the store is away."""
-        try:
-            known = await self._ask()
-        except StoreError:
-            return True
-        except Refused:
-            return False
-        return known is not None and known.viewer.role >= self._role
-
-
 def needs(role: Role) -> Callable[[H], H]:
     """Mark a handler: who may call it, where it is not the rule that readers may GET and responders the rest."""
 
@@ -65,9 +49,6 @@ def needs(role: Role) -> Callable[[H], H]:
         return handler
 
     return mark
-
-
-STILL_SIGNED_IN = web.RequestKey("still_signed_in", StillSignedIn)
 
 
 class Guard:
@@ -141,13 +122,25 @@ class Guard:
             text = f"the role {needed.value} is needed, and yours is {known.viewer.role.value}"
             return Refusal(403, text, "sign_in_not_allowed")
         request[VIEWER], request[ADDRESS] = known.viewer, self._authenticator.address(request)
-        request[STILL_SIGNED_IN] = StillSignedIn(lambda: self._authenticator.known(request), needed)
+        request[STILL_SIGNED_IN] = StillSignedIn(partial(self._still, request, needed))
         if known.session is not None:
             request[SESSION] = known.session
         return None
 
+    async def _still(self, request: web.Request, needed: Role) -> bool:
+        try:
+            known = await self._authenticator.known(request)
+        except Refused:
+            return False
+        return known is not None and known.viewer.role >= needed
+
     def _to_sign_in(self, request: web.Request) -> web.Response:
-        """Lead to the sign-in, and from there back to a page that was opened; a form that was posted is lost."""
+        """Lead to the sign-in, and from there back to a page that was opened; a form that was posted is lost.
+
+        A script of the page that asks for a part of it would take the sign-in for that part.
+        """
+        if request.headers.get("HX-Request") == "true" or "text/event-stream" in request.headers.get("Accept", ""):
+            return web.Response(status=401, headers={"HX-Refresh": "true"})
         back = local_path(request.raw_path, self._base) if request.method in {"GET", "HEAD"} else ""
         query = f"?next={quote(back, safe='')}" if back not in {"", "/"} else ""
         return web.Response(status=303, headers={"Location": f"{self._base}/sign-in{query}"})

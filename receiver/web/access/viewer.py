@@ -1,9 +1,12 @@
 """Who makes a request, as the pages and the API see it: a person or a program, its role, and how we know."""
 
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 import msgspec
 from aiohttp import web
+
+from receiver.store.base import StoreError
 
 
 class Role(StrEnum):
@@ -57,5 +60,20 @@ class Viewer(msgspec.Struct, frozen=True):
         return self.role >= needed and self.incident in {None, incident}
 
 
+class StillSignedIn:
+    """Asks again whether the viewer may go on looking: a stream, which goes on for hours, must do so now and then."""
+
+    def __init__(self, ask: Callable[[], Awaitable[bool]]) -> None:
+        self._ask = ask
+
+    async def __call__(self) -> bool:
+        """Say whether the session, token or link still grants this; yes, while the store cannot tell."""
+        try:
+            return await self._ask()
+        except StoreError:
+            return True
+
+
 VIEWER = web.RequestKey("viewer", Viewer)
 ADDRESS = web.RequestKey("address", str)  # where the request came from, as far as that can be believed
+STILL_SIGNED_IN = web.RequestKey("still_signed_in", StillSignedIn)

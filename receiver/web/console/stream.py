@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
 from receiver.incident.model import Incident
+from receiver.web.access.viewer import STILL_SIGNED_IN, StillSignedIn
 from receiver.web.console.board import Board
 
 BETWEEN_FRAMES = 0.25  # seconds
@@ -106,7 +107,7 @@ class Streams:
             async with sse_response(request, ping_interval=_PING) as response:
                 await response.send("", event="tick", id=self.position, retry=_RETRY)
                 with contextlib.suppress(ConnectionResetError, TimeoutError):
-                    await self._send(reader, response)
+                    await self._send(reader, response, request.get(STILL_SIGNED_IN))
         finally:
             readers.discard(reader)
             if not readers:
@@ -122,8 +123,17 @@ class Streams:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
 
-    async def _send(self, reader: _Reader, response: EventSourceResponse) -> None:
+    async def _send(
+        self, reader: _Reader, response: EventSourceResponse, still_signed_in: StillSignedIn | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
         while not self._stopped and response.is_connected():
+            if still_signed_in is not None and loop.time() - asked >= TICK:
+                asked = loop.time()
+                if not await still_signed_in():
+                    await response.send("", event="signed-out")
+                    return
             try:
                 async with asyncio.timeout(TICK):
                     await reader.woken.wait()

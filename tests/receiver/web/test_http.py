@@ -602,6 +602,7 @@ async def refuses(rig: Rig, link: str, status: int) -> None:
     before = [(one.state, one.acknowledged_by) for one in await rig.store.incidents(None, 10)]
     for answer in (
         await rig.client.get(link),
+        await rig.client.get(f"{link}/stream"),
         await rig.client.post(link, data={"verb": "acknowledge"}),
         await rig.client.post(link, data={"verb": "resolve"}),
     ):

@@ -57,6 +57,9 @@
     if (settled()) refresh(Number(event.detail.data) || 0); else show(null);
   });
 
+  // The session has ended: the page leads to the sign-in.
+  document.addEventListener("signed-out", () => location.reload());
+
   // New rows do not move what a thumb is about to press.
   let touched = 0, waiting = 0;
   for (const kind of ["pointerdown", "touchstart", "keydown"]) {

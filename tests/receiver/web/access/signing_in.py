@@ -22,6 +22,8 @@ from receiver.store.sqlite import SQLiteStore
 from receiver.web.access.build import ConsoleAccess
 from receiver.web.access.oidc import Oidc
 from receiver.web.access.viewer import VIEWER
+from receiver.web.console.board import Board
+from receiver.web.console.stream import Changes, Frame, Streams
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.example_site import Clock, a_store, the_current
 
@@ -102,6 +104,15 @@ def provider(console: ConsoleSettings, clock: Clock, redirect_uri: str) -> Oidc 
     return Oidc(settings, Secret("client-secret"), redirect_uri, clock) if settings else None
 
 
+class Silent:
+    """A page on which nothing changes."""
+
+    key = "silent"
+
+    async def frame(self, _changes: Changes) -> Frame | None:
+        return None
+
+
 async def say_who(request: web.Request) -> web.Response:
     viewer = request[VIEWER]
     return web.json_response(msgspec.to_builtins(viewer))
@@ -138,7 +149,10 @@ async def a_console(
         web.get("/incidents/{id}", say_who),
         web.post("/incidents/{id}/acknowledge", say_who),
     ]
+    streams = Streams(Board(store, clock), "test")
+    pages.append(web.get("/stream", lambda request: streams.serve(request, Silent())))
     app.add_routes([*access.guard.pages(pages), *access.routes()])
+    app.on_shutdown.append(streams.stop)
     async with TestClient(BoundedServer(app)) as client:
         rig = Rig(client, access, store, folder, clock)
         rig.users, rig.registry = users, registry

@@ -1,5 +1,6 @@
 """Sessions: the link that is printed at the start, the cookie, what other sites may not do, and how a session ends."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest
 from receiver.store.audit import Act
 from receiver.web.access.guard import local_path
 from receiver.web.access.security_headers import HEADERS
+from receiver.web.console import stream
 from tests.receiver.example_site import beside
 from tests.receiver.web.access.signing_in import API_TOKEN, HTTPS, OURS, Rig, a_console
 
@@ -196,3 +198,27 @@ async def test_every_page_has_its_headers_and_the_others_are_not_framed(rig: Rig
 )
 def test_a_sign_in_leads_to_no_other_site(text: str, path: str) -> None:
     assert local_path(text, "/oncall") == path
+
+
+async def test_a_stream_ends_when_its_session_is_revoked_and_not_with_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "TICK", 0.01)
+    async with a_console(tmp_path) as rig:
+        await rig.sign_in_by_link()
+        async with rig.client.get("/stream", headers={"Accept": "text/event-stream"}) as answer:
+            await answer.content.readuntil(b"event: tick")
+            with beside(rig.folder) as db:
+                db.execute("ALTER TABLE session RENAME TO unreadable")
+            for _ in range(5):
+                await answer.content.readuntil(b"event: tick")
+            with beside(rig.folder) as db:
+                db.execute("ALTER TABLE unreadable RENAME TO session")
+            (session,) = await rig.store.access.sessions(rig.clock(), 10)
+            act = Act(rig.clock(), "marek", "session", "", "session.end", f"session/{session.id}")
+            await rig.store.access.end_session(session.id, act)
+            assert b"event: signed-out" in await asyncio.wait_for(answer.content.read(), 10)
+        async with rig.client.get("/stream", headers={"Accept": "text/event-stream"}) as answer:
+            assert answer.status == 401  # the sign-in page would be no events
+        async with rig.client.get("/", headers={"HX-Request": "true"}) as answer:
+            assert (answer.status, answer.headers["HX-Refresh"]) == (401, "true")
