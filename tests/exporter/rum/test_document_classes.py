@@ -7,10 +7,10 @@ from playwright.async_api import Page
 
 from tests.exporter.rum.document_classes import PERFORMANCE_MONITOR, REAL_USER_MONITORING, WEB_VITALS
 from tests.exporter.rum.site import Site
-from tests.exporter.rum.test_in_browser import context, page, site
+from tests.exporter.rum.test_in_browser import browser, context, page, site
 
-pytestmark = pytest.mark.browser
-__all__ = ["context", "page", "site"]  # fixtures
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+__all__ = ["browser", "context", "page", "site"]  # fixtures
 
 SOURCES = ("metrics", "vitals", "interactions")
 TRACK = "PerformanceMonitor.getInstance().trackPageLoad(location.pathname)"

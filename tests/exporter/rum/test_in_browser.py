@@ -6,31 +6,38 @@ from functools import partial
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page
 
 from deploy.local.chromium import chromium
 from deploy.simulation.traffic import AGENT
 from tests.exporter.rum.site import Site
 
-pytestmark = pytest.mark.browser
+# One Chromium for a file: it takes longer to start than most tests take. Each test has a profile of its own in it.
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def site() -> AsyncIterator[Site]:
     async with Site() as site:
         site.pages = {"/": site.tag() + "<h1>Home</h1>", "/second": site.tag() + "<h1>Second</h1>"}
         yield site
 
 
-@pytest.fixture
-async def context() -> AsyncIterator[BrowserContext]:
-    async with chromium() as browser:
-        context = await browser.new_context(user_agent=AGENT)
-        yield context
-        await context.close()
+@pytest_asyncio.fixture(loop_scope="module")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(user_agent=AGENT)
+    yield context
+    await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(context: BrowserContext) -> Page:
     return await context.new_page()
 

@@ -7,10 +7,10 @@ import pytest
 from playwright.async_api import Page
 
 from tests.exporter.rum.site import Site
-from tests.exporter.rum.test_in_browser import context, leave, page, site
+from tests.exporter.rum.test_in_browser import browser, context, leave, page, site
 
-pytestmark = pytest.mark.browser
-__all__ = ["context", "page", "site"]  # fixtures
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+__all__ = ["browser", "context", "page", "site"]  # fixtures
 
 HIDDEN = """Object.defineProperty(document, "visibilityState", { get: () => window.shown ? "visible" : "hidden" });
   Object.defineProperty(document, "hidden", { get: () => !window.shown });
