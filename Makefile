@@ -47,8 +47,8 @@ servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch
 test: stack servers browser ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
 
-test-slow: stack servers browser ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants
-	@$(BIN)/pytest -m slow
+test-slow: stack servers browser ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants of the rules
+	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=many
 	@$(PY) -m rules.mutants
 
 test-fast: .venv/ready ## tests that need neither Prometheus nor Alertmanager

@@ -1,4 +1,4 @@
-"""Settings for all tests: no property test has a deadline, because machines are shared and slow at times."""
+"""Settings for all tests: the examples of property tests, and the order in which tests begin."""
 
 import os
 
@@ -8,18 +8,24 @@ from hypothesis import HealthCheck, settings
 from deploy.local.chromium import chromium_path
 from deploy.local.node import node_folder
 
-settings.register_profile("shared-machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared-machines")
+# No property test has a deadline, because machines are shared and slow at times. `make test` tries the same examples
+# each time, so that it fails for what was changed; `make test-slow` looks for new ones.
+_SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("few", _SHARED, max_examples=50, derandomize=True)
+settings.register_profile("many", _SHARED, max_examples=400)
+settings.load_profile("few")
 # Playwright's own node needs libatomic, which a minimal system lacks; the node of the locked packages does not.
 os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node_folder() / "node"))
 
+FIRST = ("story", "stack", "browser")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what runs the real programs, for it takes longest and mostly waits.
+    """Begin with what takes longest: the stories, which mostly wait, then all else that runs the real programs.
 
     Skip the browser tests where there is no Chromium; `make browser` says why.
     """
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+    items.sort(key=lambda item: next((n for n, mark in enumerate(FIRST) if item.get_closest_marker(mark)), len(FIRST)))
     if chromium_path() is None:
         for item in items:
             if item.get_closest_marker("browser"):

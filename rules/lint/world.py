@@ -146,7 +146,7 @@ def installation(root: Path = ROOT) -> Installation:
         text = path.read_text("utf-8")
         config = yaml.safe_load(text)
         told = _RETENTION.search(text)
-        here = site.read(root / site.TABLE)
+        here, ours = site.read(root / site.TABLE), site.read()
         return Installation(
             here,
             # A job that this site does not have stays known: its rules are left as they are and stay silent.
@@ -158,7 +158,7 @@ def installation(root: Path = ROOT) -> Installation:
                 name
                 for folder, pattern in ((root, "grafana/dashboards/*.json"), (root, "docs/**/*.md"), (ROOT, _RECEIVER))
                 for file in folder.glob(pattern)
-                for name in RECORDED.findall(here.adapted(file.read_text("utf-8"), site.read()))
+                for name in RECORDED.findall(here.adapted(file.read_text("utf-8"), ours))
             ),
             frozenset(page.name for page in root.glob("docs/runbooks/*.md")),
             shown(root / "rules/tests") | _generated(root),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from exporter.app import Exporter
 from exporter.persistence.journal import Fault, Journal, JournalError, Kind
 from exporter.persistence.snapshot import Folder, SnapshotError, StorageError, save
+from tests.examples import EXAMPLES
 from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
 from tests.stories.stack import until
 
@@ -251,7 +252,7 @@ def _event(name: str, number: int) -> dict[str, object]:
     return booked() if name == "book" else {}
 
 
-@settings(max_examples=60)
+@settings(max_examples=EXAMPLES // 2)
 @example([("pulse", 1, ["vital-1"]), ("time", 31), ("tick",), ("pulse", 2, ["vital-1"]), ("kill",)], 0)
 @example([("pulse", 1, ["view"]), ("scrape",), ("time", 31), ("scrape",), ("kill",), ("scrape",)], 30)
 @given(st.lists(_step, min_size=4, max_size=25), st.sampled_from([0, 30]))

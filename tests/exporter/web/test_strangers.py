@@ -121,6 +121,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Installation]:
     await installation.kill()
 
 
+@functools.cache
 def every_kind_of_character() -> list[str]:
     """Some of each of Unicode's categories, and all that ASCII and Latin-1 have."""
     kinds: dict[str, list[str]] = {}

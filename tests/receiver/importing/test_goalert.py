@@ -16,6 +16,7 @@ from receiver.importing import proof
 from receiver.importing.document import document
 from receiver.importing.goalert_api import QUERY
 from receiver.importing.sources import SOURCES
+from tests.examples import EXAMPLES
 from tests.fakes.goalert_api import TOKEN, FakeGoAlert
 from tests.receiver.importing import goalert_reference
 from tests.receiver.importing.command import Importing
@@ -314,8 +315,7 @@ def schedule(draw: st.DrawFn) -> tuple[Json, list[Json]]:
 
 
 @settings(
-    max_examples=30,
-    derandomize=True,
+    max_examples=EXAMPLES // 3,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

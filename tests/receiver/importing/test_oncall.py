@@ -16,6 +16,7 @@ from receiver.importing import proof
 from receiver.importing.document import document
 from receiver.importing.draft import Told
 from receiver.importing.sources import SOURCES
+from tests.examples import EXAMPLES
 from tests.fakes.oncall_api import TOKEN, FakeOnCall
 from tests.receiver.importing import oncall_installation as installation
 from tests.receiver.importing import oncall_reference
@@ -260,8 +261,7 @@ def shift(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=100,
-    derandomize=True,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

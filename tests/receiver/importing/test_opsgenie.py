@@ -15,6 +15,7 @@ from receiver.config.load import load
 from receiver.importing import proof
 from receiver.importing.document import document
 from receiver.importing.sources import SOURCES
+from tests.examples import EXAMPLES
 from tests.fakes.opsgenie_api import TOKEN, FakeOpsgenie
 from tests.receiver.importing import opsgenie_reference
 from tests.receiver.importing.command import Importing
@@ -312,8 +313,7 @@ def rotation(draw: st.DrawFn, name: str) -> Json:
 
 
 @settings(
-    max_examples=40,
-    derandomize=True,
+    max_examples=EXAMPLES // 3,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

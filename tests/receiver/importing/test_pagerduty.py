@@ -15,6 +15,7 @@ from receiver.config.load import load
 from receiver.importing import proof
 from receiver.importing.document import document
 from receiver.importing.sources import SOURCES
+from tests.examples import EXAMPLES
 from tests.fakes.pagerduty_api import TOKEN, FakePagerDutyRest
 from tests.receiver.importing import pagerduty_reference
 from tests.receiver.importing.command import Importing
@@ -284,8 +285,7 @@ def layers(draw: st.DrawFn) -> list[Json]:
 
 
 @settings(
-    max_examples=40,
-    derandomize=True,
+    max_examples=EXAMPLES // 3,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -29,6 +29,7 @@ from receiver.init.document import NAME, wrapped
 from receiver.init.reach import Sure, may_miss, reached
 from receiver.policy.matcher import Matcher, parse
 from receiver.policy.routing import Routing
+from tests.examples import EXAMPLES
 
 DATA = Path("tests/receiver/init/data")
 AMTOOL = Path(".stack/bin/amtool")
@@ -333,7 +334,7 @@ def random_file(routes: list[dict[str, Any]], folder: Path) -> Path:
 FULL = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VALUES.items()})
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(routes=st.lists(ROUTES, min_size=1, max_size=4), labels=FULL)
 @example(  # a route that tells somebody behind two that tell nobody and go on
     routes=[

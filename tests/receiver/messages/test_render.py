@@ -41,6 +41,7 @@ from receiver.incident.model import (
 )
 from receiver.messages.i18n import Reader, one_line
 from receiver.messages.render import HEADLINE, SUBJECT, render, subject_tag, what_broke
+from tests.examples import EXAMPLES
 from tests.fakes.slack import FakeSlack
 from tests.receiver.example_site import START, Clock, an_alert, labelled, received, the_routing
 
@@ -408,7 +409,7 @@ notifications = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(notification=notifications, incident=incidents, timeline=entries, now=times)
 def test_no_incident_can_break_a_message(
     notification: Notification, incident: Incident, timeline: list[Entry], now: datetime

@@ -46,6 +46,7 @@ from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
+from tests.examples import EXAMPLES
 from tests.receiver.example_site import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
 
 CHANNELS = ("pagerduty", "email", "slack")
@@ -230,7 +231,7 @@ def in_order(told: list[Line]) -> list[Line]:
 
 
 @given(STORIES, DEAD, st.sampled_from([0, 120]), st.integers(0, 2), st.sampled_from([10, 180]), st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES // 3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_simulated_is_what_is_stored(
     story: list[tuple[timedelta, Happening]], dead: set[str], hold: int, at_once: int, window: int, keeps: bool
 ) -> None:
