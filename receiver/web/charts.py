@@ -17,7 +17,7 @@ from receiver.messages.i18n import Reader, languages
 from receiver.messages.link import LinkError, Refusal, read_chart
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
-from receiver.web.api import incident_number, unknown_incident
+from receiver.web.incident_acts import incident_number, unknown_incident
 
 # A picture is nobody's page: whoever opens it by itself can run and load nothing.
 _HEADERS = {

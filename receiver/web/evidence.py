@@ -16,8 +16,8 @@ from receiver.messages.i18n import Reader
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import VIEWER, Role
-from receiver.web.api import incident_number, unknown_incident
 from receiver.web.charts import ChartRoutes, reader_asked
+from receiver.web.incident_acts import incident_number, unknown_incident
 
 
 class EvidenceRoutes:

@@ -6,7 +6,7 @@ import msgspec
 
 from process.version import VERSION
 from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
-from receiver.web import alertmanager_webhook, api, generic_webhook
+from receiver.web import alertmanager_webhook, api, generic_webhook, incident_acts
 
 Json = dict[str, Any]
 
@@ -21,12 +21,19 @@ _LOOKS: tuple[Json, ...] = tuple(
         ("width", {"type": "integer"}),
     )
 )
+_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Unique to this request: what is sent again with the same key is done once",
+    "schema": {**_TEXT, "maxLength": incident_acts.LONGEST_KEY},
+}
 _INCIDENT: Json = {"$ref": "#/components/schemas/Incident"}
 
 
 def document() -> Json:
     """Return the OpenAPI 3.1 document."""
-    types = (_shown(), Alert, Entry, api.Answer)
+    bodies = {act.body for act in incident_acts.ACTS.values()}
+    types = (_shown(), Alert, Entry, incident_acts.Raising, *sorted(bodies, key=lambda one: one.__name__))
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for name in ("Incident", "Alert", "Entry"):  # every key is in each answer
         components[name]["required"] = list(components[name]["properties"])
@@ -59,7 +66,7 @@ def _shown() -> type[msgspec.Struct]:
     own, clocks = get_type_hints(Incident, include_extras=True), get_type_hints(Clocks, include_extras=True)
     fields: list[tuple[str, Any]] = [(name, own[name]) for name in api.SHOWN]
     fields += [(name, clocks[name]) for name in api.CLOCKS_SHOWN]
-    more: dict[str, Any] = {"firing": int, "respond_by": own["opened_at"], "next": tuple[str, ...]}
+    more: dict[str, Any] = {"firing": int, "respond_by": own["opened_at"], "step": int, "next": tuple[str, ...]}
     return msgspec.defstruct("Incident", [*fields, *more.items()])
 
 
@@ -87,21 +94,28 @@ def _api() -> Json:
         chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
         chart["responses"]["400"] = _problem("Wrong parameters.")
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
-    for action, about in _ACTIONS.items():
-        described = _guarded(f"{action}Incident", about, _INCIDENT, [_ID])
-        described["requestBody"] = {"required": False, "content": _json({"$ref": "#/components/schemas/Answer"})}
-        described["responses"] |= _body_problems(api.LIMIT)
-        if action != "acknowledge":
-            described["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
+    for action, act in incident_acts.ACTS.items():
+        described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY])
+        described |= _body(act.body, required=bool(_required(act.body)))
+        described["responses"] |= _body_problems(incident_acts.LIMIT)
+        described["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
         paths[f"/api/v1/incidents/{{id}}/{action}"] = {"post": described}
+    raised = _guarded("raiseIncident", "Page a person or a team with a text", _INCIDENT, [_KEY])
+    raised |= _body(incident_acts.Raising, required=True)
+    raised["responses"] |= _body_problems(incident_acts.LIMIT)
+    raised["responses"]["201"] = raised["responses"]["200"] | {"description": "Opened."}
+    raised["responses"]["200"]["description"] = "Opened before, by a request with the same key."
+    paths["/api/v1/incidents"]["post"] = raised
     return paths
 
 
-_ACTIONS = {
-    "acknowledge": "Acknowledge it; again changes nothing",
-    "resolve": "Resolve it; with `firing`, only if no more alerts than that fire",
-    "undo": "Take a resolve by hand back, for 60 seconds",
-}
+def _body(body: type[msgspec.Struct], *, required: bool) -> Json:
+    content = _json({"$ref": f"#/components/schemas/{body.__name__}"})
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def _required(body: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(body) if field.required]
 
 
 def _guarded(operation: str, summary: str, answer: Json, parameters: list[Json]) -> Json:

@@ -18,6 +18,7 @@ from schemathesis import openapi as schemathesis_openapi
 from deploy.generate import openapi
 from receiver.app import Receiver
 from receiver.config.load import load
+from receiver.web.incident_acts import ACTS
 from receiver.web.openapi import document
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.channels.test_registry import written
@@ -76,7 +77,7 @@ async def test_every_endpoint_for_programs_is_described_and_no_other(rig: Rig) -
             if OURS.match(path) and route.method != "HEAD":
                 served.add((path, route.method.lower()))
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    choices = {"{action}": ("acknowledge", "resolve", "undo"), "{form}": ("svg", "png")}
+    choices = {"{action}": tuple(ACTS), "{form}": ("svg", "png")}
     for parameter, values in choices.items():
         served = {(path.replace(parameter, value), method) for path, method in served for value in values}
     assert described == served
@@ -99,7 +100,17 @@ async def test_answers_are_as_they_are_described(rig: Rig) -> None:
     await rig.ask("POST", f"{one}/resolve", f"{incident}/resolve", json={"firing": 0})  # one more fires
     await rig.ask("POST", f"{one}/resolve", f"{incident}/resolve")
     await rig.ask("POST", f"{one}/undo", f"{incident}/undo", json={"nobody": 1})
-    assert len((await rig.ask("GET", "/api/v1/incidents", "/api/v1/incidents"))["incidents"]) == 2
+    await rig.ask("POST", "/api/v1/incidents", "/api/v1/incidents", json={"text": "look"})
+    await rig.ask("POST", "/api/v1/incidents", "/api/v1/incidents", json={"text": "look", "team": "nobody"})
+    bodies = {
+        "note": {"text": "a pod"},
+        "snooze": {"minutes": 60},
+        "handover": {"team": "default"},
+        "attach": {"to": 2},
+    }
+    for act in sorted(ACTS):
+        await rig.ask("POST", f"{one}/{act}", f"{incident}/{act}", json=bodies.get(act, {}))
+    assert len((await rig.ask("GET", "/api/v1/incidents", "/api/v1/incidents"))["incidents"]) == 3
     await rig.ask("GET", "/api/v1/incidents?state=x", "/api/v1/incidents")
     shown = await rig.ask("GET", one, incident)
     assert shown["timeline"]
