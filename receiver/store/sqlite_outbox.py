@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -34,15 +35,15 @@ decoder = msgspec.json.Decoder(Notification)
 _IN_LANE = """NOT EXISTS (
     SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
     AND e.state IN ('pending', 'sending'))"""
-# The index serves the order, so that a claim costs what it takes and not what waits.
+# One range of an index a rank, so that a claim costs what it takes and not what waits; `_ranked` puts them together.
 _DUE = f"""
 SELECT o.id FROM outbox o INDEXED BY outbox_due
-WHERE o.channel = :channel AND o.rank = :rank AND o.not_before <= :now AND o.state = 'pending' AND o.parked = 0
+WHERE o.channel = :channel AND o.rank = {{rank}} AND o.not_before <= :now AND o.state = 'pending' AND o.parked = 0
   AND {_IN_LANE} ORDER BY o.not_before, o.id LIMIT :limit
 """  # noqa: S608  # our own text
 _AT_ADDRESS = f"""
 SELECT o.id FROM outbox o INDEXED BY outbox_waiting
-WHERE o.channel = :channel AND o.address = :address AND o.rank = :rank AND o.state = 'pending'
+WHERE o.channel = :channel AND o.address = :address AND o.rank = {{rank}} AND o.state = 'pending'
   AND (o.not_before <= :now OR (:early AND o.tries > 0)) AND (:kind = '' OR o.kind = :kind)
   AND {_IN_LANE} ORDER BY o.id LIMIT :limit
 """  # noqa: S608
@@ -297,15 +298,17 @@ def lease(
 ) -> list[tuple[Any, ...]]:
     """Lease rows, in the order of their ranks; what an attempt that never ended holds is free again."""
     db.execute(_EXPIRED, (now.timestamp(),))
-    parameters = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
-    numbers: list[int] = []
-    for each in _ranks(wanted):
-        query = _TRIAL if wanted.trial else _AT_ADDRESS if wanted.address else _DUE
-        rows = db.execute(query, {**parameters, "rank": each, "limit": limit - len(numbers)})
-        numbers += [number for (number,) in rows]
-        if len(numbers) >= limit or wanted.trial:
-            break
-    return [row for number in numbers for row in db.execute(_LEASE, (until, number)).fetchall()]
+    parameters = {"channel": channel, "now": now.timestamp(), "limit": limit, **msgspec.structs.asdict(wanted)}
+    query = _TRIAL if wanted.trial else _ranked(_AT_ADDRESS if wanted.address else _DUE, wanted.urgent)
+    numbers = db.execute(query, parameters).fetchall()
+    return [row for (number,) in numbers for row in db.execute(_LEASE, (until, number)).fetchall()]
+
+
+@cache
+def _ranked(query: str, urgent: bool | None) -> str:  # noqa: FBT001  # of Wanted
+    """Write one statement for all ranks, in their order; it reads no further than until it has found enough."""
+    ranges = (f"SELECT * FROM ({query.format(rank=rank)})" for rank in _ranks(urgent))  # noqa: S608  # our own text
+    return f"{' UNION ALL '.join(ranges)} LIMIT :limit"
 
 
 def readable(  # as ``lease``, and what is left out
@@ -319,15 +322,13 @@ def readable(  # as ``lease``, and what is left out
 ) -> list[tuple[Any, ...]]:
     """Read what ``lease`` would lease, but for what is ``held``; no row waits for one that is ``settled``."""
     parameters = {"channel": channel, "now": now.timestamp(), **msgspec.structs.asdict(wanted)}
-    lists = {"held": sorted(held), "settled": sorted(settled), "ranks": _ranks(wanted)}
+    lists = {"held": sorted(held), "settled": sorted(settled), "ranks": _ranks(wanted.urgent)}
     parameters |= {name: msgspec.json.encode(numbers).decode() for name, numbers in lists.items()}
     return db.execute(_READABLE, {**parameters, "limit": 1 if wanted.trial else limit}).fetchall()
 
 
-def _ranks(wanted: Wanted) -> tuple[int, ...]:
-    if wanted.urgent is None:
-        return RANKS
-    return tuple(each for each in RANKS if is_urgent(each) is wanted.urgent)
+def _ranks(urgent: bool | None) -> tuple[int, ...]:  # noqa: FBT001  # of Wanted
+    return tuple(each for each in RANKS if urgent is None or is_urgent(each) is urgent)
 
 
 def late_pages(db: sqlite3.Connection, channel: str, before: datetime, limit: int) -> list[int]:
