@@ -9,7 +9,17 @@ import msgspec
 
 from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Watch
-from receiver.incident.model import Decision, Entry, Failure, Incident, Notification, Priority, State
+from receiver.incident.model import (
+    DEFAULT_SOURCE,
+    Decision,
+    Entry,
+    Failure,
+    Incident,
+    Notification,
+    Pause,
+    Priority,
+    State,
+)
 from receiver.incident.policy import Policy
 
 Decide = Callable[[Incident], Decision]
@@ -105,6 +115,29 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 ANY = Wanted()
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """Of an alert, whether it fires."""
+
+    firing: bool
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """As much of an open incident as tells whether a loop has anything to do in it: a part of its stored document."""
+
+    id: int
+    source: str = DEFAULT_SOURCE
+    receiver: str = ""
+    alerts: dict[str, Listed] = {}  # msgspec copies a mutable default
+    ended: dict[str, datetime] = {}
+    ended_ahead: dict[str, datetime] = {}
+    truncated: int = 0
+    paused: Pause | None = None
+    held: bool = False
+
+
+WantedOpen = Callable[[Outline], bool] | None
 
 
 class OpenIncident(msgspec.Struct, frozen=True):
@@ -318,8 +351,11 @@ class Store(History, Outbox, Protocol):
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
         """Give the newest incidents of a team that were opened by alerts of one name."""
 
-    async def still_open(self) -> list[Incident]:
-        """Give every incident that is not resolved, oldest first."""
+    async def still_open(self, wanted: WantedOpen = None) -> list[Incident]:
+        """Give the incidents that are not resolved, oldest first: all, or those that are ``wanted``.
+
+        ``wanted`` is asked about each, in this order and in another thread: it must take microseconds.
+        """
 
     async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:
         """Give the incidents that were resolved at this moment or later, newest first."""
@@ -329,6 +365,9 @@ class Store(History, Outbox, Protocol):
 
     async def delete(self, numbers: list[int]) -> None:
         """Delete resolved incidents, with all that belongs to them."""
+
+    async def check(self) -> None:
+        """Look whether everything that is stored can be read; StoreError names the damage."""
 
     async def alive(self, now: datetime) -> None:
         """Remember that this receiver ran at this moment."""

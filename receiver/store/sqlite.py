@@ -43,14 +43,16 @@ from receiver.store.base import (
     Outage,
     PastIncident,
     Standing,
+    StoreError,
     StoreOutageError,
     Trace,
     Undelivered,
     Wanted,
+    WantedOpen,
 )
 from receiver.store.sqlite_access import SQLiteAccess
-from receiver.store.sqlite_file import Hold, connect
-from receiver.store.sqlite_queue import Writer
+from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
+from receiver.store.sqlite_queue import Reader, Writer
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ Changed = row.Saved | None
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _OWN = "INSERT INTO own VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-_CHUNK = 1000  # open incidents that are read at once
+_CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
 def _nobody(_before: Incident, _after: Incident) -> None:
@@ -83,7 +85,7 @@ class SQLiteStore:
         handling: outbox.HandlingOf = lambda _channel: Handling(),
     ) -> None:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
-        self._writer = Writer(str(path), self._look)
+        self._writer, self._reader = Writer(str(path), self._look), Reader(str(path))
         self.access = SQLiteAccess(self._writer)
         self._held: Hold | None = None
         self._is_replaced, self._installation = False, 0
@@ -97,7 +99,13 @@ class SQLiteStore:
         def work() -> None:
             held = Hold(self._path)
             try:
-                self._writer.connection = connect(self._path, now, keys or {}, new=held.is_new)
+                writing = connect(self._path, now, keys or {}, new=held.is_new)
+                try:
+                    self._reader.connection = connect_to_read(self._path)
+                except sqlite3.Error as error:
+                    writing.close()
+                    raise StoreError(f"{self._path}: cannot be read ({error})") from error
+                self._writer.connection = writing
             except BaseException:
                 held.close()
                 raise
@@ -322,36 +330,37 @@ class SQLiteStore:
             stored = row.incident(db, incident_id)
             return (stored, row.timeline(db, incident_id)) if stored else None
 
-        return await self._writer.run(read)
+        return await self._reader.run(read)
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
-        return await self._writer.run(lambda db: row.newest(db, state, limit))
+        return await self._reader.run(lambda db: row.newest(db, state, limit))
 
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
-        return await self._writer.run(lambda db: row.alike(db, alertname, team, limit))
+        return await self._reader.run(lambda db: row.alike(db, alertname, team, limit))
 
-    async def still_open(self) -> list[Incident]:
+    async def still_open(self, wanted: WantedOpen = None) -> list[Incident]:
         incidents: list[Incident] = []
-        while chunk := await self._writer.run(
-            partial(row.still_open, after=incidents[-1].id if incidents else 0, limit=_CHUNK)
-        ):
-            incidents += chunk
-        return incidents
+        after = 0
+        while True:
+            after, found = await self._reader.run(partial(row.still_open, after=after, limit=_CHUNK, wanted=wanted))
+            if not after:
+                return incidents
+            incidents += found
 
     async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:
-        return await self._writer.run(lambda db: row.resolved_since(db, start, limit))
+        return await self._reader.run(lambda db: row.resolved_since(db, start, limit))
 
     async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
-        return await self._writer.run(lambda db: row.resolved_before(db, before, limit))
+        return await self._reader.run(lambda db: row.resolved_before(db, before, limit))
 
     async def delete(self, numbers: list[int]) -> None:
         await self._writer.commit(lambda db: row.delete(db, numbers))
 
     def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
-        return history.opened_between(self._writer.run, start, end)
+        return history.opened_between(self._reader.run, start, end)
 
     async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
-        return await self._writer.run(lambda db: history.undelivered(db, start, end))
+        return await self._reader.run(lambda db: history.undelivered(db, start, end))
 
     async def heartbeats(self) -> dict[str, datetime]:
         return await self._writer.run(row.heartbeats)
@@ -408,9 +417,13 @@ class SQLiteStore:
         return datetime.fromtimestamp(columns[0], UTC) if columns else None
 
     async def backlog(self) -> Backlog:
-        return await self._writer.run(row.backlog)
+        return await self._reader.run(row.backlog)
+
+    async def check(self) -> None:
+        await self._reader.run(lambda db: check(db, self._path))
 
     async def close(self) -> None:
+        await self._reader.close()  # the last connection to close tidies up, which only the writer may
         if self._writer.connection is not None:
             await self._writer.run(lambda db: db.close())
             self._writer.connection = None

@@ -16,6 +16,9 @@ from receiver.store.migrations import SCHEMA_VERSION, upgrade
 log = logging.getLogger(__name__)
 
 
+CHECKED_FIRST = 64 * 1024 * 1024  # bytes that are looked at for damage before the start: a tenth of a second
+
+
 class Hold:
     """Holds the database for this process; two receivers on one file would page twice.
 
@@ -103,6 +106,21 @@ def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) ->
     return db
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open the file once more, only to read."""
+    url = f"{path.absolute().as_uri()}?mode=ro"
+    db = sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA temp_store=MEMORY")
+    return db
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """Look for damage in all of the file: some seconds for each gigabyte. StoreError names it."""
+    wrong = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if wrong != "ok":
+        raise StoreError(_corrupt(path, wrong))
+
+
 def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[str, str]) -> None:
     # What is sorted stays in memory: a full disk shall not stop us from reading.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
@@ -111,9 +129,8 @@ def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[st
     schema = db.execute("PRAGMA user_version").fetchone()[0]
     if schema > SCHEMA_VERSION:
         raise StoreError(f"{path}: written by a newer receiver (schema {schema}); run that one")
-    wrong = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if wrong != "ok":
-        raise StoreError(_corrupt(path, wrong))
+    if path.stat().st_size <= CHECKED_FIRST:  # a larger one is looked at while pages go out: see SQLiteStore.check
+        check(db, path)
     if 0 < schema < SCHEMA_VERSION:
         _keep(db, path, schema)
     try:

@@ -1,4 +1,6 @@
-"""Commits many changes at once: what waits while one transaction is written goes into the next (group commit).
+"""The threads of the SQLite store: one that writes, and one that reads beside it.
+
+Many changes are committed at once: what waits while one transaction is written goes into the next (group commit).
 
 A commit with synchronous=FULL costs one fsync, however much is in it. When a change fails, nothing of its transaction
 has happened, and each is made again by itself, so that one that fails takes nobody else's with it: changes are pure
@@ -12,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from receiver.store.base import Outage, StoreError, StoreOutageError
@@ -69,14 +72,8 @@ class Writer:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Read, or do what manages its own transaction."""
-
-        def guarded() -> T:
-            try:
-                return work(self._open())
-            except sqlite3.Error as error:
-                raise self._named(error) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+        read = partial(_guarded, self._name, self._open, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, read)
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run something in the thread that owns the connection, before there is one."""
@@ -122,7 +119,7 @@ class Writer:
             with transaction(db):
                 done = [change(db) for change in changes]
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
-            named = self._named(error) if isinstance(error, sqlite3.Error) else error
+            named = _named(self._name, error) if isinstance(error, sqlite3.Error) else error
             if isinstance(named, StoreOutageError):
                 self._turn(db, named)
                 return [named] * len(changes)  # each by itself would fail alike
@@ -132,12 +129,6 @@ class Writer:
             self._turn(db, None)
             return done
         return [outcome for change in changes for outcome in self._together([change])]
-
-    def _named(self, error: sqlite3.Error) -> StoreError:
-        """Give our error for one of SQLite's; its extended codes hold the primary one in their low byte."""
-        outage = _OUTAGES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-        text = f"{self._name}: {error}"
-        return StoreError(text) if outage is None else StoreOutageError(outage, text)
 
     def _turn(self, db: sqlite3.Connection, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
@@ -149,6 +140,48 @@ class Writer:
             log.error("the database cannot be written; webhooks get 503, and pages that are owed go out: %s", error)
         else:
             log.warning("the database can be written again")
+
+
+class Reader:
+    """A second connection in a thread of its own, which only reads: neither waits for a commit nor keeps one waiting.
+
+    What it reads is what was committed when the statement began.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self.connection = name, None  # type: str, sqlite3.Connection | None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-reader")
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read."""
+        read = partial(_guarded, self._name, self._open, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, read)
+
+    async def close(self) -> None:
+        """Finish what is under way, and let the thread end."""
+        if self.connection is not None:
+            await self.run(lambda db: db.close())
+            self.connection = None
+        self._thread.shutdown()
+
+    def _open(self) -> sqlite3.Connection:
+        if self.connection is None:
+            raise StoreError(f"{self._name}: the store is not open")
+        return self.connection
+
+
+def _guarded(name: str, opened: Callable[[], sqlite3.Connection], work: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        return work(opened())
+    except sqlite3.Error as error:
+        raise _named(name, error) from error
+
+
+def _named(name: str, error: sqlite3.Error) -> StoreError:
+    """Give our error for one of SQLite's; its extended codes hold the primary one in their low byte."""
+    outage = _OUTAGES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    text = f"{name}: {error}"
+    return StoreError(text) if outage is None else StoreOutageError(outage, text)
 
 
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:

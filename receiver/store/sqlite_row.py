@@ -9,7 +9,7 @@ import msgspec
 from receiver.incident.delivery import is_given_back, is_undone
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
-from receiver.store.base import Backlog, OpenIncident, PastIncident
+from receiver.store.base import Backlog, OpenIncident, Outline, PastIncident, WantedOpen
 
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
 
@@ -17,6 +17,7 @@ _encoder = msgspec.json.Encoder()
 _incident = msgspec.json.Decoder(Incident)
 _open_incident = msgspec.json.Decoder(OpenIncident)
 _past = msgspec.json.Decoder(PastIncident)
+_outline = msgspec.json.Decoder(Outline)
 _data = msgspec.json.Decoder(Data)
 _KINDS = frozenset(kind.value for kind in EntryKind)
 
@@ -91,11 +92,13 @@ def alike(db: sqlite3.Connection, alertname: str, team: str, limit: int) -> list
     return [_past.decode(row[0]) for row in db.execute(query, (alertname, team, limit))]
 
 
-def still_open(db: sqlite3.Connection, after: int, limit: int) -> list[Incident]:
-    """Read open incidents by their number, from the one after ``after``."""
-    query = """SELECT doc FROM incident INDEXED BY incident_still_open
+def still_open(db: sqlite3.Connection, after: int, limit: int, wanted: WantedOpen) -> tuple[int, list[Incident]]:
+    """Look at open incidents by their number, from the one after ``after``: the last number, and those wanted."""
+    query = """SELECT id, doc FROM incident INDEXED BY incident_still_open
         WHERE state <> 'resolved' AND id > ? ORDER BY id LIMIT ?"""
-    return [_incident.decode(row[0]) for row in db.execute(query, (after, limit))]
+    rows = db.execute(query, (after, limit)).fetchall()
+    docs = (doc for _, doc in rows if wanted is None or wanted(_outline.decode(doc)))
+    return rows[-1][0] if rows else 0, [_incident.decode(doc) for doc in docs]
 
 
 def resolved_since(db: sqlite3.Connection, start: datetime, limit: int) -> list[Incident]:

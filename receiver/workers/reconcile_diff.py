@@ -14,6 +14,7 @@ from receiver.clients.alertmanager import Seen, View
 from receiver.incident.alerts import ALERTS, ended_by_hand
 from receiver.incident.event import AlertsReceived, Event, Paused, Resumed
 from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Pause, PauseKind, State, merged_into
+from receiver.store.base import Outline
 
 Maintenance = Callable[[dict[str, str]], Pause | None]  # labels -> the window of receiver.yml that they stand in
 VANISHED = timedelta(minutes=5)  # an Alertmanager that has just started knows nothing until Prometheus repeats itself
@@ -45,6 +46,40 @@ class Since:
         self._since, self._now = self._now, {}
 
 
+class Overview:
+    """Looks at the outline of each open incident of a source: who has something to learn, and what nobody has."""
+
+    def __init__(self, view: View, source: str) -> None:
+        self._view, self._source = view, source
+        self._firing = set[str]()
+        self._receivers: dict[str, None] = {}
+
+    def concerns(self, one: Outline) -> bool:
+        """Say whether the API says anything of an incident that it may not know; see ``compare`` and ``missed``."""
+        if not one.receiver or one.source != self._source:
+            return False
+        self._receivers[one.receiver] = None
+        seen = self._view.alerts
+        firing = [name for name, alert in one.alerts.items() if alert.firing]
+        self._firing.update(firing)
+        if one.truncated or (one.paused is not None and one.paused.kind is not PauseKind.MAINTENANCE):
+            return True
+        if any(name not in seen or seen[name].is_mute for name in firing):
+            return True
+        over = [name for name, alert in one.alerts.items() if not alert.firing]
+        return any(name in seen for name in (*over, *one.ended, *one.ended_ahead))
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """Name the receivers that have led to these incidents."""
+        return tuple(self._receivers)
+
+    def loose(self) -> View:
+        """Show what fires, and in none of these incidents."""
+        alerts = self._view.alerts.items()
+        return replace(self._view, alerts={n: one for n, one in alerts if n not in self._firing and not one.is_mute})
+
+
 def compare(  # what is known, what is seen, and since when
     incident: Incident,
     view: View,
@@ -71,12 +106,6 @@ def merge_receivers(view: View, merged: tuple[str, ...]) -> View:
         return replace(seen, receivers=tuple(dict.fromkeys(merged_into(name, merged) for name in seen.receivers)))
 
     return replace(view, alerts={name: renamed(seen) for name, seen in view.alerts.items()})
-
-
-def unaccounted(incidents: Iterable[Incident], view: View) -> set[str]:
-    """Give the alerts that fire according to the API, and in none of these incidents."""
-    firing = {alert.fingerprint for incident in incidents for alert in incident.firing}
-    return {name for name, seen in view.alerts.items() if not seen.is_mute and name not in firing}
 
 
 def fired_on(loose: Iterable[str], view: View, receivers: Iterable[str], now: datetime) -> set[str]:

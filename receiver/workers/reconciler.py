@@ -1,5 +1,6 @@
 """The loop that compares with Alertmanager's API, and once at the start asks Prometheus what we missed."""
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -26,7 +27,16 @@ from receiver.incident.model import (
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Decide, Store
-from receiver.workers.reconcile_diff import Since, compare, fired_on, merge_receivers, missed, still_firing, unaccounted
+from receiver.workers.reconcile_diff import (
+    Finding,
+    Overview,
+    Since,
+    compare,
+    fired_on,
+    merge_receivers,
+    missed,
+    still_firing,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,56 +77,64 @@ class Reconciler:
         """Compare every open incident, and look for what nobody has told us."""
         await self._do_first()
         try:
-            view = merge_receivers(await self._api.view(), self._merged)
+            view = await self._api.view()
         except ApiError as error:
             log.warning("cannot compare with %s: %s", self._source, error)
             return
-        incidents = [i for i in await self._store.still_open() if self._is_ours(i)]
-        lately = await self._closed_lately(incidents, view)
+        # Whatever looks at all that is open or fires does so in another thread: pages must not wait for it.
+        view = await asyncio.to_thread(merge_receivers, view, self._merged)
+        overview = Overview(view, self._source)
+        incidents = await self._store.still_open(overview.concerns)
+        loose = await asyncio.to_thread(overview.loose)
+        lately = await self._closed_lately(loose)
         for incident in (*incidents, *lately):
-            now = self._clock()
-            windows = partial(self._current.routing.maintenance, now=now)
-            blind = not await self._believes(_absent(incident, view))
-            for finding in compare(incident, view, self._since, now, blind=blind, maintenance=windows):
+            for finding in await self._compare(incident, view):
                 after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)
         self._since.next_round()
-        await self._find_missed(incidents, lately, view)
-        await self._report_resolved(incidents, view)
+        await self._find_missed(incidents, lately, loose, self._receivers or overview.receivers)
+        await self._report_resolved(loose)
         self._metrics.reconciled.labels(self._source).set(self._clock().timestamp())
 
-    async def _closed_lately(self, incidents: list[Incident], view: View) -> list[Incident]:
+    async def _compare(self, incident: Incident, view: View) -> list[Finding]:
+        now = self._clock()
+        windows = partial(self._current.routing.maintenance, now=now)
+        blind = not await self._believes(_absent(incident, view))
+        look = partial(compare, incident, view, self._since, now, blind=blind, maintenance=windows)
+        # What a message left out is looked for in all that fires.
+        return await asyncio.to_thread(look) if incident.truncated else look()
+
+    async def _closed_lately(self, loose: View) -> list[Incident]:
         """Read the incidents that may reopen, if anything fires that no open incident has."""
-        loose = unaccounted(incidents, view)
-        if not loose:
+        if not loose.alerts:
             return []
         start = self._clock() - timedelta(seconds=self._current.routing.flap_window)
-        return [
-            i for i in await self._store.resolved_since(start, _CLOSED) if self._is_ours(i) and loose & i.alerts.keys()
-        ]
+        recent = await self._store.resolved_since(start, _CLOSED)
+        return [i for i in recent if self._is_ours(i) and loose.alerts.keys() & i.alerts.keys()]
 
-    async def _find_missed(self, incidents: list[Incident], lately: list[Incident], view: View) -> None:
-        receivers = self._receivers or tuple({incident.receiver for incident in incidents})
-        find = partial(missed, view=view, receivers=receivers, after=self._missed_after, since=self._since)
-        if find(incidents, lately, now=self._clock()):
+    async def _find_missed(
+        self, incidents: list[Incident], lately: list[Incident], loose: View, receivers: tuple[str, ...]
+    ) -> None:
+        find = partial(missed, view=loose, receivers=receivers, after=self._missed_after, since=self._since)
+        if await asyncio.to_thread(find, incidents, lately, now=self._clock()):
             incidents = incidents + [
                 incident
                 for incident in await self._store.incidents(State.RESOLVED, _CLOSED)
                 if incident.source == self._source
             ]
-        for group in find(incidents, lately, now=self._clock()):
+        for group in await asyncio.to_thread(find, incidents, lately, now=self._clock()):
             event = AlertsReceived(of_source(group, self._source), drift=EntryKind.MISSED)
             opened = await self._store.update(event, self._current.routing, self._clock())
             if opened is not None:
                 self._note("missed", opened.id)
 
-    async def _report_resolved(self, incidents: list[Incident], view: View) -> None:
+    async def _report_resolved(self, loose: View) -> None:
         """Say what fires on a while after a person has resolved it: nobody is paged about that any more."""
-        names = fired_on(unaccounted(incidents, view), view, self._receivers, self._clock())
+        names = fired_on(loose.alerts, loose, self._receivers, self._clock())
         closed = await self._store.incidents(State.RESOLVED, _CLOSED) if names else []
         ours = {incident.id: incident for incident in closed if self._is_ours(incident)}
-        counts = still_firing(ours.values(), names, view, self._clock())
+        counts = still_firing(ours.values(), names, loose, self._clock())
         self._metrics.still_firing.labels(self._source).set(len(counts))
         for number, count in counts.items():
             after = await self._store.apply(number, self._deciding(StillFiring(count)), self._clock())

@@ -94,7 +94,7 @@ class Watchdog:
 
     async def _let_go(self) -> None:
         """Believe what was held back and is over by now."""
-        held = [incident for incident in await self._store.still_open() if incident.held]
+        held = await self._store.still_open(lambda incident: incident.held)
         self._holds = bool(held)
         self._fresh = {incident.id: self._fresh[incident.id] for incident in held if incident.id in self._fresh}
         for incident in held:

@@ -149,6 +149,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     await store.incident(3)
     await store.alike("HighErrorRate", "backend", 5)
     await store.still_open()
+    await store.check()
     await store.beat("alertmanager", clock.now)
     await store.heartbeats()
     await store.job_beat("backup", clock.now)
@@ -188,9 +189,13 @@ async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore
         if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", statement):
             statements.setdefault(re.sub(r"'[^']*'|[0-9.]+", "?", statement), statement)
 
-    db.set_trace_callback(trace)
+    reading = store._reader.connection  # noqa: SLF001
+    assert reading is not None
+    for connection in (db, reading):
+        connection.set_trace_callback(trace)
     await use(store, clock)
-    db.set_trace_callback(None)
+    for connection in (db, reading):
+        connection.set_trace_callback(None)
     assert len(statements) > 50
     scanning = {one: lines for one in statements.values() if NEWEST not in one and (lines := scans(db, one))}
     assert scanning == {}
