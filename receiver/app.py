@@ -97,6 +97,7 @@ log = logging.getLogger(__name__)
 DRAIN = 25.0  # seconds that what is being sent gets to finish when the process is asked to stop
 _PICTURE = 0.3  # seconds that what is less urgent than a P1 waits for its picture; drawn, it is there in 0.2
 _RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
+_CHECKED_EVERY = 86400.0  # seconds between two looks for damage in the database, which read all of it
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
 # How answers come in, by the channel whose settings they read; docs/channels.md says how to add one.
@@ -500,6 +501,7 @@ class Receiver:
         jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
         self._rounds["job heartbeats"] = Round(jobs_seen.run_once, job_heartbeats.PERIOD)
         self._rounds["retention"] = Round(old.run_once, retention.PERIOD)
+        self._rounds["database check"] = Round(store.check, _CHECKED_EVERY)
         ended = Unserved(store, self._dispatchers, self._unserved)
         self._rounds["unserved"] = Round(ended.run_once, unserved.PERIOD)
         if config.heartbeat:

@@ -1,8 +1,10 @@
 """The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -88,6 +90,7 @@ class SQLiteStore:
         self._writer, self._reader = Writer(str(path), self._look), Reader(str(path))
         self.access = SQLiteAccess(self._writer)
         self._held: Hold | None = None
+        self._checking: sqlite3.Connection | None = None
         self._is_replaced, self._installation = False, 0
 
     async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
@@ -420,9 +423,23 @@ class SQLiteStore:
         return await self._reader.run(row.backlog)
 
     async def check(self) -> None:
-        await self._reader.run(lambda db: check(db, self._path))
+        def look() -> None:
+            with closing(connect_to_read(self._path)) as db:  # its own: it takes seconds, in which others read
+                self._checking = db
+                try:
+                    check(db, self._path)
+                finally:
+                    self._checking = None
+
+        try:
+            await asyncio.to_thread(look)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: cannot be checked for damage ({error})") from error
 
     async def close(self) -> None:
+        checking = self._checking
+        if checking is not None:
+            checking.interrupt()
         await self._reader.close()  # the last connection to close tidies up, which only the writer may
         if self._writer.connection is not None:
             await self._writer.run(lambda db: db.close())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from receiver.incident.delivery import is_given_back, is_undone
-from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Ripple, State, route_of
+from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Priority, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import Backlog, OpenIncident, Outline, PastIncident, WantedOpen
 
@@ -38,13 +38,19 @@ _JOIN = "INSERT OR IGNORE INTO member (receiver, incident_id, fingerprint) SELEC
 _WRITE, _LINE = "INSERT INTO timeline (incident_id, at, kind, text, actor, data) VALUES ", "(?, ?, ?, ?, ?, ?)"
 _LINES = 40  # in one statement: that costs half of what each by itself does
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
-_UNACKNOWLEDGED = """SELECT priority, min(opened_at) FROM incident
-    WHERE state <> 'resolved' AND state = 'triggered' GROUP BY priority"""
+# One look into the index for each: GROUP BY reads all that is open.
+_UNACKNOWLEDGED = " UNION ALL ".join(
+    f"""SELECT '{one}', min(opened_at) FROM incident
+        WHERE state <> 'resolved' AND state = 'triggered' AND priority = '{one}'"""  # noqa: S608  # our own text
+    for one in Priority
+)
 # A dashboard lists them at every scrape: a storm must neither slow the store down nor fill Prometheus with series.
 _LISTED = 50
-_URGENT = """SELECT doc FROM incident WHERE id IN
-    (SELECT id FROM incident WHERE state <> 'resolved' ORDER BY priority, opened_at LIMIT ?)
-    ORDER BY priority, opened_at"""
+_BY_STATE = """SELECT * FROM (SELECT id, priority, opened_at FROM incident
+    WHERE state <> 'resolved' AND state = '{}' ORDER BY priority, opened_at LIMIT :limit)"""
+_URGENT = f"""SELECT doc FROM
+    (SELECT id FROM ({_BY_STATE.format("triggered")} UNION ALL {_BY_STATE.format("acknowledged")})
+        ORDER BY priority, opened_at LIMIT :limit) JOIN incident USING (id) ORDER BY priority, opened_at"""  # noqa: S608
 _OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
 
 
@@ -218,10 +224,10 @@ def backlog(db: sqlite3.Connection) -> Backlog:
     """Read what the metrics show."""
     return Backlog(
         open_incidents={(state, priority): count for state, priority, count in db.execute(_OPEN)},
-        oldest_unacknowledged={p: datetime.fromtimestamp(at, UTC) for p, at in db.execute(_UNACKNOWLEDGED)},
+        oldest_unacknowledged={p: datetime.fromtimestamp(at, UTC) for p, at in db.execute(_UNACKNOWLEDGED) if at},
         oldest_owed={channel: datetime.fromtimestamp(at, UTC) for channel, at in db.execute(_OWED)},
         heartbeats=heartbeats(db),
-        most_urgent=tuple(_open_incident.decode(doc) for (doc,) in db.execute(_URGENT, (_LISTED,))),
+        most_urgent=tuple(_open_incident.decode(doc) for (doc,) in db.execute(_URGENT, {"limit": _LISTED})),
     )
 
 

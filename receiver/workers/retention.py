@@ -17,7 +17,7 @@ from receiver.store.base import Store
 
 log = logging.getLogger(__name__)
 
-_BATCH = 200
+_BATCH = 50  # incidents in one commit: some 10 ms, which a webhook may have to wait for
 PERIOD = 3600.0  # seconds
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Failure
+from receiver.store import sqlite_file
 from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError
 from receiver.store.sqlite import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
@@ -242,6 +243,28 @@ async def test_a_corrupt_database_is_named_at_the_start(tmp_path: Path, clock: C
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{file}: the database is corrupt (")
     assert f"move {NAME}, {NAME}-wal and {NAME}-shm away" in line
+
+
+async def test_damage_in_a_large_database_is_found_while_it_is_used(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await a_store(tmp_path, clock)
+    for number in range(50):
+        await store.update(of_new(str(number)), the_policy(), clock.now)
+    await store.check()
+    await store.close()
+    with beside(tmp_path) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'timeline_incident'").fetchone()
+    file = tmp_path / NAME
+    content = bytearray(file.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    file.write_bytes(content)
+    monkeypatch.setattr(sqlite_file, "CHECKED_FIRST", 0)
+    store = await a_store(tmp_path, clock)
+    assert len(await store.still_open()) == 50
+    with pytest.raises(StoreError, match="the database is corrupt"):
+        await store.check()
+    await store.close()
 
 
 async def test_corruption_at_run_time_is_an_outage(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:

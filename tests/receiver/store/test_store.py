@@ -1,6 +1,8 @@
 """The store's promises: one transaction, order within a lane, leases, and what survives a crash."""
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -36,6 +38,7 @@ from tests.receiver.example_site import (
     an_alert,
     beside,
     deciding,
+    of_group,
     received,
     the_policy,
 )
@@ -374,6 +377,34 @@ async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, cloc
     for claimed in pending:
         await retry(store, clock, claimed, clock.now, "503")
     assert {c.notification.kind for c in await claim(store, clock)} == {Kind.ACKNOWLEDGED}
+
+
+async def test_what_is_read_waits_for_no_commit(store: SQLiteStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    committing, goes_on = threading.Event(), threading.Event()
+
+    def slow(before: Incident) -> Decision:
+        committing.set()
+        assert goes_on.wait(60)
+        return transition(before, Acknowledge("linh", Origin.LINK), the_policy(), clock.now)
+
+    commit = asyncio.ensure_future(store.apply(number, slow, clock.now))
+    await asyncio.to_thread(committing.wait, 60)
+    read = [i for i in await store.still_open() if i.state is State.TRIGGERED]
+    assert [i.id for i in read] == [number]
+    assert (await store.backlog()).open_incidents == {("triggered", "P1"): 1}
+    goes_on.set()
+    await commit
+    (after,) = await store.still_open()
+    assert after.state is State.ACKNOWLEDGED
+
+
+async def test_of_what_is_open_only_the_wanted_is_read(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock, "a")
+    other = await store.update(AlertsReceived(of_group(received(an_alert("b")), "other")), the_policy(), clock.now)
+    assert other is not None
+    wanted = await store.still_open(lambda one: "b" in one.alerts and one.alerts["b"].firing)
+    assert [incident.id for incident in wanted] == [other.id]
 
 
 async def test_who_sends_is_woken_when_something_may_be_sent_and_only_then(tmp_path: Path, clock: Clock) -> None:

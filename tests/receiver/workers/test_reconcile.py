@@ -2,16 +2,18 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 
 from receiver.clients.alertmanager import Seen, Silence, View
 from receiver.incident.event import AlertsReceived, Paused, Resolve, Resumed, TimeDue
-from receiver.incident.model import Alert, AlertGroup, EntryKind, Origin, Pause, PauseKind, State
+from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident, Origin, Pause, PauseKind, State
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
-from receiver.workers.reconcile_diff import Since, compare, fired_on, missed, still_firing
+from receiver.store.base import Outline
+from receiver.workers.reconcile_diff import Overview, Since, compare, fired_on, missed, still_firing
 from tests.receiver.example_site import KEY, MINUTE, START, Case, an_alert, people, received
 
 
@@ -40,6 +42,14 @@ def opened(*alerts: Alert, truncated: int = 0) -> Case:
     return case
 
 
+def outline(incident: Incident) -> Outline:
+    return msgspec.json.decode(msgspec.json.encode(incident), type=Outline)
+
+
+def concerned(incident: Incident, now: View) -> bool:
+    return incident.state is State.RESOLVED or Overview(now, incident.source).concerns(outline(incident))
+
+
 class Rounds:
     """One comparison after another, a minute apart."""
 
@@ -49,9 +59,9 @@ class Rounds:
     def one(self, now: View, *, blind: bool = False) -> list[str]:
         kinds = []
         windows = partial(self.case.current.routing.maintenance, now=self.case.clock.now)
-        for finding in compare(
-            self.case.incident, now, self.since, self.case.clock.now, blind=blind, maintenance=windows
-        ):
+        findings = compare(self.case.incident, now, self.since, self.case.clock.now, blind=blind, maintenance=windows)
+        assert concerned(self.case.incident, now) or not findings  # else it would not be compared
+        for finding in findings:
             before = self.case.incident
             self.case.when(finding.event)
             if self.case.incident != before:
@@ -64,6 +74,27 @@ class Rounds:
 def test_when_both_agree_nothing_happens() -> None:
     case = opened()
     assert Rounds(case).one(view(seen(an_alert()))) == []
+
+
+def test_what_the_api_shows_as_it_is_known_is_not_compared() -> None:
+    case, odd = opened(an_alert("a"), an_alert("b")), an_alert("c")
+    overview = Overview(view(seen(an_alert("a")), seen(an_alert("b")), seen(odd)), "alertmanager")
+    assert not overview.concerns(outline(case.incident))
+    assert (overview.receivers, set(overview.loose().alerts)) == (("receiver",), {"c"})
+    elsewhere = Overview(view(), "another")
+    assert not elsewhere.concerns(outline(case.incident))
+    assert elsewhere.receivers == ()
+
+
+@pytest.mark.parametrize("over", [{"alerts": {"b": an_alert("b", firing=False)}}, {"ended": {"b": START}}])
+def test_an_incident_is_compared_when_something_fires_that_is_over_in_it(over: dict[str, Any]) -> None:
+    plain = opened(an_alert("a")).incident
+    incident = msgspec.structs.replace(
+        plain, **{"alerts": {**plain.alerts, **over.get("alerts", {})}, "ended": over.get("ended", {})}
+    )
+    alone = view(seen(an_alert("a")))
+    assert not concerned(incident, alone)
+    assert concerned(incident, view(*alone.alerts.values(), seen(an_alert("b"))))
 
 
 def test_a_silence_pauses_by_name_author_and_end_and_its_end_resumes() -> None:
