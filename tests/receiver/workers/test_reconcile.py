@@ -90,7 +90,7 @@ def test_what_the_api_shows_as_it_is_known_is_not_compared() -> None:
 def test_an_incident_is_compared_when_something_fires_that_is_over_in_it(over: dict[str, Any]) -> None:
     plain = opened(an_alert("a")).incident
     incident = msgspec.structs.replace(
-        plain, **{"alerts": {**plain.alerts, **over.get("alerts", {})}, "ended": over.get("ended", {})}
+        plain, alerts={**plain.alerts, **over.get("alerts", {})}, ended=over.get("ended", {})
     )
     alone = view(seen(an_alert("a")))
     assert not concerned(incident, alone)
