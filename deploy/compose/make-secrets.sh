@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")"
 mkdir -p -m 700 secrets
 for name in webhook-token api-token link-secret exporter-token grafana-admin-password; do
-    [ -e "secrets/$name" ] || head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' > "secrets/$name"
+    [ -s "secrets/$name" ] || head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' > "secrets/$name"
 done
 for name in pagerduty-engineers pagerduty-leads slack-bot-token smtp-password postgres-password; do
     [ -s "secrets/$name" ] || { touch "secrets/$name"; echo "fill in $PWD/secrets/$name"; }

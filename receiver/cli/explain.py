@@ -13,7 +13,7 @@ import msgspec
 from process.settings import SettingsError
 from receiver.cli.command import Command
 from receiver.cli.simulate import Simulation, Story, span
-from receiver.cli.tables import table
+from receiver.cli.tables import plain, table
 from receiver.config.build import build_routing
 from receiver.config.generic import GenericWebhook
 from receiver.config.heartbeats import jobs
@@ -143,7 +143,7 @@ def _mapped(alert: Alert, name: str) -> str:
         ("link", alert.generator_url),
         *((f"label {label}", value) for label, value in sorted(alert.labels.items())),
     ]
-    shown = "\n".join(f"  {field}: {value}" for field, value in lines if value)
+    shown = "\n".join(f"  {field}: {plain(value)}" for field, value in lines if value)
     return f"generic_webhooks.{name} reads the body as:\n{shown}"
 
 
@@ -196,7 +196,7 @@ def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf,
     incident = story.incident
     whose = f"a {incident.priority} of team {incident.team}"
     head = (
-        f"An alert with {', '.join(f'{name}={value}' for name, value in labels.items())}, "
+        f"An alert with {', '.join(plain(f'{name}={value}') for name, value in labels.items())}, "
         f"firing from {start:%a %Y-%m-%d %H:%M} UTC and answered by nobody, is {whose}:"
     )
     together: dict[tuple[str, ...], list[str]] = {}
@@ -204,7 +204,7 @@ def text(story: Story, labels: dict[str, str], start: datetime, name_of: NameOf,
         together.setdefault((row.after, f"{row.at:%a %H:%M}", row.kind, row.who, row.why), []).append(row.channel)
     lines = [(*line[:4], ", ".join(dict.fromkeys(ways)), line[4]) for line, ways in together.items()]
     shown = table(("after", "UTC", "what", "who", "by", "why"), lines, width)
-    notes = [f"  {span(e.at - start)}: {entry_text(e, _ENGLISH)}" for e in story.timeline if e.kind in _NOTABLE]
+    notes = [f"  {span(e.at - start)}: {plain(entry_text(e, _ENGLISH))}" for e in story.timeline if e.kind in _NOTABLE]
     notes += ["  nobody is told anything"] if not lines else []
     every = incident.plan.repeat_every
     again = [f"Then the last step again every {span(timedelta(seconds=every))} until answered."] if every else []

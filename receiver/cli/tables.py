@@ -17,7 +17,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) ->
     for name in head:
         shown.add_column(name, overflow="fold", no_wrap=name in {"after", "UTC", "what"})
     for row in rows:
-        shown.add_row(*(Text(_plain(cell)) for cell in row))
+        shown.add_row(*(Text(plain(cell)) for cell in row))
     target = io.StringIO()
     wide = width or shutil.get_terminal_size((100, 24)).columns
     colour = width == 0 and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -25,6 +25,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) ->
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Nothing that an alert says may drive the terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -79,13 +79,13 @@ def _counted(beat: Beat, looked_at: datetime, now: datetime) -> Beat:
 def missed(job: Job, beat: Beat, now: datetime) -> AlertsReceived:
     """Write what is told to the incident of a job: that it is missing, or that it is heard (again)."""
     firing = beat.missed_at is not None
-    labels = {"alertname": ALERT, "heartbeat": job.name, "team": job.team, "priority": job.priority}
+    own = {"alertname": ALERT, "heartbeat": job.name, "team": job.team, "priority": job.priority}
     alert = Alert(
         fingerprint=f"heartbeat-{job.name}",
         firing=firing,
         starts_at=beat.missed_at or UNKNOWN_START,
         ends_at=None if firing else now,
-        labels={name: value for name, value in (job.labels | labels).items() if value},
+        labels={name: value for name, value in [*job.labels.items(), *own.items()] if value},
         annotations=_annotations(job, beat),
     )
     return AlertsReceived(AlertGroup(key(job.name), (alert,)))

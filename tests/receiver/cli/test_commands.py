@@ -550,3 +550,13 @@ def test_explain_says_what_a_body_would_do(tmp_path: Path, capsys: Capture) -> N
     assert main(command) == 1
     assert "generic_webhooks.uptime.key: " in capsys.readouterr().err
     assert main(command[:-1]) == 1
+
+
+def test_nothing_that_a_body_says_drives_the_terminal(tmp_path: Path, capsys: Capture) -> None:
+    body = tmp_path / "body.json"
+    name = "\x1b[2J\x1b]0;x\x07shop\n\u202e"
+    body.write_text(json.dumps({"heartbeat": {"status": 0, "msg": name}, "monitor": {"id": 7, "name": name}}), "utf-8")
+    assert main(["explain", "--config.file", str(senders(tmp_path)), "--webhook=uptime", f"--body={body}"]) == 0
+    shown = capsys.readouterr().out
+    assert "shop" in shown
+    assert [c for c in shown if not c.isprintable() and c != "\n"] == []

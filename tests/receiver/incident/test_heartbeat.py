@@ -75,6 +75,13 @@ def test_a_missed_job_stays_the_same_episode_until_it_reports() -> None:
     assert after(gone, [START + timedelta(days=1)]).missed_at == gone.missed_at
 
 
+def test_a_team_or_priority_that_stands_among_the_labels_only_counts() -> None:
+    job = Job("backup", 600, 60, labels={"team": "backend", "priority": "P1", "heartbeat": "mine"})
+    (alert,) = missed(job, Beat(START, START, START), START).group.alerts
+    expected = {"alertname": "HeartbeatMissed", "heartbeat": "backup", "team": "backend", "priority": "P1"}
+    assert alert.labels == expected
+
+
 def test_what_the_incident_is_told() -> None:
     (alert,) = missed(JOB, Beat(START, START, START + 11 * MINUTE), START + 11 * MINUTE).group.alerts
     assert alert.firing

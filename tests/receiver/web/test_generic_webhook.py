@@ -105,6 +105,7 @@ def test_what_is_optional_may_be_null() -> None:
     alert = read(mapping(priority=absent, link=absent, description=absent, labels={"team": Expression(absent)}), DOWN)
     assert alert.labels == {"alertname": "uptime"}
     assert alert.generator_url == ""
+    assert read(mapping(labels={"alertname": Expression(absent)}), DOWN).labels["alertname"] == "uptime"
 
 
 @given(
