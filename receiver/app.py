@@ -41,7 +41,7 @@ from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.calendar import Feed
 from receiver.clients.http_api import Access, open_session
 from receiver.clients.prometheus import Prometheus
-from receiver.config.build import build_routing
+from receiver.config.build import build_routing, contacts
 from receiver.config.calendars import feeds
 from receiver.config.channels import Channels
 from receiver.config.heartbeats import jobs
@@ -75,12 +75,13 @@ from receiver.web.console.stream import Streams
 from receiver.web.evidence import EvidenceRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
-from receiver.workers import calendar_refresh, coverage, job_heartbeats, pagerduty_poll, retention, unserved
+from receiver.workers import calendar_refresh, coverage, handover, job_heartbeats, pagerduty_poll, retention, unserved
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
+from receiver.workers.handover import HandoverSummaries, Recipients
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.job_heartbeats import HeartbeatLook
@@ -200,6 +201,7 @@ class Receiver:
         self._is_ready, self._is_stopping = False, False
         self._closing = ExitStack()
         self._dispatchers: dict[str, Dispatcher] = {}
+        self._channels: dict[str, Channel] = {}
         self._loops: dict[str, Loop] = {}  # one that fails ends the process
         self._rounds: dict[str, Round] = {}  # one that fails is tried again
         self._inbound: list[web.RouteDef] = []
@@ -251,7 +253,7 @@ class Receiver:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
         failures = self.metrics.template_failures
-        templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
+        self._templates = templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
         self._links = links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock, self._picture_of)
         self._prometheus: dict[str, Prometheus] = {}  # by source
@@ -299,6 +301,7 @@ class Receiver:
         await self._watch.begin()
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
+            self._channels[name] = channel
             self._dispatchers[name] = self._dispatcher(name, channel)
         self._add_calendars(session)
         await self._add_loops(session)
@@ -528,6 +531,21 @@ class Receiver:
 
         if self._prometheus:
             self._warm_up()
+        if config.handovers:
+            self._rounds["hand-over"] = Round(self._handovers().run_once, handover.PERIOD)
+
+    def _handovers(self) -> HandoverSummaries:
+        config = self.config
+        roles = {role: Recipients(tuple(one.channels), contacts(one.named())) for role, one in config.handovers.items()}
+        return HandoverSummaries(
+            self.store,
+            self.current,
+            self._clock,
+            self._channels,
+            roles,
+            url=config.external_url,
+            templates=self._templates,
+        )
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""

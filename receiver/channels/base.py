@@ -90,7 +90,7 @@ class Message(msgspec.Struct, frozen=True):
     address: str  # Slack channel or user id, mail addresses separated by commas, PagerDuty service
     lane: str  # one conversation: the PagerDuty incident, the Slack thread, the mail thread
     incident: str  # unique over all databases that ever were: part of every provider's idempotency key
-    priority: str  # P1 is the most urgent
+    priority: str  # P1 is the most urgent; "" for what is about no incident
     severity: str  # critical, warning or info
     subject: str  # what broke and how it stands; mails are threaded by their headers
     headline: str  # what has happened now, one line

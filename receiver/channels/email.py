@@ -137,7 +137,8 @@ def compose(message: Message, sender: str) -> EmailMessage:
     # For people's filters.
     prefix = f"X-{message.brand.header}"
     mail[f"{prefix}-Incident"], mail[f"{prefix}-Kind"] = incident, message.kind.value
-    mail[f"{prefix}-Priority"] = token(message.priority)
+    if message.priority:
+        mail[f"{prefix}-Priority"] = token(message.priority)
     if message.priority == "P1" and message.kind in {Kind.PAGE, Kind.REMINDER}:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")

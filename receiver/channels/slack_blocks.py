@@ -51,7 +51,7 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     state = standing(message)
     colour = {"resolved": _OVER, "acknowledged": _TAKEN}.get(state) or _COLOURS.get(message.severity, "warning")
     lead = _cut(escaped(message.lead or message.text.partition("\n")[0]), LEAD)
-    blocks: list[Block] = [{"type": "header", "text": _plain_text(f"{message.priority} · {word}")}]
+    blocks: list[Block] = [{"type": "header", "text": _plain_text(" · ".join(filter(None, (message.priority, word))))}]
     blocks += [{"type": "section", "text": _markdown(lead)}] if lead.strip() else []
     blocks += _facts(message.fields[:FIELDS])
     when = int(message.sent_at.timestamp())

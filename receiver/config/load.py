@@ -15,6 +15,7 @@ from receiver.config.console import ConsoleSettings, check_console
 from receiver.config.generic import GenericWebhook, WebhookName
 from receiver.config.heartbeats import JobHeartbeat, JobName, check_heartbeats
 from receiver.config.people import (
+    HandoverSettings,
     HoursSettings,
     MaintenanceSettings,
     MatrixRow,
@@ -207,6 +208,8 @@ class Config(Strict, frozen=True, kw_only=True):
     """Hours of the week that `only` of a matrix row names"""
     schedules: dict[str, ScheduleSettings] = {}
     """Who is on call when ([oncall.md](oncall.md))"""
+    handovers: dict[str, HandoverSettings] = {}
+    """Roles whose shifts are summed up when they change, and who is told ([evidence.md](evidence.md#hand-over))"""
     maintenance: list[MaintenanceSettings] = []
     """Windows in which matching alerts are recorded and nobody is notified"""
     listen: str = "127.0.0.1:9095"
@@ -392,8 +395,24 @@ def _check_places(config: Config, source: Source, findings: Findings) -> None:
     everywhere += [(f".teams.{name}", team) for name, team in config.teams.items()]
     everywhere += [(f".routes[{number}]", route) for number, route in enumerate(config.routes)]
     everywhere.append((".fallback", config.fallback))
+    everywhere += [(f".handovers.{role}", places) for role, places in config.handovers.items()]
+    _check_handovers(config, source, findings)
     for at, places in everywhere:
         check_contacts(config.channels, at, places, source, findings)
+
+
+def _check_handovers(config: Config, source: Source, findings: Findings) -> None:
+    read = config.channels.read_by_people()
+    for role, settings in config.handovers.items():
+        at = f".handovers.{role}"
+        if not (settings.channels or settings.named()):
+            findings.add(source.error(at, "nobody gets it; set channels, or an address"))
+        if role not in config.roles:
+            findings.add(source.error(at, f"unknown role {role!r}; use {', '.join(config.roles)}"))
+        for channel in (*settings.channels, *(name for name, _ in settings.named())):
+            if channel not in read:
+                known = ", ".join(sorted(read)) or "none is set up"
+                findings.add(source.error(at, f"channel {channel!r} cannot carry a summary (expected {known})"))
 
 
 def missing_secret_files(config: Config) -> list[tuple[str, Path]]:

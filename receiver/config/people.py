@@ -67,6 +67,13 @@ class Places(Strict, frozen=True, kw_only=True):
         return tuple((channel, address) for channel, address in (self.own() | self.contacts).items() if address)
 
 
+class HandoverSettings(Places, frozen=True, kw_only=True):
+    """Who gets the summary of a shift when it changes; the addresses are places that get it as well."""
+
+    channels: list[str] = []
+    """Channels by which those who come on call and those who leave get it, e.g. [email]"""
+
+
 class RuleSettings(Strict, frozen=True, kw_only=True):
     """Which channels a person wants, at which priorities and hours; the first rule that matches decides."""
 

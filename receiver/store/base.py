@@ -396,6 +396,12 @@ class Store(History, Outbox, Protocol):
     async def forget_job(self, name: str) -> None:
         """Forget what is known of one job."""
 
+    async def handed_over(self, role: str) -> datetime | None:
+        """Say of which change of a role a summary was sent last; None if of none."""
+
+    async def hand_over(self, role: str, at: datetime) -> None:
+        """Remember that the summary of this change of the role was sent."""
+
     async def backlog(self) -> Backlog:
         """Read what the metrics show."""
 

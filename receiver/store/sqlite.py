@@ -64,6 +64,7 @@ Changed = row.Saved | None
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _OWN = "INSERT INTO own VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_HANDED_OVER = "handover "
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
@@ -418,6 +419,14 @@ class SQLiteStore:
         query = "SELECT value FROM own WHERE name = 'alive'"
         columns = await self._writer.run(lambda db: db.execute(query).fetchone())
         return datetime.fromtimestamp(columns[0], UTC) if columns else None
+
+    async def handed_over(self, role: str) -> datetime | None:
+        query = "SELECT value FROM own WHERE name = ?"
+        row = await self._reader.run(lambda db: db.execute(query, (_HANDED_OVER + role,)).fetchone())
+        return datetime.fromtimestamp(row[0], UTC) if row else None
+
+    async def hand_over(self, role: str, at: datetime) -> None:
+        await self._writer.commit(lambda db: db.execute(_OWN, (_HANDED_OVER + role, at.timestamp())))
 
     async def backlog(self) -> Backlog:
         return await self._reader.run(row.backlog)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from process.web import problem
 from receiver.evidence.deployments import Deployments
+from receiver.evidence.handover import current_shift, summed_up, text
 from receiver.evidence.postmortem import Material, postmortem
 from receiver.evidence.similar import ending_text, similar
 from receiver.incident.model import Entry, Incident
@@ -40,6 +41,7 @@ class EvidenceRoutes:
         return [
             web.get("/incidents/{id}/evidence", self.show),
             web.get("/incidents/{id}/postmortem", self.postmortem),
+            web.get("/handover", self.handover),
         ]
 
     def console(self) -> list[web.RouteDef]:
@@ -80,6 +82,29 @@ class EvidenceRoutes:
         stored = await self._store.incident(incident_number(request))
         reader = Reader(asked.language, asked.zone, self._current.routing.directory.name)
         return await self._draft(stored, reader) if stored else unknown_incident(request)
+
+    async def handover(self, request: web.Request) -> web.Response:
+        """GET /api/v1/handover?role=on-call-engineer&zone=Europe/Berlin&language=de: the shift that is under way."""
+        routing, now, role = self._current.routing, self._clock(), request.query.get("role", "")
+        if role not in routing.roles:
+            return problem(400, f"role: expected one of {', '.join(routing.roles)}")
+        try:
+            asked = reader_asked(request)
+        except ValueError as error:
+            return problem(400, str(error))
+        summary = await summed_up(self._store, current_shift(routing, role, now))
+        return web.json_response(
+            {
+                **msgspec.to_builtins(summary.change),
+                "open": [one.id for one in summary.open],
+                "ending": [{"at": end.isoformat(), "incident": one.id} for end, one in summary.ending],
+                "resolved": [one.id for one in summary.over],
+                "opened": summary.opened,
+                "pages": summary.pages,
+                "breaches": summary.breaches,
+                "text": text(summary, Reader(asked.language, asked.zone, routing.directory.name), now),
+            }
+        )
 
     async def chart_of_page(self, request: web.Request) -> web.Response:
         """GET /incidents/{id}/chart.svg|png?theme=dark&width=360: the picture, in the viewer's language and zone."""

@@ -94,6 +94,7 @@ def _api() -> Json:
         chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
         chart["responses"]["400"] = _problem("Wrong parameters.")
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
+    paths |= _evidence()
     for action, act in incident_acts.ACTS.items():
         described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY])
         described |= _body(act.body, required=bool(_required(act.body)))
@@ -116,6 +117,25 @@ def _body(body: type[msgspec.Struct], *, required: bool) -> Json:
 
 def _required(body: type[msgspec.Struct]) -> list[str]:
     return [field.name for field in msgspec.structs.fields(body) if field.required]
+
+
+def _evidence() -> Json:
+    """Describe what explains an incident, and what sums a shift up."""
+    looks = [one for one in _LOOKS if one["name"] in {"zone", "language"}]
+    lists = {name: {"type": "array", "items": {"type": "object"}} for name in ("similar", "deployments")}
+    found = {"type": "object", "properties": lists, "required": list(lists)}
+    evidence = _guarded("explainIncident", "Similar incidents and the last deployments", found, [_ID])
+    draft = _guarded("draftPostmortem", "The draft of a post-mortem in Markdown", {}, [_ID, *looks])
+    draft["responses"]["200"]["content"] = {"text/markdown": {"schema": _TEXT}}
+    draft["responses"]["400"] = _problem("Wrong parameters.")
+    role = {"name": "role", "in": "query", "required": True, "schema": _TEXT}
+    summary = {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}
+    shift = _guarded("sumUpShift", "What is open, and the shift that is under way", summary, [role, *looks])
+    return {
+        "/api/v1/incidents/{id}/evidence": {"get": evidence},
+        "/api/v1/incidents/{id}/postmortem": {"get": draft},
+        "/api/v1/handover": {"get": shift},
+    }
 
 
 def _guarded(operation: str, summary: str, answer: Json, parameters: list[Json]) -> Json:

@@ -1,8 +1,10 @@
 """receiver.yml: the shipped examples load, and each mistake is named with file, line and fix."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from process.settings import SettingsError
 from receiver.config.build import build_routing
@@ -310,4 +312,33 @@ def test_rows_share_a_time_if_they_are_for_different_hours(
         load(path)
         return
     with pytest.raises(SettingsError, match="may share it"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("handovers", "says"),
+    [
+        ({"on-call-engineer": {}}, "nobody gets it"),
+        ({"nobody": {}}, "unknown role 'nobody'"),
+        ({"on-call-engineer": {"channels": ["pagerduty"]}}, "channel 'pagerduty' cannot carry a summary"),
+        ({"on-call-engineer": {"slack": "nowhere at all"}}, "handovers.on-call-engineer.slack"),
+    ],
+)
+def test_a_handover_that_could_not_be_sent_is_refused(tmp_path: Path, handovers: dict[str, Any], says: str) -> None:
+    settings = yaml.safe_load(EXAMPLE.read_text("utf-8")) | {"handovers": handovers}
+    path = tmp_path / "receiver.yml"
+    path.write_text(yaml.safe_dump(settings), "utf-8")
+    with pytest.raises(SettingsError, match=says):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("charts", "says"),
+    [({"length": "1m"}, "from 10m to 7d"), ({"length": "8d"}, "from 10m to 7d"), ({"deployments": "sum("}, "PromQL")],
+)
+def test_charts_that_could_not_be_drawn_are_refused(tmp_path: Path, charts: dict[str, Any], says: str) -> None:
+    settings = yaml.safe_load(EXAMPLE.read_text("utf-8")) | {"charts": charts}
+    path = tmp_path / "receiver.yml"
+    path.write_text(yaml.safe_dump(settings), "utf-8")
+    with pytest.raises(SettingsError, match=says):
         load(path)

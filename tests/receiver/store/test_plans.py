@@ -147,6 +147,8 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     for state in (None, "triggered", "acknowledged", "resolved"):
         await store.incidents(state, 5)
     await store.incident(3)
+    await store.hand_over("cto", clock.now)
+    assert await store.handed_over("cto") == clock.now
     await store.alike("HighErrorRate", "backend", 5)
     await store.still_open()
     await store.check()

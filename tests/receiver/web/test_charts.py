@@ -165,6 +165,16 @@ async def test_the_api_gives_similar_incidents_deployments_and_the_draft(rig: Ri
     assert (await rig.get("/api/v1/incidents/99/evidence"))[0] == 404
 
 
+async def test_the_shift_under_way_is_summed_up(rig: Rig) -> None:
+    number = await rig.fire()
+    status, _, body = await rig.get("/api/v1/handover?role=engineer&zone=Europe/Berlin")
+    found = json.loads(body)
+    assert (status, found["open"], found["leaving"], found["opened"]) == (200, [number], ["linh"], 1)
+    assert "1 incident is open" in found["text"]
+    assert (await rig.get("/api/v1/handover"))[0] == 400
+    assert (await rig.get("/api/v1/handover?role=engineer&zone=Mars"))[0] == 400
+
+
 async def test_the_page_of_an_incident_shows_the_picture_and_what_was_seen_before(rig: Rig) -> None:
     number = await rig.fire()
     page = (await rig.get(f"/incidents/{number}"))[2].decode()
