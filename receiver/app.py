@@ -269,6 +269,7 @@ class Receiver:
             secret=self._link_secret,
             users=self._web_access,
             oidc=self._oidc,
+            layout=self._layout,
             registry=self.metrics.registry,
             brand=config.site.name,
         )

@@ -21,8 +21,9 @@ from receiver.web.access.oidc_flow import Oidc
 from receiver.web.access.oidc_pages import OidcPages
 from receiver.web.access.one_time_link import OneTimeLink
 from receiver.web.access.passwords import Passwords
-from receiver.web.access.sign_in import Counted, SignIn
+from receiver.web.access.sign_in import Counted, SignIn, Ways
 from receiver.web.access.viewer import Role
+from receiver.web.console.layout import Layout
 
 
 class ConsoleAccess:
@@ -44,6 +45,7 @@ class ConsoleAccess:
         users: WebAccess,
         oidc: Callable[[str], Oidc | None],
         brand: str,
+        layout: Layout,
         registry: CollectorRegistry,
     ) -> None:
         self._settings = settings
@@ -66,17 +68,22 @@ class ConsoleAccess:
             proxy=settings.sign_in.proxy,
         )
         provider = oidc(f"{external_url.rstrip('/')}/sign-in/oidc/callback")
+        ways_shown = Ways(
+            layout,
+            brand,
+            self.link,
+            passwords,
+            provider.name if provider else "",
+            settings.sign_in.proxy is not None,
+        )
         self._sign_in = SignIn(
             store,
             authenticator,
+            roles,
             clock,
+            ways_shown,
             base=base,
             valid_for=timedelta(seconds=float(settings.session_valid_for)),
-            roles=roles,
-            passwords=passwords,
-            link=self.link,
-            provider=provider.name if provider else "",
-            brand=brand,
             counted=Counted(registry),
         )
         self._api = AccessApi(store, roles, clock)

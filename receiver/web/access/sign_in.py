@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from math import ceil
+from typing import NamedTuple
 
-import jinja2
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
@@ -19,17 +19,19 @@ from receiver.store.access import AccessStore, Session
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.web.access import session_cookie
-from receiver.web.access.authenticate import LOOPBACK, Authenticator
+from receiver.web.access.authenticate import LOOPBACK, Authenticator, Refused
 from receiver.web.access.cross_site import is_local
 from receiver.web.access.guard import SESSION, local_path
 from receiver.web.access.identity import Identity, Roles
 from receiver.web.access.one_time_link import OneTimeLink
 from receiver.web.access.passwords import Checked, Passwords
 from receiver.web.access.viewer import VIEWER
+from receiver.web.console.layout import Layout
 
 log = logging.getLogger(__name__)
 
 _MAX_FORM = 8 * 1024  # bytes
+_NAME = 200  # characters of a name that is shown again
 _AGENT = 200  # characters of the browser's name
 _WAYS = ("basic", "oidc", LOOPBACK)
 _HERE = "console"  # the name of whoever came by the printed link
@@ -58,34 +60,34 @@ class Counted:
         self._counter.labels(via, outcome.value).inc()
 
 
+class Ways(NamedTuple):
+    """The ways to sign in that are set up, and how their page looks."""
+
+    layout: Layout
+    brand: str
+    link: OneTimeLink | None = None
+    passwords: Passwords | None = None
+    provider: str = ""
+    proxy: bool = False
+
+
 class SignIn:
     """See the routes. ``begin`` is what each way to sign in ends with."""
 
-    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
+    def __init__(
         self,
         store: AccessStore,
         authenticator: Authenticator,
+        roles: Roles,
         clock: Callable[[], datetime],
+        ways: Ways,
         *,
         base: str,
         valid_for: timedelta,
-        roles: Roles,
-        passwords: Passwords | None,
-        link: OneTimeLink | None,
-        provider: str,
-        brand: str,
         counted: Counted,
     ) -> None:
-        self._store, self._authenticator, self._clock = store, authenticator, clock
-        self._base, self._valid_for, self._link, self._brand = base, valid_for, link, brand
-        self._roles, self._passwords, self._provider, self.counted = roles, passwords, provider, counted
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("receiver.web.access"),
-            undefined=jinja2.StrictUndefined,
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._store, self._authenticator, self._roles, self._clock = store, authenticator, roles, clock
+        self._ways, self._base, self._valid_for, self.counted = ways, base, valid_for, counted
 
     def routes(self) -> list[web.RouteDef]:
         """List what is open to everybody."""
@@ -101,34 +103,48 @@ class SignIn:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """GET /sign-in?next=/incidents/7: the ways to sign in."""
-        return self.page(request, back=request.query.get("next", ""))
+        back = request.query.get("next", "")
+        return await self._back_in(request, back) or self.page(request, back=back)
 
     async def by_link(self, request: web.Request) -> web.StreamResponse:
         """GET /sign-in/{token}: signs in whoever has the link that was printed at the start, once."""
         if "Sec-Purpose" in request.headers:  # fetched in advance: it would be used up
             return web.Response(status=503)
-        if self._link is None or not self._link.use(request.match_info["token"]):
-            self.counted(LOOPBACK, Outcome.REFUSED)
-            return self.page(request, "sign_in_link_used", 403)
+        if self._ways.link is None or not self._ways.link.use(request.match_info["token"]):
+            back_in = await self._back_in(request, "")  # who uses it again in the same browser is signed in already
+            if back_in is None:
+                self.counted(LOOPBACK, Outcome.REFUSED)
+            return back_in or self.page(request, "sign_in_link_used", 403)
         return await self.begin(request, Identity("", _HERE), LOOPBACK, "")
+
+    async def _back_in(self, request: web.Request, back: str) -> web.Response | None:
+        """Lead whoever is signed in to where they want to go; None for everybody else."""
+        try:
+            known = await self._authenticator.known(request)
+        except (Refused, StoreError):
+            return None
+        if known is None or known.session is None:
+            return None
+        return web.Response(status=303, headers={"Location": self._base + (local_path(back, self._base) or "/")})
 
     async def by_password(self, request: web.Request) -> web.StreamResponse:
         """POST /sign-in with name, password and next."""
         form = await read_form(request, _MAX_FORM)
         name, back = form.get("name", ""), form.get("next", "")
-        if self._passwords is None:
+        passwords = self._ways.passwords
+        if passwords is None:
             return self.page(request, "", 404)
         credentials = Credentials(name.encode(), form.get("password", "").encode())
-        checked, wait = await self._passwords.check(request, credentials)
+        checked, wait = await passwords.check(request, credentials)
         if checked is Checked.LIMITED:
             self.counted("basic", Outcome.LIMITED)
-            return self.page(request, "sign_in_limited", 429, wait=wait, back=back)
+            return self.page(request, "sign_in_limited", 429, wait=wait, back=back, name=name)
         if checked is Checked.WRONG:
             self.counted("basic", Outcome.REFUSED)
-            return self.page(request, "sign_in_wrong", 401, back=back)
+            return self.page(request, "sign_in_wrong", 401, back=back, name=name)
         response = await self.begin(request, self._roles.identity(name), "basic", back)
         if response.status == HTTPStatus.SEE_OTHER:
-            self._passwords.remember(request, response, name)
+            passwords.remember(request, response, name)
         return response
 
     async def begin(self, request: web.Request, identity: Identity, via: str, back: str) -> web.StreamResponse:
@@ -183,20 +199,31 @@ class SignIn:
         await self._store.end_session(session.id, done)
 
     def page(
-        self, request: web.Request, key: str = "", status: int = 200, *, wait: float = 0.0, back: str = ""
+        self,
+        request: web.Request,
+        key: str = "",
+        status: int = 200,
+        *,
+        wait: float = 0.0,
+        back: str = "",
+        name: str = "",
     ) -> web.Response:
         """Show the ways to sign in, and what is wrong."""
         reader = Reader(preferred(request.headers.get("Accept-Language", "")))
-        text = self._templates.get_template("sign_in.html").render(
-            say=reader.say,
-            reader=reader,
-            brand=self._brand,
-            base=self._base,
-            text=reader.say(key, time=reader.duration(max(1.0, wait))) if key else "",
-            link=self._link is not None,
-            passwords=self._passwords is not None,
-            provider=self._provider,
-            back=local_path(back, self._base),
+        text = self._ways.layout.bare(
+            "sign_in.html",
+            reader,
+            f"{self._base}/",
+            {
+                "heading": reader.say("sign_in_to", brand=self._ways.brand),
+                "text": reader.say(key, time=reader.duration(max(1.0, wait))) if key else "",
+                "link": self._ways.link is not None,
+                "passwords": self._ways.passwords is not None,
+                "provider": self._ways.provider,
+                "proxy": self._ways.proxy,
+                "back": local_path(back, self._base),
+                "name": name[:_NAME],
+            },
         )
         headers = {"Retry-After": str(ceil(wait))} if wait else {}
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)

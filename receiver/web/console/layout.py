@@ -91,6 +91,10 @@ class Layout:
             **values,
         )
 
+    def bare(self, template: str, reader: Reader, root: str, values: Mapping[str, object]) -> str:
+        """Write a page for somebody whom we do not know."""
+        return self._templates.get_template(template).render(say=reader.say, reader=reader, root=root, **values)
+
     def page(self, template: str, look: Viewing, values: Mapping[str, object], status: int = 200) -> web.Response:
         """Answer with a page."""
         return answer(self.write(template, look, **values), status)

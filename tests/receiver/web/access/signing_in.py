@@ -23,6 +23,7 @@ from receiver.web.access.build import ConsoleAccess
 from receiver.web.access.oidc import Oidc
 from receiver.web.access.viewer import VIEWER
 from receiver.web.console.board import Board
+from receiver.web.console.layout import Layout
 from receiver.web.console.stream import Changes, Frame, Streams
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.example_site import Clock, a_store, the_current
@@ -138,6 +139,7 @@ async def a_console(
         users=users,
         oidc=partial(provider, console, clock),
         brand="HeyPeter",
+        layout=Layout(),
         registry=registry,
     )
     app = web.Application()

@@ -48,6 +48,8 @@ async def test_the_printed_link_signs_in_once(rig: Rig) -> None:
     viewer = {"person": "", "name": "console", "role": "admin", "via": "loopback", "incident": None}
     assert json.loads(text) == viewer
     assert (await rig.get("/api/v1/who"))[0] == 200
+    assert await rig.get(rig.access.link.path) == (303, "/")  # used up, and this browser is signed in
+    assert await rig.get("/sign-in?next=//evil.example") == (303, "/")
     rig.forget()
     assert (await rig.get(rig.access.link.path))[0] == 403
     assert await rig.acts() == [("session.begin", "console")]
