@@ -36,6 +36,7 @@ alert-review: stack ## fail every part of a simulated school in a month and list
 
 browser: .venv/ready ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
 	@$(PY) -m deploy.local.browser
+	@$(PY) -m deploy.local.axe
 
 grafana-preview: stack browser ## render the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
 	@$(PY) -m grafana.preview

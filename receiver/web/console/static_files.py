@@ -9,6 +9,8 @@ from aiohttp import web
 
 _WORTH_PACKING = 1024  # bytes; below it the answer is one packet either way
 _KEPT = {"README.md", "htmx.LICENSE.txt"}  # what only people read who look into the package
+# One script: htmx starts by itself in a moment, and would not know of an extension that arrives after that.
+_JOINED = {"htmx.js": ("htmx.min.js", "hx-sse.min.js")}
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json"}
 
 
@@ -29,7 +31,10 @@ class StaticFiles:
 
     def __init__(self) -> None:
         folder = files("receiver.web.console").joinpath("static")
-        found = {path.name: _File(path.name, path.read_bytes()) for path in folder.iterdir() if path.name not in _KEPT}
+        contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in _KEPT}
+        for joined, parts in _JOINED.items():
+            contents[joined] = b"\n".join(contents.pop(part) for part in parts)
+        found = {name: _File(name, content) for name, content in contents.items()}
         self.names = {name: file.name for name, file in found.items()}
         self._files = {file.name: file for file in found.values()}
 

@@ -1,0 +1,159 @@
+"""The console in Chromium: without JavaScript on a phone, in two browsers at once, by keyboard, during updates."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from deploy.local import axe
+from deploy.local.chromium import chromium
+from receiver.incident.event import Acknowledge, Paused
+from receiver.incident.model import Origin, Pause, PauseKind, State
+from tests.receiver.web.console.rig import Rig, a_console
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+expect.set_options(timeout=15_000)
+WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, rig: Rig, path: str = "/", viewer: str = "", **options: object
+) -> AsyncIterator[Page]:
+    """Open a page; an error of its script, or what its policy blocks, fails the test."""
+    context = await browser.new_context(extra_http_headers={"X-Viewer": viewer}, **options)  # type: ignore[arg-type]  # forwarded
+    page = await context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console", lambda line: wrong.append(line.text) if line.type == "error" and "404" not in line.text else None
+    )
+    await page.goto(rig.url + path)
+    yield page
+    await context.close()
+    assert wrong == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with a_console(tmp_path) as made:
+        yield made
+
+
+PHONE = {"width": 320, "height": 640}
+PAGES = [
+    "/",
+    "/?team=backend&said=acknowledge.taken.2",
+    "/incidents/1",
+    "/incidents/1?ask=resolve",
+    "/incidents/2",
+    "/incidents/9",
+]
+
+
+async def test_acknowledge_on_the_smallest_phone_without_javascript(rig: Rig, browser: Browser) -> None:
+    await rig.fire(instance="a-host-with-a-very-long-name-that-no-phone-can-show-on-one-line:9100")
+    async with opened(browser, rig, viewport=PHONE, java_script_enabled=False) as page:
+        assert await page.evaluate(WIDER) == 0
+        await page.get_by_role("link", name="HighErrorRate").click()
+        button = page.get_by_role("button", name="Acknowledge")
+        box = await button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 48
+        assert box["y"] + box["height"] <= PHONE["height"]  # at the thumb, without scrolling
+        await button.click()
+        await expect(page.get_by_role("status").filter(has_text="You have it.")).to_be_visible()
+        assert (await rig.read(1)).acknowledged_by == "linh"
+
+
+async def test_what_one_does_the_other_sees_at_once(rig: Rig, browser: Browser) -> None:
+    await rig.fire()
+    async with opened(browser, rig) as linh, opened(browser, rig, "/incidents/1", "marek") as marek:
+        await expect(marek.locator(".standing")).to_contain_text("Nobody has it yet.")
+        await linh.get_by_role("button", name="Acknowledge: HighErrorRate").click()
+        await expect(linh.locator("#notice")).to_contain_text("You have it.")
+        await expect(linh.locator("#i-1")).to_contain_text("Linh has it")
+        await expect(marek.locator(".standing")).to_contain_text("Linh has it")
+        await expect(marek.get_by_role("button", name="I'm helping")).to_be_visible()
+
+
+async def test_what_is_open_and_ticked_survives_an_update(rig: Rig, browser: Browser) -> None:
+    await rig.fire()
+    await rig.fire("two")
+    async with opened(browser, rig, "/incidents/1") as page, opened(browser, rig) as now:
+        await page.get_by_label("People").check()
+        await page.locator("#more-acts summary").click()
+        await now.get_by_label("Select #1").check()
+        await rig.apply(1, Acknowledge("marek", Origin.API))
+        await expect(page.locator(".standing")).to_contain_text("Marek has it")
+        await expect(page.locator("#more-acts button")).to_be_visible()
+        assert await page.get_by_label("People").is_checked()
+        await expect(now.locator("#i-1")).to_contain_text("Marek has it")
+        assert await now.get_by_label("Select #1").is_checked()
+        assert (await now.locator(".bulk .count").inner_text()) == "1 selected"
+
+
+async def test_new_incidents_appear_but_do_not_move_what_is_about_to_be_pressed(rig: Rig, browser: Browser) -> None:
+    await rig.fire(severity="warning")
+    async with opened(browser, rig) as page, opened(browser, rig) as busy:
+        await busy.get_by_label("Select #1").check()
+        await rig.fire("two")
+        await expect(page.locator("#p-P1 #i-2")).to_be_visible()
+        await expect(busy.get_by_role("button", name="1 new")).to_be_visible()
+        assert await busy.locator("#i-2").count() == 0
+        await busy.get_by_role("button", name="1 new").click()
+        await expect(busy.locator("#p-P1 #i-2")).to_be_visible()
+        await expect(page.locator("#summary")).to_have_text("1 P1 and 1 P2 unanswered")
+
+
+async def test_all_of_it_by_keyboard(rig: Rig, browser: Browser) -> None:
+    await rig.fire()
+    await rig.fire("two")
+    async with opened(browser, rig) as page:
+        await page.keyboard.press("j")
+        await page.keyboard.press("j")
+        await page.keyboard.press("x")
+        assert await page.get_by_label("Select #2").is_checked()
+        await page.keyboard.press("a")
+        await expect(page.locator("#i-2")).to_contain_text("Linh has it")
+        await page.keyboard.press("?")
+        await page.get_by_label("Turn shortcuts off").check()
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("k")
+        await page.keyboard.press("a")
+        assert (await rig.read(1)).state is State.TRIGGERED
+
+
+async def test_a_page_says_when_it_is_not_live(rig: Rig, browser: Browser) -> None:
+    async with opened(browser, rig) as page:
+        await expect(page.locator("#stale")).to_be_hidden()
+        await page.evaluate("document.dispatchEvent(new CustomEvent('htmx:sse:error'))")
+        await expect(page.locator("#stale")).to_contain_text("Not live. Last update")
+
+
+@pytest.mark.skipif(not axe.SCRIPT.exists(), reason="no axe-core: run make browser")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: str) -> None:
+    await rig.fire()
+    await rig.fire("two", severity="warning")
+    await rig.fire("three", severity="info")
+    await rig.fire("four", severity="none")
+    await rig.apply(2, Acknowledge("linh", Origin.API))
+    await rig.apply(3, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek")))
+    async with opened(browser, rig, color_scheme=scheme) as page:
+        for path in PAGES:
+            await page.goto(rig.url + path)
+            await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            await page.evaluate(axe.SCRIPT.read_text("utf-8"))
+            found = await page.evaluate("axe.run().then(found => found.violations)")
+            assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == [], path
+            assert await page.evaluate(WIDER) == 0
