@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from process.settings import SettingsError
@@ -142,8 +143,7 @@ def _write(path: Path, text: str, *, force: bool) -> Routing:
         try:
             routing = build_routing(*load(written))
         except SettingsError as error:
-            rejected = path.with_name(f"{path.name}.rejected")
-            written.replace(rejected)
+            rejected = _rejected(path, written)
             reasons = str(error).replace(str(written), str(rejected))
             raise ImportFailedError(f"the result cannot be used and is in {rejected}: {reasons}") from error
         try:
@@ -154,6 +154,20 @@ def _write(path: Path, text: str, *, force: bool) -> Routing:
         except OSError as error:
             raise ImportFailedError(f"cannot write {path}: {error.strerror}") from error
     return routing
+
+
+def _rejected(path: Path, written: Path) -> Path:
+    """Keep what cannot be used beside ``path``, under a name that nothing has."""
+    for number in count(1):
+        name = f"{path.name}.rejected" if number == 1 else f"{path.name}.rejected.{number}"
+        try:
+            os.link(written, path.with_name(name))
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ImportFailedError(f"cannot write {path.with_name(name)}: {error.strerror}") from error
+        break
+    return path.with_name(name)
 
 
 @contextlib.contextmanager

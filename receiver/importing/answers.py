@@ -34,6 +34,7 @@ _SECONDS = 60.0  # one request
 _TRIES = 6
 _LONGEST_WAIT = 120.0  # seconds that an API may ask us to wait
 _MOST_PAGES = 2_000
+_YEARS = (2000, 2500)  # within which answers can have been read
 _REFUSED = {401: "refuses the token", 403: "does not let this token read", 404: "does not know"}
 _BROKEN_OFF = 0  # instead of a status
 _TRY_AGAIN = frozenset({_BROKEN_OFF, 429, 500, 502, 503, 504})
@@ -256,6 +257,8 @@ def _taken(path: Path, text: object) -> datetime:
         taken = datetime.fromisoformat(str(text))
     except ValueError as error:
         raise ImportFailedError(f"{path}: invalid taken_at {text!r}") from error
+    if not _YEARS[0] <= taken.year < _YEARS[1]:  # years are added to it
+        raise ImportFailedError(f"{path}: invalid taken_at {text!r}")
     return taken if taken.tzinfo else taken.replace(tzinfo=UTC)
 
 

@@ -115,7 +115,7 @@ SCHEDULES: list[Json] = [
     {"id": "S3", "name": "Nowhere", "time_zone": "Mars/City", "schedule_layers": []},
 ]
 OVERRIDES: dict[str, list[Json]] = {
-    "S1": [{"id": "O1", "start": "2026-12-24T08:00:00Z", "end": "2026-12-25T08:00:00Z", "user": ref("PB")}]
+    "S1": [{"id": "O1", "start": "2026-12-24T08:00:00Z", "end": "2026-12-25T08:00:00Z", "user": ref("PC")}]
 }
 POLICIES: list[Json] = [
     {

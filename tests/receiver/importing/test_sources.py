@@ -121,3 +121,41 @@ async def test_secrets_that_are_missing_are_asked_for(tmp_path: Path, capsys: py
     assert "holds no token" in empty.err
     gone = await importing.execute("--url", "http://x.invalid", "--token-file", str(tmp_path / "gone"))
     assert "cannot read" in gone.err
+
+
+async def test_a_result_that_cannot_be_loaded_is_kept_beside_earlier_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = stand_in("pagerduty")
+    layers = [{**test_pagerduty.layer("x", "2026-09-01T00:00:00Z", "2026-09-01T00:00:00Z", 10**18, [])}]
+    layers[0]["users"] = test_pagerduty.turns("PA")
+    server.lists["schedules"] = [  # type: ignore[attr-defined]
+        {"id": "S9", "name": "x", "time_zone": "UTC", "schedule_layers": layers}
+    ]
+    await server.start()
+    importing = Importing("pagerduty", server, pagerduty_api.TOKEN, oncall_installation.NOW, tmp_path, capsys)
+    mine = tmp_path / "receiver.yml.rejected"
+    mine.mkdir()  # not even a folder is in its way
+    try:
+        for _ in range(2):
+            done = await importing.run("--force")
+            assert done.code == 1
+            assert "cannot be used and is in" in done.err
+    finally:
+        await server.stop()
+    assert not importing.output.exists()
+    names = ("receiver.yml.rejected", "receiver.yml.rejected.2", "receiver.yml.rejected.3")
+    assert {path.name for path in importing.written()} == set(names)
+
+
+async def test_a_moment_of_reading_that_no_calendar_can_add_to_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "users.json").write_text('[{"id": "A", "name": "Ana"}]', "utf-8")
+    (saved / "about.json").write_text('{"source": "pagerduty", "taken_at": "9999-12-31T00:00:00Z"}', "utf-8")
+    importing = Importing("pagerduty", stand_in("pagerduty"), "x", oncall_installation.NOW, tmp_path, capsys)
+    done = await importing.run_from("saved", "--verify")
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "invalid taken_at" in done.err
