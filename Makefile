@@ -8,7 +8,7 @@ PY := $(BIN)/python
 # because its tests share fixtures.
 BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON
-BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm receiver_many receiver_delays rule_evaluation dashboard_queries
+BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm growth receiver_many receiver_delays rule_evaluation dashboard_queries
 
 .PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
 

@@ -2,14 +2,18 @@
 
 The same calls of the store are made on a database without closed incidents and on ones that have more and more of
 them, with the same incidents open. CPU time is given, for other programs share the machine: the median of the calls,
-of all threads. The growth is the cost with the longest history divided by that with none; `--plot` draws the curves.
+of all threads. The growth is the cost with the longest history divided by that with none; `--plot` draws the curves
+of docs/scaling.md.
 """
 
 import asyncio
+import math
+import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -30,6 +34,15 @@ from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
+LEFT, TOP, WIDTH, HEIGHT = 84, 20, 420, 400  # of the plot, in pixels
+GROWS = 3.0  # a call that costs more than so much with the longest history is drawn in another colour
+HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 476" font-family="sans-serif" font-size="12">
+<style>
+text { fill: #333 } .grid { stroke: #ddd } .flat, .grows { fill: none; stroke-width: 2 }
+.flat { stroke: #1f77b4 } .grows { stroke: #d62728 }
+@media (prefers-color-scheme: dark) { text { fill: #ccc } .grid { stroke: #444 } .flat { stroke: #6db3e8 } }
+</style>"""
+
 Figures = dict[str, float]  # what -> milliseconds of CPU, or megabytes
 
 
@@ -41,7 +54,7 @@ class Size(NamedTuple):
     calls: int
 
 
-FULL, SHORT = Size((0, 3_000, 30_000, 300_000), 2_000, 200), Size((0, 50), 20, 5)
+FULL, SHORT = Size((0, 1_000, 10_000, 100_000), 2_000, 200), Size((0, 50), 20, 5)
 
 
 class Measured:
@@ -56,6 +69,10 @@ class Measured:
     async def run(self) -> None:
         """Measure everything."""
         await self._once("start-up", partial(self._store.open, self.now))
+        await self._once("check for damage (in the background)", self._store.check)
+        self.figures["database, MB"] = used(self._path)
+        await self._once("compressing all (in the background)", self._pack)
+        self.figures["database, compressed, MB"] = used(self._path)
         for number in range(self._size.open):
             await self._fire(number, "none", alerts=2)
         await self._each("webhook of a new P1, ten alerts", self._page)
@@ -65,7 +82,10 @@ class Measured:
         await self._read()
         await self._retain()
         await self._store.close()
-        self.figures["size of the file, MB"] = self._path.stat().st_size / 1e6
+
+    async def _pack(self) -> None:
+        while await self._store.pack(self.now, 500):
+            pass
 
     async def _fire(self, number: int, severity: str, alerts: int) -> int:
         (group,) = parse(payload(number, severity, alerts=alerts), self.now).groups
@@ -130,6 +150,13 @@ class Measured:
         await self._each(what, lambda _: call(), calls=1)
 
 
+def used(path: Path) -> float:
+    """Give the megabytes of a database, without what is free in it."""
+    with closing(sqlite3.connect(path)) as db:
+        pages = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")]
+    return float((pages[0] - pages[1]) * pages[2] / 1e6)
+
+
 def measure(folder: Path, closed: int, size: Size) -> Figures:
     """Fill a database and measure it."""
     folder.mkdir()
@@ -159,17 +186,52 @@ def show(columns: dict[int, Figures]) -> None:
         print(f"{what:<36}" + "".join(f"{'' if v is None else format(v, '10.3f')}" for v in row) + f"  {growth}")
 
 
+def plot(columns: dict[int, Figures]) -> str:
+    """Draw the milliseconds of each call over the closed incidents, both by powers of ten."""
+    sizes = [n for n in columns if n]
+    lines = {what: [columns[n][what] for n in sizes] for what in columns[min(sizes)] if "MB" not in what}
+    low, high = -2, math.ceil(math.log10(max(max(line) for line in lines.values())))
+
+    def x(closed: int) -> float:
+        return LEFT + WIDTH * (math.log10(closed / sizes[0]) / (math.log10(sizes[-1] / sizes[0]) or 1))
+
+    def y(cost: float) -> float:
+        return TOP + HEIGHT * (high - math.log10(max(cost, 10.0**low))) / (high - low)
+
+    parts = [HEAD]
+    for power in range(low, high + 1):
+        at, label = y(10.0**power), f"{10.0**power:,.2f}".rstrip("0").rstrip(".")
+        parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{LEFT + WIDTH}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{label} ms</text>')
+    under = TOP + HEIGHT + 20
+    parts += [f'<text x="{x(closed):.1f}" y="{under}" text-anchor="middle">{closed:,}</text>' for closed in sizes]
+    ends = {what: y(line[-1]) for what, line in lines.items()}
+    below = -math.inf
+    for what in sorted(lines, key=lambda what: ends[what]):
+        grows = lines[what][-1] > GROWS * lines[what][0]
+        path = "L".join(f"{x(n):.1f} {y(cost):.1f}" for n, cost in zip(sizes, lines[what], strict=True))
+        parts.append(f'<path class="{"grows" if grows else "flat"}" d="M{path}"/>')
+        below = max(ends[what], below + 15)
+        parts.append(f'<text x="{LEFT + WIDTH + 10}" y="{below + 4:.1f}">{what}</text>')
+    parts.append(f'<text x="{LEFT + WIDTH / 2}" y="{under + 22}" text-anchor="middle">closed incidents</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def main() -> None:
     """Run the benchmark."""
     known = parser(__doc__)
     known.add_argument("--closed", type=int, nargs="+", help="closed incidents of each database")
+    known.add_argument("--plot", type=Path, help="write the curves to this file (SVG)")
     options = known.parse_args()
     size = SHORT if options.short else FULL
     if options.closed:
         size = size._replace(closed=tuple(options.closed))
     (ROOT / "data").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as folder:
-        show({closed: measure(Path(folder) / str(closed), closed, size) for closed in size.closed})
+        columns = {closed: measure(Path(folder) / str(closed), closed, size) for closed in size.closed}
+    show(columns)
+    if options.plot:
+        options.plot.write_text(plot(columns), "utf-8")
 
 
 if __name__ == "__main__":

@@ -363,6 +363,9 @@ class Store(History, Outbox, Protocol):
     async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
         """Give incidents that were resolved before a moment, oldest first, with their whole timelines."""
 
+    async def pack(self, before: datetime, limit: int) -> int:
+        """Save room in the next incidents that were resolved before a moment; gives how many, 0 when all are done."""
+
     async def delete(self, numbers: list[int]) -> None:
         """Delete resolved incidents, with all that belongs to them."""
 

@@ -357,6 +357,9 @@ class SQLiteStore:
     async def resolved_before(self, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
         return await self._reader.run(lambda db: row.resolved_before(db, before, limit))
 
+    async def pack(self, before: datetime, limit: int) -> int:
+        return await self._writer.commit(lambda db: row.pack(db, before, limit))
+
     async def delete(self, numbers: list[int]) -> None:
         await self._writer.commit(lambda db: row.delete(db, numbers))
 

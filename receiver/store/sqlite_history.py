@@ -13,6 +13,7 @@ from receiver.incident.model import Entry, EntryKind, Incident, Kind
 from receiver.store import sqlite_row as row
 from receiver.store.base import IncidentHistory, PastIncident, SentPage, StoreError, Undelivered
 from receiver.store.migrations import SCHEMA_VERSION
+from receiver.store.sqlite_row import document
 
 PAGE_SIZE = 500  # incidents: some 10 ms, in which the receiver that shares the thread waits
 _BUSY_TIMEOUT = 10.0  # seconds
@@ -128,7 +129,7 @@ def _page(db: sqlite3.Connection, after: tuple[float, int], end: datetime) -> li
 
 
 def _history(doc: bytes, events: dict[tuple[int, str], tuple[float, int]], pages: list[SentPage]) -> IncidentHistory:
-    incident = _incident.decode(doc)
+    incident = _incident.decode(document(doc))
     acknowledged = events.get((incident.id, EntryKind.ACKNOWLEDGED))
     return IncidentHistory(
         incident=incident,

@@ -1,6 +1,7 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
 import sqlite3
+import zlib
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -21,12 +22,13 @@ _outline = msgspec.json.Decoder(Outline)
 _data = msgspec.json.Decoder(Data)
 _KINDS = frozenset(kind.value for kind in EntryKind)
 
-_UPSERT = """
-INSERT INTO incident (id, key, state, priority, opened_at, wake_at, resolved_at, doc)
+_COLUMNS = "id, key, state, priority, opened_at, wake_at, resolved_at, doc"
+_UPSERT = f"""
+INSERT INTO incident ({_COLUMNS})
 VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
     wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
-"""
+"""  # noqa: S608  # our own names
 _OWNERS = """
 SELECT incident_id, count(*) FROM member
 WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY incident_id
@@ -54,10 +56,15 @@ _URGENT = f"""SELECT doc FROM
 _OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
 
 
+def document(stored: bytes) -> bytes:
+    """Give the JSON of a stored document: ``pack`` compresses those of incidents that are long over."""
+    return stored if stored.startswith(b"{") else zlib.decompress(stored)
+
+
 def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:
     """Read one incident."""
     row = db.execute("SELECT doc FROM incident WHERE id = ?", (incident_id,)).fetchone()
-    return _incident.decode(row[0]) if row else None
+    return _incident.decode(document(row[0])) if row else None
 
 
 class Known:
@@ -69,7 +76,7 @@ class Known:
     def newest(self, key: str) -> Incident | None:
         """Read the newest incident of a group key."""
         columns = self._db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
-        return _incident.decode(columns[0]) if columns else None
+        return _incident.decode(document(columns[0])) if columns else None
 
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
@@ -88,14 +95,14 @@ def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incide
     """Read the newest incidents, all or those in one state."""
     where = "WHERE state = :state" if state is not None else ""
     query = f"SELECT doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
-    return [_incident.decode(row[0]) for row in db.execute(query, {"state": state, "limit": limit})]
+    return [_incident.decode(document(row[0])) for row in db.execute(query, {"state": state, "limit": limit})]
 
 
 def alike(db: sqlite3.Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:
     """Read the newest incidents that were called the same."""
     query = """SELECT doc FROM alike JOIN incident ON incident.id = alike.incident_id
         WHERE alertname = ? AND team = ? ORDER BY incident_id DESC LIMIT ?"""
-    return [_past.decode(row[0]) for row in db.execute(query, (alertname, team, limit))]
+    return [_past.decode(document(row[0])) for row in db.execute(query, (alertname, team, limit))]
 
 
 def still_open(db: sqlite3.Connection, after: int, limit: int, wanted: WantedOpen) -> tuple[int, list[Incident]]:
@@ -110,15 +117,34 @@ def still_open(db: sqlite3.Connection, after: int, limit: int, wanted: WantedOpe
 def resolved_since(db: sqlite3.Connection, start: datetime, limit: int) -> list[Incident]:
     """Read incidents that were resolved at a moment or later, newest first."""
     query = "SELECT doc FROM incident WHERE resolved_at >= ? ORDER BY resolved_at DESC LIMIT ?"
-    return [_incident.decode(row[0]) for row in db.execute(query, (start.timestamp(), limit))]
+    return [_incident.decode(document(row[0])) for row in db.execute(query, (start.timestamp(), limit))]
 
 
 def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
     """Read incidents that were resolved before a moment; the newest of all stays, for numbers are never given twice."""
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
         ORDER BY resolved_at LIMIT ?"""
-    incidents = [_incident.decode(row[0]) for row in db.execute(query, (before.timestamp(), limit)).fetchall()]
+    incidents = [
+        _incident.decode(document(row[0])) for row in db.execute(query, (before.timestamp(), limit)).fetchall()
+    ]
     return [(incident, timeline(db, incident.id, -1)) for incident in incidents]
+
+
+def pack(db: sqlite3.Connection, before: datetime, limit: int) -> int:
+    """Compress the documents of the next incidents that were resolved before a moment; gives how many it looked at."""
+    done = dict(db.execute("SELECT name, value FROM own WHERE name IN ('packed_at', 'packed_id')").fetchall())
+    query = f"""SELECT {_COLUMNS} FROM incident WHERE resolved_at IS NOT NULL AND resolved_at < ?
+        AND (resolved_at, id) > (?, ?) ORDER BY resolved_at, id LIMIT ?"""  # noqa: S608  # our own names
+    last = done.get("packed_at", 0.0), done.get("packed_id", 0.0)
+    rows = db.execute(query, (before.timestamp(), *last, limit)).fetchall()
+    packed = [(*rest, zlib.compress(doc)) for *rest, doc in rows if doc.startswith(b"{")]
+    # A row that is made shorter leaves its page as empty as it is: only one that is deleted lets pages be merged.
+    db.execute("PRAGMA defer_foreign_keys=ON")  # until the end of this transaction, in which it is back
+    db.executemany("DELETE FROM incident WHERE id = ?", [columns[:1] for columns in packed])
+    db.executemany(f"INSERT INTO incident ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", packed)  # noqa: S608
+    if rows:
+        db.execute("INSERT OR REPLACE INTO own VALUES ('packed_at', ?), ('packed_id', ?)", (rows[-1][6], rows[-1][0]))
+    return len(rows)
 
 
 def delete(db: sqlite3.Connection, numbers: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""The loop that moves incidents resolved long ago out of the database: to an archive, or deletes them."""
+"""The loop that packs incidents resolved yesterday, and moves those of long ago to an archive, or deletes them."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,8 @@ from receiver.store.base import Store
 log = logging.getLogger(__name__)
 
 _BATCH = 50  # incidents in one commit: some 10 ms, which a webhook may have to wait for
+_PACKED_AFTER = timedelta(days=1)  # nothing of them changes any more, as a rule
+_PAUSE = 0.05  # seconds between two commits that nobody waits for
 PERIOD = 3600.0  # seconds
 
 
@@ -48,7 +50,14 @@ class Retention:
         if moved:
             where = f"archived in {self._archive}" if self._archive else "deleted"
             log.info("%d incidents resolved before %s are %s", moved, before.date(), where)
+        await self._pack()
         return moved
+
+    async def _pack(self) -> None:
+        count = _BATCH
+        while count == _BATCH:
+            count = await self._store.pack(self._clock() - _PACKED_AFTER, _BATCH)
+            await asyncio.sleep(_PAUSE)
 
 
 def _append(folder: Path, old: list[tuple[Incident, tuple[Entry, ...]]], archived: set[int]) -> None:

@@ -206,6 +206,20 @@ async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
     assert documents(tmp_path) == before
 
 
+async def test_a_file_of_schema_7_is_that_of_8_and_kept(tmp_path: Path, clock: Clock) -> None:
+    store = await a_store(tmp_path, clock)
+    await store.update(received(an_alert()), with_p5(), clock.now)
+    await store.close()
+    with beside(tmp_path) as db:
+        db.execute("PRAGMA user_version=7")
+    before = documents(tmp_path)
+    await (await a_store(tmp_path, clock)).close()
+    assert documents(tmp_path) == before
+    assert (tmp_path / "receiver.sqlite3.schema-7").exists()
+    with beside(tmp_path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
 async def test_a_file_of_schema_6_keeps_its_rows_and_takes_a_fifth_priority(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_6")
     counted = "SELECT priority, kind, state, count(*) FROM outbox GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"

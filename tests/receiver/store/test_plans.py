@@ -165,6 +165,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     assert [history async for history in store.opened_between(START, clock.now)]
     await store.undelivered(START, clock.now)
     await store.resolved_since(START, 5)
+    assert await store.pack(clock.now, 5) == 5
     old = await store.resolved_before(clock.now, 3)
     await store.delete([incident.id for incident, _ in old])
 
