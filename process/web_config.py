@@ -115,6 +115,11 @@ class WebAccess:
         """Say whether the file has a user of this name."""
         return self._auth.has(user)
 
+    @property
+    def has_users(self) -> bool:
+        """Say whether the file has any user."""
+        return self._auth.has_users
+
     def prepare(self) -> Callable[[], None]:
         """Read the file again; gives what takes it. SettingsError: nothing has changed, and nothing will."""
         if self._path is None:
@@ -174,6 +179,11 @@ class BasicAuth:
             return Verdict.WRONG
         self._remember(seen)
         return Verdict.RIGHT
+
+    @property
+    def has_users(self) -> bool:
+        """Say whether there is any."""
+        return bool(self._users)
 
     def has(self, user: str) -> bool:
         """Say whether there is a user of this name."""

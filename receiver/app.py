@@ -296,6 +296,10 @@ class Receiver:
         """Open the store, build channels and loops; StoreError or SettingsError if that fails."""
         for finding in unsafe(self.config, self._source):
             log.warning("%s", finding.text)
+        if self.config.console.sign_in.basic and not self._web_access.has_users:
+            log.warning(
+                "console.sign_in.basic: the --web.config.file has no basic_auth_users; nobody can sign in by it"
+            )
         # The store first: a database that cannot be opened is the commonest reason not to start.
         await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
         self._links.installation = await self.store.installation()
