@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from receiver.channels.base import Failure
 from receiver.incident.heartbeat import Beat
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Priority, State
-from receiver.oncall.ical import Reason
+from receiver.oncall.calendar_entries import Reason
 from receiver.store.base import Backlog, OpenIncident, Outage
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")

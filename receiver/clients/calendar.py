@@ -14,10 +14,10 @@ import aiohttp
 import msgspec
 
 from process.settings import Secret
-from receiver.clients.calendar_process import MEMORY, Task
+from receiver.clients.calendar_task import MEMORY, Task
 from receiver.clients.guarded_get import FetchError, get
 from receiver.clients.limited_process import AnswerTooLargeError, ask
-from receiver.oncall.ical import Calendar, CalendarError
+from receiver.oncall.calendar_entries import Calendar, CalendarError
 
 LARGEST = 16 * 1024 * 1024  # bytes of a calendar
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes of what the process gives

@@ -9,27 +9,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 import msgspec
 
+from receiver.clients.calendar_task import Task
 from receiver.clients.limited_process import limit
-from receiver.oncall.ical import CalendarError, TooSlow, expand
+from receiver.oncall.calendar_entries import CalendarError, TooSlow
+from receiver.oncall.ical import expand
 
-MEMORY = 768 << 20  # bytes of address space, of which Python and its libraries take a part
 CPU = 45  # seconds
 # Seconds of CPU for one entry, by how many slow ones came before it: a thousand of them must leave time for the others.
 _PATIENCE = ((5, 1.0), (25, 0.1))
 _LEAST = 0.01
-
-
-class Task(msgspec.Struct, frozen=True):
-    """What is asked for."""
-
-    zone: str
-    start: datetime
-    end: datetime
-    memory: int = MEMORY
 
 
 def patience(slow: int) -> float:

@@ -1,8 +1,8 @@
 """Reads who is on call out of an iCalendar text, and writes shifts as one. Pure.
 
 RFC 5545. ``expand`` is expensive and must not run in the event loop: a rule of one line can keep it busy for hours, so
-it runs in a process of its own (receiver.clients.calendar). What it gives is small and says nothing of our people;
-``spans`` then finds them, and does so again when the configuration has changed.
+it runs in a process of its own (receiver.clients.calendar). What it gives is small and says nothing of our people: see
+``receiver.oncall.calendar_entries``.
 
 Entries are read one by one: one that cannot be read is left out by name, and the rest serves. Repetitions, exceptions
 and moved entries are expanded by recurring-ical-events.
@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, time
-from enum import StrEnum
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,15 +20,15 @@ import icalendar
 import msgspec
 import recurring_ical_events  # type: ignore[import-untyped]  # it has no types
 
+from receiver.oncall.calendar_entries import Calendar, CalendarError, Entry, Occurrence, Reason, Remark, TooSlow
 from receiver.oncall.directory import Directory
-from receiver.oncall.schedule import People, Shift, Span
+from receiver.oncall.schedule import Shift
 
 MOST_ENTRIES = 20_000
 MOST_OCCURRENCES = 50_000  # of all entries together, in the period that is asked for
 MOST_OF_ONE = 10_000  # hourly for more than a year
 _MOST_LINES = 2_000  # of one entry that we read: exceptions and attendees
 _LONGEST_LINE = 20_000
-_LEVEL = re.compile(r"\s*\[L(\d{1,3})\]")
 _NAME = 100  # characters of an entry's title that are kept
 _LAST_YEAR = 9998  # in 9999, one hour of another time zone leaves what a datetime can hold
 
@@ -38,10 +37,6 @@ _BOM = b"\xef\xbb\xbf"
 _FOLD = re.compile(rb"(?:\r\n|\n|\r)[ \t]")
 _BREAK = re.compile(rb"\r\n|\n|\r")
 _MAILTO = re.compile(r"^\s*mailto:", re.IGNORECASE)
-# "A / B", "A, B", "A & B", "A and B"
-_SEPARATORS = re.compile(r"[,;/&+|]|\s+(?:and|und)\s+", re.IGNORECASE)
-_DASHES = re.compile(r"\s+[-\u2013\u2014]\s+")
-_BRACKETS = re.compile(r"[(\[][^)\]]*[)\]]")
 _INTERVAL = re.compile(r"0*[1-9][0-9]{0,4}")
 _READ = frozenset(
     {
@@ -54,56 +49,6 @@ _DATES = ("DTSTART", "DTEND", "RDATE", "EXDATE", "RECURRENCE-ID")
 _TOO_OFTEN = {"SECONDLY", "MINUTELY"}
 _FREQUENCIES = {"HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-
-
-class CalendarError(ValueError):
-    """The text is not a usable calendar; the message says why and repeats nothing of the text."""
-
-
-class TooSlow(BaseException):
-    """One entry takes too long; no ``except Exception`` of a library may swallow it."""
-
-
-class Reason(StrEnum):
-    """What is the matter with an entry; a label of a metric."""
-
-    INVALID = "invalid"  # left out: cannot be read, or lasts no time
-    TOO_OFTEN = "too_often"  # left out: repeats more often than hourly
-    TOO_SLOW = "too_slow"  # left out: takes too long to expand
-    TOO_MANY = "too_many"  # cut: it, or the calendar, has too many occurrences
-    UNKNOWN_ZONE = "unknown_time_zone"  # read in the time zone of the schedule
-    UNKNOWN_PERSON = "unknown_person"  # somebody it names is in no `people`, or is two of them
-
-
-class Remark(msgspec.Struct, frozen=True):
-    """One entry, by its title, and what is the matter with it."""
-
-    entry: str
-    reason: Reason
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """Whom an entry names. Each of ``attendees`` and ``declined`` lists the texts that may stand for one attendee."""
-
-    title: str
-    attendees: tuple[tuple[str, ...], ...] = ()
-    declined: tuple[tuple[str, ...], ...] = ()
-
-
-class Occurrence(msgspec.Struct, frozen=True):
-    """When an entry takes place: ``entry`` is its index in the calendar."""
-
-    start: datetime
-    end: datetime
-    entry: int
-
-
-class Calendar(msgspec.Struct, frozen=True):
-    """A period of a calendar, with no word yet about who its people are."""
-
-    entries: tuple[Entry, ...] = ()
-    occurrences: tuple[Occurrence, ...] = ()
-    remarks: tuple[Remark, ...] = ()
 
 
 Limited = Callable[[], AbstractContextManager[object]]
@@ -130,25 +75,6 @@ def _decoded(line: bytes) -> str:
         return line.decode()
     except UnicodeDecodeError:  # the likeliest of the others
         return line.decode("cp1252", "replace")
-
-
-def spans(calendar: Calendar, directory: Directory) -> tuple[Span, ...]:
-    """Give who is on call when; entries that name nobody, or two people alike, are left out.
-
-    A title such as "[L2] Linh" gives the entry a level, as Grafana OnCall reads it.
-    """
-    people = [_people(entry, directory)[0] for entry in calendar.entries]
-    levels = [int(level[1]) if (level := _LEVEL.match(entry.title)) else 0 for entry in calendar.entries]
-    unsorted = [
-        Span(o.start, o.end, people[o.entry], level=levels[o.entry]) for o in calendar.occurrences if people[o.entry]
-    ]
-    return tuple(sorted(unsorted, key=lambda span: (span.start, span.end, span.people)))
-
-
-def remarks(calendar: Calendar, directory: Directory) -> tuple[Remark, ...]:
-    """List what is the matter with entries, once each: what ``expand`` found, and who is unknown."""
-    strangers = (Remark(e.title, Reason.UNKNOWN_PERSON) for e in calendar.entries if not _people(e, directory)[1])
-    return tuple(dict.fromkeys((*calendar.remarks, *strangers)))
 
 
 def export(name: str, shifts: Iterable[Shift], directory: Directory, now: datetime, product: str) -> bytes:
@@ -399,38 +325,6 @@ def _entry(event: Any) -> Entry:  # noqa: ANN401  # a component of the library
         (declined if str(params.get("PARTSTAT", "")).upper() == "DECLINED" else attendees).append(stands_for)
     title = str(event.get("SUMMARY", ""))
     return Entry(_printable(title), tuple(attendees), tuple(declined))
-
-
-def _people(entry: Entry, directory: Directory) -> tuple[People, bool]:
-    """Give the people of an entry, and whether everybody that it names is known."""
-    declined = {key for texts in entry.declined if (key := _key(texts, directory))}
-    keys = [key for texts in entry.attendees if (key := _key(texts, directory))]
-    known = True
-    if not keys:
-        keys, known = _titled(entry.title, directory)
-        known = known and bool(keys)
-    return tuple(key for key in dict.fromkeys(keys) if key not in declined), known
-
-
-def _key(texts: Iterable[str], directory: Directory) -> str | None:
-    return next((key for text in texts if (key := directory.key(text))), None)
-
-
-def _titled(title: str, directory: Directory) -> tuple[list[str], bool]:
-    """Give whom a title such as "On call: Linh" or "Linh / Marek" names, and whether each part names somebody."""
-    whole = directory.key(title.strip())
-    if whole:
-        return [whole], True
-    parts = [part for part in _SEPARATORS.split(title) if part.strip()]
-    keys = [_key(_readings(part), directory) for part in parts]
-    return [key for key in keys if key], all(keys)
-
-
-def _readings(part: str) -> Iterator[str]:
-    """Give what a part of a title may mean, likeliest first: as it is, after its colon, without brackets or dashes."""
-    for text in (part, part.rpartition(":")[2], _BRACKETS.sub("", part), _BRACKETS.sub("", part.rpartition(":")[2])):
-        yield text.strip()
-        yield from (piece.strip() for piece in _DASHES.split(text))
 
 
 def _instant(when: date, zone: str) -> datetime:

@@ -9,7 +9,7 @@ from process.settings import SettingsError, Source
 from receiver.clients.calendar import Expander, FeedError, fetch
 from receiver.config.calendars import feed
 from receiver.config.load import Config
-from receiver.oncall.ical import CalendarError, Remark, remarks, spans
+from receiver.oncall.calendar_entries import CalendarError, Remark, remarks, spans
 from receiver.oncall.schedule import side_by_side
 from receiver.policy.current import Current
 

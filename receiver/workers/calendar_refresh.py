@@ -12,7 +12,7 @@ import aiohttp
 
 from receiver.clients.calendar import Expander, Feed, FeedError, fetch
 from receiver.metrics import Metrics
-from receiver.oncall.ical import Calendar, CalendarError, remarks, spans
+from receiver.oncall.calendar_entries import Calendar, CalendarError, remarks, spans
 from receiver.oncall.schedule import side_by_side
 from receiver.policy.current import Current
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -203,3 +204,11 @@ async def test_jobs_and_tools_send_to_the_receiver_and_a_reload_brings_new_ones(
         with beside(tmp_path) as other:
             assert other.execute("SELECT name FROM job_heartbeat").fetchall() == [("backup",)]
         await receiver.stop()
+
+
+def test_what_only_commands_and_helpers_need_is_not_loaded_to_serve() -> None:
+    """A start takes a second at most; these libraries alone took a third of it."""
+    loaded = "import sys, receiver.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    needless = {"apprise", "icalendar", "pygal", "recurring_ical_events", "rich", "sentry_sdk", "tarfile"}
+    assert not needless & set(done.stdout.split())

@@ -24,9 +24,10 @@ from receiver.clients.calendar_process import CPU, patience
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.metrics import Metrics
+from receiver.oncall.calendar_entries import CalendarError, Reason, Remark, TooSlow, remarks, spans
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.directory import Directory
-from receiver.oncall.ical import CalendarError, Limited, Reason, Remark, TooSlow, expand, export, remarks, spans
+from receiver.oncall.ical import Limited, expand, export
 from receiver.oncall.schedule import Schedule, Shift, Span, on_call, side_by_side
 from receiver.policy.current import Current
 from receiver.workers.calendar_refresh import CalendarRefresh
