@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("process", "receiver.clients", "receiver.config", "receiver.incident", "receiver.messages"),
         *("receiver.oncall", "receiver.policy", "receiver.store"),
     },
-    "receiver.importing": {"process", "receiver.clients", "receiver.oncall"},
+    "receiver.importing": {"process", "receiver.clients", "receiver.oncall", "receiver.policy"},
     "receiver.init": {"process", "receiver.policy"},
     "exporter.catalogue": set(),
     "exporter.events": {"exporter.catalogue"},

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from process.settings import SettingsError
 from receiver.cli.command import Command
 from receiver.cli.simulate import play
@@ -215,7 +217,7 @@ def _verify(draft: Draft, routing: Routing, days: int) -> bool:
     """Print every difference; False if one has no cause."""
     start = draft.taken_at.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     end = start + timedelta(days=days)
-    found = differences(routing.schedules, draft.rendered, start, end)
+    found = [_explained(one, draft) for one in differences(routing.schedules, draft.rendered, start, end)]
     late = delays(draft.told, {team: _paged(routing, team, start) for team in draft.told}, routing.schedules, start)
     missing = [key for key in draft.schedules if key not in draft.rendered and key not in draft.unrendered]
     print(f"Compared with {draft.renderer}: {len(draft.rendered)} of {len(draft.schedules)} schedules,")
@@ -234,6 +236,12 @@ def _verify(draft: Draft, routing: Routing, days: int) -> bool:
     unexplained = sum(not one.cause for one in found) + len(late)
     print(f"{len(found) + len(late)} differences, {unexplained} of them unexplained")
     return not unexplained and not missing
+
+
+def _explained(one: Difference, draft: Draft) -> Difference:
+    """A schedule whose calendar has no URL yet lacks what stands in it."""
+    waits = not one.cause and draft.schedules[one.schedule].calendar
+    return replace(one, cause="its calendar is not read yet") if waits else one
 
 
 def _shown(one: Difference) -> list[str]:

@@ -348,9 +348,9 @@ def is_span(report: Report, kind: str, name: str, start: datetime, end: datetime
     return False
 
 
-def equals(label: str, value: str) -> str:
+def equals(label: str, value: str, operator: str = "=") -> str:
     """Write the matcher of a label's value."""
-    return f'{label}="{_escaped(value)}"'
+    return f'{label}{operator}"{_escaped(value)}"'
 
 
 def one_of(label: str, values: Iterable[str]) -> str:

@@ -286,7 +286,8 @@ class _Import:
             self._report.not_mapped("schedule", schedule.name, f"unknown time zone {zone!r}")
             return None
         if schedule.ical_url_overrides:
-            self._report.approximated("schedule", schedule.name, "overrides come from a calendar; they are left out")
+            text = "its overrides are read from their calendar (to fill); until then they are missing"
+            self._report.approximated("schedule", schedule.name, text)
         shifts = [shift for identity in schedule.shifts or () for shift in self._found(identity, schedule.name)]
         layers = [layer for shift in shifts if shift.type != "override" for layer in self._layers(schedule, shift)]
         if not layers:
@@ -294,7 +295,9 @@ class _Import:
             return None
         self._report.exact("schedule", schedule.name)
         overrides = self._overrides(schedule, [shift for shift in shifts if shift.type == "override"], zone)
-        return Schedule(zone, tuple(layers), (*overrides, *self._swaps(schedule, zone)))
+        calendar = f"{self._keys.give('schedule', schedule.id, schedule.name)}-calendar"
+        spans = (*overrides, *self._swaps(schedule, zone))
+        return Schedule(zone, tuple(layers), spans, calendar if schedule.ical_url_overrides else "")
 
     def _calendar(self, schedule: OnCallSchedule) -> Schedule | None:
         """The URL of a calendar is a secret: it is named, and not written into the file."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from receiver.importing.draft import (
     MOST_ROWS,
@@ -45,6 +46,7 @@ from receiver.importing.draft import (
     week_time,
     written,
 )
+from receiver.policy.re2 import RE2Error, compile_re2
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _EVERY = {"hourly": 3600, "daily": 86400, "weekly": 604800}
@@ -234,6 +236,8 @@ class NotificationRule(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     action_type: str = ""
     enabled: bool = True
+    time_restriction: TimeRestriction | None = None
+    criteria: Criteria = Criteria()
 
 
 class NotificationStep(msgspec.Struct, frozen=True, rename="camel"):
@@ -382,10 +386,12 @@ class _Import:
         )
 
     def _rules(self, user: User) -> tuple[Rule, ...]:
-        rules = []
+        rules, others = list[Rule](), list[str]()
         for rule in self._records.notification_rules.get(user.id, []):
             if rule.action_type != "create-alert" or not rule.enabled:
+                others.append(rule.name or rule.action_type or rule.id)
                 continue
+            hours, priorities = self._narrowed(user, rule)
             for number, step in enumerate(self._records.notification_steps.get(rule.id, [])):
                 name = f"{user.username} {rule.name or rule.id} #{number + 1} {step.contact.method}"
                 channel = _CHANNELS.get(step.contact.method)
@@ -393,8 +399,39 @@ class _Import:
                     self._report.not_mapped("notification step", name, "switched off, or of an unknown kind")
                     continue
                 after = step.send_after.seconds if step.send_after else 0
-                rules.append(personal_rule(self._report, "notification step", name, channel, after))
-        return joined_rules(rules)
+                mapped = personal_rule(self._report, "notification step", name, channel, after, priorities)
+                rules.append(replace(mapped, hours=hours))
+        if others:
+            text = f"only rules on new alerts are taken, and those that are switched on: not {', '.join(others)}"
+            self._report.not_mapped("notification rules", user.username, text)
+        return self._narrow_first(user, joined_rules(rules))
+
+    def _narrowed(self, user: User, rule: NotificationRule) -> tuple[str, tuple[str, ...]]:
+        """Give the hours and the priorities in which a rule applies."""
+        name, hours, priorities = f"{user.username} {rule.name or rule.id}", "", tuple[str, ...]()
+        windows = _windows(rule.time_restriction)
+        if windows and len({(one.start[4:], one.end[4:]) for one in windows}) == 1 and len(windows) == 7:  # noqa: PLR2004
+            hours = f"{windows[0].start[4:]}-{windows[0].end[4:]}"
+        elif windows:
+            self._report.approximated("notification rule", name, "at all hours, not on some days only")
+        tests = rule.criteria.conditions if rule.criteria.type != "match-all" else []
+        if any((one.field, one.operation, one.not_) != ("priority", "equals", False) for one in tests):
+            self._report.approximated("notification rule", name, "at all alerts, whatever its conditions say")
+        elif rule.criteria.type == "match-any-condition" or len(tests) == 1:
+            priorities = tuple(one.expected_value for one in tests if one.expected_value in PRIORITIES)
+        if hours or priorities:
+            self._report.approximated("notification rule", name, "when no rule applies, all ways are used")
+        return hours, priorities
+
+    def _narrow_first(self, user: User, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+        """Put those of some hours or priorities first, with the ways of those that always apply: the first decides."""
+        always = [rule for rule in rules if not (rule.hours or rule.priorities)]
+        narrow = [rule for rule in rules if rule.hours or rule.priorities]
+        if len(narrow) > 1:
+            self._report.approximated("user", user.username, "of rules that overlap, the first decides")
+        ways = [channel for rule in always for channel in rule.channels]
+        wider = (replace(rule, channels=tuple(dict.fromkeys((*rule.channels, *ways)))) for rule in narrow)
+        return (*wider, *always)
 
     def _vacation(self, user: User, zone: str) -> tuple[Vacation, ...]:
         vacations = []
@@ -421,15 +458,17 @@ class _Import:
         if not is_zone(schedule.timezone):
             self._report.not_mapped("schedule", name, f"unknown time zone {schedule.timezone!r}")
             return None
-        layers = [layer for one in schedule.rotations for layer in self._layer(schedule, one)]
+        names = _own_names(schedule.rotations)
+        pairs = zip(schedule.rotations, names, strict=True)
+        layers = [layer for one, name in pairs for layer in self._layer(schedule, one, name)]
         if not layers:
             self._report.not_mapped("schedule", name, "it has no rotation with people that goes on")
             return None
         self._report.exact("schedule", name)
         return Schedule(schedule.timezone, tuple(layers), tuple(self._overrides(schedule, layers)))
 
-    def _layer(self, schedule: OpsgenieSchedule, rotation: Rotation) -> list[Layer]:
-        name, zone = rotation.name or rotation.id, schedule.timezone
+    def _layer(self, schedule: OpsgenieSchedule, rotation: Rotation, name: str) -> list[Layer]:
+        zone = schedule.timezone
         subject = f"{schedule.name} / {name}"
         people = tuple(self._turn(one, subject) for one in rotation.participants)
         if rotation.type not in _EVERY or not any(turn != "-" for turn in people):
@@ -464,8 +503,17 @@ class _Import:
             members = self._members(participant)
             self._report.approximated("rotation", where, f"the team {participant.name} is its members of today")
             return members or "-"
+        if participant.type == "escalation":
+            self._report.approximated("rotation", where, f"{participant.name}: the people whom this escalation names")
+            return self._named_by(participant) or "-"
         self._report.approximated("rotation", where, f"a participant of the type {participant.type} is left out")
         return "-"
+
+    def _named_by(self, reference: Reference) -> tuple[str, ...]:
+        """Give the people whom an escalation names; who is on call in its schedules depends on the hour."""
+        named = [one for one in self._records.escalations if reference.id == one.id or reference.name == one.name]
+        recipients = [rule.recipient for one in named for rule in one.rules if rule.recipient.type != "schedule"]
+        return tuple(dict.fromkeys(key for recipient in recipients for key in self._whom(recipient)))
 
     def _overrides(self, schedule: OpsgenieSchedule, layers: Sequence[Layer]) -> Iterable[Override]:
         zone, names = schedule.timezone, [layer.name for layer in layers]
@@ -480,14 +528,14 @@ class _Import:
             if person is None:
                 self._report.not_mapped("override", subject, "nobody is in it")
                 continue
-            named = [one.name or one.id for one in override.rotations]
-            wanted = tuple(name for name in named if name in names)
-            if named and not wanted:
+            named = [name for one in override.rotations for name in _names_of(one, schedule.rotations)]
+            wanted = tuple(name for name in dict.fromkeys(named) if name in names)
+            if override.rotations and not wanted:
                 self._report.not_mapped("override", subject, "its rotations are not imported")
                 continue
             self._report.exact("override", subject)
             start, end = written(override.start_date, zone), written(override.end_date, zone)
-            yield Override(start, end, (person,), wanted if named else ())
+            yield Override(start, end, (person,), wanted)
 
     # Escalations and routing.
 
@@ -557,20 +605,20 @@ class _Import:
             for rule in sorted(self._records.routing_rules.get(team.id, []), key=lambda rule: rule.order):
                 subject = f"{team.name} / {rule.name or ('default' if rule.is_default else rule.id)}"
                 target = self._target(rule.notify, teams, schedules)
-                match = _matchers(rule.criteria)
+                matches = _matches(rule.criteria)
                 if target is None:
                     self._report.not_mapped("routing rule", subject, "it notifies nobody who is imported")
-                elif rule.is_default or not match:
+                elif rule.is_default or matches == [()]:
                     default = default or target
                     text = f"alerts of the team {team.name} need the label team={target}"
                     self._report.approximated("routing rule", subject, text)
-                elif match == ("",):
+                elif matches is None:
                     self._report.not_mapped("routing rule", subject, "a condition that no label test stands for")
                 else:
                     if rule.time_restriction:
                         self._report.approximated("routing rule", subject, "at all hours")
                     self._report.approximated("routing rule", subject, "by labels alone, of any team")
-                    rules.append(TeamRule(match, target))
+                    rules += [TeamRule(match, target) for match in matches]
         return default, rules
 
     def _target(
@@ -603,10 +651,14 @@ class _Import:
         recipient = period.recipient
         if recipient is None or recipient.type == "none":
             return []
-        if recipient.type == "team":
+        people = period.flattened_recipients if recipient.type in {"team", "escalation"} else [recipient]
+        if recipient.type == "team" and not people:
             return list(self._members(recipient))
-        user = self._by_id.get(recipient.id) or self._by_name.get((recipient.username or recipient.name).casefold())
-        return [self._key(user)] if user else [f"<{recipient.username or recipient.name or recipient.id}>"]
+        return [self._shown(one) for one in people]
+
+    def _shown(self, person: Reference) -> str:
+        user = self._by_id.get(person.id) or self._by_name.get((person.username or person.name).casefold())
+        return self._key(user) if user else f"<{person.username or person.name or person.id}>"
 
 
 def _repeats(escalation: Escalation) -> int:
@@ -645,19 +697,42 @@ def _minutes(one: Restriction) -> tuple[int, int]:
     return hours[0] * 60 + minutes[0], hours[1] * 60 + minutes[1]
 
 
-def _matchers(criteria: Criteria) -> tuple[str, ...]:
-    """Give label tests; () matches everything, ("",) cannot be told by labels."""
-    if criteria.type == "match-all":
-        return ()
-    if criteria.type == "match-any-condition" and len(criteria.conditions) > 1:
-        return ("",)
+def _own_names(rotations: Sequence[Rotation]) -> list[str]:
+    """Give each rotation a name that no other one of its schedule has: overrides name rotations."""
+    names = list[str]()
+    for one in rotations:
+        name, number = one.name or one.id, 2
+        while name in names:
+            name, number = f"{one.name or one.id} {number}", number + 1
+        names.append(name)
+    return names
+
+
+def _names_of(reference: Reference, rotations: Sequence[Rotation]) -> list[str]:
+    """Give our names of the rotation that an override names: by its id, or by its name if it gives no id."""
+    pairs = list(zip(rotations, _own_names(rotations), strict=True))
+    same = [name for one, name in pairs if reference.id and one.id == reference.id]
+    return same or [name for one, name in pairs if reference.name and one.name == reference.name]
+
+
+def _matches(criteria: Criteria) -> list[tuple[str, ...]] | None:
+    """Give label tests, of which any set may hold; [()] matches everything, None cannot be told by labels."""
+    if criteria.type == "match-all" or not criteria.conditions:
+        return [()]
     tests = [_matcher(condition) for condition in criteria.conditions]
-    return tuple(tests) if all(tests) else ("",)
+    if not all(tests):
+        return None
+    return [(test,) for test in tests] if criteria.type == "match-any-condition" else [tuple(tests)]
 
 
 def _matcher(condition: Condition) -> str:
     label = {"priority": "priority", "extra-properties": condition.key}.get(condition.field, "")
-    if not is_label(label) or condition.operation != "equals":
+    if not is_label(label) or condition.operation not in {"equals", "matches"}:
         return ""
-    matcher = equals(label, condition.expected_value)
-    return matcher.replace("=", "!=", 1) if condition.not_ else matcher
+    operator = {("equals", False): "=", ("equals", True): "!=", ("matches", False): "=~", ("matches", True): "!~"}
+    if condition.operation == "matches":
+        try:
+            compile_re2(condition.expected_value)
+        except RE2Error:
+            return ""
+    return equals(label, condition.expected_value, operator[condition.operation, condition.not_])

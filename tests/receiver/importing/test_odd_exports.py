@@ -340,3 +340,102 @@ def test_a_rendering_of_the_wrong_zone_is_found(tmp_path: Path) -> None:
     draft, routing = imported("pagerduty", answers, tmp_path)
     assert proof.differences(routing.schedules, draft.rendered, begin, end)
     assert yaml.safe_load(document(draft))["schedules"]["primary"]["time_zone"] == "Europe/Berlin"
+
+
+def test_a_calendar_of_overrides_stands_above_the_layers_of_oncall(tmp_path: Path) -> None:
+    url = "https://calendar.example.com/overrides-8f2c.ics"
+    draft, _ = imported("oncall", changed("oncall", "schedules.0.ical_url_overrides", url), tmp_path)
+    assert draft.schedules["shop-primary"].calendar == "shop-primary-calendar"
+    assert draft.schedules["shop-primary"].layers
+    assert url not in document(draft)
+    assert said(draft, "to fill")
+
+
+def test_rules_of_opsgenie_keep_their_hours_and_priorities(tmp_path: Path) -> None:
+    night = {"startHour": 22, "startMin": 0, "endHour": 6, "endMin": 30}
+    rule = {
+        "id": "n1",
+        "actionType": "create-alert",
+        "timeRestriction": {"type": "time-of-day", "restriction": night},
+        "criteria": {
+            "type": "match-any-condition",
+            "conditions": [
+                {"field": "priority", "operation": "equals", "expectedValue": "P1"},
+                {"field": "priority", "operation": "equals", "expectedValue": "P2"},
+            ],
+        },
+    }
+    answers = changed("opsgenie", "notification_rules.u1.0", rule)
+    answers["notification_rules"]["u1"].append({"id": "n2", "actionType": "closed-alert", "name": "Closed"})
+    draft, _ = imported("opsgenie", answers, tmp_path)
+    (mapped,) = draft.people["ana"].rules
+    assert (mapped.hours, mapped.priorities, mapped.channels) == ("22:00-06:30", ("P1", "P2"), ("email",))
+    assert said(draft, "only rules on new alerts")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"criteria": {"type": "match-all-conditions", "conditions": [{"field": "tags", "operation": "contains"}]}},
+        {
+            "timeRestriction": {
+                "type": "weekday-and-time-of-day",
+                "restrictions": [test_opsgenie.WEEKEND["restrictions"][0]],
+            }
+        },
+    ],
+)
+def test_rules_of_opsgenie_that_are_narrower_than_ours_say_so(rule: Json, tmp_path: Path) -> None:
+    whole = {"id": "n1", "actionType": "create-alert", **rule}
+    draft, _ = imported("opsgenie", changed("opsgenie", "notification_rules.u1.0", whole), tmp_path)
+    assert said(draft, "at all")
+
+
+def test_rotations_of_one_name_and_overrides_by_id_are_told_apart(tmp_path: Path) -> None:
+    answers = changed("opsgenie", "schedules.0.rotations.1.name", "week")
+    answers["overrides"]["s1"][0]["rotations"] = [{"id": "r2"}]
+    draft, _ = imported("opsgenie", answers, tmp_path)
+    names = [layer.name for layer in draft.schedules["ops-schedule"].layers]
+    assert len(set(names)) == len(names)
+    assert draft.schedules["ops-schedule"].overrides[0].layers == (names[1],)
+
+
+def test_any_of_several_conditions_is_one_rule_for_each(tmp_path: Path) -> None:
+    criteria = {
+        "type": "match-any-condition",
+        "conditions": [
+            {"field": "priority", "operation": "equals", "expectedValue": "P1"},
+            {"field": "extra-properties", "key": "site", "operation": "matches", "expectedValue": "b.*n"},
+        ],
+    }
+    _, routing = imported("opsgenie", changed("opsgenie", "routing_rules.t1.0.criteria", criteria), tmp_path)
+    for labels in ({"priority": "P1"}, {"site": "berlin"}):
+        assert routing.team(labels)[0] == "ops-schedule"
+    assert routing.team({"site": "paris"})[0] != "ops-schedule"
+
+
+def test_an_expression_that_is_none_is_not_mapped(tmp_path: Path) -> None:
+    condition = {"field": "extra-properties", "key": "site", "operation": "matches", "expectedValue": "(?<=a)b("}
+    answers = changed("opsgenie", "routing_rules.t1.0.criteria.conditions", [condition])
+    draft, _ = imported("opsgenie", answers, tmp_path)
+    assert said(draft, "no label test")
+
+
+def test_an_escalation_in_a_rotation_is_those_whom_it_names(tmp_path: Path) -> None:
+    participant = {"type": "escalation", "id": "e1", "name": "Ops_escalation"}
+    answers = changed("opsgenie", "schedules.0.rotations.0.participants", [participant, test_opsgenie.BEN])
+    draft, _ = imported("opsgenie", answers, tmp_path)
+    assert draft.schedules["ops-schedule"].layers[0].people == (("eva", "ana"), "ben")
+    assert said(draft, "the people whom")
+
+
+def test_who_stands_for_a_team_is_taken_from_the_rendering(tmp_path: Path) -> None:
+    period = {
+        "startDate": "2026-10-05T00:00:00Z",
+        "endDate": "2026-10-06T00:00:00Z",
+        "recipient": {"type": "escalation", "id": "e1"},
+        "flattenedRecipients": [test_opsgenie.EVA, test_opsgenie.GONE],
+    }
+    answers = ANSWERS["opsgenie"] | {"timelines": {"s1": {"finalTimeline": {"rotations": [{"periods": [period]}]}}}}
+    draft, _ = imported("opsgenie", answers, tmp_path)
+    assert [one.person for one in draft.rendered["ops-schedule"]] == ["eva", "<gone@example.com>"]

@@ -110,6 +110,16 @@ async def test_a_wrong_rendering_is_printed_with_its_times(importing: Importing,
     assert "2 differences, 1 of them unexplained" in done.out
 
 
+async def test_what_a_calendar_of_overrides_changes_is_explained(importing: Importing, oncall: FakeOnCall) -> None:
+    (first, *rest) = oncall.lists["schedules"]
+    oncall.lists["schedules"] = [{**first, "ical_url_overrides": "https://calendar.example.com/x.ics"}, *rest]
+    changed = next(row for row in oncall.finals["S1"] if row["shift_start"] > "2026-11-02")
+    changed["user_pk"] = "UE" if changed["user_pk"] != "UE" else "UA"
+    done = await importing.run("--verify")
+    assert done.code == 2, done.out
+    assert "1 differences, 0 of them unexplained" in done.out
+
+
 def test_a_step_at_another_time_or_for_somebody_else_is_a_difference() -> None:
     told = {"shop": (Told(0, frozenset({"ana"})), Told(300, frozenset({"ben"})))}
     ours = {"shop": {0: frozenset({"ana"}), 360: frozenset({"ben"})}}
