@@ -10,7 +10,10 @@ BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON
 BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm growth receiver_many receiver_delays rule_evaluation dashboard_queries
 
-.PHONY: help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
+# Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: python prepared go-client help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +21,12 @@ help: ## list the targets
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) -m deploy.local.environment
 
-stack: .venv/ready ## fetch Prometheus, Alertmanager and the exporters into .stack/ (no root, safe to repeat)
-	@$(PY) -m deploy.local.stack --exporters
+# Says so if it is too old for the programs below.
+python:
+	@$(PYTHON) -c 'import deploy.local.environment'
+
+stack: python ## fetch Prometheus, Alertmanager and the exporters into .stack/ (no root, safe to repeat)
+	@$(PYTHON) -m deploy.local.stack --exporters
 
 run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this machine (Ctrl-C stops them)
 	@$(PY) -m deploy.local.run
@@ -27,35 +34,43 @@ run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this 
 demo: .venv/ready ## the same with traffic, an outage, a page, an escalation and a resolve, in two minutes
 	@$(PY) -m deploy.local.run --demo
 
-history: stack ## simulate 125 days of a school in data/history, a Prometheus data folder
+history: .venv/ready stack ## simulate 125 days of a school in data/history, a Prometheus data folder
 	@$(PY) -m deploy.simulation.history data/history
 
-alert-review: stack ## fail every part of a simulated school in a month and list what each alert did; fails if one was silent in its own outage or fired in health
+alert-review: .venv/ready stack ## fail every part of a simulated school in a month and list what each alert did; fails if one was silent in its own outage or fired in health
 	@$(PY) -m deploy.simulation.outages data/review --until 2026-11-25T00:00:00Z
 	@$(PY) -m deploy.simulation.firings data/review --check
 
-browser: .venv/ready ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
-	@$(PY) -m deploy.local.browser
-	@$(PY) -m deploy.local.axe
+browser: python ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
+	@$(PYTHON) -m deploy.local.browser
+	@$(PYTHON) -m deploy.local.axe
 
-grafana-preview: stack browser ## render the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
+grafana-preview: .venv/ready stack browser ## render the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
 	@$(PY) -m grafana.preview
 	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:10:00Z --devices desktop --out docs/images/dashboards/outage
 
-servers: .venv/ready ## find PostgreSQL, Redis and nginx for the tests, or fetch them into .stack/ (no root, safe to repeat)
-	@$(PY) -m deploy.local.servers
+servers: python ## find PostgreSQL, Redis and nginx for the tests, or fetch them into .stack/ (no root, safe to repeat)
+	@$(PYTHON) -m deploy.local.servers
 
-test: stack servers browser ## all tests except the slowest, including the stories on the real stack
+# Compiles the standard library that the Go client needs, where there is Go; its test then finds it in Go's cache.
+go-client:
+	@if command -v go >/dev/null; then GOTOOLCHAIN=local go build -o /dev/null exporter/client/heypeter.go; fi
+
+# All that tests need, beside each other: installing keeps one core busy, and fetching waits for the network.
+prepared: python
+	@$(MAKE) --no-print-directory -j5 .venv/ready stack servers browser go-client
+
+test: prepared ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
 
-test-slow: stack servers browser ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants of the rules
+test-slow: prepared ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants of the rules
 	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=many
 	@$(PY) -m rules.mutants
 
 test-fast: .venv/ready ## tests that need neither Prometheus nor Alertmanager
 	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"
 
-test-e2e: stack servers browser ## stories on the real stack and tests in Chromium
+test-e2e: prepared ## stories on the real stack and tests in Chromium
 	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
 check: fmt-check lint types config rules dashboards pictures test-fast ## format, lint, types, rule, dashboard and config checks, fast tests
@@ -72,7 +87,7 @@ lint: .venv/ready ## ruff, strict
 types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy
 
-rules: stack ## generate, lint and test the rules; FILE=rules/critical.yml checks that file in seconds
+rules: .venv/ready stack ## generate, lint and test the rules; FILE=rules/critical.yml checks that file in seconds
 	@$(PY) -m rules.generate
 ifdef FILE
 	@$(PY) -m rules.check $(FILE) $(foreach name,$(ALERT),--only $(name))
@@ -89,7 +104,7 @@ endif
 rules-versions: .venv/ready ## test the rules with the promtool of every Debian suite that `make stack` can use
 	@$(PY) -m deploy.local.rule_versions
 
-scrape: stack ## record what the real exporters export, for the lint (rules/tables/exporters/)
+scrape: .venv/ready stack ## record what the real exporters export, for the lint (rules/tables/exporters/)
 	@$(PY) -m tests.rules.programs
 
 dashboards: .venv/ready ## lint the dashboards and the links from alerts to them
@@ -103,10 +118,10 @@ config: .venv/ready ## check every example configuration, and that what is gener
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
-bench: stack ## run all benchmarks (SHORT=1: only check that each runs)
+bench: .venv/ready stack ## run all benchmarks (SHORT=1: only check that each runs)
 	@for b in $(BENCHMARKS); do echo "== $$b"; $(PY) -m bench.$$b $(if $(SHORT),--short) || exit 1; done
 
-bench-compare: stack ## compare benchmarks with a revision: BASE=rev [ONLY="webhook_latency attack"] [PAIRS=10] [PATCH=file]
+bench-compare: .venv/ready stack ## compare benchmarks with a revision: BASE=rev [ONLY="webhook_latency attack"] [PAIRS=10] [PATCH=file]
 	@$(PY) -m bench.compare $(BASE) $(ONLY) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(PATCH),--patch $(PATCH))
 
 soak: .venv/ready ## load an exporter of 40,000 series for an hour (MINUTES=5 for less)

@@ -63,7 +63,7 @@ def runs(program: Path | str) -> bool:
 def fetch() -> None:
     """Download, unpack, try, and only then put in place; AptError leaves what was there."""
     print("  fetching Chromium from this machine's own release (once, about 100 MB) …", flush=True)
-    apt = Apt(STACK / "apt/own", None)
+    apt = Apt(STACK / "apt/browser", None)  # not another's: they may run beside each other
     apt.update()
     fresh = STACK / f"chromium-{os.getpid()}"
     try:

@@ -25,7 +25,7 @@ LOCK = ROOT / "requirements-dev.lock"
 
 def pip_wheel() -> Path:
     """Fetch the distribution's pip wheel; AptError if it cannot be had."""
-    apt = Apt(ROOT / ".stack/apt/own", None)
+    apt = Apt(ROOT / ".stack/apt/pip", None)
     apt.update()
     for deb in apt.download(["python3-pip-whl"]):
         unpack(deb, ROOT / ".stack/pip")
