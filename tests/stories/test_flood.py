@@ -5,7 +5,6 @@ import gzip
 import io
 import resource
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 import yaml
 
 from deploy.local.ports import free_port
-from tests.stories.stack import until
+from tests.stories.stack import PATIENCE, until
 
 FILES = 200
 HALF = b"POST %s HTTP/1.1\r\nHost: x\r\nX-"
@@ -93,13 +92,15 @@ def _said(log: Path) -> str:
     return log.read_text("utf-8")
 
 
-async def _post(url: str, body: object) -> float:
-    """Post with the token over a connection of its own; returns the seconds until the answer."""
-    began = time.monotonic()
+async def _post(url: str, body: object) -> None:
+    """Post with the token over a connection of its own, which has to be answered in time."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:
+    async with (
+        asyncio.timeout(PATIENCE),
+        aiohttp.ClientSession() as session,
+        session.post(url, json=body, headers=headers) as answer,
+    ):
         assert answer.status in {200, 202}, await answer.text()
-    return time.monotonic() - began
 
 
 async def _bomb(url: str, bomb: bytes) -> int:
@@ -127,7 +128,8 @@ async def test_half_sent_headers_and_bombs_do_not_hold_up_an_authenticated_peer(
     module, path, body = program(tmp_path, port)
     url, bomb = f"http://127.0.0.1:{port}{path}", gzip.compress(bytes(500 * 1024 * 1024), 1)
     async with _running(module, port, log) as process:
-        baseline = max([await _post(url, body) for _ in range(5)])
+        for _ in range(5):
+            await _post(url, body)
         memory = _memory(process)
         writers = []
         for number in range(300):
@@ -137,9 +139,9 @@ async def test_half_sent_headers_and_bombs_do_not_hold_up_an_authenticated_peer(
             if number % 100 == 99:
                 await _post(url, body)
         bombs = [asyncio.ensure_future(_bomb(url, bomb)) for _ in range(6)]
-        times = [await _post(url, body) for _ in range(5)]
+        for _ in range(5):
+            await _post(url, body)  # it was never answered before
         assert set(await asyncio.gather(*bombs)) == {401}
-        assert max(times) < 10 + 20 * baseline  # generous: it was never answered before
         assert _memory(process) - memory < 100 * 1024
         for writer in writers:
             writer.close()

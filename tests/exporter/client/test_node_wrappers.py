@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -365,9 +365,9 @@ def test_the_exporter_reads_the_same() -> None:
 @pytest.mark.parametrize("part", ["(", "$a$", "'", "a .", "/*", "with x as (", "from ", "[a", '"', "\t", "`", "as ("])
 def test_hostile_texts_are_read_in_bounded_time(part: str) -> None:
     for verb in ("select ", "with x as (select 1) select * from x ", ""):
-        began = perf_counter()
+        began = thread_time()  # of this thread alone: a busy machine is not counted
         statement(verb + part * (60_000 // len(part)))
-        assert perf_counter() - began < 1
+        assert thread_time() - began < 5  # in quadratic time it would be minutes
 
 
 def test_copies_of_the_module_share_one_client(double: ExporterDouble) -> None:

