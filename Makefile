@@ -13,7 +13,7 @@ BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack en
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: python prepared go-client help run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
+.PHONY: help python-check go-client prepare run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,11 @@ help: ## list the targets
 .venv/ready: requirements-dev.lock deploy/local/environment.py
 	@$(PYTHON) -m deploy.local.environment
 
-# Says so if it is too old for the programs below.
-python:
+# Says so if Python is too old for the programs below.
+python-check:
 	@$(PYTHON) -c 'import deploy.local.environment'
 
-stack: python ## fetch Prometheus, Alertmanager and the exporters into .stack/ (no root, safe to repeat)
+stack: python-check ## fetch Prometheus, Alertmanager and the exporters into .stack/ (no root, safe to repeat)
 	@$(PYTHON) -m deploy.local.stack --exporters
 
 run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this machine (Ctrl-C stops them)
@@ -41,7 +41,7 @@ alert-review: .venv/ready stack ## fail every part of a simulated school in a mo
 	@$(PY) -m deploy.simulation.outages data/review --until 2026-11-25T00:00:00Z
 	@$(PY) -m deploy.simulation.firings data/review --check
 
-browser: python ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
+browser: python-check ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
 	@$(PYTHON) -m deploy.local.browser
 	@$(PYTHON) -m deploy.local.axe
 
@@ -49,28 +49,27 @@ grafana-preview: .venv/ready stack browser ## render the dashboards for docs/ wi
 	@$(PY) -m grafana.preview
 	@$(PY) -m grafana.preview overview oncall --at 2026-11-24T05:10:00Z --devices desktop --out docs/images/dashboards/outage
 
-servers: python ## find PostgreSQL, Redis and nginx for the tests, or fetch them into .stack/ (no root, safe to repeat)
+servers: python-check ## find PostgreSQL, Redis and nginx for the tests, or fetch them into .stack/ (no root, safe to repeat)
 	@$(PYTHON) -m deploy.local.servers
 
-# Compiles the standard library that the Go client needs, where there is Go; its test then finds it in Go's cache.
-go-client:
+go-client: ## compile what the Go client needs into Go's own cache, where its test finds it (nothing without Go)
 	@if command -v go >/dev/null; then GOTOOLCHAIN=local go build -o /dev/null exporter/client/heypeter.go; fi
 
-# All that tests need, beside each other: installing keeps one core busy, and fetching waits for the network.
-prepared: python
+# Beside each other, because installing keeps one core busy and fetching waits for the network.
+prepare: python-check ## set up all that the tests need
 	@$(MAKE) --no-print-directory -j5 .venv/ready stack servers browser go-client
 
-test: prepared ## all tests except the slowest, including the stories on the real stack
+test: prepare ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
 
-test-slow: prepared ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants of the rules
+test-slow: prepare ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants of the rules
 	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=many
 	@$(PY) -m rules.mutants
 
 test-fast: .venv/ready ## tests that need neither Prometheus nor Alertmanager
 	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"
 
-test-e2e: prepared ## stories on the real stack and tests in Chromium
+test-e2e: prepare ## stories on the real stack and tests in Chromium
 	@$(BIN)/pytest $(BESIDE) -m "story or browser"
 
 check: fmt-check lint types config rules dashboards pictures test-fast ## format, lint, types, rule, dashboard and config checks, fast tests
