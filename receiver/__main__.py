@@ -40,6 +40,7 @@ COMMANDS: dict[str, Named] = {
     ),
     "postmortem": Named("the draft of a post-mortem in Markdown", "receiver.cli.postmortem"),
     "preview": Named("what a message looks like", "receiver.cli.preview"),
+    "replay": Named("what another receiver.yml would have made of past incidents", "receiver.cli.replay"),
     "report": Named("incidents, MTTA, MTTR, breaches and night pages", "receiver.cli.report"),
     "review": Named(
         "a week's, month's, quarter's or year's review of alerts, thresholds, baselines and dashboards",

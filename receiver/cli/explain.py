@@ -12,7 +12,6 @@ import msgspec
 
 from process.settings import SettingsError
 from receiver.cli.command import Command
-from receiver.cli.simulate import Simulation, Story, span
 from receiver.cli.tables import plain, table
 from receiver.config.build import build_routing
 from receiver.config.generic import GenericWebhook
@@ -26,6 +25,7 @@ from receiver.init import rule_files
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text, news
 from receiver.policy.routing import Routing
+from receiver.policy.simulate import Simulation, Story, span
 from receiver.web.alertmanager_payload import PayloadError
 from receiver.web.generic_payload import parse
 

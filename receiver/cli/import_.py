@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from process.settings import SettingsError
 from receiver.cli.command import Command
-from receiver.cli.simulate import play
 from receiver.cli.tables import table
 from receiver.clients.http_api import open_session
 from receiver.config.build import build_routing
@@ -28,6 +27,7 @@ from receiver.importing.sources import SOURCES, Source
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Alert, AlertGroup, Kind
 from receiver.policy.routing import Routing
+from receiver.policy.simulate import play
 
 UNFINISHED = 2  # exit code: something is neither exact nor accepted
 _LAST_WAY = 3600  # seconds after the last step within which its pages are sent by any channel

@@ -13,8 +13,9 @@ from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Command
 from receiver.config.build import build_routing
 from receiver.config.load import load
+from receiver.policy.routing import Routing
 from receiver.reports.incidents import page
-from receiver.reports.incidents.statistics import Summary
+from receiver.reports.incidents.statistics import Night, Summary
 from receiver.store.base import StoreError
 from receiver.store.sqlite_history import SQLiteHistory
 
@@ -42,14 +43,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError(f"--range or --until: {error}") from error
     if length < timedelta(days=1):
         raise SettingsError("--range: must be at least 1d")
-    zones = {key: person.zone for key, person in routing.people.items()}
-
-    def night(at: datetime, person: str) -> bool:
-        hour = at.astimezone(ZoneInfo(zones.get(person, "UTC"))).hour
-        return hour >= NIGHT[0] or hour < NIGHT[1]
-
     start = end - length
-    summary = Summary(start, end, night)
+    summary = Summary(start, end, night_of(routing))
     try:
         asyncio.run(_count(options.database or config.database, start, end, summary))
     except StoreError as error:
@@ -67,6 +62,17 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     except OSError as error:
         raise SettingsError(f"--output {options.output}: {error.strerror}") from error
     return 0
+
+
+def night_of(routing: Routing) -> Night:
+    """Say of a time whether it is night where a person lives."""
+    zones = {key: person.zone for key, person in routing.people.items()}
+
+    def night(at: datetime, person: str) -> bool:
+        hour = at.astimezone(ZoneInfo(zones.get(person, "UTC"))).hour
+        return hour >= NIGHT[0] or hour < NIGHT[1]
+
+    return night
 
 
 async def _count(path: Path, start: datetime, end: datetime, summary: Summary) -> None:

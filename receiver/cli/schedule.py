@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError("--days: write 1 to 366")
     current = Current(build_routing(config, source), now)
     end = start + timedelta(days=options.days)
-    _read_calendars(config, source, current, start, end)
+    read_calendars(config, source, current, start, end)
     routing = current.routing
     if options.role is not None and options.role not in roles(routing):
         raise SettingsError(f"there is no role {options.role!r} in the matrix; there are {', '.join(roles(routing))}")
@@ -82,7 +82,7 @@ def _row(routing: Routing, shift: Shift, zone: str) -> tuple[str, str, str, str]
     return begins, ends, duration(shift.end - shift.start), ", ".join(names) or "NOBODY: a gap"
 
 
-def _read_calendars(config: Config, source: Source, current: Current, start: datetime, end: datetime) -> None:
+def read_calendars(config: Config, source: Source, current: Current, start: datetime, end: datetime) -> None:
     """Read what the running receiver reads; what it cannot use is said on standard error."""
     for outcome in asyncio.run(fill(config, source, current, start, end)):
         at = f"schedules.{outcome.schedule}.calendar"

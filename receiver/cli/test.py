@@ -25,7 +25,6 @@ from typing import Any, Literal, TypeVar
 from process.settings import Duration, SettingsError, Source, Strict
 from receiver.cli.command import Command
 from receiver.cli.explain import job_of, webhook_of
-from receiver.cli.simulate import Story, play, span
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
 from receiver.incident.delivery import Handling
@@ -34,6 +33,7 @@ from receiver.incident.heartbeat import Beat, Job, Watch, looked, missed
 from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
 from receiver.oncall.directory import Directory
 from receiver.policy.routing import Routing
+from receiver.policy.simulate import Story, play, span
 from receiver.web.alertmanager_payload import PayloadError
 from receiver.web.generic_payload import read
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.__main__ import main
-from receiver.cli.simulate import Simulation, Story
 from receiver.evidence.chart import Deployment
 from receiver.evidence.markdown import plain, table
 from receiver.evidence.postmortem import Material, postmortem
@@ -19,6 +18,7 @@ from receiver.evidence.similar import Similar
 from receiver.incident.event import Acknowledge, Resolve
 from receiver.incident.model import Data, Entry, EntryKind, Failure, Incident, Kind, Origin, State
 from receiver.messages.i18n import Reader
+from receiver.policy.simulate import Simulation, Story
 from receiver.store.base import PastIncident
 from tests.receiver.channels.test_registry import written
 from tests.receiver.example_site import (

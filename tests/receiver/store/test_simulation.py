@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.cli.simulate import Simulation
 from receiver.incident.delivery import Handling
 from receiver.incident.event import (
     Acknowledge,
@@ -44,6 +43,7 @@ from receiver.oncall.hours import parse as hours
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
+from receiver.policy.simulate import Simulation
 from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from tests.examples import EXAMPLES
