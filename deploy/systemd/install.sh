@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
 done
 case $prefix in /?*) ;; *) fail "invalid --prefix '$prefix' (expected an absolute path, e.g. /opt/heypeter)" ;; esac
 case $prefix in *[!A-Za-z0-9/._-]*) fail "invalid --prefix '$prefix' (expected letters, digits, / . _ -)" ;; esac
+case $prefix/ in */../* | */./*) fail "invalid --prefix '$prefix' (without . and ..)" ;; esac
 [ "$purge" = no ] || [ "$action" = uninstall ] || fail "--purge goes with --uninstall"
 [ -n "$destdir" ] || [ "$(id -u)" = 0 ] || fail "run this as root, or with --destdir"
 
@@ -116,7 +117,11 @@ uninstall() {
     systemd systemctl disable --now $names 2> /dev/null || true
     for name in $names; do rm -f "$units/$name"; done
     rm -f "$tmpfiles"
-    if [ -e "$marker" ]; then rm -rf "$destdir$prefix"; fi # never a folder that this script has not made
+    if [ -e "$marker" ]; then # never a folder that this script has not made, nor what others have put into it
+        for name in bin include lib lib64 share pyvenv.cfg; do rm -rf "$destdir$prefix/$name"; done
+        rm -f "$marker"
+        rmdir "$destdir$prefix" 2> /dev/null || echo "left $prefix: it has files of others"
+    fi
     systemd systemctl daemon-reload
     if [ "$purge" = yes ]; then
         rm -rf "$destdir$etc"

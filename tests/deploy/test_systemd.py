@@ -133,6 +133,16 @@ def test_the_program_goes_below_the_prefix_and_names_its_final_place(tmp_path: P
         unit = (tmp_path / "etc/systemd/system" / name).read_text("utf-8")
         program = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).partition("=")[2].split()[0]
         assert (tmp_path / program.lstrip("/")).read_text("utf-8").startswith("#!/srv/hey/bin/python")
+    theirs = tmp_path / "srv/hey/theirs"
+    theirs.touch()  # put there since
+    done = script("--destdir", str(tmp_path), "--prefix", "/srv/hey", "--uninstall")
+    assert (done.returncode, "left /srv/hey" in done.stdout) == (0, True)
+    assert list((tmp_path / "srv/hey").iterdir()) == [theirs]
+
+
+def test_a_program_that_is_alone_leaves_no_folder_behind(tmp_path: Path) -> None:
+    (tmp_path / "srv/hey/bin").mkdir(parents=True)
+    (tmp_path / "srv/hey/installed-by-heypeter").touch()
     assert script("--destdir", str(tmp_path), "--prefix", "/srv/hey", "--uninstall").returncode == 0
     assert not (tmp_path / "srv/hey").exists()
 
@@ -147,7 +157,9 @@ def test_a_folder_of_others_is_neither_used_nor_removed(tmp_path: Path) -> None:
     assert theirs.exists()
 
 
-@pytest.mark.parametrize("words", [("--prefix", "relative"), ("--prefix", "/a b"), ("--purge",), ("--prefix",)])
+@pytest.mark.parametrize(
+    "words", [("--prefix", "relative"), ("--prefix", "/a b"), ("--prefix", "/srv/../etc"), ("--purge",), ("--prefix",)]
+)
 def test_a_wrong_command_line_changes_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = script("--destdir", str(tmp_path), *words)
     assert done.returncode == 1
