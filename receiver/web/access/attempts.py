@@ -27,7 +27,7 @@ class _Bucket:
 
 
 class Attempts:
-    """Ask ``wait`` before each try, which takes one, and tell ``passed`` of a right one, which gives it back."""
+    """Ask ``wait`` before each try, and tell what became of it: only what ``failed`` uses up tries."""
 
     def __init__(self) -> None:
         self._young: dict[Hashable, _Bucket] = {}
@@ -38,18 +38,19 @@ class Attempts:
         return len(self._young) + len(self._old) + len(self._passed)
 
     def wait(self, name: str, networks: Sequence[str], device: str, now: datetime) -> float:
-        """Give the seconds until the next try; 0 if now. ``device`` is a browser that this name has signed in from."""
-        buckets = self._buckets(name, networks, device, now.timestamp())
-        longest = max(bucket.wait(now.timestamp()) for bucket in buckets)
-        if not longest:
-            for bucket in buckets:
-                bucket.tries -= 1
-        return longest
+        """Give the seconds until the next try; 0 if now. ``device`` is a browser that this name has signed in from.
 
-    def passed(self, name: str, networks: Sequence[str], device: str, now: datetime) -> None:
-        """Take note of a right one."""
+        Without a name, only the network counts.
+        """
+        return max(bucket.wait(now.timestamp()) for bucket in self._buckets(name, networks, device, now.timestamp()))
+
+    def failed(self, name: str, networks: Sequence[str], device: str, now: datetime) -> None:
+        """Take note of a wrong one."""
         for bucket in self._buckets(name, networks, device, now.timestamp()):
-            bucket.tries = min(bucket.burst, bucket.tries + 1)
+            bucket.tries = max(0.0, bucket.tries - 1)
+
+    def passed(self, name: str, networks: Sequence[str]) -> None:
+        """Take note of a right one."""
         self._passed.pop((name, networks[0]), None)
         self._passed[name, networks[0]] = None
         if len(self._passed) > _REMEMBERED:
@@ -61,7 +62,7 @@ class Attempts:
         if (name, networks[0]) in self._passed:
             return [self._bucket("known", (name, networks[0]), now)]
         by_network = [self._bucket("network", network, now) for network in networks[:1]]
-        return [*by_network, self._bucket("name", name, now)]
+        return [*by_network, self._bucket("name", name, now)] if name else by_network
 
     def _bucket(self, kind: str, key: Hashable, now: float) -> _Bucket:
         bucket = self._young.get((kind, key))

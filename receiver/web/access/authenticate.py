@@ -16,9 +16,10 @@ from process.web_config import Credentials, credentials_of
 from receiver.config.console import ProxySettings
 from receiver.store.access import AccessStore, Session, Token
 from receiver.store.base import StoreError
-from receiver.web.access import api_token, session_cookie
+from receiver.web.access import api_token
 from receiver.web.access.identity import Identity, Roles
 from receiver.web.access.passwords import Checked, Passwords
+from receiver.web.access.session_cookie import Cookies, hashed
 from receiver.web.access.viewer import Role, Viewer
 
 _NOTED_EVERY = timedelta(minutes=10)  # when a session or token was last used; each request would be a write
@@ -46,7 +47,7 @@ class Refused(Exception):  # noqa: N818  # not an error of ours
 class Authenticator:
     """``methods`` are the ways to sign in that are set up: a session that was made by another one is void."""
 
-    def __init__(  # each is a way to know who it is, or what that needs
+    def __init__(  # noqa: PLR0913  # each is a way to know who it is, or what that needs
         self,
         store: AccessStore,
         roles: Roles,
@@ -54,13 +55,14 @@ class Authenticator:
         token: Secret,
         clients: Clients,
         *,
+        cookies: Cookies,
         methods: frozenset[str],
         passwords: Passwords | None = None,
         proxy: ProxySettings | None = None,
     ) -> None:
         self._store, self._roles, self._clock = store, roles, clock
         self._token, self._clients, self._methods = token, clients, methods
-        self._passwords, self._proxy = passwords, proxy
+        self._cookies, self._passwords, self._proxy = cookies, passwords, proxy
         self._proxies = Clients(proxy.addresses if proxy else ())
         self._noted: OrderedDict[tuple[str, int], datetime] = OrderedDict()
 
@@ -113,7 +115,7 @@ class Authenticator:
     async def _by_token(self, text: str) -> Viewer:
         if hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._token.reveal().encode()):
             return Viewer("", API_TOKEN, Role.RESPONDER, "token")
-        token = await self._store.token(session_cookie.hashed(text)) if text.startswith(api_token.PREFIX) else None
+        token = await self._store.token(hashed(text)) if text.startswith(api_token.PREFIX) else None
         now = self._clock()
         if token is None or not api_token.works(token, now):
             raise Refused(
@@ -134,11 +136,11 @@ class Authenticator:
         return None if own is None else min(role, own)
 
     async def _by_session(self, request: web.Request) -> Known | None:
-        secret = session_cookie.read(request)
+        secret = self._cookies.read(request)
         if not secret:
             return None
         now = self._clock()
-        session = await self._store.session(session_cookie.hashed(secret), now)
+        session = await self._store.session(hashed(secret), now)
         viewer = self.viewer_of(session) if session else None
         if session is None or viewer is None:
             return None

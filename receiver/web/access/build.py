@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from process.addresses import is_loopback
 from process.client_address import Clients
 from process.settings import Secret
 from process.web_config import WebAccess
@@ -21,6 +22,7 @@ from receiver.web.access.oidc_flow import Oidc
 from receiver.web.access.oidc_pages import OidcPages
 from receiver.web.access.one_time_link import OneTimeLink
 from receiver.web.access.passwords import Passwords
+from receiver.web.access.session_cookie import Cookies
 from receiver.web.access.sign_in import Counted, SignIn, Ways
 from receiver.web.access.viewer import Role
 from receiver.web.console.layout import Layout
@@ -56,13 +58,15 @@ class ConsoleAccess:
         clients = Clients(settings.trusted_proxies)
         roles = Roles(current, self._members, self._rest)
         ways = methods or frozenset({LOOPBACK})
-        passwords = Passwords(users, clients, clock, secret) if settings.sign_in.basic else None
+        cookies = Cookies(allows_local=self.link is not None or is_loopback(url.hostname or ""))
+        passwords = Passwords(users, clients, clock, secret, cookies) if settings.sign_in.basic else None
         authenticator = Authenticator(
             store,
             roles,
             clock,
             token,
             clients,
+            cookies=cookies,
             methods=ways,
             passwords=passwords,
             proxy=settings.sign_in.proxy,
@@ -71,6 +75,7 @@ class ConsoleAccess:
         ways_shown = Ways(
             layout,
             brand,
+            cookies,
             self.link,
             passwords,
             provider.name if provider else "",
@@ -87,7 +92,11 @@ class ConsoleAccess:
             counted=Counted(registry),
         )
         self._api = AccessApi(store, roles, clock)
-        self._oidc = OidcPages(provider, self._sign_in, roles, clock, secret, base) if provider else None
+        self._oidc = (
+            OidcPages(provider, self._sign_in, roles, clock, secret, base, cookies=cookies, clients=clients)
+            if provider
+            else None
+        )
         origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower()
         self.guard = Guard(authenticator, {origin}, base, self._sign_in.refuse)
 

@@ -12,8 +12,9 @@ from aiohttp import web
 from process.client_address import Clients, forwarded
 from process.settings import Secret
 from process.web_config import Credentials, Verdict, WebAccess
-from receiver.web.access import session_cookie, signed_value
+from receiver.web.access import signed_value
 from receiver.web.access.attempts import Attempts
+from receiver.web.access.session_cookie import Cookies
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ class _Device(msgspec.Struct, array_like=True):
 class Passwords:
     """``check`` before anything else is done with a name."""
 
-    def __init__(self, access: WebAccess, clients: Clients, clock: Callable[[], datetime], secret: Secret) -> None:
+    def __init__(
+        self, access: WebAccess, clients: Clients, clock: Callable[[], datetime], secret: Secret, cookies: Cookies
+    ) -> None:
+        self._cookies = cookies
         self._access, self._clients, self._clock, self._secret = access, clients, clock, secret
         self._attempts = Attempts()
 
@@ -55,10 +59,11 @@ class Passwords:
         if len(name) <= _LONGEST:
             verdict = await self._access.check(credentials, networks[0])
         if verdict is Verdict.RIGHT:
-            self._attempts.passed(key, networks, device, now)
+            self._attempts.passed(key, networks)
             return Checked.RIGHT, 0.0
         if verdict is Verdict.BUSY:
             return Checked.LIMITED, 5.0
+        self._attempts.failed(key, networks, device, now)
         address = self._clients.address(request.remote or "", forwarded(request.headers))
         log.info("sign-in: wrong name or password from %s", address)
         return Checked.WRONG, 0.0
@@ -71,10 +76,10 @@ class Passwords:
         """Let the browser show next time that this name has signed in there."""
         value = signed_value.sign(_Device(name), "device", self._secret.reveal(), self._clock() + _DEVICE_LASTS)
         seconds = int(_DEVICE_LASTS.total_seconds())
-        session_cookie.put_cookie(request, response, _DEVICE, value, seconds)
+        self._cookies.put(request, response, value, seconds, _DEVICE)
 
     def _device(self, request: web.Request, name: str, now: datetime) -> str:
         """Give what stands for the browser; empty if this name has not signed in there."""
-        text = session_cookie.read_cookie(request, _DEVICE)
+        text = self._cookies.read(request, _DEVICE)
         device = signed_value.read(text, _Device, "device", self._secret.reveal(), now) if text else None
         return hashlib.sha256(text.encode()).hexdigest() if device is not None and device.name == name else ""

@@ -6,14 +6,13 @@ plain HTTP to this machine there is no TLS; cookies do not tell ports apart, so 
 
 import hashlib
 import secrets
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from receiver.web.access.cross_site import is_local
 
-_NAME = "heypeter-session"
+SESSION_COOKIE = "heypeter-session"
 
 
 def new_secret() -> str:
@@ -26,45 +25,43 @@ def hashed(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
-def read(request: web.Request) -> str:
-    """Give what the browser has; empty for nothing."""
-    return read_cookie(request, _NAME)
+class Cookies:
+    """Our cookies. ``allows_local``: whether some may go over plain HTTP, to this machine itself.
 
+    Not where the console has a public address: a proxy that does not pass the Host on would make each browser look like
+    one of this machine.
+    """
 
-def put(request: web.Request, response: web.StreamResponse, secret: str, now: datetime, expires: datetime) -> None:
-    """Give the browser a new one."""
-    put_cookie(request, response, _NAME, secret, int((expires - now).total_seconds()))
+    def __init__(self, *, allows_local: bool) -> None:
+        self._allows_local = allows_local
 
+    def read(self, request: web.Request, name: str = SESSION_COOKIE) -> str:
+        """Give what the browser has; empty for nothing."""
+        return request.cookies.get(self._full(request, name), "")
 
-def drop(request: web.Request, response: web.StreamResponse) -> None:
-    """Take it from the browser."""
-    drop_cookie(request, response, _NAME)
+    def put(self, request: web.Request, response: web.StreamResponse, value: str, seconds: int, name: str) -> None:
+        """Set one. Lax: a link from a mail or from the provider of OpenID Connect must bring it along."""
+        secure = not self.is_local(request)
+        response.set_cookie(
+            self._full(request, name),
+            value,
+            max_age=seconds,
+            path="/",
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+        )
 
+    def drop(self, request: web.Request, response: web.StreamResponse, name: str = SESSION_COOKIE) -> None:
+        """Take one from the browser, which does so only if the attributes are those that it was set with."""
+        secure = not self.is_local(request)
+        response.del_cookie(self._full(request, name), path="/", secure=secure, httponly=True, samesite="Lax")
 
-def read_cookie(request: web.Request, name: str) -> str:
-    """Read any cookie of ours."""
-    return request.cookies.get(_full(request, name), "")
+    def is_local(self, request: web.Request) -> bool:
+        """Say whether cookies of this connection go over plain HTTP, to this machine."""
+        return self._allows_local and is_local(request)
 
-
-def put_cookie(request: web.Request, response: web.StreamResponse, name: str, value: str, seconds: int) -> None:
-    """Set any cookie of ours. Lax: a link from a mail or from the provider of OpenID Connect must bring it along."""
-    response.set_cookie(
-        _full(request, name),
-        value,
-        max_age=seconds,
-        path="/",
-        secure=not is_local(request),
-        httponly=True,
-        samesite="Lax",
-    )
-
-
-def drop_cookie(request: web.Request, response: web.StreamResponse, name: str) -> None:
-    """Take any cookie of ours from the browser, which does so only if the attributes are those that it was set with."""
-    response.del_cookie(_full(request, name), path="/", secure=not is_local(request), httponly=True, samesite="Lax")
-
-
-def _full(request: web.Request, name: str) -> str:
-    if not is_local(request):
-        return f"__Host-{name}"
-    return f"{name}-{urlsplit(f'//{request.host}').port or 80}"
+    def _full(self, request: web.Request, name: str) -> str:
+        if not self.is_local(request):
+            return f"__Host-{name}"
+        return f"{name}-{urlsplit(f'//{request.host}').port or 80}"

@@ -18,13 +18,12 @@ from receiver.messages.i18n import Reader, preferred
 from receiver.store.access import AccessStore, Session
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
-from receiver.web.access import session_cookie
 from receiver.web.access.authenticate import LOOPBACK, Authenticator, Refused
-from receiver.web.access.cross_site import is_local
 from receiver.web.access.guard import SESSION, local_path
 from receiver.web.access.identity import Identity, Roles
 from receiver.web.access.one_time_link import OneTimeLink
 from receiver.web.access.passwords import Checked, Passwords
+from receiver.web.access.session_cookie import SESSION_COOKIE, Cookies, hashed, new_secret
 from receiver.web.access.viewer import VIEWER
 from receiver.web.console.layout import Layout
 
@@ -65,6 +64,7 @@ class Ways(NamedTuple):
 
     layout: Layout
     brand: str
+    cookies: Cookies
     link: OneTimeLink | None = None
     passwords: Passwords | None = None
     provider: str = ""
@@ -149,7 +149,7 @@ class SignIn:
 
     async def begin(self, request: web.Request, identity: Identity, via: str, back: str) -> web.StreamResponse:
         """Make a session with a new secret, end the one that the browser had, and lead on."""
-        if request.headers.get("Origin", "").startswith("http:") and not is_local(request):
+        if request.headers.get("Origin", "").startswith("http:") and not self._ways.cookies.is_local(request):
             self.counted(via, Outcome.REFUSED)
             return self.page(request, "sign_in_needs_https", 400)  # the browser would throw the cookie away
         if via != LOOPBACK and self._roles.role(identity) is None:
@@ -161,11 +161,11 @@ class SignIn:
         session = Session(
             identity.person, identity.name, via, now, now, now + self._valid_for, ip, agent, identity.groups
         )
-        secret = session_cookie.new_secret()
+        secret = new_secret()
         act = Act(now, identity.person or identity.name, via, ip, "session.begin", "", after=agent)
         try:
             before = await self._before(request, now)
-            await self._store.begin_session(session_cookie.hashed(secret), session, act)
+            await self._store.begin_session(hashed(secret), session, act)
             if before is not None:
                 await self._end(before, act)
         except StoreError:
@@ -173,7 +173,7 @@ class SignIn:
             return self.page(request, "refused_store", 503)
         self.counted(via, Outcome.TAKEN)
         response = web.Response(status=303, headers={"Location": self._base + (local_path(back, self._base) or "/")})
-        session_cookie.put(request, response, secret, now, session.expires)
+        self._ways.cookies.put(request, response, secret, int(self._valid_for.total_seconds()), SESSION_COOKIE)
         return response
 
     async def sign_out(self, request: web.Request) -> web.StreamResponse:
@@ -187,12 +187,12 @@ class SignIn:
             except StoreError:
                 return self.page(request, "refused_store", 503)
         response = web.Response(status=303, headers={"Location": f"{self._base}/sign-in"})
-        session_cookie.drop(request, response)
+        self._ways.cookies.drop(request, response)
         return response
 
     async def _before(self, request: web.Request, now: datetime) -> Session | None:
-        secret = session_cookie.read(request)
-        return await self._store.session(session_cookie.hashed(secret), now) if secret else None
+        secret = self._ways.cookies.read(request)
+        return await self._store.session(hashed(secret), now) if secret else None
 
     async def _end(self, session: Session, act: Act) -> None:
         done = msgspec.structs.replace(act, act="session.end", object=f"session/{session.id}", after="")

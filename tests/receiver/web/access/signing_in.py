@@ -9,7 +9,7 @@ from typing import Any
 import bcrypt
 import msgspec
 import yaml
-from aiohttp import web
+from aiohttp import CookieJar, web
 from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 from yarl import URL
@@ -155,7 +155,10 @@ async def a_console(
     pages.append(web.get("/stream", lambda request: streams.serve(request, Silent())))
     app.add_routes([*access.guard.pages(pages), *access.routes()])
     app.on_shutdown.append(streams.stop)
-    async with TestClient(BoundedServer(app)) as client:
+    server = BoundedServer(app)
+    await server.start_server()
+    jar = CookieJar(unsafe=True, treat_as_secure_origin=server.make_url("/").origin())
+    async with TestClient(server, cookie_jar=jar) as client:
         rig = Rig(client, access, store, folder, clock)
         rig.users, rig.registry = users, registry
         yield rig

@@ -13,7 +13,7 @@ from receiver.web.access.guard import local_path
 from receiver.web.access.security_headers import HEADERS
 from receiver.web.console import stream
 from tests.receiver.example_site import beside
-from tests.receiver.web.access.signing_in import API_TOKEN, HTTPS, OURS, Rig, a_console
+from tests.receiver.web.access.signing_in import API_TOKEN, HTTPS, OURS, PASSWORD, Rig, a_console
 
 FRIENDLY = "https://oncall.example.com"
 
@@ -82,6 +82,18 @@ async def test_the_cookie_fits_the_connection(rig: Rig, host: str) -> None:
     rig.forget()
     assert (await rig.get("/", **named, **wrong))[0] == 303
     assert (await rig.get("/", **named, Cookie=f"{name}={rest.split(';')[0]}"))[0] == 200
+
+
+@pytest.mark.parametrize("external", ["https://oncall.example.com", "http://localhost:9095"])
+async def test_a_proxy_that_hides_the_host_gets_no_cookie_for_plain_http(tmp_path: Path, external: str) -> None:
+    """Nginx sends the address of its proxy_pass as the Host, if nobody tells it not to."""
+    async with a_console(tmp_path, {"sign_in": {"basic": True}}, external=external) as rig:
+        form = {"name": "linh", "password": PASSWORD}
+        async with rig.client.post("/sign-in", data=form, headers=OURS, allow_redirects=False) as answer:
+            cookies = answer.headers.getall("Set-Cookie")
+        secure = external.startswith("https:")
+        assert [cookie.startswith("__Host-") for cookie in cookies] == [secure] * 2
+        assert ["Secure" in cookie for cookie in cookies] == [secure] * 2
 
 
 async def test_a_session_ends_by_time_by_signing_out_and_by_another_sign_in(rig: Rig) -> None:
