@@ -5,16 +5,14 @@ acknowledge an incident. The button's POST acts.
 """
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 
 from aiohttp import web
 
 from process.settings import Secret
-from process.web import Handler, read_form, whole_number
+from process.web import Handler, read_form
 from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Seen
 from receiver.incident.model import SOMEBODY, Entry, Incident, State
-from receiver.incident.undo import moment_of
 from receiver.messages.i18n import Reader
 from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read, read_digest, sign
 from receiver.messages.standing import status_text
@@ -23,6 +21,7 @@ from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import STILL_SIGNED_IN, Role, StillSignedIn, Viewer
 from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
+from receiver.web.console.acts import ACTS, Said, press, said_text
 from receiver.web.console.layout import Layout, Viewing, view_of
 from receiver.web.console.live import IncidentView
 from receiver.web.console.stream import Streams
@@ -104,8 +103,9 @@ class AnswerPages:
         self, request: web.Request, grant: Grant, stored: tuple[Incident, tuple[Entry, ...]], *, asking: bool = False
     ) -> web.Response:
         look, token = self._look(request, grant.person, grant.incident), request.match_info["token"]
+        said = Said.read(request.query.get("said", ""))
         values = {
-            "notice": "",
+            "notice": said_text(said, stored[0], look) if said else "",
             "act_at": f"{'../' if 'act' in request.match_info else ''}{token}/",
             "stream": f"answer/{token}/stream?after={self._streams.position}",
             **incident_page.values(*stored, look, asking=asking),
@@ -155,7 +155,7 @@ class AnswerPages:
         """
         grant, form = request[_GRANT], await read_form(request, _MAX_FORM)
         verb = request.match_info.get("act") or form.get("verb", "")
-        if verb not in set(Action):
+        if verb not in ACTS:
             return self._refuse(request, grant.person, Refusal.NO_VERB, 400)
         stored = await self._store.incident(grant.incident)
         refused = await self._outdated(request, grant, stored[0]) if stored else None
@@ -163,14 +163,15 @@ class AnswerPages:
             return refused
         if stored is None:
             return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
-        seen, actor = _seen(stored[0], form), grant.person or SOMEBODY
-        result, _ = await self._actions.apply(ActionSource.LINK, grant.incident, Action(verb), actor, seen)
+        look = self._look(request, grant.person, grant.incident)
+        result = await press(self._actions, look, grant.incident, verb, form, stored[0].opening)
         if result in _REFUSED:
             return await self._refused(request, grant, _REFUSED[result])
         if result is ActionResult.UNCONFIRMED:
             return await self._ask(request, grant)
         # So that reloading the page does not press again. Relative: a proxy may serve us below a path of its own.
-        raise web.HTTPSeeOther(f"{'../' if 'act' in request.match_info else './'}{request.match_info['token']}")
+        here = f"{'../' if 'act' in request.match_info else './'}{request.match_info['token']}"
+        raise web.HTTPSeeOther(f"{here}?{Said(verb, result.value, grant.incident).query}")
 
     async def _ask(self, request: web.Request, grant: Grant) -> web.Response:
         stored = await self._store.incident(grant.incident)
@@ -263,14 +264,3 @@ class AnswerPages:
 
     def _key(self, person: str) -> str:
         return self._current.routing.directory.key(person) or person  # links of older versions carry the name
-
-
-def _seen(incident: Incident, form: Mapping[str, str]) -> Seen:
-    """Say what the person has seen, by the page that the form was on; older pages do not say all of it."""
-    begun, resolve = form.get("begun", ""), form.get("resolve", "")
-    return Seen(
-        incident.opening,
-        firing=whole_number(form.get("confirm", ""), _MOST) or 0,
-        begun=whole_number(begun, _MOST) or 0 if begun else None,
-        resolved_at=moment_of(whole_number(resolve, _MOST_MICROSECONDS) or 0) if resolve else None,
-    )

@@ -8,14 +8,14 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from process.web import Handler, read_fields, whole_number
-from receiver.actions.answer import Action, ActionResult, Actions
+from receiver.actions.answer import ActionResult, Actions
 from receiver.evidence.similar import similar
 from receiver.incident.model import Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import Role
 from receiver.web.console import incident_page, now_page
-from receiver.web.console.acts import MOST_AT_ONCE, Said, press, press_all, said_text
+from receiver.web.console.acts import ACTS, BULK, MOST_AT_ONCE, Said, press, press_all, raise_by_hand, said_text
 from receiver.web.console.board import Board
 from receiver.web.console.layout import Layout, Viewing, answer, viewing
 from receiver.web.console.live import IncidentView, NowView
@@ -52,6 +52,8 @@ class Console:
             web.get(r"/incidents/{id:\d{1,17}}", self._guarded(self.incident, 1)),
             web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
             web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
+            web.get("/raise", self._guarded(self.raise_form, 0)),
+            web.post("/raise", self._guarded(self.raise_, 0)),
         ]
 
     def open_routes(self) -> list[web.RouteDef]:
@@ -90,6 +92,7 @@ class Console:
             "teams": now_page.team_chips(chosen, look.routing, look.reader),
             "team": chosen.team,
             "query": chosen.query,
+            "snoozes": [(str(m), look.reader.duration(60 * m)) for m in (30, 60, 120, 240)],
             "stream": f"{chosen.query}{'&' if chosen.query else ''}after={position}",
             **self._listed(chosen, incidents, look),
         }
@@ -140,7 +143,7 @@ class Console:
     async def act(self, request: web.Request) -> web.StreamResponse:
         """POST /incidents/{id}/{act}: acts, then leads to the page that the form was on."""
         look, number, act = self._look(request, 2), _number(request), request.match_info["act"]
-        if act not in set(Action):
+        if act not in ACTS:
             return self._layout.problem(look, "refused_no_verb", 404)
         if not look.viewer.may(Role.RESPONDER, number):
             return self._layout.problem(look, "console_may_not_act", 403)
@@ -156,14 +159,36 @@ class Console:
     async def act_on_many(self, request: web.Request) -> web.StreamResponse:
         """POST /incidents/{act} with incident=1, incident=2 and so on: acts on each."""
         look, act = self._look(request, 1), request.match_info["act"]
-        if act not in set(Action):
+        if act not in BULK:
             return self._layout.problem(look, "refused_no_verb", 404)
         if not look.viewer.may(Role.RESPONDER):
             return self._layout.problem(look, "console_may_not_act", 403)
         fields = await read_fields(request, _MAX_FORM, MOST_AT_ONCE + 10)
         numbers = [whole_number(value, _MOST_NUMBER) or 0 for name, value in fields if name == "incident"]
-        said = await press_all(self._actions, look, numbers, act)
+        said = await press_all(self._actions, look, numbers, act, dict(fields))
         return await self._back(request, said, numbers, dict(fields))
+
+    async def raise_form(self, request: web.Request) -> web.StreamResponse:
+        """GET /raise: the form by which somebody is paged by hand."""
+        return self._raising(self._look(request, 0), {}, "")
+
+    async def raise_(self, request: web.Request) -> web.StreamResponse:
+        """POST /raise: pages a person or a team, then leads to the incident."""
+        look = self._look(request, 0)
+        if not look.viewer.may(Role.RESPONDER):
+            return self._layout.problem(look, "console_may_not_act", 403)
+        form = dict(await read_fields(request, _MAX_FORM))
+        incident = await raise_by_hand(self._actions, look, form)
+        if incident is None:
+            return self._raising(look, form, look.reader.say("console_said_nobody"), 422)
+        raise web.HTTPSeeOther(f"./incidents/{incident.id}")
+
+    def _raising(self, look: Viewing, form: Mapping[str, str], wrong: str, status: int = 200) -> web.Response:
+        if not look.viewer.may(Role.RESPONDER):
+            return self._layout.problem(look, "console_may_not_act", 403)
+        priorities = sorted(plan.value for plan in look.routing.plans)
+        values = {"form_key": incident_page.form_key(), "filled": form, "wrong": wrong, "priorities": priorities}
+        return self._layout.page("raise.html", look, {**values, "whom": incident_page.whom(look)}, status)
 
     async def _back(
         self, request: web.Request, said: Said, numbers: list[int] | tuple[int, ...], form: Mapping[str, str]

@@ -1,12 +1,14 @@
-"""What the page of one incident shows, in the order in which somebody who was just woken asks for it. Pure."""
+"""What the page of one incident shows, in the order in which somebody who was just woken asks for it."""
 
+import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from receiver.evidence.alert_query import is_drawable
 from receiver.evidence.similar import Similar, ending_text
+from receiver.incident.acts import longest_snooze
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Data, Entry, EntryKind, Incident, Kind, State
 from receiver.incident.undo import can_undo, has_ended, resolve_of
@@ -17,6 +19,7 @@ from receiver.web.console.layout import Viewing
 from receiver.web.console.now_page import upcoming
 from receiver.web.console.times import Times
 
+_MORNING = "08:00"  # until when somebody snoozes who goes to bed
 LISTED = 20  # alerts that the page shows
 _LABELS, _LABEL = 40, 300  # labels of an alert, and characters of one
 
@@ -24,7 +27,9 @@ _PAGES = frozenset({EntryKind.TOLD, EntryKind.DEAD, EntryKind.FALLBACK})
 _PEOPLE = frozenset(
     {
         *(EntryKind.ACKNOWLEDGED, EntryKind.JOINED, EntryKind.RENEWED, EntryKind.ACKNOWLEDGED_LATE),
-        *(EntryKind.RESOLVED_LATE, EntryKind.RESOLVED_BY_HAND, EntryKind.RESOLVE_UNDONE),
+        *(EntryKind.RESOLVED_LATE, EntryKind.RESOLVED_BY_HAND, EntryKind.RESOLVE_UNDONE, EntryKind.UNACKNOWLEDGED),
+        *(EntryKind.SNOOZED, EntryKind.TAKEN_OVER, EntryKind.ASKED, EntryKind.MOVED, EntryKind.ESCALATED_NOW),
+        *(EntryKind.NOTED, EntryKind.ATTACHED, EntryKind.DETACHED, EntryKind.RAISED, EntryKind.ACTED_LATE),
     }
 )
 _ALERTS = frozenset(
@@ -123,7 +128,49 @@ def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, aski
         "drawable": is_drawable(incident),
         "source": incident.source,
         "paged": paged(timeline, reader),
+        **_acts(incident, look),
         "timeline": tuple(_line(group, reader) for group in reversed(folded(timeline))),
+    }
+
+
+def form_key() -> str:
+    """Make what tells a form that is sent twice from two forms."""
+    return secrets.token_urlsafe(12)
+
+
+def whom(look: Viewing) -> tuple[tuple[str, str, bool], ...]:
+    """List whom something can be handed to: what the form sends, the name, and whether it is a person."""
+    people = sorted((look.reader.who(key), key) for key in look.routing.people if key != look.viewer.person)
+    teams = [(f"team:{team}", one_line(team, LINE), False) for team in sorted(look.routing.teams)]
+    return (*((f"person:{key}", name, True) for name, key in people), *teams)
+
+
+def _snoozes(incident: Incident, look: Viewing) -> tuple[tuple[str, str], ...]:
+    """List until when it can be snoozed: what the form sends, and what that is called."""
+    reader, longest = look.reader, longest_snooze(incident.priority)
+    spans = [timedelta(minutes=minutes) for minutes in (15, 30, 60, 120, 240, 480)]
+    offered = [(str(int(span.total_seconds() // 60)), reader.duration(span)) for span in spans if span <= longest]
+    morning = datetime.fromisoformat(reader.local(look.now, f"%Y-%m-%dT{_MORNING}:00%z"))
+    morning += timedelta(days=1) if morning <= look.now else timedelta(0)
+    if morning - look.now <= longest:
+        until = Times(reader, look.now).clock(morning)
+        offered.append((f"@{int(morning.timestamp())}", reader.say("console_until", time=until)))
+    return tuple(offered)
+
+
+def _acts(incident: Incident, look: Viewing) -> dict[str, object]:
+    """Say what can be done beside acknowledging and resolving, and what the forms for it need."""
+    steps, reader = incident.plan.steps, look.reader
+    roles = steps[min(incident.next_step, len(steps) - 1)].roles if steps else ()
+    people = dict.fromkeys(reader.who(person) for role in roles for person in look.routing.holders(role, look.now))
+    return {
+        "snoozes": _snoozes(incident, look),
+        "whom": whom(look),
+        "step": incident.next_step,
+        "escalates_to": (", ".join(people) or reader.roles(roles)) if steps else "",
+        "attached_to": incident.attached_to,
+        "asked": reader.say("console_asked", who=reader.who(incident.asked.person)) if incident.asked else "",
+        "form_key": form_key(),
     }
 
 
@@ -137,6 +184,8 @@ def standing(incident: Incident, look: Viewing) -> str:
 def _owned(incident: Incident, look: Viewing) -> str:
     reader, until = look.reader, incident.clocks.acknowledged_until
     time = Times(reader, look.now).clock(until) if until else ""
+    if incident.snoozed_until is not None:
+        return reader.say("console_snoozed", who=reader.who(incident.acknowledged_by), until=time)
     if incident.acknowledged_by and incident.acknowledged_by == look.viewer.actor:
         return reader.say("console_you_have_it_until", until=time) if until else reader.say("console_you_have_it")
     who = reader.who(incident.acknowledged_by)

@@ -12,7 +12,7 @@ from receiver.messages.i18n import Reader, preferred
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.web.access.security_headers import add_headers
-from receiver.web.access.viewer import VIEWER, Role, Viewer
+from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
 from receiver.web.console.static_files import StaticFiles
 from receiver.web.console.times import Times
 
@@ -34,6 +34,7 @@ class Viewing(msgspec.Struct, frozen=True):
     reader: Reader
     routing: Routing
     now: datetime
+    address: str = ""  # where the request came from, for the audit log
     root: str = ""  # the way from the page to the console's own address, as "../"
 
     @property
@@ -53,7 +54,7 @@ def view_of(viewer: Viewer, request: web.Request, routing: Routing, now: datetim
         reader = reader_of(routing, viewer.person)
     else:
         reader = Reader(preferred(request.headers.get("Accept-Language", "")), name_of=routing.directory.name)
-    return Viewing(viewer, reader, routing, now, "../" * min(levels, _MOST_LEVELS))
+    return Viewing(viewer, reader, routing, now, request.get(ADDRESS, ""), "../" * min(levels, _MOST_LEVELS))
 
 
 class Layout:

@@ -51,7 +51,7 @@ class NowView:
 
     def _is_listed(self, incident: Incident) -> bool:
         is_open = incident.state not in {State.NEW, State.RESOLVED}
-        return is_open and incident.paused is None and self._chosen.keeps(incident)
+        return is_open and not now_page.is_quiet(incident) and self._chosen.keeps(incident)
 
 
 def _urgent(changes: Changes) -> int:
@@ -61,8 +61,9 @@ def _urgent(changes: Changes) -> int:
 
 def _rings(change: Change) -> bool:
     before, after = change.before, change.after
-    waits = after.priority.value == "P1" and after.state is State.TRIGGERED and after.paused is None
-    return waits and not (before.state is State.TRIGGERED and before.priority is after.priority and not before.paused)
+    waits = after.priority.value == "P1" and after.state is State.TRIGGERED and not now_page.is_quiet(after)
+    waited = before.state is State.TRIGGERED and before.priority is after.priority and not now_page.is_quiet(before)
+    return waits and not waited
 
 
 class IncidentView:

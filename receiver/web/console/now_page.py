@@ -86,6 +86,8 @@ class Row(msgspec.Struct, frozen=True):
     next_at: datetime | None = None
     next_whom: str = ""
     pause: str = ""
+    snoozed: bool = False
+    attached_to: int = 0
     drill: bool = False
     flapping: bool = False
 
@@ -102,7 +104,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     groups: tuple[Group, ...]
     more: int  # that are not shown
-    quiet: tuple[Row, ...]  # silenced, inhibited or under maintenance: nobody is paged for them
+    quiet: tuple[Row, ...]  # silenced, under maintenance, attached: nobody is paged for them
     quiet_count: int
     matching: int
 
@@ -115,6 +117,11 @@ class Summary(msgspec.Struct, frozen=True):
     first: str = ""  # the most urgent priority that nobody has answered
 
 
+def is_quiet(incident: Incident) -> bool:
+    """Say whether nobody is paged for it: it is silenced or under maintenance, or another incident speaks for it."""
+    return incident.paused is not None or bool(incident.attached_to)
+
+
 def is_of(incident: Incident, person: str) -> bool:
     """Say whether it concerns a person: they have it, or were paged for it."""
     return incident.acknowledged_by == person or any(told.person == person for told in incident.delivery.told)
@@ -123,8 +130,8 @@ def is_of(incident: Incident, person: str) -> bool:
 def listed(incidents: Sequence[Incident], chosen: Filter, routing: Routing, reader: Reader, now: datetime) -> Listed:
     """Choose and describe what is shown; ``incidents`` are in their order."""
     kept = [incident for incident in incidents if chosen.keeps(incident)]
-    loud = [incident for incident in kept if incident.paused is None]
-    quiet = [incident for incident in kept if incident.paused is not None]
+    loud = [incident for incident in kept if not is_quiet(incident)]
+    quiet = [incident for incident in kept if is_quiet(incident)]
     rows = [row_of(incident, routing, reader, now) for incident in loud[: chosen.shown]]
     priorities = sorted({plan.value for plan in routing.plans} | {row.priority for row in rows})
     return Listed(
@@ -152,6 +159,8 @@ def row_of(incident: Incident, routing: Routing, reader: Reader, now: datetime) 
         next_at=next_at,
         next_whom=next_whom,
         pause=pause_text(incident.paused, reader, now) if incident.paused else "",
+        snoozed=incident.snoozed_until is not None,
+        attached_to=incident.attached_to,
         drill=incident.drill,
         flapping=incident.flapping,
     )
@@ -160,7 +169,7 @@ def row_of(incident: Incident, routing: Routing, reader: Reader, now: datetime) 
 def upcoming(incident: Incident, routing: Routing, reader: Reader) -> tuple[datetime | None, str]:
     """Say when the next step is due and whom it pages: people by name, as far as somebody is on call then."""
     due, steps = incident.clocks.next_due_at, incident.plan.steps
-    waits = incident.paused is not None or incident.clocks.quiet_until is not None or incident.held_at is not None
+    waits = is_quiet(incident) or incident.clocks.quiet_until is not None or incident.held_at is not None
     if incident.state is not State.TRIGGERED or due is None or not steps or waits:
         return None, ""
     roles = steps[min(incident.next_step, len(steps) - 1)].roles
@@ -171,7 +180,7 @@ def upcoming(incident: Incident, routing: Routing, reader: Reader) -> tuple[date
 def summary(incidents: Iterable[Incident]) -> Summary:
     """Count what is open and what nobody has answered; drills and what is paused page nobody in earnest."""
     everything = list(incidents)
-    waiting = Counter(i.priority.value for i in everything if i.state is State.TRIGGERED and i.paused is None)
+    waiting = Counter(i.priority.value for i in everything if i.state is State.TRIGGERED and not is_quiet(i))
     return Summary(tuple(sorted(waiting.items())), len(everything), min(waiting, default=""))
 
 

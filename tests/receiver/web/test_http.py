@@ -343,9 +343,10 @@ async def test_looking_at_a_link_changes_nothing_and_its_button_acts(rig: Rig) -
     assert await rig.state(number) is State.RESOLVED
     assert (rig.answers("link", "taken"), rig.answers("link", "already")) == (2, 0)
     done = await (await rig.client.get(rig.link(number))).text()
-    assert re.findall(r'action="[^"]+/(\w+)"', done) == ["undo"]
+    assert re.findall(r'action="[^"]+/(\w+)"', done) == ["undo", "note"]
     rig.clock.forward(seconds=61)
-    assert "<button" not in await (await rig.client.get(rig.link(number))).text()
+    done = await (await rig.client.get(rig.link(number))).text()
+    assert re.findall(r'action="[^"]+/(\w+)"', done) == ["note"]
 
 
 async def undo_form(rig: Rig, link: str) -> dict[str, str]:
@@ -365,7 +366,10 @@ async def test_a_resolve_is_undone_by_the_button_of_the_page_for_a_minute(rig: R
     assert '<noscript><meta http-equiv="refresh" content="61">' in text  # the button goes when its time is over
     rig.clock.forward(seconds=30)
     pressed = await rig.client.post(link, data=form, allow_redirects=False)
-    assert (pressed.status, pressed.headers["Location"]) == (303, f"./{link.rpartition('/')[2]}")
+    assert (pressed.status, pressed.headers["Location"]) == (
+        303,
+        f"./{link.rpartition('/')[2]}?said=undo.taken.{number}",
+    )
     assert await rig.state(number) is State.TRIGGERED
     assert (await rig.client.post(link, data=form)).status == 200  # pressed twice
     stored = await rig.store.incident(number)

@@ -141,6 +141,11 @@
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
+  document.addEventListener("submit", (event) => {
+    const menu = event.target.closest("details.menu");
+    if (menu) menu.open = false;
+  });
+
   // Keys.
   const help = one("#keys"), off = one("[data-keys-off]");
   if (off) {

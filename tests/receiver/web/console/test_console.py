@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.incident.event import Acknowledge, Paused, Resolve
-from receiver.incident.model import Alert, Origin, Pause, PauseKind, State
+from receiver.incident.model import Alert, EntryKind, Origin, Pause, PauseKind, State
 from receiver.web.console.acts import Said
 from receiver.web.console.now_page import Filter
 from tests.receiver.example_site import START, the_routing
@@ -131,6 +131,89 @@ async def test_a_reader_sees_no_button_and_may_press_none(rig: Rig) -> None:
     for path in ("/incidents/1/acknowledge", "/incidents/acknowledge"):
         assert (await rig.client.post(path)).status == 403
     assert (await rig.read(1)).state is State.TRIGGERED
+
+
+async def told(rig: Rig, act: str, number: int = 1, **form: str) -> str:
+    """Press a button of the incident's page and read what is shown then."""
+    async with rig.client.post(f"/incidents/{number}/{act}", data=form) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def test_every_act_has_a_form_that_does_it(rig: Rig) -> None:
+    await rig.fire()
+    await rig.fire("two")
+    page = await rig.get("/incidents/1")
+    acts = set(re.findall(r'action="1/(\w+)"', page))
+    assert acts == {"acknowledge", "snooze", "handover", "escalate", "resolve", "attach", "note"}
+    assert "Escalate now: pages Marek" in page
+    assert "Marek is asked to take it over." in await told(rig, "handover", whom="person:marek")
+    assert "Escalates to Aisha" in await told(rig, "escalate", step="1")
+    assert "Snoozed by Linh until 04:00." in await told(rig, "snooze", until="60")
+    assert "Marek has it" not in await told(rig, "takeover")
+    assert "Nobody has it yet." in await told(rig, "unacknowledge")
+    assert "Attached to" in await told(rig, "attach", to="#2")
+    assert re.search("1 quiet.*Attached to", await rig.get("/"), re.DOTALL)
+    assert "Attached to" not in (await told(rig, "detach")).split("Timeline")[0]
+    assert "the cable is out" in await told(rig, "note", text=" the cable is out ", form="a")
+    await told(rig, "note", text="the cable is out", form="a")  # sent twice
+    await told(rig, "note", text="   ")
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert [entry.kind for entry in stored[1]].count(EntryKind.NOTED) == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "form", "says"),
+    [
+        ("snooze", {"until": "999"}, "A snooze ends within 24 hours"),
+        ("snooze", {"until": "@9999999999"}, "A snooze ends within 24 hours"),
+        ("snooze", {}, "A snooze ends within 24 hours"),
+        ("handover", {"whom": "person:nobody"}, "Nobody can be reached there."),
+        ("handover", {}, "Nobody can be reached there."),
+        ("attach", {"to": "1"}, "It can&#39;t be attached there"),
+        ("attach", {"to": "x" * 99}, "It can&#39;t be attached there"),
+        ("detach", {}, "Nobody has it yet."),
+    ],
+)
+async def test_an_act_that_cannot_be_done_says_why(rig: Rig, act: str, form: dict[str, str], says: str) -> None:
+    await rig.fire()
+    assert says in await told(rig, act, **form)
+    assert (await rig.read(1)).state is State.TRIGGERED
+
+
+async def test_script_in_a_note_stays_text(rig: Rig) -> None:
+    await rig.fire()
+    page = await told(rig, "note", text=SCRIPT)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+async def test_somebody_is_paged_by_hand(rig: Rig) -> None:
+    page = await rig.get("/raise")
+    key = re.findall(r'name="form" value="([^"]+)"', page)[0]
+    form = {"form": key, "whom": "person:marek", "priority": "P2", "text": "The office is on fire"}
+    for _ in range(2):  # sent twice, paged once
+        async with rig.client.post("/raise", data=form) as answer:
+            assert answer.url.path == "/incidents/1"
+            assert "The office is on fire" in await answer.text()
+    refused = await rig.client.post("/raise", data={**form, "whom": "person:nobody", "form": "other"})
+    assert refused.status == 422
+    assert "The office is on fire</textarea>" in await refused.text()
+    rig.viewer = READER
+    assert (await rig.client.post("/raise", data=form)).status == (await rig.client.get("/raise")).status == 403
+
+
+async def test_several_are_attached_to_the_first_or_snoozed(rig: Rig) -> None:
+    for key in "abc":
+        await rig.fire(key)
+    fields = [("incident", "2"), ("incident", "1"), ("incident", "3"), ("until", "30")]
+    assert "2 incidents attached." in await (await rig.client.post("/incidents/attach", data=fields)).text()
+    assert [(await rig.read(n)).attached_to for n in (1, 2, 3)] == [2, 0, 2]
+    assert (
+        "incident snoozed." in await (await rig.client.post("/incidents/snooze", data=fields[:1] + fields[3:])).text()
+    )
+    assert (await rig.client.post("/incidents/note", data=fields)).status == 404
 
 
 async def test_there_is_no_such_incident_or_act(rig: Rig) -> None:

@@ -91,11 +91,13 @@ async def test_what_is_open_and_ticked_survives_an_update(rig: Rig, browser: Bro
     await rig.fire("two")
     async with opened(browser, rig, "/incidents/1") as page, opened(browser, rig) as now:
         await page.get_by_label("People").check()
+        await page.get_by_label("Note").fill("half a thought")
         await page.locator("#more-acts summary").click()
         await now.get_by_label("Select #1").check()
         await rig.apply(1, Acknowledge("marek", Origin.API))
         await expect(page.locator(".standing")).to_contain_text("Marek has it")
-        await expect(page.locator("#more-acts button")).to_be_visible()
+        await expect(page.get_by_role("button", name="Take over")).to_be_visible()
+        assert await page.get_by_label("Note").input_value() == "half a thought"
         assert await page.get_by_label("People").is_checked()
         await expect(now.locator("#i-1")).to_contain_text("Marek has it")
         assert await now.get_by_label("Select #1").is_checked()
