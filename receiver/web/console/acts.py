@@ -101,9 +101,8 @@ def _note(press: Press, form: Form) -> Answer:
 
 
 def _attach(press: Press, form: Form) -> Answer:
-    return Attach(
-        press.actor, press.origin, whole_number(form.get("to", "").lstrip("#"), _MOST_NUMBER) or 0, press.seen
-    )
+    to = whole_number(form.get("to", "").strip().lstrip("#"), _MOST_NUMBER) or _MOST_NUMBER  # which is nobody's
+    return Attach(press.actor, press.origin, to, press.seen)
 
 
 ACTS: dict[str, Callable[[Press, Form], Answer]] = {
