@@ -34,6 +34,7 @@ from process.settings import Secret, SettingsError, Source, read_secret, require
 from process.web import answer_malformed, refuse_while
 from process.web_config import WebAccess
 from receiver.actions.answer import Actions
+from receiver.actions.duty import Duty
 from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.channels.base import Channel, Picture
 from receiver.channels.declaration import Place, Setup
@@ -66,12 +67,13 @@ from receiver.web.access.oidc_flow import Oidc
 from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
-from receiver.web.api import IncidentApi
+from receiver.web.api import IncidentApi, view
 from receiver.web.charts import ChartRoutes
 from receiver.web.console.board import Board
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
 from receiver.web.console.stream import Streams
+from receiver.web.duty_api import DutyApi
 from receiver.web.evidence import EvidenceRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
@@ -99,6 +101,7 @@ DRAIN = 25.0  # seconds that what is being sent gets to finish when the process 
 _PICTURE = 0.3  # seconds that what is less urgent than a P1 waits for its picture; drawn, it is there in 0.2
 _RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
 _CHECKED_EVERY = 86400.0  # seconds between two looks for damage in the database, which read all of it
+_DUTY_EVERY = 10.0  # seconds, for what another process of the same database has changed
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
 # How answers come in, by the channel whose settings they read; docs/channels.md says how to add one.
@@ -226,6 +229,7 @@ class Receiver:
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self._saw, handling=handling)
         self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
+        self.duty = Duty(self.store, self.store.duty, self.current, clock)
         self._board = Board(self.store, clock)
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
@@ -304,6 +308,7 @@ class Receiver:
         await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
         self._links.installation = await self.store.installation()
         await self._watch.begin()
+        await self.duty.refresh()
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
             self._channels[name] = channel
@@ -382,7 +387,8 @@ class Receiver:
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
-            more = [*charts.api(), *evidence.api(), *self._console_access.api_routes()]
+            duty = DutyApi(self.duty, self.actions, self.store, view)
+            more = [*charts.api(), *evidence.api(), *self._console_access.api_routes(), *duty.routes()]
             api = IncidentApi(self.store, self.actions, guard.api()).application(more)
             app.add_subapp(f"{path}/api/v1", api)
             app.add_subapp(f"{path}/chart", charts.application())
@@ -505,6 +511,7 @@ class Receiver:
         escalator = Escalator(store, self.current, self._clock, watch=self._watch)
         self._loops["escalator"] = escalator.run
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
+        self._rounds["duty"] = Round(self.duty.refresh, _DUTY_EVERY)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
         jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
         self._rounds["job heartbeats"] = Round(jobs_seen.run_once, job_heartbeats.PERIOD)

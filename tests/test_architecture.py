@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receiver.incident": set(),
     "receiver.oncall": {"receiver.incident"},
     "receiver.policy": {"receiver.incident", "receiver.oncall"},
-    "receiver.store": {"receiver.incident"},
+    "receiver.store": {"receiver.incident", "receiver.oncall"},
     "receiver.channels": {"process", "receiver.clients", "receiver.incident"},
     "receiver.clients": {"process", "receiver.incident", "receiver.oncall"},
     "receiver.metrics": {"receiver.channels", "receiver.incident", "receiver.oncall", "receiver.store"},
@@ -34,7 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receiver.evidence": {
         *("receiver.clients", "receiver.incident", "receiver.messages", "receiver.policy", "receiver.store"),
     },
-    "receiver.actions": {"receiver.channels", "receiver.incident", "receiver.policy", "receiver.store"},
+    "receiver.actions": {
+        *("receiver.channels", "receiver.incident", "receiver.oncall", "receiver.policy", "receiver.store"),
+    },
     "receiver.workers": {
         *("process", "receiver.actions", "receiver.channels", "receiver.clients", "receiver.evidence"),
         *("receiver.incident", "receiver.messages", "receiver.metrics", "receiver.oncall", "receiver.policy"),

@@ -62,6 +62,7 @@ def build_routing(config: Config, source: Source) -> Routing:
         fallbacks=contacts(config.fallback.named()),
         hours=hours,
         windows=tuple(windows.values()),
+        quiet={name: team.awake for name, team in config.teams.items() if team.awake},
         flap_window=float(config.flapping.window),
         flap_quiet=float(config.flapping.quiet),
     )

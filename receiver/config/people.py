@@ -144,6 +144,8 @@ class TeamSettings(Places, frozen=True, kw_only=True):
     """The team's own intervals, by priority"""
     acknowledge_for: dict[Priority, Duration] = {}
     """The team's own times, by priority"""
+    awake: dict[Priority, bool] = {}
+    """`P1: true`: P1 page nobody who is awake, either; `P3: false`: P3 do page them ([answers.md](answers.md#awake))"""
 
 
 class ServiceSettings(Strict, frozen=True, kw_only=True):

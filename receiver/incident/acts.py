@@ -25,11 +25,12 @@ from receiver.incident.event import (
     Raise,
     Sent,
     Snooze,
+    TakenAwake,
     TakeOver,
     Unacknowledge,
     Unreached,
 )
-from receiver.incident.model import Asked, Data, Decision, EntryKind, Incident, Kind, Priority, Reason, State
+from receiver.incident.model import Asked, Data, Decision, EntryKind, Incident, Kind, Origin, Priority, Reason, State
 from receiver.incident.pause import catch_up
 from receiver.incident.policy import Policy
 from receiver.incident.timers import NEEDED_AGAIN, acknowledged, at_owners_step, take_due
@@ -37,6 +38,7 @@ from receiver.incident.timetable import begin, within
 
 GIVE_BACK_FOR = timedelta(seconds=60)  # after an acknowledgement: it was a slip, and nobody is paged anew
 ANSWER_WITHIN = timedelta(minutes=5)  # who is asked to take over
+KEEP_WITHIN = timedelta(minutes=10)  # after somebody was awake: what they took and do not keep is paged
 LONGEST_SNOOZE = timedelta(hours=24)
 LONGEST_P1_SNOOZE = timedelta(hours=4)
 _TITLE = 200  # characters of the text by which an incident is raised
@@ -64,8 +66,19 @@ def acknowledge_again(so_far: Decision, event: Acknowledge | TakeOver, _policy: 
     if not asked_for and incident.snoozed_until is None:
         return so_far  # a double click is no news
     clocks = acknowledged(incident.clocks, incident.plan, now)
-    so_far = so_far.change(clocks=clocks, snoozed_until=None).set_delivery(grown=False)
+    so_far = so_far.change(clocks=clocks, snoozed_until=None, taken_awake=False).set_delivery(grown=False)
     return so_far.note(now, EntryKind.RENEWED, event.actor, origin=event.origin)
+
+
+def take_awake(so_far: Decision, event: TakenAwake, policy: Policy, now: datetime) -> Decision:
+    """Whoever is awake has it, for as long as they are, and a little longer to say whether they keep it."""
+    so_far = _owned(so_far, event.person, now).note(now, EntryKind.ACKNOWLEDGED, event.person, origin=Origin.AWAKE)
+    return stay_awake(so_far.change(taken_awake=True), event, policy, now)
+
+
+def stay_awake(so_far: Decision, event: TakenAwake, _policy: Policy, _now: datetime) -> Decision:
+    """They are awake for longer, or not any more."""
+    return so_far.set_clocks(acknowledged_until=event.until + KEEP_WITHIN, remind_due_at=None)
 
 
 def take_over(so_far: Decision, event: Acknowledge | TakeOver, policy: Policy, now: datetime) -> Decision:
@@ -99,6 +112,7 @@ def _owned(so_far: Decision, actor: str, now: datetime) -> Decision:
         snoozed_until=None,
         asked=None,
         before_answer=None,
+        taken_awake=False,
     )
     return so_far.set_delivery(grown=False)
 

@@ -51,7 +51,9 @@ def start(  # the clocks may have begun before
 
 def without_owner(so_far: Decision) -> Decision:
     """Nobody has it any more."""
-    so_far = so_far.change(acknowledged_at=None, acknowledged_by="", snoozed_until=None, before_answer=None)
+    so_far = so_far.change(
+        acknowledged_at=None, acknowledged_by="", snoozed_until=None, before_answer=None, taken_awake=False
+    )
     return so_far.set_delivery(grown=False)
 
 

@@ -179,6 +179,13 @@ class Raise(msgspec.Struct, frozen=True):
     seen: Opening | None = None  # there is nothing to see yet
 
 
+class TakenAwake(msgspec.Struct, frozen=True):
+    """Somebody who is awake ``until`` then, and has said so, takes quietly what would page them."""
+
+    person: str
+    until: datetime
+
+
 class Adopted(msgspec.Struct, frozen=True):
     """Incident ``child`` is attached to this one: ``newly``, or it has become more urgent or has opened again."""
 
@@ -233,4 +240,16 @@ Answer = (
     | Raise
 )
 Sent = Delivered | Unreached | Undelivered
-Event = AlertsReceived | TimeDue | Sent | Answer | StillFiring | Paused | Resumed | Adopted | ParentEnded | ParentMoved
+Event = (
+    AlertsReceived
+    | TimeDue
+    | Sent
+    | Answer
+    | StillFiring
+    | Paused
+    | Resumed
+    | TakenAwake
+    | Adopted
+    | ParentEnded
+    | ParentMoved
+)

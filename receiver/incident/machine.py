@@ -26,6 +26,8 @@ from receiver.incident.acts import (
     pages_for_help,
     snooze,
     snooze_owned,
+    stay_awake,
+    take_awake,
     take_over,
     unacknowledge,
 )
@@ -45,6 +47,7 @@ from receiver.incident.event import (
     Resumed,
     Sent,
     StillFiring,
+    TakenAwake,
     TimeDue,
     Undelivered,
     Unreached,
@@ -61,7 +64,7 @@ from receiver.incident.family import (
 )
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
 from receiver.incident.group import all_drills, facts, lead, maintenance, priority, rises_to, teams, title, was_drill
-from receiver.incident.meaning import Signal, answer_signal
+from receiver.incident.meaning import Signal, answer_signal, awake_signal
 from receiver.incident.model import (
     Alert,
     Data,
@@ -110,9 +113,20 @@ def transition(incident: Incident, event: Event, policy: Policy, now: datetime) 
     if row is None:
         return Decision(incident, ignored=IGNORED[pair])
     decision = row.handle(so_far.change(state=row.becomes), what, policy, now)
-    owed = follow_ups(incident, decision.incident, event)
+    owed = [*_taken_awake(incident, decision, policy, now), *follow_ups(incident, decision.incident, event)]
     ripples = (Ripple(number, partial(transition, event=one, policy=policy, now=now)) for number, one in owed)
     return replace(decision, ripples=tuple(ripples)) if owed else decision
+
+
+def _taken_awake(before: Incident, decision: Decision, policy: Policy, now: datetime) -> list[tuple[int, Event]]:
+    """Who is paged first of all and is awake takes it: the pages are cancelled before they are sent."""
+    incident = decision.incident
+    begins = incident.delivery.rounds > before.delivery.rounds == 0 and not incident.raised_by
+    if not begins or incident.state is not State.TRIGGERED:
+        return []
+    people = tuple(dict.fromkeys(n.target.person for n in decision.notifications if n.target.person))
+    awake = policy.awake(people, incident, now)
+    return [(incident.id, TakenAwake(*awake))] if awake is not None else []
 
 
 def _or_pause(incident: Incident, event: Event, policy: Policy, now: datetime) -> Event:
@@ -130,14 +144,20 @@ def signal(incident: Incident, what: Event | News, policy: Policy, now: datetime
         return _news_signal(incident, what, policy, now)
     if isinstance(what, Answer):
         return answer_signal(incident, what, policy, now)
+    if isinstance(what, Sent):
+        helps = incident.state is State.ACKNOWLEDGED and pages_for_help(incident, what)
+        return Signal.HELP if helps else _SIGNALS[type(what)]
+    return _of_others(incident, what, now)
+
+
+def _of_others(incident: Incident, what: Event, now: datetime) -> Signal:
+    """Of clocks, of other incidents, and of what stands still."""
     if isinstance(what, TimeDue):
         return _time_signal(incident, now)
     if isinstance(what, Adopted):
         urgent = what.priority is Priority.P1 and incident.priority is not Priority.P1
         return Signal.OUTRANK if urgent else Signal.ADOPT
-    if isinstance(what, Sent) and incident.state is State.ACKNOWLEDGED and pages_for_help(incident, what):
-        return Signal.HELP
-    return _SIGNALS[type(what)]
+    return awake_signal(incident, what) if isinstance(what, TakenAwake) else _SIGNALS[type(what)]
 
 
 _SIGNALS: dict[type, Signal] = {
@@ -418,6 +438,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_T, Signal.UNDELIVERED): Row(_T, undelivered),
     (_T, Signal.ACKNOWLEDGE): Row(_A, acknowledge),
     (_T, Signal.SNOOZE): Row(_A, snooze),
+    (_T, Signal.TAKE_AWAKE): Row(_A, take_awake),
     (_T, Signal.RESOLVE): Row(_R, _resolve),
     (_T, Signal.PAUSE): Row(_T, pause),
     (_T, Signal.RESUME): Row(_T, resume),
@@ -442,6 +463,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_A, Signal.ACKNOWLEDGE): Row(_A, acknowledge_again),
     (_A, Signal.TAKE_OVER): Row(_A, take_over),
     (_A, Signal.SNOOZE): Row(_A, snooze_owned),
+    (_A, Signal.STAY_AWAKE): Row(_A, stay_awake),
     (_A, Signal.UNACKNOWLEDGE): Row(_T, unacknowledge),
     (_A, Signal.RESOLVE): Row(_R, _resolve),
     (_A, Signal.PAUSE): Row(_A, pause),
@@ -482,6 +504,7 @@ _ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNDO, Si
 _OF_OTHERS = (Signal.ADOPT, Signal.OUTRANK, Signal.PARENT_ENDED, Signal.PARENT_MOVED)
 _ACTS = (Signal.SNOOZE, Signal.ASK, Signal.MOVE, Signal.ESCALATE, Signal.ATTACH, Signal.DETACH, Signal.UNACKNOWLEDGE)
 _REFUSED = (Signal.REPEATED, Signal.OUT_OF_BOUNDS, Signal.NOT_ATTACHABLE, Signal.UNCONFIRMED)
+_AWAKE = (Signal.TAKE_AWAKE, Signal.STAY_AWAKE)
 _TIMES_OF_ACTS = (Signal.UNANSWERED, Signal.STILL_NEEDED)
 
 IGNORED: dict[tuple[State, Signal], Ignored] = {
@@ -494,6 +517,8 @@ IGNORED: dict[tuple[State, Signal], Ignored] = {
     **dict.fromkeys(product([_T, _A], [Signal.UNCONFIRMED]), Ignored.UNCONFIRMED),
     **dict.fromkeys(product([_T, _A], [Signal.UNDO, Signal.STILL_FIRING]), Ignored.OPEN),
     **dict.fromkeys(product([_T, _A], [Signal.REPEATED]), Ignored.REPEATED),
+    (_A, Signal.TAKE_AWAKE): Ignored.ANSWERED,
+    (_R, Signal.TAKE_AWAKE): Ignored.OVER,
     **dict.fromkeys(product([_T, _A], [Signal.OUT_OF_BOUNDS]), Ignored.OUT_OF_BOUNDS),
     **dict.fromkeys(product([_T, _A], [Signal.NOT_ATTACHABLE]), Ignored.NOT_ATTACHABLE),
     **dict.fromkeys(product([_N, _T, _A, _R], [Signal.NOBODY]), Ignored.NOBODY),
@@ -507,7 +532,9 @@ IGNORED: dict[tuple[State, Signal], Ignored] = {
             product([_N], [Signal.RAISE, Signal.HOLD, Signal.REOPEN, Signal.RETURN, Signal.EXPIRE]),
             product([_N, _R], [*_ACTS, *_REFUSED, *_TIMES_OF_ACTS, Signal.TAKE_OVER, Signal.HELP]),
             product([_T], [Signal.REOPEN, Signal.RETURN, Signal.EXPIRE, Signal.LATE]),
-            product([_T], [Signal.TAKE_OVER, Signal.UNACKNOWLEDGE, Signal.HELP]),
+            product([_T], [Signal.TAKE_OVER, Signal.UNACKNOWLEDGE, Signal.HELP, Signal.STAY_AWAKE]),
+            product([_N], _AWAKE),
+            [(_R, Signal.STAY_AWAKE)],
             product([_A], [Signal.REOPEN, Signal.RETURN, Signal.LATE]),
             product([_R], [Signal.FIRE, Signal.RAISE, Signal.HOLD, Signal.EXPIRE]),
         ),

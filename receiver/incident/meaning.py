@@ -17,6 +17,7 @@ from receiver.incident.event import (
     Raise,
     Resolve,
     Snooze,
+    TakenAwake,
     TakeOver,
     Unacknowledge,
     UndoResolve,
@@ -71,6 +72,8 @@ class Signal(StrEnum):
     ADOPT = "adopt"  # another incident is attached to it
     OUTRANK = "outrank"  # the same, and that is a P1
     PARENT_ENDED = "parent_ended"  # the incident that it is attached to is over
+    TAKE_AWAKE = "take_awake"  # somebody is awake, and takes quietly what would page them
+    STAY_AWAKE = "stay_awake"  # and is so for longer
     PARENT_MOVED = "parent_moved"  # and is attached to another by now
     STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
     PAUSE = "pause"  # somebody has silenced it, or maintenance has begun
@@ -85,6 +88,12 @@ def answer_signal(incident: Incident, what: Answer, policy: Policy, now: datetim
     if what.seen not in {None, incident.opening}:
         return Signal.OUTDATED
     return _ANSWERS[type(what)](incident, what, policy, now)
+
+
+def awake_signal(incident: Incident, what: TakenAwake) -> Signal:
+    """What somebody has taken while they were awake is theirs for as long as they are."""
+    theirs = incident.taken_awake and incident.acknowledged_by == what.person
+    return Signal.STAY_AWAKE if theirs and incident.state is State.ACKNOWLEDGED else Signal.TAKE_AWAKE
 
 
 def _raise_signal(incident: Incident, what: Raise, policy: Policy, now: datetime) -> Signal:

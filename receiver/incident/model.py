@@ -159,6 +159,7 @@ class Origin(StrEnum):
     """How a person's answer reached us."""
 
     API = "api"
+    AWAKE = "awake"  # by who has said that they are awake
     CONSOLE = "console"
     LINK = "link"
     SLACK = "slack"
@@ -519,6 +520,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     attached_at: datetime | None = None  # its clocks stand still since
     moved_to: str = ""  # the team that it was handed over to, whatever its alerts say
     raised_by: str = ""  # who has opened it by hand: no alert fires in it
+    taken_awake: bool = False  # its owner was awake, and has not looked at it yet
     needed_at: datetime | None = None  # when its people are asked whether that is still needed
 
     @property

@@ -43,6 +43,9 @@ class Policy(Protocol):
     def has_team(self, team: str) -> bool:
         """Say whether there is such a team."""
 
+    def awake(self, people: tuple[str, ...], incident: Incident, now: datetime) -> tuple[str, datetime] | None:
+        """Give the first of these people who is awake and takes such incidents quietly, and until when."""
+
     def fallback(self, target: Target, incident: Incident, now: datetime) -> tuple[Target, ...]:
         """Say where else somebody can be reached when this way does not work."""
 

@@ -73,5 +73,6 @@ def _edges(routing: Routing, role: str, start: datetime, end: datetime) -> list[
         if name in routing.schedules:
             edges += [shift.start for shift in shifts(routing.schedules[name], start, end)]
         elif name in routing.people:
+            edges += [edge for cover in routing.covers for edge in (cover.start, cover.end)]
             edges += [edge for pair in routing.people[name].vacation for edge in pair]
     return edges

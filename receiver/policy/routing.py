@@ -8,6 +8,7 @@ import msgspec
 
 from receiver.incident.model import Data, EntryKind, Fact, Incident, Pause, Plan, Priority, Target
 from receiver.oncall.contact_rules import Contact, Person
+from receiver.oncall.cover import Cover, replaced
 from receiver.oncall.directory import Directory
 from receiver.oncall.hours import Hours
 from receiver.oncall.schedule import Schedule, on_call, present
@@ -77,6 +78,9 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     windows: tuple[Window, ...] = ()
     flap_window: float = 600.0
     flap_quiet: float = 900.0
+    covers: tuple[Cover, ...] = ()  # of people who hold a role by name; schedules have theirs in them
+    people_awake: dict[str, datetime] = {}  # until when
+    quiet: dict[str, dict[Priority, bool]] = {}  # by team: what pages nobody who is awake, where that is not as usual
     running_since: datetime = datetime.min.replace(tzinfo=UTC)  # of the process that answers by it; see Current
 
     def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
@@ -175,7 +179,10 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         keys: list[str] = []
         for name in self.roles.get(role, ()):
             schedule = self.schedules.get(name)
-            keys += on_call(schedule, at) if schedule is not None else present(self._absences, (name,), at)
+            if schedule is not None:
+                keys += on_call(schedule, at)
+            else:
+                keys += replaced(self.covers, present(self._absences, (name,), at), at)
         here = (key for key in dict.fromkeys(keys) if key in self.people and not self.people[key].is_away(at))
         return tuple(here)
 
@@ -197,6 +204,14 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         known = self.people.get(person)
         contacts = known.ways(incident.priority, now) if known is not None else ()
         return tuple(_target(contact, person, "", incident) for contact in contacts)
+
+    def awake(self, people: tuple[str, ...], incident: Incident, now: datetime) -> tuple[str, datetime] | None:
+        """Give the first who is awake; a P1 pages all the same, unless the team says otherwise."""
+        usual = incident.priority is not Priority.P1
+        if not self.quiet.get(incident.team, {}).get(incident.priority, usual):
+            return None
+        until = ((person, self.people_awake.get(person)) for person in people)
+        return next(((person, at) for person, at in until if at is not None and at > now), None)
 
     def has_team(self, team: str) -> bool:
         """Say whether the team has a row."""

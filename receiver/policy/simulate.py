@@ -17,6 +17,7 @@ from receiver.incident.delivery import (
     Window,
     correction,
     due_at,
+    is_given_back,
     is_undone,
     nobody_told,
     pointless,
@@ -25,7 +26,7 @@ from receiver.incident.delivery import (
 from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Entry, Failure, Incident, Kind, Notification, Reason, State, route_of
+from receiver.incident.model import Decision, Entry, Failure, Incident, Kind, Notification, Reason, State, route_of
 from receiver.incident.policy import Policy
 from receiver.policy.routing import Routing
 
@@ -150,7 +151,9 @@ class Simulation:
 
     def _apply(self, before: Incident, event: Event) -> bool:
         """Decide, and keep what was decided as a store does; False if nothing changed."""
-        decision = transition(before, event, self._policy, self.now)
+        return self._save(before, transition(before, event, self._policy, self.now))
+
+    def _save(self, before: Incident, decision: Decision) -> bool:
         after = decision.incident
         if after.state is State.NEW or not decision.changes(before):
             return False
@@ -160,8 +163,15 @@ class Simulation:
         for notification in decision.notifications:
             self._owe(after, notification)
         if is_undone(before, after):
-            self._owe_again(before)
+            self._owe_again(before.id, before.resolved_at)
             self._cancel_pointless(after)
+        if is_given_back(before, after):
+            self._owe_again(before.id, before.acknowledged_at)
+        for ripple in decision.ripples:
+            attached = [number for number, one in self._incidents.items() if one.attached_to == after.id]
+            for number in (ripple.number,) if ripple.number else attached:
+                if number in self._incidents:
+                    self._save(self._incidents[number], ripple.decide(self._incidents[number]))
         return True
 
     def _cancel_pointless(self, incident: Incident) -> None:
@@ -170,11 +180,11 @@ class Simulation:
             if waits and pointless(row.notification.kind, row.created_at, incident):
                 row.status, row.cancelled_at = Status.CANCELLED, self.now
 
-    def _owe_again(self, resolved: Incident) -> None:
-        """What the resolve has made pointless is not, now that it is undone, but for a provider's ended incident."""
+    def _owe_again(self, incident: int, since: datetime | None) -> None:
+        """What an answer has made pointless is not, now that it is taken back, but for a provider's ended incident."""
         for number, row in enumerate(self._outbox):
-            at = row.cancelled_at if row.incident == resolved.id else None
-            if at is None or resolved.resolved_at is None or at < resolved.resolved_at:
+            at = row.cancelled_at if row.incident == incident else None
+            if at is None or since is None or at < since:
                 continue
             later = [other for other in self._outbox[number + 1 :] if other.lane == row.lane]
             if not (self._handling(row.notification.target.channel).keeps_incidents and _last_end(later)):

@@ -53,6 +53,7 @@ from receiver.store.base import (
     WantedOpen,
 )
 from receiver.store.sqlite_access import SQLiteAccess
+from receiver.store.sqlite_duty import SQLiteDuty
 from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
 from receiver.store.sqlite_queue import Reader, Writer
 
@@ -90,6 +91,7 @@ class SQLiteStore:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
         self._writer, self._reader = Writer(str(path), self._look), Reader(str(path))
         self.access = SQLiteAccess(self._writer)
+        self.duty = SQLiteDuty(self._writer)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None
         self._is_replaced, self._installation = False, 0
@@ -519,6 +521,8 @@ class SQLiteStore:
             return None
         if saved.after is not saved.before:
             self._watch(saved.before, saved.after)
+        for other in saved.others:
+            self._watched(other)
         return saved.after
 
 

@@ -175,6 +175,7 @@ class Saved(NamedTuple):
     before: Incident
     after: Incident | None
     owes: bool = False
+    others: tuple["Saved", ...] = ()  # that have changed with it
 
 
 def save(
@@ -204,21 +205,22 @@ def save(
     given_back = is_given_back(before, after)
     if given_back and before.acknowledged_at is not None:
         outbox.owe_again(db, after.id, handling, before.acknowledged_at)
-    owes = owes or undone or given_back or bool(decision.notifications)
-    return Saved(before, after, _follow(db, after.id, decision.ripples, handling, now) or owes)
+    others = _follow(db, after.id, decision.ripples, handling, now)
+    owes = owes or undone or given_back or bool(decision.notifications) or any(other.owes for other in others)
+    return Saved(before, after, owes, others)
 
 
 def _follow(
     db: sqlite3.Connection, number: int, ripples: tuple[Ripple, ...], handling: outbox.HandlingOf, now: datetime
-) -> bool:
-    """Do what a change means for others, or for those that are attached to this one; say whether they owe something."""
-    owes = False
+) -> tuple[Saved, ...]:
+    """Do what a change means for others, or for those that are attached to this one."""
+    saved = list[Saved]()
     for ripple in ripples:
         for each in (ripple.number,) if ripple.number else attached(db, number):
             other = incident(db, each)
             if other is not None:
-                owes |= save(db, other, ripple.decide(other), handling, now).owes
-    return owes
+                saved.append(save(db, other, ripple.decide(other), handling, now))
+    return tuple(saved)
 
 
 def attached(db: sqlite3.Connection, parent: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from receiver.web.incident_acts import IncidentActs, incident_number, unknown_in
 SHOWN = (
     *("id", "state", "priority", "title", "team", "opened_at", "acknowledged_at", "acknowledged_by"),
     *("resolved_at", "resolved_by", "breached_at", "paused", "flapping", "reopened", "drill"),
-    *("unlisted", "snoozed_until", "asked", "attached_to", "raised_by"),
+    *("unlisted", "snoozed_until", "asked", "attached_to", "raised_by", "taken_awake"),
 )
 CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _PAGE = 1000  # incidents in one answer

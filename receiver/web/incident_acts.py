@@ -168,17 +168,19 @@ class IncidentActs:
         What cannot be done as things are now is refused with 409, what cannot be done at all with 400.
         """
         act = ACTS[request.match_info["action"]]
-        body = await _body(request, act.body)
-        event = act.event(body, _actor(request, body), self._actions.clock())
-        result, incident = await self._actions.act(ActionSource.API, incident_number(request), event, _request(request))
+        body = await read(request, act.body)
+        event = act.event(body, actor_of(request, body), self._actions.clock())
+        result, incident = await self._actions.act(
+            ActionSource.API, incident_number(request), event, request_of(request)
+        )
         return self._answer(result, incident) if incident is not None else unknown_incident(request)
 
     async def raise_(self, request: web.Request) -> web.Response:
         """POST /api/v1/incidents with {"text": "...", "team": "..."}: 201, or 200 if the key was sent before."""
-        body = await _body(request, Raising)
-        actor = _actor(request, body)
+        body = await read(request, Raising)
+        actor = actor_of(request, body)
         event = Raise(actor, _API, body.text, person=body.person, team=body.team, priority=body.priority)
-        result, incident = await self._actions.raise_by_hand(ActionSource.API, event, _request(request))
+        result, incident = await self._actions.raise_by_hand(ActionSource.API, event, request_of(request))
         if incident is None:
             return problem(400, _CONFLICTS[ActionResult.NOBODY])
         status = 201 if result is ActionResult.TAKEN else 200
@@ -191,7 +193,8 @@ class IncidentActs:
         return web.json_response(self._view(incident))
 
 
-async def _body(request: web.Request, kind: type[B]) -> B:
+async def read(request: web.Request, kind: type[B]) -> B:
+    """Read the body; BodyError says what is wrong with it."""
     try:
         return msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -199,13 +202,14 @@ async def _body(request: web.Request, kind: type[B]) -> B:
         raise BodyError(400, "bad_body", f"invalid body (expected an object with {named}): {error}") from error
 
 
-def _actor(request: web.Request, body: msgspec.Struct) -> str:
+def actor_of(request: web.Request, body: msgspec.Struct) -> str:
     """Give who acts: a program may say for whom it does."""
     viewer, claimed = request.get(VIEWER), str(getattr(body, "actor", ""))[:_ACTOR]
     return (viewer.acts_as(claimed) if viewer is not None else claimed) or ActionSource.API.value
 
 
-def _request(request: web.Request) -> Request:
+def request_of(request: web.Request) -> Request:
+    """Say by which way somebody acts; BodyError if the key is too long."""
     key, viewer = request.headers.get("Idempotency-Key", ""), request.get(VIEWER)
     if len(key) > LONGEST_KEY:
         raise BodyError(400, "bad_key", f"Idempotency-Key: longer than {LONGEST_KEY} characters")

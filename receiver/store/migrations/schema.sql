@@ -116,6 +116,43 @@ CREATE TABLE IF NOT EXISTS gathering (
     PRIMARY KEY (channel, address)
 ) STRICT, WITHOUT ROWID;
 
+-- Who stands in for whom: receiver.oncall.cover.Cover. Covers are instants, whatever becomes of the shift.
+CREATE TABLE IF NOT EXISTS override (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    schedule TEXT NOT NULL,
+    out TEXT NOT NULL,
+    person TEXT NOT NULL,
+    start REAL NOT NULL,
+    end REAL NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('asked', 'active', 'cancelled')),
+    made_by TEXT NOT NULL,
+    accepted_by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    pair INTEGER NOT NULL,
+    CHECK (start < end),
+    CHECK (state <> 'active' OR person <> '')
+) STRICT;
+CREATE INDEX IF NOT EXISTS override_end ON override (end);
+
+-- Until when somebody is awake.
+CREATE TABLE IF NOT EXISTS awake (
+    person TEXT PRIMARY KEY,
+    until REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Maintenance windows that people have made here: receiver.store.duty.MadeWindow.
+CREATE TABLE IF NOT EXISTS window (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    matchers TEXT NOT NULL,  -- JSON
+    start REAL NOT NULL,
+    end REAL NOT NULL,
+    made_by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    incident_id INTEGER NOT NULL,
+    CHECK (start <= end)
+) STRICT;
+CREATE INDEX IF NOT EXISTS window_end ON window (end);
+
 -- Forms that have been sent once already: a repeated one does nothing.
 CREATE TABLE IF NOT EXISTS form (
     key TEXT PRIMARY KEY,

@@ -177,6 +177,15 @@ async def test_an_act_on_a_parent_and_on_what_is_attached_is_one_transaction(sit
     assert (await site.state(child), await site.state(parent)) == (State.RESOLVED, State.RESOLVED)
 
 
+async def test_whoever_watches_sees_what_is_attached_change_too(site: Site) -> None:
+    child, parent = await site.fire("a"), await site.fire("b")
+    await site.actions.act(API, child, Attach("linh", CONSOLE, parent))
+    seen = list[tuple[int, State]]()
+    site.store._watch = lambda _before, after: seen.append((after.id, after.state))  # noqa: SLF001
+    await site.actions.act(API, parent, Acknowledge("linh", CONSOLE))
+    assert seen == [(parent, State.ACKNOWLEDGED), (child, State.ACKNOWLEDGED)]
+
+
 async def test_a_p1_that_is_attached_raises_its_parent(site: Site) -> None:
     child, parent = await site.fire("a", "critical"), await site.fire("b")
     await site.actions.act(API, parent, TakeOver("linh", CONSOLE))

@@ -1,0 +1,148 @@
+"""The tables of what people set for a while: covers of shifts, who is awake, maintenance windows."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from receiver.oncall.cover import Changed, Cover, CoverState, Refused
+from receiver.store import sqlite_audit as audit
+from receiver.store.audit import Act
+from receiver.store.duty import MadeWindow
+from receiver.store.sqlite_act import remember, sent_before
+from receiver.store.sqlite_queue import Writer
+
+_COVER = "schedule, out, person, start, end, state, made_by, accepted_by, reason, pair"
+_COVERS = f"SELECT {_COVER}, id FROM override WHERE end > ? ORDER BY id"  # noqa: S608  # our own names
+_NAMES = [name.strip() for name in _COVER.split(",")]
+_ADD = f"INSERT INTO override ({_COVER}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"  # noqa: S608
+_CHANGE = f"UPDATE override SET {', '.join(f'{name} = :{name}' for name in _NAMES)} WHERE id = :id"  # noqa: S608
+_AWAKE = "INSERT INTO awake VALUES (?, ?) ON CONFLICT DO UPDATE SET until = excluded.until"
+_WINDOWS = """SELECT matchers, start, end, made_by, reason, incident_id, id FROM window
+    WHERE end > ? ORDER BY id"""
+
+
+class SQLiteDuty:
+    """See receiver.store.duty.DutyStore."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def covers(self, now: datetime) -> tuple[Cover, ...]:
+        return await self._writer.run(lambda db: _covers(db, now))
+
+    async def change_covers(
+        self, decide: Callable[[tuple[Cover, ...]], Changed], now: datetime, act: Act, form: str = ""
+    ) -> Changed:
+        def change(db: sqlite3.Connection) -> Changed:
+            known, earlier = _covers(db, now), sent_before(db, form)
+            if earlier is not None:
+                return tuple(one for one in known if one.id == earlier or (one.pair and one.pair == earlier))
+            changed = decide(known)
+            return changed if isinstance(changed, Refused) else _write(db, known, changed, act, form)
+
+        return await self._writer.commit(change, urgent=True)
+
+    async def awake(self, now: datetime) -> Mapping[str, datetime]:
+        query = "SELECT person, until FROM awake WHERE until > ?"
+        rows = await self._writer.run(lambda db: db.execute(query, (now.timestamp(),)).fetchall())
+        return {person: datetime.fromtimestamp(until, UTC) for person, until in rows}
+
+    async def set_awake(self, person: str, until: datetime, act: Act) -> None:
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(_AWAKE, (person, until.timestamp()))
+            audit.write(db, msgspec.structs.replace(act, object=f"person/{person}", after=until.isoformat()))
+
+        await self._writer.commit(change, urgent=True)
+
+    async def windows(self, now: datetime) -> tuple[MadeWindow, ...]:
+        return await self._writer.run(lambda db: _windows(db, now))
+
+    async def add_window(self, window: MadeWindow, most: int, act: Act, form: str = "") -> MadeWindow | None:
+        def change(db: sqlite3.Connection) -> MadeWindow | None:
+            known, earlier = _windows(db, act.at), sent_before(db, form)
+            if earlier is not None:
+                return next((one for one in known if one.id == earlier), None)
+            if len(known) >= most:
+                return None
+            columns = (msgspec.json.encode(window.matchers).decode(), window.start.timestamp(), window.end.timestamp())
+            number = db.execute(
+                "INSERT INTO window (matchers, start, end, made_by, reason, incident_id) VALUES (?, ?, ?, ?, ?, ?)",
+                (*columns, window.by, window.reason, window.incident),
+            ).lastrowid
+            made = msgspec.structs.replace(window, id=number or 0)
+            after = msgspec.json.encode(made).decode()
+            audit.write(db, msgspec.structs.replace(act, object=f"window/{number}", after=after))
+            remember(db, form, made.id, act.at)
+            return made
+
+        return await self._writer.commit(change, urgent=True)
+
+    async def end_window(self, number: int, now: datetime, act: Act) -> bool:
+        def change(db: sqlite3.Connection) -> bool:
+            update = "UPDATE window SET end = ? WHERE id = ? AND end > ?"
+            if not db.execute(update, (now.timestamp(), number, now.timestamp())).rowcount:
+                return False
+            audit.write(db, msgspec.structs.replace(act, object=f"window/{number}", after=now.isoformat()))
+            return True
+
+        return await self._writer.commit(change, urgent=True)
+
+
+def _covers(db: sqlite3.Connection, now: datetime) -> tuple[Cover, ...]:
+    return tuple(
+        Cover(
+            schedule,
+            out,
+            person,
+            datetime.fromtimestamp(start, UTC),
+            datetime.fromtimestamp(end, UTC),
+            CoverState(state),
+            *more,
+        )
+        for schedule, out, person, start, end, state, *more in db.execute(_COVERS, (now.timestamp(),))
+    )
+
+
+def _write(
+    db: sqlite3.Connection, known: tuple[Cover, ...], changed: tuple[Cover, ...], act: Act, form: str
+) -> Changed:
+    """Write new ones and changed ones; the halves of a swap name each other."""
+    before = {one.id: one for one in known}
+    written = []
+    for cover in changed:
+        if cover.id:
+            db.execute(_CHANGE, _columns(cover))
+            written.append(cover)
+        else:
+            written.append(msgspec.structs.replace(cover, id=db.execute(_ADD, _columns(cover)).lastrowid or 0))
+    if len(written) > 1 and not written[0].pair:
+        one, other = written
+        written = [msgspec.structs.replace(one, pair=other.id), msgspec.structs.replace(other, pair=one.id)]
+        for cover in written:
+            db.execute(_CHANGE, _columns(cover))
+    for cover in written:
+        was = before.get(cover.id)
+        texts = (msgspec.json.encode(was).decode() if was else "", msgspec.json.encode(cover).decode())
+        audit.write(db, msgspec.structs.replace(act, object=f"cover/{cover.id}", before=texts[0], after=texts[1]))
+    if written:
+        remember(db, form, written[0].id, act.at)
+    return tuple(written)
+
+
+def _columns(cover: Cover) -> dict[str, object]:
+    columns = msgspec.structs.asdict(cover)
+    return {**columns, "start": cover.start.timestamp(), "end": cover.end.timestamp(), "state": cover.state.value}
+
+
+def _windows(db: sqlite3.Connection, now: datetime) -> tuple[MadeWindow, ...]:
+    return tuple(
+        MadeWindow(
+            msgspec.json.decode(matchers, type=tuple[str, ...]),
+            datetime.fromtimestamp(start, UTC),
+            datetime.fromtimestamp(end, UTC),
+            *more,
+        )
+        for matchers, start, end, *more in db.execute(_WINDOWS, (now.timestamp(),))
+    )
