@@ -228,8 +228,10 @@ class Receiver:
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
         self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self._saw, handling=handling)
-        self.actions = Actions(self.store, self.current, clock, self.metrics.registry)
-        self.duty = Duty(self.store, self.store.duty, self.current, clock)
+        self.actions, self.duty = (
+            Actions(self.store, self.current, clock, self.metrics.registry),
+            Duty(self.store, self.store.duty, self.current, clock),
+        )
         self._board = Board(self.store, clock)
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")

@@ -99,7 +99,7 @@ class DutyApi:
             web.get("/awake", self.awake),
             web.post("/awake", self.stay_awake),
             web.delete("/awake", self.sleep),
-            web.post("/awake/{what:keep|giveback}", self.taken),
+            web.post("/awake/{decision:keep|giveback}", self.taken),
             web.get("/windows", self.windows),
             web.delete("/windows/{id}", self.end_window),
             web.post("/windows", self.add_window),
@@ -169,7 +169,7 @@ class DutyApi:
 
     async def taken(self, request: web.Request) -> web.Response:
         """POST /api/v1/awake/keep or giveback: all that was taken while awake."""
-        actor, keeps = actor_of(request, await read(request, Who)), request.match_info["what"] == "keep"
+        actor, keeps = actor_of(request, await read(request, Who)), request.match_info["decision"] == "keep"
         event = Acknowledge(actor, Origin.API) if keeps else Unacknowledge(actor, Origin.API)
         taken = await self._duty.taken_awake(actor)
         changed = [(await self._actions.act(ActionSource.API, one.id, event, request_of(request)))[1] for one in taken]

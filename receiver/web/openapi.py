@@ -6,7 +6,7 @@ import msgspec
 
 from process.version import VERSION
 from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
-from receiver.web import alertmanager_webhook, api, generic_webhook, incident_acts
+from receiver.web import alertmanager_webhook, api, duty_api, generic_webhook, incident_acts
 
 Json = dict[str, Any]
 
@@ -33,7 +33,15 @@ _INCIDENT: Json = {"$ref": "#/components/schemas/Incident"}
 def document() -> Json:
     """Return the OpenAPI 3.1 document."""
     bodies = {act.body for act in incident_acts.ACTS.values()}
-    types = (_shown(), Alert, Entry, incident_acts.Raising, *sorted(bodies, key=lambda one: one.__name__))
+    types = (
+        _shown(),
+        Alert,
+        Entry,
+        incident_acts.Raising,
+        duty_api.Covering,
+        duty_api.Maintaining,
+        *sorted(bodies, key=lambda one: one.__name__),
+    )
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for name in ("Incident", "Alert", "Entry"):  # every key is in each answer
         components[name]["required"] = list(components[name]["properties"])
@@ -94,7 +102,7 @@ def _api() -> Json:
         chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
         chart["responses"]["400"] = _problem("Wrong parameters.")
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
-    paths |= _evidence()
+    paths |= _evidence() | _duty()
     for action, act in incident_acts.ACTS.items():
         described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY])
         described |= _body(act.body, required=bool(_required(act.body)))
@@ -136,6 +144,48 @@ def _evidence() -> Json:
         "/api/v1/incidents/{id}/postmortem": {"get": draft},
         "/api/v1/handover": {"get": shift},
     }
+
+
+def _duty() -> Json:
+    """Describe what people set for a while: covers, who is awake, maintenance."""
+    text = {"type": "string"}
+    cover = {"type": "object", "properties": {"id": {"type": "integer"}, "state": text}, "required": ["id", "state"]}
+    window = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    awake = {"type": "object", "properties": {"awake": {"type": "object"}}, "required": ["awake"]}
+    until = {"type": "object", "properties": {"until": _TEXT}, "required": ["until", "taken"]}
+    covers, windows, incidents = _listed("covers", cover), _listed("windows", window), _listed("incidents", _INCIDENT)
+    who, made = incident_acts.Who, (duty_api.Covering, duty_api.Maintaining)
+    described: list[tuple[str, str, str, str, Json, type[msgspec.Struct] | None]] = [
+        ("/covers", "get", "listCovers", "Covers of shifts that have not ended", covers, None),
+        ("/covers", "post", "cover", "Cover or swap a shift, or ask for it", covers, made[0]),
+        ("/covers/{id}/accept", "post", "acceptCover", "Stand in; the first has it", covers, who),
+        ("/covers/{id}/cancel", "post", "cancelCover", "Cancel a cover, or both of a swap", covers, who),
+        ("/awake", "get", "listAwake", "Who is awake, and until when", awake, None),
+        ("/awake", "post", "beAwake", "Take new P2 to P4 quietly for half an hour", until, who),
+        ("/awake", "delete", "beAwakeNoMore", "Not any more", until, who),
+        ("/awake/keep", "post", "keepTaken", "Keep all that was taken while awake", incidents, who),
+        ("/awake/giveback", "post", "giveTakenBack", "Give all that back", incidents, who),
+        ("/windows", "get", "listWindows", "Maintenance that was made here and has not ended", windows, None),
+        ("/windows", "post", "addWindow", "Record what matches for a while, and page nobody", window, made[1]),
+        ("/windows/{id}", "delete", "endWindow", "End a window now", windows, who),
+        ("/incidents/{id}/maintenance", "post", "maintain", "Maintenance for what is like it", window, made[1]),
+    ]
+    paths: Json = {}
+    for path, method, operation, about, answer, body in described:
+        parameters = [*([_ID] if "{id}" in path else []), *([_KEY] if method == "post" else [])]
+        one = _guarded(operation, about, answer, parameters)
+        if body is not None:
+            one |= _body(body, required=bool(_required(body)))
+            one["responses"] |= _body_problems(incident_acts.LIMIT)
+            one["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
+        if body in made:
+            one["responses"]["201"] = one["responses"].pop("200") | {"description": "Made."}
+        paths.setdefault(f"/api/v1{path}", {})[method] = one
+    return paths
+
+
+def _listed(name: str, item: Json) -> Json:
+    return {"type": "object", "properties": {name: {"type": "array", "items": item}}, "required": [name]}
 
 
 def _guarded(operation: str, summary: str, answer: Json, parameters: list[Json]) -> Json:

@@ -20,7 +20,18 @@ from receiver.oncall.cover import Cover, CoverState, Refused
 from receiver.policy.routing import Routing
 from receiver.store.duty import MadeWindow
 from receiver.store.sqlite import SQLiteStore
-from tests.receiver.example_site import MINUTE, P1, P2, START, Clock, a_store, an_alert, the_current, the_routing
+from tests.receiver.example_site import (
+    MINUTE,
+    P1,
+    P2,
+    START,
+    Clock,
+    a_store,
+    an_alert,
+    labelled,
+    the_current,
+    the_routing,
+)
 
 HOUR = 60 * MINUTE
 COVER = Cover("", "linh", "", START, START + 8 * HOUR)
@@ -35,7 +46,7 @@ class Site:
         self.duty = Duty(store, store.duty, self.current, clock)
 
     async def fire(self, key: str, severity: str = "warning", **labels: str) -> Incident:
-        group = AlertGroup(key, (an_alert(key, starts_at=self.clock.now, severity=severity, **labels),))
+        group = AlertGroup(key, (labelled(an_alert(key, starts_at=self.clock.now, severity=severity), **labels),))
         incident = await self.store.update(AlertsReceived(group), self.current.routing, self.clock.now)
         assert incident is not None
         return await self.incident(incident.id)

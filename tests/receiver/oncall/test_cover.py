@@ -75,7 +75,7 @@ def test_nobody_else_but_an_administrator_decides_for_two_others() -> None:
 )
 def test_what_is_no_cover(change: dict[str, object], why: Refused) -> None:
     person = {"person": "aisha"} if change.get("out") == "" else {}
-    assert make((), (replace(TONIGHT, **{**person, **change}),), "linh", SITE, START, by_admin=True) is why  # type: ignore[arg-type]
+    assert make((), (replace(TONIGHT, **{**person, **change}),), "linh", SITE, START, by_admin=True) is why
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_is_no_cover(change: dict[str, object], why: Refused) -> None:
 )
 def test_two_covers_of_one_place_at_one_time_are_refused(other: dict[str, object], overlaps: bool) -> None:
     active = replace(TONIGHT, person="marek", state=CoverState.ACTIVE, id=1)
-    new = replace(TONIGHT, **{"person": "aisha", **other})  # type: ignore[arg-type]
+    new = replace(TONIGHT, **{"person": "aisha", **other})
     made = make((active,), (new,), "aisha", SITE, START, by_admin=False)
     assert (made is Refused.OVERLAPS) is overlaps
     waiting = replace(new, id=2)

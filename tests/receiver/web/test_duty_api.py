@@ -19,7 +19,7 @@ from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
 from receiver.web.api import IncidentApi, view
 from receiver.web.duty_api import DutyApi
 from tests.process.bounded_server import BoundedServer
-from tests.receiver.example_site import MINUTE, Clock, a_store, an_alert, the_current
+from tests.receiver.example_site import MINUTE, Clock, a_store, an_alert, labelled, the_current
 
 NIGHT = {"start": "2026-11-23T18:00:00Z", "end": "2026-11-24T08:00:00+01:00"}
 
@@ -36,7 +36,7 @@ class Rig:
             return answer.status, await answer.json()
 
     async def fire(self, key: str, **labels: str) -> int:
-        group = AlertGroup(key, (an_alert(key, severity="warning", **labels),))
+        group = AlertGroup(key, (labelled(an_alert(key, severity="warning"), **labels),))
         incident = await self.store.update(AlertsReceived(group), self.current.routing, self.clock.now)
         assert incident is not None
         self.clock.forward(seconds=1)

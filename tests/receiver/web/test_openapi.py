@@ -77,7 +77,8 @@ async def test_every_endpoint_for_programs_is_described_and_no_other(rig: Rig) -
             if OURS.match(path) and route.method != "HEAD":
                 served.add((path, route.method.lower()))
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    choices = {"{action}": tuple(ACTS), "{form}": ("svg", "png")}
+    choices = {"{action}": tuple(ACTS), "{what}": ("accept", "cancel"), "{form}": ("svg", "png")}
+    choices["{decision}"] = ("keep", "giveback")
     for parameter, values in choices.items():
         served = {(path.replace(parameter, value), method) for path, method in served for value in values}
     assert described == served
@@ -110,6 +111,20 @@ async def test_answers_are_as_they_are_described(rig: Rig) -> None:
     }
     for act in sorted(ACTS):
         await rig.ask("POST", f"{one}/{act}", f"{incident}/{act}", json=bodies.get(act, {}))
+    night = {"start": "2099-11-23T18:00:00Z", "end": "2099-11-24T08:00:00Z", "out": "linh"}
+    for method, path, described, body in (
+        ("POST", "/covers", "/covers", night),
+        ("GET", "/covers", "/covers", None),
+        ("POST", "/covers/9/accept", "/covers/{id}/accept", {}),
+        ("POST", "/awake", "/awake", {"actor": "nobody"}),
+        ("GET", "/awake", "/awake", None),
+        ("POST", "/awake/keep", "/awake/keep", {}),
+        ("POST", "/windows", "/windows", {"minutes": 5, "matchers": ["job=a"]}),
+        ("GET", "/windows", "/windows", None),
+        ("DELETE", "/windows/1", "/windows/{id}", {}),
+        ("POST", "/incidents/1/maintenance", "/incidents/{id}/maintenance", {"minutes": 5}),
+    ):
+        await rig.ask(method, f"/api/v1{path}", f"/api/v1{described}", json=body)
     assert len((await rig.ask("GET", "/api/v1/incidents", "/api/v1/incidents"))["incidents"]) == 3
     await rig.ask("GET", "/api/v1/incidents?state=x", "/api/v1/incidents")
     shown = await rig.ask("GET", one, incident)
