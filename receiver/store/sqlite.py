@@ -345,13 +345,11 @@ class SQLiteStore:
         return await self._reader.run(lambda db: row.alike(db, alertname, team, limit))
 
     async def still_open(self, wanted: WantedOpen = None) -> list[Incident]:
-        incidents: list[Incident] = []
-        after = 0
-        while True:
-            after, found = await self._reader.run(partial(row.still_open, after=after, limit=_CHUNK, wanted=wanted))
-            if not after:
-                return incidents
-            incidents += found
+        numbers, incidents = await self._reader.run(row.still_open), list[Incident]()
+        for start in range(0, len(numbers), _CHUNK):
+            read = partial(row.read_open, numbers=numbers[start : start + _CHUNK], wanted=wanted)
+            incidents += await self._reader.run(read)
+        return incidents
 
     async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:
         return await self._reader.run(lambda db: row.resolved_since(db, start, limit))

@@ -105,13 +105,20 @@ def alike(db: sqlite3.Connection, alertname: str, team: str, limit: int) -> list
     return [_past.decode(document(row[0])) for row in db.execute(query, (alertname, team, limit))]
 
 
-def still_open(db: sqlite3.Connection, after: int, limit: int, wanted: WantedOpen) -> tuple[int, list[Incident]]:
-    """Look at open incidents by their number, from the one after ``after``: the last number, and those wanted."""
-    query = """SELECT id, doc FROM incident INDEXED BY incident_still_open
-        WHERE state <> 'resolved' AND id > ? ORDER BY id LIMIT ?"""
-    rows = db.execute(query, (after, limit)).fetchall()
-    docs = (doc for _, doc in rows if wanted is None or wanted(_outline.decode(doc)))
-    return rows[-1][0] if rows else 0, [_incident.decode(doc) for doc in docs]
+def still_open(db: sqlite3.Connection) -> list[int]:
+    """Number the incidents that are open, oldest first."""
+    query = "SELECT id FROM incident WHERE state IN ('triggered', 'acknowledged')"
+    return sorted(number for (number,) in db.execute(query))
+
+
+def read_open(db: sqlite3.Connection, numbers: list[int], wanted: WantedOpen) -> list[Incident]:
+    """Read those of these incidents that are still open and wanted, in their order."""
+    query = (
+        """SELECT doc FROM incident WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'resolved' ORDER BY id"""
+    )
+    rows = db.execute(query, (_encoder.encode(numbers).decode(),)).fetchall()
+    docs = [doc for (doc,) in rows if wanted is None or wanted(_outline.decode(doc))]
+    return [_incident.decode(doc) for doc in docs]
 
 
 def resolved_since(db: sqlite3.Connection, start: datetime, limit: int) -> list[Incident]:
@@ -151,7 +158,7 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
     parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
-    for table in ("outbox", "timeline", "member", "attachment", "alike"):
+    for table in ("outbox", "timeline", "attachment", "alike"):
         db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", parameters)  # noqa: S608  # our own names
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 

@@ -2,13 +2,13 @@
 
 A new file is made by `schema.sql`. To change the schema: change it there, raise ``SCHEMA_VERSION``, and add the step
 from the version before to ``_STEPS``. A step knows the shapes of its own two versions and imports nothing of today's.
-From schema 8 on, a document that does not begin with `{` is compressed by zlib.
+From schema 8 on, a document may be compressed.
 """
 
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from receiver.store.migrations import from_1, from_2, from_3, from_4, from_5, from_6
+from receiver.store.migrations import from_1, from_2, from_3, from_4, from_5, from_6, from_7
 from receiver.store.migrations.script import run_script
 
 SCHEMA_VERSION = 8
@@ -19,7 +19,7 @@ _STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {
     4: lambda db, _keys: from_4.upgrade(db),
     5: lambda db, _keys: from_5.upgrade(db),
     6: lambda db, _keys: from_6.upgrade(db),
-    7: lambda _db, _keys: None,  # a document may be compressed from 8 on, and an older receiver cannot read that
+    7: lambda db, _keys: from_7.upgrade(db),
 }
 
 

@@ -19,16 +19,14 @@ CREATE INDEX IF NOT EXISTS incident_count ON incident (state, priority, opened_a
 CREATE INDEX IF NOT EXISTS incident_over ON incident (resolved_at) WHERE resolved_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS incident_opened ON incident (opened_at, id);
 CREATE INDEX IF NOT EXISTS incident_state ON incident (state, id);
-CREATE INDEX IF NOT EXISTS incident_still_open ON incident (id) WHERE state <> 'resolved';
 
 -- Which open incident an alert that fires belongs to, whatever Alertmanager calls its group today.
 CREATE TABLE IF NOT EXISTS member (
     receiver TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
-    incident_id INTEGER NOT NULL REFERENCES incident (id),
+    incident_id INTEGER NOT NULL,  -- of one that is open, so that none is deleted that has members
     PRIMARY KEY (receiver, fingerprint, incident_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS member_incident ON member (incident_id);
 
 -- Which incident speaks for which: Incident.attached_to.
 CREATE TABLE IF NOT EXISTS attachment (
@@ -52,7 +50,7 @@ WHERE NOT EXISTS (SELECT 1 FROM alike) AND json_extract(CAST(doc AS TEXT), '$.la
 
 CREATE TABLE IF NOT EXISTS timeline (
     incident_id INTEGER NOT NULL REFERENCES incident (id),
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     at REAL NOT NULL,
     kind TEXT NOT NULL,
     text TEXT NOT NULL,  -- what receivers up to schema 4 wrote in place of data
