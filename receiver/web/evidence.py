@@ -12,12 +12,12 @@ from receiver.evidence.handover import current_shift, summed_up, text
 from receiver.evidence.postmortem import Material, postmortem
 from receiver.evidence.similar import ending_text, similar
 from receiver.incident.model import Entry, Incident
-from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import VIEWER, Role
 from receiver.web.charts import ChartRoutes, reader_asked
+from receiver.web.console.layout import viewing
 from receiver.web.incident_acts import incident_number, unknown_incident
 
 
@@ -145,4 +145,4 @@ class EvidenceRoutes:
         return web.Response(text=text, content_type="text/markdown", headers=headers)
 
     def _reader(self, request: web.Request) -> Reader:
-        return reader_of(self._current.routing, request[VIEWER].person)
+        return viewing(request, self._current, self._clock(), 0).reader

@@ -86,9 +86,9 @@ async def a_past(site: Site) -> None:
     one = await site.fire("a")
     await site.wait(20)
     await site.apply(one, Acknowledge("marek", Origin.LINK))
-    await site.wait(10)
-    await site.fire("a", firing=False)
     await site.wait(30)
+    await site.fire("a", firing=False)
+    await site.wait(10)
     await site.fire("b", severity="warning")
     await site.wait(45)
     await site.fire("b", firing=False, severity="warning")
@@ -129,7 +129,7 @@ def edited() -> Routing:
     """P1 begins ten minutes later, and P2 only after 50: the one here was over by then."""
     routing = the_routing()
     plans = {**routing.plans}
-    plans[Priority.P1] = Plan(steps((10, "on-call-engineer"), (25, "tech-lead")), 900.0)
+    plans[Priority.P1] = Plan(steps((10, "on-call-engineer"), (25, "tech-lead"), (35, "cto")), 900.0)
     plans[Priority.P2] = Plan(steps((50, "on-call-engineer")), 1800.0)
     return replace(routing, plans=plans)
 
@@ -151,7 +151,7 @@ async def test_who_acknowledged_does_so_as_long_after_their_first_page(site: Sit
     await a_past(site)
     late = await outcomes(tmp_path, edited())
     before, after = late[0]
-    # Marek answered five minutes after his page at 15 min; now he is paged at 25 min, and nobody after 30 min.
+    # Marek answered five minutes after his page at 15 min; now he is paged at 25 min, so nobody is at 35.
     assert [page.person for page in after.pages] == ["linh", "marek"]
     assert max(page.at for page in after.pages) - START == 25 * MINUTE
     assert before.first == START

@@ -9,14 +9,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from process.settings import Secret
+from process.web import Handler
 from receiver import app
 from receiver.app import Receiver
 from receiver.channels.base import PICTURE_ID
 from receiver.config.load import load
+from receiver.evidence.deployments import Deployments
+from receiver.messages.link import ChartGrant, sign_chart
+from receiver.web.access.viewer import VIEWER, Role, Viewer
+from receiver.web.charts import ChartRoutes
+from receiver.web.evidence import EvidenceRoutes
 from tests.fakes.smtp import FakeSMTP
 from tests.receiver.channels.test_registry import written
 from tests.receiver.evidence.test_charts import RATE, URL, Server
@@ -27,8 +35,10 @@ PNG = b"\x89PNG\r\n"
 
 
 class Rig:
-    def __init__(self, client: TestClient[web.Request, web.Application], server: Server, mail: FakeSMTP) -> None:
-        self.client, self.server, self.mail = client, server, mail
+    def __init__(
+        self, client: TestClient[web.Request, web.Application], server: Server, mail: FakeSMTP, receiver: Receiver
+    ) -> None:
+        self.client, self.server, self.mail, self.receiver = client, server, mail, receiver
 
     async def fire(self, severity: str = "critical") -> int:
         labels = {"alertname": "HighErrorRate", "severity": severity}
@@ -64,7 +74,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         stop = asyncio.Event()
         running = asyncio.ensure_future(receiver.run(stop))
         async with TestClient(TestServer(receiver.application())) as client:
-            yield Rig(client, server, mail)
+            yield Rig(client, server, mail, receiver)
             server.go.set()
             stop.set()
             await running
@@ -105,7 +115,10 @@ async def test_what_cannot_be_drawn_has_a_reason(rig: Rig) -> None:
     assert (status, b'"reason": "refused"' in body) == (404, True)
 
 
-async def test_a_page_goes_out_while_prometheus_hangs_and_links_to_the_picture(rig: Rig) -> None:
+async def test_a_page_goes_out_while_prometheus_hangs_and_links_to_the_picture(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_PICTURE", 3600.0)  # a P1 does not wait at all
     rig.server.go.clear()
     await rig.fire()
     mail = await rig.mailed()
@@ -188,3 +201,36 @@ async def test_the_page_of_an_incident_shows_the_picture_and_what_was_seen_befor
     assert f'src="{link[1].rpartition("/")[2]}/chart.svg"' in page
     assert "postmortem" not in page
     assert (await rig.get(f"{link[1]}/chart.svg?theme=dark", api=False))[:2] == (200, "image/svg+xml")
+
+
+@pytest.mark.parametrize(("by", "status"), [({}, 200), ({"installation": 1}, 404), ({"opened": 1}, 404)])
+async def test_an_address_shows_the_incident_that_it_was_made_for(rig: Rig, by: dict[str, int], status: int) -> None:
+    number = await rig.fire()
+    stored = await rig.receiver.store.incident(number)
+    assert stored is not None
+    installation = await rig.receiver.store.installation()
+    grant = ChartGrant.of(stored[0], "linh", 2**40, installation)
+    token = sign_chart(msgspec.structs.replace(grant, **by), "s" * 32)
+    assert (await rig.get(f"/chart/{token}.svg", api=False))[0] == status
+    late = sign_chart(msgspec.structs.replace(grant, expires=1), "s" * 32)
+    assert (await rig.get(f"/chart/{late}.svg", api=False))[0] == 410
+
+
+async def test_who_may_see_one_incident_sees_no_other(rig: Rig) -> None:
+    number = await rig.fire()
+    receiver, seen = rig.receiver, Viewer("linh", "Linh", Role.RESPONDER, "link", incident=number + 1)
+
+    @web.middleware
+    async def somebody(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[VIEWER] = seen
+        return await handler(request)
+
+    charts = ChartRoutes(receiver.store, receiver.charts, receiver.current, Secret("s" * 32), app.now)
+    evidence = EvidenceRoutes(receiver.store, receiver.current, app.now, charts, Deployments({}, ""), "https://x")
+    served = web.Application(middlewares=[somebody])
+    served.add_routes(evidence.console())
+    async with TestClient(TestServer(served)) as client:
+        for page in ("chart.svg", "postmortem"):
+            assert (await client.get(f"/incidents/{number}/{page}")).status == 403
+        seen = msgspec.structs.replace(seen, incident=number)
+        assert (await client.get(f"/incidents/{number}/postmortem")).status == 200
