@@ -15,12 +15,13 @@ from receiver.clients.http_api import ApiError, Failure
 from receiver.clients.prometheus import Prometheus
 from receiver.evidence.alert_query import LEAST_STEP, Absent, AbsentError, alert_query, is_drawable, span
 from receiver.evidence.chart import Chart, Deployment, chart, deployments, in_words
-from receiver.evidence.svg import WIDE, Theme, svg
+from receiver.evidence.svg import NARROW, WIDE, Theme, svg
 from receiver.incident.model import Incident, State
 from receiver.messages.i18n import Reader
 
 log = logging.getLogger(__name__)
 
+IN_MESSAGES = NARROW  # pixels: most are read on a phone, and chats show pictures small
 PATIENCE = 2.0  # seconds for Prometheus
 _AT_ONCE, _WAITING = 4, 16  # charts that are asked for, and that wait until they may be
 _KEPT = 64  # charts, and as many pictures of them: 10 MB at most
@@ -33,7 +34,7 @@ _FAILURES = {
     Failure.UNREADABLE: Absent.REFUSED,
 }
 V = TypeVar("V")
-_Key = tuple[int, str, str]  # incident, language, zone
+_Key = tuple[int, str, str, int]  # incident, language, zone, width
 
 
 class Rasteriser(Protocol):
@@ -115,12 +116,12 @@ class Charts:
         """Give the picture for a page; AbsentError as above."""
         return svg(await self.chart(incident), reader, theme, width)
 
-    async def png(self, incident: Incident, reader: Reader) -> bytes:
+    async def png(self, incident: Incident, reader: Reader, width: int = IN_MESSAGES) -> bytes:
         """Give the picture for a message; AbsentError as above."""
         if self._rasteriser is None:
             raise AbsentError(Absent.NOT_INSTALLED)
         shown = await self.chart(incident)
-        key = (incident.id, reader.language, reader.zone)
+        key = (incident.id, reader.language, reader.zone, width)
         kept = self._pngs.get(key)
         if kept is not None and kept.shows is shown:
             return kept.png
@@ -138,13 +139,13 @@ class Charts:
                 await self.png(incident, reader)
 
     async def _draw(self, rasteriser: Rasteriser, shown: Chart, reader: Reader, key: _Key) -> bytes:
-        png = await rasteriser.draw(svg(shown, reader))
+        png = await rasteriser.draw(svg(shown, reader, width=key[3]))
         self._pngs.put(key, _Picture(shown, png))
         return png
 
     def ready(self, incident: Incident, reader: Reader) -> tuple[bytes, str] | None:
         """Give the newest picture that is there, and what it shows in words. It waits for nothing."""
-        kept = self._pngs.get((incident.id, reader.language, reader.zone))
+        kept = self._pngs.get((incident.id, reader.language, reader.zone, IN_MESSAGES))
         return (kept.png, in_words(kept.shows, reader)) if kept else None
 
     def prepare(self, incident: Incident, readers: Iterable[Reader]) -> None:

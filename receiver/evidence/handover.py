@@ -101,7 +101,8 @@ def title(summary: Handover, reader: Reader) -> str:
 def sections(summary: Handover, reader: Reader, now: datetime) -> list[tuple[str, list[str]]]:
     """Write it as headings with lines, in the reader's language and zone; a list that is empty has no heading."""
     change, say = summary.change, reader.say
-    numbers = say("handover_numbers", opened=summary.opened, pages=summary.pages, breaches=summary.breaches)
+    counts = (("opened", summary.opened), ("pages", summary.pages), ("breaches", summary.breaches))
+    numbers = ", ".join(say(f"handover_{name}", count=count) for name, count in counts)
     shift = say("handover_shift", who=_people(change.leaving, reader), start=reader.moment(change.start))
     found = [
         (say("handover_shift_title"), [shift, numbers]),

@@ -9,7 +9,7 @@ from aiohttp import web
 from process.settings import Secret
 from process.web import problem, whole_number
 from receiver.evidence.alert_query import AbsentError
-from receiver.evidence.charts import Charts
+from receiver.evidence.charts import IN_MESSAGES, Charts
 from receiver.evidence.svg import WIDE, WIDTHS, Theme
 from receiver.incident.model import Incident
 from receiver.messages.compose import reader_of
@@ -76,18 +76,21 @@ class ChartRoutes:
             return problem(_REFUSED.get(error.refusal, 403), f"the address of the picture is {error.refusal.value}")
         except StoreError:
             return problem(503, "the store does not answer; try again")
-        return await self.picture(request, stored[0], reader_of(self._current.routing, grant.person))
+        reader = reader_of(self._current.routing, grant.person)
+        return await self.picture(request, stored[0], reader, IN_MESSAGES)
 
-    async def picture(self, request: web.Request, incident: Incident, reader: Reader) -> web.Response:
-        """Answer with the picture, in the form of the path, or with why there is none."""
+    async def picture(
+        self, request: web.Request, incident: Incident, reader: Reader, usual: int = WIDE
+    ) -> web.Response:
+        """Answer with the picture, in the form of the path, or with why there is none; ``usual`` is its width."""
         theme, width = request.query.get("theme", Theme.LIGHT), whole_number(request.query.get("width", ""), WIDE)
         if theme not in set(Theme) or (request.query.get("width") and width not in WIDTHS):
             return problem(400, f"expected theme=light or dark, and width={' or '.join(map(str, WIDTHS))}")
         try:
             if request.match_info["form"] == "png":
-                png = await self._charts.png(incident, reader)
+                png = await self._charts.png(incident, reader, width or usual)
                 return web.Response(body=png, content_type="image/png", headers=_HEADERS)
-            text = await self._charts.svg(incident, reader, Theme(theme), width or WIDE)
+            text = await self._charts.svg(incident, reader, Theme(theme), width or usual)
             return web.Response(text=text, content_type="image/svg+xml", headers=_HEADERS)
         except AbsentError as error:
             said = reader.say(f"absent_{error.reason.value}")

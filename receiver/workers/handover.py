@@ -127,7 +127,7 @@ class HandoverSummaries:
             text=f"{text(summary, reader, now)}\n\n{self._url}/",
             html=self._templates.write("handover.html", values),
             fields=tuple((heading, "\n".join(lines)) for heading, lines in found),
-            links=(Link(reader.say("console_page_now"), f"{self._url}/"),),
+            links=(Link(reader.say("handover_link"), f"{self._url}/"),),
             sent_at=now,
             words=Words(status=reader.say("handover")),
             brand=self._templates.brand,

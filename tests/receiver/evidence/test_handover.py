@@ -71,7 +71,9 @@ def test_what_is_open_comes_first_and_what_has_nothing_to_do_with_the_role_is_le
     assert [one.id for _, one in summary.ending] == [2, 1]
     assert ([one.id for one in summary.over], summary.opened, summary.pages, summary.breaches) == ([6], 1, 1, 1)
     shown = text(summary, READER, START)
-    assert "The shift before\n- Linh, since 2026-11-22 15:00 UTC\n- 1 incidents, 1 pages" in shown
+    assert (
+        "The shift before\n- Linh, since 2026-11-22 15:00 UTC\n- 1 incident, 1 page, 1 response time breached" in shown
+    )
     assert "- [P2 RESOLVED] #6 Disk full, 5m, Linh" in shown
     assert title(summary, READER) == "Hand-over, on-call engineer: Marek"
     assert title(summary, Reader("de")).startswith("Übergabe")
