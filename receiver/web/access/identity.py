@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from receiver.messages.i18n import one_line
 from receiver.policy.current import Current
 from receiver.web.access.viewer import Role
 
@@ -43,7 +44,7 @@ class Roles:
         """Say who is meant by a name; only groups that the settings name are kept, so that there are not too many."""
         known = {group for role in Role for group in self._members(role).groups}
         named = tuple(sorted(known.intersection(groups)))
-        return Identity(self.person(name), " ".join(name.split())[:_LONGEST], named)
+        return Identity(self.person(name), one_line(name, _LONGEST), named)
 
     def person(self, name: str) -> str:
         """Give the key of the one person who has this key or mail address; empty for nobody, and for several."""

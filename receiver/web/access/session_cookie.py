@@ -6,7 +6,6 @@ plain HTTP to this machine there is no TLS; cookies do not tell ports apart, so 
 
 import hashlib
 import secrets
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -64,4 +63,5 @@ class Cookies:
     def _full(self, request: web.Request, name: str) -> str:
         if not self.is_local(request):
             return f"__Host-{name}"
-        return f"{name}-{urlsplit(f'//{request.host}').port or 80}"
+        port = request.host.rpartition(":")[2]  # what is no number is in no browser's Host either
+        return f"{name}-{port if port.isascii() and port.isdigit() else 80}"

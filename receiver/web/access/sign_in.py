@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from process.web import read_form
 from process.web_config import Credentials
-from receiver.messages.i18n import Reader, preferred
+from receiver.messages.i18n import Reader, one_line, preferred
 from receiver.store.access import AccessStore, Session
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
@@ -157,7 +157,7 @@ class SignIn:
             self.counted(via, Outcome.REFUSED)
             return self.page(request, "sign_in_no_role", 403)
         now, ip = self._clock(), self._authenticator.address(request)
-        agent = " ".join(request.headers.get("User-Agent", "").split())[:_AGENT]
+        agent = one_line(request.headers.get("User-Agent", ""), _AGENT)
         session = Session(
             identity.person, identity.name, via, now, now, now + self._valid_for, ip, agent, identity.groups
         )

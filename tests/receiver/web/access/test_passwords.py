@@ -54,6 +54,16 @@ async def test_a_person_signs_in_by_the_form_and_comes_back_to_the_page(rig: Rig
     assert (rig.counted("basic", "taken"), rig.counted("basic", "refused"), rig.counted("oidc", "taken")) == (1, 0, 0)
 
 
+async def test_a_second_sign_in_of_a_browser_ends_the_first(rig: Rig) -> None:
+    assert await sign_in(rig, RIGHT) == 303
+    before = rig.cookies()
+    assert await sign_in(rig, {**RIGHT, "name": "marek"}) == 303
+    assert [session.person for session in await rig.store.access.sessions(rig.clock(), 9)] == ["marek"]
+    rig.forget()
+    rig.client.session.cookie_jar.update_cookies(before)
+    assert (await rig.get("/"))[0] == 303
+
+
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "", "sign-in"])
 async def test_the_sign_in_leads_nowhere_else(rig: Rig, back: str) -> None:
     assert await rig.submit("/sign-in", {**RIGHT, "next": back}, **OURS) == (303, "/")
@@ -175,7 +185,9 @@ async def test_a_session_of_somebody_who_has_left_or_of_another_way_is_void(tmp_
         current.exchange(msgspec.structs.replace(the_routing(), people=people))
         assert (await rig.get("/"))[0] == 303
     async with a_console(tmp_path) as rig:  # the way is not set up any more
-        rig.client.session.cookie_jar.update_cookies({f"heypeter-session-{rig.client.port}": cookies.popitem()[1]})
+        rig.client.session.cookie_jar.update_cookies(
+            {f"heypeter-session-{rig.client.port}": cookies["__Host-heypeter-session"]}
+        )
         assert (await rig.get("/"))[0] == 303
 
 

@@ -236,3 +236,76 @@ async def test_a_stream_ends_when_its_session_is_revoked_and_not_with_the_store(
             assert answer.status == 401  # the sign-in page would be no events
         async with rig.client.get("/", headers={"HX-Request": "true"}) as answer:
             assert (answer.status, answer.headers["HX-Refresh"]) == (401, "true")
+
+
+BYTES = [
+    *(
+        b"",
+        b"\xff\xfe",
+        b"a=b; c",
+        b"\xed\xa0\x80",
+        b"=",
+        b"Basic ",
+        b"Basic =",
+        b"Basic \xff",
+        b"Bearer",
+        b"Bearer \xff",
+    ),
+    *(b"Basic Og==", b"Basic " + b"QUFB" * 2000, b"Bearer hp_", b"Bearer hp_\xff", b"x" * 4000),
+    *(
+        b"[",
+        b"[::1",
+        b"[::1]:9",
+        b"127.0.0.1:",
+        b"127.0.0.1:x",
+        b"127.0.0.1:999999",
+        b"127.0.0.1:-1",
+        b"localhost:\xb2",
+    ),
+    *(b"1.2.3.4, \xff", b",,,", b"unknown", b"http://[", b"null"),
+]
+HEADERS_OF_STRANGERS = (
+    "Cookie",
+    "Authorization",
+    "Host",
+    "X-Forwarded-For",
+    "X-User",
+    "X-Groups",
+    "User-Agent",
+    "Origin",
+)
+
+
+async def test_no_header_and_no_path_of_strangers_breaks_anything(tmp_path: Path) -> None:
+    proxy = {"addresses": ["127.0.0.1"], "header": "X-User", "groups_header": "X-Groups"}
+    settings = {
+        "sign_in": {"basic": True, "proxy": proxy},
+        "roles": {"others": "viewer"},
+        "trusted_proxies": ["127.0.0.1"],
+    }
+    async with a_console(tmp_path, settings, external="http://localhost:9095") as rig:
+        codes = set()
+        for name, value in [(name, value) for name in HEADERS_OF_STRANGERS for value in BYTES]:
+            for path in (
+                b"/",
+                b"/sign-in?next=%ff%ed%a0%80",
+                b"/sign-in/\xff",
+                b"/incidents/\xff?\xff",
+                b"/api/v1/who",
+            ):
+                codes.add(await raw(rig, b"GET", path, name.encode() + b": " + value))
+            form = b"name=linh&password=open+sesame&next=%ff"
+            codes.add(await raw(rig, b"POST", b"/sign-in", name.encode() + b": " + value, form))
+        assert codes <= {200, 303, 400, 401, 403, 404, 429}
+
+
+async def raw(rig: Rig, method: bytes, path: bytes, header: bytes, body: bytes = b"") -> int:
+    """Send what no client library would; gives the status."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.client.port)
+    host = b"" if header.startswith(b"Host:") else b"Host: 127.0.0.1:9095\r\n"
+    ours = b"Sec-Fetch-Site: same-origin\r\nConnection: close\r\n"
+    writer.write(method + b" " + path + b" HTTP/1.1\r\n" + host + header + b"\r\n" + ours)
+    writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    return int(line.split()[1])
