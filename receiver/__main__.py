@@ -34,6 +34,19 @@ COMMANDS: dict[str, Named] = {
     "drill": Named("send an exercise through everything", "receiver.cli.drill"),
     "import": Named("receiver.yml from Grafana OnCall, Opsgenie, PagerDuty or GoAlert", "receiver.cli.import_"),
     "init": Named("write a first receiver.yml from an alertmanager.yml and its rules", "receiver.cli.init"),
+    "incidents": Named(
+        "open incidents of a running receiver, or one with its timeline", "receiver.cli.acts", "INCIDENTS"
+    ),
+    "ack": Named("acknowledge incidents", "receiver.cli.acts", "ACK"),
+    "unack": Named("give incidents back", "receiver.cli.acts", "UNACK"),
+    "take": Named("take incidents from whoever has them", "receiver.cli.acts", "TAKE"),
+    "resolve": Named("resolve incidents", "receiver.cli.acts", "RESOLVE"),
+    "snooze": Named("acknowledge incidents until a time", "receiver.cli.acts", "SNOOZE"),
+    "handover": Named("ask a person to take incidents, or give them to a team", "receiver.cli.acts", "HANDOVER"),
+    "escalate": Named("page the next step's people now", "receiver.cli.acts", "ESCALATE"),
+    "note": Named("write a line into the timeline of incidents", "receiver.cli.acts", "NOTE"),
+    "page": Named("page a person or a team with a text", "receiver.cli.acts", "PAGE"),
+    "override": Named("cover and swap shifts", "receiver.cli.override"),
     "backup": Named("copy the database while the receiver runs", "receiver.cli.backup"),
     "restore": Named(
         "put a copy in the place of the database while the receiver does not run", "receiver.cli.backup", "RESTORE"

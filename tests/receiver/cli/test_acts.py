@@ -1,0 +1,187 @@
+"""The commands that act, as somebody types them, against the receiver's own API on a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import BaseTestServer, TestServer
+from prometheus_client import CollectorRegistry
+
+from process.settings import Secret
+from process.web import require_bearer
+from receiver.__main__ import main
+from receiver.actions.answer import Actions
+from receiver.actions.duty import Duty
+from receiver.app import now
+from receiver.incident.event import AlertsReceived
+from receiver.incident.model import AlertGroup, EntryKind, Incident
+from receiver.oncall.cover import CoverState
+from receiver.store.sqlite import SQLiteStore
+from receiver.web.api import IncidentApi, view
+from receiver.web.duty_api import DutyApi
+from tests.process.bounded_server import BoundedServer
+from tests.receiver.example_site import an_alert, the_current
+
+SESSION = web.AppKey("session", aiohttp.ClientSession)
+Capture = pytest.CaptureFixture[str]
+
+
+class Rig:
+    """A receiver's API, and a command line that knows where it is."""
+
+    def __init__(self, store: SQLiteStore, server: BaseTestServer, folder: Path, capsys: Capture) -> None:
+        self.store, self.server, self._folder, self._capsys = store, server, folder, capsys
+
+    async def fire(self, key: str, severity: str = "warning") -> int:
+        group = AlertGroup(key, (an_alert(key, severity=severity),))
+        incident = await self.store.update(AlertsReceived(group), the_current().routing, now())
+        assert incident is not None
+        return incident.id
+
+    async def type(self, *words: str, url: str = "") -> tuple[int, str]:
+        """The exit status, and what is printed; the command has a loop of its own, so it runs in a thread."""
+        where = ("--receiver.url", url or str(self.server.make_url("/")), "--token.file", str(self._folder / "token"))
+        status = await asyncio.to_thread(main, [*words, *where, "--as", "linh"])
+        printed = self._capsys.readouterr()
+        return status, " ".join((printed.out + printed.err).split())
+
+    async def incident(self, number: int) -> Incident:
+        stored = await self.store.incident(number)
+        assert stored is not None
+        return stored[0]
+
+    async def kinds(self, number: int) -> list[EntryKind]:
+        stored = await self.store.incident(number)
+        assert stored is not None
+        return [entry.kind for entry in stored[1]]
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, capsys: Capture) -> AsyncIterator[Rig]:
+    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None)
+    await store.open(now())
+    current = the_current()
+    actions = Actions(store, current, now, CollectorRegistry())
+    routes = DutyApi(Duty(store, store.duty, current, now), actions, store, view).routes()
+    app = web.Application()
+    app.add_subapp("/api/v1", IncidentApi(store, actions, require_bearer(Secret("t"), "it is t")).application(routes))
+    (tmp_path / "token").write_text("t\n", "utf-8")
+    async with BoundedServer(app) as server:
+        yield Rig(store, server, tmp_path, capsys)
+    await store.close()
+
+
+async def test_incidents_are_listed_and_shown(rig: Rig) -> None:
+    assert await rig.type("incidents") == (0, "no incidents")
+    await rig.fire("a")
+    number = await rig.fire("b", "critical")
+    _, listed = await rig.type("incidents")
+    assert listed.index(f"{number} P1 triggered") < listed.index("P2 triggered")
+    assert "nobody" in listed
+    _, shown = await rig.type("incidents", str(number))
+    assert "P1 opened for team backend" in shown
+    assert (await rig.type("incidents", "99"))[0] == 1
+
+
+async def test_a_night_on_the_command_line(rig: Rig) -> None:
+    one, two = str(await rig.fire("a")), str(await rig.fire("b"))
+    status, done = await rig.type("ack", one, two)
+    assert (status, done.count("acknowledged")) == (0, 2)
+    assert "snoozed until" in (await rig.type("snooze", one, "--for", "2h"))[1]
+    await rig.type("take", one)
+    await rig.type("handover", one, "--person", "marek")
+    asked = (await rig.incident(int(one))).asked
+    assert asked is not None
+    assert asked.person == "marek"
+    await rig.type("escalate", one, "--step", "1")
+    await rig.type("note", one, "--text", "a bad deployment", "--tell")
+    assert EntryKind.NOTED in await rig.kinds(int(one))
+    await rig.type("unack", one)
+    assert (await rig.incident(int(one))).acknowledged_by == ""
+    status, refused = await rig.type("resolve", one)
+    assert (status, "1 alerts fire" in refused, "--anyway" in refused) == (1, True, True)
+    assert (await rig.type("resolve", one, "--anyway"))[0] == 0
+    assert "no incidents" not in (await rig.type("incidents", "--state", "resolved"))[1]
+
+
+async def test_one_that_is_refused_keeps_no_other_from_it(rig: Rig) -> None:
+    number = await rig.fire("a")
+    status, said = await rig.type("ack", "99", str(number))
+    assert status == 1
+    assert "#99: no incident 99" in said
+    assert (await rig.incident(number)).acknowledged_by == "linh"
+
+
+async def test_a_person_is_paged_with_a_text(rig: Rig) -> None:
+    status, said = await rig.type("page", "the shop is down", "--person", "peter", "--priority", "P2")
+    assert (status, "the shop is down" in said) == (0, True)
+    assert (await rig.incident(1)).raised_by == "linh"
+    status, said = await rig.type("page", "x", "--team", "nobody")
+    assert (status, "no such person or team" in said) == (1, True)
+
+
+async def test_covers_are_made_accepted_and_listed(rig: Rig) -> None:
+    _, made = await rig.type("override", "make", "--out", "linh", "--from", "18:00", "--to", "08:00")
+    assert "asked" in made
+    assert "first to accept" in made
+    status, said = await rig.type("override", "accept", "1")
+    assert (status, "those whose shifts" in said) == (1, True)  # nobody covers themselves
+    _, pager = await rig.type("override", "make", "--out", "marek", "--person", "linh", "--to", "2099-01-01")
+    assert "31 days" in pager
+    await rig.type("override", "make", "--out", "marek", "--person", "linh", "--to", "23:59")
+    await rig.type("override", "cancel", "1")
+    listed = (await rig.type("override", "list"))[1]
+    assert "marek" in listed
+    assert "first to accept" not in listed
+    states = [one.state for one in await rig.store.duty.covers(now())]
+    assert states == [CoverState.CANCELLED, CoverState.ACTIVE]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("snooze", "1", "--until", "tomorrow"), "--until 'tomorrow' is no time"),
+        (("snooze", "1", "--for", "soon"), "--for: invalid duration"),
+        (("override", "make", "--to", "9"), "is no time"),
+        (("override", "make", "--to", "09:00", "--swap-from", "09:00"), "--swap-to"),
+    ],
+)
+async def test_what_is_mistyped_is_named(rig: Rig, words: tuple[str, ...], said: str) -> None:
+    status, printed = await rig.type(*words)
+    assert (status, said in printed) == (1, True)
+
+
+async def test_a_receiver_that_is_away_or_another_program_is_named(rig: Rig) -> None:
+    status, said = await rig.type("incidents", url="http://127.0.0.1:9")
+    assert (status, "cannot be asked" in said) == (1, True)
+    status, said = await rig.type("incidents", url=str(rig.server.make_url("/elsewhere")))
+    assert (status, "404" in said) == (1, True)
+    status, said = await rig.type("incidents", url="oncall")
+    assert (status, "--receiver.url" in said) == (1, True)
+
+
+async def test_an_answer_that_is_lost_is_asked_for_again_and_done_once(rig: Rig, tmp_path: Path) -> None:
+    number, lost = await rig.fire("a"), list[int]()
+
+    async def loses(request: web.Request) -> web.StreamResponse:
+        """A proxy between, which lets the request through and loses the first answer."""
+        session = request.app[SESSION]
+        url = rig.server.make_url(request.path)
+        async with session.post(url, data=await request.read(), headers=request.headers) as answer:
+            body = await answer.read()
+        lost.append(answer.status)
+        if len(lost) == 1 and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=answer.status, body=body, content_type="application/json")
+
+    proxy = web.Application()
+    proxy.router.add_post("/{path:.*}", loses)
+    async with aiohttp.ClientSession() as session:
+        proxy[SESSION] = session
+        async with TestServer(proxy) as between:
+            status, _ = await rig.type("note", str(number), "--text", "once", url=str(between.make_url("/")))
+    assert (status, lost) == (0, [200, 200])
+    assert (await rig.kinds(number)).count(EntryKind.NOTED) == 1
