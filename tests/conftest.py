@@ -1,5 +1,6 @@
 """Settings for all tests: the examples of property tests, and the order in which tests begin."""
 
+import gc
 import os
 
 import pytest
@@ -25,8 +26,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Skip the browser tests where there is no Chromium; `make browser` says why.
     """
-    items.sort(key=lambda item: next((n for n, mark in enumerate(FIRST) if item.get_closest_marker(mark)), len(FIRST)))
+    items.sort(key=_place)
     if chromium_path() is None:
         for item in items:
             if item.get_closest_marker("browser"):
                 item.add_marker(pytest.mark.skip(reason="no Chromium: run make browser"))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over thousands of tests and modules: a fifth of the time of our tests."""
+    gc.collect()
+    gc.freeze()
+
+
+def _place(item: pytest.Item) -> int:
+    # Python 3.11.2 may fail to parse after a deep recursion in an earlier test (python/cpython#106905).
+    if item.path.name == "test_architecture.py":
+        return -1
+    return next((place for place, mark in enumerate(FIRST) if item.get_closest_marker(mark)), len(FIRST))

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -14,8 +15,6 @@ MODULES = {
     for package in PACKAGES
     for path in sorted(Path(package).rglob("*.py"))
 }
-# Parsed here once: Python 3.11.2 may fail at it after a deep recursion in an earlier test (python/cpython#106905).
-TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES.values()}
 
 # Room -> the rooms that it may import. A room is a folder, or a module that stands beside the folders.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -108,16 +107,22 @@ LOADERS = {"process.optional"}
 BANNED_NAMES = {"utils", "common", "helpers", "models", "types", "manager", "managers", "misc"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """What a module says. Collecting the tests parses none: that would take seconds in each test process."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imports(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             names |= (inner & set(MODULES)) or {node.module}
     if LOADERS & names:  # what it loads by a name, it imports as well
-        texts = {str(node.value) for node in ast.walk(TREES[path]) if isinstance(node, ast.Constant)}
+        texts = {str(node.value) for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)}
         names |= {text for text in texts & set(MODULES) if "." in text}
     return names
 
@@ -127,11 +132,13 @@ def room(module: str) -> str:
     return package if package == "process" or not rest else f"{package}.{rest.split('.')[0]}"
 
 
-GRAPH = {name: imports(path) & set(MODULES) for name, path in MODULES.items()}
+@cache
+def graph() -> dict[str, set[str]]:
+    return {name: imports(path) & set(MODULES) for name, path in MODULES.items()}
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    order = list(graphlib.TopologicalSorter(GRAPH).static_order())  # CycleError names the circle
+    order = list(graphlib.TopologicalSorter(graph()).static_order())  # CycleError names the circle
     assert len(order) == len(MODULES)
 
 
@@ -151,7 +158,7 @@ def test_a_module_imports_only_the_rooms_that_its_own_may(name: str) -> None:
     else:
         assert own in MAY_IMPORT, f"{own} has no line in MAY_IMPORT"
         allowed = MAY_IMPORT[own]
-    others = {i for i in GRAPH[name] if room(i) not in {own, *allowed}}
+    others = {i for i in graph()[name] if room(i) not in {own, *allowed}}
     assert not others, f"{name} imports {sorted(others)}"
 
 
@@ -162,8 +169,8 @@ def test_a_pure_room_imports_nothing_that_does_anything(name: str) -> None:
 
 
 def test_what_is_loaded_by_a_name_counts_as_imported() -> None:
-    assert {f"receiver.cli.{name}" for name in ("check", "import_", "backup")} <= GRAPH["receiver.__main__"]
-    assert "receiver.channels.apprise" in GRAPH["receiver.channels.registry"]
+    assert {f"receiver.cli.{name}" for name in ("check", "import_", "backup")} <= graph()["receiver.__main__"]
+    assert "receiver.channels.apprise" in graph()["receiver.channels.registry"]
 
 
 def test_what_maps_other_tools_reads_nothing_by_itself() -> None:
@@ -173,17 +180,17 @@ def test_what_maps_other_tools_reads_nothing_by_itself() -> None:
         if room(name) == "receiver.importing" and name.split(".")[-1] not in {*readers, "sources", "importing"}:
             libraries = {imported.split(".")[0] for imported in imports(path) - set(MODULES)}
             assert libraries <= {*PURE_LIBRARIES, "yaml"}, f"{name} imports {libraries - PURE_LIBRARIES}"
-            named = {i for i in GRAPH[name] if i.split(".")[-1] in readers}
+            named = {i for i in graph()[name] if i.split(".")[-1] in readers}
             assert not named, f"{name} names {named}"
 
 
 def defines(path: Path, name: str) -> bool:
-    targets = [node.targets for node in TREES[path].body if isinstance(node, ast.Assign)]
+    targets = [node.targets for node in parsed(path).body if isinstance(node, ast.Assign)]
     return name in [target.id for target in chain(*targets) if isinstance(target, ast.Name)]
 
 
 def test_only_the_composition_root_names_concrete_stores() -> None:
-    for name, imported in GRAPH.items():
+    for name, imported in graph().items():
         if name.startswith(PROGRAMS) and room(name) not in {*COMPOSITION, "receiver.store"}:
             named = {i for i in imported if i.startswith("receiver.store.sqlite")}
             assert not named, f"{name} names {named}"
@@ -193,7 +200,7 @@ def test_a_channel_is_named_only_by_the_registry_and_by_its_own_modules() -> Non
     """`web/slack_actions.py` belongs to the channel `slack`, and may read its settings."""
     channels = {n for n, path in MODULES.items() if room(n) == "receiver.channels" and defines(path, "CHANNEL")}
     assert "receiver.channels.slack" in channels
-    for name, imported in GRAPH.items():
+    for name, imported in graph().items():
         if not name.startswith(PROGRAMS) or room(name) in COMPOSITION or name == "receiver.channels.registry":
             continue
         for channel in imported & channels:
@@ -203,7 +210,7 @@ def test_a_channel_is_named_only_by_the_registry_and_by_its_own_modules() -> Non
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=str)
 def test_a_module_says_what_it_is_for_and_imports_at_its_head(path: Path) -> None:
-    tree = TREES[path]
+    tree = parsed(path)
     assert ast.get_docstring(tree), f"{path}: say in one sentence what this file alone does"
     assert path.stem not in BANNED_NAMES, f"{path}: name it after what it does"
     nodes = chain.from_iterable(
@@ -233,7 +240,7 @@ def dynamic_imports(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(PROGRAMS) and name not in LOADERS])
 def test_a_module_imports_by_statements_only(name: str) -> None:
-    assert not dynamic_imports(TREES[MODULES[name]]), f"{name}: only {sorted(LOADERS)} may import by a name"
+    assert not dynamic_imports(parsed(MODULES[name])), f"{name}: only {sorted(LOADERS)} may import by a name"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +263,7 @@ def test_an_import_by_a_name_is_recognised(source: str, dynamic: bool) -> None:
 def test_broad_excepts_are_counted() -> None:
     broad = []
     for path in MODULES.values():
-        for node in ast.walk(TREES[path]):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ExceptHandler):
                 names = ast.unparse(node.type) if node.type else "everything"
                 if names in {"everything", "Exception"}:
