@@ -259,11 +259,11 @@ class Receiver:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
         failures = self.metrics.template_failures
-        self._templates = templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
-        self._links = links = Links(config.external_url, float(config.links.valid_for), self._link_secret)
+        templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
+        url = config.external_url
+        self._links = links = Links(url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock, self._picture_of)
-        self._prometheus: dict[str, Prometheus] = {}  # by source
-        self._warm_up: Callable[[], None] = lambda: None
+        self._handovers = HandoverSummaries(self.store, self.current, clock, self._channels, url, templates)
         self.charts = self._build_charts()
         self._console_access = ConsoleAccess(
             config.console,
@@ -281,7 +281,9 @@ class Receiver:
         )
 
     def _build_charts(self) -> Charts:
+        self._prometheus: dict[str, Prometheus] = {}  # by source
         settings, rasteriser = self.config.charts, None
+        self._warm_up: Callable[[], None] = lambda: None
         try:
             rasteriser = optional.load("receiver.evidence.png", "charts").PngProcess()
             self._closing.callback(rasteriser.close)
@@ -545,21 +547,8 @@ class Receiver:
 
         if self._prometheus:
             self._warm_up()
-        if config.handovers:
-            self._rounds["hand-over"] = Round(self._handovers().run_once, handover.PERIOD)
-
-    def _handovers(self) -> HandoverSummaries:
-        config = self.config
-        roles = {role: Recipients(tuple(one.channels), contacts(one.named())) for role, one in config.handovers.items()}
-        return HandoverSummaries(
-            self.store,
-            self.current,
-            self._clock,
-            self._channels,
-            roles,
-            url=config.external_url,
-            templates=self._templates,
-        )
+        self._use_handovers(config)
+        self._rounds["hand-over"] = Round(self._handovers.run_once, handover.PERIOD)
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
@@ -579,12 +568,17 @@ class Receiver:
 
     def _use(self, config: Config) -> None:
         self._use_senders(config)
+        self._use_handovers(config)
         self._console_access.use(config.console)
 
     def _use_senders(self, config: Config) -> None:
         self._jobs, self._generic = jobs(config.heartbeats), config.generic_webhooks
         self.metrics.expect_requests([f"generic/{name}" for name in self._generic])
         self.metrics.expect_requests([f"heartbeat/{name}" for name in self._jobs])
+
+    def _use_handovers(self, config: Config) -> None:
+        named = config.handovers.items()
+        self._handovers.use({role: Recipients(tuple(one.channels), contacts(one.named())) for role, one in named})
 
     async def _look_for_gaps(self) -> None:
         await self._calendars.looked.wait()

@@ -33,7 +33,7 @@ class HandoverError(Exception):
 
 
 class HandoverSummaries:
-    """``run_once`` sends what is due. ``roles`` names the roles with their recipients; ``url`` is the console's."""
+    """``run_once`` sends what is due to whom ``use`` names by role; ``url`` is the console's."""
 
     def __init__(  # the composition root hands over every collaborator
         self,
@@ -41,14 +41,17 @@ class HandoverSummaries:
         current: Current,
         clock: Callable[[], datetime],
         channels: Mapping[str, Channel],
-        roles: Mapping[str, Recipients],
-        *,
         url: str,
         templates: Templates,
     ) -> None:
         self._store, self._current, self._clock, self._channels = store, current, clock, channels
-        self._roles, self._url, self._templates = roles, url.rstrip("/"), templates
+        self._url, self._templates = url.rstrip("/"), templates
+        self._roles: Mapping[str, Recipients] = {}
         self._sent: set[tuple[str, datetime, Contact]] = set()
+
+    def use(self, roles: Mapping[str, Recipients]) -> None:
+        """Send to others from now on: the configuration is another one."""
+        self._roles = roles
 
     async def run_once(self) -> None:
         """Look at each role; HandoverError if anything could not be sent."""

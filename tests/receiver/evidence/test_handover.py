@@ -112,15 +112,16 @@ class Rig:
     def started(self) -> HandoverSummaries:
         recipients = {ROLE: Recipients(("email",), (Contact("slack", "#ops"),))}
         channels = {"email": self.box, "slack": self.box}
-        return HandoverSummaries(
+        loop = HandoverSummaries(
             self.store,
             Current(rotating(), self.clock.now),
             self.clock,
             channels,
-            recipients,
-            url="https://oncall.example.com",
-            templates=Templates(),
+            "https://oncall.example.com",
+            Templates(),
         )
+        loop.use(recipients)
+        return loop
 
 
 @pytest.fixture
@@ -168,3 +169,11 @@ async def test_a_summary_that_is_old_is_not_sent(rig: Rig) -> None:
     await rig.loop.run_once()
     assert rig.box.messages == []
     assert await rig.store.handed_over(ROLE) == datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+async def test_others_are_told_after_a_reload(rig: Rig) -> None:
+    await rig.loop.run_once()
+    rig.loop.use({ROLE: Recipients(places=(Contact("slack", "#new"),))})
+    rig.clock.forward(hours=1)
+    await rig.loop.run_once()
+    assert rig.box.addresses == ["#new"]
