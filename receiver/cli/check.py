@@ -9,6 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
+from process.optional import MissingExtraError
+from process.optional import load as load_module
 from process.settings import Findings, SettingsError, Source
 from receiver.app import Receiver, build_channels
 from receiver.channels.declaration import Place, Setup
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         else:
             warnings.append(finding.text)
     _secrets(config, source, findings, warnings, needed=options.secrets)
+    _packages(config, source, findings)
     findings.lines += _templates(config, source)
     examined = ""
     with findings.collecting():
@@ -80,6 +83,16 @@ def _secrets(config: Config, source: Source, findings: Findings, warnings: list[
         with findings.collecting():
             Receiver(config, source)  # opens its own secrets, and nothing else
             asyncio.run(_open_channels(config, source))
+
+
+def _packages(config: Config, source: Source, findings: Findings) -> None:
+    """Say which package of the console is missing; those of the channels are looked for when the file is read."""
+    if config.console.sign_in.oidc is None:
+        return
+    try:
+        load_module("receiver.web.access.oidc", "oidc")
+    except MissingExtraError as error:
+        findings.add(source.error(".console.sign_in.oidc", str(error)))
 
 
 def _templates(config: Config, source: Source) -> list[str]:

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from deploy.local.chromium import chromium
 from process.settings import SettingsError
+from receiver.__main__ import main
 from receiver.app import Receiver
 from receiver.config.load import load
 from receiver.incident.model import State
@@ -76,7 +77,9 @@ async def test_passwords_without_users_are_warned_of(tmp_path: Path, caplog: pyt
             assert "nobody can sign in by it" in caplog.text
 
 
-def test_openid_connect_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openid_connect_without_its_package_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delitem(sys.modules, "receiver.web.access.oidc", raising=False)
     monkeypatch.setitem(sys.modules, "authlib.integrations.httpx_client", None)
     oidc = {"issuer": "https://id.example.com", "client_id": "1"}
@@ -84,6 +87,8 @@ def test_openid_connect_without_its_package_names_the_extra(tmp_path: Path, monk
         Receiver(*load(written(tmp_path, {"console": {"sign_in": {"oidc": oidc}}})))
     assert "console.sign_in.oidc: " in str(caught.value)
     assert "pip install 'heypeter-monitoring[oidc]'" in str(caught.value)
+    assert main(["check", f"--config.file={tmp_path / 'receiver.yml'}"]) == 1
+    assert "console.sign_in.oidc: needs the package" in capsys.readouterr().err
 
 
 FORM = """<form method="post" action="{url}incidents/1/acknowledge"><button>Win</button></form>"""
