@@ -1,8 +1,9 @@
 """Sign-in in the receiver as it is put together: what it prints, a path before it, a missing package, and a browser."""
 
 import logging
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,41 @@ async def state(receiver: Receiver) -> State:
     stored = await receiver.store.incident(1)
     assert stored is not None
     return stored[0].state
+
+
+# What a stranger may ask for; each has its own credential in the path or the body, or says nothing of this site.
+OPEN = {
+    *("GET /-/healthy", "GET /-/ready", "GET /metrics", "GET /static/{name}"),
+    *("GET /sign-in", "POST /sign-in", "GET /sign-in/{token}"),
+}
+
+
+def routes(app: web.Application) -> Iterator[tuple[str, str]]:
+    """Each method and path that is served, also by what is mounted."""
+    for resource in app.router.resources():
+        inner = resource.get_info().get("app")
+        if inner is not None:
+            yield from routes(inner)
+            continue
+        for route in resource:
+            info = resource.get_info()
+            yield route.method, info.get("path") or info["formatter"]
+
+
+async def test_every_address_asks_who_one_is_unless_it_is_listed_as_open(tmp_path: Path) -> None:
+    slack = {"token": "xoxb-1", "interactive": True, "signing_secret": "s" * 32}
+    people = {"linh": {"name": "Linh Tran", "slack": "U1"}}
+    async with running(tmp_path, {"channels": {"slack": slack}, "people": people}) as (receiver, client):
+        found = sorted(set(routes(receiver.application())))
+        assert ("POST", "/incidents/{id}/{act}") in found
+        assert ("GET", "/api/v1/audit") in found
+        for method, path in found:
+            if method == "HEAD" or f"{method} {path}" in OPEN:
+                continue
+            concrete = path.replace("{id}", "1").replace("{act}", "acknowledge").replace("{action}", "acknowledge")
+            concrete = re.sub(r"\{form\}", "png", concrete)
+            concrete = re.sub(r"\{[^}]*\}", "x", concrete)
+            for headers in ({}, {"Sec-Fetch-Site": "same-origin"}):
+                async with client.request(method, concrete, headers=headers, allow_redirects=False) as answer:
+                    asked = answer.status == 303 and answer.headers["Location"].startswith("/sign-in")
+                    assert asked or answer.status in {401, 403}, f"{method} {path} answers {answer.status} to anybody"
