@@ -104,6 +104,7 @@ class Message(msgspec.Struct, frozen=True):
     button: str = ""  # what a button sends back: ``incident``, when it last fired, and the database
     firing: int = 0  # alerts that fire
     begun: int = 0  # episodes that have ever begun in it
+    redraws: bool = False  # it tells nobody anything: the thread's first message shows how the incident stands now
     number: int = 0  # the incident's, as people and buttons name it; 0 if nobody may press a button
     state: str = ""  # triggered, acknowledged or resolved: how the incident stands now
     mention: str = ""  # the Slack user id of the person paged

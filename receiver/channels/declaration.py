@@ -97,6 +97,11 @@ def every_page(_settings: Strict) -> int:
     return 0
 
 
+def never(_settings: Strict) -> bool:
+    """What was sent cannot be changed."""
+    return False
+
+
 def one_host(_settings: Strict, _address: str) -> str:
     """All addresses are served by one host."""
     return ""
@@ -121,6 +126,7 @@ class Declaration(Generic[S]):
     keeps_incidents: bool = False  # an acknowledgement or a resolve that is lost leaves an incident open there
     kinds: Callable[[S], frozenset[Kind]] = every_kind  # what can be sent there
     single_pages: Callable[[S], int] = every_page  # pages of one window that ring alone; what follows is one
+    redraws: Callable[[S], bool] = never  # a message that stands can show how the incident stands now
     pictures: Pictures = ""  # how it shows the chart of an incident
     read_by_people: bool  # many notifications for one address become one message
 

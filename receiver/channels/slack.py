@@ -8,19 +8,17 @@ docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: "ok", or a wo
 import asyncio
 import logging
 import re
-from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
 import msgspec
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.web.async_client import AsyncWebClient
 
 from process.settings import Secret, Strict
-from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
+from receiver.channels.base import Channel, DeferredError, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout, unknown_name
-from receiver.channels.http_call import failure, post
+from receiver.channels.http_call import post
 from receiver.channels.send_rate import PATIENCE, Pace
+from receiver.channels.slack_api import GONE, UNWANTED, SlackApi, WordError, classify
 from receiver.channels.slack_blocks import card, plain, root, without_picture
 from receiver.incident.model import Kind
 
@@ -28,31 +26,7 @@ log = logging.getLogger(__name__)
 
 _MENDED = 3  # a refused picture, a refused card and a thread that has gone are each mended once
 _OK, _REFUSED = 200, 400
-_PASSING = {
-    **dict.fromkeys(
-        ("internal_error", "fatal_error", "service_unavailable", "team_added_to_org", "rollup_error"),
-        Failure.SERVER_ERROR,
-    ),
-    **dict.fromkeys(("ratelimited", "rate_limited", "message_limit_exceeded"), Failure.RATE_LIMITED),
-    "request_timeout": Failure.TIMEOUT,
-}
-_ADDRESS = {
-    *("channel_not_found", "is_archived", "channel_is_archived", "not_in_channel", "user_not_found", "cannot_dm_bot"),
-    *("no_service", "no_service_id", "no_active_hooks", "no_team", "team_disabled"),  # an incoming webhook's
-}
-_AUTH = {
-    *("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"),
-    *("not_allowed_token_type", "no_permission", "access_denied", "team_access_not_granted"),
-    *("invalid_token", "action_prohibited", "posting_to_general_channel_denied"),
-}
-# The thread's first message has gone, or cannot be answered.
-GONE = {"thread_not_found", "message_not_found", "invalid_thread_ts", "cannot_reply_to_message", "thread_locked"}
-# Slack does not want the card: it is too much, or its rules have changed. Plain text always goes.
-UNWANTED = {
-    *("msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format", "invalid_attachments"),
-    *("too_many_attachments", "attachment_payload_limit_exceeded", "block_mismatch", "invalid_metadata_schema"),
-    *("invalid_metadata_format", "metadata_too_large"),
-}
+_SLOWED = 10.0  # seconds until a card is tried again that came too early
 
 
 class IncomingWebhook(Strict, frozen=True):
@@ -100,18 +74,22 @@ class Slack:
         interactive: bool = False,
         pace: Pace | None = None,
     ) -> None:
-        self._calls, self._timeout, self._interactive = _Calls(token, session, api_url), timeout, interactive
+        self._api, self._timeout, self._interactive = SlackApi(token, session, api_url), timeout, interactive
         # docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, short bursts are let through.
         self._pace = pace or Pace(1.0, 3)
+        # chat.update is of tier 3, 50 and more a minute for the whole workspace; replies in threads call it, too.
+        self._updates = Pace(1.5, 10)
 
     async def send(self, message: Message) -> Receipt:
         """Post one message: the first of its lane opens the thread, the others answer in it and renew the first."""
         deadline = asyncio.get_running_loop().time() + self._timeout
+        if message.redraws:
+            return await self._redraw(message, deadline)
         await self._pace.turn(message.address, min(PATIENCE, self._timeout / 2), urgent=message.priority == "P1")
         channel, _, thread = message.thread.rpartition("/")
         body = {
             "channel": channel or message.address,
-            **card(message, interactive=self._interactive),
+            **card(message, interactive=self._interactive and not (thread and message.kind is not Kind.PAGE)),
             "unfurl_links": False,  # a preview would fetch the link
             "unfurl_media": False,
             "metadata": {"event_type": "heypeter_notification", "event_payload": {"id": message.id}},
@@ -146,14 +124,39 @@ class Slack:
         return await self._posted(body, deadline)
 
     async def _posted(self, body: dict[str, object], deadline: float) -> tuple[str, bool]:
-        channel, ts = await self._calls.call("chat.postMessage", body, deadline)
+        answer = await self._api.call("chat.postMessage", body, deadline)
+        channel, ts = str(answer.get("channel") or ""), str(answer.get("ts") or "")
         return (f"{channel}/{ts}" if channel and ts else ts), "thread_ts" in body
+
+    async def _redraw(self, message: Message, deadline: float) -> Receipt:
+        """Change the card that was posted; one that has gone, or that a bundle stood in for, is not missed.
+
+        It never waits at Slack's expense of a page: what comes too early is put off, whatever Slack says of it.
+        """
+        channel, _, ts = message.thread.rpartition("/")
+        if not (channel and ts):
+            return Receipt()
+        patience = min(PATIENCE, self._timeout / 2)
+        await self._updates.turn("", patience, urgent=False)
+        await self._pace.turn(message.address, patience, urgent=False)
+        body = {"channel": channel, "ts": ts, **root(message, interactive=self._interactive)}
+        try:
+            await self._api.call("chat.update", body, deadline)
+        except WordError as error:
+            if error.reason is Failure.AUTH:
+                raise
+            log.warning("the first message of %s still shows how it was: %s", message.incident, error)
+        except SendError as error:
+            if error.reason is Failure.RATE_LIMITED:
+                raise DeferredError(error.retry_after or _SLOWED) from error
+            raise
+        return Receipt()
 
     async def _renew(self, message: Message, channel: str, ts: str, deadline: float) -> None:
         """Show in the thread's first message how things stand now; what was sent is sent, whatever comes of this."""
         body = {"channel": channel, "ts": ts, **root(message, interactive=self._interactive)}
         try:
-            await self._calls.call("chat.update", body, deadline)
+            await self._api.call("chat.update", body, deadline)
         except SendError as error:
             log.warning("the first message of %s still shows how it was: %s", message.incident, error)
 
@@ -174,6 +177,8 @@ class SlackWebhooks:
     async def send(self, message: Message) -> Receipt:
         """Post one message; a card that Slack refuses for its form is posted once more as plain text."""
         if message.address in self._urls:
+            if message.redraws:
+                return Receipt()  # a webhook cannot change what it has posted
             url = self._urls[message.address]
             word = await self._post(url, card(message))
             if word in UNWANTED and message.picture and message.picture.public:
@@ -199,63 +204,6 @@ class SlackWebhooks:
         if word in UNWANTED and error.permanent:
             return word
         raise error
-
-
-class WordError(SendError):
-    """What Slack refused with a word of its own."""
-
-    word = ""
-
-
-class _Calls:
-    """Calls Slack's methods with a bot token."""
-
-    def __init__(self, token: Secret, session: aiohttp.ClientSession, api_url: str) -> None:
-        self._client = AsyncWebClient(
-            token=token.reveal(),
-            base_url=api_url or AsyncWebClient.BASE_URL,
-            session=session,
-            retry_handlers=[],  # the dispatcher alone retries
-        )
-
-    async def call(self, method: str, body: dict[str, object], deadline: float) -> tuple[str, str]:
-        """Call; gives the channel's id and the message's ts. ``deadline`` is a time of the loop's clock."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                answer = await self._client.api_call(method, json=body)
-            return str(answer.get("channel") or ""), str(answer.get("ts") or "")
-        except SlackApiError as error:
-            raise _send_error(error) from None
-        except TimeoutError:
-            raise SendError("Slack did not answer in time", Failure.TIMEOUT) from None
-        except (aiohttp.ClientError, SlackClientError) as error:
-            raise SendError(f"Slack: {type(error).__name__}", Failure.NETWORK) from None
-        except (AttributeError, LookupError, ValueError):  # the SDK trusts every answer to be a JSON object
-            raise SendError("Slack: the answer is not from Slack", Failure.SERVER_ERROR) from None
-
-
-def classify(word: str, status: int, retry_after: str) -> SendError:
-    """Make the error of an answer: by Slack's word where there is one, else by the status."""
-    text = f"Slack: {word or f'status {status}'}"
-    if status == HTTPStatus.TOO_MANY_REQUESTS or _PASSING.get(word) is Failure.RATE_LIMITED:
-        return failure(text, HTTPStatus.TOO_MANY_REQUESTS, retry_after)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT or not word:
-        return failure(text, status)
-    if word in _PASSING:
-        return SendError(text, _PASSING[word])
-    reason = Failure.AUTH if word in _AUTH or status in {401, 403} else Failure.REFUSED
-    error = WordError(text, Failure.BAD_ADDRESS if word in _ADDRESS else reason, permanent=True)
-    error.word = word
-    return error
-
-
-def _send_error(error: SlackApiError) -> SendError:
-    """For a broken body the SDK hands over aiohttp's own response."""
-    response = error.response
-    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
-    data = getattr(response, "data", None)
-    word = re.fullmatch("[a-z_]{1,60}", str(data.get("error")) if isinstance(data, dict) else "")
-    return classify(word[0] if word else "", status, str(response.headers.get("Retry-After", "")))
 
 
 def _build(settings: Settings, setup: Setup) -> Channel:
@@ -305,6 +253,7 @@ CHANNEL = Declaration(
     check=_check,
     wrong_address=_wrong_address,
     own_key=True,
+    redraws=lambda settings: settings.has_bot,
     pictures="address",
     read_by_people=True,
 )

@@ -26,6 +26,7 @@ class ChannelFacts(NamedTuple):
     single_pages: int = 0  # see Declaration
     host_of: Callable[[str], str] = lambda _address: ""
     pictures: Pictures = ""
+    redraws: bool = False
 
 
 class Channels:
@@ -81,6 +82,7 @@ class Channels:
             channel.single_pages(settings),
             host_of=host_of,
             pictures=channel.pictures,
+            redraws=channel.redraws(settings),
         )
 
     def handling(self, name: str, window: timedelta = timedelta(0)) -> Handling:
@@ -88,9 +90,8 @@ class Channels:
         facts = self.facts(name)
         if facts.single_pages:
             return Handling(window, facts.single_pages, facts.kinds, facts.keeps_incidents, umbrella=True)
-        return Handling(
-            window if facts.bundles else timedelta(0), kinds=facts.kinds, keeps_incidents=facts.keeps_incidents
-        )
+        hold = window if facts.bundles else timedelta(0)
+        return Handling(hold, kinds=facts.kinds, keeps_incidents=facts.keeps_incidents, redraws=facts.redraws)
 
     def without_address(self) -> tuple[str, ...]:
         """Name those that tell everybody, whatever addresses people have."""

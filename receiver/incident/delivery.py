@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State
+from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 
 PATIENT_TRIES = 6  # failures after which a notification no longer keeps others from trying its address
 RANKS = tuple(range(2 * len(Priority)))  # what `rank` may give
@@ -26,7 +26,8 @@ class Handling(msgspec.Struct, frozen=True):
     What is no P1 is gathered for ``hold``, but for so much of a quiet address as goes ``at_once``. A notification of a
     kind that is not in ``kinds`` is not owed: there is nothing that it could be sent as. ``keeps_incidents``: the
     provider has an incident of its own, which a resolve ends for good. With ``umbrella`` the pages that wait for the
-    end of one window become one incident at the provider, and stay its members.
+    end of one window become one incident at the provider, and stay its members. ``redraws``: what was posted can be
+    changed, and shows how the incident stands.
     """
 
     hold: timedelta = timedelta(0)
@@ -34,6 +35,7 @@ class Handling(msgspec.Struct, frozen=True):
     kinds: frozenset[Kind] = frozenset(Kind)
     keeps_incidents: bool = False
     umbrella: bool = False
+    redraws: bool = False
 
     def of(self, kind: Kind) -> "Handling":
         """Say how a notification of this kind is taken: an umbrella gathers nothing but pages."""
@@ -114,6 +116,43 @@ def umbrella_follows(kind: Kind, members: Iterable[State]) -> bool:
     if kind is Kind.RESOLVED:
         return all(state is State.RESOLVED for state in members)
     return all(state is not State.TRIGGERED for state in members)
+
+
+def redraws(before: Incident, after: Incident, now: datetime) -> tuple[Notification, ...]:
+    """Let whatever shows an incident show how it stands now: once for each lane that was told of it.
+
+    They count backwards, apart from the news of a round, and one change has one moment.
+    """
+    if before.state is State.NEW or _shown(before) == _shown(after):
+        return ()
+    lanes: dict[str, Target] = {}
+    for target in after.delivery.told:
+        lanes.setdefault(target.lane, target)
+    serial = -int(now.timestamp() * 1_000_000)
+    rounds = after.delivery.rounds
+    return tuple(Notification(Kind.UPDATE, t, rounds, reason=Reason.REDRAWN, serial=serial) for t in lanes.values())
+
+
+def _shown(incident: Incident) -> tuple[object, ...]:
+    """What a card shows and an act changes; alerts that join or end bring news of their own."""
+    owner = incident.acknowledged_by, incident.snoozed_until, incident.clocks.acknowledged_until, incident.asked
+    stands = incident.state, incident.priority, incident.team, incident.next_step, incident.attached_to
+    return (*owner, *stands, incident.paused, incident.resolved_by)
+
+
+class Waiting(NamedTuple):
+    """What is pending on a lane."""
+
+    serial: int
+    not_before: datetime
+    tries: int
+
+
+def worth_redrawing(told: Iterable[tuple[Status, int]], waiting: Iterable[Waiting], now: datetime) -> bool:
+    """Say whether a redraw is worth owing to a lane: something was posted there, and nothing renews it as soon."""
+    if any(one.serial < 0 or (one.not_before <= now and not one.tries) for one in waiting):
+        return False
+    return any(status in {Status.SENT, Status.SENDING} for status, _ in told)
 
 
 class End(NamedTuple):

@@ -293,6 +293,7 @@ class Reason(StrEnum):
     PARENT_ENDED = "parent_ended"
     RAISED = "raised"
     STILL_NEEDED = "still_needed"
+    REDRAWN = "redrawn"  # nobody is told: what shows the incident shows how it stands now
 
 
 class Ignored(StrEnum):
@@ -384,6 +385,11 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     at: datetime | None = None
     text: str = ""
     serial: int = 0
+
+    @property
+    def is_redraw(self) -> bool:
+        """Say whether it tells nobody anything: a card that was posted shows how the incident stands now."""
+        return self.reason is Reason.REDRAWN
 
 
 class Clocks(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -164,6 +164,7 @@ class _Writer:
             links=self._links(),
             sent_at=self._now,
             thread=thread,
+            redraws=notification.is_redraw,
             number=incident.id,
             firing=incident.firing_count,
             begun=incident.begun,
@@ -177,7 +178,9 @@ class _Writer:
         )
 
     def _headline(self, name: str) -> str:
-        notification, incident, opened = self._notification, self._incident, self._incident.opened_at
+        notification, opened = self._notification, self._incident.opened_at
+        if notification.is_redraw:
+            return self._standing_headline(name)
         match notification.kind:
             case Kind.ACKNOWLEDGED if notification.reason is not None:
                 return self._say("update", text=self._news(), name=name)
@@ -185,12 +188,27 @@ class _Writer:
                 who, when = self._answer()
                 return self._say("acknowledged_by", who=who, after=self._after(when, opened), name=name)
             case Kind.RESOLVED:
-                who = self._reader.who(incident.resolved_by)
-                by = "" if incident.resolved_by == ALERTS else self._say("by", who=who)
-                return self._say("resolved", by=by, after=self._after(incident.resolved_at, opened), name=name)
+                return self._resolved_headline(name)
             case Kind.UPDATE | Kind.REMINDER:
                 return self._say("update", text=self._news(), name=name)
         return self._page(name)
+
+    def _standing_headline(self, name: str) -> str:
+        """Write the headline of what tells no news: how it stands."""
+        match self._incident.state:
+            case State.ACKNOWLEDGED:
+                who, when = self._answer()
+                return self._say(
+                    "acknowledged_by", who=who, after=self._after(when, self._incident.opened_at), name=name
+                )
+            case State.RESOLVED:
+                return self._resolved_headline(name)
+        return name
+
+    def _resolved_headline(self, name: str) -> str:
+        incident = self._incident
+        by = "" if incident.resolved_by == ALERTS else self._say("by", who=self._reader.who(incident.resolved_by))
+        return self._say("resolved", by=by, after=self._after(incident.resolved_at, incident.opened_at), name=name)
 
     def _page(self, name: str) -> str:
         """Say why somebody is paged; receivers up to schema 4 did not write it down."""
@@ -258,7 +276,7 @@ class _Writer:
     def _fields(self) -> tuple[tuple[str, str], ...]:
         """The facts that each channel shows in its own way."""
         incident, now, say, reader = self._incident, self._now, self._say, self._reader
-        urgent = self._notification.kind in {Kind.PAGE, Kind.REMINDER}
+        urgent = self._urges
         fields = [(say("priority"), incident.priority.value), (say("team"), _line(incident.team))]
         if urgent:
             due = respond_by(incident)
@@ -268,12 +286,35 @@ class _Writer:
             fields.append((say("escalates"), self._upcoming("role_at", "escalates_no_further")))
         if incident.acknowledged_by:
             fields.append((say("acknowledged_field"), reader.who(incident.acknowledged_by)))
+        fields += self._arrangements()
         over, opened = incident.resolved_at, incident.opened_at or now
         duration = (say("was_open_for"), reader.duration(over - opened)) if over else None
         fields.append(duration or (say("open_since"), reader.moment(opened)))
         if urgent:
             fields += self._where()
         return tuple((name, value) for name, value in fields if value)
+
+    @property
+    def _urges(self) -> bool:
+        """Say whether whoever reads this should answer; a card that is redrawn does while nobody has."""
+        if self._notification.is_redraw:
+            return self._incident.state is State.TRIGGERED
+        return self._notification.kind in {Kind.PAGE, Kind.REMINDER}
+
+    def _arrangements(self) -> list[tuple[str, str]]:
+        """What people have agreed on for now."""
+        incident, now, say, reader = self._incident, self._now, self._say, self._reader
+        if incident.state is State.RESOLVED:
+            return []
+        fields = [(say("snoozed_field"), reader.time(incident.snoozed_until, now))] if incident.snoozed_until else []
+        if incident.asked is not None:
+            until = reader.time(incident.asked.until, now)
+            fields.append((say("asked_field"), say("asked_until", who=reader.who(incident.asked.person), until=until)))
+        if incident.attached_to:
+            fields.append((say("attached_field"), f"#{incident.attached_to}"))
+        if incident.paused is not None:
+            fields.append((say("paused_field"), pause_text(incident.paused, reader, now)))
+        return fields
 
     def _where(self) -> list[tuple[str, str]]:
         incident, say = self._incident, self._say
@@ -294,7 +335,7 @@ class _Writer:
 
     def _lead(self) -> str:
         """Give the first thing to read of a page, as its author broke it into lines."""
-        if self._notification.kind not in {Kind.PAGE, Kind.REMINDER}:
+        if not (self._urges or self._notification.is_redraw):
             return ""
         return next((self._alert(alert)["what"] for alert in self._incident.firing), "")
 

@@ -237,7 +237,8 @@ class SQLiteStore:
         def change(db: sqlite3.Connection) -> Changed:
             if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=ref):
                 return None
-            row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
+            if not claimed.notification.is_redraw:
+                row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
             return self._consider(db, claimed, decide, now) if claimed.notification.kind is Kind.PAGE else None
 
         await self._decide(change)
@@ -526,7 +527,8 @@ class SQLiteStore:
 
 def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
     """Cancel what was answered while its sender died or failed: in doubt it was sent, and now it is pointless."""
-    if not pointless(claimed.notification.kind, claimed.created_at, claimed.incident):
+    notification = claimed.notification
+    if notification.is_redraw or not pointless(notification.kind, claimed.created_at, claimed.incident):
         return False
     outbox.cancel(db, claimed.id, now)
     return True

@@ -14,6 +14,7 @@ from receiver.incident.delivery import (
     End,
     Handling,
     Status,
+    Waiting,
     Window,
     correction,
     due_at,
@@ -23,6 +24,7 @@ from receiver.incident.delivery import (
     pointless,
     rank,
     worth_owing,
+    worth_redrawing,
 )
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import Member, Wanted
@@ -30,11 +32,14 @@ from receiver.store.base import Member, Wanted
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
 decoder = msgspec.json.Decoder(Notification)
+LEAST = tuple(Priority)[-1]
 
-# A row waits for the one before it in its lane.
+# A row waits for what is being sent in its lane, and for the one before it. A redraw (serial < 0) shows the incident of
+# now whenever it goes: it waits for nothing that is held or put off, and keeps nothing waiting.
 _IN_LANE = """NOT EXISTS (
-    SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
-    AND e.state IN ('pending', 'sending'))"""
+    SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id <> o.id
+    AND e.state IN ('pending', 'sending')
+    AND (e.state = 'sending' OR (e.id < o.id AND e.serial >= 0 AND o.serial >= 0)))"""
 # One range of an index a rank, so that a claim costs what it takes and not what waits; `_ranked` puts them together.
 _DUE = f"""
 SELECT o.id FROM outbox o INDEXED BY outbox_due
@@ -141,6 +146,7 @@ _IS_END = "kind = 'resolved' AND NOT (state = 'cancelled' AND attempt = 0)"
 _ENDS = f"SELECT count(*), max(id) FROM outbox WHERE incident_id = ? AND lane = ? AND id < ? AND {_IS_END}"  # noqa: S608
 _ALL = 2**63 - 1  # more than any id
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
+_AHEAD = f"SELECT serial, not_before, tries FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _GATHERING = "SELECT until, count, umbrella FROM gathering WHERE channel = ? AND address = ?"
 _GATHERED = """
 INSERT INTO gathering VALUES (?, ?, ?, ?, ?)
@@ -182,6 +188,9 @@ def enqueue(
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already."""
     way = handling(notification.target.channel)
+    if notification.is_redraw:
+        _redraw(db, incident, notification, way, now)
+        return
     if notification.reason is not Reason.RESOLVE_UNDONE:
         _enqueue(db, incident, notification, way, now)
         return
@@ -203,6 +212,15 @@ def _enqueue(
         _write_down(db, incident, notification, way, now)
 
 
+def _redraw(
+    db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
+) -> None:
+    lane = (incident.id, notification.target.lane)
+    ahead = (Waiting(serial, datetime.fromtimestamp(at, UTC), tries) for serial, at, tries in db.execute(_AHEAD, lane))
+    if way.redraws and worth_redrawing(_told(db, lane, 0), list(ahead), now):
+        _write_down(db, incident, notification, msgspec.structs.replace(way, hold=timedelta(0)), now)
+
+
 def _write_down(
     db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
 ) -> None:
@@ -219,8 +237,8 @@ def _write_down(
         "kind": kind.value,
         "round": notification.round,
         "serial": notification.serial,
-        "priority": incident.priority.value,
-        "rank": rank(kind, incident.priority),
+        "priority": (LEAST if notification.is_redraw else incident.priority).value,
+        "rank": RANKS[-1] if notification.is_redraw else rank(kind, incident.priority),
         "now": now.timestamp(),
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from receiver.incident.delivery import is_given_back, is_undone
+from receiver.incident.delivery import is_given_back, is_undone, redraws
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Priority, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import Backlog, OpenIncident, Outline, PastIncident, WantedOpen
@@ -203,7 +203,8 @@ def save(
     _name(db, before, after)
     _attach(db, before, after)
     owes = outbox.cancel_pointless(db, after, now)  # what stands behind it in its lane may be sent
-    for notification in decision.notifications:
+    owed = (*decision.notifications, *redraws(before, after, now))
+    for notification in owed:
         outbox.enqueue(db, after, notification, handling, now)
     undone = is_undone(before, after)
     if undone and before.resolved_at is not None:
@@ -213,7 +214,7 @@ def save(
     if given_back and before.acknowledged_at is not None:
         outbox.owe_again(db, after.id, handling, before.acknowledged_at)
     others = _follow(db, after.id, decision.ripples, handling, now)
-    owes = owes or undone or given_back or bool(decision.notifications) or any(other.owes for other in others)
+    owes = owes or undone or given_back or bool(owed) or any(other.owes for other in others)
     return Saved(before, after, owes, others)
 
 

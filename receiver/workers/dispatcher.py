@@ -356,7 +356,7 @@ class Dispatcher:
 
 
 def _may_be_bundled(claimed: Claimed) -> bool:
-    return claimed.priority is not Priority.P1 and not claimed.incident.drill
+    return claimed.priority is not Priority.P1 and not claimed.incident.drill and not claimed.notification.is_redraw
 
 
 def _go_together(first: Claimed, other: Claimed) -> bool:

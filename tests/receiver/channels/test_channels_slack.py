@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from process.settings import Secret
 from receiver.channels.base import Failure, Link, Message, Picture, SendError, Words
 from receiver.channels.send_rate import Pace
-from receiver.channels.slack import UNWANTED, Slack, SlackWebhooks
+from receiver.channels.slack import Slack, SlackWebhooks
+from receiver.channels.slack_api import UNWANTED
 from receiver.channels.slack_blocks import card, plain, root
 from receiver.incident.model import Kind
 from tests.fakes.slack import WEBHOOK, FakeSlack, fault_of
