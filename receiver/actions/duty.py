@@ -47,7 +47,7 @@ class Duty:
         now = self._clock()
         covers = tuple(one for one in await self._duty.covers(now) if one.state is CoverState.ACTIVE)
         awake, made = await self._duty.awake(now), await self._duty.windows(now)
-        windows = (_window(one) for one in made)
+        windows = (window_of(one) for one in made)
         self._current.set_duty(covers, awake, tuple(window for window in windows if window is not None))
 
     # Covers
@@ -135,7 +135,7 @@ class Duty:
         made = msgspec.structs.replace(window, by=key, reason=window.reason[:_LONGEST_REASON])
         if not (timedelta(0) < made.end - made.start <= LONGEST_WINDOW and made.end > now):
             return WindowRefused.TIMES
-        if _window(made) is None:
+        if window_of(made) is None:
             return WindowRefused.MATCHERS
         act = self._act("window.make", actor, request, now)
         kept = await self._duty.add_window(made, MOST_WINDOWS, act, _form(key, request))
@@ -175,7 +175,7 @@ def _form(actor: str, request: Request) -> str:
     return f"{actor}:{request.form[:_LONGEST_FORM]}" if request.form else ""
 
 
-def _window(made: MadeWindow) -> Window | None:
+def window_of(made: MadeWindow) -> Window | None:
     """Read its matchers; None if they are not, or would match everything."""
     texts = made.matchers
     if not 0 < len(texts) <= _MOST_MATCHERS or any(len(text) > _LONGEST_MATCHER for text in texts):

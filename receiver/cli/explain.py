@@ -12,6 +12,7 @@ import msgspec
 
 from process.settings import SettingsError
 from receiver.cli.command import Command
+from receiver.cli.stored_duty import with_stored_duty
 from receiver.cli.tables import plain, table
 from receiver.config.build import build_routing
 from receiver.config.generic import GenericWebhook
@@ -66,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at", help="when it begins to fire, as 2026-11-23T03:00 (UTC, or with an offset); now otherwise"
     )
+    parser.add_argument(
+        "--database", type=Path, help="covers and maintenance from here; `database` of receiver.yml, if it is there"
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
@@ -81,7 +85,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     labels = {**(posted.labels if posted else _asked(options, config, start)), **_labels(options.labels)}
     if not labels:
         raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
-    configured = build_routing(config, source)
+    configured = with_stored_duty(build_routing(config, source), options.database, config.database, start)
     story, name_of = explain(configured, labels, start, config.channels.handling), configured.directory.name
     if options.format == "json":
         every = story.incident.plan.repeat_every

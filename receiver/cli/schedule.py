@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from process.settings import SettingsError, Source
 from receiver.cli.command import Command
+from receiver.cli.stored_duty import with_stored_duty
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--schedule", help="this schedule only")
     only.add_argument("--role", help="this role only, whoever and whatever holds it")
     parser.add_argument("--format", choices=["text", "ics"], default="text")
+    parser.add_argument("--database", type=Path, help="covers from here; `database` of receiver.yml, if it is there")
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     current = Current(build_routing(config, source), now)
     end = start + timedelta(days=options.days)
     read_calendars(config, source, current, start, end)
-    routing = current.routing
+    routing = with_stored_duty(current.routing, options.database, config.database, start)
     if options.role is not None and options.role not in roles(routing):
         raise SettingsError(f"there is no role {options.role!r} in the matrix; there are {', '.join(roles(routing))}")
     chosen = [] if options.role else _chosen(routing, options.schedule)

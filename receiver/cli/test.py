@@ -22,16 +22,34 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
 from process.settings import Duration, SettingsError, Source, Strict
 from receiver.cli.command import Command
 from receiver.cli.explain import job_of, webhook_of
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
 from receiver.incident.delivery import Handling
-from receiver.incident.event import Acknowledge, AlertsReceived, Event, Paused, Resolve, Resumed, UndoResolve
+from receiver.incident.event import (
+    Acknowledge,
+    AlertsReceived,
+    EscalateNow,
+    Event,
+    HandOver,
+    Paused,
+    Raise,
+    Resolve,
+    Resumed,
+    Snooze,
+    TakeOver,
+    Unacknowledge,
+    UndoResolve,
+)
 from receiver.incident.heartbeat import Beat, Job, Watch, looked, missed
-from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind
+from receiver.incident.model import Alert, AlertGroup, Origin, Pause, PauseKind, Priority
+from receiver.oncall.cover import Cover, CoverState
 from receiver.oncall.directory import Directory
+from receiver.policy.current import with_duty
 from receiver.policy.routing import Routing
 from receiver.policy.simulate import Story, play, span
 from receiver.web.alertmanager_payload import PayloadError
@@ -39,7 +57,10 @@ from receiver.web.generic_payload import read
 
 T = TypeVar("T")
 
-_VERBS = (*("fires", "resolves", "acknowledge", "resolve", "undo", "silenced_for", "silence_ends", "beats", "webhook"),)
+_VERBS = (
+    *("fires", "resolves", "acknowledge", "resolve", "undo", "give_back", "take_over", "snooze", "hand_over"),
+    *("escalate", "page", "silenced_for", "silence_ends", "beats", "webhook"),
+)
 
 
 class Start(str):
@@ -63,6 +84,41 @@ class Start(str):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class Snoozing(Strict, frozen=True, kw_only=True):
+    """Somebody wants to hear no more of it for a while."""
+
+    by: str
+    length: Duration = msgspec.field(name="for")
+
+
+class HandingOver(Strict, frozen=True, kw_only=True):
+    """Somebody asks a person to take it over, or gives it to a team."""
+
+    by: str
+    person: str = ""
+    team: str = ""
+
+
+class Paging(Strict, frozen=True, kw_only=True):
+    """Somebody pages a person or a team by hand."""
+
+    by: str
+    text: str = "look at this"
+    person: str = ""
+    team: str = ""
+    priority: Priority = Priority.P1
+
+
+class Covering(Strict, frozen=True, kw_only=True):
+    """Somebody stands in for somebody else; times count from the start of the test."""
+
+    person: str
+    out: str = ""
+    schedule: str = ""
+    start: Duration = msgspec.field(default=Duration(0), name="from")
+    end: Duration = msgspec.field(name="to")
+
+
 class Happening(Strict, frozen=True, kw_only=True):
     """One thing that happens ``at`` a time after the start; exactly one of the others is given."""
 
@@ -72,6 +128,12 @@ class Happening(Strict, frozen=True, kw_only=True):
     acknowledge: str = ""
     resolve: str = ""
     undo: str = ""  # whoever takes the resolve back
+    give_back: str = ""
+    take_over: str = ""
+    snooze: Snoozing | None = None
+    hand_over: HandingOver | None = None
+    escalate: str = ""  # by hand
+    page: Paging | None = None
     silenced_for: Duration | None = None
     silence_ends: bool = False
     beats: str = ""  # a job of `heartbeats`; without a further one in time it is missed
@@ -87,6 +149,8 @@ class Case(Strict, frozen=True, kw_only=True):
     expect: str
     start: Start = Start("2026-01-05T03:00:00+00:00")  # a Monday night
     until: Duration = Duration(86400)
+    covers: list[Covering] = []
+    awake: dict[str, Duration] = {}  # who is awake, and until when after the start
     show: Literal["people", "channels", "everything"] = "people"
 
 
@@ -139,6 +203,7 @@ def check(
     ``config`` is needed for what jobs and other tools send.
     """
     start = case.start.instant
+    routing = with_duty(routing, _covers(case, start, routing.directory), _awake(case, start, routing.directory), ())
     events: list[tuple[datetime, Event]] = []
     beats: dict[str, list[datetime]] = {}
     for number, happening in enumerate(case.happens):
@@ -209,19 +274,61 @@ def _found(find: Callable[[Config, str], T], config: Config | None, name: str, s
 
 
 def _event(verb: str, happening: Happening, moment: datetime, directory: Directory) -> Event:
-    match verb:
-        case "fires" | "resolves":
-            return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
-        case "acknowledge":
-            return Acknowledge(directory.key(happening.acknowledge) or happening.acknowledge, Origin.TEST)
-        case "resolve":
-            return Resolve(directory.key(happening.resolve) or happening.resolve, Origin.TEST)
-        case "undo":
-            return UndoResolve(directory.key(happening.undo) or happening.undo, Origin.TEST)
-        case "silenced_for":
-            until = moment + timedelta(seconds=happening.silenced_for or 0)
-            return Paused(Pause(PauseKind.SILENCE, "test", until=until))
-    return Resumed()
+    if verb in {"fires", "resolves"}:
+        return AlertsReceived(_group(getattr(happening, verb), moment, firing=verb == "fires"))
+    if verb in _ACTS:
+        return _ACTS[verb](_key(directory, getattr(happening, verb)), Origin.TEST)
+    if verb == "silenced_for":
+        until = moment + timedelta(seconds=happening.silenced_for or 0)
+        return Paused(Pause(PauseKind.SILENCE, "test", until=until))
+    return _act(happening, moment, directory) or Resumed()
+
+
+_ACTS: dict[str, Callable[[str, Origin], Event]] = {
+    "acknowledge": Acknowledge,
+    "resolve": Resolve,
+    "undo": UndoResolve,
+    "give_back": Unacknowledge,
+    "take_over": TakeOver,
+    "escalate": EscalateNow,
+}
+
+
+def _act(happening: Happening, moment: datetime, directory: Directory) -> Event | None:
+    """Give the act that says more than who does it."""
+    if happening.snooze is not None:
+        until = moment + timedelta(seconds=happening.snooze.length)
+        return Snooze(_key(directory, happening.snooze.by), Origin.TEST, until)
+    if happening.hand_over is not None:
+        one = happening.hand_over
+        return HandOver(_key(directory, one.by), Origin.TEST, _key(directory, one.person), one.team)
+    if happening.page is not None:
+        call = happening.page
+        person = _key(directory, call.person)
+        return Raise(_key(directory, call.by), Origin.TEST, call.text, person, call.team, call.priority)
+    return None
+
+
+def _key(directory: Directory, name: str) -> str:
+    return directory.key(name) or name
+
+
+def _covers(case: Case, start: datetime, directory: Directory) -> tuple[Cover, ...]:
+    return tuple(
+        Cover(
+            one.schedule,
+            _key(directory, one.out),
+            _key(directory, one.person),
+            start + timedelta(seconds=one.start),
+            start + timedelta(seconds=one.end),
+            CoverState.ACTIVE,
+        )
+        for one in case.covers
+    )
+
+
+def _awake(case: Case, start: datetime, directory: Directory) -> dict[str, datetime]:
+    return {_key(directory, name): start + timedelta(seconds=length) for name, length in case.awake.items()}
 
 
 def _group(labels: dict[str, str], at: datetime, *, firing: bool) -> AlertGroup:

@@ -23,10 +23,21 @@ from receiver.incident.delivery import (
     pointless,
     worth_owing,
 )
-from receiver.incident.event import AlertsReceived, Delivered, Event, TimeDue, Undelivered, Unreached
+from receiver.incident.event import AlertsReceived, Delivered, Event, Raise, TimeDue, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Decision, Entry, Failure, Incident, Kind, Notification, Reason, State, route_of
+from receiver.incident.model import (
+    BY_HAND,
+    Decision,
+    Entry,
+    Failure,
+    Incident,
+    Kind,
+    Notification,
+    Reason,
+    State,
+    route_of,
+)
 from receiver.incident.policy import Policy
 from receiver.policy.routing import Routing
 
@@ -119,6 +130,8 @@ class Simulation:
         self.run(at)
         if isinstance(event, AlertsReceived):
             incident: Incident | None = choose(event, self, self._policy, self.now)
+        elif isinstance(event, Raise):
+            incident = Incident(id=self.next_number(), key=f"{BY_HAND}{self.next_number()}")
         else:
             incident = self.newest(key) if key else self._incidents.get(len(self._incidents))
         if incident is not None:

@@ -30,13 +30,13 @@ class SQLiteDuty:
         self._writer = writer
 
     async def covers(self, now: datetime) -> tuple[Cover, ...]:
-        return await self._writer.run(lambda db: _covers(db, now))
+        return await self._writer.run(lambda db: covers(db, now))
 
     async def change_covers(
         self, decide: Callable[[tuple[Cover, ...]], Changed], now: datetime, act: Act, form: str = ""
     ) -> Changed:
         def change(db: sqlite3.Connection) -> Changed:
-            known, earlier = _covers(db, now), sent_before(db, form)
+            known, earlier = covers(db, now), sent_before(db, form)
             if earlier is not None:
                 return tuple(one for one in known if one.id == earlier or (one.pair and one.pair == earlier))
             changed = decide(known)
@@ -57,11 +57,11 @@ class SQLiteDuty:
         await self._writer.commit(change, urgent=True)
 
     async def windows(self, now: datetime) -> tuple[MadeWindow, ...]:
-        return await self._writer.run(lambda db: _windows(db, now))
+        return await self._writer.run(lambda db: windows(db, now))
 
     async def add_window(self, window: MadeWindow, most: int, act: Act, form: str = "") -> MadeWindow | None:
         def change(db: sqlite3.Connection) -> MadeWindow | None:
-            known, earlier = _windows(db, act.at), sent_before(db, form)
+            known, earlier = windows(db, act.at), sent_before(db, form)
             if earlier is not None:
                 return next((one for one in known if one.id == earlier), None)
             if len(known) >= most:
@@ -90,7 +90,8 @@ class SQLiteDuty:
         return await self._writer.commit(change, urgent=True)
 
 
-def _covers(db: sqlite3.Connection, now: datetime) -> tuple[Cover, ...]:
+def covers(db: sqlite3.Connection, now: datetime) -> tuple[Cover, ...]:
+    """Read covers that have not ended."""
     return tuple(
         Cover(
             schedule,
@@ -136,7 +137,8 @@ def _columns(cover: Cover) -> dict[str, object]:
     return {**columns, "start": cover.start.timestamp(), "end": cover.end.timestamp(), "state": cover.state.value}
 
 
-def _windows(db: sqlite3.Connection, now: datetime) -> tuple[MadeWindow, ...]:
+def windows(db: sqlite3.Connection, now: datetime) -> tuple[MadeWindow, ...]:
+    """Read windows that have not ended."""
     return tuple(
         MadeWindow(
             msgspec.json.decode(matchers, type=tuple[str, ...]),

@@ -10,8 +10,11 @@ from typing import TypeVar
 import msgspec
 
 from receiver.incident.model import Entry, EntryKind, Incident, Kind
+from receiver.oncall.cover import Cover
+from receiver.store import sqlite_duty as duty
 from receiver.store import sqlite_row as row
 from receiver.store.base import IncidentHistory, PastIncident, SentPage, StoreError, Undelivered
+from receiver.store.duty import MadeWindow
 from receiver.store.migrations import SCHEMA_VERSION
 from receiver.store.sqlite_row import document
 
@@ -65,6 +68,12 @@ class SQLiteHistory:
             return (stored, row.timeline(db, incident_id, -1)) if stored else None
 
         return await self._run(read)
+
+    async def covers(self, now: datetime) -> tuple[Cover, ...]:
+        return await self._run(lambda db: duty.covers(db, now))
+
+    async def windows(self, now: datetime) -> tuple[MadeWindow, ...]:
+        return await self._run(lambda db: duty.windows(db, now))
 
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
         return await self._run(lambda db: row.alike(db, alertname, team, limit))

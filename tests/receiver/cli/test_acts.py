@@ -1,7 +1,9 @@
 """The commands that act, as somebody types them, against the receiver's own API on a real socket."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -18,11 +20,13 @@ from receiver.actions.duty import Duty
 from receiver.app import now
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind, Incident
-from receiver.oncall.cover import CoverState
+from receiver.oncall.cover import Cover, CoverState
+from receiver.store.audit import Act
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.api import IncidentApi, view
 from receiver.web.duty_api import DutyApi
 from tests.process.bounded_server import BoundedServer
+from tests.receiver.config.test_config import EXAMPLE
 from tests.receiver.example_site import an_alert, the_current
 
 SESSION = web.AppKey("session", aiohttp.ClientSession)
@@ -45,8 +49,12 @@ class Rig:
         """The exit status, and what is printed; the command has a loop of its own, so it runs in a thread."""
         where = ("--receiver.url", url or str(self.server.make_url("/")), "--token.file", str(self._folder / "token"))
         status = await asyncio.to_thread(main, [*words, *where, "--as", "linh"])
+        return status, " ".join(self.printed().split())
+
+    def printed(self) -> str:
+        """What was printed since the last time that somebody asked."""
         printed = self._capsys.readouterr()
-        return status, " ".join((printed.out + printed.err).split())
+        return printed.out + printed.err
 
     async def incident(self, number: int) -> Incident:
         stored = await self.store.incident(number)
@@ -185,3 +193,76 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_done_once(rig: Rig,
             status, _ = await rig.type("note", str(number), "--text", "once", url=str(between.make_url("/")))
     assert (status, lost) == (0, [200, 200])
     assert (await rig.kinds(number)).count(EntryKind.NOTED) == 1
+
+
+async def test_explain_and_schedule_see_covers(rig: Rig, tmp_path: Path) -> None:
+    until = now() + timedelta(days=2)
+    cover = Cover("", "linh", "marek", now() - timedelta(minutes=5), until, CoverState.ACTIVE, made_by="marek")
+    await rig.store.duty.change_covers(lambda _known: (cover,), now(), Act(now(), "marek", "", "", "cover.make", ""))
+    database = ("--database", str(tmp_path / "receiver.sqlite3"))
+    words = ("explain", "--config.file", str(EXAMPLE), "severity=critical", "team=backend", *database)
+    assert await asyncio.to_thread(main, list(words)) == 0
+    assert re.search(r"0m .* page +Marek Novak", rig.printed())
+    assert await asyncio.to_thread(main, ["schedule", "--config.file", str(EXAMPLE), *database]) == 0
+    assert re.search(r"on-call-engineer +Marek Novak", rig.printed())
+    missing = ("--database", str(tmp_path / "missing.sqlite3"))
+    assert await asyncio.to_thread(main, [*words[:-2], *missing]) == 1
+    assert "no such database" in rig.printed()
+
+
+SHIFT = """
+tests:
+  - name: a snooze ends with whoever snoozed it
+    happens:
+      - {at: 0m, fires: {alertname: HighErrorRate, severity: critical, team: backend}}
+      - {at: 5m, snooze: {by: Linh Tran, for: 2h}}
+    until: 2h6m
+    expect: |
+      0m   page         Linh Tran
+      5m   acknowledged Linh Tran
+      2h5m page         Linh Tran
+  - name: help for whoever has it
+    happens:
+      - {at: 0m, fires: {alertname: HighErrorRate, severity: critical, team: backend}}
+      - {at: 1m, acknowledge: Linh Tran}
+      - {at: 2m, escalate: Linh Tran}
+      - {at: 3m, hand_over: {by: Linh Tran, person: Peter Schmidt}}
+      - {at: 4m, take_over: Peter Schmidt}
+    until: 30m
+    expect: |
+      0m page         Linh Tran
+      1m acknowledged Linh Tran
+      2m page         Marek Novak
+      3m page         Peter Schmidt
+      4m update       Linh Tran
+  - name: a cover takes the page
+    happens:
+      - {at: 0m, fires: {alertname: SlowResponseTime, severity: warning, team: backend}}
+    covers: [{out: Linh Tran, person: Aisha Bello, to: 8h}]
+    awake: {Linh Tran: 1h}
+    until: 1m
+    expect: |
+      0m page Aisha Bello
+  - name: a page by hand
+    happens:
+      - {at: 0m, page: {by: Aisha Bello, text: call me, person: Peter Schmidt, priority: P1}}
+    until: 6m
+    expect: |
+      0m page   Peter Schmidt
+      5m update Peter Schmidt
+      5m update Aisha Bello
+      5m page   Linh Tran
+  - name: who is awake
+    happens:
+      - {at: 0m, fires: {alertname: SlowResponseTime, severity: warning, team: backend}}
+    awake: {Linh Tran: 30m}
+    until: 41m
+    expect: |
+      40m page Linh Tran
+"""
+
+
+def test_a_policy_test_knows_acts_covers_and_who_is_awake(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "test.yml").write_text(SHIFT, "utf-8")
+    status = main(["test", str(tmp_path / "test.yml"), "--config.file", str(EXAMPLE)])
+    assert (status, capsys.readouterr().err) == (0, "")
