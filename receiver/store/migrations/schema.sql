@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS attachment (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS attachment_parent ON attachment (parent, incident_id);
 
--- What was called the same, for "seen before". Files of older receivers are read once for it.
+-- What was called the same, for "seen before".
 CREATE TABLE IF NOT EXISTS alike (
     alertname TEXT NOT NULL,
     team TEXT NOT NULL,
@@ -43,10 +43,6 @@ CREATE TABLE IF NOT EXISTS alike (
     PRIMARY KEY (alertname, team, incident_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS alike_incident ON alike (incident_id);
-INSERT INTO alike
-SELECT json_extract(CAST(doc AS TEXT), '$.labels.alertname'), coalesce(json_extract(CAST(doc AS TEXT), '$.team'), ''), id
-FROM incident
-WHERE NOT EXISTS (SELECT 1 FROM alike) AND json_extract(CAST(doc AS TEXT), '$.labels.alertname') <> '';
 
 CREATE TABLE IF NOT EXISTS timeline (
     incident_id INTEGER NOT NULL REFERENCES incident (id),

@@ -89,6 +89,7 @@ async def test_a_file_of_a_receiver_that_did_not_keep_names_is_read_once(tmp_pat
     await store.close()
     with beside(tmp_path) as db:
         db.execute("DELETE FROM alike")
+        db.execute("PRAGMA user_version=7")
     store = await a_store(tmp_path, clock)
     assert [one.id for one in await store.alike("HighErrorRate", "backend", 5)] == [2, 1]
     clock.forward(seconds=timedelta(minutes=1).total_seconds())

@@ -27,6 +27,7 @@ from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
+from receiver.store import sqlite_file
 from receiver.store.base import ANY, Standing, Store, Trace, Wanted
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
@@ -202,6 +203,23 @@ async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore
     assert len(statements) > 50
     scanning = {one: lines for one in statements.values() if NEWEST not in one and (lines := scans(db, one))}
     assert scanning == {}
+
+
+async def test_a_start_looks_through_nothing_that_is_past(
+    filled: tuple[SQLiteStore, Clock], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, clock = filled
+    await store.close()
+    statements: list[str] = []
+    monkeypatch.setattr(sqlite_file, "CHECKED_FIRST", 0)  # quick_check reads all of a small database
+    with beside(tmp_path) as db:
+        db.set_trace_callback(statements.append)
+        sqlite_file._prepare(db, tmp_path / "receiver.sqlite3", clock.now, {})  # noqa: SLF001
+        db.set_trace_callback(None)
+        changes = [one for one in statements if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", one)]
+        assert len(changes) > 1
+        assert not [one for one in statements if "quick_check" in one]
+        assert {one: lines for one in changes if (lines := scans(db, one))} == {}
 
 
 async def test_a_statement_that_looks_through_a_table_is_found(filled: tuple[SQLiteStore, Clock]) -> None:
