@@ -284,6 +284,7 @@ class Receiver:
         self._prometheus: dict[str, Prometheus] = {}  # by source
         settings, rasteriser = self.config.charts, None
         self._warm_up: Callable[[], None] = lambda: None
+        self._deployments = Deployments(self._prometheus, settings.deployments, self._clock)
         try:
             rasteriser = optional.load("receiver.evidence.png", "charts").PngProcess()
             self._closing.callback(rasteriser.close)
@@ -359,9 +360,8 @@ class Receiver:
         )
         guard = self._console_access.guard
         charts = ChartRoutes(self.store, self.charts, self.current, self._link_secret, self._clock)
-        deployments = Deployments(self._prometheus, self.config.charts.deployments)
         url = self.config.external_url
-        evidence = EvidenceRoutes(self.store, self.current, self._clock, charts, deployments, url)
+        evidence = EvidenceRoutes(self.store, self.current, self._clock, charts, self._deployments, url)
         console = Console(
             self.store,
             self.actions,
@@ -370,6 +370,7 @@ class Receiver:
             layout=self._layout,
             board=self._board,
             streams=self._streams,
+            deployed=self._deployments.known,
         )
         console_routes = [
             *guard.pages([*console.routes(), *evidence.console()]),
@@ -445,6 +446,7 @@ class Receiver:
     async def stop(self) -> None:
         """Close the channels, then the store; nothing may be called after it."""
         await self.charts.close()
+        await self._deployments.close()
         self._closing.close()
         await self.store.close()
 
@@ -454,6 +456,7 @@ class Receiver:
         self._streams.changed(before, after)
         if after.delivery.rounds <= before.delivery.rounds:
             return
+        self._deployments.look(after.source)
         told = [one for one in after.delivery.told if self._shows_pictures(one.channel)]
         people = dict.fromkeys(one.person for one in told)
         self.charts.prepare(after, [reader_of(self.current.routing, person) for person in people])

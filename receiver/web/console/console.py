@@ -9,6 +9,7 @@ from aiohttp import web
 
 from process.web import Handler, read_fields, whole_number
 from receiver.actions.answer import ActionResult, Actions
+from receiver.evidence.chart import Deployment
 from receiver.evidence.similar import similar
 from receiver.incident.model import Incident
 from receiver.policy.current import Current
@@ -39,9 +40,10 @@ class Console:
         layout: Layout,
         board: Board,
         streams: Streams,
+        deployed: Callable[[Incident], tuple[Deployment, ...]] = lambda _incident: (),
     ) -> None:
         self._store, self._actions, self._current, self._clock = store, actions, current, clock
-        self._layout, self._board, self._streams = layout, board, streams
+        self._layout, self._board, self._streams, self._deployed = layout, board, streams, deployed
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -119,6 +121,7 @@ class Console:
             "notice": said_text(said, stored[0], look) if said else "",
             "act_at": f"{number}/",
             "stream": f"incidents/{number}/stream?after={position}",
+            "deployed": self._deployed(stored[0]),
             "seen_before": incident_page.seen_before(await similar(self._store, stored[0]), look.reader),
             **incident_page.values(*stored, look, asking=request.query.get("ask") == "resolve"),
         }

@@ -226,7 +226,9 @@ async def test_who_may_see_one_incident_sees_no_other(rig: Rig) -> None:
         return await handler(request)
 
     charts = ChartRoutes(receiver.store, receiver.charts, receiver.current, Secret("s" * 32), app.now)
-    evidence = EvidenceRoutes(receiver.store, receiver.current, app.now, charts, Deployments({}, ""), "https://x")
+    evidence = EvidenceRoutes(
+        receiver.store, receiver.current, app.now, charts, Deployments({}, "", app.now), "https://x"
+    )
     served = web.Application(middlewares=[somebody])
     served.add_routes(evidence.console())
     async with TestClient(TestServer(served)) as client:
