@@ -213,7 +213,7 @@ def request_of(request: web.Request) -> Request:
     key, viewer = request.headers.get("Idempotency-Key", ""), request.get(VIEWER)
     if len(key) > LONGEST_KEY:
         raise BodyError(400, "bad_key", f"Idempotency-Key: longer than {LONGEST_KEY} characters")
-    return Request(via=viewer.via if viewer is not None else "", ip=request.get(ADDRESS, ""), form=key)
+    return Request(via=viewer.way if viewer is not None else "", ip=request.get(ADDRESS, ""), form=key)
 
 
 def incident_number(request: web.Request) -> int:

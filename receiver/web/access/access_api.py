@@ -123,7 +123,7 @@ class AccessApi:
 
     def _act(self, request: web.Request, act: str, of: str, *, before: str = "", after: str = "") -> Act:
         viewer = request[VIEWER]
-        return Act(self._clock(), viewer.actor, viewer.via, request[ADDRESS], act, of, before, after)
+        return Act(self._clock(), viewer.actor, viewer.way, request[ADDRESS], act, of, before, after)
 
     def _shown(self, token: Token) -> dict[str, object]:
         shown: dict[str, object] = msgspec.to_builtins(token)

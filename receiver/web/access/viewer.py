@@ -51,6 +51,11 @@ class Viewer(msgspec.Struct, frozen=True):
         """What timelines and the audit log name: the key of a person, or the name of somebody else."""
         return self.person or self.name
 
+    @property
+    def way(self) -> str:
+        """Say by which way for the audit log: of a token also its name, for its holder may act for anybody."""
+        return f"{self.via} {self.name}" if self.via == "token" else self.via
+
     def acts_as(self, claimed: str) -> str:
         """Name who acts: a program that is nobody's may say for whom it does, and a person is always that person."""
         return self.person or (claimed if self.via == "token" else "") or self.name
