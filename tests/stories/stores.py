@@ -213,12 +213,12 @@ class Stores(Stack):
         """Hold this many connections to PostgreSQL open, idle, as an application with a leak does."""
         startup = struct.pack(">I", 196608) + b"user\0postgres\0database\0postgres\0\0"
         writers = []
-        for _ in range(count):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["postgres"])
-            writer.write(struct.pack(">I", len(startup) + 4) + startup)
-            assert await reader.readexactly(1) == b"R", "PostgreSQL did not let us in"
-            writers.append(writer)
         try:
+            for _ in range(count):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["postgres"])
+                writers.append(writer)
+                writer.write(struct.pack(">I", len(startup) + 4) + startup)
+                assert await reader.readexactly(1) == b"R", "PostgreSQL did not let us in"
             yield
         finally:
             for writer in writers:
@@ -228,10 +228,12 @@ class Stores(Stack):
 
     async def ask_redis(self, *commands: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["redis"])
-        writer.write("".join(f"{command}\r\n" for command in commands).encode())
-        writer.write(b"QUIT\r\n")
-        await reader.read()
-        writer.close()
+        try:
+            writer.write("".join(f"{command}\r\n" for command in commands).encode())
+            writer.write(b"QUIT\r\n")
+            await reader.read()
+        finally:  # also when the story ends meanwhile
+            writer.close()
         await writer.wait_closed()
 
 

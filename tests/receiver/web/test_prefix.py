@@ -71,16 +71,17 @@ async def test_every_link_form_and_redirect_keeps_the_path(tmp_path: Path, strip
             async with session.get(link) as page:
                 assert page.status == 200
                 text = await page.text()
-            for path in re.findall(r'(?:href|src|action)="([^"#]+)"', text):  # its files, and its forms
+            for attribute, path in re.findall(r'(href|src|action)="([^"#]+)"', text):  # its files, and its forms
                 if not path.startswith("http"):
-                    method = "POST" if path.endswith(("acknowledge", "resolve")) else "GET"
+                    method = "POST" if attribute == "action" else "GET"
                     async with session.request(method, urljoin(link, path)) as answer:
-                        assert answer.status == 200, path
+                        # a form without its fields is refused by the act that it is for
+                        assert answer.status in ({200, 400, 409} if attribute == "action" else {200}), path
             async with session.post(link, data={"verb": "acknowledge"}, allow_redirects=False) as pressed:
                 assert pressed.status == 303
                 assert pressed.headers["Location"].startswith("./")
             async with session.post(link, data={"verb": "resolve", "confirm": "1"}) as shown:
-                assert (shown.status, str(shown.url)) == (200, link)
+                assert (shown.status, str(shown.url).partition("?")[0]) == (200, link)
             for path in ("/-/healthy", "/metrics"):
                 async with session.get(f"{url}{path}") as answer:
                     assert answer.status == 200
