@@ -229,7 +229,7 @@ class _Writer:
         alerts = [self._alert(alert) for alert in incident.firing[: LISTED + 1]]
         alerts = alerts or [self._alert(alert) for alert in incident.alerts.values()]
         since = incident.firing[0].starts_at if incident.firing else opened
-        due = respond_by(incident)
+        due = incident.asked.until if self._is_asked and incident.asked is not None else respond_by(incident)
         key, when = ("now", "") if now >= due else ("by_time", reader.time(due, now))
         return {
             "say": self._say,
@@ -238,6 +238,8 @@ class _Writer:
             "kind": self._notification.kind.value,
             "news": self._news(),
             "state": incident.state.value,
+            "asked": self._is_asked,
+            "raised_by": reader.who(incident.raised_by) if incident.raised_by else "",
             "priority": incident.priority.value,
             "number": incident.id,
             "team": _line(incident.team),
@@ -339,10 +341,18 @@ class _Writer:
             return ""
         return next((self._alert(alert)["what"] for alert in self._incident.firing), "")
 
+    @property
+    def _is_asked(self) -> bool:
+        """Say whether the reader is asked to take over what somebody has, and still is."""
+        asked, notification = self._incident.asked, self._notification
+        here = notification.kind is Kind.PAGE and self._incident.state is State.ACKNOWLEDGED
+        return here and asked is not None and asked.person == notification.target.person
+
     def _links(self) -> tuple[Link, ...]:
         incident = self._incident
         words = {State.ACKNOWLEDGED: "see_or_resolve", State.RESOLVED: "see"}
-        links = [Link(self._say(words.get(incident.state, "answer")), self._link)]
+        label = "answer_asked" if self._is_asked else words.get(incident.state, "answer")
+        links = [Link(self._say(label), self._link)]
         for alert in incident.firing[:1] or tuple(incident.alerts.values())[:1]:
             for key, url in (
                 ("runbook", annotated_url(alert, "runbook")),
@@ -387,7 +397,10 @@ class _Writer:
     def _paging_whom(self) -> str:
         roles, reader = self._notification.roles, self._reader
         told = [t for t in self._incident.delivery.told if t.person and (t.role in roles or not roles)]
-        people = dict.fromkeys(f"{reader.who(t.person)} ({_line(reader.name('role', t.role))})" for t in told)
+        people = dict.fromkeys(
+            f"{reader.who(t.person)} ({_line(reader.name('role', t.role))})" if t.role else reader.who(t.person)
+            for t in told
+        )
         return ", ".join(people) or reader.roles(map(_line, roles))
 
     def _after(self, when: datetime | None, opened: datetime | None) -> str:
