@@ -53,8 +53,8 @@ class Viewer(msgspec.Struct, frozen=True):
 
     @property
     def way(self) -> str:
-        """Say by which way for the audit log: of a token also its name, for its holder may act for anybody."""
-        return f"{self.via} {self.name}" if self.via == "token" else self.via
+        """Say by which way for the audit log: of a token of nobody also its name, as it may act for anybody."""
+        return f"{self.via} {self.name}" if self.via == "token" and not self.person else self.via
 
     def acts_as(self, claimed: str) -> str:
         """Name who acts: a program that is nobody's may say for whom it does, and a person is always that person."""
