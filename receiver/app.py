@@ -70,6 +70,7 @@ from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi, view
 from receiver.web.charts import ChartRoutes
 from receiver.web.console.board import Board
+from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
 from receiver.web.console.stream import Streams
@@ -370,6 +371,9 @@ class Receiver:
             layout=self._layout,
             board=self._board,
             streams=self._streams,
+            feeds=CalendarFeeds(self._link_secret),
+            brand=self.config.site.name,
+            handling=self.config.channels.handling,
             deployed=self._deployments.known,
         )
         console_routes = [

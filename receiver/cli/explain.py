@@ -18,15 +18,13 @@ from receiver.config.build import build_routing
 from receiver.config.generic import GenericWebhook
 from receiver.config.heartbeats import jobs
 from receiver.config.load import Config, load
-from receiver.incident.delivery import Handling
-from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Beat, Job, missed
-from receiver.incident.model import Alert, AlertGroup, EntryKind, Incident
+from receiver.incident.model import Alert, EntryKind
 from receiver.init import rule_files
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text, news
-from receiver.policy.routing import Routing
-from receiver.policy.simulate import Simulation, Story, span
+from receiver.policy.explain import explain
+from receiver.policy.simulate import Story, span
 from receiver.web.alertmanager_payload import PayloadError
 from receiver.web.generic_payload import parse
 
@@ -38,8 +36,6 @@ _NOTABLE = {
     *(EntryKind.NOBODY, EntryKind.RECORDED, EntryKind.PAUSED),
 }
 _ENGLISH = Reader()
-HORIZON = timedelta(days=60)  # of a plan whose last step is never due, or is due later than anybody cares
-_MOST_CLOCKS = 1000  # that run to their time before the last step
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -149,30 +145,6 @@ def _mapped(alert: Alert, name: str) -> str:
     ]
     shown = "\n".join(f"  {field}: {plain(value)}" for field, value in lines if value)
     return f"generic_webhooks.{name} reads the body as:\n{shown}"
-
-
-def explain(
-    routing: Routing,
-    labels: dict[str, str],
-    start: datetime,
-    handling: Callable[[str], Handling] = lambda _channel: Handling(),
-) -> Story:
-    """Play an alert that fires and that nobody answers, to the last step and the end of the response time."""
-    alert = Alert("explained", True, start, None, labels, {})  # noqa: FBT003  # it fires
-    group = AlertGroup("explained", (alert,), receiver="explain", labels=labels)
-    simulation = Simulation(routing, start, handling=handling)
-    simulation.play(start, AlertsReceived(group))
-    for _ in range(_MOST_CLOCKS):
-        incident = simulation.story().incident
-        if _is_told_whole(incident) or incident.wake_at is None or incident.wake_at > start + HORIZON:
-            break
-        simulation.run(incident.wake_at)
-    return simulation.story()
-
-
-def _is_told_whole(incident: Incident) -> bool:
-    """Say whether every step is taken and the response time is over: what comes then is repeated for ever."""
-    return incident.next_step >= len(incident.plan.steps) and incident.clocks.answer_due_at is None
 
 
 def rows(story: Story, start: datetime, name_of: NameOf) -> list[Row]:

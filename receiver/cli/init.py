@@ -13,7 +13,7 @@ from process.addresses import is_http
 from process.settings import SettingsError, Source
 from process.yaml_text import TextLoader
 from receiver.cli.command import Command
-from receiver.cli.explain import explain, rows
+from receiver.cli.explain import rows
 from receiver.cli.tables import table
 from receiver.clients.http_api import ApiError, open_session
 from receiver.clients.prometheus import Prometheus
@@ -26,6 +26,7 @@ from receiver.init.places import BEATS, Places, sends_here
 from receiver.init.reach import Sure, matches, may_miss, reached
 from receiver.init.rule_files import Rule
 from receiver.init.written_once import Outcome, write_new
+from receiver.policy.explain import explain
 from receiver.policy.routing import Routing
 
 _SECRETS = ("webhook-token", "api-token", "link-secret")

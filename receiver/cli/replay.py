@@ -11,7 +11,6 @@ import msgspec
 
 from process.settings import SettingsError
 from receiver.cli.command import Command
-from receiver.cli.report import night_of
 from receiver.cli.schedule import read_calendars
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
@@ -19,6 +18,7 @@ from receiver.config.load import load
 from receiver.evidence.replay import Compared, Configured, compare, in_words
 from receiver.messages.i18n import Reader, languages
 from receiver.policy.current import Current
+from receiver.reports.incidents.night import night_of
 from receiver.store.base import StoreError
 from receiver.store.sqlite_history import SQLiteHistory
 

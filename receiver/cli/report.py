@@ -5,7 +5,6 @@ import asyncio
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -13,13 +12,11 @@ from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Command
 from receiver.config.build import build_routing
 from receiver.config.load import load
-from receiver.policy.routing import Routing
 from receiver.reports.incidents import page
-from receiver.reports.incidents.statistics import Night, Summary
+from receiver.reports.incidents.night import night_of
+from receiver.reports.incidents.statistics import Summary
 from receiver.store.base import StoreError
 from receiver.store.sqlite_history import SQLiteHistory
-
-NIGHT = (22, 7)  # o'clock where the person lives
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,17 +59,6 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     except OSError as error:
         raise SettingsError(f"--output {options.output}: {error.strerror}") from error
     return 0
-
-
-def night_of(routing: Routing) -> Night:
-    """Say of a time whether it is night where a person lives."""
-    zones = {key: person.zone for key, person in routing.people.items()}
-
-    def night(at: datetime, person: str) -> bool:
-        hour = at.astimezone(ZoneInfo(zones.get(person, "UTC"))).hour
-        return hour >= NIGHT[0] or hour < NIGHT[1]
-
-    return night
 
 
 async def _count(path: Path, start: datetime, end: datetime, summary: Summary) -> None:

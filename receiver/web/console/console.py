@@ -11,13 +11,15 @@ from process.web import Handler, read_fields, whole_number
 from receiver.actions.answer import ActionResult, Actions
 from receiver.evidence.chart import Deployment
 from receiver.evidence.similar import similar
+from receiver.incident.delivery import Handling
 from receiver.incident.model import Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import Role
-from receiver.web.console import incident_page, now_page
+from receiver.web.console import calendar_feed, history_page, incident_page, now_page, on_call_page, policy_page
 from receiver.web.console.acts import ACTS, BULK, MOST_AT_ONCE, Said, press, press_all, raise_by_hand, said_text
 from receiver.web.console.board import Board
+from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.layout import Layout, Viewing, answer, viewing
 from receiver.web.console.live import IncidentView, NowView
 from receiver.web.console.now_page import SHOWN, Filter
@@ -30,7 +32,7 @@ _MOST_NUMBER = 10**17  # fits SQLite
 class Console:
     """See the routes."""
 
-    def __init__(  # the composition root hands over every collaborator
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         store: Store,
         actions: Actions,
@@ -40,10 +42,14 @@ class Console:
         layout: Layout,
         board: Board,
         streams: Streams,
+        feeds: CalendarFeeds,
+        brand: str = "HeyPeter",
+        handling: Callable[[str], Handling] = lambda _channel: Handling(),
         deployed: Callable[[Incident], tuple[Deployment, ...]] = lambda _incident: (),
     ) -> None:
         self._store, self._actions, self._current, self._clock = store, actions, current, clock
         self._layout, self._board, self._streams, self._deployed = layout, board, streams, deployed
+        self._feeds, self._brand, self._handling = feeds, brand, handling
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -54,13 +60,17 @@ class Console:
             web.get(r"/incidents/{id:\d{1,17}}", self._guarded(self.incident, 1)),
             web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
             web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
+            web.get("/on-call", self._guarded(self.on_call, 0)),
+            web.get("/policy", self._guarded(self.policy, 0)),
+            web.get("/history", self._guarded(self.history, 0)),
+            web.get("/history.csv", self._guarded(self.history_csv, 0)),
             web.get("/raise", self._guarded(self.raise_form, 0)),
             web.post("/raise", self._guarded(self.raise_, 0)),
         ]
 
     def open_routes(self) -> list[web.RouteDef]:
-        """List what everybody may read: it says nothing of this site."""
-        return [web.get("/static/{name}", self._layout.files.serve)]
+        """List what needs no sign-in: files that say nothing of this site, and calendars at addresses of their own."""
+        return [web.get("/static/{name}", self._layout.files.serve), web.get("/calendar/{name}", self.calendar)]
 
     def _guarded(self, handler: Handler, levels: int) -> Handler:
         """Answer with a page when the store is away."""
@@ -170,6 +180,57 @@ class Console:
         numbers = [whole_number(value, _MOST_NUMBER) or 0 for name, value in fields if name == "incident"]
         said = await press_all(self._actions, look, numbers, act, dict(fields))
         return await self._back(request, said, numbers, dict(fields))
+
+    async def on_call(self, request: web.Request) -> web.StreamResponse:
+        """GET /on-call: who holds each role, now and in the week to come."""
+        look = self._look(request, 0)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        values = {"here": "on_call", "feed": self._feeds.name(look.viewer.person), **on_call_page.values(look)}
+        return self._layout.page("on_call.html", look, values)
+
+    async def policy(self, request: web.Request) -> web.StreamResponse:
+        """GET /policy?labels=severity=critical&at=2026-11-23T03:00: the matrix, and what would happen to an alert."""
+        look = self._look(request, 0)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        values = policy_page.values(look, request.query, self._handling)
+        return self._layout.page("policy.html", look, {"here": "policy", **values})
+
+    async def calendar(self, request: web.Request) -> web.Response:
+        """GET /calendar/{name}: one person's shifts; whoever knows the address may read them."""
+        person, routing = self._feeds.person(request.match_info["name"]), self._current.routing
+        if person is None or person not in routing.people:
+            return web.Response(text="no such calendar; take its address from the page On call\n", status=404)
+        body = calendar_feed.write(routing, person, self._clock(), self._brand)
+        headers = {"Cache-Control": "private, max-age=900", "X-Robots-Tag": "noindex, nofollow"}
+        return web.Response(body=body, content_type="text/calendar", charset="utf-8", headers=headers)
+
+    async def history(self, request: web.Request) -> web.StreamResponse:
+        """GET /history?q=db&team=payments&days=30: how a period went."""
+        look, search = self._look(request, 0), history_page.Search.read(request.query)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        found = await history_page.find(self._store, search, look)
+        values = {
+            "here": "history",
+            "search": search,
+            "found": found,
+            "figures": history_page.figures(found.report, look.reader),
+            "span": lambda seconds: history_page.span(seconds, look.reader),
+            "teams": sorted(look.routing.teams),
+            "periods": history_page.PERIODS,
+        }
+        return self._layout.page("history.html", look, values)
+
+    async def history_csv(self, request: web.Request) -> web.StreamResponse:
+        """GET /history.csv: the same incidents for a spreadsheet."""
+        look, search = self._look(request, 0), history_page.Search.read(request.query)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        text = await history_page.as_csv(self._store, search, look)
+        headers = {"Content-Disposition": f'attachment; filename="incidents-{look.now:%Y-%m-%d}.csv"'}
+        return web.Response(text=text, content_type="text/csv", headers=headers)
 
     async def raise_form(self, request: web.Request) -> web.StreamResponse:
         """GET /raise: the form by which somebody is paged by hand."""

@@ -1,11 +1,12 @@
 """Writes moments as ``<time>`` elements: in the reader's zone here, and counted down or up by the page's script."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from markupsafe import Markup
 
 from receiver.messages.i18n import Reader
 
+_WEEK = 7  # days
 _TIME = Markup('<time datetime="{iso}" title="{moment}"{how}>{text}</time>')
 _ATTRIBUTES = {"at": Markup(""), "age": Markup(" data-age"), "due": Markup(" data-due")}
 
@@ -39,10 +40,14 @@ class Times:
         )
 
     def clock(self, when: datetime, form: str = "%H:%M") -> str:
-        """Write a time of day as text."""
-        reader = self._reader
-        today = reader.local(when, "%Y-%m-%d") == reader.local(self._now, "%Y-%m-%d")
-        return reader.local(when, form if today else f"%Y-%m-%d {form}")
+        """Write a time of day as text: with the weekday if that is enough to know the day, else with the date."""
+        reader, day = self._reader, date.fromisoformat(self._reader.local(when, "%Y-%m-%d"))
+        away = (day - date.fromisoformat(reader.local(self._now, "%Y-%m-%d"))).days
+        if away == 0:
+            return reader.local(when, form)
+        if abs(away) < _WEEK:
+            return f"{reader.say('console_weekdays').split()[day.weekday()]} {reader.local(when, form)}"
+        return reader.local(when, f"%Y-%m-%d {form}")
 
     def _element(self, when: datetime | None, how: str) -> Markup:
         return Markup("") if when is None else self._written(when, how, self.clock(when))

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from process.settings import Secret
 from process.web import Handler
 from receiver.actions.answer import Actions
 from receiver.incident.event import AlertsReceived, Event
@@ -18,6 +19,7 @@ from receiver.policy.routing import Routing
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.access.viewer import VIEWER, Role, Viewer
 from receiver.web.console.board import Board
+from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
 from receiver.web.console.stream import Streams
@@ -94,7 +96,8 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
     board = Board(store, clock)
     streams.append(Streams(board, "test"))
     actions = Actions(store, current, clock, Metrics(["email"]).registry)
-    console = Console(store, actions, current, clock, layout=LAYOUT, board=board, streams=streams[0])
+    feeds = CalendarFeeds(Secret("s" * 32))
+    console = Console(store, actions, current, clock, layout=LAYOUT, board=board, streams=streams[0], feeds=feeds)
     rig = Rig(store, clock, streams[0], current.routing)
 
     @web.middleware
