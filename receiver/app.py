@@ -73,6 +73,7 @@ from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
+from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
 from receiver.web.duty_api import DutyApi
 from receiver.web.evidence import EvidenceRoutes
@@ -374,6 +375,11 @@ class Receiver:
             feeds=CalendarFeeds(self._link_secret),
             brand=self.config.site.name,
             handling=self.config.channels.handling,
+            registry=self.metrics.registry,
+            site=Site(
+                tuple(self.config.channels),
+                {name: (bool(one.url), bool(one.prometheus_url)) for name, (_, one) in self._sources.items()},
+            ),
             deployed=self._deployments.known,
         )
         console_routes = [

@@ -178,6 +178,16 @@ class Backlog(msgspec.Struct, frozen=True):
     most_urgent: tuple[OpenIncident, ...] = ()  # of the open incidents, the oldest of a priority first
 
 
+class ChannelState(msgspec.Struct, frozen=True):
+    """What waits on a channel, and the newest error of what has failed there."""
+
+    channel: str
+    owed: int = 0
+    oldest: datetime | None = None  # of what is owed
+    last_error: str = ""  # the channel's own text
+    given_up_at: datetime | None = None  # the newest that will never be sent
+
+
 class SentPage(msgspec.Struct, frozen=True):
     """One page that reached a person, by whichever channel was first."""
 
@@ -407,6 +417,9 @@ class Store(History, Outbox, Protocol):
 
     async def backlog(self) -> Backlog:
         """Read what the metrics show."""
+
+    async def channel_states(self) -> list[ChannelState]:
+        """Say how sending goes on each channel that anything is owed on, or was given up on of late."""
 
     async def close(self) -> None:
         """Finish what is under way and let go of the file; call it last."""

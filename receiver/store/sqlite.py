@@ -38,6 +38,7 @@ from receiver.store import sqlite_row as row
 from receiver.store.base import (
     ANY,
     Backlog,
+    ChannelState,
     Claimed,
     Decide,
     IncidentHistory,
@@ -448,6 +449,9 @@ class SQLiteStore:
             await asyncio.to_thread(look)
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: cannot be checked for damage ({error})") from error
+
+    async def channel_states(self) -> list[ChannelState]:
+        return await self._reader.run(outbox.channel_states)
 
     async def close(self) -> None:
         checking = self._checking

@@ -27,7 +27,7 @@ from receiver.incident.delivery import (
     worth_redrawing,
 )
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
-from receiver.store.base import Member, Wanted
+from receiver.store.base import ChannelState, Member, Wanted
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
@@ -106,6 +106,9 @@ _LATE = """
 SELECT id FROM outbox INDEXED BY outbox_late WHERE channel = ? AND created_at <= ? AND kind = 'page' AND elsewhere = 0
     AND state IN ('pending', 'sending') ORDER BY created_at LIMIT ?
 """
+_STATES = """SELECT channel, count(*), min(created_at), max(nullif(last_error, ''))
+    FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"""
+_GIVEN_UP = "SELECT channel, last_error, settled_at FROM outbox WHERE state = 'dead' ORDER BY settled_at DESC LIMIT 200"
 _CHANNELS = "SELECT DISTINCT channel FROM outbox INDEXED BY outbox_owed WHERE state IN ('pending', 'sending')"
 _MOVED = """
 UPDATE outbox SET not_before = not_before + :by, lease_until = lease_until + :by
@@ -380,6 +383,22 @@ def best_rank(db: sqlite3.Connection, channel: str, address: str) -> int | None:
 def channels(db: sqlite3.Connection) -> set[str]:
     """Name the channels on which something is owed."""
     return {name for (name,) in db.execute(_CHANNELS)}
+
+
+def channel_states(db: sqlite3.Connection) -> list[ChannelState]:
+    """Say how sending goes on each channel."""
+    states = {
+        channel: ChannelState(channel, count, datetime.fromtimestamp(oldest, UTC), error or "")
+        for channel, count, oldest, error in db.execute(_STATES)
+    }
+    for channel, error, at in db.execute(_GIVEN_UP):
+        known = states.get(channel, ChannelState(channel))
+        if known.given_up_at is None:
+            given_up_at = datetime.fromtimestamp(at, UTC)
+            states[channel] = msgspec.structs.replace(
+                known, last_error=known.last_error or error, given_up_at=given_up_at
+            )
+    return sorted(states.values(), key=lambda one: one.channel)
 
 
 def park(db: sqlite3.Connection, channel: str, address: str, leased: Iterable[tuple[int, int]]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from process.web import Handler, read_fields, whole_number
 from receiver.actions.answer import ActionResult, Actions
@@ -16,7 +17,15 @@ from receiver.incident.model import Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 from receiver.web.access.viewer import Role
-from receiver.web.console import calendar_feed, history_page, incident_page, now_page, on_call_page, policy_page
+from receiver.web.console import (
+    calendar_feed,
+    history_page,
+    incident_page,
+    now_page,
+    on_call_page,
+    policy_page,
+    status_page,
+)
 from receiver.web.console.acts import ACTS, BULK, MOST_AT_ONCE, Said, press, press_all, raise_by_hand, said_text
 from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
@@ -45,11 +54,14 @@ class Console:
         feeds: CalendarFeeds,
         brand: str = "HeyPeter",
         handling: Callable[[str], Handling] = lambda _channel: Handling(),
+        registry: CollectorRegistry,
+        site: status_page.Site = status_page.Site(),  # noqa: B008  # immutable
         deployed: Callable[[Incident], tuple[Deployment, ...]] = lambda _incident: (),
     ) -> None:
         self._store, self._actions, self._current, self._clock = store, actions, current, clock
         self._layout, self._board, self._streams, self._deployed = layout, board, streams, deployed
         self._feeds, self._brand, self._handling = feeds, brand, handling
+        self._registry, self._site = registry, site
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -61,6 +73,7 @@ class Console:
             web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
             web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
             web.get("/on-call", self._guarded(self.on_call, 0)),
+            web.get("/status", self._guarded(self.status, 0)),
             web.get("/policy", self._guarded(self.policy, 0)),
             web.get("/history", self._guarded(self.history, 0)),
             web.get("/history.csv", self._guarded(self.history_csv, 0)),
@@ -196,6 +209,17 @@ class Console:
             return self._layout.problem(look, "console_link_only", 403)
         values = policy_page.values(look, request.query, self._handling)
         return self._layout.page("policy.html", look, {"here": "policy", **values})
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """GET /status: whether this receiver hears, remembers and reaches what it must."""
+        look = self._look(request, 0)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        try:
+            values = await status_page.values(self._store, self._registry, self._site, look)
+        except StoreError:
+            values = status_page.outage_values(self._store.outage, look)
+        return self._layout.page("status.html", look, {"here": "status", **values})
 
     async def calendar(self, request: web.Request) -> web.Response:
         """GET /calendar/{name}: one person's shifts; whoever knows the address may read them."""

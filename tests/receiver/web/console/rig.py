@@ -22,6 +22,7 @@ from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
+from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.example_site import START, Clock, deciding, the_current, the_routing
@@ -95,9 +96,21 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
     current = the_current(routing or the_routing())
     board = Board(store, clock)
     streams.append(Streams(board, "test"))
-    actions = Actions(store, current, clock, Metrics(["email"]).registry)
+    metrics = Metrics(["email", "slack", "pagerduty"])
+    actions = Actions(store, current, clock, metrics.registry)
     feeds = CalendarFeeds(Secret("s" * 32))
-    console = Console(store, actions, current, clock, layout=LAYOUT, board=board, streams=streams[0], feeds=feeds)
+    console = Console(
+        store,
+        actions,
+        current,
+        clock,
+        layout=LAYOUT,
+        board=board,
+        streams=streams[0],
+        feeds=feeds,
+        registry=metrics.registry,
+        site=Site(("email", "slack"), {"alertmanager": (True, False)}),
+    )
     rig = Rig(store, clock, streams[0], current.routing)
 
     @web.middleware

@@ -1,17 +1,24 @@
 """The console over HTTP: who sees what, what a press does, and what no alert may put into a page."""
 
 import asyncio
+import csv
 import re
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
+import icalendar
+import msgspec
 import pytest
 
 from receiver.incident.event import Acknowledge, Paused, Resolve
-from receiver.incident.model import Alert, EntryKind, Origin, Pause, PauseKind, State
+from receiver.incident.model import Alert, EntryKind, Failure, Origin, Pause, PauseKind, State
+from receiver.oncall.schedule import Layer, Schedule
+from receiver.policy.routing import Routing
 from receiver.web.console.acts import Said
 from receiver.web.console.now_page import Filter
-from tests.receiver.example_site import START, the_routing
+from tests.receiver.example_site import START, deciding, the_routing
 from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'></hx-partial>"
@@ -370,3 +377,88 @@ async def test_stopping_ends_every_stream(rig: Rig) -> None:
     await answer.content.readline()
     await rig.streams.stop()
     await asyncio.wait_for(answer.read(), 20)
+
+
+async def test_the_history_counts_searches_and_is_exported(rig: Rig) -> None:
+    await rig.fire("a", alertname="DiskFull", severity="warning")
+    rig.clock.forward(minutes=4)
+    await rig.apply(1, Acknowledge("linh", Origin.API))
+    await rig.apply(1, Resolve("linh", Origin.API))
+    await rig.fire("b", alertname="=HYPERLINK(1)")
+    page = await rig.get("/history")
+    assert re.findall(r"<dt>(.*?)</dt><dd(?: class=\"bad\")?>(.*?)</dd>", page)[:2] == [
+        ("Incidents", "2"),
+        ("Still open", "1"),
+    ]
+    assert "answered after 4m (Linh)" in page
+    for query, count in (("disk", 1), ("instance=b:9100", 1), ("%232", 1), ("nothing", 0), ("alertname=DiskFull", 1)):
+        assert f"{count} incident" in await rig.get(f"/history?q={query}&days=30")
+    assert "No incident in this period." in await rig.get("/history?team=frontend&days=x")
+    exported = list(csv.reader((await rig.get("/history.csv?days=30")).splitlines()))
+    assert [line[0] for line in exported] == ["incident", "1", "2"]
+    assert exported[2][3].startswith("'=HYPERLINK")
+    rig.clock.forward(days=2)
+    assert "No incident in this period." in await rig.get("/history?days=1")
+
+
+def with_a_gap() -> Routing:
+    """Linh and Marek take turns by the day; the tech lead's week ends with nobody."""
+    daily = Layer("UTC", date(2026, 11, 16), 540, timedelta(days=1), (("linh",), ("marek",)))
+    ends = Layer("UTC", date(2026, 11, 16), 540, timedelta(days=7), (("aisha",),), end=START + timedelta(days=1))
+    schedules = {"primary": Schedule("primary", "UTC", (daily,)), "leads": Schedule("leads", "UTC", (ends,))}
+    routing = the_routing()
+    roles = {**routing.roles, "on-call-engineer": ("primary",), "tech-lead": ("leads",)}
+    return msgspec.structs.replace(routing, schedules=schedules, roles=roles)
+
+
+async def test_the_week_says_who_is_on_call_next_and_when_nobody_is(tmp_path: Path) -> None:
+    async with a_console(tmp_path, with_a_gap()) as rig:
+        page = await rig.get("/on-call")
+        assert "You are on-call engineer" in page
+        assert "nobody is tech lead" in page
+        assert page.count('class="shift sgap"') == 1
+        assert page.count("<title>Linh:") == 4
+        (feed,) = re.findall(r'href="(calendar/[^"]+)"', page)
+        answer = await rig.client.get(f"/{feed}", headers={"X-Viewer": "guest"})
+        events = icalendar.Calendar.from_ical(await answer.read()).walk("VEVENT")
+        assert (answer.status, answer.content_type) == (200, "text/calendar")
+        assert {str(event["transp"]) for event in events} == {"TRANSPARENT"}
+        assert START + timedelta(days=179) < max(event["dtend"].dt for event in events)
+        assert len({str(event["uid"]) for event in events}) == len(events) > 80
+        forged = feed.replace(feed.split(".")[0], "calendar/" + "bWFyZWs")
+        for wrong in (forged, "calendar/x.ics", f"{feed}x", "calendar/" + "a" * 999):
+            assert (await rig.client.get(f"/{wrong}")).status == 404
+
+
+async def test_the_policy_shows_the_matrix_and_what_would_happen(rig: Rig) -> None:
+    page = await rig.get("/policy")
+    assert re.search(r"15m</th><td>tech lead</td><td></td><td>on-call engineer</td>", page)
+    query = "labels=%7Bseverity%3D%22critical%22%2C+team%3Dbackend%7D&at=2026-11-23T03:00"
+    page = await rig.get(f"/policy?{query}")
+    steps = re.findall(r"<tr><td>(\w+)</td>.*?<td>Page</td><td><b>(\w+)</b></td>", page)
+    assert [step for step in steps if step[1] != "team"] == [
+        ("0s", "Linh"),
+        ("15m", "Marek"),
+        ("30m", "Aisha"),
+        ("1h", "Peter"),
+    ]
+    assert "No labels found." in await rig.get("/policy?labels=what")
+    hostile = await rig.get(f"/policy?labels=severity=critical,team={quote(SCRIPT)}&at={quote(SCRIPT)}")
+    assert "<script>alert" not in hostile
+
+
+async def test_the_status_says_what_does_not_work(rig: Rig) -> None:
+    await rig.fire()
+    await rig.store.beat("alertmanager", rig.clock.now)
+    (claimed, *_) = await rig.store.claim("email", rig.clock.now, 60, 1)
+    kept = deciding(Acknowledge("linh", Origin.API), rig.clock.now)
+    await rig.store.dead(claimed, Failure.REFUSED, f"550 {SCRIPT}", kept, kept, rig.clock.now)
+    page = await rig.get("/status")
+    assert "last heard" in page
+    assert "never compared" in page
+    assert "550 &lt;script&gt;" in page
+    assert re.search(r">PagerDuty</th><td>0</td><td>1 ", page)
+    rig.clock.forward(minutes=10)
+    assert 'class="bad">✗</span> last heard' in await rig.get("/status")
+    await rig.store.close()
+    assert "The database cannot be used" in await rig.get("/status")
