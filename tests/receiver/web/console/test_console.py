@@ -13,12 +13,12 @@ import msgspec
 import pytest
 
 from receiver.incident.event import Acknowledge, Paused, Resolve
-from receiver.incident.model import Alert, EntryKind, Failure, Origin, Pause, PauseKind, State
+from receiver.incident.model import Alert, Decision, EntryKind, Failure, Origin, Pause, PauseKind, State
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.routing import Routing
 from receiver.web.console.acts import Said
 from receiver.web.console.now_page import Filter
-from tests.receiver.example_site import START, deciding, the_routing
+from tests.receiver.example_site import START, the_routing
 from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'></hx-partial>"
@@ -451,8 +451,7 @@ async def test_the_status_says_what_does_not_work(rig: Rig) -> None:
     await rig.fire()
     await rig.store.beat("alertmanager", rig.clock.now)
     (claimed, *_) = await rig.store.claim("email", rig.clock.now, 60, 1)
-    kept = deciding(Acknowledge("linh", Origin.API), rig.clock.now)
-    await rig.store.dead(claimed, Failure.REFUSED, f"550 {SCRIPT}", kept, kept, rig.clock.now)
+    await rig.store.dead(claimed, Failure.REFUSED, f"550 {SCRIPT}", Decision, Decision, rig.clock.now)
     page = await rig.get("/status")
     assert "last heard" in page
     assert "never compared" in page
