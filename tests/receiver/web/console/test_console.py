@@ -18,7 +18,7 @@ from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.routing import Routing
 from receiver.web.console.acts import Said
 from receiver.web.console.now_page import Filter
-from tests.receiver.example_site import START, the_routing
+from tests.receiver.example_site import START, beside, the_routing
 from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'></hx-partial>"
@@ -447,7 +447,7 @@ async def test_the_policy_shows_the_matrix_and_what_would_happen(rig: Rig) -> No
     assert "<script>alert" not in hostile
 
 
-async def test_the_status_says_what_does_not_work(rig: Rig) -> None:
+async def test_the_status_says_what_does_not_work(rig: Rig, tmp_path: Path) -> None:
     await rig.fire()
     await rig.store.beat("alertmanager", rig.clock.now)
     (claimed, *_) = await rig.store.claim("email", rig.clock.now, 60, 1)
@@ -459,5 +459,6 @@ async def test_the_status_says_what_does_not_work(rig: Rig) -> None:
     assert re.search(r">PagerDuty</th><td>0</td><td>1 ", page)
     rig.clock.forward(minutes=10)
     assert 'class="bad">✗</span> last heard' in await rig.get("/status")
-    await rig.store.close()
+    with beside(tmp_path) as other:
+        other.execute("ALTER TABLE outbox RENAME TO lost")
     assert "The database cannot be used" in await rig.get("/status")
