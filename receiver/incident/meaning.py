@@ -23,7 +23,7 @@ from receiver.incident.event import (
     UndoResolve,
 )
 from receiver.incident.family import attachable
-from receiver.incident.model import Incident, State
+from receiver.incident.model import Incident, Origin, State
 from receiver.incident.policy import Policy
 from receiver.incident.undo import can_undo, has_ended
 
@@ -105,6 +105,12 @@ def _raise_signal(incident: Incident, what: Raise, policy: Policy, now: datetime
 def _acknowledge_signal(incident: Incident, what: Acknowledge, _policy: Policy, _now: datetime) -> Signal:
     """Who was asked to take it over does so by acknowledging."""
     asked = incident.asked is not None and incident.asked.person == what.actor
+    if (
+        what.origin is Origin.PAGERDUTY
+        and incident.snoozed_until is not None
+        and incident.acknowledged_by == what.actor
+    ):
+        return Signal.REPEATED  # the echo of the acknowledgement that a snooze is over there
     changes = incident.state is State.ACKNOWLEDGED and asked and what.actor != incident.acknowledged_by
     return Signal.TAKE_OVER if changes else Signal.ACKNOWLEDGE
 

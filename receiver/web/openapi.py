@@ -102,7 +102,7 @@ def _api() -> Json:
         chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
         chart["responses"]["400"] = _problem("Wrong parameters.")
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
-    paths |= _evidence() | _duty()
+    paths |= _evidence() | _duty() | _access()
     for action, act in incident_acts.ACTS.items():
         described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY])
         described |= _body(act.body, required=bool(_required(act.body)))
@@ -182,6 +182,33 @@ def _duty() -> Json:
             one["responses"]["201"] = one["responses"].pop("200") | {"description": "Made."}
         paths.setdefault(f"/api/v1{path}", {})[method] = one
     return paths
+
+
+def _access() -> Json:
+    """Describe who asks, and what administrators see of tokens, sessions and the audit log."""
+    one: Json = {"type": "object"}
+    asked = {"type": "object", "properties": {"name": _TEXT, "scope": {"enum": ["read", "act", "admin"]}}}
+    limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
+    before = {"name": "before", "in": "query", "schema": {"type": "integer", "minimum": 1}}
+    of = {"name": "object", "in": "query", "description": "an object, as incident/42", "schema": _TEXT}
+    made = _guarded("createToken", "Make a token; it is shown once", one, [])
+    made["requestBody"] = {"required": True, "content": _json({**asked, "required": ["name"]})}
+    made["responses"] |= _body_problems(16 * 1024) | {"409": _problem("There are as many tokens as there may be.")}
+    made["responses"]["201"] = made["responses"].pop("200") | {"description": "Made."}
+    described: Json = {
+        "/me": {"get": _guarded("whoAmI", "Who asks, by which way, and with which role", one, [])},
+        "/tokens": {"get": _guarded("listTokens", "Tokens, without what they are", _listed("tokens", one), [])},
+        "/tokens/{id}": {"delete": _guarded("revokeToken", "Revoke a token, for good", one, [_ID])},
+        "/sessions": {"get": _guarded("listSessions", "Who is signed in", _listed("sessions", one), [])},
+        "/sessions/{id}": {"delete": _guarded("endSession", "End a session", one, [_ID])},
+        "/audit": {"get": _guarded("readAudit", "Who did what, the newest first", one, [limit, before, of])},
+    }
+    described["/tokens"]["post"] = made
+    for path in ("/tokens/{id}", "/sessions/{id}"):
+        responses = described[path]["delete"]["responses"]
+        responses["204"] = {"description": "Done."}
+        del responses["200"]
+    return {f"/api/v1{path}": methods for path, methods in described.items()}
 
 
 def _listed(name: str, item: Json) -> Json:

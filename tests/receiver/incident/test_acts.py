@@ -181,6 +181,14 @@ def test_the_owner_ends_a_snooze_by_acknowledging() -> None:
     assert case.incident.clocks.remind_due_at is not None
 
 
+def test_the_echo_of_a_snooze_at_pagerduty_does_not_end_it() -> None:
+    case = a_case()
+    case.when(snooze(case))
+    case.when(Acknowledge("linh", Origin.PAGERDUTY))
+    assert case.ignored is Ignored.REPEATED
+    assert case.incident.snoozed_until is not None
+
+
 def test_a_snooze_by_another_takes_it_over_and_tells_who_had_it() -> None:
     case = a_case(ACK)
     owed = case.when(snooze(case, actor="marek"))
