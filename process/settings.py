@@ -72,11 +72,12 @@ def parse_duration(text: str) -> Duration:
 class Source:
     """One parsed file: its plain data, and the line on which each path stands."""
 
-    def __init__(self, path: Path, loader: type[Loader] = Loader) -> None:
+    def __init__(self, path: Path, loader: type[Loader] = Loader, text: str | None = None) -> None:
+        """Read it; with ``text`` it is that, and ``path`` is only its name."""
         self.path = path
         self.data: object
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8") if text is None else text
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"cannot read {path}: {error.strerror if isinstance(error, OSError) else error}"

@@ -79,6 +79,7 @@ from receiver.web.duty_api import DutyApi
 from receiver.web.evidence import EvidenceRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
+from receiver.web.replay_api import Replays
 from receiver.workers import calendar_refresh, coverage, handover, job_heartbeats, pagerduty_poll, retention, unserved
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
@@ -363,6 +364,8 @@ class Receiver:
         guard = self._console_access.guard
         charts = ChartRoutes(self.store, self.charts, self.current, self._link_secret, self._clock)
         url = self.config.external_url
+        handling = partial(self.config.channels.handling, window=timedelta(seconds=float(self.config.grouping_window)))
+        replays = Replays(self.store, self.current, handling, self._clock)
         evidence = EvidenceRoutes(self.store, self.current, self._clock, charts, self._deployments, url)
         console = Console(
             self.store,
@@ -403,7 +406,13 @@ class Receiver:
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
             duty = DutyApi(self.duty, self.actions, self.store, view)
-            more = [*charts.api(), *evidence.api(), *self._console_access.api_routes(), *duty.routes()]
+            more = [
+                *charts.api(),
+                *evidence.api(),
+                *replays.routes(),
+                *self._console_access.api_routes(),
+                *duty.routes(),
+            ]
             api = IncidentApi(self.store, self.actions, guard.api()).application(more)
             app.add_subapp(f"{path}/api/v1", api)
             app.add_subapp(f"{path}/chart", charts.application())

@@ -242,16 +242,19 @@ class Config(Strict, frozen=True, kw_only=True):
     """The pages of the console, and who may do what ([access.md](access.md))"""
 
 
-def load(path: Path) -> tuple[Config, Source]:
-    """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here."""
-    config, source, findings = examine(path)
+def load(path: Path, text: str | None = None) -> tuple[Config, Source]:
+    """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here.
+
+    With ``text`` it is that, and ``path`` is only its name.
+    """
+    config, source, findings = examine(path, text)
     findings.refuse()
     return config, source
 
 
-def examine(path: Path) -> tuple[Config, Source, Findings]:
+def examine(path: Path, text: str | None = None) -> tuple[Config, Source, Findings]:
     """Read the file and collect what is wrong in it; SettingsError if it cannot be read as settings at all."""
-    source = Source(path)
+    source = Source(path, text=text)
     config, findings = source.convert(Config), Findings()
     _check_matrices(config, source, findings)
     _check_people(config, source, findings)

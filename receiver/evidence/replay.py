@@ -4,6 +4,7 @@ Each incident is replayed by itself. Its alerts, silences and ends are as they w
 after their first page as they did then, or in their place whoever is paged. What people did otherwise is left out.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -104,10 +105,16 @@ async def compare(
             continue
         stored = await store.incident(history.incident.id)
         timeline = stored[1] if stored else ()
-        then = replayed(history, timeline, before.routing, before.handling, now) if before else None
-        again = replayed(history, timeline, after.routing, after.handling, now)
-        comparing.add(then or recorded(history), again)
+        # In a thread, so that a process that also serves goes on serving.
+        comparing.add(*await asyncio.to_thread(_both, history, timeline, before, after, now))
     return comparing.result()
+
+
+def _both(
+    history: IncidentHistory, timeline: Sequence[Entry], before: Configured | None, after: Configured, now: datetime
+) -> tuple[Outcome, Outcome | None]:
+    then = replayed(history, timeline, before.routing, before.handling, now) if before else None
+    return then or recorded(history), replayed(history, timeline, after.routing, after.handling, now)
 
 
 def recorded(history: IncidentHistory) -> Outcome:

@@ -6,7 +6,7 @@ import msgspec
 
 from process.version import VERSION
 from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
-from receiver.web import alertmanager_webhook, api, duty_api, generic_webhook, incident_acts
+from receiver.web import alertmanager_webhook, api, duty_api, generic_webhook, incident_acts, replay_api
 
 Json = dict[str, Any]
 
@@ -127,6 +127,17 @@ def _required(body: type[msgspec.Struct]) -> list[str]:
     return [field.name for field in msgspec.structs.fields(body) if field.required]
 
 
+def _replay() -> Json:
+    days = {"type": "integer", "minimum": 1, "maximum": replay_api.MOST_DAYS, "default": 30}
+    query: list[Json] = [{"name": "days", "in": "query", "schema": days}]
+    query += [one for one in _LOOKS if one["name"] in {"zone", "language"}]
+    answer = {"type": "object", "properties": {"words": {"type": "array", "items": _TEXT}}, "required": ["words"]}
+    described = _guarded("replay", "What another receiver.yml would have made of past incidents", answer, query)
+    described["requestBody"] = {"required": True, "content": {"application/yaml": {"schema": _TEXT}}}
+    described["responses"] |= _body_problems(replay_api.LIMIT)
+    return described
+
+
 def _evidence() -> Json:
     """Describe what explains an incident, and what sums a shift up."""
     looks = [one for one in _LOOKS if one["name"] in {"zone", "language"}]
@@ -143,6 +154,7 @@ def _evidence() -> Json:
         "/api/v1/incidents/{id}/evidence": {"get": evidence},
         "/api/v1/incidents/{id}/postmortem": {"get": draft},
         "/api/v1/handover": {"get": shift},
+        "/api/v1/replay": {"post": _replay()},
     }
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -25,6 +26,7 @@ from receiver.messages.link import ChartGrant, sign_chart
 from receiver.web.access.viewer import VIEWER, Role, Viewer
 from receiver.web.charts import ChartRoutes
 from receiver.web.evidence import EvidenceRoutes
+from receiver.web.replay_api import LIMIT
 from tests.fakes.smtp import FakeSMTP
 from tests.receiver.channels.test_registry import written
 from tests.receiver.evidence.test_charts import RATE, URL, Server
@@ -49,6 +51,11 @@ class Rig:
     async def get(self, path: str, *, api: bool = True) -> tuple[int, str, bytes]:
         async with self.client.get(path, headers=API if api else {}) as answer:
             return answer.status, answer.content_type, await answer.read()
+
+    async def post(self, path: str, text: str) -> tuple[int, dict[str, Any]]:
+        body = text.encode("utf-8", "surrogatepass")
+        async with self.client.post(path, data=body, headers=API) as answer:
+            return answer.status, await answer.json()
 
     async def mailed(self) -> EmailMessage:
         async with asyncio.timeout(30):
@@ -236,3 +243,20 @@ async def test_who_may_see_one_incident_sees_no_other(rig: Rig) -> None:
             assert (await client.get(f"/incidents/{number}/{page}")).status == 403
         seen = msgspec.structs.replace(seen, incident=number)
         assert (await client.get(f"/incidents/{number}/postmortem")).status == 200
+
+
+async def test_an_edited_file_is_replayed_against_the_one_in_force(rig: Rig, tmp_path: Path) -> None:
+    await rig.fire()
+    text = (tmp_path / "receiver.yml").read_text("utf-8")
+    status, found = await rig.post("/api/v1/replay?days=1", text)
+    assert (status, found["incidents"]) == (200, 1)
+    assert found["words"] == ["Every incident pages the same people, at the same time."]
+    later = text.replace("after: 0m", "after: 9m")
+    status, found = await rig.post("/api/v1/replay?days=1&language=de", later)
+    assert found["words"][0] == "1 P1 alarmiert niemanden mehr"  # it is too young
+    status, found = await rig.post("/api/v1/replay", later.replace("engineer", "nobody", 1))
+    assert status == 400
+    assert found["error"].startswith("receiver.yml:")
+    for path, body in (("?days=0", text), ("?days=1000", text), ("?zone=Mars", text), ("", "\udc00"), ("", "[")):
+        assert (await rig.post(f"/api/v1/replay{path}", body))[0] == 400
+    assert (await rig.post("/api/v1/replay", "x" * (LIMIT + 1)))[0] == 413
