@@ -672,7 +672,8 @@ class Receiver:
 
     def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:
         place = Place(self._source, name)
-        return Setup(place, session, self.secrets, self._closing, self.config.external_url)
+        url, folder = self.config.external_url, self.config.database.parent
+        return Setup(place, session, self.secrets, self._closing, url, self.store.push, folder)
 
     def _wake_dispatchers(self) -> None:
         for dispatcher in self._dispatchers.values():

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receiver.oncall": {"receiver.incident"},
     "receiver.policy": {"receiver.incident", "receiver.oncall"},
     "receiver.store": {"receiver.incident", "receiver.oncall"},
-    "receiver.channels": {"process", "receiver.clients", "receiver.incident"},
+    "receiver.channels": {"process", "receiver.clients", "receiver.incident", "receiver.store"},
     "receiver.clients": {"process", "receiver.incident", "receiver.oncall"},
     "receiver.metrics": {"receiver.channels", "receiver.incident", "receiver.oncall", "receiver.store"},
     "receiver.messages": {"process", "receiver.channels", "receiver.incident", "receiver.policy", "receiver.store"},

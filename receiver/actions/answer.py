@@ -45,6 +45,9 @@ class ActionSource(StrEnum):
     SLACK = "slack"
     PAGERDUTY = "pagerduty"
     PAGERDUTY_POLL = "pagerduty_poll"
+    PUSH = "push"
+    SMS = "sms"
+    CALL = "call"
 
 
 class ActionResult(StrEnum):
@@ -72,6 +75,9 @@ _ORIGINS = {
     ActionSource.SLACK: Origin.SLACK,
     ActionSource.PAGERDUTY: Origin.PAGERDUTY,
     ActionSource.PAGERDUTY_POLL: Origin.PAGERDUTY,
+    ActionSource.PUSH: Origin.PUSH,
+    ActionSource.SMS: Origin.SMS,
+    ActionSource.CALL: Origin.CALL,
 }
 _REFUSED = {
     Ignored.FIRED_AGAIN: ActionResult.OUTDATED,

@@ -80,6 +80,7 @@ class Words(msgspec.Struct, frozen=True):
     still_firing: str = ""  # what to ask before a resolve; "" if nothing fires
     resolve_anyway: str = "Resolve anyway"
     cancel: str = "Cancel"
+    not_acknowledged: str = "Not acknowledged. Tap to open."  # where a button gets no answer
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -113,6 +114,7 @@ class Message(msgspec.Struct, frozen=True):
     image_url: str = ""  # a picture of the dashboard, if the alert names one
     picture: Picture | None = None
     opened_at: datetime | None = None
+    next_step_at: datetime | None = None  # when somebody else is paged, unless somebody acknowledges before
     words: Words = Words()
     brand: Brand = Brand()
 

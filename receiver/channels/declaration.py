@@ -20,6 +20,7 @@ from process.settings import (
 )
 from receiver.channels.base import Channel
 from receiver.incident.model import Kind
+from receiver.store.push import PushStore
 
 S = TypeVar("S", bound=Strict)
 Pictures = Literal["", "inside", "address"]  # none, in the message itself, or fetched by the provider
@@ -56,7 +57,7 @@ class Setup:
     """What a channel is built with, beside its own settings.
 
     Every secret that it asks for is added to ``secrets``, which no error report may carry. What it opens it registers
-    in ``closing``, which is closed after the last message.
+    in ``closing``, which is closed after the last message. A command that sends nothing has no ``devices``.
     """
 
     place: Place
@@ -64,6 +65,8 @@ class Setup:
     secrets: list[Secret]
     closing: ExitStack
     external_url: str
+    devices: PushStore | None = None
+    folder: Path = Path()  # where the database is, for what is to be kept beside it
 
     def secret(self, key: str, value: Secret | None, file: Path | None) -> Secret:
         """Read a secret or its ``*_file`` twin; SettingsError if neither is set."""

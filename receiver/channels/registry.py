@@ -19,6 +19,7 @@ CHANNELS: dict[str, Declaration[Any] | Optional] = {
     "pagerduty": pagerduty.CHANNEL,
     "slack": slack.CHANNEL,
     "email": email.CHANNEL,
+    "push": Optional("receiver.channels.push", "push"),
     "apprise": Optional("receiver.channels.apprise", "apprise"),
     "webhook": webhook.CHANNEL,
     "log": log.CHANNEL,

@@ -5,6 +5,7 @@ import asyncio
 import sys
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -107,7 +108,15 @@ async def _open_channels(config: Config, source: Source) -> None:
     """Build every channel, which opens its secrets; nothing is sent."""
     async with aiohttp.ClientSession() as session:
         with ExitStack() as closing:
-            list(build_channels(config.channels, lambda name: Setup(Place(source, name), session, [], closing, "")))
+            url, folder = config.external_url, config.database.parent
+            setup = partial(_setup, source, session, closing, url, folder)
+            list(build_channels(config.channels, setup))
+
+
+def _setup(
+    source: Source, session: aiohttp.ClientSession, closing: ExitStack, url: str, folder: Path, name: str
+) -> Setup:
+    return Setup(Place(source, name), session, [], closing, url, folder=folder)
 
 
 def _calendars(  # what it reads, and where its findings go

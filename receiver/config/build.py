@@ -122,7 +122,7 @@ class _Read:
         quiet = settings.quiet_hours
         return Person(
             name=settings.name,
-            contacts=(*contacts(settings.named()), *terminal),
+            contacts=(*contacts(settings.ways(key)), *terminal),
             rules=tuple(
                 Rule(
                     channels=frozenset(rule.channels),

@@ -123,12 +123,19 @@ class PersonSettings(Places, frozen=True, kw_only=True):
     """Zone of the times in messages, of `rules`, `quiet_hours` and `vacation`"""
     language: str = "en"
     """Language of messages: en or de"""
+    push: bool = False
+    """Notify the devices that the person adds on the console's page `/me/devices`; needs `channels.push`"""
     rules: list[RuleSettings] = []
     """Which channels are used when; the first match decides, and all are used without one"""
     quiet_hours: QuietHours | None = None
     """Hours in which fewer channels are used"""
     vacation: list[VacationSettings] = []
     """Periods in which somebody else is on call instead"""
+
+    def ways(self, key: str) -> tuple[tuple[str, str], ...]:
+        """List channel and address of each contact, as ``named``; a device is found by the person's ``key``."""
+        addresses = self.own() | ({"push": key} if self.push else {}) | self.contacts
+        return tuple((channel, address) for channel, address in addresses.items() if address)
 
 
 class TeamSettings(Places, frozen=True, kw_only=True):

@@ -164,6 +164,9 @@ class Origin(StrEnum):
     LINK = "link"
     SLACK = "slack"
     PAGERDUTY = "pagerduty"
+    PUSH = "push"
+    SMS = "sms"
+    CALL = "call"
     TEST = "test"  # the command `test`
 
 

@@ -112,6 +112,7 @@ def words(kind: Kind, incident: Incident, reader: Reader) -> Words:
         still_firing=reader.say("resolve_firing", count=incident.firing_count) if incident.firing else "",
         resolve_anyway=reader.say("resolve_anyway"),
         cancel=reader.say("cancel"),
+        not_acknowledged=reader.say("push_not_acknowledged"),
     )
 
 
@@ -173,6 +174,7 @@ class _Writer:
             picture=self._picture,
             image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),
             opened_at=incident.opened_at,
+            next_step_at=incident.clocks.next_due_at,
             words=words(notification.kind, incident, self._reader),
             brand=templates.brand,
         )

@@ -56,6 +56,7 @@ from receiver.store.base import (
 from receiver.store.sqlite_access import SQLiteAccess
 from receiver.store.sqlite_duty import SQLiteDuty
 from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
+from receiver.store.sqlite_push import SQLitePush
 from receiver.store.sqlite_queue import Reader, Writer
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class SQLiteStore:
         self._writer, self._reader = Writer(str(path), self._look), Reader(str(path))
         self.access = SQLiteAccess(self._writer)
         self.duty = SQLiteDuty(self._writer)
+        self.push = SQLitePush(self._writer)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None
         self._is_replaced, self._installation = False, 0

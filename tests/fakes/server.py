@@ -48,7 +48,8 @@ class FakeServer:
     async def _take(self, request: web.Request) -> web.Response:
         raw = await request.read()
         is_form = request.content_type == "application/x-www-form-urlencoded"
-        body = dict(await request.post()) if is_form else json.loads(raw or b"{}")
+        is_binary = request.content_type == "application/octet-stream"
+        body = dict(await request.post()) if is_form else json.loads(b"{}" if is_binary else raw or b"{}")
         self.calls.append(Call(request.path, body, dict(request.headers), raw))
         if self.hang:
             await asyncio.sleep(self.hang)

@@ -203,6 +203,25 @@ CREATE TABLE IF NOT EXISTS token (
     revoked REAL
 ) STRICT;
 
+-- The devices that Web Push reaches: receiver.store.push.Subscription. An older receiver does not look at them.
+CREATE TABLE IF NOT EXISTS push_subscription (
+    id TEXT PRIMARY KEY CHECK (length(id) = 64),  -- SHA-256 of the endpoint
+    person TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    p256dh TEXT NOT NULL,
+    auth TEXT NOT NULL,
+    device TEXT NOT NULL,
+    created REAL NOT NULL,
+    last_ok REAL,
+    last_receipt REAL,
+    waiting_since REAL,
+    gone REAL,
+    failures INTEGER NOT NULL DEFAULT 0,
+    blocked INTEGER NOT NULL DEFAULT 0,
+    CHECK ((gone IS NULL) = (endpoint <> ''))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS push_subscription_person ON push_subscription (person, created);
+
 -- Who did what, from where: receiver.store.audit.Act. Nothing in it is changed or deleted.
 CREATE TABLE IF NOT EXISTS audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -11,23 +11,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import msgspec
 import pytest
 from aiosmtpd import smtp as aiosmtpd
+from py_vapid import Vapid02
 
 from process.settings import Secret
 from receiver.channels.apprise import Apprise, Service
 from receiver.channels.base import Channel, Failure, Message, SendError
 from receiver.channels.email import Email
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
+from receiver.channels.push import Push
 from receiver.channels.slack import Slack, SlackWebhooks
 from receiver.channels.webhook import Endpoint, Webhook, keys
 from receiver.clients.http_api import open_session
 from receiver.incident.model import Kind
+from receiver.store.push import PushStore, Subscription
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.push import FakePush
 from tests.fakes.server import FakeServer
 from tests.fakes.slack import WEBHOOK, FakeSlack
 from tests.fakes.smtp import FakeSMTP
@@ -43,10 +48,27 @@ SECRETS = (
     *(ROUTING_KEY, REST_TOKEN, SLACK_TOKEN, PASSWORD, base64.b64encode(PASSWORD.encode()).decode()),
     *(HOOK, TOPIC, SIGNING.removeprefix("whsec_")),
 )
-HTTP = ("events", "rest", "slack", "slack webhook", "webhook", "apprise")
+SIGNER = Vapid02()
+SIGNER.generate_keys()
+HTTP = ("events", "rest", "slack", "slack webhook", "webhook", "apprise", "push")
 ANY_2XX = ("webhook", "apprise")  # what these talk to is anybody's: any 2xx means that it has arrived
 # Python 3.11's own imghdr, which Apprise's e-mail plugin still imports.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+class OneDevice:
+    """Knows one device, and forgets what becomes of it."""
+
+    def __init__(self, url: str) -> None:
+        service = FakePush()
+        service.url = url
+        self._device = service.subscribe(HOOK)
+
+    async def subscriptions(self, _person: str) -> list[Subscription]:
+        return [self._device]
+
+    async def note_pushes(self, outcomes: object, now: object) -> None:
+        pass
 
 
 @dataclass
@@ -78,10 +100,23 @@ Closing = PagerDutyEvents | PagerDutyRest | Apprise
 def _server(name: str) -> FakeServer:
     if name.startswith("slack"):
         return FakeSlack(SLACK_TOKEN, {"#alerts"}, {HOOK: "#alerts"})
+    if name == "push":
+        return FakePush()
     return FakeEndpoint() if name in ANY_2XX else FakePagerDuty({ROUTING_KEY}, token=REST_TOKEN)
 
 
+def _push(url: str, session: aiohttp.ClientSession, patience: float) -> Push:
+    devices = cast("PushStore", OneDevice(url))
+    return Push(devices, session, lambda: SIGNER, contact="https://example.com", hosts=[url], timeout=patience)
+
+
 def _channel(name: str, url: str, session: aiohttp.ClientSession, patience: float) -> Channel | Closing:
+    if name == "push":
+        return _push(url, session, patience)
+    return _other(name, url, session, patience)
+
+
+def _other(name: str, url: str, session: aiohttp.ClientSession, patience: float) -> Channel | Closing:
     match name:
         case "events":
             return PagerDutyEvents({"#alerts": Secret(ROUTING_KEY)}, session, timeout=patience, api_url=url)
@@ -155,13 +190,15 @@ async def test_an_answer_that_is_not_the_providers_own_changes_nothing(name: str
 async def ends_as_expected(name: str, line: Line, status: int, kind: str) -> None:
     line.server.calls.clear()
     line.server.misfortunes = [(status, {"Retry-After": "17", "Content-Type": kind})]
-    if status < 300 and name in ANY_2XX:
+    if (status < 300 and name in ANY_2XX) or (status in {200, 201, 202} and name == "push"):
         await line.channel.send(line.message)
         assert len(line.server.calls) == 1, status
         return
     error = await failure(line.channel, line.message)
     assert len(line.server.calls) == 1, status
-    assert (error.reason, error.permanent) == expected(status), (status, str(error))
+    gone = name == "push" and status in {404, 410}
+    wanted = (Failure.BAD_ADDRESS, True) if gone else expected(status)
+    assert (error.reason, error.permanent) == wanted, (status, str(error))
     wishes = status == 429 and name != "apprise"  # Apprise does not hand it on
     assert error.retry_after == (17 if wishes else None), status
 
@@ -300,7 +337,7 @@ async def test_no_secret_is_logged(name: str, caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
     async with connected(name) as line:
         await line.channel.send(line.message)
-        for status in (400, 401, 429, 500, *(() if name in ANY_2XX else (200,))):
+        for status in (400, 401, 429, 500, *(() if name in {*ANY_2XX, "push"} else (200,))):
             line.server.misfortunes = [(status, {})]
             await failure(line.channel, line.message)
     async with connected(name, url="http://127.0.0.1:9") as line:

@@ -92,7 +92,7 @@ async def test_each_example_of_the_documentation_is_built(tmp_path: Path, settin
 
 def test_the_documentation_has_an_example_of_every_channel() -> None:
     assert {name for settings in EXAMPLES for name in settings["channels"]} == {
-        *("pagerduty", "slack", "email", "apprise", "webhook")
+        *("pagerduty", "slack", "email", "push", "apprise", "webhook")
     }
 
 
