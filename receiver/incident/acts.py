@@ -63,7 +63,7 @@ def acknowledge_again(so_far: Decision, event: Acknowledge | TakeOver, _policy: 
     if event.actor != incident.acknowledged_by:
         return so_far.note(now, EntryKind.JOINED, event.actor, origin=event.origin)
     asked_for = incident.clocks.acknowledged_until is not None and incident.clocks.remind_due_at is None
-    if not asked_for and incident.snoozed_until is None:
+    if not asked_for and incident.snoozed_until is None and not incident.taken_awake:
         return so_far  # a double click is no news
     clocks = acknowledged(incident.clocks, incident.plan, now)
     so_far = so_far.change(clocks=clocks, snoozed_until=None, taken_awake=False).set_delivery(grown=False)
@@ -77,8 +77,8 @@ def take_awake(so_far: Decision, event: TakenAwake, policy: Policy, now: datetim
 
 
 def stay_awake(so_far: Decision, event: TakenAwake, _policy: Policy, _now: datetime) -> Decision:
-    """They are awake for longer, or not any more."""
-    return so_far.set_clocks(acknowledged_until=event.until + KEEP_WITHIN, remind_due_at=None)
+    """They are awake for longer, or not any more: then they are asked whether they keep it."""
+    return so_far.set_clocks(acknowledged_until=event.until + KEEP_WITHIN, remind_due_at=event.until)
 
 
 def take_over(so_far: Decision, event: Acknowledge | TakeOver, policy: Policy, now: datetime) -> Decision:
@@ -118,7 +118,8 @@ def _owned(so_far: Decision, actor: str, now: datetime) -> Decision:
 
 
 def _snoozed(so_far: Decision, event: Snooze, kind: Kind | None, now: datetime) -> Decision:
-    so_far = so_far.change(snoozed_until=event.until).set_clocks(acknowledged_until=event.until, remind_due_at=None)
+    so_far = so_far.change(snoozed_until=event.until, taken_awake=False)
+    so_far = so_far.set_clocks(acknowledged_until=event.until, remind_due_at=None)
     so_far = so_far.note(now, EntryKind.SNOOZED, event.actor, origin=event.origin, due=event.until)
     data = Data(person=event.actor, due=event.until)
     return tell(so_far, kind, Reason.SNOOZED, data) if kind is not None else so_far

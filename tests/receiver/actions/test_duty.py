@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 from receiver.actions.answer import Actions, ActionSource, Request
 from receiver.actions.duty import AWAKE_FOR, MOST_WINDOWS, Duty, WindowRefused
 from receiver.incident.acts import KEEP_WITHIN
+from receiver.incident.delivery import Handling
 from receiver.incident.event import Acknowledge, AlertsReceived, Raise, TimeDue, Unacknowledge
 from receiver.incident.machine import transition
-from receiver.incident.model import AlertGroup, Incident, Origin, PauseKind, Priority, State
+from receiver.incident.model import AlertGroup, Incident, Kind, Origin, PauseKind, Priority, Reason, State
 from receiver.oncall.cover import Cover, CoverState, Refused
 from receiver.policy.routing import Routing
 from receiver.store.duty import MadeWindow
@@ -150,7 +151,7 @@ async def test_new_incidents_are_taken_quietly_by_who_is_awake(site: Site) -> No
     incident = await site.fire("a")
     assert (incident.state, incident.acknowledged_by, incident.taken_awake) == (State.ACKNOWLEDGED, "linh", True)
     assert await site.pages() == []
-    assert incident.wake_at == until + KEEP_WITHIN
+    assert incident.clocks.acknowledged_until == until + KEEP_WITHIN
 
 
 async def test_a_p1_pages_all_the_same(site: Site) -> None:
@@ -198,16 +199,36 @@ async def test_all_that_was_taken_ends_together_and_pages_unless_it_is_kept(site
     assert await site.duty.taken_awake("linh") == []
 
 
+async def test_at_the_end_they_are_asked_in_one_message_whether_they_keep_it(tmp_path: Path) -> None:
+    clock = Clock()
+    store = SQLiteStore(
+        tmp_path / "receiver.sqlite3",
+        lambda: None,
+        handling=lambda _channel: Handling(timedelta(seconds=10), at_once=0),
+    )
+    await store.open(clock.now)
+    site = Site(store, clock)
+    until = await site.duty.set_awake("linh")
+    assert until is not None
+    for key in ("a", "b", "c"):
+        await site.fire(key)
+    await site.wait(until - clock.now)
+    asked = await store.claim("email", clock.now + timedelta(seconds=20), 60, 99)
+    assert {(one.notification.kind, one.notification.reason) for one in asked} == {(Kind.REMINDER, Reason.EXPIRING)}
+    assert len(asked) == 3
+    await store.close()
+
+
 async def test_who_stays_awake_keeps_what_they_have_taken_for_as_long(site: Site) -> None:
     await site.duty.set_awake("linh")
     number = (await site.fire("a")).id
     site.clock.forward(minutes=20)
     until = await site.duty.set_awake("linh")
     assert until is not None
-    assert (await site.incident(number)).wake_at == until + KEEP_WITHIN
+    assert (await site.incident(number)).clocks.acknowledged_until == until + KEEP_WITHIN
     site.clock.forward(minutes=1)
     await site.duty.set_awake("linh", awake=False)
-    assert (await site.incident(number)).wake_at == site.clock.now + KEEP_WITHIN
+    assert (await site.incident(number)).clocks.acknowledged_until == site.clock.now + KEEP_WITHIN
     assert await site.duty.awake() == {}
 
 

@@ -26,6 +26,7 @@ from receiver.incident.event import (
     Resolve,
     Resumed,
     Snooze,
+    TakenAwake,
     TakeOver,
     TimeDue,
     Unacknowledge,
@@ -184,6 +185,8 @@ def check_acknowledged(incident: Incident) -> None:
         assert clocks.acknowledged_until is not None
         assert clocks.acknowledged_until >= incident.snoozed_until
         assert clocks.remind_due_at is None
+    if incident.taken_awake:
+        assert clocks.acknowledged_until is not None, "taken for ever by who was awake"
 
 
 def acts(world: World, number: int, who: str, other: int) -> dict[str, Event]:
@@ -204,6 +207,7 @@ def acts(world: World, number: int, who: str, other: int) -> dict[str, Event]:
         "note": Note(who, API, "x", tell=True),
         "attach": Attach(who, API, other),
         "detach": Detach(who, API),
+        "awake": TakenAwake(who, world.clock.now + 30 * MINUTE),
         "raise": Raise(who, API, "help", person="peter" if other == 1 else ""),
     }
 
