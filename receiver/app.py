@@ -378,6 +378,7 @@ class Receiver:
             feeds=CalendarFeeds(self._link_secret),
             brand=self.config.site.name,
             handling=self.config.channels.handling,
+            duty=self.duty,
             registry=self.metrics.registry,
             site=Site(
                 tuple(self.config.channels),

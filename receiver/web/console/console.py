@@ -1,8 +1,8 @@
 """The console's addresses: who may open which page and press which button, and what is answered."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from process.web import Handler, read_fields, whole_number
 from receiver.actions.answer import ActionResult, Actions
+from receiver.actions.duty import Duty
 from receiver.evidence.chart import Deployment
 from receiver.evidence.similar import similar
 from receiver.incident.delivery import Handling
@@ -29,6 +30,7 @@ from receiver.web.console import (
 from receiver.web.console.acts import ACTS, BULK, MOST_AT_ONCE, Said, press, press_all, raise_by_hand, said_text
 from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
+from receiver.web.console.duty_forms import DutyForms, told_text
 from receiver.web.console.layout import Layout, Viewing, answer, viewing
 from receiver.web.console.live import IncidentView, NowView
 from receiver.web.console.now_page import SHOWN, Filter
@@ -54,6 +56,7 @@ class Console:
         feeds: CalendarFeeds,
         brand: str = "HeyPeter",
         handling: Callable[[str], Handling] = lambda _channel: Handling(),
+        duty: Duty,
         registry: CollectorRegistry,
         site: status_page.Site = status_page.Site(),  # noqa: B008  # immutable
         deployed: Callable[[Incident], tuple[Deployment, ...]] = lambda _incident: (),
@@ -61,7 +64,7 @@ class Console:
         self._store, self._actions, self._current, self._clock = store, actions, current, clock
         self._layout, self._board, self._streams, self._deployed = layout, board, streams, deployed
         self._feeds, self._brand, self._handling = feeds, brand, handling
-        self._registry, self._site = registry, site
+        self._registry, self._site, self._duty = registry, site, DutyForms(duty, actions, store)
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -70,9 +73,14 @@ class Console:
             web.get("/stream", self._guarded(self.now_stream, 0)),
             web.get(r"/incidents/{id:\d{1,17}}/stream", self._guarded(self.incident_stream, 2)),
             web.get(r"/incidents/{id:\d{1,17}}", self._guarded(self.incident, 1)),
-            web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
             web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
             web.get("/on-call", self._guarded(self.on_call, 0)),
+            web.post("/on-call/cover", self._guarded(self.cover, 1)),
+            web.post(r"/on-call/covers/{id:\d{1,17}}/{what:accept|cancel}", self._guarded(self.settle_cover, 3)),
+            web.post("/awake/{what:on|off}", self._guarded(self.stay_awake, 1)),
+            web.post("/awake/{what:keep|giveback}", self._guarded(self.taken, 1)),
+            web.post(r"/incidents/{id:\d{1,17}}/maintenance", self._guarded(self.maintain, 2)),
+            web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
             web.get("/status", self._guarded(self.status, 0)),
             web.get("/policy", self._guarded(self.policy, 0)),
             web.get("/history", self._guarded(self.history, 0)),
@@ -119,6 +127,8 @@ class Console:
             "query": chosen.query,
             "snoozes": [(str(m), look.reader.duration(60 * m)) for m in (30, 60, 120, 240)],
             "stream": f"{chosen.query}{'&' if chosen.query else ''}after={position}",
+            "awake": await self._duty.awake_until(look.viewer.person),
+            "taken": now_page.taken_awake(incidents, look.viewer.person),
             **self._listed(chosen, incidents, look),
         }
         return self._layout.page("now.html", look, values)
@@ -199,8 +209,52 @@ class Console:
         look = self._look(request, 0)
         if not look.viewer.may(Role.VIEWER):
             return self._layout.problem(look, "console_link_only", 403)
-        values = {"here": "on_call", "feed": self._feeds.name(look.viewer.person), **on_call_page.values(look)}
+        values = {
+            "here": "on_call",
+            "feed": self._feeds.name(look.viewer.person),
+            "notice": told_text(request.query.get("told", ""), look.reader),
+            "covers": await self._duty.rows(look),
+            "form_key": incident_page.form_key(),
+            "people": [
+                (value.removeprefix("person:"), name)
+                for value, name, is_person in incident_page.whom(look)
+                if is_person
+            ],
+            "schedules": sorted(look.routing.schedules),
+            "start": look.reader.local(look.now, "%Y-%m-%dT%H:%M"),
+            "end": look.reader.local(look.now + timedelta(hours=8), "%Y-%m-%dT%H:%M"),
+            **on_call_page.values(look),
+        }
         return self._layout.page("on_call.html", look, values)
+
+    async def cover(self, request: web.Request) -> web.StreamResponse:
+        """POST /on-call/cover: asks for a cover, or takes the pager."""
+        return await self._duty_act(request, 1, self._duty.cover)
+
+    async def settle_cover(self, request: web.Request) -> web.StreamResponse:
+        """POST /on-call/covers/{id}/accept|cancel."""
+        return await self._duty_act(request, 3, self._duty.settle)
+
+    async def stay_awake(self, request: web.Request) -> web.StreamResponse:
+        """POST /awake/on|off: for half an hour, what is new for me and no P1 is taken quietly."""
+        return await self._duty_act(request, 1, self._duty.stay_awake)
+
+    async def taken(self, request: web.Request) -> web.StreamResponse:
+        """POST /awake/keep|giveback: all that was taken while awake."""
+        return await self._duty_act(request, 1, self._duty.taken)
+
+    async def maintain(self, request: web.Request) -> web.StreamResponse:
+        """POST /incidents/{id}/maintenance with minutes=60."""
+        number = _number(request)
+        return await self._duty_act(request, 2, lambda asked, look: self._duty.maintain(asked, look, number))
+
+    async def _duty_act(
+        self, request: web.Request, levels: int, act: Callable[[web.Request, Viewing], Awaitable[str]]
+    ) -> web.StreamResponse:
+        look = self._look(request, levels)
+        if not look.viewer.may(Role.RESPONDER):
+            return self._layout.problem(look, "console_may_not_act", 403)
+        raise web.HTTPSeeOther(f"{look.root}{await act(request, look)}")
 
     async def policy(self, request: web.Request) -> web.StreamResponse:
         """GET /policy?labels=severity=critical&at=2026-11-23T03:00: the matrix, and what would happen to an alert."""

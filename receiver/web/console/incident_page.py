@@ -166,6 +166,7 @@ def _acts(incident: Incident, look: Viewing) -> dict[str, object]:
     return {
         "snoozes": _snoozes(incident, look),
         "whom": whom(look),
+        "maintenances": tuple((str(m), reader.duration(60 * m)) for m in (30, 60, 120, 240, 480, 1440)),
         "step": incident.next_step,
         "escalates_to": (", ".join(people) or reader.roles(roles)) if steps else "",
         "attached_to": incident.attached_to,

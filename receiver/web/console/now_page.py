@@ -177,6 +177,11 @@ def upcoming(incident: Incident, routing: Routing, reader: Reader) -> tuple[date
     return due, ", ".join(people) or reader.roles(roles)
 
 
+def taken_awake(incidents: Iterable[Incident], person: str) -> int:
+    """Count what a person has taken while they were awake, and has not looked at since."""
+    return sum(bool(one.taken_awake) and one.acknowledged_by == person for one in incidents) if person else 0
+
+
 def summary(incidents: Iterable[Incident]) -> Summary:
     """Count what is open and what nobody has answered; drills and what is paused page nobody in earnest."""
     everything = list(incidents)

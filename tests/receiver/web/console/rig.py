@@ -12,9 +12,11 @@ from aiohttp.test_utils import TestClient
 from process.settings import Secret
 from process.web import Handler
 from receiver.actions.answer import Actions
+from receiver.actions.duty import Duty
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.model import Alert, AlertGroup, Incident
 from receiver.metrics import Metrics
+from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.access.viewer import VIEWER, Role, Viewer
@@ -36,8 +38,9 @@ LAYOUT = Layout()
 class Rig:
     """One console; ``viewer`` is who looks, unless a request says ``X-Viewer: marek``."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, streams: Streams, routing: Routing) -> None:
-        self.store, self.clock, self.streams, self.routing = store, clock, streams, routing
+    def __init__(self, store: SQLiteStore, clock: Clock, streams: Streams, current: Current) -> None:
+        self.store, self.clock, self.streams, self.current = store, clock, streams, current
+        self.routing = current.routing
         self.viewer = LINH
         self.connected = asyncio.Semaphore(0)  # released by a test whose stream has begun
         self.client: TestClient[web.Request, web.Application]
@@ -108,10 +111,11 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
         board=board,
         streams=streams[0],
         feeds=feeds,
+        duty=Duty(store, store.duty, current, clock),
         registry=metrics.registry,
         site=Site(("email", "slack"), {"alertmanager": (True, False)}),
     )
-    rig = Rig(store, clock, streams[0], current.routing)
+    rig = Rig(store, clock, streams[0], current)
 
     @web.middleware
     async def somebody(request: web.Request, handler: Handler) -> web.StreamResponse:

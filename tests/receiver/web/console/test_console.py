@@ -152,7 +152,7 @@ async def test_every_act_has_a_form_that_does_it(rig: Rig) -> None:
     await rig.fire("two")
     page = await rig.get("/incidents/1")
     acts = set(re.findall(r'action="1/(\w+)"', page))
-    assert acts == {"acknowledge", "snooze", "handover", "escalate", "resolve", "attach", "note"}
+    assert acts == {"acknowledge", "snooze", "handover", "escalate", "resolve", "attach", "note", "maintenance"}
     assert "Escalate now: pages Marek" in page
     assert "Marek is asked to take it over." in await told(rig, "handover", whom="person:marek")
     assert "Escalates to Aisha" in await told(rig, "escalate", step="1")
@@ -462,3 +462,47 @@ async def test_the_status_says_what_does_not_work(rig: Rig, tmp_path: Path) -> N
     with beside(tmp_path) as other:
         other.execute("ALTER TABLE outbox RENAME TO lost")
     assert "The database cannot be used" in await rig.get("/status")
+
+
+async def test_a_cover_is_asked_for_accepted_and_changes_who_is_on_call(tmp_path: Path) -> None:
+    async with a_console(tmp_path, with_a_gap()) as rig:
+        times = {"start": "2026-11-23T03:00", "end": "2026-11-23T05:00"}
+        asked = await rig.client.post("/on-call/cover", data={**times, "person": "", "reason": SCRIPT})
+        page = await asked.text()
+        assert "You keep the pager until somebody accepts." in page
+        assert "not accepted yet" in page
+        assert "/accept" not in page  # nobody covers for themselves
+        marek = {"X-Viewer": "marek"}
+        (accept,) = re.findall(r'action="(on-call/covers/\d+/accept)"', await rig.get("/on-call", **marek))
+        page = await (await rig.client.post(f"/{accept}", headers=marek)).text()
+        assert "Done: pages go there from then on." in page
+        assert "Marek for Linh" in page
+        page = await rig.get("/on-call")
+        assert re.search(r"<h2>on-call engineer</h2>\n<p><b>Marek</b>", page)
+        (cancel,) = re.findall(r'action="(on-call/covers/\d+/cancel)"', page)
+        assert "Cancelled." in await (await rig.client.post(f"/{cancel}")).text()
+        assert re.search(r"<h2>on-call engineer</h2>\n<p><b>Linh</b>", await rig.get("/on-call"))
+        taken = {"what": "take", "schedule": "leads", "end": "2026-11-23T06:00"}
+        assert "Linh takes leads" in await (await rig.client.post("/on-call/cover", data=taken)).text()
+        wrong = await rig.client.post("/on-call/cover", data={**times, "person": "linh"})
+        assert "Choose somebody else" in await wrong.text()
+        assert (await rig.client.post("/on-call/cover", headers={"X-Viewer": "guest"})).status == 403
+
+
+async def test_who_is_awake_takes_what_is_new_and_then_keeps_it_or_gives_it_back(rig: Rig) -> None:
+    page = await (await rig.client.post("/awake/on")).text()
+    assert re.search(r"Awake until <time[^>]*>03:30", page)
+    rig.routing = rig.current.routing
+    await rig.fire(severity="warning")
+    assert "Linh has it" in await rig.get("/")
+    page = await (await rig.client.post("/awake/off")).text()
+    assert "1 incident taken while you were awake" in page
+    page = await (await rig.client.post("/awake/giveback")).text()
+    assert "taken while you were awake" not in page
+    assert (await rig.read(1)).state is State.TRIGGERED
+
+
+async def test_what_fires_is_put_under_maintenance(rig: Rig) -> None:
+    await rig.fire()
+    assert "Paused by maintenance" in await told(rig, "maintenance", minutes="60")
+    assert "1 quiet" in await rig.get("/")
