@@ -88,7 +88,8 @@ class Duty:
 
     def _site(self) -> Site:
         plain = self._current.plain
-        return Site(frozenset(plain.people), frozenset(plain.schedules))
+        vacations = {key: person.vacation for key, person in plain.people.items() if person.vacation}
+        return Site(frozenset(plain.people), frozenset(plain.schedules), vacations)
 
     def _told(self, cover: Cover) -> Cover:
         out, person = self._key(cover.out) if cover.out else "", self._key(cover.person) if cover.person else ""

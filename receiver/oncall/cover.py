@@ -60,6 +60,7 @@ class Refused(StrEnum):
     PERSON = "person"  # no such person, or the same one twice
     SCHEDULE = "schedule"  # no such schedule
     TIMES = "times"  # it ends before it begins, is over, is longer than 31 days, or lies more than a year ahead
+    AWAY = "away"  # who would stand in is on vacation then
     OVERLAPS = "overlaps"  # another cover of the same place at the same time is active
     TOO_LATE = "too_late"  # somebody else has accepted, or it was cancelled
     NOT_YOURS = "not_yours"  # it is of other people
@@ -67,10 +68,15 @@ class Refused(StrEnum):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """What there is: the keys of people, and the names of schedules."""
+    """What there is: the keys of people, the names of schedules, and who is on vacation when."""
 
     people: frozenset[str]
     schedules: frozenset[str]
+    vacations: Mapping[str, tuple[tuple[datetime, datetime], ...]] = {}  # msgspec copies a mutable default
+
+    def is_away(self, cover: Cover) -> bool:
+        """Say whether who stands in is on vacation at any time of the cover."""
+        return any(start < cover.end and cover.start < end for start, end in self.vacations.get(cover.person, ()))
 
 
 Known = tuple[Cover, ...]  # those that have not ended, cancelled ones too
@@ -91,7 +97,7 @@ def make(known: Known, covers: tuple[Cover, ...], actor: str, site: Site, now: d
         if actor not in {name for one in made for name in (one.out, one.person)}:
             return Refused.NOT_YOURS
         return tuple(replace(one, state=CoverState.ASKED, accepted_by="") for one in made)
-    return _activated(known, made, actor)
+    return _activated(known, made, actor, site)
 
 
 def accept(known: Known, number: int, actor: str, site: Site, *, by_admin: bool = False) -> Changed:
@@ -111,7 +117,7 @@ def accept(known: Known, number: int, actor: str, site: Site, *, by_admin: bool 
     if not (mine or by_admin) or (actor == cover.made_by and not by_admin):
         return Refused.NOT_YOURS
     others = tuple(one for one in known if one not in both)
-    return _activated(others, tuple(replace(one, person=one.person or actor) for one in both), actor)
+    return _activated(others, tuple(replace(one, person=one.person or actor) for one in both), actor, site)
 
 
 def cancel(known: Known, number: int, actor: str, *, by_admin: bool = False) -> Changed:
@@ -137,7 +143,9 @@ def _wrong(cover: Cover, site: Site, now: datetime) -> Refused | None:
     return None if lasts and now < cover.end <= now + FURTHEST else Refused.TIMES
 
 
-def _activated(others: Known, covers: tuple[Cover, ...], actor: str) -> Changed:
+def _activated(others: Known, covers: tuple[Cover, ...], actor: str, site: Site) -> Changed:
+    if any(site.is_away(one) for one in covers):
+        return Refused.AWAY
     active = [one for one in others if one.state is CoverState.ACTIVE]
     if any(one.meets(other) for one in covers for other in active):
         return Refused.OVERLAPS

@@ -65,7 +65,8 @@ class Current:
 def with_duty(
     plain: Routing, covers: tuple[Cover, ...], awake: Mapping[str, datetime], windows: tuple[Window, ...]
 ) -> Routing:
-    """Give a routing with what people have set for a while."""
+    """Give a routing with what people have set for a while; somebody who has left stands in for nobody."""
+    covers = tuple(cover for cover in covers if cover.person in plain.people)
     if not (covers or awake or windows):
         return plain
     return replace(

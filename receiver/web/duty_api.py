@@ -70,6 +70,7 @@ _COVER_REFUSED = {
     Refused.PERSON: (400, "person, out: unknown, or the same person"),
     Refused.SCHEDULE: (400, "schedule: unknown; without one, name `out`"),
     Refused.TIMES: (400, "start, end: a cover ends after it begins, lasts 31 days at most and ends within a year"),
+    Refused.AWAY: (409, "who would stand in is on vacation then"),
     Refused.OVERLAPS: (409, "another cover of the same place is active at that time; cancel that first"),
     Refused.TOO_LATE: (409, "somebody else has accepted it, or it was cancelled"),
     Refused.NOT_YOURS: (403, "it is for those whose shifts these are, and for administrators"),

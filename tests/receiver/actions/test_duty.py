@@ -126,6 +126,14 @@ async def test_a_cover_outlives_a_reload_of_the_file(site: Site) -> None:
     assert await site.pages() == ["marek"]
 
 
+async def test_who_has_left_stands_in_for_nobody(site: Site) -> None:
+    await made(site, replace(COVER, person="marek"), actor="marek")
+    people = {key: person for key, person in the_routing().people.items() if key != "marek"}
+    site.current.exchange(replace(the_routing(), people=people))
+    await site.fire("a")
+    assert await site.pages() == ["linh"]
+
+
 async def test_a_swap_is_written_whole_and_cancelled_whole(site: Site) -> None:
     later = {"start": START + 24 * HOUR, "end": START + 32 * HOUR}
     pair = await made(site, replace(COVER, person="marek"), replace(COVER, out="marek", person="linh", **later))

@@ -165,3 +165,11 @@ def test_a_shift_that_has_moved_away_from_its_cover_is_known() -> None:
     assert not moved(replace(TONIGHT, out=holder), {"primary": PRIMARY})
     assert moved(replace(TONIGHT, out=other), {"primary": PRIMARY})
     assert not moved(replace(TONIGHT, schedule=""), {"primary": PRIMARY})
+
+
+def test_nobody_stands_in_while_they_are_on_vacation() -> None:
+    site = replace(SITE, vacations={"marek": ((START + 7 * HOUR, START + DAY),)})
+    assert accept((asked(),), 1, "marek", site) is Refused.AWAY
+    assert make((), (replace(TONIGHT, person="marek"),), "marek", site, START, by_admin=False) is Refused.AWAY
+    shorter = replace(TONIGHT, person="marek", end=START + 7 * HOUR)
+    assert make((), (shorter,), "marek", site, START, by_admin=False) != Refused.AWAY
