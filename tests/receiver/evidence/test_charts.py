@@ -87,6 +87,8 @@ def test_the_threshold_is_split_off_and_the_series_are_few(expression: str, quer
         (URL.format("vector%281%29"), Absent.NO_THRESHOLD),
         (URL.format("%3C%3E"), Absent.BAD_EXPRESSION),
         (URL.format("%28" * 200), Absent.BAD_EXPRESSION),
+        (URL.format("a" + "%2Ba" * 400 + "%3E1"), Absent.BAD_EXPRESSION),
+        (URL.format("a" + "%20and%20a" * 150 + "%3E1"), Absent.BAD_EXPRESSION),
     ],
 )
 def test_an_alert_without_a_readable_comparison_has_no_chart(url: str, reason: Absent) -> None:
