@@ -23,7 +23,7 @@ from receiver.incident.event import (
     TakeOver,
     Unacknowledge,
 )
-from receiver.incident.model import AlertGroup, EntryKind, Origin, Priority, State
+from receiver.incident.model import AlertGroup, Decision, EntryKind, Origin, Priority, Reason, State
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.store.sqlite import SQLiteStore
@@ -235,3 +235,27 @@ async def test_what_people_write_is_bounded(site: Site) -> None:
     stored = await site.store.incident(number)
     assert stored is not None
     assert len(stored[1][-1].data.text) == 2000
+
+
+async def test_pages_that_are_asked_for_after_the_acknowledgement_are_sent(site: Site) -> None:
+    number = await site.fire("a", "critical")
+    await site.actions.act(API, number, Acknowledge("linh", CONSOLE))
+    site.clock.forward(seconds=1)
+    await site.actions.act(API, number, HandOver("linh", CONSOLE, person="marek"))
+    await site.actions.act(API, number, EscalateNow("linh", CONSOLE))
+    claims = await site.store.claim("email", site.clock.now, 60, 9)
+    pages = [(c.notification.target.person, c.notification.reason) for c in claims if c.notification.kind == "page"]
+    assert pages == [("marek", Reason.ASKED)]  # and the next step's page waits behind it in the same lane
+    await site.store.settle(claims[0], "ref", Decision, site.clock.now)
+    (second,) = await site.store.claim("email", site.clock.now, 60, 9)
+    assert second.notification.reason is Reason.ESCALATED_NOW
+
+
+async def test_whoever_accepts_is_paged_no_more(site: Site) -> None:
+    number = await site.fire("a", "critical")
+    await site.actions.act(API, number, Acknowledge("linh", CONSOLE))
+    site.clock.forward(seconds=1)
+    await site.actions.act(API, number, HandOver("linh", CONSOLE, person="marek"))
+    await site.actions.act(API, number, Acknowledge("marek", CONSOLE))
+    claims = await site.store.claim("email", site.clock.now, 60, 9)
+    assert [(c.notification.target.person, c.notification.reason) for c in claims] == [("linh", Reason.TAKEN_OVER)]
