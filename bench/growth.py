@@ -33,7 +33,10 @@ from receiver.store.base import Claimed
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
-LEFT, TOP, WIDTH, HEIGHT = 84, 20, 420, 400  # of the plot, in pixels
+LEFT, TOP, WIDTH, HEIGHT, LINE = 84, 20, 420, 400, 15  # of the plot, in pixels
+# Sizes, what is done once, and what lies on another curve.
+UNDRAWN = {"database, MB", "database, compressed, MB", "compressing all (in the background)"}
+UNDRAWN |= {"what is due, when nothing is", "resolved in the last minutes", "pages that wait for long"}
 GROWS = 3.0  # a call that costs more than so much with the longest history is drawn in another colour
 HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 476" font-family="sans-serif" font-size="12">
 <style>
@@ -185,10 +188,22 @@ def show(columns: dict[int, Figures]) -> None:
         print(f"{what:<36}" + "".join(f"{'' if v is None else format(v, '10.3f')}" for v in row) + f"  {growth}")
 
 
+def spread(ends: dict[str, float]) -> dict[str, float]:
+    """Give where labels stand, each as near to the end of its line as the others let it."""
+    order, low = sorted(ends, key=lambda what: ends[what]), -math.inf
+    places = dict[str, float]()
+    for what in order:
+        places[what] = low = max(ends[what], low + LINE)
+    high = float(TOP + HEIGHT + LINE)
+    for what in reversed(order):
+        places[what] = high = min(places[what], high - LINE)
+    return places
+
+
 def plot(columns: dict[int, Figures]) -> str:
     """Draw the milliseconds of each call over the closed incidents, both by powers of ten."""
     sizes = [n for n in columns if n]
-    lines = {what: [columns[n][what] for n in sizes] for what in columns[min(sizes)] if "MB" not in what}
+    lines = {what: [columns[n][what] for n in sizes] for what in columns[sizes[0]] if what not in UNDRAWN}
     low, high = -2, math.ceil(math.log10(max(max(line) for line in lines.values())))
 
     def x(closed: int) -> float:
@@ -203,15 +218,15 @@ def plot(columns: dict[int, Figures]) -> str:
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{LEFT + WIDTH}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{label} ms</text>')
     under = TOP + HEIGHT + 20
-    parts += [f'<text x="{x(closed):.1f}" y="{under}" text-anchor="middle">{closed:,}</text>' for closed in sizes]
-    ends = {what: y(line[-1]) for what, line in lines.items()}
-    below = -math.inf
-    for what in sorted(lines, key=lambda what: ends[what]):
-        grows = lines[what][-1] > GROWS * lines[what][0]
+    for closed in sizes:
+        anchor = "end" if closed == sizes[-1] else "middle"
+        parts.append(f'<text x="{x(closed):.1f}" y="{under}" text-anchor="{anchor}">{closed:,}</text>')
+    for what, place in spread({what: y(line[-1]) for what, line in lines.items()}).items():
         path = "L".join(f"{x(n):.1f} {y(cost):.1f}" for n, cost in zip(sizes, lines[what], strict=True))
-        parts.append(f'<path class="{"grows" if grows else "flat"}" d="M{path}"/>')
-        below = max(ends[what], below + 15)
-        parts.append(f'<text x="{LEFT + WIDTH + 10}" y="{below + 4:.1f}">{what}</text>')
+        kind, end = "grows" if lines[what][-1] > GROWS * lines[what][0] else "flat", LEFT + WIDTH
+        parts.append(f'<path class="{kind}" d="M{path}"/>')
+        parts.append(f'<path class="grid" d="M{end} {y(lines[what][-1]):.1f}L{end + 20} {place:.1f}"/>')
+        parts.append(f'<text x="{end + 24}" y="{place + 4:.1f}">{what}</text>')
     parts.append(f'<text x="{LEFT + WIDTH / 2}" y="{under + 22}" text-anchor="middle">closed incidents</text>')
     return "\n".join([*parts, "</svg>", ""])
 
