@@ -325,7 +325,8 @@ class Receiver:
         await self._add_loops(session)
         for name, _, settings in self.config.channels.declared():
             for build in INBOUND.get(name, ()):
-                inbound = build(settings, InboundSetup(setup(name), self.actions, self.store, self.current))
+                parts = (self.actions, self.store, self.current, self.duty, self.metrics.registry)
+                inbound = build(settings, InboundSetup(setup(name), *parts))
                 self._inbound.extend(inbound.routes)
                 self._rounds |= {loop: Round(*round_) for loop, round_ in inbound.loops.items()}
         try:

@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from receiver.actions.answer import Actions
+from receiver.actions.duty import Duty
 from receiver.channels.declaration import Setup
 from receiver.policy.current import Current
 from receiver.store.base import Store
@@ -19,6 +21,8 @@ class InboundSetup:
     actions: Actions
     store: Store
     current: Current
+    duty: Duty
+    registry: CollectorRegistry
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ class Words(msgspec.Struct, frozen=True):
     resolve_anyway: str = "Resolve anyway"
     cancel: str = "Cancel"
     not_acknowledged: str = "Not acknowledged. Tap to open."  # where a button gets no answer
+    more: str = "More…"
+    snooze: str = "Snooze"
+    snoozes: tuple[tuple[int, str], ...] = ()  # for how many minutes it may be, and in words
 
 
 class Message(msgspec.Struct, frozen=True):

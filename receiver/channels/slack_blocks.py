@@ -16,6 +16,7 @@ BUTTON, BUTTONS, URL, ALL_URLS = 70, 14, 1000, 3000
 PLAIN = 3000
 PICTURE_WORDS = 1000  # Slack's own: 2,000
 QUESTION, CONFIRM = 300, 30  # of a confirmation dialog: its text, each of its buttons
+OPTION = 70  # characters of an option's text; Slack's own: 75
 _COLOURS = {"critical": "danger", "warning": "warning", "info": "good"}
 _TAKEN, _OVER = "#439fe0", "good"
 
@@ -38,7 +39,7 @@ def root(message: Message, *, interactive: bool = False) -> dict[str, object]:
 
 def plain(message: Message) -> dict[str, object]:
     """The same without a card, for a Slack that refuses the card."""
-    text = _cut(escaped(f"{message.headline}\n\n{message.text}"), PLAIN)
+    text = cut(escaped(f"{message.headline}\n\n{message.text}"), PLAIN)
     return {"text": f"{_mention(message)}{text}", "attachments": []}
 
 
@@ -50,9 +51,9 @@ def escaped(text: str) -> str:
 def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> dict[str, object]:
     state = standing(message)
     colour = {"resolved": _OVER, "acknowledged": _TAKEN}.get(state) or _COLOURS.get(message.severity, "warning")
-    lead = _cut(escaped(message.lead or message.text.partition("\n")[0]), LEAD)
-    blocks: list[Block] = [{"type": "header", "text": _plain_text(" · ".join(filter(None, (message.priority, word))))}]
-    blocks += [{"type": "section", "text": _markdown(lead)}] if lead.strip() else []
+    lead = cut(escaped(message.lead or message.text.partition("\n")[0]), LEAD)
+    blocks: list[Block] = [{"type": "header", "text": plain_text(" · ".join(filter(None, (message.priority, word))))}]
+    blocks += [{"type": "section", "text": markdown(lead)}] if lead.strip() else []
     blocks += _facts(message.fields[:FIELDS])
     when = int(message.sent_at.timestamp())
     date = f"<!date^{when}^{{date_short_pretty}} {{time}}|{message.sent_at:%Y-%m-%d %H:%M} UTC>"
@@ -60,10 +61,12 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     blocks += _picture(message)
     footer: Block = {"type": "mrkdwn", "text": f"{escaped(message.brand.name)}{number} · {date}"}
     blocks.append({"type": "context", "elements": [footer]})
-    buttons = _answers(message, state) if interactive else []
-    buttons += _opening(message.links)
-    blocks += [{"type": "actions", "elements": buttons[:BUTTONS]}] if buttons else []
-    fallback = _cut(escaped(message.headline), LEAD)
+    answers = _answers(message, state) if interactive else []
+    reference = f"{message.button or message.incident}|{message.id}"  # an update needs another block_id to be seen
+    blocks += [{"type": "actions", "block_id": reference, "elements": answers}] if answers else []
+    opening = _opening(message.links)
+    blocks += [{"type": "actions", "elements": opening[:BUTTONS]}] if opening else []
+    fallback = cut(escaped(message.headline), LEAD)
     return {"text": text, "attachments": [{"color": colour, "fallback": fallback, "blocks": blocks}]}
 
 
@@ -71,7 +74,7 @@ def _picture(message: Message) -> list[Block]:
     """Show the chart, if Slack can fetch it: it refuses a card whose picture it cannot."""
     if message.picture is None or not message.picture.public or len(message.picture.url) > URL:
         return []
-    words = _cut(message.picture.words, PICTURE_WORDS) or message.headline[:PICTURE_WORDS]
+    words = cut(message.picture.words, PICTURE_WORDS) or message.headline[:PICTURE_WORDS]
     return [{"type": "image", "image_url": message.picture.url, "alt_text": words}]
 
 
@@ -86,12 +89,12 @@ def _facts(fields: tuple[tuple[str, str], ...]) -> list[Block]:
     below: list[Block] = []
     room = ALL_FIELDS
     for name, value in fields:
-        text = f"*{_cut(escaped(name), LEAD // 4)}*\n{_cut(escaped(value), min(FIELD, max(SHORT, room)))}"
+        text = f"*{cut(escaped(name), LEAD // 4)}*\n{cut(escaped(value), min(FIELD, max(SHORT, room)))}"
         room -= len(text)
         if len(value) < SHORT:
-            beside.append(_markdown(text))
+            beside.append(markdown(text))
         else:
-            below.append({"type": "section", "text": _markdown(text)})
+            below.append({"type": "section", "text": markdown(text)})
     side_by_side: Block = {"type": "section", "fields": beside}
     return [side_by_side, *below] if beside else below
 
@@ -102,30 +105,43 @@ def _answers(message: Message, state: str) -> list[Block]:
         return []
     resolve: Block = {
         "type": "button",
-        "text": _plain_text(_cut(message.words.resolve, BUTTON)),
+        "text": plain_text(cut(message.words.resolve, BUTTON)),
         "action_id": "resolve",
         "value": f"{message.button or message.incident}.{message.firing}.{message.begun}",
     }
     confirm: Block = {"confirm": _confirm(message)} if message.words.still_firing else {}
     take: Block = {
         **resolve,
-        "text": _plain_text(_cut(message.words.acknowledge, BUTTON)),
+        "text": plain_text(cut(message.words.acknowledge, BUTTON)),
         "action_id": "acknowledge",
         "value": message.button or message.incident,  # the number alone could be of another database
         "style": "primary",
     }
-    resolve = {**resolve, **confirm}
-    return [take, resolve] if state == "triggered" else [resolve]
+    more = {**take, "text": plain_text(cut(message.words.more, BUTTON)), "action_id": "more"}
+    del more["style"]
+    taken = [take] if state == "triggered" else []
+    return [*taken, *_snooze(message), {**resolve, **confirm}, more]
+
+
+def _snooze(message: Message) -> list[Block]:
+    """Choose for how long; of what this incident is, the block says."""
+    options = [{"text": plain_text(cut(text, OPTION)), "value": str(n)} for n, text in message.words.snoozes]
+    menu = {
+        "type": "static_select",
+        "action_id": "snooze",
+        "placeholder": plain_text(cut(message.words.snooze, OPTION)),
+    }
+    return [{**menu, "options": options}] if options else []
 
 
 def _confirm(message: Message) -> Block:
     """Build the question that Slack asks before it sends the click."""
     said = message.words
     return {
-        "title": _plain_text(_cut(said.resolve, BUTTON)),
-        "text": _plain_text(_cut(said.still_firing, QUESTION)),
-        "confirm": _plain_text(_cut(said.resolve_anyway, CONFIRM)),
-        "deny": _plain_text(_cut(said.cancel, CONFIRM)),
+        "title": plain_text(cut(said.resolve, BUTTON)),
+        "text": plain_text(cut(said.still_firing, QUESTION)),
+        "confirm": plain_text(cut(said.resolve_anyway, CONFIRM)),
+        "deny": plain_text(cut(said.cancel, CONFIRM)),
     }
 
 
@@ -133,11 +149,11 @@ def reply(text: str, label: str, action: str, value: str) -> dict[str, object]:
     """Build an answer to a press, with one button to press next."""
     button: Block = {
         "type": "button",
-        "text": _plain_text(_cut(label, BUTTON)),
+        "text": plain_text(cut(label, BUTTON)),
         "action_id": action,
         "value": value,
     }
-    section: Block = {"type": "section", "text": _markdown(_cut(text, LEAD))}
+    section: Block = {"type": "section", "text": markdown(cut(text, LEAD))}
     return {"text": text, "blocks": [section, {"type": "actions", "elements": [button]}]}
 
 
@@ -153,7 +169,7 @@ def _opening(links: tuple[Link, ...]) -> list[Block]:
 
 
 def _button(link: Link, action: str) -> Block:
-    return {"type": "button", "text": _plain_text(_cut(link.label, BUTTON)), "url": link.url, "action_id": action}
+    return {"type": "button", "text": plain_text(cut(link.label, BUTTON)), "url": link.url, "action_id": action}
 
 
 def _mention(message: Message) -> str:
@@ -163,17 +179,19 @@ def _mention(message: Message) -> str:
 
 
 def _headline(message: Message) -> str:
-    return _cut(escaped(message.headline), HEADLINE)
+    return cut(escaped(message.headline), HEADLINE)
 
 
-def _markdown(text: str) -> Block:
+def markdown(text: str) -> Block:
+    """Text in which nothing but Slack's marks is more than text."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}  # verbatim: names and URLs of an alert are no links
 
 
-def _plain_text(text: str) -> Block:
+def plain_text(text: str) -> Block:
+    """Text without marks."""
     return {"type": "plain_text", "text": text}
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
     """Cut visibly, and never inside an escape: ``&l`` would show as it is."""
     return text if len(text) <= limit else re.sub(r"&[a-z]{0,3}$", "", text[: limit - 2]) + " …"

@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from receiver.channels.base import PICTURE_ID, Link, Message, Picture, Words
+from receiver.incident.acts import longest_snooze
 from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Alert, Entry, EntryKind, Incident, Kind, Notification, Reason, State
 from receiver.messages.i18n import Reader, one_line, several_lines
@@ -53,6 +54,7 @@ _MILESTONES = {
     *(EntryKind.UNANSWERED, EntryKind.MOVED, EntryKind.ESCALATED_NOW, EntryKind.NOTED, EntryKind.ATTACHED),
     *(EntryKind.DETACHED, EntryKind.PARENT_ENDED, EntryKind.ADOPTED, EntryKind.RAISED),
 }
+_SNOOZES = (30, 60, 120, 240, 480, 720, 1440)  # minutes
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _BUILT_IN = Templates()
 
@@ -113,7 +115,16 @@ def words(kind: Kind, incident: Incident, reader: Reader) -> Words:
         resolve_anyway=reader.say("resolve_anyway"),
         cancel=reader.say("cancel"),
         not_acknowledged=reader.say("push_not_acknowledged"),
+        more=reader.say("more"),
+        snooze=reader.say("console_snooze"),
+        snoozes=tuple((minutes, reader.duration(60 * minutes)) for minutes in snoozes(incident)),
     )
+
+
+def snoozes(incident: Incident) -> tuple[int, ...]:
+    """Give for how many minutes an incident may be snoozed, of those that are offered."""
+    longest = longest_snooze(incident.priority).total_seconds() / 60
+    return tuple(minutes for minutes in _SNOOZES if minutes <= longest)
 
 
 def severity(incident: Incident) -> str:

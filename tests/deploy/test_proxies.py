@@ -30,6 +30,7 @@ PUBLIC = [
     (ON_CALL, "POST", "/answer/digest/WzEsImxpbmgi", 9095),
     (ON_CALL, "GET", "/chart/WzEsImxpbmgi.png", 9095),
     (ON_CALL, "POST", "/slack/interactivity", 9095),
+    (ON_CALL, "POST", "/slack/commands", 9095),
     (ON_CALL, "POST", "/pagerduty/webhook", 9095),
 ]
 PRIVATE = ["/metrics", "/api/events", "/openapi.json", "/webhook/alertmanager", "/api/v1/incidents", "/-/ready"]

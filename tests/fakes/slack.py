@@ -1,4 +1,6 @@
-"""Slack as its documentation describes it: postMessage, update, threads, Block Kit's limits, and incoming webhooks.
+"""Slack as its documentation describes it: messages, threads, forms, profiles, Socket Mode, incoming webhooks.
+
+Block Kit's limits hold for messages and forms.
 
 An error stands inside a 200; a webhook answers with a word instead.
 docs.slack.dev/reference/block-kit/blocks
@@ -16,6 +18,7 @@ from tests.fakes.server import FakeServer
 MOST_ATTACHMENTS = 100
 LONGEST = 13_000  # characters in all that were seen to pass (slackapi/bolt-js issue 2509)
 WEBHOOK = "/services/T0/B0/"  # and a secret
+RESPONSE = "/actions/T0/1/response"
 
 
 class FakeSlack(FakeServer):
@@ -31,25 +34,67 @@ class FakeSlack(FakeServer):
         self.messages: list[dict[str, Any]] = []
         self.shown: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
+        self.views: dict[str, dict[str, Any]] = {}  # id -> the form as it is shown
+        self.users: dict[str, dict[str, Any]] = {}  # id -> the profile
+        self.replies: list[dict[str, Any]] = []  # to the response_url of a press or a command
+        self._triggers: set[str] = set()
         self._clock = itertools.count(1)
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         """Name the first thing that is wrong, as Slack does, or post."""
         if request.path.startswith(WEBHOOK):
             return self._hook(request.path.removeprefix(WEBHOOK), body)
+        if request.path == RESPONSE:
+            self.replies.append(body)
+            return web.Response(text="ok")
+        if not request.path.startswith("/api/"):
+            return web.Response(status=404)
         sent = request.headers.get("Authorization", "")
         checks = (
             ("not_authed", not sent),
             ("invalid_auth", sent != f"Bearer {self._token}"),
             (self.errors.pop(0), True) if self.errors else ("", False),
-            (fault_of(body), True),
+            (fault_of(body) if request.path.startswith("/api/chat.") else "", True),
         )
         error = next((code for code, applies in checks if code and applies), "")
         if error:
             return _error(error)
-        if request.path == "/api/chat.postMessage":
-            return self._post(body)
-        return self._update(body) if request.path == "/api/chat.update" else _error("unknown_method")
+        methods = {
+            "/api/chat.postMessage": self._post,
+            "/api/chat.update": self._update,
+            "/api/views.open": self._open,
+            "/api/views.update": self._update_view,
+        }
+        if request.path == "/api/users.info":
+            return self._profile(request.query.get("user", ""))
+        method = methods.get(request.path)
+        return method(body) if method is not None else _error("unknown_method")
+
+    def _open(self, body: dict[str, Any]) -> web.Response:
+        """A trigger opens one form, soon (docs.slack.dev/reference/methods/views.open)."""
+        if body.get("trigger_id") in self._triggers:
+            return _error("exchanged_trigger_id")
+        self._triggers.add(str(body.get("trigger_id")))
+        return self._show(f"V{len(self.views) + 1:04}", body)
+
+    def _update_view(self, body: dict[str, Any]) -> web.Response:
+        known = self.views.get(body.get("view_id", ""))
+        if known is None:
+            return _error("not_found")
+        return self._show(body["view_id"], body) if known["hash"] == body.get("hash") else _error("hash_conflict")
+
+    def _show(self, number: str, body: dict[str, Any]) -> web.Response:
+        wrong = fault_of_view(body["view"])
+        if wrong:
+            return web.json_response({"ok": False, "error": "invalid_arguments", "wrong": wrong})
+        view = {**body["view"], "id": number, "hash": f"h{next(self._clock)}"}
+        self.views[number] = view
+        return web.json_response({"ok": True, "view": view})
+
+    def _profile(self, user: str) -> web.Response:
+        if user not in self.users:
+            return _error("user_not_found")
+        return web.json_response({"ok": True, "user": {"id": user, **self.users[user]}})
 
     def _post(self, body: dict[str, Any]) -> web.Response:
         names = {number: name for name, number in self.ids.items()}
@@ -97,13 +142,32 @@ def fault_of(body: dict[str, Any]) -> str:
     )  # an escape is one character
     if len(body.get("text", "")) + len(content) > LONGEST:
         return "msg_too_long"
-    wrong = [block for a in attachments for block in a.get("blocks", []) if not _valid(block)]
+    wrong = [block for holder in (body, *attachments) for block in holder.get("blocks", []) if not _valid(block)]
     too_many = any(len(a.get("blocks", [])) > 50 for a in attachments)
     return "invalid_blocks" if wrong or too_many else ""
 
 
-def _valid(block: dict[str, Any]) -> bool:  # noqa: PLR0911  # one for each kind of block
+def fault_of_view(view: dict[str, Any]) -> str:
+    """Say what is wrong with a form, if anything is (docs.slack.dev/reference/views)."""
+    for part in ("title", "submit", "close"):
+        if part in view and not 0 < len(view[part]["text"]) <= 24:
+            return f"{part}: longer than 24"
+    ids = [block["block_id"] for block in view["blocks"] if "block_id" in block]
+    wrong = [block for block in view["blocks"] if not _valid(block)]
+    if wrong or len(view["blocks"]) > 100 or len(set(ids)) != len(ids) or len(view.get("private_metadata", "")) > 3000:
+        return f"blocks: {wrong}"
+    asks = any(block["type"] == "input" for block in view["blocks"])
+    return "submit: required with an input" if asks and "submit" not in view else ""
+
+
+def _valid(block: dict[str, Any]) -> bool:  # noqa: C901, PLR0911  # one for each kind of block
+    if not len(block.get("block_id", "-")) <= 255:
+        return False
     match block:
+        case {"type": "section", "text": {"type": "mrkdwn", "text": text}, "accessory": accessory}:
+            return 0 < len(text) <= 3000 and _valid_element(accessory)
+        case {"type": "input", "label": {"type": "plain_text", "text": label}, "element": element}:
+            return 0 < len(label) <= 2000 and _valid_element(element)
         case {"type": "header", "text": {"type": "plain_text", "text": text}}:
             return 0 < len(text) <= 150
         case {"type": "section", "text": {"type": "mrkdwn", "text": text}}:
@@ -116,8 +180,34 @@ def _valid(block: dict[str, Any]) -> bool:  # noqa: PLR0911  # one for each kind
             return 0 < len(url) <= 3000 and 0 < len(words) <= 2000
         case {"type": "actions", "elements": elements}:
             ids = [element["action_id"] for element in elements]
-            return 0 < len(elements) <= 25 and len(set(ids)) == len(ids) and all(map(_valid_button, elements))
+            return 0 < len(elements) <= 25 and len(set(ids)) == len(ids) and all(map(_valid_element, elements))
     return False
+
+
+def _valid_element(element: dict[str, Any]) -> bool:
+    match element:
+        case {"type": "static_select"}:
+            return _valid_menu(element)
+        case {"type": "radio_buttons" | "checkboxes", "options": options}:
+            chosen = element.get("initial_option", options[0])
+            return 0 < len(options) <= 10 and all(map(_valid_option, options)) and chosen in options
+        case {"type": "plain_text_input"}:
+            return 0 < int(element.get("max_length", 3000)) <= 3000
+        case {"type": "datetimepicker"}:
+            return len(str(element.get("initial_date_time", 10**9))) == 10
+    return _valid_button(element)
+
+
+def _valid_menu(menu: dict[str, Any]) -> bool:
+    """Say whether it is a menu (docs.slack.dev/reference/block-kit/block-elements/select-menu-element)."""
+    groups = menu.get("option_groups") or [{"options": menu["options"]}]
+    if len(groups) > 100 or not 0 < len(menu.get("placeholder", {"text": "-"})["text"]) <= 150:
+        return False
+    return all(0 < len(group["options"]) <= 100 and all(map(_valid_option, group["options"])) for group in groups)
+
+
+def _valid_option(option: dict[str, Any]) -> bool:
+    return 0 < len(option["text"]["text"]) <= 75 and 0 < len(option["value"]) <= 150
 
 
 def _valid_button(button: dict[str, Any]) -> bool:

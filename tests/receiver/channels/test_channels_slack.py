@@ -149,9 +149,9 @@ def test_colour_and_heading_say_how_it_stands(message: Message, posted: object, 
 @pytest.mark.parametrize(
     ("message", "pressed"),
     [
-        (paged(), ["acknowledge", "resolve"]),
-        (paged(Kind.REMINDER), ["acknowledge", "resolve"]),
-        (paged(Kind.ACKNOWLEDGED), ["resolve"]),
+        (paged(), ["acknowledge", "resolve", "more"]),
+        (paged(Kind.REMINDER), ["acknowledge", "resolve", "more"]),
+        (paged(Kind.ACKNOWLEDGED), ["resolve", "more"]),
         (paged(Kind.RESOLVED), []),
         (paged(number=0), []),
     ],
@@ -167,7 +167,7 @@ def test_buttons_that_can_be_pressed(message: Message, pressed: list[str]) -> No
 @pytest.mark.parametrize("kind", [Kind.PAGE, Kind.ACKNOWLEDGED])
 def test_the_resolve_button_asks_while_alerts_fire(kind: Kind) -> None:
     asking = paged(kind, words=Words(still_firing="40 alerts are still firing. " * 20, resolve_anyway="Anyway " * 9))
-    *others, resolve = [b for b in buttons(card(asking, interactive=True)) if "value" in b]
+    *others, resolve, _more = [b for b in buttons(card(asking, interactive=True)) if "value" in b]
     assert fault_of(card(asking, interactive=True)) == ""
     assert set(cast("dict[str, Any]", resolve["confirm"])) == {"title", "text", "confirm", "deny"}
     assert not [b for b in others if "confirm" in b]

@@ -35,12 +35,12 @@ from receiver.oncall.contact_rules import Contact, Person
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.api import IncidentApi
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
-from receiver.web.slack_actions import SlackActions
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.pagerduty_poll import PagerDutyPoll
 from receiver.workers.retry import RetryPolicy
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.receiver.example_site import Clock, Recorder, an_alert, beside, deciding, received, the_current, the_routing
+from tests.receiver.web.slack_endpoint import an_endpoint
 
 SLACK, HOOK, ROUTING = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret", "r" * 32
 API = {"Authorization": "Bearer api-token"}
@@ -199,7 +199,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         rig = Rig(tmp_path, Clock(), session, pagerduty)
         await rig.open()
         app = web.Application()
-        slack = SlackActions(rig.actions, Secret(SLACK), rig.current, session, hosts=("127.0.0.1",))
+        slack = an_endpoint(rig.actions, rig.store, rig.current, session, SLACK)
         app.add_routes([*slack.routes(), *PagerDutyWebhook(rig.actions, Secret(HOOK)).routes()])
         app.add_subapp(
             "/api/v1",

@@ -28,7 +28,7 @@ from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.routing import Routing
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
-from receiver.web.slack_actions import SlackActions, slack_ids
+from receiver.web.slack_people import slack_ids
 from receiver.workers.pagerduty_poll import PagerDutyPoll
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.receiver.example_site import (
@@ -42,6 +42,7 @@ from tests.receiver.example_site import (
     the_policy,
     the_routing,
 )
+from tests.receiver.web.slack_endpoint import an_endpoint
 
 SECRET, HOOK = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret"
 KEY = f"heypeter-1-{int(START.timestamp())}/pagerduty:staff:on-call-engineer:P1"
@@ -133,7 +134,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         metrics = Metrics(["slack"])
         actions = Actions(store, the_current(), clock, metrics.registry)
         current = the_current(on_slack({"linh": Person("Linh", (Contact("slack", "U01LINH"), LINHS_MAIL))}))
-        slack = SlackActions(actions, Secret(SECRET), current, session, hosts=("127.0.0.1",))
+        slack = an_endpoint(actions, store, current, session, SECRET)
         app.add_routes([*slack.routes(), *PagerDutyWebhook(actions, Secret(HOOK)).routes()])
 
         async def response_url(request: web.Request) -> web.Response:
