@@ -26,6 +26,7 @@ PATIENCE = 2.0  # seconds for Prometheus
 _AT_ONCE, _WAITING = 4, 16  # charts that are asked for, and that wait until they may be
 _KEPT = 64  # charts, and as many pictures of them: 10 MB at most
 _FRESH = LEAST_STEP  # seconds for which a chart of an open incident is shown again
+_DOWN = 60.0  # seconds for which nothing waits for a Prometheus that has failed
 _FAILURES = {
     Failure.UNREACHABLE: Absent.UNREACHABLE,
     Failure.TIMED_OUT: Absent.TIMED_OUT,
@@ -97,6 +98,7 @@ class Charts:
             self._counter.labels(str(outcome))
         self._turns, self._waiting = asyncio.Semaphore(_AT_ONCE), 0
         self._charts, self._pngs = _Kept[_Drawn](), _Kept[_Picture]()
+        self._failed: dict[str, float] = {}  # when each source's Prometheus failed last
         self._asked: dict[object, asyncio.Task[_Drawn]] = {}
         self._drawing: dict[_Key, asyncio.Task[bytes]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -134,6 +136,8 @@ class Charts:
         """Wait until a picture is ready, if it may be in so many seconds; one that was drawn before will do."""
         if self._rasteriser is None or self.ready(incident, reader) is not None or not self.possible(incident):
             return
+        if self._elapsed() - self._failed.get(incident.source, -_DOWN) < _DOWN:
+            return  # its Prometheus has just failed: in a storm, each message would wait for nothing
         with contextlib.suppress(TimeoutError, AbsentError):
             async with asyncio.timeout(seconds):
                 await self.png(incident, reader)
@@ -194,6 +198,8 @@ class Charts:
         except AbsentError as error:
             absent = error.reason
         self._counter.labels(str(absent or "drawn")).inc()
+        if absent in {Absent.UNREACHABLE, Absent.TIMED_OUT}:
+            self._failed[incident.source] = self._elapsed()
         return _Drawn(self._elapsed(), shown, absent, over)
 
     async def _in_turn(self, make: Callable[[], Awaitable[Chart]]) -> Chart:

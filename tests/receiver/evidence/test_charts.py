@@ -250,7 +250,7 @@ class Server:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
-        self._more = asyncio.Condition()
+        self._more, self.hangs_up = asyncio.Condition(), False
         self.go = asyncio.Event()
         self.go.set()
         self.answer: Callable[[], web.Response] = lambda: self.matrix([[START.timestamp() - 60, "0.1"]])
@@ -268,6 +268,8 @@ class Server:
         async with self._more:
             self._more.notify_all()
         await self.go.wait()
+        if self.hangs_up and request.transport is not None:
+            request.transport.close()
         return self.answer()
 
     async def was_asked(self, times: int) -> None:
@@ -392,6 +394,22 @@ async def test_what_is_prepared_is_ready_and_a_page_never_waits_for_it(rig: Rig)
     assert ready[0].startswith(b"\x89PNG")
     assert len(rig.server.asked) == 1
     assert rig.charts.ready(incident(id=8), ENGLISH) is None
+
+
+async def test_nothing_waits_for_a_prometheus_that_has_just_failed(rig: Rig) -> None:
+    rig.server.hangs_up = True
+    assert await rig.absent() is Absent.UNREACHABLE
+    rig.server.hangs_up = False
+    asked = len(rig.server.asked)
+    rig.server.go.clear()
+    for number_ in range(20, 40):
+        await rig.charts.soon(incident(id=number_), ENGLISH, 3600.0)
+    assert len(rig.server.asked) == asked
+    rig.clock.forward(seconds=60)
+    await rig.charts.soon(incident(id=50), ENGLISH, 0.0)
+    rig.server.go.set()
+    await rig.charts.soon(incident(id=51), ENGLISH, 30.0)
+    assert rig.charts.ready(incident(id=51), ENGLISH) is not None
 
 
 async def test_a_storm_prepares_no_more_than_it_may(rig: Rig) -> None:
