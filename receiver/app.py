@@ -72,6 +72,8 @@ from receiver.web.charts import ChartRoutes
 from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
+from receiver.web.console.devices import Devices, Pusher
+from receiver.web.console.devices import Site as DeviceSite
 from receiver.web.console.layout import Layout
 from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
@@ -387,9 +389,10 @@ class Receiver:
             ),
             deployed=self._deployments.known,
         )
+        devices = self._devices()
         console_routes = [
-            *guard.pages([*console.routes(), *evidence.console()]),
-            *guard.open_pages(console.open_routes()),
+            *guard.pages([*console.routes(), *evidence.console(), *devices.routes()]),
+            *guard.open_pages([*console.open_routes(), *devices.open_routes()]),
         ]
         app.on_shutdown.append(self._streams.stop)
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
@@ -423,6 +426,20 @@ class Receiver:
             routes += console_routes if self.config.console.enabled else console.open_routes()
             app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
         return app
+
+    def _devices(self) -> Devices:
+        channel: object = self._channels.get("push")
+        config = self.config
+        return Devices(
+            self.store,
+            self.store.push,
+            self.store.access,
+            self.actions,
+            self.current,
+            layout=self._layout,
+            pusher=channel if isinstance(channel, Pusher) else None,
+            site=DeviceSite(config.site.name, config.external_url, self._link_secret, float(config.links.valid_for)),
+        )
 
     def sign_in_link(self, url: str) -> Iterator[str]:
         """Write the link by which whoever runs this signs in, if there is no other way; ``url`` is where we listen."""

@@ -121,8 +121,9 @@ class Push:
             raise _whole(errors)
         return Receipt()
 
-    async def send_test(self, person: str, words: Words, url: str, now: datetime) -> Sequence[str]:
+    async def send_test(self, person: str, title: str, body: str, url: str, now: datetime) -> Sequence[str]:
         """Push a test to each device of a person; gives what went wrong with each, "" for nothing."""
+        words = Words(title[:_TITLE], body)
         made = partial(_payload, Payload("", "test", "test", urgent=True, url=url, words=words, sent=_seconds(now)))
         devices = await self._live(person)
         errors = await self._push(devices, made, Delivery(_SHORTEST_LIFE, "high", topic("test")), now)

@@ -29,6 +29,8 @@ PUBLIC = [
     (ON_CALL, "GET", "/answer/WzEsImxpbmgi", 9095),
     (ON_CALL, "POST", "/answer/digest/WzEsImxpbmgi", 9095),
     (ON_CALL, "GET", "/chart/WzEsImxpbmgi.png", 9095),
+    (ON_CALL, "POST", "/push/acknowledge", 9095),
+    (ON_CALL, "POST", "/push/receipt", 9095),
     (ON_CALL, "POST", "/slack/interactivity", 9095),
     (ON_CALL, "POST", "/slack/commands", 9095),
     (ON_CALL, "POST", "/pagerduty/webhook", 9095),

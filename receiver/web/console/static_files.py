@@ -38,6 +38,10 @@ class StaticFiles:
         self.names = {name: file.name for name, file in found.items()}
         self._files = {file.name: file for file in found.values()}
 
+    def text(self, name: str) -> str:
+        """Give a script that is served at an address of its own."""
+        return self._files[self.names[name]].content.decode()
+
     async def serve(self, request: web.Request) -> web.Response:
         """GET /static/{name}: kept by the browser for a year, for another content has another name."""
         file = self._files.get(request.match_info["name"])

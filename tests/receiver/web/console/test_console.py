@@ -284,7 +284,7 @@ async def test_a_reader_has_a_language_and_a_zone(tmp_path: Path) -> None:
 async def test_files_are_kept_by_browsers_and_packed(rig: Rig) -> None:
     page = await rig.get("/")
     paths = re.findall(r'(?:href|src)="(static/[^"]+)"', page)
-    assert len(paths) == 4
+    assert len(paths) == 5
     for path in paths:
         answer = await rig.client.get(f"/{path}", headers={"Accept-Encoding": "gzip"})
         assert answer.status == 200
