@@ -2,13 +2,12 @@
 
 from datetime import UTC, date, datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from receiver.messages.i18n import Reader
 
 _WEEK = 7  # days
-_TIME = Markup('<time datetime="{iso}" title="{moment}"{how}>{text}</time>')
-_ATTRIBUTES = {"at": Markup(""), "age": Markup(" data-age"), "due": Markup(" data-due")}
+_ATTRIBUTES = {"at": "", "age": " data-age", "due": " data-due"}
 
 
 class Times:
@@ -54,4 +53,6 @@ class Times:
 
     def _written(self, when: datetime, how: str, text: str) -> Markup:
         iso = when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return _TIME.format(iso=iso, moment=self._reader.moment(when), how=_ATTRIBUTES[how], text=text)
+        # Markup.format would cost a list of 200 a fifth of its time.
+        title = escape(self._reader.moment(when))
+        return Markup(f'<time datetime="{iso}" title="{title}"{_ATTRIBUTES[how]}>{escape(text)}</time>')  # noqa: S704  # escaped
