@@ -489,7 +489,11 @@ class Receiver:
         await self.store.close()
 
     def _saw(self, before: Incident, after: Incident) -> None:
-        """Count what has changed, tell open pages, and begin the pictures of a new page: nothing waits for these."""
+        """Look at what has changed as soon as whoever changed it has been answered: no 200 waits for it."""
+        asyncio.get_running_loop().call_soon(self._take_in, before, after)
+
+    def _take_in(self, before: Incident, after: Incident) -> None:
+        """Count what has changed, tell open pages, and begin the pictures of a new page."""
         self.metrics.watch(before, after)
         self._streams.changed(before, after)
         if after.delivery.rounds <= before.delivery.rounds:

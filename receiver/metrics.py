@@ -17,6 +17,7 @@ WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
 OUTCOMES = ("sent", "retried", "dead")
 DRIFT = ("missed", "vanished", "silenced", "unsilenced", "completed", "confirmed")
 FOUR = tuple(priority.value for priority in Priority)[:4]  # what a site has that configures no fifth
+_MOST_NAMES = 1000  # of alerts that are counted by themselves
 _LONGEST_NAME = 200  # characters of an alert's name, a title or an owner in a label
 
 
@@ -78,6 +79,7 @@ class Metrics:
         self.job_missed = self._gauge("heartbeat_missed", text, "heartbeat")
         self.channels, self._teams, self._sources = tuple(channels), tuple(teams), tuple(sources)
         self._priorities = set(priorities)
+        self._names = set[str]()  # of alerts that have opened an incident
         self._initialise()
 
     def _add_incidents(self) -> None:
@@ -163,13 +165,19 @@ class Metrics:
         if after.drill or after.opened_at is None:
             return
         if before.state is State.NEW:
-            self.opened.labels(*labels, after.labels.get("alertname", "")[:_LONGEST_NAME]).inc()
+            self.opened.labels(*labels, self._bounded(after.labels.get("alertname", "")[:_LONGEST_NAME])).inc()
         if after.acknowledged_at is not None and before.acknowledged_at is None:
             self.acknowledged.labels(*labels).observe(after.open_for(after.acknowledged_at).total_seconds())
         if after.resolved_at is not None and before.resolved_at is None:
             self.resolved.labels(*labels).observe(after.open_for(after.resolved_at).total_seconds())
         if after.breached_at is not None and before.breached_at is None:
             self.breaches.labels(*labels).inc()
+
+    def _bounded(self, alertname: str) -> str:
+        """Give the name, or `other` once there are too many of them: each is a series for ever."""
+        if len(self._names) < _MOST_NAMES:
+            self._names.add(alertname)
+        return alertname if alertname in self._names else "other"
 
     def _initialise(self) -> None:
         # A series that appears with its first event has no increase: MTTA and MTTR would lose the first incident.

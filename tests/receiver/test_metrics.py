@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from prometheus_client import generate_latest
 
-from receiver.incident.model import Priority, State
+from receiver.incident.model import Incident, Priority, State
 from receiver.metrics import Metrics
 from receiver.store.base import Backlog, OpenIncident
 from tests.receiver.example_site import START
@@ -52,6 +52,18 @@ def test_open_incidents_are_listed_with_their_owner_and_leave_with_their_end() -
     assert [sample.value for sample in family.samples] == [START.timestamp()] * 2
     metrics.show(Backlog({}, {}, {}, {}), START)
     assert not [sample for one in metrics.registry.collect() if one.name == name for sample in one.samples]
+
+
+def test_names_that_a_sender_makes_up_are_no_series_without_end() -> None:
+    metrics = Metrics(["email"], TEAMS)
+    for number in range(1500):
+        opened = Incident(
+            number, "k", State.TRIGGERED, team="backend", labels={"alertname": f"A{number}"}, opened_at=START
+        )
+        metrics.watch(Incident(number, "k"), opened)
+    name, labels = "receiver_incidents_opened_total", {"priority": "P4", "team": "backend"}
+    count = metrics.registry.get_sample_value
+    assert [count(name, {**labels, "alertname": one}) for one in ("A0", "other", "A1499")] == [1, 500, None]
 
 
 @pytest.mark.stack
