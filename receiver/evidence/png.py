@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +24,7 @@ class PngProcess:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "png")
         self._worker: Worker | None = None
+        self._guard, self._is_closed = threading.Lock(), False
         self._waiting = 0
 
     def warm_up(self) -> None:
@@ -42,13 +44,15 @@ class PngProcess:
             return base64.b64decode(answer)
         except WorkerTimeoutError:
             raise AbsentError(Absent.TIMED_OUT) from None
-        except OSError:
+        except (OSError, RuntimeError):  # the latter once it is closed
             raise AbsentError(Absent.FAILED) from None
         finally:
             self._waiting -= 1
 
     def close(self) -> None:
         """End the process and the thread."""
+        with self._guard:  # a process that is just being started is ended as well
+            self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._worker is not None:
             self._worker.stop()
@@ -58,12 +62,15 @@ class PngProcess:
         return worker.ask(job, time.monotonic() + _DRAWN_IN) if worker else b""
 
     def _started(self) -> Worker | None:
-        if self._worker is not None and self._worker.alive:
-            return self._worker
-        if self._worker is not None:
-            self._worker.stop()  # it died by itself, and its pipes are still open
-        self._worker = Worker(_MODULE, largest=_LARGEST)
-        if self._worker.is_ready(time.monotonic() + _STARTED_IN):
-            return self._worker
-        self._worker.stop()
+        with self._guard:
+            if self._is_closed:
+                return None
+            if self._worker is not None and self._worker.alive:
+                return self._worker
+            if self._worker is not None:
+                self._worker.stop()  # it died by itself, and its pipes are still open
+            worker = self._worker = Worker(_MODULE, largest=_LARGEST)
+        if worker.is_ready(time.monotonic() + _STARTED_IN):
+            return worker
+        worker.stop()
         return None

@@ -472,6 +472,17 @@ async def test_a_process_that_dies_is_followed_by_another(process: PngProcess) -
     assert await process.draw(picture())
 
 
+async def test_a_process_that_is_being_started_is_ended_as_well() -> None:
+    process = PngProcess()
+    process.warm_up()
+    process.close()
+    process._thread.shutdown()  # noqa: SLF001  # what it had begun
+    worker = process._worker  # noqa: SLF001
+    assert worker is None or not worker.alive
+    with pytest.raises(AbsentError):
+        await process.draw(picture())
+
+
 async def test_pictures_wait_for_their_turn_and_not_too_many_of_them(process: PngProcess) -> None:
     results = await asyncio.gather(*(process.draw(picture(NARROW)) for _ in range(12)), return_exceptions=True)
     refused = [one.reason for one in results if isinstance(one, AbsentError)]
