@@ -28,6 +28,8 @@ PUBLIC = [
     (SITE, "POST", "/api/report", 3002),
     (ON_CALL, "GET", "/answer/WzEsImxpbmgi", 9095),
     (ON_CALL, "POST", "/answer/digest/WzEsImxpbmgi", 9095),
+    (ON_CALL, "GET", "/static/console.0123456789ab.css", 9095),
+    (ON_CALL, "GET", "/calendar/bGluaA.x.ics", 9095),
     (ON_CALL, "GET", "/chart/WzEsImxpbmgi.png", 9095),
     (ON_CALL, "POST", "/push/acknowledge", 9095),
     (ON_CALL, "POST", "/push/receipt", 9095),

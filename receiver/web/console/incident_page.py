@@ -123,6 +123,7 @@ def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, aski
         "undo": _undo(incident, now),
         "description": several_lines(lead.annotations.get("description", ""), LINE) if lead else "",
         "links": _links(lead, reader) if lead else (),
+        "lead_urls": tuple(url for _, url in (_links(lead, reader) if lead else ())),
         "alerts": tuple(_alert(alert, reader) for alert in _in_view(incident)),
         "alert_count": len(incident.alerts) + incident.unlisted + incident.truncated,
         "drawable": is_drawable(incident),

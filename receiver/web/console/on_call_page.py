@@ -51,11 +51,11 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Hole(msgspec.Struct, frozen=True):
-    """A time in which nobody who can be reached holds a role."""
+    """A time in which nobody who can be reached holds a role; without ``end``, for as long as is looked ahead."""
 
     role: str
     start: datetime
-    end: datetime
+    end: datetime | None
     no_contact: bool
     now: bool
 
@@ -129,7 +129,13 @@ def _days(start: datetime, reader: Reader) -> tuple[Day, ...]:
 def _holes(routing: Routing, reader: Reader, now: datetime) -> tuple[Hole, ...]:
     found = gaps(routing, now, now + _AHEAD)[:_GAPS_SHOWN]
     return tuple(
-        Hole(reader.name("role", gap.role), gap.start, gap.end, gap.reason is Uncovered.NO_CONTACT, gap.start <= now)
+        Hole(
+            reader.name("role", gap.role),
+            gap.start,
+            gap.end if gap.end < now + _AHEAD else None,
+            gap.reason is Uncovered.NO_CONTACT,
+            gap.start <= now,
+        )
         for gap in found
     )
 

@@ -1,0 +1,128 @@
+"""Takes the pictures of docs/images/console again: ``python -m tests.receiver.web.console.pictures``."""
+
+import asyncio
+import tempfile
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from playwright.async_api import Browser
+
+from deploy.local.chromium import chromium
+from receiver.incident.event import Acknowledge, Delivered, Note, Paused, Unreached
+from receiver.incident.model import Alert, Decision, Failure, Origin, Pause, PauseKind
+from receiver.oncall.schedule import Layer, Schedule
+from receiver.policy.routing import Routing
+from tests.receiver.example_site import deciding, the_routing
+from tests.receiver.web.console.rig import Rig, a_console, with_people
+
+FOLDER = Path("docs/images/console")
+ZONE = "Europe/Berlin"
+PAGES = {
+    "now": "/",
+    "incident": "/incidents/{page}",
+    "on-call": "/on-call",
+    "history": "/history?days=30",
+    "policy": "/policy?labels=alertname%3DDatabaseDown%2C+severity%3Dcritical%2C+team%3Dpayments&at=2026-11-23T03:00",
+    "status": "/status",
+    "raise": "/raise",
+}
+DEVICES = {"desktop": (1100, 700), "phone": (375, 720)}
+
+
+def a_rota() -> Routing:
+    """Give a site whose week has a gap."""
+    routing = with_people(the_routing(), zone=ZONE)
+    turns = Layer(ZONE, date(2026, 11, 2), 540, timedelta(days=2), (("linh",), ("marek",), ("aisha",)))
+    ends = datetime(2026, 11, 29, 8, tzinfo=UTC)
+    leads = Layer(ZONE, date(2026, 11, 2), 540, timedelta(days=7), (("marek",),), end=ends)
+    schedules = {"primary": Schedule("primary", ZONE, (turns,)), "leads": Schedule("leads", ZONE, (leads,))}
+    roles = {**routing.roles, "on-call-engineer": ("primary",), "tech-lead": ("leads",)}
+    teams = {**routing.teams, "payments": routing.teams["backend"], "web": routing.teams["default"]}
+    return msgspec.structs.replace(routing, schedules=schedules, roles=roles, teams=teams)
+
+
+def alert(name: str, what: str, minutes: float, now: datetime, **labels: str) -> Alert:
+    """Give an alert as a team writes it."""
+    told = {
+        "summary": what.partition(". ")[0].rstrip("."),
+        "description": what,
+        "runbook_url": f"https://wiki.example.com/{name}",
+        "dashboard_url": "https://grafana.example.com/d/1",
+    }
+    labels = {"alertname": name, "severity": "critical", "team": "payments", **labels}
+    since = now - timedelta(minutes=minutes)
+    key = name + labels.get("instance", "")
+    return Alert(key, True, since, None, labels, told, "http://prometheus.example.com/graph?g0.expr=up")  # noqa: FBT003  # it fires
+
+
+async def a_night(rig: Rig, now: datetime) -> int:
+    """Let happen what the pictures show; gives the incident that is looked at."""
+
+    async def at(minutes: float, key: str, *alerts: Alert) -> int:
+        rig.clock.now = now - timedelta(minutes=minutes)
+        return (await rig.fire(key, *alerts)).id
+
+    await at(
+        95, "k0", alert("BackupMissing", "The backup of db-1 is 26 h old.", 95, now, severity="info", instance="db-1")
+    )
+    disk = alert(
+        "DiskFull",
+        "The disk of web-7 is 96% full. Full in 2 h.",
+        22,
+        now,
+        severity="warning",
+        team="web",
+        instance="web-7",
+    )
+    taken = await at(22, "k1", disk)
+    await rig.apply(taken, Acknowledge("aisha", Origin.SLACK))
+    hosts = ("db-1:5432", "db-2:5432", "db-3:5432")
+    down = [alert("DatabaseDown", f"{host[:4]} does not answer on port 5432.", 8, now, instance=host) for host in hosts]
+    page = await at(8, "k2", *down)
+    await at(3, "k3", alert("CheckoutErrors", "12% of checkouts fail.", 3, now, instance="shop-1:8080", team="web"))
+    quiet = await at(
+        2, "k4", alert("CertificateExpires", "Expires in 3 days.", 2, now, severity="warning", instance="api")
+    )
+    await rig.apply(
+        quiet, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek", now + timedelta(hours=2), comment="renewal"))
+    )
+    await rig.apply(page, Note("marek", Origin.SLACK, "The switch of rack 4 lost power, somebody is on the way."))
+    rig.clock.now = now
+    await rig.store.beat("alertmanager", now - timedelta(seconds=20))
+    for channel in ("email", "pagerduty", "slack"):
+        for claimed in await rig.store.claim(channel, now - timedelta(minutes=6), 60, 50):
+            target, number = claimed.notification.target, claimed.notification.round
+            when = now - timedelta(minutes=6)
+            if channel == "pagerduty" and claimed.incident.id == page:
+                lost = deciding(Unreached(target, number, Failure.REFUSED), when, rig.routing)
+                await rig.store.dead(claimed, Failure.REFUSED, "HTTP 400: invalid routing key", lost, Decision, when)
+            else:
+                heard = deciding(Delivered(number, target.person), when, rig.routing)
+                await rig.store.settle(claimed, "ref", heard, when)
+    return page
+
+
+async def take(rig: Rig, browser: Browser, page: int) -> None:
+    """Take every page on each device, light and dark."""
+    for device, (width, height) in DEVICES.items():
+        for scheme in ("light", "dark"):
+            shown = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            for name, path in PAGES.items():
+                await shown.goto(rig.url + path.format(page=page))
+                await shown.wait_for_selector("html.scripted")
+                await shown.screenshot(path=FOLDER / f"{name}-{device}-{scheme}.png")
+            await shown.close()
+
+
+async def main() -> None:
+    """Take them all."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_console(Path(folder), a_rota()) as rig, chromium() as browser:
+            await take(rig, browser, await a_night(rig, now))
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    asyncio.run(main())
