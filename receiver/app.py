@@ -36,6 +36,7 @@ from process.web_config import WebAccess
 from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.actions.silences import Silences
 from receiver.channels.base import Channel, Picture
 from receiver.channels.declaration import Place, Setup
 from receiver.clients.alertmanager import AlertmanagerApi
@@ -82,7 +83,17 @@ from receiver.web.evidence import EvidenceRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
 from receiver.web.replay_api import Replays
-from receiver.workers import calendar_refresh, coverage, handover, job_heartbeats, pagerduty_poll, retention, unserved
+from receiver.web.silences_api import SilencesApi
+from receiver.workers import (
+    calendar_refresh,
+    coverage,
+    handover,
+    job_heartbeats,
+    pagerduty_poll,
+    retention,
+    silence_watch,
+    unserved,
+)
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
@@ -96,6 +107,7 @@ from receiver.workers.liveness import Liveness
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.retry import RetryPolicy
+from receiver.workers.silence_watch import SilenceWatch
 from receiver.workers.unserved import NotConfigured, Unserved
 from receiver.workers.unsettled import UnsettledOutbox
 from receiver.workers.watchdog import Watchdog
@@ -411,12 +423,14 @@ class Receiver:
             app.add_subapp(f"{path}/webhook", webhook.application())
             app.add_subapp(f"{path}/heartbeat", heartbeats.application())
             duty = DutyApi(self.duty, self.actions, self.store, view)
+            silences = SilencesApi(self._silences, self.store)
             more = [
                 *charts.api(),
                 *evidence.api(),
                 *replays.routes(),
                 *self._console_access.api_routes(),
                 *duty.routes(),
+                *silences.routes(),
             ]
             api = IncidentApi(self.store, self.actions, guard.api()).application(more)
             app.add_subapp(f"{path}/api/v1", api)
@@ -557,6 +571,7 @@ class Receiver:
     async def _add_loops(self, session: aiohttp.ClientSession) -> None:
         """Make every loop beside the dispatchers and those that bring answers in; ``run`` starts them."""
         config, store = self.config, self.store
+        self._add_silences()
         escalator = Escalator(store, self.current, self._clock, watch=self._watch)
         self._loops["escalator"] = escalator.run
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
@@ -595,6 +610,14 @@ class Receiver:
         self._use_handovers(config)
         self._rounds["hand-over"] = Round(self._handovers.run_once, handover.PERIOD)
 
+    def _add_silences(self) -> None:
+        """Make what speaks of silences with the Alertmanagers whose API we compare with."""
+        store, url = self.store, self.config.external_url
+        self._alertmanagers: dict[str, AlertmanagerApi] = {}  # by source
+        self._silences = Silences(store, store.silences, self.actions, self._alertmanagers, external_url=url)
+        watch = SilenceWatch(store, store.silences, self.current, self._alertmanagers, self._clock)
+        self._rounds["silences"] = Round(watch.run_once, silence_watch.PERIOD)
+
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
         monotonic = asyncio.get_running_loop().time
@@ -632,7 +655,7 @@ class Receiver:
     async def _reconciler(
         self, name: str, access: Access, settings: AlertmanagerSource, session: aiohttp.ClientSession
     ) -> Reconciler:
-        api = AlertmanagerApi(settings.url, session, access)
+        self._alertmanagers[name] = api = AlertmanagerApi(settings.url, session, access)
         first = prometheus = None
         if settings.prometheus_url:
             now = self._clock()

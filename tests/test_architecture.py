@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("receiver.clients", "receiver.incident", "receiver.messages", "receiver.policy", "receiver.store"),
     },
     "receiver.actions": {
-        *("receiver.channels", "receiver.incident", "receiver.oncall", "receiver.policy", "receiver.store"),
+        *("receiver.channels", "receiver.clients", "receiver.incident", "receiver.oncall", "receiver.policy"),
+        "receiver.store",
     },
     "receiver.workers": {
         *("process", "receiver.actions", "receiver.channels", "receiver.clients", "receiver.evidence"),

@@ -11,7 +11,19 @@ from prometheus_client import CollectorRegistry, Counter
 from receiver.channels.base import read_umbrella_key
 from receiver.incident.acts import act_of
 from receiver.incident.delivery import is_current
-from receiver.incident.event import Acknowledge, Answer, Attach, HandOver, Note, Raise, Resolve, UndoResolve
+from receiver.incident.event import (
+    Acknowledge,
+    Answer,
+    Attach,
+    EndSilence,
+    ExtendSilence,
+    HandOver,
+    Note,
+    Raise,
+    Resolve,
+    Silence,
+    UndoResolve,
+)
 from receiver.incident.machine import transition
 from receiver.incident.model import Decision, Ignored, Incident, Opening, Origin, Priority, State
 from receiver.incident.undo import moment_of
@@ -270,6 +282,10 @@ class Actions:
         """Give the display name of a person."""
         return self._current.routing.directory.name(person)
 
+    def key_of(self, person: str) -> str:
+        """Give the key of the configured person that is meant; of anybody else, what they are called."""
+        return self._current.routing.directory.key(person) or person
+
     async def reference(self, incident: Incident) -> str:
         """Write what a button carries of an incident as it stands."""
         opening = incident.opening
@@ -328,7 +344,7 @@ def _result(before: Incident, decision: Decision, event: Answer) -> ActionResult
 
 
 def _result_of_act(before: Incident, decision: Decision, event: Answer) -> ActionResult:
-    if before.state is State.RESOLVED and not isinstance(event, Note):
+    if before.state is State.RESOLVED and not isinstance(event, Note | Silence | ExtendSilence | EndSilence):
         return ActionResult.OVER
     return ActionResult.TAKEN if decision.changes(before) else ActionResult.ALREADY
 

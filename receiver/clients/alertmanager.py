@@ -1,11 +1,11 @@
-"""Reads Alertmanager's API v2: which alerts it has, and what silences them.
+"""Speaks Alertmanager's API v2: which alerts it has, what silences them, and silences of our own.
 
 github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import aiohttp
 import msgspec
@@ -15,6 +15,8 @@ from receiver.incident.model import Alert
 
 _TIMEOUT = 30.0  # seconds
 _SOON = 3.0  # seconds
+_PRESSED = 5.0  # seconds that somebody waits who has pressed a button
+_LONGEST_REASON = 200  # characters of what Alertmanager says of what it refuses
 T = TypeVar("T")
 _When = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -42,6 +44,47 @@ class Silence(msgspec.Struct, frozen=True):
     author: str
     comment: str
     ends_at: datetime
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    """One matcher of a silence, as the API writes it."""
+
+    name: str
+    value: str
+    is_regex: bool = False
+    is_equal: bool = True
+
+
+class Wanted(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A silence as it is posted: with an ``id``, that one is changed."""
+
+    matchers: tuple[Condition, ...]
+    starts_at: datetime
+    ends_at: datetime
+    created_by: str
+    comment: str
+    id: str = ""
+
+
+class Known(msgspec.Struct, frozen=True, rename="camel"):
+    """A silence as Alertmanager has it, active or not."""
+
+    id: str
+    matchers: tuple[Condition, ...]
+    starts_at: _When
+    ends_at: _When
+    status: "_SilenceStatus"
+    created_by: str = ""
+    comment: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether it has ended: a post under its id then makes another one."""
+        return self.status.state == "expired"
+
+
+class _Posted(msgspec.Struct, frozen=True):
+    silenceID: str  # noqa: N815  # the API's
 
 
 class View(msgspec.Struct, frozen=True):
@@ -110,25 +153,77 @@ class AlertmanagerApi:
         alerts = await self._read("/api/v2/alerts", tuple[_Alert, ...], asked, seconds=_SOON)
         return [_seen(alert) for alert in alerts]
 
-    async def _read(
-        self, path: str, kind: type[T], asked: Mapping[str, str] | None = None, seconds: float = _TIMEOUT
-    ) -> T:
-        status, body = await call(
+    async def silences(self) -> dict[str, Known]:
+        """Read the silences by their ids, those that have ended lately too; ApiError if they cannot be had soon."""
+        listed = await self._read("/api/v2/silences", tuple[Known, ...], seconds=_PRESSED)
+        return {one.id: one for one in listed}
+
+    async def matching(self, matchers: Sequence[str]) -> list[Seen]:
+        """Read the alerts that a silence with these matchers would mute; ApiError if they cannot be had soon."""
+        asked = [("filter", matcher) for matcher in matchers]
+        alerts = await self._read("/api/v2/alerts", tuple[_Alert, ...], asked, seconds=_PRESSED)
+        return [_seen(alert) for alert in alerts]
+
+    async def post(self, wanted: Wanted) -> str:
+        """Make or change a silence; gives its id, which may be another one than before. ApiError if that failed."""
+        sent = msgspec.json.encode(wanted)
+        status, body = await self._call("POST", "/api/v2/silences", _PRESSED, body=sent)
+        return _decode(status, body, _Posted).silenceID
+
+    async def expire(self, silence: str) -> bool:
+        """End a silence, again if need be; False if Alertmanager has forgotten it. ApiError if that failed."""
+        status, body = await self._call("DELETE", f"/api/v2/silence/{silence}", _PRESSED)
+        if status not in {200, 404}:
+            raise ApiError(Failure.REFUSED, _refusal(status, body))
+        return status == 200  # noqa: PLR2004  # OK
+
+    async def _call(
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        path: str,
+        seconds: float,
+        asked: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        body: bytes | None = None,
+    ) -> tuple[int, bytes]:
+        return await call(
             self._session,
-            "GET",
+            method,
             f"{self._url}{path}",
             name="Alertmanager",
             seconds=seconds,
-            headers=self._access.headers,
+            headers={**self._access.headers, **({"Content-Type": "application/json"} if body is not None else {})},
             parameters=asked,
+            body=body,
             trust=self._access.trust,
         )
-        if status != 200:  # noqa: PLR2004  # OK
-            raise ApiError(Failure.REFUSED, f"Alertmanager answered {status}")
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ApiError(Failure.UNREADABLE, f"invalid answer, is it Alertmanager? ({error})") from error
+
+    async def _read(
+        self,
+        path: str,
+        kind: type[T],
+        asked: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        seconds: float = _TIMEOUT,
+    ) -> T:
+        return _decode(*await self._call("GET", path, seconds, asked), kind)
+
+
+def _decode(status: int, body: bytes, kind: type[T]) -> T:
+    if status != 200:  # noqa: PLR2004  # OK
+        raise ApiError(Failure.REFUSED, _refusal(status, body))
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(Failure.UNREADABLE, f"invalid answer, is it Alertmanager? ({error})") from error
+
+
+def _refusal(status: int, body: bytes) -> str:
+    """Say what Alertmanager answered; of a 400 also why, which is a JSON text about what was sent."""
+    try:
+        said = msgspec.json.decode(body, type=str) if status == 400 else ""  # noqa: PLR2004  # bad request
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = ""
+    why = " ".join(said.split())[:_LONGEST_REASON]
+    return f"Alertmanager answered {status}{': ' if why else ''}{why}"
 
 
 def _seen(alert: _Alert) -> Seen:

@@ -1,7 +1,7 @@
 """Calls a JSON API over HTTP: one attempt, an answer of bounded size, a bounded wait and one error type."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -68,33 +68,34 @@ class Access(msgspec.Struct, frozen=True):
 
 async def call(  # noqa: PLR0913  # one request
     session: aiohttp.ClientSession,
-    method: Literal["GET", "POST"],
+    method: Literal["GET", "POST", "DELETE"],
     url: str,
     *,
     name: str,
     seconds: float,
     headers: Mapping[str, str],
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+    body: bytes | None = None,
     largest: int = LARGEST,
     trust: ssl.SSLContext | bool = True,
 ) -> tuple[int, bytes]:
     """Give the status and the body.
 
-    ``name`` is the API's, for errors; ``seconds`` cover the whole call; a POST carries ``parameters`` as a
+    ``name`` is the API's, for errors; ``seconds`` cover the whole call; a POST carries ``body``, or ``parameters`` as a
     form. Redirects are not followed, so that no credential is sent elsewhere. Raises ApiError.
     """
-    query, form = (None, parameters) if method == "POST" else (parameters, None)
+    query, form = (None, body or parameters) if method == "POST" else (parameters, None)
     patience = aiohttp.ClientTimeout(total=seconds)
     try:
         async with session.request(
             method, url, headers=headers, timeout=patience, allow_redirects=False, params=query, data=form, ssl=trust
         ) as response:
-            body = bytearray()
+            answer = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
-                body += chunk
-                if len(body) > largest:
+                answer += chunk
+                if len(answer) > largest:
                     raise ApiError(Failure.TOO_LARGE, f"{name} answered with more than {largest >> 20} MiB")
-            return response.status, bytes(body)
+            return response.status, bytes(answer)
     except TimeoutError as error:
         raise ApiError(Failure.TIMED_OUT, f"{name} did not answer within {seconds:g} seconds") from error
     except (aiohttp.ClientError, ValueError) as error:  # ValueError: a URL or a header that cannot be sent

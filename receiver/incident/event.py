@@ -145,6 +145,49 @@ class Note(msgspec.Struct, frozen=True):
     seen: Opening | None = None
 
 
+class Silence(msgspec.Struct, frozen=True):
+    """A person has made silence ``silence`` in Alertmanager; ``muted`` are the alerts that fire here and it covers."""
+
+    actor: str
+    origin: Origin
+    silence: str
+    until: datetime
+    matchers: str = ""
+    comment: str = ""
+    muted: frozenset[str] = frozenset()
+    seen: Opening | None = None
+
+
+class ExtendSilence(msgspec.Struct, frozen=True):
+    """A person has given a silence another end, or other matchers, by which it may have become another one."""
+
+    actor: str
+    origin: Origin
+    silence: str
+    until: datetime
+    matchers: str = ""
+    before: str = ""  # what it was called until now
+    seen: Opening | None = None
+
+
+class EndSilence(msgspec.Struct, frozen=True):
+    """A person has ended a silence early."""
+
+    actor: str
+    origin: Origin
+    silence: str
+    seen: Opening | None = None
+
+
+class SilenceOver(msgspec.Struct, frozen=True):
+    """A silence that ``made_by`` made from this incident has come to its end; ``matched``: alerts that it covered."""
+
+    silence: str
+    made_by: str
+    matchers: str
+    matched: frozenset[str]
+
+
 class Attach(msgspec.Struct, frozen=True):
     """Let incident ``to`` speak for this one.
 
@@ -238,6 +281,9 @@ Answer = (
     | Attach
     | Detach
     | Raise
+    | Silence
+    | ExtendSilence
+    | EndSilence
 )
 Sent = Delivered | Unreached | Undelivered
 Event = (
@@ -248,6 +294,7 @@ Event = (
     | StillFiring
     | Paused
     | Resumed
+    | SilenceOver
     | TakenAwake
     | Adopted
     | ParentEnded

@@ -67,6 +67,14 @@ def was_drill(incident: Incident) -> bool:
     return not incident.real and all(map(is_drill, incident.alerts.values()))
 
 
+def shared_labels(incident: Incident) -> tuple[tuple[str, str], ...]:
+    """List the labels, by their names, that all that fires has in common; of what is over, that all had."""
+    alerts = incident.firing or tuple(incident.alerts.values())
+    first = alerts[0].labels if alerts else {}
+    shared = ((name, value) for name, value in first.items() if value)
+    return tuple(sorted(pair for pair in shared if all(one.labels.get(pair[0]) == pair[1] for one in alerts)))
+
+
 def maintenance(incident: Incident, policy: Policy, now: datetime) -> Pause | None:
     """Give the window that ends first, if every firing alert stands in one; of each alert, the one that ends last."""
     windows = []

@@ -46,6 +46,7 @@ from receiver.incident.event import (
     Resolve,
     Resumed,
     Sent,
+    SilenceOver,
     StillFiring,
     TakenAwake,
     TimeDue,
@@ -83,6 +84,7 @@ from receiver.incident.model import (
 )
 from receiver.incident.pause import end_quiet, pause, release, resume
 from receiver.incident.policy import Policy
+from receiver.incident.silence import silence, silence_over
 from receiver.incident.timers import expire, remind, still_needed, tick, unanswered
 from receiver.incident.undo import remembered, undo
 
@@ -169,6 +171,7 @@ _SIGNALS: dict[type, Signal] = {
     ParentMoved: Signal.PARENT_MOVED,
     Paused: Signal.PAUSE,
     Resumed: Signal.RESUME,
+    SilenceOver: Signal.SILENCE_OVER,
 }
 
 
@@ -447,6 +450,8 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_T, Signal.MOVE): Row(_T, move),
     (_T, Signal.ESCALATE): Row(_T, escalate),
     (_T, Signal.NOTE): Row(_T, note),
+    (_T, Signal.SILENCE): Row(_T, silence),
+    (_T, Signal.SILENCE_OVER): Row(_T, silence_over),
     (_T, Signal.ATTACH): Row(_T, attach),
     (_T, Signal.DETACH): Row(_T, set_free),
     (_T, Signal.ADOPT): Row(_T, adopt),
@@ -474,6 +479,8 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_A, Signal.ESCALATE): Row(_A, escalate),  # the owner gets help, and keeps it
     (_A, Signal.HELP): Row(_A, help_sent),
     (_A, Signal.NOTE): Row(_A, note),
+    (_A, Signal.SILENCE): Row(_A, silence),
+    (_A, Signal.SILENCE_OVER): Row(_A, silence_over),
     (_A, Signal.ATTACH): Row(_A, attach),
     (_A, Signal.DETACH): Row(_A, set_free),
     (_A, Signal.ADOPT): Row(_A, adopt),
@@ -490,6 +497,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_R, Signal.UNDO_OWNED): Row(_A, undo),
     (_R, Signal.STILL_FIRING): Row(_R, _still_firing),
     (_R, Signal.NOTE): Row(_R, note),
+    (_R, Signal.SILENCE): Row(_R, silence),
     (_R, Signal.LATE): Row(_R, acted_late),
     (_R, Signal.ADOPT): Row(_R, send_away),
     (_R, Signal.OUTRANK): Row(_R, send_away),
@@ -499,8 +507,8 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
 
 
 _PAGES = (Signal.DELIVERED, Signal.UNREACHED, Signal.UNDELIVERED)
-_TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME)
-_ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNDO, Signal.LATE, Signal.NOTE)
+_TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME, Signal.SILENCE_OVER)
+_ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNDO, Signal.LATE, Signal.NOTE, Signal.SILENCE)
 _OF_OTHERS = (Signal.ADOPT, Signal.OUTRANK, Signal.PARENT_ENDED, Signal.PARENT_MOVED)
 _ACTS = (Signal.SNOOZE, Signal.ASK, Signal.MOVE, Signal.ESCALATE, Signal.ATTACH, Signal.DETACH, Signal.UNACKNOWLEDGE)
 _REFUSED = (Signal.REPEATED, Signal.OUT_OF_BOUNDS, Signal.NOT_ATTACHABLE, Signal.UNCONFIRMED)

@@ -11,11 +11,14 @@ from receiver.incident.event import (
     Answer,
     Attach,
     Detach,
+    EndSilence,
     EscalateNow,
+    ExtendSilence,
     HandOver,
     Note,
     Raise,
     Resolve,
+    Silence,
     Snooze,
     TakenAwake,
     TakeOver,
@@ -58,6 +61,8 @@ class Signal(StrEnum):
     MOVE = "move"  # it is handed over to another team
     ESCALATE = "escalate"  # the next step is taken by hand
     NOTE = "note"
+    SILENCE = "silence"  # a person has made, extended or ended a silence
+    SILENCE_OVER = "silence_over"
     ATTACH = "attach"
     DETACH = "detach"
     PAGE_BY_HAND = "page_by_hand"  # a person opens an incident
@@ -173,6 +178,12 @@ def _detach_signal(incident: Incident, _what: Detach, _policy: Policy, _now: dat
     return Signal.DETACH if incident.attached_to else Signal.REPEATED
 
 
+def _silence_signal(
+    _incident: Incident, _what: Silence | ExtendSilence | EndSilence, _policy: Policy, _now: datetime
+) -> Signal:
+    return Signal.SILENCE
+
+
 def _note_signal(_incident: Incident, _what: Note, _policy: Policy, _now: datetime) -> Signal:
     return Signal.NOTE
 
@@ -210,6 +221,9 @@ _ANSWERS: dict[type, Callable[[Incident, Any, Policy, datetime], Signal]] = {
     HandOver: _hand_over_signal,
     EscalateNow: _escalate_signal,
     Note: _note_signal,
+    Silence: _silence_signal,
+    ExtendSilence: _silence_signal,
+    EndSilence: _silence_signal,
     Attach: _attach_signal,
     Detach: _detach_signal,
     Raise: _raise_signal,

@@ -158,6 +158,7 @@ SOMEBODY = "somebody"  # who answered, when nobody knows who it was
 class Origin(StrEnum):
     """How a person's answer reached us."""
 
+    ALERTMANAGER = "alertmanager"  # a silence was changed there
     API = "api"
     AWAKE = "awake"  # by who has said that they are awake
     CONSOLE = "console"
@@ -257,6 +258,10 @@ class EntryKind(StrEnum):
     PARENT_ENDED = "parent_ended"
     ADOPTED = "adopted"  # another incident is attached to it
     RAISED = "raised"  # by hand
+    SILENCED = "silenced"  # in Alertmanager, by a person, from here
+    SILENCE_EXTENDED = "silence_extended"
+    SILENCE_ENDED = "silence_ended"  # early, by a person
+    SILENCE_OVER = "silence_over"  # and its alerts still fire
     STILL_NEEDED = "still_needed"
     ACTED_LATE = "acted_late"  # any other act after the resolve
     STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
@@ -295,6 +300,7 @@ class Reason(StrEnum):
     ATTACHED = "attached"
     PARENT_ENDED = "parent_ended"
     RAISED = "raised"
+    SILENCE_OVER = "silence_over"
     STILL_NEEDED = "still_needed"
     REDRAWN = "redrawn"  # nobody is told: what shows the incident shows how it stands now
 
@@ -353,6 +359,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""  # what a person wrote
     act: str = ""  # what a person wanted to do
     incident: int = 0  # another one
+    silence: str = ""  # its id in Alertmanager
 
 
 class Fact(msgspec.Struct, frozen=True):

@@ -58,6 +58,7 @@ from receiver.store.sqlite_duty import SQLiteDuty
 from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
 from receiver.store.sqlite_push import SQLitePush
 from receiver.store.sqlite_queue import Reader, Writer
+from receiver.store.sqlite_silences import SQLiteSilences
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class SQLiteStore:
         self.access = SQLiteAccess(self._writer)
         self.duty = SQLiteDuty(self._writer)
         self.push = SQLitePush(self._writer)
+        self.silences = SQLiteSilences(self._writer)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None
         self._is_replaced, self._installation = False, 0

@@ -158,7 +158,7 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
     parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
-    for table in ("outbox", "timeline", "attachment", "alike"):
+    for table in ("outbox", "timeline", "attachment", "alike", "silence"):
         db.executemany(f"DELETE FROM {table} WHERE incident_id IN {shut}", parameters)  # noqa: S608  # our own names
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 

@@ -11,6 +11,7 @@ from process.web import BodyError, problem
 from receiver.actions.answer import Actions, ActionSource
 from receiver.actions.duty import Duty, WindowRefused
 from receiver.incident.event import Acknowledge, Unacknowledge
+from receiver.incident.group import shared_labels
 from receiver.incident.model import Incident, Origin
 from receiver.oncall.cover import Changed, Cover, Refused
 from receiver.store.base import Store
@@ -214,10 +215,7 @@ class DutyApi:
 
 def shared_matchers(incident: Incident) -> tuple[str, ...]:
     """Give matchers of what fires in an incident, and of what has the same labels in common."""
-    alerts = incident.firing or tuple(incident.alerts.values())
-    first = alerts[0].labels if alerts else {}
-    shared = sorted((n, v) for n, v in first.items() if v and all(one.labels.get(n) == v for one in alerts))
-    return tuple(f"{_quoted(name)}={_quoted(value)}" for name, value in shared[:_SHARED_LABELS])
+    return tuple(f"{_quoted(name)}={_quoted(value)}" for name, value in shared_labels(incident)[:_SHARED_LABELS])
 
 
 def _quoted(text: str) -> str:

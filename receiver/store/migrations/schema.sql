@@ -147,6 +147,25 @@ CREATE TABLE IF NOT EXISTS window (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS window_end ON window (end);
 
+-- Which incident has made which silence in Alertmanager: receiver.store.silences.MadeSilence.
+CREATE TABLE IF NOT EXISTS silence (
+    am_id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    incident_id INTEGER NOT NULL,
+    made_by TEXT NOT NULL,
+    matchers TEXT NOT NULL,  -- JSON
+    comment TEXT NOT NULL,
+    made_at REAL NOT NULL,
+    ends_at REAL NOT NULL,
+    key TEXT NOT NULL,
+    replaced_by TEXT NOT NULL,
+    over_at REAL,
+    over_by TEXT NOT NULL,
+    PRIMARY KEY (source, am_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS silence_incident ON silence (incident_id);
+CREATE INDEX IF NOT EXISTS silence_running ON silence (made_at) WHERE over_at IS NULL;
+
 -- Forms that have been sent once already: a repeated one does nothing.
 CREATE TABLE IF NOT EXISTS form (
     key TEXT PRIMARY KEY,

@@ -1,0 +1,75 @@
+"""The table of the silences that people have made in Alertmanager from incidents."""
+
+import sqlite3
+from datetime import UTC, datetime
+
+import msgspec
+
+from receiver.store import sqlite_audit as audit
+from receiver.store.audit import Act
+from receiver.store.silences import MadeSilence
+from receiver.store.sqlite_queue import Writer
+
+_COLUMNS = (
+    "am_id, source, incident_id, made_by, matchers, comment, made_at, ends_at, key, replaced_by, over_at, over_by"
+)
+_KEEP = f"INSERT OR REPLACE INTO silence ({_COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608  # our own names
+_OF = f"SELECT {_COLUMNS} FROM silence WHERE incident_id = ? ORDER BY made_at DESC, am_id LIMIT 100"  # noqa: S608
+_RUNNING = f"SELECT {_COLUMNS} FROM silence WHERE over_at IS NULL ORDER BY made_at LIMIT 1000"  # noqa: S608
+_REPLACED = "UPDATE silence SET replaced_by = ?, over_at = ? WHERE source = ? AND am_id = ? AND over_at IS NULL"
+_OVER = "UPDATE silence SET over_at = ?, over_by = ? WHERE source = ? AND am_id = ? AND over_at IS NULL"
+
+
+class SQLiteSilences:
+    """See receiver.store.silences.SilenceStore."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def keep(self, silence: MadeSilence, act: Act | None, replaces: str = "") -> None:
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(_KEEP, _row(silence))
+            if replaces and replaces != silence.id:
+                at = (act.at if act is not None else silence.made_at).timestamp()
+                db.execute(_REPLACED, (silence.id, at, silence.source, replaces))
+            _audit(db, act, silence, msgspec.json.encode(silence).decode())
+
+        await self._writer.commit(change, urgent=True)
+
+    async def end(self, silence: MadeSilence, at: datetime, act: Act | None) -> bool:
+        def change(db: sqlite3.Connection) -> bool:
+            by = act.actor if act is not None else ""
+            changed = db.execute(_OVER, (at.timestamp(), by, silence.source, silence.id)).rowcount > 0
+            if changed:
+                _audit(db, act, silence, at.isoformat())
+            return changed
+
+        return await self._writer.commit(change, urgent=True)
+
+    async def of_incident(self, incident: int) -> tuple[MadeSilence, ...]:
+        return await self._writer.run(lambda db: tuple(map(_read, db.execute(_OF, (incident,)))))
+
+    async def running(self) -> tuple[MadeSilence, ...]:
+        return await self._writer.run(lambda db: tuple(map(_read, db.execute(_RUNNING))))
+
+
+def _audit(db: sqlite3.Connection, act: Act | None, silence: MadeSilence, after: str) -> None:
+    if act is not None:
+        audit.write(db, msgspec.structs.replace(act, object=f"silence/{silence.id}", after=after))
+
+
+def _row(silence: MadeSilence) -> tuple[object, ...]:
+    matchers = msgspec.json.encode(silence.matchers).decode()
+    times = silence.made_at.timestamp(), silence.ends_at.timestamp()
+    over = silence.over_at.timestamp() if silence.over_at else None
+    head = (silence.id, silence.source, silence.incident, silence.made_by, matchers, silence.comment)
+    return (*head, *times, silence.key, silence.replaced_by, over, silence.over_by)
+
+
+def _read(row: tuple[object, ...]) -> MadeSilence:
+    columns = dict(zip(MadeSilence.__struct_fields__, row, strict=True))
+    for name in ("made_at", "ends_at", "over_at"):
+        at = columns[name]
+        columns[name] = datetime.fromtimestamp(at, UTC) if isinstance(at, float) else None
+    columns["matchers"] = msgspec.json.decode(str(columns["matchers"]))
+    return msgspec.convert(columns, MadeSilence)
