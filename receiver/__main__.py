@@ -45,6 +45,7 @@ COMMANDS: dict[str, Named] = {
     "handover": Named("ask a person to take incidents, or give them to a team", "receiver.cli.acts", "HANDOVER"),
     "escalate": Named("page the next step's people now", "receiver.cli.acts", "ESCALATE"),
     "note": Named("write a line into the timeline of incidents", "receiver.cli.acts", "NOTE"),
+    "silence": Named("make, extend, end and list silences in Alertmanager of an incident", "receiver.cli.silence"),
     "page": Named("page a person or a team with a text", "receiver.cli.acts", "PAGE"),
     "override": Named("cover and swap shifts", "receiver.cli.override"),
     "backup": Named("copy the database while the receiver runs", "receiver.cli.backup"),

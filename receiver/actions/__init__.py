@@ -1,1 +1,1 @@
-"""What a person does to an incident, wherever it comes from; imports incident, policy, channels, clients, store.base."""
+"""What a person does to an incident, wherever it comes from; imports incident, policy, channels, clients, store."""

@@ -124,7 +124,7 @@ class Silences:
             comment,
             now,
             wanted.until,
-            self._key(number, actor, request),
+            await self._key(number, actor, request),
         )
         async with self._one_at_a_time:
             earlier = next((one for one in await self.of_incident(number) if one.key == made.key), None)
@@ -200,11 +200,12 @@ class Silences:
             return SilenceRefused.NO_ALERTMANAGER
         return SilenceRefused.OVER if row.over_at is not None else row
 
-    def _key(self, number: int, actor: str, request: Request) -> str:
+    async def _key(self, number: int, actor: str, request: Request) -> str:
         """Name what a form makes, for its comment: the same for the same form of the same person."""
         if not request.form:
             return self._new_key()
-        return hashlib.sha256(f"{number}:{actor}:{request.form}".encode()).hexdigest()[:16]
+        form = f"{await self._store.installation()}:{number}:{actor}:{request.form}"
+        return hashlib.sha256(form.encode()).hexdigest()[:16]
 
     async def _posted(self, made: MadeSilence, matchers: tuple[Matcher, ...]) -> str:
         """Post a silence once: what was sent before, and was lost on the way back, is found by the key."""

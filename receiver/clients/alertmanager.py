@@ -131,7 +131,11 @@ class _Silence(msgspec.Struct, frozen=True, rename="camel"):
 class AlertmanagerApi:
     """One Alertmanager (any of a cluster knows the same)."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, access: Access | None = None) -> None:
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, access: Access | None = None, *, patience: float = _PRESSED
+    ) -> None:
+        """``patience``: seconds of one call that somebody waits for who has pressed a button."""
+        self._patience = patience
         self._url, self._session, self._access = url.rstrip("/"), session, access or Access()
 
     async def view(self) -> View:
@@ -155,24 +159,24 @@ class AlertmanagerApi:
 
     async def silences(self) -> dict[str, Known]:
         """Read the silences by their ids, those that have ended lately too; ApiError if they cannot be had soon."""
-        listed = await self._read("/api/v2/silences", tuple[Known, ...], seconds=_PRESSED)
+        listed = await self._read("/api/v2/silences", tuple[Known, ...], seconds=self._patience)
         return {one.id: one for one in listed}
 
     async def matching(self, matchers: Sequence[str]) -> list[Seen]:
         """Read the alerts that a silence with these matchers would mute; ApiError if they cannot be had soon."""
         asked = [("filter", matcher) for matcher in matchers]
-        alerts = await self._read("/api/v2/alerts", tuple[_Alert, ...], asked, seconds=_PRESSED)
+        alerts = await self._read("/api/v2/alerts", tuple[_Alert, ...], asked, seconds=self._patience)
         return [_seen(alert) for alert in alerts]
 
     async def post(self, wanted: Wanted) -> str:
         """Make or change a silence; gives its id, which may be another one than before. ApiError if that failed."""
         sent = msgspec.json.encode(wanted)
-        status, body = await self._call("POST", "/api/v2/silences", _PRESSED, body=sent)
+        status, body = await self._call("POST", "/api/v2/silences", self._patience, body=sent)
         return _decode(status, body, _Posted).silenceID
 
     async def expire(self, silence: str) -> bool:
         """End a silence, again if need be; False if Alertmanager has forgotten it. ApiError if that failed."""
-        status, body = await self._call("DELETE", f"/api/v2/silence/{silence}", _PRESSED)
+        status, body = await self._call("DELETE", f"/api/v2/silence/{silence}", self._patience)
         if status not in {200, 404}:
             raise ApiError(Failure.REFUSED, _refusal(status, body))
         return status == 200  # noqa: PLR2004  # OK

@@ -6,7 +6,7 @@ import msgspec
 
 from process.version import VERSION
 from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
-from receiver.web import alertmanager_webhook, api, duty_api, generic_webhook, incident_acts, replay_api
+from receiver.web import alertmanager_webhook, api, duty_api, generic_webhook, incident_acts, replay_api, silences_api
 
 Json = dict[str, Any]
 
@@ -40,6 +40,8 @@ def document() -> Json:
         incident_acts.Raising,
         duty_api.Covering,
         duty_api.Maintaining,
+        silences_api.Silencing,
+        silences_api.Changing,
         *sorted(bodies, key=lambda one: one.__name__),
     )
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -102,7 +104,7 @@ def _api() -> Json:
         chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
         chart["responses"]["400"] = _problem("Wrong parameters.")
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
-    paths |= _evidence() | _duty() | _access()
+    paths |= _evidence() | _duty() | _access() | _silences()
     for action, act in incident_acts.ACTS.items():
         described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY])
         described |= _body(act.body, required=bool(_required(act.body)))
@@ -221,6 +223,41 @@ def _access() -> Json:
         responses["204"] = {"description": "Done."}
         del responses["200"]
     return {f"/api/v1{path}": methods for path, methods in described.items()}
+
+
+def _silences() -> Json:
+    """Describe the silences that are made from an incident."""
+    times = {name: {"type": ["string", "null"]} for name in ("made_at", "ends_at", "over_at")}
+    texts = dict.fromkeys(("id", "source", "made_by", "comment", "replaced_by", "over_by"), _TEXT)
+    more = {"incident": {"type": "integer"}, "matchers": {"type": "array", "items": _TEXT}}
+    silence = {"type": "object", "properties": {**texts, **more, **times}, "required": [*texts, *more, *times]}
+    counts = {name: {"type": "integer"} for name in ("here", "firing", "elsewhere")}
+    found = {"type": "object", "properties": {**counts, "others": {"type": "array"}}, "required": list(counts)}
+    at, one = "/api/v1/incidents/{id}/silences", _named("silence", "Its id in Alertmanager")
+    asked = {"name": "matcher", "in": "query", "schema": {"type": "array", "items": _TEXT}}
+    who, made, changed = incident_acts.Who, silences_api.Silencing, silences_api.Changing
+    described: list[tuple[str, str, str, str, Json, list[Json], type[msgspec.Struct] | None]] = [
+        (at, "get", "listSilences", "Silences that were made from it", _listed("silences", silence), [], None),
+        (f"{at}/preview", "get", "previewSilence", "Count what a silence would mute", found, [asked], None),
+        (at, "post", "silence", "Make a silence in Alertmanager", silence, [_KEY], made),
+        (f"{at}/{{silence}}", "put", "changeSilence", "Set its end, or other matchers", silence, [one], changed),
+        (f"{at}/{{silence}}", "delete", "endSilence", "End it now", silence, [one], who),
+    ]
+    paths: Json = {}
+    for path, method, operation, about, answer, parameters, body in described:
+        it = _guarded(operation, about, answer, [_ID, *parameters])
+        if body is not None:
+            it |= _body(body, required=bool(_required(body)))
+            it["responses"] |= _body_problems(incident_acts.LIMIT)
+        if path != at or method != "get":
+            it["responses"]["400"] = _problem("Wrong parameters; the text says which.")
+            it["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
+            it["responses"]["502"] = _problem("Alertmanager cannot be reached, or refused; the text says why.")
+            it["responses"]["504"] = _problem("Alertmanager did not answer in time.")
+        if body is made:
+            it["responses"]["201"] = it["responses"].pop("200") | {"description": "Made."}
+        paths.setdefault(path, {})[method] = it
+    return paths
 
 
 def _listed(name: str, item: Json) -> Json:

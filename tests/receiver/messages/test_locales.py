@@ -53,7 +53,15 @@ PAGES = {
 # The same in both languages: names of products and of Alertmanager's own things, and words that German has taken over.
 SHARED = {
     *("team", "dashboard", "runbook", "role_cto", "origin_slack", "origin_pagerduty", "channel_pagerduty"),
-    *("channel_slack", "channel_sms", "origin_sms", "channel_apprise", "console_in", "slack_teams"),
+    *(
+        "origin_alertmanager",
+        "channel_slack",
+        "channel_sms",
+        "origin_sms",
+        "channel_apprise",
+        "console_in",
+        "slack_teams",
+    ),
 }
 FULL = Data(
     priority=Priority.P1,

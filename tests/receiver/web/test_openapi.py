@@ -122,6 +122,11 @@ async def test_answers_are_as_they_are_described(rig: Rig) -> None:
         ("POST", "/windows", "/windows", {"minutes": 5, "matchers": ["job=a"]}),
         ("GET", "/windows", "/windows", None),
         ("DELETE", "/windows/1", "/windows/{id}", {}),
+        ("GET", "/incidents/1/silences", "/incidents/{id}/silences", None),
+        ("GET", "/incidents/1/silences/preview", "/incidents/{id}/silences/preview", None),
+        ("POST", "/incidents/1/silences", "/incidents/{id}/silences", {"minutes": 5}),
+        ("PUT", "/incidents/1/silences/x", "/incidents/{id}/silences/{silence}", {"minutes": 5}),
+        ("DELETE", "/incidents/1/silences/x", "/incidents/{id}/silences/{silence}", {}),
         ("POST", "/incidents/1/maintenance", "/incidents/{id}/maintenance", {"minutes": 5}),
     ):
         await rig.ask(method, f"/api/v1{path}", f"/api/v1{described}", json=body)
