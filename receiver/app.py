@@ -4,6 +4,7 @@ It reads in the order of a receiver's life: built from its settings, started, se
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -39,6 +40,7 @@ from receiver.actions.inbound import Inbound, InboundSetup
 from receiver.actions.silences import Silences
 from receiver.channels.base import Channel, Picture
 from receiver.channels.declaration import Place, Setup
+from receiver.channels.webhook import keys
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.calendar import Feed
 from receiver.clients.http_api import Access, open_session
@@ -60,7 +62,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
-from receiver.store.base import Claimed
+from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions
 from receiver.web.access.build import ConsoleAccess
@@ -87,6 +89,7 @@ from receiver.web.silences_api import SilencesApi
 from receiver.workers import (
     calendar_refresh,
     coverage,
+    event_webhooks,
     handover,
     job_heartbeats,
     pagerduty_poll,
@@ -99,6 +102,7 @@ from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
+from receiver.workers.event_webhooks import EventWebhook, Hook, HookMetrics
 from receiver.workers.handover import HandoverSummaries, Recipients
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
@@ -218,7 +222,7 @@ class Receiver:
     ) -> None:
         self._web_access = access or WebAccess(None)
         self.config, self._source, self._clock, self._elapsed = config, source, clock, elapsed
-        self._is_ready, self._is_stopping = False, False
+        self._is_ready, self._is_stopping, self._hooks = False, False, list[EventWebhook]()
         self._closing = ExitStack()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._channels: dict[str, Channel] = {}
@@ -510,6 +514,8 @@ class Receiver:
         """Count what has changed, tell open pages, and begin the pictures of a new page."""
         self.metrics.watch(before, after)
         self._streams.changed(before, after)
+        for hook in self._hooks:
+            hook.wake()
         if after.delivery.rounds <= before.delivery.rounds:
             return
         self._deployments.look(after.source)
@@ -607,6 +613,7 @@ class Receiver:
 
         if self._prometheus:
             self._warm_up()
+        await self._add_event_webhooks(session)
         self._use_handovers(config)
         self._rounds["hand-over"] = Round(self._handovers.run_once, handover.PERIOD)
 
@@ -617,6 +624,40 @@ class Receiver:
         self._silences = Silences(store, store.silences, self.actions, self._alertmanagers, external_url=url)
         watch = SilenceWatch(store, store.silences, self.current, self._alertmanagers, self._clock)
         self._rounds["silences"] = Round(watch.run_once, silence_watch.PERIOD)
+
+    async def _add_event_webhooks(self, session: aiohttp.ClientSession) -> None:
+        """Make the loop of each program that is told of changes; SettingsError if its secret is missing or wrong."""
+        metrics, installation = HookMetrics(self.metrics.registry), await self.store.installation()
+        for name, settings in self.config.event_webhooks.items():
+            at = f".event_webhooks.{name}.secret"
+            secret = self._secret(at, settings.secret, settings.secret_file)
+            try:
+                signers = keys(secret.reveal())
+            except ValueError as error:
+                raise self._source.error(at, str(error)) from None
+            hook = Hook(
+                name,
+                Secret(settings.url),
+                signers,
+                settings.kinds,
+                float(settings.timeout),
+                timedelta(seconds=float(settings.skip_after)),
+            )
+            self._hooks.append(
+                EventWebhook(
+                    hook,
+                    self.store.hooks,
+                    session,
+                    self._clock,
+                    metrics,
+                    external_url=self.config.external_url,
+                    installation=installation,
+                    name_of=self.actions.name_of,
+                )
+            )
+            with contextlib.suppress(StoreError):  # a receiver also starts while nothing can be written
+                await self._hooks[-1].begin()
+            self._rounds[f"event webhook {name}"] = Round(self._hooks[-1].run_once, event_webhooks.PERIOD)
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""

@@ -12,6 +12,7 @@ from receiver.channels.base import Brand
 from receiver.clients.promql import ExpressionError, compared
 from receiver.config.channels import Channels, check_contacts
 from receiver.config.console import ConsoleSettings, check_console
+from receiver.config.event_webhooks import EventWebhook, check_event_webhooks
 from receiver.config.generic import GenericWebhook, WebhookName
 from receiver.config.heartbeats import JobHeartbeat, JobName, check_heartbeats
 from receiver.config.people import (
@@ -230,6 +231,8 @@ class Config(Strict, frozen=True, kw_only=True):
     """Jobs that report to /heartbeat/NAME ([senders.md](senders.md))"""
     generic_webhooks: Annotated[dict[WebhookName, GenericWebhook], msgspec.Meta(max_length=50)] = {}
     """JSON of other tools, posted to /webhook/generic/NAME ([senders.md](senders.md))"""
+    event_webhooks: Annotated[dict[WebhookName, EventWebhook], msgspec.Meta(max_length=20)] = {}
+    """Your programs that are told of every change of an incident ([event-webhooks.md](event-webhooks.md))"""
     retention: Retention = Retention()
     """How long resolved incidents are kept"""
     charts: ChartSettings = ChartSettings()
@@ -286,6 +289,7 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     check_sources(config.alertmanager, config.alertmanagers, source, findings)
     check_heartbeats(config.heartbeats, config.teams, source, findings)
     check_console(config.console, source, findings)
+    check_event_webhooks(config.event_webhooks, source, findings)
     urls = {
         ".external_url": (config.external_url, "https://oncall.example.com"),
         ".site.runbooks_url": (config.site.runbooks_url, "https://wiki.example.com/runbooks"),

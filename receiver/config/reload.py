@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 FIXED = (
     *("external_url", "database", "listen", "webhook", "api", "links", "channels", "retry", "watchdog"),
     *("alertmanager", "alertmanagers", "heartbeat", "retention", "templates", "grouping_window", "site"),
-    "charts",
+    *("charts", "event_webhooks"),
     *("console.enabled", "console.sign_in", "console.session_valid_for", "console.trusted_proxies"),
 )
 

@@ -56,6 +56,7 @@ from receiver.store.base import (
 from receiver.store.sqlite_access import SQLiteAccess
 from receiver.store.sqlite_duty import SQLiteDuty
 from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
+from receiver.store.sqlite_hooks import SQLiteHooks
 from receiver.store.sqlite_push import SQLitePush
 from receiver.store.sqlite_queue import Reader, Writer
 from receiver.store.sqlite_silences import SQLiteSilences
@@ -97,6 +98,7 @@ class SQLiteStore:
         self.duty = SQLiteDuty(self._writer)
         self.push = SQLitePush(self._writer)
         self.silences = SQLiteSilences(self._writer)
+        self.hooks = SQLiteHooks(self._writer, self._reader)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None
         self._is_replaced, self._installation = False, 0

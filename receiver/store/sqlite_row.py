@@ -128,9 +128,12 @@ def resolved_since(db: sqlite3.Connection, start: datetime, limit: int) -> list[
 
 
 def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
-    """Read incidents that were resolved before a moment; the newest of all stays, for numbers are never given twice."""
+    """Read incidents that were resolved before a moment.
+
+    The newest of all stays, and the one with the newest line of a timeline: numbers are never given twice.
+    """
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
-        ORDER BY resolved_at LIMIT ?"""
+        AND id IS NOT (SELECT incident_id FROM timeline ORDER BY seq DESC LIMIT 1) ORDER BY resolved_at LIMIT ?"""
     incidents = [
         _incident.decode(document(row[0])) for row in db.execute(query, (before.timestamp(), limit)).fetchall()
     ]
@@ -167,10 +170,10 @@ def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SH
     """Read the last lines of an incident's timeline, oldest first."""
     query = "SELECT at, kind, data, actor, text FROM timeline WHERE incident_id = ? ORDER BY seq DESC LIMIT ?"
     rows = db.execute(query, (incident_id, limit)).fetchall()
-    return tuple(_entry(*row) for row in reversed(rows))
+    return tuple(entry(*row) for row in reversed(rows))
 
 
-def _entry(at: float, kind: str, data: str, actor: str, text: str) -> Entry:
+def entry(at: float, kind: str, data: str, actor: str, text: str) -> Entry:
     """Build one line; a kind of an older receiver that there is no more is read as a remark."""
     known = EntryKind(kind) if kind in _KINDS else EntryKind.REMARK
     return Entry(datetime.fromtimestamp(at, UTC), known, _data.decode(data), actor, text)

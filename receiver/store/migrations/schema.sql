@@ -55,6 +55,12 @@ CREATE TABLE IF NOT EXISTS timeline (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS timeline_incident ON timeline (incident_id, seq);
 
+-- How far each outgoing webhook has come: the `seq` of a timeline's line. An older receiver does not look at it.
+CREATE TABLE IF NOT EXISTS hook (
+    name TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     incident_id INTEGER NOT NULL REFERENCES incident (id),

@@ -1,0 +1,70 @@
+"""The table of how far each outgoing webhook has come in the timelines."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from receiver.incident.model import EntryKind
+from receiver.store import sqlite_row as row
+from receiver.store.hooks import Line
+from receiver.store.sqlite_queue import Reader, Writer
+
+_CHUNK = 1000  # lines that are looked at in one reading: a few milliseconds
+_PLACE = "SELECT seq FROM hook WHERE name = ?"
+_BEGIN = "INSERT OR IGNORE INTO hook SELECT ?, coalesce(max(seq), 0) FROM timeline"
+_MOVE = "UPDATE hook SET seq = ? WHERE name = ?"
+_LINES = "SELECT seq, incident_id, at, kind, data, actor, text FROM timeline WHERE seq > ? ORDER BY seq LIMIT ?"
+_AGES = "SELECT seq, at, kind FROM timeline WHERE seq > ? ORDER BY seq LIMIT ?"
+T = TypeVar("T")
+
+
+class SQLiteHooks:
+    """See receiver.store.hooks.HookStore."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer, self._reader = writer, reader
+
+    async def place(self, name: str) -> int:
+        def known(db: sqlite3.Connection) -> int | None:
+            columns = db.execute(_PLACE, (name,)).fetchone()
+            return int(columns[0]) if columns else None
+
+        def begin(db: sqlite3.Connection) -> int:
+            db.execute(_BEGIN, (name,))
+            return known(db) or 0
+
+        place = await self._writer.run(known)  # which also works while nothing can be written
+        return await self._writer.commit(begin) if place is None else place
+
+    async def lines(self, after: int, kinds: Collection[EntryKind], limit: int) -> tuple[Sequence[Line], int]:
+        return await self._reader.run(lambda db: _lines(db, after, kinds, limit))
+
+    async def move(self, name: str, to: int) -> None:
+        await self._writer.commit(lambda db: db.execute(_MOVE, (to, name)))
+
+    async def count_before(self, after: int, kinds: Collection[EntryKind], moment: datetime) -> tuple[int, int]:
+        def read(db: sqlite3.Connection) -> tuple[int, int]:
+            count = 0
+            last = after
+            for seq, at, kind in db.execute(_AGES, (after, _CHUNK)):
+                if at >= moment.timestamp():
+                    break
+                count, last = count + (kind in kinds), seq
+            return count, last
+
+        return await self._reader.run(read)
+
+
+def _lines(db: sqlite3.Connection, after: int, kinds: Collection[EntryKind], limit: int) -> tuple[list[Line], int]:
+    lines = list[Line]()
+    last = after
+    for seq, number, at, kind, data, actor, text in db.execute(_LINES, (after, _CHUNK)).fetchall():
+        if kind in kinds:
+            if len(lines) == limit:
+                break
+            incident = row.incident(db, number)
+            if incident is not None:
+                lines.append(Line(seq, row.entry(at, kind, data, actor, text), incident))
+        last = seq
+    return lines, last
