@@ -133,7 +133,8 @@ def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> lis
     The newest of all stays, and the one with the newest line of a timeline: numbers are never given twice.
     """
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
-        AND id IS NOT (SELECT incident_id FROM timeline ORDER BY seq DESC LIMIT 1) ORDER BY resolved_at LIMIT ?"""
+        AND id IS NOT (SELECT incident_id FROM timeline WHERE seq = (SELECT max(seq) FROM timeline))
+        ORDER BY resolved_at LIMIT ?"""
     incidents = [
         _incident.decode(document(row[0])) for row in db.execute(query, (before.timestamp(), limit)).fetchall()
     ]
