@@ -68,7 +68,8 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, capsys: Capture) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    monkeypatch.setenv("COLUMNS", "200")  # so that no cell is wrapped, whatever today's date is
     store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None)
     await store.open(now())
     current = the_current()
@@ -258,7 +259,8 @@ tests:
     awake: {Linh Tran: 30m}
     until: 41m
     expect: |
-      40m page Linh Tran
+      30m reminder Linh Tran
+      40m page     Linh Tran
 """
 
 

@@ -141,7 +141,7 @@ async def state(receiver: Receiver) -> State:
 # What a stranger may ask for; each has its own credential in the path or the body, or says nothing of this site.
 OPEN = {
     *("GET /-/healthy", "GET /-/ready", "GET /metrics", "GET /static/{name}"),
-    *("GET /sign-in", "POST /sign-in", "GET /sign-in/{token}"),
+    *("GET /sign-in", "POST /sign-in", "GET /sign-in/{token}", "GET /calendar/{name}"),
 }
 
 
