@@ -2,7 +2,7 @@
 
 A document that does not begin with `{` is compressed by zlib, which older receivers cannot read. Of two tables only the
 schema's text changes, as in `from_6`: members no longer refer to their incident (which took an index of its own, and an
-incident that is over has none), and a timeline's numbers may be given again once their incident is deleted.
+incident that is over has none), and a timeline's numbers count on from the greatest, which retention never deletes.
 """
 
 import sqlite3
