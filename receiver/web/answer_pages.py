@@ -22,6 +22,7 @@ from receiver.web.access.viewer import STILL_SIGNED_IN, Role, StillSignedIn, Vie
 from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
 from receiver.web.console.acts import ACTS, Said, press, said_text
+from receiver.web.console.board import urgency
 from receiver.web.console.layout import Layout, Viewing, view_of
 from receiver.web.console.live import IncidentView
 from receiver.web.console.stream import Streams
@@ -211,7 +212,8 @@ class AnswerPages:
 
         look = self._look(request, grant.person, 0)
         links = {incident.id: link_of(incident) for incident in incidents}
-        rows = [(now_page.row_of(one, look.routing, look.reader, look.now), links[one.id]) for one in incidents]
+        in_order = sorted(incidents, key=urgency)
+        rows = [(now_page.row_of(one, look.routing, look.reader, look.now), links[one.id]) for one in in_order]
         unanswered = sum(row.state == State.TRIGGERED and link != "" for row, link in rows)
         return self._layout.page("digest.html", look, {"rows": rows, "unanswered": unanswered})
 

@@ -38,9 +38,9 @@ class Board:
         return reading is not None and reading.done() and (reading.cancelled() or reading.exception() is not None)
 
     async def _read(self) -> tuple[Incident, ...]:
-        return tuple(sorted(await self._store.still_open(), key=_urgency))
+        return tuple(sorted(await self._store.still_open(), key=urgency))
 
 
-def _urgency(incident: Incident) -> tuple[str, bool, datetime]:
-    """What nobody has comes before what somebody has, and the oldest first: it escalates next."""
+def urgency(incident: Incident) -> tuple[str, bool, datetime]:
+    """Give what incidents are sorted by: what nobody has comes before what somebody has, and the oldest first."""
     return incident.priority.value, incident.state is not State.TRIGGERED, incident.opened_at or _LAST

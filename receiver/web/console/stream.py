@@ -60,6 +60,7 @@ class _Reader:
         self.view = view
         self.frames: list[tuple[str, Frame]] = []
         self.woken = asyncio.Event()
+        self.ended = False
 
     def give(self, position: str, frame: Frame, refresh: Frame) -> None:
         self.frames = [*self.frames, (position, frame)] if len(self.frames) < _BEHIND else [(position, refresh)]
@@ -115,20 +116,25 @@ class Streams:
         return response
 
     async def stop(self, _app: web.Application | None = None) -> None:
-        """End every stream: the server waits for them before it closes."""
+        """End every stream for good: the server waits for them before it closes."""
         self._stopped = True
-        for reader in [one for readers in self._readers.values() for one in readers]:
-            reader.woken.set()
+        await self.end_all()
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def end_all(self) -> None:
+        """End every stream; the pages come back."""
+        for reader in [one for readers in self._readers.values() for one in readers]:
+            reader.ended = True
+            reader.woken.set()
 
     async def _send(
         self, reader: _Reader, response: EventSourceResponse, still_signed_in: StillSignedIn | None
     ) -> None:
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        while not self._stopped and response.is_connected():
+        while not (self._stopped or reader.ended) and response.is_connected():
             if still_signed_in is not None and loop.time() - asked >= TICK:
                 asked = loop.time()
                 if not await still_signed_in():

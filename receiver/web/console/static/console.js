@@ -32,6 +32,21 @@
     if (Date.now() - heard > 40000 && one("#stream") && !document.hidden) stale(true);
   };
 
+  // Of a reader whose time zone nobody has configured, the browser knows it.
+  const localise = () => {
+    if (!("local" in body.dataset)) return;
+    const today = new Date().toDateString();
+    for (const time of all("time:not([data-age], [data-local])")) {
+      const at = new Date(time.dateTime), how = { hour: "2-digit", minute: "2-digit", hour12: false };
+      if (at.toDateString() !== today) Object.assign(how, { weekday: "short", day: "numeric", month: "short" });
+      if (time.closest(".timeline")) how.second = "2-digit";
+      time.dataset.local = "";
+      if (!("due" in time.dataset)) time.textContent = at.toLocaleString(root.lang, how);
+    }
+    const zone = one("[data-zone]");
+    if (zone) zone.textContent = zone.dataset.zone.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
+  };
+
   // Is this page live? The server says something at least every 15 seconds.
   let heard = Date.now();
   const stale = (is) => {
@@ -91,7 +106,7 @@
       }
     }
   });
-  document.addEventListener("htmx:after:swap", () => { tick(); count(); ring(); sweep(); });
+  document.addEventListener("htmx:after:swap", () => { localise(); tick(); count(); ring(); sweep(); });
   const sweep = () => setTimeout(() => { if (settled()) all("#rows .row.resolved").forEach((row) => row.remove()); }, 30000);
 
   // How many are selected.
@@ -182,6 +197,7 @@
     if (act) { event.preventDefault(); act(); }
   });
 
+  localise();
   tick();
   count();
   setInterval(tick, 1000);

@@ -15,11 +15,13 @@ from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.model import Alert, AlertGroup, Incident
+from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.sqlite import SQLiteStore
 from receiver.web.access.viewer import VIEWER, Role, Viewer
+from receiver.web.answer_pages import AnswerPages
 from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
@@ -33,6 +35,7 @@ LINH = Viewer("linh", "Linh", Role.RESPONDER, "session")
 MAREK = Viewer("marek", "Marek", Role.RESPONDER, "session")
 READER = Viewer("", "Guest", Role.VIEWER, "session")
 LAYOUT = Layout()
+SECRET = "s" * 32
 
 
 class Rig:
@@ -64,6 +67,14 @@ class Rig:
         stored = await self.store.incident(number)
         assert stored is not None
         return stored[0]
+
+    async def link(self, *numbers: int) -> str:
+        """Give the link of a message to Linh: of one incident, or of a bundle of several."""
+        incidents, expires = [await self.read(number) for number in numbers], int(self.clock.now.timestamp()) + 86400
+        installation = await self.store.installation()
+        if len(numbers) == 1:
+            return f"/answer/{sign(Grant.of(incidents[0], 'linh', expires, installation), SECRET)}"
+        return f"/answer/digest/{sign_digest(DigestGrant.of(incidents, 'linh', expires, installation), SECRET)}"
 
     @property
     def url(self) -> str:
@@ -101,7 +112,7 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
     streams.append(Streams(board, "test"))
     metrics = Metrics(["email", "slack", "pagerduty"])
     actions = Actions(store, current, clock, metrics.registry)
-    feeds = CalendarFeeds(Secret("s" * 32))
+    feeds = CalendarFeeds(Secret(SECRET))
     console = Console(
         store,
         actions,
@@ -125,6 +136,8 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
 
     app = web.Application(middlewares=[somebody])
     app.add_routes([*console.routes(), *console.open_routes()])
+    pages = AnswerPages(store, actions, current, Secret(SECRET), layout=LAYOUT, streams=streams[0])
+    app.add_subapp("/answer", pages.application())
     app.on_shutdown.append(streams[0].stop)
     async with TestClient(BoundedServer(app)) as client:
         rig.client = client

@@ -75,6 +75,37 @@ async def test_acknowledge_on_the_smallest_phone_without_javascript(rig: Rig, br
         assert (await rig.read(1)).acknowledged_by == "linh"
 
 
+async def test_the_links_of_messages_without_javascript(rig: Rig, browser: Browser) -> None:
+    for key in ("one", "two", "three"):
+        await rig.fire(key)
+    one, bundle = await rig.link(1), await rig.link(1, 2, 3)
+    async with opened(browser, rig, one, viewport=PHONE, java_script_enabled=False) as page:
+        assert await page.evaluate(WIDER) == 0
+        assert await page.locator("nav").count() == 0
+        await page.get_by_role("button", name="Acknowledge as Linh").click()
+        await expect(page.get_by_role("status").filter(has_text="You have it.")).to_be_visible()
+        await page.goto(rig.url + bundle)
+        assert await page.evaluate(WIDER) == 0
+        await page.get_by_role("button", name="Acknowledge all 2 unanswered").click()
+        assert await page.get_by_role("button").count() == 0
+        assert [(await rig.read(number)).state for number in (1, 2, 3)] == [State.ACKNOWLEDGED] * 3
+        await page.get_by_role("link", name="HighErrorRate").last.click()
+        await expect(page.locator(".standing")).to_contain_text("You have it.")
+
+
+async def test_a_page_that_was_cut_off_catches_up(rig: Rig, browser: Browser) -> None:
+    await rig.fire()
+    async with opened(browser, rig) as page, opened(browser, rig, await rig.link(1)) as linked:
+        for one in (page, linked):
+            await expect(one.locator("#stream[data-htmx-powered]")).to_be_attached()
+        await rig.streams.end_all()  # as a proxy does, or a process that stops
+        await rig.fire("two")
+        await rig.apply(1, Acknowledge("marek", Origin.API))
+        await expect(page.locator("#p-P1 #i-2")).to_be_visible()
+        await expect(page.locator("#stale")).to_be_hidden()
+        await expect(linked.locator(".standing")).to_contain_text("Marek has it")
+
+
 async def test_what_one_does_the_other_sees_at_once(rig: Rig, browser: Browser) -> None:
     await rig.fire()
     async with opened(browser, rig) as linh, opened(browser, rig, "/incidents/1", "marek") as marek:
@@ -159,3 +190,10 @@ async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: 
             found = await page.evaluate("axe.run().then(found => found.violations)")
             assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == [], path
             assert await page.evaluate(WIDER) == 0
+
+
+async def test_who_has_no_zone_here_sees_the_times_of_the_browsers(rig: Rig, browser: Browser) -> None:
+    await rig.fire()
+    async with opened(browser, rig, "/incidents/1", "guest", timezone_id="Asia/Tokyo", locale="de") as page:
+        await expect(page.locator("footer")).to_contain_text("Asia/Tokyo")
+        assert "12:00:00" in await page.locator(".timeline li time").first.inner_text()
