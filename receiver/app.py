@@ -64,7 +64,7 @@ from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
-from receiver.web import pagerduty_webhook, slack_actions
+from receiver.web import pagerduty_webhook, slack_actions, twilio_answers
 from receiver.web.access.build import ConsoleAccess
 from receiver.web.access.oidc_flow import Oidc
 from receiver.web.admin import Admin
@@ -129,6 +129,8 @@ _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we
 INBOUND: dict[str, tuple[Callable[[Any, InboundSetup], Inbound], ...]] = {
     "pagerduty": (pagerduty_webhook.build, pagerduty_poll.build),
     "slack": (slack_actions.build,),
+    "sms": (twilio_answers.build_sms,),
+    "call": (twilio_answers.build_call,),
 }
 
 Loop = Callable[[], Coroutine[Any, Any, None]]

@@ -22,16 +22,26 @@ class Answer(NamedTuple):
 
 
 async def post(
-    session: aiohttp.ClientSession, who: str, url: Secret, body: bytes, headers: dict[str, str], time_limit: float
+    session: aiohttp.ClientSession,
+    who: str,
+    url: Secret,
+    body: bytes,
+    headers: dict[str, str],
+    time_limit: float,
+    *,
+    largest: int = _READ,
 ) -> Answer:
-    """POST once; ``who`` names the other side in errors, for the URL may hold a secret."""
+    """POST once; ``who`` names the other side in errors, for the URL may hold a secret.
+
+    No more than ``largest`` bytes of the answer are read.
+    """
     sent = {"Content-Type": "application/json", "User-Agent": "HeyPeter-Monitoring", **headers}
     try:
         async with (
             asyncio.timeout(time_limit),
             session.post(url.reveal(), data=body, headers=sent, allow_redirects=False) as response,
         ):
-            text = await _text(response)
+            text = await _text(response, largest)
             return Answer(response.status, text, response.headers.get("Retry-After", ""))
     except TimeoutError:
         raise SendError(f"{who} did not answer in time", Failure.TIMEOUT) from None
@@ -39,10 +49,10 @@ async def post(
         raise SendError(f"{who}: {type(error).__name__}", Failure.NETWORK) from None
 
 
-async def _text(response: aiohttp.ClientResponse) -> str:
+async def _text(response: aiohttp.ClientResponse, largest: int) -> str:
     """Read the beginning of the answer; what follows is not waited for."""
     text = b""
-    while len(text) < _READ and (more := await response.content.read(_READ - len(text))):
+    while len(text) < largest and (more := await response.content.read(largest - len(text))):
         text += more
     return text.decode("utf-8", "replace")
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from process.optional import load
-from receiver.channels import email, log, pagerduty, slack, webhook
+from receiver.channels import email, log, pagerduty, slack, twilio, webhook
 from receiver.channels.declaration import Declaration
 
 
@@ -19,6 +19,8 @@ CHANNELS: dict[str, Declaration[Any] | Optional] = {
     "pagerduty": pagerduty.CHANNEL,
     "slack": slack.CHANNEL,
     "email": email.CHANNEL,
+    "sms": twilio.SMS,
+    "call": twilio.CALL,
     "push": Optional("receiver.channels.push", "push"),
     "apprise": Optional("receiver.channels.apprise", "apprise"),
     "webhook": webhook.CHANNEL,

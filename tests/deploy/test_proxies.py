@@ -33,6 +33,8 @@ PUBLIC = [
     (ON_CALL, "GET", "/chart/WzEsImxpbmgi.png", 9095),
     (ON_CALL, "POST", "/push/acknowledge", 9095),
     (ON_CALL, "POST", "/push/receipt", 9095),
+    (ON_CALL, "POST", "/twilio/sms", 9095),
+    (ON_CALL, "POST", "/twilio/call", 9095),
     (ON_CALL, "POST", "/slack/interactivity", 9095),
     (ON_CALL, "POST", "/slack/commands", 9095),
     (ON_CALL, "POST", "/pagerduty/webhook", 9095),

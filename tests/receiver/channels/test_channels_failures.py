@@ -26,6 +26,7 @@ from receiver.channels.email import Email
 from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyRest
 from receiver.channels.push import Push
 from receiver.channels.slack import Slack, SlackWebhooks
+from receiver.channels.twilio import Line, Sms
 from receiver.channels.webhook import Endpoint, Webhook, keys
 from receiver.clients.http_api import open_session
 from receiver.incident.model import Kind
@@ -36,6 +37,7 @@ from tests.fakes.push import FakePush
 from tests.fakes.server import FakeServer
 from tests.fakes.slack import WEBHOOK, FakeSlack
 from tests.fakes.smtp import FakeSMTP
+from tests.fakes.twilio import SID, FakeTwilio
 from tests.receiver.channels.test_channels import message
 
 ROUTING_KEY, REST_TOKEN, SLACK_TOKEN, PASSWORD = "k" * 32, "rest-s3cret", "xoxb-s3cret", "smtp-s3cret"
@@ -50,7 +52,7 @@ SECRETS = (
 )
 SIGNER = Vapid02()
 SIGNER.generate_keys()
-HTTP = ("events", "rest", "slack", "slack webhook", "webhook", "apprise", "push")
+HTTP = ("events", "rest", "slack", "slack webhook", "webhook", "apprise", "push", "sms")
 ANY_2XX = ("webhook", "apprise")  # what these talk to is anybody's: any 2xx means that it has arrived
 # Python 3.11's own imghdr, which Apprise's e-mail plugin still imports.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -72,7 +74,7 @@ class OneDevice:
 
 
 @dataclass
-class Line:
+class Wire:
     """A channel, its provider, and a message that would arrive."""
 
     channel: Channel
@@ -81,7 +83,7 @@ class Line:
 
 
 @asynccontextmanager
-async def connected(name: str, patience: float = 5, url: str = "") -> AsyncIterator[Line]:
+async def connected(name: str, patience: float = 5, url: str = "") -> AsyncIterator[Wire]:
     """The channel ``name`` and a provider that it talks to over HTTP; ``url`` leads elsewhere."""
     server = _server(name)
     await server.start()
@@ -89,7 +91,7 @@ async def connected(name: str, patience: float = 5, url: str = "") -> AsyncItera
         async with open_session() as session:
             channel = _channel(name, url or server.url, session, patience)
             with closing(channel) if isinstance(channel, Closing) else contextlib.nullcontext():
-                yield Line(channel, server, message(address="#alerts"))
+                yield Wire(channel, server, message(address="+4917012345678" if name == "sms" else "#alerts"))
     finally:
         await server.stop()
 
@@ -100,8 +102,8 @@ Closing = PagerDutyEvents | PagerDutyRest | Apprise
 def _server(name: str) -> FakeServer:
     if name.startswith("slack"):
         return FakeSlack(SLACK_TOKEN, {"#alerts"}, {HOOK: "#alerts"})
-    if name == "push":
-        return FakePush()
+    if name in {"push", "sms"}:
+        return FakePush() if name == "push" else FakeTwilio(REST_TOKEN)
     return FakeEndpoint() if name in ANY_2XX else FakePagerDuty({ROUTING_KEY}, token=REST_TOKEN)
 
 
@@ -113,6 +115,8 @@ def _push(url: str, session: aiohttp.ClientSession, patience: float) -> Push:
 def _channel(name: str, url: str, session: aiohttp.ClientSession, patience: float) -> Channel | Closing:
     if name == "push":
         return _push(url, session, patience)
+    if name == "sms":
+        return Sms(Line(SID, Secret(REST_TOKEN), "+4930123456", url, patience), session, "https://example.com")
     return _other(name, url, session, patience)
 
 
@@ -187,7 +191,7 @@ async def test_an_answer_that_is_not_the_providers_own_changes_nothing(name: str
             await ends_as_expected(name, line, status, "application/json")
 
 
-async def ends_as_expected(name: str, line: Line, status: int, kind: str) -> None:
+async def ends_as_expected(name: str, line: Wire, status: int, kind: str) -> None:
     line.server.calls.clear()
     line.server.misfortunes = [(status, {"Retry-After": "17", "Content-Type": kind})]
     if (status < 300 and name in ANY_2XX) or (status in {200, 201, 202} and name == "push"):
@@ -328,7 +332,7 @@ async def test_many_sends_at_once_are_one_request_each(name: str) -> None:
         many = [msgspec.structs.replace(line.message, id=str(i), incident=f"heypeter-{i}-1") for i in range(40)]
         receipts = await asyncio.gather(*(line.channel.send(sent) for sent in many))
         assert len(line.server.calls) == 40
-        named = name in {"events", "rest", "slack"}  # the others give nothing back to answer to
+        named = name in {"events", "rest", "slack", "sms"}  # the others give nothing back to answer to
         assert len({receipt.ref for receipt in receipts}) == (40 if named else 1)
 
 

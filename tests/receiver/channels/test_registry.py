@@ -92,7 +92,7 @@ async def test_each_example_of_the_documentation_is_built(tmp_path: Path, settin
 
 def test_the_documentation_has_an_example_of_every_channel() -> None:
     assert {name for settings in EXAMPLES for name in settings["channels"]} == {
-        *("pagerduty", "slack", "email", "push", "apprise", "webhook")
+        *("pagerduty", "slack", "email", "sms", "call", "push", "apprise", "webhook")
     }
 
 
@@ -232,7 +232,7 @@ async def test_a_webhook_of_the_file_arrives_signed(tmp_path: Path) -> None:
             "no service 'opps' in channels.apprise.services (ops)",
         ),
         ({"apprise": APPRISE}, {"contacts": {"apprise": ""}}, "people.linh.contacts.apprise: empty"),
-        ({"apprise": APPRISE}, {"contacts": {"sms": "+49"}}, "people.linh.contacts.sms: unknown channel 'sms'"),
+        ({"apprise": APPRISE}, {"contacts": {"fax": "+49"}}, "people.linh.contacts.fax: unknown channel 'fax'"),
         ({"apprise": APPRISE}, {"contacts": {"log": "x"}}, "people.linh.contacts.log: channel log has no addresses"),
         ({"slack": SECRET}, {"contacts": {"slack": "U1"}}, "people.linh.contacts.slack: "),
         ({"slack": SECRET}, {"contacts": {"webhook": "ops"}}, "channels.webhook is not set up; add it, or remove this"),
