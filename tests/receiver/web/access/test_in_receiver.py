@@ -146,8 +146,18 @@ OPEN = {
 }
 
 
-def routes(app: web.Application) -> Iterator[tuple[str, str]]:
-    """Each method and path that is served, also by what is mounted."""
+def concrete(pattern: re.Pattern[str]) -> str:
+    """Give a path that the route takes."""
+
+    def value(group: re.Match[str]) -> str:
+        found = (one for one in ("1", "x", "a" * 64, "png", group[2].split("|")[0]) if re.fullmatch(group[2], one))
+        return next(found)
+
+    return re.sub(r"\\(.)", r"\1", re.sub(r"\(\?P<(\w+)>([^()]*)\)", value, pattern.pattern))
+
+
+def routes(app: web.Application) -> Iterator[tuple[str, str, str]]:
+    """Each method and path that is served, also by what is mounted, and an example of the path."""
     for resource in app.router.resources():
         inner = resource.get_info().get("app")
         if inner is not None:
@@ -155,7 +165,8 @@ def routes(app: web.Application) -> Iterator[tuple[str, str]]:
             continue
         for route in resource:
             info = resource.get_info()
-            yield route.method, info.get("path") or info["formatter"]
+            name = info.get("path") or info["formatter"]
+            yield route.method, name, concrete(info["pattern"]) if "pattern" in info else name
 
 
 async def test_every_address_asks_who_one_is_unless_it_is_listed_as_open(tmp_path: Path) -> None:
@@ -163,15 +174,12 @@ async def test_every_address_asks_who_one_is_unless_it_is_listed_as_open(tmp_pat
     people = {"linh": {"name": "Linh Tran", "slack": "U1"}}
     async with running(tmp_path, {"channels": {"slack": slack}, "people": people}) as (receiver, client):
         found = sorted(set(routes(receiver.application())))
-        assert ("POST", "/incidents/{id}/{act}") in found
-        assert ("GET", "/api/v1/audit") in found
-        for method, path in found:
+        names = {f"{method} {path}" for method, path, _ in found}
+        assert {"POST /incidents/{id}/{act}", "GET /api/v1/audit", "POST /awake/{what}"} <= names
+        for method, path, example in found:
             if method == "HEAD" or f"{method} {path}" in OPEN:
                 continue
-            concrete = path.replace("{id}", "1").replace("{act}", "acknowledge").replace("{action}", "acknowledge")
-            concrete = re.sub(r"\{form\}", "png", concrete)
-            concrete = re.sub(r"\{[^}]*\}", "x", concrete)
             for headers in ({}, {"Sec-Fetch-Site": "same-origin"}):
-                async with client.request(method, concrete, headers=headers, allow_redirects=False) as answer:
+                async with client.request(method, example, headers=headers, allow_redirects=False) as answer:
                     asked = answer.status == 303 and answer.headers["Location"].startswith("/sign-in")
                     assert asked or answer.status in {401, 403}, f"{method} {path} answers {answer.status} to anybody"
