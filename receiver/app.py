@@ -84,6 +84,7 @@ from receiver.web.duty_api import DutyApi
 from receiver.web.evidence import EvidenceRoutes
 from receiver.web.generic_webhook import GenericWebhooks
 from receiver.web.job_heartbeats import JobHeartbeats
+from receiver.web.openapi import OpenApi
 from receiver.web.replay_api import Replays
 from receiver.web.silences_api import SilencesApi
 from receiver.workers import (
@@ -436,6 +437,7 @@ class Receiver:
                 *replays.routes(),
                 *self._console_access.api_routes(),
                 *duty.routes(),
+                *OpenApi().routes(),
                 *silences.routes(),
             ]
             api = IncidentApi(self.store, self.actions, guard.api()).application(more)

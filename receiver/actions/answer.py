@@ -78,6 +78,7 @@ class ActionResult(StrEnum):
     OUT_OF_BOUNDS = "out_of_bounds"  # a snooze that is too long, or ends in the past
     NOBODY = "nobody"  # no such person or team, or no way to reach them
     NOT_ATTACHABLE = "not_attachable"  # the other incident is over, attached itself, or this very one
+    CHANGED = "changed"  # it is not as the program has read it
 
 
 _ORIGINS = {
@@ -155,7 +156,7 @@ ANYTHING = Seen()
 class Request(msgspec.Struct, frozen=True):
     """By which way somebody acts: what the audit log says of it. ``form`` lets a form that is sent twice act once.
 
-    ``lane`` and ``generation``: see ``Seen``.
+    ``lane`` and ``generation``: see ``Seen``. ``unchanged`` is asked in the transaction whether it is as it was read.
     """
 
     via: str = ""  # session, token, proxy, basic, link; the source if it is not given
@@ -163,6 +164,7 @@ class Request(msgspec.Struct, frozen=True):
     form: str = ""
     lane: str = ""
     generation: int = 0
+    unchanged: Callable[[Incident], bool] | None = None
 
 
 PLAIN = Request()
@@ -212,6 +214,9 @@ class Actions:
                 decision = Decision(before, ignored=Ignored.REPEATED)
             elif _fires_elsewhere(before, event, request, standing):
                 decision = Decision(before, ignored=Ignored.FIRED_AGAIN)
+            elif request.unchanged is not None and not request.unchanged(before):
+                result = ActionResult.CHANGED
+                return Decision(before)
             else:
                 decision = transition(before, _informed(event, standing), routing, now)
             result = _result(before, decision, event)

@@ -20,7 +20,8 @@ CHANGES = (
     *(EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.RESOLVED_BY_HAND, EntryKind.RESOLVE_UNDONE),
     *(EntryKind.UNACKNOWLEDGED, EntryKind.SNOOZED, EntryKind.SNOOZE_OVER, EntryKind.TAKEN_OVER, EntryKind.ASKED),
     *(EntryKind.UNANSWERED, EntryKind.MOVED, EntryKind.ESCALATED_NOW, EntryKind.NOTED, EntryKind.ATTACHED),
-    *(EntryKind.DETACHED, EntryKind.PARENT_ENDED, EntryKind.ADOPTED),
+    *(EntryKind.DETACHED, EntryKind.PARENT_ENDED, EntryKind.ADOPTED, EntryKind.SILENCED),
+    *(EntryKind.SILENCE_EXTENDED, EntryKind.SILENCE_ENDED, EntryKind.SILENCE_OVER),
 )
 
 

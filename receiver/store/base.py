@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -195,6 +195,27 @@ class SentPage(msgspec.Struct, frozen=True):
     person: str
 
 
+class IncidentFilter(msgspec.Struct, frozen=True):
+    """Which incidents are listed, newest first: ``before`` is the number that the list goes on from."""
+
+    limit: int
+    before: int | None = None
+    state: State | None = None
+    priority: Priority | None = None
+    team: str | None = None
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None  # when they were opened
+
+
+class IncidentPage(msgspec.Struct, frozen=True):
+    """Part of a list, and the ``before`` by which it goes on; None at its end.
+
+    It may hold fewer than asked for, also none, before the end: only so many are looked at in one reading.
+    """
+
+    incidents: list[Incident]
+    next: int | None = None
+
+
 class IncidentHistory(msgspec.Struct, frozen=True):
     """An incident with what is counted of its past.
 
@@ -357,6 +378,9 @@ class Store(History, Outbox, Protocol):
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         """Give the newest incidents, all or those in ``state``."""
+
+    async def listed(self, wanted: IncidentFilter) -> IncidentPage:
+        """Give part of a list."""
 
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
         """Give the newest incidents of a team that were opened by alerts of one name."""

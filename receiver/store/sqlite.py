@@ -41,7 +41,9 @@ from receiver.store.base import (
     ChannelState,
     Claimed,
     Decide,
+    IncidentFilter,
     IncidentHistory,
+    IncidentPage,
     Member,
     Outage,
     PastIncident,
@@ -348,6 +350,9 @@ class SQLiteStore:
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         return await self._reader.run(lambda db: row.newest(db, state, limit))
+
+    async def listed(self, wanted: IncidentFilter) -> IncidentPage:
+        return await self._reader.run(lambda db: row.listed(db, wanted))
 
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
         return await self._reader.run(lambda db: row.alike(db, alertname, team, limit))

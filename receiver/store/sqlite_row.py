@@ -10,14 +10,31 @@ import msgspec
 from receiver.incident.delivery import is_given_back, is_undone, redraws
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Priority, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
-from receiver.store.base import Backlog, OpenIncident, Outline, PastIncident, WantedOpen
+from receiver.store.base import (
+    Backlog,
+    IncidentFilter,
+    IncidentPage,
+    OpenIncident,
+    Outline,
+    PastIncident,
+    WantedOpen,
+)
 
+_LOOKED_AT = 2000  # incidents in one reading of a list
 _TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
+
+
+class _OfTeam(msgspec.Struct):
+    """The part of a document that a list is filtered by."""
+
+    team: str = ""
+
 
 _encoder = msgspec.json.Encoder()
 _incident = msgspec.json.Decoder(Incident)
 _open_incident = msgspec.json.Decoder(OpenIncident)
 _past = msgspec.json.Decoder(PastIncident)
+_of_team = msgspec.json.Decoder(_OfTeam)
 _outline = msgspec.json.Decoder(Outline)
 _data = msgspec.json.Decoder(Data)
 _KINDS = frozenset(kind.value for kind in EntryKind)
@@ -96,6 +113,25 @@ def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incide
     where = "WHERE state = :state" if state is not None else ""
     query = f"SELECT doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
     return [_incident.decode(document(row[0])) for row in db.execute(query, {"state": state, "limit": limit})]
+
+
+def listed(db: sqlite3.Connection, wanted: IncidentFilter) -> IncidentPage:
+    """Read part of a list; the team is in the document only, which may be compressed."""
+    where = "AND state = :state" if wanted.state is not None else ""
+    query = f"""SELECT id, priority, opened_at, doc FROM incident WHERE id < :before {where}
+        ORDER BY id DESC LIMIT :limit"""  # noqa: S608  # our own text
+    before = wanted.before if wanted.before is not None else 2**62
+    rows = db.execute(query, {"before": before, "state": wanted.state, "limit": _LOOKED_AT + 1})
+    found = list[Incident]()
+    for count, (number, priority, opened_at, doc) in enumerate(rows):
+        if count == _LOOKED_AT or len(found) == wanted.limit:
+            return IncidentPage(found, before)
+        before = number
+        if wanted.priority not in {None, priority} or (wanted.since and opened_at < wanted.since.timestamp()):
+            continue
+        if wanted.team is None or _of_team.decode(document(doc)).team == wanted.team:
+            found.append(_incident.decode(document(doc)))
+    return IncidentPage(found)
 
 
 def alike(db: sqlite3.Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:

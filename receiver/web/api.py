@@ -12,7 +12,8 @@ from receiver.incident.model import Entry, Incident, State
 from receiver.messages.i18n import Reader
 from receiver.messages.render import respond_by
 from receiver.messages.timeline import entry_text
-from receiver.store.base import Store, StoreError
+from receiver.store.base import IncidentFilter, Store, StoreError
+from receiver.web.conditional import tagged, version
 from receiver.web.incident_acts import IncidentActs, incident_number, unknown_incident
 
 SHOWN = (
@@ -22,6 +23,9 @@ SHOWN = (
 )
 CLOCKS_SHOWN = ("next_due_at", "acknowledged_until")
 _PAGE = 1000  # incidents in one answer
+_MOST = 10**17  # fits SQLite
+_STATES = (State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED)
+_FILTERS = ("state", "priority", "team", "since")
 
 
 class IncidentApi:
@@ -44,15 +48,17 @@ class IncidentApi:
         return app
 
     async def list(self, request: web.Request) -> web.Response:
-        """GET /api/v1/incidents?state=triggered&limit=100: the newest first."""
-        state, limit = request.query.get("state"), request.query.get("limit", "100")
-        if state is not None and state not in {State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED}:
-            return problem(400, f"state: invalid {state!r} (expected triggered, acknowledged or resolved)")
-        number = whole_number(limit, _PAGE)
-        if not number:
-            return problem(400, f"limit: expected a number from 1 to {_PAGE}")
-        incidents = await self._store.incidents(state, number)
-        return web.json_response({"incidents": [view(incident) for incident in incidents]})
+        """GET /api/v1/incidents?state=triggered&priority=P1&team=db&since=...&limit=100: the newest first.
+
+        `next` is the `before` that goes on; a page may hold fewer than `limit`, the last one says null.
+        """
+        try:
+            wanted = _filter(request)
+        except ValueError as error:
+            return problem(400, str(error))
+        page = await self._store.listed(wanted)
+        shown = [view(incident) for incident in page.incidents]
+        return tagged(request, {"incidents": shown, "next": page.next})
 
     async def show(self, request: web.Request) -> web.Response:
         """GET /api/v1/incidents/{id}: one incident, its alerts and its timeline."""
@@ -63,7 +69,7 @@ class IncidentApi:
         alerts = msgspec.to_builtins(sorted(incident.alerts.values(), key=lambda a: a.starts_at))
         reader = Reader(name_of=self._actions.name_of)
         lines = [_entry(entry, reader) for entry in timeline]
-        return web.json_response({**view(incident), "alerts": alerts, "timeline": lines})
+        return tagged(request, {**view(incident), "alerts": alerts, "timeline": lines}, version(incident, view))
 
 
 @web.middleware
@@ -74,6 +80,24 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return refused(error)
     except StoreError:
         return problem(503, "the store does not answer; try again")
+
+
+def _filter(request: web.Request) -> IncidentFilter:
+    """Read the parameters of a list; ValueError names the one that is wrong."""
+    asked: dict[str, object] = {name: request.query[name] for name in _FILTERS if name in request.query}
+    if asked.get("state", State.TRIGGERED) not in _STATES:
+        raise ValueError("state: expected triggered, acknowledged or resolved")
+    asked["limit"] = whole_number(request.query.get("limit", "100"), _PAGE)
+    if not asked["limit"]:
+        raise ValueError(f"limit: expected a number from 1 to {_PAGE}")
+    if "before" in request.query:
+        asked["before"] = whole_number(request.query["before"], _MOST)
+        if not asked["before"]:
+            raise ValueError("before: expected the `next` of the page before")
+    try:
+        return msgspec.convert(asked, IncidentFilter)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"invalid query: {error}") from error
 
 
 def _entry(entry: Entry, reader: Reader) -> dict[str, object]:

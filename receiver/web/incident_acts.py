@@ -26,6 +26,7 @@ from receiver.incident.event import (
 )
 from receiver.incident.model import Incident, Origin, Priority
 from receiver.web.access.viewer import ADDRESS, VIEWER
+from receiver.web.conditional import as_seen, version
 
 LIMIT = 64 * 1024
 LONGEST_KEY = 200  # characters of Idempotency-Key
@@ -165,14 +166,14 @@ class IncidentActs:
     async def act(self, request: web.Request) -> web.Response:
         """POST /api/v1/incidents/{id}/{act} with a JSON object: idempotent, a note with an Idempotency-Key.
 
-        What cannot be done as things are now is refused with 409, what cannot be done at all with 400.
+        What cannot be done as things are now is refused with 409, what cannot be done at all with 400. 412: with
+        If-Match, for an incident that has changed since it was read.
         """
         act = ACTS[request.match_info["action"]]
         body = await read(request, act.body)
         event = act.event(body, actor_of(request, body), self._actions.clock())
-        result, incident = await self._actions.act(
-            ActionSource.API, incident_number(request), event, request_of(request)
-        )
+        asked = msgspec.structs.replace(request_of(request), unchanged=as_seen(request, self._view))
+        result, incident = await self._actions.act(ActionSource.API, incident_number(request), event, asked)
         return self._answer(result, incident) if incident is not None else unknown_incident(request)
 
     async def raise_(self, request: web.Request) -> web.Response:
@@ -187,10 +188,12 @@ class IncidentActs:
         return web.json_response(self._view(incident), status=status, headers={"Location": f"incidents/{incident.id}"})
 
     def _answer(self, result: ActionResult, incident: Incident) -> web.Response:
+        if result is ActionResult.CHANGED:
+            return problem(412, "If-Match: the incident has changed since it was read; read it again")
         if result in _CONFLICTS:
             status = 400 if result in {ActionResult.OUT_OF_BOUNDS, ActionResult.NOBODY} else 409
             return problem(status, _CONFLICTS[result].format(count=incident.firing_count))
-        return web.json_response(self._view(incident))
+        return web.json_response(self._view(incident), headers={"ETag": f'"{version(incident, self._view)}"'})
 
 
 async def read(request: web.Request, kind: type[B]) -> B:

@@ -3,6 +3,7 @@
 from typing import Any, get_type_hints
 
 import msgspec
+from aiohttp import web
 
 from process.version import VERSION
 from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
@@ -27,6 +28,19 @@ _KEY: Json = {
     "description": "Unique to this request: what is sent again with the same key is done once",
     "schema": {**_TEXT, "maxLength": incident_acts.LONGEST_KEY},
 }
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of the incident as it was read: 412 if it has changed since, but for its timeline",
+    "schema": _TEXT,
+}
+_IF_NONE_MATCH: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The ETag of what is known: 304 if it is the same",
+    "schema": _TEXT,
+}
+_ETAG: Json = {"ETag": {"schema": _TEXT}}
 _INCIDENT: Json = {"$ref": "#/components/schemas/Incident"}
 
 
@@ -71,6 +85,30 @@ def document() -> Json:
     }
 
 
+class OpenApi:
+    """Serves the document at /api/v1/openapi.json; it is made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def routes(self) -> list[web.RouteDef]:
+        """List the endpoint, below /api/v1."""
+        return [web.get("/openapi.json", self.show)]
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """GET /api/v1/openapi.json."""
+        self._text = self._text or msgspec.json.encode(document()).decode()
+        return web.Response(text=self._text, content_type="application/json")
+
+
+def _tagged(described: Json) -> Json:
+    """Describe that nothing is sent which is known."""
+    described["parameters"] = [*described["parameters"], _IF_NONE_MATCH]
+    described["responses"]["200"]["headers"] = _ETAG
+    described["responses"]["304"] = {"description": "It is as you know it.", "headers": _ETAG}
+    return described
+
+
 def _shown() -> type[msgspec.Struct]:
     """What the API shows of an incident."""
     own, clocks = get_type_hints(Incident, include_extras=True), get_type_hints(Clocks, include_extras=True)
@@ -81,22 +119,35 @@ def _shown() -> type[msgspec.Struct]:
 
 
 def _api() -> Json:
-    incidents = {"incidents": {"type": "array", "items": _INCIDENT}}
-    listed = {"type": "object", "properties": incidents, "required": ["incidents"]}
+    following = {"type": ["integer", "null"], "description": "The `before` of the next page; null at the end"}
+    incidents = {"incidents": {"type": "array", "items": _INCIDENT}, "next": following}
+    listed = {"type": "object", "properties": incidents, "required": ["incidents", "next"]}
     alerts, entries = ({"type": "array", "items": {"$ref": f"#/components/schemas/{n}"}} for n in ("Alert", "Entry"))
     more = {"type": "object", "properties": {"alerts": alerts, "timeline": entries}, "required": ["alerts", "timeline"]}
     states = [State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED]
     query = [
         {"name": "state", "in": "query", "schema": {"enum": [state.value for state in states]}},
+        {"name": "priority", "in": "query", "schema": {"enum": [priority.value for priority in Priority]}},
+        {"name": "team", "in": "query", "schema": _TEXT},
+        {
+            "name": "since",
+            "in": "query",
+            "description": "Opened then or later",
+            "schema": {**_TEXT, "format": "date-time"},
+        },
+        {
+            "name": "before",
+            "in": "query",
+            "description": "The `next` of the page before; a page may hold fewer incidents than `limit`",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 10**17},
+        },
         {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
     ]
+    about, whole = "One incident, its alerts and its timeline", {"allOf": [_INCIDENT, more]}
     paths = {
-        "/api/v1/incidents": {"get": _guarded("listIncidents", "Incidents, the newest first", listed, query)},
-        "/api/v1/incidents/{id}": {
-            "get": _guarded(
-                "showIncident", "One incident, its alerts and its timeline", {"allOf": [_INCIDENT, more]}, [_ID]
-            )
-        },
+        "/api/v1/incidents": {"get": _tagged(_guarded("listIncidents", "Incidents, the newest first", listed, query))},
+        "/api/v1/incidents/{id}": {"get": _tagged(_guarded("showIncident", about, whole, [_ID]))},
+        "/api/v1/openapi.json": {"get": _guarded("showOpenApi", "This document", {"type": "object"}, [])},
     }
     for form, kind in (("svg", "image/svg+xml"), ("png", "image/png")):
         about = "Its chart, if Prometheus has the series of its alert"
@@ -106,7 +157,9 @@ def _api() -> Json:
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
     paths |= _evidence() | _duty() | _access() | _silences()
     for action, act in incident_acts.ACTS.items():
-        described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY])
+        described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY, _IF_MATCH])
+        described["responses"]["200"]["headers"] = _ETAG
+        described["responses"]["412"] = _problem("The incident has changed since it was read.")
         described |= _body(act.body, required=bool(_required(act.body)))
         described["responses"] |= _body_problems(incident_acts.LIMIT)
         described["responses"]["409"] = _problem("It cannot be done as things are now; the text says why.")
@@ -215,7 +268,7 @@ def _access() -> Json:
         "/tokens/{id}": {"delete": _guarded("revokeToken", "Revoke a token, for good", one, [_ID])},
         "/sessions": {"get": _guarded("listSessions", "Who is signed in", _listed("sessions", one), [])},
         "/sessions/{id}": {"delete": _guarded("endSession", "End a session", one, [_ID])},
-        "/audit": {"get": _guarded("readAudit", "Who did what, the newest first", one, [limit, before, of])},
+        "/audit": {"get": _tagged(_guarded("readAudit", "Who did what, the newest first", one, [limit, before, of]))},
     }
     described["/tokens"]["post"] = made
     for path in ("/tokens/{id}", "/sessions/{id}"):

@@ -15,6 +15,7 @@ from receiver.web.access import api_token, session_cookie
 from receiver.web.access.guard import SESSION, needs
 from receiver.web.access.identity import Roles
 from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
+from receiver.web.conditional import tagged
 
 _LIMIT = 16 * 1024  # bytes
 _PAGE, _MOST = 100, 1000  # lines of the audit log and sessions in one answer
@@ -119,7 +120,7 @@ class AccessApi:
             return problem(400, "before: expected the `next` of the page before")
         acts = await self._store.audit(older, limit, request.query.get("object", ""))
         following = acts[-1].seq if len(acts) == limit else None
-        return web.json_response({"audit": msgspec.to_builtins(list(acts)), "next": following})
+        return tagged(request, {"audit": msgspec.to_builtins(list(acts)), "next": following})
 
     def _act(self, request: web.Request, act: str, of: str, *, before: str = "", after: str = "") -> Act:
         viewer = request[VIEWER]

@@ -28,7 +28,7 @@ from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
 from receiver.store import sqlite_file
-from receiver.store.base import ANY, Standing, Store, Trace, Wanted
+from receiver.store.base import ANY, IncidentFilter, Standing, Store, Trace, Wanted
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
 
@@ -37,7 +37,11 @@ SMALL = {"incident_open", "incident_wake", "incident_count", "outbox_unsettled",
 SMALL |= {"outbox_waiting", "outbox_parked", "outbox_owed", "outbox_late", "outbox_lease"}
 TABLES = ("heartbeat", "job_heartbeat", "own", "gathering", "json_each", "CONSTANT")  # a row a source, job or address
 # As many as are asked for, from the end of an index.
-NEWEST = ("SELECT doc FROM incident  ORDER BY id DESC LIMIT", "WHERE state = 'dead' ORDER BY settled_at DESC LIMIT")
+NEWEST = (
+    "SELECT doc FROM incident  ORDER BY id DESC LIMIT",
+    "SELECT id, priority, opened_at, doc FROM incident WHERE id <",
+    "WHERE state = 'dead' ORDER BY settled_at DESC LIMIT",
+)
 
 
 @pytest.fixture
@@ -149,6 +153,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     await store.umbrella(1)
     for state in (None, "triggered", "acknowledged", "resolved"):
         await store.incidents(state, 5)
+        await store.listed(IncidentFilter(5, state=State(state) if state else None, team="backend"))
     await store.incident(3)
     await store.hand_over("cto", clock.now)
     assert await store.handed_over("cto") == clock.now
