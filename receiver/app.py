@@ -78,6 +78,7 @@ from receiver.web.console.console import Console
 from receiver.web.console.devices import Devices, Pusher
 from receiver.web.console.devices import Site as DeviceSite
 from receiver.web.console.layout import Layout
+from receiver.web.console.silences import SilencePages
 from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
 from receiver.web.duty_api import DutyApi
@@ -263,7 +264,7 @@ class Receiver:
         resend = float(config.watchdog.resend_interval)
         self._sources = sources(config.alertmanager, config.alertmanagers)
         pictured = {name for name, (_, one) in self._sources.items() if one.prometheus_url}
-        self._layout = Layout(config.site.name, pictured)
+        self._layout = Layout(config.site.name, pictured, {name for name, (_, one) in self._sources.items() if one.url})
         self._liveness = {name: Liveness(clock, resend) for name in self._sources}
         self._watchdog = Watchdog(
             self.store,
@@ -409,8 +410,9 @@ class Receiver:
             deployed=self._deployments.known,
         )
         devices = self._devices()
+        silencing = SilencePages(self._silences, self.store, self.current, self._clock, self._layout)
         console_routes = [
-            *guard.pages([*console.routes(), *evidence.console(), *devices.routes()]),
+            *guard.pages([*silencing.routes(), *console.routes(), *evidence.console(), *devices.routes()]),
             *guard.open_pages([*console.open_routes(), *devices.open_routes()]),
         ]
         app.on_shutdown.append(self._streams.stop)

@@ -29,6 +29,7 @@ _PEOPLE = frozenset(
         *(EntryKind.ACKNOWLEDGED, EntryKind.JOINED, EntryKind.RENEWED, EntryKind.ACKNOWLEDGED_LATE),
         *(EntryKind.RESOLVED_LATE, EntryKind.RESOLVED_BY_HAND, EntryKind.RESOLVE_UNDONE, EntryKind.UNACKNOWLEDGED),
         *(EntryKind.SNOOZED, EntryKind.TAKEN_OVER, EntryKind.ASKED, EntryKind.MOVED, EntryKind.ESCALATED_NOW),
+        *(EntryKind.SILENCED, EntryKind.SILENCE_EXTENDED, EntryKind.SILENCE_ENDED),
         *(EntryKind.NOTED, EntryKind.ATTACHED, EntryKind.DETACHED, EntryKind.RAISED, EntryKind.ACTED_LATE),
     }
 )
@@ -37,6 +38,7 @@ _ALERTS = frozenset(
         *(EntryKind.OPENED, EntryKind.ALERT_FIRING, EntryKind.ALERT_RESOLVED, EntryKind.ALERTS_FIRING),
         *(EntryKind.ALERTS_RESOLVED, EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.REOPENED),
         *(EntryKind.FLAPPING, EntryKind.STILL_FIRING, EntryKind.PAUSED, EntryKind.RESUMED),
+        EntryKind.SILENCE_OVER,
     }
 )
 
@@ -127,6 +129,7 @@ def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, aski
         "alerts": tuple(_alert(alert, reader) for alert in _in_view(incident)),
         "alert_count": len(incident.alerts) + incident.unlisted + incident.truncated,
         "drawable": is_drawable(incident),
+        "silences": _silences(timeline, now),
         "source": incident.source,
         "paged": paged(timeline, reader),
         **_acts(incident, look),
@@ -247,6 +250,21 @@ def _undo(incident: Incident, now: datetime) -> Undo | None:
         return None
     until = incident.undo.until
     return Undo(resolve_of(incident), until, max(1, int((until - now).total_seconds())))
+
+
+def _silences(timeline: Iterable[Entry], now: datetime) -> tuple[dict[str, object], ...]:
+    """List the silences that were made from an incident and have not ended, as its timeline tells, oldest first."""
+    found: dict[str, dict[str, object]] = {}
+    for entry in timeline:
+        data = entry.data
+        if entry.kind is EntryKind.SILENCED:
+            found[data.silence] = {"id": data.silence, "by": entry.actor, "until": data.due, "what": data.text}
+        elif entry.kind is EntryKind.SILENCE_EXTENDED:
+            by = found.pop(data.named or data.silence, {}).get("by", entry.actor)
+            found[data.silence] = {"id": data.silence, "by": by, "until": data.due, "what": data.text}
+        elif entry.kind in {EntryKind.SILENCE_ENDED, EntryKind.SILENCE_OVER}:
+            found.pop(data.silence, None)
+    return tuple(one for one in found.values() if isinstance(until := one["until"], datetime) and until > now)
 
 
 def _links(alert: Alert, reader: Reader) -> tuple[tuple[str, str], ...]:

@@ -60,8 +60,10 @@ def view_of(viewer: Viewer, request: web.Request, routing: Routing, now: datetim
 class Layout:
     """The templates of the console."""
 
-    def __init__(self, brand: str = "HeyPeter", pictured: Container[str] = ()) -> None:
-        """``pictured`` are the sources whose incidents may have a chart."""
+    def __init__(
+        self, brand: str = "HeyPeter", pictured: Container[str] = (), silenceable: Container[str] = ()
+    ) -> None:
+        """``pictured`` are the sources whose incidents may have a chart, ``silenceable`` those that can be silenced."""
         self.files = StaticFiles()
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("receiver.web.console"),
@@ -73,6 +75,7 @@ class Layout:
         self._templates.globals |= {
             "brand": brand,
             "pictured": pictured,
+            "silenceable": silenceable,
             "files": self.files.names,
             "htmx_config": msgspec.json.encode(_HTMX).decode(),
         }

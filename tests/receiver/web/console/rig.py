@@ -1,7 +1,7 @@
 """The console on a real store and a real socket, its viewer told by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from process.settings import Secret
 from process.web import Handler
 from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
+from receiver.actions.silences import Silences
+from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.model import Alert, AlertGroup, Incident
 from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
@@ -26,6 +28,7 @@ from receiver.web.console.board import Board
 from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
 from receiver.web.console.layout import Layout
+from receiver.web.console.silences import SilencePages
 from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
 from tests.process.bounded_server import BoundedServer
@@ -98,7 +101,10 @@ def alert(name: str = "a", **labels: str) -> Alert:
 
 
 @asynccontextmanager
-async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterator[Rig]:
+async def a_console(
+    folder: Path, routing: Routing | None = None, apis: Mapping[str, AlertmanagerApi] | None = None
+) -> AsyncIterator[Rig]:
+    """``apis``: Alertmanagers that can be asked for silences."""
     clock = Clock()
     streams: list[Streams] = []
 
@@ -113,12 +119,15 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
     metrics = Metrics(["email", "slack", "pagerduty"])
     actions = Actions(store, current, clock, metrics.registry)
     feeds = CalendarFeeds(Secret(SECRET))
+    layout = Layout(silenceable=apis) if apis else LAYOUT
+    silences = Silences(store, store.silences, actions, apis or {})
+    silencing = SilencePages(silences, store, current, clock, layout)
     console = Console(
         store,
         actions,
         current,
         clock,
-        layout=LAYOUT,
+        layout=layout,
         board=board,
         streams=streams[0],
         feeds=feeds,
@@ -135,8 +144,8 @@ async def a_console(folder: Path, routing: Routing | None = None) -> AsyncIterat
         return await handler(request)
 
     app = web.Application(middlewares=[somebody])
-    app.add_routes([*console.routes(), *console.open_routes()])
-    pages = AnswerPages(store, actions, current, Secret(SECRET), layout=LAYOUT, streams=streams[0])
+    app.add_routes([*silencing.routes(), *console.routes(), *console.open_routes()])
+    pages = AnswerPages(store, actions, current, Secret(SECRET), layout=layout, streams=streams[0])
     app.add_subapp("/answer", pages.application())
     app.on_shutdown.append(streams[0].stop)
     async with TestClient(BoundedServer(app)) as client:
