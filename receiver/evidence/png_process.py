@@ -15,7 +15,7 @@ from receiver.clients.limited_process import limit
 
 MEMORY = 512 << 20  # bytes of address space, of which Python and the library take 150 MB, mostly untouched
 SCALE = 2  # pixels for each of the SVG's: phones and most screens have as many
-_FONT = "Roboto"
+_FONT = "Roboto"  # fonts/: Latin, Greek and Cyrillic letters of it, without features (pyftsubset), for the wheel's size
 
 
 class Job(msgspec.Struct, frozen=True):

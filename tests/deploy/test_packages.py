@@ -32,8 +32,9 @@ def test_the_wheel_has_every_tracked_file_of_the_programs_and_no_other(packages:
     assert packed == wanted
 
 
-def test_the_wheel_is_smaller_than_a_megabyte(packages: Packages) -> None:
-    assert packages.wheel.stat().st_size <= 1_000_000
+def test_the_wheel_stays_small(packages: Packages) -> None:
+    # 0.87 MB without the console; each of some 460 files costs 170 bytes in the archive beside what it holds
+    assert packages.wheel.stat().st_size <= 1_150_000
 
 
 def test_the_sdist_has_the_examples_and_no_tests(packages: Packages) -> None:
