@@ -402,6 +402,7 @@ class Receiver:
             brand=self.config.site.name,
             handling=self.config.channels.handling,
             duty=self.duty,
+            replays=replays,
             registry=self.metrics.registry,
             site=Site(
                 tuple(self.config.channels),

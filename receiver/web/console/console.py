@@ -35,6 +35,7 @@ from receiver.web.console.layout import Layout, Viewing, answer, viewing
 from receiver.web.console.live import IncidentView, NowView
 from receiver.web.console.now_page import SHOWN, Filter
 from receiver.web.console.stream import Streams
+from receiver.web.replay_api import Replays
 
 _MAX_FORM = 64 * 1024  # bytes
 _MOST_NUMBER = 10**17  # fits SQLite
@@ -57,6 +58,7 @@ class Console:
         brand: str = "HeyPeter",
         handling: Callable[[str], Handling] = lambda _channel: Handling(),
         duty: Duty,
+        replays: Replays | None = None,
         registry: CollectorRegistry,
         site: status_page.Site = status_page.Site(),  # noqa: B008  # immutable
         deployed: Callable[[Incident], tuple[Deployment, ...]] = lambda _incident: (),
@@ -65,6 +67,7 @@ class Console:
         self._layout, self._board, self._streams, self._deployed = layout, board, streams, deployed
         self._feeds, self._brand, self._handling = feeds, brand, handling
         self._registry, self._site, self._duty = registry, site, DutyForms(duty, actions, store)
+        self._replays = replays
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -83,6 +86,7 @@ class Console:
             web.post(r"/incidents/{id:\d{1,17}}/{act:[a-z]+}", self._guarded(self.act, 2)),
             web.get("/status", self._guarded(self.status, 0)),
             web.get("/policy", self._guarded(self.policy, 0)),
+            web.post("/policy/replay", self._guarded(self.replay, 1)),
             web.get("/history", self._guarded(self.history, 0)),
             web.get("/history.csv", self._guarded(self.history_csv, 0)),
             web.get("/raise", self._guarded(self.raise_form, 0)),
@@ -262,7 +266,17 @@ class Console:
         if not look.viewer.may(Role.VIEWER):
             return self._layout.problem(look, "console_link_only", 403)
         values = policy_page.values(look, request.query, self._handling)
-        return self._layout.page("policy.html", look, {"here": "policy", **values})
+        return self._layout.page("policy.html", look, {"here": "policy", "replayed": None, **values})
+
+    async def replay(self, request: web.Request) -> web.StreamResponse:
+        """POST /policy/replay with an edited receiver.yml: what it would have made of the last incidents."""
+        look = self._look(request, 1)
+        if not look.viewer.may(Role.RESPONDER) or self._replays is None:
+            return self._layout.problem(look, "console_may_not_act", 403)
+        form = dict(await read_fields(request, policy_page.LARGEST))
+        replayed = await policy_page.replayed(self._replays, form, look.reader)
+        values = policy_page.values(look, {}, self._handling)
+        return self._layout.page("policy.html", look, {"here": "policy", "replayed": replayed, **values})
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """GET /status: whether this receiver hears, remembers and reaches what it must."""

@@ -1,4 +1,4 @@
-"""What the page Policy shows: the matrix as people know it, the routes, and what would happen to an alert. Pure."""
+"""What the page Policy shows: the matrix as people know it, the routes, and what would happen to an alert."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from process.settings import SettingsError
+from process.web import whole_number
+from receiver.evidence.replay import Difference, in_words
 from receiver.incident.delivery import Handling
 from receiver.incident.model import Incident, Kind, Plan, Priority
 from receiver.messages.i18n import Reader, one_line
@@ -17,8 +20,11 @@ from receiver.policy.matcher import Matchers
 from receiver.policy.routing import Routing
 from receiver.policy.simulate import Told
 from receiver.web.console.layout import Viewing
+from receiver.web.replay_api import LIMIT, MOST_DAYS, BusyError, Replays
 
 LONGEST = 2000  # characters of labels
+LARGEST = 2 * LIMIT  # bytes of a form with a file: some characters take three
+DAYS = (7, 30, 90)
 _LABELS, _LISTED, _TEXT = 40, 200, 200
 _PAIR = re.compile(r'\s*([^\s=,]{1,200})\s*=\s*("(?:[^"]{0,500})"|[^,\n]{0,500}?)\s*(?:[,\n]|$)')
 
@@ -58,6 +64,17 @@ class Event(msgspec.Struct, frozen=True):
     why: str
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """What an edited file would have made of past incidents, or what is wrong with it."""
+
+    text: str
+    days: int
+    lines: tuple[str, ...] = ()
+    incidents: int = 0
+    differences: tuple[Difference, ...] = ()
+    wrong: str = ""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What would happen."""
 
@@ -78,10 +95,24 @@ def values(look: Viewing, query: Mapping[str, str], handling: Callable[[str], Ha
         "routes": tuple(_route(route.matchers, route.contacts, reader, only=route.only) for route in routing.routes),
         "teams": tuple((team, _places(contacts, reader)) for team, contacts in sorted(routing.teams.items())),
         "asked": asked,
+        "days": DAYS,
         "at": reader.local(at, "%Y-%m-%dT%H:%M"),
         "wrong": bool(asked.strip()) and not labels,
         "answer": _answer(routing, labels, at, reader, handling) if labels else None,
     }
+
+
+async def replayed(replays: Replays, form: Mapping[str, str], reader: Reader) -> Replayed:
+    """Replay past incidents under the file that was sent."""
+    text, days = form.get("file", ""), whole_number(form.get("days", ""), MOST_DAYS) or DAYS[1]
+    try:
+        compared = await replays.replay(text, days)
+    except SettingsError as error:
+        return Replayed(text, days, wrong=str(error))
+    except BusyError:
+        return Replayed(text, days, wrong=reader.say("console_replay_busy"))
+    lines, count = tuple(in_words(compared, reader)), compared.incidents
+    return Replayed(text, days, lines, count, compared.differences[:_LISTED])
 
 
 def read_labels(text: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.actions.silences import Silences
 from receiver.clients.alertmanager import AlertmanagerApi
+from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.model import Alert, AlertGroup, Incident
 from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
@@ -31,6 +32,7 @@ from receiver.web.console.layout import Layout
 from receiver.web.console.silences import SilencePages
 from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
+from receiver.web.replay_api import Replays
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.example_site import START, Clock, deciding, the_current, the_routing
 
@@ -132,6 +134,7 @@ async def a_console(
         streams=streams[0],
         feeds=feeds,
         duty=Duty(store, store.duty, current, clock),
+        replays=Replays(store, current, lambda _channel: Handling(), clock),
         registry=metrics.registry,
         site=Site(("email", "slack"), {"alertmanager": (True, False)}),
     )

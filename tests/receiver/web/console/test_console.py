@@ -506,3 +506,18 @@ async def test_what_fires_is_put_under_maintenance(rig: Rig) -> None:
     await rig.fire()
     assert "Paused by maintenance" in await told(rig, "maintenance", minutes="60")
     assert "1 quiet" in await rig.get("/")
+
+
+EXAMPLE = Path("deploy/config/receiver.yml").read_text("utf-8")
+
+
+async def test_the_policy_replays_the_past_under_an_edited_file(rig: Rig) -> None:
+    await rig.fire()
+    rig.clock.forward(minutes=5)
+    page = await (await rig.client.post("/policy/replay", data={"file": EXAMPLE, "days": "7"})).text()
+    assert "1 incident of the past" in page
+    assert "Every incident pages the same people" in page
+    wrong = await (await rig.client.post("/policy/replay", data={"file": f"{SCRIPT}: 1", "days": "x"})).text()
+    assert "receiver.yml" in wrong
+    assert "<script>alert" not in wrong
+    assert (await rig.client.post("/policy/replay", headers={"X-Viewer": "guest"})).status == 403
