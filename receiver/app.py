@@ -91,6 +91,7 @@ from receiver.web.silences_api import SilencesApi
 from receiver.workers import (
     calendar_refresh,
     coverage,
+    device_check,
     event_webhooks,
     handover,
     job_heartbeats,
@@ -102,6 +103,7 @@ from receiver.workers import (
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.coverage import Coverage
+from receiver.workers.device_check import DeviceCheck
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.event_webhooks import EventWebhook, Hook, HookMetrics
@@ -344,6 +346,7 @@ class Receiver:
             self._channels[name] = channel
             self._dispatchers[name] = self._dispatcher(name, channel)
         self._add_calendars(session)
+        self._add_device_check()
         await self._add_loops(session)
         for name, _, settings in self.config.channels.declared():
             for build in INBOUND.get(name, ()):
@@ -675,6 +678,14 @@ class Receiver:
         self._use_calendars(feeds(self.config, self._source))
         self._rounds["calendars"] = Round(self._calendars.run_once, calendar_refresh.PERIOD)
         self._rounds["coverage"] = Round(self._look_for_gaps, coverage.PERIOD)
+
+    def _add_device_check(self) -> None:
+        """Make the loop that tests the devices of people; only where there may be any."""
+        channel: object = self._channels.get("push")
+        if isinstance(channel, Pusher):
+            config, rest = self.config, (self.current, self._clock, self.metrics)
+            check = DeviceCheck(self.store.push, channel, *rest, url=config.external_url, brand=config.site.name)
+            self._rounds["devices"] = Round(check.run_once, device_check.PERIOD)
 
     def _use_calendars(self, named: Iterable[tuple[Feed, float]]) -> None:
         named = list(named)

@@ -111,6 +111,8 @@ class Metrics:
         text = "1 if somebody who can be reached holds the role now."
         self.covered = self._gauge("oncall_covered", text, "role")
         self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
+        text = "Browsers of people that can be paged by push, by whether a page would be seen there."
+        self.push_devices = self._gauge("push_devices", text, "state")
         text = "When the alerts of a source were last compared with its own API."
         self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
         text = "Incidents that a person has resolved, and whose alerts still fire a while later."

@@ -121,12 +121,22 @@ class Push:
             raise _whole(errors)
         return Receipt()
 
-    async def send_test(self, person: str, title: str, body: str, url: str, now: datetime) -> Sequence[str]:
-        """Push a test to each device of a person; gives what went wrong with each, "" for nothing."""
+    async def send_test(  # what it says, and how
+        self, person: str, title: str, body: str, url: str, now: datetime, *, quiet: bool = False
+    ) -> Sequence[str]:
+        """Push a test to each device of a person; gives what went wrong with each, "" for nothing.
+
+        A ``quiet`` one makes no sound, and waits for a device that is away.
+        """
         words = Words(title[:_TITLE], body)
-        made = partial(_payload, Payload("", "test", "test", urgent=True, url=url, words=words, sent=_seconds(now)))
+        made = partial(
+            _payload, Payload("", "test", "test", urgent=not quiet, url=url, words=words, sent=_seconds(now))
+        )
         devices = await self._live(person)
-        errors = await self._push(devices, made, Delivery(_SHORTEST_LIFE, "high", topic("test")), now)
+        how = (
+            Delivery(_NEWS_LIFE, "normal", topic("test")) if quiet else Delivery(_SHORTEST_LIFE, "high", topic("test"))
+        )
+        errors = await self._push(devices, made, how, now)
         return ["" if error is None else error.reason.value for error in errors]
 
     def refusal(self, subscription: Subscription) -> str:

@@ -104,7 +104,8 @@ class Sms:
 
     def text(self, message: Message) -> str:
         """Write what happened, how to acknowledge it, and where to read more, cut to the parts that it may have."""
-        asks = message.number > 0 and standing(message) == "triggered" and bool(message.button)
+        can_reply = self._line.sender.startswith(("+", "MG"))
+        asks = can_reply and message.number > 0 and standing(message) == "triggered" and bool(message.button)
         code = code_of(message.button, message.number, self._line.token) if asks else ""
         reply = message.words.reply.replace("{code}", code) if code else ""
         where = f"{self._url}/incidents/{message.number}" if message.number else f"{self._url}/"

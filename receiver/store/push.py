@@ -1,13 +1,15 @@
 """What a store promises of the devices that Web Push reaches: their subscriptions, and what became of the last push."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 MOST_DEVICES = 10  # of one person
+_SILENT_FOR = timedelta(minutes=5)  # without a receipt
+_FAILURES = 3  # in a row
 
 
 class PushOutcome(StrEnum):
@@ -16,6 +18,16 @@ class PushOutcome(StrEnum):
     ACCEPTED = "accepted"
     FAILED = "failed"
     GONE = "gone"  # the subscription is over: 404 or 410
+
+
+class DeviceState(StrEnum):
+    """Whether a page would be seen there: the metric label `state`."""
+
+    WORKING = "working"
+    SILENT = "silent"  # what was sent has not been confirmed
+    FAILING = "failing"  # its push service refuses it
+    BLOCKED = "blocked"  # what arrives cannot be shown
+    GONE = "gone"
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -37,6 +49,17 @@ class Subscription(msgspec.Struct, frozen=True):
     gone: datetime | None = None
     failures: int = 0  # in a row
     blocked: bool = False  # what arrived could not be shown
+
+    def state(self, now: datetime) -> DeviceState:
+        """Say whether a page would be seen there; of several reasons why not, the worst."""
+        silent = self.waiting_since is not None and now - self.waiting_since > _SILENT_FOR
+        wrong = (
+            (DeviceState.GONE, self.gone is not None),
+            (DeviceState.BLOCKED, self.blocked),
+            (DeviceState.FAILING, self.failures >= _FAILURES),
+            (DeviceState.SILENT, silent),
+        )
+        return next((state for state, holds in wrong if holds), DeviceState.WORKING)
 
 
 class PushStore(Protocol):

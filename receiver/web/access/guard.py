@@ -101,6 +101,7 @@ class Guard:
                 response = self._refuse(request, _CROSS_SITE.status, _CROSS_SITE.key)
                 add_headers(response)
                 return response
+            request[ADDRESS] = self._authenticator.address(request)
             return await _with_headers(handler, request)
 
         return opened

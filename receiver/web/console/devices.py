@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -20,7 +20,7 @@ from receiver.policy.current import Current
 from receiver.store.access import AccessStore
 from receiver.store.audit import Act
 from receiver.store.base import Store, StoreError
-from receiver.store.push import MOST_DEVICES, PushStore, Subscription
+from receiver.store.push import MOST_DEVICES, DeviceState, PushStore, Subscription
 from receiver.web.access.guard import needs
 from receiver.web.access.viewer import ADDRESS, Role, Viewer
 from receiver.web.console.acts import Said, said_text
@@ -28,8 +28,6 @@ from receiver.web.console.layout import Layout, Viewing, view_of, viewing
 from receiver.web.console.times import Times
 
 _LIMIT = 8 * 1024  # bytes of what a browser posts
-_SILENT_FOR = timedelta(minutes=5)  # without a receipt, after which a device is warned of
-_FAILURES = 3  # in a row, after which it is warned of
 _ICONS = (192, 512)
 _SYSTEMS = (
     *(("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("CrOS", "ChromeOS")),
@@ -52,7 +50,9 @@ class Pusher(Protocol):
     def refusal(self, subscription: Subscription) -> str:
         """Say what is wrong with a subscription; "" if it can be pushed to."""
 
-    async def send_test(self, person: str, title: str, body: str, url: str, now: datetime) -> Sequence[str]:
+    async def send_test(  # what it says, and how
+        self, person: str, title: str, body: str, url: str, now: datetime, *, quiet: bool = False
+    ) -> Sequence[str]:
         """Push a test to each device; gives what went wrong with each, "" for nothing. SendError: there is none."""
 
 
@@ -322,15 +322,17 @@ def _device(one: Subscription, reader: Reader, now: datetime) -> Device:
 
 
 def _warning(one: Subscription, reader: Reader, now: datetime) -> str:
-    """Say why a page might not be seen there; the worst first."""
-    if one.gone is not None:
-        return reader.say("devices_gone", at=Times(reader, now).clock(one.gone))
-    if one.blocked:
-        return reader.say("devices_blocked")
-    if one.failures >= _FAILURES:
-        return reader.say("devices_failing", count=one.failures)
-    if one.waiting_since is not None and now - one.waiting_since > _SILENT_FOR:
-        return reader.say("devices_silent", at=Times(reader, now).clock(one.waiting_since))
+    """Say why a page might not be seen there."""
+    times = Times(reader, now)
+    match one.state(now):
+        case DeviceState.GONE:
+            return reader.say("devices_gone", at=times.clock(one.gone or now))
+        case DeviceState.BLOCKED:
+            return reader.say("devices_blocked")
+        case DeviceState.FAILING:
+            return reader.say("devices_failing", count=one.failures)
+        case DeviceState.SILENT:
+            return reader.say("devices_silent", at=times.clock(one.waiting_since or now))
     return ""
 
 
