@@ -232,8 +232,9 @@ def save(
     after = decision.incident
     if after.state is State.NEW:
         return Saved(before, None)
-    if not decision.changes(before):
-        return Saved(before, after)
+    if not decision.changes(before):  # it may still mean something for others: what is over speaks for nobody
+        others = _follow(db, after.id, decision.ripples, handling, now)
+        return Saved(before, after, any(other.owes for other in others), others)
     db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
     if after.clock_moved != before.clock_moved:
         opened = {"opened_at": _opened_at(after), "id": after.id}

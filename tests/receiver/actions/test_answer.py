@@ -22,6 +22,7 @@ from receiver.incident.event import (
     Snooze,
     TakeOver,
     Unacknowledge,
+    UndoResolve,
 )
 from receiver.incident.model import AlertGroup, Decision, EntryKind, Origin, Priority, Reason, State
 from receiver.store.audit import Act
@@ -191,6 +192,23 @@ async def test_a_p1_that_is_attached_raises_its_parent(site: Site) -> None:
     await site.actions.act(API, parent, TakeOver("linh", CONSOLE))
     await site.actions.act(API, child, Attach("linh", CONSOLE, parent))
     assert await site.state(parent) is State.TRIGGERED
+
+
+async def test_what_is_undone_or_fires_anew_while_its_parent_is_over_speaks_for_itself(site: Site) -> None:
+    undone, anew, parent = await site.fire("a"), await site.fire("b"), await site.fire("c")
+    for child in (undone, anew):
+        await site.actions.act(API, child, Attach("linh", CONSOLE, parent))
+    await site.actions.act(API, parent, Resolve("linh", CONSOLE))
+    await site.actions.act(API, undone, UndoResolve("linh", CONSOLE))
+    other = an_alert("b2", severity="warning", starts_at=site.clock.now)
+    again = AlertGroup("b", (an_alert("b", severity="warning"), other))
+    await site.store.update(AlertsReceived(again), the_policy(), site.clock.now)
+    assert await site.state(parent) is State.RESOLVED
+    for child in (undone, anew):
+        stored = await site.store.incident(child)
+        assert stored is not None
+        assert (stored[0].state, stored[0].attached_to) == (State.TRIGGERED, 0)
+        assert stored[0].wake_at is not None
 
 
 async def test_two_acknowledge_at_once_and_the_second_helps(site: Site) -> None:
