@@ -234,7 +234,7 @@ class Receiver:
         self._channels: dict[str, Channel] = {}
         self._loops: dict[str, Loop] = {}  # one that fails ends the process
         self._rounds: dict[str, Round] = {}  # one that fails is tried again
-        self._inbound: list[web.RouteDef] = []
+        self._inbound: list[Inbound] = []
         self.secrets: list[Secret] = []  # what no report of an error may carry
         self.current = Current(build_routing(config, source), clock())
         self.metrics = Metrics(
@@ -352,7 +352,7 @@ class Receiver:
             for build in INBOUND.get(name, ()):
                 parts = (self.actions, self.store, self.current, self.duty, self.metrics.registry)
                 inbound = build(settings, InboundSetup(setup(name), *parts))
-                self._inbound.extend(inbound.routes)
+                self._inbound.append(inbound)
                 self._rounds |= {loop: Round(*round_) for loop, round_ in inbound.loops.items()}
         try:
             async with asyncio.timeout(_RESTORED_IN):
@@ -450,7 +450,11 @@ class Receiver:
             app.add_subapp(f"{path}/api/v1", api)
             app.add_subapp(f"{path}/chart", charts.application())
             app.add_subapp(f"{path}/answer", pages.application())
-            routes = [*self._inbound, *admin.routes(), *self._console_access.routes()]
+            routes = [
+                *(route for one in self._inbound for route in one.routes),
+                *admin.routes(),
+                *self._console_access.routes(),
+            ]
             routes += console_routes if self.config.console.enabled else console.open_routes()
             app.add_routes(web.RouteDef(r.method, f"{path}{r.path}", r.handler, r.kwargs) for r in routes)
         return app
@@ -510,7 +514,9 @@ class Receiver:
         return not crashed
 
     async def stop(self) -> None:
-        """Close the channels, then the store; nothing may be called after it."""
+        """Close the ways in and the channels, then the store; nothing may be called after it."""
+        for inbound in self._inbound:
+            await inbound.close()
         await self.charts.close()
         await self._deployments.close()
         self._closing.close()

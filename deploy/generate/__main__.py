@@ -4,11 +4,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.generate import build_lock, containers, kubernetes, openapi, reference
+from deploy.generate import build_lock, containers, kubernetes, openapi, reference, slack
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS: tuple[Callable[[], dict[Path, str]], ...] = (
-    *(build_lock.texts, containers.texts, kubernetes.texts, openapi.texts, reference.texts),
+    *(build_lock.texts, containers.texts, kubernetes.texts, openapi.texts, reference.texts, slack.texts),
 )
 
 

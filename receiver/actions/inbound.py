@@ -25,9 +25,14 @@ class InboundSetup:
     registry: CollectorRegistry
 
 
+async def nothing_open() -> None:
+    """Close nothing."""
+
+
 @dataclass(frozen=True)
 class Inbound:
     """Endpoints to serve, and loops by name: what they do, and seconds between. Nothing if its secret is not set."""
 
     routes: Sequence[web.RouteDef] = ()
     loops: dict[str, tuple[Callable[[], Awaitable[object]], float]] = field(default_factory=dict)
+    close: Callable[[], Awaitable[None]] = nothing_open  # called before the store is closed

@@ -37,6 +37,14 @@ class IncomingWebhook(Strict, frozen=True):
     url_file: Path | None = None
 
 
+class SocketMode(Strict, frozen=True):
+    """Slack sends presses and commands over a connection that the receiver opens."""
+
+    app_token: Secret | None = None
+    """App-level token with the scope connections:write"""
+    app_token_file: Path | None = None
+
+
 class Settings(Strict, frozen=True):
     """`channels.slack`: a bot token, incoming webhooks, or both."""
 
@@ -47,6 +55,8 @@ class Settings(Strict, frozen=True):
     """Incoming webhooks, by the address that people and teams use; no threads"""
     interactive: bool = False
     """Add buttons, which Slack sends back signed; needs `signing_secret`"""
+    socket_mode: SocketMode | None = None
+    """Add buttons, and take what is pressed without an address that Slack can reach"""
     signing_secret: Secret | None = None
     """Signing secret of the Slack app"""
     signing_secret_file: Path | None = None
@@ -54,6 +64,11 @@ class Settings(Strict, frozen=True):
     """Address of your own proxy; Slack's, if empty"""
     timeout: Timeout = Timeout(10)
     """Time for one attempt, at most 60s"""
+
+    @property
+    def has_buttons(self) -> bool:
+        """Slack can send what is pressed, one way or the other."""
+        return self.interactive or self.socket_mode is not None
 
     @property
     def has_bot(self) -> bool:
@@ -215,7 +230,7 @@ def _build(settings: Settings, setup: Setup) -> Channel:
             setup.session,
             timeout=settings.timeout,
             api_url=settings.api_url,
-            interactive=settings.interactive,
+            interactive=settings.has_buttons,
         )
     urls = {
         name: setup.secret(f".webhooks.{name}.url", webhook.url, webhook.url_file)
@@ -231,6 +246,11 @@ def _check(settings: Settings, place: Place) -> None:
         raise place.error(".token", "missing; set token, its *_file twin, or webhooks")
     if settings.interactive and not (settings.signing_secret or settings.signing_secret_file):
         raise place.error("", "interactive buttons need signing_secret_file, the Slack app's own")
+    socket = settings.socket_mode
+    if socket is not None and not (socket.app_token or socket.app_token_file):
+        raise place.error(".socket_mode", "needs app_token_file, an app-level token with the scope connections:write")
+    if socket is not None and not settings.has_bot:
+        raise place.error(".socket_mode", "needs token_file, too: buttons are on the messages of a bot")
 
 
 # A channel's name or id, or a member's id, which begins with U or W. chat.postMessage takes no @name

@@ -4,6 +4,7 @@ docs.slack.dev/apis/web-api: a 200 may carry ``ok: false``; which errors pass is
 """
 
 import asyncio
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,8 @@ from process.settings import Secret
 from receiver.channels.base import Failure, SendError
 from receiver.channels.http_call import failure
 
+_QUIET = logging.getLogger(f"{__name__}.sdk")  # at level debug it writes whole answers: addresses, tickets
+_QUIET.disabled = True
 _PASSING = {
     **dict.fromkeys(
         ("internal_error", "fatal_error", "service_unavailable", "team_added_to_org", "rollup_error"),
@@ -57,6 +60,7 @@ class SlackApi:
             token=token.reveal(),
             base_url=api_url or AsyncWebClient.BASE_URL,
             session=session,
+            logger=_QUIET,
             retry_handlers=[],  # the dispatcher alone retries
         )
 

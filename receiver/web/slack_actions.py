@@ -24,9 +24,11 @@ from receiver.web.slack_handler import SlackHandler
 from receiver.web.slack_payload import INTERACTION, SlashCommand
 from receiver.web.slack_people import SlackPeople
 from receiver.web.slack_replies import SLACK, SlackReplies
+from receiver.web.slack_socket import PERIOD, SlackSocket
 
 log = logging.getLogger(__name__)
 
+INTERACTIVITY, COMMANDS = "/slack/interactivity", "/slack/commands"
 LIMIT = 256 * 1024
 _REMEMBERED = 600.0  # seconds that a signature is remembered; the SDK takes requests up to 300 s old
 
@@ -51,7 +53,7 @@ class SlackActions:
 
     def routes(self) -> list[web.RouteDef]:
         """List the endpoints."""
-        return [web.post("/slack/interactivity", self.press), web.post("/slack/commands", self.command)]
+        return [web.post(INTERACTIVITY, self.press), web.post(COMMANDS, self.command)]
 
     async def press(self, request: web.Request) -> web.Response:
         """200 after the commit; 401 for a wrong signature, 400 for what is not an interaction, 503 to press again."""
@@ -126,8 +128,16 @@ def handler_of(settings: Settings, setup: InboundSetup, hosts: tuple[str, ...] =
 
 
 def build(settings: Settings, setup: InboundSetup) -> Inbound:
-    """Serve the endpoints if messages have buttons, and Slack sends them here."""
-    if not settings.interactive:
+    """Serve the endpoints, keep a connection, or both: whichever way Slack sends what is pressed."""
+    if not settings.has_buttons:
         return Inbound()
-    secret = setup.channel.secret(".signing_secret", settings.signing_secret, settings.signing_secret_file)
-    return Inbound(routes=SlackActions(handler_of(settings, setup), secret, setup.actions.clock).routes())
+    handler, inbound = handler_of(settings, setup), Inbound()
+    if settings.interactive:
+        secret = setup.channel.secret(".signing_secret", settings.signing_secret, settings.signing_secret_file)
+        inbound = Inbound(routes=SlackActions(handler, secret, setup.actions.clock).routes())
+    socket = settings.socket_mode
+    if socket is None:
+        return inbound
+    token = setup.channel.secret(".socket_mode.app_token", socket.app_token, socket.app_token_file)
+    kept = SlackSocket(handler, SlackApi(token, setup.channel.session, settings.api_url), setup.registry)
+    return Inbound(inbound.routes, {"slack socket": (kept.run_once, PERIOD)}, kept.close)

@@ -45,7 +45,7 @@ class FakeServer:
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         raise NotImplementedError
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _take(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         is_form = request.content_type == "application/x-www-form-urlencoded"
         is_binary = request.content_type == "application/octet-stream"

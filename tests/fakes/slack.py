@@ -6,6 +6,7 @@ An error stands inside a 200; a webhook answers with a word instead.
 docs.slack.dev/reference/block-kit/blocks
 """
 
+import asyncio
 import itertools
 import json
 import re
@@ -37,6 +38,11 @@ class FakeSlack(FakeServer):
         self.views: dict[str, dict[str, Any]] = {}  # id -> the form as it is shown
         self.users: dict[str, dict[str, Any]] = {}  # id -> the profile
         self.replies: list[dict[str, Any]] = []  # to the response_url of a press or a command
+        self.app_token = ""  # of Socket Mode
+        self.links: list[web.WebSocketResponse] = []  # those that are and were open
+        self.linked = asyncio.Event()
+        self._tickets: set[str] = set()
+        self._answers: dict[str, asyncio.Future[Any]] = {}
         self._triggers: set[str] = set()
         self._clock = itertools.count(1)
 
@@ -47,9 +53,12 @@ class FakeSlack(FakeServer):
         if request.path == RESPONSE:
             self.replies.append(body)
             return web.Response(text="ok")
-        if not request.path.startswith("/api/"):
-            return web.Response(status=404)
+        return self._method(request, body) if request.path.startswith("/api/") else web.Response(status=404)
+
+    def _method(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         sent = request.headers.get("Authorization", "")
+        if request.path == "/api/apps.connections.open":
+            return self._connect(sent)
         checks = (
             ("not_authed", not sent),
             ("invalid_auth", sent != f"Bearer {self._token}"),
@@ -69,6 +78,47 @@ class FakeSlack(FakeServer):
             return self._profile(request.query.get("user", ""))
         method = methods.get(request.path)
         return method(body) if method is not None else _error("unknown_method")
+
+    def _connect(self, sent: str) -> web.Response:
+        """Give an address for one connection, which holds a ticket."""
+        if self.errors:
+            return _error(self.errors.pop(0))
+        if sent != f"Bearer {self.app_token}":
+            return _error("invalid_auth")
+        ticket = f"t{next(self._clock)}"
+        self._tickets.add(ticket)
+        return web.json_response({"ok": True, "url": f"{self.url.replace('http', 'ws')}/link?ticket={ticket}"})
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        return await self._link(request) if request.path == "/link" else await super()._take(request)
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        """Socket Mode (docs.slack.dev/apis/events-api/using-socket-mode): hello, envelopes, and their answers by id."""
+        ticket = request.query.get("ticket", "")
+        if ticket not in self._tickets:
+            return web.Response(status=404)
+        self._tickets.remove(ticket)
+        link = web.WebSocketResponse()
+        await link.prepare(request)
+        await link.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A1"}})
+        self.links.append(link)
+        self.linked.set()
+        async for message in link:
+            answer = message.json()
+            self._answers[answer["envelope_id"]].set_result(answer.get("payload"))
+        return link
+
+    async def envelope(self, number: str, kind: str, payload: dict[str, Any]) -> asyncio.Future[Any]:
+        """Send something; what it gives is done once it has been acknowledged, with the answer."""
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        sent = {"envelope_id": number, "type": kind, "payload": payload, "accepts_response_payload": True}
+        await self.links[-1].send_json(sent)
+        return self._answers[number]
+
+    async def refresh(self) -> None:
+        """Ask for a new connection, as Slack does every few hours."""
+        self.linked.clear()
+        await self.links[-1].send_json({"type": "disconnect", "reason": "refresh_requested"})
 
     def _open(self, body: dict[str, Any]) -> web.Response:
         """A trigger opens one form, soon (docs.slack.dev/reference/methods/views.open)."""
