@@ -78,6 +78,7 @@ from receiver.web.console.console import Console
 from receiver.web.console.devices import Devices, Pusher
 from receiver.web.console.devices import Site as DeviceSite
 from receiver.web.console.layout import Layout
+from receiver.web.console.me_page import MePage
 from receiver.web.console.silences import SilencePages
 from receiver.web.console.status_page import Site
 from receiver.web.console.stream import Streams
@@ -413,10 +414,14 @@ class Receiver:
             ),
             deployed=self._deployments.known,
         )
+        feeds = CalendarFeeds(self._link_secret)
+        me = MePage(self.store.access, self.actions, self.duty, self.current, layout=self._layout, feeds=feeds)
         devices = self._devices()
         silencing = SilencePages(self._silences, self.store, self.current, self._clock, self._layout)
         console_routes = [
-            *guard.pages([*silencing.routes(), *console.routes(), *evidence.console(), *devices.routes()]),
+            *guard.pages(
+                [*silencing.routes(), *console.routes(), *evidence.console(), *devices.routes(), *me.routes()]
+            ),
             *guard.open_pages([*console.open_routes(), *devices.open_routes()]),
         ]
         app.on_shutdown.append(self._streams.stop)

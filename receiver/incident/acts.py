@@ -193,7 +193,8 @@ def open_by_hand(so_far: Decision, event: Raise, policy: Policy, now: datetime) 
         moved_to=event.team,
         priority=event.priority,
         opened_at=now,
-        real=True,
+        real=not event.drill,
+        drill=event.drill,
         raised_by=event.actor,
         needed_at=now + NEEDED_AGAIN,
     )
@@ -210,6 +211,8 @@ def open_by_hand(so_far: Decision, event: Raise, policy: Policy, now: datetime) 
     why = Data(person=event.actor, text=event.text)
     if not event.person:
         return start(so_far, event.priority, policy, now, Reason.RAISED)
+    if event.drill:
+        return page_person(so_far, event.person, policy, now, Reason.RAISED, why)
     plan, clocks = begin(policy.plan(event.priority, team), now, policy)
     if clocks.next_due_at is not None:
         later = within(plan.steps[0], max(clocks.next_due_at, now + ANSWER_WITHIN), policy)

@@ -211,7 +211,10 @@ class Detach(msgspec.Struct, frozen=True):
 
 
 class Raise(msgspec.Struct, frozen=True):
-    """A person pages a ``person`` or a ``team`` with a ``text``; without either, the default team."""
+    """A person pages a ``person`` or a ``team`` with a ``text``; without either, the default team.
+
+    A ``drill`` is for that person alone: it goes to no step of the matrix.
+    """
 
     actor: str
     origin: Origin
@@ -220,6 +223,7 @@ class Raise(msgspec.Struct, frozen=True):
     team: str = ""
     priority: Priority = Priority.P1
     seen: Opening | None = None  # there is nothing to see yet
+    drill: bool = False
 
 
 class TakenAwake(msgspec.Struct, frozen=True):
