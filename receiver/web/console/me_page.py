@@ -30,7 +30,7 @@ from receiver.web.console.layout import Layout, Viewing, viewing
 _MAX_FORM = 4 * 1024  # bytes
 _MOST_NUMBER = 10**17  # fits SQLite
 _LISTED = 1000  # sessions of everybody, from which one's own are taken
-_SAID = ("nobody", "ended", "revoked")
+_SAID = {"nobody": "me_said_nobody", "ended": "me_said_ended", "revoked": "me_said_revoked"}
 _WEEK = 7
 
 
@@ -92,7 +92,7 @@ class MePage:
         own = request.get(SESSION)
         values = {
             "here": "me",
-            "notice": reader.say(f"me_said_{said}") if said in _SAID else "",
+            "notice": reader.say(_SAID[said]) if said in _SAID else "",
             "ways": _ways(person, look),
             "rules": [*_rules(person, reader)],
             "vacation": [one for one in person.vacation if one[1] > look.now],
