@@ -55,7 +55,7 @@
     note.hidden = !is;
     if (is) one("time", note).textContent = new Date(heard).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   };
-  const live = () => { heard = Date.now(); stale(false); };
+  const live = () => { heard = Date.now(); stale(false); root.dataset.live = ""; };
   document.addEventListener("htmx:sse:after:connection", live);
   document.addEventListener("htmx:sse:before:message", live);
   document.addEventListener("htmx:sse:error", () => stale(true));
@@ -125,7 +125,20 @@
     sound.textContent = on ? sound.dataset.on : sound.dataset.off;
     kept.setItem("sound", on ? "1" : "");
     if (on) context ??= new AudioContext();
+    listen(on);
   };
+  // hx-sse lets go of the stream while a tab is hidden; the one tab that is to ring keeps it.
+  let rings = false, letGo;
+  const listen = (on) => {
+    letGo?.();
+    letGo = undefined;
+    rings = on && !navigator.locks;
+    if (on) navigator.locks?.request("sound", { ifAvailable: true }, (lock) => {
+      rings = Boolean(lock);
+      return lock && new Promise((resolve) => { letGo = () => { rings = false; resolve(); }; });
+    });
+  };
+  document.addEventListener("visibilitychange", (event) => { if (rings) event.stopImmediatePropagation(); }, true);
   sound?.addEventListener("click", () => { arm(!armed()); if (armed()) beep(); });
   if (sound) { arm(kept.getItem("sound") === "1"); }
   const beep = () => {

@@ -1,5 +1,6 @@
 """The console in Chromium: without JavaScript on a phone, in two browsers at once, by keyboard, during updates."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.receiver.web.console.rig import Rig, a_console
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 expect.set_options(timeout=15_000)
+LIVE = "html[data-live]"  # its stream is open
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -97,7 +99,7 @@ async def test_a_page_that_was_cut_off_catches_up(rig: Rig, browser: Browser) ->
     await rig.fire()
     async with opened(browser, rig) as page, opened(browser, rig, await rig.link(1)) as linked:
         for one in (page, linked):
-            await expect(one.locator("#stream[data-htmx-powered]")).to_be_attached()
+            await expect(one.locator(LIVE)).to_be_attached()
         await rig.streams.end_all()  # as a proxy does, or a process that stops
         await rig.fire("two")
         await rig.apply(1, Acknowledge("marek", Origin.API))
@@ -183,7 +185,7 @@ async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: 
     await rig.apply(2, Acknowledge("linh", Origin.API))
     await rig.apply(3, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek")))
     async with opened(browser, rig, color_scheme=scheme) as page:
-        for path in PAGES:
+        for path in [*PAGES, await rig.link(1), await rig.link(1, 2)]:
             await page.goto(rig.url + path)
             await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
             await page.evaluate(axe.SCRIPT.read_text("utf-8"))
@@ -197,3 +199,21 @@ async def test_who_has_no_zone_here_sees_the_times_of_the_browsers(rig: Rig, bro
     async with opened(browser, rig, "/incidents/1", "guest", timezone_id="Asia/Tokyo", locale="de") as page:
         await expect(page.locator("footer")).to_contain_text("Asia/Tokyo")
         assert "12:00:00" in await page.locator(".timeline li time").first.inner_text()
+
+
+HIDE = """Object.defineProperty(document, "hidden", { get: () => true });
+document.dispatchEvent(new Event("visibilitychange"))"""
+
+
+async def test_a_hidden_tab_lets_go_of_its_stream_unless_it_is_to_ring(rig: Rig, browser: Browser) -> None:
+    async with opened(browser, rig) as silent, opened(browser, rig) as ringing:
+        await ringing.get_by_role("button", name="Sound off").click()
+        await expect(ringing.get_by_role("button", name="Sound on")).to_be_visible()
+        for page in (silent, ringing):
+            await expect(page.locator(LIVE)).to_be_attached()
+            await page.evaluate(HIDE)
+        await rig.fire()
+        await ringing.evaluate("scrollTo(0, 0)")
+        await expect(ringing.get_by_role("heading", level=1)).to_have_text("1 P1 unanswered")
+        await expect(ringing).to_have_title(re.compile(r"^\(!\)"))
+        assert await silent.get_by_role("heading", level=1).inner_text() == "Nothing is open"
