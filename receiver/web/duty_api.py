@@ -1,7 +1,7 @@
 """The API of what people set for a while: covers of shifts, "I'm awake", maintenance windows."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -25,6 +25,7 @@ from receiver.web.incident_acts import (
     read,
     request_of,
     unknown_incident,
+    utc,
 )
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -119,15 +120,15 @@ class DutyApi:
             schedule=body.schedule,
             out=body.out,
             person=body.person,
-            start=body.start.astimezone(UTC),
-            end=body.end.astimezone(UTC),
+            start=utc("start", body.start),
+            end=utc("end", body.end),
             reason=body.reason,
         )
         made: tuple[Cover, ...] = (cover,)
         if body.swap is not None:
             if not (body.out and body.person):
                 raise BodyError(400, "bad_body", "swap: name both out and person")
-            start, end = body.swap.start.astimezone(UTC), body.swap.end.astimezone(UTC)
+            start, end = utc("swap.start", body.swap.start), utc("swap.end", body.swap.end)
             other = msgspec.structs.replace(cover, out=body.person, person=body.out, start=start, end=end)
             made = (cover, other)
         changed = await self._duty.make(made, actor_of(request, body), request_of(request), by_admin=_is_admin(request))

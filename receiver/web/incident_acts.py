@@ -25,6 +25,7 @@ from receiver.incident.event import (
     UndoResolve,
 )
 from receiver.incident.model import Incident, Origin, Priority
+from receiver.messages.i18n import one_line
 from receiver.web.access.viewer import ADDRESS, VIEWER
 from receiver.web.conditional import as_seen, version
 
@@ -113,7 +114,7 @@ def _snooze(body: Snoozing, actor: str, now: datetime) -> Snooze:
     if (body.until is None) == (body.minutes is None):
         raise BodyError(400, "bad_body", "give either until or minutes")
     until = body.until or now + timedelta(minutes=body.minutes or 0)
-    return Snooze(actor, _API, until.astimezone(UTC))
+    return Snooze(actor, _API, utc("until", until))
 
 
 ACTS: dict[str, Act] = {
@@ -196,13 +197,24 @@ class IncidentActs:
         return web.json_response(self._view(incident), headers={"ETag": f'"{version(incident, self._view)}"'})
 
 
+def utc(field: str, at: datetime) -> datetime:
+    """Give a moment in UTC; BodyError where the calendar ends, where no moment of another zone need be one in UTC."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise BodyError(400, "bad_body", f"{field}: no time that can be kept in UTC") from error
+
+
 async def read(request: web.Request, kind: type[B]) -> B:
     """Read the body; BodyError says what is wrong with it."""
     try:
-        return msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=kind)
+        body = msgspec.json.decode(await read_body(request, LIMIT) or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         named = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
         raise BodyError(400, "bad_body", f"invalid body (expected an object with {named}): {error}") from error
+    if not one_line(getattr(body, "text", "x"), 1):
+        raise BodyError(400, "bad_body", "text: nothing that could be read")
+    return body
 
 
 def actor_of(request: web.Request, body: msgspec.Struct) -> str:

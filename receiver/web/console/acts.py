@@ -25,6 +25,7 @@ from receiver.incident.event import (
 )
 from receiver.incident.model import SOMEBODY, Incident, Opening, Origin, Priority
 from receiver.incident.undo import moment_of
+from receiver.messages.i18n import one_line
 from receiver.web.console.layout import Viewing
 from receiver.web.console.times import Times
 
@@ -150,7 +151,7 @@ async def press(  # the event, and what the audit log says of it
     """Do it to one incident."""
     source, pressed = _source(look), Press(look.viewer.actor or SOMEBODY, Origin.CONSOLE, look.now, seen)
     event = ACTS[act](pressed, form)
-    if isinstance(event, Note) and not event.text:
+    if isinstance(event, Note) and not one_line(event.text, LONGEST_TEXT):
         return ActionResult.IGNORED
     key = form.get("form", "") if isinstance(event, Note) else ""  # anything else means the same a second time
     request = Request(via=look.viewer.via, ip=look.address, form=key)
@@ -176,7 +177,7 @@ async def raise_by_hand(actions: Actions, look: Viewing, form: Form) -> Incident
     """Page a person or a team with a text; None if there is nobody to page, or nothing to say."""
     kind, _, name = form.get("whom", "").partition(":")
     text, priority = form.get("text", "").strip()[:LONGEST_TEXT], form.get("priority", "")
-    if not text or priority not in {plan.value for plan in look.routing.plans}:
+    if not one_line(text, LONGEST_TEXT) or priority not in {plan.value for plan in look.routing.plans}:
         return None
     event = Raise(
         look.viewer.actor or SOMEBODY,

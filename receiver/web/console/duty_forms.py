@@ -29,6 +29,7 @@ REFUSED = {
     Refused.PERSON: "console_cover_person",
     Refused.SCHEDULE: "console_cover_schedule",
     Refused.TIMES: "console_cover_times",
+    Refused.AWAY: "console_cover_away",
     Refused.OVERLAPS: "console_cover_overlaps",
     Refused.TOO_LATE: "console_cover_too_late",
     Refused.NOT_YOURS: "console_cover_not_yours",
@@ -153,9 +154,9 @@ def _state(changed: tuple[Cover, ...]) -> str:
 def _moment(text: str, look: Viewing) -> datetime | None:
     try:
         at = datetime.fromisoformat(text[:40])
-    except ValueError:
+        return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(look.reader.zone))).astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 or 9999, in another zone
         return None
-    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(look.reader.zone))).astimezone(UTC)
 
 
 def _request(look: Viewing, form: Mapping[str, str]) -> Request:

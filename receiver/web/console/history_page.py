@@ -109,8 +109,8 @@ async def as_csv(store: History, search: Search, look: Viewing) -> str:
         count += 1
         times = (one.opened_at, history.acknowledged_at, one.resolved_at)
         opened, acknowledged, resolved = (at.isoformat(timespec="seconds") if at else "" for at in times)
-        who, title = one.acknowledged_by, one_line(one.title, _TITLE)
-        row = [one.id, one.priority.value, one.team, title, opened, acknowledged, who, resolved, history.breached]
+        who, title, team = (one_line(text, _TITLE) for text in (one.acknowledged_by, one.title, one.team))
+        row = [one.id, one.priority.value, team, title, opened, acknowledged, who, resolved, history.breached]
         table.writerow([_plain(cell) for cell in row])
     return written.getvalue()
 

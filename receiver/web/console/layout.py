@@ -1,5 +1,6 @@
 """Writes pages around what they show: the frame, the navigation, the headers that keep scripts of others out."""
 
+import re
 from collections.abc import Container, Mapping
 from datetime import datetime
 
@@ -24,6 +25,11 @@ _HTMX = {
     "morphIgnore": ["data-htmx-powered", "open"],  # else each update closes what the reader has opened
     "sse": {"reconnectMaxDelay": 5000},
 }
+# Controls, separators of lines, marks of direction, and what has no width; Markup is our own and has none.
+_INVISIBLE = re.compile(
+    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200c\\u200e\\u200f"
+    "\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f]"
+)
 _MOST_LEVELS = 8  # of a path
 
 
@@ -69,6 +75,7 @@ class Layout:
             loader=jinja2.PackageLoader("receiver.web.console"),
             undefined=jinja2.StrictUndefined,
             autoescape=True,
+            finalize=_visible,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -106,6 +113,14 @@ class Layout:
     def problem(self, look: Viewing, key: str, status: int) -> web.Response:
         """Answer with a page that says why there is nothing else."""
         return self.page("problem.html", look, {"text": look.reader.say(key)}, status)
+
+
+def _visible(value: object) -> object:
+    """Leave out what shows nothing or turns the direction of writing (trojansource.codes), whoever wrote it.
+
+    Lines stay lines, and the joiner of emoji and Indic scripts stays.
+    """
+    return _INVISIBLE.sub(" ", value) if type(value) is str and not value.isprintable() else value
 
 
 def answer(text: str, status: int = 200) -> web.Response:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -27,6 +27,8 @@ LARGEST = 2 * LIMIT  # bytes of a form with a file: some characters take three
 DAYS = (7, 30, 90)
 _LABELS, _LISTED, _TEXT = 40, 200, 200
 _PAIR = re.compile(r'\s*([^\s=,]{1,200})\s*=\s*("(?:[^"]{0,500})"|[^,\n]{0,500}?)\s*(?:[,\n]|$)')
+
+_FURTHEST = timedelta(days=3660)  # from now: what would happen ends after that, before the calendar does
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ class Answer(msgspec.Struct, frozen=True):
 def values(look: Viewing, query: Mapping[str, str], handling: Callable[[str], Handling]) -> dict[str, object]:
     """Give what the template needs, with the answer if something is asked."""
     routing, reader, asked = look.routing, look.reader, query.get("labels", "")[:LONGEST]
-    labels, at = read_labels(asked), _moment(query.get("at", ""), reader) or look.now.replace(microsecond=0)
+    labels, at = read_labels(asked), _moment(query.get("at", ""), look) or look.now.replace(microsecond=0)
     matrices = [_matrix("", routing.plans, reader)]
     matrices += [_matrix(team, plans, reader) for team, plans in sorted(routing.team_plans.items())]
     return {
@@ -122,12 +124,13 @@ def read_labels(text: str) -> dict[str, str]:
     return dict(found[:_LABELS])
 
 
-def _moment(text: str, reader: Reader) -> datetime | None:
+def _moment(text: str, look: Viewing) -> datetime | None:
     try:
         at = datetime.fromisoformat(text[:40])
-    except ValueError:
+        at = (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(look.reader.zone))).astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 or 9999, in another zone
         return None
-    return at.replace(tzinfo=ZoneInfo(reader.zone)).astimezone(UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at if abs(at - look.now) < _FURTHEST else None
 
 
 def _matrix(team: str, plans: Mapping[Priority, Plan], reader: Reader) -> Matrix:

@@ -95,6 +95,8 @@ async def test_a_swap(rig: Rig) -> None:
     [
         ({}, 400, "start"),
         ({**NIGHT, "start": "2026-11-23T18:00:00"}, 400, "start"),
+        ({**NIGHT, "start": "0001-01-01T00:00:00+14:00"}, 400, "start"),
+        ({**NIGHT, "end": "9999-12-31T23:59:00-12:00"}, 400, "end"),
         (NIGHT, 400, "schedule"),
         ({**NIGHT, "out": "nobody"}, 400, "person"),
         ({**NIGHT, "schedule": "nothing", "out": "linh"}, 400, "schedule"),

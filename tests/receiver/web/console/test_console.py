@@ -15,9 +15,12 @@ import pytest
 
 from receiver.incident.event import Acknowledge, Paused, Resolve
 from receiver.incident.model import Alert, Decision, EntryKind, Failure, Origin, Pause, PauseKind, State
+from receiver.messages.i18n import Reader
+from receiver.oncall.cover import Refused
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.routing import Routing
 from receiver.web.console.acts import Said
+from receiver.web.console.duty_forms import told_text
 from receiver.web.console.now_page import Filter
 from tests.receiver.example_site import START, beside, the_routing
 from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
@@ -465,6 +468,45 @@ async def test_the_status_says_what_does_not_work(rig: Rig, tmp_path: Path) -> N
     with beside(tmp_path) as other:
         other.execute("ALTER TABLE outbox RENAME TO lost")
     assert "The database cannot be used" in await rig.get("/status")
+
+
+HIDDEN = "Er\u202egnp\u2066r\x00\x1b[31m\u2028or\u200b"
+
+
+async def test_no_page_shows_what_hides_or_turns_text(rig: Rig) -> None:
+    await rig.fire("a", alertname=HIDDEN, service=HIDDEN)
+    await rig.client.post("/incidents/1/note", data={"text": HIDDEN})
+    asked = quote(HIDDEN)
+    paths = ["/", f"/?team={asked}", "/incidents/1", "/history", f"/history?q={asked}", f"/policy?labels=a={asked}"]
+    for path in (*paths, "/history.csv"):
+        page = await rig.get(path)
+        assert {c for c in page if not (c.isprintable() or c in "\r\n")} == set(), path
+        assert len(page) > 60
+
+
+async def test_a_note_and_a_raise_without_anything_to_read_do_nothing(rig: Rig) -> None:
+    await rig.fire("a")
+    for blank in ("", " \u200b", "\x00"):
+        await rig.client.post("/incidents/1/note", data={"text": blank})
+        raised = await rig.client.post("/raise", data={"text": blank, "whom": "person:marek", "priority": "P1"})
+        assert raised.status == 422
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert EntryKind.NOTED not in {entry.kind for entry in stored[1]}
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00", "9999-12-31T23:59", "0001-01-01T00:00+14:00", "2126-01-01T00:00"])
+async def test_times_at_the_ends_of_the_calendar_are_refused(tmp_path: Path, at: str) -> None:
+    async with a_console(tmp_path, with_people(the_routing(), zone="Asia/Ho_Chi_Minh")) as rig:
+        asked = await rig.client.post("/on-call/cover", data={"person": "marek", "start": at, "end": at})
+        assert asked.status == 200
+        assert "2026-11-23" in await rig.get(f"/policy?labels=severity%3Dcritical&at={quote(at)}")
+
+
+@pytest.mark.parametrize("refused", Refused)
+def test_whatever_is_refused_about_a_cover_has_words(refused: Refused) -> None:
+    for language in ("en", "de"):
+        assert told_text(refused.value, Reader(language))
 
 
 async def test_a_cover_is_asked_for_accepted_and_changes_who_is_on_call(tmp_path: Path) -> None:
