@@ -225,8 +225,6 @@ def is_allowed(endpoint: str, hosts: Sequence[str]) -> bool:
     if len(endpoint) > _URL or not endpoint.isascii() or not is_http(endpoint):
         return False
     parts = urlsplit(endpoint)
-    if "@" in parts.netloc:
-        return False
     if f"{parts.scheme}://{parts.netloc}" in hosts:
         return True
     if parts.scheme != "https" or parts.netloc.removesuffix(":443") != parts.hostname:

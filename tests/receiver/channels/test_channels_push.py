@@ -12,6 +12,7 @@ import pytest
 from py_vapid import Vapid02
 
 from process.settings import SettingsError
+from receiver.__main__ import main
 from receiver.channels.base import Failure, Link, Message, SendError
 from receiver.channels.declaration import Place
 from receiver.channels.push import HOSTS, LARGEST, Push, is_allowed, open_key, payload
@@ -320,3 +321,18 @@ def test_push_without_its_channel_is_refused(tmp_path: Path) -> None:
     person = {"name": "Linh", "push": True, "email": "linh@example.com"}
     with pytest.raises(SettingsError, match=r"people\.linh\.push: channels\.push is not set up"):
         load(written(tmp_path, {"channels": {"email": MAIL}, "people": {"linh": person}}))
+
+
+def test_check_makes_no_key_and_says_whom_push_services_could_not_write_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person = {"name": "Linh", "push": True, "email": "linh@example.com"}
+    tokens = {name: {"token": name * 10} for name in ("webhook", "api")}
+    settings = {"channels": {"push": {}, "email": MAIL}, "people": {"linh": person}, **tokens}
+    path = written(tmp_path, settings)
+    assert main(["check", "--secrets", f"--config.file={path}"]) == 0
+    assert list(tmp_path.glob("*.pem")) == []
+    for url in ("http://oncall.example.com", "https://oncall.local", "https://10.0.0.1"):
+        path = written(tmp_path, {**settings, "external_url": url})
+        assert main(["check", "--secrets", f"--config.file={path}"]) == 1
+        assert "channels.push.contact: missing; external_url is no public https URL" in capsys.readouterr().err

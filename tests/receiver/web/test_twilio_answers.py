@@ -95,9 +95,11 @@ async def at_twilio(folder: Path, url: str = URL) -> AsyncIterator[Phone]:
             "bo": {"name": "Bo", "contacts": {"sms": BO}},
         },
     }
-    async with running(folder, settings) as (receiver, client):
-        yield Phone(receiver, client, twilio, url)
-    await twilio.stop()
+    try:
+        async with running(folder, settings) as (receiver, client):
+            yield Phone(receiver, client, twilio, url)
+    finally:
+        await twilio.stop()
 
 
 @pytest.fixture

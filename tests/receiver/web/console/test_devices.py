@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from msgspec.structs import replace
 from playwright.async_api import Page
 
 from deploy.local import axe
 from deploy.local.chromium import chromium
 from receiver.app import Receiver
 from receiver.incident.model import EntryKind, Origin, State
+from receiver.messages.link import Grant, sign
 from receiver.store.push import PushOutcome, Subscription
 from receiver.web.console.devices import device_name
 from tests.fakes.push import FakePush
@@ -41,9 +43,11 @@ async def paging(folder: Path, **settings: Any) -> AsyncIterator[tuple[Receiver,
         "console": {"sign_in": {"proxy": proxy}, "roles": {"others": "viewer"}},
         **settings,
     }
-    async with running(folder, made) as (receiver, client):
-        yield receiver, client, service
-    await service.stop()
+    try:
+        async with running(folder, made) as (receiver, client):
+            yield receiver, client, service
+    finally:
+        await service.stop()
 
 
 def made_by(subscription: Subscription) -> dict[str, object]:
@@ -122,6 +126,28 @@ async def test_nobody_else_acknowledges(tmp_path: Path) -> None:
         stored = await receiver.store.incident(1)
         assert stored is not None
         assert stored[0].state is State.TRIGGERED
+
+
+async def test_a_link_acknowledges_what_it_was_made_for_only(tmp_path: Path) -> None:
+    async with paging(tmp_path) as (receiver, client, service):
+        await add(client, service.subscribe())
+        await paged(receiver, client, service)
+        stored, ours = await receiver.store.incident(1), await receiver.store.installation()
+        assert stored is not None
+        soon = int((receiver.actions.clock() + timedelta(hours=1)).timestamp())
+        good = Grant.of(stored[0], "linh", soon, ours)
+        changes: dict[str, tuple[int, dict[str, object]]] = {
+            "other": (409, {"installation": ours + 1}),
+            "older": (409, {"fired": good.fired - 60}),
+            "expired": (403, {"expires": 1}),
+            "left": (403, {"person": "gone"}),
+            "unknown": (404, {"incident": 9}),
+        }
+        for reason, (expected, change) in changes.items():
+            status, said = await press(client, sign(replace(good, **change), "s" * 32))
+            assert (status, said["result"]) == (expected, reason)
+        assert (await receiver.store.still_open())[0].state is State.TRIGGERED
+        assert (await press(client, sign(good, "s" * 32)))[1]["result"] == "taken"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"token": 3}', b"\xff", b"[" * 5000])
