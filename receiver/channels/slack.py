@@ -19,7 +19,7 @@ from receiver.channels.declaration import Declaration, Place, Setup, Timeout, un
 from receiver.channels.http_call import post
 from receiver.channels.send_rate import PATIENCE, Pace
 from receiver.channels.slack_api import GONE, UNWANTED, SlackApi, WordError, classify
-from receiver.channels.slack_blocks import card, plain, root, without_picture
+from receiver.channels.slack_blocks import card, plain, root, story, without_picture
 from receiver.incident.model import Kind
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Slack:
         channel, _, thread = message.thread.rpartition("/")
         body = {
             "channel": channel or message.address,
-            **card(message, interactive=self._interactive and not (thread and message.kind is not Kind.PAGE)),
+            **self._content(message, threaded=bool(thread)),
             "unfurl_links": False,  # a preview would fetch the link
             "unfurl_media": False,
             "metadata": {"event_type": "heypeter_notification", "event_payload": {"id": message.id}},
@@ -118,6 +118,11 @@ class Slack:
             await self._renew(message, channel, thread, deadline)
         return Receipt(ref=ref)
 
+    def _content(self, message: Message, *, threaded: bool) -> dict[str, object]:
+        """Pages are cards wherever they stand; what else is told of an incident is a line below its card."""
+        is_line = threaded and message.kind is not Kind.PAGE
+        return story(message) if is_line else card(message, interactive=self._interactive)
+
     async def _post(self, message: Message, body: dict[str, object], deadline: float) -> tuple[str, bool]:
         """Post; what Slack refuses for its form is mended and posted once more. Says whether it is in the thread."""
         for _ in range(_MENDED):
@@ -127,11 +132,11 @@ class Slack:
                 gone = error.word in GONE or (error.word == "channel_not_found" and body["channel"] != message.address)
                 if gone and "thread_ts" in body:
                     body = {k: v for k, v in body.items() if k not in {"thread_ts", "reply_broadcast"}}
-                    body["channel"] = message.address
+                    body |= {"channel": message.address, **self._content(message, threaded=False)}
                 elif error.word in UNWANTED and message.picture and message.picture.public:
                     message = without_picture(message)
                     body |= card(message, interactive=self._interactive)
-                elif error.word in UNWANTED and body["attachments"]:
+                elif error.word in UNWANTED and body.get("attachments"):
                     body = {k: v for k, v in body.items() if k != "metadata"} | plain(message)
                 else:
                     raise

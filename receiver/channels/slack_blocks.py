@@ -30,6 +30,12 @@ def card(message: Message, *, interactive: bool = False) -> dict[str, object]:
     return _laid_out(message, f"{_mention(message)}{_headline(message)}", word, interactive=interactive)
 
 
+def story(message: Message) -> dict[str, object]:
+    """One line of the thread: the card above says the rest."""
+    line = message.headline.removesuffix(f": {message.name}") if message.name else message.headline
+    return {"text": cut(escaped(line), HEADLINE)}
+
+
 def root(message: Message, *, interactive: bool = False) -> dict[str, object]:
     """Text and attachment of the thread's first message, as it should look now."""
     return _laid_out(
@@ -64,10 +70,16 @@ def _laid_out(message: Message, text: str, word: str, *, interactive: bool) -> d
     answers = _answers(message, state) if interactive else []
     reference = f"{message.button or message.incident}|{message.id}"  # an update needs another block_id to be seen
     blocks += [{"type": "actions", "block_id": reference, "elements": answers}] if answers else []
-    opening = _opening(message.links)
+    opening = _opening(_named(message) if answers else message.links)
     blocks += [{"type": "actions", "elements": opening[:BUTTONS]}] if opening else []
     fallback = cut(escaped(message.headline), LEAD)
     return {"text": text, "attachments": [{"color": colour, "fallback": fallback, "blocks": blocks}]}
+
+
+def _named(message: Message) -> tuple[Link, ...]:
+    """Beside buttons that answer, the first link leads to the incident."""
+    first = [Link(message.words.see or link.label, link.url) for link in message.links[:1]]
+    return (*first, *message.links[1:])
 
 
 def _picture(message: Message) -> list[Block]:

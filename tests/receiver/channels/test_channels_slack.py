@@ -300,6 +300,31 @@ async def test_a_first_message_that_takes_too_long_to_renew_is_no_failure(
     assert "still shows how it was: Slack did not answer in time" in caplog.text
 
 
+async def test_the_thread_is_the_story_in_lines_below_the_card(
+    slack: FakeSlack, session: aiohttp.ClientSession
+) -> None:
+    channel, name = bot(slack, session, interactive=True), "P1 #12 HighErrorRate"
+    receipt = await channel.send(paged())
+    told = {"id": "8", "thread": receipt.ref, "name": name, "headline": f"Snoozed by <Linh>: {name}"}
+    await channel.send(paged(Kind.UPDATE, **told))
+    line = slack.messages[-1]
+    assert (line["text"], line.get("attachments")) == ("Snoozed by &lt;Linh&gt;", None)
+    slack.errors = ["thread_not_found"]  # somebody has deleted the card: then this is one
+    await channel.send(paged(Kind.UPDATE, **told))
+    assert slack.messages[-1]["attachments"]
+
+
+def test_beside_buttons_the_link_only_leads_there() -> None:
+    asking = paged(words=Words(see="View incident"))
+
+    def labels(laid: dict[str, object]) -> list[str]:
+        shown = cast("list[dict[str, Any]]", buttons(laid))
+        return [button["text"]["text"] for button in shown if "url" in button]
+
+    assert labels(card(asking, interactive=True)) == ["View incident"]
+    assert labels(card(asking)) != ["View incident"]
+
+
 @pytest.mark.parametrize("word", ["thread_not_found", "message_not_found"])
 async def test_a_thread_that_has_gone_does_not_hold_the_message_back(
     slack: FakeSlack, session: aiohttp.ClientSession, word: str
