@@ -66,6 +66,7 @@ class _Made(msgspec.Struct, frozen=True):
 
     endpoint: str
     keys: _Keys
+    replaces: str = ""  # the endpoint that this browser had before
 
 
 class _Arrived(msgspec.Struct, frozen=True):
@@ -167,7 +168,7 @@ class Devices:
         if made is None or self._pusher is None or look.viewer.person not in look.routing.people:
             return problem(400, "not a subscription of a browser, or of nobody in `people`")
         subscription = Subscription(
-            hashlib.sha256(made.endpoint.encode("utf-8", "replace")).hexdigest(),
+            _id(made.endpoint),
             look.viewer.person,
             made.endpoint,
             made.keys.p256dh,
@@ -179,6 +180,8 @@ class Devices:
             return problem(422, f"{wrong}: not of a push service that channels.push.hosts allows, or not a key")
         try:
             await self._pushes.subscribe(subscription)
+            if made.replaces not in {"", made.endpoint}:
+                await self._pushes.unsubscribe(look.viewer.person, _id(made.replaces))
             await self._note(look, "device.add", subscription.id, subscription.device)
         except StoreError:
             return problem(503, "the store does not answer; try again")
@@ -308,6 +311,10 @@ class Devices:
         viewer = look.viewer
         line = Act(look.now, viewer.actor, viewer.via, look.address, act, f"device/{number[:12]}", after=after)
         await self._audit.note(line)
+
+
+def _id(endpoint: str) -> str:
+    return hashlib.sha256(endpoint.encode("utf-8", "replace")).hexdigest()
 
 
 def device_name(agent: str) -> str:

@@ -29,10 +29,11 @@
     const { pushManager } = await worker();
     await navigator.serviceWorker.ready;
     const wish = { userVisibleOnly: true, applicationServerKey: bytes(panel.dataset.key) };
-    await (await pushManager.getSubscription())?.unsubscribe();  // it may be of another key, or be gone
-    const made = await pushManager.subscribe(wish);
+    const old = await pushManager.getSubscription();
+    await old?.unsubscribe();  // it may be of another key, or be gone
+    const made = { ...(await pushManager.subscribe(wish)).toJSON(), replaces: old?.endpoint || "" };
     const answer = await fetch(location.pathname, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(made.toJSON()),
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(made),
     });
     if (!answer.ok) throw new Error(`${answer.status}`);
     return location.replace(`${location.pathname}?said=added`);

@@ -62,5 +62,6 @@ self.addEventListener("notificationclick", (event) => {
 self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil((async () => {
   const known = event.newSubscription || (event.oldSubscription
     && await self.registration.pushManager.subscribe(event.oldSubscription.options));
-  if (known) await post("me/devices", known.toJSON());
+  const replaces = event.oldSubscription?.endpoint || "";
+  if (known) await post("me/devices", { ...known.toJSON(), replaces });
 })()));

@@ -218,6 +218,19 @@ async def test_a_test_says_what_became_of_it(tmp_path: Path) -> None:
         assert [service.read(call)["kind"] for call in service.calls if "phone" in call.path] == ["test"]
 
 
+async def test_a_browser_that_subscribes_anew_is_one_device(tmp_path: Path) -> None:
+    async with paging(tmp_path) as (receiver, client, service):
+        old, new, other = service.subscribe("old"), service.subscribe("new"), service.subscribe("theirs", "bo")
+        await receiver.store.push.subscribe(other)
+        await add(client, old)
+        for replaced in (old, other):  # the other one is somebody else's
+            again = {**made_by(new), "replaces": replaced.endpoint}
+            async with client.post("/me/devices", json=again, headers=LINH) as answer:
+                assert answer.status == 201
+        assert [one.id for one in await receiver.store.push.subscriptions("linh")] == [new.id]
+        assert [one.id for one in await receiver.store.push.subscriptions("bo")] == [other.id]
+
+
 async def test_a_device_that_is_removed_gets_nothing(tmp_path: Path) -> None:
     async with paging(tmp_path) as (receiver, client, service):
         phone = service.subscribe()
