@@ -25,7 +25,7 @@ from receiver.incident.event import (
     UndoResolve,
 )
 from receiver.incident.machine import transition
-from receiver.incident.model import Decision, Ignored, Incident, Opening, Origin, Priority, State
+from receiver.incident.model import Decision, Ignored, Incident, Kind, Opening, Origin, Priority, State
 from receiver.incident.undo import moment_of
 from receiver.policy.current import Current
 from receiver.store.base import Member, Standing, Store, Trace
@@ -220,7 +220,7 @@ class Actions:
             else:
                 decision = transition(before, _informed(event, standing), routing, now)
             result = _result(before, decision, event)
-            return decision
+            return _without_echo(decision, request)
 
         parent, trace = event.to if isinstance(event, Attach) else 0, _trace(source, event, request)
         incident = await self._store.answer(number, decide, now, request.lane, parent=parent, trace=trace)
@@ -274,6 +274,19 @@ class Actions:
                 results.append((await self.apply(source, one.incident, action, actor, seen))[0])
         return tuple(results)
 
+    async def act_on_key(
+        self, source: ActionSource, key: str, event: Answer, form: str = "", only: Container[int] | None = None
+    ) -> tuple[ActionResult, ...]:
+        """Do to every incident behind a provider's key that is not over what somebody has done there; see above."""
+        results = []
+        for one in await self.find_all(key):
+            stored = await self._store.incident(one.incident)
+            concerned = stored is not None and (isinstance(event, Note) or stored[0].state is not State.RESOLVED)
+            if concerned and (only is None or one.incident in only):
+                request = Request(form=form, lane=one.lane, generation=one.generation)
+                results.append((await self.act(source, one.incident, event, request))[0])
+        return tuple(results)
+
     async def find_all(self, key: str) -> tuple[Member, ...]:
         """Give the incidents that a provider's dedup key stands for, and which time of them."""
         umbrella = read_umbrella_key(key)
@@ -286,6 +299,10 @@ class Actions:
     def name_of(self, person: str) -> str:
         """Give the display name of a person."""
         return self._current.routing.directory.name(person)
+
+    def knows(self, person: str) -> bool:
+        """Say whether a key, a name or a mail address is the one of a configured person."""
+        return self._current.routing.directory.key(person) is not None
 
     def key_of(self, person: str) -> str:
         """Give the key of the configured person that is meant; of anybody else, what they are called."""
@@ -316,6 +333,17 @@ def _event(action: Action, actor: str, origin: Origin, seen: Seen) -> Answer:
         case Action.RESOLVE:
             return Resolve(actor, origin, seen.opening, seen.firing, seen.begun)
     return UndoResolve(actor, origin, seen.opening, seen.resolved_at)
+
+
+def _without_echo(decision: Decision, request: Request) -> Decision:
+    """The provider's incident in which somebody has acknowledged need not be told so.
+
+    Its end is told all the same: by that it is known to be over, and what fires again gets another one.
+    """
+    if not request.lane:
+        return decision
+    kept = [n for n in decision.notifications if n.kind is not Kind.ACKNOWLEDGED or n.target.lane != request.lane]
+    return msgspec.structs.replace(decision, notifications=tuple(kept))
 
 
 def _informed(event: Answer, standing: Standing) -> Answer:

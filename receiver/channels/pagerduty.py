@@ -52,7 +52,7 @@ class Settings(Strict, frozen=True):
     region: Region = "us"
     """Region of the account"""
     api_token: Secret | None = None
-    """Token of the REST API, for mode `rest`"""
+    """Token of the REST API, for mode `rest`, and for reading answers and notes"""
     api_token_file: Path | None = None
     webhook_secret: Secret | None = None
     """Signs the webhooks by which PagerDuty reports answers"""
@@ -60,7 +60,7 @@ class Settings(Strict, frozen=True):
     single_pages: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
     """Pages of a service in one `grouping_window` that ring alone; 0: all"""
     from_: str = msgspec.field(default="", name="from")
-    """Mail address of a PagerDuty user, for mode `rest`"""
+    """Mail address of a PagerDuty user in whose name incidents (mode `rest`) and notes are written"""
     api_url: str = ""
     """Address of your own proxy; PagerDuty's, if empty"""
     timeout: Timeout = Timeout(10)
@@ -80,7 +80,10 @@ class PagerDutyEvents:
         api_url: str = "",
         client_url: str = "",
         pace: Pace | None = None,
+        notes: "PagerDutyNotes | None" = None,
     ) -> None:
+        """``notes`` writes what an event has no room for, where the REST API may be used, too."""
+        self._notes = notes
         # developer.pagerduty.com/docs/events-api-v2/overview: about 120 calls a minute for each key.
         self._pace = pace or Pace(0.6, 20)
         self._calls, self._client_url = PagerDutyCalls(session, timeout, api_url), client_url
@@ -90,15 +93,20 @@ class PagerDutyEvents:
     def close(self) -> None:
         """Release connections and threads."""
         self._calls.close()
+        if self._notes is not None:
+            self._notes.close()
 
     async def send(self, message: Message) -> Receipt:
         """Trigger, acknowledge or resolve the alert of this lane.
 
-        An event has no notes, and a trigger on an open key does not ring again: updates and reminders have nothing to
-        be sent as, and the alert keeps ringing by PagerDuty's own escalation policy.
+        An event has no notes, and a trigger on an open key does not ring again: without the REST API, updates have
+        nothing to be sent as, and the alert keeps ringing by PagerDuty's own escalation policy.
         """
         if message.kind not in _ACTIONS:
-            return Receipt(ref=message.thread or dedup_key(message))
+            key = _known_key(message) or dedup_key(message)
+            if self._notes is not None and message.kind is Kind.UPDATE:
+                await self._notes.write(message, key)
+            return Receipt(ref=key)
         client = _configured(self._clients, message.address)
         await self._pace.turn(message.address, PATIENCE, urgent=message.priority == "P1")
         properties = self._trigger(message) if message.kind is Kind.PAGE else {}
@@ -126,6 +134,38 @@ class PagerDutyEvents:
         listed = [{"src": url, "alt": alt} for url, alt in shown if url.startswith("https://")]
         images = {"images": listed} if listed else {}
         return {"payload": payload, "links": links, **images, **client}
+
+
+class PagerDutyNotes:
+    """Writes notes on the incidents that events have opened, over the REST API."""
+
+    def __init__(
+        self,
+        token: Secret,
+        from_: str,
+        session: aiohttp.ClientSession,
+        *,
+        region: Region = "us",
+        timeout: float = 10,
+        api_url: str = "",
+    ) -> None:
+        self._calls = PagerDutyCalls(session, timeout, api_url)
+        make, base = pagerduty.RestApiV2Client, base_url(region, "api")
+        self._client = self._calls.client(make, token, default_from=from_, base_url=base)
+
+    def close(self) -> None:
+        """Release connections and threads."""
+        self._calls.close()
+
+    async def write(self, message: Message, key: str) -> None:
+        """Write a note on the incident with this key; SendError. An incident that is not there gets none."""
+        try:
+            listed = await self._calls.run(self._client.rget, "/incidents", params={"incident_key": key})
+            number = _id(listed[0]) if isinstance(listed, list) and listed else ""
+            if number:
+                await self._calls.run(self._client.rpost, f"/incidents/{number}/notes", json=_note(message))
+        except PagerDutyError as error:
+            raise _send_error(error) from None
 
 
 class PagerDutyRest:
@@ -170,8 +210,7 @@ class PagerDutyRest:
             state = {"type": "incident_reference", "status": _STATES[message.kind]}
             await self._calls.run(self._client.rput, f"/incidents/{number}", json=state)
         else:
-            note = {"content": f"{message.headline}\n\n{message.text}"[:NOTE]}
-            await self._calls.run(self._client.rpost, f"/incidents/{number}/notes", json=note)
+            await self._calls.run(self._client.rpost, f"/incidents/{number}/notes", json=_note(message))
         return number
 
     def _incident(self, message: Message, service: str) -> dict[str, object]:
@@ -190,6 +229,10 @@ class PagerDutyRest:
         if not number:
             raise SendError("PagerDuty has no incident with this key", Failure.REFUSED, permanent=True)
         return number
+
+
+def _note(message: Message) -> dict[str, str]:
+    return {"content": f"{message.headline}\n\n{message.text}"[:NOTE]}
 
 
 def _details(message: Message) -> dict[str, str]:
@@ -245,6 +288,17 @@ def _send_error(error: PagerDutyError) -> SendError:
     return SendError(str(error), Failure.TIMEOUT if error.timed_out else Failure.NETWORK)
 
 
+def _writes_notes(settings: Settings) -> bool:
+    """Say whether mode `events` writes notes, too: that takes a token and a user in whose name."""
+    return bool(settings.from_ and (settings.api_token or settings.api_token_file))
+
+
+def _kinds(settings: Settings) -> frozenset[Kind]:
+    if settings.mode == "rest":
+        return frozenset(Kind)
+    return frozenset((*_ACTIONS, Kind.UPDATE) if _writes_notes(settings) else _ACTIONS)
+
+
 def _build(settings: Settings, setup: Setup) -> Channel:
     channel: PagerDutyEvents | PagerDutyRest
     timeout, api_url = float(settings.timeout), settings.api_url
@@ -259,8 +313,20 @@ def _build(settings: Settings, setup: Setup) -> Channel:
             name: setup.secret(f".services.{name}.routing_key", service.routing_key, service.routing_key_file)
             for name, service in settings.services.items()
         }
+        notes = None
+        if _writes_notes(settings):
+            token = setup.secret(".api_token", settings.api_token, settings.api_token_file)
+            notes = PagerDutyNotes(
+                token, settings.from_, setup.session, region=settings.region, timeout=timeout, api_url=api_url
+            )
         channel = PagerDutyEvents(
-            keys, setup.session, region=settings.region, timeout=timeout, api_url=api_url, client_url=setup.external_url
+            keys,
+            setup.session,
+            region=settings.region,
+            timeout=timeout,
+            api_url=api_url,
+            client_url=setup.external_url,
+            notes=notes,
         )
     setup.closing.callback(channel.close)
     return channel
@@ -284,6 +350,6 @@ CHANNEL = Declaration(
     own_key=True,
     keeps_incidents=True,
     single_pages=lambda settings: settings.single_pages,
-    kinds=lambda settings: frozenset(Kind if settings.mode == "rest" else _ACTIONS),
+    kinds=_kinds,
     read_by_people=False,
 )

@@ -50,6 +50,7 @@ class Agent(msgspec.Struct, frozen=True):
 
     type: str = ""
     summary: str = ""
+    id: str = ""
 
     @property
     def person(self) -> str:

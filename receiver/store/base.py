@@ -367,6 +367,9 @@ class Store(History, Outbox, Protocol):
     async def owe_end_again(self, incident_id: int, channel: str, now: datetime) -> int:
         """Owe once more what told this channel of the incident's end, whatever became of it; gives how many."""
 
+    async def owe_acknowledgement_again(self, incident_id: int, channel: str, now: datetime) -> int:
+        """Owe once more what told this channel that somebody has it, where that was the last word; gives how many."""
+
     async def umbrella(self, number: int) -> tuple[Member, ...]:
         """Give the incidents whose pages went out under an umbrella."""
 

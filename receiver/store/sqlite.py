@@ -313,6 +313,11 @@ class SQLiteStore:
         self._changed()
         return count
 
+    async def owe_acknowledgement_again(self, incident_id: int, channel: str, now: datetime) -> int:
+        count = await self._writer.commit(lambda db: outbox.owe_acknowledgement_again(db, incident_id, channel, now))
+        self._changed()
+        return count
+
     async def channels_owed(self) -> set[str]:
         return await self._writer.run(outbox.channels)
 

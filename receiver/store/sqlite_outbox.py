@@ -122,6 +122,13 @@ _END_AGAIN = """
 UPDATE outbox SET state = 'pending', settled_at = NULL, not_before = ?, created_at = ?, tries = 0, spent = 0
 WHERE incident_id = ? AND channel = ? AND kind = 'resolved' AND state IN ('sent', 'dead')
 """
+_ACKNOWLEDGE_AGAIN = """
+UPDATE outbox SET state = 'pending', settled_at = NULL, not_before = ?, created_at = ?, tries = 0, spent = 0
+WHERE kind = 'acknowledged' AND state IN ('sent', 'dead') AND id IN (
+    SELECT max(id) FROM outbox
+    WHERE incident_id = ? AND channel = ? AND kind IN ('page', 'acknowledged', 'resolved') GROUP BY lane
+)
+"""
 _FINISH = """
 UPDATE outbox SET state = ?, lease_until = NULL, settled_at = ?, ref = ?, last_error = ?, parked = 0
 WHERE id = ? AND state = 'sending' AND attempt = ?
@@ -372,6 +379,12 @@ def owe_end_again(db: sqlite3.Connection, incident_id: int, channel: str, now: d
     """Owe the end of an incident once more; gives to how many lanes."""
     at = now.timestamp()
     return db.execute(_END_AGAIN, (at, at, incident_id, channel)).rowcount
+
+
+def owe_acknowledgement_again(db: sqlite3.Connection, incident_id: int, channel: str, now: datetime) -> int:
+    """Owe an acknowledgement once more, where nothing was sent after it; gives to how many lanes."""
+    at = now.timestamp()
+    return db.execute(_ACKNOWLEDGE_AGAIN, (at, at, incident_id, channel)).rowcount
 
 
 def best_rank(db: sqlite3.Connection, channel: str, address: str) -> int | None:

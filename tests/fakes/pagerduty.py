@@ -27,11 +27,13 @@ class FakePagerDuty(FakeServer):
         self.dropped: list[str] = []  # dedup keys of acknowledges and resolves that met no open alert
         self.incidents: dict[str, dict[str, Any]] = {}
         self.notes: list[tuple[str, str]] = []  # (incident, content)
+        self.users: dict[str, dict[str, Any]] = {}
+        self.log: dict[str, list[dict[str, Any]]] = {}  # entries by incident, the newest first
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         if request.path == "/v2/enqueue":
             return self._event(body)
-        if request.path.startswith("/incidents"):
+        if request.path.startswith(("/incidents", "/users/")):
             return self._rest(request, body)
         return web.json_response({"error": {"message": "Not Found"}}, status=404)
 
@@ -61,14 +63,7 @@ class FakePagerDuty(FakeServer):
         if request.headers.get("Authorization") != f"Token token={self._token}":
             return web.json_response({"error": {"message": "Unauthorized", "code": 2006}}, status=401)
         if request.method == "GET":
-            wanted = request.query.get("incident_key")
-            statuses = request.query.getall("statuses[]", ["triggered", "acknowledged"])  # the API's own default
-            listed = [
-                i
-                for i in self.incidents.values()
-                if (i["incident_key"] == wanted if wanted is not None else i["status"] in statuses)
-            ]
-            return web.json_response({"incidents": listed, "limit": 25, "offset": 0, "more": False})
+            return self._get(request)
         if "@" not in request.headers.get("From", ""):
             return _refused("Requester User Not Found", 2100)
         if request.path.endswith("/notes"):
@@ -77,6 +72,27 @@ class FakePagerDuty(FakeServer):
         if request.method == "POST":
             return self._create(incident)
         return self._update(request.path.rpartition("/")[2], incident)
+
+    def _get(self, request: web.Request) -> web.Response:
+        if request.path != "/incidents":
+            return self._one(request.path.split("/")[1:])
+        wanted = request.query.get("incident_key")
+        statuses = request.query.getall("statuses[]", ["triggered", "acknowledged"])  # the API's own default
+        listed = [
+            i
+            for i in self.incidents.values()
+            if (i["incident_key"] == wanted if wanted is not None else i["status"] in statuses)
+        ]
+        return web.json_response({"incidents": listed, "limit": 25, "offset": 0, "more": False})
+
+    def _one(self, path: list[str]) -> web.Response:
+        """A user, an incident, or its log."""
+        known = (self.users if path[0] == "users" else self.incidents).get(path[1])
+        if known is None:
+            return web.json_response({"error": {"message": "Not Found", "code": 2100}}, status=404)
+        if path[2:] == ["log_entries"]:
+            return web.json_response({"log_entries": self.log.get(path[1], []), "limit": 100, "offset": 0})
+        return web.json_response({path[0].removesuffix("s"): known})
 
     def _note(self, number: str, content: str) -> web.Response:
         if number not in self.incidents:
