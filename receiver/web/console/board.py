@@ -8,6 +8,7 @@ from receiver.incident.model import Incident, State
 from receiver.store.base import Store
 
 _FRESH = timedelta(seconds=1)  # another receiver on the same store may have changed something
+_REST = 10.0  # times as long as a reading took
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -19,6 +20,7 @@ class Board:
         self.changes = 0
         self._reading: asyncio.Future[tuple[Incident, ...]] | None = None
         self._read_after, self._read_at = -1, clock()
+        self._rest_until = 0.0  # by the clock of the loop
 
     def changed(self, _before: Incident, _after: Incident) -> None:
         """Count a change."""
@@ -31,14 +33,31 @@ class Board:
         if self._reading is None or stale or self._has_failed():
             self._read_after, self._read_at = self.changes, now
             self._reading = asyncio.ensure_future(self._read())
+            # Thousands of incidents are not kept in memory for a page that nobody looks at any more.
+            asyncio.get_running_loop().call_later(_FRESH.total_seconds(), self._forget, self._reading)
         return await asyncio.shield(self._reading)
+
+    async def at_leisure(self) -> tuple[Incident, ...] | None:
+        """Give the same for what can wait; None if reading it again now would keep the process busy in a storm."""
+        loop = asyncio.get_running_loop()
+        if self._read_after != self.changes and loop.time() < self._rest_until:
+            return None
+        return await self.incidents()
+
+    def _forget(self, reading: asyncio.Future[tuple[Incident, ...]]) -> None:
+        if self._reading is reading and reading.done():
+            self._reading = None
 
     def _has_failed(self) -> bool:
         reading = self._reading
         return reading is not None and reading.done() and (reading.cancelled() or reading.exception() is not None)
 
     async def _read(self) -> tuple[Incident, ...]:
-        return tuple(sorted(await self._store.still_open(), key=urgency))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        incidents = tuple(sorted(await self._store.still_open(), key=urgency))
+        self._rest_until = loop.time() + _REST * (loop.time() - begun)
+        return incidents
 
 
 def urgency(incident: Incident) -> tuple[str, bool, datetime]:

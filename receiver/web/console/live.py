@@ -38,7 +38,7 @@ class NowView:
         look = replace(self._look, now=self._clock())
         shown = [(change, self._is_listed(change.before), self._is_listed(change.after)) for change in changes.values()]
         try:
-            told = now_page.summary(await self._board.incidents())
+            incidents = await self._board.at_leisure()
         except StoreError:
             return None
         rows = [
@@ -46,8 +46,11 @@ class NowView:
             for c, was, now in shown
             if was or now
         ]
-        heading = now_page.summary_text(told, look.reader)
-        return Frame(self._layout.write("now_frame.html", look, rows=rows, heading=heading, urgent=_urgent(changes)))
+        heading = now_page.summary_text(now_page.summary(incidents), look.reader) if incidents is not None else ""
+        return Frame(
+            self._layout.write("now_frame.html", look, rows=rows, heading=heading, urgent=_urgent(changes)),
+            unfinished=not heading,
+        )
 
     def _is_listed(self, incident: Incident) -> bool:
         is_open = incident.state not in {State.NEW, State.RESOLVED}

@@ -19,6 +19,7 @@ from receiver.web.console.board import Board
 
 BETWEEN_FRAMES = 0.25  # seconds
 TICK = 15.0  # seconds; a page that hears nothing for longer says that it is not live
+_LATER = 1.0  # seconds until what a frame has left out is tried again
 _BEHIND = 20  # frames that a slow reader may be behind; then it fetches the page again
 _SPREAD = 10  # milliseconds for each open page over which they fetch themselves again
 _RETRY = 500  # milliseconds until the first try to come back
@@ -40,6 +41,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     data: str
     event: str | None = None
+    unfinished: bool = False  # it leaves out what would have cost too much now: a later one is to say it
 
 
 class View(Protocol):
@@ -156,14 +158,22 @@ class Streams:
             await self._due.wait()
             self._due.clear()
             changes, self._changes = self._changes, {}
-            position = self.position
-            for readers in list(self._readers.values()):
-                view = next(iter(readers), None)
-                frame = await view.view.frame(changes) if view else None
-                if frame is not None:
-                    for reader in readers:
-                        reader.give(position, frame, self._refresh())
+            if await self._make_frames(changes):
+                self._changes = changes | self._changes
+                asyncio.get_running_loop().call_later(_LATER, self._due.set)
             await asyncio.sleep(BETWEEN_FRAMES)
+
+    async def _make_frames(self, changes: dict[int, Change]) -> bool:
+        """Give every page its frame; True if one of them is unfinished."""
+        position, unfinished = self.position, False
+        for readers in list(self._readers.values()):
+            first = next(iter(readers), None)
+            frame = await first.view.frame(changes) if first else None
+            if frame is not None:
+                unfinished = unfinished or frame.unfinished
+                for reader in readers:
+                    reader.give(position, frame, self._refresh())
+        return unfinished
 
     def _refresh(self) -> Frame:
         return Frame(str(_SPREAD * len(self)), "refresh")
