@@ -9,15 +9,16 @@ import hashlib
 import hmac
 import html
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import msgspec
 
-from process.addresses import is_http
+from process.addresses import is_http, is_loopback
 from process.settings import Secret, Strict
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError, standing
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout
@@ -234,6 +235,12 @@ def _check(settings: SmsSettings | CallSettings, place: Place) -> None:
         raise place.error(".from", "invalid sender (expected a number of yours, e.g. +4930123456)")
 
 
+def _unsafe(settings: SmsSettings | CallSettings) -> Iterator[tuple[str, str]]:
+    parts = urlsplit(settings.api_url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        yield ".api_url", f"the auth token would reach {parts.hostname} unencrypted; use https"
+
+
 def _wrong_address(_settings: Strict, address: str) -> str:
     return "" if _NUMBER.fullmatch(address) else "not a phone number (expected e.g. +4917012345678)"
 
@@ -252,12 +259,18 @@ def _build_call(settings: CallSettings, setup: Setup) -> Channel:
 
 
 SMS = Declaration(
-    settings=SmsSettings, build=_build_sms, check=_check, wrong_address=_wrong_address, read_by_people=True
+    settings=SmsSettings,
+    build=_build_sms,
+    check=_check,
+    unsafe=_unsafe,
+    wrong_address=_wrong_address,
+    read_by_people=True,
 )
 CALL = Declaration(
     settings=CallSettings,
     build=_build_call,
     check=_check,
+    unsafe=_unsafe,
     wrong_address=_wrong_address,
     kinds=lambda _settings: frozenset({Kind.PAGE, Kind.REMINDER}),
     read_by_people=True,

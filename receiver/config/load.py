@@ -1,6 +1,6 @@
 """Reads receiver.yml into one frozen tree and checks all of it: a mistake shows at start, not in an alert."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -370,26 +370,16 @@ def _check_reachable(config: Config, source: Source, findings: Findings) -> None
         for name in holders(config, role):
             if not (config.channels.without_address() or config.people[name].ways(name)):
                 findings.add(source.error(f".people.{name}", f"no contact for {role}; set email, slack or pagerduty"))
-    _check_push(config, source, findings, tables)
+    _check_push(config, source, findings)
 
 
-def _check_push(config: Config, source: Source, findings: Findings, tables: Iterable[list[MatrixRow]]) -> None:
-    """Refuse devices as anybody's only way for a P1: browsers drop subscriptions, and iOS does so without a word."""
+def _check_push(config: Config, source: Source, findings: Findings) -> None:
+    """Refuse push that nobody could switch on."""
+    if "push" in config.channels.settings and not config.console.enabled:
+        findings.add(source.error(".channels.push", "needs the console, where people add their devices; enable it"))
     for name, person in config.people.items():
         if person.push and "push" not in config.channels.settings:
             findings.add(source.error(f".people.{name}.push", "channels.push is not set up; add it, or remove this"))
-    paged = {role for rows in tables for row in rows for role in cells(row).get(Priority.P1, ())}
-    for name in sorted({name for role in paged for name in holders(config, role)}):
-        person = config.people[name]
-        others = {channel for channel, _ in person.named()} | set(config.channels.without_address())
-        if person.push and not others:
-            text = "the only contact for a P1 must not be push; set email, slack or pagerduty as well"
-            findings.add(source.error(f".people.{name}.push", text))
-        for number, rule in enumerate(person.rules):
-            for_p1 = not rule.priorities or Priority.P1 in rule.priorities
-            if person.push and for_p1 and "push" in rule.channels and not others & set(rule.channels):
-                text = "a P1 must not go to push alone; add a channel"
-                findings.add(source.error(f".people.{name}.rules[{number}].channels", text))
 
 
 def holders(config: Config, role: str) -> list[str]:

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from process.addresses import is_loopback
 from process.safety import SHORTEST_TOKEN, readable_by_all, text_of, too_short
 from process.settings import Source
-from receiver.config.load import Config, secret_files
+from receiver.config.load import Config, holders, secret_files
 from receiver.config.people import MatrixRow, roles_of
+from receiver.incident.model import Priority
 
 SHORTEST_SIGNER = 32  # characters
 
@@ -29,7 +30,8 @@ def unsafe(config: Config, source: Source) -> list[Unsafe]:
     unsafe = [Unsafe(str(source.error(at, text)), not local) for at, text in _weak_secrets(config, source)]
     unsafe += [Unsafe(str(source.error(at, text)), not local) for at, text in _channels(config)]
     unsafe += [Unsafe(str(source.error(at, text)), error) for at, text, error in _readable(config)]
-    return unsafe + [Unsafe(str(source.error(at, text)), True) for at, text in _unheard(config)]  # noqa: FBT003
+    unheard = [*_unheard(config), *_by_push_alone(config)]
+    return unsafe + [Unsafe(str(source.error(at, text)), True) for at, text in unheard]  # noqa: FBT003
 
 
 def _weak_secrets(config: Config, source: Source) -> Iterator[tuple[str, str]]:
@@ -71,6 +73,23 @@ def _unheard(config: Config) -> Iterator[tuple[str, str]]:
     for at, rows in tables.items():
         if not any(_at_once(row) for row in rows):
             yield at, "nobody hears of a P1 at 0m, at every hour; name a role in the row `after: 0m`, without `only`"
+
+
+def _by_push_alone(config: Config) -> Iterator[tuple[str, str]]:
+    """Find those whom a P1 reaches on their devices only: browsers drop subscriptions, and iOS does so silently."""
+    tables = [config.escalation_matrix, *(team.escalation_matrix for team in config.teams.values())]
+    roles = {role for rows in tables for row in rows for role in roles_of(row.P1)}
+    for name in sorted({name for role in roles for name in holders(config, role)}):
+        person = config.people[name]
+        if not person.push:
+            continue
+        others = {channel for channel, _ in person.named()} | set(config.channels.without_address())
+        if not others:
+            yield f".people.{name}.push", "the only contact for a P1 must not be push; add email, sms or another one"
+        for number, rule in enumerate(person.rules):
+            for_p1 = not rule.priorities or Priority.P1 in rule.priorities
+            if for_p1 and "push" in rule.channels and not others & set(rule.channels):
+                yield f".people.{name}.rules[{number}].channels", "a P1 must not go to push alone; add a channel"
 
 
 def _at_once(row: MatrixRow) -> bool:

@@ -282,13 +282,30 @@ async def test_a_device_belongs_to_whoever_subscribed_last(store: SQLiteStore, s
             {"push": True, "email": "linh@example.com", "rules": [{"channels": ["push"]}]},
             "people.linh.rules[0].channels: a P1 must not go to push alone",
         ),
-        ({"email": "linh@example.com", "contacts": {"push": "linh"}}, "set `push: true` on a person instead"),
     ],
 )
-def test_push_is_never_the_only_way_for_a_p1(tmp_path: Path, person: dict[str, Any], says: str) -> None:
+def test_push_is_never_the_only_way_for_a_p1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], person: dict[str, Any], says: str
+) -> None:
     path = written(tmp_path, {"channels": {"push": {}, "email": MAIL}, "people": {"linh": {"name": "Linh", **person}}})
+    assert main(["check", f"--config.file={path}"]) == 1
+    assert says in capsys.readouterr().err
+    load(path)  # a receiver that runs with it goes on: a page by push is better than none
+
+
+@pytest.mark.parametrize(
+    ("settings", "person", "says"),
+    [
+        ({}, {"contacts": {"push": "linh"}}, "people.linh.contacts.push: set `push: true` on a person instead"),
+        ({"console": {"enabled": False}}, {"push": True}, "channels.push: needs the console"),
+    ],
+)
+def test_push_that_nobody_could_switch_on_is_refused(
+    tmp_path: Path, settings: dict[str, Any], person: dict[str, Any], says: str
+) -> None:
+    people = {"linh": {"name": "Linh", "email": "linh@example.com", **person}}
     with pytest.raises(SettingsError) as caught:
-        load(path)
+        load(written(tmp_path, {"channels": {"push": {}, "email": MAIL}, "people": people, **settings}))
     assert says in str(caught.value)
 
 

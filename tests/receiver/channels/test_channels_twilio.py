@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from process.settings import Secret, SettingsError
+from receiver.__main__ import main
 from receiver.channels.base import Failure, SendError, Words
 from receiver.channels.twilio import Call, Line, Sms, code_of, fitted, segments_of
 from receiver.config.load import load
@@ -177,3 +178,13 @@ def test_what_could_not_be_sent_is_refused(
         load(written(tmp_path, {"channels": channels, "people": {"linh": {"name": "Linh", "contacts": contacts}}}))
     assert says in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_check_refuses_a_token_that_would_be_sent_in_the_clear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person = {"name": "Linh", "contacts": {"sms": LINH}}
+    for url, wrong in (("http://proxy.example.com", True), ("http://127.0.0.1:1", False), ("https://x.example", False)):
+        channels = {"sms": {**ACCOUNT, "api_url": url}}
+        main(["check", f"--config.file={written(tmp_path, {'channels': channels, 'people': {'linh': person}})}"])
+        assert ("channels.sms.api_url: the auth token would reach" in capsys.readouterr().err) is wrong
