@@ -66,6 +66,7 @@ from receiver.store.base import Claimed, StoreError
 from receiver.store.sqlite import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions, twilio_answers
 from receiver.web.access.build import ConsoleAccess
+from receiver.web.access.erase_api import EraseApi
 from receiver.web.access.oidc_flow import Oidc
 from receiver.web.admin import Admin
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
@@ -449,6 +450,7 @@ class Receiver:
                 *self._console_access.api_routes(),
                 *duty.routes(),
                 *OpenApi().routes(),
+                *EraseApi(self.store.erasing, self.current, self._clock).routes(),
                 *silences.routes(),
             ]
             api = IncidentApi(self.store, self.actions, guard.api()).application(more)

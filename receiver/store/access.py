@@ -37,6 +37,14 @@ class Token(msgspec.Struct, frozen=True):
     id: int = 0  # given by the store
 
 
+class Erased(msgspec.Struct, frozen=True):
+    """What stands in the place of a person, and in how many rows; ``tidied``: nothing is left in the file either."""
+
+    alias: str
+    rows: int
+    tidied: bool = False
+
+
 class FullError(Exception):
     """There are as many tokens as there may be."""
 

@@ -57,6 +57,7 @@ from receiver.store.base import (
 )
 from receiver.store.sqlite_access import SQLiteAccess
 from receiver.store.sqlite_duty import SQLiteDuty
+from receiver.store.sqlite_erase import SQLiteErase
 from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
 from receiver.store.sqlite_hooks import SQLiteHooks
 from receiver.store.sqlite_push import SQLitePush
@@ -100,6 +101,7 @@ class SQLiteStore:
         self.duty = SQLiteDuty(self._writer)
         self.push = SQLitePush(self._writer)
         self.silences = SQLiteSilences(self._writer)
+        self.erasing = SQLiteErase(self._writer)
         self.hooks = SQLiteHooks(self._writer, self._reader)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None

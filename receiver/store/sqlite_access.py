@@ -107,7 +107,14 @@ class SQLiteAccess:
 
 @contextmanager
 def beside(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database for one change by a command, while a receiver runs or not; StoreError if that fails.
+    """Open the database for one change by a command, while a receiver runs or not; StoreError if that fails."""
+    with opened(path) as db, transaction(db):
+        yield db
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database beside a receiver that runs or not; StoreError if that fails.
 
     The lock of SQLite lets one of both write at a time. A database of another version is left alone.
     """
@@ -118,8 +125,7 @@ def beside(path: Path) -> Iterator[sqlite3.Connection]:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version != SCHEMA_VERSION or not db.execute(_HAS_TOKENS).fetchone():
                 raise StoreError(f"{path}: is not of this version; start the receiver of this version once")
-            with transaction(db):
-                yield db
+            yield db
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be used ({error})") from error
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from process.version import VERSION
 from receiver.incident.model import Alert, Clocks, Entry, Incident, Priority, State
 from receiver.web import alertmanager_webhook, api, duty_api, generic_webhook, incident_acts, replay_api, silences_api
+from receiver.web.access import erase_api
 
 Json = dict[str, Any]
 
@@ -54,6 +55,7 @@ def document() -> Json:
         incident_acts.Raising,
         duty_api.Covering,
         duty_api.Maintaining,
+        erase_api.Erasing,
         silences_api.Silencing,
         silences_api.Changing,
         *sorted(bodies, key=lambda one: one.__name__),
@@ -155,7 +157,7 @@ def _api() -> Json:
         chart["responses"]["200"]["content"] = {kind: {"schema": _TEXT}}
         chart["responses"]["400"] = _problem("Wrong parameters.")
         paths[f"/api/v1/incidents/{{id}}/chart.{form}"] = {"get": chart}
-    paths |= _evidence() | _duty() | _access() | _silences()
+    paths |= _evidence() | _duty() | _access() | _erasures() | _silences()
     for action, act in incident_acts.ACTS.items():
         described = _guarded(f"{action}Incident", act.about, _INCIDENT, [_ID, _KEY, _IF_MATCH])
         described["responses"]["200"]["headers"] = _ETAG
@@ -276,6 +278,16 @@ def _access() -> Json:
         responses["204"] = {"description": "Done."}
         del responses["200"]
     return {f"/api/v1{path}": methods for path, methods in described.items()}
+
+
+def _erasures() -> Json:
+    kinds = {"alias": _TEXT, "rows": {"type": "integer"}, "tidied": {"type": "boolean"}}
+    done = {"type": "object", "properties": kinds, "required": list(kinds)}
+    erased = _guarded("erasePerson", "Take a departed person out of what is kept", done, [])
+    erased |= _body(erase_api.Erasing, required=True)
+    erased["responses"] |= _body_problems(erase_api.LIMIT)
+    erased["responses"]["409"] = _problem("The person is in `people`.")
+    return {"/api/v1/erasures": {"post": erased}}
 
 
 def _silences() -> Json:
