@@ -14,7 +14,8 @@ _READ = f"""SELECT {_COLUMNS}, blocked FROM push_subscription
 _ADD = """INSERT INTO push_subscription (id, person, endpoint, p256dh, auth, device, created)
     VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET person = excluded.person, endpoint = excluded.endpoint, p256dh = excluded.p256dh,
-        auth = excluded.auth, device = excluded.device, gone = NULL, failures = 0, blocked = 0"""
+        auth = excluded.auth, device = excluded.device, created = excluded.created, waiting_since = NULL, gone = NULL,
+        failures = 0, blocked = 0"""
 _TOO_MANY = """DELETE FROM push_subscription WHERE id IN (
     SELECT id FROM push_subscription WHERE person = ?1 AND id <> ?2
     ORDER BY gone IS NULL DESC, max(created, coalesce(last_receipt, 0)) DESC, id LIMIT -1 OFFSET ?3)"""

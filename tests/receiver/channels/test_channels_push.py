@@ -18,7 +18,7 @@ from receiver.channels.declaration import Place
 from receiver.channels.push import HOSTS, LARGEST, Push, is_allowed, open_key, payload
 from receiver.config.load import load
 from receiver.incident.model import Kind
-from receiver.store.push import MOST_DEVICES
+from receiver.store.push import MOST_DEVICES, DeviceState, PushOutcome
 from receiver.store.sqlite import SQLiteStore
 from tests.fakes.push import FakePush
 from tests.receiver.channels.test_channels import message
@@ -260,6 +260,18 @@ async def test_a_person_has_so_many_devices_and_those_that_are_gone_go_first(
     await store.push.subscribe(made[-1])
     assert {one.device for one in await store.push.subscriptions("linh")} == {one.device for one in made} - {"d1"}
     assert not await store.push.note_receipt("0" * 64, START, shown=True)
+
+
+async def test_a_device_that_is_added_again_starts_anew(store: SQLiteStore, service: FakePush) -> None:
+    device, later = service.subscribe(), START + timedelta(days=1)
+    await store.push.subscribe(device)
+    for outcome in (PushOutcome.ACCEPTED, PushOutcome.FAILED, PushOutcome.GONE):
+        await store.push.note_pushes({device.id: outcome}, START)
+    await store.push.note_receipt(device.id, START, shown=False)
+    await store.push.note_pushes({device.id: PushOutcome.ACCEPTED}, START)
+    await store.push.subscribe(msgspec.structs.replace(device, created=later))
+    (known,) = await store.push.subscriptions("linh")
+    assert (known.state(later), known.created, known.endpoint) == (DeviceState.WORKING, later, device.endpoint)
 
 
 async def test_a_device_belongs_to_whoever_subscribed_last(store: SQLiteStore, service: FakePush) -> None:
