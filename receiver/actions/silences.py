@@ -29,6 +29,7 @@ _SHOWN = 20  # alerts of elsewhere that a preview names
 _PATIENCE = 10.0  # seconds for one press, however often Alertmanager is asked
 _LOST = {Failure.TIMED_OUT, Failure.UNREACHABLE}  # what was sent may have arrived
 _SAME = timedelta(seconds=1)
+_SKEW = timedelta(minutes=5)  # Alertmanager takes a start in the past for now, and its clock may be behind ours
 T = TypeVar("T")
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
@@ -213,7 +214,7 @@ class Silences:
         about = f"incident #{made.incident}" + (f", {self._url}/incidents/{made.incident}" if self._url else "")
         author = self._actions.name_of(made.made_by)
         comment = f"{made.comment} ({about}) {mark(made.key)}"
-        wanted = Wanted(conditions(matchers), made.made_at, made.ends_at, author, comment)
+        wanted = Wanted(conditions(matchers), made.made_at - _SKEW, made.ends_at, author, comment)
         there = carrying(made.key, await api.silences())
         return there.id if there is not None else await _sent(api, wanted, made.key)
 

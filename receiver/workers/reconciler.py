@@ -76,6 +76,7 @@ class Reconciler:
     async def run_once(self) -> None:
         """Compare every open incident, and look for what nobody has told us."""
         await self._do_first()
+        asked = self._clock()
         try:
             view = await self._api.view()
         except ApiError as error:
@@ -88,7 +89,7 @@ class Reconciler:
         loose = await asyncio.to_thread(overview.loose)
         lately = await self._closed_lately(loose)
         for incident in (*incidents, *lately):
-            for finding in await self._compare(incident, view):
+            for finding in await self._compare(incident, view, asked):
                 after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)
@@ -97,7 +98,9 @@ class Reconciler:
         await self._report_resolved(loose)
         self._metrics.reconciled.labels(self._source).set(self._clock().timestamp())
 
-    async def _compare(self, incident: Incident, view: View) -> list[Finding]:
+    async def _compare(self, incident: Incident, view: View, asked: datetime) -> list[Finding]:
+        if incident.paused is not None and incident.paused.since is not None and incident.paused.since > asked:
+            return []  # a person has silenced it meanwhile, which this view does not show
         now = self._clock()
         windows = partial(self._current.routing.maintenance, now=now)
         blind = not await self._believes(_absent(incident, view))

@@ -1,7 +1,9 @@
 """Silences in the real Alertmanager: made once, extended, given other matchers, ended, and followed to their end."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import msgspec
 import pytest
 
 from receiver.actions.silences import NewSilence, Preview, SilenceRefused
-from receiver.clients.alertmanager import Wanted
+from receiver.clients.alertmanager import AlertmanagerApi, View, Wanted
 from receiver.clients.http_api import ApiError, Failure
 from receiver.incident.event import Acknowledge, AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind, Origin, PauseKind
+from receiver.metrics import Metrics
 from receiver.store.silences import MadeSilence
+from receiver.workers.reconciler import Reconciler
 from tests.fakes.alertmanager import Alertmanager
 from tests.receiver.example_site import the_policy
 from tests.receiver.silence_site import API, HOUR, Site, a_site
@@ -217,3 +221,35 @@ async def test_strange_labels_reach_alertmanager_as_they_are(site: Site) -> None
         made = await site.make(number, *site.matchers, f'"my label"={text}')
         assert (await site.there())[made.id].matchers[1].value == value
         assert isinstance(await site.silences.preview(number, made.matchers), Preview)
+
+
+class Meanwhile(AlertmanagerApi):
+    """Something happens after the API was read, and before the reconciler compares."""
+
+    happens: Callable[[], Awaitable[object]]
+
+    async def view(self) -> View:
+        seen = await super().view()
+        await self.happens()
+        return seen
+
+
+async def test_a_silence_that_is_made_while_the_reconciler_asks_stays_a_pause(site: Site) -> None:
+    number = await site.fire("a")
+    api = Meanwhile(site.way.url, site.session)
+
+    async def silenced() -> None:
+        site.clock.forward(seconds=1)
+        await site.make(number)
+
+    api.happens = silenced
+    reconciler = Reconciler(site.store, site.current, api, site.clock, Metrics(["email"]), receivers=("receiver",))
+    await reconciler.run_once()
+    assert await site.lines(number, EntryKind.RESUMED) == []
+    api.happens = partial(asyncio.sleep, 0)
+    site.clock.forward(minutes=1)
+    await reconciler.run_once()
+    assert (await site.stored(number))[0].paused is not None
+    await site.api.expire((await site.silences.of_incident(number))[0].id)
+    await reconciler.run_once()
+    assert (await site.stored(number))[0].paused is None
