@@ -6,6 +6,7 @@ something, or finds another process, is told to fetch itself again, and not all 
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Hashable, Mapping
 from typing import Protocol
 
@@ -14,8 +15,11 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
 from receiver.incident.model import Incident
+from receiver.store.base import StoreError
 from receiver.web.access.viewer import STILL_SIGNED_IN, StillSignedIn
 from receiver.web.console.board import Board
+
+log = logging.getLogger(__name__)
 
 BETWEEN_FRAMES = 0.25  # seconds
 TICK = 15.0  # seconds; a page that hears nothing for longer says that it is not live
@@ -139,7 +143,7 @@ class Streams:
         while not (self._stopped or reader.ended) and response.is_connected():
             if still_signed_in is not None and loop.time() - asked >= TICK:
                 asked = loop.time()
-                if not await still_signed_in():
+                if not await may_stay(still_signed_in):
                     await response.send("", event="signed-out")
                     return
             try:
@@ -168,12 +172,28 @@ class Streams:
         position, unfinished = self.position, False
         for readers in list(self._readers.values()):
             first = next(iter(readers), None)
-            frame = await first.view.frame(changes) if first else None
+            frame = await self._frame(first.view, changes) if first else None
             if frame is not None:
                 unfinished = unfinished or frame.unfinished
                 for reader in readers:
                     reader.give(position, frame, self._refresh())
         return unfinished
 
+    async def _frame(self, view: View, changes: Changes) -> Frame | None:
+        try:
+            return await view.frame(changes)
+        except Exception as error:
+            # One page that cannot be written must not stop the others, which would go on to say that they are live.
+            log.exception("cannot write what has changed of a page: %s", type(error).__name__)
+            return self._refresh()
+
     def _refresh(self) -> Frame:
         return Frame(str(_SPREAD * len(self)), "refresh")
+
+
+async def may_stay(still_signed_in: StillSignedIn) -> bool:
+    """Ask again; while the store is away nothing is sent that could be kept from anybody."""
+    try:
+        return await still_signed_in()
+    except StoreError:
+        return True

@@ -13,15 +13,19 @@ import icalendar
 import msgspec
 import pytest
 
-from receiver.incident.event import Acknowledge, Paused, Resolve
+from receiver.incident.event import Acknowledge, Paused, Resolve, TakeOver
 from receiver.incident.model import Alert, Decision, EntryKind, Failure, Origin, Pause, PauseKind, State
 from receiver.messages.i18n import Reader
 from receiver.oncall.cover import Refused
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.routing import Routing
+from receiver.store.base import StoreError
+from receiver.web.access.viewer import StillSignedIn
 from receiver.web.console.acts import Said
 from receiver.web.console.duty_forms import told_text
+from receiver.web.console.live import IncidentView
 from receiver.web.console.now_page import Filter
+from receiver.web.console.stream import Changes, Frame, may_stay
 from tests.receiver.example_site import START, beside, the_routing
 from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
 
@@ -376,6 +380,36 @@ async def test_a_new_incident_is_put_where_its_priority_stands(rig: Rig) -> None
     (event,) = await listening
     assert 'hx-target="#p-P1" hx-swap="beforeend"' in event["data"]
     assert 'hx-target="#ring"' in event["data"]
+
+
+async def test_a_page_that_cannot_be_written_stops_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_view: IncidentView, _changes: Changes) -> Frame | None:
+        raise ValueError("a label that no template can write")
+
+    monkeypatch.setattr(IncidentView, "frame", broken)
+    await rig.fire()
+    for state in ("Marek has it", "Linh has it"):
+        after = f"after={rig.streams.position}"
+        listening = [
+            asyncio.ensure_future(read_events(rig, f"/{path}?{after}", 1)) for path in ("incidents/1/stream", "stream")
+        ]
+        await rig.connected.acquire()
+        await rig.connected.acquire()
+        await rig.apply(1, TakeOver(state.partition(" ")[0].lower(), Origin.API))
+        (lost,), (now,) = await asyncio.gather(*listening)
+        assert lost["event"] == "refresh"
+        assert state in now["data"]
+
+
+async def test_a_store_that_is_away_signs_nobody_out() -> None:
+    async def away() -> bool:
+        raise StoreError("locked")
+
+    async def ended() -> bool:
+        return False
+
+    assert await may_stay(StillSignedIn(away))
+    assert not await may_stay(StillSignedIn(ended))
 
 
 async def test_stopping_ends_every_stream(rig: Rig) -> None:
