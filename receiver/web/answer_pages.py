@@ -5,20 +5,22 @@ acknowledge an incident. The button's POST acts.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from aiohttp import web
 
 from process.settings import Secret
 from process.web import Handler, read_form
-from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Seen
-from receiver.incident.model import SOMEBODY, Entry, Incident, State
+from receiver.actions.answer import Action, ActionResult, Actions, ActionSource, Request
+from receiver.incident.event import Acknowledge
+from receiver.incident.model import SOMEBODY, Entry, Incident, Origin, State
 from receiver.messages.i18n import Reader
 from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read, read_digest, sign
 from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
-from receiver.web.access.viewer import STILL_SIGNED_IN, Role, StillSignedIn, Viewer
+from receiver.web.access.viewer import ADDRESS, STILL_SIGNED_IN, Role, StillSignedIn, Viewer
 from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
 from receiver.web.console.acts import ACTS, Said, press, said_text
@@ -43,7 +45,7 @@ _DIGEST = web.RequestKey("digest", DigestGrant)
 class AnswerPages:
     """See the routes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         store: Store,
         actions: Actions,
@@ -54,10 +56,12 @@ class AnswerPages:
         layout: Layout,
         streams: Streams,
         charts: ChartRoutes | None = None,
+        address: Callable[[web.Request], str] = lambda request: request.remote or "",
     ) -> None:
+        """``address`` says where a request came from, as far as that can be believed."""
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
         self._valid_for, self._layout, self._streams = valid_for, layout, streams
-        self._charts = charts
+        self._charts, self._address = charts, address
 
     def application(self) -> web.Application:
         """Build what is served below /answer."""
@@ -72,7 +76,7 @@ class AnswerPages:
     @web.middleware
     async def check_link(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer 403 to a link that grants nothing, and 503 when the store is away; both as a page."""
-        person = ""
+        person, request[ADDRESS] = "", self._address(request)
         try:
             token, secret, now = request.match_info.get("token", ""), self._link_secret.reveal(), self._actions.clock()
             if request.match_info.handler in {self.show_digest, self.press_digest}:
@@ -231,9 +235,10 @@ class AnswerPages:
             for one in await self._of_digest(grant)
             if one.state is State.TRIGGERED and grant.has_seen(one, self._valid_for)
         ]
+        asked = Request(via="link", ip=request[ADDRESS])
         await asyncio.gather(
             *(
-                self._actions.apply(ActionSource.LINK, one.id, Action.ACKNOWLEDGE, actor, Seen(one.opening))
+                self._actions.act(ActionSource.LINK, one.id, Acknowledge(actor, Origin.LINK, one.opening), asked)
                 for one in unanswered
             )
         )

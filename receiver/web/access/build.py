@@ -98,6 +98,7 @@ class ConsoleAccess:
             else None
         )
         origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}".lower()
+        self.address = authenticator.address
         self.guard = Guard(authenticator, {origin}, base, self._sign_in.refuse)
 
     def use(self, settings: ConsoleSettings) -> None:

@@ -412,6 +412,15 @@ async def test_a_store_that_is_away_signs_nobody_out() -> None:
     assert not await may_stay(StillSignedIn(ended))
 
 
+async def test_the_audit_log_says_from_where_a_link_was_used(rig: Rig) -> None:
+    for key in ("a", "b", "c"):
+        await rig.fire(key)
+    await rig.client.post(f"{await rig.link(1)}/acknowledge")
+    await rig.client.post(await rig.link(2, 3), data={"verb": "acknowledge"})
+    log = await rig.store.access.audit(None, 10)
+    assert {(act.object, act.via, act.ip) for act in log} == {(f"incident/{n}", "link", "127.0.0.1") for n in (1, 2, 3)}
+
+
 async def test_stopping_ends_every_stream(rig: Rig) -> None:
     answer = await rig.client.get("/stream")
     await answer.content.readline()
