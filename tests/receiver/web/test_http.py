@@ -308,7 +308,7 @@ async def test_the_api_lists_shows_acknowledges_and_resolves(rig: Rig) -> None:
         ("GET", "/api/v1/incidents/99", None, 404, "no incident 99"),
         ("GET", "/api/v1/incidents/" + "9" * 40, None, 404, "no incident"),
         ("GET", "/api/v1/incidents/x", None, 404, "no incident x"),
-        ("GET", "/api/v1/incidents?state=open", None, 400, "state: invalid"),
+        ("GET", "/api/v1/incidents?state=open", None, 400, "state: expected"),
         ("GET", "/api/v1/incidents?limit=0", None, 400, "limit"),
         ("POST", "/api/v1/incidents/99/acknowledge", b"{}", 404, "no incident 99"),
         ("POST", "/api/v1/incidents/1/acknowledge", b'{"actor": 5}', 400, "$.actor"),
