@@ -11,7 +11,9 @@
   if (!panel) return;
   panel.hidden = false;
   if (!("serviceWorker" in navigator && "PushManager" in window && "Notification" in window)) {
-    say(/iP(hone|ad|od)/.test(navigator.userAgent) && !navigator.standalone ? "home-screen" : "unsupported");
+    const touched = /Macintosh/.test(navigator.userAgent) && navigator.maxTouchPoints > 1;  // what an iPad says
+    const apple = /iP(hone|ad|od)/.test(navigator.userAgent) || touched;
+    say(apple && !navigator.standalone ? "home-screen" : "unsupported");
     return;
   }
   const worker = () => navigator.serviceWorker.register(panel.dataset.worker,
