@@ -584,6 +584,7 @@ class Receiver:
             ),
             render=self._messages.one,
             bundle=self._messages.many if facts.bundles or facts.single_pages else None,
+            digest=self._messages.digest if facts.redraws else None,
             umbrella=facts.single_pages > 0,
             host_of=facts.host_of,
             keeps_incidents=facts.keeps_incidents,

@@ -148,9 +148,14 @@ class Waiting(NamedTuple):
     tries: int
 
 
-def worth_redrawing(told: Iterable[tuple[Status, int]], waiting: Iterable[Waiting], now: datetime) -> bool:
-    """Say whether a redraw is worth owing to a lane: something was posted there, and nothing renews it as soon."""
-    if any(one.serial < 0 or (one.not_before <= now and not one.tries) for one in waiting):
+def worth_redrawing(
+    told: Iterable[tuple[Status, int]], waiting: Iterable[Waiting], now: datetime, *, renewed: bool = True
+) -> bool:
+    """Say whether a redraw is worth owing to a lane: something was posted there, and nothing renews it as soon.
+
+    ``renewed``: news does, as it answers in the thread of that very message.
+    """
+    if any(one.serial < 0 or (renewed and one.not_before <= now and not one.tries) for one in waiting):
         return False
     return any(status in {Status.SENT, Status.SENDING} for status, _ in told)
 

@@ -1,13 +1,13 @@
 """Makes messages of what the dispatchers claim: in the reader's language and time, with the reader's own link."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from process.settings import Secret
 from receiver.channels.base import Message, Picture, umbrella_key
-from receiver.incident.model import Incident, Kind
+from receiver.incident.model import Incident, Kind, Notification
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import ENGLISH, Reader
 from receiver.messages.link import ChartGrant, DigestGrant, Grant, sign, sign_chart, sign_digest
@@ -113,6 +113,20 @@ class Messages:
             templates=self._templates,
         )
         return self._under_umbrella(message, claims[0])
+
+    def digest(self, items: Sequence[tuple[Notification, Incident]], claimed: Claimed) -> Message:
+        """Write anew what was one message of many incidents, as they stand; ``claimed`` is a redraw of one of them."""
+        person, made_at = claimed.notification.target.person, claimed.created_at
+        return render_bundle(
+            items,
+            delivery_id=str(claimed.id),
+            link_of_all=self._links.make_digest([incident for _, incident in items], person, made_at),
+            link_of=lambda incident: self._links.make(incident, person, made_at),
+            now=self._clock(),
+            reader=reader_of(self._current.routing, person),
+            templates=self._templates,
+            thread=claimed.thread.removeprefix("*"),
+        )
 
 
 def reader_of(routing: Routing, person: str) -> Reader:

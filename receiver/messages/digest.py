@@ -1,8 +1,10 @@
 """Makes one message of many notifications for one place: how many, how bad, what they have in common, the worst."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+
+import msgspec
 
 from receiver.channels.base import Link, Message
 from receiver.incident.model import Incident, Kind, Notification, State
@@ -17,6 +19,8 @@ _LABELS = ("alertname", "service", "job", "instance", "cluster", "region")
 
 _STATES = {Kind.ACKNOWLEDGED: State.ACKNOWLEDGED, Kind.RESOLVED: State.RESOLVED}
 
+_IN_ORDER = (State.TRIGGERED, State.ACKNOWLEDGED, State.RESOLVED)
+
 Item = tuple[Notification, Incident]
 
 
@@ -29,8 +33,12 @@ def render_bundle(  # everything that a message says
     now: datetime,
     reader: Reader,
     templates: Templates,
+    thread: str = "",
 ) -> Message:
-    """Write the message; all items are of one kind and go to one address. The most urgent and oldest come first."""
+    """Write the message; all items are of one kind and go to one address. The most urgent and oldest come first.
+
+    With ``thread`` it stands there already, and shows how they stand by now.
+    """
     items = sorted(items, key=lambda item: (item[1].priority, item[1].opened_at or now, item[1].id))
     first, incident = items[0]
     headline = _headline(items, reader)
@@ -38,6 +46,7 @@ def render_bundle(  # everything that a message says
     values = _values(items, link_of, now, reader)
     values |= {"headline": headline, "all": link_of_all, "product": templates.brand.name}
     counts = Counter(item[1].priority.value for item in items)
+    stands = next((state for state in _IN_ORDER if any(item[1].state is state for item in items)), State.TRIGGERED)
     return Message(
         id=delivery_id,
         kind=first.kind,
@@ -50,15 +59,24 @@ def render_bundle(  # everything that a message says
         headline=headline,
         text=templates.write("bundle.txt", values).strip(),
         html=templates.write("bundle.html", values),
-        fields=tuple((name, str(number)) for name, number in sorted(counts.items())),
+        fields=(*((name, str(number)) for name, number in sorted(counts.items())), *_states(items, reader, thread)),
         links=(
             Link(reader.say("digest_open", count=len({item[1].id for item in items})), link_of_all),
             *(Link(f"#{item[1].id}", link_of(item[1])) for item in items[:LISTED]),
         ),
         sent_at=now,
-        words=words(first.kind, incident, reader),
+        words=msgspec.structs.replace(words(first.kind, incident, reader), state=reader.say(f"status_{stands.value}")),
+        state=stands.value if thread else "",
+        thread=thread,
+        redraws=bool(thread),
         brand=templates.brand,
     )
+
+
+def _states(items: Sequence[Item], reader: Reader, thread: str) -> Iterator[tuple[str, str]]:
+    """Count how they stand, in a message that is kept up to date."""
+    states = Counter(item[1].state for item in items) if thread else Counter[State]()
+    return ((reader.say(f"status_{state.value}"), str(states[state])) for state in _IN_ORDER if states[state])
 
 
 def _headline(items: Sequence[Item], reader: Reader) -> str:

@@ -285,6 +285,12 @@ class Outbox(Protocol):
     async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
         """Give the rank (``delivery.rank``) of the most urgent row that waits for each address, if any does."""
 
+    async def digest(self, ref: str) -> list[tuple[Notification, Incident]]:
+        """Give the pages that went out in one message of many incidents, with the incidents as they are.
+
+        The ``thread`` of a redraw is its ref, which begins with *, where the lane was told first in such a message.
+        """
+
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
         """Give unsettled pages owed before a moment that have not looked for another way; nothing is leased."""
 

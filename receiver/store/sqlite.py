@@ -294,6 +294,14 @@ class SQLiteStore:
 
         return await self._writer.run(read)
 
+    async def digest(self, ref: str) -> list[tuple[Notification, Incident]]:
+        def read(db: sqlite3.Connection) -> list[tuple[Notification, Incident]]:
+            pages = outbox.digest(db, ref)
+            found = ((page, row.incident(db, number)) for number, page in pages)
+            return [(page, incident) for page, incident in found if incident is not None]
+
+        return await self._reader.run(read)
+
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
         def read(db: sqlite3.Connection) -> list[Claimed]:
             numbers = outbox.late_pages(db, channel, before, limit)
@@ -521,6 +529,9 @@ class SQLiteStore:
         generation, begins_after = outbox.ends(db, number, lane, row_id) if keeps else (0, 0)
         if bundle is None and notification.kind is not Kind.PAGE:
             bundle = outbox.umbrella_of(db, number, lane, begins_after, row_id)
+        thread = outbox.card(db, number, lane) if notification.is_redraw else ""
+        if whole and not notification.is_redraw:
+            thread = outbox.thread(db, number, lane, begins_after)
         return Claimed(
             id=row_id,
             incident=incident,
@@ -528,7 +539,7 @@ class SQLiteStore:
             timeline=row.timeline(db, number) if whole else (),
             attempt=attempt,
             created_at=datetime.fromtimestamp(created_at, UTC),
-            thread=outbox.thread(db, number, lane, begins_after) if whole else "",
+            thread=thread,
             priority=Priority(priority),
             tries=tries,
             spent=spent,

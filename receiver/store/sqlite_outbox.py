@@ -227,7 +227,8 @@ def _redraw(
 ) -> None:
     lane = (incident.id, notification.target.lane)
     ahead = (Waiting(serial, datetime.fromtimestamp(at, UTC), tries) for serial, at, tries in db.execute(_AHEAD, lane))
-    if way.redraws and worth_redrawing(_told(db, lane, 0), list(ahead), now):
+    renewed = not card(db, *lane).startswith("*")
+    if way.redraws and worth_redrawing(_told(db, lane, 0), list(ahead), now, renewed=renewed):
         _write_down(db, incident, notification, msgspec.structs.replace(way, hold=timedelta(0)), now)
 
 
@@ -450,9 +451,24 @@ def finish(
 def thread(db: sqlite3.Connection, incident_id: int, lane: str, after: int = 0) -> str:
     """Give the ref of the first message of a lane (after a row), which later ones answer."""
     query = """SELECT ref FROM outbox
-        WHERE incident_id = ? AND lane = ? AND id > ? AND state = 'sent' AND ref <> '' ORDER BY id LIMIT 1"""
+        WHERE incident_id = ? AND lane = ? AND id > ? AND state = 'sent' AND ref <> '' AND substr(ref, 1, 1) <> '*'
+        ORDER BY id LIMIT 1"""
     first = db.execute(query, (incident_id, lane, after)).fetchone()
     return first[0] if first else ""
+
+
+def card(db: sqlite3.Connection, incident_id: int, lane: str) -> str:
+    """Give the ref of what shows the incident on a lane: its first message, of many incidents if it begins with *."""
+    query = """SELECT ref FROM outbox
+        WHERE incident_id = ? AND lane = ? AND state = 'sent' AND ref <> '' ORDER BY id LIMIT 1"""
+    first = db.execute(query, (incident_id, lane)).fetchone()
+    return first[0] if first else ""
+
+
+def digest(db: sqlite3.Connection, ref: str) -> list[tuple[int, Notification]]:
+    """Give the pages that went out in one message, and of which incidents."""
+    query = "SELECT incident_id, notification FROM outbox WHERE ref = ? AND ref >= '*' AND ref < '+'"
+    return [(number, decoder.decode(doc)) for number, doc in db.execute(query, (ref,))]
 
 
 def umbrella_of(db: sqlite3.Connection, incident_id: int, lane: str, after: int, before: int) -> int:

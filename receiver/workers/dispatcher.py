@@ -10,7 +10,7 @@ from typing import NamedTuple
 from receiver.channels.base import Channel, DeferredError, Failure, Message, Receipt, SendError
 from receiver.incident.event import Delivered, Event, Undelivered, Unreached
 from receiver.incident.machine import transition
-from receiver.incident.model import Kind, Priority
+from receiver.incident.model import Incident, Kind, Notification, Priority
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import ANY, Claimed, Decide, Outbox, Wanted
@@ -37,6 +37,7 @@ _MENDED_SLOWLY = 600.0  # seconds between two attempts with a key that is refuse
 
 Render = Callable[[Claimed], Message]
 RenderBundle = Callable[[list[Claimed]], Message]
+RenderDigest = Callable[[Sequence[tuple[Notification, Incident]], Claimed], Message]
 
 
 class _Outgoing(NamedTuple):
@@ -67,6 +68,7 @@ class Dispatcher:
         elapsed: Callable[[], float],
         jitter: Callable[[], float],
         bundle: RenderBundle | None = None,
+        digest: RenderDigest | None = None,
         umbrella: bool = False,
         host_of: Callable[[str], str] = lambda _address: "",
         keeps_incidents: bool = False,
@@ -76,7 +78,7 @@ class Dispatcher:
         self._name, self._channel, self._store = name, channel, store
         self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
         self._metrics, self._clock, self._elapsed, self._jitter = metrics, clock, elapsed, jitter
-        self._before = before
+        self._before, self._digest = before, digest
         self._keeps_incidents, self._watch, self._umbrella = keeps_incidents, watch, umbrella
         self._destinations = Destinations(host_of)
         self._looked = float("-inf")
@@ -182,6 +184,9 @@ class Dispatcher:
     async def _next_message(self, claims: list[Claimed]) -> tuple[_Outgoing, list[Claimed]]:
         """Take one message's worth of what is claimed for an address: all of a kind, but a P1 and a drill by itself."""
         first, kind = claims[0], claims[0].notification.kind
+        if _is_of_digest(first):
+            together = [each for each in claims if _is_of_digest(each) and each.thread == first.thread]
+            return _Outgoing(together, urgent=False), [each for each in claims if each not in together]
         alone = self._umbrella and not (first.bundle and kind is Kind.PAGE)
         if self._bundle is None or alone or not _may_be_bundled(first):
             return _Outgoing([first], first.priority is Priority.P1), claims[1:]
@@ -251,10 +256,7 @@ class Dispatcher:
     async def _send(self, claims: list[Claimed], destination: Destination) -> Receipt:
         """Try once; SendError whatever went wrong. The address is free again before the outcome is on the disk."""
         try:
-            bundle = self._bundle if len(claims) > 1 else None
-            if self._before is not None and bundle is None:
-                await self._before(claims[0])
-            receipt = await self._channel.send(bundle(claims) if bundle else self._render(claims[0]))
+            receipt = await self._channel.send(await self._message(claims))
         except SendError:
             raise
         except Exception as error:
@@ -263,7 +265,20 @@ class Dispatcher:
             raise SendError(f"internal error {type(error).__name__}", Failure.INTERNAL) from error
         finally:
             destination.end()
-        return receipt if len(claims) == 1 else Receipt()  # a bundle is nobody's thread
+        if len(claims) == 1:
+            return receipt
+        shows = self._digest is not None and receipt.ref and claims[0].notification.kind is Kind.PAGE
+        return Receipt(f"*{receipt.ref}") if shows else Receipt()  # a bundle is nobody's thread
+
+    async def _message(self, claims: list[Claimed]) -> Message:
+        first = claims[0]
+        if _is_of_digest(first) and self._digest is not None:
+            return self._digest(await self._store.digest(first.thread), first)
+        if len(claims) > 1 and self._bundle is not None:
+            return self._bundle(claims)
+        if self._before is not None:
+            await self._before(first)
+        return self._render(first)
 
     async def _sent(
         self, claims: list[Claimed], receipt: Receipt, destination: Destination, begun_at: datetime
@@ -357,6 +372,11 @@ class Dispatcher:
 
 def _may_be_bundled(claimed: Claimed) -> bool:
     return claimed.priority is not Priority.P1 and not claimed.incident.drill and not claimed.notification.is_redraw
+
+
+def _is_of_digest(claimed: Claimed) -> bool:
+    """Say whether it changes a message of many incidents."""
+    return claimed.notification.is_redraw and claimed.thread.startswith("*")
 
 
 def _go_together(first: Claimed, other: Claimed) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.model import Failure
+from receiver.incident.model import Failure, Incident, Notification
 from receiver.store.base import ANY, Claimed, Decide, Store, StoreOutageError, Wanted
 
 Write = Callable[[Claimed], Awaitable[None]]
@@ -132,6 +132,10 @@ class UnsettledOutbox:
             return await self._store.most_urgent(channel, addresses)
         except StoreOutageError:
             return {}
+
+    async def digest(self, ref: str) -> list[tuple[Notification, Incident]]:
+        """Read what went out in one message; reading works in an outage, too."""
+        return await self._store.digest(ref)
 
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
         """Give pages that wait for long; none in an outage, in which no other way could be written down."""

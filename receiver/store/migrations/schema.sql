@@ -104,6 +104,8 @@ CREATE INDEX IF NOT EXISTS outbox_late ON outbox (channel, created_at)
 CREATE INDEX IF NOT EXISTS outbox_lease ON outbox (lease_until) WHERE state = 'sending';
 CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (settled_at) WHERE state = 'dead';
 CREATE INDEX IF NOT EXISTS outbox_bundle ON outbox (bundle) WHERE bundle IS NOT NULL;
+-- What was sent as one message of many incidents, which shows how they stand: its ref begins with *.
+CREATE INDEX IF NOT EXISTS outbox_digest ON outbox (ref, incident_id) WHERE ref >= '*' AND ref < '+';
 CREATE INDEX IF NOT EXISTS outbox_umbrella ON outbox (incident_id, lane) WHERE bundle IS NOT NULL;
 
 -- Until when what is owed to an address is gathered: receiver.incident.delivery.Window.

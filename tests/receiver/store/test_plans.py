@@ -51,7 +51,7 @@ async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
 
     def handling(channel: str) -> Handling:
         there = channel == "pagerduty"
-        return Handling(MINUTE, keeps_incidents=there, umbrella=there)
+        return Handling(MINUTE, keeps_incidents=there, umbrella=there, redraws=channel == "slack")
 
     store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=handling)
     await store.open(clock.now)
@@ -151,6 +151,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
     assert await store.channels_owed()
     await store.channel_states()
     await store.umbrella(1)
+    await store.digest("*C0001/1.2")
     for state in (None, "triggered", "acknowledged", "resolved"):
         await store.incidents(state, 5)
         await store.listed(IncidentFilter(5, state=State(state) if state else None, team="backend"))

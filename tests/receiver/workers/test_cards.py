@@ -60,6 +60,7 @@ class Rig:
             retry=RetryPolicy(first=5, longest=120, give_up=1800),
             render=messages.one,
             bundle=messages.many,
+            digest=messages.digest,
             metrics=self.metrics,
             clock=self.clock,
             elapsed=self.clock.elapsed,
@@ -73,9 +74,10 @@ class Rig:
         await self.sender.run_once()
         return incident
 
-    async def act(self, event: Event, number: int = 1) -> None:
+    async def act(self, event: Event, *numbers: int) -> None:
         self.clock.forward(seconds=1)
-        await self.store.apply(number, deciding(event, self.clock.now, self.current.routing), self.clock.now)
+        for number in numbers or (1,):
+            await self.store.apply(number, deciding(event, self.clock.now, self.current.routing), self.clock.now)
         await self.sender.run_once()
 
     def card(self) -> str:
@@ -164,3 +166,22 @@ async def test_a_card_that_has_gone_is_not_missed(rig: Rig) -> None:
     await rig.act(HandOver("linh", Origin.CONSOLE, person="marek"))
     labels = {"channel": "slack"}
     assert rig.metrics.registry.get_sample_value("receiver_notifications_dead_total", labels) == 0
+
+
+async def test_a_storm_is_one_card_that_shows_how_its_incidents_stand(rig: Rig) -> None:
+    for at in range(6):
+        event = received(an_alert(f"{at}", severity="warning", instance=f"web-{at}", starts_at=rig.clock.now))
+        group = replace(event.group, key=f"group-{at}")
+        await rig.store.update(replace(event, group=group), rig.current.routing, rig.clock.now)
+    await rig.sender.run_once()
+    assert len([m for m in rig.slack.messages if m["channel"] == "#alerts"]) == 1
+    assert "6 incidents" in rig.card()
+    rig.slack.calls.clear()
+    await rig.act(Acknowledge("marek", Origin.API), 1, 2)
+    assert "*Triggered*\n4" in rig.card()
+    assert "*Acknowledged*\n2" in rig.card()
+    updates = [call for call in rig.slack.calls if call.path == "/api/chat.update" and call.body["channel"] == "C0000"]
+    assert len(updates) == 1  # for both
+    await rig.act(Resolve("marek", Origin.API), *range(1, 7))
+    assert "P2 · Resolved" in rig.card()
+    assert "*Resolved*\n6" in rig.card()
