@@ -95,6 +95,7 @@ from receiver.workers import (
     coverage,
     device_check,
     event_webhooks,
+    forgetting,
     handover,
     job_heartbeats,
     pagerduty_poll,
@@ -109,6 +110,7 @@ from receiver.workers.device_check import DeviceCheck
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.event_webhooks import EventWebhook, Hook, HookMetrics
+from receiver.workers.forgetting import Forgetting
 from receiver.workers.handover import HandoverSummaries, Recipients
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
@@ -611,6 +613,8 @@ class Receiver:
         jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
         self._rounds["job heartbeats"] = Round(jobs_seen.run_once, job_heartbeats.PERIOD)
         self._rounds["retention"] = Round(old.run_once, retention.PERIOD)
+        lengths = (timedelta(seconds=float(one)) for one in (config.retention.audit, config.retention.ended))
+        self._rounds["forgetting"] = Round(Forgetting(store.past, self._clock, *lengths).run_once, forgetting.PERIOD)
         self._rounds["database check"] = Round(store.check, _CHECKED_EVERY)
         ended = Unserved(store, self._dispatchers, self._unserved)
         self._rounds["unserved"] = Round(ended.run_once, unserved.PERIOD)

@@ -37,6 +37,7 @@ from receiver.incident.alerts import ALERTS
 from receiver.incident.model import Priority
 
 SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
+_SHORTEST_ENDED = 86400.0  # seconds
 SHORTEST_CHART, LONGEST_CHART = 600.0, 7 * 86400.0  # seconds
 LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others
 
@@ -102,6 +103,10 @@ class Retention(Strict, frozen=True, kw_only=True):
     """How long resolved incidents stay in the database; at least 31d"""
     archive: Path | None = None
     """Folder of monthly JSON lines files to which they are moved then; without it they are deleted"""
+    audit: Duration = Duration(730 * 86400)
+    """How long lines of the audit log are kept; at least 31d"""
+    ended: Duration = Duration(90 * 86400)
+    """How long covers, maintenance made here and tokens are kept when they have ended; at least 1d"""
 
 
 _PRINTED = r"[^\x00-\x1f\x7f<>]"  # nothing that a header of a mail could not hold
@@ -302,15 +307,20 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     for at, (url, example) in urls.items():
         if not is_http(url):
             findings.add(source.error(at, f"invalid URL (expected e.g. {example})"))
-    if config.retention.keep < SHORTEST_MEMORY:
-        findings.add(
-            source.error(
-                ".retention.keep", "too short (at least 31d): what was resolved by hand is remembered that long"
-            )
-        )
+    _check_retention(config.retention, source, findings)
     _check_charts(config.charts, source, findings)
     if config.grouping_window > LONGEST_GROUPING:
         findings.add(source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications"))
+
+
+def _check_retention(retention: Retention, source: Source, findings: Findings) -> None:
+    if retention.keep < SHORTEST_MEMORY:
+        text = "too short (at least 31d): what was resolved by hand is remembered that long"
+        findings.add(source.error(".retention.keep", text))
+    if retention.audit < SHORTEST_MEMORY:
+        findings.add(source.error(".retention.audit", "too short (at least 31d)"))
+    if retention.ended < _SHORTEST_ENDED:
+        findings.add(source.error(".retention.ended", "too short (at least 1d)"))
 
 
 def _check_charts(charts: ChartSettings, source: Source, findings: Findings) -> None:

@@ -60,6 +60,7 @@ from receiver.store.sqlite_duty import SQLiteDuty
 from receiver.store.sqlite_erase import SQLiteErase
 from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
 from receiver.store.sqlite_hooks import SQLiteHooks
+from receiver.store.sqlite_past import SQLitePast
 from receiver.store.sqlite_push import SQLitePush
 from receiver.store.sqlite_queue import Reader, Writer
 from receiver.store.sqlite_silences import SQLiteSilences
@@ -102,6 +103,7 @@ class SQLiteStore:
         self.push = SQLitePush(self._writer)
         self.silences = SQLiteSilences(self._writer)
         self.erasing = SQLiteErase(self._writer)
+        self.past = SQLitePast(self._writer)
         self.hooks = SQLiteHooks(self._writer, self._reader)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None

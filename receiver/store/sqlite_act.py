@@ -1,7 +1,7 @@
 """Writes down what a person did to an incident, inside the transaction of it: the audit line, and the form."""
 
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -9,8 +9,8 @@ from receiver.incident.model import Incident
 from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
 from receiver.store.base import Trace
+from receiver.store.past import FORMS_KNOWN
 
-REMEMBERED = timedelta(days=2)  # how long a form is known
 _FIELDS = ("state", "priority", "team", "acknowledged_by", "snoozed_until", "asked", "attached_to", "resolved_by")
 
 
@@ -34,5 +34,5 @@ def sent_before(db: sqlite3.Connection, form: str) -> int | None:
 def remember(db: sqlite3.Connection, form: str, number: int, now: datetime) -> None:
     """Remember that a form was sent, and forget those that nobody sends again."""
     if form:
-        db.execute("DELETE FROM form WHERE at < ?", ((now - REMEMBERED).timestamp(),))
+        db.execute("DELETE FROM form WHERE at < ?", ((now - FORMS_KNOWN).timestamp(),))
         db.execute("INSERT INTO form VALUES (?, ?, ?)", (form, now.timestamp(), number))
