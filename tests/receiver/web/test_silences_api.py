@@ -4,17 +4,23 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from process.settings import Secret
 from process.web import require_bearer
+from receiver.app import Receiver
+from receiver.clients.alertmanager import AlertmanagerApi
+from receiver.config.load import load
 from receiver.web.api import IncidentApi
 from receiver.web.silences_api import SilencesApi
 from tests.fakes.alertmanager import Alertmanager
 from tests.process.bounded_server import BoundedServer
+from tests.receiver.channels.test_registry import written
 from tests.receiver.silence_site import Site, a_site
+from tests.receiver.web.test_alertmanager import encoded
 
 pytestmark = pytest.mark.stack
 
@@ -115,3 +121,23 @@ async def test_an_incident_that_no_alertmanager_has_sent_cannot_be_silenced(rig:
     _, raised = await rig.ask("POST", "", {"text": "look", "team": "backend"})
     status, said = await rig.ask("POST", f"/{raised['id']}/silences", {"minutes": 5, "matchers": ["a=b"]})
     assert (status, "alertmanager.url" in said["error"]) == (409, True)
+
+
+async def test_a_receiver_finds_the_alertmanager_that_its_file_names(
+    tmp_path: Path, alertmanager: Alertmanager
+) -> None:
+    receiver = Receiver(*load(written(tmp_path, {"alertmanager": {"url": alertmanager.url}})))
+    async with aiohttp.ClientSession() as session:
+        await alertmanager.ready(session)
+        await receiver.start(session)
+        async with TestClient(BoundedServer(receiver.application())) as client:
+            bearer = {"Authorization": "Bearer t"}
+            async with client.post("/webhook/alertmanager", data=encoded(), headers=bearer) as answer:
+                number = (await answer.json())["incident"]
+            path = f"/api/v1/incidents/{number}/silences"
+            async with client.post(path, json={"minutes": 5, "actor": "linh"}, headers=bearer) as answer:
+                made = await answer.json()
+                assert answer.status == 201, made
+        known = await AlertmanagerApi(alertmanager.url, session).silences()
+        assert not known[made["id"]].is_over
+    await receiver.stop()
