@@ -324,3 +324,44 @@ async def test_the_worker_confirms_what_arrives_and_acknowledges_without_a_page(
         assert stored is not None
         assert (stored[0].state, stored[0].acknowledged_by) == (State.ACKNOWLEDGED, "linh")
         await context.close()
+
+
+# No browser without a screen allows notifications, and none subscribes without its vendor's service.
+ALLOWED = """
+Notification.requestPermission = async () => "granted";
+Object.defineProperty(Notification, "permission", { get: () => "granted" });
+const forget = async () => localStorage.removeItem("made");
+const made = { endpoint: GIVEN.endpoint, toJSON: () => GIVEN, unsubscribe: forget };
+PushManager.prototype.getSubscription = async () => localStorage.getItem("made") ? made : null;
+PushManager.prototype.subscribe = async ({ applicationServerKey, userVisibleOnly }) => {
+  if (applicationServerKey.length !== 65 || !userVisibleOnly) throw new Error("not a key");
+  localStorage.setItem("made", "yes");
+  return made;
+};
+"""
+
+
+@pytest.mark.browser
+async def test_one_tap_adds_this_device_and_a_test_reaches_it(tmp_path: Path) -> None:
+    async with paging(tmp_path) as (receiver, client, service), chromium() as browser:
+        given, url = service.subscribe(), str(client.make_url("/"))
+        page = await browser.new_page(extra_http_headers={"X-User": "linh"})
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        await page.add_init_script(f"const GIVEN = {json.dumps(made_by(given))};{ALLOWED}")
+        await page.goto(f"{url}me/devices")
+        for _ in range(2):  # the second time it replaces itself
+            await page.evaluate("localStorage.removeItem('made')")
+            await page.reload()
+            await page.get_by_role("button", name="Page me on this device").click()
+            await page.wait_for_url("**/me/devices?said=added")
+            await page.get_by_text("Pages arrive here.").wait_for()
+        await page.get_by_text("this device", exact=True).wait_for()
+        assert [one.id for one in await receiver.store.push.subscriptions("linh")] == [given.id]
+        await page.get_by_role("button", name="Send a test to all").click()
+        await page.get_by_text("Sent to 1 device.").wait_for()
+        assert service.read(service.calls[-1])["kind"] == "test"
+        await page.get_by_role("button", name="Remove").click()
+        await page.get_by_text("The device was removed.").wait_for()
+        assert await receiver.store.push.subscriptions("linh") == []
+        assert wrong == []
