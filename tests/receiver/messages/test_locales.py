@@ -60,6 +60,8 @@ SHARED = {
         "origin_sms",
         "channel_apprise",
         "console_in",
+        "console_page_status",
+        "console_version",
         "slack_teams",
     ),
 }

@@ -64,7 +64,7 @@ async def a_night(rig: Rig, now: datetime) -> int:
         return (await rig.fire(key, *alerts)).id
 
     await at(
-        95, "k0", alert("BackupMissing", "The backup of db-1 is 26 h old.", 95, now, severity="info", instance="db-1")
+        11, "k0", alert("BackupMissing", "The backup of db-1 is 26 h old.", 11, now, severity="info", instance="db-1")
     )
     disk = alert(
         "DiskFull",
@@ -76,6 +76,7 @@ async def a_night(rig: Rig, now: datetime) -> int:
         instance="web-7",
     )
     taken = await at(22, "k1", disk)
+    rig.clock.now = now - timedelta(minutes=19)
     await rig.apply(taken, Acknowledge("aisha", Origin.SLACK))
     hosts = ("db-1:5432", "db-2:5432", "db-3:5432")
     down = [alert("DatabaseDown", f"{host[:4]} does not answer on port 5432.", 8, now, instance=host) for host in hosts]
@@ -87,20 +88,27 @@ async def a_night(rig: Rig, now: datetime) -> int:
     await rig.apply(
         quiet, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek", now + timedelta(hours=2), comment="renewal"))
     )
-    await rig.apply(page, Note("marek", Origin.SLACK, "The switch of rack 4 lost power, somebody is on the way."))
     rig.clock.now = now
     await rig.store.beat("alertmanager", now - timedelta(seconds=20))
+    for minutes in (21.9, 7.8, 2.9):
+        await deliver(rig, now - timedelta(minutes=minutes), page)
+    rig.clock.now = now - timedelta(minutes=2)
+    await rig.apply(page, Note("marek", Origin.SLACK, "The switch of rack 4 lost power, somebody is on the way."))
+    rig.clock.now = now
+    return page
+
+
+async def deliver(rig: Rig, when: datetime, page: int) -> None:
+    """Send what is owed by then; PagerDuty refuses what is about the incident that is looked at."""
     for channel in ("email", "pagerduty", "slack"):
-        for claimed in await rig.store.claim(channel, now - timedelta(minutes=6), 60, 50):
+        for claimed in await rig.store.claim(channel, when, 60, 50):
             target, number = claimed.notification.target, claimed.notification.round
-            when = now - timedelta(minutes=6)
             if channel == "pagerduty" and claimed.incident.id == page:
                 lost = deciding(Unreached(target, number, Failure.REFUSED), when, rig.routing)
                 await rig.store.dead(claimed, Failure.REFUSED, "HTTP 400: invalid routing key", lost, Decision, when)
             else:
                 heard = deciding(Delivered(number, target.person), when, rig.routing)
                 await rig.store.settle(claimed, "ref", heard, when)
-    return page
 
 
 async def take(rig: Rig, browser: Browser, page: int) -> None:
