@@ -38,9 +38,15 @@ PUBLIC = [
     (ON_CALL, "POST", "/slack/interactivity", 9095),
     (ON_CALL, "POST", "/slack/commands", 9095),
     (ON_CALL, "POST", "/pagerduty/webhook", 9095),
+    *((ON_CALL, "GET", path, 9095) for path in ("/", "/incidents/7", "/me", "/me/devices", "/on-call", "/history")),
+    *((ON_CALL, "GET", path, 9095) for path in ("/history.csv", "/policy", "/status", "/raise", "/sign-in")),
+    *((ON_CALL, "POST", path, 9095) for path in ("/incidents/7/acknowledge", "/on-call/cover", "/awake/on")),
+    *((ON_CALL, "POST", path, 9095) for path in ("/policy/replay", "/sign-in/oidc", "/sign-out")),
+    *((ON_CALL, "GET", path, 9095) for path in ("/manifest.webmanifest", "/service-worker.js")),
 ]
+STREAMS = ["/stream", "/incidents/7/stream", "/answer/WzEsImxpbmgi/stream"]
 PRIVATE = ["/metrics", "/api/events", "/openapi.json", "/webhook/alertmanager", "/api/v1/incidents", "/-/ready"]
-PRIVATE += ["/-/reload", "/", "/answer/../metrics", "//metrics", "/api/pulse/../events"]
+PRIVATE += ["/-/reload", "/answer/../metrics", "//metrics", "/api/pulse/../events"]
 
 
 class Seen(NamedTuple):
@@ -58,6 +64,7 @@ class Front:
         self.folder, self.port = folder, free_port()
         self.ports = {3002: free_port(), 9095: free_port()}
         self.seen: list[Seen] = []
+        self.heard = asyncio.Event()
         authority = trustme.CA()
         certificate = authority.issue_cert(SITE, ON_CALL)
         certificate.private_key_pem.write_to_path(folder / "key.pem")
@@ -67,10 +74,12 @@ class Front:
         authority.configure_trust(self.tls)
 
     async def serve(self) -> web.AppRunner:
-        async def take(request: web.Request) -> web.Response:
+        async def take(request: web.Request) -> web.StreamResponse:
             port = next(p for p, own in self.ports.items() if own == request.transport.get_extra_info("sockname")[1])  # type: ignore[union-attr]
             self.seen.append(Seen(port, request.path, request.headers))
             await request.read()
+            if request.path.endswith("/stream"):
+                return await self.stream(request)
             return web.Response(text="through")
 
         app = web.Application(client_max_size=8 << 20)
@@ -80,6 +89,15 @@ class Front:
         for port in self.ports.values():
             await web.TCPSite(runner, "127.0.0.1", port).start()
         return runner
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Say one thing, and the rest when the client has it."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        await response.prepare(request)
+        await response.write(b"data: first\n\n")
+        await self.heard.wait()
+        await response.write(b"data: second\n\n")
+        return response
 
     async def ask(self, host: str, method: str, path: str, body: bytes = b"", forwarded: str = "") -> int:
         """Ask as a client on the internet would; the path is sent as it is written."""
@@ -161,6 +179,19 @@ async def test_nginx_lets_nothing_else_through(front: Front, host: str) -> None:
 
 
 @pytest.mark.stack
+@pytest.mark.parametrize("path", STREAMS)
+async def test_nginx_passes_a_stream_on_as_it_comes(front: Front, path: str) -> None:
+    connector = aiohttp.TCPConnector(ssl=front.tls)
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(10):
+        url, headers = f"https://127.0.0.1:{front.port}{path}", {"Host": ON_CALL, "X-Forwarded-User": "admin"}
+        async with session.get(url, headers=headers, server_hostname=ON_CALL) as answer:
+            assert await answer.content.readuntil(b"\n\n") == b"data: first\n\n"
+            front.heard.set()
+            assert await answer.content.readuntil(b"\n\n") == b"data: second\n\n"
+    assert "X-Forwarded-User" not in front.seen[-1].headers
+
+
+@pytest.mark.stack
 async def test_nginx_refuses_what_is_too_large(front: Front) -> None:
     assert await front.ask(SITE, "POST", "/api/pulse", b"x" * 65_000) == 200
     assert await front.ask(SITE, "POST", "/api/pulse", b"x" * 70_000) == 413
@@ -184,7 +215,8 @@ def test_caddy_takes_its_configuration() -> None:
 
 def test_both_proxies_let_the_same_paths_through() -> None:
     nginx = (ROOT / "deploy/proxy/nginx.conf").read_text("utf-8")
-    locations = set(re.findall(r"location (?:= )?(/\S+)", nginx)) - {"/.well-known/acme-challenge/"}
+    named = re.findall(r"location (?:= (/\S*)|(/\S+))", nginx)
+    locations = {exact or prefix for exact, prefix in named} - {"/.well-known/acme-challenge/"}
     caddy = (ROOT / "deploy/proxy/Caddyfile").read_text("utf-8")
     matched = {path.rstrip("*") for line in re.findall(r"@\w+ path (.+)", caddy) for path in line.split()}
     assert matched == locations
