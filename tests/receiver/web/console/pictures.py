@@ -2,16 +2,20 @@
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 import msgspec
 from playwright.async_api import Browser
 
 from deploy.local.chromium import chromium
+from receiver.clients.alertmanager import AlertmanagerApi, Seen
 from receiver.incident.event import Acknowledge, Delivered, Note, Paused, Unreached
-from receiver.incident.model import Alert, Decision, Failure, Origin, Pause, PauseKind
+from receiver.incident.model import DEFAULT_SOURCE, Alert, Decision, Failure, Origin, Pause, PauseKind
 from receiver.oncall.schedule import Layer, Schedule
+from receiver.policy.matcher import match_all, parse
 from receiver.policy.routing import Routing
 from tests.receiver.example_site import deciding, the_routing
 from tests.receiver.web.console.rig import Rig, a_console, with_people
@@ -26,8 +30,19 @@ PAGES = {
     "policy": "/policy?labels=alertname%3DDatabaseDown%2C+severity%3Dcritical%2C+team%3Dpayments&at=2026-11-23T03:00",
     "status": "/status",
     "raise": "/raise",
+    "silence": "/incidents/{page}/silence",
 }
 DEVICES = {"desktop": (1100, 700), "phone": (375, 720)}
+
+
+class Answering(AlertmanagerApi):
+    """Knows which alerts fire, without an Alertmanager."""
+
+    firing: tuple[Alert, ...] = ()
+
+    async def matching(self, matchers: Sequence[str]) -> list[Seen]:
+        read = tuple(map(parse, matchers))
+        return [Seen(one, ()) for one in self.firing if match_all(read, one.labels)]
 
 
 def a_rota() -> Routing:
@@ -127,8 +142,14 @@ async def main() -> None:
     """Take them all."""
     now = datetime.now(UTC).replace(microsecond=0)
     with tempfile.TemporaryDirectory() as folder:
-        async with a_console(Path(folder), a_rota()) as rig, chromium() as browser:
-            await take(rig, browser, await a_night(rig, now))
+        async with aiohttp.ClientSession() as session, chromium() as browser:
+            api = Answering("http://alertmanager.example.com", session)
+            async with a_console(Path(folder), a_rota(), {DEFAULT_SOURCE: api}) as rig:
+                page = await a_night(rig, now)
+                known = (await rig.read(page)).firing
+                elsewhere = alert("DatabaseDown", "db-9 does not answer on port 5432.", 8, now, instance="db-9:5432")
+                api.firing = (*known, elsewhere)
+                await take(rig, browser, page)
 
 
 if __name__ == "__main__":
