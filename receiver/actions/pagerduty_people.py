@@ -26,8 +26,13 @@ class PagerDutyPeople:
 
     async def chosen(self, agents: tuple[Agent, ...]) -> str:
         """Name the first of several whom we know; the first, if we know none; "" if there is none."""
-        named = [name for name in [await self.name(one) for one in agents] if name]
-        return next((name for name in named if self._actions.knows(name)), named[0] if named else "")
+        first = ""
+        for agent in agents:
+            name = await self.name(agent)
+            if name and self._actions.knows(name):
+                return name
+            first = first or name
+        return first
 
     async def _is_ours(self, agent: Agent) -> bool:
         if not self._ours or self._lookup is None or not agent.id:
