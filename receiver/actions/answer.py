@@ -281,7 +281,7 @@ class Actions:
         results = []
         for one in await self.find_all(key):
             stored = await self._store.incident(one.incident)
-            concerned = stored is not None and (isinstance(event, Note) or stored[0].state is not State.RESOLVED)
+            concerned = stored is not None and (isinstance(event, Note) or _is_meant(stored[0], key))
             if concerned and (only is None or one.incident in only):
                 request = Request(form=form, lane=one.lane, generation=one.generation)
                 results.append((await self.act(source, one.incident, event, request))[0])
@@ -380,6 +380,12 @@ def _result_of_act(before: Incident, decision: Decision, event: Answer) -> Actio
     if before.state is State.RESOLVED and not isinstance(event, Note | Silence | ExtendSilence | EndSilence):
         return ActionResult.OVER
     return ActionResult.TAKEN if decision.changes(before) else ActionResult.ALREADY
+
+
+def _is_meant(incident: Incident, key: str) -> bool:
+    """Say whether something that is done to an incident of the provider is done to this one, which may be a member."""
+    is_member = read_umbrella_key(key) is not None
+    return incident.state is not State.RESOLVED and not (is_member and incident.priority is Priority.P1)
 
 
 def _waits(incident: Incident, action: Action) -> bool:

@@ -13,12 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import Secret
-from receiver.actions.answer import Actions
+from receiver.actions.answer import ActionResult, Actions, ActionSource
 from receiver.channels.base import Failure, Message, SendError
 from receiver.channels.pagerduty import PagerDutyEvents, dedup_key
 from receiver.clients.http_api import open_session
 from receiver.incident.delivery import UMBRELLA, Handling
-from receiver.incident.event import Acknowledge, AlertsReceived, Resolve, UndoResolve
+from receiver.incident.event import Acknowledge, AlertsReceived, Note, Resolve, Unacknowledge, UndoResolve
 from receiver.incident.model import Incident, Kind, Origin, State
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
@@ -186,6 +186,21 @@ async def test_the_last_acknowledgement_is_that_of_the_umbrella(rig: Rig) -> Non
     await rig.take(members[1])
     (taken,) = await rig.send()
     assert (taken.kind, dedup_key(taken)) == (Kind.ACKNOWLEDGED, key)
+
+
+async def test_what_is_given_back_at_pagerduty_is_all_of_it_but_what_has_its_own(rig: Rig) -> None:
+    members = (await rig.storm(ALONE + 3))[ALONE:]
+    key = dedup_key(umbrella(rig))
+    for number in members[:2]:
+        await rig.take(number)
+    event = Unacknowledge("marek", Origin.PAGERDUTY)
+    results = await rig.actions.act_on_key(ActionSource.PAGERDUTY, key, event)
+    assert results == (ActionResult.TAKEN, ActionResult.TAKEN, ActionResult.ALREADY)
+    assert set(await rig.states()) == {State.TRIGGERED}
+    await rig.end(members[0])
+    note = Note("marek", Origin.PAGERDUTY, "the switch of rack 4")
+    assert len(await rig.actions.act_on_key(ActionSource.PAGERDUTY, key, event)) == 2
+    assert await rig.actions.act_on_key(ActionSource.PAGERDUTY, key, note) == (ActionResult.TAKEN,) * 3
 
 
 async def test_those_that_rang_by_themselves_are_told_by_themselves(rig: Rig) -> None:
