@@ -72,7 +72,8 @@ WHERE o.channel = :channel AND o.state IN ('pending', 'sending') AND (o.state = 
   AND (:address = '' OR o.address = :address) AND (:kind = '' OR o.kind = :kind)
   AND o.rank IN (SELECT value FROM json_each(:ranks)) AND o.id NOT IN (SELECT value FROM json_each(:held))
   AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
-                  AND e.state IN ('pending', 'sending') AND e.id NOT IN (SELECT value FROM json_each(:settled)))
+                  AND e.state IN ('pending', 'sending') AND (e.serial >= 0 OR o.serial < 0)
+                  AND e.id NOT IN (SELECT value FROM json_each(:settled)))
 ORDER BY o.rank, o.not_before, o.id LIMIT :limit
 """  # noqa: S608
 _ELSEWHERE = """

@@ -72,6 +72,14 @@ def test_secret_files_in_lists_are_listed_as_well(tmp_path: Path) -> None:
             "from: alerts",
             "channels.email.from: invalid address",
         ),
+        *(
+            ("token_file: secrets/slack-bot-token", slack, line, says)
+            for slack, line, says in (
+                ("token: t\n    socket_mode: {}", "socket_mode", "slack.socket_mode: needs app_token_file"),
+                ("webhooks: {a: {url: u}}\n    socket_mode: {app_token: t}", "socket_mode", "needs token_file, too"),
+                ("token: t\n    interactive: true", "slack:", "need signing_secret_file"),
+            )
+        ),
         ("port: 587", "port: 70000", "port: 70000", "channels.email.port"),
         ("roles:\n", "roles: [\n", "tech-lead: [marek]", "invalid YAML"),
         *(

@@ -42,7 +42,7 @@ from tests.receiver.example_site import (
     the_policy,
     the_routing,
 )
-from tests.receiver.web.slack_endpoint import an_endpoint
+from tests.receiver.web.slack_endpoint import an_endpoint, signed
 
 SECRET, HOOK = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret"
 KEY = f"heypeter-1-{int(START.timestamp())}/pagerduty:staff:on-call-engineer:P1"
@@ -239,6 +239,19 @@ async def test_a_forged_old_or_repeated_press_changes_nothing(rig: Rig) -> None:
     assert rig.count("slack", "refused") == 4
 
 
+async def test_a_command_is_answered_if_slack_has_signed_it(rig: Rig) -> None:
+    body = urlencode({"command": "/oncall", "text": "incidents", "user_id": "U01LINH", "trigger_id": "T1"}).encode()
+    stamp = str(int(rig.clock.now.timestamp()))
+    headers = signed(body, stamp, SECRET)
+    async with rig.client.post("/slack/commands", data=body, headers=headers) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["text"] == Reader().say("slack_open_one")
+    refused = [headers, signed(body, stamp, "wrong"), signed(body, str(int(stamp) - 301), SECRET), {}]
+    for again in refused:  # the very same once more, forged, stale, unsigned
+        async with rig.client.post("/slack/commands", data=body, headers=again) as answer:
+            assert answer.status == 401
+
+
 async def test_a_button_of_another_database_changes_nothing(rig: Rig) -> None:
     opened = int(START.timestamp())
     await rig.press("acknowledge", value=f"heypeter-1-{opened - 1}")
@@ -300,7 +313,7 @@ async def test_whatever_is_signed_is_taken_so_that_the_subscription_lives(rig: R
 async def test_nothing_that_anybody_sends_is_a_500(rig: Rig, body: bytes, stamp: str, signed: str) -> None:
     headers = {"X-Slack-Signature": quote(signed), "X-Slack-Request-Timestamp": quote(stamp)}
     headers["X-PagerDuty-Signature"] = quote(signed)
-    for path in ("/slack/interactivity", "/pagerduty/webhook"):
+    for path in ("/slack/interactivity", "/slack/commands", "/pagerduty/webhook"):
         async with rig.client.post(path, data=body, headers=headers) as answer:
             assert answer.status == 401
 
