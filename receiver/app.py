@@ -92,6 +92,7 @@ from receiver.web.replay_api import Replays
 from receiver.web.silences_api import SilencesApi
 from receiver.workers import (
     calendar_refresh,
+    cover_notices,
     coverage,
     device_check,
     event_webhooks,
@@ -105,6 +106,7 @@ from receiver.workers import (
 )
 from receiver.workers.calendar_refresh import CalendarRefresh
 from receiver.workers.clock_watch import ClockWatch
+from receiver.workers.cover_notices import CoverNotices
 from receiver.workers.coverage import Coverage
 from receiver.workers.device_check import DeviceCheck
 from receiver.workers.dispatcher import Dispatcher
@@ -290,7 +292,7 @@ class Receiver:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
         failures = self.metrics.template_failures
-        templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
+        self._templates = templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
         url = config.external_url
         self._links = links = Links(url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock, self._picture_of)
@@ -644,6 +646,10 @@ class Receiver:
             self._warm_up()
         await self._add_event_webhooks(session)
         self._use_handovers(config)
+        told, read = self._channels, config.channels.read_by_people()
+        url, templates = config.external_url, self._templates
+        notices = CoverNotices(store.duty, self.current, self._clock, told, read, url, templates)
+        self._rounds["cover notices"] = Round(notices.run_once, cover_notices.PERIOD)
         self._rounds["hand-over"] = Round(self._handovers.run_once, handover.PERIOD)
 
     def _add_silences(self) -> None:

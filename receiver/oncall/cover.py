@@ -186,3 +186,33 @@ def replaced(covers: Iterable[Cover], people: tuple[str, ...], at: datetime) -> 
         if cover.state is CoverState.ACTIVE and cover.out and not cover.schedule:
             people = _amendment(cover).amended(people, at)
     return people
+
+
+class CoverNews(StrEnum):
+    """What somebody is told of a cover that another person has changed."""
+
+    ASKED = "asked"  # they are asked to stand in
+    MADE = "made"  # it holds, and nobody has asked them
+    ACCEPTED = "accepted"  # what they had asked for
+    DECLINED = "declined"  # the same, and by whom it was asked of
+    WITHDRAWN = "withdrawn"  # they need not answer any more
+    CANCELLED = "cancelled"  # it had been accepted
+
+
+def news(before: Cover | None, after: Cover, actor: str) -> dict[str, CoverNews]:
+    """Say who is to be told what of a change; who has made it knows. Nobody in particular is asked of "anybody"."""
+    was = before.state if before is not None else None
+    if after.state is was:
+        return {}
+    told = dict[str, CoverNews]()
+    if after.state is CoverState.ASKED:
+        told[after.person] = CoverNews.ASKED
+    elif after.state is CoverState.ACTIVE:
+        told = dict.fromkeys((after.out, after.person), CoverNews.MADE)
+        if was is CoverState.ASKED:
+            told[after.made_by] = CoverNews.ACCEPTED
+    elif was is CoverState.ACTIVE:
+        told = dict.fromkeys((after.out, after.person, after.made_by), CoverNews.CANCELLED)
+    else:
+        told = {after.person: CoverNews.WITHDRAWN, after.made_by: CoverNews.DECLINED}
+    return {person: what for person, what in told.items() if person not in {"", actor}}

@@ -1,12 +1,12 @@
 """What a store promises of what people set for a while: covers of shifts, who is awake, maintenance windows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from receiver.oncall.cover import Changed, Cover
+from receiver.oncall.cover import Changed, Cover, CoverNews
 from receiver.store.audit import Act
 
 
@@ -22,6 +22,18 @@ class MadeWindow(msgspec.Struct, frozen=True):
     id: int = 0  # given by the store
 
 
+class CoverNotice(msgspec.Struct, frozen=True):
+    """One person is still to be told of one change of a cover; ``actor`` has made it."""
+
+    id: int
+    person: str
+    news: CoverNews
+    actor: str
+    cover: Cover
+    created_at: datetime
+    tries: int = 0
+
+
 class DutyStore(Protocol):
     """Each change is one transaction with its line in the audit log, whose ``object`` is the store's to name."""
 
@@ -33,8 +45,18 @@ class DutyStore(Protocol):
     ) -> Changed:
         """Write what ``decide`` makes of those that have not ended; give what was written.
 
-        Several new ones are a pair. A form that was sent before gives what it has made, and changes nothing.
+        Several new ones are a pair. A form that was sent before gives what it has made, and changes nothing. Who is to
+        be told of it is written in the same transaction.
         """
+
+    async def cover_notices(self, now: datetime, limit: int) -> Sequence[CoverNotice]:
+        """Give what is due to be told, the oldest first."""
+
+    async def put_off_notice(self, number: int, until: datetime) -> None:
+        """Try it again at this moment."""
+
+    async def drop_notice(self, number: int) -> None:
+        """It was told, or never will be."""
 
     async def awake(self, now: datetime) -> Mapping[str, datetime]:
         """Say who is awake, and until when."""

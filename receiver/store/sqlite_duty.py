@@ -1,15 +1,15 @@
 """The tables of what people set for a while: covers of shifts, who is awake, maintenance windows."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
-from receiver.oncall.cover import Changed, Cover, CoverState, Refused
+from receiver.oncall.cover import Changed, Cover, CoverNews, CoverState, Refused, news
 from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
-from receiver.store.duty import MadeWindow
+from receiver.store.duty import CoverNotice, MadeWindow
 from receiver.store.sqlite_act import remember, sent_before
 from receiver.store.sqlite_queue import Writer
 
@@ -18,6 +18,11 @@ _COVERS = f"SELECT {_COVER}, id FROM override WHERE end > ? ORDER BY id"  # noqa
 _NAMES = [name.strip() for name in _COVER.split(",")]
 _ADD = f"INSERT INTO override ({_COVER}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"  # noqa: S608
 _CHANGE = f"UPDATE override SET {', '.join(f'{name} = :{name}' for name in _NAMES)} WHERE id = :id"  # noqa: S608
+_NOTICE = """INSERT INTO cover_notice (person, news, actor, cover, created_at, not_before)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+_NOTICES = """SELECT id, person, news, actor, cover, created_at, tries FROM cover_notice
+    WHERE not_before <= ? ORDER BY not_before, id LIMIT ?"""
+_PUT_OFF = "UPDATE cover_notice SET not_before = ?, tries = tries + 1 WHERE id = ?"
 _AWAKE = "INSERT INTO awake VALUES (?, ?) ON CONFLICT DO UPDATE SET until = excluded.until"
 _WINDOWS = """SELECT matchers, start, end, made_by, reason, incident_id, id FROM window
     WHERE end > ? ORDER BY id"""
@@ -43,6 +48,27 @@ class SQLiteDuty:
             return changed if isinstance(changed, Refused) else _write(db, known, changed, act, form)
 
         return await self._writer.commit(change, urgent=True)
+
+    async def cover_notices(self, now: datetime, limit: int) -> Sequence[CoverNotice]:
+        rows = await self._writer.run(lambda db: db.execute(_NOTICES, (now.timestamp(), limit)).fetchall())
+        return [
+            CoverNotice(
+                number,
+                person,
+                CoverNews(what),
+                actor,
+                msgspec.json.decode(cover, type=Cover),
+                datetime.fromtimestamp(created_at, UTC),
+                tries,
+            )
+            for number, person, what, actor, cover, created_at, tries in rows
+        ]
+
+    async def put_off_notice(self, number: int, until: datetime) -> None:
+        await self._writer.commit(lambda db: db.execute(_PUT_OFF, (until.timestamp(), number)))
+
+    async def drop_notice(self, number: int) -> None:
+        await self._writer.commit(lambda db: db.execute("DELETE FROM cover_notice WHERE id = ?", (number,)))
 
     async def awake(self, now: datetime) -> Mapping[str, datetime]:
         query = "SELECT person, until FROM awake WHERE until > ?"
@@ -127,6 +153,9 @@ def _write(
         was = before.get(cover.id)
         texts = (msgspec.json.encode(was).decode() if was else "", msgspec.json.encode(cover).decode())
         audit.write(db, msgspec.structs.replace(act, object=f"cover/{cover.id}", before=texts[0], after=texts[1]))
+        at = act.at.timestamp()
+        for person, what in news(was, cover, act.actor).items():
+            db.execute(_NOTICE, (person, what.value, act.actor, texts[1], at, at))
     if written:
         remember(db, form, written[0].id, act.at)
     return tuple(written)

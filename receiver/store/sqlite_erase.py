@@ -87,6 +87,7 @@ TABLES = (
     Table("timeline", "seq", ("actor",), ("text",), ("data",)),
     Table("outbox", "id", ("lane", "address", "ref"), ("last_error",), ("notification",)),
     Table("override", "id", ("out", "person", "made_by", "accepted_by"), ("reason",)),
+    Table("cover_notice", "id", ("person", "actor"), documents=("cover",)),
     Table("window", "id", ("made_by",), ("matchers", "reason")),
     Table("audit", "seq", ("actor", "via", "ip", "object", "before", "after")),
 )

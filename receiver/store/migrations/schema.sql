@@ -136,6 +136,19 @@ CREATE TABLE IF NOT EXISTS override (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS override_end ON override (end);
 
+-- What people are still to be told of covers: receiver.store.duty.CoverNotice.
+CREATE TABLE IF NOT EXISTS cover_notice (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    person TEXT NOT NULL,
+    news TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    cover TEXT NOT NULL,  -- JSON
+    created_at REAL NOT NULL,
+    not_before REAL NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS cover_notice_due ON cover_notice (not_before);
+
 -- Until when somebody is awake.
 CREATE TABLE IF NOT EXISTS awake (
     person TEXT PRIMARY KEY,
