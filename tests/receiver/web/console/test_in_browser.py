@@ -59,6 +59,11 @@ PAGES = [
     "/incidents/1?ask=resolve",
     "/incidents/2",
     "/incidents/9",
+    "/on-call",
+    "/history",
+    "/policy?labels=severity%3Dcritical",
+    "/status",
+    "/raise",
 ]
 
 
@@ -176,15 +181,15 @@ async def test_a_page_says_when_it_is_not_live(rig: Rig, browser: Browser) -> No
 
 
 @pytest.mark.skipif(not axe.SCRIPT.exists(), reason="no axe-core: run make browser")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 320)])
+async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: str, width: int) -> None:
     await rig.fire()
     await rig.fire("two", severity="warning")
     await rig.fire("three", severity="info")
     await rig.fire("four", severity="none")
     await rig.apply(2, Acknowledge("linh", Origin.API))
     await rig.apply(3, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek")))
-    async with opened(browser, rig, color_scheme=scheme) as page:
+    async with opened(browser, rig, color_scheme=scheme, viewport={"width": width, "height": 640}) as page:
         for path in [*PAGES, await rig.link(1), await rig.link(1, 2)]:
             await page.goto(rig.url + path)
             await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
