@@ -1,4 +1,7 @@
-"""Takes the pictures of the page of devices again: ``python -m tests.receiver.web.console.device_pictures``."""
+"""Takes the pictures of a person's pages and of the sign-in again.
+
+``python -m tests.receiver.web.console.device_pictures``
+"""
 
 import asyncio
 import tempfile
@@ -49,11 +52,29 @@ async def take(browser: Browser, url: str) -> None:
                 " one.hidden = one.dataset.state !== 'off'"
             )
             await page.screenshot(path=FOLDER / f"devices-{device}-{scheme}.png")
+            await page.goto(f"{url}me")
+            await page.wait_for_selector("html.scripted")
+            await page.screenshot(path=FOLDER / f"me-{device}-{scheme}.png")
             await context.close()
+
+
+async def take_sign_in(browser: Browser, url: str) -> None:
+    """Take the page on which somebody signs in who is not known."""
+    for device, (width, height) in DEVICES.items():
+        for scheme in ("light", "dark"):
+            page = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            await page.goto(f"{url}sign-in")
+            await page.screenshot(path=FOLDER / f"sign-in-{device}-{scheme}.png")
+            await page.close()
 
 
 async def main() -> None:
     """Take them all."""
+    oidc = {"issuer": "https://accounts.google.com", "client_id": "1", "client_secret": "s", "name": "Google"}
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {"sign_in": {"oidc": oidc, "basic": True}}
+        async with paging(Path(folder), console=ways) as (_, client, _), chromium() as browser:
+            await take_sign_in(browser, str(client.make_url("/")))
     with tempfile.TemporaryDirectory() as folder:
         async with paging(Path(folder)) as (receiver, client, service), chromium() as browser:
             await a_week(receiver, client, service)

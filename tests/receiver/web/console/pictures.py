@@ -32,7 +32,7 @@ PAGES = {
     "raise": "/raise",
     "silence": "/incidents/{page}/silence",
 }
-DEVICES = {"desktop": (1100, 700), "phone": (375, 720)}
+DEVICES = {"desktop": (1280, 800), "phone": (320, 640)}
 
 
 class Answering(AlertmanagerApi):
