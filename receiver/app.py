@@ -646,7 +646,7 @@ class Receiver:
             self._warm_up()
         await self._add_event_webhooks(session)
         self._use_handovers(config)
-        told, read = self._channels, config.channels.read_by_people()
+        told, read = self._channels, config.channels.read_by_people() - {"call"}  # nobody is rung up for it
         url, templates = config.external_url, self._templates
         notices = CoverNotices(store.duty, self.current, self._clock, told, read, url, templates)
         self._rounds["cover notices"] = Round(notices.run_once, cover_notices.PERIOD)

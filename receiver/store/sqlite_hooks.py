@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from receiver.incident.model import EntryKind
+from receiver.incident.model import EntryKind, Incident
 from receiver.store import sqlite_row as row
 from receiver.store.hooks import Line
 from receiver.store.sqlite_queue import Reader, Writer
@@ -58,13 +58,15 @@ class SQLiteHooks:
 
 def _lines(db: sqlite3.Connection, after: int, kinds: Collection[EntryKind], limit: int) -> tuple[list[Line], int]:
     lines = list[Line]()
+    incidents = dict[int, Incident | None]()
     last = after
     for seq, number, at, kind, data, actor, text in db.execute(_LINES, (after, _CHUNK)).fetchall():
         if kind in kinds:
             if len(lines) == limit:
                 break
-            incident = row.incident(db, number)
-            if incident is not None:
+            if number not in incidents:  # that of 10,000 alerts is large
+                incidents[number] = row.incident(db, number)
+            if (incident := incidents[number]) is not None:
                 lines.append(Line(seq, row.entry(at, kind, data, actor, text), incident))
         last = seq
     return lines, last
