@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, expect
 
 from deploy.local import axe
 from deploy.local.chromium import chromium
-from receiver.incident.event import Acknowledge, Paused
+from receiver.incident.event import Acknowledge, Note, Paused, Resolve
 from receiver.incident.model import Origin, Pause, PauseKind, State
 from tests.receiver.web.console.rig import Rig, a_console
 
@@ -197,6 +197,21 @@ async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: 
             found = await page.evaluate("axe.run().then(found => found.violations)")
             assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == [], path
             assert await page.evaluate(WIDER) == 0
+
+
+async def test_words_without_end_make_no_page_wider(rig: Rig, browser: Browser) -> None:
+    endless = "A" * 1500
+    await rig.fire("one", summary=endless, job=endless)
+    await rig.apply(1, Note("marek", Origin.API, endless))
+    await rig.apply(1, Resolve("linh", Origin.API))
+    await rig.fire("two", alertname=endless)
+    await rig.fire("three")
+    async with opened(browser, rig, "/incidents/3", viewport=PHONE) as page:
+        await expect(page.locator("#before li")).to_contain_text(endless[:200])
+        for path in ("/incidents/3", "/incidents/1", "/incidents/2", "/", "/history"):
+            await page.goto(rig.url + path)
+            await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            assert await page.evaluate(WIDER) == 0, path
 
 
 async def test_who_has_no_zone_here_sees_the_times_of_the_browsers(rig: Rig, browser: Browser) -> None:
