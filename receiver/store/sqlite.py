@@ -347,7 +347,8 @@ class SQLiteStore:
                 return None  # another attempt holds the lease by now
             number, sending = claimed.incident.id, _sending(claimed.notification)
             data = msgspec.structs.replace(sending, failure=failure, detail=error)
-            row.write(db, number, Entry(now, EntryKind.DEAD, data))
+            if not claimed.notification.is_redraw:
+                row.write(db, number, Entry(now, EntryKind.DEAD, data))
             if claimed.notification.kind is not Kind.PAGE:
                 return None
             saved = self._consider(db, claimed, unreached, now)

@@ -44,7 +44,7 @@ GROUP BY incident_id, round, person
 """
 _DEAD = """
 SELECT channel, coalesce(json_extract(CAST(notification AS TEXT), '$.target.person'), '') AS person, count(*)
-FROM outbox WHERE state = 'dead' AND settled_at >= ? AND settled_at < ?
+FROM outbox WHERE state = 'dead' AND settled_at >= ? AND settled_at < ? AND serial >= 0
 GROUP BY channel, person ORDER BY 3 DESC, 1, 2
 """
 

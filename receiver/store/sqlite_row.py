@@ -70,7 +70,10 @@ _BY_STATE = """SELECT * FROM (SELECT id, priority, opened_at FROM incident
 _URGENT = f"""SELECT doc FROM
     (SELECT id FROM ({_BY_STATE.format("triggered")} UNION ALL {_BY_STATE.format("acknowledged")})
         ORDER BY priority, opened_at LIMIT :limit) JOIN incident USING (id) ORDER BY priority, opened_at"""  # noqa: S608
-_OWED = "SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"
+# A redraw (serial < 0) is no notification, and takes its time.
+_OWED = """
+SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') AND serial >= 0 GROUP BY channel
+"""
 
 
 def document(stored: bytes) -> bytes:

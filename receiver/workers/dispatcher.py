@@ -333,7 +333,8 @@ class Dispatcher:
     async def _dead(self, claimed: Claimed, error: SendError) -> None:
         notification = claimed.notification
         self._metrics.deliveries.labels(self._name, "dead").inc()
-        self._metrics.dead.labels(self._name).inc()
+        if not notification.is_redraw:  # nobody has missed anything
+            self._metrics.dead.labels(self._name).inc()
         log.error(
             "notification %d failed for good: %s", claimed.id, error, extra={"facts": self._facts(claimed, error)}
         )
@@ -359,7 +360,7 @@ class Dispatcher:
         await self._store.retry_at(claims, when, str(error), now, spent=charge, unreached=unreached)
 
     def _observe_lag(self, claimed: Claimed, begun_at: datetime) -> None:
-        if claimed.tries == 0:
+        if claimed.tries == 0 and not claimed.notification.is_redraw:
             lag = (begun_at - claimed.created_at).total_seconds()
             self._metrics.page_lag.labels(self._name).observe(max(0.0, lag))
 

@@ -128,6 +128,7 @@ async def use(store: SQLiteStore, clock: Clock) -> None:
     await attach(store, clock, numbers[2], numbers[3])
     await store.apply(numbers[0], partial(clock_set, by=timedelta(seconds=1), now=clock.now), clock.now)
     await store.owe_end_again(numbers[1], "pagerduty", clock.now)
+    await store.owe_acknowledgement_again(numbers[0], "pagerduty", clock.now)
     await store.clock_set(timedelta(seconds=1))
     await ask(store, clock)
 

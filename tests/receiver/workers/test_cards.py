@@ -185,3 +185,27 @@ async def test_a_storm_is_one_card_that_shows_how_its_incidents_stand(rig: Rig) 
     await rig.act(Resolve("marek", Origin.API), *range(1, 7))
     assert "P2 · Resolved" in rig.card()
     assert "*Resolved*\n6" in rig.card()
+
+
+async def test_a_card_that_cannot_be_changed_is_no_notification_that_was_lost(rig: Rig) -> None:
+    await rig.fire()
+    rig.slack.errors = ["token_revoked", "token_revoked"]
+    await rig.act(HandOver("linh", Origin.CONSOLE, person="marek"))
+    labels = {"channel": "slack"}
+    assert rig.metrics.registry.get_sample_value("receiver_notifications_dead_total", labels) == 0
+    failed = {**labels, "reason": "auth"}
+    assert rig.metrics.registry.get_sample_value("receiver_delivery_failures_total", failed) == 2
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert EntryKind.DEAD not in {entry.kind for entry in stored[1]}
+
+
+async def test_a_card_that_waits_is_no_notification_that_waits(rig: Rig) -> None:
+    await rig.fire()
+    rig.slack.misfortunes = [(503, {}), (503, {})]
+    await rig.act(HandOver("linh", Origin.CONSOLE, person="marek"))
+    assert "Asked" not in rig.card()
+    assert "slack" not in (await rig.store.backlog()).oldest_owed
+    rig.clock.forward(minutes=5)
+    await rig.sender.run_once()
+    assert "Asked" in rig.card()
