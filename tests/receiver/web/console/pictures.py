@@ -5,15 +5,19 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import msgspec
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from deploy.local.chromium import chromium
 from receiver.clients.alertmanager import AlertmanagerApi, Seen
+from receiver.evidence.chart import Chart, Line
+from receiver.evidence.svg import Theme, svg
 from receiver.incident.event import Acknowledge, Delivered, Note, Paused, Unreached
 from receiver.incident.model import DEFAULT_SOURCE, Alert, Decision, Failure, Origin, Pause, PauseKind
+from receiver.messages.i18n import Reader
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.matcher import match_all, parse
 from receiver.policy.routing import Routing
@@ -68,7 +72,8 @@ def alert(name: str, what: str, minutes: float, now: datetime, **labels: str) ->
     labels = {"alertname": name, "severity": "critical", "team": "payments", **labels}
     since = now - timedelta(minutes=minutes)
     key = name + labels.get("instance", "")
-    return Alert(key, True, since, None, labels, told, "http://prometheus.example.com/graph?g0.expr=up")  # noqa: FBT003  # it fires
+    query = "http://prometheus.example.com/graph?g0.expr=avg_over_time%28pg_up%5B5m%5D%29+%3C+0.5"
+    return Alert(key, True, since, None, labels, told, query)  # noqa: FBT003  # it fires
 
 
 async def a_night(rig: Rig, now: datetime) -> int:
@@ -104,7 +109,8 @@ async def a_night(rig: Rig, now: datetime) -> int:
         quiet, Paused(Pause(PauseKind.SILENCE, "8f1c", "marek", now + timedelta(hours=2), comment="renewal"))
     )
     rig.clock.now = now
-    await rig.store.beat("alertmanager", now - timedelta(seconds=20))
+    await rig.store.beat(DEFAULT_SOURCE, now - timedelta(seconds=20))
+    rig.metrics.reconciled.labels(DEFAULT_SOURCE).set(rig.clock.now.timestamp() - 40)
     for minutes in (21.9, 7.8, 2.9):
         await deliver(rig, now - timedelta(minutes=minutes), page)
     rig.clock.now = now - timedelta(minutes=2)
@@ -124,13 +130,34 @@ async def deliver(rig: Rig, when: datetime, page: int) -> None:
             else:
                 heard = deciding(Delivered(number, target.person), when, rig.routing)
                 await rig.store.settle(claimed, "ref", heard, when)
+                rig.metrics.deliveries.labels(channel, "sent").inc()
 
 
-async def take(rig: Rig, browser: Browser, page: int) -> None:
+def a_chart(now: datetime) -> Chart:
+    """Draw how three hosts stop to answer, in place of a Prometheus that would have to have seen it."""
+    start, opened = now - timedelta(hours=3), now - timedelta(minutes=8)
+
+    def line(host: str, down: datetime) -> Line:
+        times = [start + timedelta(minutes=minutes) for minutes in range(181)]
+        values = tuple((at.timestamp(), 1 - min(max((at - down) / timedelta(minutes=5), 0.0), 1.0)) for at in times)
+        return Line(f"instance={host}:5432", (values,), fires=True)
+
+    lines = tuple(line(f"db-{number}", opened - timedelta(minutes=9 - 2 * number)) for number in (1, 2, 3))
+    return Chart("DatabaseDown", "avg_over_time(pg_up[5m])", "<", 0.5, lines, start, now, opened)
+
+
+async def take(rig: Rig, browser: Browser, page: int, drawn: Chart) -> None:
     """Take every page on each device, light and dark."""
+
+    async def draw(route: Route) -> None:
+        asked = parse_qs(urlsplit(route.request.url).query)
+        theme, width = Theme(asked.get("theme", ["light"])[0]), int(asked.get("width", ["640"])[0])
+        await route.fulfill(body=svg(drawn, Reader("en", ZONE), theme, width), content_type="image/svg+xml")
+
     for device, (width, height) in DEVICES.items():
         for scheme in ("light", "dark"):
             shown = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            await shown.route("**/chart.svg*", draw)
             for name, path in PAGES.items():
                 await shown.goto(rig.url + path.format(page=page))
                 await shown.wait_for_selector("html.scripted")
@@ -149,7 +176,7 @@ async def main() -> None:
                 known = (await rig.read(page)).firing
                 elsewhere = alert("DatabaseDown", "db-9 does not answer on port 5432.", 8, now, instance="db-9:5432")
                 api.firing = (*known, elsewhere)
-                await take(rig, browser, page)
+                await take(rig, browser, page, a_chart(now))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class Rig:
         self.viewer = LINH
         self.connected = asyncio.Semaphore(0)  # released by a test whose stream has begun
         self.client: TestClient[web.Request, web.Application]
+        self.metrics: Metrics
 
     async def fire(self, key: str = "one", *alerts: Alert, **labels: str) -> Incident:
         """Let an alert fire, or these."""
@@ -121,7 +122,7 @@ async def a_console(
     metrics = Metrics(["email", "slack", "pagerduty"])
     actions = Actions(store, current, clock, metrics.registry)
     feeds = CalendarFeeds(Secret(SECRET))
-    layout = Layout(silenceable=apis) if apis else LAYOUT
+    layout = Layout(pictured=apis, silenceable=apis) if apis else LAYOUT
     silences = Silences(store, store.silences, actions, apis or {})
     silencing = SilencePages(silences, store, current, clock, layout)
     console = Console(
@@ -139,6 +140,7 @@ async def a_console(
         site=Site(("email", "slack"), {"alertmanager": (True, False)}),
     )
     rig = Rig(store, clock, streams[0], current)
+    rig.metrics = metrics
 
     @web.middleware
     async def somebody(request: web.Request, handler: Handler) -> web.StreamResponse:
