@@ -221,6 +221,26 @@ def build_channels(channels: Channels, setup: Callable[[str], Setup]) -> Iterato
         yield name, declared.build(settings, setup(name))
 
 
+def build_hooks(config: Config, source: Source, secrets: list[Secret]) -> Iterator[Hook]:
+    """Read what signs each event webhook, and add it to ``secrets``; SettingsError if it is missing or wrong."""
+    for name, settings in config.event_webhooks.items():
+        at = f".event_webhooks.{name}.secret"
+        secret = require_secret(source, at, settings.secret, settings.secret_file)
+        secrets.append(secret)
+        try:
+            signers = keys(secret.reveal())
+        except ValueError as error:
+            raise source.error(at, str(error)) from None
+        yield Hook(
+            name,
+            Secret(settings.url),
+            signers,
+            settings.kinds,
+            float(settings.timeout),
+            timedelta(seconds=float(settings.skip_after)),
+        )
+
+
 class Receiver:
     """One receiver: its store, channels, loops and web application. ``start``, then ``run``, then ``stop``."""
 
@@ -663,21 +683,7 @@ class Receiver:
     async def _add_event_webhooks(self, session: aiohttp.ClientSession) -> None:
         """Make the loop of each program that is told of changes; SettingsError if its secret is missing or wrong."""
         metrics, installation = HookMetrics(self.metrics.registry), await self.store.installation()
-        for name, settings in self.config.event_webhooks.items():
-            at = f".event_webhooks.{name}.secret"
-            secret = self._secret(at, settings.secret, settings.secret_file)
-            try:
-                signers = keys(secret.reveal())
-            except ValueError as error:
-                raise self._source.error(at, str(error)) from None
-            hook = Hook(
-                name,
-                Secret(settings.url),
-                signers,
-                settings.kinds,
-                float(settings.timeout),
-                timedelta(seconds=float(settings.skip_after)),
-            )
+        for hook in build_hooks(self.config, self._source, self.secrets):
             self._hooks.append(
                 EventWebhook(
                     hook,
@@ -692,7 +698,7 @@ class Receiver:
             )
             with contextlib.suppress(StoreError):  # a receiver also starts while nothing can be written
                 await self._hooks[-1].begin()
-            self._rounds[f"event webhook {name}"] = Round(self._hooks[-1].run_once, event_webhooks.PERIOD)
+            self._rounds[f"event webhook {hook.name}"] = Round(self._hooks[-1].run_once, event_webhooks.PERIOD)
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""

@@ -13,7 +13,7 @@ import aiohttp
 from process.optional import MissingExtraError
 from process.optional import load as load_module
 from process.settings import Findings, SettingsError, Source
-from receiver.app import Receiver, build_channels
+from receiver.app import Receiver, build_channels, build_hooks
 from receiver.channels.declaration import Place, Setup
 from receiver.cli.command import Command
 from receiver.cli.preview import problems
@@ -83,6 +83,7 @@ def _secrets(config: Config, source: Source, findings: Findings, warnings: list[
     if not findings.lines:
         with findings.collecting():
             Receiver(config, source)  # opens its own secrets, and nothing else
+            list(build_hooks(config, source, []))
             asyncio.run(_open_channels(config, source))
 
 

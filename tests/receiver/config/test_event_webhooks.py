@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from process.settings import SettingsError
+from receiver.__main__ import main
 from receiver.app import Receiver
 from receiver.config.event_webhooks import CHANGES
 from receiver.config.load import load
@@ -86,3 +87,13 @@ async def test_a_receiver_posts_what_happens_and_refuses_a_wrong_secret(tmp_path
         with pytest.raises(SettingsError, match=r"event_webhooks\.a\.secret: invalid secret"):
             await wrong.start(session)
         await wrong.stop()
+
+
+def test_check_reads_the_secret_of_a_hook(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "secret").write_text("not one\n", "utf-8")
+    (tmp_path / "secret").chmod(0o600)
+    tokens = {"api": {"token": "a" * 32}, "webhook": {"token": "b" * 32}}
+    hook = {"url": "https://example.com/hook", "secret_file": str(tmp_path / "secret")}
+    path = written(tmp_path, {"event_webhooks": {"a": hook}, **tokens})
+    assert main(["check", "--config.file", str(path), "--secrets"]) == 1
+    assert "event_webhooks.a.secret: invalid secret" in capsys.readouterr().err

@@ -15,9 +15,10 @@ from receiver.channels.webhook import keys
 from receiver.config.event_webhooks import CHANGES
 from receiver.incident.event import Acknowledge, Note, Resolve
 from receiver.incident.model import EntryKind, Origin
+from receiver.store.base import StoreError
 from receiver.workers.event_webhooks import EventWebhook, Hook, HookMetrics
 from tests.fakes.endpoint import FakeEndpoint, signed_by
-from tests.receiver.example_site import Clock, a_store, an_alert, deciding, received, the_policy
+from tests.receiver.example_site import Clock, a_store, an_alert, beside, deciding, received, the_policy
 
 SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
 OPENED, PAGED, ACKED, NOTED, RESOLVED = "opened", "paged", "acknowledged", "noted", "resolved_by_hand"
@@ -147,6 +148,20 @@ async def test_a_restart_goes_on_where_it_was(site: Site, reader: Reader) -> Non
     await site.again()
     assert not set(reader.ids()[len(before) :]) & set(before)
     assert len(reader.calls) > len(before)
+
+
+async def test_a_kill_before_the_place_is_stored_repeats_the_same_ids(site: Site, reader: Reader) -> None:
+    await site.happens()
+    with beside(site.folder) as db:
+        db.execute("CREATE TRIGGER dies BEFORE UPDATE ON hook BEGIN SELECT raise(ABORT, 'killed'); END")
+    with pytest.raises(StoreError):
+        await site.post()
+    first = reader.ids()
+    with beside(site.folder) as db:
+        db.execute("DROP TRIGGER dies")
+    await site.again()
+    assert len(first) > 3
+    assert reader.ids() == [*first, *first]
 
 
 async def test_a_hook_that_is_new_hears_nothing_of_the_past(tmp_path: Path, site: Site, reader: Reader) -> None:
