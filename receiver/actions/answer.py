@@ -222,7 +222,7 @@ class Actions:
             result = _result(before, decision, event)
             return _without_echo(decision, request)
 
-        parent, trace = event.to if isinstance(event, Attach) else 0, _trace(source, event, request)
+        parent, trace = event.to if isinstance(event, Attach) else 0, _trace(source, event, request, number)
         incident = await self._store.answer(number, decide, now, request.lane, parent=parent, trace=trace)
         self.count(source, result)
         return result, incident
@@ -353,9 +353,9 @@ def _informed(event: Answer, standing: Standing) -> Answer:
     return msgspec.structs.replace(event, parent=standing.parent, siblings=standing.siblings)
 
 
-def _trace(source: ActionSource, event: Answer, request: Request) -> Trace:
-    """Say what the audit log is told. One person's form key is no other's."""
-    form = f"{event.actor}:{request.form[:_LONGEST_FORM]}" if request.form else ""
+def _trace(source: ActionSource, event: Answer, request: Request, number: int = 0) -> Trace:
+    """Say what the audit log is told. A form key is of one person, act and incident: a script may use one for many."""
+    form = f"{event.actor}:{act_of(event)}:{number}:{request.form[:_LONGEST_FORM]}" if request.form else ""
     return Trace(event.actor, request.via or source.value, request.ip, act_of(event), form)
 
 

@@ -66,23 +66,24 @@ class Duty:
         """Make a cover, or the two of a swap: asked, or active where nobody need be asked. Names of people will do."""
         now, made = self._clock(), tuple(self._told(one) for one in covers)
         decide = partial(make, covers=made, actor=self._key(actor), site=self._site(), now=now, by_admin=by_admin)
-        return await self._change(decide, "cover.make", actor, request, now)
+        return await self._change(decide, "cover.make", actor, request)
 
     async def accept(self, number: int, actor: str, request: Request = PLAIN, *, by_admin: bool = False) -> Changed:
         """Accept what was asked; the first has it."""
         decide = partial(accept, number=number, actor=self._key(actor), site=self._site(), by_admin=by_admin)
-        return await self._change(decide, "cover.accept", actor, request, self._clock())
+        return await self._change(decide, "cover.accept", actor, request, number)
 
     async def cancel(self, number: int, actor: str, request: Request = PLAIN, *, by_admin: bool = False) -> Changed:
         """Cancel a cover, and the other half of a swap."""
         decide = partial(cancel, number=number, actor=self._key(actor), by_admin=by_admin)
-        return await self._change(decide, "cover.cancel", actor, request, self._clock())
+        return await self._change(decide, "cover.cancel", actor, request, number)
 
     async def _change(
-        self, decide: Callable[[tuple[Cover, ...]], Changed], what: str, actor: str, request: Request, now: datetime
+        self, decide: Callable[[tuple[Cover, ...]], Changed], what: str, actor: str, request: Request, number: int = 0
     ) -> Changed:
+        now = self._clock()
         act = self._act(what, actor, request, now)
-        changed = await self._duty.change_covers(decide, now, act, _form(act.actor, request))
+        changed = await self._duty.change_covers(decide, now, act, _form(act, number, request))
         await self.refresh()
         return changed
 
@@ -139,7 +140,7 @@ class Duty:
         if window_of(made) is None:
             return WindowRefused.MATCHERS
         act = self._act("window.make", actor, request, now)
-        kept = await self._duty.add_window(made, MOST_WINDOWS, act, _form(key, request))
+        kept = await self._duty.add_window(made, MOST_WINDOWS, act, _form(act, window.incident, request))
         if kept is None:
             return WindowRefused.TOO_MANY
         await self.refresh()
@@ -172,8 +173,8 @@ class Duty:
         return Act(now, self._key(actor), request.via, request.ip, what, "")
 
 
-def _form(actor: str, request: Request) -> str:
-    return f"{actor}:{request.form[:_LONGEST_FORM]}" if request.form else ""
+def _form(act: Act, number: int, request: Request) -> str:
+    return f"{act.actor}:{act.act}:{number}:{request.form[:_LONGEST_FORM]}" if request.form else ""
 
 
 def window_of(made: MadeWindow) -> Window | None:

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from receiver.actions.answer import ActionResult, Actions, ActionSource, Request
+from receiver.actions.duty import Duty
 from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
@@ -27,6 +28,7 @@ from receiver.incident.event import (
 from receiver.incident.model import AlertGroup, Decision, EntryKind, Origin, Priority, Reason, State
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
+from receiver.store.duty import MadeWindow
 from receiver.store.sqlite import SQLiteStore
 from tests.receiver.example_site import MINUTE, Clock, a_store, an_alert, beside, the_current, the_policy
 
@@ -209,6 +211,23 @@ async def test_what_is_undone_or_fires_anew_while_its_parent_is_over_speaks_for_
         assert stored is not None
         assert (stored[0].state, stored[0].attached_to) == (State.TRIGGERED, 0)
         assert stored[0].wake_at is not None
+
+
+async def test_one_key_for_several_acts_and_incidents_does_each_of_them_once(site: Site) -> None:
+    numbers, key = [await site.fire(name) for name in "ab"], Request(form="deploy-42")
+    duty = Duty(site.store, site.store.duty, the_current(), site.clock)
+    window = MadeWindow(('alertname="Other"',), site.clock.now, site.clock.now + MINUTE, "linh", "", 0)
+    await duty.add_window(window, "linh", key)
+    for _ in range(2):
+        for number in numbers:
+            await site.actions.act(API, number, Note("linh", CONSOLE, "look"), key)
+            await site.actions.act(API, number, Acknowledge("linh", CONSOLE), key)
+        raised = await site.actions.raise_by_hand(API, Raise("linh", CONSOLE, "down", person="marek"), key)
+    assert raised[1] is not None
+    assert raised[1].id not in numbers
+    for number in numbers:
+        kinds = await site.kinds(number)
+        assert (kinds.count(EntryKind.NOTED), kinds.count(EntryKind.ACKNOWLEDGED)) == (1, 1)
 
 
 async def test_two_acknowledge_at_once_and_the_second_helps(site: Site) -> None:
