@@ -173,6 +173,22 @@ async def test_all_of_it_by_keyboard(rig: Rig, browser: Browser) -> None:
         assert (await rig.read(1)).state is State.TRIGGERED
 
 
+REACHED = """[...document.querySelectorAll("#incident button, #incident select, #incident a[href], #incident summary")]
+  .filter((one) => one.checkVisibility() && !one.dataset.reached).map((one) => one.outerHTML)"""
+
+
+async def test_every_act_is_reached_by_tab(rig: Rig, browser: Browser) -> None:
+    await rig.fire()
+    async with opened(browser, rig, "/incidents/1") as page:
+        await page.locator("#more-acts summary").press("Enter")
+        await page.evaluate('addEventListener("focusin", (event) => { event.target.dataset.reached = "yes"; })')
+        await page.locator("header a").first.focus()
+        for _ in range(60):
+            await page.keyboard.press("Tab")
+        assert await page.get_by_role("button", name="Snooze").is_visible()
+        assert await page.evaluate(REACHED) == []
+
+
 async def test_a_page_says_when_it_is_not_live(rig: Rig, browser: Browser) -> None:
     async with opened(browser, rig) as page:
         await expect(page.locator("#stale")).to_be_hidden()
