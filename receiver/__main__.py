@@ -44,6 +44,8 @@ COMMANDS: dict[str, Named] = {
     "snooze": Named("acknowledge incidents until a time", "receiver.cli.acts", "SNOOZE"),
     "handover": Named("ask a person to take incidents, or give them to a team", "receiver.cli.acts", "HANDOVER"),
     "escalate": Named("page the next step's people now", "receiver.cli.acts", "ESCALATE"),
+    "attach": Named("let another incident speak for incidents", "receiver.cli.acts", "ATTACH"),
+    "detach": Named("let attached incidents speak for themselves again", "receiver.cli.acts", "DETACH"),
     "note": Named("write a line into the timeline of incidents", "receiver.cli.acts", "NOTE"),
     "silence": Named("make, extend, end and list silences in Alertmanager of an incident", "receiver.cli.silence"),
     "page": Named("page a person or a team with a text", "receiver.cli.acts", "PAGE"),

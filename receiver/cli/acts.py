@@ -202,6 +202,14 @@ ESCALATE = _command(
     "escalate",
     lambda options, _now: {"step": options.step},
 )
+ATTACH = _command(
+    lambda parser: parser.add_argument(
+        "--to", type=int, required=True, metavar="ID", help="the one that speaks for them"
+    ),
+    "attach",
+    lambda options, _now: {"to": options.to},
+)
+DETACH = _command(_nothing, "detach", _no_body)
 NOTE = _command(_note_arguments, "note", lambda options, _now: {"text": options.text, "tell": options.tell})
 
 

@@ -116,6 +116,16 @@ async def test_a_night_on_the_command_line(rig: Rig) -> None:
     assert "no incidents" not in (await rig.type("incidents", "--state", "resolved"))[1]
 
 
+async def test_incidents_are_attached_to_another_and_detached(rig: Rig) -> None:
+    one, two, parent = [str(await rig.fire(key)) for key in "abc"]
+    status, done = await rig.type("attach", one, two, "--to", parent)
+    assert (status, done.count(f"attached to #{parent}")) == (0, 2)
+    assert (await rig.incident(int(two))).attached_to == int(parent)
+    assert (await rig.type("attach", one, "--to", "99"))[0] == 1
+    assert (await rig.type("detach", one))[0] == 0
+    assert [(await rig.incident(int(number))).attached_to for number in (one, two)] == [0, int(parent)]
+
+
 async def test_one_that_is_refused_keeps_no_other_from_it(rig: Rig) -> None:
     number = await rig.fire("a")
     status, said = await rig.type("ack", "99", str(number))
