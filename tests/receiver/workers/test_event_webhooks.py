@@ -28,9 +28,10 @@ class Reader(FakeEndpoint):
     """Answers with ``status``."""
 
     status = 200
+    refuses = ""  # an event
 
-    def answer(self, _request: web.Request, _body: dict[str, object]) -> web.Response:
-        return web.json_response({}, status=self.status)
+    def answer(self, _request: web.Request, body: dict[str, object]) -> web.Response:
+        return web.json_response({}, status=500 if body["type"] == f"incident.{self.refuses}" else self.status)
 
     def heard(self) -> list[str]:
         return [call.body["type"].removeprefix("incident.") for call in self.calls]
@@ -138,6 +139,24 @@ async def test_what_was_not_taken_is_posted_again_with_the_same_id(site: Site, r
     assert reader.ids()[2] == reader.ids()[0]
     assert reader.heard()[-1] == RESOLVED
     assert site.late() == 0
+
+
+@pytest.mark.parametrize("refused", [OPENED, PAGED, ACKED, NOTED, RESOLVED])
+async def test_what_is_refused_holds_up_what_follows_and_nothing_is_left_out(
+    site: Site, reader: Reader, refused: str
+) -> None:
+    await site.happens()
+    reader.refuses = refused
+    await site.post()
+    assert reader.heard()[-1] == refused
+    reader.refuses = ""
+    await site.post()
+    taken = [one for number, one in enumerate(reader.ids()) if one not in reader.ids()[:number]]
+    assert len(reader.calls) == len(taken) + 1
+    with beside(site.folder) as db:
+        known = {kind.value for kind in CHANGES}
+        lines = [seq for seq, kind in db.execute("SELECT seq, kind FROM timeline ORDER BY seq") if kind in known]
+    assert [int(one.rpartition("_")[2]) for one in taken] == lines
 
 
 async def test_a_restart_goes_on_where_it_was(site: Site, reader: Reader) -> None:
