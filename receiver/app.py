@@ -485,6 +485,7 @@ class Receiver:
             routes = [
                 *(route for one in self._inbound for route in one.routes),
                 *admin.routes(),
+                *pages.short_routes(),
                 *self._console_access.routes(),
             ]
             routes += console_routes if self.config.console.enabled else console.open_routes()

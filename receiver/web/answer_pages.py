@@ -7,6 +7,7 @@ acknowledge an incident. The button's POST acts.
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -72,6 +73,21 @@ class AnswerPages:
         # The first is what pages of older versions post.
         app.add_routes([web.post("/{token}", self.press), web.post("/{token}/{act:[a-z]+}", self.press)])
         return app
+
+    def short_routes(self) -> list[web.RouteDef]:
+        """List the short address of the same pages, for links that are written by hand or by other programs."""
+        return [web.get("/a/{token}", self.lead), web.get("/a/{token}/", self.lead)]
+
+    async def lead(self, request: web.Request) -> web.Response:
+        """GET /a/{token}/: leads to /answer/{token}, which says whether the link grants anything."""
+        # Relative: a proxy may serve us below a path of its own.
+        up = "../../" if request.path.endswith("/") else "../"
+        headers = {
+            "Location": f"{up}answer/{quote(request.match_info['token'], safe='')}",
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",  # the path is a key
+        }
+        return web.Response(status=303, headers=headers)
 
     @web.middleware
     async def check_link(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -27,6 +27,7 @@ PUBLIC = [
     (SITE, "GET", "/rum.js", 3002),
     (SITE, "POST", "/api/report", 3002),
     (ON_CALL, "GET", "/answer/WzEsImxpbmgi", 9095),
+    (ON_CALL, "GET", "/a/WzEsImxpbmgi/", 9095),
     (ON_CALL, "POST", "/answer/digest/WzEsImxpbmgi", 9095),
     (ON_CALL, "GET", "/static/console.0123456789ab.css", 9095),
     (ON_CALL, "GET", "/calendar/bGluaA.x.ics", 9095),

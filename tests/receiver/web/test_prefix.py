@@ -71,6 +71,12 @@ async def test_every_link_form_and_redirect_keeps_the_path(tmp_path: Path, strip
             async with session.get(link) as page:
                 assert page.status == 200
                 text = await page.text()
+            for short in (link.replace("/answer/", "/a/"), f"{link.replace('/answer/', '/a/')}/"):
+                async with session.get(short) as led:
+                    assert (led.status, str(led.url)) == (200, link)
+                    assert [one.headers["Referrer-Policy"] for one in led.history] == ["no-referrer"]
+            async with session.get(f"{url}/a/guess/") as led:
+                assert led.status == 403
             for attribute, path in re.findall(r'(href|src|action)="([^"#]+)"', text):  # its files, and its forms
                 if not path.startswith("http"):
                     method = "POST" if attribute == "action" else "GET"
