@@ -34,6 +34,7 @@ _HEADLINES = {
     CoverNews.WITHDRAWN: "cover_news_withdrawn",
     CoverNews.CANCELLED: "cover_news_cancelled",
 }
+_OF_OTHERS = {CoverNews.ACCEPTED: "cover_news_accepted_other", CoverNews.DECLINED: "cover_news_declined_other"}
 
 
 class CoverNotices:
@@ -89,9 +90,7 @@ class CoverNotices:
 
     def _message(self, notice: CoverNotice, way: Contact, now: datetime) -> Message:
         reader, cover = reader_of(self._current.routing, notice.person), notice.cover
-        own = notice.news is CoverNews.ASKED and cover.out == notice.actor
-        key = "cover_news_asked_own" if own else _HEADLINES[notice.news]
-        headline = reader.say(key, **_named(notice, reader))
+        headline = reader.say(_headline(notice), **_named(notice, reader))
         lines = [reader.say("cover_news_when", start=reader.moment(cover.start), end=reader.moment(cover.end))]
         if cover.reason:
             lines.append(reader.say("cover_news_reason", reason=one_line(cover.reason, _REASON)))
@@ -123,6 +122,15 @@ class CoverNotices:
             brand=self._templates.brand,
             lead=f"{headline}\n{body}",
         )
+
+
+def _headline(notice: CoverNotice) -> str:
+    """Of a swap, whoever answers is the one who stands in in one half only."""
+    if notice.news is CoverNews.ASKED and notice.cover.out == notice.actor:
+        return "cover_news_asked_own"
+    if notice.news in _OF_OTHERS and notice.cover.person != notice.actor:
+        return _OF_OTHERS[notice.news]
+    return _HEADLINES[notice.news]
 
 
 def _named(notice: CoverNotice, reader: Reader) -> dict[str, object]:

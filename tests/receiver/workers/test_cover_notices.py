@@ -75,6 +75,25 @@ async def test_who_is_asked_hears_of_it_and_who_has_asked_hears_the_answer(site:
     assert site.pager.sent == []
 
 
+async def test_of_a_swap_both_halves_name_who_stands_in(site: Site) -> None:
+    for answer, said in (
+        (site.duty.accept, ("Marek accepted and stands in for Linh", "Marek accepted: Linh stands in for Marek")),
+        (site.duty.cancel, ("Marek does not stand in for Linh", "Marek declined: Linh does not stand in for Marek")),
+    ):
+        one = Cover("", "linh", "marek", START + DAY, START + 2 * DAY)
+        other = Cover("", "marek", "linh", START + 4 * DAY, START + 5 * DAY)
+        made = await site.duty.make((one, other), "linh")
+        assert isinstance(made, tuple), made
+        await site.loop.run_once()
+        site.told()
+        await answer(made[0].id, "marek")
+        await site.loop.run_once()
+        assert sorted(site.told()) == sorted(("linh@example.com", headline) for headline in said)
+        await site.duty.cancel(made[0].id, "linh")
+        await site.loop.run_once()
+        site.told()
+
+
 async def test_what_fails_is_told_later_and_is_not_lost_with_the_process(site: Site) -> None:
     await site.ask()
     site.email.failures = [SendError("away", Failure.NETWORK)]
