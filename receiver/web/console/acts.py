@@ -29,6 +29,7 @@ from receiver.messages.i18n import one_line
 from receiver.web.console.layout import Viewing
 from receiver.web.console.times import Times
 
+MAINTENANCE = "maintenance"  # which is no act of the incident, and is told of only if none was made
 MOST_AT_ONCE = 1000  # incidents that one press acknowledges
 LONGEST_TEXT = 2000  # characters of a note
 _MOST = 10**9  # alerts that a form may name
@@ -140,7 +141,7 @@ class Said(msgspec.Struct, frozen=True):
         """Read it; None for anything else that a URL may hold."""
         act, _, rest = text.removeprefix("all-").partition(".")
         result, _, number = rest.partition(".")
-        known = act in ACTS and result in set(ActionResult)
+        known = act in {*ACTS, MAINTENANCE} and result in set(ActionResult)
         count = whole_number(number, _MOST) if known else None
         return cls(act, result, count, text.startswith("all-")) if count is not None else None
 
@@ -206,6 +207,8 @@ def said_text(said: Said, incident: Incident | None, look: Viewing) -> str:
             "resolve": "console_said_all_resolved",
         }
         return reader.say(keys[said.act], count=said.number) if said.act in keys else ""
+    if said.act == MAINTENANCE:
+        return reader.say("console_said_no_maintenance")
     if said.result in _TEXTS or incident is None:
         return reader.say(_TEXTS.get(ActionResult(said.result), "console_said_unknown"))
     if said.act in _OWNING:

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from process.web import read_fields, whole_number
-from receiver.actions.answer import Actions, ActionSource, Request
+from receiver.actions.answer import ActionResult, Actions, ActionSource, Request
 from receiver.actions.duty import Duty, WindowRefused
 from receiver.incident.event import Acknowledge, Unacknowledge
 from receiver.incident.model import Origin
@@ -17,6 +17,7 @@ from receiver.oncall.cover import Cover, CoverState, Refused
 from receiver.store.base import Store
 from receiver.store.duty import MadeWindow
 from receiver.web.access.viewer import Role
+from receiver.web.console.acts import MAINTENANCE, Said
 from receiver.web.console.layout import Viewing
 from receiver.web.duty_api import shared_matchers
 
@@ -101,7 +102,7 @@ class DutyForms:
             window = MadeWindow(matchers, look.now, end, look.viewer.actor, form.get("reason", ""), number)
             made = await self._duty.add_window(window, look.viewer.actor, _request(look, form))
             if isinstance(made, WindowRefused):
-                return f"incidents/{number}?said=maintenance"
+                return f"incidents/{number}?{Said(MAINTENANCE, ActionResult.IGNORED.value, number).query}"
         return f"incidents/{number}"
 
     async def awake_until(self, person: str) -> datetime | None:

@@ -596,6 +596,12 @@ async def test_what_fires_is_put_under_maintenance(rig: Rig) -> None:
     assert "1 quiet" in await rig.get("/")
 
 
+async def test_maintenance_that_cannot_begin_says_so(rig: Rig) -> None:
+    raised = {"text": "the shop is down", "whom": "person:marek", "priority": "P1"}
+    await rig.client.post("/raise", data=raised)
+    assert "No maintenance was started" in await told(rig, "maintenance", minutes="60")  # it has no alert with labels
+
+
 EXAMPLE = Path("deploy/config/receiver.yml").read_text("utf-8")
 
 
