@@ -201,6 +201,7 @@ class SQLiteErase:
 
     async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
         changes, result = steps(person, texts, act), None
+        before = await self._writer.run(lambda db: db.execute("PRAGMA secure_delete").fetchone()[0])
         await self._writer.run(lambda db: db.execute("PRAGMA secure_delete=ON"))
         try:
             while True:
@@ -209,7 +210,7 @@ class SQLiteErase:
             erased: Erased = done.value
             return msgspec.structs.replace(erased, tidied=await self._writer.run(tidy))
         finally:
-            await self._writer.run(lambda db: db.execute("PRAGMA secure_delete=OFF"))
+            await self._writer.run(lambda db: db.execute(f"PRAGMA secure_delete={int(before)}"))
 
 
 def finish(db: sqlite3.Connection, act: Act, erasure: Erasure, rows: int) -> None:
