@@ -61,7 +61,7 @@ class _Walk:
         return self._hidden(str(value)) if at.endswith(".headers") else self.plain(value, f"{at}.{name}")
 
     def _scalar(self, value: object, at: str) -> object:
-        """Cut users and queries off URLs, and in the channels the path as well."""
+        """Cut users and queries off URLs, and off those that messages are posted to the path as well."""
         if isinstance(value, Duration):
             return f"{float(value):g}s"
         if isinstance(value, bool | int | float) or value is None:
@@ -78,7 +78,7 @@ class _Walk:
         self._hidden(f"{user}&{query}&{more}")
         if query or more:
             path = f"{path}?{HIDDEN}"
-        if at.startswith(".channels.") and path:  # there it is often the secret
+        if at.startswith((".channels.", ".event_webhooks.")) and path:  # there it is often the secret
             path = self._hidden(path)
         return f"{scheme}://{host}{slash}{path}"
 

@@ -74,6 +74,12 @@ def site(plant: Planted) -> dict[str, Any]:
                 "calendar": plant.secret("url", "https://cal.example.com/{}.ics"),
             }
         },
+        "event_webhooks": {
+            "status": {
+                "url": plant.text("https://status.example.com/in/{}"),
+                **plant.secret("secret", "whsec_" + "QUJD" * 11 + "{}"),
+            }
+        },
         "people": {"linh": {"name": "Linh Tran", "email": "linh@private.example.com"}},
         "channels": {
             "pagerduty": {
@@ -85,8 +91,11 @@ def site(plant: Planted) -> dict[str, Any]:
             "slack": {
                 **plant.secret("token"),
                 **plant.secret("signing_secret"),
+                "socket_mode": plant.secret("app_token", "xapp-{}"),
                 "webhooks": {"#alerts": plant.secret("url", "https://hooks.slack.example/{}")},
             },
+            "sms": {"account_sid": f"AC{'0' * 32}", "from": "+15005550006", **plant.secret("auth_token")},
+            "call": {"account_sid": f"AC{'0' * 32}", "from": "+15005550006", **plant.secret("auth_token")},
             "apprise": {"services": {"ntfy": plant.secret("url", "ntfy://{}")}},
             "webhook": {"endpoints": {"page": {"url": hook, **signing}}},
             "email": {
