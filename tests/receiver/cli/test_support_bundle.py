@@ -98,7 +98,7 @@ def site(plant: Planted) -> dict[str, Any]:
             "slack": {
                 **plant.secret("token"),
                 **plant.secret("signing_secret"),
-                "socket_mode": plant.secret("app_token", "xapp-{}"),
+                "socket_mode": plant.given("app_token", "xapp-1-A012345-6789-s3cret"),
                 "webhooks": {"#alerts": plant.secret("url", "https://hooks.slack.example/{}")},
             },
             "sms": {"account_sid": f"AC{'0' * 32}", "from": "+15005550006", **plant.secret("auth_token")},
