@@ -17,6 +17,8 @@ LISTED = 20  # incidents of a list
 _LINE = 200  # characters
 _LONGEST = timedelta(days=14)  # of a shift
 
+Numbered = tuple[str, int]
+
 
 class Change(msgspec.Struct, frozen=True):
     """One shift of a role ends at ``at``, and another begins; people by their keys."""
@@ -100,18 +102,23 @@ def title(summary: Handover, reader: Reader) -> str:
 
 def sections(summary: Handover, reader: Reader, now: datetime) -> list[tuple[str, list[str]]]:
     """Write it as headings with lines, in the reader's language and zone; a list that is empty has no heading."""
+    return [(heading, [line for line, _ in lines]) for heading, lines in numbered(summary, reader, now)]
+
+
+def numbered(summary: Handover, reader: Reader, now: datetime) -> list[tuple[str, list[Numbered]]]:
+    """Give each line with the number of the incident that it is about; 0 for none."""
     change, say = summary.change, reader.say
     counts = (("opened", summary.opened), ("pages", summary.pages), ("breaches", summary.breaches))
     numbers = ", ".join(say(f"handover_{name}", count=count) for name, count in counts)
     shift = say("handover_shift", who=_people(change.leaving, reader), start=reader.moment(change.start))
     found = [
-        (say("handover_shift_title"), [shift, numbers]),
-        (say("handover_open", count=len(summary.open)), [_line(one, reader, now) for one in summary.open]),
+        (say("handover_shift_title"), [(shift, 0), (numbers, 0)]),
+        (say("handover_open", count=len(summary.open)), [(_line(one, reader, now), one.id) for one in summary.open]),
         (
             say("handover_ending"),
-            [f"{reader.time(end, now)}: {_name(one, reader)}" for end, one in summary.ending],
+            [(f"{reader.time(end, now)}: {_name(one, reader)}", one.id) for end, one in summary.ending],
         ),
-        (say("handover_over"), [_line(one, reader, now) for one in summary.over]),
+        (say("handover_over"), [(_line(one, reader, now), one.id) for one in summary.over]),
     ]
     return [(heading, _cut(lines, reader)) for heading, lines in found if lines]
 
@@ -124,9 +131,9 @@ def text(summary: Handover, reader: Reader, now: datetime) -> str:
     return "\n\n".join(parts)
 
 
-def _cut(lines: list[str], reader: Reader) -> list[str]:
+def _cut(lines: list[Numbered], reader: Reader) -> list[Numbered]:
     more = len(lines) - LISTED
-    return lines if more <= 0 else [*lines[:LISTED], reader.say("and_more", count=more)]
+    return lines if more <= 0 else [*lines[:LISTED], (reader.say("and_more", count=more), 0)]
 
 
 def _people(keys: Iterable[str], reader: Reader) -> str:

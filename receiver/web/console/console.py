@@ -78,6 +78,7 @@ class Console:
             web.get(r"/incidents/{id:\d{1,17}}", self._guarded(self.incident, 1)),
             web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
             web.get("/on-call", self._guarded(self.on_call, 0)),
+            web.get("/on-call/handover", self._guarded(self.handover, 1)),
             web.post("/on-call/cover", self._guarded(self.cover, 1)),
             web.post(r"/on-call/covers/{id:\d{1,17}}/{what:accept|cancel}", self._guarded(self.settle_cover, 3)),
             web.post("/awake/{what:on|off}", self._guarded(self.stay_awake, 1)),
@@ -230,6 +231,14 @@ class Console:
             **on_call_page.values(look),
         }
         return self._layout.page("on_call.html", look, values)
+
+    async def handover(self, request: web.Request) -> web.StreamResponse:
+        """GET /on-call/handover?role=on-call-engineer: the shift that is under way, for whoever comes next."""
+        look = self._look(request, 1)
+        if not look.viewer.may(Role.VIEWER):
+            return self._layout.problem(look, "console_link_only", 403)
+        values = await on_call_page.handed_over(self._store, request.query.get("role", ""), look)
+        return self._layout.page("handover.html", look, {"here": "on_call", **values})
 
     async def cover(self, request: web.Request) -> web.StreamResponse:
         """POST /on-call/cover: asks for a cover, or takes the pager."""

@@ -58,19 +58,10 @@ class DutyForms:
         self._duty, self._actions, self._store = duty, actions, store
 
     async def cover(self, request: web.Request, look: Viewing) -> str:
-        """Ask somebody to cover a shift of mine, or take the pager of a schedule."""
+        """Ask somebody to cover a shift of mine or to swap shifts, or take the pager of a schedule."""
         form = dict(await read_fields(request, _MAX_FORM))
-        start, end = _moment(form.get("start", ""), look) or look.now, _moment(form.get("end", ""), look)
-        takes = form.get("what") == "take"
-        made = Cover(
-            schedule=form.get("schedule", "")[:_TEXT],
-            out="" if takes else look.viewer.person,
-            person=look.viewer.person if takes else form.get("person", "")[:_TEXT],
-            start=start,
-            end=end or start,
-            reason=form.get("reason", ""),
-        )
-        changed = await self._duty.make((made,), look.viewer.actor, _request(look, form), by_admin=_is_admin(look))
+        made = _covers(form, look)
+        changed = await self._duty.make(made, look.viewer.actor, _request(look, form), by_admin=_is_admin(look))
         return f"on-call?told={changed.value if isinstance(changed, Refused) else _state(changed)}"
 
     async def settle(self, request: web.Request, look: Viewing) -> str:
@@ -130,6 +121,25 @@ class DutyForms:
             for one in await self._duty.covers()
             if one.state is not CoverState.CANCELLED
         )
+
+
+def _covers(form: Mapping[str, str], look: Viewing) -> tuple[Cover, ...]:
+    """Read what is asked for: a cover, or the two of a swap, in the second of which I stand in."""
+    start, end = _moment(form.get("start", ""), look) or look.now, _moment(form.get("end", ""), look)
+    takes = form.get("what") == "take"
+    cover = Cover(
+        schedule=form.get("schedule", "")[:_TEXT],
+        out="" if takes else look.viewer.person,
+        person=look.viewer.person if takes else form.get("person", "")[:_TEXT],
+        start=start,
+        end=end or start,
+        reason=form.get("reason", ""),
+    )
+    if form.get("what") != "swap":
+        return (cover,)
+    start, end = _moment(form.get("back-start", ""), look) or look.now, _moment(form.get("back-end", ""), look)
+    back = msgspec.structs.replace(cover, out=cover.person, person=cover.out, start=start, end=end or start)
+    return (cover, back)
 
 
 def told_text(told: str, reader: Reader) -> str:

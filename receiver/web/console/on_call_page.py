@@ -1,14 +1,16 @@
-"""What the page On call shows: who holds each role now and next, the week, and when nobody does. Pure."""
+"""What the page On call shows: who holds each role now and next, the week, when nobody does, and the hand-over."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 
+from receiver.evidence import handover
 from receiver.messages.i18n import Reader
 from receiver.oncall.schedule import Shift
 from receiver.policy.coverage import Uncovered, gaps, role_shifts, roles
 from receiver.policy.routing import Routing
+from receiver.store.base import Store
 from receiver.web.console.layout import Viewing
 
 WEEK = timedelta(days=7)
@@ -31,8 +33,9 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One role."""
+    """One role; ``key`` is what it is called in receiver.yml."""
 
+    key: str
     role: str
     now: str
     until: datetime | None
@@ -83,10 +86,26 @@ def values(look: Viewing) -> dict[str, object]:
     }
 
 
+async def handed_over(store: Store, wanted: str, look: Viewing) -> dict[str, object]:
+    """Give what the hand-over of a role shows: the one that is ``wanted``, else one that the viewer holds now."""
+    routing, reader, now = look.routing, look.reader, look.now
+    known = roles(routing)
+    held = (role for role in known if look.viewer.person in routing.holders(role, now))
+    role = wanted if wanted in known else next(held, known[0])
+    summary = await handover.summed_up(store, handover.current_shift(routing, role, now))
+    return {
+        "role": role,
+        "roles": [(one, reader.name("role", one)) for one in known],
+        "heading": handover.title(summary, reader),
+        "sections": handover.numbered(summary, reader, now),
+    }
+
+
 def _row(role: str, ahead: tuple[Shift, ...], look: Viewing, start: datetime) -> Row:
     current, following = ahead[0], ahead[1] if len(ahead) > 1 else None
     ends = following is not None
     return Row(
+        key=role,
         role=look.reader.name("role", role),
         now=_names(current.people, look),
         until=current.end if ends else None,

@@ -16,7 +16,7 @@ import pytest
 from receiver.incident.event import Acknowledge, Paused, Resolve, TakeOver
 from receiver.incident.model import Alert, Decision, EntryKind, Failure, Origin, Pause, PauseKind, State
 from receiver.messages.i18n import Reader
-from receiver.oncall.cover import Refused
+from receiver.oncall.cover import CoverState, Refused
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
@@ -575,6 +575,38 @@ async def test_a_cover_is_asked_for_accepted_and_changes_who_is_on_call(tmp_path
         wrong = await rig.client.post("/on-call/cover", data={**times, "person": "linh"})
         assert "Choose somebody else" in await wrong.text()
         assert (await rig.client.post("/on-call/cover", headers={"X-Viewer": "guest"})).status == 403
+
+
+async def test_two_shifts_are_swapped(tmp_path: Path) -> None:
+    async with a_console(tmp_path, with_a_gap()) as rig:
+        swap = {"what": "swap", "person": "marek", "start": "2026-11-23T03:00", "end": "2026-11-23T05:00"}
+        back = {"back-start": "2026-11-24T03:00", "back-end": "2026-11-24T05:00"}
+        page = await (await rig.client.post("/on-call/cover", data={**swap, **back})).text()
+        assert "You keep the pager until somebody accepts." in page
+        assert {"Marek for Linh", "Linh for Marek"} == set(re.findall(r"<b>(\w+ for \w+)</b>", page))
+        marek = {"X-Viewer": "marek"}
+        (accept,) = re.findall(r'action="(on-call/covers/\d+/accept)"', await rig.get("/on-call", **marek))
+        await rig.client.post(f"/{accept}", headers=marek)
+        covers = await rig.store.duty.covers(rig.clock.now)
+        assert [(one.out, one.person, one.state) for one in covers] == [
+            ("linh", "marek", CoverState.ACTIVE),
+            ("marek", "linh", CoverState.ACTIVE),
+        ]
+        wrong = await rig.client.post("/on-call/cover", data=swap)  # without the other's shift
+        assert "It must end after it begins" in await wrong.text()
+
+
+async def test_a_shift_is_summed_up_for_who_comes_next(tmp_path: Path) -> None:
+    async with a_console(tmp_path, with_a_gap()) as rig:
+        first = await rig.fire(summary=SCRIPT)
+        await rig.apply(first.id, Acknowledge("linh", Origin.API))
+        (path,) = re.findall(r'href="(on-call/handover\?role=on-call-engineer)"', await rig.get("/on-call"))
+        page = await rig.get(f"/{path}")
+        assert "Hand-over, on-call engineer: Marek" in page
+        assert f'href="../incidents/{first.id}"' in page
+        assert "1 incident is open" in page
+        assert page == await rig.get("/on-call/handover?role=unknown")  # the role that Linh holds
+        assert 'href="on-call/handover"' in await rig.get("/history")
 
 
 async def test_who_is_awake_takes_what_is_new_and_then_keeps_it_or_gives_it_back(rig: Rig) -> None:
