@@ -33,7 +33,7 @@ from receiver.incident.event import (
 from receiver.incident.model import Asked, Data, Decision, EntryKind, Incident, Kind, Origin, Priority, Reason, State
 from receiver.incident.pause import catch_up
 from receiver.incident.policy import Policy
-from receiver.incident.timers import NEEDED_AGAIN, acknowledged, at_owners_step, take_due
+from receiver.incident.timers import DRILL_LASTS, NEEDED_AGAIN, acknowledged, at_owners_step, take_due
 from receiver.incident.timetable import begin, within
 
 GIVE_BACK_FOR = timedelta(seconds=60)  # after an acknowledgement: it was a slip, and nobody is paged anew
@@ -196,7 +196,7 @@ def open_by_hand(so_far: Decision, event: Raise, policy: Policy, now: datetime) 
         real=not event.drill,
         drill=event.drill,
         raised_by=event.actor,
-        needed_at=now + NEEDED_AGAIN,
+        needed_at=now + (DRILL_LASTS if event.drill else NEEDED_AGAIN),
     )
     so_far = so_far.note(
         now,

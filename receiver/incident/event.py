@@ -213,7 +213,7 @@ class Detach(msgspec.Struct, frozen=True):
 class Raise(msgspec.Struct, frozen=True):
     """A person pages a ``person`` or a ``team`` with a ``text``; without either, the default team.
 
-    A ``drill`` is for that person alone: it goes to no step of the matrix.
+    A ``drill`` is for that person alone: it goes to no step of the matrix, and is over after an hour.
     """
 
     actor: str

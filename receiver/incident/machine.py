@@ -211,7 +211,7 @@ def _time_signal(incident: Incident, now: datetime) -> Signal:
     if incident.asked is not None and incident.asked.until <= now:
         return Signal.UNANSWERED
     if incident.needed_at is not None and incident.needed_at <= now:
-        return Signal.STILL_NEEDED
+        return Signal.CLEAR if incident.drill else Signal.STILL_NEEDED
     if clocks.quiet_until is not None:
         return Signal.CLEAR if clocks.quiet_until <= now else Signal.TIME
     if paused is not None:
@@ -378,7 +378,8 @@ def _stand_still(so_far: Decision, policy: Policy, now: datetime) -> Decision:
 
 
 def _clear(so_far: Decision, what: News | TimeDue, _policy: Policy, now: datetime) -> Decision:
-    kind = EntryKind.RESOLVED if isinstance(what, News) else EntryKind.RESOLVED_QUIET
+    ends = isinstance(what, News) or bool(so_far.incident.raised_by)  # a test that somebody has sent to themselves
+    kind = EntryKind.RESOLVED if ends else EntryKind.RESOLVED_QUIET
     return _close(so_far.note(now, kind, ALERTS), ALERTS, now)
 
 

@@ -16,6 +16,7 @@ from receiver.incident.policy import Policy
 from receiver.incident.timetable import within
 
 NEEDED_AGAIN = timedelta(days=1)
+DRILL_LASTS = timedelta(hours=1)  # that a person has sent to themselves
 _REMIND_AT = 0.8  # of the time for which an acknowledgement holds
 
 

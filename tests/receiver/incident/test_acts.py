@@ -449,6 +449,25 @@ def test_a_person_is_paged_by_hand_and_the_row_follows_if_they_are_silent() -> N
     assert [e.data.person for e in case.noted(EntryKind.UNANSWERED)] == ["peter"]
 
 
+@pytest.mark.parametrize("answers", [(), (Acknowledge("linh", API),)])
+def test_a_test_of_ones_own_pages_goes_to_nobody_else_and_ends_by_itself(answers: tuple[Event, ...]) -> None:
+    case = Case()
+    assert people(case.when(Raise("linh", API, "test", person="linh", drill=True))) == ["linh"]
+    incident = case.incident
+    assert (incident.drill, incident.plan, incident.asked, incident.raised_by) == (True, Plan(), None, "linh")
+    for event in answers:
+        case.when(event)
+    case.clock.now = START + HOUR - MINUTE
+    assert case.when(TimeDue()) == []
+    case.clock.now = START + HOUR
+    due: datetime | None = case.incident.wake_at
+    assert due == case.clock.now
+    assert all(one.kind is Kind.RESOLVED for one in case.when(TimeDue()))
+    assert (case.state(), case.incident.wake_at, case.incident.drill) == (State.RESOLVED, None, True)
+    assert case.noted(EntryKind.RESOLVED)
+    assert not case.noted(EntryKind.STILL_NEEDED)
+
+
 def test_what_was_raised_by_hand_is_asked_about_each_day_and_is_no_drill() -> None:
     case = Case()
     case.when(Raise("aisha", API, "x" * 3000))

@@ -91,7 +91,7 @@ async def test_a_test_page_goes_to_me_alone_as_a_real_one_would(rig: tuple[Recei
     incident = stored[0]
     assert (incident.drill, incident.real, incident.plan.steps, incident.team) == (True, False, (), "default")
     assert {one.person for one in incident.delivery.told} == {"linh"}
-    assert incident.clocks.wake_at(State.TRIGGERED, None) is None
+    assert incident.clocks.wake_at(State.TRIGGERED, None) is None  # nothing escalates
     owed = await receiver.store.claim("webhook", receiver.actions.clock(), 1.0, 10)
     assert [(one.notification.target.person, one.priority) for one in owed] == [("linh", "P1")]
     assert "DRILL" in (await get(client, f"/incidents/{number}"))[1].upper()
