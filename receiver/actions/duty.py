@@ -8,10 +8,11 @@ from functools import partial
 import msgspec
 
 from receiver.actions.answer import PLAIN, Request
+from receiver.actions.many import for_many
 from receiver.incident.event import Paused, Resumed, TakenAwake
 from receiver.incident.group import maintenance
 from receiver.incident.machine import transition
-from receiver.incident.model import Incident, Pause, PauseKind, State
+from receiver.incident.model import Incident, PauseKind, State
 from receiver.oncall.cover import Changed, Cover, CoverState, Site, accept, cancel, make, moved
 from receiver.policy.current import Current
 from receiver.policy.maintenance import Window
@@ -116,8 +117,7 @@ class Duty:
         )
         await self.refresh()
         event = TakenAwake(key, until)
-        for incident in await self.taken_awake(key):
-            await self._tell(incident, event)
+        await for_many(await self.taken_awake(key), lambda one: self._tell(one, event))
         return until
 
     async def taken_awake(self, person: str) -> list[Incident]:
@@ -144,10 +144,8 @@ class Duty:
         if kept is None:
             return WindowRefused.TOO_MANY
         await self.refresh()
-        for incident in await self._store.still_open():
-            pause = maintenance(incident, self._current.routing, now) if incident.paused is None else None
-            if pause is not None:
-                await self._tell(incident, Paused(pause))
+        running = [one for one in await self._store.still_open() if one.paused is None]
+        await for_many(running, lambda one: self._pause(one, now))
         return kept
 
     async def end_window(self, number: int, actor: str, request: Request = PLAIN) -> bool:
@@ -155,11 +153,15 @@ class Duty:
         now = self._clock()
         ended = await self._duty.end_window(number, now, self._act("window.end", actor, request, now))
         await self.refresh()
-        for incident in await self._store.still_open() if ended else ():
-            paused: Pause | None = incident.paused
-            if paused is not None and paused.kind is PauseKind.MAINTENANCE:
-                await self._tell(incident, Resumed())
+        still_open = await self._store.still_open() if ended else ()
+        paused = [one for one in still_open if one.paused and one.paused.kind is PauseKind.MAINTENANCE]
+        await for_many(paused, lambda one: self._tell(one, Resumed()))
         return ended
+
+    async def _pause(self, incident: Incident, now: datetime) -> None:
+        pause = maintenance(incident, self._current.routing, now)
+        if pause is not None:
+            await self._tell(incident, Paused(pause))
 
     async def _tell(self, incident: Incident, event: Paused | Resumed | TakenAwake) -> None:
         routing, now = self._current.routing, self._clock()

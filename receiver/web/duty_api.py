@@ -10,6 +10,7 @@ from aiohttp import web
 from process.web import BodyError, problem
 from receiver.actions.answer import Actions, ActionSource
 from receiver.actions.duty import Duty, WindowRefused
+from receiver.actions.many import for_many
 from receiver.incident.event import Acknowledge, Unacknowledge
 from receiver.incident.group import shared_labels
 from receiver.incident.model import Incident, Origin
@@ -175,8 +176,9 @@ class DutyApi:
         actor, keeps = actor_of(request, await read(request, Who)), request.match_info["decision"] == "keep"
         event = Acknowledge(actor, Origin.API) if keeps else Unacknowledge(actor, Origin.API)
         taken = await self._duty.taken_awake(actor)
-        changed = [(await self._actions.act(ActionSource.API, one.id, event, request_of(request)))[1] for one in taken]
-        return web.json_response({"incidents": [self._view(one) for one in changed if one is not None]})
+        asked = request_of(request)
+        changed = await for_many(taken, lambda one: self._actions.act(ActionSource.API, one.id, event, asked))
+        return web.json_response({"incidents": [self._view(one) for _, one in changed if one is not None]})
 
     async def windows(self, _request: web.Request) -> web.Response:
         """GET /api/v1/windows: maintenance that was made here and has not ended."""

@@ -8,6 +8,7 @@ import msgspec
 
 from process.web import whole_number
 from receiver.actions.answer import ActionResult, Actions, ActionSource, Request
+from receiver.actions.many import for_many
 from receiver.incident.event import (
     Acknowledge,
     Answer,
@@ -160,7 +161,7 @@ async def press(  # the event, and what the audit log says of it
 
 
 async def press_all(actions: Actions, look: Viewing, numbers: Iterable[int], act: str, form: Form) -> Said:
-    """Do it to several, one after the other: each is a transaction of its own, and counts if it changed something.
+    """Do it to several: each is a transaction of its own, and counts if it changed something.
 
     The first of those that are attached is the one that they are attached to.
     """
@@ -168,10 +169,8 @@ async def press_all(actions: Actions, look: Viewing, numbers: Iterable[int], act
     fields = {name: value for name, value in form.items() if name != "form"}
     if act == "attach":
         fields["to"], wanted = str(wanted[0]) if wanted else "", wanted[1:]
-    taken = 0
-    for number in wanted:
-        taken += await press(actions, look, number, act, fields) is ActionResult.TAKEN
-    return Said(act, ActionResult.TAKEN.value, taken, many=True)
+    results = await for_many(wanted, lambda number: press(actions, look, number, act, fields))
+    return Said(act, ActionResult.TAKEN.value, results.count(ActionResult.TAKEN), many=True)
 
 
 async def raise_by_hand(actions: Actions, look: Viewing, form: Form) -> Incident | None:

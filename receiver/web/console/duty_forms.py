@@ -10,6 +10,7 @@ from aiohttp import web
 from process.web import read_fields, whole_number
 from receiver.actions.answer import ActionResult, Actions, ActionSource, Request
 from receiver.actions.duty import Duty, WindowRefused
+from receiver.actions.many import for_many
 from receiver.incident.event import Acknowledge, Unacknowledge
 from receiver.incident.model import Origin
 from receiver.messages.i18n import Reader, one_line
@@ -80,8 +81,8 @@ class DutyForms:
         """Keep what was taken while awake, or give all of it back."""
         actor, keeps = look.viewer.actor, request.match_info["what"] == "keep"
         event = Acknowledge(actor, Origin.CONSOLE) if keeps else Unacknowledge(actor, Origin.CONSOLE)
-        for one in await self._duty.taken_awake(look.viewer.person):
-            await self._actions.act(ActionSource.CONSOLE, one.id, event, _request(look, {}))
+        taken, asked = await self._duty.taken_awake(look.viewer.person), _request(look, {})
+        await for_many(taken, lambda one: self._actions.act(ActionSource.CONSOLE, one.id, event, asked))
         return "./"
 
     async def maintain(self, request: web.Request, look: Viewing, number: int) -> str:
