@@ -21,6 +21,7 @@ from receiver.incident.model import (
     State,
 )
 from receiver.incident.policy import Policy
+from receiver.store.remembered import Remembered
 
 Decide = Callable[[Incident], Decision]
 
@@ -394,10 +395,11 @@ class Store(History, Outbox, Protocol):
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
         """Give the newest incidents of a team that were opened by alerts of one name."""
 
-    async def still_open(self, wanted: WantedOpen = None) -> list[Incident]:
+    async def still_open(self, wanted: WantedOpen = None, remembered: Remembered | None = None) -> list[Incident]:
         """Give the incidents that are not resolved, oldest first: all, or those that are ``wanted``.
 
-        ``wanted`` is asked about each, in this order and in another thread: it must take microseconds.
+        ``wanted`` is asked about each, in this order and in another thread: it must take microseconds. With what a
+        reader has ``remembered`` of its last reading, an incident that has not changed since is the same object.
         """
 
     async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:

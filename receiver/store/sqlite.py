@@ -55,6 +55,7 @@ from receiver.store.base import (
     Wanted,
     WantedOpen,
 )
+from receiver.store.remembered import Remembered
 from receiver.store.sqlite_access import SQLiteAccess
 from receiver.store.sqlite_duty import SQLiteDuty
 from receiver.store.sqlite_erase import SQLiteErase
@@ -375,11 +376,15 @@ class SQLiteStore:
     async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
         return await self._reader.run(lambda db: row.alike(db, alertname, team, limit))
 
-    async def still_open(self, wanted: WantedOpen = None) -> list[Incident]:
+    async def still_open(self, wanted: WantedOpen = None, remembered: Remembered | None = None) -> list[Incident]:
         numbers, incidents = await self._reader.run(row.still_open), list[Incident]()
         for start in range(0, len(numbers), _CHUNK):
-            read = partial(row.read_open, numbers=numbers[start : start + _CHUNK], wanted=wanted)
+            some = numbers[start : start + _CHUNK]
+            read = partial(row.read_open, numbers=some, wanted=wanted, remembered=remembered)
             incidents += await self._reader.run(read)
+        if remembered is not None:
+            still_open = {incident.id for incident in incidents}
+            await self._reader.run(lambda _: remembered.keep_only(still_open))  # in the thread that reads
         return incidents
 
     async def resolved_since(self, start: datetime, limit: int) -> list[Incident]:

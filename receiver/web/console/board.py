@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from receiver.incident.model import Incident, State
 from receiver.store.base import Store
+from receiver.store.remembered import Remembered
 
 _FRESH = timedelta(seconds=1)  # another receiver on the same store may have changed something
+_REMEMBERED = 600.0  # seconds after the last look for which what was read is not decoded again
 _REST = 10.0  # times as long as a reading took
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -21,6 +23,8 @@ class Board:
         self._reading: asyncio.Future[tuple[Incident, ...]] | None = None
         self._read_after, self._read_at = -1, clock()
         self._rest_until = 0.0  # by the clock of the loop
+        self._remembered, self._idle = Remembered(), None  # type: Remembered, asyncio.TimerHandle | None
+        self._told_idle: list[Callable[[], None]] = []
 
     def changed(self, _before: Incident, _after: Incident) -> None:
         """Count a change."""
@@ -34,7 +38,11 @@ class Board:
             self._read_after, self._read_at = self.changes, now
             self._reading = asyncio.ensure_future(self._read())
             # Thousands of incidents are not kept in memory for a page that nobody looks at any more.
-            asyncio.get_running_loop().call_later(_FRESH.total_seconds(), self._forget, self._reading)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_FRESH.total_seconds(), self._forget, self._reading)
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = loop.call_later(_REMEMBERED, self.forget)
         return await asyncio.shield(self._reading)
 
     async def at_leisure(self) -> tuple[Incident, ...] | None:
@@ -43,6 +51,16 @@ class Board:
         if self._read_after != self.changes and loop.time() < self._rest_until:
             return None
         return await self.incidents()
+
+    def forget(self) -> None:
+        """Give back the memory of what was read."""
+        self._remembered = Remembered()
+        for tell in self._told_idle:
+            tell()
+
+    def when_idle(self, tell: Callable[[], None]) -> None:
+        """Let others give back theirs then, too."""
+        self._told_idle.append(tell)
 
     def _forget(self, reading: asyncio.Future[tuple[Incident, ...]]) -> None:
         if self._reading is reading and reading.done():
@@ -55,7 +73,7 @@ class Board:
     async def _read(self) -> tuple[Incident, ...]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        incidents = tuple(sorted(await self._store.still_open(), key=urgency))
+        incidents = tuple(sorted(await self._store.still_open(remembered=self._remembered), key=urgency))
         self._rest_until = loop.time() + _REST * (loop.time() - begun)
         return incidents
 

@@ -35,6 +35,7 @@ from receiver.web.console.layout import Layout, Viewing, answer, viewing
 from receiver.web.console.live import IncidentView, NowView
 from receiver.web.console.now_page import SHOWN, Filter
 from receiver.web.console.stream import Streams
+from receiver.web.console.written_rows import WrittenRows
 from receiver.web.replay_api import Replays
 
 _MAX_FORM = 64 * 1024  # bytes
@@ -67,7 +68,8 @@ class Console:
         self._layout, self._board, self._streams, self._deployed = layout, board, streams, deployed
         self._feeds, self._brand, self._handling = feeds, brand, handling
         self._registry, self._site, self._duty = registry, site, DutyForms(duty, actions, store)
-        self._replays = replays
+        self._replays, self._rows = replays, WrittenRows(layout)
+        board.when_idle(self._rows.forget)
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -139,7 +141,8 @@ class Console:
         return self._layout.page("now.html", look, values)
 
     def _listed(self, chosen: Filter, incidents: tuple[Incident, ...], look: Viewing) -> dict[str, object]:
-        listed = now_page.listed(incidents, chosen, look.routing, look.reader, look.now)
+        self._rows.keep_only(incidents)
+        listed = now_page.listed(incidents, chosen, look.routing, lambda incident: self._rows.row(incident, look))
         more = Filter(
             chosen.team, chosen.priority, chosen.mine, chosen.unanswered, chosen.shown + max(listed.more, SHOWN)
         )
@@ -171,7 +174,9 @@ class Console:
         if not look.viewer.may(Role.VIEWER):
             return self._layout.problem(look, "console_link_only", 403)
         chosen = Filter.read(request.query, look.viewer.person)
-        return await self._streams.serve(request, NowView(chosen, look, self._layout, self._board, self._clock))
+        return await self._streams.serve(
+            request, NowView(chosen, look, self._layout, self._board, self._rows, self._clock)
+        )
 
     async def incident_stream(self, request: web.Request) -> web.StreamResponse:
         """GET /incidents/{id}/stream: what changes of one incident."""

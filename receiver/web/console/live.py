@@ -12,6 +12,7 @@ from receiver.web.console.board import Board
 from receiver.web.console.layout import Layout, Viewing
 from receiver.web.console.now_page import Filter
 from receiver.web.console.stream import Change, Changes, Frame
+from receiver.web.console.written_rows import WrittenRows
 
 _MOST_ROWS = 60  # of one frame; above it the page is fetched again
 _REFRESH = Frame("2000", "refresh")
@@ -21,9 +22,16 @@ class NowView:
     """The list under one filter, for everybody who may do the same and reads alike."""
 
     def __init__(
-        self, chosen: Filter, look: Viewing, layout: Layout, board: Board, clock: Callable[[], datetime]
+        self,
+        chosen: Filter,
+        look: Viewing,
+        layout: Layout,
+        board: Board,
+        rows: WrittenRows,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._chosen, self._look, self._layout, self._board, self._clock = chosen, look, layout, board, clock
+        self._chosen, self._look, self._layout = chosen, look, layout
+        self._board, self._rows, self._clock = board, rows, clock
 
     @property
     def key(self) -> Hashable:
@@ -41,11 +49,7 @@ class NowView:
             incidents = await self._board.at_leisure()
         except StoreError:
             return None
-        rows = [
-            (now_page.row_of(c.after, look.routing, look.reader, look.now), now and not was)
-            for c, was, now in shown
-            if was or now
-        ]
+        rows = [(c.after, self._rows.row(c.after, look), now and not was) for c, was, now in shown if was or now]
         heading = now_page.summary_text(now_page.summary(incidents), look.reader) if incidents is not None else ""
         return Frame(
             self._layout.write("now_frame.html", look, rows=rows, heading=heading, urgent=_urgent(changes)),

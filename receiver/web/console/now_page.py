@@ -1,11 +1,12 @@
 """What the page Now shows: which incidents its filters keep, and of each what a person decides by. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
 import msgspec
+from markupsafe import Markup
 from msgspec.structs import replace
 
 from process.web import whole_number
@@ -93,10 +94,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The rows of one priority; also of none, so that a new incident has its place."""
+    """The rows of one priority, as HTML; also of none, so that a new incident has its place."""
 
     priority: str
-    rows: tuple[Row, ...]
+    rows: tuple[Markup, ...]
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -104,7 +105,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     groups: tuple[Group, ...]
     more: int  # that are not shown
-    quiet: tuple[Row, ...]  # silenced, under maintenance, attached: nobody is paged for them
+    quiet: tuple[Markup, ...]  # silenced, under maintenance, attached: nobody is paged for them
     quiet_count: int
     matching: int
 
@@ -127,17 +128,20 @@ def is_of(incident: Incident, person: str) -> bool:
     return incident.acknowledged_by == person or any(told.person == person for told in incident.delivery.told)
 
 
-def listed(incidents: Sequence[Incident], chosen: Filter, routing: Routing, reader: Reader, now: datetime) -> Listed:
-    """Choose and describe what is shown; ``incidents`` are in their order."""
+def listed(
+    incidents: Sequence[Incident], chosen: Filter, routing: Routing, written: Callable[[Incident], Markup]
+) -> Listed:
+    """Choose what is shown, as it is ``written``; ``incidents`` are in their order."""
     kept = [incident for incident in incidents if chosen.keeps(incident)]
     loud = [incident for incident in kept if not is_quiet(incident)]
     quiet = [incident for incident in kept if is_quiet(incident)]
-    rows = [row_of(incident, routing, reader, now) for incident in loud[: chosen.shown]]
-    priorities = sorted({plan.value for plan in routing.plans} | {row.priority for row in rows})
+    rows: dict[str, list[Markup]] = {plan.value: [] for plan in routing.plans}
+    for incident in loud[: chosen.shown]:
+        rows.setdefault(incident.priority.value, []).append(written(incident))
     return Listed(
-        groups=tuple(Group(name, tuple(row for row in rows if row.priority == name)) for name in priorities),
+        groups=tuple(Group(name, tuple(rows[name])) for name in sorted(rows)),
         more=max(0, len(loud) - chosen.shown),
-        quiet=tuple(row_of(incident, routing, reader, now) for incident in quiet[:SHOWN]),
+        quiet=tuple(map(written, quiet[:SHOWN])),
         quiet_count=len(quiet),
         matching=len(kept),
     )

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from receiver.incident.delivery import Handling
@@ -27,6 +28,7 @@ from receiver.incident.model import Alert, AlertGroup, Decision, Failure, Incide
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Claimed, Standing, StoreError
+from receiver.store.remembered import Remembered
 from receiver.store.sqlite import SQLiteStore
 from receiver.store.sqlite_file import connect
 from tests.receiver.example_site import (
@@ -405,6 +407,43 @@ async def test_of_what_is_open_only_the_wanted_is_read(store: SQLiteStore, clock
     assert other is not None
     wanted = await store.still_open(lambda one: "b" in one.alerts and one.alerts["b"].firing)
     assert [incident.id for incident in wanted] == [other.id]
+
+
+async def test_only_what_has_changed_is_decoded_again(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+    numbers = []
+    for name in ("a", "b", "c", "d"):
+        incident = await store.update(AlertsReceived(of_group(received(an_alert(name)), name)), the_policy(), clock.now)
+        assert incident is not None
+        numbers.append(incident.id)
+    remembered = Remembered()
+    first = {one.id: one for one in await store.still_open(remembered=remembered)}
+
+    acknowledge = deciding(Acknowledge("linh", Origin.LINK), clock.now)
+    await store.apply(numbers[1], acknowledge, clock.now)
+    await store.apply(numbers[2], deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
+    with beside(tmp_path) as db:  # another program, which tells nobody of it
+        db.execute("UPDATE incident SET doc = CAST(replace(doc, 'High', 'Higher') AS BLOB) WHERE id = ?", (numbers[3],))
+        db.commit()
+    second = {one.id: one for one in await store.still_open(remembered=remembered)}
+
+    assert list(second.values()) == await store.still_open()
+    assert second.keys() == {numbers[0], numbers[1], numbers[3]}
+    assert second[numbers[0]] is first[numbers[0]]
+    assert second[numbers[1]].acknowledged_by == "linh"
+    assert second[numbers[3]] is not first[numbers[3]]
+    with beside(tmp_path) as db:
+        stored = db.execute("SELECT sum(length(CAST(doc AS BLOB))) FROM incident WHERE state <> 'resolved'").fetchone()
+    assert remembered.size == stored[0]
+
+
+async def test_what_is_remembered_is_bounded(store: SQLiteStore, clock: Clock) -> None:
+    for name in ("a", "b", "c"):
+        await store.update(AlertsReceived(of_group(received(an_alert(name)), name)), the_policy(), clock.now)
+    everything = await store.still_open()
+    remembered = Remembered(most=1 + len(msgspec.json.encode(everything[0])))
+    for _ in range(3):
+        assert await store.still_open(remembered=remembered) == everything
+        assert 0 < remembered.size <= 1 + len(msgspec.json.encode(everything[0]))
 
 
 async def test_what_was_over_a_while_ago_is_packed_and_reads_the_same(
