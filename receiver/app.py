@@ -431,6 +431,7 @@ class Receiver:
             brand=self.config.site.name,
             handling=self.config.channels.handling,
             duty=self.duty,
+            silences=self.store.silences,
             replays=replays,
             registry=self.metrics.registry,
             site=Site(
@@ -460,6 +461,7 @@ class Receiver:
                 float(self.config.links.valid_for),
                 layout=self._layout,
                 streams=self._streams,
+                silences=self.store.silences,
                 charts=charts,
                 address=self._console_access.address,
             )

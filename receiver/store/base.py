@@ -23,6 +23,8 @@ from receiver.incident.model import (
 from receiver.incident.policy import Policy
 from receiver.store.remembered import Remembered
 
+LINES_SHOWN = 200  # of a timeline, that are read with an incident
+
 Decide = Callable[[Incident], Decision]
 
 
@@ -384,7 +386,10 @@ class Store(History, Outbox, Protocol):
         """Name the channels on which something is owed, configured or not."""
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
-        """Give one incident and its timeline."""
+        """Give one incident and the last lines of its timeline."""
+
+    async def lines(self, incident_id: int, skip: int, limit: int) -> tuple[Entry, ...]:
+        """Give older lines of a timeline, oldest first: those before its last ``skip``, ``limit`` of them at most."""
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         """Give the newest incidents, all or those in ``state``."""

@@ -102,7 +102,7 @@ class SQLiteStore:
         self.access = SQLiteAccess(self._writer)
         self.duty = SQLiteDuty(self._writer)
         self.push = SQLitePush(self._writer)
-        self.silences = SQLiteSilences(self._writer)
+        self.silences = SQLiteSilences(self._writer, self._reader)
         self.erasing = SQLiteErase(self._writer)
         self.past = SQLitePast(self._writer)
         self.hooks = SQLiteHooks(self._writer, self._reader)
@@ -366,6 +366,9 @@ class SQLiteStore:
             return (stored, row.timeline(db, incident_id)) if stored else None
 
         return await self._reader.run(read)
+
+    async def lines(self, incident_id: int, skip: int, limit: int) -> tuple[Entry, ...]:
+        return await self._reader.run(lambda db: row.timeline(db, incident_id, limit, skip))
 
     async def incidents(self, state: str | None, limit: int) -> list[Incident]:
         return await self._reader.run(lambda db: row.newest(db, state, limit))

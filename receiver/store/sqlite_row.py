@@ -11,6 +11,7 @@ from receiver.incident.delivery import is_given_back, is_undone, redraws
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Priority, Ripple, State, route_of
 from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import (
+    LINES_SHOWN,
     Backlog,
     IncidentFilter,
     IncidentPage,
@@ -22,7 +23,6 @@ from receiver.store.base import (
 from receiver.store.remembered import Remembered
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
-_TIMELINE_SHOWN = 200  # lines of a timeline that are read with an incident
 
 
 class _OfTeam(msgspec.Struct):
@@ -220,10 +220,11 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 
 
-def timeline(db: sqlite3.Connection, incident_id: int, limit: int = _TIMELINE_SHOWN) -> tuple[Entry, ...]:
-    """Read the last lines of an incident's timeline, oldest first."""
-    query = "SELECT at, kind, data, actor, text FROM timeline WHERE incident_id = ? ORDER BY seq DESC LIMIT ?"
-    rows = db.execute(query, (incident_id, limit)).fetchall()
+def timeline(db: sqlite3.Connection, incident_id: int, limit: int = LINES_SHOWN, skip: int = 0) -> tuple[Entry, ...]:
+    """Read the last lines of an incident's timeline, or those before the last ``skip``, oldest first."""
+    query = """SELECT at, kind, data, actor, text FROM timeline WHERE incident_id = ?
+        ORDER BY seq DESC LIMIT ? OFFSET ?"""
+    rows = db.execute(query, (incident_id, limit, skip)).fetchall()
     return tuple(entry(*row) for row in reversed(rows))
 
 

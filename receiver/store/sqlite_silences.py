@@ -8,7 +8,7 @@ import msgspec
 from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
 from receiver.store.silences import MadeSilence
-from receiver.store.sqlite_queue import Writer
+from receiver.store.sqlite_queue import Reader, Writer
 
 _COLUMNS = (
     "am_id, source, incident_id, made_by, matchers, comment, made_at, ends_at, key, replaced_by, over_at, over_by"
@@ -23,8 +23,8 @@ _OVER = "UPDATE silence SET over_at = ?, over_by = ? WHERE source = ? AND am_id 
 class SQLiteSilences:
     """See receiver.store.silences.SilenceStore."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer, self._reader = writer, reader
 
     async def keep(self, silence: MadeSilence, act: Act | None, replaces: str = "") -> None:
         def change(db: sqlite3.Connection) -> None:
@@ -47,7 +47,7 @@ class SQLiteSilences:
         return await self._writer.commit(change, urgent=True)
 
     async def of_incident(self, incident: int) -> tuple[MadeSilence, ...]:
-        return await self._writer.run(lambda db: tuple(map(_read, db.execute(_OF, (incident,)))))
+        return await self._reader.run(lambda db: tuple(map(_read, db.execute(_OF, (incident,)))))
 
     async def running(self) -> tuple[MadeSilence, ...]:
         return await self._writer.run(lambda db: tuple(map(_read, db.execute(_RUNNING))))

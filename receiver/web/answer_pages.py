@@ -21,6 +21,7 @@ from receiver.messages.link import DigestGrant, Grant, LinkError, Refusal, read,
 from receiver.messages.standing import status_text
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
+from receiver.store.silences import SilenceStore
 from receiver.web.access.viewer import ADDRESS, STILL_SIGNED_IN, Role, StillSignedIn, Viewer
 from receiver.web.charts import ChartRoutes
 from receiver.web.console import incident_page, now_page
@@ -56,19 +57,21 @@ class AnswerPages:
         *,
         layout: Layout,
         streams: Streams,
+        silences: SilenceStore,
         charts: ChartRoutes | None = None,
         address: Callable[[web.Request], str] = lambda request: request.remote or "",
     ) -> None:
         """``address`` says where a request came from, as far as that can be believed."""
         self._store, self._actions, self._current, self._link_secret = store, actions, current, link_secret
         self._valid_for, self._layout, self._streams = valid_for, layout, streams
-        self._charts, self._address = charts, address
+        self._charts, self._address, self._silences = charts, address, silences
 
     def application(self) -> web.Application:
         """Build what is served below /answer."""
         app = web.Application(middlewares=[self.check_link])
         app.add_routes([web.get("/digest/{token}", self.show_digest), web.post("/digest/{token}", self.press_digest)])
         app.add_routes([web.get("/{token}", self.show), web.get("/{token}/stream", self.stream)])
+        app.add_routes([web.get("/{token}/timeline", self.timeline)])
         app.add_routes([web.get("/{token}/chart.{form:svg|png}", self.chart)])
         # The first is what pages of older versions post.
         app.add_routes([web.post("/{token}", self.press), web.post("/{token}/{act:[a-z]+}", self.press)])
@@ -118,9 +121,9 @@ class AnswerPages:
         refused = await self._outdated(request, grant, stored[0])
         if refused is not None:
             return refused
-        return self._show(request, grant, stored, asking=request.query.get("ask") == "resolve")
+        return await self._show(request, grant, stored, asking=request.query.get("ask") == "resolve")
 
-    def _show(
+    async def _show(
         self, request: web.Request, grant: Grant, stored: tuple[Incident, tuple[Entry, ...]], *, asking: bool = False
     ) -> web.Response:
         look, token = self._look(request, grant.person, grant.incident), request.match_info["token"]
@@ -129,7 +132,7 @@ class AnswerPages:
             "notice": said_text(said, stored[0], look) if said else "",
             "act_at": f"{'../' if 'act' in request.match_info else ''}{token}/",
             "stream": f"answer/{token}/stream?after={self._streams.position}",
-            **incident_page.values(*stored, look, asking=asking),
+            **incident_page.values(*stored, look, await self._silences.of_incident(grant.incident), asking=asking),
         }
         return self._layout.page("incident.html", look, values)
 
@@ -142,6 +145,19 @@ class AnswerPages:
         refused = await self._outdated(request, grant, stored[0])
         return refused or await self._charts.picture(request, stored[0], self._reader(request, grant.person))
 
+    async def timeline(self, request: web.Request) -> web.Response:
+        """GET /answer/{token}/timeline?skip=200: older lines of its timeline."""
+        grant = request[_GRANT]
+        stored = await self._store.incident(grant.incident)
+        if stored is None:
+            return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
+        refused = await self._outdated(request, grant, stored[0])
+        if refused is not None:
+            return refused
+        look = self._look(request, grant.person, grant.incident)
+        values = await incident_page.older_lines(self._store, stored[0], request.query, look)
+        return self._layout.page("timeline.html", look, {"back": f"../{request.match_info['token']}", **values})
+
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """GET /answer/{token}/stream: what changes of the incident."""
         grant = request[_GRANT]
@@ -152,7 +168,13 @@ class AnswerPages:
         request[STILL_SIGNED_IN] = StillSignedIn(partial(self._still_grants, request.match_info["token"], grant))
         look = self._look(request, grant.person, grant.incident, levels=1)  # counted from where the page stands
         view = IncidentView(
-            grant.incident, f"{request.match_info['token']}/", look, self._layout, self._store, self._actions.clock
+            grant.incident,
+            f"{request.match_info['token']}/",
+            look,
+            self._layout,
+            self._store,
+            self._silences,
+            self._actions.clock,
         )
         return await self._streams.serve(request, view)
 
@@ -198,7 +220,7 @@ class AnswerPages:
         stored = await self._store.incident(grant.incident)
         if stored is None:
             return self._refuse(request, grant.person, Refusal.UNKNOWN, 404)
-        return self._show(request, grant, stored, asking=stored[0].state is not State.RESOLVED)
+        return await self._show(request, grant, stored, asking=stored[0].state is not State.RESOLVED)
 
     async def _refused(self, request: web.Request, grant: Grant, refusal: Refusal) -> web.Response:
         """Say why, and how the incident stands by now."""

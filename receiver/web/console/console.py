@@ -17,6 +17,7 @@ from receiver.incident.delivery import Handling
 from receiver.incident.model import Incident
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
+from receiver.store.silences import SilenceStore
 from receiver.web.access.viewer import Role
 from receiver.web.console import (
     calendar_feed,
@@ -59,6 +60,7 @@ class Console:
         brand: str = "HeyPeter",
         handling: Callable[[str], Handling] = lambda _channel: Handling(),
         duty: Duty,
+        silences: SilenceStore,
         replays: Replays | None = None,
         registry: CollectorRegistry,
         site: status_page.Site = status_page.Site(),  # noqa: B008  # immutable
@@ -70,6 +72,7 @@ class Console:
         self._registry, self._site, self._duty = registry, site, DutyForms(duty, actions, store)
         self._replays, self._rows = replays, WrittenRows(layout)
         board.when_idle(self._rows.forget)
+        self._silences = silences
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served at the console's own address to those who are signed in."""
@@ -77,6 +80,7 @@ class Console:
             web.get("/", self._guarded(self.now, 0)),
             web.get("/stream", self._guarded(self.now_stream, 0)),
             web.get(r"/incidents/{id:\d{1,17}}/stream", self._guarded(self.incident_stream, 2)),
+            web.get(r"/incidents/{id:\d{1,17}}/timeline", self._guarded(self.timeline, 2)),
             web.get(r"/incidents/{id:\d{1,17}}", self._guarded(self.incident, 1)),
             web.post("/incidents/{act:[a-z]+}", self._guarded(self.act_on_many, 1)),
             web.get("/on-call", self._guarded(self.on_call, 0)),
@@ -164,9 +168,22 @@ class Console:
             "stream": f"incidents/{number}/stream?after={position}",
             "deployed": self._deployed(stored[0]),
             "seen_before": incident_page.seen_before(await similar(self._store, stored[0]), look.reader),
-            **incident_page.values(*stored, look, asking=request.query.get("ask") == "resolve"),
+            **incident_page.values(
+                *stored, look, await self._silences.of_incident(number), asking=request.query.get("ask") == "resolve"
+            ),
         }
         return self._layout.page("incident.html", look, values)
+
+    async def timeline(self, request: web.Request) -> web.StreamResponse:
+        """GET /incidents/{id}/timeline?skip=200: older lines of its timeline."""
+        look, number = self._look(request, 2), _number(request)
+        if not look.viewer.may(Role.VIEWER, number):
+            return self._layout.problem(look, "console_link_only", 403)
+        stored = await self._store.incident(number)
+        if stored is None:
+            return self._layout.problem(look, "refused_unknown", 404)
+        values = await incident_page.older_lines(self._store, stored[0], request.query, look)
+        return self._layout.page("timeline.html", look, {"back": f"../{number}", **values})
 
     async def now_stream(self, request: web.Request) -> web.StreamResponse:
         """GET /stream: what changes in the list of the same query."""
@@ -183,7 +200,7 @@ class Console:
         look, number = self._look(request, 1), _number(request)  # its links count from where the page stands
         if not look.viewer.may(Role.VIEWER, number):
             return self._layout.problem(look, "console_link_only", 403)
-        view = IncidentView(number, f"{number}/", look, self._layout, self._store, self._clock)
+        view = IncidentView(number, f"{number}/", look, self._layout, self._store, self._silences, self._clock)
         return await self._streams.serve(request, view)
 
     async def act(self, request: web.Request) -> web.StreamResponse:

@@ -1,11 +1,12 @@
 """What the page of one incident shows, in the order in which somebody who was just woken asks for it."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
+from process.web import whole_number
 from receiver.evidence.alert_query import is_drawable
 from receiver.evidence.similar import Similar, ending_text
 from receiver.incident.acts import longest_snooze
@@ -15,11 +16,14 @@ from receiver.incident.undo import can_undo, has_ended, resolve_of
 from receiver.messages.i18n import Reader, one_line, several_lines
 from receiver.messages.render import annotated_url, in_order, safe_url, what_broke
 from receiver.messages.timeline import LINE, folded, group_text, pause_text
+from receiver.store.base import LINES_SHOWN, Store
+from receiver.store.silences import MadeSilence
 from receiver.web.console.layout import Viewing
 from receiver.web.console.now_page import upcoming
 from receiver.web.console.times import Times
 
 _MORNING = "08:00"  # until when somebody snoozes who goes to bed
+_MOST_SKIPPED = 100_000  # lines of a timeline
 LISTED = 20  # alerts that the page shows
 _LABELS, _LABEL = 40, 300  # labels of an alert, and characters of one
 
@@ -95,8 +99,18 @@ class Undo(msgspec.Struct, frozen=True):
     seconds: int  # until then
 
 
-def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, asking: bool = False) -> dict[str, object]:
-    """Give what the template needs; ``asking`` puts the question whether to resolve what still fires."""
+def values(
+    incident: Incident,
+    timeline: Sequence[Entry],
+    look: Viewing,
+    silences: Iterable[MadeSilence],
+    *,
+    asking: bool = False,
+) -> dict[str, object]:
+    """Give what the template needs; ``asking`` puts the question whether to resolve what still fires.
+
+    ``silences`` are those that were made from it, the newest first.
+    """
     reader, now = look.reader, look.now
     firing = incident.firing
     lead = firing[0] if firing else next(iter(incident.alerts.values()), None)
@@ -129,11 +143,26 @@ def values(incident: Incident, timeline: Sequence[Entry], look: Viewing, *, aski
         "alerts": tuple(_alert(alert, reader) for alert in _in_view(incident)),
         "alert_count": len(incident.alerts) + incident.unlisted + incident.truncated,
         "drawable": is_drawable(incident),
-        "silences": _silences(timeline, now),
+        "silences": _silences(silences, now),
         "source": incident.source,
         "paged": paged(timeline, reader),
         **_acts(incident, look),
-        "timeline": tuple(_line(group, reader) for group in reversed(folded(timeline))),
+        "timeline": _lines(timeline, reader),
+        "older": LINES_SHOWN if len(timeline) >= LINES_SHOWN else 0,
+    }
+
+
+async def older_lines(store: Store, incident: Incident, query: Mapping[str, str], look: Viewing) -> dict[str, object]:
+    """Give what a page of older lines needs; ``skip`` says how many newer ones are left out."""
+    skip = whole_number(query.get("skip", ""), _MOST_SKIPPED) or 0
+    lines = await store.lines(incident.id, skip, LINES_SHOWN)
+    ends = len(lines) < LINES_SHOWN or skip + LINES_SHOWN > _MOST_SKIPPED
+    return {
+        "number": incident.id,
+        "title": what_broke(incident, look.reader),
+        "timeline": _lines(lines, look.reader),
+        "newer": max(0, skip - LINES_SHOWN),
+        "older": 0 if ends else skip + LINES_SHOWN,
     }
 
 
@@ -252,19 +281,13 @@ def _undo(incident: Incident, now: datetime) -> Undo | None:
     return Undo(resolve_of(incident), until, max(1, int((until - now).total_seconds())))
 
 
-def _silences(timeline: Iterable[Entry], now: datetime) -> tuple[dict[str, object], ...]:
-    """List the silences that were made from an incident and have not ended, as its timeline tells, oldest first."""
-    found: dict[str, dict[str, object]] = {}
-    for entry in timeline:
-        data = entry.data
-        if entry.kind is EntryKind.SILENCED:
-            found[data.silence] = {"id": data.silence, "by": entry.actor, "until": data.due, "what": data.text}
-        elif entry.kind is EntryKind.SILENCE_EXTENDED:
-            by = found.pop(data.named or data.silence, {}).get("by", entry.actor)
-            found[data.silence] = {"id": data.silence, "by": by, "until": data.due, "what": data.text}
-        elif entry.kind in {EntryKind.SILENCE_ENDED, EntryKind.SILENCE_OVER}:
-            found.pop(data.silence, None)
-    return tuple(one for one in found.values() if isinstance(until := one["until"], datetime) and until > now)
+def _silences(made: Iterable[MadeSilence], now: datetime) -> tuple[dict[str, object], ...]:
+    """List the silences that have not ended, oldest first."""
+    running = reversed([one for one in made if one.over_at is None and one.ends_at > now])
+    return tuple(
+        {"id": one.id, "by": one.made_by, "until": one.ends_at, "what": one_line(", ".join(one.matchers), LINE)}
+        for one in running
+    )
 
 
 def _links(alert: Alert, reader: Reader) -> tuple[tuple[str, str], ...]:
@@ -294,6 +317,11 @@ def _alert(alert: Alert, reader: Reader) -> Shown:
         labels=tuple(shown),
         firing=alert.firing,
     )
+
+
+def _lines(timeline: Sequence[Entry], reader: Reader) -> tuple[Line, ...]:
+    """Write them, the newest first."""
+    return tuple(_line(group, reader) for group in reversed(folded(timeline)))
 
 
 def _line(group: Sequence[Entry], reader: Reader) -> Line:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from receiver.incident.model import Incident, State
 from receiver.store.base import Store, StoreError
+from receiver.store.silences import SilenceStore
 from receiver.web.console import incident_page, now_page
 from receiver.web.console.board import Board
 from receiver.web.console.layout import Layout, Viewing
@@ -76,11 +77,18 @@ def _rings(change: Change) -> bool:
 class IncidentView:
     """The page of one incident, for one person."""
 
-    def __init__(
-        self, number: int, act_at: str, look: Viewing, layout: Layout, store: Store, clock: Callable[[], datetime]
+    def __init__(  # what it is of, and what it is written with
+        self,
+        number: int,
+        act_at: str,
+        look: Viewing,
+        layout: Layout,
+        store: Store,
+        silences: SilenceStore,
+        clock: Callable[[], datetime],
     ) -> None:
         self._number, self._act_at, self._look = number, act_at, look
-        self._layout, self._store, self._clock = layout, store, clock
+        self._layout, self._store, self._silences, self._clock = layout, store, silences, clock
 
     @property
     def key(self) -> Hashable:
@@ -95,9 +103,10 @@ class IncidentView:
         look = replace(self._look, now=self._clock())
         try:
             stored = await self._store.incident(self._number)
+            silences = await self._silences.of_incident(self._number)
         except StoreError:
             return None
         if stored is None:
             return None
-        values = incident_page.values(*stored, look)
+        values = incident_page.values(*stored, look, silences)
         return Frame(self._layout.write("incident_frame.html", look, act_at=self._act_at, **values))

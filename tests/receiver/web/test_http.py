@@ -102,7 +102,9 @@ async def rig(
     jonas = Person("Jonas Weber", (), language="de", zone="Europe/Berlin")
     current = the_current(msgspec.structs.replace(the_routing(), people={**the_routing().people, "jonas": jonas}))
     streams = Streams(Board(store, clock), "test")
-    pages = AnswerPages(store, actions, current, Secret(SECRET), layout=Layout(), streams=streams)
+    pages = AnswerPages(
+        store, actions, current, Secret(SECRET), silences=store.silences, layout=Layout(), streams=streams
+    )
     app.add_subapp("/answer", pages.application())
     async with TestClient(BoundedServer(app)) as client:
         made = Rig(client, store, tmp_path)

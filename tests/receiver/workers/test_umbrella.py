@@ -152,7 +152,9 @@ async def test_its_link_lists_and_acknowledges_all_of_it(rig: Rig) -> None:
     await rig.storm(12)
     path = umbrella(rig).links[0].url.removeprefix("https://oncall.example.com/answer")
     streams = Streams(Board(rig.store, rig.actions.clock), "test")
-    app = AnswerPages(rig.store, rig.actions, rig.current, KEY, layout=Layout(), streams=streams).application()
+    app = AnswerPages(
+        rig.store, rig.actions, rig.current, KEY, silences=rig.store.silences, layout=Layout(), streams=streams
+    ).application()
     async with TestClient(TestServer(app)) as client:
         page = await (await client.get(path)).text()
         assert all(f"#{number}" in page for number in range(ALONE + 1, 13))

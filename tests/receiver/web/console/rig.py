@@ -135,6 +135,7 @@ async def a_console(
         streams=streams[0],
         feeds=feeds,
         duty=Duty(store, store.duty, current, clock),
+        silences=store.silences,
         replays=Replays(store, current, lambda _channel: Handling(), clock),
         registry=metrics.registry,
         site=Site(("email", "slack"), {"alertmanager": (True, False)}),
@@ -150,7 +151,9 @@ async def a_console(
 
     app = web.Application(middlewares=[somebody])
     app.add_routes([*silencing.routes(), *console.routes(), *console.open_routes()])
-    pages = AnswerPages(store, actions, current, Secret(SECRET), layout=layout, streams=streams[0])
+    pages = AnswerPages(
+        store, actions, current, Secret(SECRET), silences=store.silences, layout=layout, streams=streams[0]
+    )
     app.add_subapp("/answer", pages.application())
     app.on_shutdown.append(streams[0].stop)
     async with TestClient(BoundedServer(app)) as client:

@@ -6,8 +6,9 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from html import unescape
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import icalendar
 import msgspec
@@ -20,6 +21,7 @@ from receiver.oncall.cover import CoverState, Refused
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
+from receiver.store.silences import MadeSilence
 from receiver.web.access.viewer import StillSignedIn
 from receiver.web.console.acts import Said
 from receiver.web.console.duty_forms import told_text
@@ -256,6 +258,45 @@ async def test_one_incident_in_the_order_of_three_in_the_morning(rig: Rig) -> No
     await rig.apply(1, Resolve("alerts", Origin.API))
     rig.clock.forward(minutes=2)
     assert "Resolved by Alertmanager at 03:00. Nothing to do." in await rig.get("/incidents/1")
+
+
+NOTES = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
+    INSERT INTO timeline (incident_id, at, kind, data, actor, text)
+    SELECT 1, ?, 'noted', json_object('text', 'note-' || i || '.'), 'linh', '' FROM n"""
+
+
+async def test_a_long_timeline_is_read_page_by_page_and_hides_no_silence(rig: Rig, tmp_path: Path) -> None:
+    await rig.fire()
+    until = START + timedelta(hours=2)
+    made = MadeSilence("8f1c", "oncall", 1, "marek", ("alertname=A",), SCRIPT, START, until)
+    await rig.store.silences.keep(made, None)
+    over = msgspec.structs.replace(made, id="9a9a", made_by="aisha", over_at=START)
+    await rig.store.silences.keep(over, None)
+    with beside(tmp_path) as db:
+        db.execute(NOTES, (START.timestamp(),))
+        db.commit()
+    for first in ("/incidents/1", await rig.link(1)):
+        page, path, read = await rig.get(first), first, list[int]()
+        assert "Marek silenced it until" in page
+        assert "Aisha silenced it" not in page
+        while True:
+            found = [int(number) for number in re.findall(r"note-(\d+)\.", page)]
+            assert 0 < len(found) <= 200
+            read += found
+            older = re.findall(r'href="([^"]*timeline\?skip=\d+)"[^>]*>Older', page)
+            if not older:
+                break
+            path = urljoin(path, unescape(older[0]))
+            page = await rig.get(path)
+        assert read == list(range(450, 0, -1))
+        assert "opened for team" in page
+        (back,) = re.findall(r'<a href="([^"]*)">#1 ', page)
+        assert urljoin(path, back) == first
+    for odd in ("9" * 30, "-1", "x"):
+        assert "note-450." in await rig.get(f"/incidents/1/timeline?skip={odd}")
+    assert "note-" not in await rig.get("/incidents/1/timeline?skip=99999")
+    assert (await rig.client.get("/incidents/2/timeline")).status == 404
+    assert (await rig.client.get("/answer/x/timeline")).status == 403
 
 
 async def test_script_in_labels_and_annotations_stays_text(rig: Rig) -> None:
