@@ -11,7 +11,7 @@ from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
 from receiver.store.duty import CoverNotice, MadeWindow
 from receiver.store.sqlite_act import remember, sent_before
-from receiver.store.sqlite_queue import Writer
+from receiver.store.sqlite_queue import Reader, Writer
 
 _COVER = "schedule, out, person, start, end, state, made_by, accepted_by, reason, pair"
 _COVERS = f"SELECT {_COVER}, id FROM override WHERE end > ? ORDER BY id"  # noqa: S608  # our own names
@@ -31,11 +31,11 @@ _WINDOWS = """SELECT matchers, start, end, made_by, reason, incident_id, id FROM
 class SQLiteDuty:
     """See receiver.store.duty.DutyStore."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer, self._reader = writer, reader  # pages are shown while another program locks the database
 
     async def covers(self, now: datetime) -> tuple[Cover, ...]:
-        return await self._writer.run(lambda db: covers(db, now))
+        return await self._reader.run(lambda db: covers(db, now))
 
     async def change_covers(
         self, decide: Callable[[tuple[Cover, ...]], Changed], now: datetime, act: Act, form: str = ""
@@ -72,7 +72,7 @@ class SQLiteDuty:
 
     async def awake(self, now: datetime) -> Mapping[str, datetime]:
         query = "SELECT person, until FROM awake WHERE until > ?"
-        rows = await self._writer.run(lambda db: db.execute(query, (now.timestamp(),)).fetchall())
+        rows = await self._reader.run(lambda db: db.execute(query, (now.timestamp(),)).fetchall())
         return {person: datetime.fromtimestamp(until, UTC) for person, until in rows}
 
     async def set_awake(self, person: str, until: datetime, act: Act) -> None:
@@ -83,7 +83,7 @@ class SQLiteDuty:
         await self._writer.commit(change, urgent=True)
 
     async def windows(self, now: datetime) -> tuple[MadeWindow, ...]:
-        return await self._writer.run(lambda db: windows(db, now))
+        return await self._reader.run(lambda db: windows(db, now))
 
     async def add_window(self, window: MadeWindow, most: int, act: Act, form: str = "") -> MadeWindow | None:
         def change(db: sqlite3.Connection) -> MadeWindow | None:

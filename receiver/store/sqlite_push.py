@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from receiver.store.push import MOST_DEVICES, PushOutcome, Subscription
-from receiver.store.sqlite_queue import Writer
+from receiver.store.sqlite_queue import Reader, Writer
 
 _COLUMNS = "id, person, endpoint, p256dh, auth, device, created, last_ok, last_receipt, waiting_since, gone, failures"
 _READ = f"""SELECT {_COLUMNS}, blocked FROM push_subscription
@@ -33,8 +33,8 @@ _KNOWN = "SELECT 1 FROM push_subscription WHERE id = ?"
 class SQLitePush:
     """See receiver.store.push.PushStore."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer, self._reader = writer, reader  # pages go out while another program locks the database
 
     async def subscribe(self, subscription: Subscription) -> None:
         one = subscription
@@ -51,7 +51,7 @@ class SQLitePush:
         return await self._writer.commit(lambda db: db.execute(delete, (person, number)).rowcount > 0, urgent=True)
 
     async def subscriptions(self, person: str) -> Sequence[Subscription]:
-        rows = await self._writer.run(lambda db: db.execute(_READ, (person,)).fetchall())
+        rows = await self._reader.run(lambda db: db.execute(_READ, (person,)).fetchall())
         return [_subscription(row) for row in rows]
 
     async def note_pushes(self, outcomes: Mapping[str, PushOutcome], now: datetime) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -348,3 +349,20 @@ async def test_pages_go_out_on_a_full_disk_and_it_recovers_by_itself(tmp_path: P
     assert measured["rang"] == measured["taken"]
     assert measured["ended_well"]
     assert measured["unsettled"] == 0
+
+
+async def test_who_is_on_call_awake_and_pushed_to_is_read_while_the_database_is_locked(
+    tmp_path: Path, clock: Clock
+) -> None:
+    store, release = await a_store(tmp_path, clock), threading.Event()
+    locked = asyncio.ensure_future(store._writer.run(lambda _db: release.wait(60)))  # noqa: SLF001  # as a lock holds it
+    try:
+        assert await store.duty.covers(clock.now) == ()
+        assert await store.duty.awake(clock.now) == {}
+        assert await store.duty.windows(clock.now) == ()
+        assert await store.push.subscriptions("linh") == []
+        assert not locked.done()
+    finally:
+        release.set()
+    assert await locked
+    await store.close()
