@@ -115,7 +115,10 @@ class SignIn:
             if back_in is None:
                 self.counted(LOOPBACK, Outcome.REFUSED)
             return back_in or self.page(request, "sign_in_link_used", 403)
-        return await self.begin(request, Identity("", _HERE), LOOPBACK, "")
+        response = await self.begin(request, Identity("", _HERE), LOOPBACK, "")
+        if response.status != HTTPStatus.SEE_OTHER:  # the store is away, say: another link would need a restart
+            self._ways.link.is_used = False
+        return response
 
     async def _back_in(self, request: web.Request, back: str) -> web.Response | None:
         """Lead whoever is signed in to where they want to go; None for everybody else."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from receiver.store.audit import Act
+from receiver.store.base import StoreError
+from receiver.store.sqlite_access import SQLiteAccess
 from receiver.web.access.guard import local_path
 from receiver.web.access.security_headers import HEADERS
 from receiver.web.console import stream
@@ -34,6 +36,19 @@ async def test_nobody_sees_a_page_and_the_api_answers_401(rig: Rig) -> None:
     status, text = await rig.get("/sign-in", Accept_Language="de")
     assert status == 200
     assert "Anmelden" in text
+
+
+async def test_the_printed_link_is_not_used_up_by_a_sign_in_that_fails(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def locked(*_: object) -> None:
+        raise StoreError("database is locked")
+
+    assert rig.access.link is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(SQLiteAccess, "begin_session", locked)
+        assert (await rig.get(rig.access.link.path))[0] == 503
+    assert await rig.get(rig.access.link.path) == (303, "/")
 
 
 async def test_the_printed_link_signs_in_once(rig: Rig) -> None:
