@@ -47,7 +47,7 @@ async def measure(site: Site, size: Size) -> None:
     ):
         for number in range(size.incidents):
             await _open(sender, site, number)
-        await _fetch(session, site, size.rounds)
+        await _fetch(session, site, size.rounds, process.pid)
         before, spent = _memory(process.pid), _cpu(process.pid)
         heard: dict[int, list[float]] = defaultdict(list)
         streams = [asyncio.ensure_future(_listen(session, site, heard)) for _ in range(size.pages)]
@@ -81,18 +81,20 @@ async def _open(session: aiohttp.ClientSession, site: Site, number: int) -> None
         assert answer.status == 200, await answer.text()
 
 
-async def _fetch(session: aiohttp.ClientSession, site: Site, rounds: int) -> None:
+async def _fetch(session: aiohttp.ClientSession, site: Site, rounds: int, pid: int) -> None:
     for path in ("/", "/?show=5000"):
-        times, length = [], 0
+        times, costs, length = [], list[float](), 0
         for _ in range(rounds):
             await asyncio.sleep(1.05 if rounds > 3 else 0)  # what was read is kept for a second
-            begun = time.perf_counter()
+            spent, begun = _cpu(pid), time.perf_counter()
             async with session.get(f"{site.url}{path}", headers={"Accept-Encoding": "gzip"}) as answer:
                 assert answer.status == 200
                 times.append(time.perf_counter() - begun)
                 length = len(await answer.read())
-        median = statistics.median(times) * 1000
-        print(f"GET {path}: first byte median {median:.1f} ms, {length / 1000:.1f} kB packed")
+            costs.append(_cpu(pid) - spent)
+        median, least = statistics.median(times) * 1000, min(times) * 1000
+        print(f"GET {path}: first byte median {median:.1f} ms, at least {least:.1f} ms, {length / 1000:.1f} kB packed")
+        print(f"GET {path}: {statistics.mean(costs) * 1000:.1f} ms of CPU")
 
 
 async def _listen(session: aiohttp.ClientSession, site: Site, heard: dict[int, list[float]]) -> None:

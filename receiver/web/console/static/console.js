@@ -72,6 +72,19 @@
     if (settled()) refresh(Number(event.detail.data) || 0); else show(null);
   });
 
+  // Status and On call change with time, and have no stream: they fetch themselves again, but under nobody's hands.
+  const timed = one("#fresh[data-every]");
+  const filledIn = () => one("#fresh details[open] form, #fresh :is(input, select, textarea):focus");
+  const again = () => { if (!document.hidden && !filledIn()) refresh(0); };
+  if (timed) {
+    setInterval(again, 1000 * timed.dataset.every);
+    document.addEventListener("visibilitychange", again);
+    document.addEventListener("htmx:error", () => stale(true));
+    document.addEventListener("htmx:before:response", (event) => {
+      if (event.detail.ctx.response.status < 400) live(); else stale(true);
+    });
+  }
+
   // The session has ended: the page leads to the sign-in.
   document.addEventListener("signed-out", () => location.reload());
 

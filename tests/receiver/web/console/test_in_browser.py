@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -13,6 +14,7 @@ from deploy.local import axe
 from deploy.local.chromium import chromium
 from receiver.incident.event import Acknowledge, Note, Paused, Resolve
 from receiver.incident.model import Origin, Pause, PauseKind, State
+from tests.receiver.example_site import person
 from tests.receiver.web.console.rig import Rig, a_console
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -155,6 +157,43 @@ async def test_new_incidents_appear_but_do_not_move_what_is_about_to_be_pressed(
         await busy.get_by_role("button", name="1 new").click()
         await expect(busy.locator("#p-P1 #i-2")).to_be_visible()
         await expect(page.locator("#summary")).to_have_text("1 P1 and 1 P2 unanswered")
+
+
+async def test_status_and_on_call_are_kept_true_by_themselves(rig: Rig, browser: Browser) -> None:
+    async with opened(browser, rig, "/status") as status, opened(browser, rig, "/on-call") as on_call:
+        for page in (status, on_call):
+            await page.clock.install()
+            await page.reload()
+        await on_call.get_by_text("Shifts of this week").first.click()
+        await rig.store.beat("alertmanager", rig.clock.now)
+        people = {**rig.routing.people, "marek": msgspec.structs.replace(person("marek"), name="Marek Novák")}
+        rig.current.exchange(msgspec.structs.replace(rig.routing, people=people))
+        assert "last heard" not in await status.locator("main").inner_text()
+        for page in (status, on_call):
+            await page.clock.fast_forward(31_000)
+        await expect(status.locator("main")).to_contain_text("last heard")
+        await expect(on_call.locator("main")).to_contain_text("Marek Novák")
+        assert await on_call.locator("details[open]").count() == 1
+
+        await status.evaluate("document.dispatchEvent(new CustomEvent('htmx:error'))")
+        await expect(status.locator("#stale")).to_contain_text("Not live. Last update")
+        await status.clock.fast_forward(31_000)
+        await expect(status.locator("#stale")).to_be_hidden()
+
+
+async def test_no_update_comes_under_a_form_that_is_being_filled_in(rig: Rig, browser: Browser) -> None:
+    async with opened(browser, rig, "/on-call") as page:
+        await page.clock.install()
+        await page.reload()
+        fetched: list[str] = []
+        page.on("request", lambda request: fetched.append(request.url))
+        await page.locator("#cover-me summary").click()
+        await page.clock.fast_forward(61_000)
+        await page.evaluate("fetch('status').then((answer) => answer.text())")  # after whatever it has asked for
+        assert fetched == [f"{rig.url}/status"]
+        await page.locator("#cover-me summary").click()
+        async with page.expect_response("**/on-call"):
+            await page.clock.fast_forward(31_000)
 
 
 async def test_all_of_it_by_keyboard(rig: Rig, browser: Browser) -> None:
