@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import yaml
 
-from receiver.importing.draft import NOBODY, Draft, Row, Schedule, Team, duration
+from receiver.importing.draft import NOBODY, PHONES, Draft, Row, Schedule, Team, duration
 
 _HEAD = """# Imported from {source} on {day}. `python -m receiver check --config.file receiver.yml` validates this file.
 # docs/import.md says what is left to do; relative paths are relative to this file.
@@ -67,6 +67,8 @@ def to_fill(draft: Draft) -> list[str]:
         fill.append("channels.email: the SMTP server and its user; secrets/smtp-password")
     if "slack" in channels:
         fill.append("secrets/slack-bot-token: a bot token of your own Slack app")
+    if phones := [f"channels.{name}" for name in PHONES if name in channels]:
+        fill.append(f"{', '.join(phones)}: account_sid and from of Twilio; secrets/twilio-auth-token")
     calendars = (schedule.calendar for schedule in draft.schedules.values() if schedule.calendar)
     fill += [f"secrets/{name}: the URL of the calendar, as the source shows it" for name in calendars]
     fill += [f"secrets/{name}: an Apprise URL for {key} (docs/channels.md)" for key, name in _services(draft)]
@@ -130,6 +132,13 @@ def _channels(draft: Draft) -> dict[str, object]:
             "username": "alerts@example.com",
             "password_file": "secrets/smtp-password",
         }
+    for name in PHONES:
+        if any(name in person.contacts for person in people):
+            channels[name] = {
+                "account_sid": f"AC{0:032}",
+                "auth_token_file": "secrets/twilio-auth-token",
+                "from": "+15005550006",  # sends nothing: twilio.com/docs/iam/test-credentials
+            }
     services = {name: {"url_file": f"secrets/{name}"} for _, name in _services(draft)}
     if services:
         channels["apprise"] = {"services": services}

@@ -22,6 +22,8 @@ _LONGEST_KEY = 60
 _LONGEST_NAME = 200
 _RESERVED = ("default", "alerts")  # a team, and who resolves an incident by itself
 _SLACK_ID = re.compile(r"[A-Z][A-Z0-9]{2,20}")  # of a channel or a member
+PHONES = ("sms", "call")
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)  # for ever; a later instant cannot be told in every time zone
 _SECOND = timedelta(seconds=1)
@@ -382,6 +384,33 @@ def naive(local: datetime) -> str:
     return local.isoformat(timespec="minutes" if not local.second else "seconds")
 
 
+def phone_number(text: str) -> str:
+    """Give a number with its country code as the channels `sms` and `call` take it; "" for anything else."""
+    number = re.sub(r"[\s().-]", "", text)
+    return number if _NUMBER.fullmatch(number) else ""
+
+
+def phone_contacts(report: Report, name: str, key: str, ways: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Give somebody's contacts by channel, of each the first; a phone without a number needs a service of its own.
+
+    ``ways`` are channels with the numbers as the source has them.
+    """
+    made = dict[str, str]()
+    for channel, text in ways:
+        number = phone_number(text) if channel in PHONES else ""
+        if number:
+            if made.setdefault(channel, number) != number:
+                report.approximated("user", name, f"only the first of several numbers for {channel}")
+        elif channel in {*PHONES, "apprise"}:
+            made.setdefault("apprise", f"{key}-phone")
+    return made
+
+
+def known_way(channel: str, contacts: Mapping[str, str]) -> str:
+    """Give the channel of a rule: a phone whose number is not known is a service of its own."""
+    return "apprise" if channel in PHONES and channel not in contacts else channel
+
+
 def reachable(people: Mapping[str, Person], report: Report) -> dict[str, Person]:
     """Give everybody a contact, if need be one to fill in: nobody may be on call without."""
     made = {}
@@ -418,6 +447,8 @@ def personal_rule(
     """Map and report one of somebody's own steps, ``after`` seconds behind the page; here all go out at once."""
     if channel == "apprise":
         report.approximated(kind, name, "by a service of your own (to fill)")
+    if channel in PHONES:
+        report.approximated(kind, name, "by your own account of Twilio (to fill)")
     if after:
         report.approximated(kind, name, f"at once, not after {duration(after)}")
     report.exact(kind, name)

@@ -5,7 +5,7 @@ oncall/overridecalculator.go of target/goalert@2458b9d.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -37,10 +37,12 @@ from receiver.importing.draft import (
     is_span,
     is_zone,
     joined_rules,
+    known_way,
     mapped_schedules,
     merged_rows,
     only_team,
     personal_rule,
+    phone_contacts,
     reachable,
     slack_id,
     week_time,
@@ -281,7 +283,7 @@ class _Import:
         return None
 
     def _person(self, user: User) -> Person:
-        key, email, slack, to_call = self._key(user.id), user.email, "", False
+        key, email, slack, phones = self._key(user.id), user.email, "", list[tuple[str, str]]()
         for method in user.contact_methods:
             if method.disabled:
                 continue
@@ -291,17 +293,18 @@ class _Import:
             elif channel == "slack":
                 slack = method.dest.args.get("slack_user_id", "")
             else:
-                to_call = True
+                phones.append((channel, method.dest.args.get("phone_number", "")))
+        ways = phone_contacts(self._report, user.name or user.id, key, phones)
         self._report.exact("user", user.name or user.id)
         return Person(
             name=user.name or user.email or key,
             email=email,
             slack=slack,
-            contacts={"apprise": f"{key}-phone"} if to_call else {},
-            rules=self._rules(user),
+            contacts=ways,
+            rules=self._rules(user, ways),
         )
 
-    def _rules(self, user: User) -> tuple[Rule, ...]:
+    def _rules(self, user: User, ways: Mapping[str, str]) -> tuple[Rule, ...]:
         methods, rules = {method.id: method for method in user.contact_methods}, []
         for number, rule in enumerate(sorted(user.notification_rules, key=lambda rule: rule.delay_minutes)):
             method = methods.get(rule.method)
@@ -309,7 +312,7 @@ class _Import:
             if method is None or method.disabled:
                 self._report.not_mapped("notification rule", name, "its contact method is gone or switched off")
                 continue
-            channel = _channel(method.dest)
+            channel = known_way(_channel(method.dest), ways)
             after = rule.delay_minutes * 60
             rules.append(personal_rule(self._report, "notification rule", name, channel, after))
         return joined_rules(rules)
@@ -576,4 +579,6 @@ def _minute(text: str) -> int:
 def _channel(dest: Dest) -> str:
     if "email_address" in dest.args or dest.type == "builtin-smtp-email":
         return "email"
-    return "slack" if "slack_user_id" in dest.args else "apprise"
+    if "slack_user_id" in dest.args:
+        return "slack"
+    return {"builtin-twilio-sms": "sms", "builtin-twilio-voice": "call"}.get(dest.type, "apprise")

@@ -35,6 +35,7 @@ from receiver.importing.draft import (
     is_span,
     is_zone,
     joined_rules,
+    known_way,
     known_zone,
     mapped_schedules,
     merged_rows,
@@ -42,6 +43,7 @@ from receiver.importing.draft import (
     one_line,
     only_team,
     personal_rule,
+    phone_contacts,
     reachable,
     week_time,
     written,
@@ -52,7 +54,7 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 _EVERY = {"hourly": 3600, "daily": 86400, "weekly": 604800}
 _UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
 _MOST_REPEATS = 20
-_CHANNELS = {"email": "email", "sms": "apprise", "voice": "apprise", "mobile": "apprise"}
+_CHANNELS = {"email": "email", "sms": "sms", "voice": "call", "mobile": "apprise"}
 PRIORITIES = ("P1", "P2", "P3", "P4", "P5")
 
 
@@ -372,7 +374,13 @@ class _Import:
         contacts = self._records.contacts.get(user.id, [])
         email = next((one.to for one in contacts if one.method == "email" and "@" in one.to), "")
         email = email or (user.username if "@" in user.username else "")
-        to_call = any(_CHANNELS.get(one.method) == "apprise" for one in contacts)
+        # 49-30123456: docs.opsgenie.com/docs/contact-api.
+        ways = phone_contacts(
+            self._report,
+            user.username,
+            key,
+            ((_CHANNELS.get(one.method, ""), f"+{one.to.lstrip('+')}" if "-" in one.to else "") for one in contacts),
+        )
         if user.blocked:
             self._report.approximated("user", user.username, "blocked at Opsgenie; here they are notified")
         self._report.exact("user", user.username)
@@ -380,12 +388,12 @@ class _Import:
             name=user.full_name or user.username or key,
             email=email,
             time_zone=zone,
-            contacts={"apprise": f"{key}-phone"} if to_call else {},
-            rules=self._rules(user),
+            contacts=ways,
+            rules=self._rules(user, ways),
             vacation=self._vacation(user, zone or "UTC"),
         )
 
-    def _rules(self, user: User) -> tuple[Rule, ...]:
+    def _rules(self, user: User, ways: Mapping[str, str]) -> tuple[Rule, ...]:
         rules, others = list[Rule](), list[str]()
         for rule in self._records.notification_rules.get(user.id, []):
             if rule.action_type != "create-alert" or not rule.enabled:
@@ -399,7 +407,8 @@ class _Import:
                     self._report.not_mapped("notification step", name, "switched off, or of an unknown kind")
                     continue
                 after = step.send_after.seconds if step.send_after else 0
-                mapped = personal_rule(self._report, "notification step", name, channel, after, priorities)
+                way = known_way(channel, ways)
+                mapped = personal_rule(self._report, "notification step", name, way, after, priorities)
                 rules.append(replace(mapped, hours=hours))
         if others:
             text = f"only rules on new alerts are taken, and those that are switched on: not {', '.join(others)}"

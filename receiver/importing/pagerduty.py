@@ -4,7 +4,7 @@ developer.pagerduty.com/api-reference; the shapes are those of PagerDuty/terrafo
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,7 @@ from receiver.importing.draft import (
     is_span,
     is_zone,
     joined_rules,
+    known_way,
     known_zone,
     mapped_schedules,
     merged_rows,
@@ -42,6 +43,7 @@ from receiver.importing.draft import (
     one_of,
     only_team,
     personal_rule,
+    phone_contacts,
     reachable,
     week_time,
     written,
@@ -67,6 +69,7 @@ class ContactMethod(msgspec.Struct, frozen=True):
     id: str = ""
     type: str = ""
     address: str = ""
+    country_code: int | None = None  # of a phone
 
 
 class NotificationRule(msgspec.Struct, frozen=True):
@@ -254,21 +257,27 @@ class _Import:
 
     def _person(self, user: User) -> Person:
         key, zone = self._key(user.id), known_zone(self._report, user.name, user.time_zone)
-        kinds = {_channel(method.type) for method in user.contact_methods}
+        methods = user.contact_methods
+        ways = phone_contacts(
+            self._report,
+            user.name or user.id,
+            key,
+            ((_channel(one.type), f"+{one.country_code}{one.address}" if one.country_code else "") for one in methods),
+        )
         emails = [method.address for method in user.contact_methods if _channel(method.type) == "email"]
         self._report.exact("user", user.name or user.id)
         return Person(
             name=user.name or user.email or key,
             email=next((email for email in emails if "@" in email), user.email),
             time_zone=zone,
-            contacts={"apprise": f"{key}-phone"} if "apprise" in kinds else {},
-            rules=self._rules(user),
+            contacts=ways,
+            rules=self._rules(user, ways),
         )
 
-    def _rules(self, user: User) -> tuple[Rule, ...]:
+    def _rules(self, user: User, ways: Mapping[str, str]) -> tuple[Rule, ...]:
         rules = []
         for number, rule in enumerate(user.notification_rules):
-            channel = _channel(rule.contact_method.type)
+            channel = known_way(_channel(rule.contact_method.type), ways)
             name = f"{user.name or user.id} {rule.urgency} #{number + 1} {rule.contact_method.type}"
             if rule.urgency not in _URGENCIES:
                 self._report.not_mapped("notification rule", name, "unknown urgency")
@@ -450,7 +459,8 @@ def _is_of(service: Service, policy: EscalationPolicy) -> bool:
 
 
 def _channel(kind: str) -> str:
-    return "email" if kind.startswith("email") else "apprise"
+    kinds = {"email": "email", "sms": "sms", "phone": "call"}
+    return kinds.get(kind.partition("_")[0], "apprise")
 
 
 def _at(restriction: Restriction) -> str:

@@ -209,6 +209,10 @@ async def test_an_account_is_imported_and_agrees_at_every_hour(importing: Import
     assert [row["after"] for row in made["teams"]["ops-escalation"]["escalation_matrix"]] == [
         *("0m", "5m", "10m", "40m", "45m", "50m")
     ]
+    assert made["people"]["ana"]["contacts"] == {"call": "+4930123456"}
+    assert made["people"]["ana"]["rules"][0]["channels"] == ["email", "call"]
+    assert made["channels"]["call"]["auth_token_file"] == "secrets/twilio-auth-token"
+    assert "channels.call: account_sid and from of Twilio" in done.out
     assert made["escalation_matrix"][0] == {
         "after": "0m",
         **dict.fromkeys(["P1", "P2", "P3", "P4", "P5"], "ops-schedule"),

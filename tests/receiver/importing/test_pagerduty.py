@@ -37,7 +37,7 @@ def turns(*identities: str) -> list[Json]:
     return [{"user": ref(identity)} for identity in identities]
 
 
-PHONE = {"id": "C2", "type": "phone_contact_method", "address": "5550123"}
+PHONE = {"id": "C2", "type": "phone_contact_method", "address": "30 55501-23", "country_code": 49}
 EMAIL = {"id": "C1", "type": "email_contact_method", "address": "ana@home.example.com"}
 EMAIL_REF, PHONE_REF = ref("C1", "email_contact_method"), ref("C2", "phone_contact_method")
 USERS: list[Json] = [
@@ -205,9 +205,10 @@ async def test_an_account_is_imported_and_agrees_at_every_hour(importing: Import
     ]
     assert made["teams"]["shop"]["acknowledge_for"]["P1"] == "30m"
     assert made["people"]["ana"]["rules"] == [
-        {"channels": ["email", "apprise"], "priorities": ["P1", "P2"]},
+        {"channels": ["email", "call"], "priorities": ["P1", "P2"]},
         {"channels": ["email"], "priorities": ["P3", "P4"]},
     ]
+    assert made["people"]["ana"]["contacts"] == {"call": "+49305550123"}
     routing = build_routing(*load(importing.output))
     assert routing.team({"service": 'Check "out"'}) == ("shop", None)
     assert routing.maintenance({"service": "Shop (EU)"}, datetime(2026, 11, 1, 1, tzinfo=UTC)) is not None
