@@ -99,7 +99,7 @@ class SQLiteStore:
     ) -> None:
         self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
         self._writer, self._reader = Writer(str(path), self._look), Reader(str(path))
-        self.access = SQLiteAccess(self._writer)
+        self.access = SQLiteAccess(self._writer, self._reader)
         self.duty = SQLiteDuty(self._writer, self._reader)
         self.push = SQLitePush(self._writer, self._reader)
         self.silences = SQLiteSilences(self._writer, self._reader)

@@ -15,7 +15,7 @@ from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.store.migrations import SCHEMA_VERSION
 from receiver.store.sqlite_file import transaction
-from receiver.store.sqlite_queue import Writer
+from receiver.store.sqlite_queue import Reader, Writer
 
 MOST_SESSIONS = 50  # of one person or name: the oldest ends
 MOST_TOKENS = 1000  # that have not been revoked
@@ -31,8 +31,8 @@ _TOO_MANY = """DELETE FROM session WHERE id IN
 class SQLiteAccess:
     """See receiver.store.access.AccessStore."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer, self._reader = writer, reader  # no page waits for a commit to know who asks
 
     async def begin_session(self, hashed: bytes, session: Session, act: Act) -> Session:
         def change(db: sqlite3.Connection) -> int:
@@ -53,12 +53,12 @@ class SQLiteAccess:
 
     async def session(self, hashed: bytes, now: datetime) -> Session | None:
         query = _SESSIONS + " AND hash = ?"
-        row = await self._writer.run(lambda db: db.execute(query, (now.timestamp(), hashed)).fetchone())
+        row = await self._reader.run(lambda db: db.execute(query, (now.timestamp(), hashed)).fetchone())
         return _session(row) if row else None
 
     async def session_numbered(self, number: int, now: datetime) -> Session | None:
         query = _SESSIONS + " AND id = ?"
-        row = await self._writer.run(lambda db: db.execute(query, (now.timestamp(), number)).fetchone())
+        row = await self._reader.run(lambda db: db.execute(query, (now.timestamp(), number)).fetchone())
         return _session(row) if row else None
 
     async def seen_session(self, number: int, now: datetime, ip: str) -> None:
@@ -67,7 +67,7 @@ class SQLiteAccess:
 
     async def sessions(self, now: datetime, limit: int) -> Sequence[Session]:
         query = _SESSIONS + " ORDER BY id DESC LIMIT ?"
-        rows = await self._writer.run(lambda db: db.execute(query, (now.timestamp(), limit)).fetchall())
+        rows = await self._reader.run(lambda db: db.execute(query, (now.timestamp(), limit)).fetchall())
         return [_session(row) for row in rows]
 
     async def end_session(self, number: int, act: Act) -> bool:
@@ -85,7 +85,7 @@ class SQLiteAccess:
 
     async def token(self, hashed: bytes) -> Token | None:
         query = _TOKENS + " WHERE hash = ?"
-        row = await self._writer.run(lambda db: db.execute(query, (hashed,)).fetchone())
+        row = await self._reader.run(lambda db: db.execute(query, (hashed,)).fetchone())
         return _token(row) if row else None
 
     async def used_token(self, number: int, now: datetime) -> None:
@@ -93,13 +93,13 @@ class SQLiteAccess:
         await self._writer.commit(lambda db: db.execute(update, (now.timestamp(), number)))
 
     async def tokens(self) -> Sequence[Token]:
-        return await self._writer.run(tokens)
+        return await self._reader.run(tokens)
 
     async def revoke_token(self, number: int, act: Act) -> bool:
         return await self._writer.commit(lambda db: revoke_token(db, number, act), urgent=True)
 
     async def audit(self, before: int | None, limit: int, of: str = "") -> Sequence[Act]:
-        return await self._writer.run(lambda db: audit.read(db, before, limit, of))
+        return await self._reader.run(lambda db: audit.read(db, before, limit, of))
 
     async def note(self, act: Act) -> None:
         await self._writer.commit(lambda db: audit.write(db, act))

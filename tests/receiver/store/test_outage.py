@@ -351,12 +351,14 @@ async def test_pages_go_out_on_a_full_disk_and_it_recovers_by_itself(tmp_path: P
     assert measured["unsettled"] == 0
 
 
-async def test_who_is_on_call_awake_and_pushed_to_is_read_while_the_database_is_locked(
+async def test_who_asks_is_on_call_awake_and_pushed_to_is_read_while_the_database_is_locked(
     tmp_path: Path, clock: Clock
 ) -> None:
     store, release = await a_store(tmp_path, clock), threading.Event()
     locked = asyncio.ensure_future(store._writer.run(lambda _db: release.wait(60)))  # noqa: SLF001  # as a lock holds it
     try:
+        assert await store.access.session(b"hash", clock.now) is None
+        assert await store.access.token(b"hash") is None
         assert await store.duty.covers(clock.now) == ()
         assert await store.duty.awake(clock.now) == {}
         assert await store.duty.windows(clock.now) == ()
