@@ -142,6 +142,7 @@ async def state(receiver: Receiver) -> State:
 OPEN = {
     *("GET /-/healthy", "GET /-/ready", "GET /metrics", "GET /static/{name}"),
     *("GET /sign-in", "POST /sign-in", "GET /sign-in/{token}", "GET /calendar/{name}"),
+    *("GET /a/{token}", "GET /a/{token}/"),  # lead to /answer, which asks for the link
     *("GET /manifest.webmanifest", "GET /service-worker.js"),
 }
 
