@@ -241,3 +241,12 @@ def due_at(
 def nobody_told(pages: Iterable[Status]) -> bool:
     """Say whether no page of a round was sent or can still be sent."""
     return all(status is Status.DEAD for status in pages)
+
+
+def may_still_reach(target: Target, others: Iterable[Target]) -> bool:
+    """Say whether another way is not to be looked for yet: a page to whom ``target`` was for is on its way.
+
+    ``others``: the targets of the round's other pages that may still be sent and have not looked for another way.
+    Whichever of them fails or is late looks for it in its turn. A place of a team stands for everybody who was paged.
+    """
+    return any(other.person and (not target.person or other.person == target.person) for other in others)

@@ -19,6 +19,7 @@ from receiver.incident.delivery import (
     due_at,
     is_given_back,
     is_undone,
+    may_still_reach,
     nobody_told,
     pointless,
     worth_owing,
@@ -268,16 +269,24 @@ class Simulation:
         if arrived:
             self._apply(self._incidents[row.incident], Delivered(notification.round, target.person))
             return
+        waiting = (
+            one.notification.target for one in self._pages(row) if one.status in {Status.PENDING, Status.SENDING}
+        )
+        if may_still_reach(target, waiting):
+            return
         self._apply(self._incidents[row.incident], Unreached(target, notification.round, Failure.REFUSED))
-        pages = (
-            other.status
+        if nobody_told(one.status for one in self._pages(row)):
+            self._apply(self._incidents[row.incident], Undelivered(notification.round))
+
+    def _pages(self, row: _Owed) -> list[_Owed]:
+        """Give the pages of its incident and round."""
+        return [
+            other
             for other in self._outbox
             if other.incident == row.incident
             and other.notification.kind is Kind.PAGE
-            and other.notification.round == notification.round
-        )
-        if nobody_told(pages):
-            self._apply(self._incidents[row.incident], Undelivered(notification.round))
+            and other.notification.round == row.notification.round
+        ]
 
 
 def _last_end(lane: list[_Owed]) -> int:

@@ -275,8 +275,9 @@ class Outbox(Protocol):
     ) -> None:
         """They were tried and not sent; try again at ``when``, unless they have become pointless.
 
-        What ``unreached`` gives is applied in the same transaction: it may find another way to the person.
-        ``spent`` is the patience in seconds that this attempt has used up.
+        What ``unreached`` gives is applied in the same transaction: it may find another way to the person. It is not
+        while another page may still reach them (``delivery.may_still_reach``). ``spent`` is the patience in seconds
+        that this attempt has used up.
         """
 
     async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
@@ -310,6 +311,8 @@ class Outbox(Protocol):
         now: datetime,
     ) -> None:
         """It will never be sent: ``unreached`` is applied, and when its whole round is dead, ``undelivered``.
+
+        ``unreached`` is not while another page may still reach the person (``delivery.may_still_reach``).
 
         The timeline gets ``failure``, and ``error``, the channel's own text, as its detail.
         """

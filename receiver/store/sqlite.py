@@ -276,7 +276,9 @@ class SQLiteStore:
             if before is None:
                 return None
             _dropped(db, msgspec.structs.replace(claimed, incident=before), now)
-            return row.save(db, before, decide(before), self._handling, now) if decide else None
+            if decide is None or outbox.another_may_reach(db, before.id, claimed.notification, claimed.id):
+                return None
+            return row.save(db, before, decide(before), self._handling, now)
 
         changes = await self._writer.commit(lambda db: [put_off(db, each, unreached(each)) for each in claims])
         self._changed()
@@ -351,6 +353,8 @@ class SQLiteStore:
             if not claimed.notification.is_redraw:
                 row.write(db, number, Entry(now, EntryKind.DEAD, data))
             if claimed.notification.kind is not Kind.PAGE:
+                return None
+            if outbox.another_may_reach(db, number, claimed.notification, claimed.id):
                 return None
             saved = self._consider(db, claimed, unreached, now)
             if outbox.round_is_dead(db, number, claimed.notification.round):

@@ -20,6 +20,7 @@ from receiver.incident.delivery import (
     due_at,
     is_superseded,
     is_urgent,
+    may_still_reach,
     nobody_told,
     pointless,
     rank,
@@ -106,6 +107,10 @@ SELECT rank FROM outbox WHERE channel = ? AND address = ? AND state = 'pending' 
 _LATE = """
 SELECT id FROM outbox INDEXED BY outbox_late WHERE channel = ? AND created_at <= ? AND kind = 'page' AND elsewhere = 0
     AND state IN ('pending', 'sending') ORDER BY created_at LIMIT ?
+"""
+_HOPES = """
+SELECT notification FROM outbox INDEXED BY outbox_unsettled
+WHERE incident_id = ? AND state IN ('pending', 'sending') AND round = ? AND kind = 'page' AND elsewhere = 0 AND id <> ?
 """
 _STATES = """SELECT channel, count(*), min(created_at), max(nullif(last_error, ''))
     FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel"""
@@ -505,3 +510,9 @@ def round_is_dead(db: sqlite3.Connection, incident_id: int, number: int) -> bool
     """Say whether no page of this round was sent or can still be sent."""
     query = "SELECT DISTINCT state FROM outbox WHERE incident_id = ? AND round = ? AND kind = 'page'"
     return nobody_told(Status(row[0]) for row in db.execute(query, (incident_id, number)))
+
+
+def another_may_reach(db: sqlite3.Connection, incident_id: int, page: Notification, row_id: int) -> bool:
+    """Say whether another page of its round may still reach whom this one was for; see ``may_still_reach``."""
+    others = (decoder.decode(doc).target for (doc,) in db.execute(_HOPES, (incident_id, page.round, row_id)))
+    return may_still_reach(page.target, others)

@@ -13,6 +13,7 @@ from receiver.incident.delivery import (
     correction,
     due_at,
     is_current,
+    may_still_reach,
     nobody_told,
     pointless,
     worth_owing,
@@ -173,3 +174,12 @@ def test_a_round_is_lost_when_every_page_of_it_is_dead() -> None:
     assert nobody_told([Status.DEAD, Status.DEAD])
     for other in set(Status) - {Status.DEAD}:
         assert not nobody_told([Status.DEAD, other])
+
+
+def test_another_way_is_not_looked_for_while_another_page_may_reach_the_person() -> None:
+    linh, marek = Target("push", "linh", "push:linh", "linh"), Target("email", "m@example.com", "email:m", "marek")
+    place = Target("slack", "#team", "slack:#team")
+    assert may_still_reach(linh, [replace(linh, channel="sms")])
+    assert not may_still_reach(linh, [marek, place])
+    assert may_still_reach(place, [marek])
+    assert not may_still_reach(place, [place])

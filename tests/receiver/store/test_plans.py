@@ -157,6 +157,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
         await store.incidents(state, 5)
         await store.listed(IncidentFilter(5, state=State(state) if state else None, team="backend"))
     await store.incident(3)
+    await store.lines(3, 0, 5)
     await store.hand_over("cto", clock.now)
     assert await store.handed_over("cto") == clock.now
     await store.alike("HighErrorRate", "backend", 5)

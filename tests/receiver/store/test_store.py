@@ -25,6 +25,8 @@ from receiver.incident.event import (
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
 from receiver.incident.model import Alert, AlertGroup, Decision, Failure, Incident, Kind, Origin, State
+from receiver.oncall.contact_rules import Contact
+from receiver.policy.routing import Routing
 from receiver.store import sqlite_outbox as outbox
 from receiver.store import sqlite_row as row
 from receiver.store.base import ANY, Claimed, Standing, StoreError
@@ -43,6 +45,7 @@ from tests.receiver.example_site import (
     of_group,
     received,
     the_policy,
+    the_routing,
 )
 
 LEASE = 60.0
@@ -79,9 +82,9 @@ async def retry(store: SQLiteStore, clock: Clock, claimed: Claimed, when: dateti
     await store.retry_at([claimed], when, error, clock.now, spent=0, unreached=lambda _: None)
 
 
-async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed) -> None:
+async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed, routing: Routing | None = None) -> None:
     notification = claimed.notification
-    unreached = deciding(Unreached(notification.target, notification.round, Failure.REFUSED), clock.now)
+    unreached = deciding(Unreached(notification.target, notification.round, Failure.REFUSED), clock.now, routing)
     await store.dead(
         claimed,
         Failure.REFUSED,
@@ -599,3 +602,68 @@ async def test_an_open_incident_is_never_deleted_and_loses_none_of_its_rows(
     await store.apply(opened.id, deciding(Resolve("linh", Origin.API), clock.now), clock.now)
     await store.delete([opened.id])
     assert rows() == [0, 0, 0, 0]
+
+
+LAST_RESORT = msgspec.structs.replace(the_routing(), fallbacks=(Contact("sms", "+49 30 1234"),))
+
+
+async def last_resort(store: SQLiteStore, clock: Clock) -> list[str]:
+    return [claimed.notification.target.address for claimed in await claim(store, clock, "sms")]
+
+
+async def test_the_last_resort_waits_for_the_persons_other_ways(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    (ring,), (mail,) = await claim(store, clock, "pagerduty"), await claim(store, clock)
+    await kill(store, clock, ring, LAST_RESORT)
+    assert await last_resort(store, clock) == []
+    await settle(store, clock, mail, "ref")
+    assert await last_resort(store, clock) == []
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_the_last_of_a_persons_ways_to_fail_goes_to_the_last_resort_at_once(
+    store: SQLiteStore, clock: Clock, turned: bool
+) -> None:
+    await fire(store, clock)
+    pages = [*await claim(store, clock, "pagerduty"), *await claim(store, clock)]
+    first, last = pages[::-1] if turned else pages
+    await asyncio.gather(kill(store, clock, first, LAST_RESORT), kill(store, clock, last, LAST_RESORT))
+    assert await last_resort(store, clock) == ["+49 30 1234"]
+
+
+async def test_a_receiver_that_dies_between_two_failures_pages_the_last_resort(
+    store: SQLiteStore, clock: Clock, tmp_path: Path
+) -> None:
+    await fire(store, clock)
+    (ring,) = await claim(store, clock, "pagerduty")
+    await claim(store, clock)
+    await kill(store, clock, ring, LAST_RESORT)
+    await store.close()
+    clock.forward(seconds=LEASE + 1)
+    again = await a_store(tmp_path, clock)
+    (mail,) = await claim(again, clock)
+    await kill(again, clock, mail, LAST_RESORT)
+    assert await last_resort(again, clock) == ["+49 30 1234"]
+    await again.close()
+
+
+async def test_what_has_been_late_keeps_nobody_waiting(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    clock.forward(minutes=2)
+    (late,) = await store.late_pages("email", clock.now, 10)
+    nothing = deciding(Unreached(late.notification.target, 0, Failure.TIMEOUT), clock.now)  # there was none yet
+    await store.look_elsewhere(late, nothing, clock.now)
+    (ring,) = await claim(store, clock, "pagerduty")
+    await kill(store, clock, ring, LAST_RESORT)
+    assert await last_resort(store, clock) == ["+49 30 1234"]
+
+
+async def test_a_place_of_the_team_that_fails_waits_for_the_people(store: SQLiteStore, clock: Clock) -> None:
+    await fire(store, clock)
+    (place, *_) = await claim(store, clock, "slack")
+    assert not place.notification.target.person
+    await kill(store, clock, place, LAST_RESORT)
+    assert await last_resort(store, clock) == []
+    for claimed in (*await claim(store, clock, "pagerduty"), *await claim(store, clock)):
+        await kill(store, clock, claimed, LAST_RESORT)
+    assert await last_resort(store, clock) == ["+49 30 1234"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from receiver.channels.base import Failure, Message, Receipt, SendError
 from receiver.incident.delivery import Handling
-from receiver.incident.event import AlertsReceived
+from receiver.incident.event import AlertsReceived, StillFiring, Unreached
 from receiver.incident.model import EntryKind, Kind
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
@@ -31,6 +31,7 @@ from tests.receiver.example_site import (
     a_store,
     an_alert,
     as_message,
+    deciding,
     labelled,
     of_group,
     received,
@@ -397,6 +398,9 @@ async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path:
     routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
     rig = Rig(store, clock, the_current(routing))
     await rig.fire("down")
+    (ring,) = await store.claim("pagerduty", clock.now, 60, 10)
+    nothing = deciding(StillFiring(0), clock.now)
+    await store.dead(ring, Failure.AUTH, "bad key", nothing, nothing, clock.now)
     rig.channel.failures = [SendError("503", Failure.SERVER_ERROR) for _ in range(20)]
 
     async def elsewhere() -> bool:
@@ -409,4 +413,36 @@ async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path:
         await rig.dispatcher.run_once()
         late = (clock.now - START).total_seconds() >= 35  # the next attempt would come after the minute
         assert await elsewhere() is late
+    await store.close()
+
+
+@pytest.mark.parametrize("ring", ["dead", "late"])
+async def test_a_page_that_is_put_off_leaves_it_to_the_persons_other_page_to_look_elsewhere(
+    tmp_path: Path, ring: str
+) -> None:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    routing = msgspec.structs.replace(the_routing(), fallbacks=(Contact("slack", "#lost-pages"),))
+    rig = Rig(store, clock, the_current(routing))
+    await rig.fire("down")
+    rig.channel.failures = [SendError("429", Failure.RATE_LIMITED, retry_after=600)]
+    await rig.dispatcher.run_once()
+
+    async def elsewhere() -> bool:
+        stored = await store.incident(1)
+        assert stored is not None
+        return any(entry.kind == "fallback" for entry in stored[1])
+
+    assert not await elsewhere()  # PagerDuty may ring
+    if ring == "late":
+        clock.forward(seconds=61)
+    (page,) = await store.claim("pagerduty", clock.now, 60, 10)
+    target = page.notification.target
+    unreached = deciding(Unreached(target, 1, Failure.AUTH), clock.now, routing)
+    if ring == "dead":
+        await store.dead(page, Failure.AUTH, "bad key", unreached, unreached, clock.now)
+    else:
+        (late,) = await store.late_pages("pagerduty", clock.now - timedelta(seconds=60), 10)
+        await store.look_elsewhere(late, unreached, clock.now)
+    assert await elsewhere()
     await store.close()
