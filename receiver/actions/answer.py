@@ -304,6 +304,10 @@ class Actions:
         """Say whether a key, a name or a mail address is the one of a configured person."""
         return self._current.routing.directory.key(person) is not None
 
+    def of_pagerduty(self, user: str) -> str:
+        """Give the key of the person whose user at PagerDuty has this id; "" if it is nobody's."""
+        return self._current.routing.directory.of_pagerduty(user) or ""
+
     def key_of(self, person: str) -> str:
         """Give the key of the configured person that is meant; of anybody else, what they are called."""
         return self._current.routing.directory.key(person) or person

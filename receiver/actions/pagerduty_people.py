@@ -12,12 +12,14 @@ class PagerDutyPeople:
         self._actions, self._lookup, self._ours = actions, lookup, ours.casefold()
 
     async def name(self, agent: Agent | None) -> str:
-        """Name a person by what a configured one is called: by the name, else by the mail address; "" for no person.
+        """Name a configured person: found by the id of their user, the name, else the mail address; "" for no person.
 
         What our own user has done is an echo of what was done here, so that is nobody, either.
         """
         if agent is None or not agent.person or await self._is_ours(agent):
             return ""
+        if key := self._actions.of_pagerduty(agent.id):
+            return key
         if self._lookup is not None and agent.id and not self._actions.knows(agent.person):
             address = await self._lookup.address(agent.id)
             if self._actions.knows(address):

@@ -141,6 +141,7 @@ class _Read:
             stand_ins=self._times.stand_ins(key),
             language=settings.language,
             zone=settings.time_zone,
+            pagerduty_user=settings.pagerduty_user,
         )
 
     def rule(self, number: int, settings: PriorityRuleSettings) -> PriorityRule:

@@ -36,6 +36,7 @@ class Person(msgspec.Struct, frozen=True):
     stand_ins: tuple[StandIn, ...] = ()
     language: str = "en"
     zone: str = "UTC"
+    pagerduty_user: str = ""  # the id of their user there
 
     def is_away(self, at: datetime) -> bool:
         """Say whether the person is on vacation."""

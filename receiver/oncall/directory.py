@@ -19,6 +19,9 @@ class Directory:
             for text in (key, person.name, *_email_addresses(person)):
                 claims.setdefault(_fold(text), set()).add(key)
         self._unambiguous = {text: next(iter(keys)) for text, keys in claims.items() if len(keys) == 1}
+        users = [(person.pagerduty_user, key) for key, person in people.items() if person.pagerduty_user]
+        counts = Counter(user for user, _ in users)
+        self._by_pagerduty = {user: key for user, key in users if counts[user] == 1}
         shared = Counter(map(_fold, self._names.values()))
         self._shown = {
             key: name if shared[_fold(name)] == 1 else f"{name} ({key})" for key, name in self._names.items()
@@ -27,6 +30,10 @@ class Directory:
     def key(self, text: str) -> str | None:
         """Give the key of the one person whose key, name or e-mail address ``text`` is; None if none or several."""
         return text if text in self._names else self._unambiguous.get(_fold(text))
+
+    def of_pagerduty(self, user: str) -> str | None:
+        """Give the key of the one person whose user at PagerDuty has this id; None if none or several."""
+        return self._by_pagerduty.get(user)
 
     def keys_by_name(self) -> dict[str, str]:
         """Give the key for each display name that one person alone has."""

@@ -153,3 +153,9 @@ def test_a_key_that_would_mean_something_else_is_refused(tmp_path: Path, key: st
     path = edited(tmp_path, "people:\n", f"people:\n  {key}: {{name: Somebody, email: somebody@example.com}}\n")
     with pytest.raises(SettingsError, match=r"people"):
         load(path)
+
+
+def test_a_user_of_pagerduty_is_one_person() -> None:
+    one, two = Person("Linh", (), pagerduty_user="PONE"), Person("Marek", (), pagerduty_user="PTWO")
+    directory = Directory({"linh": one, "marek": two, "aisha": two, "peter": Person("Peter", ())})
+    assert [directory.of_pagerduty(user) for user in ("PONE", "PTWO", "", "PONE ")] == ["linh", None, None, None]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -133,6 +134,18 @@ async def test_whoever_gets_it_there_is_asked_here(rig: InStep, kind: str, assig
     incident = await rig.incident()
     assert incident.asked is not None
     assert (incident.asked.person, incident.acknowledged_by, incident.state) == (asked, "linh", State.ACKNOWLEDGED)
+
+
+async def test_the_id_of_a_user_says_who_somebody_is_here(rig: InStep) -> None:
+    people = dict(rig.current.routing.people)
+    people["linh"] = msgspec.structs.replace(people["linh"], pagerduty_user="PBOB")
+    rig.current.exchange(msgspec.structs.replace(rig.current.routing, people=people))
+    await rig.happens("acknowledged", BOB)
+    assert (await rig.incident()).acknowledged_by == "linh"
+    await rig.happens("reassigned", MAREK, assignees=[MAREK, BOB])
+    asked = (await rig.incident()).asked
+    assert asked is not None
+    assert asked.person == "marek"
 
 
 async def test_whom_nobody_here_knows_cannot_be_asked(rig: InStep) -> None:
