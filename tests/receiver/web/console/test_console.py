@@ -520,6 +520,15 @@ async def test_the_week_says_who_is_on_call_next_and_when_nobody_is(tmp_path: Pa
             assert (await rig.client.get(f"/{wrong}")).status == 404
 
 
+async def test_the_calendar_of_who_has_left_ends_with_them(tmp_path: Path) -> None:
+    async with a_console(tmp_path, with_a_gap()) as rig:
+        (feed,) = re.findall(r'href="(calendar/[^"]+)"', await rig.get("/on-call"))
+        assert (await rig.client.get(f"/{feed}")).status == 200
+        people = {key: person for key, person in rig.routing.people.items() if key != "linh"}
+        rig.current.exchange(msgspec.structs.replace(rig.routing, people=people))
+        assert (await rig.client.get(f"/{feed}")).status == 404
+
+
 async def test_the_policy_shows_the_matrix_and_what_would_happen(rig: Rig) -> None:
     page = await rig.get("/policy")
     assert re.search(r"15m</th><td[^>]*>tech lead</td><td[^>]*></td><td[^>]*>on-call engineer</td>", page)
