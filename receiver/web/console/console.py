@@ -146,7 +146,7 @@ class Console:
 
     def _listed(self, chosen: Filter, incidents: tuple[Incident, ...], look: Viewing) -> dict[str, object]:
         self._rows.keep_only(incidents)
-        listed = now_page.listed(incidents, chosen, look.routing, lambda incident: self._rows.row(incident, look))
+        listed = now_page.listed(incidents, chosen, look.routing, self._rows.seen_by(look))
         more = Filter(
             chosen.team, chosen.priority, chosen.mine, chosen.unanswered, chosen.shown + max(listed.more, SHOWN)
         )

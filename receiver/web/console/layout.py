@@ -1,12 +1,13 @@
 """Writes pages around what they show: the frame, the navigation, the headers that keep scripts of others out."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 
 import jinja2
 import msgspec
 from aiohttp import web
+from markupsafe import Markup
 
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, preferred
@@ -89,18 +90,12 @@ class Layout:
 
     def write(self, template: str, look: Viewing, **values: object) -> str:
         """Write a page, or a part of one."""
-        return self._templates.get_template(template).render(
-            say=look.reader.say,
-            reader=look.reader,
-            times=Times(look.reader, look.now),
-            viewer=look.viewer,
-            may_act=look.may_act,
-            root=look.root,
-            now_iso=look.now.isoformat(),
-            in_words=look.reader.say("console_in", time="{time}"),
-            units="|".join(look.reader.say(f"unit_{unit}", number="{n}") for unit in "dhms"),
-            **values,
-        )
+        return self._templates.get_template(template).render(**_always(look), **values)
+
+    def macro(self, template: str, name: str, look: Viewing) -> Callable[..., Markup]:
+        """Give a macro of a template, for what is written many times."""
+        macro: Callable[..., Markup] = getattr(self._templates.get_template(template).make_module(_always(look)), name)
+        return macro
 
     def bare(self, template: str, reader: Reader, root: str, values: Mapping[str, object]) -> str:
         """Write a page for somebody whom we do not know."""
@@ -113,6 +108,21 @@ class Layout:
     def problem(self, look: Viewing, key: str, status: int) -> web.Response:
         """Answer with a page that says why there is nothing else."""
         return self.page("problem.html", look, {"text": look.reader.say(key)}, status)
+
+
+def _always(look: Viewing) -> dict[str, object]:
+    """Give what every template may use."""
+    return {
+        "say": look.reader.say,
+        "reader": look.reader,
+        "times": Times(look.reader, look.now),
+        "viewer": look.viewer,
+        "may_act": look.may_act,
+        "root": look.root,
+        "now_iso": look.now.isoformat(),
+        "in_words": look.reader.say("console_in", time="{time}"),
+        "units": "|".join(look.reader.say(f"unit_{unit}", number="{n}") for unit in "dhms"),
+    }
 
 
 def _visible(value: object) -> object:

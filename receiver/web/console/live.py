@@ -50,7 +50,8 @@ class NowView:
             incidents = await self._board.at_leisure()
         except StoreError:
             return None
-        rows = [(c.after, self._rows.row(c.after, look), now and not was) for c, was, now in shown if was or now]
+        written = self._rows.seen_by(look)
+        rows = [(c.after, written(c.after), now and not was) for c, was, now in shown if was or now]
         heading = now_page.summary_text(now_page.summary(incidents), look.reader) if incidents is not None else ""
         return Frame(
             self._layout.write("now_frame.html", look, rows=rows, heading=heading, urgent=_urgent(changes)),

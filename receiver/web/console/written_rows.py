@@ -1,8 +1,9 @@
 """Keeps the rows of the list as HTML: one is written again when its incident, the configuration or the day changes."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from markupsafe import Markup, escape
@@ -10,7 +11,7 @@ from markupsafe import Markup, escape
 from receiver.incident.model import Incident
 from receiver.policy.routing import Routing
 from receiver.web.console.layout import Layout, Viewing
-from receiver.web.console.now_page import row_of
+from receiver.web.console.now_page import Row, row_of
 
 _MOST = 2000  # rows, of about a kilobyte
 _AGE, _END = " data-age>", "</time>"  # around what each second changes; no text of others has an unescaped ">"
@@ -37,15 +38,18 @@ class WrittenRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def row(self, incident: Incident, look: Viewing) -> Markup:
-        """Give the row of an incident as it is now."""
+    def seen_by(self, look: Viewing) -> Callable[[Incident], Markup]:
+        """Give what gives the row of an incident as it is now."""
+        return partial(self._row, look, self._layout.macro("rows.html", "row", look))
+
+    def _row(self, look: Viewing, macro: Callable[[Row], Markup], incident: Incident) -> Markup:
         if incident.opened_at is None:
-            return self._write(incident, look)
+            return _write(incident, look, macro)
         reader = look.reader
         key = incident.id, look.root, look.may_act, reader.language, reader.zone
         today, known = reader.local(look.now, "%Y-%m-%d"), self._rows.get(key)
         if known is None or known.incident is not incident or known.routing is not look.routing or known.today != today:
-            before, _, rest = self._write(incident, look).partition(_AGE)
+            before, _, rest = _write(incident, look, macro).partition(_AGE)
             after = rest.partition(_END)[2]
             known = _Written(incident, look.routing, today, incident.opened_at, str(before), str(after))
             self._rows[key] = known
@@ -66,6 +70,6 @@ class WrittenRows:
         """Give back the memory."""
         self._rows.clear()
 
-    def _write(self, incident: Incident, look: Viewing) -> Markup:
-        row = row_of(incident, look.routing, look.reader, look.now)
-        return Markup(self._layout.write("row.html", look, one=row))  # noqa: S704  # our template escapes
+
+def _write(incident: Incident, look: Viewing, macro: Callable[[Row], Markup]) -> Markup:
+    return macro(row_of(incident, look.routing, look.reader, look.now))

@@ -31,7 +31,7 @@ async def look_at(rig: Rig) -> list[str]:
     look = Viewing(LINH, reader_of(routing, "linh"), routing, rig.clock.now)
     shown = []
     for incident in sorted(await rig.store.still_open(), key=urgency):
-        new = str(WrittenRows(LAYOUT).row(incident, look)).strip()
+        new = str(WrittenRows(LAYOUT).seen_by(look)(incident)).strip()
         assert new in page
         shown.append(new)
     assert page.count('<li id="i-') == len(shown)
@@ -95,8 +95,8 @@ async def test_rows_of_what_has_changed_or_is_over_are_let_go(rig: Rig) -> None:
     one, other = await rig.fire("one"), await rig.fire("two")
     look = Viewing(LINH, reader_of(rig.routing, "linh"), rig.routing, rig.clock.now)
     rows = WrittenRows(LAYOUT, most=1)
-    rows.row(one, look)
-    rows.row(other, look)
+    rows.seen_by(look)(one)
+    rows.seen_by(look)(other)
     assert len(rows) == 1
     rows.keep_only([one])
     assert len(rows) == 0
@@ -107,8 +107,8 @@ async def test_a_row_is_of_the_incident_as_it_is_given(rig: Rig) -> None:
     await rig.apply(opened.id, Acknowledge("marek", Origin.API))
     look = Viewing(LINH, reader_of(rig.routing, "linh"), rig.routing, rig.clock.now)
     rows = WrittenRows(LAYOUT)
-    assert "Marek has it" not in rows.row(opened, look)
-    assert "Marek has it" in rows.row(await rig.read(opened.id), look)
+    assert "Marek has it" not in rows.seen_by(look)(opened)
+    assert "Marek has it" in rows.seen_by(look)(await rig.read(opened.id))
 
 
 async def test_a_page_that_nobody_looks_at_any_more_takes_no_memory(rig: Rig) -> None:
@@ -116,7 +116,7 @@ async def test_a_page_that_nobody_looks_at_any_more_takes_no_memory(rig: Rig) ->
     board, rows = Board(rig.store, rig.clock), WrittenRows(LAYOUT)
     board.when_idle(rows.forget)
     (first,) = await board.incidents()
-    rows.row(first, Viewing(LINH, reader_of(rig.routing, "linh"), rig.routing, rig.clock.now))
+    rows.seen_by(Viewing(LINH, reader_of(rig.routing, "linh"), rig.routing, rig.clock.now))(first)
     rig.clock.forward(seconds=2)
     (second,) = await board.incidents()
     assert second is first
