@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -14,12 +15,14 @@ import msgspec
 from receiver.actions.answer import PLAIN, Actions, ActionSource, Request
 from receiver.clients.alertmanager import AlertmanagerApi, Condition, Known, Wanted
 from receiver.clients.http_api import ApiError, Failure
-from receiver.incident.event import EndSilence, ExtendSilence, Silence
-from receiver.incident.model import Incident, Origin
+from receiver.incident.event import EndSilence, ExtendSilence, Silence, Unmuted
+from receiver.incident.model import Incident, Origin, PauseKind
 from receiver.policy.matcher import Matcher, MatcherError, match_all, parse
 from receiver.store.audit import Act
 from receiver.store.base import Store
 from receiver.store.silences import MadeSilence, SilenceStore
+
+log = logging.getLogger(__name__)
 
 LONGEST = timedelta(days=30)
 MOST_MATCHERS = 20
@@ -163,7 +166,8 @@ class Silences:
             return changed
         actor = self._actions.key_of(actor)
         await self._silences.keep(changed, _act("silence.change", actor, request, now), replaces=row.id)
-        event = ExtendSilence(actor, Origin.API, changed.id, until, ", ".join(changed.matchers), row.id)
+        unmuted = await self._unmuted(row) if texts else None
+        event = ExtendSilence(actor, Origin.API, changed.id, until, ", ".join(changed.matchers), row.id, unmuted)
         await self._actions.act(source, number, event, msgspec.structs.replace(request, form=""))
         return changed
 
@@ -177,7 +181,7 @@ class Silences:
         await self._apis[row.source].expire(row.id)
         actor = self._actions.key_of(actor)
         if await self._silences.end(row, now, _act("silence.end", actor, request, now)):
-            event = EndSilence(actor, Origin.API, row.id)
+            event = EndSilence(actor, Origin.API, row.id, await self._unmuted(row))
             await self._actions.act(source, number, event, msgspec.structs.replace(request, form=""))
         return msgspec.structs.replace(row, over_at=now, over_by=actor)
 
@@ -200,6 +204,19 @@ class Silences:
         if row.source not in self._apis:
             return SilenceRefused.NO_ALERTMANAGER
         return SilenceRefused.OVER if row.over_at is not None else row
+
+    async def _unmuted(self, row: MadeSilence) -> Unmuted | None:
+        """Ask what nothing mutes any more of what this silence did; the reconciler does if there is no answer now."""
+        stored = await self._store.incident(row.incident)
+        paused = stored[0].paused if stored is not None else None
+        if paused is None or paused.kind is PauseKind.MAINTENANCE:
+            return None
+        try:
+            seen = await self._apis[row.source].matching(row.matchers)
+        except ApiError as error:
+            log.warning("cannot ask %s what silence %s no longer mutes: %s", row.source, row.id, error)
+            return None
+        return Unmuted(frozenset(one.alert.fingerprint for one in seen if not one.is_mute), paused)
 
     async def _key(self, number: int, actor: str, request: Request) -> str:
         """Name what a form makes, for its comment: the same for the same form of the same person."""

@@ -158,6 +158,16 @@ class Silence(msgspec.Struct, frozen=True):
     seen: Opening | None = None
 
 
+class Unmuted(msgspec.Struct, frozen=True):
+    """What Alertmanager no longer mutes after a silence was ended or changed: ``alerts``, by fingerprint.
+
+    ``paused``: why the incident stood still before Alertmanager was asked.
+    """
+
+    alerts: frozenset[str]
+    paused: Pause
+
+
 class ExtendSilence(msgspec.Struct, frozen=True):
     """A person has given a silence another end, or other matchers, by which it may have become another one."""
 
@@ -167,6 +177,7 @@ class ExtendSilence(msgspec.Struct, frozen=True):
     until: datetime
     matchers: str = ""
     before: str = ""  # what it was called until now
+    unmuted: Unmuted | None = None
     seen: Opening | None = None
 
 
@@ -176,6 +187,7 @@ class EndSilence(msgspec.Struct, frozen=True):
     actor: str
     origin: Origin
     silence: str
+    unmuted: Unmuted | None = None
     seen: Opening | None = None
 
 

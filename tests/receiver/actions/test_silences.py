@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from receiver.actions.silences import NewSilence, Preview, SilenceRefused
-from receiver.clients.alertmanager import AlertmanagerApi, View, Wanted
+from receiver.clients.alertmanager import AlertmanagerApi, Seen, View, Wanted
 from receiver.clients.http_api import ApiError, Failure
 from receiver.incident.event import Acknowledge, AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind, Origin, PauseKind
@@ -70,6 +70,51 @@ async def test_a_silence_is_made_extended_and_ended(site: Site) -> None:
     assert {("linh", "silence.make"), ("marek", "silence.change"), ("marek", "silence.end")} <= set(acts)
     await site.watch.run_once()
     assert await site.lines(number, EntryKind.SILENCE_OVER) == []  # who ended it knows
+
+
+async def test_the_clocks_go_on_at_once_when_a_silence_is_ended(site: Site) -> None:
+    number = await site.fire("a", "b")
+    made = await site.make(number)
+    await site.silences.end(API, number, made.id, "marek")
+    assert (await site.stored(number))[0].paused is None
+    kinds = [entry.kind for entry in (await site.stored(number))[1]]
+    assert kinds[-2:] == [EntryKind.SILENCE_ENDED, EntryKind.RESUMED]
+
+
+async def test_the_clocks_go_on_only_if_no_other_silence_covers_what_fires(site: Site) -> None:
+    number = await site.fire("a", "b")
+    await site.make(number, form="f")
+    other = await site.make(number, form="g", who="marek")
+    part = await site.make(number, *site.matchers, 'host="a"', form="h")
+    for one in (part, other):
+        await site.silences.end(API, number, one.id, "linh")
+        assert (await site.stored(number))[0].paused is not None
+    (last,) = await site.there()
+    await site.silences.end(API, number, last, "linh")
+    assert (await site.stored(number))[0].paused is None
+
+
+async def test_the_clocks_go_on_at_once_when_a_silence_no_longer_covers_what_fires(site: Site) -> None:
+    number = await site.fire("a", "b")
+    made = await site.make(number)
+    until = site.clock.now + 2 * HOUR
+    await site.silences.change(API, number, made.id, until, "linh")
+    assert (await site.stored(number))[0].paused is not None
+    await site.silences.change(API, number, made.id, until, "linh", matchers=(*site.matchers, 'host="a"'))
+    assert (await site.stored(number))[0].paused is None
+
+
+async def test_an_end_that_alertmanager_does_not_explain_is_an_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = await site.fire("a")
+    made = await site.make(number)
+
+    async def away(_matchers: object) -> list[Seen]:
+        raise ApiError(Failure.TIMED_OUT, "late")
+
+    monkeypatch.setattr(site.api, "matching", away)
+    assert isinstance(await site.silences.end(API, number, made.id, "linh"), MadeSilence)
+    assert (await site.stored(number))[0].paused is not None  # the reconciler looks
+    assert len(await site.lines(number, EntryKind.SILENCE_ENDED)) == 1
 
 
 async def test_other_matchers_make_another_silence_and_it_is_followed(site: Site) -> None:

@@ -2,10 +2,22 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
-from receiver.incident.event import Acknowledge, EndSilence, ExtendSilence, Resolve, Resumed, Silence, SilenceOver
+from receiver.incident.event import (
+    Acknowledge,
+    EndSilence,
+    ExtendSilence,
+    Resolve,
+    Resumed,
+    Silence,
+    SilenceOver,
+    Unmuted,
+)
 from receiver.incident.model import EntryKind, Ignored, Kind, Origin, PauseKind, Reason, State
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import parse
 from tests.receiver.example_site import Case, an_alert, received
 
 CONSOLE = Origin.CONSOLE
@@ -45,6 +57,40 @@ def test_a_part_of_it_stops_nothing() -> None:
     case = a_case()
     assert case.when(a_silence(case, "a")) == []
     assert case.incident.paused is None
+
+
+def an_end(case: Case, *alerts: str) -> EndSilence:
+    assert case.incident.paused is not None
+    return EndSilence("linh", CONSOLE, "0123456789", Unmuted(frozenset(alerts), case.incident.paused))
+
+
+def test_the_clocks_go_on_if_some_of_it_is_not_muted_any_more() -> None:
+    case = a_case()
+    case.when(a_silence(case, "a", "b"))
+    assert case.when(an_end(case, "elsewhere")) == []
+    assert case.incident.paused is not None
+    assert {n.reason for n in case.when(an_end(case, "b"))} == {Reason.RESUMED}
+    assert case.incident.paused is None
+
+
+def test_another_silence_that_was_made_while_alertmanager_was_asked_is_kept() -> None:
+    case = a_case()
+    case.when(a_silence(case, "a", "b"))
+    end = an_end(case, "a", "b")
+    case.when(msgspec.structs.replace(a_silence(case, "a", "b"), silence="another one"))
+    assert case.when(end) == []
+    assert case.incident.paused is not None
+
+
+def test_a_maintenance_window_still_covers_what_is_not_muted_any_more() -> None:
+    case = Case()
+    case.when(received(an_alert("a"), an_alert("b", instance="b")))
+    case.when(a_silence(case, "a", "b"))
+    until = case.clock.now + timedelta(hours=1)
+    window = Window("one host", (parse('instance="b"'),), case.clock.now - timedelta(hours=1), until)
+    case.current.routing = msgspec.structs.replace(case.current.routing, windows=(window,))
+    assert case.when(an_end(case, "b")) == []
+    assert case.incident.paused is not None
 
 
 def test_alerts_that_were_left_out_of_the_message_may_not_be_covered() -> None:
