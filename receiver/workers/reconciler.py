@@ -13,12 +13,13 @@ import msgspec
 from receiver.clients.alertmanager import AlertmanagerApi, View
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
-from receiver.incident.event import AlertsReceived, Event, StillFiring
+from receiver.incident.event import AlertsReceived, Event, Paused, StillFiring
 from receiver.incident.machine import transition
 from receiver.incident.model import (
     DEFAULT_SOURCE,
     Alert,
     AlertGroup,
+    Decision,
     EntryKind,
     Incident,
     State,
@@ -90,7 +91,9 @@ class Reconciler:
         lately = await self._closed_lately(loose)
         for incident in (*incidents, *lately):
             for finding in await self._compare(incident, view, asked):
-                after = await self._store.apply(incident.id, self._deciding(finding.event), self._clock())
+                if isinstance(finding.event, Paused) and await self._has_resumed(incident, asked):
+                    continue
+                after = await self._store.apply(incident.id, self._deciding(finding.event, incident), self._clock())
                 if after is not None and after != incident:
                     self._note(finding.kind, incident.id)
         self._since.next_round()
@@ -107,6 +110,13 @@ class Reconciler:
         look = partial(compare, incident, view, self._since, now, blind=blind, maintenance=windows)
         # What a message left out is looked for in all that fires.
         return await asyncio.to_thread(look) if incident.truncated else look()
+
+    async def _has_resumed(self, incident: Incident, asked: datetime) -> bool:
+        """Say whether a person has ended its silence meanwhile, which this view does not show."""
+        if incident.paused is not None:
+            return False  # it stood still when it was read; `_deciding` sees whether it still does
+        stored = await self._store.incident(incident.id)
+        return stored is not None and any(one.kind is EntryKind.RESUMED and one.at > asked for one in stored[1])
 
     async def _closed_lately(self, loose: View) -> list[Incident]:
         """Read the incidents that may reopen, if anything fires that no open incident has."""
@@ -167,8 +177,12 @@ class Reconciler:
             extra={"facts": {"incident": incident}},
         )
 
-    def _deciding(self, event: Event) -> Decide:
-        return partial(transition, event=event, policy=self._current.routing, now=self._clock())
+    def _deciding(self, event: Event, known: Incident | None = None) -> Decide:
+        """Decide; what stood still when it was read, as ``known``, and goes on by now is not paused again."""
+        decide = partial(transition, event=event, policy=self._current.routing, now=self._clock())
+        if known is None or known.paused is None or not isinstance(event, Paused):
+            return decide
+        return lambda before: decide(before) if before.paused is not None else Decision(before)
 
 
 def _absent(incident: Incident, view: View) -> tuple[Alert, ...]:

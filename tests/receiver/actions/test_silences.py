@@ -298,3 +298,35 @@ async def test_a_silence_that_is_made_while_the_reconciler_asks_stays_a_pause(si
     await site.api.expire((await site.silences.of_incident(number))[0].id)
     await reconciler.run_once()
     assert (await site.stored(number))[0].paused is None
+
+
+@pytest.mark.parametrize("read", [False, True])
+async def test_a_silence_that_is_ended_while_the_reconciler_compares_does_not_pause_again(
+    site: Site,
+    read: bool,  # whether the incident has been read by then
+) -> None:
+    number = await site.fire("a")
+    made = await site.make(number)
+    api = Meanwhile(site.way.url, site.session)
+
+    async def ended(_absent: object = ()) -> bool:
+        site.clock.forward(seconds=1)
+        await site.silences.end(API, number, made.id, "linh")
+        return True
+
+    async def nothing(_absent: object = ()) -> bool:
+        return True
+
+    api.happens = nothing if read else ended
+    reconciler = Reconciler(
+        site.store,
+        site.current,
+        api,
+        site.clock,
+        Metrics(["email"]),
+        receivers=("receiver",),
+        believes=ended if read else nothing,
+    )
+    await reconciler.run_once()
+    assert (await site.stored(number))[0].paused is None
+    assert len(await site.lines(number, EntryKind.PAUSED)) == 1
