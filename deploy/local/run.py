@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,9 @@ from deploy.local.programs import Programs
 from deploy.local.terminal import Terminal
 
 NEXT = """
+ Open the console (this link signs you in once; the next start prints another)
+   {console}
+
  Try in another terminal:
 
  Send an event and see its counter
@@ -96,7 +100,13 @@ def _table(terminal: Terminal, site: Site) -> None:
     terminal.table(rows)
     shown = {name: site.url(name) for name in ("exporter", "receiver", "alertmanager")}
     places = {"secrets": site.shown / "secrets", "logs": site.shown / "logs", "config": site.shown / "receiver.yml"}
-    terminal.text(NEXT.format(**shown, **places))
+    terminal.text(NEXT.format(**shown, **places, console=_console(site)))
+
+
+def _console(site: Site) -> str:
+    """Give the link by which the receiver lets its operator in."""
+    found = re.findall(r"console at (\S+)", (site.data / "logs/receiver.log").read_text("utf-8"))
+    return found[-1] if found else site.url("receiver")
 
 
 def main() -> int:
