@@ -41,9 +41,11 @@ class Problem(NamedTuple):
 
 def problems(kind: Any, value: object, at: str, hook: Hook) -> Iterator[Problem | SettingsError]:  # noqa: ANN401  # a type
     """Find every error of ``value`` as a ``kind``; a SettingsError is the hook's own."""
-    inside = list(_inside(kind, value, at, hook))
-    if inside:
-        yield from inside
+    is_inside = False
+    for problem in _inside(kind, value, at, hook):
+        yield problem
+        is_inside = True
+    if is_inside:
         return
     try:
         msgspec.convert(value, kind, dec_hook=hook)

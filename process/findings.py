@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
+MOST = 100  # errors that are shown at once
+
 
 class SettingsError(Exception):
     """The file cannot be used; each of ``lines`` names file, line and fix and never a secret."""
@@ -17,10 +19,21 @@ class Findings:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._known: set[str] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether there are so many that nobody reads another one."""
+        return len(self.lines) > MOST
 
     def add(self, error: SettingsError) -> None:
-        """Keep it, once."""
-        self.lines += [line for line in error.lines if line not in self.lines]
+        """Keep it, once; of too many, the first."""
+        for line in error.lines:
+            if len(self.lines) == MOST and line not in self._known:
+                self.lines.append(f"and more errors, which are shown when these {MOST} are mended")
+            if not self.is_full and line not in self._known:
+                self._known.add(line)
+                self.lines.append(line)
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:

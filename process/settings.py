@@ -76,6 +76,7 @@ class Source:
         """Read it; with ``text`` it is that, and ``path`` is only its name."""
         self.path = path
         self.data: object
+        self._keys: dict[int, dict[str, tuple[int, yaml.Node]]] = {}  # of nodes, which live as long as this
         try:
             text = path.read_text(encoding="utf-8") if text is None else text
         except (OSError, UnicodeDecodeError) as error:
@@ -109,6 +110,8 @@ class Source:
     def _all_wrong(self, kind: type[Any], value: object, part: str) -> SettingsError:
         findings = Findings()
         for problem in problems(kind, value, part, self._hook):
+            if findings.is_full:
+                break
             if isinstance(problem, Problem):
                 findings.add(self.error(*problem))
             else:
@@ -135,11 +138,27 @@ class Source:
     def _line(self, at: str) -> int:
         node, line = self._node, 1
         for name, index in _STEP.findall(at):
-            child = _child(node, name, index)
+            child = self._child(node, name, index)
             if child is None:
                 break
             line, node = child
         return line
+
+    def _child(self, node: yaml.Node | None, name: str, index: str) -> tuple[int, yaml.Node] | None:
+        if isinstance(node, yaml.MappingNode):
+            return self._keys_of(node).get(name or index)
+        if isinstance(node, yaml.SequenceNode) and node.value:
+            item = node.value[int(index)] if index.isdigit() and int(index) < len(node.value) else node.value[0]
+            return item.start_mark.line + 1, item
+        return None
+
+    def _keys_of(self, node: yaml.MappingNode) -> dict[str, tuple[int, yaml.Node]]:
+        """Give the line and the value of each key: a mapping of a thousand people is looked at once."""
+        if id(node) not in self._keys:
+            self._keys[id(node)] = {
+                str(getattr(key, "value", "")): (key.start_mark.line + 1, value) for key, value in reversed(node.value)
+            }
+        return self._keys[id(node)]
 
 
 def read_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret | None:
@@ -182,17 +201,6 @@ def _value(data: object, at: str) -> object:
         elif isinstance(data, list) and index.isdigit() and int(index) < len(data):
             data = data[int(index)]
     return data
-
-
-def _child(node: yaml.Node | None, name: str, index: str) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if getattr(key, "value", None) == (name or index):
-                return key.start_mark.line + 1, value
-    if isinstance(node, yaml.SequenceNode) and node.value:
-        item = node.value[int(index)] if index.isdigit() and int(index) < len(node.value) else node.value[0]
-        return item.start_mark.line + 1, item
-    return None
 
 
 def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from exporter.config import load
+from process.findings import MOST
 from process.settings import Duration, Secret, SettingsError, Source, Strict
 
 
@@ -116,3 +117,10 @@ def test_the_exporters_check_names_them_all_too(tmp_path: Path) -> None:
     assert sorted(places) == ["browser.origins", "events.token", "limits.series", "lissen"]
     assert "did you mean 'listen'?" in str(caught.value)
     assert not [word for word in ("Expected `", "Object", "enum") if word in str(caught.value)]
+
+
+def test_of_too_many_errors_the_first_are_shown(tmp_path: Path) -> None:
+    lines = errors(tmp_path, "".join(f"k{number}: 1\n" for number in range(5000)))
+    assert len(lines) == MOST + 1
+    assert lines[0].startswith("1: k0: unknown key")
+    assert lines[-1].startswith("and more errors")
