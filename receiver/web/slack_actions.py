@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 INTERACTIVITY, COMMANDS = "/slack/interactivity", "/slack/commands"
 LIMIT = 256 * 1024
+_STAMP = 11  # digits of a time in seconds since 1970
 _REMEMBERED = 600.0  # seconds that a signature is remembered; the SDK takes requests up to 300 s old
 
 
@@ -101,7 +102,9 @@ class SlackActions:
         signature = request.headers.get("X-Slack-Signature", "")
         stamp = request.headers.get("X-Slack-Request-Timestamp", "")
         try:
-            if not (stamp.isascii() and stamp.isdigit() and self._verifier.is_valid(body, stamp, signature)):
+            if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= _STAMP):
+                return False
+            if not self._verifier.is_valid(body, stamp, signature):
                 return False
         except (ValueError, TypeError):  # the SDK's int(), decode() and compare_digest() of what anybody may send
             return False

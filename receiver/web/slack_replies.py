@@ -28,7 +28,7 @@ class SlackReplies:
 
     def tell(self, url: str, content: dict[str, object]) -> bool:
         """Say something that only they see; False if there is no way to."""
-        if not content or urlsplit(url).hostname not in self._hosts:
+        if not content or _host(url) not in self._hosts:
             return False
         self.keep(self._send(url, {"response_type": "ephemeral", "replace_original": False, **content}))
         return True
@@ -51,3 +51,10 @@ class SlackReplies:
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError):
             log.info("cannot reply in Slack to whoever pressed the button")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a bracket that nobody closes
+        return ""

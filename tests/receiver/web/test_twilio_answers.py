@@ -1,5 +1,6 @@
 """Answers by short message and by a key in a call: signed by Twilio, for one incident, and applied once."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -198,6 +199,16 @@ async def test_what_twilio_has_not_signed_is_refused(phone: Phone, path: str) ->
     async with phone.client.post(path, data=b"a" * 70_000) as answer:
         assert answer.status == 413
     assert (await phone.incident()).state is State.TRIGGERED
+
+
+async def test_bytes_in_the_address_that_are_no_text_are_refused(phone: Phone) -> None:
+    port = phone.client.server.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = b"POST /twilio/call?incident=\xff\xfe HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    writer.write(head)
+    answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] in {b"400", b"403"}
 
 
 @pytest.mark.parametrize("incident", ["", "x", "heypeter-1-1", "heypeter-9-1.1.1", "heypeter-1-1.1.1/lane"])
