@@ -188,10 +188,10 @@ class Actions:
         self._counter.labels(source.value, result.value).inc()
 
     async def apply(
-        self, source: ActionSource, number: int, action: Action, actor: str, seen: Seen = ANYTHING
+        self, source: ActionSource, number: int, action: Action, actor: str, seen: Seen = ANYTHING, form: str = ""
     ) -> tuple[ActionResult, Incident | None]:
         """Acknowledge, resolve or undo the resolve of incident ``number``: ``act`` for those who know no more."""
-        request = Request(lane=seen.lane, generation=seen.generation)
+        request = Request(form=form, lane=seen.lane, generation=seen.generation)
         return await self.act(source, number, _event(action, actor, _ORIGINS[source], seen), request)
 
     async def act(
@@ -257,8 +257,15 @@ class Actions:
             event = msgspec.structs.replace(event, text=event.text[:_LONGEST_TEXT])
         return event
 
-    async def apply_to_key(
-        self, source: ActionSource, key: str, action: Action, actor: str, only: Container[int] | None = None
+    async def apply_to_key(  # who has done what, where, and in which delivery
+        self,
+        source: ActionSource,
+        key: str,
+        action: Action,
+        actor: str,
+        only: Container[int] | None = None,
+        *,
+        form: str = "",
     ) -> tuple[ActionResult, ...]:
         """Do to every incident behind a provider's key what somebody has done there; gives what became of each.
 
@@ -271,7 +278,7 @@ class Actions:
             concerned = read_umbrella_key(key) is None or (stored and _waits(stored[0], action))
             if concerned and (only is None or one.incident in only):
                 seen = Seen(lane=one.lane, generation=one.generation)
-                results.append((await self.apply(source, one.incident, action, actor, seen))[0])
+                results.append((await self.apply(source, one.incident, action, actor, seen, form))[0])
         return tuple(results)
 
     async def act_on_key(

@@ -115,13 +115,15 @@ class PagerDutyWebhook:
 
     async def _act(self, event: _Event, person: str, data: _Data) -> tuple[ActionResult, ...]:
         action, key = _ACTIONS.get(event.event_type), data.incident_key or ""
+        form = f"pagerduty:{event.id}" if event.id else ""  # what is delivered twice is done once
         if action is not None:
             merged = data.resolve_reason is not None and data.resolve_reason.type in _NOT_FIXED
-            return () if merged else await self._actions.apply_to_key(ActionSource.PAGERDUTY, key, action, person)
+            if merged:
+                return ()
+            return await self._actions.apply_to_key(ActionSource.PAGERDUTY, key, action, person, form=form)
         if event.event_type == "incident.annotated" and data.incident is not None and self._lookup is not None:
             key = await self._lookup.key(data.incident.id)
         act = await self._meaning(event.event_type, person, data)
-        form = f"pagerduty:{event.id}" if event.id else ""  # what is delivered twice is done once
         return await self._actions.act_on_key(ActionSource.PAGERDUTY, key, act, form) if act is not None else ()
 
     async def _meaning(self, kind: str, person: str, data: _Data) -> Unacknowledge | HandOver | Note | None:

@@ -18,7 +18,7 @@ from receiver.channels.pagerduty import PagerDutyEvents, PagerDutyNotes
 from receiver.clients.http_api import open_session
 from receiver.clients.pagerduty_lookup import PagerDutyLookup
 from receiver.incident.delivery import Handling
-from receiver.incident.event import Acknowledge, Note, Snooze
+from receiver.incident.event import Acknowledge, Answer, Note, Snooze, Unacknowledge, UndoResolve
 from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.workers.pagerduty_poll import PagerDutyPoll
@@ -84,7 +84,7 @@ class InStep(Rig):
         assert stored is not None
         return [(entry.actor, entry.data.text or entry.data.person) for entry in stored[1] if entry.kind is kind]
 
-    async def do(self, event: Acknowledge | Snooze | Note) -> None:
+    async def do(self, event: Answer) -> None:
         await self.store.apply(1, deciding(event, self.clock.now, self.current.routing), self.clock.now)
 
     def sent(self) -> list[str]:
@@ -146,6 +146,27 @@ async def test_the_id_of_a_user_says_who_somebody_is_here(rig: InStep) -> None:
     asked = (await rig.incident()).asked
     assert asked is not None
     assert asked.person == "marek"
+
+
+@pytest.mark.parametrize("again", [Unacknowledge("linh", Origin.CONSOLE), None])
+async def test_what_is_delivered_twice_is_done_once(rig: InStep, again: Unacknowledge | None) -> None:
+    await rig.happens("acknowledged", name="E1")
+    if again is not None:
+        await rig.do(again)
+    before = await rig.incident()
+    await rig.happens("acknowledged", name="E1")  # its answer was lost, or somebody has kept it
+    assert await rig.incident() == before
+    await rig.happens("acknowledged", name="E2")
+    assert await rig.state() is State.ACKNOWLEDGED
+
+
+async def test_a_resolve_that_is_delivered_again_ends_nothing_new(rig: InStep) -> None:
+    await rig.happens("resolved", name="E1")
+    before = await rig.incident()
+    assert before.resolved_by == "marek"
+    await rig.do(UndoResolve("linh", Origin.CONSOLE))
+    await rig.happens("resolved", name="E1")
+    assert await rig.state() is not State.RESOLVED
 
 
 async def test_whom_nobody_here_knows_cannot_be_asked(rig: InStep) -> None:
