@@ -125,6 +125,18 @@ def test_what_is_escaped_is_one_line_without_marks(text: str) -> None:
     assert not re.match(r"(#+|-|\+|=+|\d+[.)])( |$)", shown)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.com/x", "ftp://example.com", "www.example.com", "a@example.com", "mailto:a", "WWW.example.com"],
+)
+def test_no_address_becomes_a_link(text: str) -> None:
+    """As GitHub and GitLab make of bare ones: github.github.com/gfm/#autolinks-extension-."""
+    shown = plain(f"see {text} and {text}")
+    assert not re.search(r"://|www\.|(?<!\\)@|mailto:", shown, re.IGNORECASE)
+    assert shown.replace("\\", "") == f"see {text} and {text}"
+    assert plain("&lt;b&gt; & co, &#91;") == r"\&lt;b\&gt; & co, \&#91;"
+
+
 def test_a_table_keeps_its_columns() -> None:
     assert table(["a", "b"], [("1|2", "3")]) == ["| a | b |", "| --- | --- |", "| 1\\|2 | 3 |"]
 
