@@ -5,7 +5,8 @@ import hashlib
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -130,7 +131,7 @@ class Silences:
             wanted.until,
             await self._key(number, actor, request),
         )
-        async with self._one_at_a_time:
+        async with self._turn():
             earlier = next((one for one in await self.of_incident(number) if one.key == made.key), None)
             if earlier is None:
                 made = msgspec.structs.replace(made, id=await _in_time(self._posted(made, read)))
@@ -160,7 +161,7 @@ class Silences:
             return SilenceRefused.MATCHERS
         if not timedelta(0) < until - now <= LONGEST:
             return SilenceRefused.TIMES
-        async with self._one_at_a_time:
+        async with self._turn():
             changed = await _in_time(self._changed(row, until, read))
         if isinstance(changed, SilenceRefused):
             return changed
@@ -184,6 +185,15 @@ class Silences:
             event = EndSilence(actor, Origin.API, row.id, await self._unmuted(row))
             await self._actions.act(source, number, event, msgspec.structs.replace(request, form=""))
         return msgspec.structs.replace(row, over_at=now, over_by=actor)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for those who have pressed before; not for all of them, if Alertmanager hangs."""
+        await _in_time(self._one_at_a_time.acquire())
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     async def _incident(self, number: int) -> Incident | SilenceRefused:
         stored = await self._store.incident(number)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.actions import silences
 from receiver.actions.silences import NewSilence, Preview, SilenceRefused
 from receiver.clients.alertmanager import AlertmanagerApi, Seen, View, Wanted
 from receiver.clients.http_api import ApiError, Failure
@@ -255,6 +256,21 @@ async def test_an_alertmanager_that_does_not_answer_changes_nothing(site: Site) 
     await site.watch.run_once()
     site.way.hang = False
     assert [row.id for row in await site.store.silences.running()] == [made.id]
+    assert len(await site.lines(number, EntryKind.SILENCED)) == 1
+
+
+async def test_who_presses_behind_many_does_not_wait_for_all_of_them(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silences, "_PATIENCE", 0.7)
+    number = await site.fire("a")
+    site.way.hang = True
+    async with asyncio.timeout(5):  # twelve that wait half a second each, one behind the other
+        tried = await asyncio.gather(*(site.make(number, form=str(n)) for n in range(12)), return_exceptions=True)
+    assert {one.failure for one in tried if isinstance(one, ApiError)} == {Failure.TIMED_OUT}
+    assert all(isinstance(one, ApiError) for one in tried)
+    site.way.hang = False
+    await site.make(number, form="0")
     assert len(await site.lines(number, EntryKind.SILENCED)) == 1
 
 
