@@ -1,6 +1,8 @@
 """What every channel is: one attempt to send one message, with one kind of error."""
 
+import logging
 import re
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Protocol
 
@@ -20,10 +22,13 @@ __all__ = [
     "Receipt",
     "SendError",
     "Words",
+    "attempt",
     "read_umbrella_key",
     "standing",
     "umbrella_key",
 ]
+
+log = logging.getLogger(__name__)
 
 
 class SendError(Exception):
@@ -159,3 +164,14 @@ class Channel(Protocol):
 
     async def send(self, message: Message) -> Receipt:
         """Try once, within the channel's own timeout; SendError when it did not work."""
+
+
+async def attempt(sending: Awaitable[Receipt], what: str) -> Receipt:
+    """Write and send a message. Whatever goes wrong is a SendError: one that is poisoned must not stop the others."""
+    try:
+        return await sending
+    except SendError:
+        raise
+    except Exception as error:
+        log.exception("%s failed inside its channel", what)
+        raise SendError(f"internal error {type(error).__name__}", Failure.INTERNAL) from error

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
-from receiver.channels.base import Channel, Link, Message, SendError, Words
+from receiver.channels.base import Channel, Link, Message, Receipt, SendError, Words, attempt
 from receiver.incident.model import Kind, Priority
 from receiver.messages.compose import reader_of
 from receiver.messages.i18n import Reader, one_line
@@ -66,7 +66,7 @@ class CoverNotices:
         ways = self._ways(notice.person, now)
         for way in ways:
             try:
-                await self._channels[way.channel].send(self._message(notice, way, now))
+                await attempt(self._send(notice, way, now), f"notice {notice.id} of a cover by {way.channel}")
                 arrived = True
             except SendError as error:
                 log.warning("%s was not told of a cover by %s: %s", notice.person, way.channel, error)
@@ -79,6 +79,9 @@ class CoverNotices:
         else:
             await self._duty.put_off_notice(notice.id, now + min(_FIRST * 2 ** min(notice.tries, 10), _LONGEST))
         return arrived
+
+    async def _send(self, notice: CoverNotice, way: Contact, now: datetime) -> Receipt:
+        return await self._channels[way.channel].send(self._message(notice, way, now))
 
     def _ways(self, person: str, now: datetime) -> tuple[Contact, ...]:
         known = self._current.routing.people.get(person)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from receiver.channels.base import Channel, DeferredError, Failure, Message, Receipt, SendError
+from receiver.channels.base import Channel, DeferredError, Failure, Message, Receipt, SendError, attempt
 from receiver.incident.event import Delivered, Event, Undelivered, Unreached
 from receiver.incident.machine import transition
 from receiver.incident.model import Incident, Kind, Notification, Priority
@@ -256,19 +256,16 @@ class Dispatcher:
     async def _send(self, claims: list[Claimed], destination: Destination) -> Receipt:
         """Try once; SendError whatever went wrong. The address is free again before the outcome is on the disk."""
         try:
-            receipt = await self._channel.send(await self._message(claims))
-        except SendError:
-            raise
-        except Exception as error:
-            # One poisoned notification must not stop the others; what it is stands in the log, and it is retried.
-            log.exception("notification %s failed inside channel %s", _ids(claims), self._name)
-            raise SendError(f"internal error {type(error).__name__}", Failure.INTERNAL) from error
+            receipt = await attempt(self._try(claims), f"notification {_ids(claims)} by {self._name}")
         finally:
             destination.end()
         if len(claims) == 1:
             return receipt
         shows = self._digest is not None and receipt.ref and claims[0].notification.kind is Kind.PAGE
         return Receipt(f"*{receipt.ref}") if shows else Receipt()  # a bundle is nobody's thread
+
+    async def _try(self, claims: list[Claimed]) -> Receipt:
+        return await self._channel.send(await self._message(claims))
 
     async def _message(self, claims: list[Claimed]) -> Message:
         first = claims[0]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from receiver.channels.base import Channel, Link, Message, SendError, Words
+from receiver.channels.base import Channel, Link, Message, Receipt, SendError, Words, attempt
 from receiver.evidence.handover import Change, Handover, last_change, sections, summed_up, text, title
 from receiver.incident.model import Kind
 from receiver.messages.compose import reader_of
@@ -85,13 +85,17 @@ class HandoverSummaries:
             if key in self._sent:
                 continue
             try:
-                await self._channels[contact.channel].send(self._message(summary, contact, person, now))
+                sending = self._deliver(summary, contact, person, now)
+                await attempt(sending, f"the summary for {change.role} by {contact.channel}")
             except SendError as error:
                 log.warning("the summary for %s could not be sent by %s: %s", change.role, contact.channel, error)
                 arrived = False
             else:
                 self._sent.add(key)
         return arrived
+
+    async def _deliver(self, summary: Handover, contact: Contact, person: str, now: datetime) -> Receipt:
+        return await self._channels[contact.channel].send(self._message(summary, contact, person, now))
 
     def _recipients(self, change: Change) -> Iterator[tuple[Contact, str]]:
         recipients, people = self._roles[change.role], self._current.routing.people

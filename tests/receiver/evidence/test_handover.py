@@ -91,8 +91,11 @@ class Box:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.refuses: set[str] = set()
+        self.breaks: set[str] = set()
 
     async def send(self, message: Message) -> Receipt:
+        if message.address in self.breaks:
+            raise ValueError("a fault of ours")
         if message.address in self.refuses:
             raise SendError("no", Failure.NETWORK)
         self.messages.append(message)
@@ -159,6 +162,18 @@ async def test_what_could_not_be_sent_is_tried_again_and_nothing_is_sent_twice(r
         await rig.loop.run_once()
     rig.box.refuses = set()
     await rig.loop.run_once()
+    await rig.loop.run_once()
+    assert sorted(rig.box.addresses) == ["#ops", "linh@example.com", "marek@example.com"]
+
+
+async def test_what_breaks_inside_a_channel_keeps_nobody_else_waiting(rig: Rig) -> None:
+    await rig.loop.run_once()
+    rig.clock.forward(hours=1)
+    rig.box.breaks = {"linh@example.com", "marek@example.com"}
+    with pytest.raises(HandoverError):
+        await rig.loop.run_once()
+    assert rig.box.addresses == ["#ops"]
+    rig.box.breaks = set()
     await rig.loop.run_once()
     assert sorted(rig.box.addresses) == ["#ops", "linh@example.com", "marek@example.com"]
 

@@ -104,6 +104,17 @@ async def test_what_fails_is_told_later_and_is_not_lost_with_the_process(site: S
     assert await site.loop.run_once() == 0
 
 
+async def test_what_breaks_inside_a_channel_keeps_nobody_else_waiting(site: Site) -> None:
+    await site.ask()
+    cover = Cover("", "marek", "linh", START + 3 * DAY, START + 4 * DAY)
+    assert isinstance(await site.duty.make((cover,), "marek"), tuple)
+    site.email.failures = [ValueError("a fault of ours")]
+    assert await site.loop.run_once() == 1
+    assert [address for address, _ in site.told()] == ["linh@example.com"]
+    site.clock.forward(seconds=31)
+    assert await site.loop.run_once() == 1
+
+
 async def test_what_cannot_be_told_is_given_up(site: Site) -> None:
     await site.ask()
     site.email.failures = [SendError("no such address", Failure.BAD_ADDRESS, permanent=True)]
