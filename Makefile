@@ -13,7 +13,7 @@ BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack en
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help python-check go-client prepare run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak packages clean
+.PHONY: help python-check go-client prepare run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ bench-compare: .venv/ready stack ## compare benchmarks with a revision: BASE=rev
 
 soak: .venv/ready ## load an exporter of 40,000 series for an hour (MINUTES=5 for less)
 	@$(PY) -m bench.soak $${MINUTES:-60}
+
+crash: .venv/ready ## kill the receiver 500 times in a storm, check what is left, find five planted bugs: KILLS=100 SEED=18
+	@$(PY) -m tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 packages: .venv/ready ## build the wheel, the sdist and the list of packages (SBOM, CycloneDX) into dist/
 	@$(PY) -m build --no-isolation --outdir dist .

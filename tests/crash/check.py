@@ -1,0 +1,219 @@
+"""Read a storm's history and say what the receiver did wrong; it shares no code with the receiver.
+
+``python -m tests.crash.check FILE`` prints each fault and ends with 1 if there is any.
+"""
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+GRACE = 5.0  # seconds in which what was under way may still arrive, or what was answered is written down
+RANK = {"page": 0, "acknowledged": 1, "resolved": 2}
+SECOND_STEP = {"leads", "marek@example.com"}
+
+
+class History:
+    """The lines of one run, by what they tell."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        self.step = next(line["step"] for line in lines if line["type"] == "run")
+        self.planted = next(line["planted"] for line in lines if line["type"] == "run")
+        self.deaths = {line["life"]: line for line in lines if line["type"] == "death"}
+        self.sends = [line for line in lines if line["type"] == "send"]
+        self.requests, self.sends_of = defaultdict[str, list[Line]](list), defaultdict[str, list[Line]](list)
+        self.incidents = defaultdict[str, list[Line]](list)
+        for line in lines:
+            if line["type"] == "request":
+                self.requests[line["title"]].append(line)
+            elif line["type"] == "incident":
+                self.incidents[line["title"].split(":")[0]].append(line)
+        titles = {incident["id"]: title for title, incidents in self.incidents.items() for incident in incidents}
+        for line in self.sends:
+            if line["channel"] == "pagerduty" and not line["titles"]:  # an end has nothing but the key of its incident
+                line["titles"] = [titles.get(int(line["identity"].split("-")[1]), "")]
+            for title in line["titles"]:
+                self.sends_of[title].append(line)
+
+    def asked(self, title: str, *what: str, outcomes: tuple[str, ...] = ("acknowledged",)) -> list[Line]:
+        return [r for r in self.requests[title] if r["what"] in what and r["outcome"] in outcomes]
+
+    def fired(self) -> list[str]:
+        """Name what was acknowledged as firing."""
+        return [title for title in self.requests if self.asked(title, "fire")]
+
+
+def faults(history: History) -> list[str]:
+    """Give a sentence for each fault."""
+    rules = (lost, early, disordered, not_one, rung_twice, repeated, after_the_answer, timelines, told_unsent)
+    return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
+
+
+def lost(history: History) -> Iterator[str]:
+    """Each firing that was acknowledged reached a person at its step, or was answered."""
+    for title in history.fired():
+        if not history.incidents[title]:
+            yield f"{title} was acknowledged and is no incident"
+            continue
+        if history.asked(title, "acknowledge", "resolve", outcomes=("acknowledged", "unknown")):
+            continue
+        targets = {send["target"] for send in history.sends_of[title] if send["channel"] != "slack"}
+        if not targets - SECOND_STEP:
+            yield f"{title} reached nobody at its first step"
+        if not targets & SECOND_STEP:
+            yield f"{title} reached nobody at its second step"
+
+
+def early(history: History) -> Iterator[str]:
+    """Nobody is paged before the firing, and nobody of the second step before its time."""
+    for title, sends in history.sends_of.items():
+        began = min(request["began"] for request in history.requests[title])
+        for send in sends:
+            due = began + (history.step if send["target"] in SECOND_STEP else 0)
+            if send["at"] < due:
+                yield f"{title} came to {send['target']} {due - send['at']:.2f} s before its step"
+
+
+def disordered(history: History) -> Iterator[str]:
+    """What one target gets of one incident comes in its order: the page, its acknowledgement, its end."""
+    for title, sends in history.sends_of.items():
+        last: dict[str, int] = {}
+        for send in sends:
+            if len(send["titles"]) > 1:
+                continue  # a digest has an order of its own
+            # Slack is given the number of the notification, which rises; the others say what it is.
+            place = int(send["identity"]) if send["channel"] == "slack" else RANK.get(send["kind"], 0)
+            if place < last.get(send["target"], 0):
+                yield f"{title} at {send['target']}: {send['kind'] or send['identity']} came after what follows it"
+            last[send["target"]] = max(place, last.get(send["target"], 0))
+
+
+def not_one(history: History) -> Iterator[str]:
+    """A group of alerts is one incident, however often and from wherever it is posted."""
+    for title, incidents in history.incidents.items():
+        if len(incidents) > 1:
+            yield f"{title} has {len(incidents)} incidents"
+        promised = {r["told"].get("incident") for r in history.asked(title, "fire")} - {None}
+        if promised - {incident["id"] for incident in incidents}:
+            yield f"{title} was answered with incidents {sorted(promised)}, of which there is not each"
+
+
+def rung_twice(history: History) -> Iterator[str]:
+    """PagerDuty rings once for a dedup key: what is repeated meets the open alert."""
+    states, rings = dict[str, str](), Counter[str]()
+    for send in history.sends:
+        if send["channel"] == "pagerduty":
+            key = f"{send['target']} {send['identity']}"
+            rings[key] += send["kind"] == "page" and states.get(key) in {None, "resolved"}
+            if send["kind"] == "page" or key in states:
+                states[key] = send["kind"]
+    yield from (f"{key} rang {count} times" for key, count in rings.items() if count > 1)
+
+
+def repeats(history: History) -> dict[tuple[str, ...], list[Line]]:
+    """Give what was taken more than once, by what identifies it."""
+    taken = defaultdict[tuple[str, ...], list[Line]](list)
+    for send in history.sends:
+        taken[send["channel"], send["target"], send["kind"], send["identity"]].append(send)
+    return {key: sends for key, sends in taken.items() if len(sends) > 1}
+
+
+def repeated(history: History) -> Iterator[str]:
+    """Something is sent again only if the receiver was killed before it had written down that it was taken."""
+    for key, sends in repeats(history).items():
+        for before, after in pairwise(sends):
+            death = history.deaths.get(before["life"])
+            if before["life"] == after["life"] or death is None:
+                yield f"{' '.join(key)} was sent twice without a kill in between"
+            elif death["at"] - before["at"] > GRACE:
+                yield f"{' '.join(key)} was sent again though it had been taken long before the kill"
+
+
+def after_the_answer(history: History) -> Iterator[str]:
+    """Nobody is paged after an answer that was acknowledged, but by what was under way."""
+    for title in history.fired():
+        answers = [request["at"] for request in history.asked(title, "acknowledge", "resolve")]
+        for send in history.sends_of[title]:
+            if answers and send["kind"] == "page" and send["at"] > min(answers) + GRACE:
+                yield f"{title} paged {send['target']} {send['at'] - min(answers):.1f} s after it was answered"
+
+
+def timelines(history: History) -> Iterator[str]:
+    """A timeline has a line for each thing that was acknowledged, once, in the order of time."""
+    for title, incidents in history.incidents.items():
+        for incident in incidents:
+            lines = incident["timeline"]
+            kinds = Counter(line["kind"] for line in lines)
+            if not lines or lines[0]["kind"] != "opened" or kinds["opened"] != 1 or kinds["alert_firing"] != 1:
+                yield f"{title} does not begin with one opening and one alert: {dict(kinds)}"
+            times = [datetime.fromisoformat(line["at"]) for line in lines]
+            # A moment is read when a request comes in, and commits may overtake each other.
+            if any((before - after).total_seconds() > GRACE for before, after in pairwise(times)):
+                yield f"{title} goes back in time"
+            yield from _acts(history, title, incident, kinds)
+
+
+def _acts(history: History, title: str, incident: Line, kinds: Counter[str]) -> Iterator[str]:
+    done = {
+        "acknowledge": (incident["state"] in {"acknowledged", "resolved"}, kinds["acknowledged"]),
+        "resolve": (incident["state"] == "resolved", kinds["resolved_by_hand"]),
+    }
+    for act, (is_done, line) in done.items():
+        acted = history.asked(title, act)
+        after_a_resolve = act == "acknowledge" and history.asked(title, "resolve", outcomes=("unknown", "acknowledged"))
+        if acted and (not is_done or not (line or after_a_resolve)):
+            yield f"{title}: {act} was acknowledged, and it is {incident['state']} with {line} such lines"
+        if line > 1 or (line and not history.asked(title, act, outcomes=("acknowledged", "unknown"))):
+            yield f"{title}: {line} lines of {act}"
+
+
+def told_unsent(history: History) -> Iterator[str]:
+    """What the timeline calls sent has been taken by the provider."""
+    for title, incidents in history.incidents.items():
+        taken = Counter(key[:2] for key in {_key(send) for send in history.sends_of[title]})
+        told = Counter[tuple[str, str]]()
+        for incident in incidents:
+            for line in incident["timeline"]:
+                if line["kind"] == "told":
+                    told[line["data"]["channel"], line["data"]["address"]] += 1
+        for (channel, address), count in told.items():
+            if count > taken[channel, address]:
+                yield f"{title}: {count} sent to {address} ({channel}), which took {taken[channel, address]}"
+
+
+def _key(send: Line) -> tuple[str, str, str, str]:
+    return send["channel"], send["target"], send["kind"], send["identity"]
+
+
+def read(path: Path) -> History:
+    """Read a history."""
+    return History([json.loads(line) for line in path.read_text("utf-8").splitlines()])
+
+
+def summary(history: History) -> str:
+    """Say how much there was to check."""
+    outcomes = Counter(r["outcome"] for requests in history.requests.values() for r in requests)
+    again = sum(len(sends) - 1 for sends in repeats(history).values())
+    return (
+        f"{len(history.deaths)} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
+        f"{again} repeats; requests: {', '.join(f'{count} {name}' for name, count in sorted(outcomes.items()))}"
+    )
+
+
+def main(path: Path) -> int:
+    """Check one history."""
+    history = read(path)
+    found = faults(history)
+    for fault in found:
+        print(fault)  # noqa: T201  # a program
+    print(f"{path}: {summary(history)}; {len(found)} faults")  # noqa: T201  # a program
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))

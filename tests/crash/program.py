@@ -1,0 +1,150 @@
+"""The test's own way to start the receiver: built by its composition root, and killed at a statement if it is asked to.
+
+The modules are imported once, and each life of the receiver is a fork: 500 kills would else be 500 imports. Nothing of
+it is in the product: SQLite's trace callback kills, and a planted bug replaces a method before the life begins.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from process.logs import set_up_logs
+from receiver import app
+from receiver.channels.base import Receipt
+from receiver.config.load import load
+from receiver.store import sqlite_outbox
+from receiver.store.base import Claimed
+from receiver.store.sqlite import SQLiteStore
+from receiver.workers import dispatcher
+from receiver.workers.dispatcher import Dispatcher
+
+SHIFT = timedelta(seconds=200)  # more than a lease
+# What each kind of statement is, by how it begins; the first that fits.
+STATEMENTS = {
+    "begin": r"BEGIN",
+    "commit": r"COMMIT",
+    "incident": r"INSERT INTO incident",
+    "member": r"(INSERT OR IGNORE INTO|DELETE FROM) member",
+    "timeline": r"INSERT INTO timeline",
+    "owe": r"INSERT INTO outbox",
+    "expire": r"UPDATE outbox SET state = 'pending', lease_until = NULL WHERE",
+    "retry": r"UPDATE outbox SET state = 'pending', lease_until = NULL, not_before",
+    "claim": r"UPDATE outbox SET state = 'sending'",
+    "settle": r"UPDATE outbox SET state = '(sent|dead)'",
+    "cancel": r"UPDATE outbox SET state = 'cancelled'",
+    "due": r"SELECT id FROM incident WHERE wake_at",
+    "start": r"UPDATE outbox SET (lease_until|parked)",
+    "act": r"INSERT INTO (audit|form)",
+}
+
+
+def main() -> None:
+    """Begin a life for each line of standard input; say its process id, and how it ended."""
+    config, log, hits = (Path(name) for name in sys.argv[1:])
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if not child:
+            _live(config, log, hits, asked)
+        print(json.dumps({"pid": child}), flush=True)  # noqa: T201  # a program
+        _, status = os.waitpid(child, 0)
+        print(json.dumps({"status": status}), flush=True)  # noqa: T201  # a program
+
+
+def _live(path: Path, log: Path, hits: Path, asked: dict[str, Any]) -> None:
+    written = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(written, stream)
+    if asked.get("statement"):
+        _kill_at(asked["statement"], asked["count"], hits)
+    dispatcher.LEASE = asked.get("lease", dispatcher.LEASE)
+    if asked.get("planted"):
+        PLANTED[asked["planted"]]()
+    shift = [timedelta(0)]  # of the clock, forward at SIGUSR1
+    signal.signal(signal.SIGUSR1, lambda _signal, _frame: shift.append(shift.pop() + SHIFT))
+    app.Receiver = partial(app.Receiver, clock=lambda: app.now() + shift[0])  # type: ignore[misc,assignment]
+    config, source = load(path)
+    set_up_logs("info", "logfmt")
+    os._exit(asyncio.run(app.serve(config, source, config.listen, lambda _text: None)))
+
+
+def _kill_at(kind: str, count: int, hits: Path) -> None:
+    pattern, left = re.compile(rf"\s*{STATEMENTS[kind]}"), [count]
+    connect = sqlite3.connect
+
+    def look(statement: str) -> None:
+        if pattern.match(statement):
+            left[0] -= 1
+            if not left[0]:
+                os.write(os.open(hits, os.O_CREAT | os.O_APPEND | os.O_WRONLY), f"{kind}\n".encode())
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def traced(*words: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401  # as sqlite3.connect
+        db: sqlite3.Connection = connect(*words, **named)
+        db.set_trace_callback(look)
+        return db
+
+    sqlite3.connect = traced  # type: ignore[assignment]
+
+
+def _answers_before_the_commit() -> None:
+    update = SQLiteStore.update
+    under_way = set[asyncio.Future[Any]]()
+
+    async def early(self: SQLiteStore, *words: Any) -> None:  # noqa: ANN401  # as update
+        task = asyncio.ensure_future(update(self, *words))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    SQLiteStore.update = early  # type: ignore[method-assign,assignment]
+
+
+def _settles_before_it_sends() -> None:
+    send: Callable[..., Awaitable[Any]] = Dispatcher._send  # noqa: SLF001  # the bug stands there
+
+    async def late(self: Dispatcher, claims: list[Claimed], destination: Any) -> Any:  # noqa: ANN401  # as _send
+        for claimed in claims:
+            await self._settle(claimed, Receipt())  # as above
+        return await send(self, claims, destination)
+
+    Dispatcher._send = late  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _does_not_fence() -> None:
+    for name in ("_RETRY", "_FINISH"):
+        query: str = getattr(sqlite_outbox, name)
+        setattr(sqlite_outbox, name, query.replace("attempt = ?", "attempt >= 0 * ?"))
+
+
+def _keeps_no_order() -> None:
+    for name in ("_DUE", "_AT_ADDRESS", "_TRIAL"):
+        query: str = getattr(sqlite_outbox, name)
+        setattr(sqlite_outbox, name, query.replace(sqlite_outbox._IN_LANE, "1"))  # noqa: SLF001  # as above
+
+
+def _leases_do_not_follow_the_clock() -> None:
+    async def nothing(_self: SQLiteStore, _by: timedelta) -> None:
+        pass
+
+    SQLiteStore.clock_set = nothing  # type: ignore[method-assign,assignment]
+
+
+PLANTED: dict[str, Callable[[], None]] = {
+    "200 before commit": _answers_before_the_commit,
+    "settle before send": _settles_before_it_sends,
+    "no fencing": _does_not_fence,
+    "no lane order": _keeps_no_order,
+    "lease by local clock": _leases_do_not_follow_the_clock,
+}
+
+if __name__ == "__main__":
+    main()

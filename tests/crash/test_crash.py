@@ -1,0 +1,99 @@
+"""The short form of ``make crash``, and what its checker finds in histories that are wrong."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.check import History, Line, faults, main
+from tests.crash.storm import run
+
+KILLS, DIED, FIRED = 5, 100.0, 90.0
+
+
+@pytest.mark.story
+async def test_nothing_is_lost_in_a_storm_with_kills(tmp_path: Path) -> None:
+    seed = random.randrange(1_000_000)  # noqa: S311  # printed, and to be repeated
+    print(f"seed {seed}")  # noqa: T201  # pytest shows it when the test fails
+    path, counts = await run(tmp_path, seed, KILLS)
+    assert sum(counts.values()) == KILLS
+    assert main(path) == 0
+
+
+def request(what: str, at: float, outcome: str = "acknowledged") -> Line:
+    return {
+        "type": "request",
+        "title": "storm-00001",
+        "what": what,
+        "began": at,
+        "at": at,
+        "outcome": outcome,
+        "told": {"incident": 1},
+    }
+
+
+def sent(at: float, kind: str = "page", life: int = 1, target: str = "linh@example.com") -> Line:
+    return {
+        "type": "send",
+        "channel": "email",
+        "target": target,
+        "kind": kind,
+        "identity": "1",
+        "titles": ["storm-00001"],
+        "at": at,
+        "life": life,
+    }
+
+
+def rung(at: float, kind: str = "page", life: int = 1) -> Line:
+    return {**sent(at, kind, life, "engineers"), "channel": "pagerduty", "identity": "heypeter-1-5.0/engineers"}
+
+
+def incident(state: str = "acknowledged", *kinds: str, number: int = 1) -> Line:
+    lines = [{"at": "2026-11-26T10:00:00Z", "kind": kind} for kind in ("opened", "alert_firing", *kinds)]
+    return {"type": "incident", "id": number, "title": "storm-00001: it fires", "state": state, "timeline": lines}
+
+
+def told(channel: str, address: str) -> Line:
+    line = {"at": "2026-11-26T10:00:01Z", "kind": "told", "data": {"channel": channel, "address": address}}
+    stored = incident("acknowledged", "acknowledged")
+    return {**stored, "timeline": [*stored["timeline"], line]}
+
+
+FIRE, ACK = request("fire", FIRED), request("acknowledge", FIRED + 2)
+DEATH = {"type": "death", "life": 1, "how": "random", "at": DIED}
+ACKED = incident("acknowledged", "acknowledged")
+
+
+def rules(*lines: Line) -> set[str]:
+    begin: dict[str, Any] = {"type": "run", "planted": "", "step": 3.0}
+    return {fault.split(":")[0] for fault in faults(History([begin, *json.loads(json.dumps(lines))]))}
+
+
+@pytest.mark.parametrize(
+    ("lines", "rule"),
+    [
+        ((FIRE, ACK, sent(91.0), ACKED, DEATH), None),
+        ((FIRE, request("acknowledge", DIED + 2), sent(DIED - 1), sent(DIED + 1, life=2), DEATH, ACKED), None),
+        ((FIRE, sent(91.0), sent(93.5, target="marek@example.com"), incident("triggered")), None),
+        ((FIRE,), "lost"),
+        ((FIRE, sent(91.0), incident("triggered")), "lost"),
+        ((FIRE, sent(93.5, target="marek@example.com"), incident("triggered")), "lost"),
+        ((FIRE, ACK, sent(92.5, target="marek@example.com"), ACKED), "early"),
+        ((FIRE, ACK, sent(FIRED - 1), ACKED), "early"),
+        ((FIRE, ACK, sent(93.0, "acknowledged"), sent(93.1), ACKED), "disordered"),
+        ((FIRE, ACK, ACKED, incident("acknowledged", "acknowledged", number=2)), "not one"),
+        ((FIRE, ACK, rung(91.0), rung(92.0, "resolved"), rung(93.0), ACKED), "rung twice"),
+        ((FIRE, ACK, sent(91.0), sent(91.5), DEATH, ACKED), "repeated"),
+        ((FIRE, ACK, sent(91.0), sent(DIED + 1, life=2), DEATH, ACKED), "repeated"),
+        ((FIRE, ACK, sent(FIRED + 9), ACKED), "after the answer"),
+        ((FIRE, ACK, sent(91.0), incident("triggered")), "timelines"),
+        ((FIRE, ACK, sent(91.0), incident("acknowledged", "acknowledged", "acknowledged")), "timelines"),
+        ((FIRE, ACK, told("email", "linh@example.com")), "told unsent"),
+    ],
+)
+def test_the_checker_finds(lines: tuple[Line, ...], rule: str | None) -> None:
+    found = rules(*lines)
+    assert (rule in found) if rule else not found, found
