@@ -25,6 +25,7 @@ class History:
         self.step = next(line["step"] for line in lines if line["type"] == "run")
         self.planted = next(line["planted"] for line in lines if line["type"] == "run")
         self.deaths = {line["life"]: line for line in lines if line["type"] == "death"}
+        self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
         self.sends = [line for line in lines if line["type"] == "send"]
         self.requests, self.sends_of = defaultdict[str, list[Line]](list), defaultdict[str, list[Line]](list)
         self.incidents = defaultdict[str, list[Line]](list)
@@ -50,7 +51,7 @@ class History:
 
 def faults(history: History) -> list[str]:
     """Give a sentence for each fault."""
-    rules = (lost, early, disordered, not_one, rung_twice, repeated, after_the_answer, timelines, told_unsent)
+    rules = (lost, early, disordered, not_one, rung_twice, repeated, after_the_answer, timelines, told_unsent, damaged)
     return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
 
 
@@ -184,6 +185,11 @@ def told_unsent(history: History) -> Iterator[str]:
         for (channel, address), count in told.items():
             if count > taken[channel, address]:
                 yield f"{title}: {count} sent to {address} ({channel}), which took {taken[channel, address]}"
+
+
+def damaged(history: History) -> Iterator[str]:
+    """The database is whole."""
+    yield from (found for found in history.integrity if found != "ok")
 
 
 def _key(send: Line) -> tuple[str, str, str, str]:

@@ -11,11 +11,13 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
@@ -421,6 +423,8 @@ class Storm:
             before = f"&before={page['next']}"
         for incident in listed:
             self.book.write(type="incident", **await self._get(f"/api/v1/incidents/{incident['id']}"))
+        with closing(sqlite3.connect(f"file:{self.folder / 'receiver.sqlite3'}?mode=ro", uri=True)) as db:
+            self.book.write(type="database", integrity=db.execute("PRAGMA integrity_check").fetchone()[0])
 
     async def _get(self, path: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {TOKEN}"}

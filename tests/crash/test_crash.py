@@ -91,6 +91,7 @@ def rules(*lines: Line) -> set[str]:
         ((FIRE, ACK, sent(FIRED + 9), ACKED), "after the answer"),
         ((FIRE, ACK, sent(91.0), incident("triggered")), "timelines"),
         ((FIRE, ACK, sent(91.0), incident("acknowledged", "acknowledged", "acknowledged")), "timelines"),
+        ((FIRE, ACK, ACKED, {"type": "database", "integrity": "row 3 missing from index"}), "damaged"),
         ((FIRE, ACK, told("email", "linh@example.com")), "told unsent"),
     ],
 )
