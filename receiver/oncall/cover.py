@@ -93,8 +93,8 @@ def make(known: Known, covers: tuple[Cover, ...], actor: str, site: Site, now: d
             return wrong
     made = tuple(replace(one, made_by=actor, id=0, pair=0) for one in covers)
     stands_in = {one.person for one in made}
-    if not by_admin and (stands_in - {actor, ""} or "" in stands_in):
-        if actor not in {name for one in made for name in (one.out, one.person)}:
+    if "" in stands_in or (not by_admin and stands_in != {actor}):
+        if not by_admin and actor not in {name for one in made for name in (one.out, one.person)}:
             return Refused.NOT_YOURS
         return tuple(replace(one, state=CoverState.ASKED, accepted_by="") for one in made)
     return _activated(known, made, actor, site)

@@ -173,3 +173,9 @@ def test_nobody_stands_in_while_they_are_on_vacation() -> None:
     assert make((), (replace(TONIGHT, person="marek"),), "marek", site, START, by_admin=False) is Refused.AWAY
     shorter = replace(TONIGHT, person="marek", end=START + 7 * HOUR)
     assert make((), (shorter,), "marek", site, START, by_admin=False) != Refused.AWAY
+
+
+def test_an_administrator_who_names_nobody_asks_as_well() -> None:
+    made = make((), (replace(TONIGHT, person=""),), "aisha", SITE, START, by_admin=True)
+    assert isinstance(made, tuple)
+    assert [one.state for one in made] == [CoverState.ASKED]
