@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.crash.__main__ import PLANTED_KILLS
 from tests.crash.check import History, Line, faults, main
+from tests.crash.program import PLANTED
 from tests.crash.storm import run
 
 KILLS, DIED, FIRED = 5, 100.0, 90.0
@@ -20,6 +22,13 @@ async def test_nothing_is_lost_in_a_storm_with_kills(tmp_path: Path) -> None:
     path, counts = await run(tmp_path, seed, KILLS)
     assert sum(counts.values()) == KILLS
     assert main(path) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", PLANTED)
+async def test_a_planted_bug_is_found(tmp_path: Path, bug: str) -> None:
+    path, _ = await run(tmp_path, 5, PLANTED_KILLS, bug)
+    assert main(path) == 1
 
 
 def request(what: str, at: float, outcome: str = "acknowledged") -> Line:
