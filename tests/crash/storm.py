@@ -298,6 +298,8 @@ class Storm:
         if not ended.done():
             self.book.kill("random")
         assert await ended == signal.SIGKILL, f"the receiver has ended by itself: {self.log()}"
+        # What the dead process had still written is in the providers' sockets: it must not be taken for the next one's.
+        await asyncio.sleep(0.05)
         self._over()
         if tracer is not None:
             await tracer.wait()
