@@ -13,7 +13,7 @@ BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack en
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help python-check go-client prepare run demo history alert-review stack servers browser grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
+.PHONY: help python-check go-client prepare run demo history alert-review stack servers browser axe grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,9 @@ alert-review: .venv/ready stack ## fail every part of a simulated school in a mo
 
 browser: python-check ## find Chromium for the browser tests, or fetch it into .stack/ (no root, safe to repeat)
 	@$(PYTHON) -m deploy.local.browser
-	@$(PYTHON) -m deploy.local.axe
+
+axe: .venv/ready ## fetch axe-core, which checks the console's pages in the browser tests, into .stack/ (safe to repeat)
+	@$(PY) -m deploy.local.axe
 
 grafana-preview: .venv/ready stack browser ## render the dashboards for docs/ with Grafana's own components (fetches 440 MB once)
 	@$(PY) -m grafana.preview
@@ -57,7 +59,7 @@ go-client: ## compile what the Go client needs into Go's own cache, where its te
 
 # Beside each other, because installing keeps one core busy and fetching waits for the network.
 prepare: python-check ## set up all that the tests need
-	@$(MAKE) --no-print-directory -j5 .venv/ready stack servers browser go-client
+	@$(MAKE) --no-print-directory -j6 .venv/ready stack servers browser axe go-client
 
 test: prepare ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"

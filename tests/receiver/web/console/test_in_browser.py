@@ -237,7 +237,7 @@ async def test_a_page_says_when_it_is_not_live(rig: Rig, browser: Browser) -> No
         await expect(page.locator("#stale")).to_contain_text("Not live. Last update")
 
 
-@pytest.mark.skipif(not axe.SCRIPT.exists(), reason="no axe-core: run make browser")
+@pytest.mark.skipif(not axe.SCRIPT.exists(), reason="no axe-core: run make axe")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 320)])
 async def test_everybody_can_use_every_page(rig: Rig, browser: Browser, scheme: str, width: int) -> None:
     await rig.fire()
