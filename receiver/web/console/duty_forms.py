@@ -1,8 +1,7 @@
 """The forms by which people cover shifts, stay awake and make maintenance: read, hand over to ``Duty``, lead back."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 import msgspec
 from aiohttp import web
@@ -20,6 +19,7 @@ from receiver.store.duty import MadeWindow
 from receiver.web.access.viewer import Role
 from receiver.web.console.acts import MAINTENANCE, Said
 from receiver.web.console.layout import Viewing
+from receiver.web.console.times import read_moment
 from receiver.web.duty_api import shared_matchers
 
 _MAX_FORM = 16 * 1024  # bytes
@@ -126,7 +126,8 @@ class DutyForms:
 
 def _covers(form: Mapping[str, str], look: Viewing) -> tuple[Cover, ...]:
     """Read what is asked for: a cover, or the two of a swap, in the second of which I stand in."""
-    start, end = _moment(form.get("start", ""), look) or look.now, _moment(form.get("end", ""), look)
+    zone = look.reader.zone
+    start, end = read_moment(form.get("start", ""), zone) or look.now, read_moment(form.get("end", ""), zone)
     takes = form.get("what") == "take"
     cover = Cover(
         schedule=form.get("schedule", "")[:_TEXT],
@@ -138,7 +139,7 @@ def _covers(form: Mapping[str, str], look: Viewing) -> tuple[Cover, ...]:
     )
     if form.get("what") != "swap":
         return (cover,)
-    start, end = _moment(form.get("back-start", ""), look) or look.now, _moment(form.get("back-end", ""), look)
+    start, end = read_moment(form.get("back-start", ""), zone) or look.now, read_moment(form.get("back-end", ""), zone)
     back = msgspec.structs.replace(cover, out=cover.person, person=cover.out, start=start, end=end or start)
     return (cover, back)
 
@@ -161,14 +162,6 @@ def _text(cover: Cover, reader: Reader) -> str:
 
 def _state(changed: tuple[Cover, ...]) -> str:
     return changed[0].state.value if changed else "active"
-
-
-def _moment(text: str, look: Viewing) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text[:40])
-        return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(look.reader.zone))).astimezone(UTC)
-    except (ValueError, OverflowError):  # the year 1 or 9999, in another zone
-        return None
 
 
 def _request(look: Viewing, form: Mapping[str, str]) -> Request:

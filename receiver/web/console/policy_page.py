@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -20,6 +19,7 @@ from receiver.policy.matcher import Matchers
 from receiver.policy.routing import Routing
 from receiver.policy.simulate import Told
 from receiver.web.console.layout import Viewing
+from receiver.web.console.times import read_moment
 from receiver.web.replay_api import LIMIT, MOST_DAYS, BusyError, Replays
 
 LONGEST = 2000  # characters of labels
@@ -125,12 +125,8 @@ def read_labels(text: str) -> dict[str, str]:
 
 
 def _moment(text: str, look: Viewing) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text[:40])
-        at = (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(look.reader.zone))).astimezone(UTC)
-    except (ValueError, OverflowError):  # the year 1 or 9999, in another zone
-        return None
-    return at if abs(at - look.now) < _FURTHEST else None
+    at = read_moment(text, look.reader.zone)
+    return at if at is not None and abs(at - look.now) < _FURTHEST else None
 
 
 def _matrix(team: str, plans: Mapping[Priority, Plan], reader: Reader) -> Matrix:

@@ -1,13 +1,24 @@
 """Writes moments as ``<time>`` elements: in the reader's zone here, and counted down or up by the page's script."""
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
 from receiver.messages.i18n import Reader
 
+_LONGEST = 40  # characters of a moment
 _WEEK = 7  # days
 _ATTRIBUTES = {"at": "", "age": " data-age", "due": " data-due"}
+
+
+def read_moment(text: str, zone: str) -> datetime | None:
+    """Read what a field for a time holds, in this zone unless it names another; in UTC, and None if it is no moment."""
+    try:
+        at = datetime.fromisoformat(text[:_LONGEST])
+        return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 or 9999, in another zone
+        return None
 
 
 class Times:
