@@ -6,13 +6,12 @@ cost us.
 """
 
 import logging
-import sys
 from typing import Literal
 
 import apprise
 import msgspec
 
-from receiver.clients.limited_process import limit
+from receiver.clients.limited_process import limit, serve
 
 MEMORY = 256 << 20  # bytes of address space, of which Python and its libraries take 70 MB
 _LOGGED = 10_000  # characters
@@ -82,16 +81,8 @@ def main() -> int:
     logging.getLogger("apprise").addHandler(log)
     logging.getLogger("apprise").setLevel(logging.WARNING)  # only warnings say what failed
     plugin("json://localhost", 1)  # the first one imports all there are
-    _say(b"")
-    for line in sys.stdin.buffer:
-        outcome = send(msgspec.json.decode(line, type=Job), log)
-        _say(msgspec.json.encode(outcome))
+    serve(lambda line: msgspec.json.encode(send(msgspec.json.decode(line, type=Job), log)))
     return 0
-
-
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

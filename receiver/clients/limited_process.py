@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # What Python itself may need; no secret of ours that stands in the environment.
@@ -128,6 +129,18 @@ def limit(memory: int, cpu: int = resource.RLIM_INFINITY) -> None:
         hard = resource.getrlimit(name)[1]
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(name, (allowed, allowed))
+
+
+def serve(answer: Callable[[bytes], bytes]) -> None:
+    """Be the process of a ``Worker``: an empty line when it is ready, then an answer for each line of the input."""
+    _say(b"")
+    for line in sys.stdin.buffer:
+        _say(answer(line))
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
 
 
 async def _give(process: asyncio.subprocess.Process, request: bytes) -> None:

@@ -5,13 +5,12 @@ resvg holds Python's lock while it draws, and aborts the process where it runs o
 """
 
 import base64
-import sys
 from importlib.resources import as_file, files
 
 import msgspec
 import resvg_py
 
-from receiver.clients.limited_process import limit
+from receiver.clients.limited_process import limit, serve
 
 MEMORY = 512 << 20  # bytes of address space, of which Python and the library take 150 MB, mostly untouched
 SCALE = 2  # pixels for each of the SVG's: phones and most screens have as many
@@ -42,15 +41,8 @@ def main() -> int:
     """Give the exit status, at the end of the input."""
     limit(MEMORY)
     with as_file(files("receiver.evidence").joinpath("fonts", "Roboto-Regular.ttf")) as font:
-        _say(b"")
-        for line in sys.stdin.buffer:
-            _say(base64.b64encode(draw(msgspec.json.decode(line, type=Job).svg, str(font))))
+        serve(lambda line: base64.b64encode(draw(msgspec.json.decode(line, type=Job).svg, str(font))))
     return 0
-
-
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
