@@ -2,12 +2,11 @@
 
 import argparse
 import asyncio
-import sys
 from datetime import datetime
 from pathlib import Path
 
 from process.settings import SettingsError
-from receiver.cli.command import Command
+from receiver.cli.command import Command, write_output
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.evidence.postmortem import Material, postmortem
@@ -42,13 +41,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if material is None:
         raise SettingsError(f"no incident {options.number} in the database")
     text = postmortem(material, reader, now)
-    if options.output is None:
-        sys.stdout.write(text)
-        return 0
-    try:
-        options.output.write_text(text, "utf-8")
-    except OSError as error:
-        raise SettingsError(f"--output {options.output}: {error.strerror}") from error
+    write_output(text, options.output)
     return 0
 
 

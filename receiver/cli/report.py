@@ -2,14 +2,13 @@
 
 import argparse
 import asyncio
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from process.settings import SettingsError, parse_duration
-from receiver.cli.command import Command
+from receiver.cli.command import Command, write_output
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.reports.incidents import page
@@ -51,13 +50,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         shown = ((routing.directory.name(person), *counts) for person, *counts in report.pages)
         report = msgspec.structs.replace(report, pages=tuple(shown))
     text = {"markdown": page.markdown, "html": page.page, "json": page.json}[options.format](report)
-    if options.output is None:
-        sys.stdout.write(text)
-        return 0
-    try:
-        options.output.write_text(text, "utf-8")
-    except OSError as error:
-        raise SettingsError(f"--output {options.output}: {error.strerror}") from error
+    write_output(text, options.output)
     return 0
 
 
