@@ -116,6 +116,7 @@ class Writer:
         except StoreError as error:
             return [error] * len(changes)
         try:
+            written = db.total_changes
             with transaction(db):
                 done = [change(db) for change in changes]
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
@@ -126,7 +127,9 @@ class Writer:
             if len(changes) == 1:
                 return [named]
         else:
-            self._turn(db, None)
+            # A commit of nothing succeeds on a full disk as well.
+            if db.total_changes > written or self.outage is Outage.LOCKED:
+                self._turn(db, None)
             return done
         return [outcome for change in changes for outcome in self._together([change])]
 

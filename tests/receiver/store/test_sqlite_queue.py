@@ -4,7 +4,11 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
 
+import pytest
+
+from receiver.store.base import Outage, StoreOutageError
 from receiver.store.sqlite_queue import LARGEST, Writer
 
 
@@ -26,3 +30,18 @@ async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> N
         writer.shutdown()
     assert len(done) == 20 * LARGEST + 4
     assert done[:LARGEST] == ["webhook"] * (LARGEST - 4) + ["claim"] * 4
+
+
+async def test_a_full_disk_is_over_when_something_could_be_written_and_not_before(tmp_path: Path) -> None:
+    writer = Writer("test", lambda: None)
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)) as db:
+        db.execute("CREATE TABLE t (x BLOB)")
+        db.execute("PRAGMA max_page_count=3")
+        writer.connection = db
+        with pytest.raises(StoreOutageError):
+            await writer.commit(lambda db: db.execute("INSERT INTO t VALUES (zeroblob(100000))"))
+        assert await writer.commit(lambda db: db.execute("DELETE FROM t").rowcount) == 0  # a round with nothing to do
+        assert writer.outage is Outage.FULL
+        await writer.commit(lambda db: db.execute("INSERT INTO t VALUES (1)"))
+        assert writer.outage is None
+        writer.shutdown()
