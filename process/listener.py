@@ -12,14 +12,33 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import ContextVar, copy_context
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 
 log = logging.getLogger(__name__)
+
+
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp logs. Its error for a request that is not HTTP quotes it, and that may be a token or a link."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401  # as the base has it
+        error = kwargs.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            text = "the request from %s is not valid HTTP (%s), and was answered %d"
+            super().log(min(level, logging.WARNING), text, args[0] if args else "", type(error).__name__, error.code)
+        else:
+            super().log(level, msg, *args, **kwargs)
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        """Add nothing."""
+        return msg, kwargs
+
 
 # How aiohttp serves each connection. It must not inflate bodies by itself: it does so even while it throws away what
 # follows a refusal. ``process.web.read_body`` inflates, up to its limit.
@@ -28,6 +47,7 @@ SERVING: dict[str, Any] = {
     "auto_decompress": False,
     "keepalive_timeout": 75.0,  # seconds without a request; also for a later request's header
     "lingering_time": 3.0,  # seconds in which the rest of a refused body is thrown away
+    "logger": _ServerLog(server_logger),
 }
 MAX_CONNECTIONS = 2000
 FILES_KEPT = 64  # for the database, the journal, the log and connections that we open ourselves

@@ -139,6 +139,30 @@ async def test_an_authenticated_peer_keeps_its_connection_through_a_flood(place:
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Authorization: Bearer s3cret\x00",
+        b"Authorization : Bearer s3cret",
+        b"Authorization: Bearer s3cret" + b"x" * 9000,
+        b"Content-Length: s3cret",
+        b"Transfer-Encoding: chunked\r\n\r\ns3cret",
+    ],
+)
+async def test_a_malformed_request_is_logged_without_what_it_holds(
+    place: Place, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+        writer.write(b"POST /open HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).split()[1] == b"400"
+        writer.close()
+    record = next(one for one in caplog.records if one.name == "aiohttp.server")
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert "127.0.0.1" in record.getMessage()
+    assert "s3cret" not in caplog.text
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_a_bomb_is_inflated_no_further_than_its_limit_and_without_a_token_not_at_all(
     place: Place, encoding: str, monkeypatch: pytest.MonkeyPatch
