@@ -30,7 +30,7 @@ from receiver.incident.machine import transition
 from receiver.incident.model import Origin
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
 LEFT, TOP, WIDTH, HEIGHT, LINE = 84, 20, 420, 400, 15  # of the plot, in pixels

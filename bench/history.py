@@ -19,7 +19,7 @@ from receiver.incident.machine import transition
 from receiver.incident.model import Decision, Incident, Origin
 from receiver.policy.routing import Routing
 from receiver.store.base import Decide
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
 GROUPS = 20_000  # as many alert groups come again and again

@@ -30,7 +30,7 @@ from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.retry import RetryPolicy
 

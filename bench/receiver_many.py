@@ -21,7 +21,7 @@ from bench.receiver_storm import Slack, payload
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.alertmanager_payload import parse
 
 

@@ -63,7 +63,7 @@ from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Claimed, StoreError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions, twilio_answers
 from receiver.web.access.build import ConsoleAccess
 from receiver.web.access.erase_api import EraseApi

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from receiver.cli.command import Command
 from receiver.config.load import load
-from receiver.store import sqlite_backup
+from receiver.store.sqlite import backup
 
 
 def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def _database(options: argparse.Namespace) -> Path:
 
 def run_backup(options: argparse.Namespace) -> int:
     """Write the copy; StoreError if that fails."""
-    size = sqlite_backup.backup(_database(options), options.copy)
+    size = backup.backup(_database(options), options.copy)
     print(f"{options.copy}: {size:,} bytes")
     return 0
 
@@ -40,7 +40,7 @@ def run_backup(options: argparse.Namespace) -> int:
 def run_restore(options: argparse.Namespace, now: datetime) -> int:
     """Put the copy in place; StoreError while a receiver runs, or if the copy is unusable."""
     path = _database(options)
-    kept = sqlite_backup.restore(options.copy, path, now)
+    kept = backup.restore(options.copy, path, now)
     print(f"{path}: restored from {options.copy}" + (f"; the database before it is {kept}" if kept else ""))
     return 0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from process.settings import SettingsError
 from receiver.cli.command import Clock, Command
 from receiver.config.load import load
-from receiver.store import sqlite_erase
 from receiver.store.audit import Act
+from receiver.store.sqlite.erase import erase
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, clock: Clock) -> int:
         raise SettingsError(f"{options.person!r} is in `people`; take them out of {options.config} and reload first")
     act = Act(clock(), getpass.getuser(), "command line", "", "person.erase", "")
     try:
-        done = sqlite_erase.erase(options.database or config.database, options.person, options.text, act)
+        done = erase(options.database or config.database, options.person, options.text, act)
     except ValueError as error:
         raise SettingsError(f"--text: {error}") from error
     print(f"erased from {done.rows} rows; {done.alias} stands in their place")

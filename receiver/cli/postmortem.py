@@ -13,7 +13,7 @@ from receiver.evidence.postmortem import Material, postmortem
 from receiver.evidence.similar import similar
 from receiver.messages.i18n import Reader, languages
 from receiver.store.base import StoreError
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from receiver.messages.i18n import Reader, languages
 from receiver.policy.current import Current
 from receiver.reports.incidents.night import night_of
 from receiver.store.base import StoreError
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
 
 _MOST_DAYS = 366
 _WHAT = {"gone": "pages nobody", "new": "pages somebody", "who": "pages others"}

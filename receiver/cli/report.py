@@ -15,7 +15,7 @@ from receiver.reports.incidents import page
 from receiver.reports.incidents.night import night_of
 from receiver.reports.incidents.statistics import Summary
 from receiver.store.base import StoreError
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from receiver.reports.review.period import PERIODS, Part, Period
 from receiver.reports.review.receiver_data import add_receiver_data
 from receiver.reports.review.render import html_page, markdown
 from receiver.reports.review.sections import content
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
 
 _TIMEOUT = 150.0  # seconds for one query: a year of a busy alert takes Prometheus its own limit of two minutes
 

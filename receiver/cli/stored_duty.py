@@ -11,7 +11,7 @@ from receiver.oncall.cover import CoverState
 from receiver.policy.current import with_duty
 from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
 
 
 def with_stored_duty(routing: Routing, named: Path | None, configured: Path, now: datetime) -> Routing:

@@ -14,7 +14,7 @@ from process.redacted import redacted
 from process.settings import SettingsError
 from receiver.cli.command import Command
 from receiver.config.load import Config, load, secret_files
-from receiver.store.migrations import SCHEMA_VERSION
+from receiver.store.sqlite.migrations import SCHEMA_VERSION
 
 _ABOUT = """\
 A support bundle of the receiver. Secrets, people's mail addresses and queries of URLs are taken out. It still has names

@@ -13,9 +13,10 @@ from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Clock, Command
 from receiver.cli.tables import table
 from receiver.config.load import Config, load
-from receiver.store import sqlite_access
 from receiver.store.access import FullError, Token
 from receiver.store.audit import Act
+from receiver.store.sql import access
+from receiver.store.sqlite.beside import beside
 from receiver.web.access import api_token, session_cookie
 
 _VIA = "command line"
@@ -46,8 +47,8 @@ def run(options: argparse.Namespace, clock: Clock) -> int:
     if options.command == "list":
         return _list(path, now)
     act = Act(now, getpass.getuser(), _VIA, "", "token.revoke", f"token/{options.number}")
-    with sqlite_access.beside(path) as db:
-        revoked = sqlite_access.revoke_token(db, options.number, act)
+    with beside(path) as db:
+        revoked = access.revoke_token(db, options.number, act)
     print(f"token {options.number}: {'revoked' if revoked else 'there is none that works'}")
     return 0 if revoked else 1
 
@@ -65,8 +66,8 @@ def _create(options: argparse.Namespace, config: Config, path: Path, now: dateti
     token, secret = Token(name, options.scope, owner, now, expires), api_token.new_token()
     act = Act(now, getpass.getuser(), _VIA, "", "token.create", "", after=f"{name} ({options.scope})")
     try:
-        with sqlite_access.beside(path) as db:
-            number = sqlite_access.add_token(db, session_cookie.hashed(secret), token, act)
+        with beside(path) as db:
+            number = access.add_token(db, session_cookie.hashed(secret), token, act)
     except FullError as error:
         raise SettingsError(str(error)) from error
     print(secret)
@@ -76,8 +77,8 @@ def _create(options: argparse.Namespace, config: Config, path: Path, now: dateti
 
 
 def _list(path: Path, now: datetime) -> int:
-    with sqlite_access.beside(path) as db:
-        tokens = sqlite_access.tokens(db)
+    with beside(path) as db:
+        tokens = access.tokens(db)
     heads = ["", "name", "scope", "owner", "created", "expires", "last used", "works"]
     rows = [
         [

@@ -21,9 +21,9 @@ from process.logs import set_up_logs
 from receiver import app
 from receiver.channels.base import Receipt
 from receiver.config.load import load
-from receiver.store import sqlite_outbox
 from receiver.store.base import Claimed
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sql import outbox
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers import dispatcher
 from receiver.workers.dispatcher import Dispatcher
 
@@ -121,14 +121,14 @@ def _settles_before_it_sends() -> None:
 
 def _does_not_fence() -> None:
     for name in ("_RETRY", "_FINISH"):
-        query: str = getattr(sqlite_outbox, name)
-        setattr(sqlite_outbox, name, query.replace("attempt = ?", "attempt >= 0 * ?"))
+        query: str = getattr(outbox, name)
+        setattr(outbox, name, query.replace("attempt = ?", "attempt >= 0 * ?"))
 
 
 def _keeps_no_order() -> None:
     for name in ("_DUE", "_AT_ADDRESS", "_TRIAL"):
-        query: str = getattr(sqlite_outbox, name)
-        setattr(sqlite_outbox, name, query.replace(sqlite_outbox._IN_LANE, "1"))  # noqa: SLF001  # as above
+        query: str = getattr(outbox, name)
+        setattr(outbox, name, query.replace(outbox._IN_LANE, "1"))  # noqa: SLF001  # as above
 
 
 def _leases_do_not_follow_the_clock() -> None:

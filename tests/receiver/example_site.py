@@ -30,7 +30,7 @@ from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, Decide, Store
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.clock_watch import ClockWatch
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)

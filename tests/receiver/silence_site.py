@@ -15,7 +15,7 @@ from receiver.clients.alertmanager import AlertmanagerApi, Known
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import DEFAULT_SOURCE, AlertGroup, Entry, EntryKind, Incident
 from receiver.store.silences import MadeSilence
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.silence_watch import SilenceWatch
 from tests.fakes.alertmanager import Alertmanager, WayThrough
 from tests.receiver.example_site import Clock, a_store, an_alert, the_current, the_policy

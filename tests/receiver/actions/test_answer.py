@@ -29,7 +29,7 @@ from receiver.incident.model import AlertGroup, Decision, EntryKind, Origin, Pri
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.store.duty import MadeWindow
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import MINUTE, Clock, a_store, an_alert, beside, the_current, the_policy
 
 API, CONSOLE = ActionSource.API, Origin.CONSOLE

@@ -20,7 +20,7 @@ from receiver.incident.model import AlertGroup, Incident, Kind, Origin, PauseKin
 from receiver.oncall.cover import Cover, CoverState, Refused
 from receiver.policy.routing import Routing
 from receiver.store.duty import MadeWindow
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
     MINUTE,
     P1,

@@ -19,7 +19,7 @@ from receiver.channels.push import HOSTS, LARGEST, Push, is_allowed, open_key, p
 from receiver.config.load import load
 from receiver.incident.model import Kind
 from receiver.store.push import MOST_DEVICES, DeviceState, PushOutcome
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from tests.fakes.push import FakePush
 from tests.receiver.channels.test_channels import message
 from tests.receiver.channels.test_registry import MAIL, written

@@ -22,7 +22,7 @@ from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind, Incident
 from receiver.oncall.cover import Cover, CoverState
 from receiver.store.audit import Act
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.api import IncidentApi, view
 from receiver.web.duty_api import DutyApi
 from tests.process.bounded_server import BoundedServer

@@ -18,7 +18,7 @@ from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import IncidentHistory, SentPage
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.handover import HandoverError, HandoverSummaries, Recipients
 from tests.receiver.example_site import MINUTE, START, Clock, a_store, an_alert, deciding, the_policy, the_routing
 

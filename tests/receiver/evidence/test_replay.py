@@ -27,8 +27,8 @@ from receiver.incident.model import AlertGroup, Origin, Plan, Priority
 from receiver.messages.i18n import Reader
 from receiver.policy.routing import Routing
 from receiver.store.base import Decide, SentPage
-from receiver.store.sqlite import SQLiteStore
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.channels.test_registry import written
 from tests.receiver.example_site import MINUTE, START, Clock, a_store, an_alert, steps, the_routing
 

@@ -13,7 +13,7 @@ from receiver.incident.event import AlertsReceived, Resolve
 from receiver.incident.model import AlertGroup, Incident, Origin, State
 from receiver.messages.i18n import Reader
 from receiver.store.base import PastIncident
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import START, Clock, a_store, an_alert, beside, deciding, the_policy
 
 

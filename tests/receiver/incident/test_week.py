@@ -25,7 +25,7 @@ from receiver.incident.model import AlertGroup, Origin, Pause, PauseKind
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.routing import Routing
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy

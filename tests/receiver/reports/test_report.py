@@ -15,7 +15,7 @@ from receiver.incident.model import Incident, Origin, Priority, State
 from receiver.reports.incidents import page
 from receiver.reports.incidents.statistics import Night, Report, Summary
 from receiver.store.base import IncidentHistory, SentPage
-from receiver.store.sqlite_history import SQLiteHistory
+from receiver.store.sqlite.history import SQLiteHistory
 from tests.receiver.config.test_config import EXAMPLE
 from tests.receiver.example_site import (
     START,

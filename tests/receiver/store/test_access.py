@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from receiver.store import sqlite_access
 from receiver.store.access import FullError, Session, Token
 from receiver.store.audit import Act
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sql import access
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import MINUTE, START, Clock, a_store, beside
 
 HASH = bytes(range(32))
@@ -50,7 +50,7 @@ async def test_a_session_lives_until_it_expires_or_is_ended(store: SQLiteStore, 
 
 
 async def test_expired_sessions_go_and_nobody_has_too_many(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_access, "MOST_SESSIONS", 3)
+    monkeypatch.setattr(access, "MOST_SESSIONS", 3)
     old = msgspec.structs.replace(a_session("marek"), expires=START)
     await store.access.begin_session(b"m" * 32, old, an_act())
     for number in range(5):
@@ -69,7 +69,7 @@ async def test_a_token_is_listed_used_and_revoked(store: SQLiteStore, monkeypatc
     assert await store.access.token(HASH) == made
     await store.access.used_token(made.id, START + MINUTE)
     assert [one.last_used for one in await store.access.tokens()] == [START + MINUTE]
-    monkeypatch.setattr(sqlite_access, "MOST_TOKENS", 1)
+    monkeypatch.setattr(access, "MOST_TOKENS", 1)
     with pytest.raises(FullError):
         await store.access.add_token(b"b" * 32, token, an_act())
     assert await store.access.revoke_token(made.id, an_act("token.revoke", at=2))

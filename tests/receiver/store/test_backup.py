@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from receiver.__main__ import main
-from receiver.store import sqlite_file
 from receiver.store.base import StoreError
-from receiver.store.migrations import SCHEMA_VERSION
-from receiver.store.sqlite_backup import backup, restore
+from receiver.store.sqlite import file
+from receiver.store.sqlite.backup import backup, restore
+from receiver.store.sqlite.migrations import SCHEMA_VERSION
 from tests.receiver.config.test_config import EXAMPLE
 from tests.receiver.example_site import KEY, START, Clock, a_store, an_alert, of_group, received, the_policy
 from tests.receiver.store.test_migrations import older
@@ -204,7 +204,7 @@ async def test_without_room_for_the_copy_there_is_no_upgrade(tmp_path: Path, mon
     def full(_part: Path, _path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sqlite_file, "replace", full)
+    monkeypatch.setattr(file, "replace", full)
     with pytest.raises(StoreError, match="free space"):
         await a_store(tmp_path, Clock())
     with closing(sqlite3.connect(tmp_path / NAME)) as db:

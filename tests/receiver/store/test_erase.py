@@ -13,11 +13,11 @@ from receiver.cli import erase
 from receiver.incident.event import Acknowledge, AlertsReceived, HandOver, Note, Resolve
 from receiver.incident.model import AlertGroup, EntryKind, Origin
 from receiver.oncall.cover import Cover, CoverState
-from receiver.store import sqlite_erase
 from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.push import Subscription
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sql import erase as statements
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
     START,
     Clock,
@@ -85,7 +85,7 @@ async def test_no_byte_of_name_and_address_is_left(store: SQLiteStore, tmp_path:
     assert (done.alias, done.tidied) == ("former-1", True)
     assert left(tmp_path, NAME, MAIL, "person/linh", ":linh", "192.0.2.77") == {}
     with beside(tmp_path) as db:
-        for table in sqlite_erase.TABLES:
+        for table in statements.TABLES:
             dumped = repr(db.execute(f'SELECT * FROM "{table.name}"').fetchall())  # noqa: S608  # our own names
             assert MAIL not in dumped, table.name
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -128,7 +128,7 @@ async def test_the_audit_log_is_only_appended_to_afterwards(store: SQLiteStore, 
 async def test_the_next_one_has_another_number_and_parts_go_on(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_erase, "_PART", 1)
+    monkeypatch.setattr(statements, "_PART", 1)
     assert (await store.erasing.erase("linh", [NAME], ACT)).rows > 5
     assert (await store.erasing.erase("marek", [], ACT)).alias == "former-2"
     again = await store.erasing.erase("linh", [NAME, MAIL], ACT)

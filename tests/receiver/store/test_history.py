@@ -12,8 +12,9 @@ import pytest
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Failure, Incident, Priority, State
 from receiver.store.base import History, StoreError
-from receiver.store.sqlite import SQLiteStore
-from receiver.store.sqlite_history import PAGE_SIZE, SQLiteHistory
+from receiver.store.sql.history import PAGE_SIZE
+from receiver.store.sqlite.history import SQLiteHistory
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
     MINUTE,
     START,

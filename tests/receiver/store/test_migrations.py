@@ -15,8 +15,8 @@ from receiver.incident.model import Incident, Kind, Origin, Priority, State, Ste
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text
 from receiver.store.base import StoreError
-from receiver.store.migrations import SCHEMA_VERSION, from_2
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.migrations import SCHEMA_VERSION, from_2
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
     MINUTE,
     P5,

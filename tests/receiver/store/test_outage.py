@@ -16,9 +16,9 @@ import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Failure
-from receiver.store import sqlite_file
 from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite import file as sqlite_file
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver.example_site import Clock, a_store, an_alert, beside, deciding, of_group, received, the_policy
 from tests.receiver.store.test_store import fire

@@ -27,9 +27,9 @@ from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
-from receiver.store import sqlite_file
 from receiver.store.base import ANY, IncidentFilter, Standing, Store, Trace, Wanted
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite import file
+from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
 
 # Over all that is open or unsettled, and never over what is past.
@@ -184,7 +184,7 @@ async def ask(store: SQLiteStore, clock: Clock) -> None:
 def scans(db: sqlite3.Connection, statement: str) -> list[str]:
     plan = [str(line[3]) for line in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
     # What a part of the statement gives is read as a whole; how that part finds it has lines of its own.
-    plan = [line for line in plan if not line.startswith("SCAN (subquery-")]
+    plan = [line for line in plan if not line.startswith(("SCAN (subquery-", "SCAN part"))]
     scanning = [line for line in plan if line.startswith("SCAN") or re.search(r"PRIMARY KEY \(rowid[<>]", line)]
     return [
         line
@@ -195,7 +195,7 @@ def scans(db: sqlite3.Connection, statement: str) -> list[str]:
 
 async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore, Clock]) -> None:
     store, clock = filled
-    db = store._writer.connection  # noqa: SLF001
+    db = store._file_writer.connection  # noqa: SLF001
     assert db is not None
     statements: dict[str, str] = {}
 
@@ -203,7 +203,7 @@ async def test_no_statement_looks_through_what_is_past(filled: tuple[SQLiteStore
         if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", statement):
             statements.setdefault(re.sub(r"'[^']*'|[0-9.]+", "?", statement), statement)
 
-    reading = store._reader.connection  # noqa: SLF001
+    reading = store._file_reader.connection  # noqa: SLF001
     assert reading is not None
     for connection in (db, reading):
         connection.set_trace_callback(trace)
@@ -222,10 +222,10 @@ async def test_a_start_looks_through_nothing_that_is_past(
     store, clock = filled
     await store.close()
     statements: list[str] = []
-    monkeypatch.setattr(sqlite_file, "CHECKED_FIRST", 0)  # quick_check reads all of a small database
+    monkeypatch.setattr(file, "CHECKED_FIRST", 0)  # quick_check reads all of a small database
     with beside(tmp_path) as db:
         db.set_trace_callback(statements.append)
-        sqlite_file._prepare(db, tmp_path / "receiver.sqlite3", clock.now, {})  # noqa: SLF001
+        file._prepare(db, tmp_path / "receiver.sqlite3", clock.now, {})  # noqa: SLF001
         db.set_trace_callback(None)
         changes = [one for one in statements if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", one)]
         assert len(changes) > 1
@@ -234,7 +234,7 @@ async def test_a_start_looks_through_nothing_that_is_past(
 
 
 async def test_a_statement_that_looks_through_a_table_is_found(filled: tuple[SQLiteStore, Clock]) -> None:
-    db = filled[0]._writer.connection  # noqa: SLF001
+    db = filled[0]._file_writer.connection  # noqa: SLF001
     assert db is not None
     assert scans(db, "SELECT doc FROM incident WHERE priority = 'P1'")
     assert scans(db, "DELETE FROM timeline WHERE kind = 'told'")

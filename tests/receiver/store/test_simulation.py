@@ -45,7 +45,7 @@ from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
 from receiver.policy.simulate import Simulation
 from receiver.store.base import Claimed
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from tests.examples import EXAMPLES
 from tests.receiver.example_site import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
 

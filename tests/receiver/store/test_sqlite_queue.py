@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from receiver.store.base import Outage, StoreOutageError
-from receiver.store.sqlite_queue import LARGEST, Writer
+from receiver.store.sql.queue import LARGEST
+from receiver.store.sqlite.file import SQLiteConnection
+from receiver.store.sqlite.queue import Writer
 
 
 async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> None:
     writer, done, go = Writer("test", lambda: None), list[str](), threading.Event()
-    with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as db:
+    with closing(
+        sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    ) as db:
         writer.connection = db
 
         async def made(name: str, *, urgent: bool) -> None:

@@ -13,7 +13,7 @@ from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.channels.slack_api import SlackApi
 from receiver.policy.current import Current
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.slack_actions import SlackActions
 from receiver.web.slack_commands import SlackCommands
 from receiver.web.slack_handler import SlackHandler

@@ -32,7 +32,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.api import IncidentApi
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.workers.dispatcher import Dispatcher

@@ -14,7 +14,7 @@ from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
 from receiver.web.api import IncidentApi, view
 from receiver.web.duty_api import DutyApi

@@ -16,7 +16,7 @@ from receiver.config.generic import Expression, GenericWebhook
 from receiver.incident.heartbeat import Job
 from receiver.incident.model import UNKNOWN_START, Alert, State
 from receiver.metrics import Metrics
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.alertmanager_payload import PayloadError
 from receiver.web.generic_payload import parse
 from receiver.web.generic_webhook import GenericWebhooks

@@ -23,7 +23,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Person
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi

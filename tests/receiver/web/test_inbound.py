@@ -26,7 +26,7 @@ from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.routing import Routing
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.web.slack_people import slack_ids
 from receiver.workers.pagerduty_poll import PagerDutyPoll

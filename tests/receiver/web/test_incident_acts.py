@@ -15,7 +15,7 @@ from process.web import Handler, require_bearer
 from receiver.actions.answer import Actions
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
 from receiver.web.api import IncidentApi
 from receiver.web.incident_acts import ACTS

@@ -26,7 +26,7 @@ from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.admin import Admin
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.retention import Retention

@@ -15,8 +15,8 @@ from process.web import require_bearer
 from receiver.actions.answer import Actions
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup
-from receiver.store import sqlite_row
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sql import row
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.api import IncidentApi
 from receiver.web.openapi import OpenApi, document
 from tests.receiver.example_site import Clock, a_store, an_alert, labelled, the_current, the_policy
@@ -88,7 +88,7 @@ async def test_filters(rig: Rig, query: str, found: list[int]) -> None:
 
 
 async def test_a_reading_is_bounded_and_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_row, "_LOOKED_AT", 2)
+    monkeypatch.setattr(row, "_LOOKED_AT", 2)
     assert await rig.listed("team=backend") == ([4], 4)
     assert await rig.listed("team=backend&before=4") == ([3, 2], 2)
 

@@ -23,7 +23,7 @@ from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.cover import CoverState
 from receiver.store.base import Outage, StoreOutageError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.slack_handler import SlackHandler
 from receiver.web.slack_payload import Interaction, SlashCommand
 from tests.fakes.slack import RESPONSE, FakeSlack, fault_of

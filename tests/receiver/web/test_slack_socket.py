@@ -24,7 +24,7 @@ from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.store.base import Outage, StoreOutageError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.slack_actions import build
 from receiver.web.slack_socket import SlackSocket, SocketError
 from tests.fakes.slack import FakeSlack

@@ -27,7 +27,7 @@ from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.retry import RetryPolicy
 from tests.fakes.slack import FakeSlack

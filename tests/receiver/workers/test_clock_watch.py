@@ -12,7 +12,7 @@ from receiver.incident.event import AlertsReceived, Resolve, UndoResolve
 from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.metrics import Metrics
 from receiver.store.base import StoreError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator

@@ -10,7 +10,7 @@ from receiver.actions.duty import Duty
 from receiver.channels.base import Failure, SendError
 from receiver.messages.templating import Templates
 from receiver.oncall.cover import Cover, CoverNews, CoverState, news
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.cover_notices import CoverNotices
 from tests.receiver.example_site import START, Clock, Recorder, a_store, the_current
 

@@ -14,7 +14,7 @@ from receiver.incident.model import EntryKind, Kind, Origin
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.store.base import Claimed, Decide
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers import destinations
 from receiver.workers.circuit_breaker import REST, THRESHOLD
 from receiver.workers.destinations import Destinations

@@ -12,7 +12,7 @@ from receiver.channels.base import Failure, SendError
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.store.push import DeviceState, PushOutcome
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.device_check import DeviceCheck
 from tests.fakes.push import FakePush
 from tests.receiver.example_site import START, Clock, a_store, the_current, the_routing

@@ -20,8 +20,8 @@ from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
-from receiver.store.sqlite import SQLiteStore
-from receiver.store.sqlite_file import transaction
+from receiver.store.sqlite.file import transaction
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher
 from receiver.workers.retry import RetryPolicy, backoff
 from tests.receiver.example_site import (
@@ -386,7 +386,7 @@ async def test_a_bundle_takes_a_few_transactions(rig: Rig, monkeypatch: pytest.M
         transactions += 1
         return transaction(db)
 
-    monkeypatch.setattr("receiver.store.sqlite_queue.transaction", counted)
+    monkeypatch.setattr("receiver.store.sqlite.queue.transaction", counted)
     await rig.dispatcher.run_once()
     assert rig.count("sent") == LARGEST_BUNDLE + 1
     assert transactions < LARGEST_BUNDLE / 10

@@ -12,7 +12,7 @@ from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.duty import MadeWindow
 from receiver.store.past import Past
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers import forgetting
 from receiver.workers.forgetting import Forgetting
 from tests.receiver.example_site import START, Clock, a_store, beside

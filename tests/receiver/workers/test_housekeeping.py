@@ -19,7 +19,7 @@ from receiver.oncall.hours import parse
 from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.coverage import roles
 from receiver.store.base import StoreError
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.coverage import Coverage
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.retention import Retention

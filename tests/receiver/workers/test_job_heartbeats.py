@@ -9,7 +9,7 @@ from receiver.incident.event import Resolve
 from receiver.incident.heartbeat import Job
 from receiver.incident.model import Incident, Origin, State
 from receiver.metrics import Metrics
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.job_heartbeats import HeartbeatLook
 from tests.receiver.example_site import Clock, a_store, a_watch, deciding, the_current
 

@@ -15,7 +15,7 @@ from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Alert, State
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.liveness import Liveness
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import START, Clock, a_store, a_watch, an_alert, received, the_current, the_policy

@@ -7,7 +7,7 @@ import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Kind, State
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.escalator import Escalator
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import (

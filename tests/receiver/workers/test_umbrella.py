@@ -23,7 +23,7 @@ from receiver.incident.model import Incident, Kind, Origin, State
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.console.board import Board
 from receiver.web.console.layout import Layout

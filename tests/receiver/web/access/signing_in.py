@@ -18,7 +18,7 @@ from process.settings import Secret
 from process.web_config import WebAccess
 from receiver.config.console import ConsoleSettings
 from receiver.policy.current import Current
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.access.build import ConsoleAccess
 from receiver.web.access.oidc import Oidc
 from receiver.web.access.viewer import VIEWER

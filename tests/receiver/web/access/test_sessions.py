@@ -10,7 +10,7 @@ import pytest
 
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
-from receiver.store.sqlite_access import SQLiteAccess
+from receiver.store.sql.access import SQLAccess
 from receiver.web.access.guard import local_path
 from receiver.web.access.security_headers import HEADERS
 from receiver.web.console import stream
@@ -46,7 +46,7 @@ async def test_the_printed_link_is_not_used_up_by_a_sign_in_that_fails(
 
     assert rig.access.link is not None
     with monkeypatch.context() as patched:
-        patched.setattr(SQLiteAccess, "begin_session", locked)
+        patched.setattr(SQLAccess, "begin_session", locked)
         assert (await rig.get(rig.access.link.path))[0] == 503
     assert await rig.get(rig.access.link.path) == (303, "/")
 

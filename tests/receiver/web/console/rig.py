@@ -22,7 +22,7 @@ from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
-from receiver.store.sqlite import SQLiteStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.access.viewer import VIEWER, Role, Viewer
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.console.board import Board

@@ -1,21 +1,21 @@
 """The audit log's table: lines are added inside the transaction of what they tell, and read newest first."""
 
-import sqlite3
 from datetime import UTC, datetime
 
 from receiver.store.audit import Act
+from receiver.store.sql.connection import Connection
 
 _LONGEST = 4000  # characters of one column: an agent or a name that somebody chose must not fill the disk
 
 
-def write(db: sqlite3.Connection, act: Act) -> None:
+def write(db: Connection, act: Act) -> None:
     """Add a line."""
     texts = (act.actor, act.via, act.ip, act.act, act.object, act.before, act.after)
     insert = "INSERT INTO audit (at, actor, via, ip, act, object, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     db.execute(insert, (act.at.timestamp(), *(text[:_LONGEST] for text in texts)))
 
 
-def read(db: sqlite3.Connection, before: int | None, limit: int, of: str) -> list[Act]:
+def read(db: Connection, before: int | None, limit: int, of: str) -> list[Act]:
     """Read the newest lines first."""
     query = "SELECT at, actor, via, ip, act, object, before, after, seq FROM audit WHERE seq < ?"
     newest = before if before is not None else 2**62

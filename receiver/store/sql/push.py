@@ -1,24 +1,24 @@
 """The table of the devices that Web Push reaches."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from receiver.store.push import MOST_DEVICES, PushOutcome, Subscription
-from receiver.store.sqlite_queue import Reader, Writer
+from receiver.store.sql.connection import Connection, Reader, Writer
 
 _COLUMNS = "id, person, endpoint, p256dh, auth, device, created, last_ok, last_receipt, waiting_since, gone, failures"
 _READ = f"""SELECT {_COLUMNS}, blocked FROM push_subscription
     WHERE person = ? ORDER BY created DESC, id"""  # noqa: S608  # our own names
 _ADD = """INSERT INTO push_subscription (id, person, endpoint, p256dh, auth, device, created)
     VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET person = excluded.person, endpoint = excluded.endpoint, p256dh = excluded.p256dh,
+    ON CONFLICT (id) DO UPDATE SET person = excluded.person, endpoint = excluded.endpoint, p256dh = excluded.p256dh,
         auth = excluded.auth, device = excluded.device, created = excluded.created, waiting_since = NULL, gone = NULL,
         failures = 0, blocked = 0"""
 _TOO_MANY = """DELETE FROM push_subscription WHERE id IN (
     SELECT id FROM push_subscription WHERE person = ?1 AND id <> ?2
-    ORDER BY gone IS NULL DESC, max(created, coalesce(last_receipt, 0)) DESC, id LIMIT -1 OFFSET ?3)"""
+    ORDER BY gone IS NULL DESC,
+        CASE WHEN last_receipt > created THEN last_receipt ELSE created END DESC, id LIMIT 1000000 OFFSET ?3)"""
 _NOTES = {
     PushOutcome.ACCEPTED: """UPDATE push_subscription
         SET last_ok = ?1, failures = 0, waiting_since = coalesce(waiting_since, ?1) WHERE id = ?2""",
@@ -30,7 +30,7 @@ _RECEIPT = "UPDATE push_subscription SET last_receipt = ?, waiting_since = NULL,
 _KNOWN = "SELECT 1 FROM push_subscription WHERE id = ?"
 
 
-class SQLitePush:
+class SQLPush:
     """See receiver.store.push.PushStore."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
@@ -40,7 +40,7 @@ class SQLitePush:
         one = subscription
         columns = (one.id, one.person, one.endpoint, one.p256dh, one.auth, one.device, one.created.timestamp())
 
-        def change(db: sqlite3.Connection) -> None:
+        def change(db: Connection) -> None:
             db.execute(_ADD, columns)
             db.execute(_TOO_MANY, (one.person, one.id, MOST_DEVICES - 1))
 
@@ -55,7 +55,7 @@ class SQLitePush:
         return [_subscription(row) for row in rows]
 
     async def note_pushes(self, outcomes: Mapping[str, PushOutcome], now: datetime) -> None:
-        def change(db: sqlite3.Connection) -> None:
+        def change(db: Connection) -> None:
             for number, outcome in outcomes.items():
                 db.execute(_NOTES[outcome], (now.timestamp(), number))
 
@@ -65,7 +65,7 @@ class SQLitePush:
         # Anybody may ask this: what is unknown is only read.
         if not await self._writer.run(lambda db: db.execute(_KNOWN, (number,)).fetchone()):
             return False
-        values = (now.timestamp(), not shown, number)
+        values = (now.timestamp(), int(not shown), number)
         return await self._writer.commit(lambda db: db.execute(_RECEIPT, values).rowcount > 0)
 
     async def forget_devices(self, person: str) -> None:

@@ -1,20 +1,20 @@
 """Writes down what a person did to an incident, inside the transaction of it: the audit line, and the form."""
 
-import sqlite3
 from datetime import datetime
 
 import msgspec
 
 from receiver.incident.model import Incident
-from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
 from receiver.store.base import Trace
 from receiver.store.past import FORMS_KNOWN
+from receiver.store.sql import audit
+from receiver.store.sql.connection import Connection
 
 _FIELDS = ("state", "priority", "team", "acknowledged_by", "snoozed_until", "asked", "attached_to", "resolved_by")
 
 
-def write(db: sqlite3.Connection, trace: Trace, before: Incident, after: Incident, now: datetime) -> None:
+def write(db: Connection, trace: Trace, before: Incident, after: Incident, now: datetime) -> None:
     """Say in the audit log who has changed what, and remember the form."""
     changed = [name for name in _FIELDS if getattr(before, name) != getattr(after, name)]
     was, became = (
@@ -25,13 +25,13 @@ def write(db: sqlite3.Connection, trace: Trace, before: Incident, after: Inciden
     remember(db, trace.form, after.id, now)
 
 
-def sent_before(db: sqlite3.Connection, form: str) -> int | None:
+def sent_before(db: Connection, form: str) -> int | None:
     """Give what a form was about when it was sent before."""
     row = db.execute("SELECT number FROM form WHERE key = ?", (form,)).fetchone() if form else None
     return int(row[0]) if row else None
 
 
-def remember(db: sqlite3.Connection, form: str, number: int, now: datetime) -> None:
+def remember(db: Connection, form: str, number: int, now: datetime) -> None:
     """Remember that a form was sent, and forget those that nobody sends again."""
     if form:
         db.execute("DELETE FROM form WHERE at < ?", ((now - FORMS_KNOWN).timestamp(),))

@@ -1,21 +1,15 @@
 """The tables of sessions and tokens."""
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from receiver.store import sqlite_audit as audit
 from receiver.store.access import FullError, Session, Token
 from receiver.store.audit import Act
-from receiver.store.base import StoreError
-from receiver.store.migrations import SCHEMA_VERSION
-from receiver.store.sqlite_file import transaction
-from receiver.store.sqlite_queue import Reader, Writer
+from receiver.store.sql import audit
+from receiver.store.sql.connection import Connection, Reader, Writer
 
 MOST_SESSIONS = 50  # of one person or name: the oldest ends
 MOST_TOKENS = 1000  # that have not been revoked
@@ -23,30 +17,30 @@ MOST_TOKENS = 1000  # that have not been revoked
 _SESSIONS = """SELECT id, person, name, groups, via, created, seen, expires, ip, agent FROM session
     WHERE expires > ?"""
 _TOKENS = "SELECT id, name, scope, owner, created, expires, last_used, revoked FROM token"
-_HAS_TOKENS = "SELECT 1 FROM sqlite_master WHERE name = 'token'"
 _TOO_MANY = """DELETE FROM session WHERE id IN
-    (SELECT id FROM session WHERE person = ?1 AND name = ?2 ORDER BY seen DESC, id DESC LIMIT -1 OFFSET ?3)"""
+    (SELECT id FROM session WHERE person = ?1 AND name = ?2 ORDER BY seen DESC, id DESC LIMIT 1000000 OFFSET ?3)"""
 
 
-class SQLiteAccess:
+class SQLAccess:
     """See receiver.store.access.AccessStore."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer, self._reader = writer, reader  # no page waits for a commit to know who asks
 
     async def begin_session(self, hashed: bytes, session: Session, act: Act) -> Session:
-        def change(db: sqlite3.Connection) -> int:
+        def change(db: Connection) -> int:
             db.execute("DELETE FROM session WHERE expires <= ?", (session.created.timestamp(),))
             columns = (hashed, session.person, session.name, msgspec.json.encode(session.groups).decode(), session.via)
             times = (session.created.timestamp(), session.seen.timestamp(), session.expires.timestamp())
-            number = db.execute(
+            row = db.execute(
                 "INSERT INTO session (hash, person, name, groups, via, created, seen, expires, ip, agent)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (*columns, *times, session.ip, session.agent),
-            ).lastrowid
+            ).fetchone()
+            number = int(row[0])
             db.execute(_TOO_MANY, (session.person, session.name, MOST_SESSIONS))
             audit.write(db, msgspec.structs.replace(act, object=f"session/{number}"))
-            return number or 0
+            return number
 
         number = await self._writer.commit(change, urgent=True)
         return msgspec.structs.replace(session, id=number)
@@ -62,7 +56,7 @@ class SQLiteAccess:
         return _session(row) if row else None
 
     async def seen_session(self, number: int, now: datetime, ip: str) -> None:
-        update = "UPDATE session SET seen = max(seen, ?), ip = ? WHERE id = ?"
+        update = "UPDATE session SET seen = CASE WHEN seen < ?1 THEN ?1 ELSE seen END, ip = ?2 WHERE id = ?3"
         await self._writer.commit(lambda db: db.execute(update, (now.timestamp(), ip, number)))
 
     async def sessions(self, now: datetime, limit: int) -> Sequence[Session]:
@@ -71,7 +65,7 @@ class SQLiteAccess:
         return [_session(row) for row in rows]
 
     async def end_session(self, number: int, act: Act) -> bool:
-        def change(db: sqlite3.Connection) -> bool:
+        def change(db: Connection) -> bool:
             if not db.execute("DELETE FROM session WHERE id = ?", (number,)).rowcount:
                 return False
             audit.write(db, act)
@@ -105,50 +99,26 @@ class SQLiteAccess:
         await self._writer.commit(lambda db: audit.write(db, act))
 
 
-@contextmanager
-def beside(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database for one change by a command, while a receiver runs or not; StoreError if that fails."""
-    with opened(path) as db, transaction(db):
-        yield db
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database beside a receiver that runs or not; StoreError if that fails.
-
-    The lock of SQLite lets one of both write at a time. A database of another version is left alone.
-    """
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)) as db:
-            for pragma in ("busy_timeout=5000", "synchronous=FULL"):
-                db.execute(f"PRAGMA {pragma}")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION or not db.execute(_HAS_TOKENS).fetchone():
-                raise StoreError(f"{path}: is not of this version; start the receiver of this version once")
-            yield db
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be used ({error})") from error
-
-
-def add_token(db: sqlite3.Connection, hashed: bytes, token: Token, act: Act) -> int:
+def add_token(db: Connection, hashed: bytes, token: Token, act: Act) -> int:
     """Keep a new token and give its number; FullError."""
     if db.execute("SELECT count(*) FROM token WHERE revoked IS NULL").fetchone()[0] >= MOST_TOKENS:
         raise FullError(f"there are {MOST_TOKENS} tokens; revoke some")
     expires = token.expires.timestamp() if token.expires else None
-    number = db.execute(
-        "INSERT INTO token (hash, name, scope, owner, created, expires) VALUES (?, ?, ?, ?, ?, ?)",
+    row = db.execute(
+        "INSERT INTO token (hash, name, scope, owner, created, expires) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
         (hashed, token.name, token.scope, token.owner, token.created.timestamp(), expires),
-    ).lastrowid
+    ).fetchone()
+    number = int(row[0])
     audit.write(db, msgspec.structs.replace(act, object=f"token/{number}"))
-    return number or 0
+    return number
 
 
-def tokens(db: sqlite3.Connection) -> list[Token]:
+def tokens(db: Connection) -> list[Token]:
     """List all, the newest first."""
     return [_token(row) for row in db.execute(_TOKENS + " ORDER BY id DESC")]
 
 
-def revoke_token(db: sqlite3.Connection, number: int, act: Act) -> bool:
+def revoke_token(db: Connection, number: int, act: Act) -> bool:
     """Revoke one; False if there is none that works."""
     update = "UPDATE token SET revoked = ? WHERE id = ? AND revoked IS NULL"
     if not db.execute(update, (act.at.timestamp(), number)).rowcount:

@@ -1,13 +1,9 @@
-"""The store on one SQLite file: one writing thread, BEGIN IMMEDIATE around changes, fsync before the answer."""
+"""What a store does, by the statements of this folder; its writer and its reader execute them, wherever that is."""
 
-import asyncio
-import logging
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import closing
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,11 +26,6 @@ from receiver.incident.model import (
     Priority,
 )
 from receiver.incident.policy import Policy
-from receiver.store import sqlite_act as act
-from receiver.store import sqlite_heartbeat as heartbeat
-from receiver.store import sqlite_history as history
-from receiver.store import sqlite_outbox as outbox
-from receiver.store import sqlite_row as row
 from receiver.store.base import (
     ANY,
     Backlog,
@@ -49,31 +40,26 @@ from receiver.store.base import (
     PastIncident,
     Standing,
     StoreError,
-    StoreOutageError,
     Trace,
     Undelivered,
     Wanted,
     WantedOpen,
 )
 from receiver.store.remembered import Remembered
-from receiver.store.sqlite_access import SQLiteAccess
-from receiver.store.sqlite_duty import SQLiteDuty
-from receiver.store.sqlite_erase import SQLiteErase
-from receiver.store.sqlite_file import Hold, check, connect, connect_to_read
-from receiver.store.sqlite_hooks import SQLiteHooks
-from receiver.store.sqlite_past import SQLitePast
-from receiver.store.sqlite_push import SQLitePush
-from receiver.store.sqlite_queue import Reader, Writer
-from receiver.store.sqlite_silences import SQLiteSilences
-
-log = logging.getLogger(__name__)
+from receiver.store.sql import act, heartbeat, history, outbox, row
+from receiver.store.sql.access import SQLAccess
+from receiver.store.sql.connection import OWN, Connection, Reader, Writer
+from receiver.store.sql.duty import SQLDuty
+from receiver.store.sql.hooks import SQLHooks
+from receiver.store.sql.past import SQLPast
+from receiver.store.sql.push import SQLPush
+from receiver.store.sql.silences import SQLSilences
 
 T = TypeVar("T")
 Watcher = Callable[[Incident, Incident], None]
 Changed = row.Saved | None
 
-_BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at"
-_OWN = "INSERT INTO own VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _HANDED_OVER = "handover "
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
@@ -82,7 +68,7 @@ def _nobody(_before: Incident, _after: Incident) -> None:
     pass
 
 
-class SQLiteStore:
+class SQLStore:
     """See receiver.store.base.Store.
 
     ``changed`` is called in the event loop after each commit that may owe something, ``watch`` with each incident
@@ -91,64 +77,39 @@ class SQLiteStore:
 
     def __init__(
         self,
-        path: Path,
+        writer: Writer,
+        reader: Reader,
         changed: Callable[[], None],
         *,
         watch: Watcher = _nobody,
         handling: outbox.HandlingOf = lambda _channel: Handling(),
     ) -> None:
-        self._path, self._changed, self._watch, self._handling = path, changed, watch, handling
-        self._writer, self._reader = Writer(str(path), self._look), Reader(str(path))
-        self.access = SQLiteAccess(self._writer, self._reader)
-        self.duty = SQLiteDuty(self._writer, self._reader)
-        self.push = SQLitePush(self._writer, self._reader)
-        self.silences = SQLiteSilences(self._writer, self._reader)
-        self.erasing = SQLiteErase(self._writer)
-        self.past = SQLitePast(self._writer)
-        self.hooks = SQLiteHooks(self._writer, self._reader)
-        self._held: Hold | None = None
-        self._checking: sqlite3.Connection | None = None
-        self._is_replaced, self._installation = False, 0
-
-    async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
-        """Create or upgrade the file; StoreError says what is in the way.
-
-        ``keys`` gives the key of each person by display name, if nobody else has that name: older files store names.
-        """
-
-        def work() -> None:
-            held = Hold(self._path)
-            try:
-                writing = connect(self._path, now, keys or {}, new=held.is_new)
-                try:
-                    self._reader.connection = connect_to_read(self._path)
-                except sqlite3.Error as error:
-                    writing.close()
-                    raise StoreError(f"{self._path}: cannot be read ({error})") from error
-                self._writer.connection = writing
-            except BaseException:
-                held.close()
-                raise
-            self._held = held
-
-        await self._writer.call(work)
+        self._changed, self._watch, self._handling = changed, watch, handling
+        self._writer, self._reader = writer, reader
+        self.access = SQLAccess(writer, reader)
+        self.duty = SQLDuty(writer, reader)
+        self.push = SQLPush(writer, reader)
+        self.silences = SQLSilences(writer, reader)
+        self.past = SQLPast(writer)
+        self.hooks = SQLHooks(writer, reader)
+        self._installation = 0
 
     @property
     def outage(self) -> Outage | None:
-        return Outage.REPLACED if self._is_replaced else self._writer.outage
+        return self._writer.outage
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             before = choose(event, row.Known(db), policy, now)
             return row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
-        self._refuse_replaced()
+        self._refuse()
         incident = await self._decide(change, urgent=True)
-        self._refuse_replaced()  # it may have gone since somebody looked last
+        self._refuse()  # it may have gone since somebody looked last
         return incident
 
     async def apply(self, incident_id: int, decide: Decide, now: datetime) -> Incident | None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             before = row.incident(db, incident_id)
             return row.save(db, before, decide(before), self._handling, now) if before else None
 
@@ -164,7 +125,7 @@ class SQLiteStore:
         parent: int = 0,
         trace: Trace | None = None,
     ) -> Incident | None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             before = row.incident(db, incident_id)
             if before is None:
                 return None
@@ -183,7 +144,7 @@ class SQLiteStore:
     async def raise_by_hand(
         self, decide: Callable[[Incident, Standing], Decision], now: datetime, trace: Trace
     ) -> Incident | None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             earlier = act.sent_before(db, trace.form)
             known = row.incident(db, earlier) if earlier is not None else None
             number = row.Known(db).next_number()
@@ -194,7 +155,7 @@ class SQLiteStore:
         return await self._decide(change, urgent=True)
 
     def _traced(
-        self, db: sqlite3.Connection, before: Incident, decision: Decision, trace: Trace | None, now: datetime
+        self, db: Connection, before: Incident, decision: Decision, trace: Trace | None, now: datetime
     ) -> row.Saved:
         """Save what was decided, and say in the audit log who has changed what."""
         saved = row.save(db, before, decision, self._handling, now)
@@ -214,7 +175,7 @@ class SQLiteStore:
                 return []
         urgent = wanted.urgent is True or (first is not None and is_urgent(first))
 
-        def change(db: sqlite3.Connection) -> list[Claimed]:
+        def change(db: Connection) -> list[Claimed]:
             whole = not wanted.kind  # of a bundle nobody reads timelines
             claims: list[Claimed] = []
             while True:
@@ -239,7 +200,7 @@ class SQLiteStore:
         held: Collection[int],
         settled: Collection[int],
     ) -> list[Claimed]:
-        def read(db: sqlite3.Connection) -> list[Claimed]:
+        def read(db: Connection) -> list[Claimed]:
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
             claimed = [self._claimed(db, row, whole=not wanted.kind) for row in rows]
             current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
@@ -248,7 +209,7 @@ class SQLiteStore:
         return await self._writer.run(read)
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=ref):
                 return None
             if not claimed.notification.is_redraw:
@@ -268,7 +229,7 @@ class SQLiteStore:
         spent: float,
         unreached: Callable[[Claimed], Decide | None],
     ) -> None:
-        def put_off(db: sqlite3.Connection, claimed: Claimed, decide: Decide | None) -> Changed:
+        def put_off(db: Connection, claimed: Claimed, decide: Decide | None) -> Changed:
             elsewhere = decide is not None
             if not outbox.retry(db, claimed.id, claimed.attempt, when, error, spent, elsewhere=elsewhere):
                 return None
@@ -293,14 +254,14 @@ class SQLiteStore:
         await self._writer.commit(lambda db: outbox.release(db, channel, address, forward=forward, now=now))
 
     async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
-        def read(db: sqlite3.Connection) -> dict[str, int]:
+        def read(db: Connection) -> dict[str, int]:
             ranks = ((address, outbox.best_rank(db, channel, address)) for address in addresses)
             return {address: rank for address, rank in ranks if rank is not None}
 
         return await self._writer.run(read)
 
     async def digest(self, ref: str) -> list[tuple[Notification, Incident]]:
-        def read(db: sqlite3.Connection) -> list[tuple[Notification, Incident]]:
+        def read(db: Connection) -> list[tuple[Notification, Incident]]:
             pages = outbox.digest(db, ref)
             found = ((page, row.incident(db, number)) for number, page in pages)
             return [(page, incident) for page, incident in found if incident is not None]
@@ -308,14 +269,14 @@ class SQLiteStore:
         return await self._reader.run(read)
 
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
-        def read(db: sqlite3.Connection) -> list[Claimed]:
+        def read(db: Connection) -> list[Claimed]:
             numbers = outbox.late_pages(db, channel, before, limit)
             return [self._claimed(db, outbox.read(db, number), whole=False) for number in numbers]
 
         return await self._writer.run(read)
 
     async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             return self._consider(db, claimed, unreached, now) if outbox.mark_elsewhere(db, claimed.id) else None
 
         await self._decide(change)
@@ -345,7 +306,7 @@ class SQLiteStore:
         undelivered: Decide,
         now: datetime,
     ) -> None:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             if not outbox.finish(db, claimed.id, claimed.attempt, "dead", now, error=error):
                 return None  # another attempt holds the lease by now
             number, sending = claimed.incident.id, _sending(claimed.notification)
@@ -365,7 +326,7 @@ class SQLiteStore:
         self._changed()
 
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
-        def read(db: sqlite3.Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
+        def read(db: Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
             stored = row.incident(db, incident_id)
             return (stored, row.timeline(db, incident_id)) if stored else None
 
@@ -416,7 +377,7 @@ class SQLiteStore:
         return await self._writer.run(row.heartbeats)
 
     async def clock_set(self, by: timedelta) -> None:
-        def change(db: sqlite3.Connection) -> None:
+        def change(db: Connection) -> None:
             outbox.clock_set(db, by)
             db.execute("UPDATE heartbeat SET last_seen_at = last_seen_at + ?", (by.total_seconds(),))
             heartbeat.clock_set(db, by)
@@ -427,12 +388,12 @@ class SQLiteStore:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))
 
     async def job_beat(self, name: str, now: datetime) -> None:
-        self._refuse_replaced()
+        self._refuse()
         await self._writer.commit(lambda db: heartbeat.beat(db, name, now), urgent=True)
-        self._refuse_replaced()
+        self._refuse()
 
     async def watch_jobs(self, decide: Callable[[Watch], Watch]) -> Watch:
-        def change(db: sqlite3.Connection) -> Watch:
+        def change(db: Connection) -> Watch:
             before = heartbeat.read(db)
             after = decide(before)
             heartbeat.keep(db, before, after)
@@ -444,16 +405,16 @@ class SQLiteStore:
         await self._writer.commit(lambda db: heartbeat.forget(db, name))
 
     async def alive(self, now: datetime) -> None:
-        await self._writer.call(self._look)
-        await self._writer.commit(lambda db: db.execute(_OWN, ("alive", now.timestamp())))
+        await self._writer.commit(lambda db: db.execute(OWN, ("alive", now.timestamp())))
 
     async def installation(self) -> int:
-        def known(db: sqlite3.Connection) -> int:
+        def known(db: Connection) -> int:
             columns = db.execute("SELECT value FROM own WHERE name = 'installation'").fetchone()
             return int(columns[0]) if columns else 0
 
-        def change(db: sqlite3.Connection) -> int:
-            db.execute("INSERT OR IGNORE INTO own VALUES ('installation', 1 + abs(random() % 4503599627370495))")
+        def change(db: Connection) -> int:
+            number = 1 + secrets.randbelow(2**52 - 1)
+            db.execute("INSERT INTO own VALUES ('installation', ?) ON CONFLICT DO NOTHING", (float(number),))
             return known(db)
 
         # It never changes, and each link, button and answer asks for it: a commit each would be an fsync each.
@@ -472,73 +433,33 @@ class SQLiteStore:
         return datetime.fromtimestamp(row[0], UTC) if row else None
 
     async def hand_over(self, role: str, at: datetime) -> None:
-        await self._writer.commit(lambda db: db.execute(_OWN, (_HANDED_OVER + role, at.timestamp())))
+        await self._writer.commit(lambda db: db.execute(OWN, (_HANDED_OVER + role, at.timestamp())))
 
     async def backlog(self) -> Backlog:
         return await self._reader.run(row.backlog)
 
-    async def check(self) -> None:
-        def look() -> None:
-            with closing(connect_to_read(self._path)) as db:  # its own: it takes seconds, in which others read
-                self._checking = db
-                try:
-                    check(db, self._path)
-                finally:
-                    self._checking = None
-
-        try:
-            await asyncio.to_thread(look)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: cannot be checked for damage ({error})") from error
-
     async def channel_states(self) -> list[ChannelState]:
         return await self._reader.run(outbox.channel_states)
 
-    async def close(self) -> None:
-        checking = self._checking
-        if checking is not None:
-            checking.interrupt()
-        await self._reader.close()  # the last connection to close tidies up, which only the writer may
-        if self._writer.connection is not None:
-            await self._writer.run(lambda db: db.close())
-            self._writer.connection = None
-        self._writer.shutdown()
-        if self._held is not None:
-            self._held.close()
+    def _refuse(self) -> None:
+        """Refuse what would be lost although it is committed; StoreOutageError."""
 
-    def _refuse_replaced(self) -> None:
-        if self._is_replaced:  # whoever sent it shall send it again, to the next process
-            raise StoreOutageError(Outage.REPLACED, f"{self._path}: is gone or has been replaced")
-
-    def _look(self) -> None:
-        """See whether the file is still the one that was opened."""
-        replaced = self._held is not None and self._held.is_replaced()
-        if replaced and not self._is_replaced:
-            log.error(
-                "%s: the database is gone or has been replaced; webhooks get 503, and what is written now is lost with "
-                "this process: put it back, or restart the receiver",
-                self._path,
-            )
-        self._is_replaced = replaced
-
-    def _consider(self, db: sqlite3.Connection, claimed: Claimed, decide: Decide, now: datetime) -> Changed:
+    def _consider(self, db: Connection, claimed: Claimed, decide: Decide, now: datetime) -> Changed:
         before = row.incident(db, claimed.incident.id)
         return row.save(db, before, decide(before), self._handling, now) if before else None
 
-    async def _decide(
-        self, change: Callable[[sqlite3.Connection], Changed], *, urgent: bool = False
-    ) -> Incident | None:
+    async def _decide(self, change: Callable[[Connection], Changed], *, urgent: bool = False) -> Incident | None:
         saved = await self._writer.commit(change, urgent=urgent)
         if saved is not None and saved.owes:
             self._changed()
         return self._watched(saved)
 
-    def _claimed(self, db: sqlite3.Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
+    def _claimed(self, db: Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
         """Build what the dispatcher gets of one row."""
         row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
         incident = row.incident(db, number)
         if incident is None:
-            raise sqlite3.IntegrityError(f"outbox row {row_id} has no incident")
+            raise StoreError(f"outbox row {row_id} has no incident")
         notification = outbox.decoder.decode(doc)
         keeps = self._handling(notification.target.channel).keeps_incidents
         generation, begins_after = outbox.ends(db, number, lane, row_id) if keeps else (0, 0)
@@ -573,7 +494,7 @@ class SQLiteStore:
         return saved.after
 
 
-def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
+def _dropped(db: Connection, claimed: Claimed, now: datetime) -> bool:
     """Cancel what was answered while its sender died or failed: in doubt it was sent, and now it is pointless."""
     notification = claimed.notification
     if notification.is_redraw or not pointless(notification.kind, claimed.created_at, claimed.incident):
@@ -582,7 +503,7 @@ def _dropped(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
     return True
 
 
-def _left_to_others(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> bool:
+def _left_to_others(db: Connection, claimed: Claimed, now: datetime) -> bool:
     """Cancel what an umbrella is not told yet: the last of its members tells it for all."""
     if _umbrella_follows(db, claimed):
         return False
@@ -590,7 +511,7 @@ def _left_to_others(db: sqlite3.Connection, claimed: Claimed, now: datetime) -> 
     return True
 
 
-def _umbrella_follows(db: sqlite3.Connection, claimed: Claimed) -> bool:
+def _umbrella_follows(db: Connection, claimed: Claimed) -> bool:
     kind, number = claimed.notification.kind, claimed.bundle
     if not number or kind not in {Kind.ACKNOWLEDGED, Kind.RESOLVED}:
         return True

@@ -1,33 +1,27 @@
 """Erases a person who has left: their acts stay under a number, and their names and addresses go.
 
-By parts, each a short transaction, so that a receiver that runs meanwhile can write. What SQLite has freed before keeps
-its bytes until `tidy` has rewritten the file (sqlite.org/lang_vacuum.html).
+By parts, each a short transaction, so that a receiver that runs meanwhile can write.
 """
 
 import re
-import sqlite3
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from receiver.store import sqlite_audit as audit
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.sqlite_access import opened
-from receiver.store.sqlite_file import transaction
-from receiver.store.sqlite_queue import Writer
-from receiver.store.sqlite_row import document
+from receiver.store.sql import audit
+from receiver.store.sql.connection import Connection
+from receiver.store.sql.row import document
 
 _PART = 200  # rows in one transaction: some 10 ms
 _SHORTEST, _LONGEST, MOST_TEXTS = 3, 200, 50  # characters of a name or an address, and how many of them
 _COUNTER = "erased"  # in the table `own`: the number that was given last
 # What people and programs have written: a person's key may be a common word there, so only names and addresses go.
 _WRITTEN = frozenset({"title", "text", "labels", "annotations", "group_labels", "alert", "where", "comment", "detail"})
-_TRIGGER = "SELECT sql FROM sqlite_master WHERE name = 'audit_unchanged'"
 _ADDRESSES = """SELECT DISTINCT json_extract(CAST(notification AS TEXT), '$.target.address') FROM outbox
     WHERE json_extract(CAST(notification AS TEXT), '$.target.person') = ?"""
 # A mail address, a telephone number or an id of Slack: other addresses are names in receiver.yml, as a common word.
@@ -36,7 +30,7 @@ _SILENCES = "SELECT made_by, over_by, key, matchers, comment, source, am_id FROM
 _SILENCE = """UPDATE silence SET made_by = ?, over_by = ?, key = ?, matchers = ?, comment = ?
     WHERE source = ? AND am_id = ?"""
 
-Change = Callable[[sqlite3.Connection], Any]
+Change = Callable[[Connection], Any]
 Texts = tuple[tuple[re.Pattern[str], str], ...]
 
 
@@ -93,7 +87,7 @@ TABLES = (
 )
 
 
-def begin(db: sqlite3.Connection, person: str, texts: Iterable[str]) -> Erasure:
+def begin(db: Connection, person: str, texts: Iterable[str]) -> Erasure:
     """Give them a number, and end what is theirs alone: sessions, tokens, devices. ValueError: a text is too short."""
     found = [address for (address,) in db.execute(_ADDRESSES, (person,)) if _PERSONAL.fullmatch(address or "")]
     found += [name for (name,) in db.execute("SELECT DISTINCT name FROM session WHERE person = ?", (person,))]
@@ -101,7 +95,7 @@ def begin(db: sqlite3.Connection, person: str, texts: Iterable[str]) -> Erasure:
     wrong = [text for text in named if not _SHORTEST <= len(text) <= _LONGEST and text not in found]
     if wrong or len(named) > MOST_TEXTS + len(found):
         raise ValueError(f"expected up to {MOST_TEXTS} names and addresses of {_SHORTEST} to {_LONGEST} characters")
-    db.execute("INSERT OR IGNORE INTO own VALUES (?, 0)", (_COUNTER,))
+    db.execute("INSERT INTO own VALUES (?, 0) ON CONFLICT DO NOTHING", (_COUNTER,))
     query = "UPDATE own SET value = value + 1 WHERE name = ? RETURNING value"
     alias = f"former-{int(db.execute(query, (_COUNTER,)).fetchone()[0])}"
     for table, column in (("session", "person"), ("token", "owner"), ("push_subscription", "person")):
@@ -123,7 +117,7 @@ def _whole(text: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.IGNORECASE)
 
 
-def part(db: sqlite3.Connection, erasure: Erasure, table: Table, after: int) -> tuple[int, int | None]:
+def part(db: Connection, erasure: Erasure, table: Table, after: int) -> tuple[int, int | None]:
     """Erase from the next rows of a table; gives how many have changed, and the last of them, None at the end."""
     columns = (*table.own, *table.written, *table.documents)
     quoted = ", ".join(f'"{one}"' for one in columns)
@@ -134,12 +128,11 @@ def part(db: sqlite3.Connection, erasure: Erasure, table: Table, after: int) -> 
     if changed:
         assignments = ", ".join(f'"{one}" = ?' for one in columns)
         update = f'UPDATE "{table.name}" SET {assignments} WHERE {table.number} = ?'  # noqa: S608  # our own names
-        trigger = db.execute(_TRIGGER).fetchone() if table.name == "audit" else None
-        if trigger is not None:  # the one change that the log allows, and nobody else sees it without its trigger
-            db.execute("DROP TRIGGER audit_unchanged")
-        db.executemany(update, changed)
-        if trigger is not None:
-            db.execute(trigger[0])
+        if table.name == "audit":  # the one change that the log allows
+            with db.without_trigger("audit", "audit_unchanged"):
+                db.executemany(update, changed)
+        else:
+            db.executemany(update, changed)
     return len(changed), rows[-1][0] if len(rows) == _PART else None
 
 
@@ -178,48 +171,7 @@ def steps(person: str, texts: Iterable[str], act: Act) -> Generator[Change, Any,
     return Erased(erasure.alias, rows)
 
 
-def erase(path: Path, person: str, texts: Iterable[str], act: Act) -> Erased:
-    """Do all of it beside a receiver that runs or not; StoreError if the database cannot be used."""
-    changes, result = steps(person, texts, act), None
-    with opened(path) as db:
-        db.execute("PRAGMA secure_delete=ON")
-        try:
-            while True:
-                change = changes.send(result)
-                with transaction(db):
-                    result = change(db)
-        except StopIteration as done:
-            erased: Erased = done.value
-        return msgspec.structs.replace(erased, tidied=tidy(db))
-
-
-class SQLiteErase:
-    """See receiver.store.erase.EraseStore."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-
-    async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
-        changes, result = steps(person, texts, act), None
-        before = await self._writer.run(lambda db: db.execute("PRAGMA secure_delete").fetchone()[0])
-        await self._writer.run(lambda db: db.execute("PRAGMA secure_delete=ON"))
-        try:
-            while True:
-                result = await self._writer.commit(changes.send(result))
-        except StopIteration as done:
-            erased: Erased = done.value
-            return msgspec.structs.replace(erased, tidied=await self._writer.run(tidy))
-        finally:
-            await self._writer.run(lambda db: db.execute(f"PRAGMA secure_delete={int(before)}"))
-
-
-def finish(db: sqlite3.Connection, act: Act, erasure: Erasure, rows: int) -> None:
+def finish(db: Connection, act: Act, erasure: Erasure, rows: int) -> None:
     """Say in the audit log that somebody was erased, without saying who."""
     text = f"{rows} rows"
     audit.write(db, msgspec.structs.replace(act, object=f"person/{erasure.alias}", after=text))
-
-
-def tidy(db: sqlite3.Connection) -> bool:
-    """Rewrite the file without what was freed, and empty the log of the latest commits; False if that is in use."""
-    db.execute("VACUUM")
-    return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

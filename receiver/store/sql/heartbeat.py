@@ -1,27 +1,27 @@
 """The table of the jobs' heartbeats, and when they were last looked at."""
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from receiver.incident.heartbeat import Beat, Watch
+from receiver.store.sql.connection import Connection
 
-_LOOKED = "INSERT INTO own VALUES ('jobs', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_LOOKED = "INSERT INTO own VALUES ('jobs', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _BEAT = """
 INSERT INTO job_heartbeat VALUES (?1, ?2, ?2, NULL)
-ON CONFLICT DO UPDATE SET silent_since = ?2, heard_at = ?2, missed_at = NULL
+ON CONFLICT (name) DO UPDATE SET silent_since = ?2, heard_at = ?2, missed_at = NULL
 """
 _KEEP = """
-INSERT INTO job_heartbeat VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+INSERT INTO job_heartbeat VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
 SET silent_since = excluded.silent_since, heard_at = excluded.heard_at, missed_at = excluded.missed_at
 """
 
 
-def beat(db: sqlite3.Connection, name: str, now: datetime) -> None:
+def beat(db: Connection, name: str, now: datetime) -> None:
     """A job was heard."""
     db.execute(_BEAT, (name, now.timestamp()))
 
 
-def read(db: sqlite3.Connection) -> Watch:
+def read(db: Connection) -> Watch:
     """Read everything that is known."""
     rows = db.execute("SELECT name, silent_since, heard_at, missed_at FROM job_heartbeat ORDER BY name")
     beats = {name: Beat(_moment(since), _maybe(heard), _maybe(missed)) for name, since, heard, missed in rows}
@@ -29,7 +29,7 @@ def read(db: sqlite3.Connection) -> Watch:
     return Watch(beats, _moment(own[0]) if own else None)
 
 
-def keep(db: sqlite3.Connection, before: Watch, after: Watch) -> None:
+def keep(db: Connection, before: Watch, after: Watch) -> None:
     """Write what has changed."""
     changed = {name: beat for name, beat in after.beats.items() if before.beats.get(name) != beat}
     db.executemany(_KEEP, [_columns(name, beat) for name, beat in changed.items()])
@@ -37,12 +37,12 @@ def keep(db: sqlite3.Connection, before: Watch, after: Watch) -> None:
         db.execute(_LOOKED, (after.looked_at.timestamp(),))
 
 
-def forget(db: sqlite3.Connection, name: str) -> None:
+def forget(db: Connection, name: str) -> None:
     """Delete what is known of one job."""
     db.execute("DELETE FROM job_heartbeat WHERE name = ?", (name,))
 
 
-def clock_set(db: sqlite3.Connection, by: timedelta) -> None:
+def clock_set(db: Connection, by: timedelta) -> None:
     """Move along with the clock."""
     db.execute("UPDATE job_heartbeat SET silent_since = silent_since + ?", (by.total_seconds(),))
     db.execute("UPDATE own SET value = value + ? WHERE name = 'jobs'", (by.total_seconds(),))

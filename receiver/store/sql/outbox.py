@@ -1,6 +1,5 @@
 """The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead; ``delivery`` decides which."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -29,6 +28,7 @@ from receiver.incident.delivery import (
 )
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import ChannelState, Member, Wanted
+from receiver.store.sql.connection import ALL, Connection
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
@@ -71,10 +71,11 @@ SELECT {", ".join(f"o.{column}" for column in _ROW.split(", "))} FROM outbox o I
 WHERE o.channel = :channel AND o.state IN ('pending', 'sending') AND (o.state = 'pending' OR o.lease_until < :now)
   AND (o.not_before <= :now OR (:address <> '' AND :early AND o.tries > 0))
   AND (:address = '' OR o.address = :address) AND (:kind = '' OR o.kind = :kind)
-  AND o.rank IN (SELECT value FROM json_each(:ranks)) AND o.id NOT IN (SELECT value FROM json_each(:held))
+  AND o.rank IN (SELECT CAST(value AS INTEGER) FROM json_each(:ranks))
+  AND o.id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(:held))
   AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident_id = o.incident_id AND e.lane = o.lane AND e.id < o.id
                   AND e.state IN ('pending', 'sending') AND (e.serial >= 0 OR o.serial < 0)
-                  AND e.id NOT IN (SELECT value FROM json_each(:settled)))
+                  AND e.id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(:settled)))
 ORDER BY o.rank, o.not_before, o.id LIMIT :limit
 """  # noqa: S608
 _ELSEWHERE = """
@@ -89,7 +90,7 @@ SELECT coalesce(
 """  # noqa: S608
 _RETRY = """
 UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_error = ?, tries = tries + 1,
-    spent = spent + ?, elsewhere = elsewhere OR ?
+    spent = spent + ?, elsewhere = CASE WHEN ? THEN 1 ELSE elsewhere END
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
 _PUT_BACK = """
@@ -160,13 +161,13 @@ ORDER BY id DESC LIMIT 1
 # What an undo has cancelled before it was claimed has ended nothing; what was left to an umbrella's others has.
 _IS_END = "kind = 'resolved' AND NOT (state = 'cancelled' AND attempt = 0)"
 _ENDS = f"SELECT count(*), max(id) FROM outbox WHERE incident_id = ? AND lane = ? AND id < ? AND {_IS_END}"  # noqa: S608
-_ALL = 2**63 - 1  # more than any id
 _WAITING = f"SELECT kind FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _AHEAD = f"SELECT serial, not_before, tries FROM outbox WHERE incident_id = ? AND lane = ? AND {_IS_PENDING}"  # noqa: S608
 _GATHERING = "SELECT until, count, umbrella FROM gathering WHERE channel = ? AND address = ?"
 _GATHERED = """
 INSERT INTO gathering VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET until = excluded.until, count = excluded.count, umbrella = excluded.umbrella
+ON CONFLICT (channel, address)
+    DO UPDATE SET until = excluded.until, count = excluded.count, umbrella = excluded.umbrella
 """
 _JOIN = "UPDATE outbox SET bundle = ? WHERE id = ?"
 _UMBRELLA_OF = """
@@ -177,7 +178,9 @@ WHERE incident_id = ? AND lane = ? AND bundle IS NOT NULL AND id > ? AND id < ? 
 _MEMBERS = f"""
 SELECT incident_id, lane, (SELECT count(*) FROM outbox o
     WHERE o.incident_id = page.incident_id AND o.lane = page.lane AND o.id < page.id AND {_IS_END})
-FROM outbox page WHERE bundle = ? AND state IN ('sending', 'sent') GROUP BY incident_id
+FROM outbox page WHERE id IN (
+    SELECT max(id) FROM outbox WHERE bundle = ? AND state IN ('sending', 'sent') GROUP BY incident_id)
+ORDER BY id
 """  # noqa: S608  # our own text
 _TOLD_LATER = """
 SELECT 1 FROM outbox page JOIN outbox later INDEXED BY outbox_unsettled
@@ -195,12 +198,12 @@ _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
                     created_at, not_before)
 VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before)
-ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
+ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING RETURNING id
 """
 
 
 def enqueue(
-    db: sqlite3.Connection, incident: Incident, notification: Notification, handling: HandlingOf, now: datetime
+    db: Connection, incident: Incident, notification: Notification, handling: HandlingOf, now: datetime
 ) -> None:
     """Write down what is owed, if it is worth owing and not owed already."""
     way = handling(notification.target.channel)
@@ -219,18 +222,14 @@ def enqueue(
         _write_down(db, incident, each, way, now)
 
 
-def _enqueue(
-    db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
-) -> None:
+def _enqueue(db: Connection, incident: Incident, notification: Notification, way: Handling, now: datetime) -> None:
     lane = (incident.id, notification.target.lane)
     after = ends(db, *lane)[1] if way.keeps_incidents and notification.kind is not Kind.PAGE else 0
     if worth_owing(notification, _told(db, lane, after), _waiting(db, lane)):
         _write_down(db, incident, notification, way, now)
 
 
-def _redraw(
-    db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
-) -> None:
+def _redraw(db: Connection, incident: Incident, notification: Notification, way: Handling, now: datetime) -> None:
     lane = (incident.id, notification.target.lane)
     ahead = (Waiting(serial, datetime.fromtimestamp(at, UTC), tries) for serial, at, tries in db.execute(_AHEAD, lane))
     renewed = not card(db, *lane).startswith("*")
@@ -238,9 +237,7 @@ def _redraw(
         _write_down(db, incident, notification, msgspec.structs.replace(way, hold=timedelta(0)), now)
 
 
-def _write_down(
-    db: sqlite3.Connection, incident: Incident, notification: Notification, way: Handling, now: datetime
-) -> None:
+def _write_down(db: Connection, incident: Incident, notification: Notification, way: Handling, now: datetime) -> None:
     target, kind = notification.target, notification.kind
     way = way.of(kind)
     if kind not in way.kinds:
@@ -261,18 +258,18 @@ def _write_down(
         "notification": msgspec.json.encode(notification),
     }
     _cancel_superseded(db, incident, notification, now)
-    added = db.execute(_ENQUEUE, row)
-    if added.rowcount != 1 or window is None:
+    added = db.execute(_ENQUEUE, row).fetchone()
+    if added is None or window is None:
         return
     if way.umbrella and due > now:
-        number = added.lastrowid if window.begins_umbrella(way) else window.umbrella
-        db.execute(_JOIN, (number, added.lastrowid))
+        number = added[0] if window.begins_umbrella(way) else window.umbrella
+        db.execute(_JOIN, (number, added[0]))
         window = msgspec.structs.replace(window, umbrella=number)
     gathered = (target.channel, target.address, window.until.timestamp(), window.count, window.umbrella)
     db.execute(_GATHERED, gathered)
 
 
-def _cancel_superseded(db: sqlite3.Connection, incident: Incident, notification: Notification, now: datetime) -> None:
+def _cancel_superseded(db: Connection, incident: Incident, notification: Notification, now: datetime) -> None:
     lane = (incident.id, notification.target.lane)
     for number, kind, priority in db.execute(_IN_FRONT, lane).fetchall():
         if is_superseded(Kind(kind), Priority(priority), notification.kind, incident.priority):
@@ -280,25 +277,25 @@ def _cancel_superseded(db: sqlite3.Connection, incident: Incident, notification:
 
 
 def _due(
-    db: sqlite3.Connection, incident: Incident, target: Target, handling: Handling, now: datetime
+    db: Connection, incident: Incident, target: Target, handling: Handling, now: datetime
 ) -> tuple[datetime, Window | None]:
     columns = db.execute(_GATHERING, (target.channel, target.address)).fetchone() if handling.hold else None
     window = Window(datetime.fromtimestamp(columns[0], UTC), *columns[1:]) if columns else None
     return due_at(incident, handling, window, now)
 
 
-def _told(db: sqlite3.Connection, lane: tuple[int, str], after: int) -> Iterator[tuple[Status, int]]:
+def _told(db: Connection, lane: tuple[int, str], after: int) -> Iterator[tuple[Status, int]]:
     """Read what has told a lane of the trouble (``delivery.TELLING``) after a row, and no further than is asked."""
     for state, attempt in db.execute(_TOLD, (*lane, after)):
         yield Status(state), attempt
 
 
-def _waiting(db: sqlite3.Connection, lane: tuple[int, str]) -> Iterator[Kind]:
+def _waiting(db: Connection, lane: tuple[int, str]) -> Iterator[Kind]:
     for (kind,) in db.execute(_WAITING, lane):
         yield Kind(kind)
 
 
-def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) -> bool:
+def cancel_pointless(db: Connection, incident: Incident, now: datetime) -> bool:
     """Cancel what is pending and has become pointless with this change of the incident; say whether anything has."""
     if incident.state is State.TRIGGERED:
         return False  # nothing is pointless while nobody has answered, and most changes end here
@@ -309,12 +306,12 @@ def cancel_pointless(db: sqlite3.Connection, incident: Incident, now: datetime) 
     return bool(ours)
 
 
-def cancel(db: sqlite3.Connection, row_id: int, now: datetime) -> None:
+def cancel(db: Connection, row_id: int, now: datetime) -> None:
     """Settle a row that will not be sent."""
     db.execute(_CANCEL, (now.timestamp(), row_id))
 
 
-def owe_again(db: sqlite3.Connection, incident_id: int, handling: HandlingOf, resolved_at: datetime) -> None:
+def owe_again(db: Connection, incident_id: int, handling: HandlingOf, resolved_at: datetime) -> None:
     """Owe again what a resolve that is undone has made pointless, but for a provider's incident that it has ended."""
     rows = db.execute(_POINTLESS_SINCE, (incident_id, resolved_at.timestamp())).fetchall()
     for number, channel, lane in rows:
@@ -322,14 +319,14 @@ def owe_again(db: sqlite3.Connection, incident_id: int, handling: HandlingOf, re
             db.execute(_OWE_AGAIN, (number,))
 
 
-def first_due(db: sqlite3.Connection, channel: str, now: datetime) -> int | None:
+def first_due(db: Connection, channel: str, now: datetime) -> int | None:
     """Give the most urgent rank that a claim may find, None if it would find nothing: a look costs no fsync."""
     rank: int | None = db.execute(_FIRST_DUE, {"channel": channel, "now": now.timestamp()}).fetchone()[0]
     return rank
 
 
 def lease(
-    db: sqlite3.Connection, channel: str, now: datetime, until: float, limit: int, wanted: Wanted
+    db: Connection, channel: str, now: datetime, until: float, limit: int, wanted: Wanted
 ) -> list[tuple[Any, ...]]:
     """Lease rows, in the order of their ranks; what an attempt that never ended holds is free again."""
     db.execute(_EXPIRED, (now.timestamp(),))
@@ -342,12 +339,12 @@ def lease(
 @cache
 def _ranked(query: str, urgent: bool | None) -> str:  # noqa: FBT001  # of Wanted
     """Write one statement for all ranks, in their order; it reads no further than until it has found enough."""
-    ranges = (f"SELECT * FROM ({query.format(rank=rank)})" for rank in _ranks(urgent))  # noqa: S608  # our own text
+    ranges = (f"SELECT * FROM ({query.format(rank=rank)}) part_{rank}" for rank in _ranks(urgent))  # noqa: S608  # our own text
     return f"{' UNION ALL '.join(ranges)} LIMIT :limit"
 
 
 def readable(  # as ``lease``, and what is left out
-    db: sqlite3.Connection,
+    db: Connection,
     channel: str,
     now: datetime,
     limit: int,
@@ -366,46 +363,46 @@ def _ranks(urgent: bool | None) -> tuple[int, ...]:  # noqa: FBT001  # of Wanted
     return tuple(each for each in RANKS if urgent is None or is_urgent(each) is urgent)
 
 
-def late_pages(db: sqlite3.Connection, channel: str, before: datetime, limit: int) -> list[int]:
+def late_pages(db: Connection, channel: str, before: datetime, limit: int) -> list[int]:
     """Give pages that have waited since before a moment, and have not looked for another way."""
     return [number for (number,) in db.execute(_LATE, (channel, before.timestamp(), limit))]
 
 
-def read(db: sqlite3.Connection, number: int) -> tuple[Any, ...]:
+def read(db: Connection, number: int) -> tuple[Any, ...]:
     """Read what the dispatcher gets of a row."""
     columns: tuple[Any, ...] = db.execute(_READ, (number,)).fetchone()
     return columns
 
 
-def mark_elsewhere(db: sqlite3.Connection, number: int) -> bool:
+def mark_elsewhere(db: Connection, number: int) -> bool:
     """Note that an unsettled page looks for another way; False if it has, or is settled."""
     return db.execute(_ELSEWHERE, (number,)).rowcount == 1
 
 
-def owe_end_again(db: sqlite3.Connection, incident_id: int, channel: str, now: datetime) -> int:
+def owe_end_again(db: Connection, incident_id: int, channel: str, now: datetime) -> int:
     """Owe the end of an incident once more; gives to how many lanes."""
     at = now.timestamp()
     return db.execute(_END_AGAIN, (at, at, incident_id, channel)).rowcount
 
 
-def owe_acknowledgement_again(db: sqlite3.Connection, incident_id: int, channel: str, now: datetime) -> int:
+def owe_acknowledgement_again(db: Connection, incident_id: int, channel: str, now: datetime) -> int:
     """Owe an acknowledgement once more, where nothing was sent after it; gives to how many lanes."""
     at = now.timestamp()
     return db.execute(_ACKNOWLEDGE_AGAIN, (at, at, incident_id, channel)).rowcount
 
 
-def best_rank(db: sqlite3.Connection, channel: str, address: str) -> int | None:
+def best_rank(db: Connection, channel: str, address: str) -> int | None:
     """Give the rank of the most urgent row that waits for an address; None if none does."""
     columns = db.execute(_BEST, (channel, address)).fetchone()
     return columns[0] if columns else None
 
 
-def channels(db: sqlite3.Connection) -> set[str]:
+def channels(db: Connection) -> set[str]:
     """Name the channels on which something is owed."""
     return {name for (name,) in db.execute(_CHANNELS)}
 
 
-def channel_states(db: sqlite3.Connection) -> list[ChannelState]:
+def channel_states(db: Connection) -> list[ChannelState]:
     """Say how sending goes on each channel."""
     states = {
         channel: ChannelState(channel, count, datetime.fromtimestamp(oldest, UTC), error or "")
@@ -421,40 +418,40 @@ def channel_states(db: sqlite3.Connection) -> list[ChannelState]:
     return sorted(states.values(), key=lambda one: one.channel)
 
 
-def park(db: sqlite3.Connection, channel: str, address: str, leased: Iterable[tuple[int, int]]) -> None:
+def park(db: Connection, channel: str, address: str, leased: Iterable[tuple[int, int]]) -> None:
     """Let the address be served by itself; ``leased`` rows (id, attempt) wait there, untried."""
     db.executemany(_PUT_BACK, leased)
     db.execute(_PARK, (channel, address))
 
 
-def release(db: sqlite3.Connection, channel: str, address: str, *, forward: bool, now: datetime) -> None:
+def release(db: Connection, channel: str, address: str, *, forward: bool, now: datetime) -> None:
     """Serve the address with all others again; ``forward`` makes due now what waits to be retried there."""
     db.execute(_RELEASE, (channel, address))
     if forward:
         db.execute(_FORWARD, {"channel": channel, "address": address, "now": now.timestamp()})
 
 
-def clock_set(db: sqlite3.Connection, by: timedelta) -> None:
+def clock_set(db: Connection, by: timedelta) -> None:
     """Move what waits along with a clock that was set."""
     for query in (_MOVED, _AGED, "UPDATE gathering SET until = until + :by"):
         db.execute(query, {"by": by.total_seconds()})
 
 
 def retry(
-    db: sqlite3.Connection, row_id: int, attempt: int, when: datetime, error: str, spent: float, *, elsewhere: bool
+    db: Connection, row_id: int, attempt: int, when: datetime, error: str, spent: float, *, elsewhere: bool
 ) -> bool:
     """Put a leased row off after a failure; False when the lease was lost to another attempt."""
     return db.execute(_RETRY, (when.timestamp(), error, spent, elsewhere, row_id, attempt)).rowcount == 1
 
 
 def finish(
-    db: sqlite3.Connection, row_id: int, attempt: int, state: str, now: datetime, *, ref: str = "", error: str = ""
+    db: Connection, row_id: int, attempt: int, state: str, now: datetime, *, ref: str = "", error: str = ""
 ) -> bool:
     """Settle a leased row; False when the lease was lost to another attempt, which will settle it."""
     return db.execute(_FINISH, (state, now.timestamp(), ref, error, row_id, attempt)).rowcount == 1
 
 
-def thread(db: sqlite3.Connection, incident_id: int, lane: str, after: int = 0) -> str:
+def thread(db: Connection, incident_id: int, lane: str, after: int = 0) -> str:
     """Give the ref of the first message of a lane (after a row), which later ones answer."""
     query = """SELECT ref FROM outbox
         WHERE incident_id = ? AND lane = ? AND id > ? AND state = 'sent' AND ref <> '' AND substr(ref, 1, 1) <> '*'
@@ -463,7 +460,7 @@ def thread(db: sqlite3.Connection, incident_id: int, lane: str, after: int = 0) 
     return first[0] if first else ""
 
 
-def card(db: sqlite3.Connection, incident_id: int, lane: str) -> str:
+def card(db: Connection, incident_id: int, lane: str) -> str:
     """Give the ref of what shows the incident on a lane: its first message, of many incidents if it begins with *."""
     query = """SELECT ref FROM outbox
         WHERE incident_id = ? AND lane = ? AND state = 'sent' AND ref <> '' ORDER BY id LIMIT 1"""
@@ -471,48 +468,48 @@ def card(db: sqlite3.Connection, incident_id: int, lane: str) -> str:
     return first[0] if first else ""
 
 
-def digest(db: sqlite3.Connection, ref: str) -> list[tuple[int, Notification]]:
+def digest(db: Connection, ref: str) -> list[tuple[int, Notification]]:
     """Give the pages that went out in one message, and of which incidents."""
     query = "SELECT incident_id, notification FROM outbox WHERE ref = ? AND ref >= '*' AND ref < '+'"
     return [(number, decoder.decode(doc)) for number, doc in db.execute(query, (ref,))]
 
 
-def umbrella_of(db: sqlite3.Connection, incident_id: int, lane: str, after: int, before: int) -> int:
+def umbrella_of(db: Connection, incident_id: int, lane: str, after: int, before: int) -> int:
     """Give the umbrella under which the pages of a lane stand between two rows; 0 if they stand alone."""
     columns = db.execute(_UMBRELLA_OF, (incident_id, lane, after, before)).fetchone()
     return columns[0] if columns else 0
 
 
-def umbrella(db: sqlite3.Connection, number: int) -> tuple[Member, ...]:
+def umbrella(db: Connection, number: int) -> tuple[Member, ...]:
     """Give the incidents that are members of an umbrella."""
     return tuple(Member(*columns) for columns in db.execute(_MEMBERS, (number,)))
 
 
-def umbrella_states(db: sqlite3.Connection, number: int) -> Iterator[State]:
+def umbrella_states(db: Connection, number: int) -> Iterator[State]:
     """Read how the members of an umbrella stand, and no further than is asked."""
     for (state,) in db.execute(_MEMBER_STATES, (number,)):
         yield State(state)
 
 
-def umbrella_is_told_later(db: sqlite3.Connection, umbrella_number: int, kind: Kind, row_id: int) -> bool:
+def umbrella_is_told_later(db: Connection, umbrella_number: int, kind: Kind, row_id: int) -> bool:
     """Say whether a later row will tell the umbrella the same."""
     parameters = {"umbrella": umbrella_number, "kind": kind.value, "id": row_id}
     return db.execute(_TOLD_LATER, parameters).fetchone() is not None
 
 
-def ends(db: sqlite3.Connection, incident_id: int, lane: str, before: int = _ALL) -> tuple[int, int]:
+def ends(db: Connection, incident_id: int, lane: str, before: int = ALL) -> tuple[int, int]:
     """Count the ends that were owed to a lane before a row, and give the row of the last one; 0 if there is none."""
     count, last = db.execute(_ENDS, (incident_id, lane, before)).fetchone()
     return count, last or 0
 
 
-def round_is_dead(db: sqlite3.Connection, incident_id: int, number: int) -> bool:
+def round_is_dead(db: Connection, incident_id: int, number: int) -> bool:
     """Say whether no page of this round was sent or can still be sent."""
     query = "SELECT DISTINCT state FROM outbox WHERE incident_id = ? AND round = ? AND kind = 'page'"
     return nobody_told(Status(row[0]) for row in db.execute(query, (incident_id, number)))
 
 
-def another_may_reach(db: sqlite3.Connection, incident_id: int, page: Notification, row_id: int) -> bool:
+def another_may_reach(db: Connection, incident_id: int, page: Notification, row_id: int) -> bool:
     """Say whether another page of its round may still reach whom this one was for; see ``may_still_reach``."""
     others = (decoder.decode(doc).target for (doc,) in db.execute(_HOPES, (incident_id, page.round, row_id)))
     return may_still_reach(page.target, others)

@@ -8,8 +8,8 @@ From schema 8 on, a document may be compressed.
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from receiver.store.migrations import from_1, from_2, from_3, from_4, from_5, from_6, from_7
-from receiver.store.migrations.script import run_script
+from receiver.store.sqlite.migrations import from_1, from_2, from_3, from_4, from_5, from_6, from_7
+from receiver.store.sqlite.migrations.script import run_script
 
 SCHEMA_VERSION = 8
 _STEPS: dict[int, Callable[[sqlite3.Connection, Mapping[str, str]], None]] = {

@@ -1,36 +1,35 @@
 """The table of how far each outgoing webhook has come in the timelines."""
 
-import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from receiver.incident.model import EntryKind, Incident
-from receiver.store import sqlite_row as row
 from receiver.store.hooks import Line
-from receiver.store.sqlite_queue import Reader, Writer
+from receiver.store.sql import row
+from receiver.store.sql.connection import Connection, Reader, Writer
 
 _CHUNK = 1000  # lines that are looked at in one reading: a few milliseconds
 _PLACE = "SELECT seq FROM hook WHERE name = ?"
-_BEGIN = "INSERT OR IGNORE INTO hook SELECT ?, coalesce(max(seq), 0) FROM timeline"
+_BEGIN = "INSERT INTO hook SELECT ?, coalesce(max(seq), 0) FROM timeline WHERE true ON CONFLICT DO NOTHING"
 _MOVE = "UPDATE hook SET seq = ? WHERE name = ?"
 _LINES = "SELECT seq, incident_id, at, kind, data, actor, text FROM timeline WHERE seq > ? ORDER BY seq LIMIT ?"
 _AGES = "SELECT seq, at, kind FROM timeline WHERE seq > ? ORDER BY seq LIMIT ?"
 T = TypeVar("T")
 
 
-class SQLiteHooks:
+class SQLHooks:
     """See receiver.store.hooks.HookStore."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer, self._reader = writer, reader
 
     async def place(self, name: str) -> int:
-        def known(db: sqlite3.Connection) -> int | None:
+        def known(db: Connection) -> int | None:
             columns = db.execute(_PLACE, (name,)).fetchone()
             return int(columns[0]) if columns else None
 
-        def begin(db: sqlite3.Connection) -> int:
+        def begin(db: Connection) -> int:
             db.execute(_BEGIN, (name,))
             return known(db) or 0
 
@@ -44,7 +43,7 @@ class SQLiteHooks:
         await self._writer.commit(lambda db: db.execute(_MOVE, (to, name)))
 
     async def count_before(self, after: int, kinds: Collection[EntryKind], moment: datetime) -> tuple[int, int]:
-        def read(db: sqlite3.Connection) -> tuple[int, int]:
+        def read(db: Connection) -> tuple[int, int]:
             count = 0
             last = after
             for seq, at, kind in db.execute(_AGES, (after, _CHUNK)):
@@ -56,7 +55,7 @@ class SQLiteHooks:
         return await self._reader.run(read)
 
 
-def _lines(db: sqlite3.Connection, after: int, kinds: Collection[EntryKind], limit: int) -> tuple[list[Line], int]:
+def _lines(db: Connection, after: int, kinds: Collection[EntryKind], limit: int) -> tuple[list[Line], int]:
     lines = list[Line]()
     incidents = dict[int, Incident | None]()
     last = after

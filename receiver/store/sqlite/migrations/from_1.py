@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from receiver.store.migrations.script import run_script
+from receiver.store.sqlite.migrations.script import run_script
 
 _INDEXES = (
     *("incident_open", "incident_key", "incident_due"),

@@ -1,33 +1,34 @@
 """The table of the silences that people have made in Alertmanager from incidents."""
 
-import sqlite3
 from datetime import UTC, datetime
 
 import msgspec
 
-from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
 from receiver.store.silences import MadeSilence
-from receiver.store.sqlite_queue import Reader, Writer
+from receiver.store.sql import audit
+from receiver.store.sql.connection import Connection, Reader, Writer
 
 _COLUMNS = (
     "am_id, source, incident_id, made_by, matchers, comment, made_at, ends_at, key, replaced_by, over_at, over_by"
 )
-_KEEP = f"INSERT OR REPLACE INTO silence ({_COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608  # our own names
+_REPLACE = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[2:])
+_KEEP = f"""INSERT INTO silence ({_COLUMNS}) VALUES ({", ".join("?" * 12)})
+    ON CONFLICT (source, am_id) DO UPDATE SET {_REPLACE}"""  # noqa: S608  # our own names
 _OF = f"SELECT {_COLUMNS} FROM silence WHERE incident_id = ? ORDER BY made_at DESC, am_id LIMIT 100"  # noqa: S608
 _RUNNING = f"SELECT {_COLUMNS} FROM silence WHERE over_at IS NULL ORDER BY made_at LIMIT 1000"  # noqa: S608
 _REPLACED = "UPDATE silence SET replaced_by = ?, over_at = ? WHERE source = ? AND am_id = ? AND over_at IS NULL"
 _OVER = "UPDATE silence SET over_at = ?, over_by = ? WHERE source = ? AND am_id = ? AND over_at IS NULL"
 
 
-class SQLiteSilences:
+class SQLSilences:
     """See receiver.store.silences.SilenceStore."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer, self._reader = writer, reader
 
     async def keep(self, silence: MadeSilence, act: Act | None, replaces: str = "") -> None:
-        def change(db: sqlite3.Connection) -> None:
+        def change(db: Connection) -> None:
             db.execute(_KEEP, _row(silence))
             if replaces and replaces != silence.id:
                 at = (act.at if act is not None else silence.made_at).timestamp()
@@ -37,7 +38,7 @@ class SQLiteSilences:
         await self._writer.commit(change, urgent=True)
 
     async def end(self, silence: MadeSilence, at: datetime, act: Act | None) -> bool:
-        def change(db: sqlite3.Connection) -> bool:
+        def change(db: Connection) -> bool:
             by = act.actor if act is not None else ""
             changed = db.execute(_OVER, (at.timestamp(), by, silence.source, silence.id)).rowcount > 0
             if changed:
@@ -53,7 +54,7 @@ class SQLiteSilences:
         return await self._writer.run(lambda db: tuple(map(_read, db.execute(_RUNNING))))
 
 
-def _audit(db: sqlite3.Connection, act: Act | None, silence: MadeSilence, after: str) -> None:
+def _audit(db: Connection, act: Act | None, silence: MadeSilence, after: str) -> None:
     if act is not None:
         audit.write(db, msgspec.structs.replace(act, object=f"silence/{silence.id}", after=after))
 

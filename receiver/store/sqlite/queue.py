@@ -1,28 +1,22 @@
 """The threads of the SQLite store: one that writes, and one that reads beside it.
 
-Many changes are committed at once: what waits while one transaction is written goes into the next (group commit).
-
-A commit with synchronous=FULL costs one fsync, however much is in it. When a change fails, nothing of its transaction
-has happened, and each is made again by itself, so that one that fails takes nobody else's with it: changes are pure
-decisions and may run twice.
+A commit with synchronous=FULL costs one fsync, however much is in it.
 """
 
 import asyncio
 import logging
 import sqlite3
-import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 from receiver.store.base import Outage, StoreError, StoreOutageError
-from receiver.store.sqlite_file import transaction
+from receiver.store.sql.connection import Connection
+from receiver.store.sql.queue import Change, GroupCommit
+from receiver.store.sqlite.file import SQLiteConnection, transaction
 
 T = TypeVar("T")
-Change = Callable[[sqlite3.Connection], Any]
-_Job = tuple[Change, "asyncio.Future[Any]"]
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +33,6 @@ _OUTAGES = {
     sqlite3.SQLITE_CORRUPT: Outage.CORRUPT,
     sqlite3.SQLITE_NOTADB: Outage.CORRUPT,
 }
-LARGEST = 32  # changes in one transaction: what comes meanwhile waits for no more than that
-NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks, pages must be claimed and settled
 
 
 class Writer:
@@ -48,66 +40,36 @@ class Writer:
 
     def __init__(self, name: str, committed: Callable[[], None]) -> None:
         """``committed`` is called in the thread after each transaction, before anybody hears of its outcome."""
-        self._name, self.connection = name, None  # type: str, sqlite3.Connection | None
+        self._name, self.connection = name, None  # type: str, SQLiteConnection | None
         self._committed = committed
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
-        self._urgent: deque[_Job] = deque()
-        self._jobs: deque[_Job] = deque()
-        self._guard = threading.Lock()
-        self._scheduled = False
+        self._changes = GroupCommit("sqlite", self._commit)
         self.outage: Outage | None = None  # of the last attempt to write
 
-    async def commit(self, change: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> T:
-        """Make a change; it is on the disk when this returns. StoreError: nothing of it has happened.
+    async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
+        """See receiver.store.sql.connection.Writer."""
+        return await self._changes.commit(change, urgent=urgent)
 
-        What is ``urgent`` (somebody waits for the answer) goes before what is not, but for a part of each transaction.
-        """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        with self._guard:
-            (self._urgent if urgent else self._jobs).append((change, future))
-            if not self._scheduled:
-                self._scheduled = True
-                self._thread.submit(self._drain, asyncio.get_running_loop())
-        return await future
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T]) -> T:
         """Read, or do what manages its own transaction."""
-        read = partial(_guarded, self._name, self._open, work)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, read)
+        return await self.call(partial(_guarded, self._name, self._open, work))
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run something in the thread that owns the connection, before there is one."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._changes.call(work)
 
     def shutdown(self) -> None:
         """Let the thread end."""
-        self._thread.shutdown()
+        self._changes.shutdown()
 
-    def _waiting(self) -> int:
-        return len(self._urgent) + len(self._jobs)
-
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> SQLiteConnection:
         if self.connection is None:
             raise StoreError(f"{self._name}: the store is not open")
         return self.connection
 
-    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._guard:
-            jobs = self._next()
-        outcomes = self._together([change for change, _ in jobs])
+    def _commit(self, changes: list[Change]) -> list[Any]:
+        outcomes = self._together(changes)
         self._committed()
-        with self._guard:
-            self._scheduled = self._waiting() > 0
-            if self._scheduled:  # behind whatever reads have queued up meanwhile
-                self._thread.submit(self._drain, loop)
-        loop.call_soon_threadsafe(_answer, jobs, outcomes)
-
-    def _next(self) -> list[_Job]:
-        """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""
-        room = max(LARGEST - len(self._urgent), NOT_URGENT)
-        rest = [self._jobs.popleft() for _ in range(min(len(self._jobs), room))]
-        urgent = [self._urgent.popleft() for _ in range(min(len(self._urgent), LARGEST - len(rest)))]
-        return urgent + rest
+        return outcomes
 
     def _together(self, changes: list[Change]) -> list[Any]:
         """Give each change's result, or its error. One that fails is found by making each by itself."""
@@ -133,7 +95,7 @@ class Writer:
             return done
         return [outcome for change in changes for outcome in self._together([change])]
 
-    def _turn(self, db: sqlite3.Connection, error: StoreOutageError | None) -> None:
+    def _turn(self, db: SQLiteConnection, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
         before, self.outage = self.outage, error.outage if error else None
         if (before is None) == (error is None):
@@ -152,10 +114,10 @@ class Reader:
     """
 
     def __init__(self, name: str) -> None:
-        self._name, self.connection = name, None  # type: str, sqlite3.Connection | None
+        self._name, self.connection = name, None  # type: str, SQLiteConnection | None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-reader")
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T]) -> T:
         """Read."""
         read = partial(_guarded, self._name, self._open, work)
         return await asyncio.get_running_loop().run_in_executor(self._thread, read)
@@ -163,17 +125,17 @@ class Reader:
     async def close(self) -> None:
         """Finish what is under way, and let the thread end."""
         if self.connection is not None:
-            await self.run(lambda db: db.close())
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.connection.close)
             self.connection = None
         self._thread.shutdown()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> SQLiteConnection:
         if self.connection is None:
             raise StoreError(f"{self._name}: the store is not open")
         return self.connection
 
 
-def _guarded(name: str, opened: Callable[[], sqlite3.Connection], work: Callable[[sqlite3.Connection], T]) -> T:
+def _guarded(name: str, opened: Callable[[], SQLiteConnection], work: Callable[[Connection], T]) -> T:
     try:
         return work(opened())
     except sqlite3.Error as error:
@@ -185,13 +147,3 @@ def _named(name: str, error: sqlite3.Error) -> StoreError:
     outage = _OUTAGES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     text = f"{name}: {error}"
     return StoreError(text) if outage is None else StoreOutageError(outage, text)
-
-
-def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
-    for (_, future), outcome in zip(jobs, outcomes, strict=True):
-        if future.cancelled():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from receiver.store.base import StoreError
-from receiver.store.migrations import SCHEMA_VERSION, upgrade
+from receiver.store.sqlite.migrations import SCHEMA_VERSION, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,19 @@ class Hold:
         self._held.clear()
 
 
+class SQLiteConnection(sqlite3.Connection):
+    """See receiver.store.sql.connection.Connection."""
+
+    @contextmanager
+    def without_trigger(self, _table: str, name: str) -> Iterator[None]:
+        made = self.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        if made is not None:
+            self.execute(f"DROP TRIGGER {name}")
+        yield
+        if made is not None:  # nobody else has seen the table without it: that is one transaction
+            self.execute(made[0])
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
@@ -85,10 +98,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) -> sqlite3.Connection:
+def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) -> SQLiteConnection:
     """Open and upgrade the file. What a dead process had leased is released: the lock says that nobody sends it."""
     try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be used as the database ({error})") from error
     try:
@@ -106,10 +119,10 @@ def connect(path: Path, now: datetime, keys: Mapping[str, str], *, new: bool) ->
     return db
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
+def connect_to_read(path: Path) -> SQLiteConnection:
     """Open the file once more, only to read."""
     url = f"{path.absolute().as_uri()}?mode=ro"
-    db = sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
     db.execute("PRAGMA temp_store=MEMORY")
     return db
 

@@ -1,6 +1,5 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
-import sqlite3
 import zlib
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -9,7 +8,6 @@ import msgspec
 
 from receiver.incident.delivery import is_given_back, is_undone, redraws
 from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Priority, Ripple, State, route_of
-from receiver.store import sqlite_outbox as outbox
 from receiver.store.base import (
     LINES_SHOWN,
     Backlog,
@@ -21,6 +19,8 @@ from receiver.store.base import (
     WantedOpen,
 )
 from receiver.store.remembered import Remembered
+from receiver.store.sql import outbox
+from receiver.store.sql.connection import ALL, OWN, Connection
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
 
@@ -54,7 +54,10 @@ WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY 
 _LEAVE = """
 DELETE FROM member WHERE receiver = ? AND incident_id = ? AND fingerprint IN (SELECT value FROM json_each(?))
 """
-_JOIN = "INSERT OR IGNORE INTO member (receiver, incident_id, fingerprint) SELECT ?, ?, value FROM json_each(?)"
+_JOIN = """
+INSERT INTO member (receiver, incident_id, fingerprint) SELECT ?, ?, value FROM json_each(?) WHERE true
+ON CONFLICT DO NOTHING
+"""
 _WRITE, _LINE = "INSERT INTO timeline (incident_id, at, kind, text, actor, data) VALUES ", "(?, ?, ?, ?, ?, ?)"
 _LINES = 40  # in one statement: that costs half of what each by itself does
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
@@ -67,10 +70,11 @@ _UNACKNOWLEDGED = " UNION ALL ".join(
 # A dashboard lists them at every scrape: a storm must neither slow the store down nor fill Prometheus with series.
 _LISTED = 50
 _BY_STATE = """SELECT * FROM (SELECT id, priority, opened_at FROM incident
-    WHERE state <> 'resolved' AND state = '{}' ORDER BY priority, opened_at LIMIT :limit)"""
+    WHERE state <> 'resolved' AND state = '{}' ORDER BY priority, opened_at LIMIT :limit) part"""
 _URGENT = f"""SELECT doc FROM
-    (SELECT id FROM ({_BY_STATE.format("triggered")} UNION ALL {_BY_STATE.format("acknowledged")})
-        ORDER BY priority, opened_at LIMIT :limit) JOIN incident USING (id) ORDER BY priority, opened_at"""  # noqa: S608
+    (SELECT id FROM ({_BY_STATE.format("triggered")} UNION ALL {_BY_STATE.format("acknowledged")}) part_of_both
+        ORDER BY priority, opened_at LIMIT :limit) part_urgent JOIN incident USING (id)
+    ORDER BY incident.priority, incident.opened_at"""  # noqa: S608
 # A redraw (serial < 0) is no notification, and takes its time.
 _OWED = """
 SELECT channel, min(created_at) FROM outbox WHERE state IN ('pending', 'sending') AND serial >= 0 GROUP BY channel
@@ -82,7 +86,7 @@ def document(stored: bytes) -> bytes:
     return stored if stored.startswith(b"{") else zlib.decompress(stored)
 
 
-def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:
+def incident(db: Connection, incident_id: int) -> Incident | None:
     """Read one incident."""
     row = db.execute("SELECT doc FROM incident WHERE id = ?", (incident_id,)).fetchone()
     return _incident.decode(document(row[0])) if row else None
@@ -91,7 +95,7 @@ def incident(db: sqlite3.Connection, incident_id: int) -> Incident | None:
 class Known:
     """What the file knows of earlier incidents: a Lookup, each answer from an index."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def newest(self, key: str) -> Incident | None:
@@ -112,19 +116,19 @@ class Known:
         return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM incident").fetchone()[0])
 
 
-def newest(db: sqlite3.Connection, state: str | None, limit: int) -> list[Incident]:
+def newest(db: Connection, state: str | None, limit: int) -> list[Incident]:
     """Read the newest incidents, all or those in one state."""
     where = "WHERE state = :state" if state is not None else ""
     query = f"SELECT doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
     return [_incident.decode(document(row[0])) for row in db.execute(query, {"state": state, "limit": limit})]
 
 
-def listed(db: sqlite3.Connection, wanted: IncidentFilter) -> IncidentPage:
+def listed(db: Connection, wanted: IncidentFilter) -> IncidentPage:
     """Read part of a list; the team is in the document only, which may be compressed."""
     where = "AND state = :state" if wanted.state is not None else ""
     query = f"""SELECT id, priority, opened_at, doc FROM incident WHERE id < :before {where}
         ORDER BY id DESC LIMIT :limit"""  # noqa: S608  # our own text
-    before = wanted.before if wanted.before is not None else 2**62
+    before = wanted.before if wanted.before is not None else ALL
     rows = db.execute(query, {"before": before, "state": wanted.state, "limit": _LOOKED_AT + 1})
     found = list[Incident]()
     for count, (number, priority, opened_at, doc) in enumerate(rows):
@@ -138,25 +142,25 @@ def listed(db: sqlite3.Connection, wanted: IncidentFilter) -> IncidentPage:
     return IncidentPage(found)
 
 
-def alike(db: sqlite3.Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:
+def alike(db: Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:
     """Read the newest incidents that were called the same."""
     query = """SELECT doc FROM alike JOIN incident ON incident.id = alike.incident_id
         WHERE alertname = ? AND team = ? ORDER BY incident_id DESC LIMIT ?"""
     return [_past.decode(document(row[0])) for row in db.execute(query, (alertname, team, limit))]
 
 
-def still_open(db: sqlite3.Connection) -> list[int]:
+def still_open(db: Connection) -> list[int]:
     """Number the incidents that are open, oldest first."""
     query = "SELECT id FROM incident WHERE state IN ('triggered', 'acknowledged')"
     return sorted(number for (number,) in db.execute(query))
 
 
 def read_open(
-    db: sqlite3.Connection, numbers: list[int], wanted: WantedOpen, remembered: Remembered | None = None
+    db: Connection, numbers: list[int], wanted: WantedOpen, remembered: Remembered | None = None
 ) -> list[Incident]:
     """Read those of these incidents that are still open and wanted, in their order."""
     query = """SELECT id, doc FROM incident
-        WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'resolved' ORDER BY id"""
+        WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND state <> 'resolved' ORDER BY id"""
     rows = db.execute(query, (_encoder.encode(numbers).decode(),)).fetchall()
     rows = [(number, doc) for number, doc in rows if wanted is None or wanted(_outline.decode(doc))]
     if remembered is None:
@@ -174,27 +178,27 @@ def _remembered(number: int, doc: bytes, remembered: Remembered) -> Incident:
     return incident
 
 
-def resolved_since(db: sqlite3.Connection, start: datetime, limit: int) -> list[Incident]:
+def resolved_since(db: Connection, start: datetime, limit: int) -> list[Incident]:
     """Read incidents that were resolved at a moment or later, newest first."""
     query = "SELECT doc FROM incident WHERE resolved_at >= ? ORDER BY resolved_at DESC LIMIT ?"
     return [_incident.decode(document(row[0])) for row in db.execute(query, (start.timestamp(), limit))]
 
 
-def resolved_before(db: sqlite3.Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
+def resolved_before(db: Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
     """Read incidents that were resolved before a moment.
 
     The newest of all stays, and the one with the newest line of a timeline: numbers are never given twice.
     """
     query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
-        AND id IS NOT (SELECT incident_id FROM timeline WHERE seq = (SELECT max(seq) FROM timeline))
+        AND id <> coalesce((SELECT incident_id FROM timeline WHERE seq = (SELECT max(seq) FROM timeline)), 0)
         ORDER BY resolved_at LIMIT ?"""
     incidents = [
         _incident.decode(document(row[0])) for row in db.execute(query, (before.timestamp(), limit)).fetchall()
     ]
-    return [(incident, timeline(db, incident.id, -1)) for incident in incidents]
+    return [(incident, timeline(db, incident.id, ALL)) for incident in incidents]
 
 
-def pack(db: sqlite3.Connection, before: datetime, limit: int) -> int:
+def pack(db: Connection, before: datetime, limit: int) -> int:
     """Compress the documents of the next incidents that were resolved before a moment; gives how many it looked at."""
     done = dict(db.execute("SELECT name, value FROM own WHERE name IN ('packed_at', 'packed_id')").fetchall())
     query = f"""SELECT {_COLUMNS} FROM incident WHERE resolved_at IS NOT NULL AND resolved_at < ?
@@ -207,11 +211,11 @@ def pack(db: sqlite3.Connection, before: datetime, limit: int) -> int:
     db.executemany("DELETE FROM incident WHERE id = ?", [columns[:1] for columns in packed])
     db.executemany(f"INSERT INTO incident ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", packed)  # noqa: S608
     if rows:
-        db.execute("INSERT OR REPLACE INTO own VALUES ('packed_at', ?), ('packed_id', ?)", (rows[-1][6], rows[-1][0]))
+        db.executemany(OWN, (("packed_at", rows[-1][6]), ("packed_id", rows[-1][0])))
     return len(rows)
 
 
-def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
+def delete(db: Connection, numbers: list[int]) -> None:
     """Delete resolved incidents; one that is open is left with all its rows."""
     parameters = [(number,) for number in numbers]
     shut = "(SELECT id FROM incident WHERE id = ? AND state = 'resolved')"
@@ -220,7 +224,7 @@ def delete(db: sqlite3.Connection, numbers: list[int]) -> None:
     db.executemany("DELETE FROM incident WHERE id = ? AND state = 'resolved'", parameters)
 
 
-def timeline(db: sqlite3.Connection, incident_id: int, limit: int = LINES_SHOWN, skip: int = 0) -> tuple[Entry, ...]:
+def timeline(db: Connection, incident_id: int, limit: int = LINES_SHOWN, skip: int = 0) -> tuple[Entry, ...]:
     """Read the last lines of an incident's timeline, or those before the last ``skip``, oldest first."""
     query = """SELECT at, kind, data, actor, text FROM timeline WHERE incident_id = ?
         ORDER BY seq DESC LIMIT ? OFFSET ?"""
@@ -243,9 +247,7 @@ class Saved(NamedTuple):
     others: tuple["Saved", ...] = ()  # that have changed with it
 
 
-def save(
-    db: sqlite3.Connection, before: Incident, decision: Decision, handling: outbox.HandlingOf, now: datetime
-) -> Saved:
+def save(db: Connection, before: Incident, decision: Decision, handling: outbox.HandlingOf, now: datetime) -> Saved:
     """Write what was decided: state, timeline and outbox together."""
     after = decision.incident
     if after.state is State.NEW:
@@ -278,7 +280,7 @@ def save(
 
 
 def _follow(
-    db: sqlite3.Connection, number: int, ripples: tuple[Ripple, ...], handling: outbox.HandlingOf, now: datetime
+    db: Connection, number: int, ripples: tuple[Ripple, ...], handling: outbox.HandlingOf, now: datetime
 ) -> tuple[Saved, ...]:
     """Do what a change means for others, or for those that are attached to this one."""
     saved = list[Saved]()
@@ -290,13 +292,13 @@ def _follow(
     return tuple(saved)
 
 
-def attached(db: sqlite3.Connection, parent: int) -> tuple[int, ...]:
+def attached(db: Connection, parent: int) -> tuple[int, ...]:
     """Give the incidents that are attached to one."""
     query = "SELECT incident_id FROM attachment WHERE parent = ? ORDER BY incident_id"
     return tuple(number for (number,) in db.execute(query, (parent,)).fetchall())
 
 
-def _attach(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
+def _attach(db: Connection, before: Incident, after: Incident) -> None:
     """Keep the table of attachments true."""
     if after.attached_to == before.attached_to:
         return
@@ -305,7 +307,7 @@ def _attach(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
         db.execute("INSERT INTO attachment VALUES (?, ?)", (after.id, after.attached_to))
 
 
-def write(db: sqlite3.Connection, incident_id: int, *entries: Entry) -> None:
+def write(db: Connection, incident_id: int, *entries: Entry) -> None:
     """Add lines to the timeline; lines are never changed."""
     for start in range(0, len(entries), _LINES):
         values: list[object] = []
@@ -315,7 +317,7 @@ def write(db: sqlite3.Connection, incident_id: int, *entries: Entry) -> None:
         db.execute(_WRITE + ", ".join([_LINE] * (len(values) // _LINE.count("?"))), values)
 
 
-def backlog(db: sqlite3.Connection) -> Backlog:
+def backlog(db: Connection) -> Backlog:
     """Read what the metrics show."""
     return Backlog(
         open_incidents={(state, priority): count for state, priority, count in db.execute(_OPEN)},
@@ -326,13 +328,13 @@ def backlog(db: sqlite3.Connection) -> Backlog:
     )
 
 
-def heartbeats(db: sqlite3.Connection) -> dict[str, datetime]:
+def heartbeats(db: Connection) -> dict[str, datetime]:
     """Read when each Watchdog was last heard."""
     beats = db.execute("SELECT source, last_seen_at FROM heartbeat").fetchall()
     return {source: datetime.fromtimestamp(at, UTC) for source, at in beats}
 
 
-def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
+def _enrol(db: Connection, before: Incident, after: Incident) -> None:
     """Keep the table of members true: what fires in an incident that is open."""
     if not after.receiver:
         return
@@ -343,7 +345,7 @@ def _enrol(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
             db.execute(query, (route_of(after), after.id, _encoder.encode(sorted(fingerprints)).decode()))
 
 
-def _name(db: sqlite3.Connection, before: Incident, after: Incident) -> None:
+def _name(db: Connection, before: Incident, after: Incident) -> None:
     """Keep the table of what is called the same true."""
     named = (after.labels.get("alertname", ""), after.team)
     if before.state is not State.NEW:

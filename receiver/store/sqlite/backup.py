@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from receiver.store.base import StoreError
-from receiver.store.migrations import SCHEMA_VERSION
-from receiver.store.sqlite_file import Hold, copy_to, replace
+from receiver.store.sqlite.file import Hold, copy_to, replace
+from receiver.store.sqlite.migrations import SCHEMA_VERSION
 
 _BUSY_TIMEOUT = 10.0  # seconds
 _BESIDE = ("", "-wal", "-shm")

@@ -1,34 +1,37 @@
 """The tables of what people set for a while: covers of shifts, who is awake, maintenance windows."""
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from receiver.oncall.cover import Changed, Cover, CoverNews, CoverState, Refused, news
-from receiver.store import sqlite_audit as audit
 from receiver.store.audit import Act
 from receiver.store.duty import CoverNotice, MadeWindow
-from receiver.store.sqlite_act import remember, sent_before
-from receiver.store.sqlite_queue import Reader, Writer
+from receiver.store.sql import audit
+from receiver.store.sql.act import remember, sent_before
+from receiver.store.sql.connection import Connection, Reader, Writer
 
-_COVER = "schedule, out, person, start, end, state, made_by, accepted_by, reason, pair"
-_COVERS = f"SELECT {_COVER}, id FROM override WHERE end > ? ORDER BY id"  # noqa: S608  # our own names
-_NAMES = [name.strip() for name in _COVER.split(",")]
-_ADD = f"INSERT INTO override ({_COVER}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"  # noqa: S608
-_CHANGE = f"UPDATE override SET {', '.join(f'{name} = :{name}' for name in _NAMES)} WHERE id = :id"  # noqa: S608
+_NAMES = ("schedule", "out", "person", "start", "end", "state", "made_by", "accepted_by", "reason", "pair")
+_COVER = ", ".join(f'"{name}"' for name in _NAMES)  # two are words of PostgreSQL
+_COVERS = f'SELECT {_COVER}, id FROM override WHERE "end" > ? ORDER BY id'  # noqa: S608  # our own names
+_ADD = f"""INSERT INTO override ({_COVER})
+    VALUES ({", ".join(f":{name}" for name in _NAMES)}) RETURNING id"""  # noqa: S608
+_SET = ", ".join(f'"{name}" = :{name}' for name in _NAMES)
+_CHANGE = f"UPDATE override SET {_SET} WHERE id = :id"  # noqa: S608
 _NOTICE = """INSERT INTO cover_notice (person, news, actor, cover, created_at, not_before)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _NOTICES = """SELECT id, person, news, actor, cover, created_at, tries FROM cover_notice
     WHERE not_before <= ? ORDER BY not_before, id LIMIT ?"""
 _PUT_OFF = "UPDATE cover_notice SET not_before = ?, tries = tries + 1 WHERE id = ?"
-_AWAKE = "INSERT INTO awake VALUES (?, ?) ON CONFLICT DO UPDATE SET until = excluded.until"
-_WINDOWS = """SELECT matchers, start, end, made_by, reason, incident_id, id FROM window
-    WHERE end > ? ORDER BY id"""
+_AWAKE = "INSERT INTO awake VALUES (?, ?) ON CONFLICT (person) DO UPDATE SET until = excluded.until"
+_WINDOWS = """SELECT matchers, start, "end", made_by, reason, incident_id, id FROM "window"
+    WHERE "end" > ? ORDER BY id"""
+_ADD_WINDOW = """INSERT INTO "window" (matchers, start, "end", made_by, reason, incident_id)
+    VALUES (?, ?, ?, ?, ?, ?) RETURNING id"""
 
 
-class SQLiteDuty:
+class SQLDuty:
     """See receiver.store.duty.DutyStore."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
@@ -40,7 +43,7 @@ class SQLiteDuty:
     async def change_covers(
         self, decide: Callable[[tuple[Cover, ...]], Changed], now: datetime, act: Act, form: str = ""
     ) -> Changed:
-        def change(db: sqlite3.Connection) -> Changed:
+        def change(db: Connection) -> Changed:
             known, earlier = covers(db, now), sent_before(db, form)
             if earlier is not None:
                 return tuple(one for one in known if one.id == earlier or (one.pair and one.pair == earlier))
@@ -76,7 +79,7 @@ class SQLiteDuty:
         return {person: datetime.fromtimestamp(until, UTC) for person, until in rows}
 
     async def set_awake(self, person: str, until: datetime, act: Act) -> None:
-        def change(db: sqlite3.Connection) -> None:
+        def change(db: Connection) -> None:
             db.execute(_AWAKE, (person, until.timestamp()))
             audit.write(db, msgspec.structs.replace(act, object=f"person/{person}", after=until.isoformat()))
 
@@ -86,18 +89,15 @@ class SQLiteDuty:
         return await self._reader.run(lambda db: windows(db, now))
 
     async def add_window(self, window: MadeWindow, most: int, act: Act, form: str = "") -> MadeWindow | None:
-        def change(db: sqlite3.Connection) -> MadeWindow | None:
+        def change(db: Connection) -> MadeWindow | None:
             known, earlier = windows(db, act.at), sent_before(db, form)
             if earlier is not None:
                 return next((one for one in known if one.id == earlier), None)
             if len(known) >= most:
                 return None
             columns = (msgspec.json.encode(window.matchers).decode(), window.start.timestamp(), window.end.timestamp())
-            number = db.execute(
-                "INSERT INTO window (matchers, start, end, made_by, reason, incident_id) VALUES (?, ?, ?, ?, ?, ?)",
-                (*columns, window.by, window.reason, window.incident),
-            ).lastrowid
-            made = msgspec.structs.replace(window, id=number or 0)
+            number = db.execute(_ADD_WINDOW, (*columns, window.by, window.reason, window.incident)).fetchone()[0]
+            made = msgspec.structs.replace(window, id=number)
             after = msgspec.json.encode(made).decode()
             audit.write(db, msgspec.structs.replace(act, object=f"window/{number}", after=after))
             remember(db, form, made.id, act.at)
@@ -106,8 +106,8 @@ class SQLiteDuty:
         return await self._writer.commit(change, urgent=True)
 
     async def end_window(self, number: int, now: datetime, act: Act) -> bool:
-        def change(db: sqlite3.Connection) -> bool:
-            update = "UPDATE window SET end = ? WHERE id = ? AND end > ?"
+        def change(db: Connection) -> bool:
+            update = 'UPDATE "window" SET "end" = ? WHERE id = ? AND "end" > ?'
             if not db.execute(update, (now.timestamp(), number, now.timestamp())).rowcount:
                 return False
             audit.write(db, msgspec.structs.replace(act, object=f"window/{number}", after=now.isoformat()))
@@ -116,7 +116,7 @@ class SQLiteDuty:
         return await self._writer.commit(change, urgent=True)
 
 
-def covers(db: sqlite3.Connection, now: datetime) -> tuple[Cover, ...]:
+def covers(db: Connection, now: datetime) -> tuple[Cover, ...]:
     """Read covers that have not ended."""
     return tuple(
         Cover(
@@ -132,9 +132,7 @@ def covers(db: sqlite3.Connection, now: datetime) -> tuple[Cover, ...]:
     )
 
 
-def _write(
-    db: sqlite3.Connection, known: tuple[Cover, ...], changed: tuple[Cover, ...], act: Act, form: str
-) -> Changed:
+def _write(db: Connection, known: tuple[Cover, ...], changed: tuple[Cover, ...], act: Act, form: str) -> Changed:
     """Write new ones and changed ones; the halves of a swap name each other."""
     before = {one.id: one for one in known}
     written = []
@@ -143,7 +141,7 @@ def _write(
             db.execute(_CHANGE, _columns(cover))
             written.append(cover)
         else:
-            written.append(msgspec.structs.replace(cover, id=db.execute(_ADD, _columns(cover)).lastrowid or 0))
+            written.append(msgspec.structs.replace(cover, id=db.execute(_ADD, _columns(cover)).fetchone()[0]))
     if len(written) > 1 and not written[0].pair:
         one, other = written
         written = [msgspec.structs.replace(one, pair=other.id), msgspec.structs.replace(other, pair=one.id)]
@@ -166,7 +164,7 @@ def _columns(cover: Cover) -> dict[str, object]:
     return {**columns, "start": cover.start.timestamp(), "end": cover.end.timestamp(), "state": cover.state.value}
 
 
-def windows(db: sqlite3.Connection, now: datetime) -> tuple[MadeWindow, ...]:
+def windows(db: Connection, now: datetime) -> tuple[MadeWindow, ...]:
     """Read windows that have not ended."""
     return tuple(
         MadeWindow(

@@ -1,0 +1,85 @@
+"""Group commit: what waits while one transaction is written goes into the next.
+
+A commit costs one fsync, however much is in it. When a change fails, nothing of its transaction has happened, and each
+is made again by itself, so that one that fails takes nobody else's with it: changes are pure decisions and may run
+twice.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from receiver.store.sql.connection import Connection
+
+T = TypeVar("T")
+Change = Callable[[Connection], Any]
+_Job = tuple[Change, "asyncio.Future[Any]"]
+
+LARGEST = 32  # changes in one transaction: what comes meanwhile waits for no more than that
+NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks, pages must be claimed and settled
+
+
+class GroupCommit:
+    """The changes that wait, and the one thread that makes them; ``together`` gives each one's result or its error."""
+
+    def __init__(self, name: str, together: Callable[[list[Change]], list[Any]]) -> None:
+        self._together = together
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._urgent: deque[_Job] = deque()
+        self._jobs: deque[_Job] = deque()
+        self._guard = threading.Lock()
+        self._scheduled = False
+
+    async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
+        """Make a change; it is on the disk when this returns.
+
+        What is ``urgent`` (somebody waits for the answer) goes before what is not, but for a part of each transaction.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        with self._guard:
+            (self._urgent if urgent else self._jobs).append((change, future))
+            if not self._scheduled:
+                self._scheduled = True
+                self.thread.submit(self._drain, asyncio.get_running_loop())
+        return await future
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Run something else in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+
+    def shutdown(self) -> None:
+        """Let the thread end."""
+        self.thread.shutdown()
+
+    def _waiting(self) -> int:
+        return len(self._urgent) + len(self._jobs)
+
+    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._guard:
+            jobs = self._next()
+        outcomes = self._together([change for change, _ in jobs])
+        with self._guard:
+            self._scheduled = self._waiting() > 0
+            if self._scheduled:  # behind whatever reads have queued up meanwhile
+                self.thread.submit(self._drain, loop)
+        loop.call_soon_threadsafe(_answer, jobs, outcomes)
+
+    def _next(self) -> list[_Job]:
+        """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""
+        room = max(LARGEST - len(self._urgent), NOT_URGENT)
+        rest = [self._jobs.popleft() for _ in range(min(len(self._jobs), room))]
+        urgent = [self._urgent.popleft() for _ in range(min(len(self._urgent), LARGEST - len(rest)))]
+        return urgent + rest
+
+
+def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
+    for (_, future), outcome in zip(jobs, outcomes, strict=True):
+        if future.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

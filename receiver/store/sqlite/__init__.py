@@ -1,0 +1,1 @@
+"""The store on one SQLite file: how it is opened, locked, upgraded, copied and written."""
