@@ -38,7 +38,8 @@ async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> N
 
 async def test_a_full_disk_is_over_when_something_could_be_written_and_not_before(tmp_path: Path) -> None:
     writer = Writer("test", lambda: None)
-    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)) as db:
+    made = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    with closing(made) as db:
         db.execute("CREATE TABLE t (x BLOB)")
         db.execute("PRAGMA max_page_count=3")
         writer.connection = db
