@@ -930,38 +930,46 @@ export function describeQuery(text) {
 }
 
 // What is passed over (comments and texts, as PostgreSQL and MySQL write them), brackets, and names, quoted and dotted.
-const NAME = /(?:"[^"]*"|`[^`]*`|\[[A-Za-z_][^\]]{0,62}\]|[A-Za-z_]\w*)/.source;
+const NAME = /(?:"[^"]*"|`[^`]*`|\[[\p{L}_][^\]]{0,62}\]|[\p{L}_][\p{L}\p{N}_]*)/u.source;
 const TOKEN = new RegExp(
   [
     /\/\*[\s\S]*?(?:\*\/|$(?![\s\S]))|--[^\n]*|^[ \t]*#[^\n]*/.source,
-    /\$(?<tag>[A-Za-z_]\w*)?\$[\s\S]*?(?:\$\k<tag>\$|$(?![\s\S]))/.source,
+    /\$(?<tag>[\p{L}_][\p{L}\p{N}_]*)?\$[\s\S]*?(?:\$\k<tag>\$|$(?![\s\S]))/u.source,
     /'(?:[^']|'')*(?:'|$(?![\s\S]))/.source,
     `(?<bracket>[()])|(?<name>${NAME}(?:\\s*\\.\\s*${NAME})*)`,
   ].join("|"),
-  "gm",
+  "gmu",
 );
 
+/** `name` is the last part of a name; `word` a word of SQL, "" for what is quoted or behind a dot: a column may be "from". */
 function tokens(text) {
   const list = [];
   let depth = 0;
   for (const { groups } of text.matchAll(TOKEN)) {
     if (groups.bracket === ")") depth -= 1;
-    if (groups.bracket === "(") list.push({ word: "(", depth });
+    if (groups.bracket === "(") list.push({ name: "(", word: "(", depth });
     if (groups.bracket === "(") depth += 1;
-    if (groups.name) list.push({ word: lastPart(groups.name), depth });
+    if (!groups.name) continue;
+    const name = lastPart(groups.name);
+    const word = name === groups.name.toLowerCase() ? name : "";
+    list.push({ name, word, depth });
   }
   return list;
 }
 
+const QUOTES = { '"': '"', "`": "`", "]": "[" };
+
+/** The last part of a dotted name, without its quotes; in lower case if it has none. */
 function lastPart(name) {
-  const [, ...parts] = /"([^"]*)"$|`([^`]*)`$|\[([^\]]*)\]$|(\w+)$/.exec(name);
-  return parts.slice(0, 3).find((part) => part !== undefined) ?? parts[3].toLowerCase();
+  const quote = QUOTES[name.at(-1)];
+  if (quote) return name.slice(name.lastIndexOf(quote, name.length - 2) + 1, -1);
+  return name.slice(name.lastIndexOf(".") + 1).trim().toLowerCase();
 }
 
 function tableAfter(words, at) {
-  const name = words.slice(at + 1).find(({ word }) => !SKIPPED.has(word))?.word;
+  const { name, word } = words.slice(at + 1).find(({ word }) => !SKIPPED.has(word)) ?? {};
   if (name === undefined) return "none";
-  if (name === "select" || name === "values") {
+  if (word === "select" || word === "values") {
     const inner = words.slice(at + 1);
     const from = inner.findIndex(({ word }) => word === "from");
     return from < 0 ? "none" : tableAfter(inner, from);
@@ -972,8 +980,10 @@ function tableAfter(words, at) {
 function defined(first, words) {
   const hasIndex = words.some(({ word }) => word === "index");
   if (first === "create" && !hasIndex) return "none"; // it is not there yet
-  const mark = hasIndex ? "on" : "table";
-  return tableAfter(words, Math.max(words.findIndex(({ word }) => word === mark), 0));
+  if (first === "comment" && !words.some(({ word }) => word === "table")) return "none";
+  const at = words.findIndex(({ word }) => word === (hasIndex ? "on" : "table"));
+  if (hasIndex && at < 0) return "none"; // "drop index" names no table
+  return tableAfter(words, Math.max(at, 0));
 }
 
 /** The first table instead of the name of a common table expression. */
@@ -986,7 +996,7 @@ function realTable(words, table) {
     return as === "as" && bracket === "(" && (verb === "with" || verb === "values" || Object.hasOwn(OPERATIONS, verb ?? ""));
   };
   // The name before AS, over a list of columns in brackets.
-  const before = (at) => words.slice(0, at).findLast(({ word, depth }) => depth === words[at].depth && word !== "(")?.word;
+  const before = (at) => words.slice(0, at).findLast(({ word, depth }) => depth === words[at].depth && word !== "(")?.name;
   const expressions = new Set(words.flatMap((token, at) => (isExpression(token, at) ? [before(at)] : [])));
   if (!expressions.has(table)) return table;
   const marks = words.flatMap(({ word }, at) => (/^(?:from|into|update|join)$/.test(word) ? [at] : []));

@@ -125,6 +125,7 @@ _TYPES: dict[str, Any] = {
     "identity": Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="kept only as a keyed hash")],
     "switch": bool,
 }
+_EXACT = 2.0**53  # up to here a float holds each whole number; larger ones cannot be encoded as JSON again
 _PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
 _RANGE = re.compile(r"^Expected `(?:int|float)` [<>]=")
 
@@ -222,11 +223,17 @@ class Decoder:
                 return self._raws.decode(body), None
             keys = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             if "events" in keys:
-                envelope = self._envelope.decode(body)
+                envelope = self._decoded_envelope(keys)
                 return envelope.events, envelope
         except UNDECODABLE as error:
             raise named(error) from error
         return [msgspec.Raw(body)], None
+
+    def _decoded_envelope(self, keys: dict[str, msgspec.Raw]) -> Any:  # noqa: ANN401  # of a type made above
+        """Decode what is around the events, which may have whole numbers as 3.0."""
+        if "client" in keys:
+            keys["client"] = msgspec.Raw(msgspec.json.encode(_whole(msgspec.json.decode(keys["client"]))))
+        return self._envelope.decode(msgspec.json.encode(keys))
 
     def event(self, raw: msgspec.Raw | bytes) -> Event:
         """Decode one event; DecodeError names what is wrong and where."""
@@ -257,7 +264,7 @@ def _whole(value: Any) -> Any:  # noqa: ANN401  # any JSON
         return {key: _whole(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_whole(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
 
 
 class _Kind(msgspec.Struct):

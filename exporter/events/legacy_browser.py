@@ -63,8 +63,10 @@ class _Parts:
         value = self._data.get("value")
         if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
             raise DecodeError(Reason.VALUE_RANGE, "expected a number >= 0", "value")
-        self.left_out += value / divisor > most
-        return min(value / divisor, most)
+        if value > most * divisor:  # first: a whole number of 400 digits cannot be divided
+            self.left_out += 1
+            return most
+        return value / divisor
 
 
 def metric(body: bytes) -> Fields:
@@ -134,7 +136,7 @@ def interaction(body: bytes, referer: str, *, cross_site: bool = False) -> Field
     Browsers cut it down to its origin for other sites (w3c.github.io/webappsec-referrer-policy, the default policy):
     ``https://shop.example/`` from another site says nothing about the page.
     """
-    page = "" if cross_site and urlsplit(referer).path in {"", "/"} else referer
+    page = "" if cross_site and _is_bare(referer) else referer
     envelope = _decode(body, _Envelope)
     parts = _Parts(envelope.data)
     match envelope.type:
@@ -156,6 +158,14 @@ def interaction(body: bytes, referer: str, *, cross_site: bool = False) -> Field
     name = {"unhandled_promise_rejection": "unhandled_rejection"}.get(envelope.type, envelope.type)
     session_id = session.text("id", _MAX_SESSION)
     return Fields(name, fields, session=session_id, left_out=parts.left_out + session.left_out)
+
+
+def _is_bare(url: str) -> bool:
+    """Whether a URL names no page of a site, or is none."""
+    try:
+        return urlsplit(url).path in {"", "/"}
+    except ValueError:
+        return True
 
 
 def _kind(error: object) -> str:

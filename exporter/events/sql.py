@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 _MAX_LENGTH = 10_000  # characters that are read
 _MAX_NAME = 63  # as long as PostgreSQL lets a name be
-_NAME = r'(?:"[^"]*"|`[^`]*`|\[[A-Za-z_][^\]]{0,62}\]|[A-Za-z_]\w*)'
+_NAME = r'(?:"[^"]*"|`[^`]*`|\[[^\W\d][^\]]{0,62}\]|[^\W\d]\w*)'
 # What is passed over (comments and texts, as PostgreSQL and MySQL write them), brackets, and names, quoted and dotted.
 _TOKEN = re.compile(
     r"/\*[\s\S]*?(?:\*/|\Z)|--[^\n]*|^[ \t]*#[^\n]*"
-    r"|\$(?P<tag>[A-Za-z_]\w*)?\$[\s\S]*?(?:\$(?(tag)(?P=tag))\$|\Z)"
+    r"|\$(?P<tag>[^\W\d]\w*)?\$[\s\S]*?(?:\$(?(tag)(?P=tag))\$|\Z)"
     r"|'(?:[^']|'')*(?:'|\Z)"
     rf"|(?P<bracket>[()])|(?P<name>{_NAME}(?:\s*\.\s*{_NAME})*)",
-    re.MULTILINE | re.ASCII,
+    re.MULTILINE,
 )
-_LAST = re.compile(r'"([^"]*)"$|`([^`]*)`$|\[([^\]]*)\]$|(\w+)$', re.ASCII)
+_QUOTES = {'"': '"', "`": "`", "]": "["}
 _OPERATIONS = {name: name for name in ("select", "insert", "update", "delete")} | {
     "merge": "upsert",
     "replace": "upsert",
@@ -32,8 +32,12 @@ _SKIPPED = {"(", "only", "lateral", "if", "exists", "not", "table", "into", "fro
 
 
 class _Token(NamedTuple):
-    word: str
+    name: str
     depth: int
+    word: str  # of SQL; "" for what is quoted or behind a dot: a column may be called "from"
+
+
+_NOTHING = _Token("", 0, "")
 
 
 def statement(query: str) -> tuple[str, str]:
@@ -50,7 +54,7 @@ def statement(query: str) -> tuple[str, str]:
     start = _verb(first, words)
     if start is None:
         return "", ""
-    verb, depth = words[start]
+    verb, depth = words[start].word, words[start].depth
     rest = words[start + 1 :]
     pairs = {(one.word, other.word) for one, other in pairwise(rest)}
     is_upsert = verb == "insert" and not pairs.isdisjoint({("on", "conflict"), ("on", "duplicate")})
@@ -70,16 +74,19 @@ def _tokens(text: str) -> list[_Token]:
         if match["bracket"] == ")":
             depth -= 1
         elif match["bracket"]:
-            tokens.append(_Token("(", depth))
+            tokens.append(_Token("(", depth, "("))
             depth += 1
         elif match["name"]:
-            tokens.append(_Token(_last(match["name"]), depth))
+            written = match["name"]
+            name = _last(written).lower()
+            tokens.append(_Token(name, depth, name if name == written.lower() else ""))
     return tokens
 
 
 def _last(name: str) -> str:
-    match = _LAST.search(name)
-    return next((part for part in match.groups() if part is not None), "").lower() if match else ""
+    """Return the last part of a dotted name, without its quotes."""
+    quote = _QUOTES.get(name[-1])
+    return name[:-1].rpartition(quote)[2] if quote else name.rpartition(".")[2].strip()
 
 
 def _verb(first: str, words: list[_Token]) -> int | None:
@@ -91,7 +98,7 @@ def _verb(first: str, words: list[_Token]) -> int | None:
 def _mark(words: list[_Token], mark: str, depth: int) -> int:
     for at, token in enumerate(words):
         # "a IS DISTINCT FROM b" has a FROM that names no table.
-        if token == (mark, depth) and not (
+        if (token.word, token.depth) == (mark, depth) and not (
             at > 1 and words[at - 1].word == "distinct" and words[at - 2].word in {"is", "not"}
         ):
             return at
@@ -99,20 +106,23 @@ def _mark(words: list[_Token], mark: str, depth: int) -> int:
 
 
 def _table(words: list[_Token], at: int) -> str:
-    name = next((token.word for token in words[at + 1 :] if token.word not in _SKIPPED), "")
-    if name in {"select", "values"}:
+    token = next((token for token in words[at + 1 :] if token.word not in _SKIPPED), _NOTHING)
+    if token.word in {"select", "values"}:
         inner = words[at + 1 :]
         from_at = next((i for i, token in enumerate(inner) if token.word == "from"), -1)
         return _table(inner, from_at) if from_at >= 0 else ""
-    return name[:_MAX_NAME]
+    return token.name[:_MAX_NAME]
 
 
 def _defined(first: str, words: list[_Token]) -> str:
     kinds = {token.word for token in words}
     if first == "create" and "index" not in kinds:
         return ""  # it is not there yet
+    if first == "comment" and "table" not in kinds:
+        return ""
     mark = "on" if "index" in kinds else "table"
-    return _table(words, max(next((i for i, token in enumerate(words) if token.word == mark), 0), 0))
+    at = next((i for i, token in enumerate(words) if token.word == mark), -1 if mark == "on" else 0)
+    return _table(words, at) if at >= 0 else ""  # "drop index" names no table
 
 
 def _real(words: list[_Token], table: str) -> str:
@@ -132,4 +142,4 @@ def _is_expression(words: list[_Token], at: int) -> bool:
 def _before(words: list[_Token], at: int) -> str:
     """Return the name before ``AS``, over a list of columns in brackets."""
     depth = words[at].depth
-    return next((token.word for token in reversed(words[:at]) if token.depth == depth and token.word != "("), "")
+    return next((token.name for token in reversed(words[:at]) if token.depth == depth and token.word != "("), "")

@@ -370,6 +370,23 @@ def test_hostile_texts_are_read_in_bounded_time(part: str) -> None:
         assert thread_time() - began < 5  # in quadratic time it would be minutes
 
 
+@pytest.mark.parametrize("name", ["a" * 9000 + '."x"', "a." * 4500 + '"x"', "a" * 9000 + ".[x]", '"a".' * 2200 + "`x`"])
+def test_a_hostile_name_is_read_in_bounded_time(name: str) -> None:
+    began = thread_time()
+    for _ in range(20):
+        assert statement(f"select 1 from {name}") == ("select", "x")
+    assert thread_time() - began < 2  # in quadratic time each takes a quarter of a second
+    said = run(
+        f"""
+        const began = process.cpuUsage().user;
+        for (let i = 0; i < 20; i += 1) heypeter.describeQuery({json.dumps(f"select 1 from {name}")});
+        say(process.cpuUsage().user - began);
+        """,
+        "",
+    )
+    assert said < 2_000_000  # microseconds of this process
+
+
 def test_copies_of_the_module_share_one_client(double: ExporterDouble) -> None:
     said = run(
         f"""

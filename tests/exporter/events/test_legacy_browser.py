@@ -53,6 +53,9 @@ def test_a_call_and_a_query_count_without_a_time(duration: object) -> None:
         ({"metric": "CLS", "value": 250_500, "page": "/", "id": "v"}, {"rating": "poor", "score": 100}, 1),
         ({"metric": "CLS", "value": 1e300, "page": "/", "id": "v"}, {"rating": "poor", "score": 100}, 1),
         ({"metric": "LCP", "value": 1e12, "page": "/", "id": "v"}, {"rating": "poor", "seconds": 3600}, 1),
+        # No float is as large: a division of it raises OverflowError.
+        ({"metric": "LCP", "value": 10**400, "page": "/", "id": "v"}, {"rating": "poor", "seconds": 3600}, 1),
+        ({"metric": "CLS", "value": 10**400, "page": "/", "id": "v"}, {"rating": "poor", "score": 100}, 1),
         ({"metric": "LCP", "value": 900, "page": "/", "id": "v"}, {"rating": "good", "seconds": 0.9}, 0),
         ({"metric": "LCP", "value": 900, "page": 5, "id": {}}, {"page": "", "rating": "good", "seconds": 0.9}, 2),
     ],
@@ -66,7 +69,7 @@ def test_a_vital_beyond_the_catalogue_is_its_most(
     SCHEMA.make(vital.type, vital.id, **vital.data)
 
 
-@pytest.mark.parametrize("value", [None, -1, "1", True, [], {}])
+@pytest.mark.parametrize("value", [None, -1, -(10**400), "1", True, [], {}])
 def test_a_vital_without_a_value_is_refused(value: object) -> None:
     with pytest.raises(DecodeError):
         legacy_browser.vital(json.dumps({"metric": "LCP", "value": value, "page": "/"}).encode())
@@ -101,6 +104,9 @@ def test_the_class_of_an_error(message: object, kind: str) -> None:
         ("https://shop.example/a", True, "https://shop.example/a"),
         ("https://shop.example/", False, "https://shop.example/"),
         ("", True, ""),
+        ("https://[::1/x", True, ""),
+        ("https://[::1/x", False, "https://[::1/x"),
+        ("https://[x]/", True, ""),
     ],
 )
 def test_a_referer_that_was_cut_to_its_origin_is_no_page(referer: str, cross_site: bool, page: str) -> None:
@@ -147,6 +153,15 @@ def test_a_whole_number_and_a_byte_order_mark(mark: bytes, number: bytes) -> Non
         (made,) = DECODER.decode(mark + body).events
         assert made.data.amount == 4900
         assert isinstance(made.data.amount, int)
+
+
+def test_a_whole_number_may_be_written_as_any_anywhere_in_a_batch() -> None:
+    body = b'{"client": {"sequence": 3.0, "sample": 1e1}, "events": [{"type": "audit_entry", "count": 2.0}]}'
+    batch = DECODER.decode(body)
+    assert (batch.client.sequence, batch.client.sample, batch.events[0].count) == (3, 10, 2)
+    for number in (b"3.5", b"1e300", b"-1.0"):
+        with pytest.raises(DecodeError):
+            DECODER.decode(body.replace(b"3.0", number))
 
 
 def test_a_fraction_is_no_whole_number() -> None:

@@ -757,6 +757,7 @@ async def test_garbage_on_every_path_is_answered(place: Installation, seed: int)
         b'{"events":[{"type":"click","data":{"page":"/","element":' + b"[" * 2000 + b"]" * 2000 + b"}}]}",
         b"1" * 5000,
         b'{"sent_at":' + b"9" * 5000 + b"}",
+        b'{"metric":"LCP","value":-' + b"9" * 400 + b"}",
         b"\xed\xa0\x80",
         chance.randbytes(2000),
     ]
@@ -777,3 +778,10 @@ async def test_garbage_on_every_path_is_answered(place: Installation, seed: int)
                 network = f"{chance.randrange(1, 224)}.{chance.randrange(256)}.{chance.randrange(256)}.1"
                 headers = {**TOKEN, **kind, "X-Forwarded-For": network}
                 assert await place.post(path, body, headers) == 400
+
+
+@pytest.mark.parametrize("referer", ["http://[::1/x", "http://[x]/", "//[", "http://a:b:c", "é", "x" * 5000])
+async def test_no_referer_is_too_strange(place: Installation, referer: str) -> None:
+    click = b'{"type":"click","data":{"element":"A"}}'
+    for origin in (ORIGIN, f"http://{place.client.host}:{place.client.port}"):
+        assert await place.post("/api/rum/events", click, {"Origin": origin, "Referer": referer}) == 204
