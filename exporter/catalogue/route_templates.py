@@ -34,21 +34,37 @@ class _Any(Enum):
 _Key = str | _Any
 # How frameworks write parameters: Next.js [id], [...rest] and [[...rest]]; path-to-regexp (Express, Vue) :id, :id?,
 # :id*, :id+ and :id(\d+); Starlette, aiohttp, ASP.NET and Go {id}, {id:int}, {id:\d+}, {id?}, {rest:path}, {*rest} and
-# {rest...}; Flask and Django <id>, <int:id> and <path:rest>. The last value: whether it may be left out.
+# {rest...}; Flask and Django <id>, <int:id> and <path:rest>; Remix $id and $; SvelteKit [[id]] and [id=matcher]. The
+# last value: whether it may be left out.
 _PARAMETERS: tuple[tuple[re.Pattern[str], _Any, bool], ...] = tuple(
     (re.compile(pattern), key, optional)
     for pattern, key, optional in (
-        (r"\[\[\.\.\.[\w-]+\]\]|:\w+(?:\([^()]*\))?\*|\{\w+:(?:path|\.\*)\}", _Any.REST, True),
+        (r"\[\[\.\.\.[\w-]+\]\]|:\w+(?:\([^()]*\))?\*|\{\w+:(?:path|\.\*)\}|\$", _Any.REST, True),
         (r"\*\w*|\[\.\.\.[\w-]+\]|:\w+(?:\([^()]*\))?\+", _Any.REST, False),
         (r"\{\*{1,2}\w+\}|\{\w+\.\.\.\}|\{\w+:\.\+\}|<path:\w+>", _Any.REST, False),
         (r":\w+\((?:\\d|\[0-9\])\+\)\?|\{\w+:int\?\}", _Any.NUMBER, True),
         (r":\w+\((?:\\d|\[0-9\])\+\)|\{\w+:(?:int|(?:\\d|\[0-9\])\+)\}|<int:\w+>", _Any.NUMBER, False),
-        (r":\w+(?:\([^()]*\))?\?|\{\w+(?::\w+)?\?\}", _Any.SEGMENT, True),
-        (r"\[[\w-]+\]|:\w+(?:\([^()]*\))?|\{\w+(?::(?:[^{}]|\{[\d,]+\})+)?\}|<(?:\w+:)?\w+>", _Any.SEGMENT, False),
+        (r":\w+(?:\([^()]*\))?\?|\{\w+(?::\w+)?\?\}|\[\[[\w-]+(?:=\w+)?\]\]", _Any.SEGMENT, True),
+        (r"\[[\w-]+(?:=\w+)?\]|:\w+(?:\([^()]*\))?|\$\w+", _Any.SEGMENT, False),
+        (r"\{\w+(?::(?:[^{}]|\{[\d,]+\})+)?\}|<(?:\w+:)?\w+>", _Any.SEGMENT, False),
     )
 )
-_MARKS = re.compile(r"[\[\]{}<>*]|^:")  # of parameters
-_BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")
+# What a fixed segment cannot have, and why. Next.js, SvelteKit and Expo leave (group) out of the path and intercept
+# another's with (.), (..) or (...); Rails writes its optional ending as (.:format).
+_REFUSED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), reason)
+    for pattern, reason in (
+        (r"\?", "paths end before '?' (as a character of a path, write %3F)"),
+        (r"#", "paths end before '#' (as a character of a path, write %23)"),
+        (r"\\", "browsers turn a backslash into a slash (the character itself is %5C)"),
+        (r"[\[\]{}<>*]|^:", "{!r} is neither a parameter, e.g. [id], nor a name"),
+        (
+            r"^\([\w-]+\)$|^\(\.{1,3}\)|\(\.:\w+\)$",
+            "{!r} is in no path; leave it out (the characters themselves are %28 and %29)",
+        ),
+        (r"%(?![0-9A-Fa-f]{2})", "{!r} has a % without two hexadecimal digits (the character itself is %25)"),
+    )
+)
 
 
 class _Node:
@@ -176,13 +192,9 @@ def _key(segment: str) -> tuple[_Key, bool]:
 
 
 def _fixed(segment: str) -> str:
-    for character, encoded in (("?", "%3F"), ("#", "%23")):
-        if character in segment:
-            raise TemplateError(f"paths end before {character!r} (as a character of a path, write {encoded})")
-    if _MARKS.search(segment):
-        raise TemplateError(f"{segment!r} is neither a parameter, e.g. [id], nor a name")
-    if _BROKEN.search(segment):
-        raise TemplateError(f"{segment!r} has a % without two hexadecimal digits (the character itself is %25)")
+    for pattern, reason in _REFUSED:
+        if pattern.search(segment):
+            raise TemplateError(reason.format(segment))
     try:
         plain = normalize("NFC", unquote(segment, errors="strict"))
     except UnicodeDecodeError:

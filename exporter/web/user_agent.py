@@ -13,9 +13,12 @@ from crawleruseragents import is_crawler
 # "bot" is not enough: CUBOT and "M bot 60" are phones, baiduboxapp and YandexSearch are apps that people browse with.
 _BOT = re.compile(
     r"(?<!cu)bot/\d|yandex[a-z]*bot|\(compatible; ?yandex|bingpreview|prerender|phantomjs|pagespeed|lighthouse|"
-    r"^(?:java|undici|okhttp|aiohttp|axios|curl|wget|node)\b",
+    r"feedfetcher|duplexweb-google|cloudflarebrowserrendering|"
+    r"^(?:java|undici|okhttp|aiohttp|axios|curl|wget|node|k6|prometheus)\b",
     re.IGNORECASE,
 )
+# What the list takes for a spider, and people browse with.
+_BROWSER = re.compile(r"sogou(?:mse|mobilebrowser)", re.IGNORECASE)
 # Apps such as Zalo and Instagram name Android a second time, behind "Mobile".
 _TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|^(?!.*mobile).*android", re.IGNORECASE)
 _MOBILE = re.compile(r"mobi|iphone|ipod|windows phone|opera mini", re.IGNORECASE)
@@ -37,4 +40,5 @@ def device(headers: Mapping[str, str]) -> str:
 @lru_cache(2048)  # there are few different ones, and a look through the list takes about half a millisecond
 def _classify(agent: str) -> tuple[bool, str]:
     kind = "tablet" if _TABLET.search(agent) else "mobile" if _MOBILE.search(agent) else "desktop"
-    return not agent or _BOT.search(agent) is not None or is_crawler(agent), kind
+    listed = is_crawler(agent) and not _BROWSER.search(agent)
+    return not agent or _BOT.search(agent) is not None or listed, kind

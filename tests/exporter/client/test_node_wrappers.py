@@ -372,14 +372,15 @@ def test_hostile_texts_are_read_in_bounded_time(part: str) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 9000 + '."x"', "a." * 4500 + '"x"', "a" * 9000 + ".[x]", '"a".' * 2200 + "`x`"])
 def test_a_hostile_name_is_read_in_bounded_time(name: str) -> None:
+    query = f"select 1 from {name}"  # noqa: S608  # that is never run
     began = thread_time()
     for _ in range(20):
-        assert statement(f"select 1 from {name}") == ("select", "x")
+        assert statement(query) == ("select", "x")
     assert thread_time() - began < 2  # in quadratic time each takes a quarter of a second
     said = run(
         f"""
         const began = process.cpuUsage().user;
-        for (let i = 0; i < 20; i += 1) heypeter.describeQuery({json.dumps(f"select 1 from {name}")});
+        for (let i = 0; i < 20; i += 1) heypeter.describeQuery({json.dumps(query)});
         say(process.cpuUsage().user - began);
         """,
         "",

@@ -19,6 +19,7 @@ PEOPLE = [
         "Mozilla/5.0 (iPhone; CPU iPhone OS 16_0 like Mac OS X) AppleWebKit/605.1.15 Version/16.0 YaBrowser/22.9 "
         "Mobile/15E148 Safari/604.1"
     ),
+    f"Mozilla/5.0 (Linux; U; Android 10; zh-cn; M2) {_CHROME} SogouMSE,SogouMobileBrowser/5.28",
     f"Mozilla/5.0 (Linux; Android 12) {_CHROME} [FBAN/EMA;FBLC/en_US;FBAV/300]",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605 Mobile/15E148 Instagram 250.0",
     (
@@ -51,6 +52,12 @@ BOTS = [
     "Mozilla/5.0 (compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)",
     "Mozilla/5.0 (compatible; SomeNewBot/0.1)",
     "DatadogSynthetics",
+    "Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)",
+    "FeedFetcher-Google; (+http://www.google.com/feedfetcher.html)",
+    f"Mozilla/5.0 (Linux; Android 11; Pixel 2; DuplexWeb-Google/1.0) {_CHROME}",
+    "Mozilla/5.0 (compatible; CloudflareBrowserRenderingCrawler/1.0)",
+    "k6/0.47.0 (https://k6.io/)",
+    "Prometheus/3.5.0",
     "facebookexternalhit/1.1",
     "Prerender (+https://github.com/prerender/prerender)",
     "python-requests/2.32.0",
