@@ -134,7 +134,7 @@ SUPPORT = Section(
                     about="By priority.",
                     unit="short",
                     queries=(
-                        Query(f"sum by (ticket_priority) (support_tickets_open{{{APP}}})", "{{ticket_priority}}"),
+                        Query(f"max by (ticket_priority) (support_tickets_open{{{APP}}})", "{{ticket_priority}}"),
                     ),
                     stacked=True,
                     width=6,

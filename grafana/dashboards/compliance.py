@@ -107,7 +107,7 @@ COMPLIANCE = Section(
                     unit="none",
                     queries=(
                         Query(
-                            f"max by (framework, control) (compliance_control_passing{{{APP}}})",
+                            f"min by (framework, control) (compliance_control_passing{{{APP}}})",
                             "{{framework}} {{control}}",
                         ),
                     ),

@@ -89,7 +89,7 @@ PLATFORM = Section(
                     title="Open incidents",
                     about="Problems that someone is working on, or should be.",
                     unit="none",
-                    queries=(Query('sum(receiver_incidents{job="receiver"})', "open"),),
+                    queries=(Query('sum(max by (state, priority) (receiver_incidents{job="receiver"}))', "open"),),
                     limits=(Limit(1, "above", "orange"),),
                     width=4,
                     empty="none",

@@ -22,11 +22,12 @@ _ACCEPTED = f'sum by (instance) (rate(exporter_events_accepted_total{{{APP}, sou
 EXPORTER_STATUS = States(
     id=221,
     title="Exporter status",
-    about="ExporterDown fires if it is down: errors, latency, payments and logins are then not measured.",
+    about="ExporterDown fires if none answers: errors, latency, payments and logins are then not measured. "
+    "ExporterReplicaDown fires if one of several is down.",
     unit="none",
     queries=(Query(f"max by (instance) (up{{{APP}}})", "{{instance}}"),),
     words=ANSWERS,
-    explains=("ExporterDown",),
+    explains=("ExporterDown", "ExporterReplicaDown"),
     empty="No data from the exporter",
 )
 

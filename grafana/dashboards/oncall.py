@@ -71,11 +71,11 @@ NOW = Section(
                         unit="none",
                         queries=(
                             Query(
-                                f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}})',
+                                f'max(receiver_incidents{{{RECEIVER}, priority="{priority}", state="triggered"}})',
                                 "no owner",
                             ),
                             Query(
-                                f'sum(receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}})',
+                                f'max(receiver_incidents{{{RECEIVER}, priority="{priority}", state="acknowledged"}})',
                                 "with owner",
                             ),
                         ),

@@ -96,8 +96,8 @@ CLASSES = Section(
                     unit="locale",
                     decimals=0,
                     queries=(
-                        Query(f"sum(class_seats_capacity{{{APP}}})", "offered"),
-                        Query(f"sum(class_seats_booked{{{APP}}})", "booked"),
+                        Query(f"sum(max by (class_type) (class_seats_capacity{{{APP}}}))", "offered"),
+                        Query(f"sum(max by (class_type) (class_seats_booked{{{APP}}}))", "booked"),
                     ),
                     width=4,
                     empty="No upcoming classes",

@@ -47,7 +47,7 @@ _STATUS = Line(
             about="An incident has an owner as soon as someone acknowledges it.",
             unit="none",
             queries=tuple(
-                Query(f'sum(receiver_incidents{{job="receiver", state="{state}"}})', text)
+                Query(f'sum(max by (priority) (receiver_incidents{{job="receiver", state="{state}"}}))', text)
                 for state, text in (("triggered", "no owner"), ("acknowledged", "with owner"))
             ),
             alarms=("orange", QUIET),

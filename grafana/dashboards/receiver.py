@@ -118,8 +118,8 @@ WATCHDOG_AGE = Series(
     unit="s",
     queries=(
         Query(
-            f"time() - max by (instance) (receiver_watchdog_last_seen_timestamp_seconds{{{RECEIVER}}})",
-            "{{instance}}",
+            f"time() - max by (job) (receiver_watchdog_last_seen_timestamp_seconds{{{RECEIVER}}})",
+            "{{job}}",
         ),
     ),
     limits=(Rule("ReceiverWatchdogLate"),),
@@ -130,11 +130,12 @@ WATCHDOG_AGE = Series(
 RECEIVER_STATUS = States(
     id=62,
     title="Receiver status",
-    about="ReceiverDown fires if it is down, and is also e-mailed by Alertmanager.",
+    about="ReceiverDown fires if none answers, and is also e-mailed by Alertmanager; "
+    "ReceiverReplicaDown if one of several is down.",
     unit="none",
     queries=(Query(f"max by (instance) (up{{{RECEIVER}}})", "{{instance}}"),),
     words=(Word("1", "up"), Word("0", "down", "red")),
-    explains=("ReceiverDown",),
+    explains=("ReceiverDown", "ReceiverReplicaDown"),
     empty="No data from the receiver",
 )
 
@@ -159,8 +160,8 @@ REFUSED_WEBHOOKS = Series(
     unit="short",
     queries=(
         Query(
-            f'round(sum by (instance) (increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"4.."}}[10m])))',
-            "{{instance}}",
+            f'round(sum by (job) (increase(receiver_webhook_requests_total{{{RECEIVER}, code=~"4.."}}[10m])))',
+            "{{job}}",
         ),
     ),
     limits=(Rule("ReceiverRefusesRequests"),),

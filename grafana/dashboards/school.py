@@ -21,8 +21,8 @@ def ever(family: str, window: str) -> str:
 
 
 def seats(by: str) -> str:
-    """Return the share of seats booked in upcoming classes."""
-    booked, offered = (f"class_seats_{name}{{{APP}}}" for name in ("booked", "capacity"))
+    """Return the share of seats booked in upcoming classes. Each exporter of several shows the same gauges."""
+    booked, offered = (f"max by (class_type) (class_seats_{name}{{{APP}}})" for name in ("booked", "capacity"))
     return f"sum{by} ({booked}) / (sum{by} ({offered}) > 0)"
 
 
