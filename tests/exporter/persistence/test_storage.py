@@ -212,6 +212,25 @@ async def test_a_new_journal_file_is_on_disk_with_its_name(tmp_path: Path, monke
     journal.close()
 
 
+async def test_one_sync_serves_the_records_that_come_in_successive_turns_of_the_loop(tmp_path: Path) -> None:
+    syncs: list[float] = []
+    journal = Journal(tmp_path, Time(), syncs.append, LIMIT)  # a clock that stands still: no pause may end by it
+    journal.rotate()
+
+    async def sender(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        journal.append(b"record")
+        await journal.durable()
+
+    await asyncio.gather(*(sender(0) for _ in range(3)))
+    assert len(syncs) == 1
+    await asyncio.gather(*(sender(turns) for turns in range(200)))
+    assert journal.clean
+    assert len(syncs) < 200
+    journal.close()
+
+
 def test_a_record_whose_checksum_is_wrong_is_not_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path, Time(), lambda _seconds: None, LIMIT)
     journal.rotate()
