@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial, reduce
 from socket import socket
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ log = logging.getLogger("exporter")
 _DISTINCT_COUNTS_EVERY = 10  # seconds between two updates of the gauges of distinct counts
 _SNAPSHOT_PAUSE = 1.0  # seconds between two snapshots, at least
 _SHUTDOWN_TIMEOUT = 10  # seconds for requests under way when the process is told to stop
+_EVENTS = "/api/events"
 BROWSER_SOCKET = "browser"  # FileDescriptorName of the socket for browsers in the unit file
 
 
@@ -318,6 +320,20 @@ async def _answer_last(request: web.Request, handler: Handler) -> web.StreamResp
     return response
 
 
+def direct_posts(exporter: Exporter, listening: Listening) -> list[dict[str, Handler]]:
+    """Give, for each address, what answers batches of events without aiohttp's router, behind the same middlewares."""
+
+    def through(choose: Callable[[Parts], Handler]) -> Handler:
+        def handler(request: web.Request) -> Awaitable[web.StreamResponse]:
+            return choose(exporter.parts)(request)
+
+        return reduce(lambda inner, one: partial(one, handler=inner), reversed(middlewares(exporter)), handler)
+
+    servers = {_EVENTS: through(lambda parts: parts.server_events.handle)}
+    browsers = {exporter.parts.settings.config.browser.path: through(lambda parts: parts.browser_events.batch)}
+    return [servers, browsers] if listening.public else [servers | browsers]
+
+
 def public_routes(exporter: Exporter) -> list[web.RouteDef]:
     """List what browsers reach."""
     config = exporter.parts.settings.config
@@ -339,7 +355,7 @@ def public_routes(exporter: Exporter) -> list[web.RouteDef]:
 def _private_routes(exporter: Exporter) -> list[web.RouteDef]:
     """List what servers and Prometheus reach."""
     return [
-        web.post("/api/events", _current(exporter, lambda parts: parts.server_events.handle)),
+        web.post(_EVENTS, _current(exporter, lambda parts: parts.server_events.handle)),
         web.get("/metrics", _guarded(exporter, _current(exporter, lambda parts: parts.scrape.handle))),
         web.get("/", _guarded(exporter, _index(exporter))),
         web.get("/openapi.json", _guarded(exporter, _openapi(exporter))),
@@ -424,9 +440,10 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
         served = applications(exporter, listening)
         inherited = listening.sockets()
         exporter.hands_over = any(inherited)
-        for (address, application), sockets in zip(served, inherited, strict=False):
+        direct = direct_posts(exporter, listening)
+        for (address, application), sockets, posts in zip(served, inherited, direct, strict=False):
             connections = Connections(capacity() // len(served), exporter.clock.monotonic)
-            listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT, sockets)
+            listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT, sockets, posts)
             listeners.append(listener)
             await _start(listener, address)
             at = listener.address if sockets else address

@@ -55,17 +55,13 @@ class ServerEvents:
             return retry_later(429, "the disk is behind; retry the same batch later", 1)
         self._waiting += 1
         try:
-            return await self._accept(request)
-        finally:
-            self._waiting -= 1
-
-    async def _accept(self, request: web.Request) -> web.Response:
-        try:
             raw = await read_body(request, MAX_BODY)
+            return await self._latest().count(request, raw)
         except BodyError as error:
             self._metrics.rejected(_SOURCE, Reason(error.reason))
             return refused(error)
-        return await self._latest().count(request, raw)
+        finally:
+            self._waiting -= 1
 
     async def count(self, request: web.Request, raw: bytes) -> web.Response:
         """Count the events of a body, and answer once they are on disk."""

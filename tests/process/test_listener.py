@@ -400,3 +400,27 @@ def test_one_kind_of_entry_does_not_fill_the_log() -> None:
     for number in range(10_000):
         passes("c", f"text {number}")
     assert passes("a", "refused %s", 1) is not None
+
+
+async def test_a_post_may_be_answered_without_the_application_unless_it_is_written_in_another_way() -> None:
+    async def application(_request: web.Request) -> web.Response:
+        return web.Response(text="application")
+
+    async def direct(request: web.Request) -> web.Response:
+        return web.Response(text=f"direct, {len(await request.read())} bytes")
+
+    app, port = web.Application(), free_port()
+    app.add_routes([web.route("*", "/events", application)])
+    listener = Listener(app, None, Connections(5, Time()), shutdown_timeout=1, posts={"/events": direct})
+    await listener.start("127.0.0.1", port)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+
+        async def ask(method: str, path: str, *, expect: bool = False) -> str:
+            async with session.request(method, path, data=b"four", expect100=expect) as answer:
+                return await answer.text()
+
+        assert await ask("POST", "/events") == "direct, 4 bytes"
+        assert await ask("POST", "/events?a=b") == "application"
+        assert await ask("PUT", "/events") == "application"
+        assert await ask("POST", "/events", expect=True) == "application"
+    await listener.close()
