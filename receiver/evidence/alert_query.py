@@ -67,9 +67,8 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def alert_query(incident: Incident) -> AlertQuery:
-    """Give what is asked for the alert that fires longest; AbsentError says why nothing can be."""
-    alerts = incident.firing or tuple(incident.alerts.values())
-    written = next(filter(None, map(_expression, alerts)), "")
+    """Give what is asked for the alert that it is called after, else for another one; AbsentError says why not."""
+    written = next(filter(None, map(_expression, incident.shown)), "")
     if not written:
         raise AbsentError(Absent.NO_EXPRESSION)
     found = _compared(written)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from receiver.incident.event import Delivered, Undelivered, Unreached
-from receiver.incident.group import maintenance
+from receiver.incident.group import maintenance, named
 from receiver.incident.model import (
     Data,
     Decision,
@@ -39,6 +39,7 @@ def start(  # the clocks may have begun before
 
     With ``since`` the clocks have run since then.
     """
+    so_far = _named(so_far, policy, now)
     incident = so_far.incident
     plan, clocks = begin(policy.plan(priority, incident.team), since or now, policy)
     clocks, paused, due = replace(clocks, quiet_until=incident.clocks.quiet_until), incident.paused, clocks.next_due_at
@@ -47,6 +48,11 @@ def start(  # the clocks may have begun before
     so_far = without_owner(so_far).change(attached_at=now if incident.attached_to else None, asked=None)
     waits = so_far.incident.paused is not None or bool(incident.attached_to) or due is None or due > now
     return so_far if waits else take_step(so_far, policy, now, reason)
+
+
+def _named(so_far: Decision, policy: Policy, now: datetime) -> Decision:
+    """Call it after what fires now, whose team's matrix is walked; what a person has raised keeps its name."""
+    return so_far.change(**named(so_far.incident, policy, now)) if so_far.incident.firing else so_far
 
 
 def without_owner(so_far: Decision) -> Decision:
@@ -59,6 +65,7 @@ def without_owner(so_far: Decision) -> Decision:
 
 def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) -> Decision:
     """Move to a more urgent plan: the clock keeps its start, and a role whose time has passed is told now, once."""
+    so_far = _named(so_far, policy, now)
     incident = so_far.incident
     started = incident.clocks.started_at or now
     plan, passed = _passed(policy.plan(priority, incident.team), started, policy, now)

@@ -6,6 +6,7 @@ under maintenance, only if every alert that fires is.
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from receiver.incident.alerts import is_drill
 from receiver.incident.model import Alert, Fact, Incident, Pause, Priority
@@ -15,7 +16,7 @@ _MOST_FACTS = 10  # remarks that one webhook adds to the timeline, however many 
 
 
 def lead(incident: Incident, policy: Policy, now: datetime) -> Alert:
-    """Give the alert that the incident takes its title, team and labels from when it opens or reopens.
+    """Give the alert that the incident takes its title, team and labels from when it opens, rises or begins again.
 
     The most urgent one that fires and, of those, the oldest; one that is a drill or under maintenance only if all are.
     """
@@ -25,6 +26,13 @@ def lead(incident: Incident, policy: Policy, now: datetime) -> Alert:
         return stands_back, policy.priority(alert.labels)[0], alert.starts_at, alert.fingerprint
 
     return min(incident.firing, key=rank)
+
+
+def named(incident: Incident, policy: Policy, now: datetime) -> dict[str, Any]:
+    """Give the fields that say what the incident is called after, and whether it is a drill."""
+    first = lead(incident, policy, now)
+    team = incident.moved_to or policy.team(first.labels)[0]
+    return {"title": title(first), "team": team, "labels": first.labels, "drill": all_drills(incident)}
 
 
 def title(alert: Alert) -> str:

@@ -64,7 +64,7 @@ from receiver.incident.family import (
     set_free,
 )
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
-from receiver.incident.group import all_drills, facts, lead, maintenance, priority, rises_to, teams, title, was_drill
+from receiver.incident.group import all_drills, facts, maintenance, named, priority, rises_to, teams, title, was_drill
 from receiver.incident.meaning import Signal, answer_signal, awake_signal
 from receiver.incident.model import (
     Alert,
@@ -228,22 +228,15 @@ def _says_something(before: Incident, after: Incident, event: AlertsReceived) ->
 
 def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
     incident = so_far.incident
-    urgency, named = priority(incident, policy), _named(incident, policy, now)
+    urgency, name = priority(incident, policy), named(incident, policy, now)
     window = Pause(PauseKind.OUTAGE) if what.received.recorded else maintenance(incident, policy, now)
-    opened = Entry(now, EntryKind.OPENED, Data(priority=urgency, team=named["team"], title=named["title"]))
+    opened = Entry(now, EntryKind.OPENED, Data(priority=urgency, team=name["team"], title=name["title"]))
     so_far = replace(so_far, entries=(opened, *so_far.entries))
     so_far = _remark(so_far, (), policy, now)
-    so_far = so_far.change(**named, opened_at=now, paused=replace(window, since=now) if window else None)
+    so_far = so_far.change(**name, opened_at=now, paused=replace(window, since=now) if window else None)
     if window:
         so_far = so_far.note(now, EntryKind.RECORDED, pause=window)
     return start(so_far, urgency, policy, now, Reason.OPENED)
-
-
-def _named(incident: Incident, policy: Policy, now: datetime) -> dict[str, Any]:
-    """What the incident is called after, and whether it is a drill."""
-    first = lead(incident, policy, now)
-    team = incident.moved_to or policy.team(first.labels)[0]
-    return {"title": title(first), "team": team, "labels": first.labels, "drill": all_drills(incident)}
 
 
 def _remark(so_far: Decision, before: tuple[Alert, ...], policy: Policy, now: datetime) -> Decision:
@@ -350,14 +343,13 @@ def _reopen(so_far: Decision, _what: News, policy: Policy, now: datetime) -> Dec
     was, since = so_far.incident, None
     if not was.delivery.rounds and was.clocks.started_at is not None and was.resolved_at is not None:
         since = was.clocks.started_at + (now - was.resolved_at)
-    so_far = so_far.change(**_named(so_far.incident, policy, now))
     so_far = _remark(_stand_still(reopen(so_far, policy, now), policy, now), (), policy, now)
     return start(so_far, priority(so_far.incident, policy), policy, now, Reason.REOPENED, since)
 
 
 def _return(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
     """The owner keeps it and hears of it once, as news and no page; the acknowledgement runs on to its time-out."""
-    so_far = so_far.change(drill=all_drills(so_far.incident))
+    so_far = so_far.change(**named(so_far.incident, policy, now))
     so_far = _remark(_stand_still(reopen(so_far, policy, now), policy, now), (), policy, now)
     so_far = _reconsider(so_far, policy, now, real=False)
     if so_far.incident.paused is not None:

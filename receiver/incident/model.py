@@ -557,6 +557,11 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(sorted([a for a in self.alerts.values() if a.firing], key=_STARTS_AT))
 
     @property
+    def shown(self) -> tuple[Alert, ...]:
+        """What fires now, or has fired: the alert that the incident is called after first, then oldest first."""
+        return tuple(sorted(self.firing or self.alerts.values(), key=lambda alert: alert.labels != self.labels))
+
+    @property
     def firing_count(self) -> int:
         """How many alerts fire, with those that Alertmanager left out of its message."""
         firing = sum(alert.firing for alert in self.alerts.values())

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from receiver.channels.base import PICTURE_ID, Link, Message, Picture, Words
 from receiver.incident.acts import longest_snooze
 from receiver.incident.alerts import ALERTS
+from receiver.incident.group import title
 from receiver.incident.model import Alert, Entry, EntryKind, Incident, Kind, Notification, Reason, State
 from receiver.messages.i18n import Reader, one_line, several_lines
 from receiver.messages.templating import Templates
@@ -188,7 +189,7 @@ class _Writer:
             state=incident.state.value,
             labels=_shared(incident),
             picture=self._picture,
-            image_url=next((a.annotations.get("image_url", "") for a in incident.firing), ""),
+            image_url=next((a.annotations.get("image_url", "") for a in incident.shown if a.firing), ""),
             opened_at=incident.opened_at,
             next_step_at=incident.clocks.next_due_at,
             words=words(notification.kind, incident, self._reader),
@@ -244,8 +245,7 @@ class _Writer:
         """What the two templates may use."""
         incident, now, reader = self._incident, self._now, self._reader
         opened, links = incident.opened_at or now, self._links()
-        alerts = [self._alert(alert) for alert in incident.firing[: LISTED + 1]]
-        alerts = alerts or [self._alert(alert) for alert in incident.alerts.values()]
+        alerts = [self._alert(alert) for alert in incident.shown[: LISTED + 1]]
         since = incident.firing[0].starts_at if incident.firing else opened
         due = incident.asked.until if self._is_asked and incident.asked is not None else respond_by(incident)
         key, when = ("now", "") if now >= due else ("by_time", reader.time(due, now))
@@ -338,7 +338,7 @@ class _Writer:
 
     def _where(self) -> list[tuple[str, str]]:
         incident, say = self._incident, self._say
-        alerts = [self._alert(alert) for alert in incident.firing[:_ALERTS_IN_FIELD]]
+        alerts = [self._alert(alert) for alert in incident.shown[:_ALERTS_IN_FIELD] if alert.firing]
         count = len(incident.firing) + incident.truncated
         if count == 1:
             return [(say("where"), "".join(alert["where"] for alert in alerts))]
@@ -357,7 +357,7 @@ class _Writer:
         """Give the first thing to read of a page, as its author broke it into lines."""
         if not (self._urges or self._notification.is_redraw):
             return ""
-        return next((self._alert(alert)["what"] for alert in self._incident.firing), "")
+        return next((self._alert(alert)["what"] for alert in self._incident.shown if alert.firing), "")
 
     @property
     def _is_asked(self) -> bool:
@@ -371,7 +371,7 @@ class _Writer:
         words = {State.ACKNOWLEDGED: "see_or_resolve", State.RESOLVED: "see"}
         label = "answer_asked" if self._is_asked else words.get(incident.state, "answer")
         links = [Link(self._say(label), self._link)]
-        for alert in incident.firing[:1] or tuple(incident.alerts.values())[:1]:
+        for alert in incident.shown[:1]:
             for key, url in (
                 ("runbook", annotated_url(alert, "runbook")),
                 ("dashboard", annotated_url(alert, "dashboard")),
@@ -449,10 +449,11 @@ def where(labels: dict[str, str], limit: int) -> str:
 
 def what_broke(incident: Incident, reader: Reader) -> str:
     """Say what fires and on how many: HighMemoryUsage on 40 hosts (web-1, web-2, …)."""
-    alerts = incident.firing or tuple(incident.alerts.values())
+    alerts = incident.shown
     count, names = len(alerts) + incident.truncated, Counter(a.labels.get("alertname", "") for a in alerts)
     if count <= 1 or not names:
         return _title(incident, reader)
+    names[alerts[0].labels.get("alertname", "")] += count  # what it is called after comes first
     shown = [_line(name) or reader.say("no_name") for name, _ in names.most_common()]
     if len(shown) > 1:
         return reader.say("broke_alerts", alerts=_some(shown), count=count)
@@ -500,7 +501,10 @@ def _plain(url: str) -> bool:
 
 
 def _title(incident: Incident, reader: Reader) -> str:
-    return _line(incident.title) or reader.say("no_name")
+    """What it is called after may have ended while others fire."""
+    firing = incident.shown[:1] if incident.firing else ()
+    gone = any(alert.labels != incident.labels for alert in firing)
+    return _line(title(firing[0]) if gone else incident.title) or reader.say("no_name")
 
 
 def _line(text: str) -> str:

@@ -112,8 +112,7 @@ def values(
     ``silences`` are those that were made from it, the newest first.
     """
     reader, now = look.reader, look.now
-    firing = incident.firing
-    lead = firing[0] if firing else next(iter(incident.alerts.values()), None)
+    lead = next(iter(incident.shown), None)
     next_at, next_whom = upcoming(incident, look.routing, reader)
     last = incident.next_step >= len(incident.plan.steps)
     return {
@@ -302,7 +301,7 @@ def _links(alert: Alert, reader: Reader) -> tuple[tuple[str, str], ...]:
 def _in_view(incident: Incident) -> list[Alert]:
     """Give those that fire, and then the last that have resolved."""
     over = [alert for alert in reversed(incident.alerts.values()) if not alert.firing]
-    return [*incident.firing[:LISTED], *over][:LISTED]
+    return [*(incident.shown if incident.firing else ()), *over][:LISTED]
 
 
 def _alert(alert: Alert, reader: Reader) -> Shown:

@@ -7,12 +7,12 @@ import pytest
 
 from receiver.incident.delivery import pointless
 from receiver.incident.event import Acknowledge, TimeDue
-from receiver.incident.model import EntryKind, Kind, Notification, Origin, PauseKind, Reason, State
+from receiver.incident.model import Alert, EntryKind, Kind, Notification, Origin, PauseKind, Plan, Reason, State
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
-from tests.receiver.example_site import MINUTE, P1, P2, P3, START, Case, an_alert, people, received, the_routing
+from tests.receiver.example_site import MINUTE, P1, P2, P3, START, Case, an_alert, people, received, steps, the_routing
 
 DB1 = an_alert("1", starts_at=START - 10 * MINUTE, instance="db1")
 DB2 = an_alert("2", starts_at=START - timedelta(seconds=5), instance="db2")
@@ -179,6 +179,53 @@ def test_an_incident_is_called_after_the_most_urgent_alert_and_of_those_the_olde
         *("Older", "payments"),
         P1,
     )
+
+
+A, B = an_alert("1", instance="db1", alertname="A"), an_alert("2", instance="db2", alertname="B", team="payments")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((an_alert("d", drill="true"),), (an_alert("d", drill="true"), B)),  # it is no drill any more
+        ((DB1,), (DB1, B)),  # DB1 is under maintenance
+        ((an_alert("w", severity="warning"),), (an_alert("w", severity="warning"), B)),
+        (
+            (an_alert("w", severity="info"),),
+            (an_alert("w", severity="info"), msgspec.structs.replace(B, labels={**B.labels, "severity": "warning"})),
+        ),
+    ],
+)
+def test_what_makes_it_begin_or_rise_gives_its_name_and_the_matrix_of_its_team(
+    before: tuple[Alert, ...], after: tuple[Alert, ...]
+) -> None:
+    routing = routed(window("db1"))
+    own = Plan(steps((0, "cto")), 900.0)
+    case = Case(msgspec.structs.replace(routing, team_plans={"payments": dict.fromkeys(routing.plans, own)}))
+    case.when(received(*before))
+    case.clock.forward(minutes=2)
+    assert people(case.when(received(*after))) == ["peter"]
+    assert (case.incident.title.partition(":")[0], case.incident.team) == ("B", "payments")
+    assert case.incident.shown[0].fingerprint == "2"  # and is described first
+
+
+def test_when_the_first_window_of_several_is_over_it_is_called_after_what_stands_in_none() -> None:
+    case = Case(routed(window("db1", end=60), window("db2", end=30)))
+    case.when(received(A, B))
+    case.clock.forward(minutes=30)
+    assert people(case.when(TimeDue())) == ["linh"]
+    assert (case.incident.title.partition(":")[0], case.incident.team) == ("B", "payments")
+
+
+def test_what_comes_back_to_its_owner_is_called_after_what_fires() -> None:
+    case = Case(routed())
+    case.when(received(A))
+    case.when(Acknowledge("linh", Origin.API))
+    case.when(received(msgspec.structs.replace(A, firing=False, ends_at=START + MINUTE)))
+    case.clock.forward(minutes=2)
+    case.when(received(msgspec.structs.replace(B, starts_at=case.clock.now)))
+    assert case.state() is State.ACKNOWLEDGED
+    assert (case.incident.title.partition(":")[0], case.incident.team) == ("B", "payments")
 
 
 def test_a_rise_during_a_pause_starts_its_clocks_then() -> None:

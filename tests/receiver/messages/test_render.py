@@ -2,7 +2,7 @@
 
 import html
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import aiohttp
@@ -445,7 +445,7 @@ def fleet(count: int, alertname: str = "HighMemoryUsage", **places: str) -> list
         (fleet(12, instance="kube-state:8080", pod="api-{}"), "HighMemoryUsage on 12 pods (api-1, api-2, …)"),
         (fleet(2, namespace="shop-{}"), "HighMemoryUsage on 2 namespaces (shop-1, shop-2)"),
         (fleet(4, job="node", code="5{}"), "HighMemoryUsage: High error rate detected (4 alerts)"),
-        (fleet(1, "A", instance="x") + fleet(2, "B", instance="y{}"), "B, A (3 alerts)"),
+        (fleet(1, "A", instance="x") + fleet(2, "B", instance="y{}"), "A, B (3 alerts)"),
         (fleet(1, instance="web-1"), "HighMemoryUsage: High error rate detected"),
     ],
 )
@@ -453,6 +453,39 @@ def test_a_headline_says_what_broke_and_how_much(alerts: list[Alert], says: str)
     page = mailed(Story().when(received(*alerts)))
     assert page.headline == f"P1 #12 {says}"
     assert page.subject == f"[P1] #12 {says}"
+
+
+def described(alert: Alert, what: str) -> Alert:
+    annotations = {name: f"https://example.com/{name}/{what}" for name in ("runbook_url", "dashboard_url", "image_url")}
+    annotations |= {"summary": f"summary of {what}", "description": f"description of {what}"}
+    url = f"http://prometheus:9090/graph?g0.expr={what}"
+    return msgspec.structs.replace(alert, annotations=annotations, generator_url=url)
+
+
+OLD = described(labelled(an_alert("o", starts_at=START - timedelta(hours=1)), alertname="Old", severity="info"), "old")
+WORSE = described(labelled(an_alert("w", starts_at=START), alertname="Worse"), "worse")
+
+
+@pytest.mark.parametrize("first", [(), (OLD,)])
+def test_what_is_described_and_linked_first_is_the_most_urgent_alert(first: tuple[Alert, ...]) -> None:
+    story = Story()
+    for alerts in (first, (OLD, WORSE)):
+        pages = story.when(received(*alerts)) if alerts else []
+    page = mailed(pages)
+    assert page.headline == "P1 #12 Worse, Old (2 alerts)"
+    assert page.lead == "description of worse"
+    assert page.text.startswith("description of worse")
+    assert [link.url for link in page.links if "old" in link.url] == []
+    assert page.image_url == "https://example.com/image_url/worse"
+
+
+def test_a_headline_names_what_is_left_once_the_most_urgent_alert_has_ended() -> None:
+    story = Story()
+    story.when(received(OLD, WORSE))
+    story.clock.forward(minutes=15)
+    story.when(received(OLD, msgspec.structs.replace(WORSE, firing=False, ends_at=story.clock.now)))
+    page = mailed(story.when(TimeDue()))
+    assert page.headline.endswith("P1 #12 Old: summary of old")
 
 
 def test_a_headline_in_german() -> None:
