@@ -28,6 +28,9 @@ class Host:
 
     def failed(self, address: str, failure: Failure, now: float) -> None:
         """Count a failure if it may be the host's."""
+        if failure is Failure.AUTH:  # it has answered: the key of one address is wrong
+            self.circuit.untried()
+            return
         self.failing = {*self.failing, address} if len(self.failing) < _SEVERAL else self.failing
         if failure is Failure.NETWORK or len(self.failing) >= _SEVERAL:
             self.circuit.failed(now)
@@ -55,6 +58,11 @@ class Destination:
         return self.circuit.is_open or self.host.circuit.is_open
 
     @property
+    def suspicion(self) -> int:
+        """Say how often it has failed in a row, while its host is held to be down: who has failed least tries that."""
+        return self.circuit.failures if self.host.circuit.is_open else 0
+
+    @property
     def is_idle(self) -> bool:
         """Say whether there is nothing to remember."""
         return not (self.under_way or self.parked or self.circuit.failures)
@@ -63,6 +71,9 @@ class Destination:
         """Say how many messages may be sent there now."""
         if now < self._refused_until or (now < self._paced_until and not urgent):
             return 0
+        if self.host.circuit.is_open and not self.circuit.failures:
+            # Whether it is the host that is down, or only those that have failed, is best tried here, and at once.
+            return max(0, AT_SUSPECT - self.host.under_way)
         if not (self.circuit.ready(now) and self.host.circuit.ready(now)):
             return 0
         if self.is_paused:

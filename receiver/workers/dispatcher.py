@@ -130,7 +130,7 @@ class Dispatcher:
         if not open_now:
             return 0
         ranks = await self._store.most_urgent(self._name, [one.address for one in open_now])
-        for destination in sorted(open_now, key=lambda one: ranks.get(one.address, _LEAST_URGENT)):
+        for destination in sorted(open_now, key=lambda one: (one.suspicion, ranks.get(one.address, _LEAST_URGENT))):
             begun += await self._serve(destination)
         return begun
 

@@ -134,7 +134,7 @@ def values(
         "flapping": incident.flapping,
         "mine": incident.acknowledged_by != "" and incident.acknowledged_by == look.viewer.actor,
         "renewable": bool(incident.clocks.acknowledged_until and not incident.clocks.remind_due_at),
-        "asking": asking and incident.state is not State.RESOLVED and bool(firing),
+        "asking": asking and incident.state is not State.RESOLVED and bool(incident.firing),
         "undo": _undo(incident, now),
         "description": several_lines(lead.annotations.get("description", ""), LINE) if lead else "",
         "links": _links(lead, reader) if lead else (),

@@ -47,12 +47,13 @@ class Provider:
         self.sent: list[Message] = []
         self.asked: list[Message] = []
         self.hanging: dict[str, asyncio.Event] = {}
-        self.took = asyncio.Condition()
+        self.took, self.hangs = asyncio.Condition(), asyncio.Event()
 
     async def send(self, message: Message) -> Receipt:
         await asyncio.sleep(0)
         self.asked.append(message)
         if message.address in self.hanging:
+            self.hangs.set()
             await self.hanging[message.address].wait()
         refusal = self.answers.get(message.address, self.answers.get("", lambda _: None))(message)
         if refusal is not None:
@@ -167,6 +168,62 @@ async def test_an_address_that_fails_keeps_no_other_address_waiting(rig: Rig, fa
     assert rig.asked("#backend") <= destinations.AT_ADDRESS_URGENT + 4
     assert rig.metric("receiver_channel_addresses_paused") == 1
     assert rig.metric("receiver_channel_circuit_open") == 0
+
+
+@pytest.mark.parametrize("failure", [Failure.SERVER_ERROR, Failure.TIMEOUT, Failure.AUTH])
+async def test_several_addresses_of_a_host_that_fail_keep_the_others_there_waiting_for_nothing(
+    rig: Rig, failure: Failure
+) -> None:
+    bad = ("backend", "payments", "database")
+    rig.teams(*bad, "frontend")
+    for name in bad:
+        rig.provider.break_(f"#{name}", failure)
+    for number in range(30):
+        for name in bad:
+            await rig.fire(f"{name}-{number}", team=name)
+        await rig.seconds(int(REST) + 1)
+        if number % 3 == 2:  # nothing has succeeded for a minute
+            await rig.fire(f"good-{number}", team="frontend")
+            await rig.dispatcher.run_once()
+            assert rig.sent("#frontend") == number // 3 + 1
+
+
+async def test_an_address_that_works_again_gets_its_turn_though_others_of_its_host_have_p1_and_fail(rig: Rig) -> None:
+    bad = ("backend", "payments", "database")
+    rig.teams(*bad, "frontend")
+    rig.provider.break_("")
+    await rig.fire("waits", team="frontend", severity="warning")
+    for number in range(20):
+        for name in bad:
+            await rig.fire(f"{name}-{number}", team=name)
+    await rig.seconds(150)
+    for name in bad:
+        rig.provider.break_(f"#{name}")
+    del rig.provider.answers[""]
+    await rig.seconds(5 * int(REST))
+    assert rig.sent("#frontend") == 1
+
+
+async def test_a_trial_that_hangs_keeps_no_address_waiting_that_has_not_failed(rig: Rig) -> None:
+    bad = ("backend", "payments", "database")
+    rig.teams(*bad, "frontend")
+    rig.provider.break_("", Failure.TIMEOUT)
+    for number in range(2):
+        for name in bad:
+            await rig.fire(f"{name}-{number}", team=name)
+    await rig.seconds(10)
+    rig.provider.mend()
+    for name in bad:
+        rig.provider.hanging[f"#{name}"] = asyncio.Event()
+    rig.clock.forward(seconds=2 * REST)
+    running = asyncio.ensure_future(rig.dispatcher.run(0.01))
+    await rig.provider.hangs.wait()
+    await rig.fire("good", team="frontend")
+    await rig.provider.until(1, "#frontend")
+    for answer in rig.provider.hanging.values():
+        answer.set()
+    rig.dispatcher.stop()
+    await running
 
 
 async def test_an_address_that_never_answers_holds_a_part_of_the_slots(rig: Rig) -> None:
