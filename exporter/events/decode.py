@@ -40,6 +40,8 @@ class Reason(StrEnum):
     AUTH = "auth"
     RATE_LIMITED = "rate_limited"
     CONSENT = "consent"
+    PRERENDER = "prerender"
+    NOISE = "noise"
     STORAGE = "storage"
 
 

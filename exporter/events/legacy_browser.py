@@ -17,6 +17,10 @@ from exporter.events.vitals import VITALS, rating
 
 _MAX_TEXT, _MAX_QUERY, _MAX_ID, _MAX_SESSION = 2000, 60_000, 200, 64  # characters
 
+# Errors of browser extensions, and a notice of browsers that nothing is the matter with: https://crbug.com/809574
+_NOISE = re.compile(r"[a-z-]+-extension:|(?:Uncaught (?:Error: )?)?ResizeObserver loop")
+# The first address of a stack is where it was thrown.
+_ADDRESS = re.compile(r"[a-z-]{2,30}://\S")
 _ERROR = re.compile(r"\b((?:[A-Z]\w{0,40})?Error)\b")
 
 
@@ -148,6 +152,7 @@ def interaction(body: bytes, referer: str, *, cross_site: bool = False) -> Field
             names = [envelope.data.get("formId"), envelope.data.get("formName")]
             fields = {"form": next((name[:200] for name in names if isinstance(name, str) and name), "")}
         case "javascript_error":
+            _refuse_noise(envelope.data)
             fields = {"page": page, "kind": _kind(envelope.data.get("message"))}
         case "unhandled_promise_rejection":
             fields = {"page": page, "kind": _kind(envelope.data.get("reason"))}
@@ -158,6 +163,15 @@ def interaction(body: bytes, referer: str, *, cross_site: bool = False) -> Field
     name = {"unhandled_promise_rejection": "unhandled_rejection"}.get(envelope.type, envelope.type)
     session_id = session.text("id", _MAX_SESSION)
     return Fields(name, fields, session=session_id, left_out=parts.left_out + session.left_out)
+
+
+def _refuse_noise(error: dict[str, Any]) -> None:
+    """Raise DecodeError for what is no fault of the page; an `Event("error")` of its own has no message at all."""
+    stack = str(error.get("stack"))[:_MAX_TEXT]
+    thrown = _ADDRESS.search(stack)
+    said = (error.get("message"), error.get("source"), stack[thrown.start() :] if thrown else None)
+    if not {"message", "source"} & error.keys() or any(isinstance(it, str) and _NOISE.match(it) for it in said):
+        raise DecodeError(Reason.NOISE, "no error of the page", "data")
 
 
 def _is_bare(url: str) -> bool:

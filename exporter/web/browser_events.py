@@ -110,6 +110,11 @@ class BrowserEvents:
         if self._policy.honour_gpc and request.headers.get("Sec-GPC") == "1":
             self._metrics.rejected(source, Reason.CONSENT)
             return web.Response(status=204)
+        # Of a page that nobody has seen yet, and perhaps nobody will; our client waits, the document's classes do not.
+        # https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Purpose
+        if "prerender" in request.headers.get("Sec-Purpose", ""):
+            self._metrics.rejected(source, Reason.PRERENDER)
+            return web.Response(status=204)
         return await self._limited(request, source, decode)
 
     async def _limited(self, request: web.Request, source: str, decode: Decode) -> web.Response:
@@ -135,6 +140,8 @@ class BrowserEvents:
             self._check_sample(batch)
         except DecodeError as error:
             self._metrics.rejected(source, error.reason)
+            if error.reason is Reason.NOISE:
+                return web.Response(status=204)
             self._metrics.batch(source, "rejected", 0)
             return problem(400, error.message, reason=error.reason, field=error.field)
         self._limiter.take(client, self._cost(batch), self._monotonic())

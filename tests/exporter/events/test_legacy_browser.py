@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.events import legacy_browser
-from exporter.events.decode import DecodeError
+from exporter.events.decode import DecodeError, Reason
 from exporter.events.vitals import rating
 from tests.exporter.events.test_event import DECODER, SCHEMA
 
@@ -94,6 +94,33 @@ def test_the_class_of_an_error(message: object, kind: str) -> None:
     for event, field in (("javascript_error", "message"), ("unhandled_promise_rejection", "reason")):
         body = json.dumps({"type": event, "data": {field: message}}).encode()
         assert legacy_browser.interaction(body, "https://x/y").data == {"page": "https://x/y", "kind": kind}
+
+
+_IN_AN_EXTENSION = "TypeError: x\n    at f (chrome-extension://abc/a.js:1:1)\n    at https://shop.example/a.js:1:1"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"message": "ResizeObserver loop limit exceeded", "source": "https://shop.example/", "line": 0},
+        {"message": "ResizeObserver loop completed with undelivered notifications.", "source": ""},
+        {"message": "Uncaught TypeError: x", "source": "chrome-extension://abc/a.js"},
+        {"message": "TypeError: x", "source": "moz-extension://abc/a.js"},
+        {"message": "TypeError: x", "source": "safari-web-extension://abc/a.js"},
+        {"message": "Uncaught TypeError: x", "source": "", "stack": _IN_AN_EXTENSION},
+        {},  # new Event("error") that the page sends to its window
+    ],
+)
+def test_what_is_no_fault_of_the_page_is_noise(data: dict[str, Any]) -> None:
+    with pytest.raises(DecodeError) as refused:
+        legacy_browser.interaction(json.dumps({"type": "javascript_error", "data": data}).encode(), "https://x/y")
+    assert refused.value.reason is Reason.NOISE
+
+
+def test_an_error_that_passes_an_extension_is_the_pages() -> None:
+    stack = "TypeError: x\n    at https://shop.example/a.js:1:1\n    at chrome-extension://abc/a.js:1:1"
+    for data in ({"message": "TypeError: x", "stack": stack}, {"message": "", "source": ""}, {"message": 5}):
+        legacy_browser.interaction(json.dumps({"type": "javascript_error", "data": data}).encode(), "https://x/y")
 
 
 @pytest.mark.parametrize(

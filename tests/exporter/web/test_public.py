@@ -227,6 +227,26 @@ async def test_global_privacy_control_is_honoured(page: Page) -> None:
     assert await page.value("exporter_events_rejected_total", source="browser", reason="consent") == 1
 
 
+@pytest.mark.parametrize("purpose", ["prefetch;prerender", "prefetch; prerender"])
+async def test_a_page_that_is_prerendered_is_not_counted(page: Page, purpose: str) -> None:
+    """As Chromium 156 marks each request of such a page, also those of the document's classes."""
+    load = json.dumps({"type": "page_load", "data": {"page": "/", "totalLoadTime": 900}})
+    for headers, views in (({"Sec-Purpose": purpose}, None), ({"Sec-Purpose": "prefetch"}, 1)):
+        async with page.client.post("/api/metrics", data=load, headers={**BROWSER, **headers}) as answer:
+            assert answer.status == 204
+        labels = {"page": "/", "device": "desktop", "navigation": "other"}
+        assert await value(page.client, "rum_page_views_total", **labels) == views
+    assert await value(page.client, "exporter_events_rejected_total", source="metrics", reason="prerender") == 1
+
+
+async def test_noise_is_answered_and_not_counted(page: Page) -> None:
+    error = json.dumps({"type": "javascript_error", "data": {"message": "ResizeObserver loop limit exceeded"}})
+    async with page.client.post("/api/rum/events", data=error, headers=BROWSER) as answer:
+        assert answer.status == 204
+    assert await value(page.client, "rum_js_errors_total", page="other", kind="other") is None
+    assert await value(page.client, "exporter_events_rejected_total", source="interactions", reason="noise") == 1
+
+
 async def test_a_client_that_sends_too_much_waits_and_others_do_not() -> None:
     time = Time()
     limits = Limit(client_rate=2, client_burst=10, total_rate=1000, total_burst=1000)
