@@ -25,8 +25,9 @@ help: ## list the targets
 python-check:
 	@$(PYTHON) -c 'import deploy.local.environment'
 
-stack: python-check ## fetch Prometheus, Alertmanager and the exporters into .stack/ (no root, safe to repeat)
+stack: python-check ## fetch Prometheus, Alertmanager, the exporters and VictoriaMetrics into .stack/ (no root, safe to repeat)
 	@$(PYTHON) -m deploy.local.stack --exporters
+	@$(PYTHON) -m deploy.local.victoria_metrics
 
 run: .venv/ready ## run exporter, receiver, Prometheus and Alertmanager on this machine (Ctrl-C stops them)
 	@$(PY) -m deploy.local.run

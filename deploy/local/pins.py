@@ -16,6 +16,7 @@ SHA256 = {
     "prometheus-blackbox-exporter_0.28.0-2_amd64.deb": (
         "b6e755178c702abcdf4b03d5f7ff3e360f7d513841950730ba16663c5406e222"
     ),
+    "victoria-metrics_1.145.0+ds1-2_amd64.deb": "c858b5c15b1c3a3872ec7520cddb2bb51fc48d4b61b6b88f05ac7304edb44557",
     # trixie
     "prometheus_2.53.3+ds1-2_amd64.deb": "58c3e6a86c56cb3bfd71032fa48d65945d526441a212f5815dfe5ed9cb787ecc",
     "promtool_2.53.3+ds1-2_amd64.deb": "ff27654eacc95abd846d344e91fe4ba3b4f0588a50d606ed1d2f09ad3408722f",
@@ -31,6 +32,7 @@ SHA256 = {
     "prometheus-blackbox-exporter_0.26.0-1_amd64.deb": (
         "548213651cead2504142c2954d066c138bb1da180262a39f0ed1b40e0adac9d1"
     ),
+    "victoria-metrics_1.112.0+ds1-2_amd64.deb": "1d3717f1a8ab5bf690271095dd286730f6fb0761cc8c09c0fc8f529c9838f346",
     # bookworm
     "prometheus_2.42.0+ds-5+deb12u1_amd64.deb": "81d59a24fce84f7fbe97a45a4f2914b6a5881b5cd1db2a6a0e129e515e1a5f55",
     "prometheus-alertmanager_0.25.0-1+b4_amd64.deb": "4fb9aed15cfe8e0c32408e643ab32a1e41ee87d2cc26f18aeba928b1b0b98ae7",
@@ -47,4 +49,5 @@ SHA256 = {
     "prometheus-blackbox-exporter_0.23.0-4+b4_amd64.deb": (
         "61816a8d7923cc56342c18671ec9cb7920d61bec0ed5e6cbe8dd375022a00271"
     ),
+    "victoria-metrics_1.79.5+ds1-2+b5_amd64.deb": "bb437c10c5aa7c6a293acbb93828bd726dded618aa4bf3f4b45bef24c6d2f6f0",
 }

@@ -14,6 +14,7 @@ from grafana.queries.plan import Request, Window
 
 _PATIENCE = aiohttp.ClientTimeout(total=60)
 Labels = dict[str, str]
+Points = tuple[tuple[float, str], ...]
 
 
 class UnreachableError(Exception):
@@ -22,12 +23,13 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the labels of each series with a value that is a number; or why nothing did."""
+    """What came back: the labels of each series with a value that is a number, and its points; or why nothing did."""
 
     request: Request
     series: tuple[Labels, ...]
     seconds: float
     error: str = ""
+    points: tuple[Points, ...] = ()  # of each of the series, in the same order; none of the values of a label
 
 
 class _Series(msgspec.Struct):
@@ -35,9 +37,9 @@ class _Series(msgspec.Struct):
     values: list[tuple[float, str]] = []
     value: tuple[float, str] | None = None
 
-    def has_number(self) -> bool:
-        """Say whether something would be drawn."""
-        return any(text != "NaN" for _, text in ([self.value] if self.value else self.values))
+    def points(self) -> Points:
+        """Give what would be drawn."""
+        return tuple(one for one in ([self.value] if self.value else self.values) if one[1] != "NaN")
 
 
 class _Result(msgspec.Struct):
@@ -68,7 +70,8 @@ async def ask(session: aiohttp.ClientSession, url: str, request: Request, window
         body = msgspec.json.decode(text, type=_Body)
     except msgspec.DecodeError as error:
         raise UnreachableError(f"{url} does not answer as a Prometheus does: {error}") from error
-    return Answer(request, _series(request, body), took, body.error)
+    drawn = _series(request, body)
+    return Answer(request, tuple(labels for labels, _ in drawn), took, body.error, tuple(points for _, points in drawn))
 
 
 def _to(url: str, request: Request) -> tuple[str]:
@@ -87,12 +90,12 @@ def _words(request: Request, window: Window) -> dict[str, str]:
     return {"query": request.expr, "start": str(start), "end": str(window.end), "step": str(window.step)}
 
 
-def _series(request: Request, body: _Body) -> tuple[Labels, ...]:
+def _series(request: Request, body: _Body) -> list[tuple[Labels, Points]]:
     if isinstance(body.data, list):
-        return tuple({request.label: value} for value in body.data)
+        return [({request.label: value}, ()) for value in body.data]
     if body.data is None:
-        return ()
+        return []
     if body.data.type == "scalar":
-        return ({},)  # a number without labels
+        return [({}, (msgspec.json.decode(body.data.result, type=tuple[float, str]),))]  # a number without labels
     series = msgspec.json.decode(body.data.result, type=list[_Series])
-    return tuple(one.metric for one in series if one.has_number())
+    return [(one.metric, one.points()) for one in series if one.points()]

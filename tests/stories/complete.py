@@ -16,6 +16,7 @@ from deploy.local.ports import free_port
 from tests.stories.disk import mounted
 from tests.stories.stack import until
 from tests.stories.stores import COUNTED, EVERYTHING, Stores, lively
+from tests.stories.victoria import command, there, writing
 
 PRIORITIES = {"P1": "critical", "P2": "warning", "P3": "info", "P4": "info"}
 FACTOR, SCRAPE = 20, "2s"  # a busy machine loses scrapes of half a second, and with them the series
@@ -36,7 +37,7 @@ class Complete(Stores):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, FACTOR)
-        self.ports |= {"https": free_port(), "cluster": free_port()}
+        self.ports |= {"https": free_port(), "cluster": free_port(), "victoria": free_port()}
         self.no_disk = ""
 
     def _redis(self) -> list[str]:
@@ -60,13 +61,17 @@ class Complete(Stores):
         cluster = f"--cluster.listen-address=127.0.0.1:{self.ports['cluster']}"
         return [cluster if word.startswith("--cluster.listen-address") else word for word in super()._alertmanager()]
 
+    def _victoria(self) -> list[str]:
+        return command(self.ports["victoria"], self.folder / "victoria")
+
     def _prometheus(self) -> list[str]:
+        """Scrape it all, and write it to VictoriaMetrics where there is one."""
         words = super()._prometheus()
         config = yaml.safe_load((self.folder / "prometheus.yml").read_text("utf-8"))
         probes = next(job for job in config["scrape_configs"] if job["job_name"] == "blackbox-http")
         probes["static_configs"][0]["targets"].append(f"https://127.0.0.1:{self.ports['https']}/")
         config["global"] |= {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE}
-        self._write("prometheus", config)
+        self._write("prometheus", writing(config, self.ports["victoria"]) if there() else config)
         return words
 
     async def answer_incidents(self) -> None:
@@ -108,7 +113,7 @@ async def complete(folder: Path) -> AsyncIterator[Complete]:
         stores.disk.mkdir()
         with contextlib.ExitStack() as stack:
             stores.no_disk = stack.enter_context(mounted(stores.disk))
-            await stores.start(*EVERYTHING)
+            await stores.start(*EVERYTHING, *(["victoria"] if there() else []))  # stopped after its writer
             await until("Prometheus has seen the counters at 0", partial(stores.query, COUNTED))
             async with lively(stores):
                 await stores.answer_incidents()

@@ -195,12 +195,15 @@ class Stack:
             body = await answer.json()
             assert (answer.status, body["accepted"]) == (202, len(events)), body
 
-    async def query(self, expression: str) -> float | None:
+    async def query(self, expression: str, store: str = "prometheus") -> float | None:
         """The value of an instant query that gives at most one series; None if it gives none."""
-        url = f"{self.url('prometheus')}/api/v1/query"
-        async with self.session.get(url, params={"query": expression}) as answer:
-            series = (await answer.json())["data"]["result"]
-            return float(series[0]["value"][1]) if series else None
+        series = await self.instant(expression, store)
+        return float(series[0]["value"][1]) if series else None
+
+    async def instant(self, expression: str, store: str = "prometheus") -> list[dict[str, Any]]:
+        """The series of an instant query, each with its labels as `metric`."""
+        async with self.session.get(f"{self.url(store)}/api/v1/query", params={"query": expression}) as answer:
+            return list((await answer.json())["data"]["result"])
 
     async def post_alerts(self, payload: dict[str, Any]) -> int:
         headers = {"Authorization": f"Bearer {self.tokens['webhook']}"}

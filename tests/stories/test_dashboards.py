@@ -13,12 +13,15 @@ from grafana.lint.board import Document, parse
 from grafana.lint.run import DASHBOARDS
 from grafana.queries import quiet
 from grafana.queries.__main__ import main
+from grafana.queries.compare import difference
 from grafana.queries.plan import Window, requests
 from grafana.queries.run import RunResult, load, run
+from grafana.queries.run import asked as asked_of
 from tests.grafana.good import P95, REQUESTS, dashboard, target
 from tests.stories.complete import Complete, complete
 from tests.stories.stack import PATIENCE
 from tests.stories.stores import PROGRAMS
+from tests.stories.victoria import SKIPPED, there
 
 pytestmark = [
     pytest.mark.stack,
@@ -30,6 +33,7 @@ pytestmark = [
 NEVER = {"66 A", "28 A", "42 B", "5 B", "22 A", "23 A", "24 A"}
 # What depends on the moment: an alert, an incident, a deployment, findings, an open request.
 SOMETIMES = {"6 A", "7 A", "10 A", "11 A", "41 A", "63 A", "annotation Incidents", "annotation Deployments"}
+EXTERNAL = ("cluster", "env")
 ON_A_DISK = {"146 A", "147 A", "148 A", "152 A"}
 
 
@@ -57,6 +61,26 @@ async def test_every_query_gives_data_and_every_line_has_its_own_name(school: Co
     assert "".join(one.plain for one in outcome.findings) == ""
     assert empty <= allowed
     assert len(outcome.answers) > 250
+
+
+@pytest.mark.skipif(not there(), reason=SKIPPED)
+async def test_a_long_term_store_gives_the_same_answers(school: Complete) -> None:
+    """Prometheus writes to VictoriaMetrics as deploy/long-term says, and every dashboard may read from either."""
+    documents, deadline = load(sorted(DASHBOARDS.glob("*.json"))), time.monotonic() + school.patience
+    while True:  # what was written arrives seconds later, and not all at once
+        end = (time.time() - 8) // 15 * 15
+        window = Window(end - 60, end, scrape=15)
+        wanted = [one for each in documents for one in requests(each, window) if one.label not in EXTERNAL]
+        ours, theirs = [await asked_of(school.url(name), wanted, window) for name in ("prometheus", "victoria")]
+        found = [difference(*pair, EXTERNAL) for pair in zip(ours, theirs, strict=True)]
+        filled = sum(bool(one.series) for one in theirs)
+        if (not any(found) and filled > 250) or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(1)
+    assert [str(one) for one in found if one] == []
+    assert filled > 250
+    labels = [one["metric"] for one in await school.instant("up", "victoria")]
+    assert {(one["cluster"], one["env"], "replica" in one) for one in labels} == {("school", "production", False)}
 
 
 async def test_what_is_wrong_with_a_query_is_told_with_its_panel(school: Complete) -> None:
