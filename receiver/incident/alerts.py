@@ -145,9 +145,12 @@ def _remembered(ended: dict[str, datetime], now: datetime) -> dict[str, datetime
 
 
 def _is_echo(alert: Alert, echoes: dict[str, Ending]) -> bool:
-    """A start in the future is compared as it is, for a real one that comes after it is earlier."""
+    """A start in the future is compared as it is, for a real one that comes after it is earlier.
+
+    What has no start was not sent by a cluster of Alertmanagers, but by a tool that says once that it fires again.
+    """
     ending = echoes.get(alert.fingerprint)
-    if ending is None:
+    if ending is None or alert.starts_at <= UNKNOWN_START:
         return False
     return alert.starts_at == ending.starts_at or alert.starts_at <= min(ending.starts_at, ending.at)
 

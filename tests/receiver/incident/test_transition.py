@@ -26,6 +26,7 @@ from receiver.incident.event import (
 from receiver.incident.machine import IGNORED, TRANSITIONS, News, signal, transition
 from receiver.incident.meaning import Signal
 from receiver.incident.model import (
+    UNKNOWN_START,
     Data,
     Decision,
     EntryKind,
@@ -245,6 +246,16 @@ def test_what_fires_now_after_an_episode_with_a_start_in_the_future_is_a_refire_
     case.when(received(an_alert(firing=False, starts_at=ahead, ends_at=START)))
     case.clock.forward(seconds=10)
     assert people(case.when(received(an_alert(starts_at=case.clock.now)))) == ["linh"]
+
+
+def test_what_has_no_start_is_no_echo() -> None:
+    case = Case()
+    case.when(received(an_alert(starts_at=UNKNOWN_START)))
+    case.clock.forward(seconds=10)
+    case.when(received(an_alert(firing=False, starts_at=UNKNOWN_START, ends_at=case.clock.now)))
+    assert case.state() is State.RESOLVED
+    case.clock.forward(seconds=10)
+    assert people(case.when(received(an_alert(starts_at=UNKNOWN_START)))) == ["linh"]
 
 
 def test_what_has_a_start_in_the_future_ends_though_its_resolve_names_another() -> None:

@@ -207,6 +207,16 @@ async def test_a_tool_that_repeats_itself_changes_nothing(rig: Rig) -> None:
     assert await rig.store.incident(told["incident"]) == first
 
 
+@pytest.mark.parametrize("seconds", [1, 89, 600])
+async def test_what_a_tool_says_is_down_again_is_no_echo(rig: Rig, seconds: int) -> None:
+    """It says so once, and is no cluster: what is passed over is never heard of again."""
+    _, told = await rig.post(DOWN)
+    rig.clock.forward(seconds=1)
+    assert (await rig.post(UP))[1]["state"] == "resolved"
+    rig.clock.forward(seconds=seconds)
+    assert (await rig.post(DOWN))[1] == told
+
+
 async def test_bad_requests_are_answered_by_what_is_wrong(rig: Rig) -> None:
     status, told = await rig.post({})
     assert status == 400
