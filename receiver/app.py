@@ -761,6 +761,7 @@ class Receiver:
             self.current,
             api,
             self._clock,
+            self._elapsed,
             self.metrics,
             first=first,
             receivers=tuple(settings.receivers),

@@ -30,16 +30,21 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Since:
-    """Remembers since when something has been so, for as long as it is seen in every round."""
+    """Remembers since when something has been so, for as long as it is seen in every round.
 
-    def __init__(self) -> None:
-        self._since: dict[tuple[object, ...], datetime] = {}
-        self._now: dict[tuple[object, ...], datetime] = {}
+    ``elapsed`` is a clock that nobody sets: one that is set must not make what has just begun look old.
+    """
 
-    def lasted(self, now: datetime, *what: object) -> timedelta:
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        self._elapsed = elapsed
+        self._since: dict[tuple[object, ...], float] = {}
+        self._now: dict[tuple[object, ...], float] = {}
+
+    def lasted(self, *what: object) -> timedelta:
         """Say for how long it has been seen."""
-        self._now[what] = self._since.get(what, now)
-        return now - self._now[what]
+        passed = self._elapsed()
+        self._now[what] = self._since.get(what, passed)
+        return timedelta(seconds=passed - self._now[what])
 
     def next_round(self) -> None:
         """Forget what was not seen in this one."""
@@ -91,8 +96,8 @@ def compare(  # what is known, what is seen, and since when
 ) -> list[Finding]:
     """Give what one incident has to learn, in order; one that is over, only that it fires on."""
     if incident.state is State.RESOLVED:
-        return _confirmed(incident, view, since, now)
-    findings = [*_completed(incident, view, blind=blind), *_confirmed(incident, view, since, now)]
+        return _confirmed(incident, view, since)
+    findings = [*_completed(incident, view, blind=blind), *_confirmed(incident, view, since)]
     findings += _vanished(incident, view, since, now, blind=blind)
     return findings or _muted(incident, view, now, maintenance)
 
@@ -159,7 +164,7 @@ def missed(  # what is known, what is seen, and since when
             continue
         lasted = now - seen.alert.starts_at
         if lasted < timedelta(0):  # its start lies in the future: what counts is how long we have seen it
-            lasted = since.lasted(now, "missed", fingerprint)
+            lasted = since.lasted("missed", fingerprint)
         if lasted < after or any(ended_by_hand(seen.alert, incident) for incident in incidents):
             continue
         key = f"{receiver}|reconciled:{seen.alert.labels.get('alertname', fingerprint)}"
@@ -183,7 +188,7 @@ def _completed(incident: Incident, view: View, *, blind: bool) -> list[Finding]:
     return [Finding("completed", AlertsReceived(group, drift=EntryKind.COMPLETED, blind=blind))]
 
 
-def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> list[Finding]:
+def _confirmed(incident: Incident, view: View, since: Since) -> list[Finding]:
     """An episode that we think over fires according to the API, and goes on doing so."""
     alerts = [
         view.alerts[alert.fingerprint].alert
@@ -191,7 +196,7 @@ def _confirmed(incident: Incident, view: View, since: Since, now: datetime) -> l
         if alert.fingerprint in view.alerts
         and not view.alerts[alert.fingerprint].is_mute
         and _is_over(incident, alert, view.alerts[alert.fingerprint].alert)
-        and since.lasted(now, "confirmed", incident.id, alert.fingerprint) >= CONFIRMED
+        and since.lasted("confirmed", incident.id, alert.fingerprint) >= CONFIRMED
     ]
     group = AlertGroup(incident.key, tuple(alerts), incident.truncated)
     event = AlertsReceived(group, drift=EntryKind.CONFIRMED, confirmed=True)
@@ -210,8 +215,7 @@ def _vanished(incident: Incident, view: View, since: Since, now: datetime, *, bl
     gone = [
         replace(alert, firing=False, ends_at=now)
         for alert in incident.firing
-        if alert.fingerprint not in view.alerts
-        and since.lasted(now, "vanished", incident.id, alert.fingerprint) >= VANISHED
+        if alert.fingerprint not in view.alerts and since.lasted("vanished", incident.id, alert.fingerprint) >= VANISHED
     ]
     if not gone:
         return []

@@ -59,6 +59,7 @@ class Reconciler:
         current: Current,
         api: AlertmanagerApi,
         clock: Callable[[], datetime],
+        elapsed: Callable[[], float],
         metrics: Metrics,
         *,
         first: Callable[[], Awaitable[None]] | None = None,
@@ -72,7 +73,7 @@ class Reconciler:
         self._metrics, self._first, self._believes = metrics, first, believes
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._source, self._merged = source, merged
-        self._since = Since()
+        self._since = Since(elapsed)
 
     async def run_once(self) -> None:
         """Compare every open incident, and look for what nobody has told us."""

@@ -304,7 +304,9 @@ async def test_a_silence_that_is_made_while_the_reconciler_asks_stays_a_pause(si
         await site.make(number)
 
     api.happens = silenced
-    reconciler = Reconciler(site.store, site.current, api, site.clock, Metrics(["email"]), receivers=("receiver",))
+    reconciler = Reconciler(
+        site.store, site.current, api, site.clock, site.clock.elapsed, Metrics(["email"]), receivers=("receiver",)
+    )
     await reconciler.run_once()
     assert await site.lines(number, EntryKind.RESUMED) == []
     api.happens = partial(asyncio.sleep, 0)
@@ -339,6 +341,7 @@ async def test_a_silence_that_is_ended_while_the_reconciler_compares_does_not_pa
         site.current,
         api,
         site.clock,
+        site.clock.elapsed,
         Metrics(["email"]),
         receivers=("receiver",),
         believes=ended if read else nothing,

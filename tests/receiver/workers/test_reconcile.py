@@ -14,7 +14,7 @@ from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.store.base import Outline
 from receiver.workers.reconcile_diff import Overview, Since, compare, fired_on, missed, still_firing
-from tests.receiver.example_site import KEY, MINUTE, START, Case, an_alert, people, received
+from tests.receiver.example_site import KEY, MINUTE, START, Case, Clock, an_alert, people, received
 
 
 def seen(
@@ -54,7 +54,7 @@ class Rounds:
     """One comparison after another, a minute apart."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.since = case, Since()
+        self.case, self.since = case, Since(case.clock.elapsed)
 
     def one(self, now: View, *, blind: bool = False) -> list[str]:
         kinds = []
@@ -264,19 +264,32 @@ def test_a_new_episode_of_what_a_person_has_ended_is_taken_up() -> None:
     assert [rounds.one(anew) for _ in range(3)] == [[], [], ["confirmed"]]
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_between_two_rounds_is_no_time_that_has_passed(hours: int) -> None:
+    case = opened(an_alert("a"), an_alert("b"), an_alert("c"))
+    case.when(received(an_alert("b", firing=False)))
+    rounds, now = Rounds(case), view(seen(an_alert("b")), seen(an_alert("c")))  # `a` is gone, and `b` fires on
+    assert rounds.one(now) == []
+    case.clock.set(hours=hours)
+    assert [rounds.one(now) for _ in range(5)] == [[], ["confirmed"], [], [], ["vanished"]]
+
+
 def test_what_was_over_by_itself_long_ago_and_fires_on_was_missed() -> None:
     case = opened(an_alert("a"))
     case.when(received(an_alert("a", firing=False)))
     fires, later = view(seen(an_alert("a"))), START + timedelta(hours=1)
-    assert missed([case.incident], [case.incident], fires, ["receiver"], timedelta(0), Since(), later) == []
-    assert len(missed([case.incident], [], fires, ["receiver"], timedelta(0), Since(), later)) == 1
+    assert (
+        missed([case.incident], [case.incident], fires, ["receiver"], timedelta(0), Since(Clock().elapsed), later) == []
+    )
+    assert len(missed([case.incident], [], fires, ["receiver"], timedelta(0), Since(Clock().elapsed), later)) == 1
 
 
 def test_an_alert_that_begins_in_the_future_was_missed_once_it_was_seen_for_long_enough() -> None:
-    ahead, since = view(seen(an_alert("a", starts_at=START + timedelta(hours=1)))), Since()
-    per_round = []
-    for minute in (0, 9, 10):
-        per_round.append(missed([], [], ahead, ["receiver"], timedelta(minutes=10), since, START + minute * MINUTE))
+    ahead, clock, per_round = view(seen(an_alert("a", starts_at=START + timedelta(hours=1)))), Clock(), []
+    since = Since(clock.elapsed)
+    for minutes in (0, 9, 1):
+        clock.forward(minutes=minutes)
+        per_round.append(missed([], [], ahead, ["receiver"], timedelta(minutes=10), since, clock.now))
         since.next_round()
     assert [len(groups) for groups in per_round] == [0, 0, 1]
 
@@ -285,8 +298,8 @@ def test_what_nobody_has_told_us_is_found_once_it_should_have_come() -> None:
     case = opened(an_alert("a"))
     now = view(seen(an_alert("a")), seen(an_alert("b")), Seen(an_alert("c"), ("another",)))
     after = timedelta(minutes=10)
-    assert missed([case.incident], [], now, ["receiver"], after, Since(), START + 9 * MINUTE) == []
-    (group,) = missed([case.incident], [], now, ["receiver"], after, Since(), START + 10 * MINUTE)
+    assert missed([case.incident], [], now, ["receiver"], after, Since(Clock().elapsed), START + 9 * MINUTE) == []
+    (group,) = missed([case.incident], [], now, ["receiver"], after, Since(Clock().elapsed), START + 10 * MINUTE)
     assert [alert.fingerprint for alert in group.alerts] == ["b"]
     assert group.receiver == "receiver"
 
@@ -295,14 +308,14 @@ def test_what_is_silenced_or_was_resolved_by_hand_was_not_missed() -> None:
     case = opened(an_alert("a"))
     closed = msgspec.structs.replace(case.incident, state=State.RESOLVED, ended={"a": START})
     now = view(seen(an_alert("a")), seen(an_alert("b"), silences=("s",)))
-    assert missed([closed], [], now, ["receiver"], timedelta(0), Since(), START + MINUTE) == []
+    assert missed([closed], [], now, ["receiver"], timedelta(0), Since(Clock().elapsed), START + MINUTE) == []
     anew = view(seen(an_alert("a", starts_at=START + MINUTE)))
-    assert len(missed([closed], [], anew, ["receiver"], timedelta(0), Since(), START + MINUTE)) == 1
+    assert len(missed([closed], [], anew, ["receiver"], timedelta(0), Since(Clock().elapsed), START + MINUTE)) == 1
 
 
 def test_the_events_are_of_the_kinds_that_the_metric_knows() -> None:
     assert {Paused, Resumed, AlertsReceived} >= {
-        type(f.event) for f in compare(opened().incident, view(), Since(), START, blind=False)
+        type(f.event) for f in compare(opened().incident, view(), Since(Clock().elapsed), START, blind=False)
     }
 
 

@@ -59,7 +59,15 @@ class Rig:
         api = AlertmanagerApi(self.url, session)
         current = the_current()
         self.reconciler = Reconciler(
-            store, current, api, clock, self.metrics, receivers=("receiver",), missed_after=600, source=source
+            store,
+            current,
+            api,
+            clock,
+            clock.elapsed,
+            self.metrics,
+            receivers=("receiver",),
+            missed_after=600,
+            source=source,
         )
         known = {"alertmanager": (), source: ()}
         self.webhook = AlertmanagerWebhook(store, current, Secret("hook"), self.metrics, clock, sources=known)
