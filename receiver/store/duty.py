@@ -30,7 +30,6 @@ class CoverNotice(msgspec.Struct, frozen=True):
     news: CoverNews
     actor: str
     cover: Cover
-    created_at: datetime
     tries: int = 0
 
 

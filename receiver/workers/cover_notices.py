@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PERIOD = 5.0  # seconds
 _AT_ONCE = 50
 _FIRST, _LONGEST = timedelta(seconds=30), timedelta(hours=1)  # between two attempts
-_TRIED_FOR = timedelta(days=1)
+_MOST_TRIES = 30  # in a day; time in which we did not run uses up none
 _REASON = 500  # characters
 _LIKE = Priority.P3  # nobody is woken for it: the ways of a person at this priority and hour
 
@@ -71,7 +71,7 @@ class CoverNotices:
             except SendError as error:
                 log.warning("%s was not told of a cover by %s: %s", notice.person, way.channel, error)
                 permanent = permanent and error.permanent
-        over = now - notice.created_at > _TRIED_FOR or notice.cover.end <= now
+        over = notice.tries + 1 >= _MOST_TRIES or notice.cover.end <= now
         if arrived or over or (ways and permanent) or not ways:
             if not arrived:
                 log.error("%s has not been told of cover %d: %s", notice.person, notice.cover.id, notice.news.value)

@@ -102,6 +102,7 @@ class EventWebhook:
         self._place: int | None = None  # up to which everything was posted, or is not wanted
         self._stored = 0
         self._failures, self._not_before = 0, None  # type: int, datetime | None
+        self._spent = timedelta(0)  # each failed attempt in a row uses up the delay that follows it
         self._changed = asyncio.Event()
         metrics.expect(hook.name)
 
@@ -171,21 +172,22 @@ class EventWebhook:
             return False
         if self._failures:
             log.info("%s works again", who)
-        self._failures, self._not_before = 0, None
+        self._failures, self._not_before, self._spent = 0, None, timedelta(0)
         self._metrics.count(self._hook.name, Outcome.SENT)
         self._metrics.late(self._hook.name, timedelta(0))
         return True
 
     async def _failed(self, line: Line, error: SendError) -> None:
-        """Try again later, and leave out what has become too old."""
+        """Try again later, and leave out what has become too old while it was tried: a downtime of ours is no trial."""
         if not self._failures:
             log.warning("%s; it is tried again, and nothing is lost for %s", error, self._hook.skip_after)
         now, hook = self._clock(), self._hook
         wait = timedelta(seconds=error.retry_after) if error.retry_after else _FIRST * 2 ** min(self._failures, 10)
-        self._failures, self._not_before = self._failures + 1, now + min(wait, _LONGEST)
+        wait = min(wait, _LONGEST)
+        self._failures, self._not_before, self._spent = self._failures + 1, now + wait, self._spent + wait
         self._metrics.count(hook.name, Outcome.FAILED)
         self._metrics.late(hook.name, now - line.entry.at)
-        skipped = await self._skip(now - hook.skip_after)
+        skipped = await self._skip(now - hook.skip_after) if self._spent > hook.skip_after else 0
         if skipped:
             self._metrics.count(hook.name, Outcome.SKIPPED, skipped)
             log.error("event webhook %r: %d changes are too old by now and are left out", hook.name, skipped)

@@ -1,7 +1,7 @@
 """The tables of what people set for a while: covers of shifts, who is awake, maintenance windows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -21,9 +21,10 @@ _SET = ", ".join(f'"{name}" = :{name}' for name in _NAMES)
 _CHANGE = f"UPDATE override SET {_SET} WHERE id = :id"  # noqa: S608
 _NOTICE = """INSERT INTO cover_notice (person, news, actor, cover, created_at, not_before)
     VALUES (?, ?, ?, ?, ?, ?)"""
-_NOTICES = """SELECT id, person, news, actor, cover, created_at, tries FROM cover_notice
+_NOTICES = """SELECT id, person, news, actor, cover, tries FROM cover_notice
     WHERE not_before <= ? ORDER BY not_before, id LIMIT ?"""
 _PUT_OFF = "UPDATE cover_notice SET not_before = ?, tries = tries + 1 WHERE id = ?"
+_MOVED = "UPDATE cover_notice SET not_before = not_before + ?"
 _AWAKE = "INSERT INTO awake VALUES (?, ?) ON CONFLICT (person) DO UPDATE SET until = excluded.until"
 _WINDOWS = """SELECT matchers, start, "end", made_by, reason, incident_id, id FROM "window"
     WHERE "end" > ? ORDER BY id"""
@@ -61,10 +62,9 @@ class SQLDuty:
                 CoverNews(what),
                 actor,
                 msgspec.json.decode(cover, type=Cover),
-                datetime.fromtimestamp(created_at, UTC),
                 tries,
             )
-            for number, person, what, actor, cover, created_at, tries in rows
+            for number, person, what, actor, cover, tries in rows
         ]
 
     async def put_off_notice(self, number: int, until: datetime) -> None:
@@ -114,6 +114,11 @@ class SQLDuty:
             return True
 
         return await self._writer.commit(change, urgent=True)
+
+
+def clock_set(db: Connection, by: timedelta) -> None:
+    """Move what waits to be told along with the clock."""
+    db.execute(_MOVED, (by.total_seconds(),))
 
 
 def covers(db: Connection, now: datetime) -> tuple[Cover, ...]:

@@ -46,7 +46,7 @@ from receiver.store.base import (
     WantedOpen,
 )
 from receiver.store.remembered import Remembered
-from receiver.store.sql import act, heartbeat, history, outbox, row
+from receiver.store.sql import act, duty, heartbeat, history, outbox, row
 from receiver.store.sql.access import SQLAccess
 from receiver.store.sql.connection import OWN, Connection, Reader, Writer
 from receiver.store.sql.duty import SQLDuty
@@ -381,6 +381,7 @@ class SQLStore:
             outbox.clock_set(db, by)
             db.execute("UPDATE heartbeat SET last_seen_at = last_seen_at + ?", (by.total_seconds(),))
             heartbeat.clock_set(db, by)
+            duty.clock_set(db, by)
 
         await self._writer.commit(change)
 

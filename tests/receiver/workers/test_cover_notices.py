@@ -104,6 +104,39 @@ async def test_what_fails_is_told_later_and_is_not_lost_with_the_process(site: S
     assert await site.loop.run_once() == 0
 
 
+async def test_what_waited_through_a_downtime_is_tried_as_often_as_anything_else(site: Site) -> None:
+    cover = Cover("", "linh", "marek", START + 5 * DAY, START + 6 * DAY)
+    assert isinstance(await site.duty.make((cover,), "linh"), tuple)
+    site.clock.forward(days=2)  # we did not run
+    site.email.failures = [SendError("away", Failure.NETWORK)] * 3
+    for _ in range(4):
+        await site.loop.run_once()
+        site.clock.forward(minutes=10)
+    assert [address for address, _ in site.told()] == ["marek@example.com"]
+
+
+async def test_what_nobody_takes_for_a_day_is_given_up(site: Site) -> None:
+    cover = Cover("", "linh", "marek", START + 5 * DAY, START + 6 * DAY)
+    assert isinstance(await site.duty.make((cover,), "linh"), tuple)
+    site.email.failures = [SendError("away", Failure.NETWORK)] * 1000
+    for _ in range(30):
+        await site.loop.run_once()
+        site.clock.forward(hours=1)
+    assert await site.store.duty.cover_notices(site.clock.now, 10) == []
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_set_changes_nothing_in_when_it_is_told_again(site: Site, hours: int) -> None:
+    await site.ask()
+    site.email.failures = [SendError("away", Failure.NETWORK)]
+    await site.loop.run_once()
+    site.clock.set(hours=hours)
+    await site.store.clock_set(timedelta(hours=hours))
+    assert await site.loop.run_once() == 0
+    site.clock.forward(seconds=31)
+    assert await site.loop.run_once() == 1
+
+
 async def test_what_breaks_inside_a_channel_keeps_nobody_else_waiting(site: Site) -> None:
     await site.ask()
     cover = Cover("", "marek", "linh", START + 3 * DAY, START + 4 * DAY)

@@ -195,10 +195,22 @@ async def test_a_hook_that_is_new_hears_nothing_of_the_past(tmp_path: Path, site
     assert len(reader.calls) == count
 
 
+async def test_a_hook_that_fails_once_after_a_downtime_loses_nothing(site: Site, reader: Reader) -> None:
+    await site.happens()
+    site.clock.forward(hours=40)  # we did not run, and the network comes up after us
+    reader.status = 500
+    await site.post()
+    reader.status = 200
+    await site.post()
+    assert site.counted("skipped") == 0
+    assert reader.heard()[-1] == RESOLVED
+
+
 async def test_a_dead_hook_leaves_out_what_is_too_old_and_counts_it(site: Site, reader: Reader) -> None:
     reader.status = 500
     await site.happens()
-    await site.post()
+    for _ in range(20):  # at the intervals that it keeps, this is more than an hour
+        await site.post()
     assert site.counted("skipped") == 0
     site.clock.forward(hours=2)
     await site.act(Note("linh", Origin.API, "fresh", tell=False))
