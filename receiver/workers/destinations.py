@@ -2,15 +2,25 @@
 
 One bad address must not keep the others waiting: it gets its own circuit and a part of the slots. A host is held to be
 down when connections fail, or when several of its addresses fail and none succeeds in between.
+
+What is under way when we are killed is sent again, so no more is under way than the host's answers are slow: four at
+once make 80 a second where an answer takes 50 ms, which is more than any provider takes from one customer.
 """
 
+import math
+from collections import deque
 from collections.abc import Callable
 
 from receiver.channels.base import Failure
 from receiver.workers.circuit_breaker import CircuitBreaker
 
-AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once; the last of them are kept for a P1
-AT_ADDRESS, AT_ADDRESS_URGENT = 8, 10
+AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once at a slow host; the last of them are kept for a P1
+AT_HOST_LEAST = 4  # at one that answers at once
+_RATE = 60.0  # messages a second, for which there may be as many under way as it takes
+_LATE = 0.5  # seconds without an answer, until when it may be we who are late
+_RATE_LATE = 20.0  # as the rate above, for each second more
+_ANSWERS = 8  # the fastest of the last ones says how slow a host is: the others may have waited for us
+AT_ADDRESS, AT_ADDRESS_URGENT = 8, 10  # of these 16; one address that hangs leaves room for others
 AT_SUSPECT = 2  # an address whose last attempt failed
 LARGEST = 1000  # addresses that are remembered, beside those where something is under way or has failed
 _FAULTS = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
@@ -23,8 +33,38 @@ class Host:
 
     def __init__(self) -> None:
         self.circuit = CircuitBreaker()
-        self.under_way = 0
         self.failing: set[str] = set()  # addresses that have failed since one last succeeded
+        self._since: list[float] = []  # when what is under way began
+        self._took: deque[float] = deque(maxlen=_ANSWERS)  # seconds
+
+    @property
+    def under_way(self) -> int:
+        """Count the messages under way."""
+        return len(self._since)
+
+    def begin(self, now: float) -> None:
+        """A message is under way."""
+        self._since.append(now)
+        self.circuit.begin()
+
+    def answered(self, began: float, now: float) -> None:
+        """A message that ``began`` then has an answer, or has failed."""
+        self._took.append(now - began)
+
+    def end(self, began: float) -> None:
+        """A message that ``began`` then is no longer under way."""
+        self._since.remove(began)
+
+    def most(self, now: float, at_slow_host: int) -> int:
+        """Say how many messages may be under way, of those that may be if the host is slow."""
+        late = now - min(self._since, default=now) - _LATE
+        wanted = max(min(self._took, default=0.0) * _RATE, AT_HOST_LEAST + late * _RATE_LATE)
+        share = min(max(wanted, AT_HOST_LEAST), AT_HOST_URGENT) / AT_HOST_URGENT
+        return max(math.ceil(at_slow_host * share), AT_HOST_LEAST - 1)
+
+    def may_take_more(self, now: float) -> bool:
+        """Say whether there is room here as soon as what is under way has taken longer."""
+        return bool(self._since) and self.most(now, AT_HOST_URGENT) < AT_HOST_URGENT
 
     def failed(self, address: str, failure: Failure, now: float) -> None:
         """Count a failure if it may be the host's."""
@@ -78,16 +118,18 @@ class Destination:
             return 0
         if self.is_paused:
             return 1
-        at_address, at_host = (AT_ADDRESS_URGENT, AT_HOST_URGENT) if urgent else (AT_ADDRESS, AT_HOST)
+        at_address = self.host.most(now, AT_ADDRESS_URGENT if urgent else AT_ADDRESS)
+        at_host = self.host.most(now, AT_HOST_URGENT if urgent else AT_HOST)
         if self.circuit.failures:
             at_address = AT_SUSPECT
         return max(0, min(at_address - self.under_way, at_host - self.host.under_way))
 
-    def begin(self) -> None:
-        """A message is under way; what became of it must be said by ``end``."""
-        self.under_way, self.host.under_way = self.under_way + 1, self.host.under_way + 1
+    def begin(self, now: float) -> "Place":
+        """A message is under way; what became of it must be said to its place."""
+        self.under_way += 1
         self.circuit.begin()
-        self.host.circuit.begin()
+        self.host.begin(now)
+        return Place(self, now)
 
     def pace(self, until: float) -> None:
         """Send nothing but P1 there until then: our own wish."""
@@ -97,14 +139,28 @@ class Destination:
         """Send nothing there until then: the provider's wish."""
         self._refused_until = max(self._refused_until, until)
 
-    def end(self) -> None:
-        """A message is no longer under way."""
-        self.under_way, self.host.under_way = self.under_way - 1, self.host.under_way - 1
-
     def untried(self) -> None:
         """Nothing was sent."""
         self.circuit.untried()
         self.host.circuit.untried()
+
+
+class Place:
+    """One message's place among those that are under way."""
+
+    def __init__(self, destination: Destination, began: float) -> None:
+        self._destination, self._began, self._is_free = destination, began, False
+
+    def answered(self, now: float) -> None:
+        """It has an answer, or has failed."""
+        self._destination.host.answered(self._began, now)
+
+    def free(self) -> None:
+        """Let another one be begun; may be called again."""
+        if not self._is_free:
+            self._is_free = True
+            self._destination.under_way -= 1
+            self._destination.host.end(self._began)
 
 
 class Destinations:
@@ -129,6 +185,10 @@ class Destinations:
     def parked(self) -> list[Destination]:
         """Give those that are served by themselves."""
         return [one for one in self._known.values() if one.parked]
+
+    def may_take_more(self, now: float) -> bool:
+        """Say whether what is parked may have room soon, though nothing ends until then."""
+        return any(one.host.may_take_more(now) for one in self.parked())
 
     def failed(self, destination: Destination, failure: Failure, now: float) -> list[Destination]:
         """Count a failure; gives the addresses that are no longer held to be down, for a refusal is an answer."""

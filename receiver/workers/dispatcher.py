@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from receiver.policy.current import Current
 from receiver.store.base import ANY, Claimed, Decide, Outbox, Wanted
 from receiver.workers.circuit_breaker import REST
 from receiver.workers.clock_watch import ClockWatch
-from receiver.workers.destinations import Destination, Destinations
+from receiver.workers.destinations import Destination, Destinations, Place
 from receiver.workers.retry import RetryPolicy, backoff
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ BUNDLE = 3  # as many notifications for one address become one message
 LARGEST_BUNDLE = 300
 LEASE = 90.0  # seconds; longer than any channel's timeout, or a slow send would be sent twice
 _LATE_AT_ONCE = 50  # pages that look for another way together
+_ON_DISK = 1.0  # seconds for which the next message at an address waits until the outcome of one is on the disk
+_NEXT_LOOK = 0.1  # seconds until there may be more room at a host that takes its time
 _LOOK = 1.0  # seconds between two looks for them
 _LEAST_URGENT = 99  # after all ranks
 # PagerDuty keeps an incident open whose resolve was lost; a key that is refused may be mended.
@@ -103,10 +106,13 @@ class Dispatcher:
             if await self._begin():
                 continue
             try:
-                await asyncio.wait_for(self._wake.wait(), poll)
+                await asyncio.wait_for(self._wake.wait(), min(poll, self._rest()))
             except TimeoutError:
                 continue
         await self._end()
+
+    def _rest(self) -> float:
+        return _NEXT_LOOK if self._destinations.may_take_more(self._elapsed()) else math.inf
 
     async def run_once(self) -> int:
         """Try once each that is owed now and may be sent; gives how many there were."""
@@ -175,8 +181,8 @@ class Dispatcher:
                 break
             outgoing, left = await self._next_message(left)
             begun += len(outgoing.claims)
-            destination.begin()
-            task = asyncio.ensure_future(self._deliver(outgoing, destination))
+            place = destination.begin(self._elapsed())
+            task = asyncio.ensure_future(self._deliver(outgoing, destination, place))
             self._under_way.add(task)
             task.add_done_callback(self._done)
         return begun
@@ -185,6 +191,7 @@ class Dispatcher:
         """Take one message's worth of what is claimed for an address: all of a kind, but a P1 and a drill by itself."""
         first, kind = claims[0], claims[0].notification.kind
         if _is_of_digest(first):
+            claims = [*claims, *await self._more_redraws(first)]
             together = [each for each in claims if _is_of_digest(each) and each.thread == first.thread]
             return _Outgoing(together, urgent=False), [each for each in claims if each not in together]
         alone = self._umbrella and not (first.bundle and kind is Kind.PAGE)
@@ -198,6 +205,16 @@ class Dispatcher:
             return _Outgoing([first], urgent=False), [each for each in (*claims, *more) if each is not first]
         taken = {each.id for each in together}
         return _Outgoing(together, urgent=False), [each for each in (*claims, *more) if each.id not in taken]
+
+    async def _more_redraws(self, first: Claimed) -> list[Claimed]:
+        """Take what else changes a message of many incidents: one call shows them all."""
+        address = first.notification.target.address
+        wanted = Wanted(address, kind=first.notification.kind.value, urgent=False)
+        more = await self._claim(LARGEST_BUNDLE, wanted)
+        if others := [each for each in more if not each.notification.is_redraw]:
+            self._destinations.of(address).parked = True
+            await self._store.park(address, others, self._name)
+        return [each for each in more if each not in others]
 
     async def _claim(self, limit: int, wanted: Wanted) -> list[Claimed]:
         return await self._store.claim(self._name, self._clock(), LEASE, limit, wanted)
@@ -235,10 +252,10 @@ class Dispatcher:
             unreached = self._deciding(Unreached(target, late.notification.round, failure))
             await self._store.look_elsewhere(late, unreached, now)
 
-    async def _deliver(self, outgoing: _Outgoing, destination: Destination) -> None:
+    async def _deliver(self, outgoing: _Outgoing, destination: Destination, place: Place) -> None:
         claims, begun_at = outgoing.claims, self._clock()
         try:
-            receipt = await self._send(claims, destination)
+            receipt = await self._send(claims, place)
         except DeferredError as deferred:
             destination.untried()
             destination.pace(self._elapsed() + deferred.wait)
@@ -250,19 +267,29 @@ class Dispatcher:
         else:
             await self._sent(claims, receipt, destination, begun_at)
         finally:
+            place.free()
             self._metrics.circuit_open.labels(self._name).set(self._destinations.hosts_down)
             self._metrics.addresses_paused.labels(self._name).set(self._destinations.addresses_paused)
 
-    async def _send(self, claims: list[Claimed], destination: Destination) -> Receipt:
-        """Try once; SendError whatever went wrong. The address is free again before the outcome is on the disk."""
+    async def _send(self, claims: list[Claimed], place: Place) -> Receipt:
+        """Try once; SendError whatever went wrong.
+
+        Its place is free when the outcome is on the disk, for what is not is sent again if we are killed; but a disk
+        that is slow keeps nothing waiting.
+        """
         try:
             receipt = await attempt(self._try(claims), f"notification {_ids(claims)} by {self._name}")
         finally:
-            destination.end()
+            place.answered(self._elapsed())
+            asyncio.get_running_loop().call_later(_ON_DISK, self._free_early, place)
         if len(claims) == 1:
             return receipt
         shows = self._digest is not None and receipt.ref and claims[0].notification.kind is Kind.PAGE
         return Receipt(f"*{receipt.ref}") if shows else Receipt()  # a bundle is nobody's thread
+
+    def _free_early(self, place: Place) -> None:
+        place.free()
+        self._wake.set()
 
     async def _try(self, claims: list[Claimed]) -> Receipt:
         return await self._channel.send(await self._message(claims))

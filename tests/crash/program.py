@@ -111,12 +111,12 @@ def _answers_before_the_commit() -> None:
 def _settles_before_it_sends() -> None:
     send: Callable[..., Awaitable[Any]] = Dispatcher._send  # noqa: SLF001  # the bug stands there
 
-    async def late(self: Dispatcher, claims: list[Claimed], destination: Any) -> Any:  # noqa: ANN401  # as _send
+    async def late(self: Dispatcher, claims: list[Claimed], *rest: Any) -> Any:  # noqa: ANN401  # as _send
         for claimed in claims:
             await self._settle(claimed, Receipt())  # as above
-        return await send(self, claims, destination)
+        return await send(self, claims, *rest)
 
-    Dispatcher._send = late  # type: ignore[method-assign]  # noqa: SLF001
+    Dispatcher._send = late  # type: ignore[method-assign,assignment]  # noqa: SLF001
 
 
 def _does_not_fence() -> None:

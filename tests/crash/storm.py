@@ -1,7 +1,7 @@
 """The storm: incidents over HTTP, providers as witnesses, and kills from outside; it writes down all that it saw.
 
 The book says of each request how it ended: ``acknowledged`` (2xx), ``refused``, or ``unknown`` when the receiver died
-under way. The fakes write down what they took, and kill the receiver when it is their turn.
+under way. The providers write down what they took, and kill the receiver when it is their turn.
 """
 
 import asyncio
@@ -9,186 +9,32 @@ import contextlib
 import json
 import os
 import random
-import re
 import signal
-import sqlite3
 import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 from typing import Any, Self
 
 import aiohttp
 import yaml
-from aiohttp import web
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from deploy.local.ports import free_port
+from tests.crash.book import Book
+from tests.crash.installation import ROOT, OnSQLite, Process
 from tests.crash.program import STATEMENTS
-from tests.fakes.pagerduty import FakePagerDuty
-from tests.fakes.server import FakeServer
-from tests.fakes.slack import FakeSlack
-from tests.fakes.smtp import FakeSMTP
+from tests.crash.providers import KEYS, NAMES, SENDS, TEAMS, Providers
 
-ROOT = Path(__file__).resolve().parents[2]
-KEYS = {"engineers": "e" * 32, "leads": "l" * 32}
 TOKEN = "t" * 40
-TEAMS = [f"team{number}" for number in range(8)]  # Slack takes one message a second in each channel
 STEP = 2.0  # seconds to the second step
-POINTS = ("accept", "before answer", "after answer")
-PROVIDERS = ("pagerduty", "slack", "email")
-SENDS = tuple(f"{provider}: {point}" for provider in PROVIDERS for point in POINTS)
 SYNC = "fdatasync"
 LIFE = 1.2  # seconds after which a life ends by a random kill, if its own has not come
-TITLE = re.compile(r"storm-\d{5}(?!\d)")
 
 
 def kinds() -> tuple[str, ...]:
     """Name each kind of kill that this machine can do."""
     return (*STATEMENTS, *SENDS, *((SYNC,) if which("strace") else ()), "random")
-
-
-@dataclass
-class Book:
-    """What happened, in its order; ``life`` is the number of the receiver that runs or ran last."""
-
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    life: int = 0
-    pid: int = 0
-    armed: str = ""  # the point at a provider that kills next
-    how: str = ""
-    guard: threading.Lock = field(default_factory=threading.Lock)
-
-    def write(self, **line: object) -> None:
-        with self.guard:
-            self.lines.append({"at": time.time(), **line})
-
-    def kill(self, how: str) -> None:
-        with self.guard:
-            pid, self.pid = self.pid, 0
-            if not pid:
-                return
-            self.armed, self.how = "", how
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-    def at(self, point: str) -> None:
-        """Kill if this is the point that was asked for."""
-        if self.armed == point:
-            self.kill(point)
-
-    def took(self, channel: str, target: str, kind: str, identity: str, titles: list[str], life: int) -> None:
-        self.write(
-            type="send",
-            channel=channel,
-            target=target,
-            kind=kind,
-            identity=identity,
-            titles=titles,
-            life=life,
-        )
-
-
-class _Witness(FakeServer):
-    """A provider that takes its time, fails now and then before it takes anything, and kills."""
-
-    name = ""
-    book: Book
-    chance: random.Random
-    failing, slow = 0.1, 0.0
-
-    async def _take(self, request: web.Request) -> web.StreamResponse:
-        life = self.book.life
-        self.book.at(f"{self.name}: accept")
-        raw = await request.read()
-        if await self.stall(raw):
-            return web.Response(status=503, text="too late")
-        await asyncio.sleep(self.slow + self.chance.random() * 0.12 + 0.4 * (self.chance.random() < 0.1))
-        if self.book.life != life or self.chance.random() < self.failing:
-            return web.Response(status=503, text="try again")
-        answer = await super()._take(request)
-        if isinstance(answer, web.Response) and answer.status < 300 and '"ok": false' not in (answer.text or ""):
-            self.taken(request.path, json.loads(raw or b"{}"), life)
-        self.book.at(f"{self.name}: before answer")
-        if self.book.armed == f"{self.name}: after answer":
-            await answer.prepare(request)
-            await answer.write_eof()
-            self.book.at(f"{self.name}: after answer")
-        return answer
-
-    async def stall(self, _raw: bytes) -> bool:
-        return False
-
-    def taken(self, path: str, body: dict[str, Any], life: int) -> None:
-        raise NotImplementedError
-
-
-class WitnessPagerDuty(_Witness, FakePagerDuty):
-    """``stalling``: an event is held past its lease; when it comes again, the first fails, and then the other is taken.
-
-    Only the holder of the newest lease may then settle it.
-    """
-
-    name = "pagerduty"
-    stalling = False
-    held: dict[str, list[asyncio.Event]]
-
-    async def stall(self, raw: bytes) -> bool:
-        if not self.stalling:
-            return False
-        event = json.loads(raw)
-        came = self.held.setdefault(f"{event['dedup_key']} {event['event_action']}", [])
-        came.append(asyncio.Event())
-        if len(came) == 2:
-            came[0].set()
-            await asyncio.sleep(1.2)
-        if len(came) != 1:
-            return False
-        await asyncio.wait_for(came[0].wait(), 30)
-        return True
-
-    def taken(self, _path: str, body: dict[str, Any], life: int) -> None:
-        kind = {"trigger": "page", "acknowledge": "acknowledged", "resolve": "resolved"}[body["event_action"]]
-        key = body["dedup_key"]
-        titles = sorted(set(TITLE.findall(json.dumps(body))))
-        service = next(name for name, routing_key in KEYS.items() if routing_key == body["routing_key"])
-        self.book.took("pagerduty", service, kind, key, titles, life)
-
-
-class WitnessSlack(_Witness, FakeSlack):
-    name = "slack"
-
-    def taken(self, path: str, body: dict[str, Any], life: int) -> None:
-        if path == "/api/chat.postMessage":
-            names = {number: name for name, number in self.ids.items()}
-            target = names.get(body["channel"], body["channel"])
-            titles = sorted(set(TITLE.findall(json.dumps(body))))
-            identity = body["metadata"]["event_payload"]["id"]
-            self.book.took("slack", target, "", identity, titles, life)
-
-
-class WitnessSMTP(FakeSMTP):
-    book: Book
-    chance: random.Random
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        life = self.book.life
-        self.book.at("email: accept")
-        await asyncio.sleep(self.chance.random() * 0.12)
-        if self.book.life != life or self.chance.random() < 0.1:
-            return "451 try again"
-        answer = await super().handle_DATA(server, session, envelope)
-        to, mail = self.mails[-1]
-        titles = sorted(set(TITLE.findall(str(mail["Subject"]) + str(mail.get_body(("plain",))))))
-        self.book.took("email", to[0], mail["X-HeyPeter-Kind"], mail["Message-ID"], titles, life)
-        self.book.at("email: before answer")
-        asyncio.get_running_loop().call_later(0.002, self.book.at, "email: after answer")
-        return answer
 
 
 class Storm:
@@ -197,51 +43,41 @@ class Storm:
     def __init__(self, folder: Path, seed: int, planted: str = "") -> None:
         self.folder, self.seed, self.planted = folder, seed, planted
         self.chance, self.book = random.Random(seed), Book()  # noqa: S311  # to be repeated
-        self.port, self.counts, self.number = free_port(), Counter[str](), 0
-        self.pagerduty = WitnessPagerDuty(set(KEYS.values()))
-        self.slack = WitnessSlack("xoxb-storm", {f"#{team}" for team in TEAMS})
-        self.smtp = WitnessSMTP()
-        self.pagerduty.held = {}
-        for witness in (self.pagerduty, self.slack, self.smtp):
-            witness.book, witness.chance = self.book, random.Random(seed)  # noqa: S311
+        self.counts, self.number = Counter[str](), 0
+        self.providers = Providers(self.book, seed)
+        self.installation = OnSQLite(folder)
+        self.process = Process(folder, self.book)
         self._people = set[asyncio.Task[None]]()
 
     async def __aenter__(self) -> Self:
-        await self.pagerduty.start()
-        await self.slack.start()
-        self.smtp.start()
+        await self.providers.start()
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
-        words = [self._config(), self.folder / "receiver.log", self.folder / "hits"]
-        self.program = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.crash.program", *map(str, words)),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        self.process.config.write_text(yaml.safe_dump(self.settings(), sort_keys=False), "utf-8")
+        await self.process.begin(os.environ | self.environment())
         self.book.write(type="run", seed=self.seed, planted=self.planted, step=STEP, kinds=kinds())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.book.kill("end")
-        assert self.program.stdin is not None
-        self.program.stdin.close()
-        await self.program.wait()
+        await self.process.end()
         await self.session.close()
-        await self.pagerduty.stop()
-        await self.slack.stop()
-        self.smtp.stop()
+        await self.providers.stop()
 
-    def _config(self) -> Path:
+    def environment(self) -> Mapping[str, str]:
+        """Give what the receiver finds in its environment beside our own."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """Give the configuration of the receiver."""
         people = {
             "linh": {"name": "Linh Tran", "email": "linh@example.com", "pagerduty": "engineers"},
             "marek": {"name": "Marek Novak", "email": "marek@example.com", "pagerduty": "leads"},
         }
         rows = (("0s", "on-call-engineer"), (f"{STEP:.0f}s", "tech-lead"))
-        config = yaml.safe_load((ROOT / "tests/receiver/receiver.yml").read_text("utf-8"))
-        config |= {
-            "external_url": f"http://127.0.0.1:{self.port}",
-            "listen": f"127.0.0.1:{self.port}",
-            "database": str(self.folder / "receiver.sqlite3"),
+        config: dict[str, Any] = yaml.safe_load((ROOT / "tests/receiver/receiver.yml").read_text("utf-8"))
+        config |= self.installation.settings() | {
+            "external_url": self.process.url,
+            "listen": f"127.0.0.1:{self.process.port}",
             "webhook": {"token": TOKEN},
             "api": {"token": TOKEN},
             "links": {"secret": TOKEN},
@@ -255,19 +91,22 @@ class Storm:
             "people": people,
             "teams": {"default": {"slack": "#team0"}, **{team: {"slack": f"#{team}"} for team in TEAMS}},
             "fallback": {"email": ["operations@example.com"]},
-            "channels": {
-                "pagerduty": {
-                    "api_url": self.pagerduty.url,
-                    "services": {name: {"routing_key": key} for name, key in KEYS.items()},
-                },
-                "slack": {"api_url": f"{self.slack.url}/api/", "token": "xoxb-storm"},
-                "email": {"host": "127.0.0.1", "port": self.smtp.port, "tls": "none", "from": "alerts@example.com"},
-            },
+            "channels": self.channels(),
         }
         del config["alertmanager"], config["repeat_last_step"], config["site"]
-        path = self.folder / "receiver.yml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-        return path
+        return config
+
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """Give the settings of the three channels."""
+        pagerduty, slack, smtp = self.providers.all()
+        return {
+            "pagerduty": {
+                "api_url": pagerduty.url,
+                "services": {name: {"routing_key": key} for name, key in KEYS.items()},
+            },
+            "slack": {"api_url": f"{slack.url}/api/", "token": "xoxb-storm"},
+            "email": {"host": "127.0.0.1", "port": smtp.port, "tls": "none", "from": "alerts@example.com"},
+        }
 
     async def rage(self, kills: int) -> None:
         """Begin incidents all the time, and kill the receiver so often."""
@@ -287,44 +126,27 @@ class Storm:
         asked: dict[str, object] = {"planted": self.planted}
         if kind in STATEMENTS:
             asked |= {"statement": kind, "count": self.chance.randint(1, 1 if kind == "start" else 6)}
-        await self._start(asked)
+        await self.process.start(asked)
         self.book.how = kind if kind in STATEMENTS else SYNC if kind == SYNC else ""
         if kind in SENDS:
             self.book.armed = kind
         tracer = await self._trace() if kind == SYNC else None
         wait = LIFE if kind != "random" else self.chance.uniform(0.05, LIFE)
-        ended = asyncio.ensure_future(self._status())
+        ended = asyncio.ensure_future(self.process.ended())
         await asyncio.wait({ended}, timeout=wait)
         if not ended.done():
             self.book.kill("random")
-        assert await ended == signal.SIGKILL, f"the receiver has ended by itself: {self.log()}"
+        assert await ended == signal.SIGKILL, f"the receiver has ended by itself: {self.process.log()}"
         # What the dead process had still written is in the providers' sockets: it must not be taken for the next one's.
         await asyncio.sleep(0.05)
         self._over()
         if tracer is not None:
             await tracer.wait()
 
-    def log(self) -> str:
-        return (self.folder / "receiver.log").read_text("utf-8", "replace")[-2000:]
-
     def _over(self) -> None:
         self.book.pid, self.book.armed = 0, ""
         self.counts[self.book.how] += 1
         self.book.write(type="death", life=self.book.life, how=self.book.how)
-
-    async def _start(self, asked: dict[str, object]) -> None:
-        assert self.program.stdin is not None
-        self.program.stdin.write(json.dumps(asked).encode() + b"\n")
-        self.book.life += 1
-        self.book.pid = (await self._said())["pid"]
-        self.book.write(type="birth", life=self.book.life)
-
-    async def _status(self) -> int:
-        return int((await self._said())["status"])
-
-    async def _said(self) -> dict[str, int]:
-        assert self.program.stdout is not None
-        return dict(json.loads(await self.program.stdout.readline()))
 
     async def _trace(self) -> asyncio.subprocess.Process:
         """Let strace kill it when it is about to sync; its own count begins when it has attached."""
@@ -373,9 +195,9 @@ class Storm:
 
     async def _request(self, path: str, body: dict[str, Any], title: str, what: str) -> tuple[str, dict[str, Any]]:
         began, outcome, told = time.time(), "unknown", dict[str, Any]()
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        url, headers = f"{self.process.url}{path}", {"Authorization": f"Bearer {TOKEN}"}
         try:
-            async with self.session.post(f"http://127.0.0.1:{self.port}{path}", json=body, headers=headers) as answer:
+            async with self.session.post(url, json=body, headers=headers) as answer:
                 outcome = "acknowledged" if answer.status < 300 else "refused"
                 told = await answer.json() if answer.status < 300 else {"status": answer.status}
         except aiohttp.ClientConnectorError:
@@ -387,26 +209,31 @@ class Storm:
 
     async def outlive_leases(self) -> None:
         """Let PagerDuty hold events for longer than their leases of three seconds last; nothing is killed."""
-        self.pagerduty.stalling, self.pagerduty.failing = True, 0.0
-        await self._start({"planted": self.planted, "lease": 3.0})
+        self.providers.pagerduty.stalling, self.providers.pagerduty.failing = True, 0.0
+        await self.process.start({"planted": self.planted, "lease": 3.0})
         await self._five()
         await self._rest()
 
     async def set_the_clock(self) -> None:
         """Set the clock forward by more than a lease while PagerDuty takes its time; nothing is killed."""
-        self.pagerduty.slow, self.pagerduty.failing = 2.0, 0.0
-        await self._start({"planted": self.planted})
+        self.providers.pagerduty.slow, self.providers.pagerduty.failing = 2.0, 0.0
+        await self.process.start({"planted": self.planted})
         await self._five()
         os.kill(self.book.pid, signal.SIGUSR1)
         await self._rest()
 
     async def _five(self) -> None:
         for number in range(1, 6):
-            await self._post(f"storm-{number:05}", _payload(f"storm-{number:05}", TEAMS[number % len(TEAMS)]))
+            await self.fire(number)
+
+    async def fire(self, number: int) -> None:
+        """Post an incident until it is acknowledged; nobody acts on it."""
+        title = f"storm-{number:05}"
+        await self._post(title, _payload(title, TEAMS[number % len(TEAMS)]))
 
     async def calm_down(self) -> None:
         """Let a last life send what is owed."""
-        await self._start({"planted": self.planted})
+        await self.process.start({"planted": self.planted})
         await asyncio.gather(*self._people)
         await self._rest()
 
@@ -425,20 +252,19 @@ class Storm:
             before = f"&before={page['next']}"
         for incident in listed:
             self.book.write(type="incident", **await self._get(f"/api/v1/incidents/{incident['id']}"))
-        with closing(sqlite3.connect(f"file:{self.folder / 'receiver.sqlite3'}?mode=ro", uri=True)) as db:
-            self.book.write(type="database", integrity=db.execute("PRAGMA integrity_check").fetchone()[0])
+        self.book.write(type="database", integrity=self.installation.integrity())
 
     async def _get(self, path: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with self.session.get(f"http://127.0.0.1:{self.port}{path}", headers=headers) as answer:
+        async with self.session.get(f"{self.process.url}{path}", headers=headers) as answer:
             return dict(await answer.json())
 
     async def _nothing_is_owed(self) -> bool:
         with contextlib.suppress(aiohttp.ClientError):
-            async with self.session.get(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            async with self.session.get(f"{self.process.url}/metrics") as answer:
                 lines = (await answer.text()).splitlines()
             ages = [line for line in lines if line.startswith("receiver_outbox_oldest_age_seconds{")]
-            return len(ages) == len(PROVIDERS) and all(line.endswith(" 0.0") for line in ages)
+            return len(ages) == len(NAMES) and all(line.endswith(" 0.0") for line in ages)
         return False
 
     def history(self, path: Path) -> Path:

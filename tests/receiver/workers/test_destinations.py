@@ -461,8 +461,7 @@ def test_a_paused_address_is_not_forgotten() -> None:
     known = Destinations(lambda address: address)
     bad = known.of("#bad")
     for _ in range(THRESHOLD):
-        bad.begin()
-        bad.end()
+        bad.begin(0.0).free()
         known.failed(bad, Failure.TIMEOUT, 0)
     for number in range(2 * destinations.LARGEST):
         known.of(f"#{number}")

@@ -1,0 +1,155 @@
+"""Local servers in place of PagerDuty, Slack and SMTP: they are slow, fail, kill, and write down what they took."""
+
+import asyncio
+import json
+import random
+import re
+from typing import Any
+
+from aiohttp import web
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.crash.book import Book
+from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.server import FakeServer
+from tests.fakes.slack import FakeSlack
+from tests.fakes.smtp import FakeSMTP
+
+KEYS = {"engineers": "e" * 32, "leads": "l" * 32}
+TEAMS = [f"team{number}" for number in range(8)]  # Slack takes one message a second in each channel
+NAMES = ("pagerduty", "slack", "email")
+POINTS = ("accept", "before answer", "after answer")
+SENDS = tuple(f"{name}: {point}" for name in NAMES for point in POINTS)
+TITLE = re.compile(r"storm-\d{5}(?!\d)")
+
+
+class _Witness(FakeServer):
+    """A provider that takes its time, fails now and then before it takes anything, and kills.
+
+    ``steady``: it takes at once what it is sent, and answers after so many seconds, always.
+    """
+
+    name = ""
+    book: Book
+    chance: random.Random
+    failing, slow, steady = 0.1, 0.0, 0.0
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        life = self.book.life
+        self.book.at(f"{self.name}: accept")
+        raw = await request.read()
+        if await self.stall(raw):
+            return web.Response(status=503, text="too late")
+        if not self.steady:
+            await asyncio.sleep(self.slow + self.chance.random() * 0.12 + 0.4 * (self.chance.random() < 0.1))
+            if self.book.life != life or self.chance.random() < self.failing:
+                return web.Response(status=503, text="try again")
+        answer = await super()._take(request)
+        if isinstance(answer, web.Response) and answer.status < 300 and '"ok": false' not in (answer.text or ""):
+            self.taken(request.path, json.loads(raw or b"{}"), life)
+        await asyncio.sleep(self.steady)
+        self.book.at(f"{self.name}: before answer")
+        if self.book.armed == f"{self.name}: after answer":
+            await answer.prepare(request)
+            await answer.write_eof()
+            self.book.at(f"{self.name}: after answer")
+        return answer
+
+    async def stall(self, _raw: bytes) -> bool:
+        return False
+
+    def taken(self, path: str, body: dict[str, Any], life: int) -> None:
+        raise NotImplementedError
+
+
+class WitnessPagerDuty(_Witness, FakePagerDuty):
+    """``stalling``: an event is held past its lease; when it comes again, the first fails, and then the other is taken.
+
+    Only the holder of the newest lease may then settle it.
+    """
+
+    name = "pagerduty"
+    stalling = False
+    held: dict[str, list[asyncio.Event]]
+
+    async def stall(self, raw: bytes) -> bool:
+        if not self.stalling:
+            return False
+        event = json.loads(raw)
+        came = self.held.setdefault(f"{event['dedup_key']} {event['event_action']}", [])
+        came.append(asyncio.Event())
+        if len(came) == 2:
+            came[0].set()
+            await asyncio.sleep(1.2)
+        if len(came) != 1:
+            return False
+        await asyncio.wait_for(came[0].wait(), 30)
+        return True
+
+    def taken(self, _path: str, body: dict[str, Any], life: int) -> None:
+        kind = {"trigger": "page", "acknowledge": "acknowledged", "resolve": "resolved"}[body["event_action"]]
+        key = body["dedup_key"]
+        titles = sorted(set(TITLE.findall(json.dumps(body))))
+        service = next(name for name, routing_key in KEYS.items() if routing_key == body["routing_key"])
+        self.book.took("pagerduty", service, kind, key, titles, life)
+
+
+class WitnessSlack(_Witness, FakeSlack):
+    name = "slack"
+
+    def taken(self, path: str, body: dict[str, Any], life: int) -> None:
+        if path == "/api/chat.postMessage":
+            names = {number: name for name, number in self.ids.items()}
+            target = names.get(body["channel"], body["channel"])
+            titles = sorted(set(TITLE.findall(json.dumps(body))))
+            identity = body["metadata"]["event_payload"]["id"]
+            self.book.took("slack", target, "", identity, titles, life)
+
+
+class WitnessSMTP(FakeSMTP):
+    book: Book
+    chance: random.Random
+    failing, steady = 0.1, 0.0
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        life = self.book.life
+        self.book.at("email: accept")
+        if not self.steady:
+            await asyncio.sleep(self.chance.random() * 0.12)
+            if self.book.life != life or self.chance.random() < self.failing:
+                return "451 try again"
+        taken = len(self.mails)
+        answer = await super().handle_DATA(server, session, envelope)
+        if len(self.mails) > taken:
+            to, mail = self.mails[-1]
+            titles = sorted(set(TITLE.findall(str(mail["Subject"]) + str(mail.get_body(("plain",))))))
+            self.book.took("email", to[0], mail["X-HeyPeter-Kind"], mail["Message-ID"], titles, life)
+        await asyncio.sleep(self.steady)
+        self.book.at("email: before answer")
+        asyncio.get_running_loop().call_later(0.002, self.book.at, "email: after answer")
+        return answer
+
+
+class Providers:
+    """All three."""
+
+    def __init__(self, book: Book, seed: int) -> None:
+        self.pagerduty = WitnessPagerDuty(set(KEYS.values()))
+        self.slack = WitnessSlack("xoxb-storm", {f"#{team}" for team in TEAMS})
+        self.smtp = WitnessSMTP()
+        self.pagerduty.held = {}
+        for witness in self.all():
+            witness.book, witness.chance = book, random.Random(seed)  # noqa: S311  # to be repeated
+
+    def all(self) -> tuple[WitnessPagerDuty, WitnessSlack, WitnessSMTP]:
+        return self.pagerduty, self.slack, self.smtp
+
+    async def start(self) -> None:
+        await self.pagerduty.start()
+        await self.slack.start()
+        self.smtp.start()
+
+    async def stop(self) -> None:
+        await self.pagerduty.stop()
+        await self.slack.stop()
+        self.smtp.stop()
