@@ -191,7 +191,6 @@ class Dispatcher:
         """Take one message's worth of what is claimed for an address: all of a kind, but a P1 and a drill by itself."""
         first, kind = claims[0], claims[0].notification.kind
         if _is_of_digest(first):
-            claims = [*claims, *await self._more_redraws(first)]
             together = [each for each in claims if _is_of_digest(each) and each.thread == first.thread]
             return _Outgoing(together, urgent=False), [each for each in claims if each not in together]
         alone = self._umbrella and not (first.bundle and kind is Kind.PAGE)
@@ -205,16 +204,6 @@ class Dispatcher:
             return _Outgoing([first], urgent=False), [each for each in (*claims, *more) if each is not first]
         taken = {each.id for each in together}
         return _Outgoing(together, urgent=False), [each for each in (*claims, *more) if each.id not in taken]
-
-    async def _more_redraws(self, first: Claimed) -> list[Claimed]:
-        """Take what else changes a message of many incidents: one call shows them all."""
-        address = first.notification.target.address
-        wanted = Wanted(address, kind=first.notification.kind.value, urgent=False)
-        more = await self._claim(LARGEST_BUNDLE, wanted)
-        if others := [each for each in more if not each.notification.is_redraw]:
-            self._destinations.of(address).parked = True
-            await self._store.park(address, others, self._name)
-        return [each for each in more if each not in others]
 
     async def _claim(self, limit: int, wanted: Wanted) -> list[Claimed]:
         return await self._store.claim(self._name, self._clock(), LEASE, limit, wanted)

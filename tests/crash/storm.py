@@ -87,6 +87,7 @@ class Storm:
                 {"after": after, **dict.fromkeys(("P1", "P2", "P3", "P4"), role)} for after, role in rows
             ],
             "catch_up_dwell": "1s",
+            "response_times": dict.fromkeys(("P1", "P2", "P3", "P4"), "24h"),  # no reminders, however long it rages
             "roles": {"on-call-engineer": ["linh"], "tech-lead": ["marek"]},
             "people": people,
             "teams": {"default": {"slack": "#team0"}, **{team: {"slack": f"#{team}"} for team in TEAMS}},

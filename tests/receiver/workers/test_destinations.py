@@ -133,7 +133,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     await store.close()
 
 
-async def test_an_address_is_free_before_the_outcome_is_on_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_disk_keeps_no_address_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     settle, disk, most = rig.store.settle, asyncio.Event(), destinations.AT_ADDRESS_URGENT
 
     async def slowly(claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
@@ -447,6 +447,37 @@ async def test_when_every_channel_has_left_the_next_step_is_taken(tmp_path: Path
     assert stored is not None
     assert stored[0].next_step == 2
     await store.close()
+
+
+@pytest.mark.parametrize(("takes", "most"), [(0.001, 4), (0.05, 4), (0.1, 6), (1.0, 16)])
+def test_no_more_is_under_way_than_a_hosts_answers_are_slow(takes: float, most: int) -> None:
+    host = Destinations(lambda _address: "").of("#a").host
+    assert host.most(0.0, destinations.AT_HOST_URGENT) == 4  # while we do not know
+    for _ in range(9):
+        host.answered(0.0, takes)
+    host.answered(0.0, 9.0)  # one that has waited for us
+    assert host.most(0.0, destinations.AT_HOST_URGENT) == most
+    assert host.most(0.0, destinations.AT_HOST) < most
+    assert host.most(0.0, destinations.AT_ADDRESS_URGENT) < most
+
+
+def test_a_host_without_an_answer_counts_as_slow_before_long() -> None:
+    known = Destinations(lambda _address: "")
+    bad, good = known.of("#bad"), known.of("#good")
+    while bad.room(0.0, urgent=True):
+        bad.begin(0.0)
+    assert good.room(0.0, urgent=True) == 1
+    good.parked = True
+    assert known.may_take_more(0.0)
+    assert good.room(2.0, urgent=True) > 1
+
+
+def test_a_place_is_freed_once() -> None:
+    bad = Destinations(lambda _address: "").of("#bad")
+    first, _ = bad.begin(0.0), bad.begin(0.0)
+    first.free()
+    first.free()
+    assert bad.under_way == bad.host.under_way == 1
 
 
 def test_what_is_remembered_of_addresses_is_bounded() -> None:
