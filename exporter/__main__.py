@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter import support_bundle
-from exporter.app import Clock, Exporter, Listening, Settings, serve
+from exporter.app import Addresses, Clock, Exporter, Listening, Settings, serve
 from exporter.catalogue.metrics_doc import document
 from exporter.catalogue.model import Catalogue
-from exporter.config import Config, load, restart_needed, shipped_catalogue, token, unsafe
+from exporter.config import Config, Own, load, restart_needed, shipped_catalogue, token, unsafe, with_own
 from exporter.persistence.snapshot import StorageError
 from process import web_config
 from process.command_line import MISUSED, guarded, unknown_command
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(document(load(options.config)[2] if options.config else shipped_catalogue(Config())), end="")
             return 0
         if options.command == "check":
-            _check(options.config, secrets=options.secrets)
+            _check(options.config, _own(options), secrets=options.secrets)
             return 0
         if options.command == "support-bundle":
             print(support_bundle.write(options, datetime.fromtimestamp(Clock().now(), UTC)))
@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config.file", dest="config", type=Path, help="configuration file (exporter.yml); without it, defaults"
     )
     parser.add_argument("--web.listen-address", dest="listen", help="HOST:PORT; overrides `listen` of the file")
+    parser.add_argument("--web.metrics-address", dest="metrics", help="HOST:PORT; overrides `metrics_listen`")
+    parser.add_argument("--storage.path", dest="storage", type=Path, help="folder; overrides `storage.path`")
     parser.add_argument("--web.config.file", dest="web", type=Path, help="TLS and basic auth, in Prometheus' format")
     parser.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="serve POST /-/reload")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
@@ -77,40 +79,44 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(options: argparse.Namespace) -> int:
     set_up_logs(options.level, options.form)
-    first = _settings(options.config, options.web)
+    first = _settings(options)
     report_errors(
         "exporter", os.environ, lambda: [exporter.parts.settings.token] if exporter.parts.settings.token else []
     )
     tls = None if options.web is None else web_config.load(options.web)[1]
 
     def read() -> Settings:
-        settings = _settings(options.config, options.web)
+        settings = _settings(options)
         key = restart_needed(first.config, settings.config)
         if key:
             raise SettingsError(f"{options.config}: {key} cannot be changed by a reload; restart the exporter")
         return settings
 
     exporter = Exporter(first)
-    private, public = options.listen or first.config.listen, first.config.browser.listen
     inherited = inherited_sockets(os.environ, os.getpid())
-    listening = Listening(private, public, tls, exporter.reloader(read), options.lifecycle, inherited)
+    listening = Listening(Addresses.of(first.config), tls, exporter.reloader(read), options.lifecycle, inherited)
     return await serve(exporter, listening, _announce)
 
 
-def _settings(path: Path | None, web: Path | None) -> Settings:
-    users = {} if web is None else web_config.load(web)[0].basic_auth_users
-    if path is None:
-        return Settings(Config(), shipped_catalogue(Config()), None, users)
-    config, source, catalogue = load(path)
+def _own(options: argparse.Namespace) -> Own:
+    return Own(options.listen or "", options.metrics or "", options.storage)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    users = {} if options.web is None else web_config.load(options.web)[0].basic_auth_users
+    if options.config is None:
+        config = with_own(Config(), _own(options))
+        return Settings(config, shipped_catalogue(config), None, users)
+    config, source, catalogue = load(options.config, _own(options))
     for text, _ in unsafe(config, source):
         log.warning("%s", text)
     return Settings(config, catalogue, token(config, source), users)
 
 
-def _check(path: Path | None, *, secrets: bool) -> None:
+def _check(path: Path | None, own: Own, *, secrets: bool) -> None:
     config, catalogue = Config(), shipped_catalogue(Config())
     if path is not None:
-        config, source, catalogue = load(path)
+        config, source, catalogue = load(path, own)
         file = config.events.token_file
         if secrets:
             token(config, source)

@@ -72,22 +72,36 @@ class Clock(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
 
 
+class Addresses(NamedTuple):
+    """Where the process listens, as HOST:PORT."""
+
+    private: str
+    public: str = ""  # empty: browsers use the private address
+    metrics: str = ""  # empty: Prometheus and operators use the private address
+    reuse_port: bool = False  # other processes share the first two
+
+    @classmethod
+    def of(cls, config: Config) -> "Addresses":
+        """Take them from the configuration."""
+        return cls(config.listen, config.browser.listen, config.metrics_listen, config.reuse_port)
+
+
 class Listening(NamedTuple):
     """Where the process listens, and how it is reloaded."""
 
-    private: str
-    public: str  # empty: browsers use the private address
+    addresses: Addresses
     tls: ssl.SSLContext | None
     reload: Coalesced[str]  # of ``Exporter.reloader``
     lifecycle: bool  # serve POST /-/reload, as Prometheus' --web.enable-lifecycle
     inherited: Mapping[str, list[socket]] = {}  # by systemd's FileDescriptorName; they replace the addresses
 
     def sockets(self) -> list[list[socket]]:
-        """List the inherited sockets of each address, `browser` for browsers; SettingsError if they have no use."""
+        """List the inherited sockets of each address, none for metrics; SettingsError if `browser` has no use."""
         browser = self.inherited.get(BROWSER_SOCKET, [])
-        if browser and not self.public:
+        if browser and not self.addresses.public:
             raise SettingsError(f"socket {BROWSER_SOCKET!r} is inherited: set browser.listen, or remove the socket")
-        return [[one for name, named in self.inherited.items() if name != BROWSER_SOCKET for one in named], browser]
+        private = [one for name, named in self.inherited.items() if name != BROWSER_SOCKET for one in named]
+        return [private, *([browser] if self.addresses.public else []), []]
 
 
 class Parts(NamedTuple):
@@ -276,14 +290,21 @@ def _process_metrics(settings: Settings) -> CollectorRegistry:
 
 def applications(exporter: Exporter, listening: Listening) -> list[tuple[str, web.Application]]:
     """Build the application of each address."""
+    addresses = listening.addresses
     private = _application(exporter)
-    private.add_routes(_private_routes(exporter))
-    if listening.lifecycle:
-        private.add_routes([web.post("/-/reload", _guarded(exporter, _reload(listening.reload)))])
-    public = _application(exporter) if listening.public else private
+    private.add_routes(_server_routes(exporter))
+    public = _application(exporter) if addresses.public else private
     public.add_routes(public_routes(exporter))
     public.cleanup_ctx.append(client_session)
-    return [(listening.private, private), *([(listening.public, public)] if listening.public else [])]
+    metrics = _application(exporter) if addresses.metrics else private
+    metrics.add_routes(_operator_routes(exporter))
+    if listening.lifecycle:
+        metrics.add_routes([web.post("/-/reload", _guarded(exporter, _reload(listening.reload)))])
+    if addresses.metrics:
+        metrics.add_routes(_probes(exporter))
+        private.add_routes([web.get("/metrics", _moved)])
+    more = ((addresses.public, public), (addresses.metrics, metrics))
+    return [(addresses.private, private), *(one for one in more if one[0])]
 
 
 def _application(exporter: Exporter) -> web.Application:
@@ -331,7 +352,7 @@ def direct_posts(exporter: Exporter, listening: Listening) -> list[dict[str, Han
 
     servers = {_EVENTS: through(lambda parts: parts.server_events.handle)}
     browsers = {exporter.parts.settings.config.browser.path: through(lambda parts: parts.browser_events.batch)}
-    return [servers, browsers] if listening.public else [servers | browsers]
+    return [*([servers, browsers] if listening.addresses.public else [servers | browsers]), {}]
 
 
 def public_routes(exporter: Exporter) -> list[web.RouteDef]:
@@ -352,15 +373,28 @@ def public_routes(exporter: Exporter) -> list[web.RouteDef]:
     ]
 
 
-def _private_routes(exporter: Exporter) -> list[web.RouteDef]:
-    """List what servers and Prometheus reach."""
+def _server_routes(exporter: Exporter) -> list[web.RouteDef]:
+    """List what servers reach."""
     return [
         web.post(_EVENTS, _current(exporter, lambda parts: parts.server_events.handle)),
+        *_probes(exporter),
+    ]
+
+
+def _probes(exporter: Exporter) -> list[web.RouteDef]:
+    return [web.get("/-/healthy", _healthy), web.get("/-/ready", _ready(exporter))]
+
+
+async def _moved(_request: web.Request) -> web.Response:
+    return problem(404, "several exporters may share this address: scrape the metrics_listen of each")
+
+
+def _operator_routes(exporter: Exporter) -> list[web.RouteDef]:
+    """List what Prometheus and operators reach."""
+    return [
         web.get("/metrics", _guarded(exporter, _current(exporter, lambda parts: parts.scrape.handle))),
         web.get("/", _guarded(exporter, _index(exporter))),
         web.get("/openapi.json", _guarded(exporter, _openapi(exporter))),
-        web.get("/-/healthy", _healthy),
-        web.get("/-/ready", _ready(exporter)),
     ]
 
 
@@ -439,11 +473,14 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
     try:
         served = applications(exporter, listening)
         inherited = listening.sockets()
-        exporter.hands_over = any(inherited)
+        exporter.hands_over = any(inherited) or listening.addresses.reuse_port
         direct = direct_posts(exporter, listening)
         for (address, application), sockets, posts in zip(served, inherited, direct, strict=False):
             connections = Connections(capacity() // len(served), exporter.clock.monotonic)
-            listener = Listener(application, listening.tls, connections, _SHUTDOWN_TIMEOUT, sockets, posts)
+            shared = listening.addresses.reuse_port and address != listening.addresses.metrics
+            listener = Listener(
+                application, listening.tls, connections, _SHUTDOWN_TIMEOUT, sockets, posts, reuse_port=shared
+            )
             listeners.append(listener)
             await _start(listener, address)
             at = listener.address if sockets else address

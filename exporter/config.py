@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from importlib.resources import as_file, files
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -95,6 +95,10 @@ class Config(Strict, frozen=True):
 
     listen: str = "127.0.0.1:3001"
     """HOST:PORT of /metrics and of the endpoint for servers; keep it off the public network"""
+    metrics_listen: str = ""
+    """HOST:PORT of /metrics, reload and peers, if `listen` is not to have them; each process on a host has its own"""
+    reuse_port: bool = False
+    """Let several processes share `listen` and `browser.listen` ([exporter-replicas.md](exporter-replicas.md))"""
     storage: Storage = Storage()
     """The journal of accepted events and the snapshot of all counts"""
     events: Events = Events()
@@ -115,10 +119,18 @@ class Config(Strict, frozen=True):
     """How long a new label set is exposed as 0 before its value; at least two scrape intervals"""
 
 
-def load(path: Path) -> tuple[Config, Source, Catalogue]:
+class Own(NamedTuple):
+    """What the command line says of one process, where several have the same file; empty: as the file says."""
+
+    listen: str = ""
+    metrics_listen: str = ""
+    storage: Path | None = None
+
+
+def load(path: Path, own: Own = Own()) -> tuple[Config, Source, Catalogue]:  # noqa: B008  # immutable
     """Read and check the file and the catalogue; SettingsError names file, line and fix."""
     source = Source(path)
-    config = source.convert(Config)
+    config = with_own(source.convert(Config), own)
     for index, network in enumerate(config.browser.trusted_proxies):
         try:
             ip_network(network, strict=False)
@@ -127,11 +139,22 @@ def load(path: Path) -> tuple[Config, Source, Catalogue]:
     if (config.events.token or config.events.token_file) and config.storage.path is None:
         fix = "storage.path is required with a token: events from servers are on disk before they are acknowledged"
         raise source.error(".events", fix)
+    _check_shared(config, source)
     catalogue = read_catalogue(config, source)
     _check_lists(catalogue, config, source)
     _check_refused(catalogue, config, source)
     _check_size(catalogue, config, source)
     return config, source, catalogue
+
+
+def with_own(config: Config, own: Own) -> Config:
+    """Replace what the command line says."""
+    return msgspec.structs.replace(
+        config,
+        listen=own.listen or config.listen,
+        metrics_listen=own.metrics_listen or config.metrics_listen,
+        storage=msgspec.structs.replace(config.storage, path=own.storage or config.storage.path),
+    )
 
 
 def shipped_catalogue(config: Config) -> Catalogue:
@@ -194,14 +217,24 @@ def unsafe(config: Config, source: Source) -> list[tuple[str, bool]]:
 
 def restart_needed(old: Config, new: Config) -> str:
     """Return the changed key that a reload cannot apply; empty if there is none."""
-    if old.listen != new.listen:
-        return "listen"
-    if old.storage != new.storage:
-        return "storage"
+    for key in ("listen", "metrics_listen", "reuse_port", "storage"):
+        if getattr(old, key) != getattr(new, key):
+            return key
     for key in ("listen", "path", "script"):
         if getattr(old.browser, key) != getattr(new.browser, key):
             return f"browser.{key}"
     return "sentry.path" if old.sentry.path != new.sentry.path else ""
+
+
+def _check_shared(config: Config, source: Source) -> None:
+    """Refuse processes that share a port and have no address of their own: a scrape would meet any of them."""
+    if config.reuse_port and not config.metrics_listen:
+        message = (
+            "set metrics_listen or --web.metrics-address as well: a scrape of the shared port would reach any process"
+        )
+        raise source.error(".reuse_port", message)
+    if config.metrics_listen and config.metrics_listen in {config.listen, config.browser.listen}:
+        raise source.error(".metrics_listen", "expected an address of its own, e.g. 127.0.0.1:3011")
 
 
 def _check_lists(catalogue: Catalogue, config: Config, source: Source) -> None:

@@ -45,7 +45,7 @@ def _collected(options: argparse.Namespace) -> dict[str, str]:
             return {"exporter.yml": errors, "versions.txt": support_bundle.versions("exporter", ())}
     token = config.events.token_file
     plain, secrets = redacted(config, [] if token is None else [token])
-    ready, metrics = support_bundle.asked(options.url or f"http://{config.listen}")
+    ready, metrics = support_bundle.asked(options.url or f"http://{config.metrics_listen or config.listen}")
     files = {
         "exporter.yml": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000),
         "versions.txt": support_bundle.versions("exporter", ()),

@@ -254,17 +254,21 @@ class Listener:
         shutdown_timeout: float,
         inherited: Sequence[socket.socket] = (),
         posts: Mapping[str, Handler] = {},
+        *,
+        reuse_port: bool = False,
     ) -> None:
         """``shutdown_timeout``: seconds for requests under way when it is closed.
 
         ``inherited``: sockets that listen already, and go on when this process has ended; it listens on them only.
         ``posts``: what answers POST to a path without the application's router and middlewares, which take a tenth of
         the CPU of a small request; a path that is written in another way takes the application's own route.
+        ``reuse_port``: other processes of the same user may listen on the same port, and take over when this one ends.
         """
         self._runner = web.AppRunner(application, shutdown_timeout=shutdown_timeout, **SERVING)
         self._tls, self._connections = tls, connections
         self._sockets, self._posts = list(inherited), posts
-        self.hands_over = bool(inherited)
+        self._reuse_port = reuse_port
+        self._is_inherited, self.hands_over = bool(inherited), bool(inherited) or reuse_port
         self._is_closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -272,7 +276,7 @@ class Listener:
         """Listen; without a host, on every interface. OSError if that fails."""
         loop = asyncio.get_running_loop()
         try:
-            if not self.hands_over:
+            if not self._is_inherited:
                 await self._listen(host, port)
             await self._runner.setup()
             self._answer_posts()
@@ -300,7 +304,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in dict.fromkeys(addresses):
-            self._sockets.append(_listening(family, kind, protocol, address))
+            self._sockets.append(_listening(family, kind, protocol, address, reuse_port=self._reuse_port))
 
     @property
     def address(self) -> str:
@@ -322,6 +326,8 @@ class Listener:
     async def close(self) -> None:
         """Accept no more, finish the requests under way, and end the connections."""
         self._stop_accepting()
+        if self._reuse_port and not self._is_inherited:
+            self._accept_queued()
         await asyncio.sleep(0)  # what was accepted last is served now
         for task in self._tasks:
             task.cancel()
@@ -355,13 +361,28 @@ class Listener:
                 self._connections.end_one()
                 await asyncio.sleep(_PAUSE)
                 continue
-            connection = self._connections.add(sock, str(address[0]))
-            context = copy_context()
-            context.run(_CONNECTION.set, connection)
-            connection.task = loop.create_task(self._serve(connection), context=context)
+            self._admit(sock, str(address[0]))
             accepted += 1
             if accepted % _PER_TURN == 0:
                 await asyncio.sleep(0)
+
+    def _admit(self, sock: socket.socket, peer: str) -> None:
+        connection = self._connections.add(sock, peer)
+        context = copy_context()
+        context.run(_CONNECTION.set, connection)
+        connection.task = asyncio.get_running_loop().create_task(self._serve(connection), context=context)
+
+    def _accept_queued(self) -> None:
+        """Take what the kernel has queued for this socket: it would reset them, although others share the port.
+
+        docs.kernel.org/networking/ip-sysctl.html: it moves them to another socket only with tcp_migrate_req.
+        """
+        for listening in self._sockets:
+            with contextlib.suppress(OSError):  # the queue is empty
+                while True:
+                    sock, address = listening.accept()
+                    sock.settimeout(0)
+                    self._admit(sock, str(address[0]))
 
     async def _serve(self, connection: Connection) -> None:
         """Hand a connection to aiohttp, after the handshake if there is one."""
@@ -391,10 +412,12 @@ def capacity() -> int:
     return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else max(8, min(MAX_CONNECTIONS, files - FILES_KEPT))
 
 
-def _listening(family: int, kind: int, protocol: int, address: object) -> socket.socket:
+def _listening(family: int, kind: int, protocol: int, address: object, *, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
         sock.bind(address)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.app import Clock, Exporter, Listening, Settings, applications
+from exporter.app import Addresses, Clock, Exporter, Listening, Settings, applications
 from exporter.catalogue.model import Catalogue, CatalogueSettings, Limits, build, merged, read
 from exporter.config import Config, Storage, load, shipped_catalogue
 from exporter.self_metrics import OWN
@@ -78,7 +78,9 @@ def an_exporter(time: Time, config: Config | None = None) -> Exporter:
 
 def an_application(exporter: Exporter) -> web.Application:
     now = exporter.parts.settings
-    return applications(exporter, Listening("", "", None, exporter.reloader(lambda: now), lifecycle=True))[0][1]
+    return applications(exporter, Listening(Addresses("", ""), None, exporter.reloader(lambda: now), lifecycle=True))[
+        0
+    ][1]
 
 
 async def value(client: Client, name: str, **labels: str) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from exporter.app import Exporter, Listening, Settings, applications
+from exporter.app import Addresses, Exporter, Listening, Settings, applications
 from process.settings import SettingsError
 from tests.exporter.example_exporter import BROWSER, TOKEN, Client, Time, a_config, an_application, an_exporter, value
 
@@ -73,7 +73,7 @@ class Reader:
 @pytest.fixture
 async def slow(exporter: Exporter) -> AsyncIterator[tuple[Client, Reader]]:
     reader = Reader(exporter.parts.settings)
-    app = applications(exporter, Listening("", "", None, exporter.reloader(reader), lifecycle=True))[0][1]
+    app = applications(exporter, Listening(Addresses("", ""), None, exporter.reloader(reader), lifecycle=True))[0][1]
     async with TestClient(TestServer(app)) as client:
         yield client, reader
         reader.go.set()

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.app import Exporter, Listening, applications
+from exporter.app import Addresses, Exporter, Listening, applications
 from exporter.config import Limit
 from exporter.events.sessions import CAPACITY, Sessions
 from exporter.sentry_tunnel.dsn import TunnelSettings
@@ -354,7 +354,9 @@ async def test_preflights_are_for_exact_origins_and_may_be_kept(page: Page) -> N
 async def test_with_a_listener_of_its_own_the_public_side_has_nothing_else() -> None:
     exporter = an_exporter(Time())
     settings = exporter.parts.settings
-    listeners = applications(exporter, Listening("a", "b", None, exporter.reloader(lambda: settings), lifecycle=True))
+    listeners = applications(
+        exporter, Listening(Addresses("a", "b"), None, exporter.reloader(lambda: settings), lifecycle=True)
+    )
     (_, private), (_, public) = listeners
     async with TestClient(TestServer(public)) as client:
         for path in ("/metrics", "/-/ready", "/api/events", "/-/reload"):
