@@ -122,18 +122,24 @@ class Source:
         if kind is Duration:
             if isinstance(value, str):
                 return parse_duration(value)
-            raise ValueError(f"invalid duration {value!r} (expected e.g. 30s, 15m or 1h30m)")
+            raise ValueError(f"invalid duration {str(value)[:_SHOWN]!r} (expected e.g. 30s, 15m or 1h30m)")
         if kind is Secret:
             if isinstance(value, str) and value:
                 return Secret(_from_environment(value))
             raise ValueError("invalid secret (expected a non-empty string, or use its *_file twin)")
-        if kind is Path and isinstance(value, str):
-            return self.path.parent / Path(value)  # relative paths are relative to the file that names them
+        if kind is Path:
+            return self._beside(value)
         if hasattr(kind, "from_source"):
             return kind.from_source(self)  # reads its own part of the file, and names its own errors
         if hasattr(kind, "from_yaml"):
             return kind.from_yaml(value)  # ValueError says how it is written
         raise NotImplementedError(f"settings cannot hold {kind}")
+
+    def _beside(self, value: object) -> Path:
+        """Read a path; relative ones are relative to the file that names them."""
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError("invalid path (expected text; quote it, if it is a number or a date)")
+        return self.path.parent / Path(value)
 
     def _line(self, at: str) -> int:
         node, line = self._node, 1

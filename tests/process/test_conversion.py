@@ -27,6 +27,7 @@ class Whole(Strict, frozen=True):
     some: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     word: Annotated[str, msgspec.Meta(min_length=1, max_length=3)] = "x"
     secret: Secret | None = None
+    secret_file: Path | None = None
     on: bool = False
     share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0
 
@@ -99,6 +100,17 @@ def test_all_errors_have_a_place_and_a_fix(tmp_path: Path, text: str, lines: lis
     assert len(reported) == len(lines), reported
     for start in lines:
         assert any(line.startswith(start) for line in reported), (start, reported)
+
+
+@pytest.mark.parametrize("value", ["5", "[a]", "{a: b}", "true", "2026-01-01", '"a\\0b"'])
+def test_what_cannot_be_a_path_is_an_error_with_its_place(tmp_path: Path, value: str) -> None:
+    (line,) = errors(tmp_path, f"part: {{size: 1}}\nevery: 1s\nsecret_file: {value}")
+    assert line == "3: secret_file: invalid path (expected text; quote it, if it is a number or a date)"
+
+
+def test_a_long_value_is_cut_in_its_error(tmp_path: Path) -> None:
+    (line,) = errors(tmp_path, f"part: {{size: 1}}\nevery: [{'x' * 9000}]")
+    assert len(line) < 200
 
 
 def test_a_secret_is_not_shown_whatever_it_is(tmp_path: Path) -> None:
