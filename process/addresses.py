@@ -23,6 +23,16 @@ def is_http(url: str) -> bool:
         return False
 
 
+def is_plain_http(url: str) -> bool:
+    """Say whether this is such a URL without user, password, query and fragment: paths are written behind it."""
+    return is_http(url) and not re.search(r"[?#]", url) and "@" not in urlsplit(url).netloc
+
+
+def is_host(name: str) -> bool:
+    """Say whether this is the name or address of a host, without scheme, port and path."""
+    return bool(re.fullmatch(r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*", name))
+
+
 def is_mail(address: str) -> bool:
     """Say whether this is one mail address, without a name: `name@example.com`."""
     return bool(_MAIL.fullmatch(address)) and "=?" not in address

@@ -122,7 +122,7 @@ class Source:
         if kind is Duration:
             if isinstance(value, str):
                 return parse_duration(value)
-            raise ValueError(f"invalid duration {str(value)[:_SHOWN]!r} (expected e.g. 30s, 15m or 1h30m)")
+            raise ValueError(f"invalid duration {repr(value)[:_SHOWN]} (expected e.g. 30s, 15m or 1h30m)")
         if kind is Secret:
             if isinstance(value, str) and value:
                 return Secret(_from_environment(value))

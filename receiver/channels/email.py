@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import aiosmtplib
 import msgspec
 
-from process.addresses import is_loopback, is_mail
+from process.addresses import is_host, is_loopback, is_mail
 from process.settings import Secret, Strict
 from receiver.channels.base import PICTURE_ID, Channel, Failure, Message, Receipt, SendError
 from receiver.channels.declaration import Declaration, Place, Setup, Timeout
@@ -24,6 +24,7 @@ from receiver.incident.model import Kind
 log = logging.getLogger(__name__)
 
 Tls = Literal["starttls", "implicit", "none"]
+_SHOWN = 100  # characters of a wrong setting
 _PERMANENT = 500  # RFC 5321, 4.2.1: 4yz may pass, 5yz will not
 _AUTH_CODES = {530, 534, 535, 538}
 _GOODBYE = 1.0  # seconds; the mail is the server's by then
@@ -187,6 +188,9 @@ def _build(settings: Settings, setup: Setup) -> Channel:
 
 
 def _check(settings: Settings, place: Place) -> None:
+    if not is_host(settings.host):
+        text = f"invalid host {settings.host[:_SHOWN]!r} (expected e.g. smtp.example.com; its port is `port`)"
+        raise place.error(".host", text)
     if not is_mail(parseaddr(settings.from_)[1]):
         raise place.error(".from", f"invalid address {settings.from_!r} (expected e.g. alerts@example.com)")
 

@@ -260,7 +260,7 @@ def _check(settings: Settings, place: Place) -> None:
 
 # A channel's name or id, or a member's id, which begins with U or W. chat.postMessage takes no @name
 # (docs.slack.dev/changelog/2017-09-the-one-about-usernames).
-_ADDRESS_FORM = re.compile(r"#?[^\s#@<>,]{1,80}")
+_ADDRESS_FORM = re.compile(r"#?[\w-]{1,80}")
 _MEMBER = "of a person the member ID from their profile, as U012AB3CD"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from process.addresses import is_http
+from process.addresses import is_http, is_plain_http
 from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
 from receiver.channels.base import Brand
 from receiver.clients.promql import ExpressionError, compared
@@ -39,6 +39,7 @@ from receiver.incident.model import Priority
 SHORTEST_MEMORY = 31 * 86400.0  # seconds; see receiver.incident.alerts.REMEMBER
 _SHORTEST_ENDED = 86400.0  # seconds
 SHORTEST_CHART, LONGEST_CHART = 600.0, 7 * 86400.0  # seconds
+SHORTEST_LINK = SHORTEST_REPEAT = 60.0  # seconds
 LONGEST_GROUPING = 60.0  # seconds that a notification may wait for others
 
 
@@ -295,10 +296,15 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     check_heartbeats(config.heartbeats, config.teams, source, findings)
     check_console(config.console, source, findings)
     check_event_webhooks(config.event_webhooks, source, findings)
-    urls = {
+    own = {
         ".external_url": (config.external_url, "https://oncall.example.com"),
         ".site.runbooks_url": (config.site.runbooks_url, "https://wiki.example.com/runbooks"),
     }
+    for at, (url, example) in own.items():  # the beginning of links in messages
+        if not is_plain_http(url):
+            text = f"invalid URL (expected e.g. {example}, without user, password, query and fragment)"
+            findings.add(source.error(at, text))
+    urls = dict[str, tuple[str, str]]()
     for place, one in sources(config.alertmanager, config.alertmanagers).values():
         if one.url or (config.alertmanager and place == ".alertmanager"):
             urls[f"{place}.url"] = (one.url, "http://localhost:9093")
@@ -309,8 +315,20 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
             findings.add(source.error(at, f"invalid URL (expected e.g. {example})"))
     _check_retention(config.retention, source, findings)
     _check_charts(config.charts, source, findings)
+    _check_delays(config, source, findings)
+
+
+def _check_delays(config: Config, source: Source, findings: Findings) -> None:
     if config.grouping_window > LONGEST_GROUPING:
         findings.add(source.error(".grouping_window", "too long; set 0s to 1m: it delays notifications"))
+    if config.links.valid_for < SHORTEST_LINK:
+        findings.add(source.error(".links.valid_for", "too short (at least 1m)"))
+    repeats = {".repeat_last_step": config.repeat_last_step}
+    repeats |= {f".teams.{name}.repeat_last_step": team.repeat_last_step for name, team in config.teams.items()}
+    for at, times in repeats.items():
+        for priority, seconds in times.items():
+            if 0 < seconds < SHORTEST_REPEAT:
+                findings.add(source.error(f"{at}.{priority}", "too short (at least 1m): each repeat is a page"))
 
 
 def _check_retention(retention: Retention, source: Source, findings: Findings) -> None:

@@ -12,6 +12,7 @@ from process.safety import SHORTEST_TOKEN, readable_by_all, text_of, too_short
 from process.settings import Source
 from receiver.config.load import Config, holders, secret_files
 from receiver.config.people import MatrixRow, roles_of
+from receiver.config.sources import sources
 from receiver.incident.model import Priority
 
 SHORTEST_SIGNER = 32  # characters
@@ -29,6 +30,7 @@ def unsafe(config: Config, source: Source) -> list[Unsafe]:
     local = is_loopback(urlsplit(config.external_url).hostname or "")
     unsafe = [Unsafe(str(source.error(at, text)), not local) for at, text in _weak_secrets(config, source)]
     unsafe += [Unsafe(str(source.error(at, text)), not local) for at, text in _channels(config)]
+    unsafe += [Unsafe(str(source.error(at, text)), False) for at, text in _unencrypted(config)]  # noqa: FBT003
     unsafe += [Unsafe(str(source.error(at, text)), error) for at, text, error in _readable(config)]
     unheard = [*_unheard(config), *_by_push_alone(config)]
     return unsafe + [Unsafe(str(source.error(at, text)), True) for at, text in unheard]  # noqa: FBT003
@@ -49,8 +51,24 @@ def _weak_secrets(config: Config, source: Source) -> Iterator[tuple[str, str]]:
         if short := too_short(text, shortest):
             yield at, short
         if text in seen:
-            yield at, f"the same as {seen[text].lstrip('.')}; whoever has one would have both: use another"
+            yield at, _twice(seen[text])
         seen.setdefault(text, at)
+    for at, one in sources(config.alertmanager, config.alertmanagers).values():
+        text = text_of(source, f"{at}.token", one.token, one.token_file)
+        if text in seen:
+            yield f"{at}.token", _twice(seen[text])
+
+
+def _twice(at: str) -> str:
+    return f"the same as {at.lstrip('.')}; whoever has one would have both: use another"
+
+
+def _unencrypted(config: Config) -> Iterator[tuple[str, str]]:
+    for at, one in sources(config.alertmanager, config.alertmanagers).values():
+        for key, url in ((".url", one.url), (".prometheus_url", one.prometheus_url)):
+            host, has_secret = urlsplit(url).hostname or "", one.basic_auth or one.token or one.token_file
+            if has_secret and url.startswith("http:") and not is_loopback(host):
+                yield f"{at}{key}", f"the password or token reaches {host} unencrypted; use https"
 
 
 def _channels(config: Config) -> Iterator[tuple[str, str]]:

@@ -343,6 +343,7 @@ def checked(path: Path, capsys: Capture, *options: str) -> tuple[int, list[str]]
     return status, [re.sub(r"^(\w+): (?:\d+: )?([^:]+): .*", r"\1 \2", line) for line in lines]
 
 
+ASKED, FAR = "alertmanager:\n  url: http://localhost:9093", "alertmanager:\n  url: http://am.example.com"
 TOKENS = "webhook:\n  token_file: secrets/webhook-token"
 
 
@@ -371,6 +372,11 @@ def with_secrets(folder: Path, *edits: tuple[str, str]) -> Path:
         ([("secret_file: secrets/link-secret", f"secret: {'a' * 31}")], ["error links.secret"]),
         ([("tls: starttls", "tls: none")], ["error channels.email.tls"]),
         ([("tls: starttls", "tls: none"), ("host: smtp.heypeteracademy.com", "host: localhost")], []),
+        # What we send to others: not what opens our own doors, and not unencrypted.
+        ([(ASKED, f"{ASKED}\n  token_file: secrets/webhook-token")], ["error alertmanager.token"]),
+        ([(ASKED, f"{FAR}\n  token_file: secrets/slack-bot-token")], ["warning alertmanager.url"]),
+        ([(ASKED, f"{FAR}\n  basic_auth: {{username: a, password: b}}")], ["warning alertmanager.url"]),
+        ([(ASKED, f"{FAR.replace('http:', 'https:')}\n  token_file: secrets/slack-bot-token")], []),
         ([("0m,  P1: on-call-engineer, ", '0m,  P1: "-", ')], ["error escalation_matrix"]),
         ([("after: 0m, ", "after: 1m, ")], ["error escalation_matrix"]),
         (

@@ -296,12 +296,46 @@ def test_what_is_no_mail_address_is_refused(tmp_path: Path, address: str) -> Non
     assert [line.split(": ")[0] for line in lines] == ["people.linh.email"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "at"),
+    [
+        *(
+            ("host: smtp.heypeteracademy.com", f"host: {host!r}", "channels.email.host")
+            for host in ("smtp://smtp.example.com", "smtp.example.com:587", "smtp.example.com ", "", "a\0b", "[::1")
+        ),
+        *(
+            ("https://oncall.heypeteracademy.com", f"https://{url}", "external_url")
+            for url in ("linh:hunter2@example.com", "example.com/?a=b", "example.com/#a")
+        ),
+        ("repeat_last_step: {P1: 30m", "repeat_last_step: {P1: 30s", "repeat_last_step.P1"),
+        (
+            "  backend:        {",
+            "  backend:        {repeat_last_step: {P2: 1ms}, ",
+            "teams.backend.repeat_last_step.P2",
+        ),
+        ("valid_for: 7d", "valid_for: 0s", "links.valid_for"),
+    ],
+)
+def test_what_cannot_work_as_it_is_written_is_refused(tmp_path: Path, old: str, new: str, at: str) -> None:
+    (line,) = broken(tmp_path, (old, new))
+    assert line.startswith(f"{at}: ")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("host", ["smtp.example.com", "localhost", "mail_1", "192.0.2.1", "2001:db8::1", "müller.de"])
+def test_a_mail_server_is_named_by_its_host(tmp_path: Path, host: str) -> None:
+    assert load(edited(tmp_path, "host: smtp.heypeteracademy.com", f"host: {host!r}"))
+
+
 @pytest.mark.parametrize("address", ["U012AB3CD", "W012AB3CD", "#alerts", "alerts", "C012AB3CD", "#störung"])
 def test_what_slack_knows_is_accepted(tmp_path: Path, address: str) -> None:
     assert load(edited(tmp_path, "slack: U01LINH", f"slack: {address!r}"))
 
 
-@pytest.mark.parametrize("address", ["@linh", "linh@example.com", "#a b", "##x", "<!channel>"])
+@pytest.mark.parametrize(
+    "address",
+    ["@linh", "linh@example.com", "#a b", "##x", "<!channel>", "linh.tran", "https://x.example/y", "a\0b"],
+)
 def test_what_slack_does_not_know_is_refused(tmp_path: Path, address: str) -> None:
     lines = broken(tmp_path, ("slack: U01LINH", f"slack: {address!r}"))
     assert [line.split(": ")[0] for line in lines] == ["people.linh.slack"]
