@@ -3,6 +3,7 @@
 openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth, RFC 9700. Needs the extra `oidc`.
 """
 
+import asyncio
 import hmac
 import secrets
 import ssl
@@ -26,6 +27,7 @@ _FRESH = timedelta(hours=1)  # what the provider says of itself and its keys is 
 _KEYS_AGAIN = timedelta(minutes=1)  # and the keys at most so often for a key that we do not know: it may be made up
 _LEEWAY = 60  # seconds that the provider's clock may differ
 _LONGEST = 100_000  # bytes of an answer
+_OF_THE_LINE = {"content-encoding", "content-length", "transfer-encoding"}
 # Signed by a private key that only the provider has: with HS256 our own secret would do, and "none" needs nothing.
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
@@ -41,13 +43,52 @@ class Provider(msgspec.Struct, frozen=True):
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
 
 
+class _Bounded(httpx2.AsyncBaseTransport):
+    """One deadline for an exchange, and a bound on what is read: httpx's own limit is for each read only."""
+
+    def __init__(self, tls: ssl.SSLContext, patience: float) -> None:
+        self._inner, self._patience = httpx2.AsyncHTTPTransport(verify=tls), patience
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Exchange; what is packed stays so, for a small answer may become a large one."""
+        request.headers["Accept-Encoding"] = "identity"
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._exchange(request)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("no answer in time", request=request) from None
+
+    async def _exchange(self, request: httpx2.Request) -> httpx2.Response:
+        response, content = await self._inner.handle_async_request(request), bytearray()
+        try:
+            async for chunk in response.aiter_raw():
+                content += chunk
+                if len(content) > _LONGEST:
+                    raise httpx2.ReadError(f"the answer has more than {_LONGEST} bytes", request=request)
+        finally:
+            await response.aclose()
+        headers = [(name, value) for name, value in response.headers.items() if name.lower() not in _OF_THE_LINE]
+        return httpx2.Response(response.status_code, headers=headers, content=bytes(content), request=request)
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        await self._inner.aclose()
+
+
 class Oidc:
     """``begin`` gives where to send the browser, ``finish`` the name and the groups that it comes back with."""
 
     def __init__(
-        self, settings: OidcSettings, secret: Secret | None, redirect_uri: str, clock: Callable[[], datetime]
+        self,
+        settings: OidcSettings,
+        secret: Secret | None,
+        redirect_uri: str,
+        clock: Callable[[], datetime],
+        *,
+        patience: float = _PATIENCE,
     ) -> None:
         self._settings, self._secret, self._redirect_uri, self._clock = settings, secret, redirect_uri, clock
+        self._patience = patience
         self._tls = ssl.create_default_context()
         self._provider: tuple[datetime, Provider] | None = None
         self._keys: tuple[datetime, jwk.KeySet] | None = None
@@ -162,8 +203,9 @@ class Oidc:
             scope=" ".join(self._settings.scopes),
             redirect_uri=self._redirect_uri,
             code_challenge_method="S256",
-            timeout=_PATIENCE,
+            timeout=self._patience,
             verify=self._tls,
+            transport=_Bounded(self._tls, self._patience),
         )
 
     async def _read_provider(self, client: AsyncOAuth2Client) -> Provider:
@@ -199,11 +241,11 @@ class Oidc:
         try:
             answer = await client.request("GET", url, withhold_token=withhold_token)
             answer.raise_for_status()
-            content = answer.json() if len(answer.content) <= _LONGEST else None
+            content = answer.json()
         except (httpx2.HTTPError, OAuthError, ValueError) as error:
             raise OidcError(Reason.PROVIDER, f"{url} cannot be read: {type(error).__name__}") from error
         if not isinstance(content, dict):
-            raise OidcError(Reason.PROVIDER, f"{url} is not a JSON object of less than {_LONGEST} bytes")
+            raise OidcError(Reason.PROVIDER, f"{url} is not a JSON object")
         return content
 
 

@@ -1,7 +1,11 @@
 """Sign-in by OpenID Connect: with a provider that checks PKCE, and with one that says what it should not."""
 
+import asyncio
 import base64
+import contextlib
+import gzip
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,13 +16,17 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 from joserfc import jwk
 
+from receiver.config.console import OidcSettings
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
+from receiver.web.access.oidc import Oidc
+from receiver.web.access.oidc_flow import OidcError, Reason
 from tests.fakes.oidc_provider import ToldProvider, User, oidc_mock
-from tests.receiver.example_site import START, the_current, the_routing
+from tests.receiver.example_site import START, Clock, the_current, the_routing
 from tests.receiver.web.access.signing_in import OURS, Rig, a_console
 
 pytestmark = pytest.mark.filterwarnings("ignore:get_jwt_config:DeprecationWarning")  # the mock has it
@@ -266,6 +274,59 @@ async def test_a_provider_that_is_away(tmp_path: Path) -> None:
     async with a_console(tmp_path, settings("http://127.0.0.1:1")) as rig:
         assert (await rig.get("/sign-in/oidc"))[0] == 502
         assert (await rig.get("/sign-in"))[0] == 200
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("head", [HEAD + b"Content-Length: 400000000\r\n\r\n", HEAD + b"\r\n", HEAD + b"X-Slow: "])
+@pytest.mark.parametrize("pause", [0, 0.05])
+async def test_an_answer_of_the_provider_has_bounds_in_time_and_size(head: bytes, pause: float) -> None:
+    written, answers = 0, list[asyncio.Task[object] | None]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        answers.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while written < 40_000_000:
+                writer.write(b"x" * (1 if pause else 100_000))
+                written += 1 if pause else 100_000
+                await writer.drain()
+                await asyncio.sleep(pause)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        oidc = Oidc(OidcSettings(issuer=issuer, client_id="console"), None, f"{OURS}/callback", Clock(), patience=0.5)
+        with pytest.raises(OidcError) as refused:
+            await oidc.begin("/")
+        assert refused.value.reason is Reason.PROVIDER
+        for task in filter(None, answers):
+            task.cancel()
+            await task
+    assert written < 10_000_000
+
+
+async def test_a_packed_answer_of_the_provider_is_not_inflated() -> None:
+    packed = gzip.compress(b" " * 50_000_000)
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"})
+
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", answer)])
+    async with TestServer(app, host="127.0.0.1") as server:
+        issuer = str(server.make_url("")).rstrip("/")
+        oidc = Oidc(OidcSettings(issuer=issuer, client_id="console"), None, f"{OURS}/callback", Clock())
+        tracemalloc.start()
+        with pytest.raises(OidcError):
+            await oidc.begin("/")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 10_000_000
 
 
 async def test_strangers_cannot_make_us_flood_the_provider(tmp_path: Path) -> None:
