@@ -1,7 +1,7 @@
 """The receiver's metrics about itself: every label set that can be known stands at 0 from the start."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import product
 
@@ -108,7 +108,7 @@ class Metrics:
         self.circuit_open = self._gauge("channel_circuit_open", text, "channel")
         text = "Addresses of the channel that are paused, by themselves or with their host."
         self.addresses_paused = self._gauge("channel_addresses_paused", text, "channel")
-        text = "1 if somebody who can be reached holds the role now."
+        text = "1 if somebody who can be reached holds the role now, or no row of a matrix pages it at this hour."
         self.covered = self._gauge("oncall_covered", text, "role")
         self.on_call = self._gauge("oncall_info", "1 for each person who holds a role now.", "role", "person")
         text = "Browsers of people that can be paged by push, by whether a page would be seen there."
@@ -249,11 +249,11 @@ class Metrics:
             seconds = math.inf if start is None else max(0.0, (start - now).total_seconds())
             self.next_gap.labels(role).set(seconds)
 
-    def show_cover(self, holders: dict[str, tuple[str, ...]]) -> None:
-        """Take in who holds each role now; called at each scrape."""
+    def show_cover(self, holders: Mapping[str, tuple[str, ...]], covered: Collection[str]) -> None:
+        """Take in who holds each role now, and which roles are covered; called at each scrape."""
         self.on_call.clear()
         for role, people in holders.items():
-            self.covered.labels(role).set(bool(people))
+            self.covered.labels(role).set(role in covered)
             for person in people:
                 self.on_call.labels(role, person).set(1)
 

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import msgspec
 
+from receiver.incident.model import Step
+from receiver.oncall.hours import Hours
 from receiver.oncall.schedule import Shift, shifts
 from receiver.policy.routing import Routing
 
@@ -18,7 +20,7 @@ class Uncovered(StrEnum):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A period in which nobody who can be reached is on call for a role, and why."""
+    """A period in which nobody who can be reached is on call for a role that is paged then, and why."""
 
     role: str
     start: datetime
@@ -28,8 +30,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 def roles(routing: Routing) -> tuple[str, ...]:
     """List the roles that any matrix names."""
-    plans = [*routing.plans.values(), *(plan for table in routing.team_plans.values() for plan in table.values())]
-    return tuple(dict.fromkeys(role for plan in plans for step in plan.steps for role in step.roles))
+    return tuple(dict.fromkeys(role for step in _steps(routing) for role in step.roles))
 
 
 def holders(routing: Routing, role: str, at: datetime) -> tuple[str, ...]:
@@ -37,13 +38,20 @@ def holders(routing: Routing, role: str, at: datetime) -> tuple[str, ...]:
     return tuple(key for key in routing.holders(role, at) if routing.people[key].contacts)
 
 
+def is_covered(routing: Routing, role: str, at: datetime) -> bool:
+    """Say whether somebody can be reached, or no row of a matrix pages the role at that hour."""
+    return bool(holders(routing, role, at)) or not _is_paged(_hours(routing, role), at)
+
+
 def gaps(routing: Routing, start: datetime, end: datetime) -> tuple[Gap, ...]:
     """List the gaps of every role, in the order of roles and time."""
     merged: list[Gap] = []
     for role in roles(routing):
-        edges = sorted({start, *(edge for edge in _edges(routing, role, start, end) if start < edge < end), end})
+        hours = _hours(routing, role)
+        edges = [*_edges(routing, role, start, end), *(edge for one in hours or () for edge in one.edges(start, end))]
+        edges = sorted({start, *(edge for edge in edges if start < edge < end), end})
         for begin, finish in pairwise(edges):
-            if holders(routing, role, begin):
+            if holders(routing, role, begin) or not _is_paged(hours, begin):
                 continue
             reason = Uncovered.NO_CONTACT if routing.holders(role, begin) else Uncovered.NOBODY
             if merged and merged[-1].role == role and merged[-1].end == begin and merged[-1].reason is reason:
@@ -64,6 +72,21 @@ def role_shifts(routing: Routing, role: str, start: datetime, end: datetime) -> 
         else:
             merged.append(Shift(begin, finish, people))
     return tuple(merged)
+
+
+def _steps(routing: Routing) -> list[Step]:
+    plans = [*routing.plans.values(), *(plan for table in routing.team_plans.values() for plan in table.values())]
+    return [step for plan in plans for step in plan.steps]
+
+
+def _hours(routing: Routing, role: str) -> tuple[Hours, ...] | None:
+    """Give the hours in which a role may be paged; None for always."""
+    names = {step.hours for step in _steps(routing) if role in step.roles}
+    return tuple(routing.hours[name] for name in names) if names <= routing.hours.keys() else None
+
+
+def _is_paged(hours: tuple[Hours, ...] | None, at: datetime) -> bool:
+    return hours is None or any(one.contains(at) for one in hours)
 
 
 def _edges(routing: Routing, role: str, start: datetime, end: datetime) -> list[datetime]:

@@ -13,7 +13,7 @@ from process.web import bearer_matches, problem
 from process.web_config import WebAccess
 from receiver.config.reload import Reloader
 from receiver.metrics import Metrics
-from receiver.policy.coverage import holders, roles
+from receiver.policy.coverage import holders, is_covered, roles
 from receiver.policy.current import Current
 from receiver.store.base import Store, StoreError
 
@@ -88,5 +88,6 @@ class Admin:
         except StoreError:
             log.exception("cannot read the store for a scrape")
             return web.Response(text="the store does not answer\n", status=503)
-        self._metrics.show_cover({role: holders(routing, role, now) for role in roles(routing)})
+        covered = [role for role in roles(routing) if is_covered(routing, role, now)]
+        self._metrics.show_cover({role: holders(routing, role, now) for role in roles(routing)}, covered)
         return await self._exposition(request)

@@ -17,7 +17,7 @@ from receiver.oncall.hours import Hours, HoursError
 from receiver.oncall.hours import parse as hours
 from receiver.oncall.localtime import LocalDateTime
 from receiver.oncall.schedule import Layer, Schedule, Span, Swap, never_on_call, on_call, served_days, shifts
-from receiver.policy.coverage import Uncovered, holders
+from receiver.policy.coverage import Uncovered, holders, is_covered
 from receiver.policy.coverage import gaps as role_gaps
 from tests.receiver.config.test_config import edited
 
@@ -318,6 +318,48 @@ def test_a_gap_is_found_with_its_times(tmp_path: Path) -> None:
     assert [(gap.role, gap.start.hour, gap.end.hour, gap.reason) for gap in gaps] == [
         ("on-call-engineer", 14, 2, Uncovered.NOBODY)
     ]
+
+
+OFFICE = """
+hours: {office: {hours: "09:00-18:00", days: [mon, tue, wed, thu, fri], time_zone: UTC}}
+escalation_matrix:
+  - {after: 0m, P1: cto, P2: cto, P3: cto, P4: cto}
+  - {after: 30m, P3: on-call-engineer, only: office}
+"""
+
+
+@pytest.mark.parametrize(
+    ("matrix", "hours", "found"),
+    [
+        (OFFICE, "09:00-18:00", []),  # nobody is paged as on-call engineer at night
+        (OFFICE, "10:00-18:00", [("Mon 09:00", "Mon 10:00"), ("Tue 09:00", "Tue 10:00")]),
+        (
+            OFFICE + "  - {after: 60m, P4: on-call-engineer}",
+            "09:00-18:00",
+            [("Mon 03:00", "Mon 09:00"), ("Mon 18:00", "Tue 09:00"), ("Tue 18:00", "Wed 03:00")],
+        ),
+    ],
+)
+def test_a_role_that_only_office_hours_page_has_gaps_in_these_only(
+    tmp_path: Path, matrix: str, hours: str, found: list[tuple[str, str]]
+) -> None:
+    layer = f"""
+schedules:
+  engineers:
+    time_zone: UTC
+    layers: [{{people: [linh], start: 2026-11-02, rotation: weekly, hours: "{hours}"}}]
+roles:
+  on-call-engineer: [engineers]
+"""
+    path = scheduled(tmp_path, layer)
+    text = path.read_text("utf-8")
+    begin, end = text.index("escalation_matrix:"), text.index("# After an outage of the receiver")
+    path.write_text(text[:begin] + matrix + "\n" + text[end:], "utf-8")
+    routing = build_routing(*load(path))
+    start = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    gaps = role_gaps(routing, start, start + timedelta(days=2))
+    assert [(f"{gap.start:%a %H:%M}", f"{gap.end:%a %H:%M}") for gap in gaps] == found
+    assert is_covered(routing, "on-call-engineer", start) is not any(gap.start == start for gap in gaps)
 
 
 @pytest.mark.parametrize(
