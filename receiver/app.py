@@ -105,7 +105,7 @@ from receiver.workers import (
     unserved,
 )
 from receiver.workers.calendar_refresh import CalendarRefresh
-from receiver.workers.clock_watch import ClockWatch
+from receiver.workers.clock_watch import ClockWatch, WatchedClock
 from receiver.workers.cover_notices import CoverNotices
 from receiver.workers.coverage import Coverage
 from receiver.workers.device_check import DeviceCheck
@@ -253,9 +253,9 @@ class Receiver:
         access: WebAccess | None = None,
     ) -> None:
         self._web_access = access or WebAccess(None)
-        self.config, self._source, self._clock, self._elapsed = config, source, clock, elapsed
-        self._is_ready, self._is_stopping, self._hooks = False, False, list[EventWebhook]()
-        self._closing = ExitStack()
+        self._clock = clock = WatchedClock(clock, elapsed)
+        self.config, self._source, self._elapsed = config, source, elapsed
+        self._is_ready, self._is_stopping, self._hooks, self._closing = False, False, list[EventWebhook](), ExitStack()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._channels: dict[str, Channel] = {}
         self._loops: dict[str, Loop] = {}  # one that fails ends the process

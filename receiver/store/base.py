@@ -434,8 +434,11 @@ class Store(History, Outbox, Protocol):
     async def heartbeats(self) -> dict[str, datetime]:
         """Say when the Watchdog of each source was last heard."""
 
-    async def clock_set(self, by: timedelta) -> None:
-        """Move leases, retries, ages and heartbeats along with a clock that was set by ``by``."""
+    async def clock_set(self, by: timedelta, now: datetime) -> None:
+        """Move all that waits along with a clock that was set by ``by``, and is ``now``.
+
+        That is after every change that was asked for before this, and before all others.
+        """
 
     async def installation(self) -> int:
         """Give the random number of this database, under 2**52; another database has another one."""

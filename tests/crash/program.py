@@ -132,7 +132,7 @@ def _keeps_no_order() -> None:
 
 
 def _leases_do_not_follow_the_clock() -> None:
-    async def nothing(_self: SQLiteStore, _by: timedelta) -> None:
+    async def nothing(_self: SQLiteStore, *_: object) -> None:
         pass
 
     SQLiteStore.clock_set = nothing  # type: ignore[method-assign,assignment]

@@ -31,7 +31,7 @@ from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, Decide, Store
 from receiver.store.sqlite.store import SQLiteStore
-from receiver.workers.clock_watch import ClockWatch
+from receiver.workers.clock_watch import ClockWatch, WatchedClock
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 KEY = 'receiver|{}:{alertname="HighErrorRate"}'
@@ -191,7 +191,7 @@ async def a_store(folder: Path, clock: Clock) -> SQLiteStore:
 
 def a_watch(store: Store, clock: Clock, current: Current) -> ClockWatch:
     """Looks at the tests' clock."""
-    return ClockWatch(store, current, clock, clock.elapsed, lambda _: None)
+    return ClockWatch(store, current, WatchedClock(clock, clock.elapsed), clock.elapsed, lambda _: None)
 
 
 @contextmanager

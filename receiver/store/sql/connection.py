@@ -60,3 +60,6 @@ class Writer(Reader, Protocol):
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
         """Make a change, which may run twice; it is on the disk when this returns. StoreError: nothing has happened."""
+
+    async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
+        """Make a change after all that were asked for before it, and before all that come."""

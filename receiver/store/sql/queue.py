@@ -30,6 +30,7 @@ class GroupCommit:
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
+        self._first = list[_Job]()  # before both
         self._guard = threading.Lock()
         self._scheduled = False
 
@@ -41,9 +42,17 @@ class GroupCommit:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._guard:
             (self._urgent if urgent else self._jobs).append((change, future))
-            if not self._scheduled:
-                self._scheduled = True
-                self.thread.submit(self._drain, asyncio.get_running_loop())
+            self._schedule()
+        return await future
+
+    async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
+        """Make a change after all that wait now, in one transaction with them, and before all that come."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        with self._guard:
+            self._first += [*self._urgent, *self._jobs, (change, future)]
+            self._urgent.clear()
+            self._jobs.clear()
+            self._schedule()
         return await future
 
     async def call(self, work: Callable[[], T]) -> T:
@@ -54,8 +63,13 @@ class GroupCommit:
         """Let the thread end."""
         self.thread.shutdown()
 
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.thread.submit(self._drain, asyncio.get_running_loop())
+
     def _waiting(self) -> int:
-        return len(self._urgent) + len(self._jobs)
+        return len(self._first) + len(self._urgent) + len(self._jobs)
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._guard:
@@ -69,6 +83,9 @@ class GroupCommit:
 
     def _next(self) -> list[_Job]:
         """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""
+        if self._first:
+            first, self._first = self._first, []
+            return first
         room = max(LARGEST - len(self._urgent), NOT_URGENT)
         rest = [self._jobs.popleft() for _ in range(min(len(self._jobs), room))]
         urgent = [self._urgent.popleft() for _ in range(min(len(self._urgent), LARGEST - len(rest)))]

@@ -1,6 +1,7 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -153,6 +154,15 @@ def still_open(db: Connection) -> list[int]:
     """Number the incidents that are open, oldest first."""
     query = "SELECT id FROM incident WHERE state IN ('triggered', 'acknowledged')"
     return sorted(number for (number,) in db.execute(query))
+
+
+def waiting(db: Connection, since: datetime, limit: int) -> Iterator[Incident]:
+    """Read what is open, and so many of what was resolved since a moment; one at a time, for there may be many."""
+    for number in still_open(db):
+        found = incident(db, number)
+        if found is not None:
+            yield found
+    yield from resolved_since(db, since, limit)
 
 
 def read_open(

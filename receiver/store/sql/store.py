@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from receiver.incident import timers
 from receiver.incident.delivery import Handling, is_urgent, pointless, umbrella_follows
 from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Watch
@@ -26,6 +27,7 @@ from receiver.incident.model import (
     Priority,
 )
 from receiver.incident.policy import Policy
+from receiver.incident.undo import UNDO_FOR
 from receiver.store.base import (
     ANY,
     Backlog,
@@ -61,6 +63,7 @@ Changed = row.Saved | None
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _HANDED_OVER = "handover "
+_MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
@@ -376,14 +379,19 @@ class SQLStore:
     async def heartbeats(self) -> dict[str, datetime]:
         return await self._writer.run(row.heartbeats)
 
-    async def clock_set(self, by: timedelta) -> None:
-        def change(db: Connection) -> None:
+    async def clock_set(self, by: timedelta, now: datetime) -> None:
+        def change(db: Connection) -> list[Changed]:
             outbox.clock_set(db, by)
             db.execute("UPDATE heartbeat SET last_seen_at = last_seen_at + ?", (by.total_seconds(),))
             heartbeat.clock_set(db, by)
             duty.clock_set(db, by)
+            return [
+                row.save(db, incident, timers.clock_set(incident, by, now), self._handling, now)
+                for incident in row.waiting(db, now - by - UNDO_FOR, _MOST_UNDONE)
+            ]
 
-        await self._writer.commit(change)
+        for saved in await self._writer.commit_in_order(change):
+            self._watched(saved)
 
     async def beat(self, source: str, now: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_BEAT, (source, now.timestamp())))

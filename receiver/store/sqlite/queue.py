@@ -49,6 +49,10 @@ class Writer:
         """See receiver.store.sql.connection.Writer."""
         return await self._changes.commit(change, urgent=urgent)
 
+    async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
+        """See receiver.store.sql.connection.Writer."""
+        return await self._changes.commit_in_order(change)
+
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read, or do what manages its own transaction."""
         return await self.call(partial(_guarded, self._name, self._open, work))

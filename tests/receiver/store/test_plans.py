@@ -36,6 +36,7 @@ from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, 
 SMALL = {"incident_open", "incident_wake", "incident_count", "outbox_unsettled", "outbox_due"}
 SMALL |= {"outbox_waiting", "outbox_parked", "outbox_owed", "outbox_late", "outbox_lease"}
 TABLES = ("heartbeat", "job_heartbeat", "own", "gathering", "json_each", "CONSTANT")  # a row a source, job or address
+TABLES += ("cover_notice",)  # what nobody has been told yet
 # As many as are asked for, from the end of an index.
 NEWEST = (
     "SELECT doc FROM incident  ORDER BY id DESC LIMIT",
@@ -129,7 +130,7 @@ async def use(store: SQLiteStore, clock: Clock) -> None:
     await store.apply(numbers[0], partial(clock_set, by=timedelta(seconds=1), now=clock.now), clock.now)
     await store.owe_end_again(numbers[1], "pagerduty", clock.now)
     await store.owe_acknowledgement_again(numbers[0], "pagerduty", clock.now)
-    await store.clock_set(timedelta(seconds=1))
+    await store.clock_set(timedelta(seconds=1), clock.now)
     await ask(store, clock)
 
 

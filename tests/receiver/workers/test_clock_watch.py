@@ -1,5 +1,6 @@
 """Somebody sets the clock, or suspends the machine: nothing waits longer, comes sooner or is sent twice for it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,9 @@ from receiver.channels.base import Failure, SendError
 from receiver.incident.event import AlertsReceived, Resolve, UndoResolve
 from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.metrics import Metrics
-from receiver.store.base import StoreError
+from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.sqlite.store import SQLiteStore
-from receiver.workers.clock_watch import ClockWatch
+from receiver.workers.clock_watch import ClockWatch, WatchedClock
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
@@ -41,9 +42,10 @@ class Rig:
         self.channel = channel or Recorder()
         current = self.current = the_current()
         current.restarted(clock.now)
-        self.watch = ClockWatch(store, current, clock, clock.elapsed, self.metrics.clock_set)
-        self.escalator = Escalator(store, current, clock, watch=self.watch)
-        self.watchdog = Watchdog(store, current, clock, clock.elapsed, self.watch, 60)
+        self.read = watched = WatchedClock(clock, clock.elapsed)
+        self.watch = ClockWatch(store, current, watched, clock.elapsed, self.metrics.clock_set)
+        self.escalator = Escalator(store, current, watched, watch=self.watch)
+        self.watchdog = Watchdog(store, current, watched, clock.elapsed, self.watch, 60)
         self.dispatcher = Dispatcher(
             "email",
             self.channel,
@@ -52,7 +54,7 @@ class Rig:
             retry=RetryPolicy(first=5, longest=120, give_up=1800),
             render=as_message,
             metrics=self.metrics,
-            clock=clock,
+            clock=watched,
             elapsed=clock.elapsed,
             watch=self.watch,
             jitter=lambda: 0.0,
@@ -125,6 +127,45 @@ async def test_the_next_step_is_taken_when_its_minutes_have_passed(rig: Rig, by:
     await rig.seconds(20, 10)
     assert rig.people() == ["linh@example.com", "marek@example.com"]
     assert await rig.noted(EntryKind.LATE) == []
+
+
+@pytest.mark.parametrize("by", [-HOUR, timedelta(seconds=-200), timedelta(seconds=200), HOUR])
+async def test_what_happens_before_the_step_is_noticed_is_due_in_its_own_time(rig: Rig, by: timedelta) -> None:
+    """A webhook, a page that is settled and one that fails, all between the step and the next look at the clocks."""
+    await rig.seconds(1)
+    rig.clock.set(seconds=by.total_seconds())
+    group = of_group(received(an_alert("a", severity="critical")), key="a")
+    await rig.store.update(AlertsReceived(group), rig.current.routing, rig.read())
+    (claimed,) = await rig.store.claim("email", rig.read(), 90, 10)
+    await rig.store.retry_at(
+        [claimed], rig.read() + timedelta(seconds=5), "503", rig.read(), spent=5, unreached=lambda _: None
+    )
+    await rig.watch.look()
+    assert rig.read() == rig.clock.now
+    await rig.seconds(4)
+    assert rig.people() == []
+    await rig.seconds(2)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(880, 10)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(20, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_what_is_asked_for_before_the_move_and_written_after_it_moves_too(rig: Rig, by: timedelta) -> None:
+    await rig.seconds(1)
+    rig.clock.set(seconds=by.total_seconds())
+    group = of_group(received(an_alert("a", severity="critical")), key="a")
+    beat = rig.store.beat("alertmanager", rig.read())  # not urgent: it waits behind what is
+    fired = rig.store.update(AlertsReceived(group), rig.current.routing, rig.read())
+    await asyncio.gather(beat, fired, rig.watch.look())
+    assert (await rig.store.heartbeats())["alertmanager"] == rig.clock.now
+    rig.heard = True
+    await rig.seconds(890, 10)
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(20, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
 
 
 @pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=-10), timedelta(days=-400)])
@@ -309,11 +350,41 @@ class AwayOnce(SQLiteStore):
 
     away = True
 
-    async def clock_set(self, by: timedelta) -> None:
+    async def clock_set(self, by: timedelta, now: datetime) -> None:
         if self.away:
             self.away = False
             raise StoreError("the disk is full")
-        await super().clock_set(by)
+        await super().clock_set(by, now)
+
+
+class Away(AwayOnce):
+    """The same, for long."""
+
+    async def clock_set(self, by: timedelta, now: datetime) -> None:
+        if self.away:
+            raise StoreOutageError(Outage.FULL, "the disk is full")
+        await super().clock_set(by, now)
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_while_the_store_is_away_everything_goes_on_in_the_old_time(tmp_path: Path, by: timedelta) -> None:
+    clock = Clock()
+    store = Away(tmp_path / "receiver.sqlite3", lambda: None)
+    await store.open(clock.now)
+    rig = Rig(store, clock)
+    await rig.fire()
+    await rig.seconds(1)
+    clock.set(seconds=by.total_seconds())
+    await rig.seconds(300, 10)
+    assert rig.read() == clock.now - by
+    assert rig.steps("forward") == rig.steps("back") == 0
+    store.away = False
+    await rig.seconds(590, 10)
+    assert rig.read() == clock.now
+    assert rig.people() == ["linh@example.com"]
+    await rig.seconds(30, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+    await store.close()
 
 
 async def test_what_could_not_be_moved_is_moved_later_and_once(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ async def test_a_clock_that_is_set_changes_nothing_in_when_it_is_told_again(site
     site.email.failures = [SendError("away", Failure.NETWORK)]
     await site.loop.run_once()
     site.clock.set(hours=hours)
-    await site.store.clock_set(timedelta(hours=hours))
+    await site.store.clock_set(timedelta(hours=hours), site.clock.now)
     assert await site.loop.run_once() == 0
     site.clock.forward(seconds=31)
     assert await site.loop.run_once() == 1
