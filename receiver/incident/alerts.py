@@ -33,6 +33,7 @@ DRILL = "drill"  # the label of an alert that is an exercise
 LISTED = 50  # alerts that have resolved and stay listed: what a late webhook or the API may still speak of
 _NAMED = 10  # alerts that one webhook names in the timeline
 _MOST_ENDED = 1000  # episodes that a person has ended and that are remembered
+_MOST_ECHOES = 5000  # episodes that have just ended, of which another replica may still say that they fire
 ECHO = timedelta(seconds=90)  # how long after the end of an episode another replica may still say that it fires
 
 
@@ -71,7 +72,7 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         receiver=incident.receiver or group.receiver,
         group_labels=incident.group_labels or group.labels,
         alerts=alerts,
-        echoes=echoes if entries and not event.drift else incident.echoes,  # what the API shows has no echo
+        echoes=_newest(echoes) if entries and not event.drift else incident.echoes,  # what the API shows has no echo
         truncated=group.truncated,
         dropped=group.dropped,
     )
@@ -142,6 +143,13 @@ def following(last: Incident | None, number: int, key: str, now: datetime) -> In
 def _remembered(ended: dict[str, datetime], now: datetime) -> dict[str, datetime]:
     kept = [(fingerprint, start) for fingerprint, start in ended.items() if now - start < REMEMBER]
     return dict(sorted(kept, key=lambda one: one[1])[-_MOST_ENDED:])
+
+
+def _newest(echoes: dict[str, Ending]) -> dict[str, Ending]:
+    """Forget the oldest: a sender may end as many episodes within ``ECHO`` as it likes."""
+    if len(echoes) <= _MOST_ECHOES:
+        return echoes
+    return dict(sorted(echoes.items(), key=lambda one: one[1].at)[-_MOST_ECHOES:])
 
 
 def _is_echo(alert: Alert, echoes: dict[str, Ending]) -> bool:

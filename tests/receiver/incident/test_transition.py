@@ -224,6 +224,19 @@ def test_firing_resolved_firing_of_one_episode_pages_once() -> None:
     assert people(owed) == ["linh"]
 
 
+def test_a_group_that_changes_as_fast_as_it_can_keeps_a_bounded_memory_of_echoes() -> None:
+    case = Case()
+    case.when(received(an_alert("first")))
+    for number in range(8):
+        names = [f"{number} {pod}" for pod in range(1000)]
+        case.clock.forward(seconds=1)
+        case.when(received(*(an_alert(name) for name in names)))
+        case.when(received(*(an_alert(name, firing=False) for name in names)))
+    assert len(case.incident.echoes) == 5000
+    case.when(received(*(an_alert(f"7 {pod}") for pod in range(1000))))  # the newest are known still
+    assert [alert.fingerprint for alert in case.incident.firing] == ["first"]
+
+
 @pytest.mark.parametrize("later", [90, 100, 400, 3600])
 @pytest.mark.parametrize("ahead", [-600, 0, 3600])
 def test_an_episode_that_fires_on_after_its_echoes_is_a_refire(ahead: int, later: int) -> None:
