@@ -31,7 +31,8 @@ _POLICY = frozenset(
         *(EntryKind.PAGED, EntryKind.NOBODY, EntryKind.LATE, EntryKind.STEP_DELAYED, EntryKind.REPEAT),
         *(EntryKind.UNDELIVERED, EntryKind.WARNED, EntryKind.BREACHED, EntryKind.REMINDED, EntryKind.EXPIRED),
         *(EntryKind.PRIORITY_RAISED, EntryKind.PRIORITY_KEPT, EntryKind.RECORDED, EntryKind.PAUSED),
-        *(EntryKind.RESUMED, EntryKind.HELD, EntryKind.REOPENED, EntryKind.FLAPPING, EntryKind.SNOOZE_OVER),
+        *(EntryKind.RESUMED, EntryKind.HELD, EntryKind.UNPROVED, EntryKind.REOPENED, EntryKind.FLAPPING),
+        EntryKind.SNOOZE_OVER,
         *(EntryKind.SEVERITY_MISSING, EntryKind.SEVERITY_UNKNOWN, EntryKind.TEAM_MISSING, EntryKind.TEAM_UNKNOWN),
     }
 )

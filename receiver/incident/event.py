@@ -274,6 +274,10 @@ class StillFiring(msgspec.Struct, frozen=True):
     count: int
 
 
+class Unproved(msgspec.Struct, frozen=True):
+    """Long after a resolve was held back, nothing can say whether it is over, though its source lives."""
+
+
 class Paused(msgspec.Struct, frozen=True):
     """Everything that fires has been silenced, or is under maintenance."""
 
@@ -308,6 +312,7 @@ Event = (
     | Sent
     | Answer
     | StillFiring
+    | Unproved
     | Paused
     | Resumed
     | SilenceOver

@@ -51,6 +51,7 @@ from receiver.incident.event import (
     TakenAwake,
     TimeDue,
     Undelivered,
+    Unproved,
     Unreached,
 )
 from receiver.incident.family import (
@@ -82,7 +83,7 @@ from receiver.incident.model import (
     Ripple,
     State,
 )
-from receiver.incident.pause import end_quiet, pause, release, resume
+from receiver.incident.pause import end_quiet, go_on, pause, release, resume
 from receiver.incident.policy import Policy
 from receiver.incident.silence import silence, silence_over
 from receiver.incident.timers import expire, remind, still_needed, tick, unanswered
@@ -167,6 +168,7 @@ _SIGNALS: dict[type, Signal] = {
     Unreached: Signal.UNREACHED,
     Undelivered: Signal.UNDELIVERED,
     StillFiring: Signal.STILL_FIRING,
+    Unproved: Signal.UNPROVED,
     ParentEnded: Signal.PARENT_ENDED,
     ParentMoved: Signal.PARENT_MOVED,
     Paused: Signal.PAUSE,
@@ -330,7 +332,7 @@ def _hold(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decisi
     """What may only mean that Prometheus is dead is not over, nor is it quiet: its clocks stand still."""
     if not what.received.blind:
         return quiet(so_far.change(held=False, held_at=None), policy, now)
-    if so_far.incident.held_at is not None or so_far.incident.clocks.quiet_until is not None:
+    if so_far.incident.held or so_far.incident.clocks.quiet_until is not None:
         return so_far
     return so_far.change(held=True, held_at=now).note(now, EntryKind.HELD)
 
@@ -428,6 +430,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_T, Signal.RAISE): Row(_T, _news),
     (_T, Signal.CLEAR): Row(_R, _clear),
     (_T, Signal.HOLD): Row(_T, _hold),
+    (_T, Signal.UNPROVED): Row(_T, go_on),
     (_T, Signal.TIME): Row(_T, tick),
     (_T, Signal.DELIVERED): Row(_T, delivered),
     (_T, Signal.UNREACHED): Row(_T, unreached),
@@ -456,6 +459,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
     (_A, Signal.RAISE): Row(_T, _news),  # whoever took a P2 has not said that they can carry a P1
     (_A, Signal.CLEAR): Row(_R, _clear),
     (_A, Signal.HOLD): Row(_A, _hold),
+    (_A, Signal.UNPROVED): Row(_A, go_on),
     (_A, Signal.TIME): Row(_A, remind),
     (_A, Signal.EXPIRE): Row(_T, expire),  # nobody has said for too long that they are still at it
     (_A, Signal.ACKNOWLEDGE): Row(_A, acknowledge_again),
@@ -500,7 +504,7 @@ TRANSITIONS: dict[tuple[State, Signal], Row] = {
 
 
 _PAGES = (Signal.DELIVERED, Signal.UNREACHED, Signal.UNDELIVERED)
-_TIMES = (Signal.TIME, Signal.PAUSE, Signal.RESUME, Signal.SILENCE_OVER)
+_TIMES = (Signal.TIME, Signal.UNPROVED, Signal.PAUSE, Signal.RESUME, Signal.SILENCE_OVER)
 _ANSWERS = (Signal.ACKNOWLEDGE, Signal.RESOLVE, Signal.OUTDATED, Signal.UNDO, Signal.LATE, Signal.NOTE, Signal.SILENCE)
 _OF_OTHERS = (Signal.ADOPT, Signal.OUTRANK, Signal.PARENT_ENDED, Signal.PARENT_MOVED)
 _ACTS = (Signal.SNOOZE, Signal.ASK, Signal.MOVE, Signal.ESCALATE, Signal.ATTACH, Signal.DETACH, Signal.UNACKNOWLEDGE)

@@ -81,6 +81,7 @@ class Signal(StrEnum):
     STAY_AWAKE = "stay_awake"  # and is so for longer
     PARENT_MOVED = "parent_moved"  # and is attached to another by now
     STILL_FIRING = "still_firing"  # what a person has resolved goes on firing
+    UNPROVED = "unproved"  # what is held back has been so for too long
     PAUSE = "pause"  # somebody has silenced it, or maintenance has begun
     RESUME = "resume"
 

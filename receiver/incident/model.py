@@ -238,6 +238,7 @@ class EntryKind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     HELD = "held"
+    UNPROVED = "unproved"  # and nothing can say for too long whether it is over
     REOPENED = "reopened"
     FLAPPING = "flapping"
     RESOLVED = "resolved"
@@ -521,7 +522,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     breached_at: datetime | None = None
     paused: Pause | None = None
     held: bool = False  # Alertmanager says resolved, and its Prometheus may be dead
-    held_at: datetime | None = None  # its clocks stand still since; None if an older receiver held it
+    held_at: datetime | None = None  # its clocks stand still since; None if they go on all the same
     reopened: tuple[datetime, ...] = ()  # within the last hour
     flapping: bool = False
     resolved_at: datetime | None = None

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from receiver.incident.escalation import gap, start, tell
-from receiver.incident.event import Event, Paused
+from receiver.incident.event import Event, Paused, Unproved
 from receiver.incident.group import maintenance, priority
 from receiver.incident.model import Clocks, Data, Decision, EntryKind, Incident, Kind, Pause, PauseKind, Reason, State
 from receiver.incident.policy import Policy
@@ -42,6 +42,13 @@ def release(so_far: Decision, now: datetime) -> Decision:
     clocks = _on_the_calendar(incident, incident.clocks.shifted(until - since), until)
     due = clocks.next_due_at
     return so_far.change(clocks=replace(clocks, next_due_at=due + (until - since) if due is not None else None))
+
+
+def go_on(so_far: Decision, _event: Unproved, _policy: Policy, now: datetime) -> Decision:
+    """Nobody knows whether it is over, so people must look: its clocks go on, and a proof still ends it."""
+    if so_far.incident.held_at is None:
+        return so_far
+    return release(so_far, now).change(held=True).note(now, EntryKind.UNPROVED)
 
 
 def end_quiet(so_far: Decision, policy: Policy, now: datetime) -> Decision:

@@ -48,7 +48,7 @@ _NOTES = {
 _MILESTONES = {
     *(EntryKind.OPENED, EntryKind.PRIORITY_RAISED, EntryKind.PAGED, EntryKind.BREACHED, EntryKind.EXPIRED),
     *(EntryKind.ACKNOWLEDGED, EntryKind.JOINED, EntryKind.RECORDED, EntryKind.PAUSED, EntryKind.RESUMED),
-    *(EntryKind.HELD, EntryKind.REOPENED, EntryKind.FLAPPING),
+    *(EntryKind.HELD, EntryKind.UNPROVED, EntryKind.REOPENED, EntryKind.FLAPPING),
     *(EntryKind.RESOLVED, EntryKind.RESOLVED_QUIET, EntryKind.RESOLVED_BY_HAND),
     EntryKind.RESOLVE_UNDONE,
     *(EntryKind.UNACKNOWLEDGED, EntryKind.SNOOZED, EntryKind.SNOOZE_OVER, EntryKind.TAKEN_OVER, EntryKind.ASKED),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
-from receiver.incident.event import AlertsReceived
+from receiver.incident.event import AlertsReceived, Event, Unproved
 from receiver.incident.machine import transition
 from receiver.incident.model import DEFAULT_SOURCE, Alert, AlertGroup, Incident
 from receiver.policy.current import Current
@@ -100,8 +100,24 @@ class Watchdog:
         for incident in held:
             now = self._clock()
             if await self._is_over(incident, now):
-                decide = partial(transition, event=_over(incident.key), policy=self._current.routing, now=now)
-                await self._store.apply(incident.id, decide, now)
+                event: Event = _over(incident.key)
+            elif self._is_stuck(incident, now):
+                event = Unproved()
+            else:
+                continue
+            decide = partial(transition, event=event, policy=self._current.routing, now=now)
+            await self._store.apply(incident.id, decide, now)
+
+    def _is_stuck(self, incident: Incident, now: datetime) -> bool:
+        """Say whether nothing proves anything for long, and nobody is paged for it: its source is not blind."""
+        if incident.held_at is None or incident.id in self._fresh or self.blind(incident.source):
+            return False
+        return now - incident.held_at > self._afterlife(incident.source) + 2 * timedelta(seconds=self._patience)
+
+    def _afterlife(self, source: str) -> timedelta:
+        """Give how long Alertmanager repeats the Watchdog of a dead Prometheus."""
+        liveness = self._liveness.get(source)
+        return (2 * liveness.resend if liveness is not None else timedelta(0)) + self._group_interval
 
     async def _is_over(self, incident: Incident, now: datetime) -> bool:
         alerts, source = tuple(incident.alerts.values()), incident.source
@@ -119,8 +135,7 @@ class Watchdog:
         if fresh is False:
             return False
         over = max((alert.ends_at for alert in alerts if alert.ends_at), default=now)
-        afterlife = 2 * liveness.resend + self._group_interval
-        return (self._heard or {}).get(source, now) > (incident.held_at or over) + afterlife
+        return (self._heard or {}).get(source, now) > (incident.held_at or over) + self._afterlife(source)
 
 
 def _over(key: str) -> AlertsReceived:

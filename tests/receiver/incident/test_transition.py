@@ -21,6 +21,7 @@ from receiver.incident.event import (
     TimeDue,
     Undelivered,
     UndoResolve,
+    Unproved,
     Unreached,
 )
 from receiver.incident.machine import IGNORED, TRANSITIONS, News, signal, transition
@@ -79,6 +80,7 @@ EVENTS: list[Event] = [
         Resolve("linh", Origin.LINK),
         UndoResolve("linh", Origin.LINK),
         StillFiring(1),
+        Unproved(),
     ),
     *(Unreached(Target("email", "linh@example.com", "lane", "linh"), 1, Failure.REFUSED), Resumed()),
     Paused(Pause(PauseKind.SILENCE, "s")),

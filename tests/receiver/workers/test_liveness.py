@@ -1,7 +1,7 @@
 """Whether a resolve is believed: by Alertmanager's API, by Prometheus itself, or by the Watchdog's beats alone."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
 from receiver.incident.event import AlertsReceived
-from receiver.incident.model import Alert, State
+from receiver.incident.model import Alert, EntryKind, State
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.liveness import Liveness
 from receiver.workers.watchdog import Watchdog
@@ -109,6 +109,18 @@ class Rig:
             await self.watchdog.run_once()
         return (await self.store.incidents(None, 10))[-1].state
 
+    async def state(self) -> State:
+        return (await self.store.incidents(None, 10))[-1].state
+
+    async def due(self) -> datetime | None:
+        """When its next clock runs to its time."""
+        return (await self.store.incidents(None, 10))[-1].wake_at
+
+    async def kinds(self, *wanted: EntryKind) -> list[EntryKind]:
+        stored = await self.store.incident((await self.store.incidents(None, 10))[-1].id)
+        assert stored is not None
+        return [entry.kind for entry in stored[1] if entry.kind in wanted]
+
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
@@ -150,6 +162,50 @@ async def test_one_dead_prometheus_of_several_is_told_apart(rig: Rig) -> None:
     rig.clock.forward(seconds=30)
     rig.double.posted = {other: rig.clock.now}  # Alertmanager has forgotten the dead one
     assert not await rig.watchdog.believes([over()])
+
+
+async def test_while_only_its_own_prometheus_is_dead_nobody_is_kept_from_being_paged_for_ever(rig: Rig) -> None:
+    """The Watchdog of another one beats on, so that nobody hears that this one is dead."""
+    rig.ask(alertmanager=True)
+    other = "http://other:9090/graph?g0.expr=up"
+
+    async def later(seconds: int, *lives: str) -> State:
+        for _ in range(seconds // 5):
+            rig.double.posted |= dict.fromkeys((other, *lives), rig.clock.now)
+            await rig.later(5)
+        return await rig.state()
+
+    rig.double.posted = {URL: START - timedelta(seconds=150), other: START}
+    await rig.store.beat("alertmanager", START)
+    assert await rig.resolve() is State.TRIGGERED
+    await later(500)
+    assert await rig.due() is None  # it may come back
+    await later(60)
+    due = await rig.due()
+    assert due is not None
+    assert START + timedelta(minutes=15 + 9) < due < START + timedelta(minutes=15 + 10)
+    assert await rig.kinds(EntryKind.HELD, EntryKind.UNPROVED) == [EntryKind.HELD, EntryKind.UNPROVED]
+    assert await later(600) is State.TRIGGERED
+    assert await later(175, URL) is State.TRIGGERED
+    assert await later(15, URL) is State.RESOLVED
+    assert len(await rig.kinds(EntryKind.HELD, EntryKind.UNPROVED)) == 2
+
+
+async def test_a_source_that_has_left_the_configuration_keeps_nobody_from_being_paged(rig: Rig) -> None:
+    await rig.store.beat("alertmanager", START)
+    assert await rig.resolve() is State.TRIGGERED
+    current = the_current()
+    watch = a_watch(rig.store, rig.clock, current)
+    rig.watchdog = Watchdog(rig.store, current, rig.clock, rig.clock.elapsed, watch, 60, liveness={"eu": rig.liveness})
+    await rig.later(600, beats=False)
+    assert await rig.due() is not None
+
+
+async def test_while_everything_is_blind_what_is_held_stands_still(rig: Rig) -> None:
+    await rig.store.beat("alertmanager", START)
+    assert await rig.resolve() is State.TRIGGERED
+    await rig.later(3600, beats=False)
+    assert await rig.due() is None
 
 
 async def test_what_was_held_is_over_when_its_prometheus_has_been_back_for_a_while(rig: Rig) -> None:
