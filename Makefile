@@ -8,12 +8,12 @@ PY := $(BIN)/python
 # because its tests share fixtures.
 BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON
-BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency receiver_storm growth receiver_many receiver_delays console_pages rule_evaluation dashboard_queries
+BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency alertmanager_path receiver_peers receiver_storm fan_out growth receiver_many receiver_delays console_pages rule_evaluation dashboard_queries
 
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help python-check go-client prepare run demo history alert-review stack servers browser axe grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
+.PHONY: help python-check go-client peers prepare run demo history alert-review stack servers browser axe grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ go-client: ## compile what the Go client needs into Go's own cache, where its te
 
 # Beside each other, because installing keeps one core busy and fetching waits for the network.
 prepare: python-check ## set up all that the tests need
-	@$(MAKE) --no-print-directory -j6 .venv/ready stack servers browser axe go-client
+	@$(MAKE) --no-print-directory -j6 .venv/ready stack servers browser axe go-client peers
 
 test: prepare ## all tests except the slowest, including the stories on the real stack
 	@$(BIN)/pytest $(BESIDE) -m "not slow"
@@ -120,8 +120,11 @@ config: .venv/ready ## check every example configuration, and that what is gener
 	@for f in deploy/config/exporter.yml deploy/local/exporter.yml; do $(PY) -m exporter check --config.file $$f || exit 1; done
 	@for f in deploy/config/receiver.yml deploy/local/receiver.yml; do $(PY) -m receiver check --config.file $$f || exit 1; done
 
-bench: .venv/ready stack ## run all benchmarks (SHORT=1: only check that each runs)
-	@for b in $(BENCHMARKS); do echo "== $$b"; $(PY) -m bench.$$b $(if $(SHORT),--short) || exit 1; done
+bench: .venv/ready stack servers peers ## run all benchmarks and write bench/RESULTS.md (QUICK=1: the main ones; SHORT=1: only check that each runs)
+	@$(PY) -m bench.results $(if $(QUICK),--quick) $(if $(SHORT),--short)
+
+peers: .venv/ready ## install Alerta into .stack/peers, for `make bench` to compare with (safe to repeat)
+	@$(PY) -m bench.peers
 
 bench-compare: .venv/ready stack ## compare benchmarks with a revision: BASE=rev [ONLY="webhook_latency attack"] [PAIRS=10] [PATCH=file]
 	@$(PY) -m bench.compare $(BASE) $(ONLY) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(PATCH),--patch $(PATCH))

@@ -26,9 +26,10 @@ class Size(NamedTuple):
     rounds: int
     pages: int
     changes: int
+    settle: float  # seconds before the memory is read
 
 
-FULL, SHORT = Size(1000, 40, 500, 40), Size(20, 3, 10, 3)
+FULL, SHORT = Size(1000, 20, 500, 40, 3.0), Size(20, 3, 10, 3, 0.2)
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ async def measure(site: Site, size: Size) -> None:
         before, spent = _memory(process.pid), _cpu(process.pid)
         heard: dict[int, list[float]] = defaultdict(list)
         streams = [asyncio.ensure_future(_listen(session, site, heard)) for _ in range(size.pages)]
-        await asyncio.sleep(3)
+        await asyncio.sleep(size.settle)
         after = _memory(process.pid)
         print(f"{size.pages} open pages: {(after - before) / 1024:.1f} MB more memory")
         lags = []

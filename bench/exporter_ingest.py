@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.load import ROOT, Server, load, python, request
+from bench.load import ROOT, Server, load, program, python, request
 from bench.options import is_short
 from deploy.local.ports import free_port
 from deploy.simulation.traffic import AGENT
@@ -61,7 +61,7 @@ def ours(folder: Path) -> tuple[list[str], int]:
     config["limits"] |= limits
     path = folder / f"exporter-{port}.yml"
     path.write_text(yaml.safe_dump(config), "utf-8")
-    return python("-m", "exporter", f"--config.file={path}"), port
+    return program("exporter", path), port
 
 
 def main(*, short: bool) -> int:

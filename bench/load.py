@@ -1,6 +1,8 @@
 """Starts servers on one core and loads them from the other; the measure is the server's CPU time a request."""
 
 import asyncio
+import contextlib
+import itertools
 import os
 import re
 import signal
@@ -8,9 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 ROOT = Path(__file__).resolve().parents[1]
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -26,6 +28,16 @@ class Measured(NamedTuple):
     latencies: Sequence[float]
 
     @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Requests a second of the server's CPU."""
+        return self.requests / self.cpu
+
+    @property
     def microseconds(self) -> float:
         """Server CPU a request."""
         return self.cpu / self.requests * 1e6
@@ -36,20 +48,28 @@ class Measured(NamedTuple):
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
 
 
+class Loaded(Protocol):
+    """A server under load: its port, and the seconds of CPU that it has used."""
+
+    port: int
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used."""
+
+
 class Server:
-    """A server process pinned to the first core."""
+    """A server process pinned to the first core; of our own programs the event loop is watched (bench/watched.py)."""
 
     def __init__(self, command: list[str], port: int) -> None:
         self.port = port
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "GOMAXPROCS": "1"},
-        )
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(self.process.pid, {cores[0]})
+        with core(0):
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "GOMAXPROCS": "1"},
+            )
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -62,8 +82,7 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU that it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
+        return cpu_of(self.process.pid)
 
     def memory(self) -> float:
         """Resident megabytes."""
@@ -78,6 +97,20 @@ class Server:
         self.process.wait(20)
 
 
+def cpu_of(*pids: int) -> float:
+    """Give the seconds of CPU that processes have used, with all that they have started."""
+    parents, used = dict[int, int](), dict[int, int]()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = stat.read_text("utf-8").rpartition(")")[2].split()
+            parents[int(stat.parent.name)] = int(fields[1])
+            used[int(stat.parent.name)] = sum(map(int, fields[11:15]))  # its own, and of its children that have ended
+    family = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(used.get(pid, 0) for pid in family) / _TICK
+
+
 def request(path: str, body: bytes, headers: dict[str, str], method: str = "POST") -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -85,13 +118,13 @@ def request(path: str, body: bytes, headers: dict[str, str], method: str = "POST
 
 
 class _Connection(asyncio.Protocol):
-    """One connection that sends the request again as soon as it is answered, until ``until``.
+    """One connection that sends the next request as soon as the last is answered, until ``until``.
 
     A protocol costs the load's core a third of what streams do, so that the server is what is waited for.
     """
 
-    def __init__(self, raw: bytes, until: float, latencies: list[float]) -> None:
-        self._raw, self._until, self._latencies = raw, until, latencies
+    def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float]) -> None:
+        self._requests, self._until, self._latencies = requests, until, latencies
         self._began, self._got = 0.0, b""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -101,8 +134,13 @@ class _Connection(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
+        raw = next(self._requests, None)
+        if raw is None:
+            self._until = 0.0
+            self._transport.close()
+            return
         self._began = time.monotonic()
-        self._transport.write(self._raw)
+        self._transport.write(raw)
 
     def data_received(self, data: bytes) -> None:
         """Read an answer; when it is whole, note its time and send the next request."""
@@ -135,13 +173,14 @@ class _Connection(asyncio.Protocol):
             self.ended.set_exception(SystemExit(why))
 
 
-async def _load(server: Server, raw: bytes, seconds: float, connections: int) -> Measured:
+async def flood(server: Loaded, requests: Iterable[bytes], seconds: float, connections: int) -> Measured:
+    """Send requests over several connections, each waiting for its response, until the time or they are over."""
     latencies: list[float] = []
     loop = asyncio.get_running_loop()
     before, began = server.cpu(), time.monotonic()
-    until = began + seconds
+    until, each = began + seconds, iter(requests)
     made = (
-        loop.create_connection(lambda: _Connection(raw, until, latencies), "127.0.0.1", server.port)
+        loop.create_connection(lambda: _Connection(each, until, latencies), "127.0.0.1", server.port)
         for _ in range(connections)
     )
     await asyncio.gather(*[protocol.ended for _, protocol in await asyncio.gather(*made)])
@@ -149,15 +188,27 @@ async def _load(server: Server, raw: bytes, seconds: float, connections: int) ->
     return Measured(len(latencies), time.monotonic() - began, used, latencies)
 
 
-def load(server: Server, raw: bytes, seconds: float = 4.0, connections: int = 32) -> Measured:
+def load(server: Loaded, raw: bytes, seconds: float = 4.0, connections: int = 32) -> Measured:
     """Repeat one request over several connections, each waiting for its response."""
+    with core(-1):
+        return asyncio.run(flood(server, itertools.repeat(raw), seconds, connections))
+
+
+@contextlib.contextmanager
+def core(number: int) -> Iterator[None]:
+    """Keep this process, and what it starts, on one core: the first for servers, the last for their load."""
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[-1]})
+    os.sched_setaffinity(0, {cores[number]})
     try:
-        return asyncio.run(_load(server, raw, seconds, connections))
+        yield
     finally:
         os.sched_setaffinity(0, set(cores))
 
 
 def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
+
+
+def program(name: str, config: Path) -> list[str]:
+    """Give the command of one of our programs, with its event loop watched."""
+    return python("-m", "bench.watched", name, f"--config.file={config}")

@@ -21,7 +21,7 @@ import msgspec
 
 from bench.options import is_short
 from bench.receiver_process import Site
-from receiver.channels.base import Failure, Message, Receipt, SendError
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.incident.event import AlertsReceived
@@ -34,18 +34,17 @@ from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.retry import RetryPolicy
 
-HANGS = 2.0  # seconds that an address that hangs takes for each message
-
 
 class Size(NamedTuple):
-    """Closed incidents in the file, P1 one by one, and P1 at once."""
+    """Closed incidents in the file, P1 one by one, P1 at once, and the seconds that an address that hangs takes."""
 
     history: int
     single: int
     burst: int
+    hangs: float
 
 
-FULL, SHORT = Size(300_000, 100, 310), Size(500, 5, 20)
+FULL, SHORT = Size(300_000, 100, 310, 2.0), Size(500, 5, 20, 0.2)
 
 
 class Wire:
@@ -53,13 +52,13 @@ class Wire:
 
     def __init__(self) -> None:
         self.arrived: dict[str, float] = {}
-        self.bad = ""
+        self.bad, self.hangs = "", 0.0
         self.changed = asyncio.Condition()
 
     async def send(self, message: Message) -> Receipt:
         """Take it, or hang or fail for the bad address."""
         if message.address == "bad" and self.bad == "hangs":
-            await asyncio.sleep(HANGS)
+            await asyncio.sleep(self.hangs)
             raise SendError("no answer", Failure.TIMEOUT)
         if message.address == "bad" and self.bad == "fails":
             raise SendError("500", Failure.SERVER_ERROR)
@@ -103,11 +102,11 @@ def now() -> datetime:
 class Rig:
     """One receiver's store and dispatcher."""
 
-    def __init__(self, store: SQLiteStore, current: Current) -> None:
-        self.store, self.current, self.wire = store, current, Wire()
+    def __init__(self, store: SQLiteStore, current: Current, channel: Channel) -> None:
+        self.store, self.current = store, current
         self.dispatcher = Dispatcher(
             "slack",
-            self.wire,
+            channel,
             store,
             current=current,
             retry=RetryPolicy(first=5, longest=120, give_up=1800),
@@ -130,19 +129,20 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, history: int) -> AsyncIterator[Rig]:
+async def running(folder: Path, history: int) -> AsyncIterator[tuple[Rig, Wire]]:
     """Run a dispatcher over a store with a past."""
     teams = {team: (Contact("slack", team),) for team in ("default", "bad")}
     routing = msgspec.structs.replace(build_routing(*load(Site(folder).config)), teams=teams)
     current = Current(routing, now())
     store = SQLiteStore(folder / "bench.sqlite3", lambda: None)
     await store.open(now())
-    rig = Rig(store, current)
+    wire = Wire()
+    rig = Rig(store, current, wire)
     await rig.fire("first")
     loop = asyncio.ensure_future(rig.dispatcher.run())
-    await rig.wire.until({"first"})
+    await wire.until({"first"})
     fill(folder / "bench.sqlite3", history)
-    yield rig
+    yield rig, wire
     rig.dispatcher.stop()
     await loop
     await store.close()
@@ -170,18 +170,18 @@ def fill(path: Path, count: int) -> None:
     db.close()
 
 
-async def measure(rig: Rig, size: Size, label: str) -> None:
+async def measure(rig: Rig, wire: Wire, size: Size, label: str) -> None:
     """Print what one P1 takes by itself, and how long many at once take until the last."""
     single: list[float] = []
     for number in range(size.single):
         name = f"{label}-{number}"
         began = await rig.fire(name)
-        await rig.wire.until({name})
-        single.append(rig.wire.arrived[name] - began)
+        await wire.until({name})
+        single.append(wire.arrived[name] - began)
     names = {f"{label}-burst-{number}" for number in range(size.burst)}
     began = time.perf_counter()
     await asyncio.gather(*(rig.fire(name) for name in names))
-    await rig.wire.until(names)
+    await wire.until(names)
     last = time.perf_counter() - began
     worst = max(single) * 1000
     print(
@@ -190,12 +190,12 @@ async def measure(rig: Rig, size: Size, label: str) -> None:
     )
 
 
-async def beside_a_bad_address(rig: Rig, size: Size, how: str) -> None:
+async def beside_a_bad_address(rig: Rig, wire: Wire, size: Size, how: str) -> None:
     """Measure again while another address of the channel hangs or fails."""
-    rig.wire.bad = how
+    wire.bad, wire.hangs = how, size.hangs
     for number in range(30):
         await rig.fire(f"bad-{how}-{number}", team="bad")
-    await measure(rig, size, f"an address {how}")
+    await measure(rig, wire, size, f"an address {how}")
 
 
 async def main(*, short: bool) -> None:
@@ -204,12 +204,12 @@ async def main(*, short: bool) -> None:
     logging.getLogger("receiver").setLevel(logging.CRITICAL)  # the failures are meant
     for history in (0, size.history):
         with tempfile.TemporaryDirectory() as folder:
-            async with running(Path(folder), history) as rig:
-                await measure(rig, size, f"{history} closed incidents")
+            async with running(Path(folder), history) as (rig, wire):
+                await measure(rig, wire, size, f"{history} closed incidents")
     for how in ("hangs", "fails"):
         with tempfile.TemporaryDirectory() as folder:
-            async with running(Path(folder), 0) as rig:
-                await beside_a_bad_address(rig, size, how)
+            async with running(Path(folder), 0) as (rig, wire):
+                await beside_a_bad_address(rig, wire, size, how)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Size(NamedTuple):
     after: float
 
 
-FULL, SHORT = Size(100_000, 3_000, 20, 60, 25), Size(300, 60, 1, 1, 1)
+FULL, SHORT = Size(100_000, 3_000, 20, 60, 25), Size(300, 60, 0.3, 0.5, 0.5)
 
 
 async def fill(site: Site, began: datetime, size: Size) -> None:

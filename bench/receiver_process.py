@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from bench.load import ROOT
+from bench.load import ROOT, program
 from deploy.local.ports import free_port
 
 
@@ -76,7 +75,7 @@ class Site:
     @contextlib.asynccontextmanager
     async def run(self, session: aiohttp.ClientSession) -> AsyncIterator[asyncio.subprocess.Process]:
         """Start the receiver, wait until it is ready, and stop it at the end."""
-        command = [sys.executable, "-m", "receiver", f"--config.file={self.config}", "--log.level=error"]
+        command = [*program("receiver", self.config), "--log.level=error"]
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
         try:
             await ready(session, f"{self.url}/-/ready")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.servers import PLACE as SERVERS
 from rules.exported import Family, Generation, Job, families, read, written
 from rules.lint import source
 from rules.lint.expression import name_of, selectors
 from rules.scrape import main
 from tests.rules.programs import write
-from tests.stories.postgres import SERVERS
 from tests.stories.stack import ROOT
 
 SUITE = ROOT / ".stack/suite"

@@ -22,9 +22,10 @@ from typing import Any
 import yaml
 
 from deploy.local.ports import free_port
+from deploy.local.postgres import Postgres
+from deploy.local.servers import PLACE as SERVERS
 from deploy.simulation.school import School
 from deploy.simulation.traffic import Traffic
-from tests.stories.postgres import SERVERS, Postgres
 from tests.stories.quick import Quick
 from tests.stories.stack import PATIENCE, ROOT, TOOLS, Stack, until
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.postgres import SERVERS, Postgres
+from deploy.local.postgres import Postgres
+from deploy.local.servers import PLACE as SERVERS
 
 pytestmark = [
     pytest.mark.stack,

@@ -7,9 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.stories.stack import ROOT
+from deploy.local.servers import PLACE as SERVERS
 
-SERVERS = ROOT / ".stack/servers"
 NOBODY = 65534
 # Becomes nobody and then the command: `setpriv` and `su` are not everywhere, Python is here.
 DROP = "import os, sys; os.setgroups([]); os.setgid({id}); os.setuid({id}); os.execv(sys.argv[1], sys.argv[1:])"
@@ -21,7 +20,7 @@ class Postgres:
     """One cluster; ``command`` starts its server. ``remove`` takes everything away again."""
 
     def __init__(self, port: int, servers: Path = SERVERS) -> None:
-        self._port = port
+        self.port = port
         # Below no folder of ours: those may be closed to everybody but root.
         self.folder = Path(tempfile.mkdtemp(prefix="heypeter-postgres-"))
         self._become, self._programs = self._way(servers)
@@ -34,7 +33,7 @@ class Postgres:
 
     def command(self) -> list[str]:
         """Give the command line of the server."""
-        settings = {**SETTINGS, "port": self._port, "unix_socket_directories": self.folder}
+        settings = {**SETTINGS, "port": self.port, "unix_socket_directories": self.folder}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [*self._become, str(self._programs / "postgres"), "-D", str(self.folder / "data"), *options]
 
