@@ -40,6 +40,7 @@ class Outage(StrEnum):
     READ_ONLY = "read_only"
     IO_ERROR = "io_error"
     CORRUPT = "corrupt"
+    UNREACHABLE = "unreachable"  # the database does not answer, or in time
     REPLACED = "replaced"  # the file is gone or is another one: what is written would be lost with this process
 
 
@@ -460,6 +461,9 @@ class Store(History, Outbox, Protocol):
 
     async def hand_over(self, role: str, at: datetime) -> None:
         """Remember that the summary of this change of the role was sent."""
+
+    async def turn(self, name: str) -> bool:
+        """Say whether this receiver is the one of those that share the store to do something, for some seconds."""
 
     async def backlog(self) -> Backlog:
         """Read what the metrics show."""

@@ -23,6 +23,7 @@ from receiver.channels.base import Receipt
 from receiver.config.load import load
 from receiver.store.base import Claimed
 from receiver.store.sql import outbox
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers import dispatcher
 from receiver.workers.dispatcher import Dispatcher
@@ -100,7 +101,7 @@ def _answers_before_the_commit() -> None:
     update = SQLiteStore.update
     under_way = set[asyncio.Future[Any]]()
 
-    async def early(self: SQLiteStore, *words: Any) -> None:  # noqa: ANN401  # as update
+    async def early(self: SQLStore, *words: Any) -> None:  # noqa: ANN401  # as update
         task = asyncio.ensure_future(update(self, *words))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
@@ -132,7 +133,7 @@ def _keeps_no_order() -> None:
 
 
 def _leases_do_not_follow_the_clock() -> None:
-    async def nothing(_self: SQLiteStore, *_: object) -> None:
+    async def nothing(_self: SQLStore, *_: object) -> None:
         pass
 
     SQLiteStore.clock_set = nothing  # type: ignore[method-assign,assignment]

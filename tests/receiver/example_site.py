@@ -30,8 +30,9 @@ from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, Decide, Store
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.clock_watch import ClockWatch, WatchedClock
+from tests.receiver.stores import the_store
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 KEY = 'receiver|{}:{alertname="HighErrorRate"}'
@@ -183,8 +184,8 @@ def deciding(event: Event, now: datetime, routing: Routing | None = None) -> Dec
     return partial(transition, event=event, policy=the_policy(routing), now=now)
 
 
-async def a_store(folder: Path, clock: Clock) -> SQLiteStore:
-    store = SQLiteStore(folder / "receiver.sqlite3", lambda: None)
+async def a_store(folder: Path, clock: Clock) -> SQLStore:
+    store = the_store(folder, clock)
     await store.open(clock.now)
     return store
 

@@ -15,7 +15,7 @@ from receiver.clients.alertmanager import AlertmanagerApi, Known
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import DEFAULT_SOURCE, AlertGroup, Entry, EntryKind, Incident
 from receiver.store.silences import MadeSilence
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.silence_watch import SilenceWatch
 from tests.fakes.alertmanager import Alertmanager, WayThrough
 from tests.receiver.example_site import Clock, a_store, an_alert, the_current, the_policy
@@ -36,7 +36,7 @@ class Site:
     async def open(self, way: WayThrough) -> None:
         self.way = way
         self.clock.now = await self.server.ready(self.session)
-        self.store: SQLiteStore = await a_store(self.folder, self.clock)
+        self.store: SQLStore = await a_store(self.folder, self.clock)
         self.actions = Actions(self.store, self.current, self.clock, CollectorRegistry())
         self.api = AlertmanagerApi(way.url, self.session, patience=0.5)
         apis = {DEFAULT_SOURCE: self.api}

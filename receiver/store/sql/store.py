@@ -1,7 +1,7 @@
 """What a store does, by the statements of this folder; its writer and its reader execute them, wherever that is."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ from receiver.store.base import (
     Wanted,
     WantedOpen,
 )
+from receiver.store.erase import EraseStore
 from receiver.store.remembered import Remembered
 from receiver.store.sql import act, duty, heartbeat, history, outbox, row
 from receiver.store.sql.access import SQLAccess
@@ -96,6 +97,20 @@ class SQLStore:
         self.past = SQLPast(writer)
         self.hooks = SQLHooks(writer, reader)
         self._installation = 0
+
+    erasing: EraseStore
+
+    async def open(self, now: datetime, keys: Mapping[str, str] | None = None) -> None:
+        """Make it ready; StoreError says what is in the way. ``keys``: see SQLiteStore."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the database; call it last."""
+        raise NotImplementedError
+
+    async def check(self) -> None:
+        """Look whether everything that is stored can be read; StoreError names the damage."""
+        raise NotImplementedError
 
     @property
     def outage(self) -> Outage | None:
@@ -443,6 +458,9 @@ class SQLStore:
 
     async def hand_over(self, role: str, at: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(OWN, (_HANDED_OVER + role, at.timestamp())))
+
+    async def turn(self, name: str) -> bool:  # noqa: ARG002
+        return True
 
     async def backlog(self) -> Backlog:
         return await self._reader.run(row.backlog)

@@ -29,7 +29,7 @@ from receiver.incident.model import AlertGroup, Decision, EntryKind, Origin, Pri
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.store.duty import MadeWindow
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from tests.receiver.example_site import MINUTE, Clock, a_store, an_alert, beside, the_current, the_policy
 
 API, CONSOLE = ActionSource.API, Origin.CONSOLE
@@ -39,7 +39,7 @@ FROM_PHONE = Request(via="session", ip="192.0.2.7")
 class Site:
     """A store with two incidents of the team backend, and what acts on them."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, folder: Path) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, folder: Path) -> None:
         self.store, self.clock, self.folder = store, clock, folder
         self.actions = Actions(store, the_current(), clock, CollectorRegistry())
 

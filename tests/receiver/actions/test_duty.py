@@ -20,7 +20,7 @@ from receiver.incident.model import AlertGroup, Incident, Kind, Origin, PauseKin
 from receiver.oncall.cover import Cover, CoverState, Refused
 from receiver.policy.routing import Routing
 from receiver.store.duty import MadeWindow
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from tests.receiver.example_site import (
     MINUTE,
     P1,
@@ -33,6 +33,7 @@ from tests.receiver.example_site import (
     the_current,
     the_routing,
 )
+from tests.receiver.stores import the_store
 
 HOUR = 60 * MINUTE
 COVER = Cover("", "linh", "", START, START + 8 * HOUR)
@@ -41,7 +42,7 @@ COVER = Cover("", "linh", "", START, START + 8 * HOUR)
 class Site:
     """A store, its policy, and what people set."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, routing: Routing | None = None) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, routing: Routing | None = None) -> None:
         self.store, self.clock, self.current = store, clock, the_current(routing)
         self.actions = Actions(store, self.current, clock, CollectorRegistry())
         self.duty = Duty(store, store.duty, self.current, clock)
@@ -209,8 +210,9 @@ async def test_all_that_was_taken_ends_together_and_pages_unless_it_is_kept(site
 
 async def test_at_the_end_they_are_asked_in_one_message_whether_they_keep_it(tmp_path: Path) -> None:
     clock = Clock()
-    store = SQLiteStore(
-        tmp_path / "receiver.sqlite3",
+    store = the_store(
+        tmp_path,
+        clock,
         lambda: None,
         handling=lambda _channel: Handling(timedelta(seconds=10), at_once=0),
     )

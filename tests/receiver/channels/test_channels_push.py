@@ -19,7 +19,7 @@ from receiver.channels.push import HOSTS, LARGEST, Push, is_allowed, open_key, p
 from receiver.config.load import load
 from receiver.incident.model import Kind
 from receiver.store.push import MOST_DEVICES, DeviceState, PushOutcome
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from tests.fakes.push import FakePush
 from tests.receiver.channels.test_channels import message
 from tests.receiver.channels.test_registry import MAIL, written
@@ -30,7 +30,7 @@ KEY.generate_keys()
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SQLStore]:
     made = await a_store(tmp_path, Clock())
     yield made
     await made.close()
@@ -45,7 +45,7 @@ async def service() -> AsyncIterator[FakePush]:
 
 
 @pytest.fixture
-async def push(store: SQLiteStore, service: FakePush) -> AsyncIterator[Push]:
+async def push(store: SQLStore, service: FakePush) -> AsyncIterator[Push]:
     async with aiohttp.ClientSession() as session:
         yield Push(store.push, session, lambda: KEY, contact="mailto:ops@example.com", hosts=[service.url], timeout=0.5)
 
@@ -62,7 +62,7 @@ async def refused(push: Push, sent: Message) -> tuple[Failure, bool]:
     return caught.value.reason, caught.value.permanent
 
 
-async def test_each_device_decrypts_the_page(push: Push, service: FakePush, store: SQLiteStore) -> None:
+async def test_each_device_decrypts_the_page(push: Push, service: FakePush, store: SQLStore) -> None:
     for name in ("phone", "laptop"):
         await store.push.subscribe(service.subscribe(name))
     await store.push.subscribe(service.subscribe("other", "marek"))
@@ -96,7 +96,7 @@ async def test_each_device_decrypts_the_page(push: Push, service: FakePush, stor
         assert (device.last_ok, device.waiting_since) == (START, START)
 
 
-async def test_news_wait_a_day_and_offer_no_button(push: Push, service: FakePush, store: SQLiteStore) -> None:
+async def test_news_wait_a_day_and_offer_no_button(push: Push, service: FakePush, store: SQLStore) -> None:
     await store.push.subscribe(service.subscribe())
     await push.send(message(Kind.RESOLVED, address="linh", number=12, state="resolved"))
     (call,) = service.calls
@@ -106,7 +106,7 @@ async def test_news_wait_a_day_and_offer_no_button(push: Push, service: FakePush
 
 
 @pytest.mark.parametrize("text", ["ä" * 100_000, "\n\x00\u2028" * 30_000, "💥" * 50_000, '"' * 9000])
-async def test_the_largest_page_fits(push: Push, service: FakePush, store: SQLiteStore, text: str) -> None:
+async def test_the_largest_page_fits(push: Push, service: FakePush, store: SQLStore, text: str) -> None:
     device = service.subscribe()
     link = (Link("Open", f"https://oncall.example.com/answer/{'a' * 1450}"),)
     words = msgspec.structs.replace(page().words, acknowledge=text, not_acknowledged=text)
@@ -119,7 +119,7 @@ async def test_the_largest_page_fits(push: Push, service: FakePush, store: SQLit
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_device_that_is_gone_is_forgotten_and_another_way_looked_for(
-    push: Push, service: FakePush, store: SQLiteStore, status: int
+    push: Push, service: FakePush, store: SQLStore, status: int
 ) -> None:
     await store.push.subscribe(service.subscribe())
     service.statuses["/push/phone"] = status
@@ -147,7 +147,7 @@ async def test_a_device_that_is_gone_is_forgotten_and_another_way_looked_for(
     ],
 )
 async def test_what_a_push_service_refuses(
-    push: Push, service: FakePush, store: SQLiteStore, status: int, reason: Failure, *, permanent: bool
+    push: Push, service: FakePush, store: SQLStore, status: int, reason: Failure, *, permanent: bool
 ) -> None:
     await store.push.subscribe(service.subscribe())
     service.misfortunes = [(status, {"Retry-After": "17", "Location": f"{service.url}/elsewhere"})]
@@ -159,7 +159,7 @@ async def test_what_a_push_service_refuses(
     assert [one.failures for one in await store.push.subscriptions("linh")] == [1]
 
 
-async def test_one_device_that_works_is_enough(push: Push, service: FakePush, store: SQLiteStore) -> None:
+async def test_one_device_that_works_is_enough(push: Push, service: FakePush, store: SQLStore) -> None:
     for device in ("phone", "laptop", "old"):
         await store.push.subscribe(service.subscribe(device))
     service.statuses |= {"/push/laptop": 500, "/push/old": 410}
@@ -169,7 +169,7 @@ async def test_one_device_that_works_is_enough(push: Push, service: FakePush, st
 
 
 async def test_what_may_pass_is_tried_again_although_other_devices_are_gone(
-    push: Push, service: FakePush, store: SQLiteStore
+    push: Push, service: FakePush, store: SQLStore
 ) -> None:
     for device in ("phone", "old"):
         await store.push.subscribe(service.subscribe(device))
@@ -177,7 +177,7 @@ async def test_what_may_pass_is_tried_again_although_other_devices_are_gone(
     assert await refused(push, page()) == (Failure.SERVER_ERROR, False)
 
 
-async def test_a_push_service_that_hangs_is_given_up(push: Push, service: FakePush, store: SQLiteStore) -> None:
+async def test_a_push_service_that_hangs_is_given_up(push: Push, service: FakePush, store: SQLStore) -> None:
     await store.push.subscribe(service.subscribe())
     service.hang = 1.0
     assert await refused(push, page()) == (Failure.TIMEOUT, False)
@@ -187,7 +187,7 @@ async def test_nobody_is_pushed_to_who_has_no_device(push: Push) -> None:
     assert await refused(push, page()) == (Failure.BAD_ADDRESS, True)
 
 
-async def test_broken_keys_are_no_way(push: Push, service: FakePush, store: SQLiteStore) -> None:
+async def test_broken_keys_are_no_way(push: Push, service: FakePush, store: SQLStore) -> None:
     broken = msgspec.structs.replace(service.subscribe(), p256dh="AAAA")
     assert push.refusal(broken) == "keys"
     assert push.refusal(msgspec.structs.replace(broken, p256dh="ÄÖ", auth="%")) == "keys"
@@ -248,7 +248,7 @@ def test_the_key_is_made_once_and_nobody_else_can_read_it(tmp_path: Path) -> Non
 
 
 async def test_a_person_has_so_many_devices_and_those_that_are_gone_go_first(
-    store: SQLiteStore, service: FakePush
+    store: SQLStore, service: FakePush
 ) -> None:
     made = [
         msgspec.structs.replace(service.subscribe(f"d{at}"), created=START + timedelta(minutes=at))
@@ -262,7 +262,7 @@ async def test_a_person_has_so_many_devices_and_those_that_are_gone_go_first(
     assert not await store.push.note_receipt("0" * 64, START, shown=True)
 
 
-async def test_a_device_that_is_added_again_starts_anew(store: SQLiteStore, service: FakePush) -> None:
+async def test_a_device_that_is_added_again_starts_anew(store: SQLStore, service: FakePush) -> None:
     device, later = service.subscribe(), START + timedelta(days=1)
     await store.push.subscribe(device)
     for outcome in (PushOutcome.ACCEPTED, PushOutcome.FAILED, PushOutcome.GONE):
@@ -274,7 +274,7 @@ async def test_a_device_that_is_added_again_starts_anew(store: SQLiteStore, serv
     assert (known.state(later), known.created, known.endpoint) == (DeviceState.WORKING, later, device.endpoint)
 
 
-async def test_a_device_belongs_to_whoever_subscribed_last(store: SQLiteStore, service: FakePush) -> None:
+async def test_a_device_belongs_to_whoever_subscribed_last(store: SQLStore, service: FakePush) -> None:
     await store.push.subscribe(service.subscribe())
     theirs = service.subscribe(person="marek")
     await store.push.subscribe(theirs)

@@ -22,6 +22,7 @@ from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind, Incident
 from receiver.oncall.cover import Cover, CoverState
 from receiver.store.audit import Act
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.api import IncidentApi, view
 from receiver.web.duty_api import DutyApi
@@ -36,7 +37,7 @@ Capture = pytest.CaptureFixture[str]
 class Rig:
     """A receiver's API, and a command line that knows where it is."""
 
-    def __init__(self, store: SQLiteStore, server: BaseTestServer, folder: Path, capsys: Capture) -> None:
+    def __init__(self, store: SQLStore, server: BaseTestServer, folder: Path, capsys: Capture) -> None:
         self.store, self.server, self._folder, self._capsys = store, server, folder, capsys
 
     async def fire(self, key: str, severity: str = "warning") -> int:

@@ -18,7 +18,7 @@ from receiver.oncall.schedule import Layer, Schedule
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import IncidentHistory, SentPage
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.handover import HandoverError, HandoverSummaries, Recipients
 from tests.receiver.example_site import MINUTE, START, Clock, a_store, an_alert, deciding, the_policy, the_routing
 
@@ -107,7 +107,7 @@ class Box:
 
 
 class Rig:
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: SQLStore) -> None:
         self.store, self.clock, self.box = store, Clock(), Box()
         self.clock.now = datetime(2026, 11, 23, 8, tzinfo=UTC)
         self.loop = self.started()

@@ -27,8 +27,8 @@ from receiver.incident.model import AlertGroup, Origin, Plan, Priority
 from receiver.messages.i18n import Reader
 from receiver.policy.routing import Routing
 from receiver.store.base import Decide, SentPage
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.history import SQLiteHistory
-from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.channels.test_registry import written
 from tests.receiver.example_site import MINUTE, START, Clock, a_store, an_alert, steps, the_routing
 
@@ -39,7 +39,7 @@ ENGLISH = Reader()
 class Site:
     """A real store, with a dispatcher that delivers everything at once and an escalator that looks each minute."""
 
-    def __init__(self, store: SQLiteStore, routing: Routing) -> None:
+    def __init__(self, store: SQLStore, routing: Routing) -> None:
         self.store, self.clock = store, Clock()
         self.policy = replace(routing, running_since=START)
 

@@ -13,7 +13,7 @@ from receiver.incident.event import AlertsReceived, Resolve
 from receiver.incident.model import AlertGroup, Incident, Origin, State
 from receiver.messages.i18n import Reader
 from receiver.store.base import PastIncident
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from tests.receiver.example_site import START, Clock, a_store, an_alert, beside, deciding, the_policy
 
 
@@ -42,24 +42,24 @@ def test_the_ranking_never_grows_and_is_in_order(rows: list[tuple[int, str]], mo
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SQLStore]:
     opened = await a_store(tmp_path, Clock())
     yield opened
     await opened.close()
 
 
-async def fire(store: SQLiteStore, clock: Clock, key: str, instance: str, team: str = "backend") -> Incident:
+async def fire(store: SQLStore, clock: Clock, key: str, instance: str, team: str = "backend") -> Incident:
     alert = an_alert(key, instance=instance, team=team)
     incident = await store.update(AlertsReceived(AlertGroup(key, (alert,))), the_policy(), clock.now)
     assert incident is not None
     return incident
 
 
-async def resolve(store: SQLiteStore, clock: Clock, incident: Incident) -> None:
+async def resolve(store: SQLStore, clock: Clock, incident: Incident) -> None:
     await store.apply(incident.id, deciding(Resolve("linh", Origin.API), clock.now), clock.now)
 
 
-async def test_they_are_found_in_the_store_with_their_end(store: SQLiteStore) -> None:
+async def test_they_are_found_in_the_store_with_their_end(store: SQLStore) -> None:
     clock = Clock()
     for key, instance in (("a", "db-1"), ("b", "db-2"), ("c", "db-1")):
         await resolve(store, clock, await fire(store, clock, key, instance))
@@ -73,7 +73,7 @@ async def test_they_are_found_in_the_store_with_their_end(store: SQLiteStore) ->
     assert await similar(store, Incident(9, "k")) == ()
 
 
-async def test_what_is_deleted_is_not_found(store: SQLiteStore) -> None:
+async def test_what_is_deleted_is_not_found(store: SQLStore) -> None:
     clock = Clock()
     for key in ("a", "b", "c"):
         await resolve(store, clock, await fire(store, clock, key, "db-1"))

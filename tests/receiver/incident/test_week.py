@@ -25,7 +25,6 @@ from receiver.incident.model import AlertGroup, Origin, Pause, PauseKind
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.routing import Routing
-from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
@@ -38,6 +37,7 @@ from tests.receiver.example_site import (
     the_current,
     the_routing,
 )
+from tests.receiver.stores import the_store
 
 TABLE = {  # the document's: minutes after the beginning, and who is told
     "critical": [(0, "linh"), (15, "marek"), (30, "aisha"), (60, "peter")],
@@ -192,7 +192,7 @@ class Weeks(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        self.store = SQLiteStore(Path(self.folder.name) / "receiver.sqlite3", lambda: None)
+        self.store = the_store(Path(self.folder.name), lambda: self.clock.now, lambda: None)
         self.runner.run(self.store.open(self.clock.now))
         self.escalator = Escalator(
             self.store, self.current, self.clock, watch=a_watch(self.store, self.clock, self.current)

@@ -11,7 +11,7 @@ import pytest
 from receiver.store.access import FullError, Session, Token
 from receiver.store.audit import Act
 from receiver.store.sql import access
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from tests.receiver.example_site import MINUTE, START, Clock, a_store, beside
 
 HASH = bytes(range(32))
@@ -27,13 +27,13 @@ def an_act(word: str = "session.begin", at: int = 0) -> Act:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SQLStore]:
     made = await a_store(tmp_path, Clock())
     yield made
     await made.close()
 
 
-async def test_a_session_lives_until_it_expires_or_is_ended(store: SQLiteStore, tmp_path: Path) -> None:
+async def test_a_session_lives_until_it_expires_or_is_ended(store: SQLStore, tmp_path: Path) -> None:
     made = await store.access.begin_session(HASH, a_session(), an_act())
     assert await store.access.session(HASH, START) == made
     assert made == msgspec.structs.replace(a_session(), id=made.id)
@@ -49,7 +49,7 @@ async def test_a_session_lives_until_it_expires_or_is_ended(store: SQLiteStore, 
         assert db.execute("SELECT count(*) FROM session").fetchone() == (0,)
 
 
-async def test_expired_sessions_go_and_nobody_has_too_many(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_sessions_go_and_nobody_has_too_many(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "MOST_SESSIONS", 3)
     old = msgspec.structs.replace(a_session("marek"), expires=START)
     await store.access.begin_session(b"m" * 32, old, an_act())
@@ -63,7 +63,7 @@ async def test_expired_sessions_go_and_nobody_has_too_many(store: SQLiteStore, m
     assert await store.access.session(bytes([1]) * 32, START) is None
 
 
-async def test_a_token_is_listed_used_and_revoked(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_is_listed_used_and_revoked(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     token = Token("deploy", "act", "linh", START, START + DAY)
     made = await store.access.add_token(HASH, token, an_act("token.create"))
     assert await store.access.token(HASH) == made
@@ -81,7 +81,7 @@ async def test_a_token_is_listed_used_and_revoked(store: SQLiteStore, monkeypatc
     assert [act.act for act in await store.access.audit(None, 1, f"token/{made.id}")] == ["token.create"]
 
 
-async def test_the_audit_log_is_paged_and_cannot_be_rewritten(store: SQLiteStore, tmp_path: Path) -> None:
+async def test_the_audit_log_is_paged_and_cannot_be_rewritten(store: SQLStore, tmp_path: Path) -> None:
     for number in range(5):
         await store.access.note(an_act(f"act.{number}", number))
     first = await store.access.audit(None, 2)
@@ -96,7 +96,7 @@ async def test_the_audit_log_is_paged_and_cannot_be_rewritten(store: SQLiteStore
                 db.execute(statement)
 
 
-async def test_a_change_that_cannot_be_logged_does_not_happen(store: SQLiteStore, tmp_path: Path) -> None:
+async def test_a_change_that_cannot_be_logged_does_not_happen(store: SQLStore, tmp_path: Path) -> None:
     with beside(tmp_path) as db:
         db.execute("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'broken'); END")
         db.commit()

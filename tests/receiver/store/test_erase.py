@@ -17,7 +17,7 @@ from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.push import Subscription
 from receiver.store.sql import erase as statements
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from tests.receiver.example_site import (
     START,
     Clock,
@@ -36,7 +36,7 @@ ACT = Act(START, "peter", "session", "192.0.2.9", "person.erase", "")
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SQLStore]:
     """What Linh has left in each table."""
     made = await a_store(tmp_path, Clock())
     for number in (1, 2):
@@ -71,7 +71,7 @@ def left(folder: Path, *texts: str) -> dict[str, list[str]]:
     return {name: texts for name, texts in found.items() if texts}
 
 
-async def test_no_byte_of_name_and_address_is_left(store: SQLiteStore, tmp_path: Path) -> None:
+async def test_no_byte_of_name_and_address_is_left(store: SQLStore, tmp_path: Path) -> None:
     # What was deleted long ago stands in the free space of the file.
     with beside(tmp_path) as db:
         rows = [(NAME * 200, number, number + 1000) for number in range(50)]
@@ -93,7 +93,7 @@ async def test_no_byte_of_name_and_address_is_left(store: SQLiteStore, tmp_path:
             assert db.execute(f"SELECT count(*) FROM {emptied}").fetchone() == (0,), emptied  # noqa: S608  # our own names
 
 
-async def test_the_acts_stay_under_a_number_and_everything_else_as_it_was(store: SQLiteStore) -> None:
+async def test_the_acts_stay_under_a_number_and_everything_else_as_it_was(store: SQLStore) -> None:
     before = [await store.incident(number) for number in (1, 2)]
     await store.erasing.erase("linh", [NAME], ACT)
     for number, was in zip((1, 2), before, strict=True):
@@ -119,14 +119,14 @@ async def test_the_acts_stay_under_a_number_and_everything_else_as_it_was(store:
     await store.update(received(an_alert("3")), the_policy(), START)  # and it goes on
 
 
-async def test_the_audit_log_is_only_appended_to_afterwards(store: SQLiteStore, tmp_path: Path) -> None:
+async def test_the_audit_log_is_only_appended_to_afterwards(store: SQLStore, tmp_path: Path) -> None:
     await store.erasing.erase("linh", [], ACT)
     with beside(tmp_path) as db, pytest.raises(Exception, match="only appended to"):
         db.execute("UPDATE audit SET actor = 'x'")
 
 
 async def test_the_next_one_has_another_number_and_parts_go_on(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statements, "_PART", 1)
     assert (await store.erasing.erase("linh", [NAME], ACT)).rows > 5
@@ -136,14 +136,14 @@ async def test_the_next_one_has_another_number_and_parts_go_on(
 
 
 @pytest.mark.parametrize("texts", [["ab"], ["x" * 201], ["abc"] * 51])
-async def test_what_would_hit_everything_is_refused(store: SQLiteStore, texts: list[str]) -> None:
+async def test_what_would_hit_everything_is_refused(store: SQLStore, texts: list[str]) -> None:
     with pytest.raises(ValueError, match="names and addresses"):
         await store.erasing.erase("linh", texts, ACT)
     assert (await store.access.tokens())[0].owner == "linh"
 
 
 async def test_the_command_does_it_beside_a_receiver(
-    store: SQLiteStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: SQLStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = Path("tests/receiver/receiver.yml")
     parser = argparse.ArgumentParser()

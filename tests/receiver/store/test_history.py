@@ -13,8 +13,8 @@ from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Failure, Incident, Priority, State
 from receiver.store.base import History, StoreError
 from receiver.store.sql.history import PAGE_SIZE
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.history import SQLiteHistory
-from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
     MINUTE,
     START,
@@ -32,21 +32,21 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[SQLStore]:
     opened = await a_store(tmp_path, Clock())
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def reader(tmp_path: Path, store: SQLiteStore) -> AsyncIterator[SQLiteHistory]:
+async def reader(tmp_path: Path, store: SQLStore) -> AsyncIterator[SQLiteHistory]:
     opened = SQLiteHistory(tmp_path / "receiver.sqlite3")
     yield opened
     await opened.close()
 
 
 @pytest.fixture(params=["store", "reader"])
-def history(request: pytest.FixtureRequest, store: SQLiteStore, reader: SQLiteHistory) -> History:
+def history(request: pytest.FixtureRequest, store: SQLStore, reader: SQLiteHistory) -> History:
     return store if request.param == "store" else reader
 
 
@@ -90,9 +90,7 @@ async def test_exactly_one_page(tmp_path: Path, history: History) -> None:
     assert await numbers(history, 0, PAGE_SIZE) == list(range(1, PAGE_SIZE + 1))
 
 
-async def test_a_report_under_way_does_not_stop_the_receiver(
-    tmp_path: Path, store: SQLiteStore, history: History
-) -> None:
+async def test_a_report_under_way_does_not_stop_the_receiver(tmp_path: Path, store: SQLStore, history: History) -> None:
     insert(tmp_path, *range(PAGE_SIZE + 1))
     opened = history.opened_between(START, START + DAY)
     assert (await anext(opened)).incident.id == 1
@@ -103,7 +101,7 @@ async def test_a_report_under_way_does_not_stop_the_receiver(
 
 
 async def test_what_was_given_up_is_counted_by_channel_and_person(
-    tmp_path: Path, store: SQLiteStore, history: History
+    tmp_path: Path, store: SQLStore, history: History
 ) -> None:
     group = of_group(received(an_alert("a")), "a")
     await store.update(AlertsReceived(group), the_policy(), START)

@@ -15,6 +15,7 @@ from receiver.incident.model import Incident, Kind, Origin, Priority, State, Ste
 from receiver.messages.i18n import Reader
 from receiver.messages.timeline import entry_text
 from receiver.store.base import StoreError
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.migrations import SCHEMA_VERSION, from_2
 from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
@@ -56,7 +57,7 @@ def documents(folder: Path) -> list[tuple[int, bytes]]:
         return db.execute("SELECT id, doc FROM incident ORDER BY id").fetchall()
 
 
-async def every(store: SQLiteStore) -> dict[str, Incident]:
+async def every(store: SQLStore) -> dict[str, Incident]:
     return {incident.key.partition("|")[2]: incident for incident in await store.incidents(None, 100)}
 
 

@@ -17,6 +17,7 @@ import pytest
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Failure
 from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
@@ -32,7 +33,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLStore]:
     opened = await a_store(tmp_path, clock)
     yield opened
     await opened.close()
@@ -50,7 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
 class Sender:
     """What a dispatcher does, by hand."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, store: SQLStore, clock: Clock) -> None:
         self.outbox, self.clock = UnsettledOutbox(store), clock
 
     async def claim(self) -> list[Claimed]:
@@ -76,7 +77,7 @@ def states(folder: Path) -> list[tuple[str, int]]:
 
 
 async def test_while_another_program_holds_the_lock_what_is_owed_goes_out_once(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     await fire(store, clock)
     sender = Sender(store, clock)
@@ -96,7 +97,7 @@ async def test_while_another_program_holds_the_lock_what_is_owed_goes_out_once(
 
 
 async def test_what_was_leased_before_the_outage_is_settled_after_it(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     await fire(store, clock)
     sender = Sender(store, clock)
@@ -110,7 +111,7 @@ async def test_what_was_leased_before_the_outage_is_settled_after_it(
 
 
 async def test_what_is_being_settled_is_not_settled_again_by_the_next_claim(
-    store: SQLiteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    store: SQLStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fire(store, clock)
     settle, settled, disk = store.settle, list[int](), asyncio.Event()
@@ -132,7 +133,7 @@ async def test_what_is_being_settled_is_not_settled_again_by_the_next_claim(
 
 
 async def test_what_is_under_way_when_the_outage_ends_is_not_sent_beside_itself(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     await fire(store, clock)
     sender = Sender(store, clock)
@@ -144,7 +145,7 @@ async def test_what_is_under_way_when_the_outage_ends_is_not_sent_beside_itself(
     assert [state for state, _ in states(tmp_path)] == ["sent"]
 
 
-async def test_what_fails_in_an_outage_is_tried_again_in_it(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+async def test_what_fails_in_an_outage_is_tried_again_in_it(tmp_path: Path, store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     sender = Sender(store, clock)
     with locked(tmp_path):
@@ -168,7 +169,7 @@ async def test_what_fails_in_an_outage_is_tried_again_in_it(tmp_path: Path, stor
     assert [state for state, _ in states(tmp_path)] == ["dead"]
 
 
-async def test_one_who_cannot_lease_reads_in_the_same_order(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+async def test_one_who_cannot_lease_reads_in_the_same_order(tmp_path: Path, store: SQLStore, clock: Clock) -> None:
     for name in ("a", "b", "c"):
         await store.update(of_new(name), the_policy(), clock.now)
     channel_and_time = ("email", clock.now)
@@ -178,7 +179,7 @@ async def test_one_who_cannot_lease_reads_in_the_same_order(tmp_path: Path, stor
 
 
 async def test_a_database_that_is_gone_or_another_one_is_an_outage(
-    tmp_path: Path, store: SQLiteStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, store: SQLStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fire(store, clock)
     await store.alive(clock.now)
@@ -205,7 +206,7 @@ async def test_a_database_that_is_gone_or_another_one_is_an_outage(
 
 
 async def test_what_a_start_asks_for_is_known_while_another_program_holds_the_lock(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     number = await store.installation()
     await store.alive(clock.now)
@@ -219,7 +220,7 @@ async def test_what_a_start_asks_for_is_known_while_another_program_holds_the_lo
 
 @pytest.mark.parametrize("name", [NAME, f"{NAME}-wal"])
 async def test_a_webhook_is_taken_only_if_the_file_is_there_after_its_commit(
-    tmp_path: Path, store: SQLiteStore, clock: Clock, name: str
+    tmp_path: Path, store: SQLStore, clock: Clock, name: str
 ) -> None:
     await fire(store, clock)
     (tmp_path / name).unlink()
@@ -268,7 +269,7 @@ async def test_damage_in_a_large_database_is_found_while_it_is_used(
     await store.close()
 
 
-async def test_corruption_at_run_time_is_an_outage(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+async def test_corruption_at_run_time_is_an_outage(tmp_path: Path, store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
 
     def corrupt(db: sqlite3.Connection) -> None:
@@ -294,7 +295,7 @@ async def test_the_lock_follows_no_link(tmp_path: Path, clock: Clock) -> None:
 
 
 async def test_two_receivers_never_share_a_database_whatever_becomes_of_the_lock_file(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     (tmp_path / f"{NAME}.lock").unlink()
     other = SQLiteStore(tmp_path / NAME, lambda: None)
@@ -321,7 +322,7 @@ async def test_a_receiver_that_starts_while_another_program_holds_the_lock_sends
     await store.close()
 
 
-async def provoke(store: SQLiteStore, clock: Clock) -> None:
+async def provoke(store: SQLStore, clock: Clock) -> None:
     with pytest.raises(StoreOutageError):
         await store.alive(clock.now)
 

@@ -45,9 +45,9 @@ from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Route, Routing
 from receiver.policy.simulate import Simulation
 from receiver.store.base import Claimed
-from receiver.store.sqlite.store import SQLiteStore
 from tests.examples import EXAMPLES
 from tests.receiver.example_site import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
+from tests.receiver.stores import the_store
 
 CHANNELS = ("pagerduty", "email", "slack")
 Line = tuple[datetime, int, Notification]
@@ -86,7 +86,7 @@ class Stored:
     def __init__(self, folder: Path, routing: Routing, hold: Handling, arrives: Callable[[Notification], bool]) -> None:
         self._folder, self._policy, self._arrives = folder, the_policy(routing), arrives
         self.clock, self.told = Clock(), list[Line]()
-        self.store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=lambda _: hold)
+        self.store = the_store(folder, self.clock, lambda: None, handling=lambda _: hold)
 
     async def play(self, at: datetime, event: Event, key: str) -> None:
         await self.run(at)

@@ -30,8 +30,8 @@ from receiver.policy.routing import Routing
 from receiver.store.base import ANY, Claimed, Standing, StoreError
 from receiver.store.remembered import Remembered
 from receiver.store.sql import outbox, row
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.file import connect
-from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver.example_site import (
     KEY,
     MINUTE,
@@ -46,6 +46,7 @@ from tests.receiver.example_site import (
     the_policy,
     the_routing,
 )
+from tests.receiver.stores import the_store
 
 LEASE = 60.0
 
@@ -56,32 +57,32 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLStore]:
     opened = await a_store(tmp_path, clock)
     yield opened
     await opened.close()
 
 
-async def fire(store: SQLiteStore, clock: Clock, fingerprint: str = "a") -> int:
+async def fire(store: SQLStore, clock: Clock, fingerprint: str = "a") -> int:
     incident = await store.update(received(an_alert(fingerprint)), the_policy(), clock.now)
     assert incident is not None
     return incident.id
 
 
-async def claim(store: SQLiteStore, clock: Clock, channel: str = "email") -> list[Claimed]:
+async def claim(store: SQLStore, clock: Clock, channel: str = "email") -> list[Claimed]:
     return await store.claim(channel, clock.now, LEASE, 10)
 
 
-async def settle(store: SQLiteStore, clock: Clock, claimed: Claimed, ref: str) -> None:
+async def settle(store: SQLStore, clock: Clock, claimed: Claimed, ref: str) -> None:
     told = Delivered(claimed.notification.round, claimed.notification.target.person)
     await store.settle(claimed, ref, deciding(told, clock.now), clock.now)
 
 
-async def retry(store: SQLiteStore, clock: Clock, claimed: Claimed, when: datetime, error: str) -> None:
+async def retry(store: SQLStore, clock: Clock, claimed: Claimed, when: datetime, error: str) -> None:
     await store.retry_at([claimed], when, error, clock.now, spent=0, unreached=lambda _: None)
 
 
-async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed, routing: Routing | None = None) -> None:
+async def kill(store: SQLStore, clock: Clock, claimed: Claimed, routing: Routing | None = None) -> None:
     notification = claimed.notification
     unreached = deciding(Unreached(notification.target, notification.round, Failure.REFUSED), clock.now, routing)
     await store.dead(
@@ -94,7 +95,7 @@ async def kill(store: SQLiteStore, clock: Clock, claimed: Claimed, routing: Rout
     )
 
 
-async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQLiteStore, clock: Clock) -> None:
+async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     assert await fire(store, clock) == number
     stored = await store.incident(number)
@@ -104,7 +105,7 @@ async def test_an_incident_is_opened_once_with_its_timeline_and_debts(store: SQL
 
 
 async def test_when_the_debt_cannot_be_written_there_is_no_incident_either(
-    store: SQLiteStore, clock: Clock, tmp_path: Path
+    store: SQLStore, clock: Clock, tmp_path: Path
 ) -> None:
     with beside(tmp_path) as other:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
@@ -114,14 +115,14 @@ async def test_when_the_debt_cannot_be_written_there_is_no_incident_either(
 
 
 async def test_the_schema_refuses_a_second_open_incident_of_a_group(
-    store: SQLiteStore, clock: Clock, tmp_path: Path
+    store: SQLStore, clock: Clock, tmp_path: Path
 ) -> None:
     await fire(store, clock)
     with beside(tmp_path) as other, pytest.raises(sqlite3.IntegrityError):
         other.execute("INSERT INTO incident SELECT 99, key, state, priority, opened_at, NULL, NULL, doc FROM incident")
 
 
-async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLiteStore, clock: Clock) -> None:
+async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     first = await claim(store, clock)
     assert len(first) == 1
@@ -136,7 +137,7 @@ async def test_what_is_claimed_is_claimed_once_until_its_lease_ends(store: SQLit
     assert await claim(store, clock) == []
 
 
-async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_lane_keeps_its_order_and_its_thread(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock, "slack"))[0]
     await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
@@ -147,7 +148,7 @@ async def test_a_lane_keeps_its_order_and_its_thread(store: SQLiteStore, clock: 
     assert following[0].thread == "1234.5678"
 
 
-async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     told = await claim(store, clock, "slack")
     await settle(store, clock, told[0], "1")
@@ -157,7 +158,7 @@ async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLiteStore
     assert [c.notification.kind for c in await claim(store, clock, "slack")] == [Kind.RESOLVED]
 
 
-async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
     await retry(store, clock, page, clock.now + MINUTE, "timeout")  # it may have arrived
@@ -166,7 +167,7 @@ async def test_a_page_in_doubt_is_followed_by_its_resolve(store: SQLiteStore, cl
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
 
 
-async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     page = (await claim(store, clock))[0]
     await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
@@ -174,7 +175,7 @@ async def test_a_page_that_fails_after_the_acknowledgement_is_not_tried_again(st
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.ACKNOWLEDGED]
 
 
-async def test_a_retry_waits_for_its_time(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_retry_waits_for_its_time(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     page = (await claim(store, clock))[0]
     await retry(store, clock, page, clock.now + timedelta(seconds=30), "503")
@@ -184,7 +185,7 @@ async def test_a_retry_waits_for_its_time(store: SQLiteStore, clock: Clock) -> N
 
 
 async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_transaction(
-    store: SQLiteStore, clock: Clock
+    store: SQLStore, clock: Clock
 ) -> None:
     number = await fire(store, clock)
     for channel in ("pagerduty", "email", "slack"):
@@ -196,7 +197,7 @@ async def test_when_a_whole_round_is_dead_the_next_step_is_taken_in_the_same_tra
     assert [c.notification.target.person for c in await claim(store, clock)] == ["marek"]
 
 
-async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(store: SQLiteStore, clock: Clock) -> None:
+async def test_due_lists_what_waits_for_the_clock_and_an_answer_takes_it_off(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     clock.forward(minutes=15)
     assert await store.due(clock.now) == [number]
@@ -228,7 +229,7 @@ async def test_an_answered_page_of_a_dead_process_is_not_sent_again(tmp_path: Pa
     await second.close()
 
 
-async def test_a_second_process_on_the_same_file_is_refused(store: SQLiteStore, tmp_path: Path, clock: Clock) -> None:
+async def test_a_second_process_on_the_same_file_is_refused(store: SQLStore, tmp_path: Path, clock: Clock) -> None:
     assert store is not None
     with pytest.raises(StoreError, match="another receiver uses this file"):
         await a_store(tmp_path, clock)
@@ -241,7 +242,7 @@ async def test_the_file_of_a_newer_receiver_is_refused(tmp_path: Path, clock: Cl
         await a_store(tmp_path, clock)
 
 
-async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLiteStore, clock: Clock) -> None:
+async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     await store.apply(number, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
     clock.forward(minutes=11)
@@ -252,7 +253,7 @@ async def test_the_next_incident_of_a_group_remembers_what_is_over(store: SQLite
     assert following.id == number + 1
 
 
-async def test_the_same_debt_is_owed_once(store: SQLiteStore, clock: Clock) -> None:
+async def test_the_same_debt_is_owed_once(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     (claimed,) = await claim(store, clock)
     twice = (claimed.notification, claimed.notification)
@@ -265,7 +266,7 @@ async def test_the_same_debt_is_owed_once(store: SQLiteStore, clock: Clock) -> N
     assert len(await claim(store, clock)) == 1
 
 
-async def test_the_backlog_is_what_the_metrics_show(store: SQLiteStore, clock: Clock) -> None:
+async def test_the_backlog_is_what_the_metrics_show(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     await store.beat("alertmanager", clock.now)
     backlog = await store.backlog()
@@ -280,7 +281,7 @@ async def test_the_backlog_is_what_the_metrics_show(store: SQLiteStore, clock: C
     assert (one.state, one.acknowledged_by) == (State.ACKNOWLEDGED, "linh")
 
 
-async def test_a_storm_lists_the_fifty_most_urgent_incidents(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_storm_lists_the_fifty_most_urgent_incidents(store: SQLStore, clock: Clock) -> None:
     for number in range(60):
         priority = "P1" if number == 59 else "P4"
         group = AlertGroup(f"group {number}", (an_alert(f"a{number}", priority=priority),), receiver="receiver")
@@ -291,7 +292,7 @@ async def test_a_storm_lists_the_fifty_most_urgent_incidents(store: SQLiteStore,
     assert [one.opened_at for one in listed[1:]] == sorted(one.opened_at for one in listed[1:] if one.opened_at)
 
 
-async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLStore, clock: Clock) -> None:
     alerts = [an_alert(name) for name in "abcd"]
     old = AlertGroup("receiver|old", tuple(alerts), receiver="receiver")
     first = await store.update(AlertsReceived(old), the_policy(), clock.now)
@@ -312,7 +313,7 @@ async def test_a_group_that_was_renamed_keeps_its_incident(store: SQLiteStore, c
     assert third.id not in {first.id, other.id}  # the same alerts by another route are another incident
 
 
-async def test_what_fires_again_reopens_the_stored_incident(store: SQLiteStore, clock: Clock) -> None:
+async def test_what_fires_again_reopens_the_stored_incident(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     over = received(an_alert(firing=False))
     await store.update(over, the_policy(), clock.now)
@@ -323,7 +324,7 @@ async def test_what_fires_again_reopens_the_stored_incident(store: SQLiteStore, 
     assert (reopened.id, reopened.state) == (number, State.TRIGGERED)
 
 
-async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     for channel in ("email", "slack", "pagerduty"):
         for page in await claim(store, clock, channel):
@@ -335,7 +336,7 @@ async def test_a_reminder_that_is_not_out_yet_dies_with_the_answer(store: SQLite
     assert kinds == {Kind.ACKNOWLEDGED}
 
 
-async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLiteStore, clock: Clock) -> None:
+async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLStore, clock: Clock) -> None:
     old = AlertGroup("receiver|old", (an_alert("a"), an_alert("b")), receiver="receiver")
     first = await store.update(AlertsReceived(old), the_policy(), clock.now)
     over = AlertGroup("receiver|old", (an_alert("a", firing=False),), receiver="receiver")
@@ -347,9 +348,7 @@ async def test_an_alert_that_is_over_belongs_to_nobody(store: SQLiteStore, clock
     assert second.id != first.id
 
 
-async def test_an_end_that_was_not_sent_yet_is_told_once_whatever_came_between(
-    store: SQLiteStore, clock: Clock
-) -> None:
+async def test_an_end_that_was_not_sent_yet_is_told_once_whatever_came_between(store: SQLStore, clock: Clock) -> None:
     async def hear(*, firing: bool) -> Incident | None:
         alert = an_alert(firing=firing, starts_at=clock.now, ends_at=None if firing else clock.now, severity="none")
         return await store.update(received(alert), the_policy(), clock.now)
@@ -368,7 +367,7 @@ async def test_an_end_that_was_not_sent_yet_is_told_once_whatever_came_between(
     assert [c.notification.kind for c in await claim(store, clock)] == [Kind.RESOLVED]
 
 
-async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, clock: Clock) -> None:
+async def test_what_has_become_pointless_is_not_retried(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     for channel in ("email", "slack", "pagerduty"):
         for page in await claim(store, clock, channel):
@@ -383,7 +382,7 @@ async def test_what_has_become_pointless_is_not_retried(store: SQLiteStore, cloc
     assert {c.notification.kind for c in await claim(store, clock)} == {Kind.ACKNOWLEDGED}
 
 
-async def test_what_is_read_waits_for_no_commit(store: SQLiteStore, clock: Clock) -> None:
+async def test_what_is_read_waits_for_no_commit(store: SQLStore, clock: Clock) -> None:
     number = await fire(store, clock)
     committing, goes_on = threading.Event(), threading.Event()
 
@@ -403,7 +402,7 @@ async def test_what_is_read_waits_for_no_commit(store: SQLiteStore, clock: Clock
     assert after.state is State.ACKNOWLEDGED
 
 
-async def test_of_what_is_open_only_the_wanted_is_read(store: SQLiteStore, clock: Clock) -> None:
+async def test_of_what_is_open_only_the_wanted_is_read(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock, "a")
     other = await store.update(AlertsReceived(of_group(received(an_alert("b")), "other")), the_policy(), clock.now)
     assert other is not None
@@ -411,7 +410,7 @@ async def test_of_what_is_open_only_the_wanted_is_read(store: SQLiteStore, clock
     assert [incident.id for incident in wanted] == [other.id]
 
 
-async def test_only_what_has_changed_is_decoded_again(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+async def test_only_what_has_changed_is_decoded_again(tmp_path: Path, store: SQLStore, clock: Clock) -> None:
     numbers = []
     for name in ("a", "b", "c", "d"):
         incident = await store.update(AlertsReceived(of_group(received(an_alert(name)), name)), the_policy(), clock.now)
@@ -438,7 +437,7 @@ async def test_only_what_has_changed_is_decoded_again(tmp_path: Path, store: SQL
     assert remembered.size == stored[0]
 
 
-async def test_what_is_remembered_is_bounded(store: SQLiteStore, clock: Clock) -> None:
+async def test_what_is_remembered_is_bounded(store: SQLStore, clock: Clock) -> None:
     for name in ("a", "b", "c"):
         await store.update(AlertsReceived(of_group(received(an_alert(name)), name)), the_policy(), clock.now)
     everything = await store.still_open()
@@ -449,7 +448,7 @@ async def test_what_is_remembered_is_bounded(store: SQLiteStore, clock: Clock) -
 
 
 async def test_what_was_over_a_while_ago_is_packed_and_reads_the_same(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     def stored() -> list[bool]:
         with beside(tmp_path) as db:
@@ -479,7 +478,7 @@ async def test_what_was_over_a_while_ago_is_packed_and_reads_the_same(
 
 async def test_who_sends_is_woken_when_something_may_be_sent_and_only_then(tmp_path: Path, clock: Clock) -> None:
     woken: list[datetime] = []
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: woken.append(clock.now))
+    store = the_store(tmp_path, clock, lambda: woken.append(clock.now))
     await store.open(clock.now)
 
     async def wakes(change: Awaitable[object]) -> bool:
@@ -535,7 +534,7 @@ def pods(number: int, now: datetime, *, firing: bool) -> list[Alert]:
     return [an_alert(name, firing=firing, starts_at=begun, ends_at=None if firing else now, pod=name) for name in names]
 
 
-async def test_a_group_without_end_costs_the_same_at_its_end(store: SQLiteStore, clock: Clock, tmp_path: Path) -> None:
+async def test_a_group_without_end_costs_the_same_at_its_end(store: SQLStore, clock: Clock, tmp_path: Path) -> None:
     sizes, lines, incident = list[int](), list[int](), None
     for number in range(30):
         clock.forward(minutes=5)
@@ -555,7 +554,7 @@ async def test_what_a_channel_cannot_send_is_neither_owed_nor_told(tmp_path: Pat
     def handling(channel: str) -> Handling:
         return Handling(kinds=frozenset({Kind.PAGE})) if channel == "pagerduty" else Handling()
 
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=handling)
+    store = the_store(tmp_path, clock, lambda: None, handling=handling)
     await store.open(clock.now)
     number = await fire(store, clock)
     for channel in ("email", "slack", "pagerduty"):
@@ -580,7 +579,7 @@ def test_what_is_answered_2xx_survives_a_power_cut(tmp_path: Path, pragma: str, 
 
 
 async def test_an_open_incident_is_never_deleted_and_loses_none_of_its_rows(
-    store: SQLiteStore, clock: Clock, tmp_path: Path
+    store: SQLStore, clock: Clock, tmp_path: Path
 ) -> None:
     event = AlertsReceived(AlertGroup(KEY, (an_alert(),), receiver="receiver"))
     opened = await store.update(event, the_policy(), clock.now)
@@ -606,11 +605,11 @@ async def test_an_open_incident_is_never_deleted_and_loses_none_of_its_rows(
 LAST_RESORT = msgspec.structs.replace(the_routing(), fallbacks=(Contact("sms", "+49 30 1234"),))
 
 
-async def last_resort(store: SQLiteStore, clock: Clock) -> list[str]:
+async def last_resort(store: SQLStore, clock: Clock) -> list[str]:
     return [claimed.notification.target.address for claimed in await claim(store, clock, "sms")]
 
 
-async def test_the_last_resort_waits_for_the_persons_other_ways(store: SQLiteStore, clock: Clock) -> None:
+async def test_the_last_resort_waits_for_the_persons_other_ways(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     (ring,), (mail,) = await claim(store, clock, "pagerduty"), await claim(store, clock)
     await kill(store, clock, ring, LAST_RESORT)
@@ -621,7 +620,7 @@ async def test_the_last_resort_waits_for_the_persons_other_ways(store: SQLiteSto
 
 @pytest.mark.parametrize("turned", [False, True])
 async def test_the_last_of_a_persons_ways_to_fail_goes_to_the_last_resort_at_once(
-    store: SQLiteStore, clock: Clock, turned: bool
+    store: SQLStore, clock: Clock, turned: bool
 ) -> None:
     await fire(store, clock)
     pages = [*await claim(store, clock, "pagerduty"), *await claim(store, clock)]
@@ -631,7 +630,7 @@ async def test_the_last_of_a_persons_ways_to_fail_goes_to_the_last_resort_at_onc
 
 
 async def test_a_receiver_that_dies_between_two_failures_pages_the_last_resort(
-    store: SQLiteStore, clock: Clock, tmp_path: Path
+    store: SQLStore, clock: Clock, tmp_path: Path
 ) -> None:
     await fire(store, clock)
     (ring,) = await claim(store, clock, "pagerduty")
@@ -646,7 +645,7 @@ async def test_a_receiver_that_dies_between_two_failures_pages_the_last_resort(
     await again.close()
 
 
-async def test_what_has_been_late_keeps_nobody_waiting(store: SQLiteStore, clock: Clock) -> None:
+async def test_what_has_been_late_keeps_nobody_waiting(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     clock.forward(minutes=2)
     (late,) = await store.late_pages("email", clock.now, 10)
@@ -657,7 +656,7 @@ async def test_what_has_been_late_keeps_nobody_waiting(store: SQLiteStore, clock
     assert await last_resort(store, clock) == ["+49 30 1234"]
 
 
-async def test_a_place_of_the_team_that_fails_waits_for_the_people(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_place_of_the_team_that_fails_waits_for_the_people(store: SQLStore, clock: Clock) -> None:
     await fire(store, clock)
     (place, *_) = await claim(store, clock, "slack")
     assert not place.notification.target.person

@@ -13,7 +13,7 @@ from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.channels.slack_api import SlackApi
 from receiver.policy.current import Current
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.slack_actions import SlackActions
 from receiver.web.slack_commands import SlackCommands
 from receiver.web.slack_handler import SlackHandler
@@ -23,7 +23,7 @@ from receiver.web.slack_replies import SlackReplies
 
 def a_handler(
     actions: Actions,
-    store: SQLiteStore,
+    store: SQLStore,
     current: Current,
     session: aiohttp.ClientSession,
     api: SlackApi | None = None,
@@ -39,7 +39,7 @@ def a_handler(
 
 def an_endpoint(  # what it is made of
     actions: Actions,
-    store: SQLiteStore,
+    store: SQLStore,
     current: Current,
     session: aiohttp.ClientSession,
     secret: str,

@@ -32,7 +32,6 @@ from receiver.messages.i18n import Reader
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
-from receiver.store.sqlite.store import SQLiteStore
 from receiver.web.api import IncidentApi
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.workers.dispatcher import Dispatcher
@@ -40,6 +39,7 @@ from receiver.workers.pagerduty_poll import PagerDutyPoll
 from receiver.workers.retry import RetryPolicy
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.receiver.example_site import Clock, Recorder, an_alert, beside, deciding, received, the_current, the_routing
+from tests.receiver.stores import the_store
 from tests.receiver.web.slack_endpoint import an_endpoint
 
 SLACK, HOOK, ROUTING = "8f742231b10e8888abcd99yyyzzz85a5", "whs-secret", "r" * 32
@@ -65,7 +65,7 @@ class Rig:
         people = {**the_routing().people, "linh": linh}
         self.current = the_current(replace(the_routing(), people=people, flap_window=600.0))
         self.rest = False
-        self.store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=self._handling)
+        self.store = the_store(folder, self.clock, lambda: None, handling=self._handling)
         self.metrics = Metrics(["pagerduty", "slack"])
         self.told: list[dict[str, Any]] = []
 

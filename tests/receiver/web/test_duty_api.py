@@ -14,7 +14,7 @@ from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
 from receiver.web.api import IncidentApi, view
 from receiver.web.duty_api import DutyApi
@@ -27,7 +27,7 @@ NIGHT = {"start": "2026-11-23T18:00:00Z", "end": "2026-11-24T08:00:00+01:00"}
 class Rig:
     """The API over a real store; ``who`` asks."""
 
-    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLStore, clock: Clock) -> None:
         self.client, self.store, self.clock = client, store, clock
         self.current = the_current()
 

@@ -16,7 +16,7 @@ from receiver.config.generic import Expression, GenericWebhook
 from receiver.incident.heartbeat import Job
 from receiver.incident.model import UNKNOWN_START, Alert, State
 from receiver.metrics import Metrics
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.alertmanager_payload import PayloadError
 from receiver.web.generic_payload import parse
 from receiver.web.generic_webhook import GenericWebhooks
@@ -156,7 +156,7 @@ def test_a_body_of_many_elements_is_refused_before_it_holds_up_the_receiver(text
 
 
 class Rig:
-    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLiteStore, folder: Path) -> None:
+    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLStore, folder: Path) -> None:
         self.client, self.store, self.folder = client, store, folder
         self.metrics, self.clock = Metrics(["email"]), Clock()
 

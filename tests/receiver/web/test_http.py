@@ -23,7 +23,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Person
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.api import IncidentApi
@@ -53,7 +53,7 @@ SECRET = "s" * 32
 
 
 class Rig:
-    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLiteStore, folder: Path) -> None:
+    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLStore, folder: Path) -> None:
         self.client, self.store, self.folder = client, store, folder
         self.metrics = Metrics(["email"])
         self.clock = Clock()

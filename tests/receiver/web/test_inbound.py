@@ -26,7 +26,7 @@ from receiver.messages.i18n import Reader
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.routing import Routing
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.pagerduty_webhook import PagerDutyWebhook
 from receiver.web.slack_people import slack_ids
 from receiver.workers.pagerduty_poll import PagerDutyPoll
@@ -58,7 +58,7 @@ def on_slack(people: dict[str, Person]) -> Routing:
 class Rig:
     """Both ways in over a real store with one open incident."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, client: TestClient[web.Request, web.Application]) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, client: TestClient[web.Request, web.Application]) -> None:
         self.store, self.clock, self.client = store, clock, client
         self.told: list[dict[str, object]] = []
         self.metrics = Metrics(["slack"])

@@ -15,7 +15,7 @@ from process.web import Handler, require_bearer
 from receiver.actions.answer import Actions
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup, EntryKind
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.access.viewer import ADDRESS, VIEWER, Role, Viewer
 from receiver.web.api import IncidentApi
 from receiver.web.incident_acts import ACTS
@@ -29,7 +29,7 @@ LINH = Viewer("linh", "Linh", Role.RESPONDER, "token")
 class Rig:
     """The API over a real store, with two incidents of the team backend."""
 
-    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLStore, clock: Clock) -> None:
         self.client, self.store, self.clock = client, store, clock
 
     async def fire(self, key: str, severity: str = "warning") -> int:

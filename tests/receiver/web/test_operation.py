@@ -26,7 +26,7 @@ from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.admin import Admin
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.retention import Retention
@@ -53,7 +53,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLStore]:
     opened = await a_store(tmp_path, clock)
     yield opened
     await opened.close()
@@ -104,7 +104,7 @@ def test_a_bad_file_is_refused_and_changes_nothing(tmp_path: Path, old: str, new
     assert rig.successful == 0
 
 
-async def test_an_open_incident_keeps_the_plan_that_it_opened_with(tmp_path: Path, store: SQLiteStore) -> None:
+async def test_an_open_incident_keeps_the_plan_that_it_opened_with(tmp_path: Path, store: SQLStore) -> None:
     rig = Reload(tmp_path)
     await store.update(received(an_alert()), the_policy(), START)
     (before,) = await store.incidents(None, 1)
@@ -117,7 +117,7 @@ async def test_an_open_incident_keeps_the_plan_that_it_opened_with(tmp_path: Pat
 
 @pytest.fixture
 async def client(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> AsyncIterator[tuple[TestClient[web.Request, web.Application], Reload]]:
     rig = Reload(tmp_path)
     token = Secret("api-token")
@@ -167,7 +167,7 @@ async def test_who_covers_each_role_is_a_metric(
     assert 'person="linh"' not in text
 
 
-async def fill(store: SQLiteStore, clock: Clock, count: int) -> None:
+async def fill(store: SQLStore, clock: Clock, count: int) -> None:
     for number in range(count):
         group = of_group(received(an_alert(str(number))), f"g{number}")
         incident = await store.update(AlertsReceived(group), the_policy(), clock.now)
@@ -175,7 +175,7 @@ async def fill(store: SQLiteStore, clock: Clock, count: int) -> None:
         await store.apply(incident.id, deciding(Resolve("Linh", Origin.LINK), clock.now), clock.now)
 
 
-async def test_what_was_over_long_ago_is_archived_and_gone(tmp_path: Path, store: SQLiteStore, clock: Clock) -> None:
+async def test_what_was_over_long_ago_is_archived_and_gone(tmp_path: Path, store: SQLStore, clock: Clock) -> None:
     await fill(store, clock, 5)
     clock.forward(days=300)
     await fill(store, clock, 2)
@@ -197,7 +197,7 @@ async def test_what_was_over_long_ago_is_archived_and_gone(tmp_path: Path, store
 
 
 async def test_when_the_archive_cannot_be_written_nothing_is_deleted(
-    tmp_path: Path, store: SQLiteStore, clock: Clock
+    tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
     await fill(store, clock, 2)
     clock.forward(days=400)
@@ -207,7 +207,7 @@ async def test_when_the_archive_cannot_be_written_nothing_is_deleted(
     assert len(await store.incidents(None, 10)) == 2
 
 
-async def test_a_number_is_never_given_twice(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_number_is_never_given_twice(store: SQLStore, clock: Clock) -> None:
     await fill(store, clock, 3)
     clock.forward(days=400)
     await Retention(store, clock, timedelta(days=365), None).run_once()
@@ -245,7 +245,7 @@ async def test_the_outside_heartbeat_beats_only_while_we_are_alive(caplog: pytes
 
 
 async def test_many_changes_share_a_commit_and_one_that_fails_takes_nobody_with_it(
-    store: SQLiteStore, clock: Clock
+    store: SQLStore, clock: Clock
 ) -> None:
     class Broken(Routing, frozen=True):
         def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:

@@ -16,7 +16,7 @@ from receiver.actions.answer import Actions
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup
 from receiver.store.sql import row
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.api import IncidentApi
 from receiver.web.openapi import OpenApi, document
 from tests.receiver.example_site import Clock, a_store, an_alert, labelled, the_current, the_policy
@@ -27,7 +27,7 @@ TOKEN = {"Authorization": "Bearer t"}
 class Rig:
     """The API over five incidents: P2 and P1 by turns, the last one of another team."""
 
-    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, client: TestClient[web.Request, web.Application], store: SQLStore, clock: Clock) -> None:
         self.client, self.store, self.clock = client, store, clock
 
     async def fire(self, key: str, severity: str, team: str) -> None:

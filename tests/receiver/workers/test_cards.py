@@ -27,11 +27,11 @@ from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact, Person
-from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.retry import RetryPolicy
 from tests.fakes.slack import FakeSlack
 from tests.receiver.example_site import MINUTE, Clock, an_alert, deciding, received, the_current, the_routing
+from tests.receiver.stores import the_store
 
 TOKEN = "xoxb-s3cret-token"
 
@@ -42,7 +42,7 @@ class Rig:
     def __init__(self, folder: Path, session: aiohttp.ClientSession, slack: FakeSlack, window: int = 0) -> None:
         self.clock, self.slack = Clock(), slack
         handling = Handling(MINUTE * window, redraws=True)
-        self.store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=lambda _channel: handling)
+        self.store = the_store(folder, self.clock, lambda: None, handling=lambda _channel: handling)
         routing, ways = the_routing(), (Contact("slack", "#alerts"),)
         people = {**routing.people, "linh": Person("Linh", (Contact("slack", "U01LINH"),))}
         self.current = the_current(replace(routing, people=people, teams=dict.fromkeys(routing.teams, ways)))

@@ -13,6 +13,7 @@ from receiver.incident.event import AlertsReceived, Resolve, UndoResolve
 from receiver.incident.model import EntryKind, Kind, Origin, State
 from receiver.metrics import Metrics
 from receiver.store.base import Outage, StoreError, StoreOutageError
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.clock_watch import ClockWatch, WatchedClock
 from receiver.workers.dispatcher import Dispatcher
@@ -37,7 +38,7 @@ HOUR = timedelta(hours=1)
 class Rig:
     """Every loop that waits, over one store and one watch."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, channel: Recorder | None = None) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, channel: Recorder | None = None) -> None:
         self.store, self.clock, self.metrics = store, clock, Metrics(["email"])
         self.channel = channel or Recorder()
         current = self.current = the_current()

@@ -10,7 +10,7 @@ from receiver.actions.duty import Duty
 from receiver.channels.base import Failure, SendError
 from receiver.messages.templating import Templates
 from receiver.oncall.cover import Cover, CoverNews, CoverState, news
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.cover_notices import CoverNotices
 from tests.receiver.example_site import START, Clock, Recorder, a_store, the_current
 
@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 class Site:
     """Linh, Marek and a channel that keeps what it is given."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, store: SQLStore, clock: Clock) -> None:
         self.store, self.clock, self.email, self.pager = store, clock, Recorder(), Recorder()
         current = the_current()
         self.duty = Duty(store, store.duty, current, clock)

@@ -14,7 +14,7 @@ from receiver.incident.model import EntryKind, Kind, Origin
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.store.base import Claimed, Decide
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers import destinations
 from receiver.workers.circuit_breaker import REST, THRESHOLD
 from receiver.workers.destinations import Destinations
@@ -78,7 +78,7 @@ class Provider:
 class Rig:
     """A dispatcher of one channel, and teams that each have an address there."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, channel: str = "slack") -> None:
+    def __init__(self, store: SQLStore, clock: Clock, channel: str = "slack") -> None:
         self.store, self.clock, self.provider, self.channel = store, clock, Provider(), channel
         self.metrics = Metrics([channel])
         self.current = the_current()

@@ -12,7 +12,7 @@ from receiver.channels.base import Failure, SendError
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.store.push import DeviceState, PushOutcome
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.device_check import DeviceCheck
 from tests.fakes.push import FakePush
 from tests.receiver.example_site import START, Clock, a_store, the_current, the_routing
@@ -23,7 +23,7 @@ MONDAY = START.replace(hour=11)  # of UTC, which is noon in Berlin
 class Line:
     """Stands in for the channel: who was tested when."""
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: SQLStore) -> None:
         self.store, self.told, self.fails = store, list[tuple[str, str]](), False
 
     async def send_test(  # as the channel
@@ -39,7 +39,7 @@ class Line:
 
 
 class Rig:
-    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, store: SQLStore, clock: Clock) -> None:
         self.store, self.clock, self.metrics, self.tested = store, clock, Metrics(["push"]), Line(store)
         push = (Contact("push", "linh"),)
         routing = the_routing()

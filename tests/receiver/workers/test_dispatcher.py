@@ -20,8 +20,8 @@ from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.file import transaction
-from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher
 from receiver.workers.retry import RetryPolicy, backoff
 from tests.receiver.example_site import (
@@ -39,6 +39,7 @@ from tests.receiver.example_site import (
     the_policy,
     the_routing,
 )
+from tests.receiver.stores import the_store
 
 RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
 
@@ -46,7 +47,7 @@ RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
 class Rig:
     """One dispatcher on e-mail, over a real store."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, current: Current | None = None) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, current: Current | None = None) -> None:
         self.store, self.clock, self.channel = store, clock, Recorder()
         self.metrics, self.bundles = Metrics(["email"]), list[list[Claimed]]()
         self.dispatcher = Dispatcher(
@@ -196,7 +197,7 @@ async def a_gathering_rig(folder: Path, bundles: Callable[[str], bool] = lambda 
     def handling(channel: str) -> Handling:
         return Handling(hold) if bundles(channel) else Handling()
 
-    store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, handling=handling)
+    store = the_store(folder, clock, lambda: None, handling=handling)
     await store.open(clock.now)
     return Rig(store, clock)
 

@@ -12,7 +12,7 @@ from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.duty import MadeWindow
 from receiver.store.past import Past
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers import forgetting
 from receiver.workers.forgetting import Forgetting
 from tests.receiver.example_site import START, Clock, a_store, beside
@@ -31,7 +31,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLStore]:
     """One of each that ends after a day, and one of each that ends after a thousand."""
     made = await a_store(tmp_path, clock)
     act = Act(START, "linh", "session", "", "made", "x")
@@ -53,7 +53,7 @@ def rows(folder: Path) -> dict[str, int]:
         return {one: db.execute(f"SELECT count(*) FROM {one}").fetchone()[0] for one in tables}  # noqa: S608  # our own
 
 
-async def test_each_goes_after_its_time(store: SQLiteStore, clock: Clock, tmp_path: Path) -> None:
+async def test_each_goes_after_its_time(store: SQLStore, clock: Clock, tmp_path: Path) -> None:
     loop, before = Forgetting(store.past, clock, AUDIT, ENDED), rows(tmp_path)
     assert set((await loop.run_once()).values()) == {0}
     clock.forward(days=2)
@@ -79,7 +79,7 @@ async def test_each_goes_after_its_time(store: SQLiteStore, clock: Clock, tmp_pa
 
 
 async def test_many_go_in_parts_and_the_log_stays_closed(
-    store: SQLiteStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SQLStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forgetting, "_PART", 2)
     for number in range(5):

@@ -9,7 +9,7 @@ from receiver.incident.event import Resolve
 from receiver.incident.heartbeat import Job
 from receiver.incident.model import Incident, Origin, State
 from receiver.metrics import Metrics
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.job_heartbeats import HeartbeatLook
 from tests.receiver.example_site import Clock, a_store, a_watch, deciding, the_current
 
@@ -19,7 +19,7 @@ JOBS = {"backup": Job("backup", every=3600, grace=300, team="backend", priority=
 class Site:
     """A receiver that is started and stopped, on one folder."""
 
-    def __init__(self, folder: Path, store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, folder: Path, store: SQLStore, clock: Clock) -> None:
         self.folder, self.store, self.clock, self.jobs = folder, store, clock, dict(JOBS)
         self.metrics = Metrics(["email"])
         self.begin()

@@ -15,7 +15,7 @@ from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.clients.prometheus import Prometheus
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import Alert, EntryKind, State
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.liveness import Liveness
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import START, Clock, a_store, a_watch, an_alert, received, the_current, the_policy
@@ -70,9 +70,7 @@ def over(url: str = URL) -> Alert:
 
 
 class Rig:
-    def __init__(
-        self, store: SQLiteStore, clock: Clock, double: Double, session: aiohttp.ClientSession, url: str
-    ) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, double: Double, session: aiohttp.ClientSession, url: str) -> None:
         self.store, self.clock, self.double, self._session, self._url = store, clock, double, session, url
         self.liveness = Liveness(clock, 60)
         self.watchdog = self.new_watchdog()

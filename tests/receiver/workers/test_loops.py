@@ -7,7 +7,7 @@ import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Kind, State
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.workers.escalator import Escalator
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import (
@@ -30,13 +30,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLStore]:
     opened = await a_store(tmp_path, clock)
     yield opened
     await opened.close()
 
 
-def a_watchdog(store: SQLiteStore, clock: Clock) -> Watchdog:
+def a_watchdog(store: SQLStore, clock: Clock) -> Watchdog:
     current = the_current()
     return Watchdog(store, current, clock, clock.elapsed, a_watch(store, clock, current), interval=60)
 
@@ -51,7 +51,7 @@ async def listen(watchdog: Watchdog, clock: Clock, seconds: int) -> None:
         await watchdog.run_once()
 
 
-async def told(store: SQLiteStore, clock: Clock) -> list[str]:
+async def told(store: SQLStore, clock: Clock) -> list[str]:
     claims = await store.claim("email", clock.now, 1.0, 50)
     for claimed in claims:
         told = Delivered(claimed.notification.round, claimed.notification.target.person)
@@ -59,7 +59,7 @@ async def told(store: SQLiteStore, clock: Clock) -> list[str]:
     return [c.notification.target.person for c in claims if c.notification.kind is Kind.PAGE]
 
 
-async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore, clock: Clock) -> None:
+async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLStore, clock: Clock) -> None:
     current = the_current()
     escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current))
     await store.update(received(an_alert()), the_policy(), clock.now)
@@ -72,7 +72,7 @@ async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLiteStore
     assert heard == [(0, "linh"), (15, "marek"), (30, "aisha"), (60, "peter")]
 
 
-async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLStore, clock: Clock) -> None:
     watchdog = a_watchdog(store, clock)
     await watchdog.run_once()
     assert await store.incidents(None, 10) == []  # never heard, never missed
@@ -95,7 +95,7 @@ async def test_a_silent_watchdog_is_a_p1_that_closes_by_itself(store: SQLiteStor
     assert len(incident.reopened) == 1
 
 
-async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore, clock: Clock) -> None:
+async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLStore, clock: Clock) -> None:
     await store.beat("alertmanager", clock.now)
     clock.forward(hours=3)
     watchdog = a_watchdog(store, clock)
@@ -105,7 +105,7 @@ async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLiteStore,
     assert len(await store.incidents(None, 10)) == 1
 
 
-async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLStore, clock: Clock) -> None:
     current = the_current()
     escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current))
     await store.update(received(an_alert()), the_policy(), clock.now)
@@ -125,7 +125,7 @@ async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: S
 
 
 async def test_what_was_held_is_let_go_when_the_watchdog_has_been_back_for_a_while(
-    store: SQLiteStore, clock: Clock
+    store: SQLStore, clock: Clock
 ) -> None:
     watchdog = a_watchdog(store, clock)
     await store.update(received(an_alert()), the_policy(), clock.now)

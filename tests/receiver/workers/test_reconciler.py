@@ -22,7 +22,7 @@ from receiver.clients.prometheus import Prometheus
 from receiver.incident.event import AlertsReceived, Resolve
 from receiver.incident.model import AlertGroup, EntryKind, Incident, Origin, Pause, PauseKind, State
 from receiver.metrics import Metrics
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
 from receiver.workers.reconciler import Reconciler, record_outage
 from tests.receiver.example_site import (
@@ -46,7 +46,7 @@ class Rig:
     def __init__(
         self,
         folder: Path,
-        store: SQLiteStore,
+        store: SQLStore,
         clock: Clock,
         session: aiohttp.ClientSession,
         source: str = "alertmanager",

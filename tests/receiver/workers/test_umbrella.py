@@ -23,7 +23,7 @@ from receiver.incident.model import Incident, Kind, Origin, State
 from receiver.messages.compose import Links, Messages
 from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.console.board import Board
 from receiver.web.console.layout import Layout
@@ -44,6 +44,7 @@ from tests.receiver.example_site import (
     the_current,
     the_policy,
 )
+from tests.receiver.stores import the_store
 
 HOLD, ALONE = timedelta(seconds=10), 2
 KEY, HOOK = Secret("k" * 32), "hook-secret"
@@ -54,7 +55,7 @@ PAGERDUTY = Handling(HOLD, ALONE, KINDS, keeps_incidents=True, umbrella=True)
 class Rig:
     """PagerDuty's dispatcher over a real store, with the messages that people get."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock) -> None:
+    def __init__(self, store: SQLStore, clock: Clock) -> None:
         self.store, self.clock, self.channel, self.current = store, clock, Recorder(), the_current()
         self.links = Links("https://oncall.example.com", 86400.0, KEY)
         messages = Messages(self.current, self.links, Templates(None, lambda _: None), clock)
@@ -119,7 +120,7 @@ class Rig:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     clock = Clock()
-    store = SQLiteStore(tmp_path / "receiver.sqlite3", lambda: None, handling=lambda _: PAGERDUTY)
+    store = the_store(tmp_path, clock, lambda: None, handling=lambda _: PAGERDUTY)
     await store.open(clock.now)
     made = Rig(store, clock)
     made.links.installation = await store.installation()

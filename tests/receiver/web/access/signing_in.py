@@ -18,7 +18,7 @@ from process.settings import Secret
 from process.web_config import WebAccess
 from receiver.config.console import ConsoleSettings
 from receiver.policy.current import Current
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.access.build import ConsoleAccess
 from receiver.web.access.oidc import Oidc
 from receiver.web.access.viewer import VIEWER
@@ -37,7 +37,7 @@ Client = TestClient[web.Request, web.Application]
 
 
 class Rig:
-    def __init__(self, client: Client, access: ConsoleAccess, store: SQLiteStore, folder: Path, clock: Clock) -> None:
+    def __init__(self, client: Client, access: ConsoleAccess, store: SQLStore, folder: Path, clock: Clock) -> None:
         self.users: WebAccess
         self.registry: CollectorRegistry
         self.client, self.access, self.store, self.folder, self.clock = client, access, store, folder, clock

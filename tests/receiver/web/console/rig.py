@@ -22,7 +22,7 @@ from receiver.messages.link import DigestGrant, Grant, sign, sign_digest
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
-from receiver.store.sqlite.store import SQLiteStore
+from receiver.store.sql.store import SQLStore
 from receiver.web.access.viewer import VIEWER, Role, Viewer
 from receiver.web.answer_pages import AnswerPages
 from receiver.web.console.board import Board
@@ -35,6 +35,7 @@ from receiver.web.console.stream import Streams
 from receiver.web.replay_api import Replays
 from tests.process.bounded_server import BoundedServer
 from tests.receiver.example_site import START, Clock, deciding, the_current, the_routing
+from tests.receiver.stores import the_store
 
 LINH = Viewer("linh", "Linh", Role.RESPONDER, "session")
 MAREK = Viewer("marek", "Marek", Role.RESPONDER, "session")
@@ -46,7 +47,7 @@ SECRET = "s" * 32
 class Rig:
     """One console; ``viewer`` is who looks, unless a request says ``X-Viewer: marek``."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, streams: Streams, current: Current) -> None:
+    def __init__(self, store: SQLStore, clock: Clock, streams: Streams, current: Current) -> None:
         self.store, self.clock, self.streams, self.current = store, clock, streams, current
         self.routing = current.routing
         self.viewer = LINH
@@ -114,7 +115,7 @@ async def a_console(
     def watch(before: Incident, after: Incident) -> None:
         streams[0].changed(before, after)
 
-    store = SQLiteStore(folder / "receiver.sqlite3", lambda: None, watch=watch)
+    store = the_store(folder, clock, lambda: None, watch=watch)
     await store.open(clock.now)
     current = the_current(routing or the_routing())
     board = Board(store, clock)

@@ -1,0 +1,249 @@
+"""The store in a PostgreSQL database, which several receivers may share: what is due is done once, by any of them."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from receiver.incident.delivery import Handling
+from receiver.incident.model import Failure, Incident
+from receiver.oncall.cover import Changed, Cover
+from receiver.store.access import Erased
+from receiver.store.audit import Act
+from receiver.store.base import ANY, Claimed, Decide, Wanted
+from receiver.store.duty import MadeWindow
+from receiver.store.postgres import turns
+from receiver.store.postgres.clock import PERIOD, DatabaseClock
+from receiver.store.postgres.connection import PostgresConnection
+from receiver.store.postgres.leases import LENGTH, RENEWED_EVERY, Leases
+from receiver.store.postgres.listen import Hint, Listener
+from receiver.store.postgres.migrate import upgrade
+from receiver.store.postgres.queue import Line, Reader, Writer
+from receiver.store.sql.connection import OWN, Connection
+from receiver.store.sql.duty import SQLDuty
+from receiver.store.sql.erase import steps
+from receiver.store.sql.outbox import HandlingOf
+from receiver.store.sql.store import SQLStore, Watcher
+
+Rounds = dict[str, tuple[Callable[[], Awaitable[object]], float]]
+
+_PRESENT_EVERY = 3.0  # seconds
+_PRESENT = "receiver "  # how the turn is called that says that a receiver lives
+_GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
+_SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
+_LOOKED_AT = 2000  # incidents that are read at once when all are looked at
+_LOOK = (
+    "SELECT max(id), sum(octet_length(doc)) FROM (SELECT id, doc FROM incident WHERE id > ? ORDER BY id LIMIT ?) part"
+)
+_SET_ONCE = 60.0  # seconds after a step of the database's clock in which others notice it, too
+
+
+def _nobody(_before: Incident, _after: Incident) -> None:
+    pass
+
+
+def _deaf(_hint: Hint | None) -> None:
+    pass
+
+
+class PostgresStore(SQLStore):
+    """See receiver.store.base.Store, and SQLStore for the parameters.
+
+    ``own`` and ``elapsed`` are this machine's clocks. ``heard`` is called in the event loop with what other receivers
+    have committed, and with None when some of that may have been missed. ``clock`` is the database's.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        password: str | None,
+        changed: Callable[[], None],
+        *,
+        own: Callable[[], datetime],
+        elapsed: Callable[[], float],
+        watch: Watcher = _nobody,
+        handling: HandlingOf = lambda _channel: Handling(),
+        heard: Callable[[Hint | None], None] = _deaf,
+    ) -> None:
+        self.owner = secrets.token_hex(8)
+        self.clock = DatabaseClock(own, elapsed)
+        self._own_watch, self._own_heard = watch, heard
+        self._loop: asyncio.AbstractEventLoop | None = None
+        name = "PostgreSQL"
+        connect = partial(PostgresConnection, conninfo, password)
+        self._writing, self._reading = Line(name, connect), Line(name, partial(connect, read_only=True))
+        self._database_writer, self._database_reader = Writer(self._writing, lambda: None), Reader(self._reading)
+        super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
+        self._listener = Listener(Line(name, connect), self.owner, self._hear)
+        self._leases = Leases(self.clock)
+        self.duty = SharedDuty(self._database_writer, self._database_reader, self._listener)
+        self.erasing = SharedErase(self._database_writer)
+
+    async def open(self, _now: datetime, _keys: Mapping[str, str] | None = None) -> None:
+        """Connect, and make or upgrade the tables; StoreError says what is in the way."""
+        self._loop = asyncio.get_running_loop()
+
+        def work(db: Connection) -> None:
+            assert isinstance(db, PostgresConnection)  # noqa: S101  # ours
+            upgrade(db)
+            self.clock.look(db)
+
+        await self._database_writer.run(work)
+        await self.be_present()
+        self._listener.start()
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the connections."""
+        self._listener.close()
+        if self._loop is not None:
+            await self._database_writer.run(lambda db: turns.leave(db, self.owner))
+        await self._database_reader.close()
+        await self._database_writer.close()
+
+    def rounds(self) -> Rounds:
+        """Give what is to be done every so many seconds while this receiver runs, by name."""
+        return {
+            "database clock": (self.look_at_clock, PERIOD),
+            "leases": (self.renew_leases, RENEWED_EVERY),
+            "presence": (self.be_present, _PRESENT_EVERY),
+        }
+
+    async def look_at_clock(self) -> None:
+        """Follow the database's clock."""
+        await self._database_reader.run(self.clock.look)
+
+    async def renew_leases(self) -> None:
+        """Keep what is being sent."""
+        change = self._leases.renewal()
+        if change is not None:
+            await self._database_writer.commit(change, urgent=True)
+
+    async def be_present(self) -> None:
+        """Say that this receiver lives; what one that has died has served by itself is everybody's again."""
+
+        def change(db: Connection) -> None:
+            now = self.clock()
+            turns.take(db, _PRESENT + self.owner, self.owner, now)
+            if db.execute(_GONE, (now.timestamp(),)).fetchall():
+                db.execute(_SERVED_ALONE)
+
+        await self._database_writer.commit(change)
+
+    async def turn(self, name: str) -> bool:
+        return await self._database_writer.commit(lambda db: turns.take(db, name, self.owner, self.clock()))
+
+    async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
+        claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)
+        self._leases.keep(claims, lease)
+        return claims
+
+    async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
+        await super().settle(claimed, ref, decide, now)
+        self._leases.end([claimed])
+
+    async def retry_at(
+        self,
+        claims: Sequence[Claimed],
+        when: datetime,
+        error: str,
+        now: datetime,
+        *,
+        spent: float,
+        unreached: Callable[[Claimed], Decide | None],
+    ) -> None:
+        await super().retry_at(claims, when, error, now, spent=spent, unreached=unreached)
+        self._leases.end(claims)
+
+    async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
+        await super().park(address, claims, channel)
+        self._leases.end(claims)
+
+    async def dead(
+        self, claimed: Claimed, failure: Failure, error: str, unreached: Decide, undelivered: Decide, now: datetime
+    ) -> None:
+        await super().dead(claimed, failure, error, unreached, undelivered, now)
+        self._leases.end([claimed])
+
+    async def pack(self, before: datetime, limit: int) -> int:  # noqa: ARG002
+        return 0  # PostgreSQL compresses large values by itself
+
+    async def clock_set(self, by: timedelta) -> None:
+        """Move along with the database's clock, which every receiver sees: the first that notices moves everything."""
+        now = self.clock()
+
+        def is_first(db: Connection) -> bool:
+            moved = db.execute("SELECT value FROM own WHERE name = 'clock set'").fetchone()
+            if moved is not None and abs(now.timestamp() - moved[0]) < _SET_ONCE:
+                return False
+            db.execute(OWN, ("clock set", now.timestamp()))
+            return True
+
+        if await self._database_writer.commit(is_first):
+            await super().clock_set(by)
+
+    async def check(self) -> None:
+        last: int | None = 0
+        while last is not None:
+            values = (last, _LOOKED_AT)
+            last = await self._database_reader.run(lambda db, values=values: db.execute(_LOOK, values).fetchone()[0])  # type: ignore[misc]
+
+    def _saw(self, before: Incident, after: Incident) -> None:
+        self._own_watch(before, after)
+        self._listener.tell({after.id}, owes=True)
+
+    def _hear(self, hint: Hint | None) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take_in, hint)
+
+    def _take_in(self, hint: Hint | None) -> None:
+        if hint is None or hint.owes:
+            self._changed()
+        self._own_heard(hint)
+
+
+class SharedDuty(SQLDuty):
+    """Tells the other receivers when people change who serves."""
+
+    def __init__(self, writer: Writer, reader: Reader, listener: Listener) -> None:
+        super().__init__(writer, reader)
+        self._listener = listener
+
+    async def change_covers(
+        self, decide: Callable[[tuple[Cover, ...]], Changed], now: datetime, act: Act, form: str = ""
+    ) -> Changed:
+        changed = await super().change_covers(decide, now, act, form)
+        self._listener.tell(set(), duty=True)
+        return changed
+
+    async def set_awake(self, person: str, until: datetime, act: Act) -> None:
+        await super().set_awake(person, until, act)
+        self._listener.tell(set(), duty=True)
+
+    async def add_window(self, window: MadeWindow, most: int, act: Act, form: str = "") -> MadeWindow | None:
+        made = await super().add_window(window, most, act, form)
+        self._listener.tell(set(), duty=True)
+        return made
+
+    async def end_window(self, number: int, now: datetime, act: Act) -> bool:
+        ended = await super().end_window(number, now, act)
+        self._listener.tell(set(), duty=True)
+        return ended
+
+
+class SharedErase:
+    """See receiver.store.erase.EraseStore."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
+        changes, result = steps(person, texts, act), None
+        try:
+            while True:
+                result = await self._writer.commit(changes.send(result))
+        except StopIteration as done:
+            erased: Erased = done.value
+        return msgspec.structs.replace(erased, tidied=False)  # autovacuum removes what was changed
