@@ -128,6 +128,10 @@ class Writer:
         """Make a change; it is on the disk when this returns."""
         return await _in_time(self._line, asyncio.ensure_future(self._changes.commit(change, urgent=urgent)))
 
+    async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
+        """See receiver.store.sql.connection.Writer."""
+        return await _in_time(self._line, asyncio.ensure_future(self._changes.commit_in_order(change)))
+
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read by the connection that writes."""
         return await _in_time(self._line, asyncio.ensure_future(self._changes.call(partial(self._line.read, work))))

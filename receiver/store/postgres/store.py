@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -170,25 +170,19 @@ class PostgresStore(SQLStore):
     async def pack(self, before: datetime, limit: int) -> int:  # noqa: ARG002
         return 0  # PostgreSQL compresses large values by itself
 
-    async def clock_set(self, by: timedelta) -> None:
-        """Move along with the database's clock, which every receiver sees: the first that notices moves everything."""
-        now = self.clock()
-
-        def is_first(db: Connection) -> bool:
-            moved = db.execute("SELECT value FROM own WHERE name = 'clock set'").fetchone()
-            if moved is not None and abs(now.timestamp() - moved[0]) < _SET_ONCE:
-                return False
-            db.execute(OWN, ("clock set", now.timestamp()))
-            return True
-
-        if await self._database_writer.commit(is_first):
-            await super().clock_set(by)
-
     async def check(self) -> None:
         last: int | None = 0
         while last is not None:
             values = (last, _LOOKED_AT)
             last = await self._database_reader.run(lambda db, values=values: db.execute(_LOOK, values).fetchone()[0])  # type: ignore[misc]
+
+    def _moves(self, db: Connection, now: datetime) -> bool:
+        """Every receiver sees that the database's clock was set: the first that notices moves everything."""
+        moved = db.execute("SELECT value FROM own WHERE name = 'clock set'").fetchone()
+        if moved is not None and abs(now.timestamp() - moved[0]) < _SET_ONCE:
+            return False
+        db.execute(OWN, ("clock set", now.timestamp()))
+        return True
 
     def _saw(self, before: Incident, after: Incident) -> None:
         self._own_watch(before, after)

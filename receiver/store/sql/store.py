@@ -396,6 +396,8 @@ class SQLStore:
 
     async def clock_set(self, by: timedelta, now: datetime) -> None:
         def change(db: Connection) -> list[Changed]:
+            if not self._moves(db, now):
+                return []
             outbox.clock_set(db, by)
             db.execute("UPDATE heartbeat SET last_seen_at = last_seen_at + ?", (by.total_seconds(),))
             heartbeat.clock_set(db, by)
@@ -467,6 +469,10 @@ class SQLStore:
 
     async def channel_states(self) -> list[ChannelState]:
         return await self._reader.run(outbox.channel_states)
+
+    def _moves(self, db: Connection, now: datetime) -> bool:  # noqa: ARG002
+        """Say whether this receiver is the one that moves what waits along with a clock that was set."""
+        return True
 
     def _refuse(self) -> None:
         """Refuse what would be lost although it is committed; StoreOutageError."""
