@@ -117,11 +117,11 @@ class Reader:
 
 
 class Writer:
-    """See receiver.store.sql.connection.Writer. ``wrote`` is called in the thread after each commit."""
+    """See receiver.store.sql.connection.Writer."""
 
-    def __init__(self, line: Line, wrote: Callable[[], None]) -> None:
-        self._line, self._wrote = line, wrote
-        self._changes = GroupCommit("postgres", self._together)
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._changes = GroupCommit("postgres", self._transact)
         self.outage: Outage | None = None  # of the last attempt to write
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
@@ -141,19 +141,13 @@ class Writer:
         await self._changes.call(self._line.drop)
         self._changes.shutdown()
 
-    def _together(self, changes: list[Change]) -> list[Any]:
-        """Give each change's result, or its error. One that fails is found by making each by itself."""
+    def _transact(self, changes: list[Change]) -> list[Any]:
         try:
             done = self._committed(changes)
         except StoreOutageError as error:
             self._turn(error)
-            return [error] * len(changes)  # each by itself would fail alike
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
-            if len(changes) == 1:
-                return [error]
-            return [outcome for change in changes for outcome in self._together([change])]
+            raise
         self._turn(None)
-        self._wrote()
         return done
 
     def _committed(self, changes: list[Change]) -> list[Any]:

@@ -75,7 +75,7 @@ class PostgresStore(SQLStore):
         name = "PostgreSQL"
         connect = partial(PostgresConnection, conninfo, password)
         self._writing, self._reading = Line(name, connect), Line(name, partial(connect, read_only=True))
-        self._database_writer, self._database_reader = Writer(self._writing, lambda: None), Reader(self._reading)
+        self._database_writer, self._database_reader = Writer(self._writing), Reader(self._reading)
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
         self._listener = Listener(Line(name, connect), self.owner, self._hear)
         self._leases = Leases(self.clock)

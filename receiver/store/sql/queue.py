@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from receiver.store.base import StoreOutageError
 from receiver.store.sql.connection import Connection
 
 T = TypeVar("T")
@@ -23,10 +24,16 @@ NOT_URGENT = 8  # of these, kept for what is not urgent: in a storm of webhooks,
 
 
 class GroupCommit:
-    """The changes that wait, and the one thread that makes them; ``together`` gives each one's result or its error."""
+    """The changes that wait, and the one thread that makes them.
 
-    def __init__(self, name: str, together: Callable[[list[Change]], list[Any]]) -> None:
-        self._together = together
+    ``transact`` makes some in one transaction and gives the result of each; StoreOutageError if all would fail alike.
+    ``over`` is called after them, before anybody hears of the outcome.
+    """
+
+    def __init__(
+        self, name: str, transact: Callable[[list[Change]], list[Any]], over: Callable[[], None] = lambda: None
+    ) -> None:
+        self._transact, self._over = transact, over
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
@@ -75,11 +82,23 @@ class GroupCommit:
         with self._guard:
             jobs = self._next()
         outcomes = self._together([change for change, _ in jobs])
+        self._over()
         with self._guard:
             self._scheduled = self._waiting() > 0
             if self._scheduled:  # behind whatever reads have queued up meanwhile
                 self.thread.submit(self._drain, loop)
         loop.call_soon_threadsafe(_answer, jobs, outcomes)
+
+    def _together(self, changes: list[Change]) -> list[Any]:
+        """Give each change's result, or its error. One that fails is found by making each by itself."""
+        try:
+            return self._transact(changes)
+        except StoreOutageError as error:
+            return [error] * len(changes)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
+            if len(changes) == 1:
+                return [error]
+        return [outcome for change in changes for outcome in self._together([change])]
 
     def _next(self) -> list[_Job]:
         """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""

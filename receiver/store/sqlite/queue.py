@@ -41,8 +41,7 @@ class Writer:
     def __init__(self, name: str, committed: Callable[[], None]) -> None:
         """``committed`` is called in the thread after each transaction, before anybody hears of its outcome."""
         self._name, self.connection = name, None  # type: str, SQLiteConnection | None
-        self._committed = committed
-        self._changes = GroupCommit("sqlite", self._commit)
+        self._changes = GroupCommit("sqlite", self._transact, committed)
         self.outage: Outage | None = None  # of the last attempt to write
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
@@ -70,34 +69,21 @@ class Writer:
             raise StoreError(f"{self._name}: the store is not open")
         return self.connection
 
-    def _commit(self, changes: list[Change]) -> list[Any]:
-        outcomes = self._together(changes)
-        self._committed()
-        return outcomes
-
-    def _together(self, changes: list[Change]) -> list[Any]:
-        """Give each change's result, or its error. One that fails is found by making each by itself."""
-        try:
-            db = self._open()
-        except StoreError as error:
-            return [error] * len(changes)
+    def _transact(self, changes: list[Change]) -> list[Any]:
+        db = self._open()
         try:
             written = db.total_changes
             with transaction(db):
                 done = [change(db) for change in changes]
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
-            named = _named(self._name, error) if isinstance(error, sqlite3.Error) else error
+        except sqlite3.Error as error:
+            named = _named(self._name, error)
             if isinstance(named, StoreOutageError):
                 self._turn(db, named)
-                return [named] * len(changes)  # each by itself would fail alike
-            if len(changes) == 1:
-                return [named]
-        else:
-            # A commit of nothing succeeds on a full disk as well.
-            if db.total_changes > written or self.outage is Outage.LOCKED:
-                self._turn(db, None)
-            return done
-        return [outcome for change in changes for outcome in self._together([change])]
+            raise named from error
+        # A commit of nothing succeeds on a full disk as well.
+        if db.total_changes > written or self.outage is Outage.LOCKED:
+            self._turn(db, None)
+        return done
 
     def _turn(self, db: SQLiteConnection, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
