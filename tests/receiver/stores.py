@@ -22,7 +22,7 @@ from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.outbox import HandlingOf
 from receiver.store.sql.store import SQLStore, Watcher
 from receiver.store.sqlite.store import SQLiteStore
-from tests.stories.postgres import Postgres
+from deploy.local.postgres import Postgres
 
 ON_POSTGRES = os.environ.get("HEYPETER_TEST_STORE") == "postgres"
 
