@@ -16,13 +16,13 @@ from pathlib import Path
 import psycopg
 
 from deploy.local.ports import free_port
+from deploy.local.postgres import Postgres
 from receiver.incident.delivery import Handling
 from receiver.incident.model import Incident
 from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.outbox import HandlingOf
 from receiver.store.sql.store import SQLStore, Watcher
 from receiver.store.sqlite.store import SQLiteStore
-from deploy.local.postgres import Postgres
 
 ON_POSTGRES = os.environ.get("HEYPETER_TEST_STORE") == "postgres"
 
