@@ -12,7 +12,17 @@ from exporter import support_bundle
 from exporter.app import Addresses, Clock, Exporter, Listening, Settings, serve
 from exporter.catalogue.metrics_doc import document
 from exporter.catalogue.model import Catalogue
-from exporter.config import Config, Own, load, restart_needed, shipped_catalogue, token, unsafe, with_own
+from exporter.config import (
+    Config,
+    Own,
+    load,
+    replicas_secret,
+    restart_needed,
+    shipped_catalogue,
+    token,
+    unsafe,
+    with_own,
+)
 from exporter.persistence.snapshot import StorageError
 from process import web_config
 from process.command_line import MISUSED, guarded, unknown_command
@@ -80,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(options: argparse.Namespace) -> int:
     set_up_logs(options.level, options.form)
     first = _settings(options)
-    report_errors(
-        "exporter", os.environ, lambda: [exporter.parts.settings.token] if exporter.parts.settings.token else []
-    )
+    report_errors("exporter", os.environ, lambda: exporter.parts.settings.secrets)
     tls = None if options.web is None else web_config.load(options.web)[1]
 
     def read() -> Settings:
@@ -110,18 +118,20 @@ def _settings(options: argparse.Namespace) -> Settings:
     config, source, catalogue = load(options.config, _own(options))
     for text, _ in unsafe(config, source):
         log.warning("%s", text)
-    return Settings(config, catalogue, token(config, source), users)
+    return Settings(config, catalogue, token(config, source), users, replicas_secret(config, source))
 
 
 def _check(path: Path | None, own: Own, *, secrets: bool) -> None:
     config, catalogue = Config(), shipped_catalogue(Config())
     if path is not None:
         config, source, catalogue = load(path, own)
-        file = config.events.token_file
+        files = {".events.token_file": config.events.token_file, ".replicas.secret_file": config.replicas.secret_file}
         if secrets:
             token(config, source)
-        elif file is not None and not file.is_file():
-            print(f"warning: {source.error('.events.token_file', f'{file} cannot be read')}", file=sys.stderr)
+            replicas_secret(config, source)
+        for at, file in files.items():
+            if not secrets and file is not None and not file.is_file():
+                print(f"warning: {source.error(at, f'{file} cannot be read')}", file=sys.stderr)
         findings = unsafe(config, source)
         for text in (text for text, refused in findings if not refused):
             print(f"warning: {text}", file=sys.stderr)

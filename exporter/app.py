@@ -28,7 +28,10 @@ from exporter.config import Config
 from exporter.persistence.journal import Journal
 from exporter.persistence.recovery import Storage
 from exporter.persistence.snapshot import Folder
+from exporter.registry.replication_log import ReplicationLog
 from exporter.registry.state import State
+from exporter.replication.endpoint import PATH, Endpoint
+from exporter.replication.peers import Others, Peers
 from exporter.self_metrics import Metrics
 from exporter.sentry_tunnel.forward import Tunnel, client_session
 from exporter.web import openapi
@@ -63,6 +66,12 @@ class Settings(NamedTuple):
     catalogue: Catalogue
     token: Secret | None = None
     users: dict[str, str] = {}  # never changed
+    secret: Secret | None = None  # of the exporters among themselves
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """What no log or report may show."""
+        return [secret for secret in (self.token, self.secret) if secret is not None]
 
 
 class Clock(NamedTuple):
@@ -127,6 +136,7 @@ class Exporter:
         self.failed = asyncio.Event()
         self.storage: Storage | None = None
         self.script = Script()
+        self._facts = ReplicationLog() if settings.secret else None
         self._process = _process_metrics(settings)
         path, key = settings.config.storage.path, os.urandom(32)
         if path is not None:
@@ -134,15 +144,37 @@ class Exporter:
             key = folder.key()
             journal = Journal(path, clock.monotonic, self._synced, settings.config.storage.max_journal)
             self.storage = Storage(folder, journal, clock.now)
-        self._key = key
+        self._key = key if settings.secret is None else shared_key(settings.secret)
         state = self._new_state(settings)
         metrics = Metrics(state.recorder)
         if self.storage is not None:
             self.storage.recover(state, metrics, float(settings.config.first_increment_hold))
         self.parts = self._assemble(settings, state, metrics)
+        boot = os.urandom(16).hex()
+        self.replication = Endpoint(
+            boot, settings.secret, lambda: self.parts.state, lambda: self.parts.metrics, clock.now
+        )
+        self.replication_peers = self._others(settings, boot)
+
+    def _others(self, settings: Settings, boot: str) -> Peers:
+        replicas = settings.config.replicas
+        try:
+            ca = ssl.create_default_context(cafile=replicas.ca_file) if replicas.ca_file else None
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"replicas.ca_file {replicas.ca_file} cannot be read ({error})") from error
+        others = Others(replicas.peers, settings.secret, boot, float(replicas.every), float(replicas.timeout), ca)
+        facts = self._facts or ReplicationLog()
+        return Peers(
+            others,
+            facts,
+            lambda: self.parts.state,
+            lambda: self.parts.metrics,
+            self.clock.now,
+            self.clock.monotonic,
+        )
 
     def _new_state(self, settings: Settings) -> State:
-        return State(settings.catalogue, self._key, float(settings.config.browser.settle_after))
+        return State(settings.catalogue, self._key, float(settings.config.browser.settle_after), self._facts)
 
     def _assemble(self, settings: Settings, state: State, metrics: Metrics) -> Parts:
         config, (now, monotonic) = settings.config, self.clock
@@ -230,6 +262,7 @@ class Exporter:
             "snapshot": self._save_snapshots(),
             "lag": self._measure_lag(),
             "disk": self._until_disk_fails(),
+            "peers": self.replication_peers.run(),
         }
 
     async def _tick_each_second(self) -> None:
@@ -270,7 +303,13 @@ class Exporter:
         if not self.failed.is_set():
             log.critical("%s; exiting, because recent events may not be on disk", error)
             self.parts.metrics.storage_error("sync")
+            self.replication_peers.forget()
             self.failed.set()
+
+
+def shared_key(secret: Secret) -> bytes:
+    """Derive the key of users' hashes: sketches can be united only if it is the same."""
+    return hashlib.blake2b(secret.reveal().encode(), person=b"distinct counts", digest_size=32).digest()
 
 
 def _process_metrics(settings: Settings) -> CollectorRegistry:
@@ -395,6 +434,7 @@ def _operator_routes(exporter: Exporter) -> list[web.RouteDef]:
         web.get("/metrics", _guarded(exporter, _current(exporter, lambda parts: parts.scrape.handle))),
         web.get("/", _guarded(exporter, _index(exporter))),
         web.get("/openapi.json", _guarded(exporter, _openapi(exporter))),
+        web.post(PATH, exporter.replication.handle),
     ]
 
 

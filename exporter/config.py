@@ -1,5 +1,6 @@
 """Reads exporter.yml into one frozen tree, and the catalogue files that it names."""
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.resources import as_file, files
 from ipaddress import ip_network
@@ -13,13 +14,15 @@ from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from process.safety import readable_by_all, text_of, too_short
-from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret
+from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret, require_secret
 
 # Catalogue files in exporter/catalogue: those that exporter.yml may name, and the one that is part of all.
 SHIPPED, OWN_FILE = ("application", "school"), "own"
 # No control characters and no halves of surrogate pairs: a scrape with one of them is refused as a whole.
 _TEXT = "^[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]*$"
 _ORIGIN = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
+_SHORTEST = 0.1  # seconds
+_Peer = Annotated[str, msgspec.Meta(pattern=_ORIGIN)]
 _Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_TEXT)], ...]
 _Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
@@ -90,6 +93,22 @@ class Limit(Strict, frozen=True):
     """Label sets of one family; above this, new ones are counted as `other`"""
 
 
+class Replicas(Strict, frozen=True):
+    """Several exporters behind a balancer, which tell each other what none can count alone."""
+
+    peers: Annotated[tuple[_Peer, ...], msgspec.Meta(max_length=16)] = ()
+    """URLs of all of them, as each other reaches them, e.g. http://10.0.0.2:3001; its own may be among them"""
+    secret: Secret | None = None
+    """Known to all of them and to nobody else; it also makes their hashes of users the same"""
+    secret_file: Path | None = None
+    ca_file: Path | None = None
+    """Certificates of the authority that signed theirs, if `peers` are https and it is a private one"""
+    every: Duration = Duration(10)
+    """Time between two exchanges of distinct counts and gauges; ids are told at once"""
+    timeout: Duration = Duration(2)
+    """Time for a peer to answer"""
+
+
 class Config(Strict, frozen=True):
     """The whole file; everything has a default, so the exporter runs without a file."""
 
@@ -103,6 +122,8 @@ class Config(Strict, frozen=True):
     """The journal of accepted events and the snapshot of all counts"""
     events: Events = Events()
     """The endpoint for servers"""
+    replicas: Replicas = Replicas()
+    """Other exporters of the same installation ([exporter-replicas.md](exporter-replicas.md))"""
     browser: Browser = Browser()
     """The endpoints for browsers"""
     sentry: TunnelSettings = TunnelSettings()
@@ -203,16 +224,31 @@ def token(config: Config, source: Source) -> Secret | None:
     return read_secret(source, ".events.token", config.events.token, config.events.token_file)
 
 
+def replicas_secret(config: Config, source: Source) -> Secret | None:
+    """Resolve what the exporters of an installation have in common; required with peers."""
+    replicas = config.replicas
+    if not replicas.peers and replicas.secret is None and replicas.secret_file is None:
+        return None
+    return require_secret(source, ".replicas.secret", replicas.secret, replicas.secret_file)
+
+
 def unsafe(config: Config, source: Source) -> list[tuple[str, bool]]:
     """List what works and should not be so, each with whether `check` refuses it."""
-    at, events, found = ".events.token", config.events, list[tuple[str, bool]]()
-    text = text_of(source, at, events.token, events.token_file)
+    events, replicas = config.events, config.replicas
+    secrets = (
+        (".events.token", events.token, events.token_file),
+        (".replicas.secret", replicas.secret, replicas.secret_file),
+    )
+    return [finding for at, value, file in secrets for finding in _unsafe_secret(source, at, value, file)]
+
+
+def _unsafe_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Iterator[tuple[str, bool]]:
+    text = text_of(source, at, value, file)
     if text and (short := too_short(text)):
-        found.append((str(source.error(at, short)), True))
-    readable = readable_by_all(events.token_file) if events.token_file else None
+        yield str(source.error(at, short)), True
+    readable = readable_by_all(file) if file else None
     if readable is not None:
-        found.append((str(source.error(".events.token_file", readable[0])), readable[1]))
-    return found
+        yield str(source.error(f"{at}_file", readable[0])), readable[1]
 
 
 def restart_needed(old: Config, new: Config) -> str:
@@ -220,10 +256,17 @@ def restart_needed(old: Config, new: Config) -> str:
     for key in ("listen", "metrics_listen", "reuse_port", "storage"):
         if getattr(old, key) != getattr(new, key):
             return key
+    if _plain(old.replicas) != _plain(new.replicas):
+        return "replicas"
     for key in ("listen", "path", "script"):
         if getattr(old.browser, key) != getattr(new.browser, key):
             return f"browser.{key}"
     return "sentry.path" if old.sentry.path != new.sentry.path else ""
+
+
+def _plain(replicas: Replicas) -> tuple[Replicas, str]:
+    secret = replicas.secret.reveal() if replicas.secret else ""
+    return msgspec.structs.replace(replicas, secret=None), secret
 
 
 def _check_shared(config: Config, source: Source) -> None:
@@ -235,6 +278,11 @@ def _check_shared(config: Config, source: Source) -> None:
         raise source.error(".reuse_port", message)
     if config.metrics_listen and config.metrics_listen in {config.listen, config.browser.listen}:
         raise source.error(".metrics_listen", "expected an address of its own, e.g. 127.0.0.1:3011")
+    if config.replicas.peers and not (config.replicas.secret or config.replicas.secret_file):
+        raise source.error(".replicas", "set secret_file as well: whoever can post to a peer changes what it counts")
+    for key in ("every", "timeout"):
+        if getattr(config.replicas, key) < _SHORTEST:
+            raise source.error(f".replicas.{key}", "expected at least 100ms")
 
 
 def _check_lists(catalogue: Catalogue, config: Config, source: Source) -> None:

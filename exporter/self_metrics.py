@@ -76,6 +76,20 @@ class Metrics:
         cell = self._series["exporter_dedup_early_forgets_total"].cell(())
         cell.value = max(cell.value, total)
 
+    # For the other exporters:
+
+    def sent(self, outcome: str) -> None:
+        """Count a message to a peer."""
+        self._series["exporter_replication_sent_total"].add((outcome,))
+
+    def received(self, outcome: str) -> None:
+        """Count a message of a peer."""
+        self._series["exporter_replication_received_total"].add((outcome,))
+
+    def counted_twice(self) -> None:
+        """Count an id that two exporters had counted before they told each other."""
+        self._series["exporter_counted_twice_total"].add(())
+
     # For the Sentry tunnel:
 
     def item(self, item: str, outcome: str, n: int) -> None:

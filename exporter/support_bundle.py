@@ -43,8 +43,8 @@ def _collected(options: argparse.Namespace) -> dict[str, str]:
         except SettingsError as error:
             errors = clean_lines(f"# cannot be read:\n{error}\n", ())
             return {"exporter.yml": errors, "versions.txt": support_bundle.versions("exporter", ())}
-    token = config.events.token_file
-    plain, secrets = redacted(config, [] if token is None else [token])
+    named = (config.events.token_file, config.replicas.secret_file)
+    plain, secrets = redacted(config, [file for file in named if file is not None])
     ready, metrics = support_bundle.asked(options.url or f"http://{config.metrics_listen or config.listen}")
     files = {
         "exporter.yml": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000),

@@ -64,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("process", "exporter.accept", "exporter.events", "exporter.exposition", "exporter.persistence"),
         *("exporter.registry", "exporter.self_metrics"),
     },
+    "exporter.replication": {"exporter.events", "exporter.registry", "exporter.self_metrics", "process"},
     "exporter.sentry_tunnel": {"exporter.self_metrics", "exporter.web", "process"},
     "exporter.config": {"exporter.catalogue", "exporter.self_metrics", "exporter.sentry_tunnel", "process"},
     "process": set(),

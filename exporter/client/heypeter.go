@@ -398,6 +398,7 @@ func (c *Client) exchange(id string, batch []entry) (int, time.Duration, map[str
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token())
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Idempotency-Key", id) // by which a balancer sends it to the same exporter again
 	if encoding != "" {
 		request.Header.Set("Content-Encoding", encoding)
 	}

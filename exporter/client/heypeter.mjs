@@ -297,6 +297,7 @@ export class Client {
     try {
       let body = Buffer.from(this.#body(id, batch));
       const headers = { authorization: `Bearer ${this.#token()}`, "content-type": "application/json" };
+      headers["idempotency-key"] = id; // by which a balancer sends it to the same exporter again
       if (body.length > COMPRESS_ABOVE) {
         body = await compress(body);
         headers["content-encoding"] = "gzip";
@@ -413,6 +414,7 @@ const LAST_WORDS = `
     const { request: open } = require(new URL(url).protocol === "https:" ? "https" : "http");
     for (const body of batches) {
       const headers = { authorization: "Bearer " + token, "content-type": "application/json" };
+      headers["idempotency-key"] = JSON.parse(body).batch_id;
       headers["content-length"] = Buffer.byteLength(body);
       await new Promise((resolve) => {
         const request = open(url, { method: "POST", headers, agent: false }, (answer) => answer.resume());

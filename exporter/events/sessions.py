@@ -58,6 +58,32 @@ class Sessions:
             durations.append(max(0.0, last - first))  # else the sum of a histogram could decrease
         return Ended(lost, durations)
 
+    def session(self, key: int) -> tuple[float, float]:
+        """Return when a session that is followed was first and last seen."""
+        return self._sessions[key]
+
+    def merge_session(self, key: int, first: float, last: float) -> tuple[float, float] | None:
+        """Take what another exporter says of a session. Who saw it last follows it: if not we, give what we knew."""
+        ours = self._sessions.get(key)
+        if ours is None:
+            return None
+        if last > ours[1]:
+            del self._sessions[key]
+            return ours if ours[0] < first else None
+        self._sessions[key] = (min(first, ours[0]), ours[1])
+        return None
+
+    def merge_page(self, key: int, last: float) -> tuple[float, int, int] | None:
+        """Follow no longer a page that another exporter has seen after us; give what we knew of it."""
+        ours = self._pages.get(key)
+        return self._pages.pop(key) if ours is not None and last > ours[0] else None
+
+    def add_to_page(self, key: int, highest: int, batches: int) -> None:
+        """Add the batches that another exporter has had of a page that we follow now."""
+        ours = self._pages.get(key)
+        if ours is not None:
+            self._pages[key] = (ours[0], max(ours[1], highest), ours[2] + batches)
+
     def active(self, now: float) -> int:
         """Count the sessions seen in the last five minutes."""
         count = 0

@@ -27,6 +27,11 @@ def rating(vital: str, value: float) -> str:
     return "good" if value <= good else "needs-improvement" if value <= poor else "poor"
 
 
+def key_of(event: Event) -> str:
+    """Return what tells one vital of one page view from all others."""
+    return f"{event.data.vital}/{event.id}"
+
+
 class PendingVital(NamedTuple):
     """A report of a vital, the endpoint it was posted to, and how many page views it stands for."""
 
@@ -49,7 +54,7 @@ class PendingVitals:
         """Take a report; returns what must be counted now: one without an id, or the oldest if there is no room."""
         if not vital.event.id:
             return [vital]
-        key = f"{vital.event.data.vital}/{vital.event.id}"
+        key = key_of(vital.event)
         self._pending.pop(key, None)
         self._pending[key] = (now, vital)
         if len(self._pending) <= CAPACITY:
@@ -65,6 +70,12 @@ class PendingVitals:
                 break
             keys.append(key)
         return [self._pending.pop(key)[1] for key in keys]
+
+    def drop_before(self, key: str, reported: float) -> None:
+        """Forget a vital that was last reported before: another exporter has a later report, and counts it."""
+        known = self._pending.get(key)
+        if known is not None and known[0] < reported:
+            del self._pending[key]
 
     def dump(self) -> list[tuple[float, PendingVital]]:
         """Return what is pending, oldest first, for the snapshot."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from exporter.catalogue.label_values import LabelValues
-from exporter.catalogue.model import TIME, Catalogue, Family
+from exporter.catalogue.model import SELF, TIME, Catalogue, Family
 from exporter.events.decode import Event, Schema, seconds
 from exporter.registry.hyperloglog import DistinctCount
 from exporter.registry.series import Counter, Gauge, Histogram, Series
@@ -63,6 +63,12 @@ class Recorder:
         self.series = {family.name: Series(family) for family in catalogue.families}
         self.discovered: dict[str, dict[str, None]] = {}  # by list
         self.distinct = {family.name: DistinctCount(key) for family in catalogue.families if family.distinct}
+        # The gauges that events set: the last one to be set counts, whichever exporter it was sent to.
+        self.gauges = tuple(
+            family.name
+            for family in catalogue.families
+            if family.type == "gauge" and family.event != SELF and not family.distinct
+        )
         self._plans = {kind: _Plan(name, self) for name, kind in schema.types.items()}
 
     def record(  # noqa: C901  # one loop, for its speed

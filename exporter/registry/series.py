@@ -123,6 +123,14 @@ class Series:
         """Observe a value ``weight`` times."""
         self.cell(labels).observe(value, weight)
 
+    def merge(self, labels: Labels, value: float, at: float) -> None:
+        """Set a gauge to what another exporter has for it, if that is newer; of two at the same time, the larger."""
+        if not self._is_possible(labels):
+            return
+        cell = self.cell(labels)
+        if (at, value) > (cell.at, cell.value):
+            cell.value, cell.at = value, at
+
     def release(self, now: float, hold: float) -> Collection[Labels]:
         """Return the label sets still exposed as 0; call it once a scrape.
 

@@ -9,8 +9,9 @@ from exporter.catalogue.model import SELF, Catalogue
 from exporter.events.decode import DecodeError, Decoder, Event, Reason, Schema
 from exporter.events.dedupe import SeenIds, fingerprint
 from exporter.events.sessions import Ended, Sessions
-from exporter.events.vitals import PendingVital, PendingVitals
+from exporter.events.vitals import PendingVital, PendingVitals, key_of
 from exporter.registry.recorder import Recorder
+from exporter.registry.replication_log import MAX_TEXT, Fact, Kind, ReplicationLog
 
 # Seconds for which ids of servers' batches and events are known, at least: as long as an event may be old, or one that
 # is sent again late would be counted twice.
@@ -19,6 +20,7 @@ BROWSER_IDS_KNOWN = 600.0  # and those of browsers' batches
 _CAPACITY = 500_000
 MAX_RECORD = 8 * 1024 * 1024  # bytes of one record's events; a request has at most 1 MiB
 _MAX_RECORDED = 10_000  # events of one record; a request has at most 1,000
+_IDS = {Kind.BATCH, Kind.EVENT, Kind.BEACON}
 # Our own families that follow from records alone, so a replay restores them. The others start at 0 with the process.
 _REPLAYED = {
     "exporter_events_accepted_total",
@@ -49,7 +51,11 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fals
 class State:
     """The series, the known ids, the pending vitals, and the browsers' sessions."""
 
-    def __init__(self, catalogue: Catalogue, key: bytes, settle_after: float) -> None:
+    def __init__(
+        self, catalogue: Catalogue, key: bytes, settle_after: float, log: ReplicationLog | None = None
+    ) -> None:
+        """``log``: where to note what other exporters must be told; None if there are none."""
+        self._log = log
         self.catalogue, self.schema = catalogue, Schema(catalogue)
         self.recorder = Recorder(catalogue, self.schema, key)
         self.pending = PendingVitals(settle_after)
@@ -105,9 +111,57 @@ class State:
             self.ids.put(identity, b"", now)
         if record.page or record.session:
             self._count_ended(self.sessions.seen(record.page, record.sequence, record.session, now))
+        if self._log is not None:
+            self._tell(record, self._log)
+
+    def _tell(self, record: Record, log: ReplicationLog) -> None:
+        """Note for the other exporters what was seen."""
+        if record.source == "events":
+            for identity in record.ids:
+                log.counted(Kind.EVENT, identity)
+            if record.batch:
+                log.counted(Kind.BATCH, record.batch, record.answer)
+            return
+        if record.batch:
+            log.tell(Fact(Kind.BEACON, record.batch))
+        if record.session:
+            first, last = self.sessions.session(record.session)
+            log.tell(Fact(Kind.SESSION, record.session, first=first, last=last))
+        if record.page:
+            log.tell(Fact(Kind.PAGE, record.page, last=record.received))
+
+    def merge(self, fact: Fact, now: float) -> bool:
+        """Take what another exporter says; True if it is an id that both have counted."""
+        if fact.kind in _IDS:
+            return self._merge_id(fact, now)
+        if fact.kind == Kind.VITAL:
+            self.pending.drop_before(fact.text, fact.last)
+        elif fact.kind == Kind.SESSION:
+            self._give_session(fact.key, self.sessions.merge_session(fact.key, fact.first, fact.last))
+        elif fact.kind == Kind.PAGE:
+            self._give_page(fact.key, self.sessions.merge_page(fact.key, fact.last))
+        elif fact.kind == Kind.PAGE_GIVEN:
+            self.sessions.add_to_page(fact.key, fact.number, fact.count)
+        return False
+
+    def _merge_id(self, fact: Fact, now: float) -> bool:
+        known = {Kind.BATCH: self.batches, Kind.BEACON: self.beacons}.get(Kind(fact.kind), self.ids)
+        if known.get(fact.key, now) is None:
+            known.put(fact.key, fact.answer, now)
+        return fact.kind != Kind.BEACON and self._log is not None and self._log.has_counted(fact.key)
+
+    def _give_session(self, key: int, session: tuple[float, float] | None) -> None:
+        if session is not None and self._log is not None:
+            self._log.tell(Fact(Kind.SESSION, key, first=session[0], last=session[1]))
+
+    def _give_page(self, key: int, page: tuple[float, int, int] | None) -> None:
+        if page is not None and self._log is not None:
+            self._log.tell(Fact(Kind.PAGE_GIVEN, key, last=page[0], number=page[1], count=page[2]))
 
     def _report_vitals(self, events: list[Event], record: Record) -> None:
         for event in events:
+            if self._log is not None and event.id:
+                self._log.tell(Fact(Kind.VITAL, text=key_of(event)[:MAX_TEXT], last=record.received))
             for vital in self.pending.report(PendingVital(event, record.source, record.weight), record.received):
                 self._count_vital(vital, record.received)
 

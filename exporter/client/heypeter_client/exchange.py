@@ -38,6 +38,7 @@ class Exchange:
         head = json.dumps({"batch_id": batch_id, "sent_at": round(self._wall(), 3)})[:-1]
         body = f'{head}, "events": ['.encode() + b",".join(events) + b"]}"
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
+        headers["Idempotency-Key"] = batch_id  # by which a balancer sends it to the same exporter again
         if len(body) > _COMPRESS_ABOVE:
             body, headers["Content-Encoding"] = gzip.compress(body, 6), "gzip"
         connection = self._connection = _connection(self._address, self._timeout)

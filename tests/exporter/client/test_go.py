@@ -98,6 +98,7 @@ def test_a_batch_is_sent_again_and_counted_once(program: Path, double: ExporterD
     assert stats(line) == {"sent": 3, "batches": 2, "retried": 1}
     assert double.notes == [1, 2, 3]
     assert len({call.batch_id for call in double.calls}) == 1
+    assert {call.headers["idempotency-key"] for call in double.calls} == {double.calls[0].batch_id}
 
 
 def test_a_batch_that_is_too_large_is_halved(program: Path, double: ExporterDouble) -> None:

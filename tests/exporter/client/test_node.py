@@ -87,6 +87,7 @@ def test_a_batch_is_sent_again_unchanged_and_counted_once(double: ExporterDouble
     assert double.notes == [1, 2, 3]
     assert len(double.calls) == 3
     assert len({call.batch_id for call in double.calls}) == 1
+    assert {call.headers["idempotency-key"] for call in double.calls} == {double.calls[0].batch_id}
     assert all(call.body["events"] == double.calls[0].body["events"] for call in double.calls)
     assert (stats["sent"], stats["retried"], stats["dropped"]) == (3, 2, 0)
     assert len(stats["logs"]) == 1

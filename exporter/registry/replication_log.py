@@ -1,0 +1,99 @@
+"""Keeps what the other replicas must be told of single batches, in order and bounded. Pure.
+
+A batch that is sent again may reach another replica, and so may the next report of a vital, a page or a session.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+CAPACITY = 100_000  # facts of servers' batches, and as many of browsers'; a peer that misses more has missed the oldest
+MAX_ANSWER = 1024  # bytes of an answer that is told
+MAX_TEXT = 300
+
+
+class Kind(enum.IntEnum):
+    """What a fact is about; a replica ignores the kinds of a newer version."""
+
+    BATCH = 0  # the id of a server's batch, with the answer that it got
+    EVENT = 1  # the id of a server's event
+    BEACON = 2  # the id of a browser's batch
+    VITAL = 3  # a vital was reported
+    SESSION = 4  # a session has sent a batch, or what is known of one that another replica has now
+    PAGE = 5  # a page has sent a batch
+    PAGE_GIVEN = 6  # the batches of a page that another replica has now
+
+
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One fact; which fields count depends on its kind."""
+
+    kind: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    key: Annotated[int, msgspec.Meta(ge=0)] = 0
+    text: _Text = ""
+    answer: Annotated[bytes, msgspec.Meta(max_length=MAX_ANSWER)] = b""
+    first: float = 0.0
+    last: float = 0.0
+    number: _Count = 0
+    count: _Count = 0
+
+
+class Log:
+    """Facts in order, each with a position that never changes; the oldest are dropped."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._facts: list[Fact] = []
+        self._dropped = 0
+
+    @property
+    def end(self) -> int:
+        """The position of the next fact."""
+        return self._dropped + len(self._facts)
+
+    def add(self, fact: Fact) -> None:
+        """Append a fact."""
+        self._facts.append(fact)
+        if len(self._facts) >= 2 * self._capacity:
+            del self._facts[: self._capacity]
+            self._dropped += self._capacity
+
+    def since(self, position: int, most: int) -> tuple[list[Fact], int]:
+        """Return the facts from a position on, at most so many, and the position after them."""
+        first = max(position - self._dropped, 0)
+        facts = self._facts[first : first + most]
+        return facts, self._dropped + first + len(facts)
+
+
+class ReplicationLog:
+    """The facts of servers, whose ids matter most and are told at once, and those of browsers.
+
+    ``changed`` is called for each fact of a server.
+    """
+
+    def __init__(self, changed: Callable[[], None] = lambda: None, capacity: int = CAPACITY) -> None:
+        self.changed = changed
+        self.servers, self.browsers = Log(capacity), Log(capacity)
+        self._capacity = capacity
+        self._counted: dict[int, None] = {}
+
+    def counted(self, kind: Kind, key: int, answer: bytes = b"") -> None:
+        """Note the id of a server's batch or event that was counted here."""
+        self.servers.add(Fact(kind, key, answer=answer if len(answer) <= MAX_ANSWER else b""))
+        self._counted[key] = None
+        if len(self._counted) > self._capacity:
+            del self._counted[next(iter(self._counted))]
+        self.changed()
+
+    def has_counted(self, key: int) -> bool:
+        """Whether the id was counted here, as far as is known."""
+        return key in self._counted
+
+    def tell(self, fact: Fact) -> None:
+        """Note a fact of a browser."""
+        self.browsers.add(fact)
