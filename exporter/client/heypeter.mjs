@@ -647,6 +647,13 @@ class Exchange {
         response.write = write;
         return write.apply(response, given);
       };
+      // Of HTTP/2 the end of a response calls its write.
+      const { end } = response;
+      response.end = (...given) => {
+        response.write = write;
+        response.end = end;
+        return end.apply(response, given);
+      };
     }
     const end = (isWhole) => {
       forget();
@@ -659,7 +666,8 @@ class Exchange {
     };
     // "close" of a response is not told for one that waits behind another on the same connection.
     const { socket } = request;
-    const finished = () => end(true);
+    // Of HTTP/2 "finish" is told also when the client has left: its stream was reset.
+    const finished = () => end(!response.stream?.aborted && !response.stream?.rstCode);
     const closed = () => end(response.writableFinished === true);
     const forget = () => {
       response.removeListener?.("finish", finished);
@@ -673,7 +681,8 @@ class Exchange {
 
   /** Whether a response of node:http is a stream, and whether it is one that has no end of its own. */
   #streams(request, response) {
-    const { statusCode: status, chunkedEncoding: isChunked } = response;
+    const status = response.statusCode;
+    const isChunked = response.chunkedEncoding || request.httpVersion === "2.0"; // which has frames instead
     const header = (name) => this.#headers.get(name) ?? response.getHeader(name);
     const hasLength = header("content-length") !== undefined;
     if (request.method === "HEAD" || status < 200 || status > 299 || hasLength) return [false, false];

@@ -344,6 +344,52 @@ def test_a_pool_is_measured_once_per_query_and_its_values_stay_at_home(double: E
     assert all(b"peter@example.org" not in call.raw for call in double.calls)
 
 
+def test_requests_of_http_2_end_as_those_of_http_1(double: ExporterDouble) -> None:
+    run(
+        """
+        import http2 from "node:http2";
+        const client = register(instant);
+        let leave;
+        const routes = {
+          "/whole": (it) => { it.setHeader("content-type", "text/plain"); it.end("whole"); },
+          "/document": (it) => { it.setHeader("content-type", "text/html"); it.write("a"); it.end("b"); },
+          "/events": (it) => { it.writeHead(200, { "content-type": "text/event-stream" }); it.write("a"); it.end(); },
+          "/left-events": (it) => { it.setHeader("content-type", "text/event-stream"); it.write("a"); },
+          "/text": (it) => { it.setHeader("content-type", "text/plain"); it.write("a"); it.end("b"); },
+          "/left": () => leave(),
+          "/left-document": (it) => { it.setHeader("content-type", "text/html"); it.write("a"); },
+        };
+        const serve = (path) => withApiMetrics(path, (_, res) => routes[path](res));
+        const server = http2.createServer((req, res) => serve(req.url)(req, res));
+        await new Promise((done) => server.listen(0, "127.0.0.1", done));
+        const session = http2.connect("http://127.0.0.1:" + server.address().port);
+        for (const path of Object.keys(routes)) {
+          await new Promise((done) => {
+            const stream = session.request({ ":path": path });
+            leave = () => stream.close(http2.constants.NGHTTP2_CANCEL);
+            if (path.startsWith("/left-")) stream.on("data", leave);
+            stream.on("close", done).on("error", () => {}).resume().end();
+          });
+        }
+        await new Promise((done) => session.close(done));
+        await new Promise((done) => server.close(done));
+        await client.close();
+        """,
+        double.url,
+    )
+    counted = {data["route"]: (data["status"], data.get("kind")) for data in told(double)}
+    assert counted == {
+        "/whole": (200, None),
+        "/document": (200, None),
+        "/events": (200, "stream"),
+        "/left-events": (200, "stream"),
+        "/text": (200, "stream"),
+        "/left": (499, None),
+        "/left-document": (499, None),
+    }
+    assert len(double.counted) == len(counted)
+
+
 QUERIES: dict[str, str] = dict(yaml.safe_load(Path("tests/exporter/client/queries.yml").read_text("utf-8")))
 
 
