@@ -55,6 +55,11 @@ class Metrics:
         """Count a failure of journal or snapshot."""
         self._series["exporter_storage_errors_total"].add((operation,))
 
+    def recovered(self, now: float) -> None:
+        """Say what a start found damaged: nothing increases later, and the first value of a counter is no increase."""
+        found = self._series["exporter_storage_errors_total"].cell(("recover",)).value
+        self.gauge("exporter_recovery_faults", found, now)
+
     def synced(self, seconds: float) -> None:
         """Observe a sync of the journal."""
         self._series["exporter_journal_sync_duration_seconds"].observe((), seconds)

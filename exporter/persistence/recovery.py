@@ -35,6 +35,7 @@ class Storage:
             metrics.storage_error("recover")
         self._kept = self._load(state, metrics)
         replayed = self._replay(state, metrics)
+        metrics.recovered(self._now())
         state.resume(self._now(), hold)
         self.journal.begin(self._kept)
         if self._kept or replayed:

@@ -637,6 +637,7 @@ async def recovered(installation: Installation) -> tuple[float | None, float | N
     """What is booked, and how many faults were found at the start."""
     booked_so_far = await value(installation.client, "class_bookings_total", class_type="group", channel="web")
     faults = await value(installation.client, "exporter_storage_errors_total", operation="recover")
+    assert await value(installation.client, "exporter_recovery_faults") == faults
     return booked_so_far, faults
 
 
