@@ -19,6 +19,7 @@ SERIES, HERE = known(), replace(installation(), readers=frozenset({"job:read:rat
 PANELS = panels()
 APP = 'job="heypeter-app"'
 REQUESTS = f"rate(http_requests_total{{{APP}}}[5m])"
+OF_A_DAY = f"rate(http_requests_total{{{APP}}}[1d])"
 BUCKETS = f"rate(http_request_duration_seconds_bucket{{{APP}}}[5m])"
 Case = dict[str, Any]
 NO_PAGE = {"runbook_url": f"{RUNBOOKS}/NoPage.md"}
@@ -199,6 +200,16 @@ ALSO_BAD: list[tuple[str, Case | list[Case]]] = [
         [
             record("job:read:rate5m", f"sum by (job) (increase(http_requests_total{{{APP}}}[1h] offset 1d))"),
             alert("job:read:rate5m > 1"),
+        ],
+    ),
+    ("untested-baseline", alert(f"sum by (job) ({REQUESTS}) < 0.1 * sum by (job) ({OF_A_DAY})")),
+    ("untested-baseline", alert(f"sum by (job) ({OF_A_DAY}) > on (job) 9 * sum by (job) ({REQUESTS})")),
+    ("untested-baseline", alert(f"sum by (job) ({REQUESTS}) / (sum by (job) ({OF_A_DAY}) > 0) < 0.1")),
+    (
+        "untested-baseline",
+        [
+            record("job:read:rate5m", f"sum by (job) ({OF_A_DAY})"),
+            alert(f"sum by (job) ({REQUESTS}) < 0.1 * job:read:rate5m"),
         ],
     ),
     ("exporter-health", alert('up{job=~"postgres|receiver"} < 1', "{{ $labels.instance }}")),

@@ -8,7 +8,7 @@ import promql_parser as promql
 from promql_parser import Call, Expr, parse_duration
 
 from rules.lint.baselines import MARKERS
-from rules.lint.expression import operator, selectors, walk
+from rules.lint.expression import COMPARISONS, binaries, name_of, operator, selectors, walk
 from rules.lint.fault import Fault
 from rules.lint.source import Rule
 from rules.lint.world import World
@@ -37,6 +37,9 @@ def _baseline(node: Expr, world: World, depth: int) -> str:
         function = _looks_back(part)
         if function:
             return function
+    metric = _beside_itself(node, world)
+    if metric:
+        return f"{metric} over two windows"
     if depth < _DEEP:
         for selector, _ in selectors(node):
             for source in world.recorded(selector):
@@ -44,6 +47,29 @@ def _baseline(node: Expr, world: World, depth: int) -> str:
                 if function:
                     return f"{source.name}: {function}" if depth == 0 else function
     return ""
+
+
+def _beside_itself(node: Expr, world: World) -> str:
+    """Return a metric that is compared with itself over a longer window, which an outage fills in time."""
+    for pair in binaries(node, *COMPARISONS, "/", "-"):
+        left, right = _windows(pair.lhs, world, 0), _windows(pair.rhs, world, 0)
+        for metric in left.keys() & right.keys():
+            if left[metric] != right[metric] and max(left[metric] | right[metric]) >= _LONG:
+                return metric
+    return ""
+
+
+def _windows(node: Expr, world: World, depth: int) -> dict[str, set[timedelta]]:
+    """Return the windows over which each metric is read, also in what a recorded series reads."""
+    found: dict[str, set[timedelta]] = {}
+    for part, _ in walk(node):
+        if isinstance(part, promql.MatrixSelector):
+            found.setdefault(name_of(part.vector_selector), set()).add(part.range)
+    for selector, _ in selectors(node) if depth < _DEEP else ():
+        for source in world.recorded(selector):
+            for metric, windows in _windows(source.tree, world, depth + 1).items():
+                found.setdefault(metric, set()).update(windows)
+    return found
 
 
 def _looks_back(part: Expr) -> str:
