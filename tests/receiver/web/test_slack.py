@@ -73,8 +73,8 @@ class Rig:
         assert stored is not None
         return stored[0]
 
-    async def button(self) -> str:
-        return await self.actions.reference(await self.incident())
+    async def button(self, number: int = 1) -> str:
+        return await self.actions.reference(await self.incident(number))
 
     async def press(self, action: str, user: str = LINH, *, handler: SlackHandler | None = None, **field: Any) -> None:  # noqa: ANN401  # JSON
         at = next(self._number)
@@ -87,10 +87,10 @@ class Rig:
         block = f"{await self.button()}|77"
         await self.press("snooze", user, block_id=block, selected_option={"value": str(minutes)}, **more)
 
-    async def form(self, act: str = "", user: str = LINH) -> dict[str, Any]:
+    async def form(self, act: str = "", user: str = LINH, number: int = 1) -> dict[str, Any]:
         """Open the form, and choose an act in it."""
         opened = len(self.slack.views)
-        await self.press("more", user, value=await self.button())
+        await self.press("more", user, value=await self.button(number))
         view = await self.shown(lambda: len(self.slack.views) > opened)
         if not act:
             return view
@@ -344,6 +344,81 @@ async def test_a_store_that_cannot_write_is_told(rig: Rig) -> None:
     rig.url = ""  # nowhere to say so: Slack itself shows that it failed
     with pytest.raises(StoreOutageError):
         await rig.press("acknowledge", value=await rig.button())
+
+
+# What others wrote
+
+
+EVIL = "<!channel> & <@U1>"
+SHOWN = "&lt;!channel&gt; &amp; &lt;@U1&gt;"
+
+
+def interpreted(said: object) -> list[str]:
+    """All texts in which Slack reads `<…>`."""
+    if isinstance(said, list):
+        return [text for one in said for text in interpreted(one)]
+    if not isinstance(said, dict):
+        return []
+    own = [said["text"]] if isinstance(said.get("text"), str) and said.get("type") != "plain_text" else []
+    return own + [text for value in said.values() for text in interpreted(value)]
+
+
+async def test_nothing_that_others_wrote_means_anything_to_slack(rig: Rig) -> None:
+    rig.slack.users[MAREK] = {"profile": {"email": "marek@example.com"}}
+    routing = rig.current.routing
+    people = {key: replace(person, name=f"{key} {EVIL}") for key, person in routing.people.items()}
+    rig.current.exchange(replace(routing, people=people, teams={**routing.teams, EVIL: ()}))
+    alert = replace(an_alert(EVIL, alertname=EVIL, team=EVIL, instance=EVIL), annotations={"summary": EVIL})
+    event = received(alert)
+    other = replace(event, group=replace(event.group, key="other"))
+    await rig.store.update(other, rig.current.routing, rig.clock.now)
+    again = replace(other.group, alerts=(replace(alert, starts_at=START + timedelta(seconds=1)),))
+    said: dict[str, Any] = {}
+    for command in (
+        "who",
+        "page",
+        "page marek it is down",
+        "snooze 1 2h",
+        "cover 04:00-08:00 marek",
+        "cover 09:00-10:00",
+    ):
+        said[command] = await rig.command(command)
+    said["incidents"] = await rig.command("incidents")
+    button = await rig.button(2)
+    said["form"] = await rig.form(number=2)
+    said["taken"] = await _replied(rig, "acknowledge", MAREK, value=await rig.button())
+    said["snoozed"] = await _replied(rig, "snooze", block_id=f"{button}|7", selected_option={"value": "60"})
+    said["out of bounds"] = await _replied(rig, "snooze", block_id=f"{button}|8", selected_option={"value": "9999"})
+    said["form of what is taken"] = await rig.form(number=2)
+    asked = said["cover 09:00-10:00"]["blocks"][1]["elements"][0]
+    said["accepted"] = await _replied(rig, asked["action_id"], MAREK, value=asked["value"])
+    await rig.store.apply(2, deciding(Resolve("marek", Origin.API), rig.clock.now), rig.clock.now)
+    said["over"] = await _replied(rig, "snooze", block_id=f"{button}|9", selected_option={"value": "60"})
+    rig.clock.forward(seconds=1)
+    await rig.store.update(replace(other, group=again), rig.current.routing, rig.clock.now)
+    await rig.press("acknowledge", MAREK, value=await rig.button(2))
+    said["fired again"] = await _replied(rig, "resolve", value=button)
+    for what, one in said.items():
+        for text in interpreted(one):
+            assert "<" not in text.replace("<!date^", ""), what
+    for what in (
+        "who",
+        "page",
+        "page marek it is down",
+        "snooze 1 2h",
+        "incidents",
+        "form",
+        "fired again",
+        "taken",
+        "snoozed",
+    ):
+        assert SHOWN in json.dumps(interpreted(said[what])), what
+
+
+async def _replied(rig: Rig, action: str, user: str = LINH, **field: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
+    await rig.press(action, user, **field)
+    await rig.until(lambda: bool(rig.told))
+    return rig.told.pop()
 
 
 # The command
