@@ -95,6 +95,7 @@ from receiver.workers import (
     cover_notices,
     coverage,
     device_check,
+    echo_watch,
     event_webhooks,
     forgetting,
     handover,
@@ -110,6 +111,7 @@ from receiver.workers.cover_notices import CoverNotices
 from receiver.workers.coverage import Coverage
 from receiver.workers.device_check import DeviceCheck
 from receiver.workers.dispatcher import Dispatcher
+from receiver.workers.echo_watch import EchoWatch
 from receiver.workers.escalator import Escalator
 from receiver.workers.event_webhooks import EventWebhook, Hook, HookMetrics
 from receiver.workers.forgetting import Forgetting
@@ -682,6 +684,8 @@ class Receiver:
         self._silences = Silences(store, store.silences, self.actions, self._alertmanagers, external_url=url)
         watch = SilenceWatch(store, store.silences, self.current, self._alertmanagers, self._clock)
         self._rounds["silences"] = Round(watch.run_once, silence_watch.PERIOD)
+        echoes = EchoWatch(store, self.current, self._clock, self._alertmanagers)
+        self._rounds["echoes"] = Round(echoes.run_once, echo_watch.PERIOD)
 
     async def _add_event_webhooks(self, session: aiohttp.ClientSession) -> None:
         """Make the loop of each program that is told of changes; SettingsError if its secret is missing or wrong."""

@@ -34,6 +34,7 @@ LISTED = 50  # alerts that have resolved and stay listed: what a late webhook or
 _NAMED = 10  # alerts that one webhook names in the timeline
 _MOST_ENDED = 1000  # episodes that a person has ended and that are remembered
 _MOST_ECHOES = 5000  # episodes that have just ended, of which another replica may still say that they fire
+_MOST_DOUBTED = 50
 ECHO = timedelta(seconds=90)  # how long after the end of an episode another replica may still say that it fires
 
 
@@ -73,6 +74,7 @@ def merge(incident: Incident, event: AlertsReceived, now: datetime) -> Decision:
         group_labels=incident.group_labels or group.labels,
         alerts=alerts,
         echoes=_newest(echoes) if entries and not event.drift else incident.echoes,  # what the API shows has no echo
+        doubted=_doubted(incident, group, alerts) if echoes or incident.doubted else {},
         truncated=group.truncated,
         dropped=group.dropped,
     )
@@ -161,6 +163,17 @@ def _is_echo(alert: Alert, echoes: dict[str, Ending]) -> bool:
     if ending is None or alert.starts_at <= UNKNOWN_START:
         return False
     return alert.starts_at == ending.starts_at or alert.starts_at <= min(ending.starts_at, ending.at)
+
+
+def _doubted(incident: Incident, group: AlertGroup, alerts: dict[str, Alert]) -> dict[str, Alert]:
+    """Give what was last called firing and was taken for an echo; a person's word is no doubt."""
+    named = {alert.fingerprint for alert in group.alerts}
+    doubted = {name: alert for name, alert in incident.doubted.items() if name not in named}
+    for alert in group.alerts:
+        known = alerts.get(alert.fingerprint)
+        if alert.firing and not (known is not None and known.firing) and not ended_by_hand(alert, incident):
+            doubted[alert.fingerprint] = alert
+    return dict(list(doubted.items())[:_MOST_DOUBTED])
 
 
 def _not_listed(incident: Incident, group: AlertGroup, now: datetime) -> list[Entry]:

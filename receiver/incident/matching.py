@@ -34,8 +34,9 @@ def choose(event: AlertsReceived, known: Lookup, policy: Policy, now: datetime) 
     """Give the incident that ``event`` is to be applied to; in the state NEW if there is none yet.
 
     The open incident of the group; else the open one that owns at least half of what fires (Alertmanager's grouping
-    was changed); else the group's last one, if it fires again within the policy's window, or if nothing begins and
-    alerts end that fired when a person resolved it; else a new one, which still knows the episodes that are over.
+    was changed); else the group's last one, if it fires again within the policy's window, or if nothing begins and it
+    is news of alerts that fired when a person resolved it, or of echoes; else a new one, which still knows the episodes
+    that are over.
     """
     last = known.newest(event.group.key)
     if last is not None and last.state is not State.RESOLVED:
@@ -45,9 +46,14 @@ def choose(event: AlertsReceived, known: Lookup, policy: Policy, now: datetime) 
         return owner
     if last is not None:
         after = merge(last, event, now).incident
-        if reopens(last, policy, now) if joined(last, after) else len(after.firing) < len(last.firing):
+        if reopens(last, policy, now) if joined(last, after) else _is_news(last, after):
             return last
     return following(last, known.next_number(), event.group.key, now)
+
+
+def _is_news(last: Incident, after: Incident) -> bool:
+    """Nothing begins: it may be news of what is over, which no new incident is to be opened for."""
+    return len(after.firing) < len(last.firing) or after.doubted != last.doubted
 
 
 def _owner(group: AlertGroup, known: Lookup) -> Incident | None:

@@ -509,6 +509,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: dict[str, datetime] = {}  # fingerprint -> newest start of an episode that a person has ended
     ended_ahead: dict[str, datetime] = {}  # the same, where that start lay in the future when the person did so
     echoes: dict[str, Ending] = {}  # fingerprint -> the episode that a webhook has just ended
+    doubted: dict[str, Alert] = {}  # fingerprint -> what was taken for an echo, and has not been called resolved since
     begun: int = 0  # how many episodes have ever begun to fire in it
     truncated: int = 0
     dropped: int = 0  # alerts of its newest message that nobody could read

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from receiver.incident.alerts import ALERTS
 from receiver.incident.event import AlertsReceived
+from receiver.incident.machine import transition
 from receiver.incident.matching import choose
 from receiver.incident.model import Alert, AlertGroup, Ending, Incident, State
 from tests.receiver.example_site import MINUTE, START, an_alert, the_policy, the_routing
@@ -93,7 +94,8 @@ def test_a_new_one_remembers_what_is_over_for_a_month() -> None:
 
 def test_an_episode_that_is_over_reopens_nothing_unless_the_api_confirms_it() -> None:
     known = Memory(over(MINUTE))
-    assert choose(news(an_alert()), known, the_policy(), NOW).state is State.NEW
+    chosen = choose(news(an_alert()), known, the_policy(), NOW)
+    assert transition(chosen, news(an_alert()), the_policy(), NOW).incident.state is State.RESOLVED
     assert choose(news(an_alert(), confirmed=True), known, the_policy(), NOW).id == 7
 
 
