@@ -239,7 +239,7 @@ class Dispatcher:
             paused = self._destinations.of(target.address).is_paused
             failure = Failure.CIRCUIT_OPEN if paused else Failure.TIMEOUT
             unreached = self._deciding(Unreached(target, late.notification.round, failure))
-            await self._store.look_elsewhere(late, unreached, now)
+            await self._store.look_elsewhere(late, unreached, self._clock())
 
     async def _deliver(self, outgoing: _Outgoing, destination: Destination, place: Place) -> None:
         claims, begun_at = outgoing.claims, self._clock()

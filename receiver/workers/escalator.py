@@ -52,11 +52,11 @@ class Escalator:
         if self._told_alive is None or abs(now - self._told_alive) >= _ALIVE:
             await self._store.alive(now)
             self._told_alive = now
-        while numbers := await self._store.due(now, _BATCH):
+        while numbers := await self._store.due(self._clock(), _BATCH):
+            now = self._clock()  # read again: the clock may have been set, and what is due have moved with it
             decide = partial(transition, event=TimeDue(), policy=self._current.routing, now=now)
             await asyncio.gather(*(self._store.apply(number, decide, now) for number in numbers))
-            now = self._clock()
             self._watch.rested()
             if len(numbers) < _BATCH:
                 break
-        self.completed_at = now
+        self.completed_at = self._clock()

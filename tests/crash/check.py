@@ -26,6 +26,9 @@ class History:
         self.planted = next(line["planted"] for line in lines if line["type"] == "run")
         self.deaths = {line["life"]: line for line in lines if line["type"] == "death"}
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
+        self.lost_answers = [line for line in lines if line["type"] == "fault" and line["lost"]]
+        self.set_back = any(line["type"] == "clock" and line["kind"] == "back" for line in lines)
+        self.duty = [line for line in lines if line["type"] == "duty"]
         self.sends = [line for line in lines if line["type"] == "send"]
         self.requests, self.sends_of = defaultdict[str, list[Line]](list), defaultdict[str, list[Line]](list)
         self.incidents = defaultdict[str, list[Line]](list)
@@ -51,7 +54,10 @@ class History:
 
 def faults(history: History) -> list[str]:
     """Give a sentence for each fault."""
-    rules = (lost, early, disordered, not_one, rung_twice, repeated, after_the_answer, timelines, told_unsent, damaged)
+    rules = (
+        *(lost, early, wrong_person, disordered, not_one, rung_twice, repeated),
+        *(after_the_answer, timelines, told_unsent, damaged),
+    )
     return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
 
 
@@ -78,6 +84,18 @@ def early(history: History) -> Iterator[str]:
             due = began + (history.step if send["target"] in SECOND_STEP else 0)
             if send["at"] < due:
                 yield f"{title} came to {send['target']} {due - send['at']:.2f} s before its step"
+
+
+def wrong_person(history: History) -> Iterator[str]:
+    """Who is on call when an incident begins is paged at its first step, on both sides of a hand-over."""
+    for duty in history.duty:
+        for title in history.fired():
+            first = min(request["at"] for request in history.asked(title, "fire"))
+            began = min(request["began"] for request in history.requests[title])
+            wanted = {duty["before"] if began < duty["change"] else "", duty["after"] if first > duty["change"] else ""}
+            paged = {send["target"] for send in history.sends_of[title] if send["kind"] == "page"}
+            if wrong := (paged & {duty["before"], duty["after"]}) - wanted:
+                yield f"{title} came to {', '.join(wrong)}, who was not on call"
 
 
 def disordered(history: History) -> Iterator[str]:
@@ -125,14 +143,21 @@ def repeats(history: History) -> dict[tuple[str, ...], list[Line]]:
 
 
 def repeated(history: History) -> Iterator[str]:
-    """Something is sent again only if the receiver was killed before it had written down that it was taken."""
+    """Something is sent again only if its answer was lost, or we were killed before that had been written down."""
     for key, sends in repeats(history).items():
         for before, after in pairwise(sends):
             death = history.deaths.get(before["life"])
+            if _answer_was_lost(history, before):
+                continue
             if before["life"] == after["life"] or death is None:
                 yield f"{' '.join(key)} was sent twice without a kill in between"
             elif death["at"] - before["at"] > GRACE:
                 yield f"{' '.join(key)} was sent again though it had been taken long before the kill"
+
+
+def _answer_was_lost(history: History, send: Line) -> bool:
+    lost = (line for line in history.lost_answers if line["channel"] == send["channel"])
+    return any(-0.1 < send["at"] - line["at"] < GRACE for line in lost)
 
 
 def after_the_answer(history: History) -> Iterator[str]:
@@ -154,7 +179,9 @@ def timelines(history: History) -> Iterator[str]:
                 yield f"{title} does not begin with one opening and one alert: {dict(kinds)}"
             times = [datetime.fromisoformat(line["at"]) for line in lines]
             # A moment is read when a request comes in, and commits may overtake each other.
-            if any((before - after).total_seconds() > GRACE for before, after in pairwise(times)):
+            if not history.set_back and any(
+                (before - after).total_seconds() > GRACE for before, after in pairwise(times)
+            ):
                 yield f"{title} goes back in time"
             yield from _acts(history, title, incident, kinds)
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from process.logs import set_up_logs
 from receiver import app
@@ -70,12 +73,32 @@ def _live(path: Path, log: Path, hits: Path, asked: dict[str, Any]) -> None:
     dispatcher.LEASE = asked.get("lease", dispatcher.LEASE)
     if asked.get("planted"):
         PLANTED[asked["planted"]]()
-    shift = [timedelta(0)]  # of the clock, forward at SIGUSR1
-    signal.signal(signal.SIGUSR1, lambda _signal, _frame: shift.append(shift.pop() + SHIFT))
+    if asked.get("names"):
+        _resolve(Path(asked["names"]))
+    shift = [timedelta(seconds=asked.get("shift", 0))]  # of the clock, which signals set forward and back
+    for number, by in ((signal.SIGUSR1, SHIFT), (signal.SIGUSR2, -SHIFT)):
+        signal.signal(number, lambda _signal, _frame, by=by: shift.append(shift.pop() + by))  # type: ignore[misc]
     app.Receiver = partial(app.Receiver, clock=lambda: app.now() + shift[0])  # type: ignore[misc,assignment]
     config, source = load(path)
     set_up_logs("info", "logfmt")
     os._exit(asyncio.run(app.serve(config, source, config.listen, lambda _text: None)))
+
+
+def _resolve(gone: Path) -> None:
+    """Find names under .test here, but for those that stand in the file; what is not found is written beside it."""
+    resolve = socket.getaddrinfo
+
+    def look_up(host: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401  # as getaddrinfo
+        if not str(host).endswith(".test"):
+            return resolve(host, *rest, **named)
+        if str(host) in gone.read_text("utf-8").split():
+            with gone.with_suffix(".missed").open("a", encoding="utf-8") as missed:
+                missed.write(f"{host}\n")
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return resolve("127.0.0.1", *rest, **named)
+
+    socket.getaddrinfo = look_up
+    aiohttp.TCPConnector = partial(aiohttp.TCPConnector, use_dns_cache=False)  # type: ignore[assignment,misc]
 
 
 def _kill_at(kind: str, count: int, hits: Path) -> None:

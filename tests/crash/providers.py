@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -58,6 +59,15 @@ class _Witness(FakeServer):
     async def stall(self, _raw: bytes) -> bool:
         return False
 
+    def refuse(self, status: int) -> None:
+        """Answer the next request with a status."""
+        self.misfortunes.append((status, {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}))
+
+    @property
+    def refuses(self) -> bool:
+        """Say whether it still waits for that request."""
+        return bool(self.misfortunes)
+
     def taken(self, path: str, body: dict[str, Any], life: int) -> None:
         raise NotImplementedError
 
@@ -107,9 +117,20 @@ class WitnessSlack(_Witness, FakeSlack):
 
 
 class WitnessSMTP(FakeSMTP):
+    """As the others, for mail."""
+
     book: Book
     chance: random.Random
     failing, steady = 0.1, 0.0
+
+    def refuse(self, status: int) -> None:
+        """Answer the next mail with a status."""
+        self.replies.append(f"{status} try again")
+
+    @property
+    def refuses(self) -> bool:
+        """Say whether it still waits for that mail."""
+        return bool(self.replies)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         life = self.book.life
@@ -141,10 +162,20 @@ class Providers:
         for witness in self.all():
             witness.book, witness.chance = book, random.Random(seed)  # noqa: S311  # to be repeated
 
+    def of(self, name: str) -> WitnessPagerDuty | WitnessSlack | WitnessSMTP:
+        return self.all()[NAMES.index(name)]
+
     def all(self) -> tuple[WitnessPagerDuty, WitnessSlack, WitnessSMTP]:
         return self.pagerduty, self.slack, self.smtp
 
+    def slowest(self) -> float:
+        """Say how long one that is steady takes."""
+        return max(witness.steady for witness in self.all())
+
     async def start(self) -> None:
+        """Listen, if they do not yet."""
+        if self.pagerduty.url:
+            return
         await self.pagerduty.start()
         await self.slack.start()
         self.smtp.start()

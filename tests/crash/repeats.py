@@ -35,8 +35,7 @@ class Backlog(Storm):
             await asyncio.sleep(self.chance.uniform(0.0, 0.5))
             self.book.kill("random")
             assert await ended == signal.SIGKILL, self.process.log()
-            await asyncio.sleep(2 * LATENCY)
-            self._over()
+            await self.over()
 
 
 async def measure(folder: Path, seed: int, kills: int) -> tuple[dict[str, float], list[str]]:

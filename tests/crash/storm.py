@@ -111,7 +111,7 @@ class Storm:
 
     async def rage(self, kills: int) -> None:
         """Begin incidents all the time, and kill the receiver so often."""
-        weather = asyncio.ensure_future(self._begin_incidents())
+        weather = asyncio.ensure_future(self.begin_incidents())
         try:
             for _ in range(kills):
                 await self._life(self._next())
@@ -131,34 +131,38 @@ class Storm:
         self.book.how = kind if kind in STATEMENTS else SYNC if kind == SYNC else ""
         if kind in SENDS:
             self.book.armed = kind
-        tracer = await self._trace() if kind == SYNC else None
+        sync = f"inject={SYNC}:signal=KILL:when={self.chance.randint(1, 6)}"  # counted from when strace has attached
+        tracer = await self.trace(sync) if kind == SYNC else None
         wait = LIFE if kind != "random" else self.chance.uniform(0.05, LIFE)
         ended = asyncio.ensure_future(self.process.ended())
         await asyncio.wait({ended}, timeout=wait)
         if not ended.done():
             self.book.kill("random")
         assert await ended == signal.SIGKILL, f"the receiver has ended by itself: {self.process.log()}"
-        # What the dead process had still written is in the providers' sockets: it must not be taken for the next one's.
-        await asyncio.sleep(0.05)
-        self._over()
+        await self.over()
         if tracer is not None:
             await tracer.wait()
 
-    def _over(self) -> None:
+    async def over(self) -> None:
+        """Write down the end of a life.
+
+        What the dead process had still written is in the providers' sockets: it must not be taken for the next one's.
+        """
+        await asyncio.sleep(self.providers.slowest() + 0.05)
         self.book.pid, self.book.armed = 0, ""
         self.counts[self.book.how] += 1
         self.book.write(type="death", life=self.book.life, how=self.book.how)
 
-    async def _trace(self) -> asyncio.subprocess.Process:
-        """Let strace kill it when it is about to sync; its own count begins when it has attached."""
-        inject = f"inject=fdatasync:signal=KILL:when={self.chance.randint(1, 6)}"
+    async def trace(self, inject: str) -> asyncio.subprocess.Process:
+        """Let strace change what the kernel answers to the process that runs, from when it has attached."""
+        call = inject.removeprefix("inject=").partition(":")[0]
         return await asyncio.create_subprocess_exec(
-            *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", inject),
+            *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject),
             *("-p", str(self.book.pid)),
             stderr=subprocess.DEVNULL,
         )
 
-    async def _begin_incidents(self) -> None:
+    async def begin_incidents(self) -> None:
         while True:
             self.number += 1
             person = asyncio.ensure_future(self._incident(f"storm-{self.number:05}", self.number))
@@ -213,7 +217,7 @@ class Storm:
         self.providers.pagerduty.stalling, self.providers.pagerduty.failing = True, 0.0
         await self.process.start({"planted": self.planted, "lease": 3.0})
         await self._five()
-        await self._rest()
+        await self.rest()
 
     async def set_the_clock(self) -> None:
         """Set the clock forward by more than a lease while PagerDuty takes its time; nothing is killed."""
@@ -221,7 +225,7 @@ class Storm:
         await self.process.start({"planted": self.planted})
         await self._five()
         os.kill(self.book.pid, signal.SIGUSR1)
-        await self._rest()
+        await self.rest()
 
     async def _five(self) -> None:
         for number in range(1, 6):
@@ -235,11 +239,11 @@ class Storm:
     async def calm_down(self) -> None:
         """Let a last life send what is owed."""
         await self.process.start({"planted": self.planted})
-        await asyncio.gather(*self._people)
-        await self._rest()
+        await self.rest()
 
-    async def _rest(self) -> None:
+    async def rest(self) -> None:
         """Wait until nothing is owed, and write down what the API says of each incident."""
+        await asyncio.gather(*self._people)
         patience = time.time() + 60
         await asyncio.sleep(STEP + 1)
         while time.time() < patience and not await self._nothing_is_owed():  # noqa: ASYNC110  # as above
@@ -280,7 +284,7 @@ def _payload(title: str, team: str) -> dict[str, Any]:
         "status": "firing",
         "labels": labels,
         "annotations": {"summary": f"{title} fires"},
-        "startsAt": "2026-11-23T03:00:00.123456789Z",
+        "startsAt": "2026-09-23T03:00:00.123456789Z",
         "endsAt": "0001-01-01T00:00:00Z",
         "generatorURL": "http://prometheus:9090/graph",
         "fingerprint": f"{int(title[-5:]):016x}",

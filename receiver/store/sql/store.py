@@ -97,6 +97,7 @@ class SQLStore:
         self.past = SQLPast(writer)
         self.hooks = SQLHooks(writer, reader)
         self._installation = 0
+        self._moved = timedelta(0)  # by which the clock was set since this process began
 
     erasing: EraseStore
 
@@ -186,11 +187,13 @@ class SQLStore:
         return await self._writer.run(lambda db: [f[0] for f in db.execute(query, (now.timestamp(), limit))])
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
-        first = None
+        first, moved = None, self._moved
         if not wanted.address:
-            first = await self._writer.run(lambda db: outbox.first_due(db, channel, now))
+            looked_at = now
+            first = await self._writer.run(lambda db: outbox.first_due(db, channel, looked_at))
             if first is None:
                 return []
+            now += self._moved - moved  # else a lease of the old time would be over at once
         urgent = wanted.urgent is True or (first is not None and is_urgent(first))
 
         def change(db: Connection) -> list[Claimed]:
@@ -407,7 +410,13 @@ class SQLStore:
                 for incident in row.waiting(db, now - by - UNDO_FOR, _MOST_UNDONE)
             ]
 
-        for saved in await self._writer.commit_in_order(change):
+        self._moved += by
+        try:
+            changes = await self._writer.commit_in_order(change)
+        except StoreError:
+            self._moved -= by
+            raise
+        for saved in changes:
             self._watched(saved)
 
     async def beat(self, source: str, now: datetime) -> None:

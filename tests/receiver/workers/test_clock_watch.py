@@ -1,7 +1,7 @@
 """Somebody sets the clock, or suspends the machine: nothing waits longer, comes sooner or is sent twice for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -167,6 +167,59 @@ async def test_what_is_asked_for_before_the_move_and_written_after_it_moves_too(
     assert rig.people() == ["linh@example.com"]
     await rig.seconds(20, 10)
     assert rig.people() == ["linh@example.com", "marek@example.com"]
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_claim_that_is_under_way_when_the_clock_is_set_leases_for_as_long(rig: Rig, by: timedelta) -> None:
+    await rig.fire()
+    claiming = asyncio.create_task(rig.store.claim("email", rig.read(), 90, 10))
+    await asyncio.sleep(0)  # it has asked whether anything is due
+    rig.clock.set(seconds=by.total_seconds())
+    await rig.watch.look()
+    assert len(await claiming) == 1
+    await rig.seconds(80, 10)
+    assert await rig.store.claim("email", rig.read(), 90, 10) == []
+    await rig.seconds(20, 10)
+    assert rig.people() == ["linh@example.com"]
+
+
+class SetBetween(SQLiteStore):
+    """A store whose clock is set, and that is noticed, while it looks for what is due."""
+
+    async def due(self, now: datetime, limit: int = 100) -> list[int]:
+        numbers = await super().due(now, limit)
+        if numbers and self.by:
+            self.clock.set(seconds=self.by.total_seconds())
+            self.by = timedelta(0)
+            await self.look()
+        return numbers
+
+    clock: Clock
+    by: timedelta
+    look: Callable[[], Awaitable[None]]
+
+
+@pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=10), HOUR])
+async def test_a_step_that_is_due_when_the_clock_is_set_is_taken_in_the_new_time(tmp_path: Path, by: timedelta) -> None:
+    clock = Clock()
+    store = SetBetween(tmp_path / "receiver.sqlite3", lambda: None)
+    await store.open(clock.now)
+    rig = Rig(store, clock)
+    store.clock, store.by, store.look = clock, timedelta(0), rig.watch.look
+    await rig.fire()
+    await rig.seconds(600, 10)
+    store.by = by
+    await rig.seconds(310, 10)
+    assert rig.people() == ["linh@example.com", "marek@example.com"]
+    stored = await store.incident(1)
+    assert stored is not None
+    (paged,) = [line for line in stored[1] if line.kind is EntryKind.PAGED][1:]
+    assert timedelta(0) <= clock.now - paged.at <= timedelta(seconds=20)
+    await rig.seconds(880, 10)
+    assert len(rig.people()) == 2
+    await rig.seconds(30, 10)
+    assert rig.people()[2:] == ["aisha@example.com"]
+    await store.close()
 
 
 @pytest.mark.parametrize("by", [-HOUR, timedelta(minutes=-10), timedelta(days=-400)])
