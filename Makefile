@@ -8,7 +8,7 @@ PY := $(BIN)/python
 # because its tests share fixtures.
 BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON
-BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency alertmanager_path receiver_peers receiver_storm fan_out growth receiver_many receiver_delays console_pages rule_evaluation dashboard_queries
+BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack envelope_scan webhook_latency alertmanager_path receiver_peers event_loops receiver_storm fan_out growth receiver_many receiver_delays console_pages rule_evaluation dashboard_queries
 
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
@@ -123,7 +123,7 @@ config: .venv/ready ## check every example configuration, and that what is gener
 bench: .venv/ready stack servers peers ## run all benchmarks and write bench/RESULTS.md (QUICK=1: the main ones; SHORT=1: only check that each runs)
 	@$(PY) -m bench.results $(if $(QUICK),--quick) $(if $(SHORT),--short)
 
-peers: .venv/ready ## install Alerta into .stack/peers, for `make bench` to compare with (safe to repeat)
+peers: .venv/ready ## install Alerta and uvloop into .stack/peers, for `make bench` to compare with (safe to repeat)
 	@$(PY) -m bench.peers
 
 bench-compare: .venv/ready stack ## compare benchmarks with a revision: BASE=rev [ONLY="webhook_latency attack"] [PAIRS=10] [PATCH=file]

@@ -1,6 +1,7 @@
 """Starts what others have made to compare with: Alerta on PostgreSQL, from PyPI and Debian, with nothing installed.
 
-`python -m bench.peers` puts Alerta into an environment of its own below .stack/, never into .venv.
+`python -m bench.peers` puts Alerta into an environment of its own below .stack/, never into .venv, and uvloop beside
+it.
 """
 
 import os
@@ -23,6 +24,7 @@ from deploy.local.servers import PLACE as SERVERS
 
 PLACE = ROOT / ".stack/peers"
 PACKAGES = ("alerta-server==9.1.0", "gunicorn==27.0.1", "psycopg2-binary==2.9.13", "setuptools<81")
+UVLOOP, UVLOOP_PACKAGE = PLACE / "uvloop", "uvloop==0.23.0"
 # As its documentation has it for production (docs.alerta.io/deployment.html), without the login.
 CONFIG = """
 SECRET_KEY = 'only for a benchmark'
@@ -47,14 +49,15 @@ class Alerta:
 
 
 def fetch() -> str:
-    """Install Alerta into its environment; gives why that cannot be done, else nothing."""
-    wanted = "\n".join(PACKAGES)
+    """Install Alerta and uvloop; gives why that cannot be done, else nothing."""
+    wanted = "\n".join([*PACKAGES, UVLOOP_PACKAGE])
     stamp = PLACE / "installed"
     if stamp.exists() and stamp.read_text("utf-8") == wanted:
         return ""
     shutil.rmtree(PLACE, ignore_errors=True)
-    words = [str(PLACE / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]
-    for command in (python("-m", "venv", str(PLACE)), words):
+    pip = [str(PLACE / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    uvloop = [*pip, "--no-deps", "--target", str(UVLOOP), UVLOOP_PACKAGE]
+    for command in (python("-m", "venv", str(PLACE)), [*pip, *PACKAGES], uvloop):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return f"{' '.join(command[:4])} …: {done.stderr.strip()[-300:]}"

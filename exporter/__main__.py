@@ -1,7 +1,6 @@
 """The command line: `python -m exporter` serves, `check` checks a file, `metrics-doc` prints docs/metrics.md."""
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
@@ -24,7 +23,7 @@ from exporter.config import (
     with_own,
 )
 from exporter.persistence.snapshot import StorageError
-from process import web_config
+from process import event_loop, web_config
 from process.command_line import MISUSED, guarded, unknown_command
 from process.errors import report_errors
 from process.logs import set_up_logs
@@ -55,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "support-bundle":
             print(support_bundle.write(options, datetime.fromtimestamp(Clock().now(), UTC)))
             return 0
-        return asyncio.run(_serve(options))
+        return event_loop.run(_serve(options), options.loop)
     except (SettingsError, StorageError) as error:
         for line in str(error).splitlines():
             print(f"exporter: {line}", file=sys.stderr)
@@ -83,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
     parser.add_argument("--secrets", action="store_true", help="with check: secret files must exist as well")
+    event_loop.add_argument(parser)
     add_arguments(parser.add_argument_group("support-bundle"), "exporter")
     return parser
 

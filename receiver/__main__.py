@@ -1,12 +1,12 @@
 """The command line: `python -m receiver --config.file F` serves; check, explain, test and others stand beside it."""
 
 import argparse
-import asyncio
 import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from process import event_loop
 from process.command_line import MISUSED, guarded, unknown_command
 from process.logs import set_up_logs
 from process.optional import load as load_module
@@ -113,12 +113,14 @@ def _serve(words: list[str]) -> int:
     parser.add_argument("--web.config.file", dest="web", type=Path, help="TLS and basic auth, in Prometheus' format")
     parser.add_argument("--log.level", dest="level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--log.format", dest="form", choices=["logfmt", "json"], default="logfmt")
+    event_loop.add_argument(parser)
     options = parser.parse_args(words)
     config, source = load(options.config)
     set_up_logs(options.level, options.form)
     inherited = [sock for named in inherited_sockets(os.environ, os.getpid()).values() for sock in named]
     access = WebAccess(options.web)
-    return asyncio.run(serve(config, source, options.listen or config.listen, _announce, inherited, access))
+    served = serve(config, source, options.listen or config.listen, _announce, inherited, access)
+    return event_loop.run(served, options.loop)
 
 
 def _announce(text: str) -> None:
