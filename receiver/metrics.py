@@ -67,7 +67,7 @@ class Metrics:
         text = "When each of the 50 most urgent open incidents was opened; the owner is who acknowledged it."
         names = ("incident", "priority", "state", "title", "alertname", "team", "owner")
         self.opened_at = self._gauge("open_incident_opened_timestamp_seconds", text, *names)
-        text = "Age of the oldest incident that nobody has acknowledged; 0 if there is none."
+        text = "How long an incident has waited for an acknowledgement, without pauses, at most; 0 if none waits."
         self.unacknowledged = self._gauge("incident_unacknowledged_age_seconds", text, "priority")
         text = "Age of the oldest notification that is still owed; 0 if there is none."
         self.outbox_age = self._gauge("outbox_oldest_age_seconds", text, "channel")

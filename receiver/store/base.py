@@ -11,12 +11,14 @@ from receiver.incident.event import AlertsReceived
 from receiver.incident.heartbeat import Watch
 from receiver.incident.model import (
     DEFAULT_SOURCE,
+    Clocks,
     Decision,
     Entry,
     Failure,
     Incident,
     Notification,
     Pause,
+    Plan,
     Priority,
     State,
 )
@@ -157,6 +159,28 @@ class OpenIncident(msgspec.Struct, frozen=True):
     acknowledged_by: str = ""
 
 
+class Awaited(msgspec.Struct, frozen=True):
+    """What says how long nobody has acknowledged an incident: a part of the stored document, as above."""
+
+    opened_at: datetime | None = None
+    paused: Pause | None = None
+    held_at: datetime | None = None
+    attached_to: int = 0
+    plan: Plan = Plan()
+    clocks: Clocks = Clocks()
+
+    @property
+    def since(self) -> datetime | None:
+        """Say since when it has waited, if its response time counts; None if it stands still and waits for nobody.
+
+        The response time may count in some hours only: what is left of it is subtracted from its end.
+        """
+        if self.paused or self.held_at or self.attached_to or self.clocks.quiet_until:
+            return None
+        due = self.clocks.answer_due_at
+        return due - timedelta(seconds=self.plan.response_time) if due else self.clocks.started_at or self.opened_at
+
+
 class PastIncident(msgspec.Struct, frozen=True):
     """What is compared of incidents that were called the same: a part of the stored document, as above."""
 
@@ -176,7 +200,7 @@ class Backlog(msgspec.Struct, frozen=True):
     """What the metrics say of the store: one consistent reading."""
 
     open_incidents: dict[tuple[str, str], int]  # (state, priority) -> how many
-    oldest_unacknowledged: dict[str, datetime]  # priority -> opened
+    oldest_unacknowledged: dict[str, datetime]  # priority -> since when the one waits that has waited longest
     oldest_owed: dict[str, datetime]  # channel -> when its oldest unsent notification became due
     heartbeats: dict[str, datetime]  # source -> last seen
     most_urgent: tuple[OpenIncident, ...] = ()  # of the open incidents, the oldest of a priority first

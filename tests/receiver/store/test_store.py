@@ -16,7 +16,10 @@ from receiver.incident.event import (
     Acknowledge,
     AlertsReceived,
     Delivered,
+    Event,
+    Paused,
     Resolve,
+    Resumed,
     TimeDue,
     Undelivered,
     UndoResolve,
@@ -24,8 +27,22 @@ from receiver.incident.event import (
 )
 from receiver.incident.machine import transition
 from receiver.incident.matching import choose
-from receiver.incident.model import Alert, AlertGroup, Decision, Failure, Incident, Kind, Origin, State
+from receiver.incident.model import (
+    Alert,
+    AlertGroup,
+    Decision,
+    Failure,
+    Incident,
+    Kind,
+    Origin,
+    Pause,
+    PauseKind,
+    Plan,
+    State,
+    Step,
+)
 from receiver.oncall.contact_rules import Contact
+from receiver.oncall.hours import parse as hours
 from receiver.policy.routing import Routing
 from receiver.store.base import ANY, Claimed, Standing, StoreError
 from receiver.store.remembered import Remembered
@@ -35,6 +52,7 @@ from receiver.store.sqlite.file import connect
 from tests.receiver.example_site import (
     KEY,
     MINUTE,
+    P3,
     START,
     Clock,
     a_store,
@@ -63,8 +81,8 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLStore]:
     await opened.close()
 
 
-async def fire(store: SQLStore, clock: Clock, fingerprint: str = "a") -> int:
-    incident = await store.update(received(an_alert(fingerprint)), the_policy(), clock.now)
+async def fire(store: SQLStore, clock: Clock, fingerprint: str = "a", starts_at: datetime = START) -> int:
+    incident = await store.update(received(an_alert(fingerprint, starts_at=starts_at)), the_policy(), clock.now)
     assert incident is not None
     return incident.id
 
@@ -279,6 +297,38 @@ async def test_the_backlog_is_what_the_metrics_show(store: SQLStore, clock: Cloc
     await store.apply(one.id, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     (one,) = (await store.backlog()).most_urgent
     assert (one.state, one.acknowledged_by) == (State.ACKNOWLEDGED, "linh")
+
+
+async def test_what_waits_for_nobody_is_not_called_unacknowledged(store: SQLStore, clock: Clock) -> None:
+    """Nobody could acknowledge it sooner: it is silenced, or fires again, or waits for the hours of its first step."""
+
+    async def waits(priority: str = "P1") -> timedelta | None:
+        since = (await store.backlog()).oldest_unacknowledged.get(priority)
+        return clock.now - since if since is not None else None
+
+    async def happens(event: Event) -> None:
+        await store.apply(1, deciding(event, clock.now), clock.now)
+
+    await fire(store, clock)
+    clock.forward(minutes=10)
+    await happens(Paused(Pause(PauseKind.SILENCE, "s")))
+    clock.forward(hours=8)
+    assert await waits() is None
+    await happens(Resumed())
+    assert await waits() == 10 * MINUTE
+    await happens(Resolve("linh", Origin.API))
+    clock.forward(minutes=9)
+    await fire(store, clock, starts_at=clock.now)
+    assert await waits() == 0 * MINUTE
+    routing = the_routing()
+    plans = {**routing.plans, P3: Plan((Step(0, ("cto",), "office"),), 900.0)}
+    by_day = msgspec.structs.replace(routing, plans=plans, hours={"office": hours("09:00-18:00", [], "UTC")})
+    clock.now = START + timedelta(days=1, hours=16)  # 19:00
+    group = of_group(received(an_alert("b", severity="info", starts_at=clock.now)), key="another")
+    await store.update(AlertsReceived(group), by_day, clock.now)
+    assert await waits("P3") == timedelta(hours=-14)
+    clock.forward(hours=14.5)
+    assert await waits("P3") == 30 * MINUTE
 
 
 async def test_a_storm_lists_the_fifty_most_urgent_incidents(store: SQLStore, clock: Clock) -> None:
