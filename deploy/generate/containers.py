@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = "# Generated from deploy/config/{name} by `python -m deploy.generate`: edit that one, or a copy of this.\n"
 GATEWAY = "172.31.95.1/32"  # of compose.yml's network
 # Service of compose.yml by the port on which its program listens.
 SERVICES = {
@@ -19,6 +18,12 @@ SERVICES = {
     9121: "redis-exporter",
     9187: "postgres-exporter",
 }
+
+
+def head(name: str) -> str:
+    """Give the first line of a generated configuration."""
+    source = f"deploy/config/{name.replace('-postgresql', '').replace('-replicas', '')}"
+    return f"# Generated from {source} by `python -m deploy.generate`: edit that one, or a copy of this.\n"
 
 
 def replaced(name: str, text: str, changes: Mapping[str, str]) -> str:
@@ -57,6 +62,17 @@ def receiver(secrets: str, alertmanager: str, prometheus: str) -> str:
     return replaced("receiver.yml", example("receiver.yml"), changes)
 
 
+def on_postgresql(text: str, url: str) -> str:
+    """Put a PostgreSQL database in the place of the SQLite file of receiver.yml."""
+    database = {
+        "database: /var/lib/heypeter/receiver.sqlite3": (
+            f"postgres:\n  url: {url}\n  password_file: /run/secrets/database-password\n"
+            "state_dir: /var/lib/heypeter                        # copies of calendars"
+        )
+    }
+    return replaced("receiver.yml", text, database)
+
+
 def named(text: str) -> str:
     """Put the service's name wherever a program on this host is named."""
 
@@ -69,13 +85,15 @@ def named(text: str) -> str:
 def texts() -> dict[Path, str]:
     """Give the files of deploy/compose/config."""
     rules = {"../../rules/*.yml": "/etc/prometheus/rules/*.yml"}
+    on_sqlite = receiver("/run/secrets", "http://alertmanager:9093", "http://prometheus:9090")
     made = {
         "exporter.yml": exporter("/run/secrets", f'"{GATEWAY}"'),
-        "receiver.yml": receiver("/run/secrets", "http://alertmanager:9093", "http://prometheus:9090"),
+        "receiver.yml": on_sqlite,
+        "receiver-postgresql.yml": on_postgresql(on_sqlite, "postgresql://heypeter@database/heypeter"),
         "alertmanager.yml": named(
             replaced("alertmanager.yml", example("alertmanager.yml"), {"_file: secrets/": "_file: /run/secrets/"})
         ),
         "prometheus.yml": named(replaced("prometheus.yml", example("prometheus.yml"), rules)),
     }
     folder = ROOT / "deploy/compose/config"
-    return {folder / name: HEAD.format(name=name) + text for name, text in made.items()}
+    return {folder / name: head(name) + text for name, text in made.items()}

@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 from helm_python.chart import Chart
@@ -14,9 +15,20 @@ from process.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
-CHART = FOLDER / "chart"
+CHART, CONFIG = FOLDER / "chart", "ConfigMap"
 RELEASE, NAMESPACE = "heypeter", "monitoring"
 PROGRAMS = ("exporter", "receiver")
+# Whichever instance is the primary; the connection is encrypted.
+DATABASE = f"postgresql://heypeter@{RELEASE}-db-rw/heypeter?sslmode=require&target_session_attrs=read-write"
+# The chart puts in the addresses of as many as there are.
+REPLICAS = """
+# What several exporters tell each other; each may stand in its own list.
+replicas:
+  peers: PEERS
+  secret_file: /run/secrets/exporter-replicas
+
+events:
+"""
 # Where the pods of an ingress controller are.
 PROXIES = '"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"'
 HEAD = "# Generated from {source} by `python -m deploy.generate`.\n"
@@ -52,11 +64,15 @@ def configurations() -> dict[str, str]:
     )
     # The operator names each receiver of an AlertmanagerConfig after its namespace and name.
     named = {"receivers: [receiver]": f'receivers: ["{NAMESPACE}/{RELEASE}/receiver"]'}
+    receiver = containers.replaced("receiver.yml", receiver, named)
+    exporter = containers.exporter("/run/secrets", PROXIES)
     made = {
-        "exporter.yml": containers.exporter("/run/secrets", PROXIES),
-        "receiver.yml": containers.replaced("receiver.yml", receiver, named),
+        "exporter.yml": exporter,
+        "exporter-replicas.yml": containers.replaced("exporter.yml", exporter, {"\nevents:\n": REPLICAS}),
+        "receiver.yml": receiver,
+        "receiver-postgresql.yml": containers.on_postgresql(receiver, DATABASE),
     }
-    return {name: containers.HEAD.format(name=name) + text for name, text in made.items()}
+    return {name: containers.head(name) + text for name, text in made.items()}
 
 
 def alertmanager() -> str:
@@ -112,7 +128,7 @@ def base(rendered: dict[str, str]) -> dict[Path, str]:
     head = HEAD.format(source="deploy/kubernetes/chart")
     made = {name: head + "---\n".join(texts) for name, texts in parts.items()}
     made["kustomization.yaml"] = head + _kustomization(sorted(parts))
-    made |= {f"config/{name}": text for name, text in configurations().items()}
+    made |= {f"config/{one}.yml": configurations()[f"{one}.yml"] for one in PROGRAMS}
     return {FOLDER / "base" / name: text for name, text in made.items()}
 
 
@@ -127,7 +143,56 @@ def _kustomization(resources: list[str]) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
+class Rendered(NamedTuple):
+    """A document as text, without the checksum of a configuration, and what it says."""
+
+    text: str
+    content: dict[str, Any]
+
+
+def high_availability(generated: dict[Path, str], plain: dict[str, str]) -> dict[Path, str]:
+    """Give base-ha: the base, and what the chart renders differently with values-ha.yaml, as resources and patches."""
+    values = yaml.safe_load((CHART / "values-ha.yaml").read_text("utf-8"))
+    several, one = _by_name(render(generated, values)), _by_name(plain)
+    made = {"several.yaml": "---\n".join(several[name].text for name in sorted(several.keys() - one.keys()))}
+    patches: list[dict[str, object]] = []
+    for kind, name in sorted(one.keys() - several.keys()):
+        metadata, version = {"name": name}, one[kind, name].content["apiVersion"]
+        removing = {"$patch": "delete", "apiVersion": version, "kind": kind, "metadata": metadata}
+        patches.append({"patch": yaml.safe_dump(removing, sort_keys=False)})
+    for kind, name in sorted(several.keys() & one.keys()):
+        spec = several[kind, name].content.get("spec")
+        if spec != one[kind, name].content.get("spec"):
+            path = f"{kind.lower()}-{name}.yaml"
+            made[path] = yaml.safe_dump([{"op": "replace", "path": "/spec", "value": spec}], sort_keys=False)
+            patches.append({"path": path, "target": {"kind": kind, "name": name}})
+    made["kustomization.yaml"] = yaml.safe_dump(
+        {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": ["../base", "several.yaml"],
+            "configMapGenerator": [
+                {"name": f"{RELEASE}-{one}", "behavior": "replace", "files": [f"config/{one}.yml"]} for one in PROGRAMS
+            ],
+            "patches": patches,
+        },
+        sort_keys=False,
+    )
+    head = HEAD.format(source="deploy/kubernetes/chart with values-ha.yaml")
+    made = {name: head + text for name, text in made.items()}
+    for one in PROGRAMS:
+        made[f"config/{one}.yml"] = several[CONFIG, f"{RELEASE}-{one}"].content["data"][f"{one}.yml"]
+    return {FOLDER / "base-ha" / name: text for name, text in made.items()}
+
+
+def _by_name(rendered: dict[str, str]) -> dict[tuple[str, str], Rendered]:
+    texts_ = [_CHECKSUM.sub("", one) for text in rendered.values() for one in documents(text)]
+    found = [Rendered(text, yaml.load(text, _LOADER)) for text in texts_]  # noqa: S506  # one of the two safe ones
+    return {(one.content["kind"], one.content["metadata"]["name"]): one for one in found if one.content}
+
+
 def texts() -> dict[Path, str]:
     """Give the files of deploy/kubernetes."""
     generated = chart()
-    return generated | base(render(generated))
+    plain = render(generated)
+    return generated | base(plain) | high_availability(generated, plain)

@@ -1,7 +1,8 @@
-"""Schemas of the Prometheus operator's kinds, as far as we use them: every other key is an error.
+"""Schemas of the kinds of the Prometheus operator and of CloudNativePG, as far as we use them: other keys are errors.
 
-Written after the operator's API reference, 0.80 and later, which has more keys than these:
+Written after the API references of operator 0.80 and CloudNativePG 1.25 and later, which have more keys than these:
 https://prometheus-operator.dev/docs/api-reference/api/
+https://cloudnative-pg.io/documentation/current/cloudnative-pg.v1/
 """
 
 from typing import Any
@@ -32,10 +33,10 @@ def many(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def kind(version: str, name: str, spec: Schema) -> Schema:
+def kind(version: str, name: str, spec: Schema, group: str = "monitoring.coreos.com") -> Schema:
     """A document."""
     metadata = of("name", name=NAME, namespace=NAME, labels=TEXTS, annotations=TEXTS)
-    identity = {"apiVersion": {"const": f"monitoring.coreos.com/{version}"}, "kind": {"const": name}}
+    identity = {"apiVersion": {"const": f"{group}/{version}"}, "kind": {"const": name}}
     return of("apiVersion kind metadata spec", **identity, metadata=metadata, spec=spec)
 
 
@@ -116,7 +117,75 @@ ALERTMANAGER_CONFIG = of(
     muteTimeIntervals=many(of("name timeIntervals", name=TEXT, timeIntervals=many(TIMES))),
 )
 
+SIZE: Schema = {"type": "string", "pattern": "^[1-9][0-9]*(Mi|Gi|Ti)$"}
+COUNT: Schema = {"type": "integer", "minimum": 1}
+RESOURCES = of(requests=TEXTS, limits=TEXTS)
+POD = {
+    "replicas": COUNT,
+    "retention": DURATION,
+    "resources": RESOURCES,
+    "securityContext": of(
+        runAsNonRoot=BOOLEAN,
+        runAsUser=COUNT,
+        fsGroup=COUNT,
+        seccompProfile=of("type", type={"const": "RuntimeDefault"}),
+    ),
+    "topologySpreadConstraints": many(
+        of(
+            "maxSkew topologyKey whenUnsatisfiable",
+            maxSkew=COUNT,
+            topologyKey=TEXT,
+            whenUnsatisfiable={"enum": ["DoNotSchedule", "ScheduleAnyway"]},
+            labelSelector=of(matchLabels=TEXTS),
+        )
+    ),
+    "storage": of(
+        volumeClaimTemplate=of(spec=of(storageClassName=TEXT, resources=of(requests=of("storage", storage=SIZE))))
+    ),
+}
+PROMETHEUS = of(
+    "alerting serviceMonitorSelector ruleSelector",
+    **POD,
+    serviceAccountName=NAME,
+    prometheusExternalLabelName={"type": "string"},
+    replicaExternalLabelName=LABEL,
+    externalLabels=TEXTS,
+    scrapeInterval=DURATION,
+    evaluationInterval=DURATION,
+    serviceMonitorSelector=of(matchLabels=TEXTS),
+    ruleSelector=of(matchLabels=TEXTS),
+    alerting=of(alertmanagers=many(of("name port", namespace=NAME, name=NAME, port=TEXT))),
+)
+ALERTMANAGER = of(
+    "alertmanagerConfigSelector",
+    **POD,
+    alertmanagerConfigSelector=of(matchLabels=TEXTS),
+    alertmanagerConfigMatcherStrategy=of("type", type={"enum": ["OnNamespace", "None"]}),
+)
+CLUSTER = of(
+    "instances storage",
+    instances=COUNT,
+    bootstrap=of(initdb=of("database owner", database=TEXT, owner=TEXT)),
+    postgresql=of(
+        parameters=TEXTS,
+        synchronous=of(
+            "method number",
+            method={"enum": ["any", "first"]},
+            number=COUNT,
+            dataDurability={"enum": ["required", "preferred"]},
+        ),
+    ),
+    affinity=of(
+        enablePodAntiAffinity=BOOLEAN, topologyKey=TEXT, podAntiAffinityType={"enum": ["preferred", "required"]}
+    ),
+    storage=of("size", size=SIZE, storageClass=TEXT),
+    resources=RESOURCES,
+)
+
 SCHEMAS: dict[str, Schema] = {
+    "Prometheus": kind("v1", "Prometheus", PROMETHEUS),
+    "Alertmanager": kind("v1", "Alertmanager", ALERTMANAGER),
+    "Cluster": kind("v1", "Cluster", CLUSTER, "postgresql.cnpg.io"),
     "ServiceMonitor": kind("v1", "ServiceMonitor", SERVICE_MONITOR),
     "PrometheusRule": kind("v1", "PrometheusRule", of("groups", groups=many(GROUP))),
     "AlertmanagerConfig": {

@@ -26,6 +26,7 @@ CHART, BASE = ROOT / "deploy/kubernetes/chart", ROOT / "deploy/kubernetes/base"
 # The API's own schemas, which this package brings. Its code is not imported: that takes seconds in each test process.
 PACKAGE = Path(str(distribution("kubernetes-validate").locate_file("kubernetes_validate")))
 VERSIONS = ("1.27.0", "1.37.0")  # the chart's kubeVersion, and the newest that the package knows
+WORKLOADS = ("StatefulSet", "Deployment")
 Document = dict[str, Any]
 
 EVERYTHING: dict[str, object] = {
@@ -35,11 +36,23 @@ EVERYTHING: dict[str, object] = {
     "operator": {"labels": {"release": "kube-prometheus-stack"}},
     "ingress": {"enabled": True, "annotations": {"nginx.ingress.kubernetes.io/limit-rps": "20"}},
 }
+SEVERAL: dict[str, object] = yaml.safe_load((CHART / "values-ha.yaml").read_text("utf-8"))
+MANAGED: dict[str, object] = {"receiver": {"replicas": 2, "database": {"secret": "rds", "key": "pw"}}}
 NOTHING: dict[str, object] = {
     "operator": {"serviceMonitors": False, "rules": False, "alertmanagerConfig": False},
     "dashboards": {"enabled": False},
     "networkPolicy": {"enabled": False},
     "podDisruptionBudget": {"enabled": False},
+}
+
+
+PLAIN = {
+    "StatefulSet",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "ServiceMonitor",
+    "PrometheusRule",
+    "AlertmanagerConfig",
 }
 
 
@@ -72,8 +85,8 @@ def committed() -> list[Document]:
     return [one for path in files for one in loaded(path.read_text("utf-8"))]
 
 
-def of_kind(documents: list[Document], kind: str) -> list[Document]:
-    return [one for one in documents if one["kind"] == kind]
+def of_kind(documents: list[Document], *kinds: str) -> list[Document]:
+    return [one for one in documents if one["kind"] in kinds]
 
 
 def complaints(document: Document) -> list[str]:
@@ -102,7 +115,11 @@ def of_the_api(version: str, kind: str, api_version: str) -> Draft202012Validato
     return Draft202012Validator(schema, registry=Registry([(shared["$id"], shared)]))
 
 
-@pytest.mark.parametrize("values", [None, EVERYTHING, NOTHING], ids=["default", "everything", "nothing"])
+@pytest.mark.parametrize(
+    "values",
+    [None, EVERYTHING, NOTHING, SEVERAL, MANAGED],
+    ids=["default", "everything", "nothing", "several", "managed"],
+)
 def test_the_schemas_accept_everything_that_the_chart_renders(values: dict[str, object] | None) -> None:
     documents = rendered(values)
     assert documents
@@ -124,10 +141,16 @@ def test_the_schemas_accept_the_base() -> None:
         ("AlertmanagerConfig", "httpConfig", "httpConfigs"),
         ("AlertmanagerConfig", "groupBy", "group_by"),
         ("AlertmanagerConfig", "matchType", "match"),
+        ("Deployment", "minReadySeconds", "minReadySecond"),
+        ("Deployment", "matchLabelKeys", "matchLabelKey"),
+        ("Prometheus", "replicaExternalLabelName", "replicaExternalLabel"),
+        ("Alertmanager", "retention", "retain"),
+        ("Cluster", "dataDurability", "durability"),
+        ("Cluster", "storage", "volume"),
     ],
 )
 def test_a_misspelt_key_is_found(kind: str, old: str, new: str) -> None:
-    document = of_kind(rendered(), kind)[0]
+    document = of_kind(rendered(SEVERAL if kind not in PLAIN else None), kind)[0]
     spoilt = json.loads(json.dumps(document).replace(f'"{old}":', f'"{new}":'))
     assert spoilt != document
     assert complaints(spoilt)
@@ -151,6 +174,8 @@ def test_helm_finds_nothing_in_the_chart() -> None:
         {"receiver": {"storage": {"size": "2"}}},
         {"receiver": {"secret": "Not_A_Name"}},
         {"operator": {"rules": "yes"}},
+        {"receiver": {"replicas": 0}},
+        {"postgresql": {"durability": "perhaps"}},
     ],
     ids=str,
 )
@@ -170,7 +195,7 @@ def test_the_schema_knows_every_value() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
-@pytest.mark.parametrize("folder", ["base", "overlays/single"])
+@pytest.mark.parametrize("folder", ["base", "base-ha", "overlays/single", "overlays/ha"])
 def test_kustomize_builds_what_the_chart_renders(folder: str) -> None:
     command = ["kubectl", "kustomize", str(ROOT / "deploy/kubernetes" / folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -178,20 +203,23 @@ def test_kustomize_builds_what_the_chart_renders(folder: str) -> None:
     # Configurations have a hash in their name, and the overlay has its own images and a namespace.
     text = re.sub(r"(heypeter-(?:exporter|receiver))-[a-z0-9]{10}\b", r"\1", done.stdout)
     built = {(one["kind"], one["metadata"]["name"]): one for one in loaded(text)}
-    chart = {(one["kind"], one["metadata"]["name"]): one for one in rendered()}
+    values = SEVERAL if folder.endswith("ha") else None
+    chart = {(one["kind"], one["metadata"]["name"]): one for one in rendered(values)}
     assert set(built) == set(chart)
-    if folder == "base":
+    if folder.startswith("base"):
         for key, one in chart.items():
             assert built[key].get("spec", {}) == without_checksum(one), key
+            if key[0] == "ConfigMap":
+                assert built[key]["data"] == one["data"], key
     else:
-        images = {c["image"] for one in of_kind(list(built.values()), "StatefulSet") for c in containers(one)}
+        images = {c["image"] for one in of_kind(list(built.values()), *WORKLOADS) for c in containers(one)}
         assert all(image.startswith("registry.example.com/heypeter/") for image in images)
         assert {one["metadata"]["namespace"] for one in built.values()} == {"monitoring"}
 
 
 def without_checksum(document: Document) -> Document:
     spec: Document = json.loads(json.dumps(document.get("spec", {})))
-    if document["kind"] == "StatefulSet":
+    if document["kind"] in WORKLOADS:
         del spec["template"]["metadata"]["annotations"]
     return spec
 
@@ -217,6 +245,14 @@ def test_dashboards_are_those_of_the_repository() -> None:
         assert len(made[name]) < 900_000, "the API server takes a megabyte"
 
 
+@pytest.mark.parametrize("name", ["exporter"])
+def test_the_configurations_of_several_are_valid(name: str) -> None:
+    path = BASE.with_name("base-ha") / f"config/{name}.yml"
+    command = [sys.executable, "-m", name, "check", f"--config.file={path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", ["exporter", "receiver"])
 def test_the_configurations_are_valid_and_their_secrets_are_mounted(name: str) -> None:
     path = BASE / f"config/{name}.yml"
@@ -233,8 +269,11 @@ def test_the_configurations_are_valid_and_their_secrets_are_mounted(name: str) -
     }
 
 
-def test_pods_are_confined_and_probed() -> None:
-    for one in of_kind(rendered(), "StatefulSet"):
+@pytest.mark.parametrize("values", [None, SEVERAL], ids=["one", "several"])
+def test_pods_are_confined_and_probed(values: dict[str, object] | None) -> None:
+    found = of_kind(rendered(values), *WORKLOADS)
+    assert len(found) == 2
+    for one in found:
         pod, (container,) = one["spec"]["template"]["spec"], containers(one)
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"]
@@ -246,6 +285,87 @@ def test_pods_are_confined_and_probed() -> None:
         assert "cpu" not in container["resources"]["limits"]
         probes = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]
         assert probes == ["/-/ready", "/-/ready", "/-/healthy"]
+
+
+def test_several_of_everything_are_spread_and_drained_one_at_a_time() -> None:
+    documents = rendered(SEVERAL)
+    (receiver,), (exporter,) = of_kind(documents, "Deployment"), of_kind(documents, "StatefulSet")
+    for one in (receiver, exporter):
+        assert one["spec"]["replicas"] == 3
+        labels = one["spec"]["selector"]["matchLabels"]
+        spread = one["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert [(each["topologyKey"], each["labelSelector"]["matchLabels"]) for each in spread] == [
+            ("kubernetes.io/hostname", labels),
+            ("topology.kubernetes.io/zone", labels),
+        ]
+    budgets = {one["metadata"]["name"]: one["spec"] for one in of_kind(documents, "PodDisruptionBudget")}
+    assert set(budgets) == {f"heypeter-{name}" for name in ("exporter", "receiver", "prometheus", "alertmanager")}
+    assert {one["maxUnavailable"] for one in budgets.values()} == {1}
+    assert receiver["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert "volumeClaimTemplates" in exporter["spec"]
+    assert "volumeClaimTemplates" not in receiver["spec"]
+
+
+def config_of(documents: list[Document], name: str) -> Document:
+    (found,) = [one for one in of_kind(documents, "ConfigMap") if one["metadata"]["name"] == f"heypeter-{name}"]
+    config: Document = yaml.safe_load(found["data"][f"{name}.yml"])
+    return config
+
+
+def test_receivers_get_the_password_of_their_database() -> None:
+    for values, name, key in ((SEVERAL, "heypeter-db-app", "password"), (MANAGED, "rds", "pw")):
+        documents = rendered(values)
+        (receiver,) = of_kind(documents, "Deployment")
+        volumes = {one["name"]: one for one in receiver["spec"]["template"]["spec"]["volumes"]}
+        own, database = volumes["secrets"]["projected"]["sources"]
+        assert own["secret"] == {"name": "heypeter-receiver"}
+        assert database["secret"] == {"name": name, "items": [{"key": key, "path": "database-password"}]}
+        assert config_of(documents, "receiver")["postgres"]["password_file"] == "/run/secrets/database-password"
+        policies = [one for one in of_kind(documents, "NetworkPolicy") if one["metadata"]["name"].endswith("-database")]
+        (egress,) = [rule for one in policies for rule in one["spec"]["egress"]]
+        assert egress["ports"] == [{"port": 5432}]
+        assert ("to" in egress) == bool(of_kind(documents, "Cluster"))
+
+
+def test_exporters_know_and_reach_each_other() -> None:
+    documents = rendered({**SEVERAL, "exporter": {"replicas": 5}})
+    (exporter,) = of_kind(documents, "StatefulSet")
+    service = exporter["spec"]["serviceName"]
+    (headless,) = [one for one in of_kind(documents, "Service") if one["metadata"]["name"] == service]
+    assert headless["spec"]["clusterIP"] == "None"
+    peers = config_of(documents, "exporter")["replicas"]["peers"]
+    assert peers == [f"http://heypeter-exporter-{number}.{service}:3001" for number in range(5)]
+    (policy,) = [one for one in of_kind(documents, "NetworkPolicy") if one["metadata"]["name"] == "heypeter-exporter"]
+    ours = {"podSelector": exporter["spec"]["selector"]}
+    assert ours in [
+        one for rule in policy["spec"]["ingress"] if rule["ports"] == [{"port": "http"}] for one in rule["from"]
+    ]
+    assert {"ports": [{"port": 3001}], "to": [ours]} in policy["spec"]["egress"]
+    assert "replicas" not in config_of(rendered(), "exporter")
+
+
+def test_several_receivers_on_one_file_are_refused() -> None:
+    with Chart.load(CHART) as chart, pytest.raises(HelmError, match="needs PostgreSQL"):
+        chart.render({"receiver": {"replicas": 2}}, name="heypeter", namespace="monitoring")
+
+
+def test_a_pair_of_prometheus_sends_to_the_whole_cluster_of_alertmanagers() -> None:
+    documents = rendered(SEVERAL)
+    (prometheus,), (alertmanager,) = of_kind(documents, "Prometheus"), of_kind(documents, "Alertmanager")
+    assert (prometheus["spec"]["replicas"], alertmanager["spec"]["replicas"]) == (2, 3)
+    assert prometheus["spec"]["externalLabels"] == {"cluster": "school", "env": "production"}  # inhibitions need env
+    assert prometheus["spec"]["replicaExternalLabelName"] == "replica"
+    (service,) = prometheus["spec"]["alerting"]["alertmanagers"]
+    assert service["name"] == "alertmanager-operated"  # the headless service, not one that balances
+    assert alertmanager["spec"]["alertmanagerConfigMatcherStrategy"] == {"type": "None"}
+    ours = {"app.kubernetes.io/instance": "heypeter"}
+    for kind, selector in (("ServiceMonitor", "serviceMonitorSelector"), ("PrometheusRule", "ruleSelector")):
+        assert prometheus["spec"][selector]["matchLabels"] == ours
+        assert all(ours.items() <= one["metadata"]["labels"].items() for one in of_kind(documents, kind))
+    jobs = {
+        e["relabelings"][0]["replacement"] for o in of_kind(documents, "ServiceMonitor") for e in o["spec"]["endpoints"]
+    }
+    assert jobs == {"heypeter-app", "receiver", "prometheus", "alertmanager"}
 
 
 def test_a_digest_takes_precedence_over_the_tag() -> None:
@@ -271,7 +391,11 @@ def test_policies_services_and_monitors_name_ports_that_pods_have() -> None:
         for one in of_kind(documents, "StatefulSet")
     }
     for one in of_kind(documents, "Service"):
-        assert {port["targetPort"] for port in one["spec"]["ports"]} == ports[one["metadata"]["name"]]
+        name = one["metadata"]["name"]
+        if name.endswith("-pods"):
+            assert {port["targetPort"] for port in one["spec"]["ports"]} == {"http"}
+        else:
+            assert {port["targetPort"] for port in one["spec"]["ports"]} == ports[name]
     for one in of_kind(documents, "ServiceMonitor"):
         assert {endpoint["port"] for endpoint in one["spec"]["endpoints"]} <= ports[one["metadata"]["name"]]
     for one in of_kind(documents, "NetworkPolicy"):

@@ -26,7 +26,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- get $values (index . 1) -}}{{ if $digest }}@{{ $digest }}{{ else }}:{{ $tag }}{{ end }}
 {{- end }}
 
-{{/* What both pods are made of; the argument is (list . "receiver" ports). */}}
+{{/* The Secret with the password of the receivers' PostgreSQL; empty when their database is an SQLite file. */}}
+{{- define "heypeter.database" -}}
+{{- .Values.receiver.database.secret | default (ternary (printf "%s-db-app" .Release.Name) "" .Values.postgresql.enabled) -}}
+{{- end }}
+
+{{/* A program with a volume for each pod; the argument is (list . "receiver" ports). */}}
 {{- define "heypeter.statefulset" -}}
 {{- $top := index . 0 -}}
 {{- $name := index . 1 -}}
@@ -37,77 +42,15 @@ metadata:
   name: {{ $top.Release.Name }}-{{ $name }}
   labels: {{- include "heypeter.labels" . | nindent 4 }}
 spec:
-  # One: its state is a file on one volume. The next one starts when this one has ended.
-  replicas: 1
-  serviceName: {{ $top.Release.Name }}-{{ $name }}
+  # Each has files on a volume of its own, and starts on it again wherever it is moved to.
+  replicas: {{ $values.replicas }}
+  {{- if gt (int $values.replicas) 1 }}
+  podManagementPolicy: Parallel
+  {{- end }}
+  serviceName: {{ $top.Release.Name }}-{{ $name }}{{ ternary "-pods" "" (eq $name "exporter") }}
   selector:
     matchLabels: {{- include "heypeter.selector" . | nindent 6 }}
-  template:
-    metadata:
-      labels: {{- include "heypeter.labels" . | nindent 8 }}
-      annotations:
-        checksum/config: {{ include (printf "heypeter.%s.config" $name) $top | sha256sum }}
-    spec:
-      automountServiceAccountToken: false
-      enableServiceLinks: false
-      terminationGracePeriodSeconds: 60
-      {{- with $top.Values.image.pullSecrets }}
-      imagePullSecrets:
-        {{- range . }}
-        - name: {{ . }}
-        {{- end }}
-      {{- end }}
-      securityContext:
-        runAsNonRoot: true
-        runAsUser: 10001
-        runAsGroup: 10001
-        fsGroup: 10001
-        fsGroupChangePolicy: OnRootMismatch
-        seccompProfile: {type: RuntimeDefault}
-      containers:
-        - name: {{ $name }}
-          image: {{ include "heypeter.image" . | quote }}
-          imagePullPolicy: {{ $top.Values.image.pullPolicy }}
-          ports: {{- index . 2 | toYaml | nindent 12 }}
-          # It starts within seconds; a migration of a large database may take minutes.
-          startupProbe:
-            httpGet: {path: /-/ready, port: http}
-            periodSeconds: 2
-            failureThreshold: 150
-          # Whether it takes requests.
-          readinessProbe:
-            httpGet: {path: /-/ready, port: http}
-            periodSeconds: 5
-            timeoutSeconds: 5
-          # Whether its loops run. It never asks the database or anything outside: a restart would not mend those.
-          livenessProbe:
-            httpGet: {path: /-/healthy, port: http}
-            periodSeconds: 10
-            timeoutSeconds: 5
-            failureThreshold: 6
-          resources: {{- $values.resources | toYaml | nindent 12 }}
-          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {drop: [ALL]}
-          volumeMounts:
-            - {name: config, mountPath: /etc/heypeter, readOnly: true}
-            - {name: secrets, mountPath: /run/secrets, readOnly: true}
-            - {name: data, mountPath: /var/lib/heypeter}
-            - {name: tmp, mountPath: /tmp}
-      volumes:
-        - name: config
-          configMap: {name: {{ $top.Release.Name }}-{{ $name }}}
-        - name: secrets
-          secret: {secretName: {{ $values.secret }}, defaultMode: 0440}
-        - name: tmp
-          emptyDir: {sizeLimit: 64Mi}
-      {{- with $values.nodeSelector }}
-      nodeSelector: {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.tolerations }}
-      tolerations: {{- toYaml . | nindent 8 }}
-      {{- end }}
+  {{- include "heypeter.pod" . | nindent 2 }}
   volumeClaimTemplates:
     - apiVersion: v1
       kind: PersistentVolumeClaim
@@ -120,10 +63,141 @@ spec:
         resources: {requests: {storage: {{ $values.storage.size }}}}
 {{- end }}
 
+{{/* A program that keeps nothing in its pods. */}}
+{{- define "heypeter.deployment" -}}
+{{- $top := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $values := get $top.Values $name -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ $top.Release.Name }}-{{ $name }}
+  labels: {{- include "heypeter.labels" . | nindent 4 }}
+spec:
+  replicas: {{ $values.replicas }}
+  # A new one is ready, which is a commit to the database, before an old one ends.
+  strategy:
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  minReadySeconds: 5
+  selector:
+    matchLabels: {{- include "heypeter.selector" . | nindent 6 }}
+  {{- include "heypeter.pod" . | nindent 2 }}
+{{- end }}
+
+{{/* What all pods are made of. */}}
+{{- define "heypeter.pod" -}}
+{{- $top := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $values := get $top.Values $name -}}
+{{- $database := ternary (include "heypeter.database" $top) "" (eq $name "receiver") -}}
+template:
+  metadata:
+    labels: {{- include "heypeter.labels" . | nindent 6 }}
+    annotations:
+      checksum/config: {{ include (printf "heypeter.%s.config" $name) $top | sha256sum }}
+  spec:
+    automountServiceAccountToken: false
+    enableServiceLinks: false
+    terminationGracePeriodSeconds: 60
+    {{- with $top.Values.image.pullSecrets }}
+    imagePullSecrets:
+      {{- range . }}
+      - name: {{ . }}
+      {{- end }}
+    {{- end }}
+    securityContext:
+      runAsNonRoot: true
+      runAsUser: 10001
+      runAsGroup: 10001
+      fsGroup: 10001
+      fsGroupChangePolicy: OnRootMismatch
+      seccompProfile: {type: RuntimeDefault}
+    containers:
+      - name: {{ $name }}
+        image: {{ include "heypeter.image" . | quote }}
+        imagePullPolicy: {{ $top.Values.image.pullPolicy }}
+        ports: {{- index . 2 | toYaml | nindent 10 }}
+        # It starts within seconds; a migration of a large database may take minutes.
+        startupProbe:
+          httpGet: {path: /-/ready, port: http}
+          periodSeconds: 2
+          failureThreshold: 150
+        # Whether it takes requests.
+        readinessProbe:
+          httpGet: {path: /-/ready, port: http}
+          periodSeconds: 5
+          timeoutSeconds: 5
+        # Whether its loops run. It never asks the database or anything outside: a restart would not mend those.
+        livenessProbe:
+          httpGet: {path: /-/healthy, port: http}
+          periodSeconds: 10
+          timeoutSeconds: 5
+          failureThreshold: 6
+        resources: {{- $values.resources | toYaml | nindent 10 }}
+        securityContext:
+          allowPrivilegeEscalation: false
+          readOnlyRootFilesystem: true
+          capabilities: {drop: [ALL]}
+        volumeMounts:
+          - {name: config, mountPath: /etc/heypeter, readOnly: true}
+          - {name: secrets, mountPath: /run/secrets, readOnly: true}
+          - {name: data, mountPath: /var/lib/heypeter}
+          - {name: tmp, mountPath: /tmp}
+    volumes:
+      - name: config
+        configMap: {name: {{ $top.Release.Name }}-{{ $name }}}
+      - name: secrets
+        {{- if $database }}
+        projected:
+          defaultMode: 0440
+          sources:
+            - secret: {name: {{ $values.secret }}}
+            - secret:
+                name: {{ $database }}
+                items: [{key: {{ $values.database.key }}, path: database-password}]
+        {{- else }}
+        secret: {secretName: {{ $values.secret }}, defaultMode: 0440}
+        {{- end }}
+      {{- if $database }}
+      - name: data # calendars that were read, and an archive if there is one: nothing that is missed
+        emptyDir: {sizeLimit: 256Mi}
+      {{- end }}
+      - name: tmp
+        emptyDir: {sizeLimit: 64Mi}
+    {{- if gt (int $values.replicas) 1 }}
+    # One node may be lost, and a zone where there are several.
+    topologySpreadConstraints:
+      - maxSkew: 1
+        topologyKey: kubernetes.io/hostname
+        whenUnsatisfiable: DoNotSchedule
+        nodeTaintsPolicy: Honor
+        labelSelector:
+          matchLabels: {{- include "heypeter.selector" . | nindent 12 }}
+        matchLabelKeys: [{{ ternary "pod-template-hash" "controller-revision-hash" (ne $database "") }}]
+      - maxSkew: 1
+        topologyKey: topology.kubernetes.io/zone
+        whenUnsatisfiable: ScheduleAnyway
+        labelSelector:
+          matchLabels: {{- include "heypeter.selector" . | nindent 12 }}
+    {{- end }}
+    {{- with $values.nodeSelector }}
+    nodeSelector: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $values.tolerations }}
+    tolerations: {{- toYaml . | nindent 6 }}
+    {{- end }}
+{{- end }}
+
 {{- define "heypeter.exporter.config" -}}
-{{ .Values.exporter.config | default (.Files.Get "files/config/exporter.yml") | trim }}
+{{- $example := .Files.Get (printf "files/config/%s" (ternary "exporter-replicas.yml" "exporter.yml" (gt (int .Values.exporter.replicas) 1))) -}}
+{{- $peers := list -}}
+{{- range until (int .Values.exporter.replicas) -}}
+{{- $peers = append $peers (printf "http://%s-exporter-%d.%s-exporter-pods:3001" $.Release.Name . $.Release.Name) -}}
+{{- end -}}
+{{ .Values.exporter.config | default ($example | replace "PEERS" (printf "[%s]" (join ", " $peers))) | trim }}
 {{- end }}
 
 {{- define "heypeter.receiver.config" -}}
-{{ .Values.receiver.config | default (.Files.Get "files/config/receiver.yml") | trim }}
+{{- $example := ternary "receiver-postgresql.yml" "receiver.yml" (ne (include "heypeter.database" .) "") -}}
+{{ .Values.receiver.config | default (.Files.Get (printf "files/config/%s" $example)) | trim }}
 {{- end }}
