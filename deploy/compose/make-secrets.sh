@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes the folder of secrets: four at random, and an empty file for each that only you can know. Keeps what is there.
+# Makes the folder of secrets: six at random, and an empty file for each that only you can know. Keeps what is there.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p -m 700 secrets
-for name in webhook-token api-token link-secret exporter-token grafana-admin-password; do
+for name in webhook-token api-token link-secret exporter-token grafana-admin-password database-password; do
     [ -s "secrets/$name" ] || head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' > "secrets/$name"
 done
 for name in pagerduty-engineers pagerduty-leads slack-bot-token smtp-password postgres-password; do

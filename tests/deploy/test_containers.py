@@ -23,7 +23,7 @@ COMPOSE = ROOT / "deploy/compose"
 TOOLS = Path(sysconfig.get_path("scripts"))
 STACK = ROOT / ".stack/bin"
 DIGEST = "sha256:" + 64 * "a"
-OWN = {"exporter", "receiver"}
+OWN = {"exporter", "receiver", "receiver-postgres"}
 
 
 def images() -> dict[str, str]:
@@ -48,7 +48,7 @@ def pinned() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def resolved() -> dict[str, Any]:
-    done = compose("--profile=full", "config", "--format=json", **pinned())
+    done = compose("--profile=full", "--profile=postgres", "config", "--format=json", **pinned())
     assert done.returncode == 0, done.stderr
     services: dict[str, Any] = json.loads(done.stdout)["services"]
     return services
@@ -91,16 +91,30 @@ def test_both_programs_run_as_a_user_with_a_number_and_are_watched() -> None:
         assert f"http://127.0.0.1:{port}/-/healthy" in stage.partition("HEALTHCHECK")[2]
 
 
-@pytest.mark.parametrize("profile", ["core", "full", "grafana"])
+@pytest.mark.parametrize("profile", ["core", "full", "postgres", "grafana"])
 def test_compose_takes_each_profile(profile: str) -> None:
     done = compose(f"--profile={profile}", "config", "--quiet", **pinned())
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_receivers_on_postgresql_stand_in_for_the_one_with_a_file(resolved: dict[str, Any]) -> None:
+    services = {
+        profile: json.loads(compose(f"--profile={profile}", "config", "--format=json", **pinned()).stdout)["services"]
+        for profile in ("full", "postgres")
+    }
+    assert set(services["postgres"]) - set(services["full"]) == {"receiver-postgres", "database"}
+    assert set(services["full"]) - set(services["postgres"]) == {"receiver"}
+    ours = services["postgres"]["receiver-postgres"]
+    assert ours["networks"]["default"]["aliases"] == ["receiver"]  # as Alertmanager's configuration names it
+    assert ours["deploy"]["replicas"] == 2
+    assert [volume["target"] for volume in ours["volumes"]] == ["/etc/heypeter/receiver.yml"]
+    assert all(not one["required"] for one in resolved["alertmanager"]["depends_on"].values())
+
+
 def test_compose_refuses_an_image_without_a_digest() -> None:
     for name in images():
         if name.endswith("_DIGEST"):
-            done = compose("--profile=full", "config", "--quiet", **{**pinned(), name: ""})
+            done = compose("--profile=postgres", "config", "--quiet", **{**pinned(), name: ""})
             assert done.returncode != 0, name
             assert name in done.stderr
 
@@ -123,7 +137,7 @@ def test_every_image_stands_in_one_file(resolved: dict[str, Any]) -> None:
 
 
 def test_every_service_is_confined_bounded_and_reached_from_this_host_only(resolved: dict[str, Any]) -> None:
-    assert len(resolved) == 10
+    assert len(resolved) == 12
     for name, service in resolved.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -138,15 +152,19 @@ def test_every_service_is_confined_bounded_and_reached_from_this_host_only(resol
 
 
 def test_every_secret_that_a_configuration_names_is_handed_over(resolved: dict[str, Any]) -> None:
-    for name in ("exporter", "receiver", "alertmanager"):
-        lines = (COMPOSE / f"config/{name}.yml").read_text("utf-8").splitlines()
+    files = {name: name for name in ("exporter", "receiver", "alertmanager")} | {
+        "receiver-postgres": "receiver-postgresql"
+    }
+    for name, file in files.items():
+        lines = (COMPOSE / f"config/{file}.yml").read_text("utf-8").splitlines()
         active = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
         assert set(re.findall(r"/run/secrets/([\w-]+)", active)) == {one["source"] for one in resolved[name]["secrets"]}
 
 
 @pytest.mark.parametrize("name", ["exporter", "receiver"])
 def test_the_configurations_are_valid(name: str) -> None:
-    command = [sys.executable, "-m", name, "check", f"--config.file={COMPOSE / f'config/{name}.yml'}"]
+    program = name.partition("-")[0]
+    command = [sys.executable, "-m", program, "check", f"--config.file={COMPOSE / f'config/{name}.yml'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
