@@ -153,16 +153,16 @@ class Rendered(NamedTuple):
 def high_availability(generated: dict[Path, str], plain: dict[str, str]) -> dict[Path, str]:
     """Give base-ha: the base, and what the chart renders differently with values-ha.yaml, as resources and patches."""
     values = yaml.safe_load((CHART / "values-ha.yaml").read_text("utf-8"))
-    several, one = _by_name(render(generated, values)), _by_name(plain)
-    made = {"several.yaml": "---\n".join(several[name].text for name in sorted(several.keys() - one.keys()))}
+    several, single = _by_name(render(generated, values)), _by_name(plain)
+    made = {"several.yaml": "---\n".join(several[name].text for name in sorted(several.keys() - single.keys()))}
     patches: list[dict[str, object]] = []
-    for kind, name in sorted(one.keys() - several.keys()):
-        metadata, version = {"name": name}, one[kind, name].content["apiVersion"]
+    for kind, name in sorted(single.keys() - several.keys()):
+        metadata, version = {"name": name}, single[kind, name].content["apiVersion"]
         removing = {"$patch": "delete", "apiVersion": version, "kind": kind, "metadata": metadata}
         patches.append({"patch": yaml.safe_dump(removing, sort_keys=False)})
-    for kind, name in sorted(several.keys() & one.keys()):
+    for kind, name in sorted(several.keys() & single.keys()):
         spec = several[kind, name].content.get("spec")
-        if spec != one[kind, name].content.get("spec"):
+        if spec != single[kind, name].content.get("spec"):
             path = f"{kind.lower()}-{name}.yaml"
             made[path] = yaml.safe_dump([{"op": "replace", "path": "/spec", "value": spec}], sort_keys=False)
             patches.append({"path": path, "target": {"kind": kind, "name": name}})
