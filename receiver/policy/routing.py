@@ -222,13 +222,12 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         Of an incident that was handed over to a team, the alerts' own teams hear no more.
         """
-        if incident.moved_to in self.teams:
-            ours, _ = self._places(incident.labels, incident.moved_to)
-            return tuple(dict.fromkeys((*ours, *self.teams[incident.moved_to])))
         rulings = {id(one): one for one in (self._ruling(alert.labels) for alert in incident.firing)}.values()
         per_alert = [(one.routes, one.own) for one in rulings] or [self._places(incident.labels, incident.team)]
         routes = (contact for ours, _ in per_alert for contact in ours)
-        return tuple(dict.fromkeys((*routes, *(contact for _, own in per_alert for contact in own))))
+        own = tuple(contact for _, ours in per_alert for contact in ours)
+        teams = self.teams.get(incident.moved_to, own)
+        return tuple(dict.fromkeys((*routes, *teams)))
 
     def _places(self, labels: dict[str, str], team: str) -> tuple[tuple[Contact, ...], tuple[Contact, ...]]:
         """Give what the routes add for an alert, and its team's own places unless a route stands in for them."""

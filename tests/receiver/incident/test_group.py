@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from receiver.incident.delivery import pointless
-from receiver.incident.event import Acknowledge, TimeDue
+from receiver.incident.event import Acknowledge, HandOver, TimeDue
 from receiver.incident.model import Alert, EntryKind, Kind, Notification, Origin, PauseKind, Plan, Reason, State
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.maintenance import Window
@@ -113,6 +113,18 @@ def test_a_route_that_stands_in_for_a_team_stands_in_for_its_own_alerts_only() -
     alone = msgspec.structs.replace(routing, routes=(msgspec.structs.replace(routing.routes[0], only=True),))
     owed = Case(alone).when(received(an_alert("a", category="security"), an_alert("b", team="payments")))
     assert places(owed) == {"#security", "#payments"}
+
+
+def test_what_was_handed_over_keeps_the_routes_of_every_firing_alert() -> None:
+    case = Case(routed())
+    case.when(received(an_alert("a"), an_alert("b", team="frontend", category="security")))
+    owed = case.when(HandOver("linh", Origin.API, team="payments"))
+    assert places([n for n in owed if n.kind is Kind.PAGE]) == {"#security", "#payments"}
+    other = Case(routed())
+    other.when(received(an_alert("a")))
+    other.when(HandOver("linh", Origin.API, team="payments"))
+    owed = other.when(received(an_alert("a"), an_alert("c", category="security")))
+    assert places([n for n in owed if n.kind is Kind.PAGE]) == {"#security"}
 
 
 def test_a_group_of_two_teams_says_so_once() -> None:
