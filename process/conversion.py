@@ -80,7 +80,7 @@ def _fields(
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name in value:
         if name not in fields and kind.__struct_config__.forbid_unknown_fields:
-            yield Problem(f"{at}.{name}", f"unknown key{nearest(str(name), fields)}")
+            yield Problem(f"{at}.{name}", f"unknown key{nearest(str(name), fields) or _known(fields)}")
     for name, field in fields.items():
         if name in value:
             yield from problems(field.type, value[name], f"{at}.{name}", hook)
@@ -184,5 +184,10 @@ def _one_of(values: Any) -> str:  # noqa: ANN401  # any values
 
 def nearest(word: str, known: Any) -> str:  # noqa: ANN401  # any collection of words
     """Suggest the known word that a misspelt one is most like; "" if none is close."""
-    close = difflib.get_close_matches(word, [str(one) for one in known], n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    by_case = {str(one).casefold(): str(one) for one in known}
+    close = difflib.get_close_matches(word.casefold(), by_case, n=1, cutoff=0.6)
+    return f"; did you mean {by_case[close[0]]!r}?" if close else ""
+
+
+def _known(words: Any) -> str:  # noqa: ANN401  # any collection of words
+    return f" (expected one of {', '.join(words)})" if words else ""

@@ -16,6 +16,7 @@ _CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)\s*(.*?)\s*"
 _WORD = r"""(?:"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"'`]+)"""
 _UTF8 = re.compile(rf"\s*({_WORD})\s*(=~|!~|!=|=)\s*({_WORD})\s*", re.DOTALL)
 _EXPECTED = """expected e.g. severity="critical", job=~"api.*" or "my label"="x\""""
+_ONE_BY_ONE = "; write each matcher by itself, and a value with a comma in quotes"
 _compiled = lru_cache(maxsize=4096)(compile_re2)
 
 
@@ -46,7 +47,8 @@ def parse(text: str) -> Matcher:
     try:
         matcher = _classic(text) or _utf8(text)
         if matcher is None or text.strip().startswith("{") or text.strip().endswith("}"):
-            raise MatcherError(f"invalid matcher {text!r} ({_EXPECTED})")
+            several = re.search(r"[{},]", text)
+            raise MatcherError(f"invalid matcher {text!r} ({_EXPECTED}){_ONE_BY_ONE if several else ''}")
         if matcher.op in {"=~", "!~"}:
             _compiled(matcher.value)
     except RE2Error as error:
@@ -66,6 +68,8 @@ def _classic(text: str) -> Matcher | None:
     inner = raw[1:-1] if quoted else raw
     if not quoted and raw.startswith(("=", "~")):
         return None  # Alertmanager reads `a==b` as a value `=b`, which nobody means
+    if not quoted and "," in raw:
+        return None  # Alertmanager reads `a=b,c=d` as two matchers
     if not quoted and re.search(r'(?<!\\)(?:\\\\)*"', inner):
         return None
     value = re.sub(r'\\([n"\\])', lambda escaped: "\n" if escaped[1] == "n" else escaped[1], inner)

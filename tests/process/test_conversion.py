@@ -46,6 +46,13 @@ def errors(folder: Path, text: str, kind: type[msgspec.Struct] = Whole) -> list[
         ("{}", ["1: part: missing; add it (expected a mapping", "1: every: missing; add it (expected e.g. 30s"]),
         ("part: {}\nevery: 5", ["1: part.size: missing; add it (expected a whole", "2: every: invalid duration"]),
         ("[]", ["1: part: missing", "1: every: missing"]),
+        (
+            "part: {size: 1, FORM: /, other: 1}\nevery: 1s",
+            [
+                "1: part.FORM: unknown key; did you mean 'form'?",
+                "1: part.other: unknown key (expected one of size, form, kind)",
+            ],
+        ),
         ("- a", ["1: file: is a list (expected a mapping (key: value))"]),
         (
             "part: {size: 0, form: x, kind: c}\nevery: 1s",

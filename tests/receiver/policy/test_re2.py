@@ -213,7 +213,10 @@ MATCHERS = [
     *(r'w=~"a..b"', r'"\u00e4"="ö"', '"ä"=~"[öü]"', "missing=", 'missing=""', "missing!=x", '"my\\u0020label"="x"'),
     *(r'w=~"a\\\\.b"', r'w=~"a\\\.b"', "a!~2", '"my label"=~"x|y"', "a=~1|2", "a=~(1|2)"),
 ]
-NO_MATCHERS = ['""="x"', "my label=x", "a", "=b", 'a="b', 'a=b"c', "{a=b}", 'a="b",c="d"', "a=~(", '"a=b', "'a'=b", ""]
+NO_MATCHERS = [
+    *('""="x"', "my label=x", "a", "=b", 'a="b', 'a=b"c', "{a=b}", 'a="b",c="d"', "a=~(", '"a=b', "'a'=b", ""),
+    *("a=b,c=d", "a=b, c=d", "{a=b, c=d}", "a=b,", "severity=critical,warning", "a=~x{1,2}"),
+]
 
 
 @pytest.mark.stack
@@ -222,7 +225,7 @@ def test_matchers_are_read_as_the_real_alertmanager_reads_them(tmp_path: Path) -
     theirs = routed(tmp_path, MATCHERS, LABELS)
     assert ours == theirs, [MATCHERS[n] for n in {*ours} ^ {*theirs}]
     # It takes several in one text, and a label without a name, which can match nothing.
-    several = {'""="x"', "{a=b}", 'a="b",c="d"', ""}
+    several = {'""="x"', "{a=b}", 'a="b",c="d"', "", "a=b,c=d", "a=b, c=d", "{a=b, c=d}", "a=b,"}
     assert {text for text in NO_MATCHERS if taken(tmp_path, text)} == several
 
 
@@ -230,6 +233,13 @@ def test_matchers_are_read_as_the_real_alertmanager_reads_them(tmp_path: Path) -
 def test_what_is_no_matcher_is_refused(text: str) -> None:
     with pytest.raises(MatcherError):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["a=b,c=d", "{a=b}", "severity=critical,warning"])
+def test_several_matchers_in_one_text_are_to_be_written_one_by_one(text: str) -> None:
+    with pytest.raises(MatcherError, match="each matcher by itself, and a value with a comma in quotes"):
+        parse(text)
+    assert parse('a="b,c=d"').matches({"a": "b,c=d"})
 
 
 @pytest.mark.parametrize("text", ['"my label"="x"', '"ä"="ö"', "ä=ö", "a.b=2", "team=back end", '"my label"=~"x|y"'])
