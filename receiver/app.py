@@ -11,12 +11,13 @@ import random
 import signal
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from socket import socket
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,6 +57,7 @@ from receiver.config.safety import SHORTEST_SIGNER, unsafe
 from receiver.config.sources import AlertmanagerSource, sources
 from receiver.evidence.charts import PATIENCE, Charts
 from receiver.evidence.deployments import Deployments
+from receiver.incident.delivery import Handling
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Kind, Priority
 from receiver.messages.compose import Links, Messages, reader_of
 from receiver.messages.i18n import Reader
@@ -63,6 +65,7 @@ from receiver.messages.templating import Templates
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Claimed, StoreError
+from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.web import pagerduty_webhook, slack_actions, twilio_answers
 from receiver.web.access.build import ConsoleAccess
@@ -243,6 +246,16 @@ def build_hooks(config: Config, source: Source, secrets: list[Secret]) -> Iterat
         )
 
 
+def _load_postgres(config: Config, source: Source) -> ModuleType | None:
+    """Load the store of PostgreSQL if it is wanted; SettingsError if its package is missing."""
+    if config.postgres is None:
+        return None
+    try:
+        return load_optional("receiver.store.postgres.store", "postgres")
+    except MissingExtraError as error:
+        raise source.error(".postgres", str(error)) from error
+
+
 class Receiver:
     """One receiver: its store, channels, loops and web application. ``start``, then ``run``, then ``stop``."""
 
@@ -255,9 +268,11 @@ class Receiver:
         access: WebAccess | None = None,
     ) -> None:
         self._web_access = access or WebAccess(None)
-        self._clock = clock = WatchedClock(clock, elapsed)
-        self.config, self._source, self._elapsed = config, source, elapsed
-        self._is_ready, self._is_stopping, self._hooks, self._closing = False, False, list[EventWebhook](), ExitStack()
+        self._postgres = _load_postgres(config, source)
+        own = self._postgres.DatabaseClock(clock, elapsed) if self._postgres else clock
+        self._clock = clock = WatchedClock(own, elapsed)
+        self.config, self._source, self._elapsed, self._closing = config, source, elapsed, ExitStack()
+        self._is_ready, self._is_stopping, self._hooks = False, False, list[EventWebhook]()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._channels: dict[str, Channel] = {}
         self._loops: dict[str, Loop] = {}  # one that fails ends the process
@@ -282,7 +297,7 @@ class Receiver:
             self._web_access,
         )
         handling = partial(config.channels.handling, window=timedelta(seconds=float(config.grouping_window)))
-        self.store = SQLiteStore(config.database, self._wake_dispatchers, watch=self._saw, handling=handling)
+        self.store = self._build_store(own, handling)
         self.actions, self.duty = (
             Actions(self.store, self.current, clock, self.metrics.registry),
             Duty(self.store, self.store.duty, self.current, clock),
@@ -291,11 +306,10 @@ class Receiver:
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
-        resend = float(config.watchdog.resend_interval)
         self._sources = sources(config.alertmanager, config.alertmanagers)
         pictured = {name for name, (_, one) in self._sources.items() if one.prometheus_url}
         self._layout = Layout(config.site.name, pictured, {name for name, (_, one) in self._sources.items() if one.url})
-        self._liveness = {name: Liveness(clock, resend) for name in self._sources}
+        self._liveness = {name: Liveness(clock, float(config.watchdog.resend_interval)) for name in self._sources}
         self._watchdog = Watchdog(
             self.store,
             self.current,
@@ -313,8 +327,7 @@ class Receiver:
         if len(self._link_secret.reveal()) < SHORTEST_SIGNER:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
-        failures = self.metrics.template_failures
-        self._templates = templates = Templates(folder, lambda name: failures.labels(name).inc(), config.site.brand)
+        self._templates = templates = Templates(folder, self.metrics.template_failed, config.site.brand)
         url = config.external_url
         self._links = links = Links(url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock, self._picture_of)
@@ -334,6 +347,35 @@ class Receiver:
             registry=self.metrics.registry,
             brand=config.site.name,
         )
+
+    def _build_store(self, clock: Callable[[], datetime], handling: Callable[[str], Handling]) -> SQLStore:
+        settings, file = self.config.postgres, self.config.database
+        if settings is None or self._postgres is None:
+            file = file or Path("receiver.sqlite3")  # one of both is set: check_database
+            return SQLiteStore(file, self._wake_dispatchers, watch=self._saw, handling=handling)
+        password = read_secret(self._source, ".postgres.password", settings.password, settings.password_file)
+        if password is not None:
+            self.secrets.append(password)
+        made: SQLStore = self._postgres.PostgresStore(
+            self._postgres.Login(settings.url, password.reveal() if password else None, settings.listen_url),
+            self._wake_dispatchers,
+            clock=clock,
+            elapsed=self._elapsed,
+            watch=self._saw,
+            handling=handling,
+            heard=self._heard,
+        )
+        self._rounds |= {name: Round(*each) for name, each in made.rounds().items()}
+        return made
+
+    def _heard(self, _incidents: Collection[int] | None, *, duty: bool) -> None:
+        """Another receiver on the same database has changed something; None if nobody knows what."""
+        if duty:
+            self._reading = asyncio.ensure_future(self._refresh_duty())
+
+    async def _refresh_duty(self) -> None:
+        with contextlib.suppress(StoreError):  # it is read every ten seconds as well
+            await self.duty.refresh()
 
     def _build_charts(self) -> Charts:
         self._prometheus: dict[str, Prometheus] = {}  # by source
@@ -710,7 +752,7 @@ class Receiver:
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
         monotonic = asyncio.get_running_loop().time
-        folder = self.config.database.parent / "calendars"
+        folder = self.config.folder / "calendars"
         self._calendars = CalendarRefresh(folder, self.current, session, self._clock, self.metrics, monotonic)
         self._coverage = Coverage(self.current, self._clock, self.metrics)
         self._use_calendars(feeds(self.config, self._source))
@@ -816,7 +858,7 @@ class Receiver:
 
     def _setup(self, session: aiohttp.ClientSession, name: str) -> Setup:
         place = Place(self._source, name)
-        url, folder = self.config.external_url, self.config.database.parent
+        url, folder = self.config.external_url, self.config.folder
         return Setup(place, session, self.secrets, self._closing, url, self.store.push, folder)
 
     def _wake_dispatchers(self) -> None:

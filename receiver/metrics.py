@@ -150,6 +150,10 @@ class Metrics:
         buckets = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
         return Histogram(f"receiver_{name}_seconds", text, labels, buckets=buckets, registry=self.registry)
 
+    def template_failed(self, name: str) -> None:
+        """Count a template that failed."""
+        self.template_failures.labels(name).inc()
+
     def clock_set(self, by: timedelta) -> None:
         """Count that somebody set the clock."""
         self.clock_steps.labels("forward" if by > timedelta(0) else "back").inc()

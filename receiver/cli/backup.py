@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from receiver.cli.command import Command
+from receiver.cli.database import add_database, file_of
 from receiver.config.load import load
 from receiver.store.sqlite import backup
 
@@ -23,11 +24,11 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_database(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
-    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    add_database(parser)
 
 
 def _database(options: argparse.Namespace) -> Path:
-    return Path(options.database or load(options.config)[0].database)
+    return file_of(options.database, *load(options.config))
 
 
 def run_backup(options: argparse.Namespace) -> int:

@@ -109,7 +109,7 @@ async def _open_channels(config: Config, source: Source) -> None:
     """Build every channel, which opens its secrets; nothing is sent."""
     async with aiohttp.ClientSession() as session:
         with ExitStack() as closing:
-            url, folder = config.external_url, config.database.parent
+            url, folder = config.external_url, config.folder
             setup = partial(_setup, source, session, closing, url, folder)
             list(build_channels(config.channels, setup))
 

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     labels = {**(posted.labels if posted else _asked(options, config, start)), **_labels(options.labels)}
     if not labels:
         raise SettingsError("name labels, as alertname=HighErrorRate severity=critical, or --alert HighErrorRate")
-    configured = with_stored_duty(build_routing(config, source), options.database, config.database, start)
+    configured = with_stored_duty(build_routing(config, source), options.database, config, source, start)
     story, name_of = explain(configured, labels, start, config.channels.handling), configured.directory.name
     if options.format == "json":
         every = story.incident.plan.repeat_every

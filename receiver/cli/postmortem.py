@@ -7,20 +7,21 @@ from pathlib import Path
 
 from process.settings import SettingsError
 from receiver.cli.command import Command, write_output
+from receiver.cli.database import add_database, database_of
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.evidence.postmortem import Material, postmortem
 from receiver.evidence.similar import similar
 from receiver.messages.i18n import Reader, languages
 from receiver.store.base import StoreError
-from receiver.store.sqlite.history import SQLiteHistory
+from receiver.store.command import CommandDatabase
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("number", type=int, metavar="ID", help="the number of the incident")
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
-    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    add_database(parser)
     parser.add_argument("--language", choices=languages(), default="en")
     parser.add_argument("--time-zone", dest="zone", default="UTC", help="of the times, as Europe/Berlin")
     parser.add_argument("--output", type=Path, help="file to write (default: standard output)")
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise SettingsError(f"--time-zone: invalid time zone {options.zone!r} (expected e.g. Europe/Berlin)") from error
     page = f"{config.external_url.rstrip('/')}/incidents/{options.number}"
     try:
-        material = asyncio.run(_read(options.database or config.database, options.number, page))
+        material = asyncio.run(_read(database_of(options.database, config, source), options.number, page))
     except StoreError as error:
         raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
     if material is None:
@@ -45,8 +46,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 0
 
 
-async def _read(path: Path, number: int, page: str) -> Material | None:
-    store = SQLiteHistory(path)
+async def _read(database: CommandDatabase, number: int, page: str) -> Material | None:
+    store = database.history()
     try:
         stored = await store.incident(number)
         if stored is None:

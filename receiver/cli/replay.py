@@ -9,18 +9,19 @@ from pathlib import Path
 
 import msgspec
 
-from process.settings import SettingsError
+from process.settings import SettingsError, Source
 from receiver.cli.command import Command
+from receiver.cli.database import add_database, database_of
 from receiver.cli.schedule import read_calendars
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
-from receiver.config.load import load
+from receiver.config.load import Config, load
 from receiver.evidence.replay import Compared, Configured, compare, in_words
 from receiver.messages.i18n import Reader, languages
 from receiver.policy.current import Current
 from receiver.reports.incidents.night import night_of
 from receiver.store.base import StoreError
-from receiver.store.sqlite.history import SQLiteHistory
+from receiver.store.command import CommandDatabase
 
 _MOST_DAYS = 366
 _WHAT = {"gone": "pages nobody", "new": "pages somebody", "who": "pages others"}
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", type=Path, help="the receiver.yml to compare with (default: what was recorded then)"
     )
-    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    add_database(parser)
     parser.add_argument("--days", type=int, default=30, help="how far to look back (default: 30)")
     parser.add_argument("--language", choices=languages(), default="en")
     parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -43,10 +44,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not 1 <= options.days <= _MOST_DAYS:
         raise SettingsError(f"--days: must be from 1 to {_MOST_DAYS}")
     start = now - timedelta(days=options.days)
-    after, database = _configured(options.config, start, now)
-    before = _configured(options.against, start, now)[0] if options.against else None
+    config, source = load(options.config)
+    after = _configured(config, source, start, now)
+    before = _configured(*load(options.against), start, now) if options.against else None
+    database = database_of(options.database, config, source)
     try:
-        compared = asyncio.run(_compare(options.database or database, start, now, before, after))
+        compared = asyncio.run(_compare(database, start, now, before, after))
     except StoreError as error:
         raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
     if options.format == "json":
@@ -57,19 +60,18 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 0
 
 
-def _configured(path: Path, start: datetime, now: datetime) -> tuple[Configured, Path]:
-    """Read a file with its calendars, and where its database is."""
-    config, source = load(path)
+def _configured(config: Config, source: Source, start: datetime, now: datetime) -> Configured:
+    """Read a file with its calendars."""
     current = Current(build_routing(config, source), start)
     read_calendars(config, source, current, start, now)
     window = timedelta(seconds=float(config.grouping_window))
-    return Configured(current.routing, partial(config.channels.handling, window=window)), config.database
+    return Configured(current.routing, partial(config.channels.handling, window=window))
 
 
 async def _compare(
-    path: Path, start: datetime, now: datetime, before: Configured | None, after: Configured
+    database: CommandDatabase, start: datetime, now: datetime, before: Configured | None, after: Configured
 ) -> Compared:
-    store = SQLiteHistory(path)
+    store = database.history()
     try:
         return await compare(store, start, now, before, after, night_of(after.routing))
     finally:

@@ -9,19 +9,20 @@ import msgspec
 
 from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Command, write_output
+from receiver.cli.database import add_database, database_of
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.reports.incidents import page
 from receiver.reports.incidents.night import night_of
 from receiver.reports.incidents.statistics import Summary
 from receiver.store.base import StoreError
-from receiver.store.sqlite.history import SQLiteHistory
+from receiver.store.command import CommandDatabase
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
-    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    add_database(parser)
     parser.add_argument("--range", dest="length", default="30d", help="length of the period, e.g. 7d (default: 30d)")
     parser.add_argument("--until", help="end of the period, e.g. 2026-11-30 (default: now)")
     parser.add_argument("--format", choices=["markdown", "html", "json"], default="markdown")
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     start = end - length
     summary = Summary(start, end, night_of(routing))
     try:
-        asyncio.run(_count(options.database or config.database, start, end, summary))
+        asyncio.run(_count(database_of(options.database, config, source), start, end, summary))
     except StoreError as error:
         raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
     report = summary.report()
@@ -54,8 +55,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 0
 
 
-async def _count(path: Path, start: datetime, end: datetime, summary: Summary) -> None:
-    store = SQLiteHistory(path)
+async def _count(database: CommandDatabase, start: datetime, end: datetime, summary: Summary) -> None:
+    store = database.history()
     try:
         async for history in store.opened_between(start, end):
             summary.add(history)

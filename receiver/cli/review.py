@@ -16,6 +16,7 @@ from rich.progress import Progress
 from process.addresses import is_http, redacted
 from process.settings import SettingsError
 from receiver.cli.command import Command
+from receiver.cli.database import add_database, database_of
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
 from receiver.config.load import Site, load
@@ -27,7 +28,6 @@ from receiver.reports.review.period import PERIODS, Part, Period
 from receiver.reports.review.receiver_data import add_receiver_data
 from receiver.reports.review.render import html_page, markdown
 from receiver.reports.review.sections import content
-from receiver.store.sqlite.history import SQLiteHistory
 
 _TIMEOUT = 150.0  # seconds for one query: a year of a busy alert takes Prometheus its own limit of two minutes
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--period", choices=list(PERIODS), required=True)
     parser.add_argument("--until", help="end of the period, e.g. 2026-11-30T09:00 (default: now)")
     parser.add_argument("--config.file", dest="config", type=Path, help="receiver.yml: for incidents and contacts")
-    parser.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+    add_database(parser)
     parser.add_argument("--dashboards", type=Path, default=Path("grafana/dashboards"), help="folder of *.json files")
     parser.add_argument("--output", type=Path, default=Path(), help="folder for the reports (default: the current one)")
     parser.add_argument("--prometheus.bearer-token-file", dest="token_file", type=Path)
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 async def _with_receiver_data(review: Review, path: Path, database: Path | None, now: datetime) -> Review:
     config, source = load(path)
-    history = SQLiteHistory(database or config.database)
+    history = database_of(database, config, source).history()
     try:
         return await add_receiver_data(review, config, source, history, now)
     finally:

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     current = Current(build_routing(config, source), now)
     end = start + timedelta(days=options.days)
     read_calendars(config, source, current, start, end)
-    routing = with_stored_duty(current.routing, options.database, config.database, start)
+    routing = with_stored_duty(current.routing, options.database, config, source, start)
     if options.role is not None and options.role not in roles(routing):
         raise SettingsError(f"there is no role {options.role!r} in the matrix; there are {', '.join(roles(routing))}")
     chosen = [] if options.role else _chosen(routing, options.schedule)

@@ -5,25 +5,26 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from process.settings import SettingsError
+from process.settings import SettingsError, Source
 from receiver.actions.duty import window_of
+from receiver.cli.database import database_of
+from receiver.config.load import Config
 from receiver.oncall.cover import CoverState
 from receiver.policy.current import with_duty
 from receiver.policy.routing import Routing
 from receiver.store.base import StoreError
-from receiver.store.sqlite.history import SQLiteHistory
+from receiver.store.command import CommandDatabase
 
 
-def with_stored_duty(routing: Routing, named: Path | None, configured: Path, now: datetime) -> Routing:
+def with_stored_duty(routing: Routing, named: Path | None, config: Config, source: Source, now: datetime) -> Routing:
     """Give the routing with covers and maintenance of the database that is named, or of the file's if it is there.
 
     One that was named and cannot be read is an error, and the file's a warning.
     """
-    path = named or configured
-    if named is None and not path.is_file():
+    if named is None and config.database is not None and not config.database.is_file():
         return routing
     try:
-        return asyncio.run(_read(routing, path, now))
+        return asyncio.run(_read(routing, database_of(named, config, source), now))
     except StoreError as error:
         if named is not None:
             raise SettingsError(f"{error}; name the receiver's database with --database") from error
@@ -31,8 +32,8 @@ def with_stored_duty(routing: Routing, named: Path | None, configured: Path, now
         return routing
 
 
-async def _read(routing: Routing, path: Path, now: datetime) -> Routing:
-    store = SQLiteHistory(path)
+async def _read(routing: Routing, database: CommandDatabase, now: datetime) -> Routing:
+    store = database.history()
     try:
         covers = tuple(one for one in await store.covers(now) if one.state is CoverState.ACTIVE)
         windows = [window_of(one) for one in await store.windows(now)]

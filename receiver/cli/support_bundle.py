@@ -1,8 +1,6 @@
 """`python -m receiver support-bundle`: what a bug report needs, in one file, without secrets."""
 
 import argparse
-import sqlite3
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +11,8 @@ from process.errors import clean_lines
 from process.redacted import redacted
 from process.settings import SettingsError
 from receiver.cli.command import Command
-from receiver.config.load import Config, load, secret_files
+from receiver.cli.database import database_of
+from receiver.config.load import load, secret_files
 from receiver.store.sqlite.migrations import SCHEMA_VERSION
 
 _ABOUT = """\
@@ -43,15 +42,15 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 def _collected(options: argparse.Namespace) -> dict[str, str]:
     """Give each file's text. Of a configuration that cannot be read, only its errors are known."""
     try:
-        config, _ = load(options.config)
+        config, source = load(options.config)
     except SettingsError as error:
         errors = clean_lines(f"# cannot be read:\n{error}\n", ())
-        return {"receiver.yml": errors, "versions.txt": _versions(None)}
+        return {"receiver.yml": errors, "versions.txt": _versions("unknown")}
     plain, secrets = redacted(config, [file for _, file in secret_files(config)])
     ready, metrics = support_bundle.asked(options.url or f"http://{config.listen}")
     files = {
         "receiver.yml": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000),
-        "versions.txt": _versions(config),
+        "versions.txt": _versions(database_of(None, config, source).described()),
         "ready.txt": ready,
         "metrics.txt": metrics,
     }
@@ -60,21 +59,8 @@ def _collected(options: argparse.Namespace) -> dict[str, str]:
     return {name: clean_lines(text, secrets) for name, text in files.items()}
 
 
-def _versions(config: Config | None) -> str:
-    database = _schema(config.database) if config else "unknown"
-    return support_bundle.versions(
-        "receiver", (f"schema {SCHEMA_VERSION}, SQLite {sqlite3.sqlite_version}", f"database: {database}")
-    )
-
-
-def _schema(database: Path) -> str:
-    try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            schema = db.execute("PRAGMA user_version").fetchone()[0]
-            (count,) = db.execute("SELECT count(*) FROM incident").fetchone()
-        return f"schema {schema}, {database.stat().st_size:,} bytes, {count:,} incidents"
-    except (sqlite3.Error, OSError) as error:
-        return f"cannot be read ({error})"
+def _versions(database: str) -> str:
+    return support_bundle.versions("receiver", (f"schema {SCHEMA_VERSION}", f"database: {database}"))
 
 
 COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

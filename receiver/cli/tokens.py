@@ -11,12 +11,13 @@ from pathlib import Path
 
 from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Clock, Command
+from receiver.cli.database import add_database, database_of
 from receiver.cli.tables import table
 from receiver.config.load import Config, load
 from receiver.store.access import FullError, Token
 from receiver.store.audit import Act
+from receiver.store.command import CommandDatabase
 from receiver.store.sql import access
-from receiver.store.sqlite.beside import beside
 from receiver.web.access import api_token, session_cookie
 
 _VIA = "command line"
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = commands.add_parser("revoke", help="revoke one, for good")
     for one in (create, listing, revoke):
         one.add_argument("--config.file", dest="config", type=Path, required=True, help="receiver.yml")
-        one.add_argument("--database", type=Path, help="the receiver's database (default: `database` in receiver.yml)")
+        add_database(one)
     create.add_argument("--name", required=True, help="what it is for")
     create.add_argument("--scope", choices=sorted(api_token.SCOPES), default="read", help="what it may do (read)")
     create.add_argument("--owner", default="", help="key in `people`: it acts as this person, and leaves with them")
@@ -40,20 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, clock: Clock) -> int:
     """0, or 1 if there is nothing to revoke; StoreError, SettingsError."""
-    config, now = load(options.config)[0], clock()
-    path = options.database or config.database
+    (config, source), now = load(options.config), clock()
+    database = database_of(options.database, config, source)
     if options.command == "create":
-        return _create(options, config, path, now)
+        return _create(options, config, database, now)
     if options.command == "list":
-        return _list(path, now)
+        return _list(database, now)
     act = Act(now, getpass.getuser(), _VIA, "", "token.revoke", f"token/{options.number}")
-    with beside(path) as db:
+    with database.change() as db:
         revoked = access.revoke_token(db, options.number, act)
     print(f"token {options.number}: {'revoked' if revoked else 'there is none that works'}")
     return 0 if revoked else 1
 
 
-def _create(options: argparse.Namespace, config: Config, path: Path, now: datetime) -> int:
+def _create(options: argparse.Namespace, config: Config, database: CommandDatabase, now: datetime) -> int:
     name, owner = options.name.strip(), options.owner
     if not 0 < len(name) <= api_token.LONGEST_NAME:
         raise SettingsError(f"--name: 1 to {api_token.LONGEST_NAME} characters")
@@ -66,7 +67,7 @@ def _create(options: argparse.Namespace, config: Config, path: Path, now: dateti
     token, secret = Token(name, options.scope, owner, now, expires), api_token.new_token()
     act = Act(now, getpass.getuser(), _VIA, "", "token.create", "", after=f"{name} ({options.scope})")
     try:
-        with beside(path) as db:
+        with database.change() as db:
             number = access.add_token(db, session_cookie.hashed(secret), token, act)
     except FullError as error:
         raise SettingsError(str(error)) from error
@@ -76,8 +77,8 @@ def _create(options: argparse.Namespace, config: Config, path: Path, now: dateti
     return 0
 
 
-def _list(path: Path, now: datetime) -> int:
-    with beside(path) as db:
+def _list(database: CommandDatabase, now: datetime) -> int:
+    with database.change() as db:
         tokens = access.tokens(db)
     heads = ["", "name", "scope", "owner", "created", "expires", "last used", "works"]
     rows = [

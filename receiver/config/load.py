@@ -12,6 +12,7 @@ from receiver.channels.base import Brand
 from receiver.clients.promql import ExpressionError, compared
 from receiver.config.channels import Channels, check_contacts
 from receiver.config.console import ConsoleSettings, check_console
+from receiver.config.database import PostgresSettings, check_database
 from receiver.config.event_webhooks import EventWebhook, check_event_webhooks
 from receiver.config.generic import GenericWebhook, WebhookName
 from receiver.config.heartbeats import JobHeartbeat, JobName, check_heartbeats
@@ -167,8 +168,6 @@ class Config(Strict, frozen=True, kw_only=True):
 
     external_url: str
     """Public URL of the receiver, used for links in messages"""
-    database: Path
-    """SQLite file; backups before an upgrade are written beside it"""
     webhook: Token
     """Token that Alertmanager, jobs and other tools send"""
     api: Token
@@ -187,6 +186,12 @@ class Config(Strict, frozen=True, kw_only=True):
     """How each person is reached; the key names the person everywhere else"""
     teams: dict[str, TeamSettings]
     """Where each team follows its incidents; `default` is for alerts without a known team"""
+    database: Path | None = None
+    """SQLite file; backups before an upgrade are written beside it. Set this or `postgres`"""
+    postgres: PostgresSettings | None = None
+    """A PostgreSQL database that several receivers may share ([scaling.md](scaling.md))"""
+    state_dir: Path | None = None
+    """Folder for copies of calendars; beside `database`, or the working directory, if unset"""
     unknown_severity: Priority = Priority.P2
     """Priority of an alert that neither labels nor rules give one"""
     catch_up_dwell: Duration = Duration(300)
@@ -250,6 +255,11 @@ class Config(Strict, frozen=True, kw_only=True):
     console: ConsoleSettings = ConsoleSettings()
     """The pages of the console, and who may do what ([access.md](access.md))"""
 
+    @property
+    def folder(self) -> Path:
+        """Where files are kept that are not in the database."""
+        return self.state_dir or (self.database.parent if self.database else Path())
+
 
 def load(path: Path, text: str | None = None) -> tuple[Config, Source]:
     """Read and check the file; SettingsError names file, line and fix. Secret files are not opened here.
@@ -296,6 +306,7 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     check_heartbeats(config.heartbeats, config.teams, source, findings)
     check_console(config.console, source, findings)
     check_event_webhooks(config.event_webhooks, source, findings)
+    check_database(config.database, config.postgres, source, findings)
     own = {
         ".external_url": (config.external_url, "https://oncall.example.com"),
         ".site.runbooks_url": (config.site.runbooks_url, "https://wiki.example.com/runbooks"),

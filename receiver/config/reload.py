@@ -16,7 +16,19 @@ log = logging.getLogger(__name__)
 
 # What is read once: sockets, files, credentials and connections are made of it.
 FIXED = (
-    *("external_url", "database", "listen", "webhook", "api", "links", "channels", "retry", "watchdog"),
+    *(
+        "external_url",
+        "database",
+        "postgres",
+        "state_dir",
+        "listen",
+        "webhook",
+        "api",
+        "links",
+        "channels",
+        "retry",
+        "watchdog",
+    ),
     *("alertmanager", "alertmanagers", "heartbeat", "retention", "templates", "grouping_window", "site"),
     *("charts", "event_webhooks"),
     *("console.enabled", "console.sign_in", "console.session_valid_for", "console.trusted_proxies"),

@@ -486,8 +486,9 @@ class Store(History, Outbox, Protocol):
     async def hand_over(self, role: str, at: datetime) -> None:
         """Remember that the summary of this change of the role was sent."""
 
-    async def turn(self, name: str) -> bool:
-        """Say whether this receiver is the one of those that share the store to do something, for some seconds."""
+    @property
+    def leads(self) -> bool:
+        """Say whether this receiver, of those that share the store, is to do now what only one is to do."""
 
     async def backlog(self) -> Backlog:
         """Read what the metrics show."""

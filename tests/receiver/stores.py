@@ -19,6 +19,8 @@ from deploy.local.ports import free_port
 from deploy.local.postgres import Postgres
 from receiver.incident.delivery import Handling
 from receiver.incident.model import Incident
+from receiver.store.postgres.clock import DatabaseClock
+from receiver.store.postgres.connection import Login
 from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.outbox import HandlingOf
 from receiver.store.sql.store import SQLStore, Watcher
@@ -44,7 +46,10 @@ def the_store(
     if not postgres:
         return SQLiteStore(folder / "receiver.sqlite3", changed, watch=watch, handling=handling)
     where = conninfo(folder)
-    return PostgresStore(where, None, changed, own=clock, elapsed=time.monotonic, watch=watch, handling=handling)
+    database_clock = DatabaseClock(clock, time.monotonic)
+    return PostgresStore(
+        Login(where), changed, clock=database_clock, elapsed=time.monotonic, watch=watch, handling=handling
+    )
 
 
 def conninfo(folder: Path) -> str:

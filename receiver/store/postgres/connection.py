@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -27,6 +27,17 @@ _SOCKET = {
     "keepalives_count": 5,
     "tcp_user_timeout": 8000,
 }
+
+
+class Login(NamedTuple):
+    """How to connect; ``listen`` goes past a pooler of transactions, if ``conninfo`` goes through one."""
+
+    conninfo: str
+    password: str | None = None
+    listen: str = ""
+
+    def __repr__(self) -> str:
+        return "<login>"
 
 
 class Rows:
@@ -58,9 +69,10 @@ class Rows:
 class PostgresConnection:
     """See receiver.store.sql.connection.Connection."""
 
-    def __init__(self, conninfo: str, password: str | None, *, read_only: bool = False) -> None:
+    def __init__(self, login: Login, *, read_only: bool = False, listens: bool = False) -> None:
         """Connect; psycopg.Error if that fails."""
-        more = {"password": password} if password is not None else {}
+        conninfo = login.listen if listens and login.listen else login.conninfo
+        more = {"password": login.password} if login.password is not None else {}
         self.raw = psycopg.connect(make_conninfo(conninfo, **_SOCKET, **more), autocommit=True, prepare_threshold=0)
         self._pipeline: psycopg.Pipeline | None = None
         try:

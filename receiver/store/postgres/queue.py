@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 DEADLINE = 8.0  # seconds in which a change is answered: a standby that hangs keeps COMMIT waiting for ever
 _IN_DOUBT = 3.0  # seconds in which we find out what became of a transaction
-_LOCK = "SELECT pg_advisory_xact_lock('incident'::regclass::oid::int, 0)"
+LOCK = "SELECT pg_advisory_xact_lock('incident'::regclass::oid::int, 0)"
 # The message makes a transaction that has changed nothing wait for a synchronous standby as well: what a repeated
 # request is answered for may not have reached it yet.
 _XID = "SELECT pg_current_xact_id()::text, pg_logical_emit_message(true, 'receiver', '')"
@@ -210,7 +210,7 @@ def _made(db: PostgresConnection, changes: list[Change]) -> tuple[list[Any], str
     """Make changes; gives what each gave, and the transaction's number. What is left is to commit."""
     with db.pipelined():
         db.execute("BEGIN")
-        db.execute(_LOCK)
+        db.execute(LOCK)
         done = [change(db) for change in changes]
         xid = db.execute(_XID)
         return done, str(xid.fetchone()[0])

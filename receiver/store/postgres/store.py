@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -17,7 +18,8 @@ from receiver.store.base import ANY, Claimed, Decide, Wanted
 from receiver.store.duty import MadeWindow
 from receiver.store.postgres import turns
 from receiver.store.postgres.clock import PERIOD, DatabaseClock
-from receiver.store.postgres.connection import PostgresConnection
+from receiver.store.postgres.command import NAME
+from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.leases import LENGTH, RENEWED_EVERY, Leases
 from receiver.store.postgres.listen import Hint, Listener
 from receiver.store.postgres.migrate import upgrade
@@ -26,12 +28,11 @@ from receiver.store.sql.connection import OWN, Connection
 from receiver.store.sql.duty import SQLDuty
 from receiver.store.sql.erase import steps
 from receiver.store.sql.outbox import HandlingOf
-from receiver.store.sql.store import SQLStore, Watcher
-
-Rounds = dict[str, tuple[Callable[[], Awaitable[object]], float]]
+from receiver.store.sql.store import Rounds, SQLStore, Watcher
 
 _PRESENT_EVERY = 3.0  # seconds
 _PRESENT = "receiver "  # how the turn is called that says that a receiver lives
+_LEADING = "leading"
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
 _SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
 _LOOKED_AT = 2000  # incidents that are read at once when all are looked at
@@ -45,39 +46,44 @@ def _nobody(_before: Incident, _after: Incident) -> None:
     pass
 
 
-def _deaf(_hint: Hint | None) -> None:
+class Heard(Protocol):
+    """Takes in what another receiver has committed: these incidents, None if nobody knows which, or who serves."""
+
+    def __call__(self, incidents: Collection[int] | None, *, duty: bool) -> None:
+        """Take it in."""
+
+
+def _deaf(incidents: Collection[int] | None, *, duty: bool) -> None:
     pass
 
 
 class PostgresStore(SQLStore):
     """See receiver.store.base.Store, and SQLStore for the parameters.
 
-    ``own`` and ``elapsed`` are this machine's clocks. ``heard`` is called in the event loop with what other receivers
-    have committed, and with None when some of that may have been missed. ``clock`` is the database's.
+    ``elapsed`` is the clock of this machine that nobody sets. ``heard`` is called in the event loop.
     """
 
     def __init__(
         self,
-        conninfo: str,
-        password: str | None,
+        login: Login,
         changed: Callable[[], None],
         *,
-        own: Callable[[], datetime],
+        clock: DatabaseClock,
         elapsed: Callable[[], float],
         watch: Watcher = _nobody,
         handling: HandlingOf = lambda _channel: Handling(),
-        heard: Callable[[Hint | None], None] = _deaf,
+        heard: Heard = _deaf,
     ) -> None:
         self.owner = secrets.token_hex(8)
-        self.clock = DatabaseClock(own, elapsed)
+        self.clock, self._elapsed, self._leads_until = clock, elapsed, 0.0
         self._own_watch, self._own_heard = watch, heard
         self._loop: asyncio.AbstractEventLoop | None = None
-        name = "PostgreSQL"
-        connect = partial(PostgresConnection, conninfo, password)
+        name = NAME
+        connect = partial(PostgresConnection, login)
         self._writing, self._reading = Line(name, connect), Line(name, partial(connect, read_only=True))
         self._database_writer, self._database_reader = Writer(self._writing), Reader(self._reading)
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
-        self._listener = Listener(Line(name, connect), self.owner, self._hear)
+        self._listener = Listener(Line(NAME, partial(connect, listens=True)), self.owner, self._hear)
         self._leases = Leases(self.clock)
         self.duty = SharedDuty(self._database_writer, self._database_reader, self._listener)
         self.erasing = SharedErase(self._database_writer)
@@ -123,17 +129,21 @@ class PostgresStore(SQLStore):
 
     async def be_present(self) -> None:
         """Say that this receiver lives; what one that has died has served by itself is everybody's again."""
+        asked = self._elapsed()
 
-        def change(db: Connection) -> None:
+        def change(db: Connection) -> bool:
             now = self.clock()
             turns.take(db, _PRESENT + self.owner, self.owner, now)
             if db.execute(_GONE, (now.timestamp(),)).fetchall():
                 db.execute(_SERVED_ALONE)
+            return turns.take(db, _LEADING, self.owner, now)
 
-        await self._database_writer.commit(change)
+        leads = await self._database_writer.commit(change, urgent=True)
+        self._leads_until = asked + turns.LENGTH if leads else 0.0
 
-    async def turn(self, name: str) -> bool:
-        return await self._database_writer.commit(lambda db: turns.take(db, name, self.owner, self.clock()))
+    @property
+    def leads(self) -> bool:
+        return self._elapsed() < self._leads_until
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)
@@ -193,9 +203,13 @@ class PostgresStore(SQLStore):
             self._loop.call_soon_threadsafe(self._take_in, hint)
 
     def _take_in(self, hint: Hint | None) -> None:
-        if hint is None or hint.owes:
+        if hint is None:
             self._changed()
-        self._own_heard(hint)
+            self._own_heard(None, duty=True)
+            return
+        if hint.owes:
+            self._changed()
+        self._own_heard(hint.incidents or None, duty=hint.duty)
 
 
 class SharedDuty(SQLDuty):
@@ -240,4 +254,4 @@ class SharedErase:
                 result = await self._writer.commit(changes.send(result))
         except StopIteration as done:
             erased: Erased = done.value
-        return msgspec.structs.replace(erased, tidied=False)  # autovacuum removes what was changed
+        return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed

@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from receiver.incident.model import EntryKind, Incident, Kind
-from receiver.store.base import IncidentHistory, SentPage, Undelivered
-from receiver.store.sql.connection import Connection
+from receiver.incident.model import Entry, EntryKind, Incident, Kind
+from receiver.oncall.cover import Cover
+from receiver.store.base import IncidentHistory, PastIncident, SentPage, Undelivered
+from receiver.store.duty import MadeWindow
+from receiver.store.sql import duty, row
+from receiver.store.sql.connection import ALL, Connection
 from receiver.store.sql.row import document
 
 PAGE_SIZE = 500  # incidents: some 10 ms, in which the receiver that shares the thread waits
-_BUSY_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
 Run = Callable[[Callable[[Connection], T]], Awaitable[T]]
 
@@ -41,6 +43,46 @@ SELECT channel, coalesce(json_extract(CAST(notification AS TEXT), '$.target.pers
 FROM outbox WHERE state = 'dead' AND settled_at >= ? AND settled_at < ? AND serial >= 0
 GROUP BY channel, person ORDER BY 3 DESC, 1, 2
 """
+
+
+class StoredHistory:
+    """See receiver.store.base.History, for commands; ``run`` gives a connection that only reads."""
+
+    def __init__(self, run: Run[Any], close: Callable[[], None]) -> None:
+        self._run, self._close = run, close
+
+    def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
+        return opened_between(self._run, start, end)
+
+    async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
+        found: list[Undelivered] = await self._run(lambda db: undelivered(db, start, end))
+        return found
+
+    async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
+        """Give an incident with its whole timeline."""
+
+        def read(db: Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
+            stored = row.incident(db, incident_id)
+            return (stored, row.timeline(db, incident_id, ALL)) if stored else None
+
+        found: tuple[Incident, tuple[Entry, ...]] | None = await self._run(read)
+        return found
+
+    async def covers(self, now: datetime) -> tuple[Cover, ...]:
+        found: tuple[Cover, ...] = await self._run(lambda db: duty.covers(db, now))
+        return found
+
+    async def windows(self, now: datetime) -> tuple[MadeWindow, ...]:
+        found: tuple[MadeWindow, ...] = await self._run(lambda db: duty.windows(db, now))
+        return found
+
+    async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
+        found: list[PastIncident] = await self._run(lambda db: row.alike(db, alertname, team, limit))
+        return found
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        self._close()
 
 
 async def opened_between(

@@ -1,7 +1,7 @@
 """What a store does, by the statements of this folder; its writer and its reader execute them, wherever that is."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ from receiver.store.sql.silences import SQLSilences
 T = TypeVar("T")
 Watcher = Callable[[Incident, Incident], None]
 Changed = row.Saved | None
+Rounds = dict[str, tuple[Callable[[], Awaitable[object]], float]]
 
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _HANDED_OVER = "handover "
@@ -108,6 +109,10 @@ class SQLStore:
     async def close(self) -> None:
         """Finish what is under way and let go of the database; call it last."""
         raise NotImplementedError
+
+    def rounds(self) -> Rounds:
+        """Give what is to be done every so many seconds while this receiver runs, by name."""
+        return {}
 
     async def check(self) -> None:
         """Look whether everything that is stored can be read; StoreError names the damage."""
@@ -470,7 +475,8 @@ class SQLStore:
     async def hand_over(self, role: str, at: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(OWN, (_HANDED_OVER + role, at.timestamp())))
 
-    async def turn(self, name: str) -> bool:  # noqa: ARG002
+    @property
+    def leads(self) -> bool:
         return True
 
     async def backlog(self) -> Backlog:

@@ -2,20 +2,15 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from receiver.incident.model import Entry, Incident
-from receiver.oncall.cover import Cover
-from receiver.store.base import IncidentHistory, PastIncident, StoreError, Undelivered
-from receiver.store.duty import MadeWindow
-from receiver.store.sql import duty, row
-from receiver.store.sql.connection import ALL, Connection
-from receiver.store.sql.history import opened_between, undelivered
+from receiver.store.base import StoreError
+from receiver.store.sql.connection import Connection
+from receiver.store.sql.history import StoredHistory
 from receiver.store.sqlite.file import SQLiteConnection
 from receiver.store.sqlite.migrations import SCHEMA_VERSION
 
@@ -23,40 +18,19 @@ _BUSY_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
 
 
-class SQLiteHistory:
+class SQLiteHistory(StoredHistory):
     """See receiver.store.base.History. The file is opened at the first reading, and only to read."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(self._read, self._let_go)
         self._path = path
         self._db: SQLiteConnection | None = None
 
-    def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
-        return opened_between(self._run, start, end)
-
-    async def undelivered(self, start: datetime, end: datetime) -> list[Undelivered]:
-        return await self._run(lambda db: undelivered(db, start, end))
-
-    async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
-        def read(db: Connection) -> tuple[Incident, tuple[Entry, ...]] | None:
-            stored = row.incident(db, incident_id)
-            return (stored, row.timeline(db, incident_id, ALL)) if stored else None
-
-        return await self._run(read)
-
-    async def covers(self, now: datetime) -> tuple[Cover, ...]:
-        return await self._run(lambda db: duty.covers(db, now))
-
-    async def windows(self, now: datetime) -> tuple[MadeWindow, ...]:
-        return await self._run(lambda db: duty.windows(db, now))
-
-    async def alike(self, alertname: str, team: str, limit: int) -> list[PastIncident]:
-        return await self._run(lambda db: row.alike(db, alertname, team, limit))
-
-    async def close(self) -> None:
+    def _let_go(self) -> None:
         if self._db is not None:
             self._db.close()
 
-    async def _run(self, read: Callable[[Connection], T]) -> T:
+    async def _read(self, read: Callable[[Connection], T]) -> T:
         try:
             if self._db is None:
                 self._db = await asyncio.to_thread(self._open)

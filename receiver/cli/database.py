@@ -1,0 +1,43 @@
+"""Which database a command reads: the one of receiver.yml, or a SQLite file that is named."""
+
+import argparse
+from pathlib import Path
+
+from process.optional import MissingExtraError, load
+from process.settings import Source, read_secret
+from receiver.config.load import Config
+from receiver.store.command import CommandDatabase
+from receiver.store.sqlite.command import SQLiteDatabase
+
+_HELP = "the receiver's SQLite file (default: `database` or `postgres` in receiver.yml)"
+
+
+def add_database(parser: argparse.ArgumentParser, text: str = _HELP) -> None:
+    """Describe the option."""
+    parser.add_argument("--database", type=Path, help=text)
+
+
+def database_of(named: Path | None, config: Config, source: Source) -> CommandDatabase:
+    """Give the file that is named, or what receiver.yml says; SettingsError if a package or the password is missing."""
+    if named is not None:
+        return SQLiteDatabase(named)
+    settings = config.postgres
+    if settings is None:
+        return SQLiteDatabase(file_of(None, config, source))
+    password = read_secret(source, ".postgres.password", settings.password, settings.password_file)
+    try:
+        module = load("receiver.store.postgres.command", "postgres")
+    except MissingExtraError as error:
+        raise source.error(".postgres", str(error)) from error
+    database: CommandDatabase = module.PostgresDatabase(
+        module.Login(settings.url, password.reveal() if password else None)
+    )
+    return database
+
+
+def file_of(named: Path | None, config: Config, source: Source) -> Path:
+    """Give the SQLite file, for what there is for a file only; SettingsError if there is none."""
+    path = named or config.database
+    if path is None:
+        raise source.error(".postgres", "this command is for a SQLite file; use pg_basebackup and pg_restore")
+    return path

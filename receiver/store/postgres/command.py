@@ -1,0 +1,89 @@
+"""The PostgreSQL database, as a command uses it."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import psycopg
+
+from receiver.store.access import Erased
+from receiver.store.audit import Act
+from receiver.store.base import StoreError
+from receiver.store.postgres.connection import Login, PostgresConnection
+from receiver.store.postgres.migrate import SCHEMA_VERSION, schema
+from receiver.store.postgres.queue import LOCK, Line, named
+from receiver.store.sql.connection import Connection
+from receiver.store.sql.erase import steps
+from receiver.store.sql.history import StoredHistory
+
+T = TypeVar("T")
+NAME = "PostgreSQL"
+
+
+class PostgresDatabase:
+    """See receiver.store.command.CommandDatabase."""
+
+    def __init__(self, login: Login) -> None:
+        self._connect = partial(PostgresConnection, login)
+
+    def history(self) -> StoredHistory:
+        line = Line(NAME, partial(self._connect, read_only=True))
+
+        async def run(read: Callable[[Connection], T]) -> T:
+            try:
+                return await asyncio.to_thread(line.read, partial(_of_today, read))
+            except msgspec.DecodeError as error:
+                raise StoreError(f"{NAME}: not a receiver's database ({error})") from error
+
+        return StoredHistory(run, line.drop)
+
+    @contextmanager
+    def change(self) -> Iterator[PostgresConnection]:
+        try:
+            db = self._connect()
+            try:
+                _refuse_other(db)
+                with db.raw.transaction():
+                    db.execute(LOCK)
+                    yield db
+            finally:
+                db.close()
+        except psycopg.Error as error:
+            raise named(NAME, error) from error
+
+    def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
+        changes, result = steps(person, texts, act), None
+        try:
+            while True:
+                change = changes.send(result)
+                with self.change() as db:
+                    result = change(db)
+        except StopIteration as done:
+            erased: Erased = done.value
+        return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed
+
+    def described(self) -> str:
+        try:
+            db = self._connect(read_only=True)
+            try:
+                version, size = db.execute("SELECT version(), pg_database_size(current_database())").fetchone()
+                known = schema(db)
+                count = db.execute("SELECT count(*) FROM incident").fetchone()[0] if known else 0
+            finally:
+                db.close()
+        except psycopg.Error as error:
+            return f"{NAME}, cannot be read ({named(NAME, error)})"
+        return f"{version.split(' on ')[0]}, schema {known}, {size:,} bytes, {count:,} incidents"
+
+
+def _of_today(read: Callable[[Connection], T], db: PostgresConnection) -> T:
+    _refuse_other(db)
+    return read(db)
+
+
+def _refuse_other(db: PostgresConnection) -> None:
+    if (known := schema(db)) != SCHEMA_VERSION:
+        raise StoreError(f"{NAME}: schema version {known}, expected {SCHEMA_VERSION}; run the receiver's own version")
