@@ -59,7 +59,8 @@ def site(plant: Planted) -> dict[str, Any]:
     plant.texts.append(signing["secret"])
     hook = plant.text("https://hooks.example.com/in/{}")
     return {
-        **BASE,
+        **{key: value for key, value in BASE.items() if key != "database"},
+        "postgres": {"url": "postgresql://receiver@127.0.0.1:1/heypeter", **plant.secret("password")},
         "webhook": plant.secret("token"),
         "api": plant.secret("token"),
         "links": plant.secret("secret", "{}" + "l" * 32),
