@@ -1,7 +1,7 @@
 """The two connections of a receiver to PostgreSQL: one that writes, in a thread of its own, and one that only reads.
 
 Receivers take turns: each transaction that writes first takes one lock of the whole database, so that what SQLite's one
-writer guarantees holds for several receivers as well (ADR 18). A transaction makes up to 32 changes.
+writer guarantees holds for several receivers as well (ADR 19). A transaction makes up to 32 changes.
 
 A connection that breaks is opened anew. Nothing has happened if it broke before COMMIT; if it broke while COMMIT was
 under way, the new connection asks what became of the transaction (pg_xact_status).
