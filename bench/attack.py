@@ -4,6 +4,7 @@ import json
 import resource
 from pathlib import Path
 
+from bench.figures import note
 from bench.options import parser
 from exporter.config import load
 from exporter.events.decode import Decoder, Schema
@@ -24,6 +25,8 @@ def main(number: int, warm_up: int) -> None:
         recorder.record(decoder.decode(batch(first)).events, "events", 1.0)
     series = sum(len(one.cells) for one in recorder.series.values())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    note(f"memory that {number:,} made-up values of each label take", grown / 1024, "MB")
+    note("series after it", series, "")
     print(f"{number:,} distinct methods, routes, pages, elements and users:")
     print(json.dumps({"kilobytes": grown, "series": series}))
 

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from bench.exporter_ingest import TOKEN, events, ours
+from bench.figures import note_pairs
 from bench.load import ROOT, Measured, Server, load, request
 from bench.options import is_short
 
@@ -49,7 +50,7 @@ def scraped(server: Server, raw: bytes, seconds: float) -> Measured:
 
 def main(*, short: bool) -> int:
     """Print medians and ratios."""
-    rounds, brief, long = (1, 0.1, 0.3) if short else (3, 2.0, 10.0)
+    rounds, brief, long = (1, 0.1, 0.3) if short else (3, 1.5, 6.0)
     (ROOT / "data").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         command, port = ours(Path(name))
@@ -85,6 +86,8 @@ def report(disk: list[float], one: list[Measured], many: list[Measured]) -> None
         acknowledged = statistics.median(m.requests / m.seconds for m in several) * size
         p50, p99 = (statistics.median(m.percentile(share) for m in several) for share in (0.5, 0.99))
         share = f"{acknowledged / rate:.2f} of the disk's"
+        rates = [m.rate * size for m in several]
+        note_pairs(f"bookings, {name}", "/s", rates, disk, f"the disk's syncs, {CONNECTIONS} records each")
         print(f"bookings, {name}: {acknowledged:,.0f} a second, {share}; p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 

@@ -1,4 +1,4 @@
-"""Ingest: our exporter, a naive one and the Pushgateway, compared by the server's CPU time on one core."""
+"""Ingest: our exporter, a naive one and the Pushgateway in turn, each on one core: CPU, rate and latency."""
 
 import json
 import statistics
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from bench.load import ROOT, Server, load, program, python, request
+from bench.figures import note_pairs
+from bench.load import ROOT, Measured, Server, load, program, python, request
 from bench.options import is_short
 from deploy.local.ports import free_port
 from deploy.simulation.traffic import AGENT
@@ -78,7 +79,7 @@ def main(*, short: bool) -> int:
         if gateway.exists():
             servers["gateway"] = Server([str(gateway), f"--web.listen-address=127.0.0.1:{gateway_port}"], gateway_port)
         try:
-            measure(servers, *((1, 0.2) if short else (3, 2.0)))
+            measure(servers, *((1, 0.2) if short else (5, 1.0)))
         finally:
             for server in servers.values():
                 server.stop()
@@ -86,6 +87,7 @@ def main(*, short: bool) -> int:
 
 
 Case = tuple[str, str, bytes, int]
+OURS_14, GATEWAY = ("servers, 14 events, on disk", 14), ("Pushgateway, 4 samples", 4)
 
 
 def cases(*, gateway: bool) -> list[Case]:
@@ -106,28 +108,38 @@ def cases(*, gateway: bool) -> list[Case]:
         listed.append(("ours", f"browsers, {size} events", request("/api/pulse", body, page), size))
     if gateway:
         text = b'# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb 2\nb{x="1"} 3\nb{x="2"} 4\n'
-        listed.append(("gateway", "Pushgateway, 4 samples", request("/metrics/job/bench", text, {}, "PUT"), 4))
+        listed.append(("gateway", GATEWAY[0], request("/metrics/job/bench", text, {}, "PUT"), GATEWAY[1]))
     return listed
 
 
 def measure(servers: dict[str, Server], rounds: int, seconds: float) -> None:
     """Run every case in each round, so that all meet the same load of the machine, and print medians and ratios."""
     todo = cases(gateway="gateway" in servers)
-    times: dict[str, list[float]] = {case: [] for _, case, _, _ in todo}
-    for _ in range(rounds):
-        for server, case, raw, _size in todo:
-            times[case].append(load(servers[server], raw, seconds).microseconds)
-    medians = {case: statistics.median(several) for case, several in times.items()}
-    print(f"{'':34}{'µs CPU/request':>15}{'µs/event':>10}{'events/s of one core':>22}")
+    measured: dict[str, list[Measured]] = {case: [] for _, case, _, _ in todo}
+    for number in range(rounds):
+        for server, case, raw, _size in todo if number % 2 else todo[::-1]:
+            measured[case].append(load(servers[server], raw, seconds))
+    print(f"{'':34}{'µs CPU/request':>15}{'µs/event':>10}{'events/s of one core':>22}{'requests/s':>12}{'p50, ms':>9}")
     for _, case, _, size in todo:
-        cpu = medians[case]
-        print(f"{case:34}{cpu:15.1f}{cpu / size:10.2f}{size / cpu * 1e6:22,.0f}")
+        several = measured[case]
+        cpu, rate = (statistics.median(one) for one in ([m.microseconds for m in several], [m.rate for m in several]))
+        p50 = statistics.median(m.percentile(0.5) for m in several)
+        print(f"{case:34}{cpu:15.1f}{cpu / size:10.2f}{size / cpu * 1e6:22,.0f}{rate:12,.0f}{p50:9.2f}")
     for size in (1, 14, 200):
-        ratio = medians[f"naive, {size} events, in memory"] / medians[f"servers, {size} events, on disk"]
-        print(f"at {size:3} events ours does {ratio:.2f} times the events of the naive build, which keeps none on disk")
+        ours, naive = measured[f"servers, {size} events, on disk"], measured[f"naive, {size} events, in memory"]
+        _compare(f"{size} events a request, on disk", ours, naive, "a naive aiohttp server that keeps none on disk")
     if "gateway" in servers:
-        ratio = (14 / medians["servers, 14 events, on disk"]) / (4 / medians["Pushgateway, 4 samples"])
+        costs = [[m.microseconds / size for m in measured[case]] for case, size in (OURS_14, GATEWAY)]
+        peer = "a sample of 4 in the Pushgateway"
+        ratio = note_pairs("an event of 14, on disk", "µs of CPU", costs[0], costs[1], peer, less_is_better=True)
         print(f"at  14 events ours does {ratio:.2f} times the events of the Pushgateway")
+
+
+def _compare(what: str, ours: list[Measured], naive: list[Measured], peer: str) -> None:
+    costs, theirs = [m.microseconds for m in ours], [m.microseconds for m in naive]
+    by_cpu = note_pairs(what, "µs of CPU", costs, theirs, peer, less_is_better=True)
+    on_clock = note_pairs(what, "/s", [m.rate for m in ours], [m.rate for m in naive], peer)
+    print(f"{what}: {by_cpu:.2f} times the requests of the naive build by CPU, {on_clock:.2f} on the clock")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
+from bench.figures import note_pairs
 from bench.options import is_short
 from exporter.catalogue.label_values import Label
 from exporter.catalogue.model import Catalogue, Family
@@ -89,7 +90,7 @@ async def stall(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
 
 def main(*, short: bool) -> None:
     """Print a table."""
-    rounds, sizes = (1, (1000,)) if short else (7, (1000, 10_000, 100_000))
+    rounds, sizes = (1, (1000,)) if short else (5, (1000, 10_000, 100_000))
     print(f"{'lines':>8}{'':22}{'ms':>9}{'longest stall, ms':>20}")
     for lines in sizes:
         exposition, registry = both(lines)
@@ -104,12 +105,25 @@ def main(*, short: bool) -> None:
             return generate_latest(registry)
 
         same = asyncio.run(ours()) == generate_latest(registry)
-        medians = {}
-        for name, work in (("ours", ours), ("ours, gzip", packed), ("prometheus_client", client)):
-            runs = [asyncio.run(stall(work)) for _ in range(rounds)]
-            medians[name] = [statistics.median(column) for column in zip(*runs, strict=True)]
-            print(f"{lines:8,}  {name:20}{medians[name][0]:9.2f}{medians[name][1]:20.2f}")
-        ratio, calm = (medians["prometheus_client"][n] / medians["ours"][n] for n in (0, 1))
+        works = (("ours", ours), ("ours, gzip", packed), ("prometheus_client", client))
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in works}
+        for _ in range(rounds):
+            for name, work in works:
+                runs[name].append(asyncio.run(stall(work)))
+        for name, several in runs.items():
+            took, longest = (statistics.median(column) for column in zip(*several, strict=True))
+            print(f"{lines:8,}  {name:20}{took:9.2f}{longest:20.2f}")
+        ratio, calm = (
+            note_pairs(
+                what,
+                "ms",
+                [run[place] for run in runs["ours"]],
+                [run[place] for run in runs["prometheus_client"]],
+                f"prometheus_client, {'the same' if same else 'OTHER'} bytes",
+                less_is_better=True,
+            )
+            for place, what in enumerate((f"{lines:,} lines of /metrics", f"longest stall by {lines:,} lines"))
+        )
         print(f"{'':10}{ratio:.1f} times faster, {calm:.0f} times shorter stall; the same bytes: {same}")
 
 

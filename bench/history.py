@@ -8,7 +8,8 @@ import asyncio
 import random
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,21 @@ _NUMBER = 424_242  # of the group that is copied: found in its key and its finge
 _SEED = 7
 _YEAR, _OLD = timedelta(days=365), timedelta(days=2)
 _BATCH = 2000
-_TABLES = {"incident": "id", "timeline": "incident_id", "outbox": "incident_id"}
+_Example = tuple[sqlite3.Connection, int]
+# table -> the column with the incident's number
+_TABLES = {"incident": "id", "timeline": "incident_id", "outbox": "incident_id", "alike": "incident_id"}
+_TABLES["member"] = "incident_id"  # those of open incidents
+_REAL = 20_000  # closed incidents that are written one by one; the others repeat them
 _OWN = {"timeline": "seq", "outbox": "id"}  # numbers that the database gives
+
+
+async def _open(path: Path, routing: Routing, now: datetime) -> None:
+    """Open one incident that tells nobody, through the store."""
+    store = SQLiteStore(path, lambda: None)
+    await store.open(now)
+    (group,) = parse(payload(_NUMBER, "none", alerts=1), now).groups
+    await store.update(AlertsReceived(group), routing, now)
+    await store.close()
 
 
 async def _tell(path: Path, routing: Routing, now: datetime) -> None:
@@ -79,26 +93,76 @@ def _copy(db: sqlite3.Connection, table: str) -> str:
 def fill(path: Path, routing: Routing, now: datetime, count: int) -> None:
     """Add ``count`` incidents that were closed in the year before ``now`` to a database that no receiver has open."""
     chance = random.Random(_SEED)  # noqa: S311  # example data
-    with tempfile.TemporaryDirectory() as name, closing(sqlite3.connect(path, isolation_level=None)) as db:
-        example = Path(name) / "example.sqlite3"
-        asyncio.run(_tell(example, routing, now))
-        db.execute("ATTACH ? AS example", (str(example),))
-        for pragma in ("journal_mode=WAL", "synchronous=OFF", "cache_size=-200000"):
-            db.execute(f"PRAGMA {pragma}")
-        first = db.execute("SELECT coalesce(max(id), 0) + 1 FROM main.incident").fetchone()[0]
-        db.execute("CREATE TEMP TABLE made (number INTEGER PRIMARY KEY, earlier REAL, grouped INTEGER)")
-        earlier = partial(_seconds_earlier, count=count)
-        queries = [_copy(db, table) for table in _TABLES]
-        for start in range(0, count, _BATCH):
-            batch = range(start, min(start + _BATCH, count))
+    with _with_example(path, partial(_tell, routing=routing, now=now)) as (db, first):
+        _write(db, [(first + n, _seconds_earlier(n, count), chance.randrange(GROUPS)) for n in range(count)])
+
+
+def fill_open(path: Path, routing: Routing, now: datetime, count: int) -> None:
+    """Add ``count`` open incidents of groups that nobody has heard of, opened at ``now``."""
+    with _with_example(path, partial(_open, routing=routing, now=now)) as (db, first):
+        _write(db, [(first + n, 0.0, GROUPS + n) for n in range(count)])
+
+
+def fill_packed(path: Path, routing: Routing, now: datetime, count: int) -> None:
+    """Add ``count`` closed incidents as they are after a day, compressed: quicker, for their documents repeat."""
+    fill(path, routing, now, min(count, _REAL))
+    asyncio.run(_pack(path, now))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        _hurry(db)
+        (last,) = db.execute("SELECT max(id) FROM incident").fetchone()
+        first = last - min(count, _REAL)
+        for offset in range(_REAL, count, _REAL):
             db.execute("BEGIN")
-            db.execute("DELETE FROM made")
-            made = ((first + n, earlier(n), chance.randrange(GROUPS)) for n in batch)
-            db.executemany("INSERT INTO made VALUES (?, ?, ?)", made)
-            for query in queries:
-                db.execute(query)
+            for table, number in _TABLES.items():
+                _repeat(db, table, number, (offset, first, min(last, first + count - offset)))
             db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def _pack(path: Path, now: datetime) -> None:
+    store = SQLiteStore(path, lambda: None)
+    await store.open(now)
+    while await store.pack(now, 500):
+        pass
+    await store.close()
+
+
+def _repeat(db: sqlite3.Connection, table: str, number: str, between: tuple[int, int, int]) -> None:
+    columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})") if name != _OWN.get(table)]
+    values = [f"{name} + ?" if name == number else name for name in columns]
+    query = f"""INSERT INTO {table} ({", ".join(columns)})
+        SELECT {", ".join(values)} FROM {table} WHERE {number} > ? AND {number} <= ?"""  # noqa: S608  # our own names
+    db.execute(query, between)
+
+
+def _hurry(db: sqlite3.Connection) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=OFF", "cache_size=-200000"):
+        db.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _with_example(path: Path, tell: Callable[[Path], Coroutine[None, None, None]]) -> Iterator[_Example]:
+    """Open a database with one incident beside it, told by ``tell``; gives the first number that is free."""
+    with tempfile.TemporaryDirectory() as name, closing(sqlite3.connect(path, isolation_level=None)) as db:
+        example = Path(name) / "example.sqlite3"
+        asyncio.run(tell(example))
+        db.execute("ATTACH ? AS example", (str(example),))
+        _hurry(db)
+        db.execute("CREATE TEMP TABLE made (number INTEGER PRIMARY KEY, earlier REAL, grouped INTEGER)")
+        yield db, db.execute("SELECT coalesce(max(id), 0) + 1 FROM main.incident").fetchone()[0]
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _write(db: sqlite3.Connection, made: Sequence[tuple[int, float, int]]) -> None:
+    """Write a copy of the example for each: its number, by how many seconds it is earlier, and its group."""
+    queries = [_copy(db, table) for table in _TABLES]
+    for start in range(0, len(made), _BATCH):
+        db.execute("BEGIN")
+        db.execute("DELETE FROM made")
+        db.executemany("INSERT INTO made VALUES (?, ?, ?)", made[start : start + _BATCH])
+        for query in queries:
+            db.execute(query)
+        db.execute("COMMIT")
 
 
 def _seconds_earlier(number: int, count: int) -> float:

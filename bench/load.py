@@ -209,6 +209,7 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def program(name: str, config: Path) -> list[str]:
+def program(name: str, config: Path, *, watched: bool = True) -> list[str]:
     """Give the command of one of our programs, with its event loop watched."""
-    return python("-m", "bench.watched", name, f"--config.file={config}")
+    words = ["-m", *(["bench.watched"] if watched else []), name, f"--config.file={config}"]
+    return python(*words)

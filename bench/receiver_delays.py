@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.figures import note
 from bench.options import is_short
 from bench.receiver_process import Site
 from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
@@ -44,7 +45,7 @@ class Size(NamedTuple):
     hangs: float
 
 
-FULL, SHORT = Size(300_000, 100, 310, 2.0), Size(500, 5, 20, 0.2)
+FULL, SHORT = Size(100_000, 100, 310, 2.0), Size(500, 5, 20, 0.2)
 
 
 class Wire:
@@ -184,6 +185,7 @@ async def measure(rig: Rig, wire: Wire, size: Size, label: str) -> None:
     await wire.until(names)
     last = time.perf_counter() - began
     worst = max(single) * 1000
+    note(f"{size.burst} P1 at once, until the last is told ({label})", last, "s")
     print(
         f"{label:>28}: P1 {statistics.median(single) * 1000:6.1f} ms median, {worst:7.1f} ms worst; "
         f"{size.burst} at once {last:6.2f} s"

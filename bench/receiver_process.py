@@ -73,10 +73,12 @@ class Site:
             await runner.cleanup()
 
     @contextlib.asynccontextmanager
-    async def run(self, session: aiohttp.ClientSession) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start the receiver, wait until it is ready, and stop it at the end."""
-        command = [*program("receiver", self.config), "--log.level=error"]
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    async def run(
+        self, session: aiohttp.ClientSession, *, watched: bool = True
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start the receiver, wait until it is ready, and stop it at the end; a watched loop never quite rests."""
+        command = [*program("receiver", self.config, watched=watched), "--log.level=error"]
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
         try:
             await ready(session, f"{self.url}/-/ready")
             yield process

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
+from bench.figures import note
 from bench.load import ROOT
 from bench.options import is_short
 from bench.receiver_process import Site, ready
@@ -128,6 +129,7 @@ async def measure(session: aiohttp.ClientSession, site: Site, slack: Slack, bare
     bare_rate = count / took
     times = await paced(session, site.webhook, bodies[2 * size.storm :], 200.0)
     cuts = statistics.quantiles(times, n=100)
+    note("webhooks of ten alerts at 200/s, until the 200, p99", cuts[98], "ms")
     print(f"at 200/s, new incidents: p50 {cuts[49]:.1f} ms   p90 {cuts[89]:.1f} ms   p99 {cuts[98]:.1f} ms")
     count, took = await flood(session, site.webhook, bodies[: size.storm], size.seconds * 4)
     rate = count / took
@@ -138,6 +140,7 @@ async def measure(session: aiohttp.ClientSession, site: Site, slack: Slack, bare
         answer.raise_for_status()
     await asyncio.wait_for(slack.p1.wait(), 60)
     late = slack.arrived - began
+    note(f"a P1 among {count:,} other notifications, until its channel is called", late * 1000, "ms")
     print(f"a P1 among {count} others is on its channel after {late * 1000:8.0f} ms   ({slack.calls} calls of Slack)")
     count, took = await flood(session, site.webhook, bodies[: size.storm], size.seconds)
     print(f"the same webhooks again (nothing is new)      {count / took:8.0f}/s   {count / took / bare_rate:.2f}")

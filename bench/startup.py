@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.figures import note
 from bench.load import ROOT
 from bench.options import is_short
 from deploy.local.installation import DEFAULTS, Site, prepare
@@ -58,8 +59,9 @@ def main(times: int) -> None:
             first = until_ready(site, name)
             later = [until_ready(site, name) for _ in range(times)]
         clock, cpu = (statistics.median(one[n] for one in later) for n in (0, 1))
+        note(f"{name}, from its start to ready", clock, "s")
         print(f"{name}: ready after {clock:.2f} s, {cpu:.2f} s of CPU (median of {times}); first {first.clock:.2f} s")
 
 
 if __name__ == "__main__":
-    main(1 if is_short(__doc__) else 9)
+    main(1 if is_short(__doc__) else 5)

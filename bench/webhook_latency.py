@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from bench.figures import note
 from bench.options import is_short
 from bench.receiver_process import Site
 
@@ -50,11 +51,11 @@ def payload(number: int) -> bytes:
 
 
 async def measure(
-    session: aiohttp.ClientSession, url: str, slack: Slack, rounds: int, warm_up: int
+    session: aiohttp.ClientSession, url: str, slack: Slack, numbers: range, warm_up: int = 0
 ) -> tuple[list[float], list[float]]:
-    """Give, in milliseconds, request to channel and request to 200."""
+    """Give, in milliseconds, request to channel and request to 200, of incidents with these numbers."""
     to_channel, to_answer = [], []
-    for number in range(rounds + warm_up):
+    for number in numbers:
         name = f"bench{number:06}"
         began = time.perf_counter()
         async with session.post(url, data=payload(number)) as answer:
@@ -63,7 +64,7 @@ async def measure(
         while name not in slack.called:
             slack.bell.clear()
             await asyncio.wait_for(slack.bell.wait(), 30)
-        if number >= warm_up:
+        if number >= numbers[warm_up]:
             to_channel.append((slack.called[name] - began) * 1000)
             to_answer.append((answered - began) * 1000)
     return to_channel, to_answer
@@ -82,10 +83,11 @@ async def main(*, short: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         site = Site(Path(name))
         async with site.session() as session, site.serve_slack(slack.post), site.run(session):
-            to_channel, to_answer = await measure(session, site.webhook, slack, rounds, warm_up)
+            to_channel, to_answer = await measure(session, site.webhook, slack, range(rounds + warm_up), warm_up)
     print(f"{rounds} incidents, one at a time, fsync at each commit")
     show("Alertmanager's request to our 200", to_answer)
     show("Alertmanager's request to Slack's request", to_channel)
+    note("a P1, from Alertmanager's request to Slack's, p50", statistics.median(to_channel), "ms")
 
 
 if __name__ == "__main__":
