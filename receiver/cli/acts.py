@@ -10,6 +10,7 @@ from process.settings import SettingsError, parse_duration
 from receiver.cli import api_client
 from receiver.cli.api_client import Answer, ApiClient, ask
 from receiver.cli.command import Command
+from receiver.cli.instant import instant
 from receiver.cli.tables import plain, table
 from receiver.incident.model import Priority
 from receiver.messages.i18n import duration
@@ -161,14 +162,13 @@ def _snooze(options: argparse.Namespace, now: datetime) -> Answer:
 
 def moment(text: str, now: datetime, option: str) -> datetime:
     """Read a time: 06:00 is the next one."""
+    if len(text) > len("06:00"):
+        return instant(text, option)
     try:
-        if len(text) <= len("06:00"):
-            at = datetime.combine(now.date(), datetime.strptime(text, "%H:%M").time(), UTC)  # noqa: DTZ007  # UTC
-            return at if at > now else at + timedelta(days=1)
-        read = datetime.fromisoformat(text)
+        at = datetime.combine(now.date(), datetime.strptime(text, "%H:%M").time(), UTC)  # noqa: DTZ007  # UTC
     except ValueError as error:
         raise SettingsError(f"{option} {text!r} is no time; write 06:00 or 2026-11-23T06:00") from error
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    return at if at > now else at + timedelta(days=1)
 
 
 def _to_whom(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -5,13 +5,14 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from process.settings import SettingsError
 from receiver.cli.command import Command
+from receiver.cli.instant import instant
 from receiver.cli.stored_duty import with_stored_duty
 from receiver.cli.tables import plain, table
 from receiver.config.build import build_routing
@@ -227,11 +228,7 @@ def _labels(pairs: list[str]) -> dict[str, str]:
 def _moment(text: str | None, now: datetime) -> datetime:
     if text is None:
         return now.replace(microsecond=0)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsError(f"--at {text!r} is no time; write 2026-11-23T03:00") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return instant(text, "--at")
 
 
 def _width() -> int:

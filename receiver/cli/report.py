@@ -10,6 +10,7 @@ import msgspec
 from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Command, write_output
 from receiver.cli.database import add_database, database_of
+from receiver.cli.instant import instant
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.reports.incidents import page
@@ -35,11 +36,11 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     routing = build_routing(config, source)
     try:
         length = timedelta(seconds=parse_duration(options.length))
-        end = datetime.fromisoformat(options.until).replace(tzinfo=now.tzinfo) if options.until else now
     except ValueError as error:
-        raise SettingsError(f"--range or --until: {error}") from error
+        raise SettingsError(f"--range: {error}") from error
     if length < timedelta(days=1):
         raise SettingsError("--range: must be at least 1d")
+    end = instant(options.until, "--until") if options.until else now
     start = end - length
     summary = Summary(start, end, night_of(routing))
     try:

@@ -17,6 +17,7 @@ from process.addresses import is_http, redacted
 from process.settings import SettingsError
 from receiver.cli.command import Command
 from receiver.cli.database import add_database, database_of
+from receiver.cli.instant import instant
 from receiver.clients.http_api import ApiError
 from receiver.clients.prometheus import Prometheus
 from receiver.config.load import Site, load
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Write both reports; SettingsError says in one sentence what is in the way."""
     period = PERIODS[options.period]
-    end = (_moment(options.until, now) if options.until else now).replace(microsecond=0)
+    end = (instant(options.until, "--until") if options.until else now).replace(microsecond=0)
     if not is_http(options.url):
         raise SettingsError(f"invalid --prometheus.url {redacted(options.url)} (expected e.g. http://localhost:9090)")
     headers = _headers(options)
@@ -164,14 +165,6 @@ def _secret(path: Path, option: str) -> str:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{option} {path}: cannot be read; give the path of a text file") from error
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsError(f"invalid --until {text!r} (expected e.g. 2026-11-30 or 2026-11-30T09:00)") from error
-    return moment.replace(tzinfo=now.tzinfo) if moment.tzinfo is None else moment.astimezone(now.tzinfo)
 
 
 def _with(review: Review, **changes: object) -> Review:

@@ -3,12 +3,13 @@
 import argparse
 import asyncio
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from process.settings import SettingsError, Source
 from receiver.cli.command import Command
+from receiver.cli.instant import instant
 from receiver.cli.stored_duty import with_stored_duty
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Print it; SettingsError says what is wrong with the question."""
     config, source = load(options.config)
-    start = _moment(options.at) if options.at else now.replace(microsecond=0)
+    start = instant(options.at, "--at") if options.at else now.replace(microsecond=0)
     if not 1 <= options.days <= 366:  # noqa: PLR2004  # a year is enough for anybody
         raise SettingsError("--days: write 1 to 366")
     current = Current(build_routing(config, source), now)
@@ -99,14 +100,6 @@ def _chosen(routing: Routing, name: str | None) -> list[str]:
         there = ", ".join(routing.schedules) or "none: roles are held by people"
         raise SettingsError(f"there is no schedule {name!r}; there are {there}")
     return [name] if name is not None else list(routing.schedules)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsError(f"--at {text!r} is no time; write 2026-11-23T09:00") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 COMMAND = Command(add_arguments, lambda options, clock: run(options, clock()))

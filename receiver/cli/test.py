@@ -17,7 +17,7 @@ import difflib
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,6 +27,7 @@ import msgspec
 from process.settings import Duration, SettingsError, Source, Strict
 from receiver.cli.command import Command
 from receiver.cli.explain import job_of, webhook_of
+from receiver.cli.instant import instant
 from receiver.config.build import build_routing
 from receiver.config.load import Config, load
 from receiver.incident.delivery import Handling
@@ -73,15 +74,14 @@ class Start(str):
         """Convert what YAML parsed; ValueError names the expected form."""
         text = value.isoformat() if isinstance(value, date) else value
         try:
-            return cls(datetime.fromisoformat(str(text)).isoformat())
-        except ValueError as error:
+            return cls(instant(str(text), "").isoformat())
+        except SettingsError as error:
             raise ValueError(f"invalid time {value!r} (expected e.g. 2026-01-05T03:00:00+00:00)") from error
 
     @property
     def instant(self) -> datetime:
         """Give it in UTC."""
-        moment = datetime.fromisoformat(self)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return datetime.fromisoformat(self)
 
 
 class Snoozing(Strict, frozen=True, kw_only=True):

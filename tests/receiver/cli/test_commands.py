@@ -14,6 +14,7 @@ from tests.receiver.config.test_config import EXAMPLE, edited
 from tests.receiver.oncall.test_schedule import SCHEDULES, scheduled
 
 Capture = pytest.CaptureFixture[str]
+FAR_OFF = "9999-12-31T23:59:59-14:00"
 
 
 def test_check_names_an_unknown_role_of_the_matrix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +87,8 @@ def test_explain_asks_the_schedule_at_that_moment(tmp_path: Path, capsys: Captur
         (["severity"], "'severity' is no label"),
         (["--alert=Nope"], "there is no alert 'Nope' in rules; there are "),
         (["a=b", "--at=soon"], "--at 'soon' is no time"),
+        (["a=b", "--at=9999-12-31T23:59"], "--at '9999-12-31T23:59' is no time of the years 1970 to 2199"),
+        (["a=b", "--at=0001-01-01T00:00+14:00"], "--at '0001-01-01T00:00+14:00' is no time"),
         (["a=b", "--rules.dir=nowhere", "--alert=X"], "there are none"),
     ],
 )
@@ -94,6 +97,19 @@ def test_a_wrong_question_is_one_line(options: list[str], says: str, capsys: Cap
     errors = capsys.readouterr().err
     assert says in errors
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["schedule", "--at", FAR_OFF],
+        ["report", "--until", FAR_OFF],
+        ["review", "--period", "monthly", "--prometheus.url", "http://127.0.0.1:1", "--until", FAR_OFF],
+    ],
+)
+def test_no_time_is_too_far_off_to_be_told_so(command: list[str], capsys: Capture) -> None:
+    assert main([*command, "--config.file", str(EXAMPLE)]) == 1
+    assert f"{FAR_OFF}' is no time of the years 1970 to 2199" in capsys.readouterr().err
 
 
 def test_the_whole_matrix_of_the_document_passes_its_tests(capsys: Capture) -> None:

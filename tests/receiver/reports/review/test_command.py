@@ -185,7 +185,7 @@ def test_a_time_without_data_is_one_line(url: str, tmp_path: Path, capsys: pytes
     ("options", "says"),
     [
         ([], "cannot be reached"),
-        (["--until", "soon"], "invalid --until 'soon'"),
+        (["--until", "soon"], "--until 'soon' is no time"),
         (["--prometheus.bearer-token-file", "/none"], "--prometheus.bearer-token-file /none: cannot be read"),
         (["--prometheus.username", "me"], "must be used together"),
         (["--prometheus.url", "localhost:9090"], "invalid --prometheus.url"),
