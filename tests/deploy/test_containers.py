@@ -161,7 +161,7 @@ def test_every_secret_that_a_configuration_names_is_handed_over(resolved: dict[s
         assert set(re.findall(r"/run/secrets/([\w-]+)", active)) == {one["source"] for one in resolved[name]["secrets"]}
 
 
-@pytest.mark.parametrize("name", ["exporter", "receiver"])
+@pytest.mark.parametrize("name", ["exporter", "receiver", "receiver-postgresql"])
 def test_the_configurations_are_valid(name: str) -> None:
     program = name.partition("-")[0]
     command = [sys.executable, "-m", program, "check", f"--config.file={COMPOSE / f'config/{name}.yml'}"]

@@ -245,7 +245,7 @@ def test_dashboards_are_those_of_the_repository() -> None:
         assert len(made[name]) < 900_000, "the API server takes a megabyte"
 
 
-@pytest.mark.parametrize("name", ["exporter"])
+@pytest.mark.parametrize("name", ["exporter", "receiver"])
 def test_the_configurations_of_several_are_valid(name: str) -> None:
     path = BASE.with_name("base-ha") / f"config/{name}.yml"
     command = [sys.executable, "-m", name, "check", f"--config.file={path}"]
