@@ -32,8 +32,10 @@ from receiver.incident.event import (
     Unacknowledge,
     Undelivered,
     UndoResolve,
+    Unproved,
     Unreached,
 )
+from receiver.incident.group import maintenance
 from receiver.incident.machine import transition
 from receiver.incident.model import (
     AlertGroup,
@@ -49,23 +51,33 @@ from receiver.incident.model import (
 )
 from receiver.incident.pause import stands_still
 from receiver.incident.timers import clock_set
+from receiver.oncall.hours import parse as hours
+from receiver.policy.maintenance import Window
+from receiver.policy.matcher import parse as matcher
 from receiver.policy.routing import Routing
-from tests.receiver.example_site import MINUTE, Clock, an_alert, the_current, the_routing
+from tests.receiver.example_site import MINUTE, START, Clock, an_alert, the_current, the_routing
 
 NUMBERS = (1, 2, 3)
 PEOPLE = ("linh", "marek", "a stranger")
 API = Origin.API
-BY_ITSELF = (TimeDue, AlertsReceived, Resumed, Delivered, Undelivered)
+BY_ITSELF = (TimeDue, AlertsReceived, Resumed, Delivered, Undelivered, Unproved)
 OPEN = {State.TRIGGERED, State.ACKNOWLEDGED}
 
 
-def a_site(acknowledge_for: float, repeat_every: float) -> Routing:
+def a_site(acknowledge_for: float, repeat_every: float, only: str = "") -> Routing:
+    """Warnings are under maintenance for an hour; ``only`` limits all but the first row to office hours."""
     routing = the_routing()
     plans = {
-        priority: replace(plan, acknowledge_for=acknowledge_for, repeat_every=repeat_every)
+        priority: replace(
+            plan,
+            acknowledge_for=acknowledge_for,
+            repeat_every=repeat_every,
+            steps=(*plan.steps[:1], *(replace(row, hours=only) for row in plan.steps[1:])),
+        )
         for priority, plan in routing.plans.items()
     }
-    return replace(routing, plans=plans)
+    upgrade = Window("upgrade", (matcher('severity="warning"'),), START + 30 * MINUTE, START + 90 * MINUTE)
+    return replace(routing, plans=plans, windows=(upgrade,), hours={"office": hours("09:00-18:00", [], "UTC")})
 
 
 class World:
@@ -89,6 +101,8 @@ class World:
         if isinstance(event, BY_ITSELF) and before.attached_to:
             paged = [n for n in decision.notifications if n.kind is Kind.PAGE and n.target.person]
             assert not paged, "attached, it pages by itself"
+        if isinstance(event, BY_ITSELF) and maintenance(decision.incident, self.policy, self.clock.now) is not None:
+            assert not any(n.kind is Kind.PAGE for n in decision.notifications), "it pages in maintenance"
         self.check()
 
     def save(self, before: Incident, decision: Decision) -> None:
@@ -213,7 +227,19 @@ def acts(world: World, number: int, who: str, other: int) -> dict[str, Event]:
 
 
 ACTS = tuple(acts(World(the_routing()), 1, "linh", 2))
-WORLD = ("fire", "clear", "blind", "silence", "resume", "delivered", "unreached", "undelivered", "wait", "clock")
+WORLD = (
+    "fire",
+    "clear",
+    "blind",
+    "silence",
+    "resume",
+    "delivered",
+    "unreached",
+    "undelivered",
+    "unproved",
+    "wait",
+    "clock",
+)
 SEVERITIES = st.sampled_from(["critical", "warning", "info"])
 STEPS = st.lists(
     st.tuples(
@@ -244,6 +270,7 @@ def step(world: World, what: str, number: int, who: str, other: int, severity: s
         "resume": Resumed(),
         "delivered": Delivered(sent, "linh"),
         "undelivered": Undelivered(sent),
+        "unproved": Unproved(),
     }
     told = incident.delivery.told
     if what == "unreached" and told:
@@ -257,11 +284,16 @@ def step(world: World, what: str, number: int, who: str, other: int, severity: s
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps=STEPS, acknowledge_for=st.sampled_from([0.0, 3600.0]), repeat_every=st.sampled_from([0.0, 1800.0]))
+@given(
+    steps=STEPS,
+    acknowledge_for=st.sampled_from([0.0, 3600.0]),
+    repeat_every=st.sampled_from([0.0, 1800.0]),
+    only=st.sampled_from(["", "office"]),
+)
 def test_whatever_happens_somebody_has_it_or_is_paged_next(
-    steps: list[tuple[str, int, str, int, str, int]], acknowledge_for: float, repeat_every: float
+    steps: list[tuple[str, int, str, int, str, int]], acknowledge_for: float, repeat_every: float, only: str
 ) -> None:
-    world = World(a_site(acknowledge_for, repeat_every))
+    world = World(a_site(acknowledge_for, repeat_every, only))
     world.fires(1, "warning")
     for one in steps:
         step(world, *one)
