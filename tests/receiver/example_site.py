@@ -30,8 +30,11 @@ from receiver.oncall.contact_rules import Contact, Person
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
 from receiver.store.base import Claimed, Decide, Store
+from receiver.store.sql.connection import Connection
 from receiver.store.sql.store import SQLStore
+from receiver.store.sqlite.file import SQLiteConnection
 from receiver.workers.clock_watch import ClockWatch, WatchedClock
+from tests.receiver import stores
 from tests.receiver.stores import the_store
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -196,10 +199,56 @@ def a_watch(store: Store, clock: Clock, current: Current) -> ClockWatch:
 
 
 @contextmanager
-def beside(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A second connection to the store's file, committed and closed at the end."""
-    with closing(sqlite3.connect(folder / "receiver.sqlite3")) as other, other:
+def beside(folder: Path) -> Iterator[Connection]:
+    """A second connection to the store of a folder, committed and closed at the end."""
+    if not stores.on_postgres():
+        with beside_file(folder) as file:
+            yield file
+        return
+    yield stores.beside(folder)
+
+
+@contextmanager
+def beside_file(folder: Path) -> Iterator[SQLiteConnection]:
+    """The same where the store is a file."""
+    with closing(sqlite3.connect(folder / "receiver.sqlite3", factory=SQLiteConnection)) as other, other:
         yield other
+
+
+def dumped(folder: Path) -> str:
+    """Everything that is in the store of a folder."""
+    if not stores.on_postgres():
+        with beside_file(folder) as file:
+            return "\n".join(file.iterdump())
+    with beside(folder) as other:
+        tables = [f'"{name}"' for (name,) in other.execute(stores.TABLES)]
+        return "\n".join(
+            str(row)
+            for name in tables
+            for row in other.execute(f"SELECT part::text FROM {name} part")  # noqa: S608  # our own names
+        )
+
+
+@contextmanager
+def refusing(folder: Path, what: str, text: str, when: str = "true") -> Iterator[None]:
+    """Let the store of a folder refuse a change inside: ``what`` is as INSERT ON outbox, ``when`` looks at NEW."""
+    if stores.on_postgres():
+        making = [
+            f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN RAISE EXCEPTION '{text}'; END $$""",
+            f"CREATE TRIGGER refused BEFORE {what} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()",
+        ]
+        ending = ["DROP FUNCTION refuse CASCADE"]
+    else:
+        making = [f"CREATE TRIGGER refused BEFORE {what} WHEN {when} BEGIN SELECT RAISE(ABORT, '{text}'); END"]
+        ending = ["DROP TRIGGER refused"]
+    with beside(folder) as other:
+        for statement in making:
+            other.execute(statement)
+    yield
+    with beside(folder) as other:
+        for statement in ending:
+            other.execute(statement)
 
 
 class Recorder:

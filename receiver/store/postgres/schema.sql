@@ -286,7 +286,10 @@ CREATE TABLE IF NOT EXISTS audit (
 CREATE INDEX IF NOT EXISTS audit_object ON audit (object, seq);
 CREATE OR REPLACE FUNCTION audit_is_appended_to() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'the audit log is only appended to';
+    IF coalesce(current_setting('heypeter.passes', true), '') <> TG_NAME THEN  -- PostgresConnection.without_trigger
+        RAISE EXCEPTION 'the audit log is only appended to';
+    END IF;
+    RETURN NULL;
 END
 $$;
 CREATE OR REPLACE TRIGGER audit_unchanged BEFORE UPDATE ON audit

@@ -1,6 +1,7 @@
 """The store in a PostgreSQL database, which several receivers may share: what is due is done once, by any of them."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +15,7 @@ from receiver.incident.model import Failure, Incident
 from receiver.oncall.cover import Changed, Cover
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.base import ANY, Claimed, Decide, Wanted
+from receiver.store.base import ANY, Claimed, Decide, StoreError, Wanted
 from receiver.store.duty import MadeWindow
 from receiver.store.postgres import turns
 from receiver.store.postgres.clock import PERIOD, DatabaseClock
@@ -103,9 +104,12 @@ class PostgresStore(SQLStore):
 
     async def close(self) -> None:
         """Finish what is under way and let go of the connections."""
+        if self._loop is None:
+            return
+        self._loop = None
         self._listener.close()
-        if self._loop is not None:
-            await self._database_writer.run(lambda db: turns.leave(db, self.owner))
+        with contextlib.suppress(StoreError):  # else they end by themselves
+            await self._database_writer.commit(lambda db: turns.leave(db, self.owner))
         await self._database_reader.close()
         await self._database_writer.close()
 

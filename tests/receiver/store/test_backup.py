@@ -21,6 +21,8 @@ from tests.receiver.config.test_config import EXAMPLE
 from tests.receiver.example_site import KEY, START, Clock, a_store, an_alert, of_group, received, the_policy
 from tests.receiver.store.test_migrations import older
 
+pytestmark = pytest.mark.sqlite("copies of its file")
+
 NAME = "receiver.sqlite3"
 
 

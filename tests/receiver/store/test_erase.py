@@ -24,6 +24,7 @@ from tests.receiver.example_site import (
     a_store,
     an_alert,
     beside,
+    beside_file,
     deciding,
     labelled,
     received,
@@ -71,24 +72,30 @@ def left(folder: Path, *texts: str) -> dict[str, list[str]]:
     return {name: texts for name, texts in found.items() if texts}
 
 
+@pytest.mark.sqlite("the bytes of its file")
 async def test_no_byte_of_name_and_address_is_left(store: SQLStore, tmp_path: Path) -> None:
     # What was deleted long ago stands in the free space of the file.
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         rows = [(NAME * 200, number, number + 1000) for number in range(50)]
         db.executemany("INSERT INTO form VALUES (? || ?, ?, 1)", rows)
     for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "DELETE FROM form WHERE number = 1"):
-        with beside(tmp_path) as db:
+        with beside_file(tmp_path) as db:
             db.execute("PRAGMA secure_delete=OFF")  # some builds of SQLite set it
             db.execute(statement)
     assert left(tmp_path, NAME, MAIL)
     done = await store.erasing.erase("linh", [NAME], ACT)
     assert (done.alias, done.tidied) == ("former-1", True)
     assert left(tmp_path, NAME, MAIL, "person/linh", ":linh", "192.0.2.77") == {}
+    with beside_file(tmp_path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_no_row_has_name_and_address(store: SQLStore, tmp_path: Path) -> None:
+    assert (await store.erasing.erase("linh", [NAME], ACT)).alias == "former-1"
     with beside(tmp_path) as db:
         for table in statements.TABLES:
             dumped = repr(db.execute(f'SELECT * FROM "{table.name}"').fetchall())  # noqa: S608  # our own names
             assert MAIL not in dumped, table.name
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         for emptied in ("session", "token", "push_subscription", "awake", "form"):
             assert db.execute(f"SELECT count(*) FROM {emptied}").fetchone() == (0,), emptied  # noqa: S608  # our own names
 
@@ -142,6 +149,7 @@ async def test_what_would_hit_everything_is_refused(store: SQLStore, texts: list
     assert (await store.access.tokens())[0].owner == "linh"
 
 
+@pytest.mark.sqlite("the command's file")
 async def test_the_command_does_it_beside_a_receiver(
     store: SQLStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +161,6 @@ async def test_the_command_does_it_beside_a_receiver(
         erase.run(parser.parse_args(["linh", *common]), lambda: START)
     with beside(tmp_path) as db:
         db.execute("UPDATE outbox SET address = 'zoe@example.com' WHERE id = 1")
-        db.commit()
     assert erase.run(parser.parse_args(["zoe", *common[:-1], "zoe@example.com"]), lambda: START) == 0
     assert "former-1 stands" in capsys.readouterr().out
     assert left(tmp_path, "zoe@example.com") == {}

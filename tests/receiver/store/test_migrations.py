@@ -25,11 +25,13 @@ from tests.receiver.example_site import (
     Clock,
     a_store,
     an_alert,
-    beside,
+    beside_file,
     deciding,
     received,
     with_p5,
 )
+
+pytestmark = pytest.mark.sqlite("the schemas of its files")
 
 DATA = Path(__file__).parent / "data"
 WRITTEN = START + timedelta(hours=1, minutes=12, seconds=1)  # when the file of schema 2 was closed
@@ -53,7 +55,7 @@ def sql(db: sqlite3.Connection, table: str) -> str:
 
 
 def documents(folder: Path) -> list[tuple[int, bytes]]:
-    with beside(folder) as db:
+    with beside_file(folder) as db:
         return db.execute("SELECT id, doc FROM incident ORDER BY id").fetchall()
 
 
@@ -66,7 +68,7 @@ async def test_every_incident_of_schema_2_stands_where_it_stood(tmp_path: Path, 
     store = await a_store(tmp_path, clock)
     incident_of_title = await every(store)
     await store.close()
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         rows = dict(db.execute("SELECT id, wake_at FROM incident").fetchall())
     assert {i.id: i.wake_at.timestamp() if i.wake_at else None for i in incident_of_title.values()} == rows
     assert len(incident_of_title) == 14
@@ -107,7 +109,7 @@ def _without_empty(doc: dict[str, object]) -> dict[str, object]:
 
 async def test_an_old_timeline_reads_as_it_was_written(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         query = "SELECT kind, text, actor FROM timeline WHERE incident_id = 1 ORDER BY seq"
         written = db.execute(query).fetchall()
     store = await a_store(tmp_path, clock)
@@ -127,7 +129,7 @@ async def test_an_old_timeline_reads_as_it_was_written(tmp_path: Path, clock: Cl
 
 async def test_what_was_owed_is_owed_and_what_was_being_sent_is_sent_again(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         states = db.execute("SELECT state, count(*) FROM outbox GROUP BY state").fetchall()
     assert dict(states) == {"cancelled": 12, "dead": 5, "pending": 22, "sending": 1, "sent": 51}
     store = await a_store(tmp_path, clock)
@@ -158,10 +160,10 @@ async def test_a_file_is_moved_once(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
     for _ in range(2):
         await (await a_store(tmp_path, clock)).close()
-        with beside(tmp_path) as db:
+        with beside_file(tmp_path) as db:
             assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     moved = documents(tmp_path)
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         from_2.upgrade(db)
     assert documents(tmp_path) == moved
 
@@ -183,7 +185,7 @@ async def test_names_become_keys_where_they_fit_one_person(
     assert incident_of_title["ResolvedByAlerts"].resolved_by == "alerts"
     assert {c.notification.target.person for c in owed} <= {"linh", "Marek", "marek"}
     assert "linh" in {entry.actor for entry in timeline}
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         left = db.execute("SELECT count(*) FROM outbox WHERE CAST(notification AS TEXT) GLOB '*\"Linh\"*'").fetchone()
         assert left == (0,)
         assert db.execute("SELECT count(*) FROM timeline WHERE actor = 'Linh'").fetchone() == (0,)
@@ -195,14 +197,14 @@ async def test_names_become_keys_where_they_fit_one_person(
 
 async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_2")
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         db.execute(
             "CREATE TRIGGER full BEFORE UPDATE ON incident WHEN NEW.id = 9 BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         )
     before = documents(tmp_path)
     with pytest.raises(StoreError, match="disk full"):
         await a_store(tmp_path, clock)
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (2,)
     assert documents(tmp_path) == before
 
@@ -210,11 +212,11 @@ async def test_half_an_upgrade_is_none(tmp_path: Path, clock: Clock) -> None:
 async def test_a_file_of_schema_7_keeps_its_rows(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_7")
     counted = "SELECT 'member', count(*) FROM member UNION ALL SELECT 'timeline', count(*) FROM timeline"
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         before, rows = documents(tmp_path), db.execute(counted).fetchall()
     await (await a_store(tmp_path, clock)).close()
     assert documents(tmp_path) == before
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         assert db.execute(counted).fetchall() == rows
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
@@ -223,11 +225,11 @@ async def test_a_file_of_schema_7_keeps_its_rows(tmp_path: Path, clock: Clock) -
 async def test_a_file_of_schema_6_keeps_its_rows_and_takes_a_fifth_priority(tmp_path: Path, clock: Clock) -> None:
     older(tmp_path, "schema_6")
     counted = "SELECT priority, kind, state, count(*) FROM outbox GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         before, rows = documents(tmp_path), db.execute(counted).fetchall()
     store = await a_store(tmp_path, clock)
     assert documents(tmp_path) == before
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         assert db.execute(counted).fetchall() == rows
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -240,7 +242,7 @@ async def test_a_file_of_schema_6_keeps_its_rows_and_takes_a_fifth_priority(tmp_
     assert opened is not None
     assert opened.priority is P5
     assert [c.priority for c in owed if c.incident.id == opened.id] == [P5]
-    with beside(tmp_path) as db, pytest.raises(sqlite3.IntegrityError, match="priority"):
+    with beside_file(tmp_path) as db, pytest.raises(sqlite3.IntegrityError, match="priority"):
         db.execute("UPDATE incident SET priority = 'P6'")
 
 
@@ -252,7 +254,7 @@ async def test_an_older_file_gets_the_tables_and_indexes_of_a_new_one(tmp_path: 
         if folder.name == "old":
             older(folder, name)
         await (await a_store(folder, clock)).close()
-        with beside(folder) as db:
+        with beside_file(folder) as db:
             tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
             columns = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
             indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1").fetchall()

@@ -21,8 +21,10 @@ from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
-from tests.receiver.example_site import Clock, a_store, an_alert, beside, deciding, of_group, received, the_policy
+from tests.receiver.example_site import Clock, a_store, an_alert, beside_file, deciding, of_group, received, the_policy
 from tests.receiver.store.test_store import fire
+
+pytestmark = pytest.mark.sqlite("what becomes of its file")
 
 NAME = "receiver.sqlite3"
 
@@ -72,7 +74,7 @@ def of_new(name: str) -> AlertsReceived:
 
 
 def states(folder: Path) -> list[tuple[str, int]]:
-    with beside(folder) as other:
+    with beside_file(folder) as other:
         return other.execute("SELECT state, attempt FROM outbox WHERE channel = 'email' ORDER BY id").fetchall()
 
 
@@ -255,7 +257,7 @@ async def test_damage_in_a_large_database_is_found_while_it_is_used(
         await store.update(of_new(str(number)), the_policy(), clock.now)
     await store.check()
     await store.close()
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'timeline_incident'").fetchone()
     file = tmp_path / NAME
     content = bytearray(file.read_bytes())
@@ -278,7 +280,7 @@ async def test_corruption_at_run_time_is_an_outage(tmp_path: Path, store: SQLSto
         (version,) = db.execute("PRAGMA schema_version").fetchone()
         db.execute(f"PRAGMA schema_version={version + 1}")  # others read it again
 
-    with beside(tmp_path) as other:
+    with beside_file(tmp_path) as other:
         corrupt(other)
     with pytest.raises(StoreError):
         await store.alive(clock.now)

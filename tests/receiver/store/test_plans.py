@@ -30,7 +30,19 @@ from receiver.incident.timers import clock_set
 from receiver.store.base import ANY, IncidentFilter, Standing, Store, Trace, Wanted
 from receiver.store.sqlite import file
 from receiver.store.sqlite.store import SQLiteStore
-from tests.receiver.example_site import MINUTE, START, Clock, an_alert, beside, deciding, of_group, received, the_policy
+from tests.receiver.example_site import (
+    MINUTE,
+    START,
+    Clock,
+    an_alert,
+    beside_file,
+    deciding,
+    of_group,
+    received,
+    the_policy,
+)
+
+pytestmark = pytest.mark.sqlite("its plans; test_postgres_plans.py has the others")
 
 # Over all that is open or unsettled, and never over what is past.
 SMALL = {"incident_open", "incident_wake", "incident_count", "outbox_unsettled", "outbox_due"}
@@ -59,7 +71,7 @@ async def filled(tmp_path: Path) -> AsyncIterator[tuple[SQLiteStore, Clock]]:
     incident = await store.update(received(an_alert()), the_policy(), clock.now)
     assert incident is not None
     await store.apply(incident.id, deciding(Resolve("linh", Origin.LINK), clock.now), clock.now)
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         fill(db, 500)
     clock.forward(days=1)
     yield store, clock
@@ -224,7 +236,7 @@ async def test_a_start_looks_through_nothing_that_is_past(
     await store.close()
     statements: list[str] = []
     monkeypatch.setattr(file, "CHECKED_FIRST", 0)  # quick_check reads all of a small database
-    with beside(tmp_path) as db:
+    with beside_file(tmp_path) as db:
         db.set_trace_callback(statements.append)
         file._prepare(db, tmp_path / "receiver.sqlite3", clock.now, {})  # noqa: SLF001
         db.set_trace_callback(None)
@@ -243,6 +255,6 @@ async def test_a_statement_that_looks_through_a_table_is_found(filled: tuple[SQL
 
 
 def test_every_method_of_a_store_is_looked_at() -> None:
-    methods = {name for name in dir(Store) if not name.startswith("_")} - {"close", "outage"}
+    methods = {name for name in dir(Store) if not name.startswith("_")} - {"close", "outage", "leads"}
     source = Path(__file__).read_text("utf-8")
     assert [name for name in sorted(methods) if f"store.{name}(" not in source] == []

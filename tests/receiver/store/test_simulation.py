@@ -47,7 +47,7 @@ from receiver.policy.simulate import Simulation
 from receiver.store.base import Claimed
 from tests.examples import EXAMPLES
 from tests.receiver.example_site import MINUTE, P3, START, Clock, an_alert, beside, the_policy, the_routing
-from tests.receiver.stores import the_store
+from tests.receiver.stores import schemas, the_store
 
 CHANNELS = ("pagerduty", "email", "slack")
 Line = tuple[datetime, int, Notification]
@@ -221,6 +221,7 @@ async def both(
         await stored.run(now + timedelta(hours=4))
         incidents: list[Incident | None] = [*reversed(await stored.store.incidents(None, 1000))]
         await stored.store.close()
+        schemas.give_back()
     told = [(one.at, one.incident, one.notification) for one in simulated.story().told]
     numbers = range(1, max(simulated.next_number(), len(incidents) + 1))
     return told, stored.told, [simulated.incident(number) for number in numbers], incidents

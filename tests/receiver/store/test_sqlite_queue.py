@@ -13,6 +13,8 @@ from receiver.store.sql.queue import LARGEST
 from receiver.store.sqlite.file import SQLiteConnection
 from receiver.store.sqlite.queue import Writer
 
+pytestmark = pytest.mark.sqlite("its writer")
+
 
 async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> None:
     writer, done, go = Writer("test", lambda: None), list[str](), threading.Event()

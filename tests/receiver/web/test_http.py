@@ -31,6 +31,7 @@ from receiver.web.console.board import Board
 from receiver.web.console.layout import Layout
 from receiver.web.console.stream import Streams
 from tests.process.bounded_server import BoundedServer
+from tests.receiver import stores
 from tests.receiver.example_site import (
     MINUTE,
     START,
@@ -41,6 +42,7 @@ from tests.receiver.example_site import (
     deciding,
     of_group,
     received,
+    refusing,
     the_current,
     the_policy,
     the_routing,
@@ -259,12 +261,9 @@ async def test_a_compressed_webhook_is_taken(rig: Rig) -> None:
 
 
 async def test_a_store_that_cannot_commit_is_503_so_that_alertmanager_comes_back(rig: Rig) -> None:
-    with beside(rig.folder) as other:
-        other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    answer = await rig.client.post("/webhook/alertmanager", data=encoded(), headers=HOOK)
-    assert answer.status == 503
-    with beside(rig.folder) as other:
-        other.execute("DROP TRIGGER full")
+    with refusing(rig.folder, "INSERT ON outbox", "disk full"):
+        answer = await rig.client.post("/webhook/alertmanager", data=encoded(), headers=HOOK)
+        assert answer.status == 503
     await rig.fire()
 
 
@@ -632,9 +631,11 @@ async def test_a_link_of_another_installation_changes_nothing(rig: Rig, change: 
 async def test_two_databases_are_two_installations_and_each_stays_itself(rig: Rig, tmp_path: Path) -> None:
     own = await rig.store.installation()
     with beside(tmp_path) as db:
-        db.execute("BEGIN IMMEDIATE")
+        db.execute("BEGIN" if stores.on_postgres() else "BEGIN IMMEDIATE")
+        if stores.on_postgres():
+            db.execute("LOCK TABLE own")
         assert await rig.store.installation() == own  # asking again writes nothing, and waits for no lock
-        db.rollback()
+        db.execute("ROLLBACK")
     (tmp_path / "other").mkdir()
     other = await a_store(tmp_path / "other", rig.clock)
     assert await other.installation() != await rig.store.installation()

@@ -14,7 +14,7 @@ from receiver.store.sql.access import SQLAccess
 from receiver.web.access.guard import local_path
 from receiver.web.access.security_headers import HEADERS
 from receiver.web.console import stream
-from tests.receiver.example_site import beside
+from tests.receiver.example_site import beside, dumped
 from tests.receiver.web.access.signing_in import API_TOKEN, HTTPS, OURS, PASSWORD, Rig, a_console
 
 FRIENDLY = "https://oncall.example.com"
@@ -74,8 +74,7 @@ async def test_the_database_has_no_secret_in_it(rig: Rig) -> None:
     await rig.sign_in_by_link()
     (secret,) = rig.cookies().values()
     assert len(secret) >= 43
-    with beside(rig.folder) as db:
-        assert secret not in "\n".join(db.iterdump())
+    assert secret not in dumped(rig.folder)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "oncall.example.com"])

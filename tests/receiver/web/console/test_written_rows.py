@@ -65,8 +65,8 @@ async def test_rows_are_true_after_whatever_may_change_them(rig: Rig, tmp_path: 
     await look_at(rig)
 
     with beside(tmp_path) as db:  # another program, which tells nobody of it
-        db.execute("UPDATE incident SET doc = CAST(replace(doc, 'High error', 'Low error') AS BLOB) WHERE id = 5")
-        db.commit()
+        doc = db.execute("SELECT doc FROM incident WHERE id = 5").fetchone()[0]
+        db.execute("UPDATE incident SET doc = ? WHERE id = 5", (doc.replace(b"High error", b"Low error"),))
     assert "Low error rate" in "".join(await look_at(rig))
 
     await rig.apply(numbers[3], Resolve("linh", Origin.LINK))
