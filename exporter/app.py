@@ -151,19 +151,25 @@ class Exporter:
             self.storage.recover(state, metrics, float(settings.config.first_increment_hold))
         self.parts = self._assemble(settings, state, metrics)
         boot = os.urandom(16).hex()
+        facts = self._facts or ReplicationLog()
+        self.replication_peers = self._others(settings, boot, facts)
         self.replication = Endpoint(
-            boot, settings.secret, lambda: self.parts.state, lambda: self.parts.metrics, clock.now
+            boot,
+            settings.secret,
+            lambda: self.parts.state,
+            lambda: self.parts.metrics,
+            clock.now,
+            facts,
+            self.replication_peers.heard,
         )
-        self.replication_peers = self._others(settings, boot)
 
-    def _others(self, settings: Settings, boot: str) -> Peers:
+    def _others(self, settings: Settings, boot: str, facts: ReplicationLog) -> Peers:
         replicas = settings.config.replicas
         try:
             ca = ssl.create_default_context(cafile=replicas.ca_file) if replicas.ca_file else None
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"replicas.ca_file {replicas.ca_file} cannot be read ({error})") from error
         others = Others(replicas.peers, settings.secret, boot, float(replicas.every), float(replicas.timeout), ca)
-        facts = self._facts or ReplicationLog()
         return Peers(
             others,
             facts,
@@ -238,6 +244,10 @@ class Exporter:
             return str(error)
         log.info("reloaded")
         return ""
+
+    async def catch_up(self) -> None:
+        """Hear from the peers what they have counted while this one was away."""
+        await self.replication_peers.catch_up(self.replication.merge_facts)
 
     def tick(self) -> None:
         """Count the vitals and end the sessions whose time has come."""
@@ -511,6 +521,7 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
     stopped = asyncio.ensure_future(_wait(stop))
     watchdog = asyncio.ensure_future(feed_watchdog(os.environ))
     try:
+        await exporter.catch_up()
         served = applications(exporter, listening)
         inherited = listening.sockets()
         exporter.hands_over = any(inherited) or listening.addresses.reuse_port

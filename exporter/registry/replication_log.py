@@ -84,7 +84,7 @@ class ReplicationLog:
 
     def counted(self, kind: Kind, key: int, answer: bytes = b"") -> None:
         """Note the id of a server's batch or event that was counted here."""
-        self.servers.add(Fact(kind, key, answer=answer if len(answer) <= MAX_ANSWER else b""))
+        self.servers.add(Fact(kind, key, answer=answer if len(answer) <= MAX_ANSWER else _without_details(answer)))
         self._counted[key] = None
         if len(self._counted) > self._capacity:
             del self._counted[next(iter(self._counted))]
@@ -97,3 +97,8 @@ class ReplicationLog:
     def tell(self, fact: Fact) -> None:
         """Note a fact of a browser."""
         self.browsers.add(fact)
+
+
+def _without_details(answer: bytes) -> bytes:
+    """Leave out of a long answer which events were rejected and why; how many is still said."""
+    return msgspec.json.encode({**msgspec.json.decode(answer, type=dict[str, msgspec.Raw]), "rejected": []})

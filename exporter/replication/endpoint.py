@@ -1,13 +1,14 @@
 """Takes what the other exporters tell: POST /api/replication, with the secret that all of them have."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from aiohttp import web
 
+from exporter.registry.replication_log import Fact, ReplicationLog
 from exporter.registry.state import State
-from exporter.replication.message import MAX_BODY, Message, Reply, merge_fact, merge_gauge, merge_sketch
+from exporter.replication.message import MAX_BODY, Message, merge_fact, merge_gauge, merge_sketch, reply
 from exporter.self_metrics import Metrics
 from process.settings import Secret
 from process.web import BodyError, bearer_matches, problem, read_body, refused
@@ -28,10 +29,13 @@ class Endpoint:
         state: Callable[[], State],
         metrics: Callable[[], Metrics],
         now: Callable[[], float],
+        log: ReplicationLog,
+        heard: Callable[[str], None],
     ) -> None:
+        """``heard`` is told the boot of each message: a peer that could not be reached may be there again."""
         self._boot, self._secret, self._state, self._metrics, self._now = boot, secret, state, metrics, now
+        self._log, self._heard = log, heard
         self._decode = msgspec.msgpack.Decoder(Message).decode
-        self._reply = msgspec.msgpack.encode(Reply(boot))
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer 200, 400, 401, 404 or 413; whoever lacks the secret is answered before a byte of the body is read."""
@@ -50,15 +54,22 @@ class Endpoint:
             return problem(400, "not a message of an exporter of this version")
         if message.boot != self._boot:  # it may be among its own peers
             await self._merge(message)
+            self._heard(message.boot)
         self._metrics().received("merged")
-        return web.Response(body=self._reply, content_type=CONTENT_TYPE)
+        body = msgspec.msgpack.encode(reply(self._boot, self._log, message.ask))
+        return web.Response(body=body, content_type=CONTENT_TYPE)
 
-    async def _merge(self, message: Message) -> None:
+    async def merge_facts(self, facts: Sequence[Fact]) -> None:
+        """Take facts, and count the ids that both have counted."""
         now = self._now()
-        for number, fact in enumerate(message.facts, 1):
+        for number, fact in enumerate(facts, 1):
             if merge_fact(self._state(), fact, now):
                 self._metrics().counted_twice()
             await _others(number)
+
+    async def _merge(self, message: Message) -> None:
+        now = self._now()
+        await self.merge_facts(message.facts)
         for number, gauge in enumerate(message.gauges, 1):
             merge_gauge(self._state(), gauge, now)
             await _others(number)

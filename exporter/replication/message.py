@@ -9,14 +9,16 @@ from typing import Annotated
 import msgspec
 
 from exporter.registry.hyperloglog import REGISTERS
-from exporter.registry.replication_log import Fact
+from exporter.registry.replication_log import Fact, ReplicationLog
 from exporter.registry.state import State
 
 MAX_FACTS = MAX_GAUGES = 1000  # in one message
+MAX_REPLIED = 700  # facts of an answer: it is within MAX_BODY even if all are as long as can be
 MAX_SKETCHES = 64
 MAX_BODY = 1024 * 1024  # bytes
 _AHEAD = 60.0  # seconds that a peer's clock may be ahead of ours
 
+_Position = Annotated[int, msgspec.Meta(ge=0)]
 _Name = Annotated[str, msgspec.Meta(max_length=200)]
 # What could not stand in an exposition would make it lose the family.
 _Value = Annotated[str, msgspec.Meta(max_length=200, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
@@ -47,12 +49,29 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     facts: Annotated[list[Fact], msgspec.Meta(max_length=MAX_FACTS)] = []
     sketches: Annotated[list[Sketch], msgspec.Meta(max_length=MAX_SKETCHES)] = []
     gauges: Annotated[list[GaugeValue], msgspec.Meta(max_length=MAX_GAUGES)] = []
+    ask: tuple[_Position, _Position] | None = None  # from where in the peer's log it wants to hear, before it serves
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """The answer; another ``boot`` than before means that the peer may have forgotten what it was told."""
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer; another ``boot`` than before means that the peer may have forgotten what it was told.
+
+    Who has asked gets ``facts``, and where they end; with ``more`` there are others.
+    """
 
     boot: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    facts: Annotated[list[Fact], msgspec.Meta(max_length=MAX_FACTS)] = []
+    end: tuple[_Position, _Position] = (0, 0)
+    more: bool = False
+
+
+def reply(boot: str, log: ReplicationLog, ask: tuple[int, int] | None) -> Reply:
+    """Answer a message, with what it asks for."""
+    if ask is None:
+        return Reply(boot=boot)
+    facts, servers = log.servers.since(ask[0], MAX_REPLIED)
+    others, browsers = log.browsers.since(ask[1], MAX_REPLIED - len(facts))
+    more = servers < log.servers.end or browsers < log.browsers.end
+    return Reply(boot=boot, facts=facts + others, end=(servers, browsers), more=more)
 
 
 def merge_fact(state: State, fact: Fact, now: float) -> bool:

@@ -121,9 +121,25 @@ async def test_a_killed_one_learns_again_what_it_was_told_and_tells_what_it_had_
     await third.post(BOOKED, batch_id="b-2")
     assert await kept.total("class_bookings_total", **BOOKINGS) == 2
     await until("and the user", partial(_near, kept, "1d", 1))
+    assert await kept.total("exporter_counted_twice_total") == 0
 
 
-async def test_one_that_ends_tells_what_is_left(three: Three) -> None:
+async def test_one_that_was_away_has_heard_what_was_counted_before_it_serves(kept: Three) -> None:
+    first, second, _ = kept.all
+    await first.kill()
+    for number in range(3):
+        await second.post(BOOKED, {**IDENTIFIED, "id": f"e-{number}"}, batch_id=f"b-{number}")
+    await first.start()
+    for number in range(3):
+        answered = await first.post(BOOKED, {**IDENTIFIED, "id": f"e-{number}"}, batch_id=f"b-{number}")
+        assert answered[1]["accepted"] == 2  # as the first time
+    assert (await first.post({**IDENTIFIED, "id": "e-2"}))[1]["duplicates"] == 1
+    assert await kept.total("class_bookings_total", **BOOKINGS) == 6
+
+
+async def test_one_that_ends_tells_what_is_left() -> None:
+    three = Three(every=600)
+    await three.start()
     first, second, third = three.all
     await first.post(*active([f"u-{user}" for user in range(50)]))
     await first.post(BOOKED, batch_id="b-1")
@@ -131,6 +147,7 @@ async def test_one_that_ends_tells_what_is_left(three: Three) -> None:
     assert await second.knows(1)
     assert await third.knows(1)
     assert all(one is not None and one > 45 for one in await three.users("1d"))
+    await three.stop()
 
 
 async def test_a_dead_or_slow_peer_changes_nothing_for_the_others(three: Three) -> None:

@@ -33,6 +33,7 @@ class One:
         config = a_config(self.folder, browser=browser, replicas=self.replicas, first_increment_hold=Duration(0))
         settings = Settings(config, the_example()[1], Secret("exporter-token"), {}, Secret(self.secret))
         self.exporter = Exporter(settings)
+        await self.exporter.catch_up()
         listening = Listening(Addresses("", ""), None, self.exporter.reloader(lambda: settings), lifecycle=False)
         server = TestServer(applications(self.exporter, listening)[0][1], port=self.port)
         self.client: Client = TestClient(server)
