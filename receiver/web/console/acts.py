@@ -163,6 +163,8 @@ async def press(  # the event, and what the audit log says of it
 async def press_all(actions: Actions, look: Viewing, numbers: Iterable[int], act: str, form: Form) -> Said:
     """Do it to several: each is a transaction of its own, and counts if it changed something.
 
+    What still fires is not resolved: its own page asks first. How many such there are is said instead.
+
     The first of those that are attached is the one that they are attached to.
     """
     wanted = list(dict.fromkeys(numbers))
@@ -170,7 +172,8 @@ async def press_all(actions: Actions, look: Viewing, numbers: Iterable[int], act
     if act == "attach":
         fields["to"], wanted = str(wanted[0]) if wanted else "", wanted[1:]
     results = await for_many(wanted, lambda number: press(actions, look, number, act, fields))
-    return Said(act, ActionResult.TAKEN.value, results.count(ActionResult.TAKEN), many=True)
+    said = ActionResult.UNCONFIRMED if ActionResult.UNCONFIRMED in results else ActionResult.TAKEN
+    return Said(act, said.value, results.count(said), many=True)
 
 
 async def raise_by_hand(actions: Actions, look: Viewing, form: Form) -> Incident | None:
@@ -205,6 +208,8 @@ def said_text(said: Said, incident: Incident | None, look: Viewing) -> str:
             "attach": "console_said_all_attached",
             "resolve": "console_said_all_resolved",
         }
+        if said.result == ActionResult.UNCONFIRMED:
+            return reader.say("console_said_all_unconfirmed", count=said.number)
         return reader.say(keys[said.act], count=said.number) if said.act in keys else ""
     if said.act == MAINTENANCE:
         return reader.say("console_said_no_maintenance")

@@ -141,6 +141,17 @@ async def test_what_fires_is_resolved_only_when_that_was_seen(rig: Rig) -> None:
     assert (await rig.read(1)).state is State.TRIGGERED
 
 
+async def test_of_several_those_that_fire_are_not_resolved_and_that_is_said(rig: Rig) -> None:
+    for key in "abc":
+        await rig.fire(key)
+    fields = [("back", ""), *(("incident", str(number)) for number in (1, 2, 3))]
+    page = await (await rig.client.post("/incidents/resolve", data=fields)).text()
+    assert "3 incidents still fire and are not resolved." in page
+    async with rig.client.post("/incidents/resolve", data=fields, headers={"HX-Request": "true"}) as answer:
+        assert "3 incidents still fire and are not resolved." in await answer.text()
+    assert [(await rig.read(n)).state for n in (1, 2, 3)] == [State.TRIGGERED] * 3
+
+
 async def test_a_reader_sees_no_button_and_may_press_none(rig: Rig) -> None:
     rig.viewer = READER
     await rig.fire()
