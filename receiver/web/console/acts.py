@@ -50,6 +50,13 @@ _TEXTS = {
     ActionResult.NOBODY: "console_said_nobody",
     ActionResult.NOT_ATTACHABLE: "console_said_not_attachable",
 }
+_ALL = {
+    "acknowledge": "console_said_all_acknowledged",
+    "snooze": "console_said_all_snoozed",
+    "attach": "console_said_all_attached",
+    "resolve": "console_said_all_resolved",
+}
+_ALL_UNCONFIRMED = "console_said_all_unconfirmed"
 _OWNING = frozenset({"acknowledge", "snooze", "takeover"})
 
 Form = Mapping[str, str]
@@ -202,15 +209,8 @@ def said_text(said: Said, incident: Incident | None, look: Viewing) -> str:
     """Say it to the person who pressed; what the page itself shows needs no words."""
     reader = look.reader
     if said.many:
-        keys = {
-            "acknowledge": "console_said_all_acknowledged",
-            "snooze": "console_said_all_snoozed",
-            "attach": "console_said_all_attached",
-            "resolve": "console_said_all_resolved",
-        }
-        if said.result == ActionResult.UNCONFIRMED:
-            return reader.say("console_said_all_unconfirmed", count=said.number)
-        return reader.say(keys[said.act], count=said.number) if said.act in keys else ""
+        key = _ALL_UNCONFIRMED if said.result == ActionResult.UNCONFIRMED else _ALL.get(said.act, "")
+        return reader.say(key, count=said.number) if key else ""
     if said.act == MAINTENANCE:
         return reader.say("console_said_no_maintenance")
     if said.result in _TEXTS or incident is None:
