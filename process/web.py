@@ -14,6 +14,8 @@ from process.listener import note_authenticated
 from process.settings import Secret
 
 BODY_DEADLINE = 30.0  # seconds
+# What reading a body raises whose sender stops in the middle, or leaves.
+_CUT_OFF = (web.RequestPayloadError, ClientPayloadError, asyncio.IncompleteReadError, ConnectionError)
 _PIECE = 1024 * 1024  # bytes inflated before others have their turn
 _MAX_DIGITS = 18  # fits 64 bits
 _MAX_FIELDS = 50
@@ -123,7 +125,7 @@ async def read_body(request: web.Request, limit: int, deadline: float = BODY_DEA
         return body if encoding == "identity" else await _inflated(body, encoding, limit)
     except TimeoutError as error:
         raise BodyError(408, "too_slow", f"the body did not arrive within {deadline:g} s") from error
-    except (web.RequestPayloadError, ClientPayloadError, asyncio.IncompleteReadError, zlib.error) as error:
+    except (*_CUT_OFF, zlib.error) as error:
         request.content.feed_eof()  # else aiohttp drains the body after the answer and meets the same error again
         raise BodyError(400, "bad_encoding", "the body does not match its Content-Encoding, or is truncated") from error
 

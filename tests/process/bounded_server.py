@@ -10,4 +10,5 @@ from process.listener import SERVING
 
 class BoundedServer(TestServer):
     async def _make_runner(self, **kwargs: Any) -> web.BaseRunner:  # noqa: ANN401  # as aiohttp has it
-        return web.AppRunner(self.app, **{**kwargs, **SERVING})
+        # aiohttp's own test server cancels the handlers of clients that have left; servers do not unless they are told to.
+        return web.AppRunner(self.app, **{**kwargs, "handler_cancellation": False, **SERVING})

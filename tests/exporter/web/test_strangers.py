@@ -510,6 +510,23 @@ async def test_a_body_that_does_not_come_in_time_is_a_408_and_counted(
     assert await place.value("exporter_events_rejected_total", source=source, reason="too_slow") == 1
 
 
+@pytest.mark.parametrize("path", ["/api/pulse", "/api/events", "/api/rum/vitals"])
+@pytest.mark.parametrize("length", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+async def test_who_leaves_in_the_middle_of_a_body_is_counted_and_no_error_of_ours(
+    place: Installation, path: str, length: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection(place.client.host, place.client.port)
+    headers = "".join(f"{name}: {text}\r\n" for name, text in {**BROWSER, **TOKEN}.items())
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}".encode() + length + b"\r\n\r\n9\r\n{")
+    await place.text()  # the half body has been read by now, as it came first
+    writer.transport.abort()
+    source = {"/api/pulse": "browser", "/api/events": "events"}.get(path, "vitals")
+    async with asyncio.timeout(10):
+        while await place.value("exporter_events_rejected_total", source=source, reason="bad_encoding") != 1:
+            pass
+    assert "Traceback" not in caplog.text
+
+
 async def test_slow_bodies_of_one_network_leave_the_sentry_tunnel_open(sentry_place: Installation) -> None:
     place = sentry_place
     writers = []
