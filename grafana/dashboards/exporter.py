@@ -68,13 +68,14 @@ EVENT_REJECTION_RATE = Series(
 EXPORTER_STORAGE_ERRORS = Series(
     id=224,
     title="Exporter storage errors",
-    about="Per ten minutes, by operation. ExporterStorageErrors fires on each.",
+    about="Per ten minutes, by operation, and what the last start found damaged. ExporterStorageErrors fires on each.",
     unit="short",
     queries=(
         Query(
             f"round(sum by (operation) (increase(exporter_storage_errors_total{{{APP}}}[10m])))",
             "{{operation}}",
         ),
+        Query(f"max(exporter_recovery_faults{{{APP}}})", "found by the last start", faint=True),
     ),
     limits=(Rule("ExporterStorageErrors"),),
     explains=("ExporterStorageErrors",),
