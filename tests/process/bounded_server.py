@@ -10,5 +10,5 @@ from process.listener import SERVING
 
 class BoundedServer(TestServer):
     async def _make_runner(self, **kwargs: Any) -> web.BaseRunner:  # noqa: ANN401  # as aiohttp has it
-        # aiohttp's own test server cancels the handlers of clients that have left; servers do not unless they are told to.
+        # aiohttp's own test server cancels the handlers of clients that have left, which servers do only if told to.
         return web.AppRunner(self.app, **{**kwargs, "handler_cancellation": False, **SERVING})
