@@ -458,12 +458,16 @@ def what_broke(incident: Incident, reader: Reader) -> str:
     if len(shown) > 1:
         return reader.say("broke_alerts", alerts=_some(shown), count=count)
     for label, places in _PLACES.items():
-        values = {alert.labels.get(label, "") for alert in alerts} - {""}
+        values = {_host(alert.labels.get(label, "")) for alert in alerts} - {""}
         if len(values) > 1:
-            named = _some(sorted(map(_host, values), key=_numbers_in_order))
+            named = _some(sorted(values, key=_numbers_in_order))
             of = {"count": len(values) + incident.truncated, "places": reader.name("places", places)}
             return reader.say("broke_places", alert=shown[0], named=named, **of)
     return reader.say("broke_alerts", alerts=_title(incident, reader), count=count)
+
+
+# web-1:9100, [2001:db8::1]:9100, https://web-1:8443; without brackets, an IPv6 address has no port.
+_WITH_PORT = re.compile(r"((?:https?://)?(?:\[[^\]]*\]|[^:]+)):\d{1,5}")
 
 
 def _some(values: list[str]) -> str:
@@ -474,7 +478,8 @@ def _some(values: list[str]) -> str:
 
 def _host(value: str) -> str:
     """Leave the port of an instance away, which is the exporter's and says nothing of the host."""
-    return re.sub(r":\d{1,5}$", "", value)
+    named = _WITH_PORT.fullmatch(value)
+    return named[1] if named else value
 
 
 def _numbers_in_order(value: str) -> list[tuple[int, str]]:

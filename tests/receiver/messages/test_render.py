@@ -433,7 +433,7 @@ def fleet(count: int, alertname: str = "HighMemoryUsage", **places: str) -> list
     for n in range(count):
         labels = {name: value.format(n + 1) for name, value in places.items()}
         alert = labelled(an_alert(), alertname=alertname, team="backend", severity="critical", **labels)
-        made.append(msgspec.structs.replace(alert, fingerprint=f"{alertname}{n}"))
+        made.append(msgspec.structs.replace(alert, fingerprint=f"{alertname}{n}{places}"))
     return made
 
 
@@ -447,6 +447,15 @@ def fleet(count: int, alertname: str = "HighMemoryUsage", **places: str) -> list
         (fleet(4, job="node", code="5{}"), "HighMemoryUsage: High error rate detected (4 alerts)"),
         (fleet(1, "A", instance="x") + fleet(2, "B", instance="y{}"), "A, B (3 alerts)"),
         (fleet(1, instance="web-1"), "HighMemoryUsage: High error rate detected"),
+        # Several exporters of one host are one host.
+        (fleet(2, instance="web-1:910{}"), "HighMemoryUsage: High error rate detected (2 alerts)"),
+        (
+            fleet(2, instance="web-1:910{}") + fleet(3, instance="web-{}:9200"),
+            "HighMemoryUsage on 3 hosts (web-1, web-2, web-3)",
+        ),
+        (fleet(2, instance="2001:db8::{}"), "HighMemoryUsage on 2 hosts (2001:db8::1, 2001:db8::2)"),
+        (fleet(2, instance="[2001:db8::{}]:9100"), "HighMemoryUsage on 2 hosts ([2001:db8::1], [2001:db8::2])"),
+        (fleet(2, instance="https://web-{}:8443"), "HighMemoryUsage on 2 hosts (https://web-1, https://web-2)"),
     ],
 )
 def test_a_headline_says_what_broke_and_how_much(alerts: list[Alert], says: str) -> None:
