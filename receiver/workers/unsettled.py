@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.incident.model import Failure, Incident, Notification
+from receiver.incident.model import Failure, Incident, Notification, Priority
 from receiver.store.base import ANY, Claimed, Decide, Store, StoreOutageError, Wanted
 
 Write = Callable[[Claimed], Awaitable[None]]
@@ -33,11 +33,13 @@ class UnsettledOutbox:
         self._unsettled: dict[int, _Unsettled] = {}
         self._under_way: dict[int, Claimed | None] = {}  # sent without a lease -> the lease that it got meanwhile
         self._parked: dict[int, str] = {}  # in the outage: row -> address
+        self._held: dict[int, Claimed] = {}  # leased and untried, for the outage came in between
         self._released: dict[str, Callable[[], Awaitable[None]]] = {}
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         """Lease what is owed; what can only be read is given as it is."""
         try:
+            await self._put_back(channel)
             for address, release in list(self._released.items()):
                 await release()
                 del self._released[address]
@@ -111,6 +113,7 @@ class UnsettledOutbox:
             await self._store.park(address, leases, channel)
         except StoreOutageError:
             self._parked |= {claimed.id: address for claimed in claims}
+            self._held |= {lease.id: lease for lease in leases}
         else:
             self._parked |= {claimed.id: address for claimed in claims if claimed not in leases}
 
@@ -118,6 +121,7 @@ class UnsettledOutbox:
         """End ``park``."""
 
         async def release() -> None:
+            await self._put_back(channel)  # parked, so before this
             await self._store.release(channel, address, now, forward=forward)
 
         self._parked = {number: parked for number, parked in self._parked.items() if parked != address}
@@ -153,10 +157,36 @@ class UnsettledOutbox:
         except StoreOutageError:
             return
 
+    async def _put_back(self, channel: str) -> None:
+        """Let what we hold be claimed again: until its lease ends nobody else would."""
+        addresses = {lease.notification.target.address for lease in self._held.values()}
+        for address in addresses:
+            leases = [lease for lease in self._held.values() if lease.notification.target.address == address]
+            await self._store.park(address, leases, channel)
+            for lease in leases:
+                self._held.pop(lease.id, None)
+
+    def _take_held(self, limit: int, wanted: Wanted) -> list[Claimed]:
+        """Give what we hold, the most urgent first, and hold it no longer."""
+        fitting = [lease for lease in self._held.values() if self._fits(lease, wanted)]
+        taken = sorted(fitting, key=lambda lease: (lease.priority.value, lease.id))[: 1 if wanted.trial else limit]
+        for lease in taken:
+            del self._held[lease.id]
+        return taken
+
+    def _fits(self, lease: Claimed, wanted: Wanted) -> bool:
+        urgent = lease.priority is Priority.P1
+        if wanted.urgent not in {None, urgent} or wanted.kind not in {"", lease.notification.kind.value}:
+            return False
+        address = lease.notification.target.address
+        return wanted.address == address if wanted.address else lease.id not in self._parked
+
     async def _read(self, channel: str, now: datetime, limit: int, wanted: Wanted) -> list[Claimed]:
+        if taken := self._take_held(limit, wanted):
+            return taken
         settled = {number for number, row in self._unsettled.items() if row.again is None}
         held = {number for number, row in self._unsettled.items() if row.again is None or row.again > now}
-        held |= set(self._under_way) | (set() if wanted.address else set(self._parked))
+        held |= set(self._held) | set(self._under_way) | (set() if wanted.address else set(self._parked))
         try:
             rows = await self._store.readable(channel, now, limit, wanted, held=held, settled=settled)
         except StoreOutageError:

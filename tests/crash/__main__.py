@@ -1,4 +1,4 @@
-"""``make crash``: kill the receiver hundreds of times in a storm, check what is left, and find each planted bug.
+"""``make crash``: kill the receiver hundreds of times, break all around it, check what is left, find planted bugs.
 
 The histories stay in the folder; ``python -m tests.crash.check FILE`` reads one again.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import which
 
 from tests.crash.check import faults, read, summary
+from tests.crash.faults import runs
 from tests.crash.program import PLANTED
 from tests.crash.storm import kinds, run, run_without_kills
 
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--out", type=Path, default=Path("data/crash"))
+    parser.add_argument("--faults", type=int, default=5, help="times that each fault of network, disk and clock is hit")
     parser.add_argument("--planted", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     folder: Path = options.out.absolute() / time.strftime("%Y%m%dT%H%M%S")
@@ -43,6 +45,8 @@ def main() -> int:
     print(f"hit fewer than {LEAST} times: {', '.join(k for k in kinds() if counts[k] < LEAST) or 'none'}", flush=True)
     for history in asyncio.run(run_without_kills(folder, options.seed)):
         failed += _report(history)
+    if options.faults:
+        failed += sum(_faults(folder, name, options.seed, options.faults) for name in runs())
     if options.planted:
         failed += sum(_not_found(folder, bug, options.seed) for bug in PLANTED)
     return 1 if failed else 0
@@ -53,6 +57,17 @@ def _report(path: Path) -> int:
     found = faults(history)
     print("\n".join((*found, f"{path}: {summary(history)}; {len(found)} faults")), flush=True)
     return len(found)
+
+
+def _faults(folder: Path, name: str, seed: int, times: int) -> int:
+    at = folder / name.replace(" ", "-")
+    at.mkdir()
+    history, hits = asyncio.run(runs()[name](at, seed, times))
+    print(f"{name}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(hits.items())), flush=True)
+    rare = [kind for kind, count in hits.items() if count < times and count < LEAST and len(hits) > 1]
+    if rare:
+        print(f"{name}: hit too seldom: {', '.join(rare)}")
+    return _report(history) + len(rare)
 
 
 def _not_found(folder: Path, bug: str, seed: int) -> bool:

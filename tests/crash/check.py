@@ -157,7 +157,7 @@ def repeated(history: History) -> Iterator[str]:
 
 def _answer_was_lost(history: History, send: Line) -> bool:
     lost = (line for line in history.lost_answers if line["channel"] == send["channel"])
-    return any(-0.1 < send["at"] - line["at"] < GRACE for line in lost)
+    return any(abs(send["at"] - line["at"]) < GRACE for line in lost)
 
 
 def after_the_answer(history: History) -> Iterator[str]:

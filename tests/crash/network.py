@@ -131,4 +131,20 @@ class Network(Storm):
 
     def _hit(self, name: str, fault: str) -> None:
         self.hits[name, fault] += 1
-        self.book.write(type="fault", channel=name, kind=fault, lost=fault in wire.AFTER)
+        self.book.write(type="fault", channel=name, kind=fault, lost=fault in (*wire.AFTER, wire.GAVE_UP))
+
+
+class FallOver(Storm):
+    """``fall_over``: whoever is on call cannot be reached by any way, for longer than that is tried."""
+
+    def settings(self) -> dict[str, Any]:
+        config = super().settings()
+        config["retry"] |= {"elsewhere_after": "1s", "give_up_after": "5s"}
+        return config
+
+    async def fall_over(self) -> None:
+        """Let five incidents begin."""
+        self.providers.pagerduty.failing = 1.0
+        self.providers.smtp.unknown.add("linh@example.com")
+        await self.process.start({})
+        await self.five()

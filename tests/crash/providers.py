@@ -123,6 +123,17 @@ class WitnessSMTP(FakeSMTP):
     chance: random.Random
     failing, steady = 0.1, 0.0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.unknown = set[str]()  # recipients that are refused for now
+
+    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.unknown:
+            return "450 mailbox busy"
+        return await super().handle_RCPT(server, session, envelope, address, options)
+
     def refuse(self, status: int) -> None:
         """Answer the next mail with a status."""
         self.replies.append(f"{status} try again")

@@ -40,6 +40,8 @@ def kinds() -> tuple[str, ...]:
 class Storm:
     """One run: start it, let it rage for so many kills, let it calm down, and read what is left by the API."""
 
+    step = STEP
+
     def __init__(self, folder: Path, seed: int, planted: str = "") -> None:
         self.folder, self.seed, self.planted = folder, seed, planted
         self.chance, self.book = random.Random(seed), Book()  # noqa: S311  # to be repeated
@@ -54,7 +56,7 @@ class Storm:
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         self.process.config.write_text(yaml.safe_dump(self.settings(), sort_keys=False), "utf-8")
         await self.process.begin(os.environ | self.environment())
-        self.book.write(type="run", seed=self.seed, planted=self.planted, step=STEP, kinds=kinds())
+        self.book.write(type="run", seed=self.seed, planted=self.planted, step=self.step, kinds=kinds())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,7 +75,7 @@ class Storm:
             "linh": {"name": "Linh Tran", "email": "linh@example.com", "pagerduty": "engineers"},
             "marek": {"name": "Marek Novak", "email": "marek@example.com", "pagerduty": "leads"},
         }
-        rows = (("0s", "on-call-engineer"), (f"{STEP:.0f}s", "tech-lead"))
+        rows = (("0s", "on-call-engineer"), (f"{self.step:.0f}s", "tech-lead"))
         config: dict[str, Any] = yaml.safe_load((ROOT / "tests/receiver/receiver.yml").read_text("utf-8"))
         config |= self.installation.settings() | {
             "external_url": self.process.url,
@@ -216,18 +218,19 @@ class Storm:
         """Let PagerDuty hold events for longer than their leases of three seconds last; nothing is killed."""
         self.providers.pagerduty.stalling, self.providers.pagerduty.failing = True, 0.0
         await self.process.start({"planted": self.planted, "lease": 3.0})
-        await self._five()
+        await self.five()
         await self.rest()
 
     async def set_the_clock(self) -> None:
         """Set the clock forward by more than a lease while PagerDuty takes its time; nothing is killed."""
         self.providers.pagerduty.slow, self.providers.pagerduty.failing = 2.0, 0.0
         await self.process.start({"planted": self.planted})
-        await self._five()
+        await self.five()
         os.kill(self.book.pid, signal.SIGUSR1)
         await self.rest()
 
-    async def _five(self) -> None:
+    async def five(self) -> None:
+        """Post five incidents."""
         for number in range(1, 6):
             await self.fire(number)
 
@@ -241,11 +244,11 @@ class Storm:
         await self.process.start({"planted": self.planted})
         await self.rest()
 
-    async def rest(self) -> None:
-        """Wait until nothing is owed, and write down what the API says of each incident."""
+    async def rest(self, most: float = 60.0) -> None:
+        """Wait for so many seconds at most until nothing is owed; write down what the API says of each incident."""
         await asyncio.gather(*self._people)
-        patience = time.time() + 60
-        await asyncio.sleep(STEP + 1)
+        patience = time.time() + most
+        await asyncio.sleep(self.step + 0.5)
         while time.time() < patience and not await self._nothing_is_owed():  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.1)
         before, listed = "", list[dict[str, Any]]()

@@ -2,17 +2,22 @@
 
 import json
 import random
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
 
 from tests.crash.__main__ import PLANTED_KILLS
 from tests.crash.check import History, Line, faults, main
+from tests.crash.faults import Outcome, clock, disk, network, torn
 from tests.crash.program import PLANTED
 from tests.crash.storm import run
 
 KILLS, DIED, FIRED = 5, 100.0, 90.0
+NO_STRACE = pytest.mark.skipif(which("strace") is None, reason="strace is not installed")
+Few = Callable[[Path, int, int, int], Coroutine[Any, Any, Outcome]]
 
 
 @pytest.mark.story
@@ -21,6 +26,16 @@ async def test_nothing_is_lost_in_a_storm_with_kills(tmp_path: Path) -> None:
     print(f"seed {seed}")  # noqa: T201  # pytest shows it when the test fails
     path, counts = await run(tmp_path, seed, KILLS)
     assert sum(counts.values()) == KILLS
+    assert main(path) == 0
+
+
+@pytest.mark.story
+@pytest.mark.parametrize("run_few", [network, torn, clock, pytest.param(disk, marks=NO_STRACE)])
+async def test_nothing_is_lost_when_something_else_fails(tmp_path: Path, run_few: Few) -> None:
+    seed = random.randrange(1_000_000)  # noqa: S311  # as above
+    print(f"seed {seed}")  # noqa: T201  # as above
+    path, hits = await run_few(tmp_path, seed, 1, 1)
+    assert set(hits.values()) == {1}
     assert main(path) == 0
 
 
@@ -73,6 +88,8 @@ def told(channel: str, address: str) -> Line:
 
 FIRE, ACK = request("fire", FIRED), request("acknowledge", FIRED + 2)
 DEATH = {"type": "death", "life": 1, "how": "random", "at": DIED}
+LOST = {"type": "fault", "channel": "email", "kind": "half answer", "lost": True, "at": 90.9}
+DUTY = {"type": "duty", "change": 95.0, "before": "linh@example.com", "after": "aisha@example.com", "at": 80.0}
 ACKED = incident("acknowledged", "acknowledged")
 
 
@@ -96,6 +113,9 @@ def rules(*lines: Line) -> set[str]:
         ((FIRE, ACK, ACKED, incident("acknowledged", "acknowledged", number=2)), "not one"),
         ((FIRE, ACK, rung(91.0), rung(92.0, "resolved"), rung(93.0), ACKED), "rung twice"),
         ((FIRE, ACK, sent(91.0), sent(91.5), DEATH, ACKED), "repeated"),
+        ((FIRE, ACK, LOST, sent(91.0), sent(91.5), ACKED), None),
+        ((DUTY, FIRE, ACK, sent(91.0, target="aisha@example.com"), ACKED), "wrong person"),
+        ((DUTY, FIRE, ACK, sent(91.0), ACKED), None),
         ((FIRE, ACK, sent(91.0), sent(DIED + 1, life=2), DEATH, ACKED), "repeated"),
         ((FIRE, ACK, sent(FIRED + 9), ACKED), "after the answer"),
         ((FIRE, ACK, sent(91.0), incident("triggered")), "timelines"),

@@ -13,6 +13,7 @@ BEFORE = ("refused", "reset", "hang")  # nothing arrives at the provider
 AFTER = ("reset after", "half answer", "drip", "hang after")  # the provider takes it, and its answer is lost
 TLS = ("tls alert", "tls stranger")
 NAMES = ("dns",)
+GAVE_UP = "gave up"  # whoever asked did not wait for the answer
 _CHUNK = 1 << 16
 _DRIP = 0.2  # seconds a byte
 _HTTP, _SMTP = b"", b"\r\n.\r\n"  # how a request ends; of HTTP each is small enough to be read at once
@@ -66,12 +67,12 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        exchange = _Exchange()
         try:
             if self._take("refused"):
                 return
             provider, to_provider = await asyncio.open_connection("127.0.0.1", self._target)
             self._open.add(to_provider)
-            exchange = _Exchange()
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._requests(reader, to_provider, writer, exchange))
@@ -82,6 +83,8 @@ class Wire:
         except* (OSError, EOFError):
             pass
         finally:
+            if exchange.is_awaited:
+                self._began(GAVE_UP)
             self._open.discard(writer)
             self._idle.discard(writer)
             _reset(writer)
@@ -104,7 +107,7 @@ class Wire:
                     await reader.read()  # until whoever asks gives up
                 if fault:
                     break
-                exchange.fault = self._take(*AFTER)
+                exchange.fault, exchange.is_awaited = self._take(*AFTER), True
             to_provider.write(data)
             await to_provider.drain()
         raise EOFError
@@ -127,6 +130,7 @@ class Wire:
             if fault == "half answer":
                 await asyncio.sleep(_DRIP)  # until it has been read
                 break
+            exchange.is_awaited = False
             if not self._end:
                 self._idle.add(writer)
         raise EOFError
@@ -135,7 +139,7 @@ class Wire:
 class _Exchange:
     """What happens to the answer that is awaited."""
 
-    fault = ""
+    fault, is_awaited = "", False
 
 
 def _pieces(data: bytes, size: int) -> list[bytes]:

@@ -16,7 +16,7 @@ import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Failure
-from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError
+from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
 from receiver.store.sqlite.store import SQLiteStore
@@ -110,6 +110,53 @@ async def test_what_was_leased_before_the_outage_is_settled_after_it(
         assert await sender.claim() == []
     assert await sender.claim() == []
     assert [state for state, _ in states(tmp_path)] == ["sent"]
+
+
+async def test_what_was_leased_before_the_outage_and_parked_in_it_is_sent_in_it(
+    tmp_path: Path, store: SQLStore, clock: Clock
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    (claimed,) = await sender.claim()
+    address = claimed.notification.target.address
+    with locked(tmp_path):
+        await sender.outbox.park(address, [claimed], "email")
+        assert await sender.claim() == []  # it is given by its address alone
+        (again,) = await sender.outbox.claim("email", clock.now, 90.0, 10, Wanted(address))
+        assert await sender.outbox.claim("email", clock.now, 90.0, 10, Wanted(address)) == []
+        await sender.sent(again)
+    assert await sender.claim() == []
+    assert states(tmp_path) == [("sent", 1)]
+
+
+@pytest.mark.parametrize("released", [False, True])
+async def test_what_was_leased_before_the_outage_and_parked_in_it_waits_for_no_lease_after_it(
+    tmp_path: Path, store: SQLStore, clock: Clock, released: bool
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    (claimed,) = await sender.claim()
+    address = claimed.notification.target.address
+    with locked(tmp_path):
+        await sender.outbox.park(address, [claimed], "email")
+        if released:
+            await sender.outbox.release("email", address, clock.now, forward=False)
+    wanted = ANY if released else Wanted(address)
+    leased = await sender.outbox.claim("email", clock.now, 90.0, 10, wanted)
+    assert [lease.id for lease in leased] == [claimed.id]
+
+
+async def test_what_is_released_after_the_outage_is_given_with_all_others(
+    tmp_path: Path, store: SQLStore, clock: Clock
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    (claimed,) = await sender.claim()
+    address = claimed.notification.target.address
+    with locked(tmp_path):
+        await sender.outbox.park(address, [claimed], "email")
+    await sender.outbox.release("email", address, clock.now, forward=False)
+    assert [lease.id for lease in await sender.claim()] == [claimed.id]
 
 
 async def test_what_is_being_settled_is_not_settled_again_by_the_next_claim(
