@@ -279,9 +279,13 @@ class Unproved(msgspec.Struct, frozen=True):
 
 
 class Paused(msgspec.Struct, frozen=True):
-    """Everything that fires has been silenced, or is under maintenance."""
+    """Everything that fires has been silenced, or is under maintenance.
+
+    ``since``: when that began, if it was before anybody could hear of it.
+    """
 
     pause: Pause
+    since: datetime | None = None
 
 
 class Resumed(msgspec.Struct, frozen=True):

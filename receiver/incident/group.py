@@ -92,3 +92,9 @@ def maintenance(incident: Incident, policy: Policy, now: datetime) -> Pause | No
             return None
         windows.append(window)
     return min(windows, key=lambda window: window.until or datetime.max.replace(tzinfo=now.tzinfo), default=None)
+
+
+def maintenance_since(incident: Incident, policy: Policy, now: datetime) -> datetime | None:
+    """Say since when every firing alert has stood in maintenance, if each does now."""
+    since = [policy.maintenance_since(alert.labels, now) for alert in incident.firing]
+    return max((at for at in since if at is not None), default=None) if None not in since else None

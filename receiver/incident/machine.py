@@ -65,7 +65,18 @@ from receiver.incident.family import (
     set_free,
 )
 from receiver.incident.flapping import quiet, reopen, reopens, still_owned
-from receiver.incident.group import all_drills, facts, maintenance, named, priority, rises_to, teams, title, was_drill
+from receiver.incident.group import (
+    all_drills,
+    facts,
+    maintenance,
+    maintenance_since,
+    named,
+    priority,
+    rises_to,
+    teams,
+    title,
+    was_drill,
+)
 from receiver.incident.meaning import Signal, answer_signal, awake_signal
 from receiver.incident.model import (
     Alert,
@@ -138,7 +149,7 @@ def _or_pause(incident: Incident, event: Event, policy: Policy, now: datetime) -
     if not isinstance(event, TimeDue) or not runs or incident.state not in {State.TRIGGERED, State.ACKNOWLEDGED}:
         return event
     window = maintenance(incident, policy, now)
-    return Paused(window) if window is not None else event
+    return Paused(window, maintenance_since(incident, policy, now)) if window is not None else event
 
 
 def signal(incident: Incident, what: Event | News, policy: Policy, now: datetime) -> Signal:

@@ -24,8 +24,18 @@ def pause(so_far: Decision, event: Paused, _policy: Policy, now: datetime) -> De
         if current.kind is PauseKind.MAINTENANCE and _ends_later(current, why):
             return so_far
         return so_far.change(paused=replace(why, since=current.since))
-    so_far = so_far.change(paused=replace(why, since=now)).note(now, EntryKind.PAUSED, pause=why)
+    since = _begun(so_far.incident, event.since, now)
+    so_far = so_far.change(paused=replace(why, since=since)).note(now, EntryKind.PAUSED, pause=why)
     return tell(so_far, Kind.UPDATE, Reason.PAUSED, Data(pause=why))
+
+
+def _begun(incident: Incident, since: datetime | None, now: datetime) -> datetime:
+    """Say from when on its clocks stand still: what has begun, or been said, since then began in the pause."""
+    if since is None:
+        return now
+    clocks, delivery = incident.clocks, incident.delivery
+    anew = (incident.opened_at, clocks.started_at, incident.acknowledged_at, delivery.paged_at, delivery.delivered_at)
+    return min(now, max(since, *(at for at in anew if at is not None)))
 
 
 def _ends_later(one: Pause, other: Pause) -> bool:

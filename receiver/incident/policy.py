@@ -52,6 +52,9 @@ class Policy(Protocol):
     def maintenance(self, labels: dict[str, str], now: datetime) -> Pause | None:
         """Give the maintenance window that an alert stands in."""
 
+    def maintenance_since(self, labels: dict[str, str], now: datetime) -> datetime | None:
+        """Say since when an alert has stood in maintenance; None if it does not."""
+
     def opens(self, hours: str, at: datetime) -> datetime:
         """Give the first moment, not before ``at``, within the named hours; "" is always."""
 

@@ -45,6 +45,11 @@ class Hours(msgspec.Struct, frozen=True):
             begin, length = self.opens(self.closes(begin)), left
         return begin + length
 
+    def opened(self, at: datetime) -> datetime | None:
+        """Give the begin of the window in which ``at`` lies; None if it lies in none."""
+        window = self._window(at)
+        return window[0] if window else None
+
     def closes(self, at: datetime) -> datetime:
         """Give the end of the window in which ``at`` lies; ``at`` itself if it lies in none."""
         window = self._window(at)

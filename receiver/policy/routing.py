@@ -12,7 +12,7 @@ from receiver.oncall.cover import Cover, replaced
 from receiver.oncall.directory import Directory
 from receiver.oncall.hours import Hours
 from receiver.oncall.schedule import Schedule, on_call, present
-from receiver.policy.maintenance import Window, current
+from receiver.policy.maintenance import Window, begun, current
 from receiver.policy.matcher import Matchers, match_all
 
 _MOST_RULINGS = 1000
@@ -247,6 +247,10 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def maintenance(self, labels: dict[str, str], now: datetime) -> Pause | None:
         """Give the maintenance window that an alert stands in."""
         return current(self.windows, labels, now)
+
+    def maintenance_since(self, labels: dict[str, str], now: datetime) -> datetime | None:
+        """Say since when an alert has stood in maintenance windows; None if it does not."""
+        return begun(self.windows, labels, now)
 
     def opens(self, hours: str, at: datetime) -> datetime:
         """Give the first moment within the named hours; hours that were removed are always open."""

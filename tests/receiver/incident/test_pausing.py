@@ -180,6 +180,36 @@ def test_maintenance_that_begins_after_the_incident_opened_stops_the_later_steps
     assert people(case.when(TimeDue())) == (["linh"] if answered else ["marek"])
 
 
+@pytest.mark.parametrize(
+    "windows", [[a_window(5, 60)], [a_window(5, 12), a_window(10, 60)], [a_window(-90, -1), a_window(5, 60)]]
+)
+def test_maintenance_counts_from_its_begin_and_not_from_when_a_step_would_have_been_due(windows: list[Window]) -> None:
+    case = Case(msgspec.structs.replace(planned(warn_after=720.0), windows=tuple(windows)))
+    case.when(received(an_alert()))
+    told: list[tuple[int, Reason | None]] = []
+    while (wake := case.incident.wake_at) is not None and wake <= START + 75 * MINUTE:
+        case.clock.now = wake
+        minute = int((wake - START) / MINUTE)
+        told += dict.fromkeys((minute, notification.reason) for notification in case.when(TimeDue()))
+    assert told == [
+        (12, Reason.PAUSED),
+        (60, Reason.RESUMED),
+        *((67, Reason.WARNED), (70, Reason.BREACHED), (70, Reason.ESCALATED)),
+    ]
+
+
+def test_what_an_answer_has_begun_anew_lies_in_the_maintenance_from_then_on() -> None:
+    case = Case(msgspec.structs.replace(planned(acknowledge_for=1800.0), windows=(a_window(5, 60),)))
+    case.when(received(an_alert()))
+    case.clock.forward(minutes=10)
+    case.when(Acknowledge("linh", Origin.LINK))
+    case.clock.now = START + 34 * MINUTE  # the owner would be reminded
+    case.when(TimeDue())
+    case.clock.now = START + 60 * MINUTE
+    case.when(TimeDue())
+    assert case.incident.clocks.acknowledged_until == START + 90 * MINUTE
+
+
 def test_news_finds_maintenance_that_has_begun() -> None:
     case = Case(windowed(a_window(1, 90)))
     case.when(received(an_alert("a")))
