@@ -58,14 +58,15 @@ from receiver.policy.routing import Routing
 from tests.receiver.example_site import MINUTE, START, Clock, an_alert, the_current, the_routing
 
 NUMBERS = (1, 2, 3)
+UPGRADE = Window("upgrade", (matcher('severity="warning"'),), START + 30 * MINUTE, START + 90 * MINUTE)
 PEOPLE = ("linh", "marek", "a stranger")
 API = Origin.API
 BY_ITSELF = (TimeDue, AlertsReceived, Resumed, Delivered, Undelivered, Unproved)
 OPEN = {State.TRIGGERED, State.ACKNOWLEDGED}
 
 
-def a_site(acknowledge_for: float, repeat_every: float, only: str = "") -> Routing:
-    """Warnings are under maintenance for an hour; ``only`` limits all but the first row to office hours."""
+def a_site(acknowledge_for: float, repeat_every: float, only: str = "", windows: tuple[Window, ...] = ()) -> Routing:
+    """``only`` limits all but the first row to office hours."""
     routing = the_routing()
     plans = {
         priority: replace(
@@ -76,8 +77,7 @@ def a_site(acknowledge_for: float, repeat_every: float, only: str = "") -> Routi
         )
         for priority, plan in routing.plans.items()
     }
-    upgrade = Window("upgrade", (matcher('severity="warning"'),), START + 30 * MINUTE, START + 90 * MINUTE)
-    return replace(routing, plans=plans, windows=(upgrade,), hours={"office": hours("09:00-18:00", [], "UTC")})
+    return replace(routing, plans=plans, windows=windows, hours={"office": hours("09:00-18:00", [], "UTC")})
 
 
 class World:
@@ -293,7 +293,7 @@ def step(world: World, what: str, number: int, who: str, other: int, severity: s
 def test_whatever_happens_somebody_has_it_or_is_paged_next(
     steps: list[tuple[str, int, str, int, str, int]], acknowledge_for: float, repeat_every: float, only: str
 ) -> None:
-    world = World(a_site(acknowledge_for, repeat_every, only))
+    world = World(a_site(acknowledge_for, repeat_every, only, (UPGRADE,)))
     world.fires(1, "warning")
     for one in steps:
         step(world, *one)
