@@ -123,6 +123,16 @@ class Acceptor:
             self._metrics.duplicates(source, duplicates)
         return Result(answer)
 
+    @property
+    def position(self) -> int:
+        """Where the log for the other exporters ends."""
+        return self._state.log.servers.end if self._state.log else 0
+
+    def synced(self, position: int) -> None:
+        """Let the others hear what was counted before a position: it is on disk."""
+        if self._state.log:
+            self._state.log.synced(position)
+
     def _write(self, record: Record) -> None:
         if self._journal is None:
             return

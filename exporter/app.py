@@ -149,6 +149,8 @@ class Exporter:
         metrics = Metrics(state.recorder)
         if self.storage is not None:
             self.storage.recover(state, metrics, float(settings.config.first_increment_hold))
+        if self._facts is not None:
+            self._facts.synced(self._facts.servers.end)
         self.parts = self._assemble(settings, state, metrics)
         boot = os.urandom(16).hex()
         facts = self._facts or ReplicationLog()

@@ -63,23 +63,26 @@ class Log:
             del self._facts[: self._capacity]
             self._dropped += self._capacity
 
-    def since(self, position: int, most: int) -> tuple[list[Fact], int]:
-        """Return the facts from a position on, at most so many, and the position after them."""
+    def since(self, position: int, most: int, until: int | None = None) -> tuple[list[Fact], int]:
+        """Return the facts from a position on, at most so many and none from ``until`` on, and the position after."""
         first = max(position - self._dropped, 0)
-        facts = self._facts[first : first + most]
+        last = first + most if until is None else min(first + most, until - self._dropped)
+        facts = self._facts[first : max(first, last)]
         return facts, self._dropped + first + len(facts)
 
 
 class ReplicationLog:
-    """The facts of servers, whose ids matter most and are told at once, and those of browsers.
+    """The facts of servers, whose ids matter most and are told as soon as they are on disk, and those of browsers.
 
-    ``changed`` is called for each fact of a server.
+    ``changed`` is called when there are new ones of servers to be told. Told before they are on disk, an id whose batch
+    is lost with the machine would make a duplicate of the retry, and nobody would have counted it.
     """
 
     def __init__(self, changed: Callable[[], None] = lambda: None, capacity: int = CAPACITY) -> None:
         self.changed = changed
         self.servers, self.browsers = Log(capacity), Log(capacity)
         self._capacity = capacity
+        self.durable = 0  # the position in the log of servers up to which all is on disk
         self._counted: dict[int, None] = {}
 
     def counted(self, kind: Kind, key: int, answer: bytes = b"") -> None:
@@ -88,7 +91,12 @@ class ReplicationLog:
         self._counted[key] = None
         if len(self._counted) > self._capacity:
             del self._counted[next(iter(self._counted))]
-        self.changed()
+
+    def synced(self, position: int) -> None:
+        """Note that all facts of servers before a position are on disk."""
+        if position > self.durable:
+            self.durable = position
+            self.changed()
 
     def has_counted(self, key: int) -> bool:
         """Whether the id was counted here, as far as is known."""

@@ -55,7 +55,7 @@ class State:
         self, catalogue: Catalogue, key: bytes, settle_after: float, log: ReplicationLog | None = None
     ) -> None:
         """``log``: where to note what other exporters must be told; None if there are none."""
-        self._log = log
+        self.log = log
         self.catalogue, self.schema = catalogue, Schema(catalogue)
         self.recorder = Recorder(catalogue, self.schema, key)
         self.pending = PendingVitals(settle_after)
@@ -111,8 +111,8 @@ class State:
             self.ids.put(identity, b"", now)
         if record.page or record.session:
             self._count_ended(self.sessions.seen(record.page, record.sequence, record.session, now))
-        if self._log is not None:
-            self._tell(record, self._log)
+        if self.log is not None:
+            self._tell(record, self.log)
 
     def _tell(self, record: Record, log: ReplicationLog) -> None:
         """Note for the other exporters what was seen."""
@@ -148,20 +148,20 @@ class State:
         known = {Kind.BATCH: self.batches, Kind.BEACON: self.beacons}.get(Kind(fact.kind), self.ids)
         if known.get(fact.key, now) is None:
             known.put(fact.key, fact.answer, now)
-        return fact.kind != Kind.BEACON and self._log is not None and self._log.has_counted(fact.key)
+        return fact.kind != Kind.BEACON and self.log is not None and self.log.has_counted(fact.key)
 
     def _give_session(self, key: int, session: tuple[float, float] | None) -> None:
-        if session is not None and self._log is not None:
-            self._log.tell(Fact(Kind.SESSION, key, first=session[0], last=session[1]))
+        if session is not None and self.log is not None:
+            self.log.tell(Fact(Kind.SESSION, key, first=session[0], last=session[1]))
 
     def _give_page(self, key: int, page: tuple[float, int, int] | None) -> None:
-        if page is not None and self._log is not None:
-            self._log.tell(Fact(Kind.PAGE_GIVEN, key, last=page[0], number=page[1], count=page[2]))
+        if page is not None and self.log is not None:
+            self.log.tell(Fact(Kind.PAGE_GIVEN, key, last=page[0], number=page[1], count=page[2]))
 
     def _report_vitals(self, events: list[Event], record: Record) -> None:
         for event in events:
-            if self._log is not None and event.id:
-                self._log.tell(Fact(Kind.VITAL, text=key_of(event)[:MAX_TEXT], last=record.received))
+            if self.log is not None and event.id:
+                self.log.tell(Fact(Kind.VITAL, text=key_of(event)[:MAX_TEXT], last=record.received))
             for vital in self.pending.report(PendingVital(event, record.source, record.weight), record.received):
                 self._count_vital(vital, record.received)
 

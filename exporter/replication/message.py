@@ -68,9 +68,9 @@ def reply(boot: str, log: ReplicationLog, ask: tuple[int, int] | None) -> Reply:
     """Answer a message, with what it asks for."""
     if ask is None:
         return Reply(boot=boot)
-    facts, servers = log.servers.since(ask[0], MAX_REPLIED)
+    facts, servers = log.servers.since(ask[0], MAX_REPLIED, log.durable)
     others, browsers = log.browsers.since(ask[1], MAX_REPLIED - len(facts))
-    more = servers < log.servers.end or browsers < log.browsers.end
+    more = servers < log.durable or browsers < log.browsers.end
     return Reply(boot=boot, facts=facts + others, end=(servers, browsers), more=more)
 
 

@@ -55,11 +55,11 @@ class Progress:
             self._state = state
             self._forget_counts()
         most = int(part * MAX_FACTS)
-        facts, servers = log.servers.since(self._servers, most)
+        facts, servers = log.servers.since(self._servers, most, log.durable)
         more, browsers = log.browsers.since(self._browsers, most - len(facts))
         sketches, versions = self._sketches(state) if whole else ([], {})
         gauges = self._changed_gauges(state, int(part * MAX_GAUGES)) if whole else []
-        left = servers < log.servers.end or browsers < log.browsers.end
+        left = servers < log.durable or browsers < log.browsers.end
         full = len(sketches) == MAX_SKETCHES or len(gauges) == int(part * MAX_GAUGES)
         message = Message(boot=boot, facts=facts + more, sketches=sketches, gauges=gauges)
         return Draft(message, msgspec.msgpack.encode(message), servers, browsers, versions, left or full)

@@ -76,12 +76,14 @@ class ServerEvents:
             self._metrics.rejected(_SOURCE, Reason.STORAGE)
             return retry_later(503, f"{error}; retry the same batch later", 5)
         self._metrics.batch(_SOURCE, batch_outcome(result), len(raw))
+        position = self._acceptor.position
         if self._journal is not None:
             try:
                 await self._journal.durable()
             except OSError as error:
                 self._fail(f"cannot sync the journal: {error.strerror}")
                 return retry_later(503, "the disk failed; retry the same batch later", 5)
+        self._acceptor.synced(position)
         # A client must not resend a batch of which some events were counted: 400 is only for a wholly rejected one.
         status = 400 if result.answer.wholly_rejected else 202
         return web.Response(body=msgspec.json.encode(result.answer), status=status, headers=_JSON)

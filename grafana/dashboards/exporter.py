@@ -129,6 +129,27 @@ UNKNOWN_LABEL_VALUES = Series(
 )
 
 
+PEERS_OUT_OF_REACH = Series(
+    id=228,
+    title="Peers out of reach",
+    about="Other exporters that each cannot tell what it counts. Dashed: ExporterPeersUnreachable.",
+    unit="short",
+    queries=(Query(f'max by (instance) (exporter_peers{{{APP}, state="unreachable"}})', "{{instance}}"),),
+    limits=(Rule("ExporterPeersUnreachable"),),
+    explains=("ExporterPeersUnreachable",),
+    empty="One exporter",
+)
+
+IDS_COUNTED_TWICE = Series(
+    id=229,
+    title="Ids counted twice",
+    about="Per hour: batches and events that two exporters counted before one could tell the other.",
+    unit="short",
+    queries=(Query(f"round(max by (instance) (increase(exporter_counted_twice_total{{{APP}}}[1h])))", "{{instance}}"),),
+    empty="One exporter",
+)
+
+
 EXPORTER = Section(
     220,
     "Events in, metrics out",
@@ -139,6 +160,8 @@ EXPORTER = Section(
     ),
 )
 
+REPLICAS = Section(218, "Several exporters", lines(8, PEERS_OUT_OF_REACH, IDS_COUNTED_TWICE))
+
 DETAILS = Section(219, "Rendering, unknown values", lines(8, TIME_TO_RENDER_METRICS, UNKNOWN_LABEL_VALUES), folded=True)
 
 BOARD = Board(
@@ -148,5 +171,5 @@ BOARD = Board(
     span="now-6h",
     refresh="30s",
     variables=(),
-    sections=(EXPORTER, DETAILS),
+    sections=(EXPORTER, REPLICAS, DETAILS),
 )

@@ -175,6 +175,7 @@ def test_a_message_is_never_larger_than_what_is_taken_and_all_is_told() -> None:
         log.counted(Kind.BATCH, number, bytes(MAX_ANSWER))
         log.tell(Fact(Kind.VITAL, text="x" * 300, last=NOW))
     log.counted(Kind.BATCH, 3000, b'{"accepted":1,"rejected":["' + b"x" * MAX_ANSWER + b'"],"rejected_total":9}')
+    log.synced(3001)
     for slot in range(24 * 31):
         state.recorder.distinct["active_users"].add("u-1", NOW + slot * 3600)
     progress, keys, vitals, more = Progress(), [], 0, True
@@ -195,6 +196,7 @@ def test_an_answer_is_never_larger_than_what_is_taken() -> None:
     log = ReplicationLog()
     for number in range(2000):
         log.counted(Kind.BATCH, 2**64 - 1 - number, bytes(MAX_ANSWER))
+    log.synced(2000)
     position, got, more = (0, 0), 0, True
     while more:
         body = msgspec.msgpack.encode(reply("boot", log, position))
@@ -203,3 +205,19 @@ def test_an_answer_is_never_larger_than_what_is_taken() -> None:
         position, got, more = answer.end, got + len(answer.facts), answer.more
     assert got == 2000
     assert reply("boot", log, None).facts == []
+
+
+def test_what_is_not_on_disk_is_not_told() -> None:
+    told: list[int] = []
+    log = ReplicationLog()
+    log.changed = lambda: told.append(log.durable)
+    for number in range(3):
+        log.counted(Kind.BATCH, number)
+    assert Progress().draft(a_state(), log, "boot", whole=False).is_empty
+    assert reply("boot", log, (0, 0)).facts == []
+    assert told == []
+    log.synced(2)
+    log.synced(1)
+    assert told == [2]
+    assert [fact.key for fact in Progress().draft(a_state(), log, "boot", whole=False).message.facts] == [0, 1]
+    assert [fact.key for fact in reply("boot", log, (1, 0)).facts] == [1]
