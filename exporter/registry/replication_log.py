@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-CAPACITY = 100_000  # facts of servers' batches, and as many of browsers'; a peer that misses more has missed the oldest
+CAPACITY = 50_000  # facts of servers' batches, and as many of browsers'; a peer that misses more has missed the oldest
 MAX_ANSWER = 1024  # bytes of an answer that is told
 MAX_TEXT = 300
 
@@ -59,9 +59,10 @@ class Log:
     def add(self, fact: Fact) -> None:
         """Append a fact."""
         self._facts.append(fact)
-        if len(self._facts) >= 2 * self._capacity:
-            del self._facts[: self._capacity]
-            self._dropped += self._capacity
+        extra = len(self._facts) - self._capacity
+        if extra * 4 >= self._capacity:  # seldom, as it moves all others
+            del self._facts[:extra]
+            self._dropped += extra
 
     def since(self, position: int, most: int, until: int | None = None) -> tuple[list[Fact], int]:
         """Return the facts from a position on, at most so many and none from ``until`` on, and the position after."""
