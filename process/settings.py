@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SHOWN = 60  # characters of a wrong value
 _LONGEST = 36_500 * 86400.0  # seconds; added to a date, it stays in what Python's dates can be
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -106,6 +107,11 @@ class Source:
             return msgspec.convert(value, kind, dec_hook=self._hook)
         except (msgspec.ValidationError, SettingsError) as error:
             raise self._all_wrong(kind, value, part) from error
+
+    def holds(self, at: str) -> bool:
+        """Say whether the text at a place stands in the file itself, and not in the environment."""
+        value = _value(self.data, at)
+        return isinstance(value, str) and not _VARIABLE.fullmatch(value)
 
     def _all_wrong(self, kind: type[Any], value: object, part: str) -> SettingsError:
         findings = Findings()
@@ -191,7 +197,7 @@ def require_secret(source: Source, at: str, value: Secret | None, file: Path | N
 
 
 def _from_environment(value: str) -> str:
-    match = re.fullmatch(r"\$\{(\w+)\}", value)
+    match = _VARIABLE.fullmatch(value)
     if not match:
         return value
     if not os.environ.get(match[1]):

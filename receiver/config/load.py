@@ -488,6 +488,16 @@ def secret_files(config: object, at: str = "") -> list[tuple[str, Path]]:
     return named
 
 
+def secrets_inside(config: object, at: str = "") -> Iterator[str]:
+    """Name the places of the secrets that are given without a file."""
+    for key, value in _parts(config):
+        where = f"{at}[{key}]" if isinstance(key, int) else f"{at}.{key}"
+        if isinstance(value, Secret):
+            yield where
+        else:
+            yield from secrets_inside(value, where)
+
+
 def _parts(config: object) -> Iterator[tuple[str | int, object]]:
     if isinstance(config, Channels):
         yield from config.settings.items()
@@ -500,4 +510,13 @@ def _parts(config: object) -> Iterator[tuple[str | int, object]]:
             yield field.encode_name, getattr(config, field.name)
 
 
-__all__ = ["Config", "SettingsError", "examine", "holders", "load", "missing_secret_files", "secret_files"]
+__all__ = [
+    "Config",
+    "SettingsError",
+    "examine",
+    "holders",
+    "load",
+    "missing_secret_files",
+    "secret_files",
+    "secrets_inside",
+]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from process.addresses import is_loopback
 from process.safety import SHORTEST_TOKEN, readable_by_all, text_of, too_short
 from process.settings import Source
-from receiver.config.load import Config, holders, secret_files
+from receiver.config.load import Config, holders, secret_files, secrets_inside
 from receiver.config.people import MatrixRow, roles_of
 from receiver.config.sources import sources
 from receiver.incident.model import Priority
@@ -32,6 +32,7 @@ def unsafe(config: Config, source: Source) -> list[Unsafe]:
     unsafe += [Unsafe(str(source.error(at, text)), not local) for at, text in _channels(config)]
     unsafe += [Unsafe(str(source.error(at, text)), False) for at, text in _unencrypted(config)]  # noqa: FBT003
     unsafe += [Unsafe(str(source.error(at, text)), error) for at, text, error in _readable(config)]
+    unsafe += [Unsafe(str(source.error(at, text)), error and not local) for at, text, error in _written(config, source)]
     unheard = [*_unheard(config), *_by_push_alone(config)]
     return unsafe + [Unsafe(str(source.error(at, text)), True) for at, text in unheard]  # noqa: FBT003
 
@@ -81,6 +82,14 @@ def _readable(config: Config) -> Iterator[tuple[str, str, bool]]:
     for at, file in secret_files(config):
         if (found := readable_by_all(file)) is not None:
             yield at, *found
+
+
+def _written(config: Config, source: Source) -> Iterator[tuple[str, str, bool]]:
+    """Name one of the secrets in the settings file itself, if everybody may read it."""
+    at = next((at for at in secrets_inside(config) if source.holds(at)), "")
+    found = readable_by_all(source.path) if at else None
+    if found is not None:
+        yield at, f"{found[0]}, or move the secret to a file: {at.rpartition('.')[2]}_file", found[1]
 
 
 def _unheard(config: Config) -> Iterator[tuple[str, str]]:

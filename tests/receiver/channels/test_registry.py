@@ -59,6 +59,7 @@ BASE: dict[str, Any] = {
 def written(folder: Path, settings: dict[str, Any]) -> Path:
     path = folder / "receiver.yml"
     path.write_text(yaml.safe_dump({**BASE, **settings}, allow_unicode=True, sort_keys=False), "utf-8")
+    path.chmod(0o600)  # it holds secrets
     return path
 
 

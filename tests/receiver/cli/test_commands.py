@@ -375,6 +375,7 @@ def with_secrets(folder: Path, *edits: tuple[str, str]) -> Path:
         assert old in text, old
         text = text.replace(old, new, 1)
     path.write_text(text, "utf-8")
+    path.chmod(0o600)
     return path
 
 
@@ -430,6 +431,20 @@ def test_check_refuses_a_secret_that_all_may_read(tmp_path: Path, capsys: Captur
     (tmp_path / "secrets/..data").mkdir()  # Kubernetes mounts Secrets so, and with 0644 unless told otherwise
     (tmp_path / "secrets/slack-bot-token").chmod(0o644)
     assert checked(path, capsys) == (0, ["warning channels.slack.token_file"])
+
+
+def test_check_refuses_a_secret_in_a_settings_file_that_all_may_read(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_secrets(tmp_path, ("token_file: secrets/api-token", "token: 0123456789abcdef"))
+    path.chmod(0o644)
+    assert checked(path, capsys) == (1, ["error api.token"])
+    path.chmod(0o640)
+    assert checked(path, capsys) == (0, [])
+    monkeypatch.setenv("API_TOKEN", "0123456789abcdef")
+    path.write_text(path.read_text("utf-8").replace("token: 0123456789abcdef", "token: ${API_TOKEN}"), "utf-8")
+    path.chmod(0o644)
+    assert checked(path, capsys) == (0, [])
 
 
 def test_a_receiver_on_a_corrupt_database_ends_with_one_line_that_says_how_to_go_on(
