@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from receiver.incident.event import Acknowledge, Delivered, Paused, Resumed, TimeDue
+from receiver.incident.event import Acknowledge, Delivered, Paused, Resumed, TimeDue, Undelivered
 from receiver.incident.model import EntryKind, Kind, Origin, Pause, PauseKind, Plan, Reason, Step
 from receiver.oncall.hours import parse as hours
 from tests.receiver.example_site import P2, P3, Case, an_alert, people, received, the_routing
@@ -117,6 +117,13 @@ def test_of_two_rows_of_one_time_the_one_whose_hours_come_first_is_taken(
     lines = told(case, MONDAY + timedelta(days=1))
     assert lines[:2] == expected[:2]
     assert lines[2][1] == expected[2][1]
+
+
+def test_when_nobody_of_the_steps_before_could_be_told_a_row_of_business_hours_is_taken_at_night() -> None:
+    """Else nobody would hear of it until the morning."""
+    case = opened(FRIDAY, (0, "engineer", ""), (15, "lead", "office"), (30, "manager", "office"))
+    assert people(case.when(Undelivered(1))) == ["marek"]
+    assert case.incident.clocks.next_due_at == FRIDAY + timedelta(hours=9, minutes=30)
 
 
 def test_the_repeat_of_a_step_of_business_hours_comes_in_them() -> None:
