@@ -11,7 +11,7 @@ import random
 import signal
 import ssl
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -81,6 +81,7 @@ from receiver.web.console.calendar_feed import CalendarFeeds
 from receiver.web.console.console import Console
 from receiver.web.console.devices import Devices, Pusher
 from receiver.web.console.devices import Site as DeviceSite
+from receiver.web.console.elsewhere import Elsewhere
 from receiver.web.console.layout import Layout
 from receiver.web.console.me_page import MePage
 from receiver.web.console.silences import SilencePages
@@ -305,6 +306,7 @@ class Receiver:
         self._board = Board(self.store, clock)
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
+        self._elsewhere = Elsewhere(self.store, self._board, self._streams, self._wake_hooks)
         self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
         self._sources = sources(config.alertmanager, config.alertmanagers)
         pictured = {name for name, (_, one) in self._sources.items() if one.prometheus_url}
@@ -322,8 +324,10 @@ class Receiver:
             runbooks_url=config.site.runbooks_url,
         )
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
-        self._api_token = self._secret(".api.token", config.api.token, config.api.token_file)
-        self._link_secret = self._secret(".links.secret", config.links.secret, config.links.secret_file)
+        self._api_token, self._link_secret = (
+            self._secret(".api.token", config.api.token, config.api.token_file),
+            self._secret(".links.secret", config.links.secret, config.links.secret_file),
+        )
         if len(self._link_secret.reveal()) < SHORTEST_SIGNER:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
@@ -368,8 +372,11 @@ class Receiver:
         self._rounds |= {name: Round(*each) for name, each in made.rounds().items()}
         return made
 
-    def _heard(self, _incidents: Collection[int] | None, *, duty: bool) -> None:
+    def _heard(self, incidents: Collection[int] | None, *, duty: bool) -> None:
         """Another receiver on the same database has changed something; None if nobody knows what."""
+        if incidents is None or incidents:
+            self._watchdog.doubt()
+            self._elsewhere.heard(incidents)
         if duty:
             self._reading = asyncio.ensure_future(self._refresh_duty())
 
@@ -409,6 +416,9 @@ class Receiver:
         # The store first: a database that cannot be opened is the commonest reason not to start.
         await self.store.open(self._clock(), self.current.routing.directory.keys_by_name())
         self._links.installation = await self.store.installation()
+        if self._postgres:  # its clock is ours from now on
+            self._clock.begin_anew()
+            self.current.restarted(self._clock())
         await self._watch.begin()
         await self.duty.refresh()
         setup = partial(self._setup, session)
@@ -423,7 +433,7 @@ class Receiver:
                 parts = (self.actions, self.store, self.current, self.duty, self.metrics.registry)
                 inbound = build(settings, InboundSetup(setup(name), *parts))
                 self._inbound.append(inbound)
-                self._rounds |= {loop: Round(*round_) for loop, round_ in inbound.loops.items()}
+                self._rounds |= {loop: self._by_one(*round_) for loop, round_ in inbound.loops.items()}
         try:
             async with asyncio.timeout(_RESTORED_IN):
                 await self._calendars.restore()
@@ -609,14 +619,17 @@ class Receiver:
         """Count what has changed, tell open pages, and begin the pictures of a new page."""
         self.metrics.watch(before, after)
         self._streams.changed(before, after)
-        for hook in self._hooks:
-            hook.wake()
+        self._wake_hooks()
         if after.delivery.rounds <= before.delivery.rounds:
             return
         self._deployments.look(after.source)
         told = [one for one in after.delivery.told if self._shows_pictures(one.channel)]
         people = dict.fromkeys(one.person for one in told)
         self.charts.prepare(after, [reader_of(self.current.routing, person) for person in people])
+
+    def _wake_hooks(self) -> None:
+        for hook in self._hooks:
+            hook.wake()
 
     def _picture_of(self, claimed: Claimed, reader: Reader) -> Picture | None:
         incident, target = claimed.incident, claimed.notification.target
@@ -667,6 +680,15 @@ class Receiver:
             before=self._await_picture if self._shows_pictures(name) else None,
         )
 
+    def _by_one(self, run_once: Callable[[], Awaitable[object]], every: float) -> Round:
+        """Make what one receiver does for all that share a database."""
+
+        async def once() -> None:
+            if self.store.leads:
+                await run_once()
+
+        return Round(once, every)
+
     def _unserved(self, name: str) -> Dispatcher:
         return self._dispatcher(name, NotConfigured(name))
 
@@ -680,11 +702,12 @@ class Receiver:
         self._rounds["duty"] = Round(self.duty.refresh, _DUTY_EVERY)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
         jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
-        self._rounds["job heartbeats"] = Round(jobs_seen.run_once, job_heartbeats.PERIOD)
-        self._rounds["retention"] = Round(old.run_once, retention.PERIOD)
+        self._rounds["job heartbeats"] = self._by_one(jobs_seen.run_once, job_heartbeats.PERIOD)
+        self._rounds["retention"] = self._by_one(old.run_once, retention.PERIOD)
         lengths = (timedelta(seconds=float(one)) for one in (config.retention.audit, config.retention.ended))
-        self._rounds["forgetting"] = Round(Forgetting(store.past, self._clock, *lengths).run_once, forgetting.PERIOD)
-        self._rounds["database check"] = Round(store.check, _CHECKED_EVERY)
+        past = Forgetting(store.past, self._clock, *lengths)
+        self._rounds["forgetting"] = self._by_one(past.run_once, forgetting.PERIOD)
+        self._rounds["database check"] = self._by_one(store.check, _CHECKED_EVERY)
         ended = Unserved(store, self._dispatchers, self._unserved)
         self._rounds["unserved"] = Round(ended.run_once, unserved.PERIOD)
         if config.heartbeat:
@@ -695,7 +718,7 @@ class Receiver:
                 lambda: self._clock() - escalator.completed_at < _STALLED,
                 private_redirects=config.heartbeat.private_redirects,
             )
-            self._rounds["heartbeat"] = Round(heartbeat.run_once, float(config.heartbeat.interval))
+            self._rounds["heartbeat"] = self._by_one(heartbeat.run_once, float(config.heartbeat.interval))
         for name, (at, settings) in self._sources.items():
             access = self._access(at, settings)
             if settings.prometheus_url:
@@ -704,7 +727,7 @@ class Receiver:
             if settings.url:
                 reconciler = await self._reconciler(name, access, settings, session)
                 title = "reconciler" if name == DEFAULT_SOURCE else f"reconciler {name}"
-                self._rounds[title] = Round(reconciler.run_once, float(settings.interval))
+                self._rounds[title] = self._by_one(reconciler.run_once, float(settings.interval))
             elif settings.prometheus_url:
                 asked = Prometheus(session, settings.prometheus_url, access.headers, trust=access.trust)
                 self._liveness[name].ask(None, asked)
@@ -716,8 +739,10 @@ class Receiver:
         told, read = self._channels, config.channels.read_by_people() - {"call"}  # nobody is rung up for it
         url, templates = config.external_url, self._templates
         notices = CoverNotices(store.duty, self.current, self._clock, told, read, url, templates)
-        self._rounds["cover notices"] = Round(notices.run_once, cover_notices.PERIOD)
-        self._rounds["hand-over"] = Round(self._handovers.run_once, handover.PERIOD)
+        self._rounds |= {
+            "cover notices": self._by_one(notices.run_once, cover_notices.PERIOD),
+            "hand-over": self._by_one(self._handovers.run_once, handover.PERIOD),
+        }
 
     def _add_silences(self) -> None:
         """Make what speaks of silences with the Alertmanagers whose API we compare with."""
@@ -725,9 +750,9 @@ class Receiver:
         self._alertmanagers: dict[str, AlertmanagerApi] = {}  # by source
         self._silences = Silences(store, store.silences, self.actions, self._alertmanagers, external_url=url)
         watch = SilenceWatch(store, store.silences, self.current, self._alertmanagers, self._clock)
-        self._rounds["silences"] = Round(watch.run_once, silence_watch.PERIOD)
+        self._rounds["silences"] = self._by_one(watch.run_once, silence_watch.PERIOD)
         echoes = EchoWatch(store, self.current, self._clock, self._alertmanagers)
-        self._rounds["echoes"] = Round(echoes.run_once, echo_watch.PERIOD)
+        self._rounds["echoes"] = self._by_one(echoes.run_once, echo_watch.PERIOD)
 
     async def _add_event_webhooks(self, session: aiohttp.ClientSession) -> None:
         """Make the loop of each program that is told of changes; SettingsError if its secret is missing or wrong."""
@@ -747,7 +772,7 @@ class Receiver:
             )
             with contextlib.suppress(StoreError):  # a receiver also starts while nothing can be written
                 await self._hooks[-1].begin()
-            self._rounds[f"event webhook {hook.name}"] = Round(self._hooks[-1].run_once, event_webhooks.PERIOD)
+            self._rounds[f"event webhook {hook.name}"] = self._by_one(self._hooks[-1].run_once, event_webhooks.PERIOD)
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
@@ -765,7 +790,7 @@ class Receiver:
         if isinstance(channel, Pusher):
             config, rest = self.config, (self.current, self._clock, self.metrics)
             check = DeviceCheck(self.store.push, channel, *rest, url=config.external_url, brand=config.site.name)
-            self._rounds["devices"] = Round(check.run_once, device_check.PERIOD)
+            self._rounds["devices"] = self._by_one(check.run_once, device_check.PERIOD)
 
     def _use_calendars(self, named: Iterable[tuple[Feed, float]]) -> None:
         named = list(named)

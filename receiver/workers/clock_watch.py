@@ -37,6 +37,10 @@ class WatchedClock:
         wall = self._wall()
         return wall - self._ahead(wall)
 
+    def begin_anew(self) -> None:
+        """Take the time of now for granted: what the clock has moved until now is no step."""
+        self._base = (self._wall(), self._elapsed())
+
     def step(self) -> timedelta:
         """Say by how much the clock was set; what it was slewed by until now is no step."""
         wall = self._wall()

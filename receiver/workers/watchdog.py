@@ -55,6 +55,10 @@ class Watchdog:
         """Say whether the Watchdog of a source is overdue, or was a moment ago."""
         return source in self._silent and self._elapsed() - self._silent[source] <= self._patience
 
+    def doubt(self) -> None:
+        """Another receiver on this store may have held a resolve back."""
+        self._doubted = self._elapsed()
+
     async def believes(self, alerts: Iterable[Alert], source: str = DEFAULT_SOURCE) -> bool:
         """Say whether a resolve of these alerts is to be believed now; if not, it will be looked at again."""
         over = [alert for alert in alerts if not alert.firing]
@@ -82,14 +86,17 @@ class Watchdog:
             if source not in self._liveness:
                 continue  # it has left the configuration
             # What was missed while we were down or suspended is no silence: patience starts with our own running.
-            silent = min((now - heard).total_seconds(), passed - self._started) > self._patience
+            late, patient = (now - heard).total_seconds() > self._patience, passed - self._started > self._patience
+            silent = late and patient
             if silent:
                 self._silent[source] = passed
             elif passed - self._silent.get(source, passed) > self._patience:
                 del self._silent[source]
+            if not self._store.leads or (late and not patient):
+                continue  # another receiver on this store says it, or knows better
             group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now, self._runbook),))
             await self._store.update(AlertsReceived(group), self._current.routing, now)
-        if self._holds or passed - self._doubted <= _SAVED_WITHIN:
+        if self._store.leads and (self._holds or passed - self._doubted <= _SAVED_WITHIN):
             await self._let_go()
 
     async def _let_go(self) -> None:

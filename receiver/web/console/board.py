@@ -30,6 +30,11 @@ class Board:
         """Count a change."""
         self.changes += 1
 
+    def known(self, number: int) -> Incident | None:
+        """Give an incident as it was when the open ones were read last; None if it was not open."""
+        read = self._remembered[number]
+        return read[1] if read is not None else None
+
     async def incidents(self) -> tuple[Incident, ...]:
         """Give the open incidents, the most urgent first; StoreError if they cannot be read."""
         now = self._clock()

@@ -100,6 +100,12 @@ class Streams:
             self._changes[after.id] = Change(known.before if known else before, after)
             self._due.set()
 
+    def missed(self) -> None:
+        """Let every page fetch itself again: something has changed, and nobody knows what."""
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.give(self.position, self._refresh(), self._refresh())
+
     async def serve(self, request: web.Request, view: View) -> web.StreamResponse:
         """Answer with the events of a view, until the page goes or the process stops."""
         reader = _Reader(view)
