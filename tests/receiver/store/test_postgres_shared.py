@@ -1,0 +1,144 @@
+"""Several receivers on one database: hints, leases that are taken over, and who leads."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.event import Delivered
+from receiver.store.postgres import leases, turns
+from receiver.store.postgres.clock import DatabaseClock
+from receiver.store.postgres.connection import Login
+from receiver.store.postgres.store import PostgresStore
+from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
+from tests.receiver.stores import conninfo
+
+
+@dataclass
+class One:
+    """One receiver's store, and what it hears of others."""
+
+    store: PostgresStore
+    woken: list[float] = field(default_factory=list)
+    heard: list[Collection[int] | None] = field(default_factory=list)
+    duty: list[bool] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hears(self, number: int) -> None:
+        """Wait until it has heard of an incident."""
+        async with asyncio.timeout(20):
+            while not any(one is None or number in one for one in self.heard):
+                await self.told.wait()
+                self.told.clear()
+
+
+async def a_receiver(folder: Path, *, off: float = 0.0) -> One:
+    """``off``: by how many seconds its own clock is wrong."""
+    own = Clock()
+    own.forward(seconds=off)
+    woken, heard, duty = list[float](), list[Collection[int] | None](), list[bool]()
+
+    def hear(incidents: Collection[int] | None, *, duty: bool) -> None:
+        heard.append(incidents)
+        one.duty.append(duty)
+        one.told.set()
+
+    store = PostgresStore(
+        Login(conninfo(folder)),
+        lambda: woken.append(time.monotonic()),
+        clock=DatabaseClock(own, time.monotonic),
+        elapsed=time.monotonic,
+        heard=hear,
+    )
+    one = One(store, woken, heard, duty)
+    await store.open(own.now)
+    return one
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[tuple[One, One]]:
+    first = await a_receiver(tmp_path)
+    second = await a_receiver(tmp_path, off=30)
+    yield first, second
+    for one in (first, second):
+        await one.store.close()
+
+
+async def open_incident(store: PostgresStore) -> int:
+    incident = await store.update(received(an_alert("a")), the_policy(), store.clock())
+    assert incident is not None
+    return incident.id
+
+
+async def test_a_commit_is_heard_by_the_other_and_wakes_its_dispatchers(two: tuple[One, One]) -> None:
+    one, other = two
+    number = await open_incident(one.store)
+    await other.hears(number)
+    assert other.woken
+    assert not one.heard  # nobody hears of its own
+
+
+async def test_all_have_the_databases_time(two: tuple[One, One]) -> None:
+    one, other = two
+    assert abs(one.store.clock() - other.store.clock()) < timedelta(seconds=2)  # one of both is half a minute off
+
+
+async def test_one_leads_and_another_takes_over_when_it_stops(two: tuple[One, One]) -> None:
+    one, other = two
+    assert (one.store.leads, other.store.leads) == (True, False)
+    await one.store._database_writer.run(lambda db: turns.leave(db, one.store.owner))  # noqa: SLF001  # as close does
+    await other.store.be_present()
+    assert other.store.leads
+
+
+async def test_what_is_being_sent_is_not_claimed_by_another_until_its_lease_is_over(
+    two: tuple[One, One], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    await open_incident(one.store)
+    claimed = await one.store.claim("email", one.store.clock(), 60.0, 10)
+    assert claimed
+    assert await other.store.claim("email", other.store.clock(), 60.0, 10) == []
+    await one.store.renew_leases()
+    later = other.store.clock() + timedelta(seconds=leases.LENGTH + 1)
+    taken = await other.store.claim("email", later, 60.0, 10)
+    assert [each.id for each in taken] == [each.id for each in claimed]
+    # The one that was paused comes back: its attempt is not the newest any more, and settles nothing.
+    now = one.store.clock()
+    await one.store.settle(claimed[0], "ref-of-the-dead", deciding(Delivered(claimed[0].notification.round), now), now)
+    assert await other.store.claim("email", later, 60.0, 10) == []  # still the other's
+    await other.store.settle(taken[0], "ref", deciding(Delivered(taken[0].notification.round), later), later)
+
+
+async def test_a_lease_is_renewed_for_as_long_as_it_is_held(two: tuple[One, One]) -> None:
+    one, other = two
+    await open_incident(one.store)
+    (claimed,) = await one.store.claim("email", one.store.clock(), 60.0, 10)
+    before = other.store.clock()
+    await asyncio.sleep(0.05)
+    await one.store.renew_leases()
+    over = before + timedelta(seconds=leases.LENGTH + 0.01)
+    assert await other.store.claim("email", over, 60.0, 10) == []
+    await one.store.retry_at([claimed], over, "no", before, spent=1.0, unreached=lambda _: None)
+    await one.store.renew_leases()
+    assert len(await other.store.claim("email", over, 60.0, 10)) == 1
+
+
+async def test_what_a_dead_receiver_served_alone_is_everybodys_again(
+    two: tuple[One, One], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    await open_incident(one.store)
+    (claimed,) = await one.store.claim("email", one.store.clock(), 60.0, 10)
+    await one.store.park(claimed.notification.target.address, [claimed], "email")
+    assert await other.store.claim("email", other.store.clock(), 60.0, 10) == []
+    await other.store.be_present()
+    assert await other.store.claim("email", other.store.clock(), 60.0, 10) == []
+    real = other.store.clock
+    monkeypatch.setattr(other.store, "clock", lambda: real() + timedelta(seconds=turns.LENGTH + 1))
+    await other.store.be_present()  # the first has said nothing for longer than a turn
+    assert len(await other.store.claim("email", real(), 60.0, 10)) == 1
