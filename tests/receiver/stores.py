@@ -6,6 +6,7 @@ PostgreSQL that makes its store here; those that need SQLite's file say so with 
 
 import atexit
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -177,7 +178,7 @@ def server() -> str:
     words = [*cluster.command(), "-c", "max_connections=1000"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
     atexit.register(process.wait)
-    atexit.register(process.terminate)
+    atexit.register(process.send_signal, signal.SIGINT)  # it waits for no connection then
     status = cluster.folder / "data/postmaster.pid"
     while not (status.exists() and "ready" in status.read_text()):
         time.sleep(0.05)

@@ -17,6 +17,8 @@ from receiver.store.postgres.store import PostgresStore
 from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
 from tests.receiver.stores import conninfo
 
+pytestmark = pytest.mark.postgres
+
 
 @dataclass
 class One:
