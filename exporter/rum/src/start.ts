@@ -6,7 +6,7 @@ import { safely, Transport } from "./transport";
 import { seconds, watch } from "./watch";
 
 const OPERATION = /\b(select|insert|update|delete)\b|\b(create|alter|drop|truncate)\b|\b(begin|commit|rollback|savepoint)\b/i;
-const TABLE = /(?<!distinct )\b(?:from|into|update|join|table)\s+(?:(?:only|if|not|exists)\s+)*["`]?(?:\w+["`]?\.["`]?)?(\w+)/i;
+const TABLE = /(?<!distinct |[."`])\b(?:from|into|update|join|table)\s+(?:(?:only|if|not|exists)\s+)*["`]?(?:[^\s"`.,;()]+["`]?\s*\.\s*["`]?)?([^\s"`.,;()]+)/i;
 // Comments, texts, also one that never ends, and brackets without a query in them: EXTRACT(EPOCH FROM x)
 const ASIDE = /--.*|\/\*[^]*?\*\/|'(?:[^']|'')*'?|(\$\w*\$)[^]*?\1|\((?:(?!select)[^()'])*\)/gi;
 
@@ -92,11 +92,13 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
       }
     },
     trackDatabaseQuery(text, milliseconds, table) {
+      const isUnsure = /\\'/.test(text);
       text = text.replace(ASIDE, " ").replace(ASIDE, " ");
       const [, found, ddl, transaction] = OPERATION.exec(text) ?? [];
       const operation = (found ?? (ddl ? "ddl" : transaction ? "transaction" : "")).toLowerCase();
       const duration = seconds(milliseconds);
-      const name = (table ?? TABLE.exec(text)?.[1] ?? "").toLowerCase();
+      // Whether a text ends at \' depends on the database: a word of the text must not be taken for a table.
+      const name = (table ?? (isUnsure ? "" : TABLE.exec(text)?.[1]) ?? "").toLowerCase();
       if (duration !== undefined) send("db_query", { operation, table: name, duration });
     },
     trackForm: (form, outcome) => send("form_submit", { form, outcome }, true),

@@ -199,6 +199,12 @@ async def test_sql_is_read_without_its_comments_and_texts(site: Site, page: Page
         "select 'never ends from secret": "select ",
         "select a is distinct from b from users": "select users",
         'UPDATE "public"."classes" SET name = 1': "update classes",
+        'SELECT "from", "to" FROM trips': "select trips",
+        "SELECT m.from AS sender FROM messages m": "select messages",
+        'SELECT "from payments" FROM users': "select users",
+        "SELECT E'it\\'s from secret' FROM users": "select ",
+        "SELECT * FROM học_viên": "select học_viên",
+        "SELECT * FROM school . classes": "select classes",
     }
     await page.goto(site.url)
     await page.evaluate("(texts) => texts.forEach((text) => HeyPeter.trackDatabaseQuery(text, 5))", list(expected))
