@@ -593,7 +593,7 @@ func (c *Client) TimeQuery(operation, table string, run func() error) error {
 		outcome = "failure"
 	}
 	c.Track("db_query", map[string]any{
-		"operation": operation, "table": table, "outcome": outcome, "duration": time.Since(began).Seconds(),
+		"operation": operation, "table": table, "outcome": outcome, "duration": seconds(time.Since(began)),
 	})
 	return err
 }
@@ -704,12 +704,17 @@ func (s *served) end(failed bool) {
 	}
 	data := map[string]any{"method": s.request.Method, "route": route(s.request), "status": status}
 	if stream {
-		data["kind"], data["duration"] = "stream", s.firstByte.Sub(s.began).Seconds()
+		data["kind"], data["duration"] = "stream", seconds(s.firstByte.Sub(s.began))
 	} else {
-		data["duration"] = time.Since(s.began).Seconds()
+		data["duration"] = seconds(time.Since(s.began))
 	}
 	trace := TraceID(s.request.Header.Get("traceparent"))
 	s.client.TrackEvent(Event{Type: "http_request", Data: data, TraceID: trace})
+}
+
+// seconds of a duration: an hour at most, as the exporter refuses events with more.
+func seconds(passed time.Duration) float64 {
+	return min(max(passed, 0), time.Hour).Seconds()
 }
 
 func (s *served) streams() (endless, stream bool) {

@@ -6,6 +6,7 @@ faults are handled here: NaN arrives as null, a page that has not loaded yet has
 """
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -73,8 +74,8 @@ class _Parts:
         return value / divisor
 
 
-def metric(body: bytes) -> Fields:
-    """Decode POST /api/metrics; DecodeError names what is wrong."""
+def metric(body: bytes, *, refuse: Collection[str] = ()) -> Fields:
+    """Decode POST /api/metrics; DecodeError names what is wrong. An SQL text is not read if it is refused anyway."""
     envelope = _decode(body, _Envelope)
     parts = _Parts(envelope.data)
     match envelope.type:
@@ -86,6 +87,7 @@ def metric(body: bytes) -> Fields:
             values = {"endpoint": parts.text("endpoint"), "method": parts.text("method"), "outcome": outcome}
             fields = {**values, "duration": parts.seconds("duration")}
         case "database_query":
+            check_allowed("db_query", refuse)
             _require(envelope.data, "duration")
             operation, table = statement(parts.text("query", _MAX_QUERY))
             return Fields(
@@ -97,6 +99,13 @@ def metric(body: bytes) -> Fields:
             message = "unknown type (expected page_load, api_call or database_query)"
             raise DecodeError(Reason.UNKNOWN_TYPE, message, "type")
     return Fields(envelope.type, fields, left_out=parts.left_out)
+
+
+def check_allowed(event: str, refuse: Collection[str]) -> None:
+    """Raise DecodeError for an event of the catalogue that browsers may not send."""
+    if event in refuse:
+        message = f"browsers may not send {event}; see browser.refuse in exporter.yml"
+        raise DecodeError(Reason.UNKNOWN_TYPE, message, "type")
 
 
 def _require(data: dict[str, Any], name: str) -> None:

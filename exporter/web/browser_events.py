@@ -55,7 +55,7 @@ class BrowserEvents:
     ) -> None:
         self._schema, self._acceptor, self._metrics = schema, acceptor, metrics
         self._limiter, self._clients, self._policy, self._monotonic = limiter, clients, policy, monotonic
-        self._latest = latest
+        self._latest, self.refuse = latest, policy.refuse
         types = {name: kind for name, kind in schema.public().items() if name not in policy.refuse}
         self.decoder = Decoder(types, MAX_EVENTS, "BrowserBatch")
         self._many = {kind for kind in types.values() if "count" in kind.__annotations__["data"].__struct_fields__}
@@ -67,7 +67,9 @@ class BrowserEvents:
     async def metric(self, request: web.Request) -> web.Response:
         """POST /api/metrics: a page load, an API call or a database query."""
         return await self._take(
-            request, "metrics", lambda events, body, _request: events.single("metrics", legacy_browser.metric(body))
+            request,
+            "metrics",
+            lambda events, body, _request: events.single("metrics", legacy_browser.metric(body, refuse=events.refuse)),
         )
 
     async def vital(self, request: web.Request) -> web.Response:
@@ -176,9 +178,7 @@ class BrowserEvents:
 
     def single(self, source: str, event: legacy_browser.Fields) -> Batch:
         """Make a batch of the one event of the document's two classes; DecodeError if browsers may not send it."""
-        if event.type in self._policy.refuse:
-            message = f"browsers may not send {event.type}; see browser.refuse in exporter.yml"
-            raise DecodeError(Reason.UNKNOWN_TYPE, message, "type")
+        legacy_browser.check_allowed(event.type, self.refuse)
         if event.left_out:
             self._metrics.left_out(source, event.left_out)
         made = self._schema.make(event.type, event.id, **event.data)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from typing import Any
 
 from .client import Client, trace
-from .served import ServedRequest, trace_id
+from .served import ServedRequest, since, trace_id
 
 _FAILED = 500
 _LEFT_CHECK = 0.5  # seconds; aiohttp does not tell a handler that its client has left
@@ -39,7 +39,7 @@ class Measure:
             otherwise = 200
         finally:
             data = {"method": method, "route": answer["route"], "status": answer["status"] or otherwise}
-            self._client.track("http_request", {**data, "duration": time.perf_counter() - began})
+            self._client.track("http_request", {**data, "duration": since(began)})
             trace.set(before)
 
     @contextlib.contextmanager
@@ -51,7 +51,7 @@ class Measure:
             outcome = "success"
         finally:
             data = {"operation": operation, "table": table, "outcome": outcome}
-            self._client.track("db_query", {**data, "duration": time.perf_counter() - began})
+            self._client.track("db_query", {**data, "duration": since(began)})
 
     def aiohttp(self) -> Callable[..., Awaitable[Any]]:
         """Return a middleware for ``web.Application(middlewares=[...])``."""

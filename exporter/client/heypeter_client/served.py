@@ -13,6 +13,7 @@ _STREAM = re.compile(
 )
 # Types that are sent piece by piece both for a stream and for a document: a stream if their length is not known.
 _OPEN = re.compile(r"text/plain|application/octet-stream|audio/.*|video/.*")
+_LONGEST = 3600.0  # seconds
 _UPGRADE, _OK, _REDIRECT, _ERROR, _CLIENT_LEFT, _FAILED = 101, 200, 300, 400, 499, 500
 
 
@@ -20,6 +21,12 @@ def trace_id(traceparent: str) -> str:
     """Return the trace id of a W3C traceparent header, or "": https://www.w3.org/TR/trace-context/#traceparent-header."""
     match = _TRACEPARENT.fullmatch(traceparent)
     return match[1] if match else ""
+
+
+def since(began: float, ended: float | None = None) -> float:
+    """Return the seconds since a time of ``perf_counter``; an hour at most, as the exporter refuses more."""
+    passed = (time.perf_counter() if ended is None else ended) - began
+    return min(max(passed, 0.0), _LONGEST)
 
 
 class ServedRequest:
@@ -71,7 +78,7 @@ class ServedRequest:
             status = _FAILED
         data: dict[str, object] = {"method": self._method, "route": self._route(), "status": status}
         if self._is_stream:
-            data |= {"duration": self._first_byte - self._began, "kind": "stream"}
+            data |= {"duration": since(self._began, self._first_byte), "kind": "stream"}
         else:
-            data["duration"] = time.perf_counter() - self._began
+            data["duration"] = since(self._began)
         self._client.track("http_request", data, trace_id=self._trace)

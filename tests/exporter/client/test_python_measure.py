@@ -12,6 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from exporter.client.heypeter_client import Client, Measure, Settings
 from exporter.client.heypeter_client.measure import Message
+from exporter.client.heypeter_client.served import ServedRequest, since
+from exporter.events.decode import MAX_SECONDS
 from tests.exporter.client.exporter_double import TOKEN, ExporterDouble, serve
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -39,6 +41,18 @@ def told(client: Client, double: ExporterDouble) -> list[tuple[object, ...]]:
         assert 0 <= data.pop("duration") < 60
         events.append((*data.values(), *([event["trace_id"]] if "trace_id" in event else [])))
     return events
+
+
+def test_what_takes_more_than_an_hour_is_counted(client: Client, double: ExporterDouble) -> None:
+    """The exporter refuses durations above an hour, and with them the request or query."""
+    served = ServedRequest(client, "GET", lambda: "/export", "")
+    served._began -= 2 * MAX_SECONDS  # noqa: SLF001  # as if it had begun then
+    served.answer(200, {}, in_parts=False)
+    served.end()
+    assert since(0.0, MAX_SECONDS + 0.1) == MAX_SECONDS
+    assert since(5.0, 4.0) == 0
+    client.close()
+    assert [event["data"]["duration"] for event in double.counted] == [MAX_SECONDS]
 
 
 def test_timers_count_success_and_failure_and_decorate(client: Client, double: ExporterDouble) -> None:

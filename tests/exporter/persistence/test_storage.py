@@ -155,6 +155,30 @@ async def test_what_a_snapshot_knows_is_not_counted_again(
     await installation.kill()
 
 
+async def test_a_visit_goes_on_after_a_snapshot(installation: Installation) -> None:
+    """Its session is as long as it was, and batches that a page numbered before are not missed."""
+
+    async def beacon(sequence: int) -> None:
+        client = {"page_id": "p", "session": "s", "sequence": sequence}
+        status = await installation.post({"client": client, "events": [VIEW]}, "/api/pulse")
+        assert status == (204, None)
+
+    await beacon(0)
+    await beacon(1)
+    await installation.client.close()
+    await installation.exporter.close()
+    (installation.folder / "000000000001.journal").unlink()  # nothing but the snapshot knows of it
+    installation.time.now += 100
+    await installation.start()
+    assert await value(installation.client, "rum_active_sessions") == 1
+    await beacon(2)
+    installation.time.now += 3600
+    installation.exporter.tick()
+    assert await value(installation.client, "rum_session_duration_seconds_sum") == 100
+    assert await value(installation.client, "rum_beacons_lost_total") == 0
+    await installation.kill()
+
+
 @pytest.mark.parametrize(("path", "body", "counter", "seconds"), AGAIN)
 async def test_ids_are_known_for_as_long_as_is_promised(
     installation: Installation, path: str, body: object, counter: tuple[str, dict[str, str]], seconds: float

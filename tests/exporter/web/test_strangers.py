@@ -28,6 +28,7 @@ from exporter.app import Exporter, Settings
 from exporter.catalogue.label_values import Label, LabelValues
 from exporter.catalogue.route_templates import Templates, guess
 from exporter.config import Browser, Config, Limit
+from exporter.events import legacy_browser
 from exporter.events.decode import Schema
 from exporter.events.sessions import PAGE_TIMEOUT, Sessions
 from exporter.exposition.negotiate import PLAIN, Exposition, Format
@@ -581,6 +582,17 @@ async def test_browsers_may_not_send_database_queries_unless_they_are_allowed() 
         assert await place.post("/api/metrics", legacy, {}) == status
         await place.kill()
     assert Browser().refuse == ("db_query",)
+
+
+async def test_a_query_that_is_refused_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(legacy_browser, "statement", read.append)
+    query = json.dumps({"type": "database_query", "data": {"query": "(" * 9000, "duration": 5}}).encode()
+    place = Installation(None, Time(), a_config())
+    await place.start()
+    assert await place.post("/api/metrics", query, {}) == 400
+    assert read == []
+    await place.kill()
 
 
 @pytest.mark.parametrize("batches", [1, 3])
