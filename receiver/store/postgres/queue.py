@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ Connect = Callable[[], PostgresConnection]
 
 log = logging.getLogger(__name__)
 
+HANGS = 5.0  # seconds in which a change is not answered, after which nobody should be sent to this receiver
 DEADLINE = 8.0  # seconds in which a change is answered: a standby that hangs keeps COMMIT waiting for ever
 _IN_DOUBT = 3.0  # seconds in which we find out what became of a transaction
 LOCK = "SELECT pg_advisory_xact_lock('incident'::regclass::oid::int, 0)"
@@ -117,20 +118,29 @@ class Reader:
 
 
 class Writer:
-    """See receiver.store.sql.connection.Writer."""
+    """See receiver.store.sql.connection.Writer; ``elapsed`` is a clock that nobody sets."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, line: Line, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._line, self._elapsed = line, elapsed
         self._changes = GroupCommit("postgres", self._transact)
-        self.outage: Outage | None = None  # of the last attempt to write
+        self._failed: Outage | None = None
+        self._asked = dict[object, float]()  # change that is not answered yet -> when it was asked for, in that order
+
+    @property
+    def outage(self) -> Outage | None:
+        """Give what became of the last attempt to write; one that hangs has failed, whatever becomes of it."""
+        oldest = next(iter(self._asked.values()), None)
+        if self._failed is None and oldest is not None and self._elapsed() - oldest > HANGS:
+            return Outage.UNREACHABLE
+        return self._failed
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
         """Make a change; it is on the disk when this returns."""
-        return await _in_time(self._line, asyncio.ensure_future(self._changes.commit(change, urgent=urgent)))
+        return await self._answered(self._changes.commit(change, urgent=urgent))
 
     async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
         """See receiver.store.sql.connection.Writer."""
-        return await _in_time(self._line, asyncio.ensure_future(self._changes.commit_in_order(change)))
+        return await self._answered(self._changes.commit_in_order(change))
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read by the connection that writes."""
@@ -140,6 +150,18 @@ class Writer:
         """Finish what is under way, and let the thread end."""
         await self._changes.call(self._line.drop)
         self._changes.shutdown()
+
+    async def _answered(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Wait for a change, which may stand behind a read that hangs as well."""
+        own = object()
+        self._asked[own] = self._elapsed()
+        try:
+            return await _in_time(self._line, asyncio.ensure_future(answer))
+        except StoreOutageError as error:
+            self._turn(error)
+            raise
+        finally:
+            del self._asked[own]
 
     def _transact(self, changes: list[Change]) -> list[Any]:
         try:
@@ -197,7 +219,7 @@ class Writer:
 
     def _turn(self, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
-        before, self.outage = self.outage, error.outage if error else None
+        before, self._failed = self._failed, error.outage if error else None
         if (before is None) == (error is None):
             return
         if error is not None:

@@ -56,7 +56,9 @@ class Reader(Protocol):
 class Writer(Reader, Protocol):
     """Executes what writes, one transaction after the other."""
 
-    outage: Outage | None  # of the last attempt to write
+    @property
+    def outage(self) -> Outage | None:
+        """Give what became of the last attempt to write."""
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
         """Make a change, which may run twice; it is on the disk when this returns. StoreError: nothing has happened."""

@@ -1,0 +1,55 @@
+"""The writer to PostgreSQL says when its last attempt failed, and when one hangs."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from receiver.store.base import Outage
+from receiver.store.postgres.connection import Login, PostgresConnection
+from receiver.store.postgres.queue import HANGS, Line, Writer
+from receiver.store.sql.connection import Connection
+from tests.receiver.stores import conninfo
+
+
+class Seconds:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.postgres("it is about its connection")
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_transaction_that_hangs_is_an_outage_before_it_ends(tmp_path: Path, *, reads: bool) -> None:
+    where, clock = conninfo(tmp_path), Seconds()
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS incident (id int)")  # whose lock each transaction takes
+    login = Login(where)
+    writer = Writer(Line("test", lambda: PostgresConnection(login)), clock)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(db: Connection) -> int:
+        begun.set()
+        go_on.wait()
+        return int(db.execute("SELECT 1").fetchone()[0])
+
+    outages = [writer.outage]
+    hanging = asyncio.ensure_future(writer.run(hang) if reads else writer.commit(hang))
+    await asyncio.to_thread(begun.wait)
+    behind = asyncio.ensure_future(writer.commit(lambda db: db.execute("SELECT 2")))
+    await asyncio.sleep(0)
+    for seconds in (HANGS, 0.1):
+        clock.now += seconds
+        outages.append(writer.outage)
+    go_on.set()
+    assert await hanging == 1
+    await behind
+    clock.now += 10 * HANGS  # nobody has asked for anything since
+    assert [*outages, writer.outage] == [None, None, Outage.UNREACHABLE, None]
+    await writer.close()
