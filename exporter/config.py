@@ -13,7 +13,7 @@ from exporter.catalogue.model import Catalogue, CatalogueError, CatalogueSetting
 from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
-from process.safety import readable_by_all, text_of, too_short
+from process.safety import held_for_all, readable_by_all, text_of, too_short
 from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret, require_secret
 
 # Catalogue files in exporter/catalogue: those that exporter.yml may name, and the one that is part of all.
@@ -249,6 +249,9 @@ def _unsafe_secret(source: Source, at: str, value: Secret | None, file: Path | N
     readable = readable_by_all(file) if file else None
     if readable is not None:
         yield str(source.error(f"{at}_file", readable[0])), readable[1]
+    held = held_for_all(source, at)
+    if held is not None:
+        yield str(source.error(at, held[0])), held[1]
 
 
 def restart_needed(old: Config, new: Config) -> str:

@@ -27,6 +27,14 @@ def too_short(text: str, shortest: int = SHORTEST_TOKEN) -> str:
     return f"too short; use at least {shortest} random characters, as of `openssl rand -hex 32`"
 
 
+def held_for_all(source: Source, at: str) -> tuple[str, bool] | None:
+    """Say the same of the settings file, if the secret at this place stands in it."""
+    found = readable_by_all(source.path) if source.holds(at) else None
+    if found is None:
+        return None
+    return f"{found[0]}, or move the secret to a file: {at.rpartition('.')[2]}_file", found[1]
+
+
 def readable_by_all(file: Path) -> tuple[str, bool] | None:
     """Say how to mend a file that everybody may read, and whether that is an error; it is none where it is mounted."""
     try:

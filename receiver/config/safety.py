@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from process.addresses import is_loopback
-from process.safety import SHORTEST_TOKEN, readable_by_all, text_of, too_short
+from process.safety import SHORTEST_TOKEN, held_for_all, readable_by_all, text_of, too_short
 from process.settings import Source
 from receiver.config.load import Config, holders, secret_files, secrets_inside
 from receiver.config.people import MatrixRow, roles_of
@@ -86,10 +86,11 @@ def _readable(config: Config) -> Iterator[tuple[str, str, bool]]:
 
 def _written(config: Config, source: Source) -> Iterator[tuple[str, str, bool]]:
     """Name one of the secrets in the settings file itself, if everybody may read it."""
-    at = next((at for at in secrets_inside(config) if source.holds(at)), "")
-    found = readable_by_all(source.path) if at else None
-    if found is not None:
-        yield at, f"{found[0]}, or move the secret to a file: {at.rpartition('.')[2]}_file", found[1]
+    for at in secrets_inside(config):
+        found = held_for_all(source, at)
+        if found is not None:
+            yield at, *found
+            return  # once is enough
 
 
 def _unheard(config: Config) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,7 @@ class Process:
     def write(self, change: Callable[[dict[str, Any]], object] = lambda _config: None) -> None:
         change(self.config)
         self.path.write_text(yaml.safe_dump(self.config), "utf-8")
+        self.path.chmod(0o600)  # it holds a token
 
     async def start(self, *options: str) -> None:
         self.write()
@@ -262,6 +263,12 @@ def test_check_refuses_a_short_token_and_a_token_file_that_all_may_read(tmp_path
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         return done.returncode, done.stderr
 
+    process.write(lambda config: config["events"].update(token="a" * 16))
+    process.path.chmod(0o644)
+    status, errors = checked()
+    assert (status, "events.token: " in errors, "move the secret to a file: token_file" in errors) == (1, True, True)
+    process.path.chmod(0o600)
+    assert checked() == (0, "")
     process.write(lambda config: config["events"].update(token="a" * 15))
     status, errors = checked()
     assert (status, "events.token: too short" in errors, errors.count("\n")) == (1, True, 1)
