@@ -73,6 +73,8 @@ class DistinctCount:
         kept = dict(_SLICES).get(length, 0)
         if not kept or not (int(now // length) - kept < index and index * length <= now + _AHEAD):
             return
+        if max(registers) > _REST + 1:  # no hash has such a rank
+            return
         sketch = self._sketches[length].get(index)
         if sketch is None:
             sketch = self._begin(length, index, kept, now)

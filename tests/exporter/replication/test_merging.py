@@ -87,6 +87,15 @@ def test_a_slice_of_no_time_of_ours_is_ignored(length: int, index: int) -> None:
     assert list(state.recorder.distinct["active_users"].changed(0)) == []
 
 
+def test_registers_that_no_hash_gives_are_ignored() -> None:
+    state = a_state()
+    for rank in (54, 255):
+        merge_sketch(state, Sketch("active_users", 60, int(NOW // 60), bytes([rank]) * REGISTERS), NOW)
+    assert set(state.recorder.distinct["active_users"].counts(NOW).values()) == {0}
+    merge_sketch(state, Sketch("active_users", 60, int(NOW // 60), bytes([53]) * REGISTERS), NOW)
+    assert state.recorder.distinct["active_users"].counts(NOW)["5m"] > 0
+
+
 def test_the_latest_event_of_a_gauge_counts_and_of_two_at_once_the_larger() -> None:
     state = a_state()
     for value, at, wanted in ((5, NOW - 9, 5), (7, NOW - 8, 7), (6, NOW - 9, 7), (8, NOW - 8, 8), (7, NOW - 8, 8)):

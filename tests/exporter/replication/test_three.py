@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 from tests.exporter.example_exporter import BROWSER
 from tests.exporter.replication.three import BOOKED, SECRET, One, Three, active
@@ -185,6 +187,24 @@ async def test_another_secret_is_noticed_on_both_sides(three: Three) -> None:
         return bool(refused) and bool(await first.shows("exporter_replication_received_total", outcome="unauthorized"))
 
     await until("both show it", noticed)
+
+
+async def test_peers_may_have_certificates_of_an_authority_of_their_own(tmp_path: Path) -> None:
+    authority, tls = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    three = Three(tls=tls, ca_file=tmp_path / "ca.pem")
+    await three.start()
+    await three.stop()
+    unknown = Three(tls=tls)
+    for one in unknown.all:
+        await one.start()
+
+    async def refused() -> bool:
+        return await unknown.everywhere("exporter_peers", state="unreachable") == [3, 3, 3]
+
+    await until("nobody trusts another", refused)
+    await unknown.stop()
 
 
 @pytest.mark.parametrize(

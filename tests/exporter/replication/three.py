@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from aiohttp import TCPConnector
 from aiohttp.test_utils import TestClient, TestServer
 
 from deploy.local.ports import free_port
@@ -23,8 +25,8 @@ BOOKED = {"type": "class_booked", "data": {"class_type": "group", "channel": "we
 class One:
     """One exporter of them, in this process."""
 
-    def __init__(self, folder: Path | None, port: int, replicas: Replicas, secret: str = SECRET) -> None:
-        self.folder, self.port, self.replicas, self.secret = folder, port, replicas, secret
+    def __init__(self, folder: Path | None, port: int, replicas: Replicas, tls: ssl.SSLContext | None) -> None:
+        self.folder, self.port, self.replicas, self.tls, self.secret = folder, port, replicas, tls, SECRET
         self.is_running = False
 
     async def start(self) -> None:
@@ -36,8 +38,8 @@ class One:
         await self.exporter.catch_up()
         listening = Listening(Addresses("", ""), None, self.exporter.reloader(lambda: settings), lifecycle=False)
         server = TestServer(applications(self.exporter, listening)[0][1], port=self.port)
-        self.client: Client = TestClient(server)
-        await self.client.start_server()
+        await server.start_server(ssl=self.tls)
+        self.client: Client = TestClient(server, connector=TCPConnector(ssl=self.tls is None))
         loops = self.exporter.loops()
         self.loops = [asyncio.ensure_future(work) for work in loops.values()]
         self.is_running = True
@@ -76,12 +78,21 @@ class One:
 class Three:
     """All of them; each has all as its peers, itself included."""
 
-    def __init__(self, folder: Path | None = None, every: float = 0.2) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        every: float = 0.2,
+        tls: ssl.SSLContext | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
         ports = [free_port() for _ in range(3)]
         replicas = Replicas(
-            peers=tuple(f"http://127.0.0.1:{port}" for port in ports), every=Duration(every), timeout=Duration(1)
+            peers=tuple(f"{'https' if tls else 'http'}://127.0.0.1:{port}" for port in ports),
+            ca_file=ca_file,
+            every=Duration(every),
+            timeout=Duration(1),
         )
-        self.all = [One(folder and folder / str(port), port, replicas) for port in ports]
+        self.all = [One(folder and folder / str(port), port, replicas, tls) for port in ports]
 
     async def start(self, *which: One) -> None:
         await asyncio.gather(*(one.start() for one in which or self.all))
