@@ -32,7 +32,7 @@ from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sqlite.store import SQLiteStore
-from receiver.workers.dispatcher import Dispatcher
+from receiver.workers.dispatcher import Dispatcher, RenderBundle
 from receiver.workers.retry import RetryPolicy
 
 
@@ -103,7 +103,9 @@ def now() -> datetime:
 class Rig:
     """One receiver's store and dispatcher."""
 
-    def __init__(self, store: SQLiteStore, current: Current, channel: Channel) -> None:
+    def __init__(
+        self, store: SQLiteStore, current: Current, channel: Channel, bundle: RenderBundle | None = None
+    ) -> None:
         self.store, self.current = store, current
         self.dispatcher = Dispatcher(
             "slack",
@@ -116,11 +118,12 @@ class Rig:
             clock=now,
             elapsed=time.monotonic,
             jitter=lambda: 0.5,
+            bundle=bundle,
         )
 
-    async def fire(self, name: str, team: str = "default") -> float:
-        """Store one P1; gives when it was about to be stored."""
-        labels = {"alertname": "Down", "severity": "critical", "team": team}
+    async def fire(self, name: str, team: str = "default", severity: str = "critical") -> float:
+        """Store one incident, a P1 by default; gives when it was about to be stored."""
+        labels = {"alertname": "Down", "severity": severity, "team": team}
         alert = Alert(name, True, now(), None, labels, {})  # noqa: FBT003  # it fires
         group = AlertGroup(name, (alert,), receiver="receiver", labels={"name": name})
         began = time.perf_counter()
