@@ -20,6 +20,7 @@ from bench.load import ROOT
 from bench.options import is_short
 from bench.receiver_delays import Rig, as_message, now
 from bench.receiver_process import Site
+from process.event_loop import collect_rarely
 from receiver.channels.base import Message, Receipt
 from receiver.config.build import build_routing
 from receiver.config.load import load
@@ -90,6 +91,7 @@ def main(*, short: bool) -> None:
     """Print the medians, and how they grow."""
     size = SHORT if short else FULL
     (ROOT / "data").mkdir(exist_ok=True)
+    collect_rarely()  # as the receiver does
     cases = [(severity, number) for severity in PRIORITIES for number in size.incidents]
     costs: dict[tuple[str, int], list[tuple[float, float, int]]] = {case: [] for case in cases}
     for _ in range(size.rounds):

@@ -28,6 +28,7 @@ from process import optional
 from process.addresses import is_loopback
 from process.coalescing import Coalesced
 from process.errors import report_errors
+from process.event_loop import collect_rarely
 from process.listener import Connections, Listener, capacity, note_request
 from process.optional import MissingExtraError
 from process.optional import load as load_optional
@@ -203,6 +204,7 @@ async def serve(
             for line in receiver.sign_in_link(f"{'https' if access.tls else 'http'}://{listener.address}"):
                 announce(line)
             # 3. The loops, until we are asked to stop; its end sends what is being sent.
+            collect_rarely()
             notify("READY=1", os.environ)
             watchdog = asyncio.ensure_future(feed_watchdog(os.environ))
             alive = await receiver.run(stop, listener.hand_over)

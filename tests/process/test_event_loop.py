@@ -48,3 +48,14 @@ sys.exit(__main__.main(["--config.file=deploy/config/{name}.yml", "--event-loop=
     environment = {"PYTHONPATH": f"{ROOT}:{UVLOOP}"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     assert done.stdout.strip() == "uvloop", done.stderr
+
+
+def test_what_is_there_when_all_is_set_up_is_never_looked_through_again() -> None:
+    code = """
+import gc
+from process.event_loop import collect_rarely
+collect_rarely()
+print(gc.get_freeze_count() > 1000, gc.get_threshold()[0], gc.isenabled())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["True", "10000", "True"]
