@@ -1,23 +1,30 @@
 """One connection to PostgreSQL, as the statements of `receiver.store.sql` see it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg.types.numeric import Int8Dumper
 
 from receiver.store.postgres.dialect import bound, translated
 
 CONNECT_TIMEOUT = 5  # seconds
-# Each ends what hangs: a statement, a wait for another receiver, and a receiver that was stopped in its transaction.
 _SETTINGS = {
+    # Each ends what hangs: a statement, a wait for another receiver, and a receiver that has stopped in a transaction.
     "statement_timeout": "5s",
-    "lock_timeout": "5s",
+    "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "3s",
     "timezone": "UTC",
     "client_encoding": "UTF8",
+    # Statistics come later than a storm. Every statement has its index; test_postgres_plans.py looks at each.
+    "enable_seqscan": "off",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
 }
+_SET = f"SELECT {', '.join('set_config(?, ?, false)' for _ in _SETTINGS)}"
+_READ_ONLY = "SELECT set_config('default_transaction_read_only', 'on', false)"
 # A peer that is gone without a word is noticed after 8 seconds.
 _SOCKET = {
     "connect_timeout": CONNECT_TIMEOUT,
@@ -48,6 +55,11 @@ class Rows:
         self._cursor, self._pipeline = cursor, pipeline
 
     @property
+    def status(self) -> str:
+        """Say how a statement has ended: what COMMIT of a transaction that has failed does is ROLLBACK."""
+        return self._cursor.statusmessage or ""
+
+    @property
     def rowcount(self) -> int:
         """Say how many rows it has changed."""
         if self._pipeline is not None:
@@ -74,13 +86,14 @@ class PostgresConnection:
         """Connect; psycopg.Error if that fails."""
         conninfo = login.listen if listens and login.listen else login.conninfo
         more = {"password": login.password} if login.password is not None else {}
-        self.raw = psycopg.connect(make_conninfo(conninfo, **_SOCKET, **more), autocommit=True, prepare_threshold=0)
+        self.raw = psycopg.connect(_checked(conninfo, more), autocommit=True, prepare_threshold=0)
+        self.raw.prepared_max = None  # our statements are some hundred
+        self.raw.adapters.register_dumper(int, Int8Dumper)  # else each size of a number prepares a statement of its own
         self._pipeline: psycopg.Pipeline | None = None
         try:
-            for name, value in _SETTINGS.items():
-                self.execute("SELECT set_config(?, ?, false)", (name, value))
+            self.execute(_SET, [word for setting in _SETTINGS.items() for word in setting])
             if read_only:
-                self.execute("SELECT set_config('default_transaction_read_only', 'on', false)")
+                self.execute(_READ_ONLY)
         except BaseException:
             self.raw.close()
             raise
@@ -126,3 +139,12 @@ class PostgresConnection:
         """Let go of it, whatever state it is in."""
         with contextlib.suppress(psycopg.Error):
             self.raw.close()
+
+
+def _checked(conninfo: str, more: Mapping[str, str]) -> str:
+    """Complete how to connect; what psycopg says of a mistake in it may show a part of its password."""
+    try:
+        return make_conninfo(conninfo, **_SOCKET, **more)
+    except psycopg.ProgrammingError:
+        text = "the way to connect cannot be read (it is not shown, since it may have a password in it)"
+        raise psycopg.ProgrammingError(text) from None

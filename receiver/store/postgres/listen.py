@@ -60,6 +60,7 @@ class Listener:
     def close(self) -> None:
         """End it; what was not told is not told any more."""
         self._stopping.set()
+        self._line.end()
         if self._thread.ident is not None:
             self._thread.join()
         self._line.drop()
@@ -76,7 +77,7 @@ class Listener:
                 lost = False
                 self._listen()
             except (psycopg.Error, StoreError) as error:
-                if not lost:
+                if not lost and not self._stopping.is_set():
                     log.warning("other receivers are not heard, and are asked for instead: %s", error)
                 lost = True
                 self._line.drop()

@@ -3,19 +3,21 @@
 Receivers take turns: each transaction that writes first takes one lock of the whole database, so that what SQLite's one
 writer guarantees holds for several receivers as well (ADR 19). A transaction makes up to 32 changes.
 
-A connection that breaks is opened anew. Nothing has happened if it broke before COMMIT; if it broke while COMMIT was
-under way, the new connection asks what became of the transaction (pg_xact_status).
+A connection that breaks is opened anew. Nothing has happened if it broke before COMMIT was sent. If it broke later,
+each transaction has left its number in the table `last_commit`, and who has the lock reads there what became of it:
+also after a crash or a failover, when pg_xact_status may speak of another transaction of that number.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -32,12 +34,28 @@ log = logging.getLogger(__name__)
 
 HANGS = 5.0  # seconds in which a change is not answered, after which nobody should be sent to this receiver
 DEADLINE = 8.0  # seconds in which a change is answered: a standby that hangs keeps COMMIT waiting for ever
+_IN_ORDER = 60.0  # the same for what changes all that is open: the clock was set
 _IN_DOUBT = 3.0  # seconds in which we find out what became of a transaction
+_STILL = 2.0  # seconds in which who has the lock sends something
+ENDING = 2.0  # seconds in which what is under way may end when the receiver stops
 LOCK = "SELECT pg_advisory_xact_lock('incident'::regclass::oid::int, 0)"
-# The message makes a transaction that has changed nothing wait for a synchronous standby as well: what a repeated
-# request is answered for may not have reached it yet.
-_XID = "SELECT pg_current_xact_id()::text, pg_logical_emit_message(true, 'receiver', '')"
-_STATUS = "SELECT pg_xact_status(?::text::xid8)"
+# Every transaction writes this: it also makes one that has changed nothing wait for a synchronous standby, which what a
+# repeated request is answered for may not have reached yet.
+_NUMBER = """
+INSERT INTO last_commit VALUES (?, ?, extract(epoch FROM clock_timestamp())::float8)
+ON CONFLICT (owner) DO UPDATE SET number = excluded.number, at = excluded.at
+"""
+_NUMBERED = "SELECT pg_is_in_recovery(), (SELECT number FROM last_commit WHERE owner = ?)"
+# Who holds the lock and sends nothing for a while is stopped or cut off. No timeout of the server ends it in the
+# middle of a pipeline: idle_in_transaction_session_timeout begins only when the server waits after a Sync.
+_FREE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)
+WHERE locktype = 'advisory' AND granted AND classid = 'incident'::regclass::oid AND objid = 0 AND objsubid = 2
+    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => ?)
+"""
+# A prepared statement that a pooler has lost or given to two, or that an upgrade of the tables has made useless.
+_STALE = {"26000", "42P05", "0A000"}
 _OUTAGES: tuple[tuple[type[psycopg.Error], Outage], ...] = (
     (errors.DiskFull, Outage.FULL),
     (errors.ReadOnlySqlTransaction, Outage.READ_ONLY),
@@ -58,12 +76,17 @@ class Line:
     def __init__(self, name: str, connect: Connect) -> None:
         self.name, self._connect = name, connect
         self._connection: PostgresConnection | None = None
+        self._since: float | None = None  # when what is under way has begun
+        self.has_ended = False
+        self.patience = DEADLINE
 
     def open(self) -> PostgresConnection:
         """Give a connection that works as far as is known; StoreOutageError."""
         if self._connection is not None and self._connection.raw.broken:
             self.drop()
         if self._connection is None:
+            if self.has_ended:
+                raise StoreOutageError(Outage.UNREACHABLE, f"{self.name}: the receiver ends")
             try:
                 self._connection = self._connect()
             except psycopg.Error as error:
@@ -87,14 +110,49 @@ class Line:
         except (OSError, psycopg.Error) as error:
             log.debug("the connection is gone already: %s", error)
 
+    def end(self) -> None:
+        """Cut the connection, from another thread, and open no other."""
+        self.has_ended = True
+        self.cut()
+
+    def finish(self) -> None:
+        """Let go of the connection, and open no other."""
+        self.has_ended = True
+        self.drop()
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Something is done by the connection inside."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def cut_if_stuck(self) -> None:
+        """Cut what takes too long, now or as soon as it does: others that are only slow are not cut by who gives up."""
+        since = self._since
+        if since is None:
+            return
+        left = since + self.patience - time.monotonic()
+        if left > 0:
+            asyncio.get_running_loop().call_later(left, self._cut_what_began, since)
+        else:
+            self.cut()
+
+    def _cut_what_began(self, since: float) -> None:
+        if self._since == since:
+            self.cut()
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """Read; once more on a new connection if this one broke. StoreError."""
         for attempt in (1, 2):
             try:
-                return work(self.open())
+                with self.under_way():
+                    return work(self.open())
             except psycopg.Error as error:
                 wrong = named(self.name, error)
-                if not is_gone(error) or attempt == 2:  # noqa: PLR2004
+                if attempt == 2 or not (is_gone(error) or error.sqlstate in _STALE):  # noqa: PLR2004
                     raise wrong from error
                 self.drop()
         raise AssertionError
@@ -109,19 +167,24 @@ class Reader:
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read."""
-        return await _in_time(self._line, asyncio.wrap_future(self._thread.submit(self._line.read, work)))
+        asked = _Asked(work)
+        return await asked.answer(self._line, asyncio.wrap_future(self._thread.submit(self._line.read, asked.work)))
 
     async def close(self) -> None:
         """Finish what is under way, and let the thread end."""
-        await asyncio.wrap_future(self._thread.submit(self._line.drop))
+        await _ended(self._line, asyncio.wrap_future(self._thread.submit(self._line.finish)))
         self._thread.shutdown()
 
 
 class Writer:
-    """See receiver.store.sql.connection.Writer; ``elapsed`` is a clock that nobody sets."""
+    """See receiver.store.sql.connection.Writer.
 
-    def __init__(self, line: Line, elapsed: Callable[[], float] = time.monotonic) -> None:
+    ``owner`` is this receiver's name in `last_commit`, ``elapsed`` a clock that nobody sets.
+    """
+
+    def __init__(self, line: Line, owner: str, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._line, self._elapsed = line, elapsed
+        self._owner, self._count = owner, 0
         self._changes = GroupCommit("postgres", self._transact)
         self._failed: Outage | None = None
         self._asked = dict[object, float]()  # change that is not answered yet -> when it was asked for, in that order
@@ -136,28 +199,47 @@ class Writer:
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
         """Make a change; it is on the disk when this returns."""
-        return await self._answered(self._changes.commit(change, urgent=urgent))
+        asked = _Asked(change)
+        return await self._answer(asked, self._changes.commit(asked.work, urgent=urgent))
 
     async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
         """See receiver.store.sql.connection.Writer."""
-        return await self._answered(self._changes.commit_in_order(change))
+        asked = _Asked(change, _IN_ORDER)
+        self._line.patience = _IN_ORDER
+        try:
+            return await self._answer(asked, self._changes.commit_in_order(asked.work))
+        finally:
+            self._line.patience = DEADLINE
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read by the connection that writes."""
-        return await _in_time(self._line, asyncio.ensure_future(self._changes.call(partial(self._line.read, work))))
+        asked = _Asked(work)
+        return await self._answer(asked, self._changes.call(partial(self._line.read, asked.work)))
+
+    async def prepare(self, work: Callable[[PostgresConnection], None]) -> None:
+        """Do what takes as long as it takes, before anything else; StoreError."""
+
+        def prepared() -> None:
+            try:
+                work(self._line.open())
+            except psycopg.Error as error:
+                self._line.drop()
+                raise named(self._line.name, error) from error
+
+        await self._changes.call(prepared)
 
     async def close(self) -> None:
         """Finish what is under way, and let the thread end."""
-        await self._changes.call(self._line.drop)
+        await _ended(self._line, asyncio.ensure_future(self._changes.call(self._line.finish)))
         self._changes.shutdown()
 
-    async def _answered(self, answer: Coroutine[Any, Any, T]) -> T:
+    async def _answer(self, asked: "_Asked[T]", work: Awaitable[T]) -> T:
         """Wait for a change, which may stand behind a read that hangs as well."""
         own = object()
         self._asked[own] = self._elapsed()
         try:
-            return await _in_time(self._line, asyncio.ensure_future(answer))
-        except StoreOutageError as error:
+            return await asked.answer(self._line, asyncio.ensure_future(work))
+        except TimedOutError as error:
             self._turn(error)
             raise
         finally:
@@ -165,7 +247,8 @@ class Writer:
 
     def _transact(self, changes: list[Change]) -> list[Any]:
         try:
-            done = self._committed(changes)
+            with self._line.under_way():
+                done = self._committed(changes)
         except StoreOutageError as error:
             self._turn(error)
             raise
@@ -173,49 +256,68 @@ class Writer:
         return done
 
     def _committed(self, changes: list[Change]) -> list[Any]:
-        """Make changes in one transaction; once more if the connection broke before its end."""
+        """Make changes in one transaction; once more if nothing of it has happened by no fault of theirs."""
         for attempt in (1, 2):
-            xid = ""
+            self._count += 1
+            tried = _Attempt(self._owner, self._count)
             try:
-                db = self._line.open()
-                done, xid = _made(db, changes)
-                db.execute("COMMIT")
+                return tried.make(self._line.open(), changes)
             except psycopg.Error as error:
-                gone = is_gone(error) or isinstance(error, errors.ReadOnlySqlTransaction)
-                self._undo(gone=gone)  # after a failover the next connection finds the new primary
-                if gone and xid and self._was_committed(xid):
-                    return done
-                if not gone or attempt == 2:  # noqa: PLR2004
+                again = self._may_be_made_again(error)
+                if is_gone(error) and tried.is_in_doubt and self._has_committed(tried):
+                    return tried.done
+                if attempt == 2 or not again:  # noqa: PLR2004
                     raise named(self._line.name, error) from error
             except BaseException:
-                self._undo(gone=False)
+                self._roll_back()
                 raise
-            else:
-                return done
         raise AssertionError
 
-    def _undo(self, *, gone: bool) -> None:
+    def _may_be_made_again(self, error: psycopg.Error) -> bool:
+        """End the transaction; after a failover the next connection finds the new primary."""
+        if is_gone(error) or isinstance(error, errors.ReadOnlySqlTransaction) or error.sqlstate in _STALE:
+            self._line.drop()
+            return True
+        self._roll_back()
+        if isinstance(error, errors.LockNotAvailable):
+            return self._free()
+        return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
+
+    def _roll_back(self) -> None:
         try:
-            if not gone:
-                self._line.open().raw.rollback()
-                return
+            self._line.open().raw.rollback()
         except (psycopg.Error, StoreError) as error:
             log.debug("cannot roll back: %s", error)
-        self._line.drop()
+            self._line.drop()
 
-    def _was_committed(self, xid: str) -> bool:
+    def _free(self) -> bool:
+        """End the transaction of a receiver that has stopped in the middle of it; say whether there was one."""
+        try:
+            ended = self._line.open().execute(_FREE, (_STILL,)).fetchall()
+        except (psycopg.Error, StoreError) as error:
+            log.debug("cannot look who has the lock: %s", error)
+            return False
+        if ended:
+            log.warning("another receiver stood still in a transaction, which was ended")
+        return bool(ended)
+
+    def _has_committed(self, tried: "_Attempt") -> bool:
         """Say what became of a transaction whose COMMIT was not answered; StoreOutageError if nobody can say."""
         until = time.monotonic() + _IN_DOUBT
         while True:
             try:
-                status = self._line.open().execute(_STATUS, (xid,)).fetchone()[0]
-            except psycopg.Error as error:
-                raise named(self._line.name, error) from error
-            if status != "in progress":
-                return bool(status == "committed")
-            if time.monotonic() > until:
+                db = self._line.open()
+                with db.raw.transaction():
+                    db.execute(LOCK)  # it has ended when we have this
+                    is_standby, number = db.execute(_NUMBERED, (self._owner,)).fetchone()
+                if not is_standby:
+                    return bool(number == tried.number)
+            except (psycopg.Error, StoreOutageError) as error:
+                log.debug("cannot look what was committed: %s", error)
+            self._line.drop()
+            if time.monotonic() > until or self._line.has_ended:
                 raise StoreOutageError(Outage.UNREACHABLE, f"{self._line.name}: nobody knows yet what was committed")
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def _turn(self, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
@@ -228,30 +330,71 @@ class Writer:
             log.warning("the database can be written again")
 
 
-def _made(db: PostgresConnection, changes: list[Change]) -> tuple[list[Any], str]:
-    """Make changes; gives what each gave, and the transaction's number. What is left is to commit."""
-    with db.pipelined():
-        db.execute("BEGIN")
-        db.execute(LOCK)
-        done = [change(db) for change in changes]
-        xid = db.execute(_XID)
-        return done, str(xid.fetchone()[0])
+class _Attempt:
+    """One transaction: what it has given, and whether its COMMIT was sent."""
+
+    def __init__(self, owner: str, number: int) -> None:
+        self.owner, self.number = owner, number
+        self.done = list[Any]()
+        self.is_in_doubt = False
+
+    def make(self, db: PostgresConnection, changes: list[Change]) -> list[Any]:
+        """Make changes and commit them; a statement that fails keeps the server from reading COMMIT."""
+        with db.pipelined():
+            db.execute("BEGIN")
+            db.execute(LOCK)
+            self.done = [change(db) for change in changes]
+            db.execute(_NUMBER, (self.owner, self.number))
+            self.is_in_doubt = True
+            ended = db.execute("COMMIT")
+        if ended.status != "COMMIT":
+            raise errors.InFailedSqlTransaction("the transaction was rolled back")
+        return self.done
 
 
-async def _in_time(line: Line, answer: "asyncio.Future[T]") -> T:
-    """Wait no longer than we may; StoreOutageError, and then nobody knows whether it happens."""
-    done, _ = await asyncio.wait([answer], timeout=DEADLINE)
+class TimedOutError(StoreOutageError):
+    """Nobody has answered in time."""
+
+
+class _Asked(Generic[T]):
+    """What somebody asks for, who goes away after a while: then it is not begun any more."""
+
+    def __init__(self, work: Callable[[Connection], T], deadline: float | None = None) -> None:
+        self._work, self._deadline = work, deadline or DEADLINE
+        self._has_begun = self._is_given_up = False
+
+    def work(self, db: Connection) -> T:
+        """Do it, in the thread of the connection."""
+        if self._is_given_up:
+            return None  # type: ignore[return-value]  # nobody reads it
+        self._has_begun = True
+        return self._work(db)
+
+    async def answer(self, line: Line, answer: "asyncio.Future[T]") -> T:
+        """Wait no longer than we may; StoreOutageError, and if it has begun, nobody knows whether it happens."""
+        answer.add_done_callback(lambda late: late.cancelled() or late.exception())  # also if nobody waits any more
+        done, _ = await asyncio.wait([answer], timeout=self._deadline)
+        if done:
+            return answer.result()
+        self._is_given_up = True
+        line.cut_if_stuck()
+        said = "and nobody knows whether it has happened" if self._has_begun else "and nothing has happened"
+        raise TimedOutError(Outage.UNREACHABLE, f"{line.name}: no answer within {self._deadline:.0f} seconds, {said}")
+
+
+async def _ended(line: Line, ending: "asyncio.Future[None]") -> None:
+    """Wait for the last work of a thread; what hangs is cut."""
+    done, _ = await asyncio.wait([ending], timeout=ENDING)
     if not done:
-        line.cut()
-        answer.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody waits for it any more
-        raise StoreOutageError(Outage.UNREACHABLE, f"{line.name}: no answer within {DEADLINE:.0f} seconds")
-    return answer.result()
+        line.end()
+    await ending
 
 
 def is_gone(error: psycopg.Error) -> bool:
     """Say whether the connection is lost: by class 08 (connection), 57P (the server stops) or without any state."""
     state = error.sqlstate or ""
-    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not state
+    aborted = isinstance(error, errors.PipelineAborted)  # by the error of an earlier statement
+    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not state and not aborted
     return lost or state.startswith(("08", "57P")) or state == "25P03"
 
 

@@ -304,6 +304,13 @@ CREATE TABLE IF NOT EXISTS turn (
     until DOUBLE PRECISION NOT NULL
 );
 
+-- What each receiver has committed last, by which one whose connection broke finds out what became of its transaction.
+CREATE TABLE IF NOT EXISTS last_commit (
+    owner TEXT COLLATE "C" PRIMARY KEY,
+    number BIGINT NOT NULL,
+    at DOUBLE PRECISION NOT NULL
+) WITH (fillfactor = 50);
+
 -- Rows of the outbox are changed some four times: without this, claims read more dead rows with each hour.
 ALTER TABLE outbox SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,

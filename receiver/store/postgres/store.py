@@ -24,7 +24,7 @@ from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.leases import LENGTH, RENEWED_EVERY, Leases
 from receiver.store.postgres.listen import Hint, Listener
 from receiver.store.postgres.migrate import upgrade
-from receiver.store.postgres.queue import Line, Reader, Writer
+from receiver.store.postgres.queue import ENDING, Line, Reader, Writer
 from receiver.store.sql.connection import OWN, Connection
 from receiver.store.sql.duty import SQLDuty
 from receiver.store.sql.erase import steps
@@ -36,6 +36,8 @@ _PRESENT = "receiver "  # how the turn is called that says that a receiver lives
 _LEADING = "leading"
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
 _SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
+_FORGOTTEN = "DELETE FROM last_commit WHERE at < ?"
+_IN_DOUBT_FOR = 86400.0  # seconds after which nobody asks any more what became of a commit
 _LOOKED_AT = 2000  # incidents that are read at once when all are looked at
 _LOOK = (
     "SELECT max(id), sum(octet_length(doc)) FROM (SELECT id, doc FROM incident WHERE id > ? ORDER BY id LIMIT ?) part"
@@ -82,7 +84,7 @@ class PostgresStore(SQLStore):
         name = NAME
         connect = partial(PostgresConnection, login)
         self._writing, self._reading = Line(name, connect), Line(name, partial(connect, read_only=True))
-        self._database_writer, self._database_reader = Writer(self._writing), Reader(self._reading)
+        self._database_writer, self._database_reader = Writer(self._writing, self.owner), Reader(self._reading)
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
         self._listener = Listener(Line(NAME, partial(connect, listens=True)), self.owner, self._hear)
         self._leases = Leases(self.clock)
@@ -93,12 +95,11 @@ class PostgresStore(SQLStore):
         """Connect, and make or upgrade the tables; StoreError says what is in the way."""
         self._loop = asyncio.get_running_loop()
 
-        def work(db: Connection) -> None:
-            assert isinstance(db, PostgresConnection)  # noqa: S101  # ours
+        def work(db: PostgresConnection) -> None:
             upgrade(db)
             self.clock.look(db)
 
-        await self._database_writer.run(work)
+        await self._database_writer.prepare(work)
         await self.be_present()
         self._listener.start()
 
@@ -107,9 +108,10 @@ class PostgresStore(SQLStore):
         if self._loop is None:
             return
         self._loop = None
-        self._listener.close()
-        with contextlib.suppress(StoreError):  # else they end by themselves
-            await self._database_writer.commit(lambda db: turns.leave(db, self.owner))
+        await asyncio.to_thread(self._listener.close)
+        leaving = self._database_writer.commit(lambda db: turns.leave(db, self.owner))
+        with contextlib.suppress(StoreError, TimeoutError):  # else they end by themselves
+            await asyncio.wait_for(leaving, ENDING)
         await self._database_reader.close()
         await self._database_writer.close()
 
@@ -140,6 +142,7 @@ class PostgresStore(SQLStore):
             turns.take(db, _PRESENT + self.owner, self.owner, now)
             if db.execute(_GONE, (now.timestamp(),)).fetchall():
                 db.execute(_SERVED_ALONE)
+                db.execute(_FORGOTTEN, (now.timestamp() - _IN_DOUBT_FOR,))
             return turns.take(db, _LEADING, self.owner, now)
 
         leads = await self._database_writer.commit(change, urgent=True)

@@ -101,7 +101,7 @@ def begin(db: Connection, person: str, texts: Iterable[str]) -> Erasure:
     for table, column in (("session", "person"), ("token", "owner"), ("push_subscription", "person")):
         db.execute(f"DELETE FROM {table} WHERE {column} = ?", (person,))  # noqa: S608  # our own names
     db.execute("DELETE FROM awake WHERE person = ?", (person,))
-    db.execute("DELETE FROM form WHERE substr(key, 1, ?) = ?", (len(person) + 1, f"{person}:"))
+    db.execute("DELETE FROM form WHERE substr(key, 1, length(?1)) = ?1", (f"{person}:",))
     known = sorted({one for one in named if len(one) >= _SHORTEST and one != person}, key=len, reverse=True)
     db.executemany("DELETE FROM gathering WHERE address = ?", [(one,) for one in (*known, person)])
     patterns = tuple((_whole(one), f"{alias}.{number}") for number, one in enumerate(known))

@@ -4,11 +4,11 @@ import asyncio
 import threading
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from receiver.store.base import Outage
 from receiver.store.postgres.connection import Login, PostgresConnection
+from receiver.store.postgres.migrate import upgrade
 from receiver.store.postgres.queue import HANGS, Line, Writer
 from receiver.store.sql.connection import Connection
 from tests.receiver.stores import conninfo
@@ -28,10 +28,9 @@ class Seconds:
 @pytest.mark.parametrize("reads", [False, True])
 async def test_a_transaction_that_hangs_is_an_outage_before_it_ends(tmp_path: Path, *, reads: bool) -> None:
     where, clock = conninfo(tmp_path), Seconds()
-    with psycopg.connect(where, autocommit=True) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS incident (id int)")  # whose lock each transaction takes
     login = Login(where)
-    writer = Writer(Line("test", lambda: PostgresConnection(login)), clock)
+    writer = Writer(Line("test", lambda: PostgresConnection(login)), "test", clock)
+    await writer.prepare(upgrade)
     begun, go_on = threading.Event(), threading.Event()
 
     def hang(db: Connection) -> int:
