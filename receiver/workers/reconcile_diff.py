@@ -174,17 +174,17 @@ def missed(  # what is known, what is seen, and since when
 
 
 def _completed(incident: Incident, view: View, *, blind: bool) -> list[Finding]:
-    """What a truncated message left out is in the API."""
+    """What a truncated message left out is in the API; what is muted would not have been in the message."""
     if not incident.truncated:
         return []
     alerts = tuple(
         seen.alert
         for seen in view.alerts.values()
-        if incident.receiver in seen.receivers and incident.group_labels.items() <= seen.alert.labels.items()
+        if not seen.is_mute
+        and incident.receiver in seen.receivers
+        and incident.group_labels.items() <= seen.alert.labels.items()
     )
-    listed = {alert.fingerprint for alert in alerts}
-    gone = tuple(replace(a, firing=False) for a in incident.alerts.values() if a.fingerprint not in listed)
-    group = AlertGroup(incident.key, (*alerts, *(a for a in gone if a.ends_at)), receiver=incident.receiver)
+    group = AlertGroup(incident.key, alerts, receiver=incident.receiver)
     return [Finding("completed", AlertsReceived(group, drift=EntryKind.COMPLETED, blind=blind))]
 
 

@@ -14,7 +14,7 @@ from receiver.policy.maintenance import Window
 from receiver.policy.matcher import parse as matcher
 from receiver.store.base import Outline
 from receiver.workers.reconcile_diff import Overview, Since, compare, fired_on, missed, still_firing
-from tests.receiver.example_site import KEY, MINUTE, START, Case, Clock, an_alert, people, received
+from tests.receiver.example_site import KEY, MINUTE, P2, START, Case, Clock, an_alert, people, received
 
 
 def seen(
@@ -219,6 +219,15 @@ def test_a_truncated_message_is_completed() -> None:
     assert case.incident.truncated == 0
     case.when(received(*(an_alert(name, firing=False) for name in "abc")))
     assert case.state() is State.RESOLVED
+
+
+def test_a_truncated_message_is_not_completed_by_what_is_silenced() -> None:
+    """Alertmanager would not have listed it: nobody is to be paged for it."""
+    case = opened(an_alert("a", severity="warning"), truncated=1)
+    silenced = seen(an_alert("b", severity="critical"), silences=("s",))
+    assert Rounds(case).one(view(seen(an_alert("a", severity="warning")), silenced)) == ["completed"]
+    assert [alert.fingerprint for alert in case.incident.firing] == ["a"]
+    assert (case.incident.priority, case.incident.truncated) == (P2, 0)
 
 
 def test_a_truncated_message_is_not_completed_by_alerts_of_other_groups() -> None:
