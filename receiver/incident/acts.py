@@ -42,6 +42,7 @@ KEEP_WITHIN = timedelta(minutes=10)  # after somebody was awake: what they took 
 LONGEST_SNOOZE = timedelta(hours=24)
 LONGEST_P1_SNOOZE = timedelta(hours=4)
 _TITLE = 200  # characters of the text by which an incident is raised
+_OVERTAKEN = timedelta(minutes=1)  # by which a moment that was read may lie before the last change
 
 
 def longest_snooze(priority: Priority) -> timedelta:
@@ -104,10 +105,12 @@ def snooze_owned(so_far: Decision, event: Snooze, policy: Policy, now: datetime)
 
 
 def _owned(so_far: Decision, actor: str, now: datetime) -> Decision:
-    incident = so_far.incident
+    """Answer every page that was owed until now, also one of another receiver that was faster with a later ``now``."""
+    incident, paged = so_far.incident, so_far.incident.delivery.paged_at
+    overtaken = paged is not None and now < paged < now + _OVERTAKEN
     so_far = so_far.change(
         clocks=acknowledged(incident.clocks, incident.plan, now),
-        acknowledged_at=now,
+        acknowledged_at=paged if overtaken else now,
         acknowledged_by=actor,
         snoozed_until=None,
         asked=None,

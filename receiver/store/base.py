@@ -285,6 +285,9 @@ class Outbox(Protocol):
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         """Lease what is owed on a channel now, P1 first, in order within each lane: a row waits for the one before."""
 
+    def holds(self, claimed: Claimed) -> bool:
+        """Say whether the lease on it lasts as far as is known here: we may have been stopped for longer."""
+
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         """It was sent; if it was a page, ``decide`` is applied in the same transaction."""
 

@@ -281,7 +281,10 @@ class Dispatcher:
         self._wake.set()
 
     async def _try(self, claims: list[Claimed]) -> Receipt:
-        return await self._channel.send(await self._message(claims))
+        message = await self._message(claims)
+        if not all(self._store.holds(claimed) for claimed in claims):  # we were stopped, and another receiver has it
+            raise DeferredError(0.0)
+        return await self._channel.send(message)
 
     async def _message(self, claims: list[Claimed]) -> Message:
         first = claims[0]

@@ -64,6 +64,10 @@ class UnsettledOutbox:
             return False
         return True
 
+    def holds(self, claimed: Claimed) -> bool:
+        """Say whether it may be sent; what could only be read in an outage has no lease, and nobody else has one."""
+        return claimed.id in self._under_way or self._store.holds(claimed)
+
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         """It was sent."""
         await self._done(claimed, lambda lease: self._store.settle(lease, ref, decide, now))

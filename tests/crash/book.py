@@ -11,27 +11,52 @@ from typing import Any
 
 @dataclass
 class Book:
-    """What happened; ``life`` is the number of the receiver that runs or ran last, ``pid`` its process."""
+    """What happened. Each life of a receiver has a number; ``life`` is that of the newest.
 
+    ``several``: receivers run side by side, and nobody can tell which of them has sent something.
+    """
+
+    several: bool = False
     lines: list[dict[str, Any]] = field(default_factory=list)
     life: int = 0
-    pid: int = 0
+    running: dict[int, int] = field(default_factory=dict)  # life -> process
+    hows: dict[int, str] = field(default_factory=dict)  # life -> how it ends
     armed: str = ""  # the point at a provider that kills next
-    how: str = ""
     guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def pid(self) -> int:
+        """Give the process of the newest life, 0 if it is over."""
+        return self.running.get(self.life, 0)
 
     def write(self, **line: object) -> None:
         with self.guard:
             self.lines.append({"at": time.time(), **line})
 
-    def kill(self, how: str) -> None:
+    def begin(self, pid: int) -> int:
+        """Number the life that a process begins."""
+        self.life += 1
+        self.running[self.life] = pid
+        self.write(type="birth", life=self.life)
+        return self.life
+
+    def kill(self, how: str, life: int = 0) -> None:
+        """Kill, the newest if nothing else is asked for."""
         with self.guard:
-            pid, self.pid = self.pid, 0
+            life = life or max(self.running, default=0)
+            pid = self.running.pop(life, 0)
             if not pid:
                 return
-            self.armed, self.how = "", how
+            self.armed, self.hows[life] = "", how
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+    def end(self, life: int) -> str:
+        """Write down that a life is over; say how it ended."""
+        self.running.pop(life, None)
+        how = self.hows.get(life, "")
+        self.write(type="death", life=life, how=how)
+        return how
 
     def at(self, point: str) -> None:
         """Kill if this is the point that was asked for."""
@@ -46,5 +71,5 @@ class Book:
             kind=kind,
             identity=identity,
             titles=titles,
-            life=life,
+            life=0 if self.several else life,
         )

@@ -28,6 +28,11 @@ class History:
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
         self.lost_answers = [line for line in lines if line["type"] == "fault" and line["lost"]]
         self.set_back = any(line["type"] == "clock" and line["kind"] == "back" for line in lines)
+        self.several = any(line.get("several") for line in lines if line["type"] == "run")
+        what = [line for line in lines if line["type"] in {"death", "disturbance"}]
+        self.disturbances = [(line["at"], line.get("lasts", 0.0)) for line in what]
+        self.pauses = [line for line in what if line.get("kind") == "stopped"]
+        self.outages = any(line["type"] == "disk" for line in lines)
         self.duty = [line for line in lines if line["type"] == "duty"]
         self.sends = [line for line in lines if line["type"] == "send"]
         self.requests, self.sends_of = defaultdict[str, list[Line]](list), defaultdict[str, list[Line]](list)
@@ -99,27 +104,41 @@ def wrong_person(history: History) -> Iterator[str]:
 
 
 def disordered(history: History) -> Iterator[str]:
-    """What one target gets of one incident comes in its order: the page, its acknowledgement, its end."""
+    """What one target gets of one incident comes in its order: the page, its acknowledgement, its end.
+
+    What was sent while nothing could be written down is sent again after a kill, in its order.
+    """
     for title, sends in history.sends_of.items():
-        last: dict[str, int] = {}
+        last, seen = dict[str, int](), set[tuple[str, ...]]()
         for send in sends:
             if len(send["titles"]) > 1:
                 continue  # a digest has an order of its own
             # Slack is given the number of the notification, which rises; the others say what it is.
             place = int(send["identity"]) if send["channel"] == "slack" else RANK.get(send["kind"], 0)
-            if place < last.get(send["target"], 0):
+            if place < last.get(send["target"], 0) and not (history.outages and _key(send) in seen):
                 yield f"{title} at {send['target']}: {send['kind'] or send['identity']} came after what follows it"
             last[send["target"]] = max(place, last.get(send["target"], 0))
+            seen.add(_key(send))
 
 
 def not_one(history: History) -> Iterator[str]:
     """A group of alerts is one incident, however often and from wherever it is posted."""
     for title, incidents in history.incidents.items():
-        if len(incidents) > 1:
+        if len(incidents) > 1 + _arrived_late(history, title):
             yield f"{title} has {len(incidents)} incidents"
         promised = {r["told"].get("incident") for r in history.asked(title, "fire")} - {None}
         if promised - {incident["id"] for incident in incidents}:
             yield f"{title} was answered with incidents {sorted(promised)}, of which there is not each"
+
+
+def _arrived_late(history: History, title: str) -> int:
+    """Count what a receiver that was stopped may have read when it went on, though its sender had given it up."""
+    stopped = [line for line in history.pauses if line["lasts"]]
+    unknown = history.asked(title, "fire", outcomes=("unknown",))
+    return sum(
+        any(asked["began"] < pause["at"] + pause["lasts"] and asked["at"] > pause["at"] for pause in stopped)
+        for asked in unknown
+    )
 
 
 def rung_twice(history: History) -> Iterator[str]:
@@ -146,9 +165,13 @@ def repeated(history: History) -> Iterator[str]:
     """Something is sent again only if its answer was lost, or we were killed before that had been written down."""
     for key, sends in repeats(history).items():
         for before, after in pairwise(sends):
-            death = history.deaths.get(before["life"])
             if _answer_was_lost(history, before):
                 continue
+            if history.several:
+                if not any(-GRACE < at - before["at"] < GRACE + lasts for at, lasts in history.disturbances):
+                    yield f"{' '.join(key)} was sent twice, and nothing had happened"
+                continue
+            death = history.deaths.get(before["life"])
             if before["life"] == after["life"] or death is None:
                 yield f"{' '.join(key)} was sent twice without a kill in between"
             elif death["at"] - before["at"] > GRACE:
@@ -179,7 +202,7 @@ def timelines(history: History) -> Iterator[str]:
                 yield f"{title} does not begin with one opening and one alert: {dict(kinds)}"
             times = [datetime.fromisoformat(line["at"]) for line in lines]
             # A moment is read when a request comes in, and commits may overtake each other.
-            if not history.set_back and any(
+            if not (history.set_back or history.pauses) and any(
                 (before - after).total_seconds() > GRACE for before, after in pairwise(times)
             ):
                 yield f"{title} goes back in time"

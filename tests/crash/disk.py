@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.crash.installation import OnSQLite
 from tests.crash.storm import Storm
 
 # What the kernel says of a disk that is full, mounted read-only, or broken.
@@ -23,7 +24,8 @@ class Disk(Storm):
     """``fail`` breaks the disk under a running receiver; its kills come in every second spell."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        super().__init__(folder, seed)
+        self._file = OnSQLite(folder)
+        super().__init__(folder, seed, on=self._file)
         self.hits = Counter[str]()
 
     async def fail(self, spells: list[str]) -> None:
@@ -67,7 +69,7 @@ class Disk(Storm):
         self.book.kill("random")
         assert await ended == signal.SIGKILL, self.process.log()
         await self.over()
-        tear(self.installation.path)
+        tear(self._file.path)
         return await self._live()
 
 

@@ -2,23 +2,42 @@
 
 import asyncio
 import json
+import signal
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
+import psycopg
+
 from deploy.local.ports import free_port
+from deploy.local.postgres import Postgres
 from tests.crash.book import Book
+from tests.crash.program import AFTER_COMMIT, STATEMENTS
+from tests.crash.wire import CommitWire
 
 ROOT = Path(__file__).resolve().parents[2]
+_TWICE = """
+SELECT incident_id, lane FROM outbox WHERE state = 'sending' GROUP BY 1, 2 HAVING count(*) > 1
+"""
 
 
 class Installation(Protocol):
-    """A kind of database."""
+    """A kind of database; ``statements`` are those at which a receiver on it can be killed.
 
-    name: str
+    ``life`` are the seconds from when it listens, after which it is killed at random, if its own kill has not come.
+    """
+
+    statements: tuple[str, ...]
+    life: float
+
+    async def start(self) -> None:
+        """Make it ready."""
+
+    async def stop(self) -> None:
+        """End it."""
 
     def settings(self) -> dict[str, Any]:
         """Give what the configuration says of the database."""
@@ -30,10 +49,17 @@ class Installation(Protocol):
 class OnSQLite:
     """One file, one receiver."""
 
-    name = "sqlite"
+    statements = tuple(name for name in STATEMENTS if name != AFTER_COMMIT)
+    life = 1.2
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "receiver.sqlite3"
+
+    async def start(self) -> None:
+        """There is nothing to be done."""
+
+    async def stop(self) -> None:
+        """As above."""
 
     def settings(self) -> dict[str, Any]:
         return {"database": str(self.path)}
@@ -43,12 +69,61 @@ class OnSQLite:
             return str(db.execute("PRAGMA integrity_check").fetchone()[0])
 
 
+class OnPostgres:
+    """A server of its own, which may be restarted, and a line to it that may be cut."""
+
+    statements = tuple(name for name in STATEMENTS if name != "start")
+    life = 4.0
+
+    def __init__(self, cut: Callable[[str], None] = lambda _fault: None) -> None:
+        self._cluster = Postgres(free_port())
+        self.wire = CommitWire(self._cluster.port, cut)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._cluster.create)
+        await self._run()
+        await self.wire.start()
+
+    async def stop(self) -> None:
+        await self.wire.stop()
+        await self._end(signal.SIGINT)
+        await asyncio.to_thread(self._cluster.remove)
+
+    async def restart(self) -> None:
+        """Let it crash, and recover."""
+        await self._end(signal.SIGQUIT)
+        await self._run()
+
+    def settings(self) -> dict[str, Any]:
+        return {"postgres": {"url": f"postgresql://postgres@127.0.0.1:{self.wire.port}/postgres"}}
+
+    def integrity(self) -> str:
+        """Look for a lane of which two rows are being sent, and read all."""
+        with psycopg.connect(f"host=127.0.0.1 port={self._cluster.port} user=postgres dbname=postgres") as db:
+            twice = db.execute(_TWICE).fetchall()
+            db.execute("SELECT sum(octet_length(doc)) FROM incident").fetchone()
+        return f"two rows of a lane are being sent: {twice}" if twice else "ok"
+
+    async def _run(self) -> None:
+        null = asyncio.subprocess.DEVNULL
+        self._server = await asyncio.create_subprocess_exec(*self._cluster.command(), stdout=null, stderr=null, cwd="/")
+        status = self._cluster.folder / "data/postmaster.pid"
+        async with asyncio.timeout(60):
+            while not (status.exists() and "ready" in status.read_text("utf-8")):  # noqa: ASYNC110  # of another program
+                await asyncio.sleep(0.05)
+
+    async def _end(self, how: signal.Signals) -> None:
+        self._server.send_signal(how)
+        await self._server.wait()
+
+
 class Process:
     """One receiver: ``start`` begins a life of it, ``ended`` waits for the end of that life."""
 
     def __init__(self, folder: Path, book: Book, name: str = "receiver") -> None:
         self._folder, self._book, self.port = folder, book, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.life = 0  # that began last
         self.config, self._written = folder / f"{name}.yml", folder / f"{name}.log"
 
     async def begin(self, environment: Mapping[str, str]) -> None:
@@ -65,9 +140,19 @@ class Process:
     async def start(self, asked: Mapping[str, object]) -> None:
         assert self._program.stdin is not None
         self._program.stdin.write(json.dumps(asked).encode() + b"\n")
-        self._book.life += 1
-        self._book.pid = (await self._said())["pid"]
-        self._book.write(type="birth", life=self._book.life)
+        self.life = self._book.begin((await self._said())["pid"])
+
+    async def listens(self, ended: "asyncio.Future[int]") -> None:
+        """Wait until it takes connections, or has ended."""
+        async with asyncio.timeout(60):
+            while not ended.done():
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    return
 
     async def ended(self) -> int:
         """Give the status of the life that ran."""

@@ -25,19 +25,22 @@ from receiver import app
 from receiver.channels.base import Receipt
 from receiver.config.load import load
 from receiver.store.base import Claimed
+from receiver.store.postgres.clock import DatabaseClock
+from receiver.store.postgres.connection import PostgresConnection
 from receiver.store.sql import outbox
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers import dispatcher
 from receiver.workers.dispatcher import Dispatcher
 
+AFTER_COMMIT = "after commit"  # when the database has answered
 SHIFT = timedelta(seconds=200)  # more than a lease
 # What each kind of statement is, by how it begins; the first that fits.
 STATEMENTS = {
     "begin": r"BEGIN",
     "commit": r"COMMIT",
     "incident": r"INSERT INTO incident",
-    "member": r"(INSERT OR IGNORE INTO|DELETE FROM) member",
+    "member": r"(INSERT INTO|DELETE FROM) member",
     "timeline": r"INSERT INTO timeline",
     "owe": r"INSERT INTO outbox",
     "expire": r"UPDATE outbox SET state = 'pending', lease_until = NULL WHERE",
@@ -48,6 +51,7 @@ STATEMENTS = {
     "due": r"SELECT id FROM incident WHERE wake_at",
     "start": r"UPDATE outbox SET (lease_until|parked)",
     "act": r"INSERT INTO (audit|form)",
+    AFTER_COMMIT: r"COMMIT",
 }
 
 
@@ -68,8 +72,10 @@ def _live(path: Path, log: Path, hits: Path, asked: dict[str, Any]) -> None:
     written = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(written, stream)
+    config, source = load(path)
     if asked.get("statement"):
-        _kill_at(asked["statement"], asked["count"], hits)
+        kill_at = _kill_on_sqlite if config.postgres is None else _kill_on_postgres
+        kill_at(asked["statement"], asked["count"], hits)
     dispatcher.LEASE = asked.get("lease", dispatcher.LEASE)
     if asked.get("planted"):
         PLANTED[asked["planted"]]()
@@ -79,7 +85,6 @@ def _live(path: Path, log: Path, hits: Path, asked: dict[str, Any]) -> None:
     for number, by in ((signal.SIGUSR1, SHIFT), (signal.SIGUSR2, -SHIFT)):
         signal.signal(number, lambda _signal, _frame, by=by: shift.append(shift.pop() + by))  # type: ignore[misc]
     app.Receiver = partial(app.Receiver, clock=lambda: app.now() + shift[0])  # type: ignore[misc,assignment]
-    config, source = load(path)
     set_up_logs("info", "logfmt")
     os._exit(asyncio.run(app.serve(config, source, config.listen, lambda _text: None)))
 
@@ -101,9 +106,9 @@ def _resolve(gone: Path) -> None:
     aiohttp.TCPConnector = partial(aiohttp.TCPConnector, use_dns_cache=False)  # type: ignore[assignment,misc]
 
 
-def _kill_at(kind: str, count: int, hits: Path) -> None:
+def _killer(kind: str, count: int, hits: Path) -> Callable[[str], None]:
+    """Give what is told of each statement, and kills at the one that is asked for."""
     pattern, left = re.compile(rf"\s*{STATEMENTS[kind]}"), [count]
-    connect = sqlite3.connect
 
     def look(statement: str) -> None:
         if pattern.match(statement):
@@ -111,6 +116,12 @@ def _kill_at(kind: str, count: int, hits: Path) -> None:
             if not left[0]:
                 os.write(os.open(hits, os.O_CREAT | os.O_APPEND | os.O_WRONLY), f"{kind}\n".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    return look
+
+
+def _kill_on_sqlite(kind: str, count: int, hits: Path) -> None:
+    connect, look = sqlite3.connect, _killer(kind, count, hits)
 
     def traced(*words: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401  # as sqlite3.connect
         db: sqlite3.Connection = connect(*words, **named)
@@ -120,8 +131,22 @@ def _kill_at(kind: str, count: int, hits: Path) -> None:
     sqlite3.connect = traced  # type: ignore[assignment]
 
 
+def _kill_on_postgres(kind: str, count: int, hits: Path) -> None:
+    execute, look = PostgresConnection.execute, _killer(kind, count, hits)
+
+    def traced(self: PostgresConnection, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401  # as execute
+        if kind != AFTER_COMMIT:
+            look(sql)
+        rows = execute(self, sql, parameters)
+        if kind == AFTER_COMMIT:
+            look(sql)
+        return rows
+
+    PostgresConnection.execute = traced  # type: ignore[method-assign]
+
+
 def _answers_before_the_commit() -> None:
-    update = SQLiteStore.update
+    update = SQLStore.update
     under_way = set[asyncio.Future[Any]]()
 
     async def early(self: SQLStore, *words: Any) -> None:  # noqa: ANN401  # as update
@@ -129,7 +154,7 @@ def _answers_before_the_commit() -> None:
         under_way.add(task)
         task.add_done_callback(under_way.discard)
 
-    SQLiteStore.update = early  # type: ignore[method-assign,assignment]
+    SQLStore.update = early  # type: ignore[method-assign,assignment]
 
 
 def _settles_before_it_sends() -> None:
@@ -160,6 +185,7 @@ def _leases_do_not_follow_the_clock() -> None:
         pass
 
     SQLiteStore.clock_set = nothing  # type: ignore[method-assign,assignment]
+    DatabaseClock.__call__ = lambda self: self._own()  # type: ignore[method-assign]  # as above
 
 
 PLANTED: dict[str, Callable[[], None]] = {

@@ -22,19 +22,19 @@ import aiohttp
 import yaml
 
 from tests.crash.book import Book
-from tests.crash.installation import ROOT, OnSQLite, Process
+from tests.crash.installation import ROOT, Installation, OnSQLite, Process
 from tests.crash.program import STATEMENTS
 from tests.crash.providers import KEYS, NAMES, SENDS, TEAMS, Providers
 
 TOKEN = "t" * 40
 STEP = 2.0  # seconds to the second step
 SYNC = "fdatasync"
-LIFE = 1.2  # seconds after which a life ends by a random kill, if its own has not come
 
 
-def kinds() -> tuple[str, ...]:
+def kinds(statements: tuple[str, ...] = OnSQLite.statements) -> tuple[str, ...]:
     """Name each kind of kill that this machine can do."""
-    return (*STATEMENTS, *SENDS, *((SYNC,) if which("strace") else ()), "random")
+    sync = (SYNC,) if which("strace") and statements == OnSQLite.statements else ()
+    return (*statements, *SENDS, *sync, "random")
 
 
 class Storm:
@@ -42,28 +42,46 @@ class Storm:
 
     step = STEP
 
-    def __init__(self, folder: Path, seed: int, planted: str = "") -> None:
+    def __init__(
+        self, folder: Path, seed: int, planted: str = "", *, on: Installation | None = None, several: bool = False
+    ) -> None:
         self.folder, self.seed, self.planted = folder, seed, planted
-        self.chance, self.book = random.Random(seed), Book()  # noqa: S311  # to be repeated
+        self.chance, self.book = random.Random(seed), Book(several)  # noqa: S311  # to be repeated
         self.counts, self.number = Counter[str](), 0
         self.providers = Providers(self.book, seed)
-        self.installation = OnSQLite(folder)
+        self.installation = on or OnSQLite(folder)
+        self.kinds = kinds(self.installation.statements)
         self.process = Process(folder, self.book)
         self._people = set[asyncio.Task[None]]()
 
     async def __aenter__(self) -> Self:
         await self.providers.start()
+        await self.installation.start()
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         self.process.config.write_text(yaml.safe_dump(self.settings(), sort_keys=False), "utf-8")
         await self.process.begin(os.environ | self.environment())
-        self.book.write(type="run", seed=self.seed, planted=self.planted, step=self.step, kinds=kinds())
+        self.book.write(
+            type="run",
+            seed=self.seed,
+            planted=self.planted,
+            step=self.step,
+            several=self.book.several,
+            kinds=self.kinds,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for person in self._people:
+            person.cancel()
         self.book.kill("end")
         await self.process.end()
         await self.session.close()
         await self.providers.stop()
+        await self.installation.stop()
+
+    def url(self) -> str:
+        """Say where the next request goes."""
+        return self.process.url
 
     def environment(self) -> Mapping[str, str]:
         """Give what the receiver finds in its environment beside our own."""
@@ -97,6 +115,8 @@ class Storm:
             "channels": self.channels(),
         }
         del config["alertmanager"], config["repeat_last_step"], config["site"]
+        if "postgres" in config:
+            del config["database"]
         return config
 
     def channels(self) -> dict[str, dict[str, Any]]:
@@ -122,38 +142,40 @@ class Storm:
 
     def _next(self) -> str:
         """Choose a kind of kill that has been seen least."""
-        least = min(self.counts[kind] for kind in kinds())
-        return self.chance.choice([kind for kind in kinds() if self.counts[kind] == least])
+        least = min(self.counts[kind] for kind in self.kinds)
+        return self.chance.choice([kind for kind in self.kinds if self.counts[kind] == least])
 
     async def _life(self, kind: str) -> None:
         asked: dict[str, object] = {"planted": self.planted}
         if kind in STATEMENTS:
             asked |= {"statement": kind, "count": self.chance.randint(1, 1 if kind == "start" else 6)}
         await self.process.start(asked)
-        self.book.how = kind if kind in STATEMENTS else SYNC if kind == SYNC else ""
+        self.book.hows[self.book.life] = kind
         if kind in SENDS:
             self.book.armed = kind
         sync = f"inject={SYNC}:signal=KILL:when={self.chance.randint(1, 6)}"  # counted from when strace has attached
         tracer = await self.trace(sync) if kind == SYNC else None
-        wait = LIFE if kind != "random" else self.chance.uniform(0.05, LIFE)
+        most = self.installation.life
+        wait = most if kind != "random" else self.chance.uniform(0.05, most)
         ended = asyncio.ensure_future(self.process.ended())
+        if kind != "random":
+            await self.process.listens(ended)
         await asyncio.wait({ended}, timeout=wait)
         if not ended.done():
             self.book.kill("random")
         assert await ended == signal.SIGKILL, f"the receiver has ended by itself: {self.process.log()}"
-        await self.over()
+        self.counts[await self.over()] += 1
         if tracer is not None:
             await tracer.wait()
 
-    async def over(self) -> None:
-        """Write down the end of a life.
+    async def over(self) -> str:
+        """Write down the end of a life; say how it ended.
 
         What the dead process had still written is in the providers' sockets: it must not be taken for the next one's.
         """
         await asyncio.sleep(self.providers.slowest() + 0.05)
-        self.book.pid, self.book.armed = 0, ""
-        self.counts[self.book.how] += 1
-        self.book.write(type="death", life=self.book.life, how=self.book.how)
+        self.book.armed = ""
+        return self.book.end(self.process.life)
 
     async def trace(self, inject: str) -> asyncio.subprocess.Process:
         """Let strace change what the kernel answers to the process that runs, from when it has attached."""
@@ -202,7 +224,7 @@ class Storm:
 
     async def _request(self, path: str, body: dict[str, Any], title: str, what: str) -> tuple[str, dict[str, Any]]:
         began, outcome, told = time.time(), "unknown", dict[str, Any]()
-        url, headers = f"{self.process.url}{path}", {"Authorization": f"Bearer {TOKEN}"}
+        url, headers = f"{self.url()}{path}", {"Authorization": f"Bearer {TOKEN}"}
         try:
             async with self.session.post(url, json=body, headers=headers) as answer:
                 outcome = "acknowledged" if answer.status < 300 else "refused"
@@ -306,9 +328,11 @@ def _payload(title: str, team: str) -> dict[str, Any]:
     }
 
 
-async def run(folder: Path, seed: int, kills: int, planted: str = "") -> tuple[Path, Counter[str]]:
+async def run(
+    folder: Path, seed: int, kills: int, planted: str = "", *, on: Installation | None = None
+) -> tuple[Path, Counter[str]]:
     """Run a storm; gives the file of its history, and how often each kind of kill was hit."""
-    async with Storm(folder, seed, planted) as storm:
+    async with Storm(folder, seed, planted, on=on) as storm:
         if planted == "no fencing":  # with one process, only a lease that is outlived needs it
             await storm.outlive_leases()
         elif planted == "lease by local clock":

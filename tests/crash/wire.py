@@ -136,6 +136,69 @@ class Wire:
         raise EOFError
 
 
+class CommitWire:
+    """The line to PostgreSQL, which may be cut just after COMMIT has been passed on, or before."""
+
+    def __init__(self, target: int, began: Callable[[str], None]) -> None:
+        self._target, self._began = target, began
+        self._open = set[asyncio.StreamWriter]()
+        self.fault = ""  # one of CUTS, for the next COMMIT
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            database, to_database = await asyncio.open_connection("127.0.0.1", self._target)
+            self._open.add(to_database)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pass_on(reader, to_database))
+                    both.create_task(_copy(database, writer))
+            finally:
+                self._open.discard(to_database)
+                to_database.transport.abort()
+        except* (OSError, EOFError):
+            pass
+        finally:
+            self._open.discard(writer)
+            _reset(writer)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, to_database: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            fault = ""
+            if self.fault and b"COMMIT" in data:
+                fault, self.fault = self.fault, ""
+                self._began(fault)
+            if fault == "before":
+                break
+            to_database.write(data)
+            await to_database.drain()
+            if fault == "after":
+                await asyncio.sleep(_DRIP)  # it is executed, and its answer is on the way
+                break
+            if fault == "at once":
+                break
+        raise EOFError
+
+
+CUTS = ("before", "at once", "after")
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    raise EOFError
+
+
 class _Exchange:
     """What happens to the answer that is awaited."""
 

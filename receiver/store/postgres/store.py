@@ -129,9 +129,7 @@ class PostgresStore(SQLStore):
 
     async def renew_leases(self) -> None:
         """Keep what is being sent."""
-        change = self._leases.renewal()
-        if change is not None:
-            await self._database_writer.commit(change, urgent=True)
+        await self._leases.renew(partial(self._database_writer.commit, urgent=True))
 
     async def be_present(self) -> None:
         """Say that this receiver lives; what one that has died has served by itself is everybody's again."""
@@ -154,8 +152,11 @@ class PostgresStore(SQLStore):
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)
-        self._leases.keep(claims, lease)
+        self._leases.keep(claims, lease, now)
         return claims
+
+    def holds(self, claimed: Claimed) -> bool:
+        return self._leases.hold(claimed)
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         await super().settle(claimed, ref, decide, now)

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.incident.acts import ANSWER_WITHIN, act_of
+from receiver.incident.delivery import pointless
 from receiver.incident.event import (
     Acknowledge,
     Answer,
@@ -533,3 +534,15 @@ def test_a_plan_without_steps_has_nobody_to_escalate_to() -> None:
     case.when(EscalateNow("linh", API))
     assert case.ignored is Ignored.NOBODY
     assert P1 is Priority.P1
+
+
+def test_an_acknowledgement_answers_a_page_of_another_receiver_that_was_faster() -> None:
+    """It asked the clock before, and was written after it."""
+    case = a_case()
+    case.clock.forward(minutes=15)
+    case.when(TimeDue())
+    paged = case.incident.delivery.paged_at
+    assert paged == case.clock.now
+    case.clock.now -= timedelta(seconds=4)
+    case.when(ACK)
+    assert pointless(Kind.PAGE, paged, case.incident)

@@ -449,6 +449,17 @@ async def test_when_every_channel_has_left_the_next_step_is_taken(tmp_path: Path
     await store.close()
 
 
+async def test_what_another_receiver_has_by_now_is_not_sent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.fire("down", team="backend")
+    monkeypatch.setattr(rig.store, "holds", lambda _claimed: False)  # we were stopped for longer than the lease lasts
+    await rig.dispatcher._begin()  # noqa: SLF001  # once: it is asked again and again
+    await rig.dispatcher._end()  # noqa: SLF001
+    assert rig.provider.asked == []
+    monkeypatch.undo()
+    await rig.dispatcher.run_once()
+    assert rig.sent("#backend") == 1
+
+
 @pytest.mark.parametrize(("takes", "most"), [(0.001, 4), (0.05, 4), (0.1, 6), (1.0, 16)])
 def test_no_more_is_under_way_than_a_hosts_answers_are_slow(takes: float, most: int) -> None:
     host = Destinations(lambda _address: "").of("#a").host
