@@ -1,6 +1,10 @@
 """Brings a PostgreSQL database to the schema of today, under a lock, so that receivers may start at once."""
 
+import re
 from importlib.resources import files
+
+import msgspec
+from psycopg import errors
 
 from receiver.store.base import StoreError
 from receiver.store.postgres.connection import PostgresConnection
@@ -8,24 +12,50 @@ from receiver.store.postgres.connection import PostgresConnection
 SCHEMA_VERSION = 8  # the same numbers as SQLite's, of which 8 is the first that PostgreSQL has
 OLDEST_SERVER = 140000  # CREATE OR REPLACE TRIGGER
 _LOCK = "SELECT pg_advisory_xact_lock(72399, 1)"
+# That of the receivers that write: each waits for the tables' locks and has some, so two would wait for each other.
+_WRITERS_LOCK = "SELECT pg_advisory_xact_lock(to_regclass('incident')::oid::int, 0)"
 _KNOWN = "SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('incident') IS NOT NULL"
+_MADE = re.compile(r'CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS "?(\w+)')
+_MISSING = "SELECT count(*) FROM json_each(?) WHERE to_regclass(quote_ident(value)) IS NULL"
+_WHO = "SELECT quote_ident(current_user), coalesce(quote_ident(current_schema()), current_setting('search_path'))"
 
 
 def upgrade(db: PostgresConnection) -> None:
     """Make or upgrade the tables, all or nothing; StoreError for a server or a schema that is not ours."""
     if db.raw.info.server_version < OLDEST_SERVER:
         raise StoreError(f"PostgreSQL {db.raw.info.server_version // 10000} is too old; use 14 or newer")
-    with db.raw.transaction():
-        db.execute("SELECT set_config('lock_timeout', '60s', true), set_config('statement_timeout', '0', true)")
-        db.execute(_LOCK)
-        version = schema(db)
-        if version == SCHEMA_VERSION:
-            return
-        if version > SCHEMA_VERSION:
-            raise StoreError(f"the database was written by a newer receiver (schema {version}); run that one")
-        db.raw.execute(files("receiver.store.postgres").joinpath("schema.sql").read_bytes(), prepare=False)
-        db.execute("DELETE FROM schema_version")
-        db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
+    try:
+        with db.raw.transaction():
+            _upgrade(db)
+    except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
+        user, schema_name = db.execute(_WHO).fetchone()
+        raise StoreError(
+            f"PostgreSQL: the user {user} cannot make the tables ({error.diag.message_primary}); let the owner of the "
+            f"database run: GRANT USAGE, CREATE ON SCHEMA {schema_name} TO {user}; tables that another user has made "
+            f"must be given to {user}, or be complete"
+        ) from error
+
+
+def _upgrade(db: PostgresConnection) -> None:
+    db.execute("SELECT set_config('lock_timeout', '60s', true), set_config('statement_timeout', '0', true)")
+    db.execute(_LOCK)
+    version = schema(db)
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"the database was written by a newer receiver (schema {version}); run that one")
+    statements = files("receiver.store.postgres").joinpath("schema.sql").read_text("utf-8")
+    if version == SCHEMA_VERSION and not _misses(db, statements):
+        return
+    if version:
+        db.execute(_WRITERS_LOCK)
+    db.raw.execute(statements.encode(), prepare=False)
+    db.execute("DELETE FROM schema_version")
+    db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
+
+
+def _misses(db: PostgresConnection, statements: str) -> bool:
+    """Say whether a table or an index is not there: those that are only added come without a new number."""
+    names = msgspec.json.encode(_MADE.findall(statements)).decode()
+    return bool(db.execute(_MISSING, (names,)).fetchone()[0])
 
 
 def schema(db: PostgresConnection) -> int:

@@ -222,9 +222,11 @@ class Writer:
         def prepared() -> None:
             try:
                 work(self._line.open())
-            except psycopg.Error as error:
+            except BaseException as error:
                 self._line.drop()
-                raise named(self._line.name, error) from error
+                if isinstance(error, psycopg.Error):
+                    raise named(self._line.name, error) from error
+                raise
 
         await self._changes.call(prepared)
 
