@@ -417,6 +417,23 @@ async def test_a_replay_counts_what_was_counted(tmp_path: Path) -> None:
     await place.kill()
 
 
+async def test_a_restart_makes_no_room_for_more_values(tmp_path: Path) -> None:
+    config = a_config(tmp_path, first_increment_hold=0, discover={"pages": 2})
+    place = Installation(tmp_path, Time(), config)
+    await place.start()
+    for pages in (("/one", "/two"), ("/three", "/one"), ("/four",)):
+        for page in pages:
+            view = {"page": page, "navigation": "navigate", "total": 1}
+            assert await place.pulse({"type": "page_load", "data": view}) == 204
+        await place.exporter.save()
+        for path in [path for path in _files(tmp_path) if path.suffix == ".journal"][:-1]:
+            path.unlink()  # nothing but the snapshot knows of them
+        await place.restart()
+    shown = re.findall(r'^rum_page_views_total\{.*page="([^"]*)".*\} (.*)$', await place.text(), re.MULTILINE)
+    assert sorted(shown) == [("/one", "2.0"), ("/two", "1.0"), ("other", "2.0")]
+    await place.kill()
+
+
 @pytest.mark.parametrize(
     "value_", ["/a/[...rest]", "/a/[id]", "/a/<int:n>", "/a/7", "/b", "/b/:x?", "other", "/c/42", "/c/[id]", "/d e"]
 )
