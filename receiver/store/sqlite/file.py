@@ -15,6 +15,7 @@ from receiver.store.sqlite.migrations import SCHEMA_VERSION, upgrade
 
 log = logging.getLogger(__name__)
 
+PATIENT = 5000  # milliseconds that a change waits for another program's lock
 
 CHECKED_FIRST = 64 * 1024 * 1024  # bytes that are looked at for damage before the start: a tenth of a second
 
@@ -136,7 +137,7 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 
 def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[str, str]) -> None:
     # What is sorted stays in memory: a full disk shall not stop us from reading.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENT}", "foreign_keys=ON"):
         db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
     db.execute("PRAGMA temp_store=MEMORY")
     schema = db.execute("PRAGMA user_version").fetchone()[0]

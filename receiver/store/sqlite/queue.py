@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import Change, GroupCommit
-from receiver.store.sqlite.file import SQLiteConnection, transaction
+from receiver.store.sqlite.file import PATIENT, SQLiteConnection, transaction
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# How long a change waits for another program's lock: while it has one, 503 now is better than 503 in five seconds.
-_PATIENT, _IMPATIENT = 5000, 50  # milliseconds
+# Milliseconds that a change waits, while another program has a lock: 503 now is better than 503 in five seconds.
+_IMPATIENT = 50
 _OUTAGES = {
     sqlite3.SQLITE_FULL: Outage.FULL,
     sqlite3.SQLITE_BUSY: Outage.LOCKED,
@@ -90,7 +90,7 @@ class Writer:
         before, self.outage = self.outage, error.outage if error else None
         if (before is None) == (error is None):
             return
-        db.execute(f"PRAGMA busy_timeout={_IMPATIENT if error else _PATIENT}")
+        db.execute(f"PRAGMA busy_timeout={_IMPATIENT if error else PATIENT}")
         if error is not None:
             log.error("the database cannot be written; webhooks get 503, and pages that are owed go out: %s", error)
         else:

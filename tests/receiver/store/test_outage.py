@@ -19,6 +19,7 @@ from receiver.incident.model import Failure
 from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
+from receiver.store.sqlite import queue
 from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver.example_site import Clock, a_store, an_alert, beside_file, deciding, of_group, received, the_policy
@@ -27,6 +28,13 @@ from tests.receiver.store.test_store import fire
 pytestmark = pytest.mark.sqlite("what becomes of its file")
 
 NAME = "receiver.sqlite3"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program's lock is waited for, but not for five seconds each time."""
+    monkeypatch.setattr(sqlite_file, "PATIENT", 100)
+    monkeypatch.setattr(queue, "PATIENT", 100)
 
 
 @pytest.fixture
