@@ -283,6 +283,25 @@ def test_a_pause_moves_the_whole_matrix_the_warning_and_the_breach(kind: PauseKi
     assert heard == [(35, "marek"), (50, "aisha"), (80, "peter")]
 
 
+@pytest.mark.parametrize(("passed", "left"), [(10, 20), (28, 5)])
+def test_a_pause_moves_the_repeat_of_the_last_step_which_comes_no_sooner_than_the_dwell(passed: int, left: int) -> None:
+    case = Case(planned(repeat_every=1800.0))
+    case.when(received(an_alert()))
+    case.clock.now = START + 60 * MINUTE
+    while case.incident.next_step < len(case.incident.plan.steps):
+        case.when(TimeDue())
+        case.clock.now = max(case.clock.now, case.incident.clocks.next_due_at or case.clock.now)
+    repeated = case.incident.clocks.next_due_at
+    assert repeated is not None
+    case.clock.now = repeated + (passed - 30) * MINUTE
+    case.when(Paused(Pause(PauseKind.SILENCE, "s")))
+    case.clock.forward(hours=2)
+    case.when(Resumed())
+    assert case.incident.clocks.next_due_at == case.clock.now + left * MINUTE
+    case.clock.forward(minutes=left)
+    assert people(case.when(TimeDue())) == ["peter"]
+
+
 def test_a_pause_moves_the_end_of_an_acknowledgement_and_its_reminder() -> None:
     case = Case(planned(acknowledge_for=1800.0))
     case.when(received(an_alert()))

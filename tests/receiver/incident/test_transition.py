@@ -273,6 +273,16 @@ def test_what_has_no_start_is_no_echo() -> None:
     assert people(case.when(received(an_alert(starts_at=UNKNOWN_START)))) == ["linh"]
 
 
+def test_what_has_no_start_and_was_resolved_by_hand_may_page_again() -> None:
+    """It cannot be told from the next episode, and nobody is to be kept from hearing of that."""
+    case = Case()
+    case.when(received(an_alert(starts_at=UNKNOWN_START)))
+    case.when(Resolve("linh", Origin.LINK))
+    case.clock.forward(hours=1)
+    again = next_of(case)
+    assert people(again.when(received(an_alert(starts_at=UNKNOWN_START)))) == ["linh"]
+
+
 def test_what_has_a_start_in_the_future_ends_though_its_resolve_names_another() -> None:
     case = Case()
     case.when(received(an_alert(starts_at=START + timedelta(hours=1))))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from receiver.incident.model import Incident, State
+from receiver.incident.event import Resolve
+from receiver.incident.model import Incident, Origin, State
 from receiver.store.sql.store import SQLStore
 from receiver.workers.echo_watch import DOUBTED, EchoWatch
-from tests.receiver.example_site import START, Clock, a_store, an_alert, received, the_current
+from tests.receiver.example_site import START, Clock, a_store, an_alert, deciding, received, the_current
 
 
 class Site:
@@ -67,6 +68,20 @@ async def test_an_echo_that_is_called_resolved_as_well_opens_nothing(site: Site,
     await site.minutes(20)
     (incident,) = await site.incidents()
     assert (incident.state, incident.reopened, incident.doubted) == (State.RESOLVED, (), {})
+
+
+async def test_what_a_person_has_resolved_is_no_doubt(site: Site) -> None:
+    now = site.clock.now
+    both = received(an_alert(), an_alert("b"))
+    await site.store.update(both, site.current.routing, now)
+    site.clock.forward(minutes=5)
+    one = received(an_alert(firing=False, ends_at=site.clock.now), an_alert("b"))
+    await site.store.update(one, site.current.routing, site.clock.now)
+    await site.store.apply(1, deciding(Resolve("linh", Origin.API), site.clock.now), site.clock.now)
+    site.clock.forward(seconds=10)
+    await site.store.update(one, site.current.routing, site.clock.now)
+    await site.minutes(20)
+    assert [(incident.state, incident.reopened) for incident in await site.incidents()] == [(State.RESOLVED, ())]
 
 
 async def test_a_source_that_can_be_asked_is_asked(site: Site) -> None:
