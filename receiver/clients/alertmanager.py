@@ -84,7 +84,7 @@ class Known(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Posted(msgspec.Struct, frozen=True):
-    silenceID: str  # noqa: N815  # the API's
+    silenceID: Annotated[str, msgspec.Meta(max_length=200)]  # noqa: N815  # the API's; a UUID
 
 
 class View(msgspec.Struct, frozen=True):

@@ -41,7 +41,9 @@ def translated(sql: str) -> Translated:
     def replace(match: re.Match[str]) -> str:
         kind, value = match.lastgroup, match.group(match.lastgroup or 0)
         if kind == "path":
-            return f"(convert_from({match['document']}, 'UTF8')::jsonb #>> '{{{value.replace('.', ',')}}}')"
+            return (
+                f"(convert_from({match['document']}, 'UTF8')::json #>> '{{{value.replace('.', ',')}}}' COLLATE \"C\")"
+            )
         if kind == "number":
             return place(int(value) - 1 if value else len(order))
         if kind == "name":

@@ -6,11 +6,12 @@ from receiver.store.audit import Act
 from receiver.store.sql.connection import Connection
 
 _LONGEST = 4000  # characters of one column: an agent or a name that somebody chose must not fill the disk
+_LONGEST_OBJECT = 500  # which is in an index
 
 
 def write(db: Connection, act: Act) -> None:
     """Add a line."""
-    texts = (act.actor, act.via, act.ip, act.act, act.object, act.before, act.after)
+    texts = (act.actor, act.via, act.ip, act.act, act.object[:_LONGEST_OBJECT], act.before, act.after)
     insert = "INSERT INTO audit (at, actor, via, ip, act, object, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     db.execute(insert, (act.at.timestamp(), *(text[:_LONGEST] for text in texts)))
 

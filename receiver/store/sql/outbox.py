@@ -34,6 +34,7 @@ HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
 decoder = msgspec.json.Decoder(Notification)
 LEAST = tuple(Priority)[-1]
+_LONGEST_REF = 500  # characters of what a provider calls a message, which is in an index
 
 # A row waits for what is being sent in its lane, and for the one before it. A redraw (serial < 0) shows the incident of
 # now whenever it goes: it waits for nothing that is held or put off, and keeps nothing waiting.
@@ -448,7 +449,8 @@ def finish(
     db: Connection, row_id: int, attempt: int, state: str, now: datetime, *, ref: str = "", error: str = ""
 ) -> bool:
     """Settle a leased row; False when the lease was lost to another attempt, which will settle it."""
-    return db.execute(_FINISH, (state, now.timestamp(), ref, error, row_id, attempt)).rowcount == 1
+    values = (state, now.timestamp(), ref[:_LONGEST_REF], error, row_id, attempt)
+    return db.execute(_FINISH, values).rowcount == 1
 
 
 def thread(db: Connection, incident_id: int, lane: str, after: int = 0) -> str:

@@ -1,5 +1,6 @@
 """Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,6 +26,9 @@ from receiver.store.sql import outbox
 from receiver.store.sql.connection import ALL, OWN, Connection
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
+# Bytes of what is looked up by an index. PostgreSQL takes 2,704 of a whole row of one:
+# postgresql.org/docs/current/limits.html and src/include/access/nbtree.h, BTMaxItemSize.
+LONGEST_KEY, LONGEST_NAME = 2000, 1000
 
 
 class _OfTeam(msgspec.Struct):
@@ -86,6 +90,13 @@ def document(stored: bytes) -> bytes:
     return stored if stored.startswith(b"{") else zlib.decompress(stored)
 
 
+def indexed(text: str, longest: int) -> str:
+    """Give what stands for a text in an index: a longer one is there by its beginning and its hash."""
+    if len(text) * 4 <= longest or len(encoded := text.encode()) <= longest:
+        return text
+    return f"{text[:100]}…{hashlib.sha256(encoded).hexdigest()}"
+
+
 def incident(db: Connection, incident_id: int) -> Incident | None:
     """Read one incident."""
     row = db.execute("SELECT doc FROM incident WHERE id = ?", (incident_id,)).fetchone()
@@ -100,12 +111,14 @@ class Known:
 
     def newest(self, key: str) -> Incident | None:
         """Read the newest incident of a group key."""
-        columns = self._db.execute("SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
+        query = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
+        columns = self._db.execute(query, (indexed(key, LONGEST_KEY),)).fetchone()
         return _incident.decode(document(columns[0])) if columns else None
 
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
-        return dict(self._db.execute(_OWNERS, (route, msgspec.json.encode(fingerprints).decode())).fetchall())
+        values = (indexed(route, LONGEST_NAME), msgspec.json.encode(fingerprints).decode())
+        return dict(self._db.execute(_OWNERS, values).fetchall())
 
     def incident(self, number: int) -> Incident | None:
         """Read one incident."""
@@ -146,7 +159,8 @@ def alike(db: Connection, alertname: str, team: str, limit: int) -> list[PastInc
     """Read the newest incidents that were called the same."""
     query = """SELECT doc FROM alike JOIN incident ON incident.id = alike.incident_id
         WHERE alertname = ? AND team = ? ORDER BY incident_id DESC LIMIT ?"""
-    return [_past.decode(document(row[0])) for row in db.execute(query, (alertname, team, limit))]
+    named = (indexed(alertname, LONGEST_NAME), indexed(team, LONGEST_NAME))
+    return [_past.decode(document(row[0])) for row in db.execute(query, (*named, limit))]
 
 
 def still_open(db: Connection) -> list[int]:
@@ -354,9 +368,10 @@ def _enrol(db: Connection, before: Incident, after: Incident) -> None:
         return
     was = {a.fingerprint for a in before.alerts.values() if a.firing and before.state is not State.RESOLVED}
     now = {a.fingerprint for a in after.alerts.values() if a.firing and after.state is not State.RESOLVED}
+    route = indexed(route_of(after), LONGEST_NAME)
     for query, fingerprints in ((_LEAVE, was - now), (_JOIN, now - was)):
         if fingerprints:
-            db.execute(query, (route_of(after), after.id, _encoder.encode(sorted(fingerprints)).decode()))
+            db.execute(query, (route, after.id, _encoder.encode(sorted(fingerprints)).decode()))
 
 
 def _name(db: Connection, before: Incident, after: Incident) -> None:
@@ -367,13 +382,14 @@ def _name(db: Connection, before: Incident, after: Incident) -> None:
             return
         db.execute("DELETE FROM alike WHERE incident_id = ?", (after.id,))
     if named[0]:
-        db.execute("INSERT INTO alike VALUES (?, ?, ?)", (*named, after.id))
+        name, team = (indexed(one, LONGEST_NAME) for one in named)
+        db.execute("INSERT INTO alike VALUES (?, ?, ?)", (name, team, after.id))
 
 
 def _columns(incident: Incident) -> dict[str, object]:
     return {
         "id": incident.id,
-        "key": incident.key,
+        "key": indexed(incident.key, LONGEST_KEY),
         "state": incident.state.value,
         "priority": incident.priority.value,
         "opened_at": _opened_at(incident),
