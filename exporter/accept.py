@@ -124,6 +124,11 @@ class Acceptor:
         return Result(answer)
 
     @property
+    def has_peers(self) -> bool:
+        """Whether a sender may go to another exporter."""
+        return self._state.log is not None
+
+    @property
     def position(self) -> int:
         """Where the log for the other exporters ends."""
         return self._state.log.servers.end if self._state.log else 0

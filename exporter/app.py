@@ -207,7 +207,14 @@ class Exporter:
             state=state,
             metrics=metrics,
             server_events=ServerEvents(
-                state.schema, acceptor, metrics, journal, settings.token, self._fail, lambda: self.parts.server_events
+                state.schema,
+                acceptor,
+                metrics,
+                journal,
+                settings.token,
+                self._fail,
+                monotonic,
+                lambda: self.parts.server_events,
             ),
             browser_events=BrowserEvents(
                 state.schema, acceptor, metrics, limiter, clients, policy, monotonic, lambda: self.parts.browser_events

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     PRERENDER = "prerender"
     NOISE = "noise"
     STORAGE = "storage"
+    ABANDONED = "abandoned"
 
 
 # What msgspec raises for a body that is no JSON, not UTF-8, not of the type, or nested a thousand deep.

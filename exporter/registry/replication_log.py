@@ -99,9 +99,9 @@ class ReplicationLog:
             self.durable = position
             self.changed()
 
-    def has_counted(self, key: int) -> bool:
-        """Whether the id was counted here, as far as is known."""
-        return key in self._counted
+    def was_counted(self, key: int) -> bool:
+        """Whether the id was counted here, as far as is known; True only once, as peers may tell it again."""
+        return self._counted.pop(key, self) is None
 
     def tell(self, fact: Fact) -> None:
         """Note a fact of a browser."""

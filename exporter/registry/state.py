@@ -148,7 +148,7 @@ class State:
         known = {Kind.BATCH: self.batches, Kind.BEACON: self.beacons}.get(Kind(fact.kind), self.ids)
         if known.get(fact.key, now) is None:
             known.put(fact.key, fact.answer, now)
-        return fact.kind != Kind.BEACON and self.log is not None and self.log.has_counted(fact.key)
+        return fact.kind != Kind.BEACON and self.log is not None and self.log.was_counted(fact.key)
 
     def _give_session(self, key: int, session: tuple[float, float] | None) -> None:
         if session is not None and self.log is not None:

@@ -1,5 +1,6 @@
 """Takes events from servers: POST /api/events, with a token; they are on disk before the answer."""
 
+import asyncio
 import math
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from process.web import BodyError, bearer_matches, problem, read_body, refused
 MAX_BODY = 1024 * 1024  # bytes, after decompression
 MAX_EVENTS = 1000  # in one request
 MAX_WAITING = 2000  # requests that may wait for the disk at once
+_STOOD_STILL = 0.5  # seconds without a request, after which the process may have stood still
+_DOUBTFUL = 1.0  # seconds after that in which a sender may be gone
 _SOURCE = "events"
 _JSON = {"Content-Type": "application/json"}  # cheaper than content_type=, which parses it
 
@@ -35,11 +38,13 @@ class ServerEvents:
         journal: Journal | None,
         token: Secret | None,
         fail: Callable[[str], None],
+        monotonic: Callable[[], float],
         latest: Callable[[], "ServerEvents"],
     ) -> None:
         self.decoder = Decoder(schema.private(), MAX_EVENTS, "ServerBatch")
         self._acceptor, self._metrics, self._journal = acceptor, metrics, journal
         self._token, self._fail, self._latest = token, fail, latest
+        self._monotonic, self._asked_at, self._doubtful_until = monotonic, monotonic(), 0.0
         self._waiting = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -56,12 +61,29 @@ class ServerEvents:
         self._waiting += 1
         try:
             raw = await read_body(request, MAX_BODY)
+            if self._acceptor.has_peers and await self._has_hung_up(request):
+                self._metrics.rejected(_SOURCE, Reason.ABANDONED)
+                return retry_later(503, "too late", 1)
             return await self._latest().count(request, raw)
         except BodyError as error:
             self._metrics.rejected(_SOURCE, Reason(error.reason))
             return refused(error)
         finally:
             self._waiting -= 1
+
+    async def _has_hung_up(self, request: web.Request) -> bool:
+        """Whether the sender went away while this process stood still: another exporter has the batch by now.
+
+        What came meanwhile is read before the end of its connection is, which takes one more turn of the event loop.
+        """
+        now = self._monotonic()
+        if now - self._asked_at > _STOOD_STILL:
+            self._doubtful_until = now + _DOUBTFUL
+        self._asked_at = now
+        if now > self._doubtful_until:
+            return False
+        await asyncio.sleep(0)
+        return request.transport is None or request.transport.is_closing()
 
     async def count(self, request: web.Request, raw: bytes) -> web.Response:
         """Count the events of a body, and answer once they are on disk."""
