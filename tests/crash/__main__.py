@@ -7,17 +7,25 @@ import argparse
 import asyncio
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from shutil import which
+from typing import Any
 
+from deploy.local.servers import PLACE as SERVERS
+from tests.crash import several
 from tests.crash.check import faults, read, summary
 from tests.crash.faults import runs
+from tests.crash.installation import Installation, OnPostgres, OnSQLite
 from tests.crash.program import PLANTED
 from tests.crash.storm import kinds, run, run_without_kills
 
+Run = Coroutine[Any, Any, tuple[Path, Counter[str]]]
 LEAST = 5  # hits of each kind
 ENOUGH = 500  # kills, to ask for that
 PLANTED_KILLS = 30
+MOMENTS = 15  # kills of one of several receivers for each hundred of one alone
 
 
 def main() -> int:
@@ -26,30 +34,71 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--out", type=Path, default=Path("data/crash"))
+    parser.add_argument("--store", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--faults", type=int, default=5, help="times that each fault of network, disk and clock is hit")
     parser.add_argument("--planted", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     folder: Path = options.out.absolute() / time.strftime("%Y%m%dT%H%M%S")
-    print(
-        f"seed {options.seed}; strace: {'yes' if which('strace') else 'not found, no kills at fdatasync'}", flush=True
-    )
-    (folder / "storm").mkdir(parents=True)
-    began = time.monotonic()
-    path, counts = asyncio.run(run(folder / "storm", options.seed, options.kills))
-    print(
-        f"{time.monotonic() - began:.0f} s; " + ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
-    )
-    # A short run cannot hit each kind so often.
-    rare = [kind for kind in kinds() if counts[kind] < LEAST] if options.kills >= ENOUGH else []
-    failed = _report(path) + len(rare)
-    print(f"hit fewer than {LEAST} times: {', '.join(k for k in kinds() if counts[k] < LEAST) or 'none'}", flush=True)
+    strace = "yes" if which("strace") else "not found: no kills at fdatasync, and no faults of the disk"
+    print(f"seed {options.seed}; strace: {strace}", flush=True)
+    failed = 0
+    if options.store != "postgres":
+        failed += _on_sqlite(_new(folder / "sqlite"), options)
+    if options.store != "sqlite" and not (SERVERS / "bin").exists():
+        print("no PostgreSQL: see `make servers`")
+    elif options.store != "sqlite":
+        failed += _on_postgres(_new(folder / "postgres"), options)
+    return 1 if failed else 0
+
+
+def _on_sqlite(folder: Path, options: argparse.Namespace) -> int:
+    failed = _kill(folder, options, OnSQLite)
     for history in asyncio.run(run_without_kills(folder, options.seed)):
         failed += _report(history)
     if options.faults:
         failed += sum(_faults(folder, name, options.seed, options.faults) for name in runs())
     if options.planted:
-        failed += sum(_not_found(folder, bug, options.seed) for bug in PLANTED)
-    return 1 if failed else 0
+        failed += sum(_not_found(bug, run(_new(folder / bug), options.seed, PLANTED_KILLS, bug)) for bug in PLANTED)
+    return failed
+
+
+def _on_postgres(folder: Path, options: argparse.Namespace) -> int:
+    failed = _kill(folder, options, lambda _folder: OnPostgres())
+    kills = max(1, options.kills * MOMENTS // 100)
+    some = max(1, kills // MOMENTS)
+    several_of = several.run(_new(folder / "several"), options.seed, kills, max(3, kills), pauses=some, restarts=some)
+    path, counts = asyncio.run(several_of)
+    print(f"{several.RECEIVERS} receivers: " + ", ".join(f"{what} {count}" for what, count in sorted(counts.items())))
+    failed += _report(path)
+    if options.planted:
+        failed += sum(_not_found(bug, planted_on_postgres(folder, bug, options.seed)) for bug in PLANTED)
+    return failed
+
+
+def planted_on_postgres(folder: Path, bug: str, seed: int) -> Run:
+    """Give the storm that finds a bug on PostgreSQL."""
+    if bug == "lease by local clock":
+        return several.run(_new(folder / bug), seed, 0, 0, bug, pauses=0, restarts=0)
+    return run(_new(folder / bug), seed, PLANTED_KILLS, bug, on=OnPostgres())
+
+
+def _kill(folder: Path, options: argparse.Namespace, install: Callable[[Path], Installation]) -> int:
+    at, began = _new(folder / "storm"), time.monotonic()
+    installation = install(at)
+    path, counts = asyncio.run(run(at, options.seed, options.kills, on=installation))
+    hits = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    print(f"{time.monotonic() - began:.0f} s; {hits}")
+    wanted = kinds(installation.statements)
+    rare = [kind for kind in wanted if counts[kind] < LEAST]
+    print(f"hit fewer than {LEAST} times: {', '.join(rare) or 'none'}", flush=True)
+    # A short run cannot hit each kind so often.
+    return _report(path) + (len(rare) if options.kills >= ENOUGH else 0)
+
+
+def _new(folder: Path) -> Path:
+    folder = folder.with_name(folder.name.replace(" ", "-"))
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _report(path: Path) -> int:
@@ -60,20 +109,16 @@ def _report(path: Path) -> int:
 
 
 def _faults(folder: Path, name: str, seed: int, times: int) -> int:
-    at = folder / name.replace(" ", "-")
-    at.mkdir()
-    history, hits = asyncio.run(runs()[name](at, seed, times))
+    history, hits = asyncio.run(runs()[name](_new(folder / name), seed, times))
     print(f"{name}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(hits.items())), flush=True)
-    rare = [kind for kind, count in hits.items() if count < times and count < LEAST and len(hits) > 1]
+    rare = [kind for kind, count in hits.items() if count < times and len(hits) > 1]
     if rare:
         print(f"{name}: hit too seldom: {', '.join(rare)}")
     return _report(history) + len(rare)
 
 
-def _not_found(folder: Path, bug: str, seed: int) -> bool:
-    at = folder / bug.replace(" ", "-")
-    at.mkdir()
-    path, _ = asyncio.run(run(at, seed, PLANTED_KILLS, bug))
+def _not_found(bug: str, planted: Run) -> bool:
+    path, _ = asyncio.run(planted)
     found = faults(read(path))
     print(f"planted: {bug}: {f'found, e.g. {found[0]}' if found else 'NOT FOUND'}", flush=True)
     return not found

@@ -186,6 +186,8 @@ def _answer_was_lost(history: History, send: Line) -> bool:
 def after_the_answer(history: History) -> Iterator[str]:
     """Nobody is paged after an answer that was acknowledged, but by what was under way."""
     for title in history.fired():
+        if len(history.incidents[title]) > 1:
+            continue  # whether there may be another one is the business of `not_one`
         answers = [request["at"] for request in history.asked(title, "acknowledge", "resolve")]
         for send in history.sends_of[title]:
             if answers and send["kind"] == "page" and send["at"] > min(answers) + GRACE:
@@ -195,6 +197,7 @@ def after_the_answer(history: History) -> Iterator[str]:
 def timelines(history: History) -> Iterator[str]:
     """A timeline has a line for each thing that was acknowledged, once, in the order of time."""
     for title, incidents in history.incidents.items():
+        answered = {request["told"].get("incident") for request in history.asked(title, "fire")}
         for incident in incidents:
             lines = incident["timeline"]
             kinds = Counter(line["kind"] for line in lines)
@@ -206,7 +209,8 @@ def timelines(history: History) -> Iterator[str]:
                 (before - after).total_seconds() > GRACE for before, after in pairwise(times)
             ):
                 yield f"{title} goes back in time"
-            yield from _acts(history, title, incident, kinds)
+            if incident["id"] in answered or len(incidents) == 1:
+                yield from _acts(history, title, incident, kinds)
 
 
 def _acts(history: History, title: str, incident: Line, kinds: Counter[str]) -> Iterator[str]:

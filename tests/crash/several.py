@@ -15,6 +15,7 @@ from tests.crash.wire import CUTS
 
 RECEIVERS = 3
 SHIFT = 30.0  # seconds by which the clock of the last one is wrong
+LEAST = 12.0  # seconds, also if nothing shall happen
 PAUSE = 11.0  # seconds for which one is stopped: its leases are over after eight
 PATIENCE = 20.0  # seconds until a cut should have hit
 
@@ -55,7 +56,10 @@ class Several(Storm):
             await self._live(process)
         weather = asyncio.ensure_future(self.begin_incidents())
         try:
-            await asyncio.gather(self._kill(kills), self._pause(pauses), self._restart(restarts), self._cut_often(cuts))
+            await asyncio.gather(
+                *(self._kill(kills), self._pause(pauses), self._restart(restarts), self._cut_often(cuts)),
+                asyncio.sleep(0.0 if kills else LEAST),
+            )
         finally:
             weather.cancel()
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.crash.__main__ import PLANTED_KILLS
+from deploy.local.servers import PLACE as SERVERS
+from tests.crash import several
+from tests.crash.__main__ import PLANTED_KILLS, planted_on_postgres
 from tests.crash.check import History, Line, faults, main
 from tests.crash.faults import Outcome, clock, disk, network, torn
 from tests.crash.program import PLANTED
 from tests.crash.storm import run
 
 KILLS, DIED, FIRED = 5, 100.0, 90.0
-NO_STRACE = pytest.mark.skipif(which("strace") is None, reason="strace is not installed")
+NO_SERVER = pytest.mark.skipif(not (SERVERS / "bin").exists(), reason="no PostgreSQL: see `make servers`")
 Few = Callable[[Path, int, int, int], Coroutine[Any, Any, Outcome]]
 
 
@@ -30,12 +32,24 @@ async def test_nothing_is_lost_in_a_storm_with_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.story
-@pytest.mark.parametrize("run_few", [network, torn, clock, pytest.param(disk, marks=NO_STRACE)])
-async def test_nothing_is_lost_when_something_else_fails(tmp_path: Path, run_few: Few) -> None:
+@pytest.mark.parametrize("which_fails", [["network"], ["torn", "clock", *(["disk"] if which("strace") else [])]])
+async def test_nothing_is_lost_when_something_else_fails(tmp_path: Path, which_fails: list[str]) -> None:
     seed = random.randrange(1_000_000)  # noqa: S311  # as above
-    print(f"seed {seed}")  # noqa: T201  # as above
+    name = random.Random(seed).choice(which_fails)  # noqa: S311  # as above
+    print(f"seed {seed}: {name}")  # noqa: T201  # as above
+    run_few: Few = {"network": network, "torn": torn, "clock": clock, "disk": disk}[name]
     path, hits = await run_few(tmp_path, seed, 1, 1)
     assert set(hits.values()) == {1}
+    assert main(path) == 0
+
+
+@pytest.mark.story
+@NO_SERVER
+async def test_nothing_is_lost_when_one_of_several_receivers_dies(tmp_path: Path) -> None:
+    seed = random.randrange(1_000_000)  # noqa: S311  # as above
+    print(f"seed {seed}")  # noqa: T201  # as above
+    path, hits = await several.run(tmp_path, seed, 1, 1, pauses=0, restarts=0)
+    assert hits["kill"] == 1
     assert main(path) == 0
 
 
@@ -43,6 +57,14 @@ async def test_nothing_is_lost_when_something_else_fails(tmp_path: Path, run_few
 @pytest.mark.parametrize("bug", PLANTED)
 async def test_a_planted_bug_is_found(tmp_path: Path, bug: str) -> None:
     path, _ = await run(tmp_path, 5, PLANTED_KILLS, bug)
+    assert main(path) == 1
+
+
+@pytest.mark.slow
+@NO_SERVER
+@pytest.mark.parametrize("bug", PLANTED)
+async def test_a_planted_bug_is_found_on_postgresql(tmp_path: Path, bug: str) -> None:
+    path, _ = await planted_on_postgres(tmp_path, bug, 5)
     assert main(path) == 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
-from receiver.incident.model import Failure
+from receiver.incident.model import EntryKind, Failure
 from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
@@ -302,6 +302,39 @@ async def test_a_corrupt_database_is_named_at_the_start(tmp_path: Path, clock: C
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{file}: the database is corrupt (")
     assert f"move {NAME}, {NAME}-wal and {NAME}-shm away" in line
+
+
+async def test_a_log_that_a_crash_has_cut_off_is_read_up_to_its_last_whole_commit(tmp_path: Path, clock: Clock) -> None:
+    """A disk that has not kept what it said it had: what is left is a moment of the past, and no half of a change."""
+    folders = [tmp_path / "whole", tmp_path / "cut"]
+    for folder in folders:
+        folder.mkdir()
+    store = SQLiteStore(folders[0] / NAME, lambda: None)
+    await store.open(clock.now)
+    for number in range(5):
+        await store.update(of_new(f"{number}"), the_policy(), clock.now)
+    data, log = (folders[0] / NAME).read_bytes(), (folders[0] / f"{NAME}-wal").read_bytes()
+    await store.close()
+    kept = list[int]()
+    for length in (*range(0, len(log), len(log) // 24), len(log)):
+        for old in folders[1].iterdir():
+            old.unlink()
+        (folders[1] / NAME).write_bytes(data)
+        (folders[1] / f"{NAME}-wal").write_bytes(log[:length])
+        cut = SQLiteStore(folders[1] / NAME, lambda: None)
+        await cut.open(clock.now)
+        await cut.check()
+        incidents = await cut.still_open()
+        kept.append(len(incidents))
+        assert [incident.id for incident in incidents] == list(range(1, len(incidents) + 1))
+        for incident in incidents:
+            stored = await cut.incident(incident.id)
+            assert stored is not None
+            assert EntryKind.PAGED in {line.kind for line in stored[1]}
+        assert len(await cut.claim("email", clock.now, 90.0, 10)) == len(incidents)
+        await cut.close()
+    assert kept == sorted(kept)
+    assert (kept[0], kept[-1]) == (0, 5)
 
 
 async def test_damage_in_a_large_database_is_found_while_it_is_used(
