@@ -369,6 +369,25 @@ async def test_a_server_whose_clock_is_ahead_does_not_freeze_a_gauge(rig: tuple[
     assert await value(client, "class_seats_booked", class_type="group") == 5
 
 
+async def test_the_times_of_a_server_whose_clock_is_behind_are_corrected(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, time = rig
+    name = "support_oldest_unanswered_ticket_timestamp_seconds"
+    for booked, wrong in ((1, 0.0), (5, -AHEAD)):
+        time.now += 10
+        its = time.now + wrong
+        data = {"class_type": "group", "booked": booked, "capacity": 8}
+        events = [
+            {"type": "class_seats", "time": its, "data": data},
+            {"type": "backup_finished", "time": its, "data": {"database": "heypeter"}},
+            {"type": "tickets_counted", "data": {"priority": "high", "open": 2, "oldest_unanswered": its - 60}},
+        ]
+        answer = await client.post("/api/events", json={"sent_at": its, "events": events}, headers=TOKEN)
+        assert answer.status == 202
+        assert await value(client, "class_seats_booked", class_type="group") == booked
+        assert await value(client, "backup_last_success_timestamp_seconds", database="heypeter") == time.now
+        assert await value(client, name, ticket_priority="high") == time.now - 60
+
+
 @pytest.mark.parametrize("sends_its_time", [True, False])
 async def test_no_time_of_a_sender_lies_in_our_future(rig: tuple[Client, Exporter, Time], sends_its_time: bool) -> None:
     client, _, time = rig
