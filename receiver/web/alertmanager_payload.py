@@ -258,7 +258,7 @@ def _annotations(alert: _Alert) -> dict[str, str]:
 def _groups(payload: _Body[Any], alerts: list[Alert], dropped: int) -> Iterable[AlertGroup]:
     # The receiver's name arrives regex-quoted: "web.hook" as "web\.hook" (Alertmanager's template.go, QuoteMeta).
     receiver = re.sub(r"\\(.)", r"\1", _text(payload.receiver))
-    labels, truncated = _texts(payload.group_labels), payload.truncated_alerts
+    labels, truncated = _texts(payload.group_labels), _count(payload.truncated_alerts)
     members: dict[str, list[Alert]] = {}
     key = _text(payload.group_key)
     if key or isinstance(payload.group_labels, dict):
@@ -271,11 +271,19 @@ def _groups(payload: _Body[Any], alerts: list[Alert], dropped: int) -> Iterable[
         yield AlertGroup(
             key=_bounded(f"{receiver}|{name}"),
             alerts=tuple(listed),
-            truncated=int(min(max(truncated, 0), _MOST_TRUNCATED)) if isinstance(truncated, int) else 0,
+            truncated=truncated,
             receiver=receiver,
             labels=labels,
             dropped=dropped,
         )
+
+
+def _count(value: object) -> int:
+    """Read how many it is, as a number or as text; what is no number is none."""
+    text = _word(value).removesuffix(".0")
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    return min(int(text), _MOST_TRUNCATED) if len(text) < _LONGEST_TIME else _MOST_TRUNCATED
 
 
 def _group_key(labels: dict[str, str]) -> str:

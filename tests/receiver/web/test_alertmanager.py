@@ -168,6 +168,26 @@ def test_another_version_is_refused(version: object) -> None:
         parse(json.dumps({**PAYLOAD, "version": version}).encode(), START)
 
 
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        (3, 3),
+        (3.0, 3),
+        ("3", 3),
+        (" 3 ", 3),
+        (-1, 0),
+        (None, 0),
+        ("many", 0),
+        ("\u00b2", 0),
+        (10**30, 1_000_000_000),
+        ("9" * 5000, 1_000_000_000),
+    ],
+)
+def test_how_many_alerts_were_left_out_may_be_written_as_other_languages_do(written: object, count: int) -> None:
+    """With alerts left out, "all resolved" proves nothing: a count that is passed over would end what still fires."""
+    assert only(encoded(truncatedAlerts=written)).truncated == count
+
+
 def test_long_fingerprints_of_alerts_without_labels_are_told_apart() -> None:
     alerts = [{"labels": {}, "fingerprint": "x" * 200 + end, "status": "firing"} for end in ("a", "b")]
     first, second = only(encoded(alerts=alerts)).alerts
