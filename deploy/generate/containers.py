@@ -5,6 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Two receivers have one name: it leads to the address of each, and each has counters of its own.
+EACH_RECEIVER = {
+    """    static_configs:
+      - targets: ["receiver:9095"]
+""": """    dns_sd_configs:
+      - {names: [receiver], type: A, port: 9095, refresh_interval: 10s}
+"""
+}
 GATEWAY = "172.31.95.1/32"  # of compose.yml's network
 # Service of compose.yml by the port on which its program listens.
 SERVICES = {
@@ -85,6 +93,7 @@ def named(text: str) -> str:
 def texts() -> dict[Path, str]:
     """Give the files of deploy/compose/config."""
     rules = {"../../rules/*.yml": "/etc/prometheus/rules/*.yml"}
+    prometheus = named(replaced("prometheus.yml", example("prometheus.yml"), rules))
     on_sqlite = receiver("/run/secrets", "http://alertmanager:9093", "http://prometheus:9090")
     made = {
         "exporter.yml": exporter("/run/secrets", f'"{GATEWAY}"'),
@@ -93,7 +102,8 @@ def texts() -> dict[Path, str]:
         "alertmanager.yml": named(
             replaced("alertmanager.yml", example("alertmanager.yml"), {"_file: secrets/": "_file: /run/secrets/"})
         ),
-        "prometheus.yml": named(replaced("prometheus.yml", example("prometheus.yml"), rules)),
+        "prometheus.yml": prometheus,
+        "prometheus-postgresql.yml": replaced("prometheus.yml", prometheus, EACH_RECEIVER),
     }
     folder = ROOT / "deploy/compose/config"
     return {folder / name: head(name) + text for name, text in made.items()}

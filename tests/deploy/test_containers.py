@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
     assert {line[1:] for line in ignore if line.startswith("!")} == set(copied)
 
 
+def test_the_image_has_the_packages_of_every_extra() -> None:
+    """But for uvloop, which is a choice of its own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    extras = {name: wanted for name, wanted in extras.items() if name not in ("dev", "uvloop")}
+    assert "postgres" in extras
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE))
+    names = [re.split(r"[<>=]", one)[0] for wanted in extras.values() for one in wanted]
+    packages = {re.sub(r"\[(\w+)\]", r"-\1", name) for name in names}  # psycopg[binary] is psycopg-binary
+    assert packages <= locked
+    assert "--requirement requirements.lock" in (ROOT / "deploy/image/Dockerfile").read_text("utf-8")
+
+
 def test_both_programs_run_as_a_user_with_a_number_and_are_watched() -> None:
     text = (ROOT / "deploy/image/Dockerfile").read_text("utf-8")
     _, runtime, exporter, receiver = re.split(r"^FROM .+ AS (?:runtime|exporter|receiver)$", text, flags=re.MULTILINE)
@@ -102,10 +116,11 @@ def test_receivers_on_postgresql_stand_in_for_the_one_with_a_file(resolved: dict
         profile: json.loads(compose(f"--profile={profile}", "config", "--format=json", **pinned()).stdout)["services"]
         for profile in ("full", "postgres")
     }
-    assert set(services["postgres"]) - set(services["full"]) == {"receiver-postgres", "database"}
-    assert set(services["full"]) - set(services["postgres"]) == {"receiver"}
+    assert set(services["postgres"]) - set(services["full"]) == {"receiver-postgres", "prometheus-postgres", "database"}
+    assert set(services["full"]) - set(services["postgres"]) == {"receiver", "prometheus"}
+    for name in ("receiver", "prometheus"):  # as the configurations name them
+        assert services["postgres"][f"{name}-postgres"]["networks"]["default"]["aliases"] == [name]
     ours = services["postgres"]["receiver-postgres"]
-    assert ours["networks"]["default"]["aliases"] == ["receiver"]  # as Alertmanager's configuration names it
     assert ours["deploy"]["replicas"] == 2
     assert [volume["target"] for volume in ours["volumes"]] == ["/etc/heypeter/receiver.yml"]
     assert all(not one["required"] for one in resolved["alertmanager"]["depends_on"].values())
@@ -137,7 +152,7 @@ def test_every_image_stands_in_one_file(resolved: dict[str, Any]) -> None:
 
 
 def test_every_service_is_confined_bounded_and_reached_from_this_host_only(resolved: dict[str, Any]) -> None:
-    assert len(resolved) == 12
+    assert len(resolved) == 13
     for name, service in resolved.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -170,7 +185,10 @@ def test_the_configurations_are_valid(name: str) -> None:
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize(("tool", "name"), [("promtool", "prometheus"), ("amtool", "alertmanager")])
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [("promtool", "prometheus"), ("promtool", "prometheus-postgresql"), ("amtool", "alertmanager")],
+)
 def test_the_configurations_of_others_are_valid(tmp_path: Path, tool: str, name: str) -> None:
     text = (COMPOSE / f"config/{name}.yml").read_text("utf-8").replace("/etc/prometheus/rules", str(ROOT / "rules"))
     (tmp_path / "file.yml").write_text(text, "utf-8")
@@ -187,6 +205,9 @@ def test_targets_are_services_of_the_compose_file(resolved: dict[str, Any]) -> N
     hosts = {target.partition(":")[0] for target in targets if not target.startswith("https://")}
     assert hosts <= set(resolved)
     assert "localhost" not in hosts
+    several = yaml.safe_load((COMPOSE / "config/prometheus-postgresql.yml").read_text("utf-8"))
+    found = {job["job_name"]: job["dns_sd_configs"] for job in several["scrape_configs"] if "dns_sd_configs" in job}
+    assert [(job, one["names"], one["port"]) for job, (one,) in found.items()] == [("receiver", ["receiver"], 9095)]
 
 
 def script(folder: Path, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
