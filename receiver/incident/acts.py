@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from receiver.incident.escalation import (
+    OVERTAKEN,
     page,
     page_person,
     schedule,
@@ -42,7 +43,6 @@ KEEP_WITHIN = timedelta(minutes=10)  # after somebody was awake: what they took 
 LONGEST_SNOOZE = timedelta(hours=24)
 LONGEST_P1_SNOOZE = timedelta(hours=4)
 _TITLE = 200  # characters of the text by which an incident is raised
-_OVERTAKEN = timedelta(minutes=1)  # by which a moment that was read may lie before the last change
 
 
 def longest_snooze(priority: Priority) -> timedelta:
@@ -107,7 +107,7 @@ def snooze_owned(so_far: Decision, event: Snooze, policy: Policy, now: datetime)
 def _owned(so_far: Decision, actor: str, now: datetime) -> Decision:
     """Answer every page that was owed until now, also one of another receiver that was faster with a later ``now``."""
     incident, paged = so_far.incident, so_far.incident.delivery.paged_at
-    overtaken = paged is not None and now < paged < now + _OVERTAKEN
+    overtaken = paged is not None and now < paged < now + OVERTAKEN
     so_far = so_far.change(
         clocks=acknowledged(incident.clocks, incident.plan, now),
         acknowledged_at=paged if overtaken else now,

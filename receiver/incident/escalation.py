@@ -11,6 +11,7 @@ from receiver.incident.model import (
     Decision,
     EntryKind,
     Holder,
+    Incident,
     Kind,
     Notification,
     Plan,
@@ -25,6 +26,8 @@ from receiver.incident.timetable import begin, repeated, response, upcoming, wit
 
 NOTHING = Data()
 _LATE = timedelta(seconds=60)  # a step that comes later than this says so in the timeline
+# By which a moment that was read may lie before the last change: both receivers waited for the database.
+OVERTAKEN = timedelta(minutes=1)
 
 
 def start(  # the clocks may have begun before
@@ -170,7 +173,7 @@ def _round(  # of pages
     data: Data,
     now: datetime,
 ) -> Decision:
-    delivery = so_far.incident.delivery
+    delivery, now = so_far.incident.delivery, _after_the_answer(so_far.incident, now)
     so_far = so_far.set_delivery(
         rounds=delivery.rounds + 1,
         round_lanes=tuple(target.lane for target in targets),
@@ -184,11 +187,22 @@ def _round(  # of pages
     return so_far.owe(*owed)
 
 
+def _after_the_answer(incident: Incident, now: datetime) -> datetime:
+    """Give the moment of a page that is asked for though somebody has answered: that answer is not one to it.
+
+    The ``now`` of the answer may be the later one: another receiver may have read it, and was faster.
+    """
+    answered = incident.acknowledged_at if incident.state is State.ACKNOWLEDGED else None
+    overtaken = answered is not None and now <= answered < now + OVERTAKEN
+    return answered + timedelta(microseconds=1) if answered is not None and overtaken else now
+
+
 def tell_places(so_far: Decision, data: Data, policy: Policy, now: datetime) -> Decision:
     """Owe a page to the places that joining alerts bring in: their team hears of it though another has taken it."""
     incident, delivery = so_far.incident, so_far.incident.delivery
     if incident.paused is not None or not delivery.rounds:
         return so_far  # its places are told with the people
+    now = _after_the_answer(incident, now)
     known = {(target.channel, target.address) for target in delivery.told}
     new = tuple(t for t in policy.targets((), incident, now) if (t.channel, t.address) not in known)
     so_far = so_far.set_delivery(

@@ -125,6 +125,7 @@ class Storm:
         return {
             "pagerduty": {
                 "api_url": pagerduty.url,
+                "timeout": "30s",  # longer than a lease that is renewed
                 "services": {name: {"routing_key": key} for name, key in KEYS.items()},
             },
             "slack": {"api_url": f"{slack.url}/api/", "token": "xoxb-storm"},

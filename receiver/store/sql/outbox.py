@@ -254,7 +254,7 @@ def _write_down(db: Connection, incident: Incident, notification: Notification, 
         "serial": notification.serial,
         "priority": (LEAST if notification.is_redraw else incident.priority).value,
         "rank": RANKS[-1] if notification.is_redraw else rank(kind, incident.priority),
-        "now": now.timestamp(),
+        "now": max(now, notification.at or now).timestamp(),
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }

@@ -546,3 +546,11 @@ def test_an_acknowledgement_answers_a_page_of_another_receiver_that_was_faster()
     case.clock.now -= timedelta(seconds=4)
     case.when(ACK)
     assert pointless(Kind.PAGE, paged, case.incident)
+
+
+def test_an_acknowledgement_answers_no_page_that_is_asked_for_after_it_by_a_receiver_that_waited() -> None:
+    case = a_case(ACK)
+    case.clock.now -= timedelta(seconds=4)
+    pages = [owed for owed in case.when(EscalateNow("linh", API)) if owed.kind is Kind.PAGE]
+    assert pages
+    assert not any(pointless(page.kind, page.at or case.clock.now, case.incident) for page in pages)
