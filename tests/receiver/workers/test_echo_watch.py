@@ -70,6 +70,17 @@ async def test_an_echo_that_is_called_resolved_as_well_opens_nothing(site: Site,
     assert (incident.state, incident.reopened, incident.doubted) == (State.RESOLVED, (), {})
 
 
+async def test_news_of_others_says_nothing_of_what_is_doubted(site: Site) -> None:
+    await site.say(firing=True)
+    await site.say(firing=False, after=300)
+    await site.say(firing=True, after=60)
+    for other in (an_alert("b", starts_at=site.clock.now), an_alert("b", firing=False, starts_at=site.clock.now)):
+        await site.store.update(received(other), site.current.routing, site.clock.now)
+        site.clock.forward(seconds=30)
+    await site.minutes(8)
+    assert [alert.fingerprint for alert in (await site.incidents())[0].firing] == ["a"]
+
+
 async def test_what_a_person_has_resolved_is_no_doubt(site: Site) -> None:
     now = site.clock.now
     both = received(an_alert(), an_alert("b"))
