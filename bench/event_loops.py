@@ -90,7 +90,7 @@ def _row(values: Sequence[float]) -> str:
 
 def main(*, short: bool) -> None:
     """Run the benchmark."""
-    rounds, seconds = (1, 0.1) if short else (9, 0.7)
+    rounds, seconds = (1, 0.1) if short else (7, 0.7)
     if not UVLOOP.exists():
         print("0 compared: uvloop is not here: python -m bench.peers")
         return

@@ -79,7 +79,7 @@ def main(*, short: bool) -> int:
         if gateway.exists():
             servers["gateway"] = Server([str(gateway), f"--web.listen-address=127.0.0.1:{gateway_port}"], gateway_port)
         try:
-            measure(servers, *((1, 0.2) if short else (5, 1.0)))
+            measure(servers, *((1, 0.2) if short else (5, 0.8)))
         finally:
             for server in servers.values():
                 server.stop()

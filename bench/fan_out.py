@@ -40,7 +40,7 @@ class Size(NamedTuple):
     rounds: int
 
 
-FULL, SHORT = Size((500, 1_000, 2_000), 3), Size((5, 20), 1)
+FULL, SHORT = Size((500, 1_000, 2_000), 2), Size((5, 20), 1)
 
 
 class Counting:

@@ -187,13 +187,16 @@ def stalls(ran: Sequence[Ran]) -> Iterator[str]:
         yield from table(("", "late, p99", "longest", "computing, p99", "longest"), rows)
 
 
-def curves() -> Iterator[str]:
-    """Write the figures of those that cannot be run here."""
+def curves(ran: Sequence[Ran]) -> Iterator[str]:
+    """Write the figures of those that cannot be run here, next to ours of this run."""
+    ours = dict[str, str]()
+    for note in (note for one in ran for note in one.notes):
+        name, value = note.get("name", note.get("what")), note["ours"] if "ratio" in note else note["value"]
+        ours.setdefault(name, f"{number(value)} {note['unit']}")
     for name, peer in yaml.safe_load(CURVES.read_text("utf-8")).items():
         yield from (f"## {name}, measured elsewhere", "", peer["about"].strip(), "")
-        yield from table(
-            ("", "theirs", "ours, above or in"), [(r["what"], r["theirs"], r["ours"]) for r in peer["rows"]]
-        )
+        rows = [(row["what"], row["theirs"], row.get("ours") or ours.get(row["figure"], "")) for row in peer["rows"]]
+        yield from table(("", "theirs", "ours"), rows)
         yield from ("What is unfair about it:", "")
         yield from (f"- {line}" for line in peer["unfair"])
         yield ""
@@ -218,7 +221,7 @@ def document(ran: Sequence[Ran], began: datetime, load: str) -> str:
         *figures(ran),
         *comparisons(ran),
         *stalls(ran),
-        *curves(),
+        *curves(ran),
         "## What each printed",
         "",
     ]

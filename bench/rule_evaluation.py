@@ -43,7 +43,7 @@ class Size(NamedTuple):
     day: int
 
 
-FULL, SHORT = Size(20_000, 30, 3, 86_400), Size(0, 1, 1, 900)
+FULL, SHORT = Size(20_000, 30, 2, 86_400), Size(0, 1, 1, 900)
 
 
 def targets(wanted: int) -> dict[str, list[Series]]:
