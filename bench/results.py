@@ -206,6 +206,7 @@ def document(ran: Sequence[Ran], began: datetime, load: str) -> str:
     """Write the whole page."""
     minutes = sum(one.seconds for one in ran) / 60
     failed = [one.name for one in ran if not one.ended_well]
+    missing = [name for name in BENCHMARKS if name not in {one.name for one in ran}]
     lines = [
         "# Results of the benchmarks",
         "",
@@ -214,6 +215,7 @@ def document(ran: Sequence[Ran], began: datetime, load: str) -> str:
         *(f"- {line}" for line in machine()),
         f"- load of the machine before: {load}",
         *(f"- {name} failed" for name in failed),
+        *([f"- not run this time: {', '.join(missing)}"] if missing else []),
         "",
         "The machine is virtual and shared: trust ratios more than milliseconds. Servers have the first core, their",
         "load the other. `make bench` writes this page again; `python -m bench.NAME` runs one.",
@@ -246,7 +248,7 @@ def main() -> int:
         print(f"== {name}", flush=True)
         ran.append(run(name, ["--short"] if options.short else []))
         print(f"{ran[-1].printed}\n({ran[-1].seconds:.0f} s)", flush=True)
-    out.write_text(document(ran, began, load), "utf-8")
+        out.write_text(document(ran, began, load), "utf-8")  # after each: what is there is not lost if one hangs
     print(f"written: {out}")
     return 0 if all(one.ended_well for one in ran) else 1
 
