@@ -54,15 +54,8 @@ def run(name: str, words: Sequence[str]) -> Ran:
         files = {key: Path(folder) / key for key in ("BENCH_FIGURES", "BENCH_STALLS")}
         environment = {**os.environ, **{key: str(path) for key, path in files.items()}}
         began = time.monotonic()
-        done = subprocess.run(
-            python("-m", f"bench.{name}", *words),
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
+        command = ["timeout", str(PATIENCE), *python("-m", f"bench.{name}", *words)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         took = time.monotonic() - began
         notes, stalls = (_lines(path) for path in files.values())
     if done.returncode:
