@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 ROOT = Path(__file__).resolve().parents[1]
+_CORES = sorted(os.sched_getaffinity(0))
 _TICK = os.sysconf("SC_CLK_TCK")
 _LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 
@@ -197,12 +198,12 @@ def load(server: Loaded, raw: bytes, seconds: float = 4.0, connections: int = 32
 @contextlib.contextmanager
 def core(number: int) -> Iterator[None]:
     """Keep this process, and what it starts, on one core: the first for servers, the last for their load."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[number]})
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {_CORES[number]})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, set(cores))
+        os.sched_setaffinity(0, before)
 
 
 def python(*arguments: str) -> list[str]:
