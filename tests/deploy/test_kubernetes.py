@@ -217,6 +217,29 @@ def test_kustomize_builds_what_the_chart_renders(folder: str) -> None:
         assert {one["metadata"]["namespace"] for one in built.values()} == {"monitoring"}
 
 
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
+@pytest.mark.parametrize(("name", "gone"), [("single", "ConfigMap"), ("ha", "Cluster")])
+def test_what_is_commented_out_in_an_overlay_works(tmp_path: Path, name: str, gone: str) -> None:
+    shutil.copytree(ROOT / "deploy/kubernetes", tmp_path / "kubernetes", ignore=shutil.ignore_patterns("chart"))
+    folder = tmp_path / "kubernetes/overlays" / name
+    path = folder / "kustomization.yaml"
+    text = re.sub(r"^# (?=configMapGenerator:|patches:|  )", "", path.read_text("utf-8"), flags=re.MULTILINE)
+    path.write_text(text, "utf-8")
+    for own in ("exporter", "receiver"):
+        (folder / f"{own}.yml").write_text("of: ours\n", "utf-8")
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    built = loaded(done.stdout)
+    configs = [
+        one for one in of_kind(built, "ConfigMap") if "grafana_dashboard" not in one["metadata"].get("labels", {})
+    ]
+    assert [one["data"] for one in configs] == [{f"{own}.yml": "of: ours\n"} for own in ("exporter", "receiver")]
+    assert len(of_kind(built, gone)) == (2 if gone == "ConfigMap" else 0)
+    for one in of_kind(built, "NetworkPolicy"):
+        if one["metadata"]["name"] == "heypeter-receiver-database":
+            assert one["spec"]["egress"] == [{"ports": [{"port": 5432}]}]
+
+
 def without_checksum(document: Document) -> Document:
     spec: Document = json.loads(json.dumps(document.get("spec", {})))
     if document["kind"] in WORKLOADS:
