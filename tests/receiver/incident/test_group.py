@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from receiver.incident.alerts import LISTED
 from receiver.incident.delivery import pointless
 from receiver.incident.event import Acknowledge, HandOver, TimeDue
 from receiver.incident.model import Alert, EntryKind, Kind, Notification, Origin, PauseKind, Plan, Reason, State
@@ -94,6 +95,17 @@ def test_a_drill_that_is_left_makes_nothing_more_urgent(acknowledged: bool) -> N
     state = case.state()
     assert case.when(received(drill, msgspec.structs.replace(real, firing=False, ends_at=START + MINUTE))) == []
     assert (case.state(), case.incident.priority, case.incident.drill) == (state, P2, True)
+
+
+def test_what_was_real_among_drills_is_remembered_though_it_is_not_listed_any_more() -> None:
+    case = Case()
+    ended = [an_alert("r"), *(an_alert(f"d{n}", drill="true") for n in range(LISTED + 1))]
+    case.when(received(*ended, an_alert("d", drill="true")))
+    case.when(received(*(msgspec.structs.replace(one, firing=False, ends_at=START + MINUTE) for one in ended)))
+    assert case.incident.drill  # what fires is one
+    assert (case.incident.unlisted, case.incident.real) == (2, True)
+    case.when(received(an_alert("d", drill="true", firing=False)))
+    assert (case.state(), case.incident.drill) == (State.RESOLVED, False)
 
 
 def test_a_drill_makes_nothing_more_urgent() -> None:
