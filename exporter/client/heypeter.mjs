@@ -641,19 +641,21 @@ class Exchange {
         for (const [name, value] of headersOf(given)) this.#headers.set(String(name).toLowerCase(), value);
         return writeHead.apply(response, given);
       };
-      // After writeHead even a text that is sent at once is chunked.
+      // After writeHead even a text that is sent at once is chunked. What wraps these after us, as the middleware
+      // "compression" does, calls ours: none of them is ever put back, or the wrapper would be lost with it.
+      let isEnding = false;
       response.write = (...given) => {
-        this.#isInParts = true;
-        response.write = write;
+        this.#isInParts ||= !isEnding;
         return write.apply(response, given);
       };
-      // Of HTTP/2 the end of a response calls its write.
-      const { end } = response;
-      response.end = (...given) => {
-        response.write = write;
-        response.end = end;
-        return end.apply(response, given);
-      };
+      if (request.httpVersion === "2.0") {
+        // Its end() calls write().
+        const { end } = response;
+        response.end = (...given) => {
+          isEnding = true;
+          return end.apply(response, given);
+        };
+      }
     }
     const end = (isWhole) => {
       forget();
@@ -711,8 +713,8 @@ class Exchange {
     const closed = () => this.count(499);
     for (const name of ["write", "end"]) {
       const plain = socket[name];
-      socket[name] = (...given) => {
-        socket[name] = plain;
+      const told = (socket[name] = (...given) => {
+        if (socket[name] === told) socket[name] = plain;
         const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(String(given[0] ?? "").slice(0, 12))?.[1]);
         if (status) {
           this.#firstByte = performance.now();
@@ -720,7 +722,7 @@ class Exchange {
           this.count(status, status < 300);
         }
         return plain.apply(socket, given);
-      };
+      });
     }
     socket.once("close", closed);
   }

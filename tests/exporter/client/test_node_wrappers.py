@@ -344,6 +344,42 @@ def test_a_pool_is_measured_once_per_query_and_its_values_stay_at_home(double: E
     assert all(b"peter@example.org" not in call.raw for call in double.calls)
 
 
+def test_what_wraps_a_response_after_us_stays(double: ExporterDouble) -> None:
+    """As the middleware "compression" does it: put back, our plain write would mix bytes into what it packs."""
+    said = run(
+        """
+        import http from "node:http";
+        import zlib from "node:zlib";
+        const client = register(instant);
+        function compress(res) {
+          const { write, end } = res;
+          const packed = zlib.createGzip();
+          res.write = (part) => packed.write(part);
+          res.end = (part) => void packed.end(part);
+          packed.on("data", (part) => write.call(res, part)).on("end", () => end.call(res));
+          return () => new Promise((done) => packed.flush(() => setImmediate(done)));
+        }
+        const server = http.createServer(async (req, res) => {
+          const flushed = compress(res);
+          res.writeHead(200, { "content-type": "text/html", "content-encoding": "gzip" });
+          for (const part of ["first", "second", "third"]) {
+            res.write(part);
+            await flushed();
+          }
+          res.end("last");
+        });
+        await new Promise((done) => server.listen(0, "127.0.0.1", done));
+        const answer = await fetch("http://127.0.0.1:" + server.address().port).then((it) => it.text(), String);
+        await new Promise((done) => server.close(done));
+        await client.close();
+        say(answer);
+        """,
+        double.url,
+    )
+    assert said == "firstsecondthirdlast"
+    assert [(data["status"], data.get("kind")) for data in told(double)] == [(200, None)]
+
+
 def test_requests_of_http_2_end_as_those_of_http_1(double: ExporterDouble) -> None:
     run(
         """
