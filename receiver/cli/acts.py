@@ -219,7 +219,7 @@ NOTE = _command(_note_arguments, "note", lambda options, _now: {"text": options.
 def _page_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help="what is wrong")
     _to_whom(parser, required=False)
-    parser.add_argument("--priority", choices=[one.value for one in Priority], default="P1")
+    parser.add_argument("--priority", type=str.upper, choices=[one.value for one in Priority], default="P1")
     api_client.add_arguments(parser)
 
 

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receiver.url", dest="receiver", help="the receiver's own; http://<listen> of the file otherwise"
     )
-    parser.add_argument("--priority", choices=[p.value for p in Priority], default="P1")
+    parser.add_argument("--priority", type=str.upper, choices=[p.value for p in Priority], default="P1")
     parser.add_argument("--team", default="default")
     parser.add_argument("--wait", type=float, default=120.0, help="seconds for somebody to answer (120)")
 

@@ -56,7 +56,7 @@ FORMS = ("text", "html", "subject", "headline", "slack")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("--kind", choices=[*(kind.value for kind in Kind), "bundle"], default="page")
-    parser.add_argument("--priority", choices=[priority.value for priority in Priority], default="P1")
+    parser.add_argument("--priority", type=str.upper, choices=[priority.value for priority in Priority], default="P1")
     parser.add_argument("--language", choices=languages(), default="en")
     parser.add_argument("--time-zone", dest="zone", default="UTC", help="the reader's, as Asia/Ho_Chi_Minh")
     parser.add_argument("--first", action="store_true", help="the first page, not one of an escalation")

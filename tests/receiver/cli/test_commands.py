@@ -322,6 +322,11 @@ def test_preview_shows_every_kind_in_every_form(kind: str, form: str, capsys: Ca
     assert "HighErrorRate" in capsys.readouterr().out
 
 
+def test_a_priority_on_the_command_line_is_read_in_any_case(capsys: Capture) -> None:
+    assert main(["preview", "--priority", "p2", "--format", "subject"]) == 0
+    assert capsys.readouterr().out.startswith("[P2]")
+
+
 def test_preview_of_a_broken_template_says_so(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "message.txt").write_text("{{ nothing }}", "utf-8")
     assert main(["preview", "--templates.dir", str(tmp_path)]) == 1
