@@ -26,6 +26,7 @@ from receiver.store.sql import outbox
 from receiver.store.sql.connection import ALL, OWN, Connection
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
+_PART = 100  # of them, that are read at once
 # Bytes of what is looked up by an index. PostgreSQL takes 2,704 of a whole row of one:
 # postgresql.org/docs/current/limits.html and src/include/access/nbtree.h, BTMaxItemSize.
 LONGEST_KEY, LONGEST_NAME = 2000, 1000
@@ -131,20 +132,21 @@ class Known:
 
 def newest(db: Connection, state: str | None, limit: int) -> list[Incident]:
     """Read the newest incidents, all or those in one state."""
-    where = "WHERE state = :state" if state is not None else ""
+    where = _in_state(State(state), "WHERE") if state is not None else ""
     query = f"SELECT doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
-    return [_incident.decode(document(row[0])) for row in db.execute(query, {"state": state, "limit": limit})]
+    return [_incident.decode(document(row[0])) for row in db.execute(query, {"limit": limit})]
+
+
+def _in_state(state: State, word: str) -> str:
+    """Name it in the statement: PostgreSQL's plan for any state would look through what is over for what is open."""
+    return f"{word} state = '{state.value}'"
 
 
 def listed(db: Connection, wanted: IncidentFilter) -> IncidentPage:
     """Read part of a list; the team is in the document only, which may be compressed."""
-    where = "AND state = :state" if wanted.state is not None else ""
-    query = f"""SELECT id, priority, opened_at, doc FROM incident WHERE id < :before {where}
-        ORDER BY id DESC LIMIT :limit"""  # noqa: S608  # our own text
     before = wanted.before if wanted.before is not None else ALL
-    rows = db.execute(query, {"before": before, "state": wanted.state, "limit": _LOOKED_AT + 1})
     found = list[Incident]()
-    for count, (number, priority, opened_at, doc) in enumerate(rows):
+    for count, (number, priority, opened_at, doc) in enumerate(_from_newest(db, before, wanted.state)):
         if count == _LOOKED_AT or len(found) == wanted.limit:
             return IncidentPage(found, before)
         before = number
@@ -153,6 +155,17 @@ def listed(db: Connection, wanted: IncidentFilter) -> IncidentPage:
         if wanted.team is None or _of_team.decode(document(doc)).team == wanted.team:
             found.append(_incident.decode(document(doc)))
     return IncidentPage(found)
+
+
+def _from_newest(db: Connection, before: int, state: State | None) -> Iterator[tuple[int, str, float, bytes]]:
+    """Read a part at a time: PostgreSQL sends all that a statement gives, however little of it is looked at."""
+    where = _in_state(state, "AND") if state is not None else ""
+    query = f"""SELECT id, priority, opened_at, doc FROM incident WHERE id < :before {where}
+        ORDER BY id DESC LIMIT :limit"""  # noqa: S608  # our own text
+    rows = db.execute(query, {"before": before, "limit": _PART}).fetchall()
+    while rows:
+        yield from rows
+        rows = db.execute(query, {"before": rows[-1][0], "limit": _PART}).fetchall() if len(rows) == _PART else []
 
 
 def alike(db: Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:
