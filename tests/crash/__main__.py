@@ -19,7 +19,7 @@ from tests.crash.check import faults, read, summary
 from tests.crash.faults import runs
 from tests.crash.installation import Installation, OnPostgres, OnSQLite
 from tests.crash.program import PLANTED
-from tests.crash.storm import kinds, run, run_without_kills
+from tests.crash.storm import kinds, outlive_leases, run, set_the_clock
 
 Run = Coroutine[Any, Any, tuple[Path, Counter[str]]]
 LEAST = 5  # hits of each kind
@@ -53,8 +53,8 @@ def main() -> int:
 
 def _on_sqlite(folder: Path, options: argparse.Namespace) -> int:
     failed = _kill(folder, options, OnSQLite)
-    for history in asyncio.run(run_without_kills(folder, options.seed)):
-        failed += _report(history)
+    failed += _report(asyncio.run(outlive_leases(_new(folder / "leases"), options.seed)))
+    failed += _report(asyncio.run(set_the_clock(_new(folder / "clock set"), options.seed)))
     if options.faults:
         failed += sum(_faults(folder, name, options.seed, options.faults) for name in runs())
     if options.planted:
@@ -64,6 +64,7 @@ def _on_sqlite(folder: Path, options: argparse.Namespace) -> int:
 
 def _on_postgres(folder: Path, options: argparse.Namespace) -> int:
     failed = _kill(folder, options, lambda _folder: OnPostgres())
+    failed += _report(asyncio.run(outlive_leases(_new(folder / "leases"), options.seed, OnPostgres())))
     kills = max(1, options.kills * MOMENTS // 100)
     some = max(1, kills // MOMENTS)
     several_of = several.run(_new(folder / "several"), options.seed, kills, max(3, kills), pauses=some, restarts=some)

@@ -109,6 +109,8 @@ def disordered(history: History) -> Iterator[str]:
     What was sent while nothing could be written down is sent again after a kill, in its order.
     """
     for title, sends in history.sends_of.items():
+        if len(history.incidents[title]) > 1:
+            continue  # whether there may be another one is the business of `not_one`
         last, seen = dict[str, int](), set[tuple[str, ...]]()
         for send in sends:
             if len(send["titles"]) > 1:

@@ -344,12 +344,15 @@ async def run(
         return storm.history(folder / "history.jsonl"), storm.counts
 
 
-async def run_without_kills(folder: Path, seed: int) -> list[Path]:
-    """Outlive leases, and set the clock."""
-    histories = []
-    for name in ("outlive_leases", "set_the_clock"):
-        (folder / name).mkdir()
-        async with Storm(folder / name, seed) as storm:
-            await getattr(storm, name)()
-            histories.append(storm.history(folder / name / "history.jsonl"))
-    return histories
+async def outlive_leases(folder: Path, seed: int, on: Installation | None = None) -> Path:
+    """See Storm; gives the file of its history."""
+    async with Storm(folder, seed, on=on) as storm:
+        await storm.outlive_leases()
+        return storm.history(folder / "history.jsonl")
+
+
+async def set_the_clock(folder: Path, seed: int) -> Path:
+    """See Storm; gives the file of its history."""
+    async with Storm(folder, seed) as storm:
+        await storm.set_the_clock()
+        return storm.history(folder / "history.jsonl")
