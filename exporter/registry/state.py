@@ -1,4 +1,7 @@
-"""The whole state of an exporter, changed only by ``apply``: the same records in the same order give the same state."""
+"""The whole state of an exporter. ``apply`` counts: the same records in the same order give the same counts.
+
+``merge`` takes what other exporters have counted, of which nothing is counted here.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
