@@ -5,7 +5,7 @@ answer, and the one who pressed hears that it does, and then what became of it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import TypeVar
 
@@ -236,7 +236,7 @@ class SlackHandler:
         result, incident = await self._act(act, reference, who, {**fields, "step": str(meta.step)}, f"{view.id}.{act}")
         if act == "escalate" and result is ActionResult.ALREADY:
             return _errors(ACT, reader.say("slack_escalated"))
-        refusal = _refusal(result, incident, reader, self._actions.clock())
+        refusal = _refusal(result, incident, reader, self._actions.clock(), shown_as=str)
         return _errors(where, str(refusal["text"])) if refusal else {}
 
 
@@ -251,13 +251,19 @@ def _seen(reference: Reference) -> Seen:
     return Seen(opening, reference.firing or 0, reference.begun, reference.resolved_at)
 
 
-def _refusal(result: ActionResult, incident: Incident | None, reader: Reader, now: datetime) -> Answer:
-    """Say why it was not done; nothing if it was."""
+def _refusal(
+    result: ActionResult,
+    incident: Incident | None,
+    reader: Reader,
+    now: datetime,
+    shown_as: Callable[[str], str] = escaped,
+) -> Answer:
+    """Say why it was not done; nothing if it was. What a form says is shown as it is, and so not escaped."""
     if incident is None:
         return {"text": reader.say("slack_unknown")}
     if result not in _REFUSED:
         return {}
-    status = escaped(status_text(incident, reader, now))
+    status = shown_as(status_text(incident, reader, now))
     return {"text": reader.say(_REFUSED[result], number=incident.id, status=status)}
 
 

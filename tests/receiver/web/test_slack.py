@@ -398,6 +398,8 @@ async def test_nothing_that_others_wrote_means_anything_to_slack(rig: Rig) -> No
     await rig.store.update(replace(other, group=again), rig.current.routing, rig.clock.now)
     await rig.press("acknowledge", MAREK, value=await rig.button(2))
     said["fired again"] = await _replied(rig, "resolve", value=button)
+    wrong = await rig.send(said["form"], "note", text="hello")  # of the time before; Slack shows it as it is
+    assert EVIL in wrong["errors"]["text"]
     for what, one in said.items():
         for text in interpreted(one):
             assert "<" not in text.replace("<!date^", ""), what
