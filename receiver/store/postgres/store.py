@@ -15,7 +15,7 @@ from receiver.incident.model import Failure, Incident
 from receiver.oncall.cover import Changed, Cover
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.base import ANY, Claimed, Decide, StoreError, Wanted
+from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, Wanted
 from receiver.store.duty import MadeWindow
 from receiver.store.postgres import turns
 from receiver.store.postgres.clock import PERIOD, DatabaseClock
@@ -34,6 +34,7 @@ from receiver.store.sql.store import Rounds, SQLStore, Watcher
 _PRESENT_EVERY = 3.0  # seconds
 _PRESENT = "receiver "  # how the turn is called that says that a receiver lives
 _LEADING = "leading"
+_OF_EVERYBODY = {Outage.FULL, Outage.READ_ONLY}  # the others may be ours alone
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
 _SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
 _FORGOTTEN = "DELETE FROM last_commit WHERE at < ?"
@@ -160,6 +161,23 @@ class PostgresStore(SQLStore):
         claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)
         self._leases.keep(claims, lease, now)
         return claims
+
+    async def readable(  # see the protocol
+        self,
+        channel: str,
+        now: datetime,
+        limit: int,
+        wanted: Wanted,
+        *,
+        held: Collection[int],
+        settled: Collection[int],
+    ) -> list[Claimed]:
+        """Give nothing unless nobody can write, and then only to who led last: others would send the same."""
+        if self.outage not in _OF_EVERYBODY or not self._leads_until:
+            return []
+        if await self._writer.run(lambda db: db.execute("SELECT pg_is_in_recovery()").fetchone()[0]):
+            return []  # a standby: others may have reached the primary
+        return await super().readable(channel, now, limit, wanted, held=held, settled=settled)
 
     def holds(self, claimed: Claimed) -> bool:
         return self._leases.hold(claimed)

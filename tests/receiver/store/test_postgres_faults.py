@@ -21,8 +21,9 @@ from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.connection import Connection
+from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver import stores
-from tests.receiver.example_site import Clock, an_alert, beside, of_group, received, refusing, the_policy
+from tests.receiver.example_site import START, Clock, an_alert, beside, of_group, received, refusing, the_policy
 from tests.receiver.store.postgres_server import COMMIT, Proxy, Server, a_proxy
 
 pytestmark = pytest.mark.postgres
@@ -270,6 +271,31 @@ async def test_a_database_that_becomes_read_only_is_one_again(tmp_path: Path, st
         stores.admin().execute("ALTER ROLE postgres RESET default_transaction_read_only")
     assert await count(store) == 2
     assert store.outage is None
+
+
+async def test_in_an_outage_of_everybody_one_receiver_sends_and_in_its_own_none(
+    tmp_path: Path, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.update(received(an_alert()), the_policy(), START)
+    async with opened(stores.conninfo(tmp_path)) as other:
+        both = (store, other)
+        stores.admin().execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+        try:
+            for one in both:
+                await fresh(one)
+            given = [await UnsettledOutbox(one).claim("email", START, 8, 10) for one in both]
+        finally:
+            stores.admin().execute("ALTER ROLE postgres RESET default_transaction_read_only")
+        assert [len(claims) for claims in given] == [1, 0]
+        monkeypatch.setitem(connections._SETTINGS, "lock_timeout", "100ms")  # noqa: SLF001
+        for one in both:
+            await fresh(one)
+        with psycopg.connect(stores.conninfo(tmp_path)) as connection:
+            connection.execute("LOCK TABLE last_commit")
+            assert [await UnsettledOutbox(one).claim("email", START, 8, 10) for one in both] == [[], []]
+        assert [one.outage for one in both] == [Outage.LOCKED] * 2
+        given = [await UnsettledOutbox(one).claim("email", START, 8, 10) for one in both]
+        assert [len(claims) for claims in given] == [1, 0]
 
 
 async def test_a_change_that_is_refused_takes_no_other_with_it(tmp_path: Path, store: PostgresStore) -> None:
