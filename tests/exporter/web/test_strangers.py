@@ -828,6 +828,14 @@ async def test_garbage_on_every_path_is_answered(place: Installation, seed: int)
                 assert await place.post(path, body, headers) == 400
 
 
+async def test_a_referer_that_another_site_cut_to_its_origin_is_no_page(place: Installation) -> None:
+    own = f"http://{place.client.host}:{place.client.port}"
+    click = b'{"type":"click","data":{"element":"A"}}'
+    for origin, page in ((ORIGIN, "other"), (own, "/")):
+        assert await place.post("/api/rum/events", click, {"Origin": origin, "Referer": f"{origin}/"}) == 204
+        assert await place.value("rum_clicks_total", page=page, element="link") == 1
+
+
 @pytest.mark.parametrize("referer", ["http://[::1/x", "http://[x]/", "//[", "http://a:b:c", "é", "x" * 5000])
 async def test_no_referer_is_too_strange(place: Installation, referer: str) -> None:
     click = b'{"type":"click","data":{"element":"A"}}'
