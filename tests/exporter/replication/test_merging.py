@@ -230,3 +230,16 @@ def test_what_is_not_on_disk_is_not_told() -> None:
     assert told == [2]
     assert [fact.key for fact in Progress().draft(a_state(), log, "boot", whole=False).message.facts] == [0, 1]
     assert [fact.key for fact in reply("boot", log, (1, 0)).facts] == [1]
+
+
+def test_after_a_reload_the_peers_hear_of_what_comes_then() -> None:
+    before, after, log = a_state(), a_state(), ReplicationLog()
+    for number in range(500):
+        before.recorder.distinct["active_users"].add(f"u-{number}", NOW)
+    progress = Progress()
+    progress.told(progress.draft(before, log, "boot", whole=True))
+    assert progress.draft(before, log, "boot", whole=True).is_empty
+    after.load(before.dump(own=True))
+    after.recorder.distinct["active_users"].add("another", NOW)
+    sketches = progress.draft(after, log, "boot", whole=True).message.sketches
+    assert {sketch.length for sketch in sketches} == {60, 300, 3600, 86_400}
