@@ -8,7 +8,7 @@ PY := $(BIN)/python
 # because its tests share fixtures.
 BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON
-BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack exporter_replicas envelope_scan webhook_latency alertmanager_path receiver_peers event_loops receiver_storm fan_out growth receiver_many receiver_delays console_pages rule_evaluation dashboard_queries
+BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack exporter_replicas envelope_scan webhook_latency alertmanager_path receiver_peers event_loops receiver_storm receiver_postgres fan_out growth receiver_many receiver_delays console_pages rule_evaluation dashboard_queries
 
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE

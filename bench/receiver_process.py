@@ -17,10 +17,13 @@ from deploy.local.ports import free_port
 class Site:
     """The ports, tokens and files of one receiver and of its Slack."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.slack_port = folder, free_port(), free_port()
-        self.tokens = {name: secrets.token_urlsafe(32) for name in ("webhook", "api", "link")}
-        self.database = folder / "receiver.sqlite3"
+    def __init__(self, folder: Path, postgres: str = "", like: "Site | None" = None) -> None:
+        """``postgres`` is the URL of a database in place of a file; tokens and Slack are those of ``like``."""
+        self.folder, self.port = folder, free_port()
+        self.slack_port: int = like.slack_port if like else free_port()
+        made = {name: secrets.token_urlsafe(32) for name in ("webhook", "api", "link")}
+        self.tokens: dict[str, str] = like.tokens if like else made
+        self.database, self._postgres = folder / "receiver.sqlite3", postgres
         self.config = self._write_config()
 
     @property
@@ -55,7 +58,10 @@ class Site:
         # These refer to channels, people or servers that are not set up here.
         for key in ("routes", "fallback", "alertmanager", "heartbeat", "schedules", "services"):
             config.pop(key, None)
-        path = self.folder / "receiver.yml"
+        if self._postgres:
+            config = {key: value for key, value in config.items() if key != "database"}
+            config |= {"postgres": {"url": self._postgres}, "state_dir": str(self.folder)}
+        path = self.folder / f"receiver-{self.port}.yml"
         path.write_text(yaml.safe_dump(config), "utf-8")
         return path
 

@@ -106,9 +106,14 @@ def worth_owing(notification: Notification, told: Iterable[tuple[Status, int]], 
     )
 
 
+def supersedes(kind: Kind, priority: Priority) -> bool:
+    """Say whether a notification may take the place of others: see ``is_superseded``."""
+    return kind is Kind.PAGE and priority is Priority.P1
+
+
 def is_superseded(kind: Kind, priority: Priority, by: Kind, urgency: Priority) -> bool:
     """Say whether a page that waits on a lane need not be sent before the page of a P1, which says more."""
-    return kind is by is Kind.PAGE and urgency is Priority.P1 and priority is not Priority.P1
+    return supersedes(by, urgency) and kind is Kind.PAGE and priority is not Priority.P1
 
 
 def umbrella_follows(kind: Kind, members: Iterable[State]) -> bool:

@@ -82,6 +82,8 @@ class Rows:
 class PostgresConnection:
     """See receiver.store.sql.connection.Connection."""
 
+    is_remote = True
+
     def __init__(self, login: Login, *, read_only: bool = False, listens: bool = False) -> None:
         """Connect; psycopg.Error if that fails."""
         conninfo = login.listen if listens and login.listen else login.conninfo

@@ -36,6 +36,10 @@ class Rows(Protocol):
 class Connection(Protocol):
     """A connection inside a transaction that its writer or reader manages."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Say whether an answer takes its time, and several statements can be under way at once."""
+
     def execute(self, sql: str, parameters: Any = ..., /) -> Rows:  # noqa: ANN401  # see Parameters
         """Execute one statement."""
 

@@ -23,6 +23,7 @@ from receiver.incident.delivery import (
     nobody_told,
     pointless,
     rank,
+    supersedes,
     worth_owing,
     worth_redrawing,
 )
@@ -204,10 +205,19 @@ ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING RETURNING id
 
 
 def enqueue(
-    db: Connection, incident: Incident, notification: Notification, handling: HandlingOf, now: datetime
+    db: Connection,
+    incident: Incident,
+    notification: Notification,
+    handling: HandlingOf,
+    now: datetime,
+    *,
+    is_new: bool = False,
 ) -> None:
-    """Write down what is owed, if it is worth owing and not owed already."""
+    """Write down what is owed, if it is worth owing and not owed already; of an incident that ``is_new`` nothing is."""
     way = handling(notification.target.channel)
+    if is_new and notification.kind is Kind.PAGE:
+        _write_down(db, incident, notification, way, now, is_new=True)
+        return
     if notification.is_redraw:
         _redraw(db, incident, notification, way, now)
         return
@@ -238,7 +248,15 @@ def _redraw(db: Connection, incident: Incident, notification: Notification, way:
         _write_down(db, incident, notification, msgspec.structs.replace(way, hold=timedelta(0)), now)
 
 
-def _write_down(db: Connection, incident: Incident, notification: Notification, way: Handling, now: datetime) -> None:
+def _write_down(
+    db: Connection,
+    incident: Incident,
+    notification: Notification,
+    way: Handling,
+    now: datetime,
+    *,
+    is_new: bool = False,
+) -> None:
     target, kind = notification.target, notification.kind
     way = way.of(kind)
     if kind not in way.kinds:
@@ -258,9 +276,10 @@ def _write_down(db: Connection, incident: Incident, notification: Notification, 
         "not_before": due.timestamp(),
         "notification": msgspec.json.encode(notification),
     }
-    _cancel_superseded(db, incident, notification, now)
-    added = db.execute(_ENQUEUE, row).fetchone()
-    if added is None or window is None:
+    if not is_new and supersedes(kind, incident.priority):
+        _cancel_superseded(db, incident, notification, now)
+    inserted = db.execute(_ENQUEUE, row)
+    if window is None or (added := inserted.fetchone()) is None:
         return
     if way.umbrella and due > now:
         number = added[0] if window.begins_umbrella(way) else window.umbrella

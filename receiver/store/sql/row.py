@@ -9,7 +9,18 @@ from typing import NamedTuple
 import msgspec
 
 from receiver.incident.delivery import is_given_back, is_undone, redraws
-from receiver.incident.model import Data, Decision, Entry, EntryKind, Incident, Priority, Ripple, State, route_of
+from receiver.incident.model import (
+    AlertGroup,
+    Data,
+    Decision,
+    Entry,
+    EntryKind,
+    Incident,
+    Priority,
+    Ripple,
+    State,
+    route_of,
+)
 from receiver.store.base import (
     LINES_SHOWN,
     Awaited,
@@ -23,7 +34,7 @@ from receiver.store.base import (
 )
 from receiver.store.remembered import Remembered
 from receiver.store.sql import outbox
-from receiver.store.sql.connection import ALL, OWN, Connection
+from receiver.store.sql.connection import ALL, OWN, Connection, Rows
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
 _PART = 100  # of them, that are read at once
@@ -55,6 +66,8 @@ VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
     wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
 """  # noqa: S608  # our own names
+_NEWEST = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
+_NEXT = "SELECT coalesce(max(id), 0) + 1 FROM incident"
 _OWNERS = """
 SELECT incident_id, count(*) FROM member
 WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY incident_id
@@ -104,22 +117,46 @@ def incident(db: Connection, incident_id: int) -> Incident | None:
     return _incident.decode(document(row[0])) if row else None
 
 
-class Known:
-    """What the file knows of earlier incidents: a Lookup, each answer from an index."""
+def _group(key: str) -> tuple[str]:
+    return (indexed(key, LONGEST_KEY),)
 
-    def __init__(self, db: Connection) -> None:
-        self._db = db
+
+def _owned(route: str, fingerprints: tuple[str, ...]) -> tuple[str, str]:
+    return indexed(route, LONGEST_NAME), msgspec.json.encode(fingerprints).decode()
+
+
+class Known:
+    """What the database knows of earlier incidents: a Lookup, each answer from an index.
+
+    Of a ``group`` that is looked up in a database elsewhere, all is asked at once: each answer takes a way of its own.
+    """
+
+    def __init__(self, db: Connection, group: AlertGroup | None = None) -> None:
+        self._db, self._asked = db, dict[str, tuple[object, Rows]]()
+        if group is None or not db.is_remote:
+            return
+        self._ask(_NEWEST, _group(group.key))
+        if firing := tuple(alert.fingerprint for alert in group.alerts if alert.firing):
+            self._ask(_OWNERS, _owned(route_of(group), firing))
+        self._ask(_NEXT, ())
+
+    def _ask(self, query: str, parameters: tuple[object, ...]) -> Rows:
+        known, answer = self._asked.get(query, (None, None))
+        if answer is None or known != parameters:
+            answer = self._db.execute(query, parameters)
+            self._asked[query] = (parameters, answer)
+        else:
+            del self._asked[query]  # it is read once
+        return answer
 
     def newest(self, key: str) -> Incident | None:
         """Read the newest incident of a group key."""
-        query = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
-        columns = self._db.execute(query, (indexed(key, LONGEST_KEY),)).fetchone()
+        columns = self._ask(_NEWEST, _group(key)).fetchone()
         return _incident.decode(document(columns[0])) if columns else None
 
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
-        values = (indexed(route, LONGEST_NAME), msgspec.json.encode(fingerprints).decode())
-        return dict(self._db.execute(_OWNERS, values).fetchall())
+        return dict(self._ask(_OWNERS, _owned(route, fingerprints)).fetchall())
 
     def incident(self, number: int) -> Incident | None:
         """Read one incident."""
@@ -127,7 +164,7 @@ class Known:
 
     def next_number(self) -> int:
         """Give the number after the greatest; the newest incident of all is never deleted."""
-        return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM incident").fetchone()[0])
+        return int(self._ask(_NEXT, ()).fetchone()[0])
 
 
 def newest(db: Connection, state: str | None, limit: int) -> list[Incident]:
@@ -302,7 +339,7 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
     owes = outbox.cancel_pointless(db, after, now)  # what stands behind it in its lane may be sent
     owed = (*decision.notifications, *redraws(before, after, now))
     for notification in owed:
-        outbox.enqueue(db, after, notification, handling, now)
+        outbox.enqueue(db, after, notification, handling, now, is_new=before.state is State.NEW)
     undone = is_undone(before, after)
     if undone and before.resolved_at is not None:
         outbox.owe_again(db, after.id, handling, before.resolved_at)

@@ -124,7 +124,7 @@ class SQLStore:
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         def change(db: Connection) -> Changed:
-            before = choose(event, row.Known(db), policy, now)
+            before = choose(event, row.Known(db, event.group), policy, now)
             return row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
         self._refuse()

@@ -81,6 +81,8 @@ class Hold:
 class SQLiteConnection(sqlite3.Connection):
     """See receiver.store.sql.connection.Connection."""
 
+    is_remote = False
+
     @contextmanager
     def without_trigger(self, _table: str, name: str) -> Iterator[None]:
         made = self.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
