@@ -64,6 +64,7 @@ COMMANDS: dict[str, Named] = {
     ),
     "schedule": Named("who is on call, now and in the days to come", "receiver.cli.schedule"),
     "support-bundle": Named("what a bug report needs, in one file, without secrets", "receiver.cli.support_bundle"),
+    "migrate": Named("move everything from a SQLite file to PostgreSQL", "receiver.cli.migrate"),
     "erase": Named("take a person who has left out of the database", "receiver.cli.erase"),
     "token": Named("create, list and revoke the API tokens of scripts", "receiver.cli.tokens"),
     "test": Named("run unit tests of a policy", "receiver.cli.test"),

@@ -55,10 +55,10 @@ def translated(sql: str) -> Translated:
 
 def bound(order: tuple[int | str, ...], parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
     """Give the parameters in the order of their placeholders."""
-    return [_value(parameters[one]) for one in order]  # type: ignore[index]  # numbers for a sequence, else names
+    return [stored(parameters[one]) for one in order]  # type: ignore[index]  # numbers for a sequence, else names
 
 
-def _value(value: object) -> object:
+def stored(value: object) -> object:
     """PostgreSQL's text holds no NUL: https://www.postgresql.org/docs/current/datatype-character.html."""
     if not isinstance(value, str):
         return value

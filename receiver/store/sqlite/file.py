@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 PATIENT = 5000  # milliseconds that a change waits for another program's lock
 
+MOVED = 1_000_000  # as the version of a schema
 CHECKED_FIRST = 64 * 1024 * 1024  # bytes that are looked at for damage before the start: a tenth of a second
 
 
@@ -137,12 +138,21 @@ def check(db: sqlite3.Connection, path: Path) -> None:
         raise StoreError(_corrupt(path, wrong))
 
 
+def mark_moved(db: sqlite3.Connection) -> None:
+    """Let no receiver start on the file any more: what is in it goes on elsewhere."""
+    db.execute(f"PRAGMA user_version={MOVED}")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def _prepare(db: sqlite3.Connection, path: Path, now: datetime, keys: Mapping[str, str]) -> None:
     # What is sorted stays in memory: a full disk shall not stop us from reading.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENT}", "foreign_keys=ON"):
         db.execute(f"PRAGMA {pragma}")  # synchronous=NORMAL would lose the last commits with the power
     db.execute("PRAGMA temp_store=MEMORY")
     schema = db.execute("PRAGMA user_version").fetchone()[0]
+    if schema == MOVED:
+        text = f"{path}: was moved to PostgreSQL: set `postgres` in place of `database`"
+        raise StoreError(f"{text}, or PRAGMA user_version={SCHEMA_VERSION} in the file to go on from what it had then")
     if schema > SCHEMA_VERSION:
         raise StoreError(f"{path}: written by a newer receiver (schema {schema}); run that one")
     if path.stat().st_size <= CHECKED_FIRST:  # a larger one is looked at while pages go out: see SQLiteStore.check

@@ -1,0 +1,128 @@
+"""Copies everything from a SQLite file into an empty PostgreSQL database, and compares it afterwards, row by row."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from receiver.store.base import StoreError
+from receiver.store.postgres.connection import Login, PostgresConnection
+from receiver.store.postgres.dialect import stored
+from receiver.store.postgres.migrate import upgrade
+from receiver.store.postgres.queue import named
+from receiver.store.sql.connection import Connection
+
+Told = Callable[[str, int], None]
+
+_FIRST = "incident"  # others refer to it
+_EVERY = 50_000  # rows between two words of progress
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name <> ?, name"
+_HAS = """SELECT column_name FROM information_schema.columns
+    WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position"""
+_SEQUENCE = "SELECT pg_get_serial_sequence(quote_ident(?), ?)"
+
+
+def moved(source: Connection, login: Login, told: Told) -> dict[str, int]:
+    """Connect, and ``move``."""
+    try:
+        target = PostgresConnection(login)
+    except psycopg.Error as error:
+        raise named("PostgreSQL", error) from error
+    try:
+        return move(source, target, told)
+    finally:
+        target.close()
+
+
+def move(source: Connection, target: PostgresConnection, told: Told) -> dict[str, int]:
+    """Copy in one transaction; gives how many rows of each table. StoreError: nothing was copied.
+
+    ``told`` is called with a table and how many of its rows are copied by now.
+    """
+    try:
+        upgrade(target)
+        with target.raw.transaction():
+            target.execute(
+                "SELECT set_config('statement_timeout', '0', true),"
+                " set_config('idle_in_transaction_session_timeout', '0', true)"
+            )
+            if target.execute("SELECT 1 FROM incident LIMIT 1").fetchone():
+                raise StoreError("the PostgreSQL database has incidents already; name an empty one")
+            return _copy(source, target, told)
+    except psycopg.Error as error:
+        raise named("PostgreSQL", error) from error
+
+
+def _copy(source: Connection, target: PostgresConnection, told: Told) -> dict[str, int]:
+    counts = dict[str, int]()
+    for (table,) in source.execute(_TABLES, (_FIRST,)).fetchall():
+        columns = [row[1] for row in source.execute(f'PRAGMA table_info("{table}")')]
+        known = {row[0] for row in target.execute(_HAS, (table,))}
+        if missing := [column for column in columns if column not in known]:
+            raise StoreError(f"table {table}: PostgreSQL has no column {', '.join(missing)}; use the same version")
+        target.execute(f'TRUNCATE "{table}" CASCADE')  # what an empty installation begins with
+        written = _write(target, table, columns, _counted(_rows(source, table, columns), table, told))
+        counts[table] = written[0]
+        read = _digest(_rows(target, table, columns))
+        if read != written:
+            raise StoreError(f"table {table}: {written[0]} rows were read and {read[0]} written, or they differ")
+        _go_on(target, table, columns)
+    return counts
+
+
+def _rows(db: Connection, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+    """Read a table in the order of its columns, a part at a time."""
+    quoted = ", ".join(f'"{column}"' for column in columns)
+    query = f'SELECT {quoted} FROM "{table}" ORDER BY {quoted}'  # noqa: S608  # our own names
+    if not isinstance(db, PostgresConnection):
+        yield from db.execute(query)
+        return
+    with db.raw.cursor(name="rows") as cursor:
+        cursor.itersize = 2000
+        yield from cursor.execute(query.encode())
+
+
+def _counted(rows: Iterable[tuple[Any, ...]], table: str, told: Told) -> Iterator[tuple[Any, ...]]:
+    number = 0
+    for number, row in enumerate(rows, 1):
+        if number % _EVERY == 0:
+            told(table, number)
+        yield row
+    told(table, number)
+
+
+def _write(
+    target: PostgresConnection, table: str, columns: list[str], rows: Iterable[tuple[Any, ...]]
+) -> tuple[int, str]:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    count, digest = 0, hashlib.sha256()
+    with target.raw.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            values = tuple(map(stored, row))
+            copy.write_row(values)
+            count += 1
+            digest.update(repr(values).encode("utf-8", "surrogatepass"))
+    return count, digest.hexdigest()
+
+
+def _digest(rows: Iterable[tuple[Any, ...]]) -> tuple[int, str]:
+    count, digest = 0, hashlib.sha256()
+    for row in rows:
+        count += 1
+        digest.update(repr(tuple(row)).encode())
+    return count, digest.hexdigest()
+
+
+def _go_on(target: PostgresConnection, table: str, columns: list[str]) -> None:
+    """Let new rows be numbered after those that were copied."""
+    for column in columns:
+        sequence = target.execute(_SEQUENCE, (table, column)).fetchone()[0]
+        if sequence is not None:
+            target.execute(
+                f'SELECT setval(?::text::regclass, coalesce(max("{column}"), 0) + 1, false) FROM "{table}"',  # noqa: S608
+                (sequence,),
+            )

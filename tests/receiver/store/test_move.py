@@ -1,0 +1,116 @@
+"""`migrate`: everything is in PostgreSQL afterwards and goes on there, and nobody goes on in the file."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from receiver.__main__ import main
+from receiver.incident.event import Acknowledge
+from receiver.incident.model import Origin, State
+from receiver.store.access import Session, Token
+from receiver.store.audit import Act
+from receiver.store.base import StoreError
+from receiver.store.sqlite.store import SQLiteStore
+from tests.receiver import stores
+from tests.receiver.channels.test_registry import BASE
+from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
+
+pytestmark = pytest.mark.postgres
+
+
+async def filled(folder: Path, clock: Clock) -> SQLiteStore:
+    """A file with something in many tables, and a text that PostgreSQL cannot store as it is."""
+    store = SQLiteStore(folder / "old.sqlite3", lambda: None)
+    await store.open(clock.now)
+    act = Act(clock.now, "anna", "session", "192.0.2.1", "token.create", "")
+    for number in range(3):
+        event = received(an_alert(f"a{number}", note="zero \0 \udcff".encode("utf-8", "replace").decode()))
+        await store.update(event, the_policy(), clock.now)
+        clock.forward(minutes=10)
+    await store.apply(1, deciding(Acknowledge("anna", Origin.ALERTMANAGER), clock.now), clock.now)
+    session = Session("anna", "Anna", "password", clock.now, clock.now, clock.now + timedelta(days=1), "", "")
+    await store.access.begin_session(b"a" * 32, session, act)
+    await store.access.add_token(b"b" * 32, Token("script", "act", "anna", clock.now), act)
+    await store.duty.set_awake("anna", clock.now + timedelta(hours=1), act)
+    await store.beat("alertmanager", clock.now)
+    return store
+
+
+def configured(folder: Path) -> list[str]:
+    config = {key: value for key, value in BASE.items() if key != "database"}
+    # The schema of this test; `options` of a URL are escaped.
+    schema = stores.schemas.of(folder)
+    port = stores.server().split("port=")[1].split()[0]
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres?options=-csearch_path%3D{schema}"
+    path = folder / "receiver.yml"
+    path.write_text(yaml.safe_dump({**config, "postgres": {"url": url}}), "utf-8")
+    return ["migrate", "--config.file", str(path), "--from", f"sqlite:{folder / 'old.sqlite3'}"]
+
+
+async def test_everything_is_moved_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    before = await filled(tmp_path, clock)
+    incidents = [await before.incident(number) for number in (1, 2, 3)]
+    installation = await before.installation()
+    owed = await before.channels_owed()
+    await before.close()
+    assert main(configured(tmp_path)) == 0
+    assert "all are equal" in capsys.readouterr().out
+    with pytest.raises(StoreError, match="was moved to PostgreSQL"):
+        await SQLiteStore(tmp_path / "old.sqlite3", lambda: None).open(clock.now)
+    with stores.using(stores.POSTGRES):
+        after = stores.the_store(tmp_path, clock)
+        await after.open(clock.now)
+        assert [await after.incident(number) for number in (1, 2, 3)] == incidents
+        assert await after.installation() == installation
+        assert await after.channels_owed() == owed
+        assert (await after.access.session(b"a" * 32, clock.now)) is not None
+        assert [token.name for token in await after.access.tokens()] == ["script"]
+        opened = await after.update(received(an_alert("new")), the_policy(), clock.now)
+        assert opened is not None
+        assert (opened.id, opened.state) == (1, State.ACKNOWLEDGED)  # it is open here as well
+        act = Act(clock.now, "anna", "session", "", "token.create", "")
+        assert (await after.access.add_token(b"c" * 32, Token("two", "read", "", clock.now), act)).id == 2
+        await after.close()
+
+
+async def test_a_database_in_use_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    store = await filled(tmp_path, clock)
+    assert main(configured(tmp_path)) == 1
+    assert "another receiver uses this file" in capsys.readouterr().err
+    await store.close()
+    assert main(configured(tmp_path)) == 0
+    other = SQLiteStore(tmp_path / "other.sqlite3", lambda: None)
+    await other.open(clock.now)
+    await other.update(received(an_alert("x")), the_policy(), clock.now)
+    await other.close()
+    words = configured(tmp_path)
+    words[-1] = f"sqlite:{tmp_path / 'other.sqlite3'}"
+    assert main(words) == 1
+    assert "has incidents already" in capsys.readouterr().err
+    again = SQLiteStore(tmp_path / "other.sqlite3", lambda: None)  # it was not marked
+    await again.open(clock.now)
+    await again.close()
+
+
+async def test_what_reads_otherwise_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    await (await filled(tmp_path, clock)).close()
+    words = configured(tmp_path)
+    with stores.using(stores.POSTGRES):
+        empty = stores.the_store(tmp_path, clock)
+        await empty.open(clock.now)
+        await empty.close()
+        spoil = "BEGIN NEW.actor := ''somebody''; RETURN NEW; END"
+        database = stores.beside(tmp_path)
+        database.execute(f"CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS '{spoil}'")
+        database.execute("CREATE TRIGGER spoil BEFORE INSERT ON timeline FOR EACH ROW EXECUTE FUNCTION spoil()")
+        assert main(words) == 1
+        assert "table timeline" in capsys.readouterr().err
+        assert stores.beside(tmp_path).execute("SELECT count(*) FROM incident").fetchone()[0] == 0
+    again = SQLiteStore(tmp_path / "old.sqlite3", lambda: None)  # it was not marked
+    await again.open(clock.now)
+    await again.close()
