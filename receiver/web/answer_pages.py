@@ -294,7 +294,9 @@ class AnswerPages:
     ) -> web.Response:
         look, key = self._look(request, person, 0), "refused_undo" if refusal in _UNDO else "refused"
         reader = look.reader
-        values = {"heading": reader.say(key), "reason": reader.say(f"refused_{refusal.value}"), "since": since}
+        note = reader.say("refused_call" if refusal is Refusal.STORE else "refused_note")
+        reason = reader.say(f"refused_{refusal.value}")
+        values = {"heading": reader.say(key), "reason": reason, "since": since, "note": note}
         return self._layout.page("refused.html", look, values, status)
 
     def _look(self, request: web.Request, person: str, incident: int, levels: int = 0) -> Viewing:
