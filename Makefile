@@ -13,7 +13,7 @@ BENCHMARKS := startup exporter_ingest exporter_durable exporter_scrape attack ex
 # Thousands of short processes start faster with compiled modules, which __pycache__ keeps.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help python-check go-client peers prepare run demo history alert-review stack servers browser axe grafana-preview test test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
+.PHONY: help python-check go-client peers prepare run demo history alert-review stack servers browser axe grafana-preview test test-postgres test-slow test-e2e test-fast check fmt lint types rules rules-versions scrape dashboards pictures config bench bench-compare soak crash packages clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test: prepare ## all tests except the slowest, including the stories on the real
 test-slow: prepare ## tests that take minutes: long fuzzing, a simulated week, all faults in real time, all mutants of the rules
 	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=many
 	@$(PY) -m rules.mutants
+
+test-postgres: prepare ## the receiver's tests on a real PostgreSQL, but for those of SQLite's file, which say so; also failover
+	@HEYPETER_TEST_STORE=postgres $(BIN)/pytest $(BESIDE) -m "(not slow or postgres) and not browser and not story" tests/receiver
 
 test-fast: .venv/ready ## tests that need neither Prometheus nor Alertmanager
 	@$(BIN)/pytest $(BESIDE) -m "not stack and not story and not browser and not slow"

@@ -350,9 +350,9 @@ class Store(History, Outbox, Protocol):
     """Incidents and what they owe. Every method is one transaction; all may be called concurrently.
 
     ``decide`` runs inside the transaction and must be pure: it may run again if the transaction is retried. Any method
-    that writes may raise StoreOutageError, and then nothing of it has happened; reading goes on as long as it can. Where
-    the database is another machine, an outage may also leave open whether it has happened: so callers repeat what does
-    no harm twice, and tell people that it may have been saved.
+    that writes may raise StoreOutageError, and then nothing of it has happened; reading goes on as long as it can. A
+    database on another machine may leave open whether it has happened: so callers repeat what does no harm twice, and
+    tell people that it may have been saved.
     """
 
     @property
