@@ -382,6 +382,14 @@ class Receiver:
         if duty:
             self._reading = asyncio.ensure_future(self._refresh_duty())
 
+    async def _agree_on_keys(self) -> None:
+        """Sign pushes with the key of all receivers that share the database, unless the file names one."""
+        settings: Any = self.config.channels.settings.get("push")
+        share = getattr(self.store, "share", None)
+        if share is not None and settings is not None and settings.vapid_key is None:
+            push, path = load_optional("receiver.channels.push", "push"), self.config.folder / "vapid.pem"
+            push.take_key(path, await share(path.name, push.own_key(path)))
+
     async def _refresh_duty(self) -> None:
         with contextlib.suppress(StoreError):  # it is read every ten seconds as well
             await self.duty.refresh()
@@ -423,6 +431,7 @@ class Receiver:
             self.current.restarted(self._clock())
         await self._watch.begin()
         await self.duty.refresh()
+        await self._agree_on_keys()
         setup = partial(self._setup, session)
         for name, channel in build_channels(self.config.channels, setup):
             self._channels[name] = channel

@@ -310,7 +310,7 @@ def open_key(path: Path, place: Place) -> Vapid02:
     """Read the key that signs, or make it: a file that only we can read, whole from the first moment."""
     try:
         if not path.exists():
-            _make_key(path)
+            _write_key(path, _new_key())
         if path.stat().st_mode & 0o077:
             log.warning("%s: others can read the key that signs pushes; chmod 600", path)
         return Vapid02.from_pem(path.read_bytes())
@@ -318,14 +318,34 @@ def open_key(path: Path, place: Place) -> Vapid02:
         raise place.error(".vapid_key", f"cannot use {path} ({type(error).__name__})") from None
 
 
-def _make_key(path: Path) -> None:
+def own_key(path: Path) -> bytes:
+    """Give the key that signs, or a new one if there is none yet."""
+    return path.read_bytes() if path.exists() else _new_key()
+
+
+def take_key(path: Path, key: bytes) -> None:
+    """Sign with this key, which all receivers of one database have agreed on: the file is a copy of it."""
+    if path.exists() and path.read_bytes() != key:
+        log.warning("%s is replaced by the key that the other receivers sign with", path)
+        path.unlink()
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_key(path, key)
+
+
+def _new_key() -> bytes:
     key = Vapid02()
     key.generate_keys()
+    pem: bytes = key.private_pem()
+    return pem
+
+
+def _write_key(path: Path, pem: bytes) -> None:
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(file, "wb") as opened:
-        opened.write(key.private_pem())
+        opened.write(pem)
         opened.flush()
         os.fsync(opened.fileno())
     try:

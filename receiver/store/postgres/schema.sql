@@ -297,6 +297,12 @@ CREATE OR REPLACE TRIGGER audit_unchanged BEFORE UPDATE ON audit
 CREATE OR REPLACE TRIGGER audit_undeleted BEFORE DELETE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION audit_is_appended_to();
 
+-- What the receivers share that is a file where there is one receiver: the key that signs pushes.
+CREATE TABLE IF NOT EXISTS shared_file (
+    name TEXT COLLATE "C" PRIMARY KEY,
+    content BYTEA NOT NULL
+);
+
 -- Which receiver does what only one of them is to do, and until when if it says no more.
 CREATE TABLE IF NOT EXISTS turn (
     name TEXT COLLATE "C" PRIMARY KEY,

@@ -134,6 +134,15 @@ class PostgresStore(SQLStore):
         """Follow the database's clock."""
         await self._database_reader.run(self.clock.look)
 
+    async def share(self, name: str, content: bytes) -> bytes:
+        """Keep a small file for all receivers; gives what was kept first under this name."""
+
+        def change(db: Connection) -> bytes:
+            db.execute("INSERT INTO shared_file VALUES (?, ?) ON CONFLICT DO NOTHING", (name, content))
+            return bytes(db.execute("SELECT content FROM shared_file WHERE name = ?", (name,)).fetchone()[0])
+
+        return await self._database_writer.commit(change)
+
     async def renew_leases(self) -> None:
         """Keep what is being sent."""
         await self._leases.renew(partial(self._database_writer.commit, urgent=True))

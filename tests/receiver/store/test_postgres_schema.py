@@ -27,7 +27,7 @@ from tests.receiver.example_site import START, Clock, a_store, an_alert, beside,
 
 pytestmark = pytest.mark.postgres
 
-OF_POSTGRES = {"schema_version", "turn", "last_commit"}
+OF_POSTGRES = {"schema_version", "turn", "last_commit", "shared_file"}
 TYPES = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text", "BLOB": "bytea"}
 COLUMNS = """SELECT table_name, column_name, data_type, collation_name FROM information_schema.columns
     WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position"""

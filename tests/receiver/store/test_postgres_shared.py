@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.channels import push
 from receiver.incident.event import Delivered
 from receiver.store.postgres import leases, turns
 from receiver.store.postgres.clock import DatabaseClock
@@ -144,3 +145,15 @@ async def test_what_a_dead_receiver_served_alone_is_everybodys_again(
     monkeypatch.setattr(other.store, "clock", lambda: real() + timedelta(seconds=turns.LENGTH + 1))
     await other.store.be_present()  # the first has said nothing for longer than a turn
     assert len(await other.store.claim("email", real(), 60.0, 10)) == 1
+
+
+async def test_all_sign_pushes_with_the_key_that_was_there_first(two: tuple[One, One], tmp_path: Path) -> None:
+    one, other = two
+    paths = [tmp_path / name / "vapid.pem" for name in ("one", "other", "third")]
+    for store, path in ((one.store, paths[0]), (other.store, paths[1])):
+        push.take_key(path, await store.share(path.name, push.own_key(path)))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    push.take_key(paths[2], push.own_key(paths[2]))  # it had a key of its own
+    push.take_key(paths[2], await other.store.share("vapid.pem", push.own_key(paths[2])))
+    assert paths[2].read_bytes() == paths[0].read_bytes()
+    assert paths[2].stat().st_mode & 0o777 == 0o600
