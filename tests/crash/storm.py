@@ -71,6 +71,7 @@ class Storm:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.history(self.folder / "history.jsonl")  # also of a run that has failed
         for person in self._people:
             person.cancel()
         self.book.kill("end")
@@ -291,7 +292,7 @@ class Storm:
             return dict(await answer.json())
 
     async def _nothing_is_owed(self) -> bool:
-        with contextlib.suppress(aiohttp.ClientError):
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with self.session.get(f"{self.process.url}/metrics") as answer:
                 lines = (await answer.text()).splitlines()
             ages = [line for line in lines if line.startswith("receiver_outbox_oldest_age_seconds{")]
