@@ -127,7 +127,12 @@ def measure(servers: dict[str, Server], rounds: int, seconds: float) -> None:
         print(f"{case:34}{cpu:15.1f}{cpu / size:10.2f}{size / cpu * 1e6:22,.0f}{rate:12,.0f}{p50:9.2f}")
     for size in (1, 14, 200):
         ours, naive = measured[f"servers, {size} events, on disk"], measured[f"naive, {size} events, in memory"]
-        _compare(f"{size} events a request, on disk", ours, naive, "a naive aiohttp server that keeps none on disk")
+        _compare(
+            f"{size} event{'s' * (size > 1)} a request, on disk",
+            ours,
+            naive,
+            "a naive aiohttp server that keeps none on disk",
+        )
     if "gateway" in servers:
         costs = [[m.microseconds / size for m in measured[case]] for case, size in (OURS_14, GATEWAY)]
         peer = "a sample of 4 in the Pushgateway"

@@ -5,19 +5,22 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.app import Addresses, Exporter, Listening, applications
+from deploy.local.ports import free_port
+from exporter.app import Addresses, Exporter, Listening, applications, direct_posts
 from exporter.config import Limit
 from exporter.events.sessions import CAPACITY, Sessions
 from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.web.rate_limit import CLIENTS, Limiter
 from exporter.web.user_agent import device, is_bot
 from process.client_address import Clients
+from process.listener import Connections, Listener
 from tests.exporter.example_exporter import (
     BROWSER,
     ORIGIN,
@@ -364,6 +367,22 @@ async def test_with_a_listener_of_its_own_the_public_side_has_nothing_else() -> 
             assert (await client.post(path)).status == 404
     async with TestClient(TestServer(private)) as client:
         assert (await client.post("/api/pulse", data=b"{}", headers=BROWSER)).status == 404
+
+
+async def test_what_is_answered_without_the_router_passes_the_same_middlewares_and_stays_at_its_address() -> None:
+    exporter = an_exporter(Time())
+    settings, port = exporter.parts.settings, free_port()
+    listening = Listening(Addresses("a", "b"), None, exporter.reloader(lambda: settings), lifecycle=True)
+    posts, browsers, *_ = direct_posts(exporter, listening)
+    assert ({*posts}, {*browsers}) == ({"/api/events"}, {"/api/pulse"})
+    application, connections = applications(exporter, listening)[0][1], Connections(5, Time())
+    listener = Listener(application, None, connections, shutdown_timeout=1, posts=posts)
+    await listener.start("127.0.0.1", port)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        exporter.draining = True
+        async with session.post("/api/events", json=[], headers=TOKEN) as answer:
+            assert (answer.status, answer.headers["Connection"]) == (503, "close")
+    await listener.close()
 
 
 async def test_while_draining_everything_may_be_sent_again(page: Page) -> None:
