@@ -131,6 +131,7 @@ class Exporter:
 
     def __init__(self, settings: Settings, clock: Clock = Clock()) -> None:  # noqa: B008  # immutable
         self.clock = clock
+        self.is_starting = False  # until all its addresses listen
         self.draining = False
         self.hands_over = False  # its sockets stay open when it ends, so it answers while it drains
         self.failed = asyncio.Event()
@@ -499,8 +500,9 @@ async def _healthy(_request: web.Request) -> web.Response:
 
 def _ready(exporter: Exporter) -> Handler:
     async def handle(_request: web.Request) -> web.Response:
-        if exporter.draining or exporter.failed.is_set():
-            return web.Response(text="The exporter is stopping.\n", status=503)
+        if exporter.is_starting or exporter.draining or exporter.failed.is_set():
+            text = "starting" if exporter.is_starting else "stopping"
+            return web.Response(text=f"The exporter is {text}.\n", status=503)
         return web.Response(text="The exporter is ready.\n")
 
     return handle
@@ -521,6 +523,7 @@ def _reload(reload: Coalesced[str]) -> Handler:
 
 async def serve(exporter: Exporter, listening: Listening, announce: Callable[[str], None]) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status: 1 if a loop of the exporter ended."""
+    exporter.is_starting = True
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
@@ -545,6 +548,7 @@ async def serve(exporter: Exporter, listening: Listening, announce: Callable[[st
             await _start(listener, address)
             at = listener.address if sockets else address
             announce(f"exporter listens on {'https' if listening.tls else 'http'}://{at}")
+        exporter.is_starting = False
         notify("READY=1", os.environ)
         await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         return _exit_status({name: task for task, name in loops.items() if task.done()})
