@@ -227,6 +227,7 @@ async def test_the_documents_interactions(rig: Rig) -> None:
     assert await value(rig.client, "rum_form_submits_total", form="signup", outcome="other") == 1
     assert await value(rig.client, "rum_js_errors_total", page="/courses/[id]", kind="TypeError") == 1
     assert await value(rig.client, "rum_unhandled_rejections_total", page="/courses/[id]", kind="other") == 1
+    assert await value(rig.client, "rum_active_sessions") == 1
 
 
 async def test_what_nobody_configured_is_other_and_makes_no_series(rig: Rig) -> None:
