@@ -26,6 +26,7 @@ from receiver.incident.model import Incident
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.store import PostgresStore
+from receiver.store.sql.connection import Connection
 from receiver.store.sql.outbox import HandlingOf
 from receiver.store.sql.store import SQLStore, Watcher
 from receiver.store.sqlite.store import SQLiteStore
@@ -55,6 +56,13 @@ FROM pg_class WHERE relnamespace = current_schema()::regnamespace ORDER BY 1
 
 def _nobody(_before: Incident, _after: Incident) -> None:
     pass
+
+
+class _TheTestsClock(DatabaseClock):
+    """The test's own clock in place of the database's: a lease must last as long as the test says."""
+
+    def look(self, db: Connection) -> None:
+        pass
 
 
 class Schemas:
@@ -127,7 +135,7 @@ def the_store(
     if not on_postgres():
         return SQLiteStore(folder / "receiver.sqlite3", changed, watch=watch, handling=handling)
     where = conninfo(folder)
-    database_clock = DatabaseClock(clock, time.monotonic)
+    database_clock = _TheTestsClock(clock, time.monotonic)
     return PostgresStore(
         Login(where), changed, clock=database_clock, elapsed=time.monotonic, watch=watch, handling=handling
     )

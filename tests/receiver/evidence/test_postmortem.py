@@ -153,6 +153,7 @@ async def a_database(folder: Path) -> None:
     await store.close()
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_the_command_reads_the_database_beside_the_receiver(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

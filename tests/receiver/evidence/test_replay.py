@@ -111,6 +111,7 @@ async def outcomes(folder: Path, routing: Routing) -> list[tuple[Outcome, Outcom
     return found
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_the_same_configuration_gives_what_was_recorded(site: Site, tmp_path: Path) -> None:
     await a_past(site)
     pairs = await outcomes(tmp_path, the_routing())
@@ -134,6 +135,7 @@ def edited() -> Routing:
     return replace(routing, plans=plans)
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_another_configuration_is_told_apart_in_a_few_sentences(site: Site, tmp_path: Path) -> None:
     await a_past(site)
     comparing = Comparing(lambda at, _person: at < START + timedelta(hours=2))
@@ -147,6 +149,7 @@ async def test_another_configuration_is_told_apart_in_a_few_sentences(site: Site
     assert in_words(compared, Reader("de"))[0] == "1 P1 um 10 min später"
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_who_acknowledged_does_so_as_long_after_their_first_page(site: Site, tmp_path: Path) -> None:
     await a_past(site)
     late = await outcomes(tmp_path, edited())
@@ -192,6 +195,7 @@ def test_thousands_of_differences_are_counted_and_the_most_important_are_listed(
     assert compared.differences[0].number == 1999
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_the_command_compares_with_the_record_or_with_another_file(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +220,7 @@ async def test_the_command_compares_with_the_record_or_with_another_file(
     assert await to_thread(run, "--days=0") == 1
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_an_incident_that_fired_again_is_replayed_with_that(site: Site, tmp_path: Path) -> None:
     await site.fire("a")
     await site.wait(5)

@@ -81,6 +81,7 @@ async def test_what_is_deleted_is_not_found(store: SQLStore) -> None:
     assert [one.id for one in await store.alike("HighErrorRate", "backend", 5)] == [3, 2]
 
 
+@pytest.mark.sqlite("an older schema of its file")
 async def test_a_file_of_a_receiver_that_did_not_keep_names_is_read_once(tmp_path: Path) -> None:
     clock = Clock()
     store = await a_store(tmp_path, clock)

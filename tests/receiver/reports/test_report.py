@@ -140,6 +140,7 @@ async def a_database(folder: Path) -> Path:
     return folder / "receiver.sqlite3"
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_what_is_counted_comes_from_a_real_database(tmp_path: Path) -> None:
     store = SQLiteHistory(await a_database(tmp_path))
     facts = [one async for one in store.opened_between(START, END)]
@@ -155,6 +156,7 @@ async def test_what_is_counted_comes_from_a_real_database(tmp_path: Path) -> Non
     assert first.pages == (SentPage(START, "linh"), SentPage(START + timedelta(minutes=15), "marek"))
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_the_command_writes_all_three_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = await a_database(tmp_path)
     command = ["report", "--config.file", str(EXAMPLE), "--database", str(database), "--until", "2026-12-01"]

@@ -353,6 +353,7 @@ async def test_a_suspended_machine_finds_no_silence_before_it_has_listened(rig: 
     assert rig.steps("forward") == 0
 
 
+@pytest.mark.sqlite("in PostgreSQL, a lease lasts for eight seconds unless it is renewed")
 @pytest.mark.parametrize("by", [timedelta(minutes=10), -HOUR])
 async def test_what_is_being_sent_is_not_sent_again(rig: Rig, by: timedelta) -> None:
     await rig.fire()

@@ -66,6 +66,7 @@ async def receiver(tmp_path: Path) -> AsyncIterator[Receiver]:
     await built.stop()
 
 
+@pytest.mark.sqlite("the program's own file")
 async def test_nothing_but_the_escalator_and_the_dispatchers_ends_the_process(
     tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_quarter_compares_with_the_one_before_and_remembers(url: str, tmp_path
     assert noted["values"] == {"cpu": 0.5}
 
 
+@pytest.mark.sqlite("the command is given its file")
 @pytest.mark.stack
 async def test_a_year_asks_the_questions_and_reads_the_receivers_records(
     url: str, boards: Path, tmp_path: Path
