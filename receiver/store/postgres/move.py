@@ -13,6 +13,7 @@ from receiver.store.postgres.dialect import stored
 from receiver.store.postgres.migrate import upgrade
 from receiver.store.postgres.queue import named
 from receiver.store.sql.connection import Connection
+from receiver.store.sql.row import LONGEST_KEY, LONGEST_NAME, indexed
 
 Told = Callable[[str, int], None]
 
@@ -21,6 +22,16 @@ _EVERY = 50_000  # rows between two words of progress
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name <> ?, name"
 _HAS = """SELECT column_name FROM information_schema.columns
     WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position"""
+# What older receivers may have written longer than an index of PostgreSQL can have it.
+_LONGEST = {
+    "incident.key": LONGEST_KEY,
+    "member.receiver": LONGEST_NAME,
+    "alike.alertname": LONGEST_NAME,
+    "alike.team": LONGEST_NAME,
+    "audit.object": LONGEST_NAME,
+    "outbox.ref": LONGEST_NAME,
+}
+_SIZE = 2**256
 _SEQUENCE = "SELECT pg_get_serial_sequence(quote_ident(?), ?)"
 
 
@@ -95,26 +106,30 @@ def _counted(rows: Iterable[tuple[Any, ...]], table: str, told: Told) -> Iterato
 
 def _write(
     target: PostgresConnection, table: str, columns: list[str], rows: Iterable[tuple[Any, ...]]
-) -> tuple[int, str]:
+) -> tuple[int, int]:
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    count, digest = 0, hashlib.sha256()
+    longest = [_LONGEST.get(f"{table}.{column}") for column in columns]
+    count = digest = 0
     with target.raw.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
-            values = tuple(map(stored, row))
+            values = tuple(stored(indexed(v, most) if most else v) for v, most in zip(row, longest, strict=True))
             copy.write_row(values)
-            count += 1
-            digest.update(repr(values).encode("utf-8", "surrogatepass"))
-    return count, digest.hexdigest()
+            count, digest = count + 1, digest + _of_row(values)
+    return count, digest % _SIZE
 
 
-def _digest(rows: Iterable[tuple[Any, ...]]) -> tuple[int, str]:
-    count, digest = 0, hashlib.sha256()
+def _digest(rows: Iterable[tuple[Any, ...]]) -> tuple[int, int]:
+    """Count rows, and sum up their digests, in whatever order they are."""
+    count = digest = 0
     for row in rows:
-        count += 1
-        digest.update(repr(tuple(row)).encode())
-    return count, digest.hexdigest()
+        count, digest = count + 1, digest + _of_row(tuple(row))
+    return count, digest % _SIZE
+
+
+def _of_row(values: tuple[Any, ...]) -> int:
+    return int.from_bytes(hashlib.sha256(repr(values).encode("utf-8", "surrogatepass")).digest(), "big")
 
 
 def _go_on(target: PostgresConnection, table: str, columns: list[str]) -> None:

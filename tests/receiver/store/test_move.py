@@ -1,5 +1,7 @@
 """`migrate`: everything is in PostgreSQL afterwards and goes on there, and nobody goes on in the file."""
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,8 +9,8 @@ import pytest
 import yaml
 
 from receiver.__main__ import main
-from receiver.incident.event import Acknowledge
-from receiver.incident.model import Origin, State
+from receiver.incident.event import Acknowledge, AlertsReceived
+from receiver.incident.model import AlertGroup, Origin, State
 from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
@@ -16,6 +18,7 @@ from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver import stores
 from tests.receiver.channels.test_registry import BASE
 from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
+from tests.receiver.store.test_texts import LONG
 
 pytestmark = pytest.mark.postgres
 
@@ -114,3 +117,23 @@ async def test_what_reads_otherwise_is_found(tmp_path: Path, capsys: pytest.Capt
     again = SQLiteStore(tmp_path / "old.sqlite3", lambda: None)  # it was not marked
     await again.open(clock.now)
     await again.close()
+
+
+async def test_keys_that_older_receivers_wrote_longer_than_an_index_takes_are_moved(tmp_path: Path) -> None:
+    clock = Clock()
+    before = await filled(tmp_path, clock)
+    await before.close()
+    with closing(sqlite3.connect(tmp_path / "old.sqlite3")) as file, file:
+        file.execute("UPDATE incident SET key = ? WHERE id = 1", (LONG[:4096],))
+        file.execute("INSERT INTO member VALUES (?, 'f', 1), (?, 'f', 1)", (LONG, f"{LONG}x"))
+        file.execute("UPDATE alike SET alertname = ?", (LONG,))
+    assert main(configured(tmp_path)) == 0
+    with stores.using(stores.POSTGRES):
+        after = stores.the_store(tmp_path, clock)
+        await after.open(clock.now)
+        event = AlertsReceived(AlertGroup(LONG[:4096], (an_alert("a0"),)))
+        found = await after.update(event, the_policy(), clock.now)
+        assert found is not None
+        assert found.id == 1
+        assert [one.id for one in await after.alike(LONG, "backend", 5)] == [1]
+        await after.close()
