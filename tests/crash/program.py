@@ -139,6 +139,8 @@ def _kill_on_postgres(kind: str, count: int, hits: Path) -> None:
             look(sql)
         rows = execute(self, sql, parameters)
         if kind == AFTER_COMMIT:
+            if sql == "COMMIT":
+                self.sync()  # it is sent together with what is before it
             look(sql)
         return rows
 

@@ -182,6 +182,8 @@ async def test_a_close_waits_for_no_database_that_stands_still(
     tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connections._SOCKET, "connect_timeout", 2)  # noqa: SLF001
+    for place in ("queue", "store"):
+        monkeypatch.setattr(f"receiver.store.postgres.{place}.ENDING", 0.3)
     store = a_store_at(by_way_of(proxy, stores.conninfo(tmp_path)))
     await store.open(Clock().now)
     proxy.flows.clear()
