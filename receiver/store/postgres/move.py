@@ -20,6 +20,10 @@ Told = Callable[[str, int], None]
 _FIRST = "incident"  # others refer to it
 _EVERY = 50_000  # rows between two words of progress
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name <> ?, name"
+# What a receiver writes by itself when it starts on a new database.
+_OF_A_START = {"schema_version", "own", "hook", "heartbeat", "job_heartbeat"}
+_RUNS = "SELECT 1 FROM turn WHERE until > extract(epoch FROM clock_timestamp()) LIMIT 1"
+_KNOWN = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
 _HAS = """SELECT column_name FROM information_schema.columns
     WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position"""
 # What older receivers may have written longer than an index of PostgreSQL can have it.
@@ -59,16 +63,26 @@ def move(source: Connection, target: PostgresConnection, told: Told) -> dict[str
                 "SELECT set_config('statement_timeout', '0', true),"
                 " set_config('idle_in_transaction_session_timeout', '0', true)"
             )
-            if target.execute("SELECT 1 FROM incident LIMIT 1").fetchone():
-                raise StoreError("the PostgreSQL database has incidents already; name an empty one")
-            return _copy(source, target, told)
+            tables = [row[0] for row in source.execute(_TABLES, (_FIRST,)).fetchall()]
+            _refuse_used(target, tables)
+            return _copy(source, target, tables, told)
     except psycopg.Error as error:
         raise named("PostgreSQL", error) from error
 
 
-def _copy(source: Connection, target: PostgresConnection, told: Told) -> dict[str, int]:
+def _refuse_used(target: PostgresConnection, tables: list[str]) -> None:
+    """What people have set, and the audit log, may be there without any incident."""
+    if target.execute(_RUNS).fetchone():
+        raise StoreError("a receiver runs on the PostgreSQL database, or did ten seconds ago; stop it first")
+    known = {row[0] for row in target.execute(_KNOWN)} - _OF_A_START
+    for table in tables:
+        if table in known and target.execute(f'SELECT 1 FROM "{table}" LIMIT 1').fetchone():  # noqa: S608  # ours
+            raise StoreError(f"the PostgreSQL database has rows in the table {table} already; name an empty one")
+
+
+def _copy(source: Connection, target: PostgresConnection, tables: list[str], told: Told) -> dict[str, int]:
     counts = dict[str, int]()
-    for (table,) in source.execute(_TABLES, (_FIRST,)).fetchall():
+    for table in tables:
         columns = [row[1] for row in source.execute(f'PRAGMA table_info("{table}")')]
         known = {row[0] for row in target.execute(_HAS, (table,))}
         if missing := [column for column in columns if column not in known]:

@@ -93,7 +93,7 @@ async def test_a_database_in_use_is_left_alone(tmp_path: Path, capsys: pytest.Ca
     words = configured(tmp_path)
     words[-1] = f"sqlite:{tmp_path / 'other.sqlite3'}"
     assert main(words) == 1
-    assert "has incidents already" in capsys.readouterr().err
+    assert "has rows in the table incident already" in capsys.readouterr().err
     again = SQLiteStore(tmp_path / "other.sqlite3", lambda: None)  # it was not marked
     await again.open(clock.now)
     await again.close()
@@ -137,3 +137,35 @@ async def test_keys_that_older_receivers_wrote_longer_than_an_index_takes_are_mo
         assert found.id == 1
         assert [one.id for one in await after.alike(LONG, "backend", 5)] == [1]
         await after.close()
+
+
+async def test_names_with_a_nul_are_moved_wherever_they_sort(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await filled(tmp_path, clock)
+    act = Act(clock.now, "anna", "session", "192.0.2.1", "awake", "")
+    for person in ("lin\0h", "linz"):  # in SQLite the NUL is before z, and what replaces it is after z
+        await store.duty.set_awake(person, clock.now + timedelta(hours=1), act)
+    await store.close()
+    assert main(configured(tmp_path)) == 0
+
+
+async def test_a_database_without_incidents_keeps_what_people_have_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    await (await filled(tmp_path, clock)).close()
+    words = configured(tmp_path)
+    with stores.using(stores.POSTGRES):
+        other = stores.the_store(tmp_path, clock)
+        await other.open(clock.now)
+        act = Act(clock.now, "linh", "session", "192.0.2.1", "awake", "")
+        await other.duty.set_awake("linh", clock.now + timedelta(hours=1), act)
+        await other.close()
+        database = stores.beside(tmp_path)
+        database.execute("INSERT INTO turn VALUES ('receiver a', 'a', extract(epoch FROM clock_timestamp()) + 60)")
+        assert main(words) == 1
+        assert "a receiver runs on the PostgreSQL database" in capsys.readouterr().err
+        database.execute("DELETE FROM turn")
+        assert main(words) == 1
+        assert "has rows in the table audit already" in capsys.readouterr().err
+        assert database.execute("SELECT person FROM awake").fetchall() == [("linh",)]
