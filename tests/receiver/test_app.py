@@ -22,7 +22,7 @@ from receiver.config.load import load
 from tests.fakes import bell_channel
 from tests.fakes.bell_channel import Bell
 from tests.receiver.channels.test_registry import written
-from tests.receiver.example_site import beside
+from tests.receiver.example_site import beside_file
 from tests.receiver.store.test_migrations import older
 from tests.receiver.web.test_alertmanager import encoded
 
@@ -123,7 +123,7 @@ async def test_a_worker_that_crashes_ends_the_process_and_is_named(
 ) -> None:
     while await rig.status("/-/ready") != 200:
         assert not rig.running.done()
-    with beside(tmp_path) as other:
+    with beside_file(tmp_path) as other:
         other.execute("DROP TABLE own")  # the escalator writes it
     assert not await rig.running
     assert await rig.status("/-/ready") == 503
@@ -201,7 +201,7 @@ async def test_jobs_and_tools_send_to_the_receiver_and_a_reload_brings_new_ones(
             receiver.reloader.reload()
             assert await post("/webhook/generic/ci", {"id": 1}) == 200
             assert await post("/webhook/alertmanager", None) == 400
-        with beside(tmp_path) as other:
+        with beside_file(tmp_path) as other:
             assert other.execute("SELECT name FROM job_heartbeat").fetchall() == [("backup",)]
         await receiver.stop()
 

@@ -245,6 +245,7 @@ async def test_beats_of_strangers_and_of_unknown_jobs_are_refused(rig: Rig) -> N
     assert (await rig.store.watch_jobs(lambda known: known)).beats == {}
 
 
+@pytest.mark.sqlite("its file is taken away")
 async def test_what_cannot_be_stored_is_answered_503(rig: Rig) -> None:
     (rig.folder / "receiver.sqlite3").unlink()
     await rig.store.alive(START)

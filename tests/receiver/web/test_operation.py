@@ -288,6 +288,7 @@ PRAGMA user_version = 1;
 """
 
 
+@pytest.mark.sqlite("an older schema of its file")
 async def test_the_file_of_the_first_release_is_moved_to_todays_tables(tmp_path: Path, clock: Clock) -> None:
     at = START.timestamp()
     document = {

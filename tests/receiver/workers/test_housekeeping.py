@@ -24,7 +24,7 @@ from receiver.workers.coverage import Coverage
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.retention import Retention
 from tests.receiver.channels.test_registry import written
-from tests.receiver.example_site import START, Clock, a_store, beside, the_current, the_routing
+from tests.receiver.example_site import START, Clock, a_store, beside_file, the_current, the_routing
 from tests.receiver.web.test_operation import fill
 
 
@@ -66,11 +66,10 @@ async def receiver(tmp_path: Path) -> AsyncIterator[Receiver]:
     await built.stop()
 
 
-@pytest.mark.sqlite("the program's own file")
 async def test_nothing_but_the_escalator_and_the_dispatchers_ends_the_process(
     tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with beside(tmp_path) as other:
+    with beside_file(tmp_path) as other:
         other.execute("DROP TABLE heartbeat")  # the watchdog reads it
     stop = asyncio.Event()
     running = asyncio.ensure_future(receiver.run(stop))

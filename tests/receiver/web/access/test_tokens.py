@@ -189,6 +189,7 @@ async def test_without_the_store_nobody_passes_and_it_says_so(rig: Rig) -> None:
     assert (await rig.get("/"))[0] == 303
 
 
+@pytest.mark.sqlite("how long a lock of its file is waited for")
 async def test_while_the_database_is_locked_who_is_signed_in_stays_so(rig: Rig) -> None:
     assert (await rig.submit("/sign-in", LINH, **OURS))[0] == 303
     rig.clock.forward(hours=1)  # it would be noted that the session was seen
@@ -202,6 +203,7 @@ async def test_while_the_database_is_locked_who_is_signed_in_stays_so(rig: Rig) 
     assert (await rig.post("/sign-out", **OURS))[0] == 303
 
 
+@pytest.mark.sqlite("the command is given its file")
 async def test_the_command_line_makes_tokens_while_the_receiver_runs(
     rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
