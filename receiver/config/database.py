@@ -1,11 +1,13 @@
 """Where incidents are kept: a SQLite file, or a PostgreSQL database that several receivers share."""
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from process.findings import Findings
 from process.settings import Secret, Source, Strict
 
+_SECRET = re.compile("password|secret")  # of libpq: password, sslpassword, oauth_client_secret
 _SCHEMES = ("postgresql", "postgres")
 _EXAMPLE = "postgresql://receiver@db.example.com/heypeter"
 
@@ -39,9 +41,11 @@ def check_database(
 def _wrong(url: str) -> str:
     try:
         parts = urlsplit(url)
-        inside = parts.password is not None or "password" in dict(parse_qsl(parts.query))
+        options = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         return f"invalid URL (expected e.g. {_EXAMPLE})"
     if parts.scheme not in _SCHEMES or not parts.path.strip("/"):
         return f"invalid URL (expected e.g. {_EXAMPLE})"
+    # A / in a password begins the path for us; libpq looks for the @ first.
+    inside = parts.password is not None or "@" in parts.path or any(_SECRET.search(name) for name, _ in options)
     return "holds a password; set password or password_file instead" if inside else ""
