@@ -106,5 +106,9 @@ class Listener:
             return
         told = tuple(sorted(incidents)) if len(incidents) <= _MOST else ()
         hint = Hint(self._owner, told, owes, duty)
-        self._line.open().execute("SELECT pg_notify(?, ?)", (CHANNEL, msgspec.json.encode(hint).decode()))
+        try:
+            self._line.open().execute("SELECT pg_notify(?, ?)", (CHANNEL, msgspec.json.encode(hint).decode()))
+        except (psycopg.Error, StoreError):
+            self.tell(incidents, owes=owes, duty=duty)  # told again by the next connection; twice does no harm
+            raise
         self._sent_at = time.monotonic()

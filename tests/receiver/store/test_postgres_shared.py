@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.channels import push
 from receiver.incident.event import Delivered
@@ -16,6 +17,7 @@ from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login
 from receiver.store.postgres.store import PostgresStore
 from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
+from tests.receiver.store.postgres_server import a_proxy
 from tests.receiver.stores import conninfo
 
 pytestmark = pytest.mark.postgres
@@ -39,8 +41,8 @@ class One:
                 self.told.clear()
 
 
-async def a_receiver(folder: Path, *, off: float = 0.0) -> One:
-    """``off``: by how many seconds its own clock is wrong."""
+async def a_receiver(folder: Path, *, off: float = 0.0, listen: str = "") -> One:
+    """``off``: by how many seconds its own clock is wrong; ``listen``: how it connects to listen."""
     own = Clock()
     own.forward(seconds=off)
     woken, heard, duty = list[float](), list[Collection[int] | None](), list[bool]()
@@ -51,7 +53,7 @@ async def a_receiver(folder: Path, *, off: float = 0.0) -> One:
         one.told.set()
 
     store = PostgresStore(
-        Login(conninfo(folder)),
+        Login(conninfo(folder), None, listen),
         lambda: woken.append(time.monotonic()),
         clock=DatabaseClock(own, time.monotonic),
         elapsed=time.monotonic,
@@ -83,6 +85,19 @@ async def test_a_commit_is_heard_by_the_other_and_wakes_its_dispatchers(two: tup
     await other.hears(number)
     assert other.woken
     assert not one.heard  # nobody hears of its own
+
+
+async def test_what_was_being_told_when_the_connection_broke_is_told_again(tmp_path: Path) -> None:
+    there = conninfo(tmp_path)
+    port = conninfo_to_dict(there)["port"]
+    with a_proxy(int(str(port))) as proxy:
+        first = await a_receiver(tmp_path, listen=make_conninfo(there, port=proxy.port))
+        second = await a_receiver(tmp_path)
+        proxy.cut_on_way_there = b"pg_notify"
+        await second.hears(await open_incident(first.store))
+        assert proxy.cuts == 1
+        for one in (first, second):
+            await one.store.close()
 
 
 async def test_all_have_the_databases_time(two: tuple[One, One]) -> None:
