@@ -151,16 +151,20 @@ class PostgresStore(SQLStore):
         """Say that this receiver lives; what one that has died has served by itself is everybody's again."""
         asked = self._elapsed()
 
-        def change(db: Connection) -> bool:
+        def change(db: Connection) -> tuple[bool, bool]:
             now = self.clock()
             turns.take(db, _PRESENT + self.owner, self.owner, now)
-            if db.execute(_GONE, (now.timestamp(),)).fetchall():
+            gone = bool(db.execute(_GONE, (now.timestamp(),)).fetchall())
+            if gone:
                 db.execute(_SERVED_ALONE)
                 db.execute(_FORGOTTEN, (now.timestamp() - _IN_DOUBT_FOR,))
-            return turns.take(db, _LEADING, self.owner, now)
+            return turns.take(db, _LEADING, self.owner, now), gone
 
-        leads = await self._database_writer.commit(change, urgent=True)
+        leads, gone = await self._database_writer.commit(change, urgent=True)
         self._leads_until = asked + turns.LENGTH if leads else 0.0
+        if gone:  # it may not have told what it committed last
+            self._listener.tell(set(), owes=True, duty=True)
+            self._take_in(None)
 
     @property
     def leads(self) -> bool:

@@ -162,6 +162,20 @@ async def test_what_a_dead_receiver_served_alone_is_everybodys_again(
     assert len(await other.store.claim("email", real(), 60.0, 10)) == 1
 
 
+async def test_pages_are_read_again_when_a_receiver_has_died_that_may_not_have_told_everything(
+    two: tuple[One, One], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    real = other.store.clock
+    monkeypatch.setattr(other.store, "clock", lambda: real() + timedelta(seconds=turns.LENGTH + 1))
+    await other.store.be_present()
+    assert (other.heard, other.duty) == ([None], [True])
+    async with asyncio.timeout(20):  # a third would hear of it as this one does
+        while None not in one.heard:
+            await one.told.wait()
+            one.told.clear()
+
+
 async def test_all_sign_pushes_with_the_key_that_was_there_first(two: tuple[One, One], tmp_path: Path) -> None:
     one, other = two
     paths = [tmp_path / name / "vapid.pem" for name in ("one", "other", "third")]
