@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from process.optional import MissingExtraError, load
-from process.settings import Source, read_secret
+from process.settings import SettingsError, Source, read_secret
 from receiver.config.load import Config
+from receiver.store.base import StoreError
 from receiver.store.command import CommandDatabase
 from receiver.store.sqlite.command import SQLiteDatabase
 
@@ -33,6 +34,13 @@ def database_of(named: Path | None, config: Config, source: Source) -> CommandDa
         module.Login(settings.url, password.reveal() if password else None)
     )
     return database
+
+
+def unread(error: StoreError, named: Path | None, config: Config) -> SettingsError:
+    """Say what is wrong, and of a file how to name another."""
+    is_file = named is not None or config.postgres is None
+    hint = "; name the receiver's database with --database or --config.file" if is_file else ""
+    return SettingsError(f"{error}{hint}")
 
 
 def file_of(named: Path | None, config: Config, source: Source) -> Path:

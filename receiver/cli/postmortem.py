@@ -7,7 +7,7 @@ from pathlib import Path
 
 from process.settings import SettingsError
 from receiver.cli.command import Command, write_output
-from receiver.cli.database import add_database, database_of
+from receiver.cli.database import add_database, database_of, unread
 from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.evidence.postmortem import Material, postmortem
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     try:
         material = asyncio.run(_read(database_of(options.database, config, source), options.number, page))
     except StoreError as error:
-        raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
+        raise unread(error, options.database, config) from error
     if material is None:
         raise SettingsError(f"no incident {options.number} in the database")
     text = postmortem(material, reader, now)

@@ -11,7 +11,7 @@ import msgspec
 
 from process.settings import SettingsError, Source
 from receiver.cli.command import Command
-from receiver.cli.database import add_database, database_of
+from receiver.cli.database import add_database, database_of, unread
 from receiver.cli.schedule import read_calendars
 from receiver.cli.tables import table
 from receiver.config.build import build_routing
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     try:
         compared = asyncio.run(_compare(database, start, now, before, after))
     except StoreError as error:
-        raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
+        raise unread(error, options.database, config) from error
     if options.format == "json":
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(compared), indent=2).decode() + "\n")
         return 0

@@ -9,7 +9,7 @@ import msgspec
 
 from process.settings import SettingsError, parse_duration
 from receiver.cli.command import Command, write_output
-from receiver.cli.database import add_database, database_of
+from receiver.cli.database import add_database, database_of, unread
 from receiver.cli.instant import instant
 from receiver.config.build import build_routing
 from receiver.config.load import load
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     try:
         asyncio.run(_count(database_of(options.database, config, source), start, end, summary))
     except StoreError as error:
-        raise SettingsError(f"{error}; name the receiver's database with --database or --config.file") from error
+        raise unread(error, options.database, config) from error
     report = summary.report()
     if options.format != "json":
         shown = ((routing.directory.name(person), *counts) for person, *counts in report.pages)
