@@ -12,6 +12,8 @@ _TOKEN = re.compile(
     r"""(?P<kept>'(?:[^']|'')*' | "[^"]*" | :: | --[^\n]*)
     | (?P<hint>\bINDEXED\ BY\ \w+)
     | json_extract\(CAST\((?P<document>\w+)\ AS\ TEXT\),\ '\$\.(?P<path>[\w.]+)'\)
+    | (?P<without>NOT\ )?\bIN\ \(SELECT\ (?:value|(?P<whole>CAST\(value\ AS\ INTEGER\)))
+        \ FROM\ json_each\((?P<members>\?|:\w+)\)\)
     | (?P<list>\bjson_each\()
     | (?P<integer>\bAS\ INTEGER\))
     | \?(?P<number>\d*)
@@ -19,6 +21,11 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+# SQLite keeps the order of a CROSS JOIN. Without statistics PostgreSQL would look at all members of a receiver for each
+# group; it keeps the order of what is LATERAL, and OFFSET 0 lets it look up each row by all that is asked of it.
+_IN_ORDER = re.compile(r"CROSS JOIN (\w+) ON (.+?)\s+(?=GROUP BY)", re.DOTALL)
 
 
 class Translated(msgspec.Struct, frozen=True):
@@ -44,12 +51,18 @@ def translated(sql: str) -> Translated:
             return (
                 f"(convert_from({match['document']}, 'UTF8')::json #>> '{{{value.replace('.', ',')}}}' COLLATE \"C\")"
             )
+        if kind == "members":
+            # An index takes an array. A list that is joined may be looked for in all rows until there are statistics.
+            member = place(value[1:] or len(order))
+            array = f"ARRAY(SELECT jsonb_array_elements_text({member}::jsonb))"
+            return f"{'<> ALL' if match['without'] else '= ANY'}({array}{'::bigint[]' if match['whole'] else ''})"
         if kind == "number":
             return place(int(value) - 1 if value else len(order))
         if kind == "name":
             return place(value)
         return {"kept": value, "hint": "", "list": "json_texts(", "integer": "AS BIGINT)"}[kind or ""]
 
+    sql = _IN_ORDER.sub(r"CROSS JOIN LATERAL (SELECT * FROM \1 WHERE \2 OFFSET 0) \1 ", sql)
     return Translated(_TOKEN.sub(replace, sql), tuple(order))
 
 

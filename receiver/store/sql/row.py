@@ -69,12 +69,10 @@ ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.prior
 _NEWEST = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
 _NEXT = "SELECT coalesce(max(id), 0) + 1 FROM incident"
 _OWNERS = """
-SELECT incident_id, count(*) FROM member
-WHERE receiver = ? AND fingerprint IN (SELECT value FROM json_each(?)) GROUP BY incident_id
+SELECT incident_id, count(*) FROM json_each(?2) CROSS JOIN member ON receiver = ?1 AND fingerprint = value
+GROUP BY incident_id
 """
-_LEAVE = """
-DELETE FROM member WHERE receiver = ? AND incident_id = ? AND fingerprint IN (SELECT value FROM json_each(?))
-"""
+_LEAVE = "DELETE FROM member WHERE receiver = ? AND fingerprint = ? AND incident_id = ?"
 _JOIN = """
 INSERT INTO member (receiver, incident_id, fingerprint) SELECT ?, ?, value FROM json_each(?) WHERE true
 ON CONFLICT DO NOTHING
@@ -419,9 +417,10 @@ def _enrol(db: Connection, before: Incident, after: Incident) -> None:
     was = {a.fingerprint for a in before.alerts.values() if a.firing and before.state is not State.RESOLVED}
     now = {a.fingerprint for a in after.alerts.values() if a.firing and after.state is not State.RESOLVED}
     route = indexed(route_of(after), LONGEST_NAME)
-    for query, fingerprints in ((_LEAVE, was - now), (_JOIN, now - was)):
-        if fingerprints:
-            db.execute(query, (route, after.id, _encoder.encode(sorted(fingerprints)).decode()))
+    if was - now:
+        db.executemany(_LEAVE, [(route, one, after.id) for one in sorted(was - now)])
+    if now - was:
+        db.execute(_JOIN, (route, after.id, _encoder.encode(sorted(now - was)).decode()))
 
 
 def _name(db: Connection, before: Incident, after: Incident) -> None:
