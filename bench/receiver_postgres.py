@@ -49,8 +49,7 @@ def a_server() -> Iterator[Postgres]:
         cluster.create()
         command = [*cluster.command(), "-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-        status = cluster.folder / "data/postmaster.pid"
-        while not (status.exists() and "ready" in status.read_text()):
+        while not cluster.is_ready():
             time.sleep(0.05)
         yield cluster
         process.terminate()

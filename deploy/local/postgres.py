@@ -37,6 +37,11 @@ class Postgres:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [*self._become, str(self._programs / "postgres"), "-D", str(self.folder / "data"), *options]
 
+    def is_ready(self) -> bool:
+        """Say whether the server takes connections: the last line of its file says how it stands."""
+        status = self.folder / "data/postmaster.pid"
+        return status.exists() and "ready" in status.read_text("utf-8")
+
     def remove(self) -> None:
         """Remove the cluster's folder."""
         shutil.rmtree(self.folder, ignore_errors=True)

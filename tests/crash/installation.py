@@ -107,9 +107,8 @@ class OnPostgres:
     async def _run(self) -> None:
         null = asyncio.subprocess.DEVNULL
         self._server = await asyncio.create_subprocess_exec(*self._cluster.command(), stdout=null, stderr=null, cwd="/")
-        status = self._cluster.folder / "data/postmaster.pid"
         async with asyncio.timeout(60):
-            while not (status.exists() and "ready" in status.read_text("utf-8")):  # noqa: ASYNC110  # of another program
+            while not self._cluster.is_ready():  # noqa: ASYNC110  # of another program
                 await asyncio.sleep(0.05)
 
     async def _end(self, how: signal.Signals) -> None:

@@ -22,13 +22,12 @@ from deploy.local.ports import free_port
 from deploy.local.postgres import Postgres
 from deploy.local.servers import PLACE as SERVERS
 from receiver.incident.delivery import Handling
-from receiver.incident.model import Incident
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.outbox import HandlingOf
-from receiver.store.sql.store import SQLStore, Watcher
+from receiver.store.sql.store import SQLStore, Watcher, unwatched
 from receiver.store.sqlite.store import SQLiteStore
 
 SQLITE, POSTGRES = "sqlite", "postgres"
@@ -52,10 +51,6 @@ SELECT relname, (SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribu
     (SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal)
 FROM pg_class WHERE relnamespace = current_schema()::regnamespace ORDER BY 1
 """
-
-
-def _nobody(_before: Incident, _after: Incident) -> None:
-    pass
 
 
 class _TheTestsClock(DatabaseClock):
@@ -128,7 +123,7 @@ def the_store(
     clock: Callable[[], datetime],
     changed: Callable[[], None] = lambda: None,
     *,
-    watch: Watcher = _nobody,
+    watch: Watcher = unwatched,
     handling: HandlingOf = lambda _channel: Handling(),
 ) -> SQLStore:
     """Make the store of a folder, not yet open; two of one folder share what is in it."""
@@ -187,8 +182,7 @@ def server() -> str:
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
     atexit.register(process.wait)
     atexit.register(process.send_signal, signal.SIGINT)  # it waits for no connection then
-    status = cluster.folder / "data/postmaster.pid"
-    while not (status.exists() and "ready" in status.read_text()):
+    while not cluster.is_ready():
         time.sleep(0.05)
     return _on(port)
 

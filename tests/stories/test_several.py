@@ -52,8 +52,7 @@ class Several(Stack):
     async def _ready(self, name: str) -> bool:
         if name != "postgres":
             return await super()._ready(name)
-        status = self._database.folder / "data/postmaster.pid"
-        return status.exists() and "ready" in status.read_text("utf-8")
+        return self._database.is_ready()
 
     def _postgres(self) -> list[str]:
         self._database.create()

@@ -16,8 +16,9 @@ from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.migrate import SCHEMA_VERSION, schema
 from receiver.store.postgres.queue import LOCK, Line, named
 from receiver.store.sql.connection import Connection
-from receiver.store.sql.erase import steps
+from receiver.store.sql.erase import made
 from receiver.store.sql.history import StoredHistory
+from receiver.store.sql.queue import Change
 
 T = TypeVar("T")
 NAME = "PostgreSQL"
@@ -55,14 +56,11 @@ class PostgresDatabase:
             raise named(NAME, error) from error
 
     def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
-        changes, result = steps(person, texts, act), None
-        try:
-            while True:
-                change = changes.send(result)
-                with self.change() as db:
-                    result = change(db)
-        except StopIteration as done:
-            erased: Erased = done.value
+        def make(change: Change) -> object:
+            with self.change() as db:
+                return change(db)
+
+        erased = made(make, person, texts, act)
         return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed
 
     def described(self) -> str:

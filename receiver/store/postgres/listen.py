@@ -25,7 +25,7 @@ _AGAIN = 1.0  # seconds until a connection that broke is tried again
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """What a receiver has committed. ``number`` counts its hints; ``incidents`` is empty if there were too many."""
+    """What a receiver has committed; ``incidents`` is empty if there were too many."""
 
     owner: str
     incidents: tuple[int, ...] = ()

@@ -8,12 +8,11 @@ from psycopg import errors
 
 from receiver.store.base import StoreError
 from receiver.store.postgres.connection import PostgresConnection
+from receiver.store.postgres.queue import LOCK
 
 SCHEMA_VERSION = 8  # the same numbers as SQLite's, of which 8 is the first that PostgreSQL has
 OLDEST_SERVER = 140000  # CREATE OR REPLACE TRIGGER
 _LOCK = "SELECT pg_advisory_xact_lock(72399, 1)"
-# That of the receivers that write: each waits for the tables' locks and has some, so two would wait for each other.
-_WRITERS_LOCK = "SELECT pg_advisory_xact_lock(to_regclass('incident')::oid::int, 0)"
 _KNOWN = "SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('incident') IS NOT NULL"
 _MADE = re.compile(r'CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS "?(\w+)')
 _MISSING = "SELECT count(*) FROM json_each(?) WHERE to_regclass(quote_ident(value)) IS NULL"
@@ -46,7 +45,7 @@ def _upgrade(db: PostgresConnection) -> None:
     if version == SCHEMA_VERSION and not _misses(db, statements):
         return
     if version:
-        db.execute(_WRITERS_LOCK)
+        db.execute(LOCK)  # else two, each with the locks of some tables, would wait for each other's
     db.raw.execute(statements.encode(), prepare=False)
     db.execute("DELETE FROM schema_version")
     db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))

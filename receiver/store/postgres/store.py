@@ -27,9 +27,9 @@ from receiver.store.postgres.migrate import upgrade
 from receiver.store.postgres.queue import ENDING, Line, Reader, Writer
 from receiver.store.sql.connection import OWN, Connection
 from receiver.store.sql.duty import SQLDuty
-from receiver.store.sql.erase import steps
+from receiver.store.sql.erase import committed
 from receiver.store.sql.outbox import HandlingOf
-from receiver.store.sql.store import Rounds, SQLStore, Watcher
+from receiver.store.sql.store import Rounds, SQLStore, Watcher, unwatched
 
 _PRESENT_EVERY = 3.0  # seconds
 _PRESENT = "receiver "  # how the turn is called that says that a receiver lives
@@ -50,10 +50,6 @@ _LOOKS = tuple(
     )
 )
 _SET_ONCE = 60.0  # seconds after a step of the database's clock in which others notice it, too
-
-
-def _nobody(_before: Incident, _after: Incident) -> None:
-    pass
 
 
 class Heard(Protocol):
@@ -80,7 +76,7 @@ class PostgresStore(SQLStore):
         *,
         clock: DatabaseClock,
         elapsed: Callable[[], float],
-        watch: Watcher = _nobody,
+        watch: Watcher = unwatched,
         handling: HandlingOf = lambda _channel: Handling(),
         heard: Heard = _deaf,
     ) -> None:
@@ -88,9 +84,8 @@ class PostgresStore(SQLStore):
         self.clock, self._elapsed, self._leads_until = clock, elapsed, 0.0
         self._own_watch, self._own_heard = watch, heard
         self._loop: asyncio.AbstractEventLoop | None = None
-        name = NAME
         connect = partial(PostgresConnection, login)
-        self._writing, self._reading = Line(name, connect), Line(name, partial(connect, read_only=True))
+        self._writing, self._reading = Line(NAME, connect), Line(NAME, partial(connect, read_only=True))
         self._database_writer, self._database_reader = Writer(self._writing, self.owner), Reader(self._reading)
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
         self._listener = Listener(Line(NAME, partial(connect, listens=True)), self.owner, self._hear)
@@ -294,10 +289,5 @@ class SharedErase:
         self._writer = writer
 
     async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
-        changes, result = steps(person, texts, act), None
-        try:
-            while True:
-                result = await self._writer.commit(changes.send(result))
-        except StopIteration as done:
-            erased: Erased = done.value
+        erased = await committed(self._writer.commit, person, texts, act)
         return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed

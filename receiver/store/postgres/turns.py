@@ -14,10 +14,10 @@ RETURNING 1
 _LEAVE = "DELETE FROM turn WHERE owner = ?"
 
 
-def take(db: Connection, name: str, owner: str, now: datetime, length: float = LENGTH) -> bool:
+def take(db: Connection, name: str, owner: str, now: datetime) -> bool:
     """Take a turn, or keep it; False while another receiver has it."""
     at = now.timestamp()
-    return db.execute(_TAKE, (name, owner, at + length, at)).fetchone() is not None
+    return db.execute(_TAKE, (name, owner, at + LENGTH, at)).fetchone() is not None
 
 
 def leave(db: Connection, owner: str) -> None:

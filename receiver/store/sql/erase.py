@@ -5,7 +5,7 @@ By parts, each a short transaction, so that a receiver that runs meanwhile can w
 
 import re
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from receiver.store.access import Erased
 from receiver.store.audit import Act
 from receiver.store.sql import audit
 from receiver.store.sql.connection import Connection
+from receiver.store.sql.queue import Change
 from receiver.store.sql.row import document
 
 _PART = 200  # rows in one transaction: some 10 ms
@@ -30,7 +31,6 @@ _SILENCES = "SELECT made_by, over_by, key, matchers, comment, source, am_id FROM
 _SILENCE = """UPDATE silence SET made_by = ?, over_by = ?, key = ?, matchers = ?, comment = ?
     WHERE source = ? AND am_id = ?"""
 
-Change = Callable[[Connection], Any]
 Texts = tuple[tuple[re.Pattern[str], str], ...]
 
 
@@ -169,6 +169,28 @@ def steps(person: str, texts: Iterable[str], act: Act) -> Generator[Change, Any,
             rows += count
     yield partial(finish, act=act, erasure=erasure, rows=rows)
     return Erased(erasure.alias, rows)
+
+
+def made(make: Callable[[Change], Any], person: str, texts: Iterable[str], act: Act) -> Erased:
+    """Make each change by ``make``, one transaction each. ValueError: see ``begin``."""
+    changes, result = steps(person, texts, act), None
+    try:
+        while True:
+            result = make(changes.send(result))
+    except StopIteration as done:
+        erased: Erased = done.value
+        return erased
+
+
+async def committed(commit: Callable[[Change], Awaitable[Any]], person: str, texts: Iterable[str], act: Act) -> Erased:
+    """As ``made``, by a writer."""
+    changes, result = steps(person, texts, act), None
+    try:
+        while True:
+            result = await commit(changes.send(result))
+    except StopIteration as done:
+        erased: Erased = done.value
+        return erased
 
 
 def finish(db: Connection, act: Act, erasure: Erasure, rows: int) -> None:

@@ -69,8 +69,8 @@ _MOST_UNDONE = 500  # incidents that were resolved within the last minute, and m
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
-def _nobody(_before: Incident, _after: Incident) -> None:
-    pass
+def unwatched(_before: Incident, _after: Incident) -> None:
+    """Look at no change."""
 
 
 class SQLStore:
@@ -86,7 +86,7 @@ class SQLStore:
         reader: Reader,
         changed: Callable[[], None],
         *,
-        watch: Watcher = _nobody,
+        watch: Watcher = unwatched,
         handling: outbox.HandlingOf = lambda _channel: Handling(),
     ) -> None:
         self._changed, self._watch, self._handling = changed, watch, handling

@@ -11,7 +11,8 @@ import msgspec
 from receiver.store.access import Erased
 from receiver.store.audit import Act
 from receiver.store.sql.connection import Connection
-from receiver.store.sql.erase import steps
+from receiver.store.sql.erase import committed, made
+from receiver.store.sql.queue import Change
 from receiver.store.sqlite.beside import opened
 from receiver.store.sqlite.file import transaction
 from receiver.store.sqlite.queue import Writer
@@ -19,16 +20,14 @@ from receiver.store.sqlite.queue import Writer
 
 def erase(path: Path, person: str, texts: Iterable[str], act: Act) -> Erased:
     """Do all of it beside a receiver that runs or not; StoreError if the database cannot be used."""
-    changes, result = steps(person, texts, act), None
     with opened(path) as db:
         db.execute("PRAGMA secure_delete=ON")
-        try:
-            while True:
-                change = changes.send(result)
-                with transaction(db):
-                    result = change(db)
-        except StopIteration as done:
-            erased: Erased = done.value
+
+        def make(change: Change) -> object:
+            with transaction(db):
+                return change(db)
+
+        erased = made(make, person, texts, act)
         return msgspec.structs.replace(erased, tidied=tidy(db))
 
 
@@ -39,14 +38,10 @@ class SQLiteErase:
         self._writer = writer
 
     async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
-        changes, result = steps(person, texts, act), None
         before = await self._writer.run(lambda db: db.execute("PRAGMA secure_delete").fetchone()[0])
         await self._writer.run(lambda db: db.execute("PRAGMA secure_delete=ON"))
         try:
-            while True:
-                result = await self._writer.commit(changes.send(result))
-        except StopIteration as done:
-            erased: Erased = done.value
+            erased = await committed(self._writer.commit, person, texts, act)
             return msgspec.structs.replace(erased, tidied=await self._writer.run(tidy))
         finally:
             await self._writer.run(lambda db: db.execute(f"PRAGMA secure_delete={int(before)}"))

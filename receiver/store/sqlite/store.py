@@ -9,21 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from receiver.incident.delivery import Handling
-from receiver.incident.model import Incident
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.sql.outbox import HandlingOf
-from receiver.store.sql.store import SQLStore
+from receiver.store.sql.store import SQLStore, Watcher, unwatched
 from receiver.store.sqlite.erase import SQLiteErase
 from receiver.store.sqlite.file import Hold, check, connect, connect_to_read
 from receiver.store.sqlite.queue import Reader, Writer
 
 log = logging.getLogger(__name__)
-
-Watcher = Callable[[Incident, Incident], None]
-
-
-def _nobody(_before: Incident, _after: Incident) -> None:
-    pass
 
 
 class SQLiteStore(SQLStore):
@@ -34,7 +27,7 @@ class SQLiteStore(SQLStore):
         path: Path,
         changed: Callable[[], None],
         *,
-        watch: Watcher = _nobody,
+        watch: Watcher = unwatched,
         handling: HandlingOf = lambda _channel: Handling(),
     ) -> None:
         self._path = path
