@@ -136,6 +136,7 @@ async def test_each_channel_is_built_and_each_secret_remembered(
     tmp_path: Path, channel_settings: dict[str, Any], kinds: dict[str, type], held: set[str]
 ) -> None:
     secrets: list[Secret] = []
+    before = set(threading.enumerate())
     person = {"name": "Linh", "contacts": {}}
     for name in channel_settings:
         address = {"email": "linh@example.com", "slack": "#alerts"}.get(name, "ops")
@@ -147,7 +148,8 @@ async def test_each_channel_is_built_and_each_secret_remembered(
         written(tmp_path, {"channels": channel_settings, "people": {"linh": person}}), secrets
     ) as channels:
         assert {name: type(channel) for name, channel in channels.items()} == kinds
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("pagerduty", "apprise"))]
+    left = [thread.name for thread in set(threading.enumerate()) - before]
+    assert not [name for name in left if name.startswith(("pagerduty", "apprise"))]
     assert {secret.reveal() for secret in secrets} == held
 
 

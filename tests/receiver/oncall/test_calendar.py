@@ -433,7 +433,18 @@ def test_a_thousand_slow_entries_leave_time_for_the_others() -> None:
     assert patience(0) == 1.0
 
 
+def _children() -> set[int]:
+    """Give our child processes, zombies among them; other tests' servers may be there before."""
+    ours, found = str(os.getpid()), set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            if (process / "stat").read_text("utf-8").rpartition(")")[2].split()[1] == ours:
+                found.add(int(process.name))
+    return found
+
+
 async def test_an_expansion_that_takes_too_long_is_killed_and_the_loop_runs_meanwhile() -> None:
+    before = _children()
     bombs = [f"{TIMES}\nRRULE:FREQ=DAILY;BYMONTH=4;BYMONTHDAY=31" for _ in range(50)]
     ticks = 0
 
@@ -453,8 +464,7 @@ async def test_an_expansion_that_takes_too_long_is_killed_and_the_loop_runs_mean
         await expanding
     ticking.cancel()
     assert ticks > 30
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222  # no child is left
+    assert _children() <= before
 
 
 async def test_a_calendar_that_fills_the_memory_is_an_error() -> None:
