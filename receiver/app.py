@@ -50,6 +50,7 @@ from receiver.clients.prometheus import Prometheus
 from receiver.config.build import build_routing, contacts
 from receiver.config.calendars import feeds
 from receiver.config.channels import Channels
+from receiver.config.database import DatabasePassword
 from receiver.config.heartbeats import jobs
 from receiver.config.load import Config
 from receiver.config.priorities import configured
@@ -359,11 +360,8 @@ class Receiver:
         if settings is None or self._postgres is None:
             file = file or Path("receiver.sqlite3")  # one of both is set: check_database
             return SQLiteStore(file, self._wake_dispatchers, watch=self._saw, handling=handling)
-        password = read_secret(self._source, ".postgres.password", settings.password, settings.password_file)
-        if password is not None:
-            self.secrets.append(password)
         made: SQLStore = self._postgres.PostgresStore(
-            self._postgres.Login(settings.url, password.reveal() if password else None, settings.listen_url),
+            self._postgres.Login(settings.url, DatabasePassword(settings, self._source, self.secrets.append)),
             self._wake_dispatchers,
             clock=clock,
             elapsed=self._elapsed,

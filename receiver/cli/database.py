@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from process.optional import MissingExtraError, load
-from process.settings import SettingsError, Source, read_secret
+from process.settings import SettingsError, Source
+from receiver.config.database import DatabasePassword
 from receiver.config.load import Config
 from receiver.store.base import StoreError
 from receiver.store.command import CommandDatabase
@@ -25,14 +26,12 @@ def database_of(named: Path | None, config: Config, source: Source) -> CommandDa
     settings = config.postgres
     if settings is None:
         return SQLiteDatabase(file_of(None, config, source))
-    password = read_secret(source, ".postgres.password", settings.password, settings.password_file)
+    password = DatabasePassword(settings, source)
     try:
         module = load("receiver.store.postgres.command", "postgres")
     except MissingExtraError as error:
         raise source.error(".postgres", str(error)) from error
-    database: CommandDatabase = module.PostgresDatabase(
-        module.Login(settings.url, password.reveal() if password else None)
-    )
+    database: CommandDatabase = module.PostgresDatabase(module.Login(settings.url, password))
     return database
 
 

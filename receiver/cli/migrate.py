@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from process.optional import MissingExtraError, load
-from process.settings import SettingsError, read_secret
+from process.settings import SettingsError
 from receiver.cli.command import Command
 from receiver.config import load as config
+from receiver.config.database import DatabasePassword, wrong_url
 from receiver.store.sqlite.file import Hold, connect, mark_moved
 
 _SCHEME = "sqlite:"
@@ -32,17 +33,19 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     path = Path(options.source.removeprefix(_SCHEME))
     if not path.is_file():
         raise SettingsError(f"--from {options.source}: no such file (expected sqlite:FILE)")
-    password = read_secret(source, ".postgres.password", settings.postgres.password, settings.postgres.password_file)
+    password = DatabasePassword(settings.postgres, source)
     try:
         postgres = load("receiver.store.postgres.move", "postgres")
     except MissingExtraError as error:
         raise source.error(".postgres", str(error)) from error
     url = options.target or settings.postgres.url
+    if wrong := wrong_url(url):
+        raise SettingsError(f"--to: {wrong}")
     held = Hold(path)  # no receiver uses it
     try:
         file = connect(path, now, {}, new=False)
         try:
-            counts = postgres.moved(file, postgres.Login(url, password.reveal() if password else None), _told)
+            counts = postgres.moved(file, postgres.Login(url, password), _told)
             mark_moved(file)
         finally:
             file.close()

@@ -1,11 +1,15 @@
 """Where incidents are kept: a SQLite file, or a PostgreSQL database that several receivers share."""
 
+import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from process.findings import Findings
-from process.settings import Secret, Source, Strict
+from process.settings import Secret, SettingsError, Source, Strict, read_secret
+
+log = logging.getLogger(__name__)
 
 _SECRET = re.compile("password|secret")  # of libpq: password, sslpassword, oauth_client_secret
 _SCHEMES = ("postgresql", "postgres")
@@ -20,9 +24,7 @@ class PostgresSettings(Strict, frozen=True, kw_only=True):
     password: Secret | None = None
     """Password of the user; without one, as libpq finds it"""
     password_file: Path | None = None
-    """File with the password"""
-    listen_url: str = ""
-    """The same database without a pooler in between, if `url` goes through one that pools transactions"""
+    """File with the password; each new connection reads it again"""
 
 
 def check_database(
@@ -33,12 +35,12 @@ def check_database(
         findings.add(source.error(".database", "set either database (a SQLite file) or postgres"))
     if postgres is None:
         return
-    for name, url in (("url", postgres.url), ("listen_url", postgres.listen_url)):
-        if url and (wrong := _wrong(url)):
-            findings.add(source.error(f".postgres.{name}", wrong))
+    if wrong := wrong_url(postgres.url):
+        findings.add(source.error(".postgres.url", wrong))
 
 
-def _wrong(url: str) -> str:
+def wrong_url(url: str) -> str:
+    """Say what is wrong with the URL of a database, which must not hold a password; "" if nothing is."""
     try:
         parts = urlsplit(url)
         options = parse_qsl(parts.query, keep_blank_values=True)
@@ -49,3 +51,30 @@ def _wrong(url: str) -> str:
     # A / in a password begins the path for us; libpq looks for the @ first.
     inside = parts.password is not None or "@" in parts.path or any(_SECRET.search(name) for name, _ in options)
     return "holds a password; set password or password_file instead" if inside else ""
+
+
+class DatabasePassword:
+    """Gives the password of the database; a file is read anew each time, so that a new one needs no restart."""
+
+    def __init__(
+        self, settings: PostgresSettings, source: Source, used: Callable[[Secret], None] = lambda _: None
+    ) -> None:
+        """``used`` is told each password before it is given out. SettingsError if it cannot be read."""
+        self._settings, self._source, self._used = settings, source, used
+        self._last: Secret | None = None
+        self._read()
+
+    def __call__(self) -> str | None:
+        """Give the password, None if libpq is to find one; the last one if the file cannot be read now."""
+        try:
+            self._read()
+        except SettingsError as error:
+            log.warning("the database's password is the one that was read last: %s", error)
+        return self._last.reveal() if self._last else None
+
+    def _read(self) -> None:
+        settings = self._settings
+        read = read_secret(self._source, ".postgres.password", settings.password, settings.password_file)
+        if read is not None and (self._last is None or read.reveal() != self._last.reveal()):
+            self._used(read)
+        self._last = read

@@ -1,7 +1,7 @@
 """One connection to PostgreSQL, as the statements of `receiver.store.sql` see it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -16,6 +16,12 @@ _SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "3s",
+    "idle_session_timeout": "0",  # who listens may have nothing to say for days
+    # What the statements are written for, whatever the role or the database has of its own. With another isolation a
+    # transaction would see what was there before its turn came, with fewer digits times would not be read as written.
+    "default_transaction_isolation": "read committed",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
     "timezone": "UTC",
     "client_encoding": "UTF8",
     # Statistics come later than a storm. Every statement has its index; test_postgres_plans.py looks at each.
@@ -23,7 +29,11 @@ _SETTINGS = {
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
 }
-_SET = f"SELECT {', '.join('set_config(?, ?, false)' for _ in _SETTINGS)}"
+# Without it COMMIT is answered before anything is on a disk; all its other values are the operator's choice.
+_DURABLE = (
+    """set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)"""
+)
+_SET = f"SELECT {', '.join('set_config(?, ?, false)' for _ in _SETTINGS)}, {_DURABLE}"
 _READ_ONLY = "SELECT set_config('default_transaction_read_only', 'on', false)"
 # A peer that is gone without a word is noticed after 8 seconds.
 _SOCKET = {
@@ -38,11 +48,10 @@ _PASSES = "SELECT set_config('heypeter.passes', ?, true)"  # until the end of th
 
 
 class Login(NamedTuple):
-    """How to connect; ``listen`` goes past a pooler of transactions, if ``conninfo`` goes through one."""
+    """How to connect; ``password`` is asked for each connection, and gives None if libpq is to find one."""
 
     conninfo: str
-    password: str | None = None
-    listen: str = ""
+    password: Callable[[], str | None] = lambda: None
 
     def __repr__(self) -> str:
         return "<login>"
@@ -84,11 +93,11 @@ class PostgresConnection:
 
     is_remote = True
 
-    def __init__(self, login: Login, *, read_only: bool = False, listens: bool = False) -> None:
+    def __init__(self, login: Login, *, read_only: bool = False) -> None:
         """Connect; psycopg.Error if that fails."""
-        conninfo = login.listen if listens and login.listen else login.conninfo
-        more = {"password": login.password} if login.password is not None else {}
-        self.raw = psycopg.connect(_checked(conninfo, more), autocommit=True, prepare_threshold=0)
+        password = login.password()
+        more = {"password": password} if password is not None else {}
+        self.raw = psycopg.connect(_checked(login.conninfo, more), autocommit=True, prepare_threshold=0)
         self.raw.prepared_max = None  # our statements are some hundred
         self.raw.adapters.register_dumper(int, Int8Dumper)  # else each size of a number prepares a statement of its own
         self._pipeline: psycopg.Pipeline | None = None

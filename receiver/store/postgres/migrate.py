@@ -23,6 +23,11 @@ def upgrade(db: PostgresConnection) -> None:
     """Make or upgrade the tables, all or nothing; StoreError for a server or a schema that is not ours."""
     if db.raw.info.server_version < OLDEST_SERVER:
         raise StoreError(f"PostgreSQL {db.raw.info.server_version // 10000} is too old; use 14 or newer")
+    if (encoding := db.raw.info.parameter_status("server_encoding")) != "UTF8":
+        raise StoreError(
+            f"PostgreSQL: the database has the encoding {encoding}, which does not have every character; make one by "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
     try:
         with db.raw.transaction():
             _upgrade(db)

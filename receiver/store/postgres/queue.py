@@ -54,8 +54,8 @@ WHERE locktype = 'advisory' AND granted AND classid = 'incident'::regclass::oid 
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => ?)
 """
-# A prepared statement that a pooler has lost or given to two, or that an upgrade of the tables has made useless.
-_STALE = {"26000", "42P05", "0A000"}
+_NOT_OURS = {"26000", "42P05"}  # a prepared statement that a pooler has lost, or given to two
+_STALE = {*_NOT_OURS, "0A000"}  # or that an upgrade of the tables has made useless
 _OUTAGES: tuple[tuple[type[psycopg.Error], Outage], ...] = (
     (errors.DiskFull, Outage.FULL),
     (errors.ReadOnlySqlTransaction, Outage.READ_ONLY),
@@ -401,8 +401,10 @@ def is_gone(error: psycopg.Error) -> bool:
 
 
 def named(name: str, error: psycopg.Error) -> StoreError:
-    """Give our error for one of PostgreSQL's; its texts hold no password."""
-    text = f"{name}: {' '.join(str(error).split())}"
+    """Give our error for one of PostgreSQL's; its texts hold no password, but its details may hold a whole row."""
+    text = f"{name}: {' '.join((error.diag.message_primary or str(error)).split())}"
+    if error.sqlstate in _NOT_OURS:
+        text += " (a pooler in between must pool sessions)"
     for kind, outage in _OUTAGES:
         if isinstance(error, kind):
             return StoreOutageError(outage, text)

@@ -88,7 +88,7 @@ class PostgresStore(SQLStore):
         self._writing, self._reading = Line(NAME, connect), Line(NAME, partial(connect, read_only=True))
         self._database_writer, self._database_reader = Writer(self._writing, self.owner), Reader(self._reading)
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
-        self._listener = Listener(Line(NAME, partial(connect, listens=True)), self.owner, self._hear)
+        self._listener = Listener(Line(NAME, connect), self.owner, self._hear)
         self._leases = Leases(self.clock)
         self.duty = SharedDuty(self._database_writer, self._database_reader, self._listener)
         self.erasing = SharedErase(self._database_writer)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from process.settings import SettingsError
+from process.settings import Secret, SettingsError
+from receiver.config.database import DatabasePassword
 from receiver.config.load import load
 from tests.receiver.config.test_sources import written
 
@@ -35,11 +36,10 @@ def test_several_hosts_and_options_are_taken(tmp_path: Path) -> None:
     assert config.postgres.url == GOOD
 
 
-@pytest.mark.parametrize("key", ["url", "listen_url"])
 @pytest.mark.parametrize("url", WITH_PASSWORD)
-def test_a_password_in_the_url_is_refused_and_not_shown(tmp_path: Path, url: str, key: str) -> None:
-    with pytest.raises(SettingsError, match=rf"postgres\.{key}: holds a password; set password") as refused:
-        load(in_postgres(tmp_path, **{key: url}))
+def test_a_password_in_the_url_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match=r"postgres\.url: holds a password; set password") as refused:
+        load(in_postgres(tmp_path, url=url))
     assert SECRET not in str(refused.value)
 
 
@@ -56,3 +56,22 @@ def test_both_or_none_are_refused(tmp_path: Path) -> None:
         load(both)
     with pytest.raises(SettingsError, match="set either database"):
         load(written(tmp_path, database=None))
+
+
+def test_a_new_password_in_the_file_is_used_without_a_restart_and_known_as_a_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "password").write_text("first\n", "utf-8")
+    config, source = load(in_postgres(tmp_path, password_file="password"))
+    assert config.postgres is not None
+    secrets = list[Secret]()
+    password = DatabasePassword(config.postgres, source, secrets.append)
+    assert [password(), password()] == ["first", "first"]
+    (tmp_path / "password").write_text("second", "utf-8")
+    assert password() == "second"
+    (tmp_path / "password").unlink()
+    assert password() == "second"
+    assert "cannot read" in caplog.text
+    assert [secret.reveal() for secret in secrets] == ["first", "second"]
+    with pytest.raises(SettingsError, match=r"postgres\.password_file: cannot read"):
+        DatabasePassword(config.postgres, source)

@@ -169,3 +169,14 @@ async def test_a_database_without_incidents_keeps_what_people_have_set(
         assert main(words) == 1
         assert "has rows in the table audit already" in capsys.readouterr().err
         assert database.execute("SELECT person FROM awake").fetchall() == [("linh",)]
+
+
+@pytest.mark.parametrize("url", ["postgresql://postgres:s3cret@db/heypeter", "mysql://postgres:s3cret@db/heypeter"])
+def test_another_url_is_checked_as_that_of_the_file_is(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.sqlite3").touch()
+    assert main([*configured(tmp_path), "--to", url]) == 1
+    said = capsys.readouterr().err
+    assert "--to: " in said
+    assert "s3cret" not in said

@@ -35,7 +35,11 @@ COUNTED = "SELECT coalesce(max(value), 0) FROM own WHERE name = 'count'"
 def a_store_at(conninfo: str, password: str | None = None) -> PostgresStore:
     clock = DatabaseClock(Clock(), time.monotonic)
     return PostgresStore(
-        Login(conninfo, password), lambda: None, clock=clock, elapsed=time.monotonic, handling=lambda _: Handling()
+        Login(conninfo, lambda: password),
+        lambda: None,
+        clock=clock,
+        elapsed=time.monotonic,
+        handling=lambda _: Handling(),
     )
 
 
@@ -374,7 +378,7 @@ async def test_no_password_is_in_an_error_or_in_the_log(
         with pytest.raises(StoreError) as raised:
             await store.open(Clock().now)
         await store.close()
-        for text in (str(raised.value), repr(raised.value), caplog.text, repr(Login(conninfo, password))):
+        for text in (str(raised.value), repr(raised.value), caplog.text, repr(Login(conninfo, lambda: "x"))):
             assert secret not in text, conninfo
     async with opened(make_conninfo(by_way_of(proxy, good), password=secret)) as store:
         proxy.refuses = True
@@ -383,6 +387,15 @@ async def test_no_password_is_in_an_error_or_in_the_log(
             await count(store)
         assert secret not in f"{raised_later.value}{caplog.text}"
         proxy.refuses = False
+
+
+async def test_no_part_of_a_row_is_in_an_error(tmp_path: Path, store: PostgresStore) -> None:
+    secret = "s3cret-key-of-a-device"
+    insert = """INSERT INTO push_subscription (id, person, endpoint, p256dh, auth, device, created)
+        VALUES (?, '', '', '', ?, '', 0)"""
+    with pytest.raises(StoreError, match="violates check constraint") as raised:
+        await store._writer.commit(lambda db: db.execute(insert, ("short", secret)))  # noqa: SLF001
+    assert secret not in str(raised.value)
 
 
 class Traffic:

@@ -41,8 +41,8 @@ class One:
                 self.told.clear()
 
 
-async def a_receiver(folder: Path, *, off: float = 0.0, listen: str = "") -> One:
-    """``off``: by how many seconds its own clock is wrong; ``listen``: how it connects to listen."""
+async def a_receiver(folder: Path, *, off: float = 0.0, there: str = "") -> One:
+    """``off``: by how many seconds its own clock is wrong; ``there``: how it connects, if by another way."""
     own = Clock()
     own.forward(seconds=off)
     woken, heard, duty = list[float](), list[Collection[int] | None](), list[bool]()
@@ -53,7 +53,7 @@ async def a_receiver(folder: Path, *, off: float = 0.0, listen: str = "") -> One
         one.told.set()
 
     store = PostgresStore(
-        Login(conninfo(folder), None, listen),
+        Login(there or conninfo(folder)),
         lambda: woken.append(time.monotonic()),
         clock=DatabaseClock(own, time.monotonic),
         elapsed=time.monotonic,
@@ -91,7 +91,7 @@ async def test_what_was_being_told_when_the_connection_broke_is_told_again(tmp_p
     there = conninfo(tmp_path)
     port = conninfo_to_dict(there)["port"]
     with a_proxy(int(str(port))) as proxy:
-        first = await a_receiver(tmp_path, listen=make_conninfo(there, port=proxy.port))
+        first = await a_receiver(tmp_path, there=make_conninfo(there, port=proxy.port))
         second = await a_receiver(tmp_path)
         proxy.cut_on_way_there = b"pg_notify"
         await second.hears(await open_incident(first.store))
