@@ -126,6 +126,7 @@ from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.job_heartbeats import HeartbeatLook
 from receiver.workers.liveness import Liveness
+from receiver.workers.one_of_several import OneOfSeveral, nothing
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.retry import RetryPolicy
@@ -689,14 +690,12 @@ class Receiver:
             before=self._await_picture if self._shows_pictures(name) else None,
         )
 
-    def _by_one(self, run_once: Callable[[], Awaitable[object]], every: float) -> Round:
+    def _by_one(
+        self, run_once: Callable[[], Awaitable[object]], every: float, rest: Callable[[], Awaitable[None]] = nothing
+    ) -> Round:
         """Make what one receiver does for all that share a database."""
-
-        async def once() -> None:
-            if self.store.leads:
-                await run_once()
-
-        return Round(once, every)
+        one = OneOfSeveral(self.store, run_once, rest)
+        return Round(one.run, every, one.is_due if self._postgres else None)
 
     def _unserved(self, name: str) -> Dispatcher:
         return self._dispatcher(name, NotConfigured(name))
@@ -711,7 +710,7 @@ class Receiver:
         self._rounds["duty"] = Round(self.duty.refresh, _DUTY_EVERY)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
         jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
-        self._rounds["job heartbeats"] = self._by_one(jobs_seen.run_once, job_heartbeats.PERIOD)
+        self._rounds["job heartbeats"] = self._by_one(jobs_seen.run_once, job_heartbeats.PERIOD, jobs_seen.rest)
         self._rounds["retention"] = self._by_one(old.run_once, retention.PERIOD)
         lengths = (timedelta(seconds=float(one)) for one in (config.retention.audit, config.retention.ended))
         past = Forgetting(store.past, self._clock, *lengths)
@@ -736,7 +735,7 @@ class Receiver:
             if settings.url:
                 reconciler = await self._reconciler(name, access, settings, session)
                 title = "reconciler" if name == DEFAULT_SOURCE else f"reconciler {name}"
-                self._rounds[title] = self._by_one(reconciler.run_once, float(settings.interval))
+                self._rounds[title] = self._by_one(reconciler.run_once, float(settings.interval), reconciler.rest)
             elif settings.prometheus_url:
                 asked = Prometheus(session, settings.prometheus_url, access.headers, trust=access.trust)
                 self._liveness[name].ask(None, asked)
@@ -777,11 +776,13 @@ class Receiver:
                     external_url=self.config.external_url,
                     installation=installation,
                     name_of=self.actions.name_of,
+                    term=lambda: self.store.term,
                 )
             )
             with contextlib.suppress(StoreError):  # a receiver also starts while nothing can be written
                 await self._hooks[-1].begin()
-            self._rounds[f"event webhook {hook.name}"] = self._by_one(self._hooks[-1].run_once, event_webhooks.PERIOD)
+            kept = self._hooks[-1]
+            self._rounds[f"event webhook {hook.name}"] = self._by_one(kept.run_once, event_webhooks.PERIOD, kept.rest)
 
     def _add_calendars(self, session: aiohttp.ClientSession) -> None:
         """Make the loops that read calendars and look for gaps on call."""
@@ -799,7 +800,7 @@ class Receiver:
         if isinstance(channel, Pusher):
             config, rest = self.config, (self.current, self._clock, self.metrics)
             check = DeviceCheck(self.store.push, channel, *rest, url=config.external_url, brand=config.site.name)
-            self._rounds["devices"] = self._by_one(check.run_once, device_check.PERIOD)
+            self._rounds["devices"] = self._by_one(check.run_once, device_check.PERIOD, check.rest)
 
     def _use_calendars(self, named: Iterable[tuple[Feed, float]]) -> None:
         named = list(named)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -29,10 +30,18 @@ async def nothing_open() -> None:
     """Close nothing."""
 
 
+class InboundLoop(NamedTuple):
+    """What is done every so many seconds by one receiver, and what it does when another does it from now on."""
+
+    run_once: Callable[[], Awaitable[object]]
+    every: float
+    rest: Callable[[], Awaitable[None]] = nothing_open
+
+
 @dataclass(frozen=True)
 class Inbound:
-    """Endpoints to serve, and loops by name: what they do, and seconds between. Nothing if its secret is not set."""
+    """Endpoints to serve, and loops by name. Nothing if its secret is not set."""
 
     routes: Sequence[web.RouteDef] = ()
-    loops: dict[str, tuple[Callable[[], Awaitable[object]], float]] = field(default_factory=dict)
+    loops: dict[str, InboundLoop] = field(default_factory=dict)
     close: Callable[[], Awaitable[None]] = nothing_open  # called before the store is closed

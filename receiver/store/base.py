@@ -495,6 +495,13 @@ class Store(History, Outbox, Protocol):
     def leads(self) -> bool:
         """Say whether this receiver, of those that share the store, is to do now what only one is to do."""
 
+    @property
+    def term(self) -> int | None:
+        """Number the time for which this receiver leads, None while it does not.
+
+        What it remembers of an earlier term is out of date: another may have led in between.
+        """
+
     async def backlog(self) -> Backlog:
         """Read what the metrics show."""
 

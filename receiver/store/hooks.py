@@ -31,7 +31,7 @@ class HookStore(Protocol):
         """Give the next lines of these kinds, and the number up to which all were looked at."""
 
     async def move(self, name: str, to: int) -> None:
-        """Remember that this hook has come so far."""
+        """Remember that this hook has come so far, unless it has come farther."""
 
     async def count_before(self, after: int, kinds: Collection[EntryKind], moment: datetime) -> tuple[int, int]:
         """Say how many of the next lines in a row are older, of these kinds, and the number of the last of them."""

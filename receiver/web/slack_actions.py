@@ -15,7 +15,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from process.settings import Secret
 from process.web import BodyError, problem, read_body, refused
-from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.actions.inbound import Inbound, InboundLoop, InboundSetup
 from receiver.channels.slack import Settings
 from receiver.channels.slack_api import SlackApi
 from receiver.store.base import StoreError
@@ -143,4 +143,4 @@ def build(settings: Settings, setup: InboundSetup) -> Inbound:
         return inbound
     token = setup.channel.secret(".socket_mode.app_token", socket.app_token, socket.app_token_file)
     kept = SlackSocket(handler, SlackApi(token, setup.channel.session, settings.api_url), setup.registry)
-    return Inbound(inbound.routes, {"slack socket": (kept.run_once, PERIOD)}, kept.close)
+    return Inbound(inbound.routes, {"slack socket": InboundLoop(kept.run_once, PERIOD, kept.close)}, kept.close)

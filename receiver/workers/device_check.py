@@ -60,6 +60,10 @@ class DeviceCheck:
         for state in DeviceState:
             self._metrics.push_devices.labels(state.value).set(counts[state])
 
+    async def rest(self) -> None:
+        """Leave the count to the receiver that looks now."""
+        self._metrics.push_devices.clear()
+
     def _people(self) -> Iterator[str]:
         for key, person in self._current.routing.people.items():
             if any(contact.channel == "push" for contact in person.contacts):

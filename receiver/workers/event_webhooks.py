@@ -82,10 +82,11 @@ class HookMetrics:
 class EventWebhook:
     """``run_once`` waits for a change and posts what is due; ``wake`` ends the waiting.
 
-    ``external_url`` is where people find an incident, ``name_of`` gives the name of a person.
+    ``external_url`` is where people find an incident, ``name_of`` gives the name of a person, ``term`` is the store's:
+    only who leads posts, and it begins where the one before it has stopped.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
         hook: Hook,
         store: HookStore,
@@ -96,9 +97,11 @@ class EventWebhook:
         external_url: str,
         installation: int,
         name_of: Callable[[str], str],
+        term: Callable[[], int | None] = lambda: 1,
     ) -> None:
         self._hook, self._store, self._session, self._clock, self._metrics = hook, store, session, clock, metrics
         self._url, self._installation, self._reader = external_url.rstrip("/"), installation, Reader(name_of=name_of)
+        self._leads, self._term = term, None  # type: Callable[[], int | None], int | None
         self._place: int | None = None  # up to which everything was posted, or is not wanted
         self._stored = 0
         self._failures, self._not_before = 0, None  # type: int, datetime | None
@@ -108,6 +111,8 @@ class EventWebhook:
 
     async def begin(self) -> None:
         """Hear of what happens from now on, or go on; StoreError as ``run_once``, which does it then."""
+        if self._is_new_term():
+            self._place, self._failures, self._not_before, self._spent = None, 0, None, timedelta(0)
         if self._place is None:
             self._place = self._stored = await self._store.place(self._hook.name)
             self._changed.set()
@@ -116,9 +121,22 @@ class EventWebhook:
         """Something has changed."""
         self._changed.set()
 
+    def _is_new_term(self) -> bool:
+        """Say whether it leads anew: what it knows may be out of date, for another has posted meanwhile."""
+        term = self._leads()
+        is_new = term is not None and term != self._term
+        if is_new:
+            self._term = term
+        return is_new
+
+    async def rest(self) -> None:
+        """Say nothing of how late it is while another receiver posts."""
+        self._metrics.late(self._hook.name, timedelta(0))
+
     async def run_once(self) -> None:
         """Wait, then post; StoreError if the place cannot be read or stored."""
-        await self._wait()
+        if self._leads() == self._term:
+            await self._wait()
         self._changed.clear()
         while await self.post_next():
             pass
@@ -138,6 +156,8 @@ class EventWebhook:
         before = self._place or 0
         lines, looked_at = await self._store.lines(before, self._hook.kinds, _BATCH)
         for line in lines:
+            if self._leads() != self._term:
+                return False  # another goes on where this one has stored that it stopped, or again with what it has not
             if not await self._post(line):
                 await self._keep_place()
                 return False

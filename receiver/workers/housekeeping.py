@@ -13,14 +13,16 @@ from receiver.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _SOONEST, _LATEST = 5.0, 60.0  # seconds until what failed is tried again
+_ASKED_EVERY = 1.0  # seconds
 _REPEATED = 60  # one in so many failures of a row is logged
 
 
 class Round(NamedTuple):
-    """What is done every so many seconds."""
+    """What is done every so many seconds, or as soon as ``is_due`` says so, which is asked once a second."""
 
     run_once: Callable[[], Awaitable[object]]
     every: float
+    is_due: Callable[[], bool] | None = None
 
 
 class Housekeeping:
@@ -34,7 +36,7 @@ class Housekeeping:
         """Run until cancelled."""
         while True:
             succeeded = await self.once(name, round_)
-            await asyncio.sleep(round_.every if succeeded else min(max(round_.every, _SOONEST), _LATEST))
+            await _wait(round_, round_.every if succeeded else min(max(round_.every, _SOONEST), _LATEST))
 
     async def once(self, name: str, round_: Round) -> bool:
         """Say whether the round succeeded."""
@@ -50,3 +52,12 @@ class Housekeeping:
             log.info("%s works again", name)
         self._metrics.housekeeping_succeeded(name)
         return True
+
+
+async def _wait(round_: Round, seconds: float) -> None:
+    while round_.is_due is not None and seconds > _ASKED_EVERY:
+        await asyncio.sleep(_ASKED_EVERY)
+        seconds -= _ASKED_EVERY
+        if round_.is_due():
+            return
+    await asyncio.sleep(seconds)

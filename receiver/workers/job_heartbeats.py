@@ -29,11 +29,13 @@ class HeartbeatLook:
         self._store, self._current, self._clock, self._watch = store, current, clock, watch
         self._metrics, self._jobs = metrics, jobs
         self._told: dict[str, datetime | None] = {}  # job -> the `missed_at` that its incident knows
-        self._is_idle = False
+        self._is_idle, self._term = False, store.term
 
     async def run_once(self) -> None:
         """Look once; a change that cannot be stored is told at the next look."""
         jobs = self._jobs()
+        if self._term != self._store.term:  # another receiver may have told something else since
+            self._told, self._is_idle, self._term = {}, False, self._store.term
         if not jobs and self._is_idle:
             return
         await self._watch.look()
@@ -47,6 +49,10 @@ class HeartbeatLook:
                 self._told[name] = beat.missed_at
         self._is_idle = not jobs
         self._metrics.show_jobs({name: beat for name, beat in beats.items() if name in jobs})
+
+    async def rest(self) -> None:
+        """Leave it to the receiver that looks now to say who is missed."""
+        self._metrics.show_jobs({})
 
     async def _retire(self, name: str, now: datetime) -> None:
         """End the incident of a job that has left the configuration."""

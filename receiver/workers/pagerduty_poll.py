@@ -11,7 +11,7 @@ import pagerduty
 
 from process.settings import Secret
 from receiver.actions.answer import Action, ActionResult, Actions, ActionSource
-from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.actions.inbound import Inbound, InboundLoop, InboundSetup
 from receiver.actions.pagerduty_people import PagerDutyPeople
 from receiver.channels.pagerduty import Settings
 from receiver.clients.pagerduty import Agent, PagerDutyCalls, PagerDutyError, Region, base_url
@@ -258,4 +258,4 @@ def build(settings: Settings, setup: InboundSetup) -> Inbound:
         ours=settings.from_,
     )
     setup.channel.closing.callback(poll.close)
-    return Inbound(loops={"pagerduty_poll": (poll.run_once, _PERIOD)})
+    return Inbound(loops={"pagerduty_poll": InboundLoop(poll.run_once, _PERIOD)})

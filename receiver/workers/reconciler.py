@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 _STEP = 30.0  # seconds between two points of Prometheus's memory
 _CLOSED = 1000  # incidents that are over, of which it is remembered what was resolved by hand
 _SHORTEST_OUTAGE = timedelta(seconds=60)
+_AT_THE_START = 300.0  # seconds
 
 
 async def _always(_alerts: tuple[Alert, ...]) -> bool:
@@ -73,10 +74,13 @@ class Reconciler:
         self._metrics, self._first, self._believes = metrics, first, believes
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._source, self._merged = source, merged
-        self._since = Since(elapsed)
+        self._elapsed, self._since, self._term = elapsed, Since(elapsed), store.term
+        self._begun = elapsed()
 
     async def run_once(self) -> None:
         """Compare every open incident, and look for what nobody has told us."""
+        if self._term != self._store.term:  # whoever led meanwhile has looked, and not we
+            self._since, self._term = Since(self._elapsed), self._store.term
         await self._do_first()
         asked = self._clock()
         try:
@@ -101,6 +105,10 @@ class Reconciler:
         await self._find_missed(incidents, lately, loose, self._receivers or overview.receivers)
         await self._report_resolved(loose)
         self._metrics.reconciled.labels(self._source).set(self._clock().timestamp())
+
+    async def rest(self) -> None:
+        """Leave it to the receiver that compares now to say what still fires."""
+        self._metrics.still_firing.labels(self._source).set(0)
 
     async def _compare(self, incident: Incident, view: View, asked: datetime) -> list[Finding]:
         if incident.paused is not None and incident.paused.since is not None and incident.paused.since > asked:
@@ -164,9 +172,10 @@ class Reconciler:
         return bool(incident.receiver) and incident.source == self._source
 
     async def _do_first(self) -> None:
-        if self._first is not None:
+        """Do it at the start: long after it, whoever leads has seen what came while this receiver was down."""
+        if self._first is not None and self._elapsed() - self._begun < _AT_THE_START:
             await self._first()
-            self._first = None
+        self._first = None
 
     def _note(self, kind: str, incident: int) -> None:
         self._metrics.drift.labels(self._source, kind).inc()

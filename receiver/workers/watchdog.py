@@ -49,7 +49,8 @@ class Watchdog:
         self._heard: dict[str, datetime] | None = None  # source -> its newest beat; None until the store was asked
         self._fresh: dict[int, float] = {}  # held incident -> since when its Prometheus is alive again
         self._doubted = elapsed()  # when a resolve was last not believed; its incident is saved a moment later
-        self._holds = True  # some incident is held, or may be since before the start
+        self._holds = True  # some incident is held, or may be since before this receiver leads
+        self._term: int | None = None
 
     def blind(self, source: str = DEFAULT_SOURCE) -> bool:
         """Say whether the Watchdog of a source is overdue, or was a moment ago."""
@@ -96,8 +97,14 @@ class Watchdog:
                 continue  # another receiver on this store says it, or knows better
             group = AlertGroup(f"receiver|watchdog/{source}", (_alert(source, heard, silent, now, self._runbook),))
             await self._store.update(AlertsReceived(group), self._current.routing, now)
-        if self._store.leads and (self._holds or passed - self._doubted <= _SAVED_WITHIN):
+        if self._store.leads and self._may_hold():
             await self._let_go()
+
+    def _may_hold(self) -> bool:
+        """Say whether some incident may be held."""
+        if self._term != self._store.term:
+            self._term, self._holds, self._fresh = self._store.term, True, {}
+        return self._holds or self._elapsed() - self._doubted <= _SAVED_WITHIN
 
     async def _let_go(self) -> None:
         """Believe what was held back and is over by now."""

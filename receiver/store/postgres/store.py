@@ -81,7 +81,7 @@ class PostgresStore(SQLStore):
         heard: Heard = _deaf,
     ) -> None:
         self.owner = secrets.token_hex(8)
-        self.clock, self._elapsed, self._leads_until = clock, elapsed, 0.0
+        self.clock, self._elapsed, self._leads_until, self._term = clock, elapsed, 0.0, 0
         self._own_watch, self._own_heard = watch, heard
         self._loop: asyncio.AbstractEventLoop | None = None
         connect = partial(PostgresConnection, login)
@@ -156,14 +156,16 @@ class PostgresStore(SQLStore):
             return turns.take(db, _LEADING, self.owner, now), gone
 
         leads, gone = await self._database_writer.commit(change, urgent=True)
+        if leads and not self.leads:
+            self._term += 1
         self._leads_until = asked + turns.LENGTH if leads else 0.0
         if gone:  # it may not have told what it committed last
             self._listener.tell(set(), owes=True, duty=True)
             self._take_in(None)
 
     @property
-    def leads(self) -> bool:
-        return self._elapsed() < self._leads_until
+    def term(self) -> int | None:
+        return self._term if self._elapsed() < self._leads_until else None
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)

@@ -12,7 +12,7 @@ from receiver.store.sql.connection import Connection, Reader, Writer
 _CHUNK = 1000  # lines that are looked at in one reading: a few milliseconds
 _PLACE = "SELECT seq FROM hook WHERE name = ?"
 _BEGIN = "INSERT INTO hook SELECT ?, coalesce(max(seq), 0) FROM timeline WHERE true ON CONFLICT DO NOTHING"
-_MOVE = "UPDATE hook SET seq = ? WHERE name = ?"
+_MOVE = "UPDATE hook SET seq = ?1 WHERE name = ?2 AND seq < ?1"  # who led before and was stopped moves nothing back
 _LINES = "SELECT seq, incident_id, at, kind, data, actor, text FROM timeline WHERE seq > ? ORDER BY seq LIMIT ?"
 _AGES = "SELECT seq, at, kind FROM timeline WHERE seq > ? ORDER BY seq LIMIT ?"
 T = TypeVar("T")

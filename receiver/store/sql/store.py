@@ -480,7 +480,11 @@ class SQLStore:
 
     @property
     def leads(self) -> bool:
-        return True
+        return self.term is not None
+
+    @property
+    def term(self) -> int | None:
+        return 1
 
     async def backlog(self) -> Backlog:
         return await self._reader.run(row.backlog)

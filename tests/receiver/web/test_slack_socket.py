@@ -217,7 +217,7 @@ async def test_the_settings_alone_make_it(rig: Rig, tmp_path: Path) -> None:
         settings = Settings(token=Secret("xoxb"), socket_mode=SocketMode(app_token=Secret(APP_TOKEN)), api_url=rig.api)
         inbound = build(settings, InboundSetup(channel, rig.actions, rig.store, rig.current, duty, registry))
         assert inbound.routes == ()  # nothing that anybody could reach
-        ((run_once, _),) = inbound.loops.values()
+        ((run_once, *_),) = inbound.loops.values()
         await run_once()
         await (await rig.press("e1"))
         assert (await rig.incident()).state is State.ACKNOWLEDGED

@@ -1,7 +1,7 @@
 """Outgoing webhooks: every change arrives once in order, signed, over failures and restarts."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +30,12 @@ class Reader(FakeEndpoint):
     status = 200
     refuses = ""  # an event
 
-    def answer(self, _request: web.Request, body: dict[str, object]) -> web.Response:
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Callable[[web.Request], None] = lambda _request: None
+
+    def answer(self, request: web.Request, body: dict[str, object]) -> web.Response:
+        self.asked(request)
         return web.json_response({}, status=500 if body["type"] == f"incident.{self.refuses}" else self.status)
 
     def heard(self) -> list[str]:
@@ -48,9 +53,15 @@ class Site:
 
     async def open(self, kinds: frozenset[EntryKind] = frozenset(CHANGES)) -> None:
         self.store = await a_store(self.folder, self.clock)
+        self.term: int | None = 1
+        self.hook = self.a_hook(kinds)
+        await self.post()
+
+    def a_hook(self, kinds: frozenset[EntryKind] = frozenset(CHANGES)) -> EventWebhook:
+        """Make one more on the same store, as another receiver has it."""
         self.registry = CollectorRegistry()
         hook = Hook("status", Secret(self.url), keys(SECRET), kinds, 5.0, timedelta(hours=1))
-        self.hook = EventWebhook(
+        return EventWebhook(
             hook,
             self.store.hooks,
             self.session,
@@ -59,8 +70,8 @@ class Site:
             external_url="https://oncall.example.com",
             installation=1,
             name_of=lambda person: {"linh": "Linh Tran"}.get(person, person),
+            term=lambda: self.term,
         )
-        await self.post()
 
     async def again(self) -> None:
         await self.store.close()
@@ -139,6 +150,50 @@ async def test_what_was_not_taken_is_posted_again_with_the_same_id(site: Site, r
     assert reader.ids()[2] == reader.ids()[0]
     assert reader.heard()[-1] == RESOLVED
     assert site.late() == 0
+
+
+async def test_who_leads_after_another_goes_on_where_that_one_has_stopped(site: Site, reader: Reader) -> None:
+    follower = site.a_hook()
+    await follower.begin()  # at its start, long before it leads
+    await site.happens()
+    await site.post()
+    before = len(reader.calls)
+    site.term = 2
+    while await follower.post_next():
+        pass
+    assert len(reader.calls) == before
+    await site.act(Note("linh", Origin.API, "After the change", tell=False))
+    while await follower.post_next():
+        pass
+    assert reader.heard()[before:] == [NOTED]
+    assert len(set(reader.ids())) == len(reader.ids())
+
+
+async def test_who_does_not_lead_any_more_posts_nothing_more_and_moves_nothing_back(site: Site, reader: Reader) -> None:
+    await site.happens()
+    stopped = site.hook
+
+    def stops(_request: web.Request) -> None:  # as SIGSTOP in the middle of a round, while another takes over
+        site.term = None
+
+    reader.asked = stops
+    while await stopped.post_next():
+        pass
+    assert len(reader.calls) == 1
+    reader.asked = lambda _request: None
+    follower, site.term = site.a_hook(), 2
+    while await follower.post_next():
+        pass
+    posted = len(reader.calls)
+    assert reader.heard()[-1] == RESOLVED
+    site.term = None
+    while await stopped.post_next():
+        pass
+    await stopped._keep_place()  # noqa: SLF001  # what a round that was stopped does last
+    site.term = 3
+    while await site.a_hook().post_next():
+        pass
+    assert len(reader.calls) == posted
 
 
 @pytest.mark.parametrize("refused", [OPENED, PAGED, ACKED, NOTED, RESOLVED])
