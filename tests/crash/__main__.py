@@ -7,11 +7,12 @@ import argparse
 import asyncio
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, TypeVar
 
 from deploy.local.servers import PLACE as SERVERS
 from tests.crash import several
@@ -21,6 +22,7 @@ from tests.crash.installation import Installation, OnPostgres, OnSQLite
 from tests.crash.program import PLANTED
 from tests.crash.storm import kinds, outlive_leases, run, set_the_clock
 
+C = TypeVar("C", bound=dict[str, int])
 Run = Coroutine[Any, Any, tuple[Path, Counter[str]]]
 LEAST = 5  # hits of each kind
 ENOUGH = 500  # kills, to ask for that
@@ -53,40 +55,47 @@ def main() -> int:
 
 def _on_sqlite(folder: Path, options: argparse.Namespace) -> int:
     failed = _kill(folder, options, OnSQLite)
-    failed += _report(asyncio.run(outlive_leases(_new(folder / "leases"), options.seed)))
-    failed += _report(asyncio.run(set_the_clock(_new(folder / "clock set"), options.seed)))
+    for name, storm in (("leases", outlive_leases), ("clock set", set_the_clock)):
+        at = _new(folder / name)
+        failed += _report(_run(at, storm(at, options.seed))[0])
     if options.faults:
         failed += sum(_faults(folder, name, options.seed, options.faults) for name in runs())
     if options.planted:
-        failed += sum(_not_found(bug, run(_new(folder / bug), options.seed, PLANTED_KILLS, bug)) for bug in PLANTED)
+        failed += sum(_not_found(folder, bug, options.seed, planted_on_sqlite) for bug in PLANTED)
     return failed
 
 
 def _on_postgres(folder: Path, options: argparse.Namespace) -> int:
     failed = _kill(folder, options, lambda _folder: OnPostgres())
-    failed += _report(asyncio.run(outlive_leases(_new(folder / "leases"), options.seed, OnPostgres())))
+    at = _new(folder / "leases")
+    failed += _report(_run(at, outlive_leases(at, options.seed, OnPostgres()))[0])
     kills = max(1, options.kills * MOMENTS // 100)
     some = max(1, kills // MOMENTS)
-    several_of = several.run(_new(folder / "several"), options.seed, kills, max(3, kills), pauses=some, restarts=some)
-    path, counts = asyncio.run(several_of)
+    at = _new(folder / "several")
+    path, counts = _run(at, several.run(at, options.seed, kills, max(3, kills), pauses=some, restarts=some))
     print(f"{several.RECEIVERS} receivers: " + ", ".join(f"{what} {count}" for what, count in sorted(counts.items())))
     failed += _report(path)
     if options.planted:
-        failed += sum(_not_found(bug, planted_on_postgres(folder, bug, options.seed)) for bug in PLANTED)
+        failed += sum(_not_found(folder, bug, options.seed, planted_on_postgres) for bug in PLANTED)
     return failed
 
 
+def planted_on_sqlite(folder: Path, bug: str, seed: int) -> Run:
+    """Give the storm that finds a bug on SQLite."""
+    return run(folder, seed, PLANTED_KILLS, bug)
+
+
 def planted_on_postgres(folder: Path, bug: str, seed: int) -> Run:
-    """Give the storm that finds a bug on PostgreSQL."""
+    """As above, on PostgreSQL."""
     if bug == "lease by local clock":
-        return several.run(_new(folder / bug), seed, 0, 0, bug, pauses=0, restarts=0)
-    return run(_new(folder / bug), seed, PLANTED_KILLS, bug, on=OnPostgres())
+        return several.run(folder, seed, 0, 0, bug, pauses=0, restarts=0)
+    return run(folder, seed, PLANTED_KILLS, bug, on=OnPostgres())
 
 
 def _kill(folder: Path, options: argparse.Namespace, install: Callable[[Path], Installation]) -> int:
     at, began = _new(folder / "storm"), time.monotonic()
     installation = install(at)
-    path, counts = asyncio.run(run(at, options.seed, options.kills, on=installation))
+    path, counts = _run(at, run(at, options.seed, options.kills, on=installation))
     hits = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
     print(f"{time.monotonic() - began:.0f} s; {hits}")
     wanted = kinds(installation.statements)
@@ -102,6 +111,17 @@ def _new(folder: Path) -> Path:
     return folder
 
 
+def _run(folder: Path, storm: Coroutine[Any, Any, tuple[Path, C]]) -> tuple[Path, Counter[str]]:
+    """Give the history and what was hit, also of a storm that has failed: its history says so."""
+    try:
+        path, counts = asyncio.run(storm)
+    except Exception:  # noqa: BLE001  # whatever it is, the history says it, too
+        traceback.print_exc()
+        path = folder / "history.jsonl"
+        return path, Counter(death["how"] for death in read(path).deaths.values())
+    return path, Counter(counts)
+
+
 def _report(path: Path) -> int:
     history = read(path)
     found = faults(history)
@@ -110,7 +130,8 @@ def _report(path: Path) -> int:
 
 
 def _faults(folder: Path, name: str, seed: int, times: int) -> int:
-    history, hits = asyncio.run(runs()[name](_new(folder / name), seed, times))
+    at = _new(folder / name)
+    history, hits = _run(at, runs()[name](at, seed, times))
     print(f"{name}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(hits.items())), flush=True)
     rare = [kind for kind, count in hits.items() if count < times and len(hits) > 1]
     if rare:
@@ -118,9 +139,10 @@ def _faults(folder: Path, name: str, seed: int, times: int) -> int:
     return _report(history) + len(rare)
 
 
-def _not_found(bug: str, planted: Run) -> bool:
-    path, _ = asyncio.run(planted)
-    found = faults(read(path))
+def _not_found(folder: Path, bug: str, seed: int, planted: Callable[[Path, str, int], Run]) -> bool:
+    at = _new(folder / bug)
+    path, _ = _run(at, planted(at, bug, seed))
+    found = [fault for fault in faults(read(path)) if not fault.startswith("unfinished")]
     print(f"planted: {bug}: {f'found, e.g. {found[0]}' if found else 'NOT FOUND'}", flush=True)
     return not found
 

@@ -1,12 +1,13 @@
 """The book of a storm: what was asked, answered, taken and killed, in its order; the checker reads nothing else."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 
 @dataclass
@@ -16,13 +17,17 @@ class Book:
     ``several``: receivers run side by side, and nobody can tell which of them has sent something.
     """
 
+    path: Path  # each line is in the file when it has been written down: a storm that fails can be checked as well
     several: bool = False
-    lines: list[dict[str, Any]] = field(default_factory=list)
     life: int = 0
     running: dict[int, int] = field(default_factory=dict)  # life -> process
     hows: dict[int, str] = field(default_factory=dict)  # life -> how it ends
     armed: str = ""  # the point at a provider that kills next
+    taken: int = 0  # notifications, by the providers
     guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("w", encoding="utf-8", buffering=1)
 
     @property
     def pid(self) -> int:
@@ -31,7 +36,12 @@ class Book:
 
     def write(self, **line: object) -> None:
         with self.guard:
-            self.lines.append({"at": time.time(), **line})
+            self._file.write(json.dumps({"at": time.time(), **line}) + "\n")
+
+    def close(self) -> None:
+        """Nothing is written down any more."""
+        with self.guard:
+            self._file.close()
 
     def begin(self, pid: int) -> int:
         """Number the life that a process begins."""
@@ -64,6 +74,7 @@ class Book:
             self.kill(point)
 
     def took(self, channel: str, target: str, kind: str, identity: str, titles: list[str], life: int) -> None:
+        self.taken += 1
         self.write(
             type="send",
             channel=channel,

@@ -26,6 +26,9 @@ class History:
         self.planted = next(line["planted"] for line in lines if line["type"] == "run")
         self.deaths = {line["life"]: line for line in lines if line["type"] == "death"}
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
+        self.is_whole = any(line["type"] == "end" for line in lines)
+        self.errors = [line["error"] for line in lines if line["type"] == "failed"]
+        self.waiting = sum(line["waiting"] for line in lines if line["type"] == "people")
         self.lost_answers = [line for line in lines if line["type"] == "fault" and line["lost"]]
         self.set_back = any(line["type"] == "clock" and line["kind"] == "back" for line in lines)
         self.several = any(line.get("several") for line in lines if line["type"] == "run")
@@ -46,7 +49,7 @@ class History:
         for line in self.sends:
             if line["channel"] == "pagerduty" and not line["titles"]:  # an end has nothing but the key of its incident
                 line["titles"] = [titles.get(int(line["identity"].split("-")[1]), "")]
-            for title in line["titles"]:
+            for title in filter(None, line["titles"]):
                 self.sends_of[title].append(line)
 
     def asked(self, title: str, *what: str, outcomes: tuple[str, ...] = ("acknowledged",)) -> list[Line]:
@@ -59,11 +62,23 @@ class History:
 
 def faults(history: History) -> list[str]:
     """Give a sentence for each fault."""
-    rules = (
-        *(lost, early, wrong_person, disordered, not_one, rung_twice, repeated),
-        *(after_the_answer, timelines, told_unsent, damaged),
-    )
+    rules = [unfinished, unanswered, early, wrong_person, disordered, rung_twice, repeated, after_the_answer, damaged]
+    if history.is_whole:  # the others need what the API says at the end
+        rules += [lost, not_one, timelines, told_unsent]
     return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
+
+
+def unfinished(history: History) -> Iterator[str]:
+    """The storm has seen its end, and read what was left: else the half of what is here has not been checked."""
+    yield from history.errors
+    if not history.is_whole:
+        yield "the storm has not read what was left, and only what had been seen before is checked"
+
+
+def unanswered(history: History) -> Iterator[str]:
+    """What is repeated is acknowledged at last."""
+    if history.waiting:
+        yield f"{history.waiting} who repeated a request were not answered"
 
 
 def lost(history: History) -> Iterator[str]:
@@ -253,8 +268,9 @@ def _key(send: Line) -> tuple[str, str, str, str]:
 
 
 def read(path: Path) -> History:
-    """Read a history."""
-    return History([json.loads(line) for line in path.read_text("utf-8").splitlines()])
+    """Read a history; the last line of one that was broken off may be half of one."""
+    written = path.read_text("utf-8")
+    return History([json.loads(line) for line in written[: written.rfind("\n") + 1].splitlines()])
 
 
 def summary(history: History) -> str:

@@ -30,7 +30,7 @@ async def network(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
         await storm.break_each(wanted, 0 if few else 2 * times)
         await storm.rest()
         hits = {f"{name}: {fault}": storm.hits[name, fault] for name, fault in set(wanted)}
-        return storm.history(folder / "history.jsonl"), hits
+        return storm.book.path, hits
 
 
 async def fall_over(folder: Path, seed: int, _times: int) -> Outcome:
@@ -38,7 +38,7 @@ async def fall_over(folder: Path, seed: int, _times: int) -> Outcome:
     async with FallOver(folder, seed) as storm:
         await storm.fall_over()
         await storm.rest(10.0)  # what is paused for 20 s waits for longer than we do
-        return storm.history(folder / "history.jsonl"), {"nobody to be reached": 5}
+        return storm.book.path, {"nobody to be reached": 5}
 
 
 async def disk(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
@@ -47,7 +47,7 @@ async def disk(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
         wanted = _some(storm.chance, list(SPELLS), times, few)
         await storm.fail(wanted)
         await storm.rest()
-        return storm.history(folder / "history.jsonl"), _counted(wanted, storm.hits)
+        return storm.book.path, _counted(wanted, storm.hits)
 
 
 async def torn(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
@@ -56,7 +56,7 @@ async def torn(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
         wanted = _some(storm.chance, list(TEARS), times, few)
         await storm.tear(wanted)
         await storm.rest()
-        return storm.history(folder / "history.jsonl"), _counted(wanted, storm.hits)
+        return storm.book.path, _counted(wanted, storm.hits)
 
 
 async def clock(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
@@ -65,7 +65,7 @@ async def clock(folder: Path, seed: int, times: int, few: int = 0) -> Outcome:
         wanted = _some(storm.chance, list(STEPS), times, few)
         await storm.set_clock(wanted)
         await storm.rest()
-        return storm.history(folder / "history.jsonl"), _counted(wanted, storm.hits)
+        return storm.book.path, _counted(wanted, storm.hits)
 
 
 async def spring(folder: Path, seed: int, _times: int) -> Outcome:
@@ -82,7 +82,7 @@ async def _change(season: str, folder: Path, seed: int) -> Outcome:
     async with Clocks(folder, seed).in_season(season) as storm:
         await storm.change()
         await storm.rest()
-        return storm.history(folder / "history.jsonl"), {season: storm.hits[season]}
+        return storm.book.path, {season: storm.hits[season]}
 
 
 def _hurried(storm: S, few: int) -> S:

@@ -43,7 +43,7 @@ async def measure(folder: Path, seed: int, kills: int) -> tuple[dict[str, float]
     async with Backlog(folder, seed) as storm:
         await storm.kill(kills)
         await storm.calm_down()
-        history = read(storm.history(folder / "history.jsonl"))
+        history = read(storm.book.path)
     again = Counter(dict.fromkeys(NAMES, 0))
     for (channel, *_), sends in repeats(history).items():
         again[channel] += len(sends) - 1

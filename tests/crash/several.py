@@ -132,4 +132,4 @@ async def run(
     async with Several(folder, seed, planted) as storm:
         await storm.rage_among(kills, cuts, pauses=pauses, restarts=restarts)
         await storm.rest()
-        return storm.history(folder / "history.jsonl"), storm.hits
+        return storm.book.path, storm.hits

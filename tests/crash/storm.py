@@ -6,7 +6,6 @@ under way. The providers write down what they took, and kill the receiver when i
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
@@ -29,6 +28,9 @@ from tests.crash.providers import KEYS, NAMES, SENDS, TEAMS, Providers
 TOKEN = "t" * 40
 STEP = 2.0  # seconds to the second step
 SYNC = "fdatasync"
+ANSWERS = 120.0  # seconds in which a request that is repeated has to succeed at last
+READ = aiohttp.ClientTimeout(total=30)
+SLOWEST = 10  # times as long as we wait for the next notification, we wait for all
 
 
 def kinds(statements: tuple[str, ...] = OnSQLite.statements) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ class Storm:
         self, folder: Path, seed: int, planted: str = "", *, on: Installation | None = None, several: bool = False
     ) -> None:
         self.folder, self.seed, self.planted = folder, seed, planted
-        self.chance, self.book = random.Random(seed), Book(several)  # noqa: S311  # to be repeated
+        self.chance, self.book = random.Random(seed), Book(folder / "history.jsonl", several)  # noqa: S311  # to be repeated
         self.counts, self.number = Counter[str](), 0
         self.providers = Providers(self.book, seed)
         self.installation = on or OnSQLite(folder)
@@ -70,14 +72,16 @@ class Storm:
         )
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self.history(self.folder / "history.jsonl")  # also of a run that has failed
+    async def __aexit__(self, *error: object) -> None:
+        if error[0] is not None:
+            self.book.write(type="failed", error=repr(error[1]))
         for person in self._people:
             person.cancel()
         self.book.kill("end")
         await self.process.end()
         await self.session.close()
         await self.providers.stop()
+        self.book.close()
         await self.installation.stop()
 
     def url(self) -> str:
@@ -193,8 +197,13 @@ class Storm:
             self.number += 1
             person = asyncio.ensure_future(self._incident(f"storm-{self.number:05}", self.number))
             self._people.add(person)
-            person.add_done_callback(self._people.discard)
+            person.add_done_callback(self._over)
             await asyncio.sleep(self.chance.uniform(0.1, 0.3))
+
+    def _over(self, person: asyncio.Task[None]) -> None:
+        self._people.discard(person)
+        if not person.cancelled() and (error := person.exception()) is not None:
+            self.book.write(type="failed", error=repr(error))
 
     async def _incident(self, title: str, number: int) -> None:
         """Fire until it is acknowledged, from two Alertmanagers at times; then people act, or nobody does."""
@@ -269,12 +278,12 @@ class Storm:
         await self.rest()
 
     async def rest(self, most: float = 60.0) -> None:
-        """Wait for so many seconds at most until nothing is owed; write down what the API says of each incident."""
-        await asyncio.gather(*self._people)
-        patience = time.time() + most
+        """Wait until nothing is owed, or nothing has come for so many seconds; write down what the API says then."""
+        if self._people:
+            _, waiting = await asyncio.wait(self._people, timeout=ANSWERS)
+            self.book.write(type="people", waiting=len(waiting))
         await asyncio.sleep(self.step + 0.5)
-        while time.time() < patience and not await self._nothing_is_owed():  # noqa: ASYNC110  # as above
-            await asyncio.sleep(0.1)
+        self.book.write(type="rest", calm=await self._calm(most))
         before, listed = "", list[dict[str, Any]]()
         while True:
             page = await self._get(f"/api/v1/incidents?limit=1000{before}")
@@ -284,12 +293,33 @@ class Storm:
             before = f"&before={page['next']}"
         for incident in listed:
             self.book.write(type="incident", **await self._get(f"/api/v1/incidents/{incident['id']}"))
-        self.book.write(type="database", integrity=self.installation.integrity())
+        self.book.write(type="database", integrity=await asyncio.to_thread(self.installation.integrity))
+        self.book.write(type="end")
+
+    async def _calm(self, most: float) -> bool:
+        """Say whether nothing is owed; a busy machine is waited for while anything comes at all."""
+        at_last, taken, moved = time.monotonic() + SLOWEST * most, -1, 0.0
+        while not await self._nothing_is_owed():
+            now = time.monotonic()
+            if self.book.taken > taken:
+                taken, moved = self.book.taken, now
+            if now > min(at_last, moved + most):
+                return False
+            await asyncio.sleep(0.1)
+        return True
 
     async def _get(self, path: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with self.session.get(f"{self.process.url}{path}", headers=headers) as answer:
-            return dict(await answer.json())
+        """Ask again what is not answered, or not in time."""
+        headers, patience = {"Authorization": f"Bearer {TOKEN}"}, time.monotonic() + ANSWERS
+        while True:
+            try:
+                async with self.session.get(f"{self.process.url}{path}", headers=headers, timeout=READ) as answer:
+                    answer.raise_for_status()
+                    return dict(await answer.json())
+            except (aiohttp.ClientError, TimeoutError):
+                if time.monotonic() > patience:
+                    raise
+            await asyncio.sleep(0.5)
 
     async def _nothing_is_owed(self) -> bool:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
@@ -298,11 +328,6 @@ class Storm:
             ages = [line for line in lines if line.startswith("receiver_outbox_oldest_age_seconds{")]
             return len(ages) == len(NAMES) and all(line.endswith(" 0.0") for line in ages)
         return False
-
-    def history(self, path: Path) -> Path:
-        """Write what was seen as JSON lines."""
-        path.write_text("".join(json.dumps({**line, "n": n}) + "\n" for n, line in enumerate(self.book.lines)), "utf-8")
-        return path
 
 
 def _payload(title: str, team: str) -> dict[str, Any]:
@@ -342,18 +367,18 @@ async def run(
         else:
             await storm.rage(kills)
             await storm.calm_down()
-        return storm.history(folder / "history.jsonl"), storm.counts
+        return storm.book.path, storm.counts
 
 
-async def outlive_leases(folder: Path, seed: int, on: Installation | None = None) -> Path:
-    """See Storm; gives the file of its history."""
+async def outlive_leases(folder: Path, seed: int, on: Installation | None = None) -> tuple[Path, Counter[str]]:
+    """See Storm; gives the same as `run`."""
     async with Storm(folder, seed, on=on) as storm:
         await storm.outlive_leases()
-        return storm.history(folder / "history.jsonl")
+        return storm.book.path, storm.counts
 
 
-async def set_the_clock(folder: Path, seed: int) -> Path:
-    """See Storm; gives the file of its history."""
+async def set_the_clock(folder: Path, seed: int) -> tuple[Path, Counter[str]]:
+    """See Storm; gives the same as `run`."""
     async with Storm(folder, seed) as storm:
         await storm.set_the_clock()
-        return storm.history(folder / "history.jsonl")
+        return storm.book.path, storm.counts

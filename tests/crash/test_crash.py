@@ -117,7 +117,7 @@ ACKED = incident("acknowledged", "acknowledged")
 
 def rules(*lines: Line) -> set[str]:
     begin: dict[str, Any] = {"type": "run", "planted": "", "step": 3.0}
-    return {fault.split(":")[0] for fault in faults(History([begin, *json.loads(json.dumps(lines))]))}
+    return {fault.split(":")[0] for fault in faults(History([begin, *json.loads(json.dumps(lines)), {"type": "end"}]))}
 
 
 @pytest.mark.parametrize(
