@@ -18,6 +18,7 @@ from deploy.local.servers import PLACE as SERVERS
 from tests.crash import several
 from tests.crash.check import faults, read, summary
 from tests.crash.faults import runs
+from tests.crash.flood import Flood, FloodOfSeveral, flood
 from tests.crash.installation import Installation, OnPostgres, OnSQLite
 from tests.crash.program import PLANTED
 from tests.crash.storm import kinds, outlive_leases, run, set_the_clock
@@ -38,19 +39,41 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("data/crash"))
     parser.add_argument("--store", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--faults", type=int, default=5, help="times that each fault of network, disk and clock is hit")
+    parser.add_argument(
+        "--incidents", type=int, help="only a flood of so many incidents: one receiver on SQLite, three on PostgreSQL"
+    )
+    parser.add_argument("--rate", type=float, default=40.0, help="incidents in a second of a flood")
     parser.add_argument("--planted", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     folder: Path = options.out.absolute() / time.strftime("%Y%m%dT%H%M%S")
     strace = "yes" if which("strace") else "not found: no kills at fdatasync, and no faults of the disk"
     print(f"seed {options.seed}; strace: {strace}", flush=True)
     failed = 0
+    on_sqlite, on_postgres = (_flood_sqlite, _flood_postgres) if options.incidents else (_on_sqlite, _on_postgres)
     if options.store != "postgres":
-        failed += _on_sqlite(_new(folder / "sqlite"), options)
+        failed += on_sqlite(_new(folder / "sqlite"), options)
     if options.store != "sqlite" and not (SERVERS / "bin").exists():
         print("no PostgreSQL: see `make servers`")
     elif options.store != "sqlite":
-        failed += _on_postgres(_new(folder / "postgres"), options)
+        failed += on_postgres(_new(folder / "postgres"), options)
     return 1 if failed else 0
+
+
+def _flood_sqlite(folder: Path, options: argparse.Namespace) -> int:
+    return _flood(folder, Flood(folder, options.seed), options)
+
+
+def _flood_postgres(folder: Path, options: argparse.Namespace) -> int:
+    return _flood(folder, FloodOfSeveral(folder, options.seed), options)
+
+
+def _flood(folder: Path, storm: Flood | FloodOfSeveral, options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    path, counts = _run(folder, flood(storm, options.incidents, options.kills, options.rate))
+    print(
+        f"{time.monotonic() - began:.0f} s; " + ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    )
+    return _report(path)
 
 
 def _on_sqlite(folder: Path, options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from pathlib import Path
 class Book:
     """What happened. Each life of a receiver has a number; ``life`` is that of the newest.
 
-    ``several``: receivers run side by side, and nobody can tell which of them has sent something.
+    ``doors``: of several receivers, each knows the providers by ports of its own; by them its life is found.
     """
 
     path: Path  # each line is in the file when it has been written down: a storm that fails can be checked as well
-    several: bool = False
     life: int = 0
+    doors: dict[int, Callable[[], int]] = field(default_factory=dict)  # port -> life
     running: dict[int, int] = field(default_factory=dict)  # life -> process
     hows: dict[int, str] = field(default_factory=dict)  # life -> how it ends
     armed: str = ""  # the point at a provider that kills next
@@ -33,6 +34,11 @@ class Book:
     def pid(self) -> int:
         """Give the process of the newest life, 0 if it is over."""
         return self.running.get(self.life, 0)
+
+    def life_at(self, port: int) -> int:
+        """Give the life that asks at a port."""
+        door = self.doors.get(port)
+        return door() if door is not None else self.life
 
     def write(self, **line: object) -> None:
         with self.guard:
@@ -82,5 +88,5 @@ class Book:
             kind=kind,
             identity=identity,
             titles=titles,
-            life=0 if self.several else life,
+            life=life,
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 Line = dict[str, Any]
 GRACE = 5.0  # seconds in which what was under way may still arrive, or what was answered is written down
+STATES = ("triggered", "acknowledged", "resolved", "unknown")
 RANK = {"page": 0, "acknowledged": 1, "resolved": 2}
 SECOND_STEP = {"leads", "marek@example.com"}
 
@@ -27,12 +28,12 @@ class History:
         self.deaths = {line["life"]: line for line in lines if line["type"] == "death"}
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
         self.is_whole = any(line["type"] == "end" for line in lines)
+        self.is_calm = all(line["calm"] for line in lines if line["type"] == "rest")
         self.errors = [line["error"] for line in lines if line["type"] == "failed"]
         self.waiting = sum(line["waiting"] for line in lines if line["type"] == "people")
         self.lost_answers = [line for line in lines if line["type"] == "fault" and line["lost"]]
         self.set_back = any(line["type"] == "clock" and line["kind"] == "back" for line in lines)
-        self.several = any(line.get("several") for line in lines if line["type"] == "run")
-        what = [line for line in lines if line["type"] in {"death", "disturbance"}]
+        what = [line for line in lines if line["type"] == "disturbance"]
         self.disturbances = [(line["at"], line.get("lasts", 0.0)) for line in what]
         self.pauses = [line for line in what if line.get("kind") == "stopped"]
         self.outages = any(line["type"] == "disk" for line in lines)
@@ -64,7 +65,7 @@ def faults(history: History) -> list[str]:
     """Give a sentence for each fault."""
     rules = [unfinished, unanswered, early, wrong_person, disordered, rung_twice, repeated, after_the_answer, damaged]
     if history.is_whole:  # the others need what the API says at the end
-        rules += [lost, not_one, timelines, told_unsent]
+        rules += [lost, not_one, timelines, told_unsent, left_open]
     return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
 
 
@@ -170,6 +171,24 @@ def rung_twice(history: History) -> Iterator[str]:
     yield from (f"{key} rang {count} times" for key, count in rings.items() if count > 1)
 
 
+def left_open(history: History) -> Iterator[str]:
+    """What PagerDuty has been told of an incident last is how it stands."""
+    stands = {str(one["id"]): one["state"] for incidents in history.incidents.values() for one in incidents}
+    for (target, key), kinds in _at_pagerduty(history).items():
+        state = stands.get(key.split("-")[1], "unknown")
+        if "page" in kinds and RANK[kinds[-1]] != STATES.index(state):
+            yield f"{key} at {target} is {kinds[-1]}, and the incident {state}"
+
+
+def _at_pagerduty(history: History) -> dict[tuple[str, str], list[str]]:
+    """Give what PagerDuty took for each service and dedup key."""
+    kinds = defaultdict[tuple[str, str], list[str]](list)
+    for send in history.sends:
+        if send["channel"] == "pagerduty":
+            kinds[send["target"], send["identity"]].append(send["kind"])
+    return kinds
+
+
 def repeats(history: History) -> dict[tuple[str, ...], list[Line]]:
     """Give what was taken more than once, by what identifies it."""
     taken = defaultdict[tuple[str, ...], list[Line]](list)
@@ -184,9 +203,7 @@ def repeated(history: History) -> Iterator[str]:
         for before, after in pairwise(sends):
             if _answer_was_lost(history, before):
                 continue
-            if history.several:
-                if not any(-GRACE < at - before["at"] < GRACE + lasts for at, lasts in history.disturbances):
-                    yield f"{' '.join(key)} was sent twice, and nothing had happened"
+            if any(-GRACE < at - before["at"] < GRACE + lasts for at, lasts in history.disturbances):
                 continue
             death = history.deaths.get(before["life"])
             if before["life"] == after["life"] or death is None:
@@ -277,9 +294,13 @@ def summary(history: History) -> str:
     """Say how much there was to check."""
     outcomes = Counter(r["outcome"] for requests in history.requests.values() for r in requests)
     again = sum(len(sends) - 1 for sends in repeats(history).values())
+    rung = _at_pagerduty(history).values()
+    taken, states = sum(map(len, rung)), sum(len(set(kinds)) for kinds in rung)
+    asked = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
     return (
         f"{len(history.deaths)} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
-        f"{again} repeats; requests: {', '.join(f'{count} {name}' for name, count in sorted(outcomes.items()))}"
+        f"{again} repeats; PagerDuty: {len(rung)} dedup keys, {states} states, {taken - states} repeats; "
+        f"requests: {asked}{'' if history.is_calm else '; something was still owed'}"
     )
 
 

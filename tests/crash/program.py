@@ -12,6 +12,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -75,7 +76,7 @@ def _live(path: Path, log: Path, hits: Path, asked: dict[str, Any]) -> None:
     config, source = load(path)
     if asked.get("statement"):
         kill_at = _kill_on_sqlite if config.postgres is None else _kill_on_postgres
-        kill_at(asked["statement"], asked["count"], hits)
+        kill_at(asked["statement"], _killer(asked["statement"], asked["count"], asked["spared"], hits))
     dispatcher.LEASE = asked.get("lease", dispatcher.LEASE)
     if asked.get("planted"):
         PLANTED[asked["planted"]]()
@@ -106,12 +107,12 @@ def _resolve(gone: Path) -> None:
     aiohttp.TCPConnector = partial(aiohttp.TCPConnector, use_dns_cache=False)  # type: ignore[assignment,misc]
 
 
-def _killer(kind: str, count: int, hits: Path) -> Callable[[str], None]:
-    """Give what is told of each statement, and kills at the one that is asked for."""
-    pattern, left = re.compile(rf"\s*{STATEMENTS[kind]}"), [count]
+def _killer(kind: str, count: int, spared: float, hits: Path) -> Callable[[str], None]:
+    """Give what is told of each statement, and kills at the one that is asked for, counted from so many seconds on."""
+    pattern, left, begins = re.compile(rf"\s*{STATEMENTS[kind]}"), [count], time.monotonic() + spared
 
     def look(statement: str) -> None:
-        if pattern.match(statement):
+        if pattern.match(statement) and time.monotonic() >= begins:
             left[0] -= 1
             if not left[0]:
                 os.write(os.open(hits, os.O_CREAT | os.O_APPEND | os.O_WRONLY), f"{kind}\n".encode())
@@ -120,8 +121,8 @@ def _killer(kind: str, count: int, hits: Path) -> Callable[[str], None]:
     return look
 
 
-def _kill_on_sqlite(kind: str, count: int, hits: Path) -> None:
-    connect, look = sqlite3.connect, _killer(kind, count, hits)
+def _kill_on_sqlite(_kind: str, look: Callable[[str], None]) -> None:
+    connect = sqlite3.connect
 
     def traced(*words: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401  # as sqlite3.connect
         db: sqlite3.Connection = connect(*words, **named)
@@ -131,8 +132,8 @@ def _kill_on_sqlite(kind: str, count: int, hits: Path) -> None:
     sqlite3.connect = traced  # type: ignore[assignment]
 
 
-def _kill_on_postgres(kind: str, count: int, hits: Path) -> None:
-    execute, look = PostgresConnection.execute, _killer(kind, count, hits)
+def _kill_on_postgres(kind: str, look: Callable[[str], None]) -> None:
+    execute = PostgresConnection.execute
 
     def traced(self: PostgresConnection, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401  # as execute
         if kind != AFTER_COMMIT:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -27,7 +28,7 @@ TITLE = re.compile(r"storm-\d{5}(?!\d)")
 class _Witness(FakeServer):
     """A provider that takes its time, fails now and then before it takes anything, and kills.
 
-    ``steady``: it takes at once what it is sent, and answers after so many seconds, always.
+    ``steady``: it takes at once what it is sent, and answers after so many seconds.
     """
 
     name = ""
@@ -36,16 +37,18 @@ class _Witness(FakeServer):
     failing, slow, steady = 0.1, 0.0, 0.0
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
-        life = self.book.life
+        port = request.transport.get_extra_info("sockname")[1] if request.transport else 0
+        life = self.book.life_at(port)
         self.book.at(f"{self.name}: accept")
         raw = await request.read()
         if await self.stall(raw):
             return web.Response(status=503, text="too late")
         if not self.steady:
             await asyncio.sleep(self.slow + self.chance.random() * 0.12 + 0.4 * (self.chance.random() < 0.1))
-            if self._is_old(life) or self.chance.random() < self.failing:
-                return web.Response(status=503, text="try again")
+        if self.book.life_at(port) != life or self.chance.random() < self.failing:
+            return web.Response(status=503, text="try again")
         answer = await super()._take(request)
+        self.calls.clear()  # the book has what matters
         if isinstance(answer, web.Response) and answer.status < 300 and '"ok": false' not in (answer.text or ""):
             self.taken(request.path, json.loads(raw or b"{}"), life)
         await asyncio.sleep(self.steady)
@@ -56,9 +59,10 @@ class _Witness(FakeServer):
             self.book.at(f"{self.name}: after answer")
         return answer
 
-    def _is_old(self, life: int) -> bool:
-        """Say whether whoever has asked is dead, and another one lives."""
-        return self.book.life != life and not self.book.several
+    async def listen_again(self) -> str:
+        """Listen at another port as well."""
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[-1][1]}"
 
     async def stall(self, _raw: bytes) -> bool:
         return False
@@ -148,16 +152,16 @@ class WitnessSMTP(FakeSMTP):
         return bool(self.replies)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        life = self.book.life
+        life = self.book.life_at(self.port)
         self.book.at("email: accept")
         if not self.steady:
             await asyncio.sleep(self.chance.random() * 0.12)
-            if (self.book.life != life and not self.book.several) or self.chance.random() < self.failing:
-                return "451 try again"
-        taken = len(self.mails)
+        if self.book.life_at(self.port) != life or self.chance.random() < self.failing:
+            return "451 try again"
         answer = await super().handle_DATA(server, session, envelope)
-        if len(self.mails) > taken:
-            to, mail = self.mails[-1]
+        self.contents.clear()
+        if self.mails:
+            to, mail = self.mails.pop()
             titles = sorted(set(TITLE.findall(str(mail["Subject"]) + str(mail.get_body(("plain",))))))
             self.book.took("email", to[0], mail["X-HeyPeter-Kind"], mail["Message-ID"], titles, life)
         await asyncio.sleep(self.steady)
@@ -172,16 +176,26 @@ class Providers:
     def __init__(self, book: Book, seed: int) -> None:
         self.pagerduty = WitnessPagerDuty(set(KEYS.values()))
         self.slack = WitnessSlack("xoxb-storm", {f"#{team}" for team in TEAMS})
-        self.smtp = WitnessSMTP()
+        self.smtp, self._others = WitnessSMTP(), list[WitnessSMTP]()
         self.pagerduty.held = {}
+        self._book, self._seed = book, seed
         for witness in self.all():
-            witness.book, witness.chance = book, random.Random(seed)  # noqa: S311  # to be repeated
+            self._settle(witness)
+
+    def _settle(self, witness: "_Witness | WitnessSMTP") -> None:
+        witness.book, witness.chance = self._book, random.Random(self._seed)  # noqa: S311  # to be repeated
 
     def of(self, name: str) -> WitnessPagerDuty | WitnessSlack | WitnessSMTP:
         return self.all()[NAMES.index(name)]
 
     def all(self) -> tuple[WitnessPagerDuty, WitnessSlack, WitnessSMTP]:
         return self.pagerduty, self.slack, self.smtp
+
+    def hurry(self, latency: float, failing: float) -> None:
+        """Take at once what comes, answer so soon, and refuse so much."""
+        witnesses: list[_Witness | WitnessSMTP] = [*self.all(), *self._others]
+        for witness in witnesses:
+            witness.steady, witness.failing = latency, failing
 
     def slowest(self) -> float:
         """Say how long one that is steady takes."""
@@ -195,7 +209,18 @@ class Providers:
         await self.slack.start()
         self.smtp.start()
 
+    async def door(self, life: Callable[[], int]) -> tuple[str, str, int]:
+        """Let one of several receivers in by ports of its own: where it finds PagerDuty, Slack and SMTP."""
+        smtp = WitnessSMTP()
+        self._settle(smtp)
+        smtp.start()
+        self._others.append(smtp)
+        urls = await self.pagerduty.listen_again(), await self.slack.listen_again()
+        self._book.doors |= dict.fromkeys((*(int(url.rpartition(":")[2]) for url in urls), smtp.port), life)
+        return *urls, smtp.port
+
     async def stop(self) -> None:
         await self.pagerduty.stop()
         await self.slack.stop()
-        self.smtp.stop()
+        for smtp in (self.smtp, *self._others):
+            smtp.stop()

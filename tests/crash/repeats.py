@@ -26,8 +26,7 @@ class Backlog(Storm):
 
     async def kill(self, kills: int) -> None:
         """Kill so often, each time while something is under way on every channel."""
-        for witness in self.providers.all():
-            witness.steady = LATENCY
+        self.providers.hurry(LATENCY, 0.0)
         for life in range(1, kills + 1):
             await self.process.start({})
             ended = asyncio.ensure_future(self.process.ended())

@@ -5,9 +5,7 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Self
-
-import yaml
+from typing import Any, Self
 
 from tests.crash.installation import OnPostgres, Process
 from tests.crash.storm import Storm
@@ -25,7 +23,7 @@ class Several(Storm):
 
     def __init__(self, folder: Path, seed: int, planted: str = "") -> None:
         self._database = OnPostgres(self._cut)
-        super().__init__(folder, seed, planted, on=self._database, several=True)
+        super().__init__(folder, seed, planted, on=self._database)
         self.hits = Counter[str]()
         self._others = [Process(folder, self.book, f"receiver-{number}") for number in range(2, RECEIVERS + 1)]
         self.processes = [self.process, *self._others]
@@ -35,10 +33,13 @@ class Several(Storm):
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         for process in self._others:
-            listen = f"127.0.0.1:{process.port}"
-            process.config.write_text(yaml.safe_dump(self.settings() | {"listen": listen}, sort_keys=False), "utf-8")
-            await process.begin(os.environ)
+            await self.prepare(process, self.settings() | {"listen": f"127.0.0.1:{process.port}"})
         return self
+
+    async def prepare(self, process: Process, settings: dict[str, Any]) -> None:
+        """Let it find the providers at ports of its own, so that they know who asks."""
+        door = await self.providers.door(lambda: process.life)
+        await super().prepare(process, settings | {"channels": self.reach(*door)})
 
     async def __aexit__(self, *error: object) -> None:
         for life in list(self.book.running):
@@ -82,12 +83,17 @@ class Several(Storm):
     async def _kill(self, kills: int) -> None:
         for _ in range(kills):
             await asyncio.sleep(self.chance.uniform(0.5, 4.0))
-            process = self.chance.choice([one for one in self.processes if one not in self._stopped])
-            self.book.kill("random", process.life)
-            assert await self._watched[process] == signal.SIGKILL, process.log()
-            self.book.end(process.life)
-            self.hits["kill"] += 1
-            await self._live(process)
+            await self.kill_one()
+
+    async def kill_one(self) -> None:
+        """Kill any that is not stopped, and begin its next life."""
+        process = self.chance.choice([one for one in self.processes if one not in self._stopped])
+        self.book.kill("random", process.life)
+        assert await self._watched[process] == signal.SIGKILL, process.log()
+        await asyncio.sleep(self.providers.slowest() + 0.05)  # see `over`
+        self.book.end(process.life)
+        self.hits["kill"] += 1
+        await self._live(process)
 
     async def _pause(self, pauses: int) -> None:
         for _ in range(pauses):

@@ -6,6 +6,7 @@ under way. The providers write down what they took, and kill the receiver when i
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
@@ -29,6 +30,8 @@ TOKEN = "t" * 40
 STEP = 2.0  # seconds to the second step
 SYNC = "fdatasync"
 ANSWERS = 120.0  # seconds in which a request that is repeated has to succeed at last
+MOST_PEOPLE = 400  # who wait for an answer
+AT_ONCE = 8  # incidents that are read
 READ = aiohttp.ClientTimeout(total=30)
 SLOWEST = 10  # times as long as we wait for the next notification, we wait for all
 
@@ -43,12 +46,12 @@ class Storm:
     """One run: start it, let it rage for so many kills, let it calm down, and read what is left by the API."""
 
     step = STEP
+    gap = (0.1, 0.3)  # seconds between two incidents
+    again = 0.1  # seconds until a request is repeated
 
-    def __init__(
-        self, folder: Path, seed: int, planted: str = "", *, on: Installation | None = None, several: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, seed: int, planted: str = "", *, on: Installation | None = None) -> None:
         self.folder, self.seed, self.planted = folder, seed, planted
-        self.chance, self.book = random.Random(seed), Book(folder / "history.jsonl", several)  # noqa: S311  # to be repeated
+        self.chance, self.book = random.Random(seed), Book(folder / "history.jsonl")  # noqa: S311  # to be repeated
         self.counts, self.number = Counter[str](), 0
         self.providers = Providers(self.book, seed)
         self.installation = on or OnSQLite(folder)
@@ -60,14 +63,12 @@ class Storm:
         await self.providers.start()
         await self.installation.start()
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
-        self.process.config.write_text(yaml.safe_dump(self.settings(), sort_keys=False), "utf-8")
-        await self.process.begin(os.environ | self.environment())
+        await self.prepare(self.process, self.settings())
         self.book.write(
             type="run",
             seed=self.seed,
             planted=self.planted,
             step=self.step,
-            several=self.book.several,
             kinds=self.kinds,
         )
         return self
@@ -83,6 +84,11 @@ class Storm:
         await self.providers.stop()
         self.book.close()
         await self.installation.stop()
+
+    async def prepare(self, process: Process, settings: dict[str, Any]) -> None:
+        """Write its configuration, and load its modules."""
+        process.config.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
+        await process.begin(os.environ | self.environment())
 
     def url(self) -> str:
         """Say where the next request goes."""
@@ -127,14 +133,18 @@ class Storm:
     def channels(self) -> dict[str, dict[str, Any]]:
         """Give the settings of the three channels."""
         pagerduty, slack, smtp = self.providers.all()
+        return self.reach(pagerduty.url, slack.url, smtp.port)
+
+    def reach(self, pagerduty: str, slack: str, smtp: int) -> dict[str, dict[str, Any]]:
+        """As above, of providers that are there."""
         return {
             "pagerduty": {
-                "api_url": pagerduty.url,
+                "api_url": pagerduty,
                 "timeout": "30s",  # longer than a lease that is renewed
                 "services": {name: {"routing_key": key} for name, key in KEYS.items()},
             },
-            "slack": {"api_url": f"{slack.url}/api/", "token": "xoxb-storm"},
-            "email": {"host": "127.0.0.1", "port": smtp.port, "tls": "none", "from": "alerts@example.com"},
+            "slack": {"api_url": f"{slack}/api/", "token": "xoxb-storm"},
+            "email": {"host": "127.0.0.1", "port": smtp, "tls": "none", "from": "alerts@example.com"},
         }
 
     async def rage(self, kills: int) -> None:
@@ -151,19 +161,23 @@ class Storm:
         least = min(self.counts[kind] for kind in self.kinds)
         return self.chance.choice([kind for kind in self.kinds if self.counts[kind] == least])
 
-    async def _life(self, kind: str) -> None:
+    async def _life(self, kind: str, spared: float = 0.0) -> None:
+        """Start it, and kill it; ``spared`` are the seconds for which it lives first."""
         asked: dict[str, object] = {"planted": self.planted}
         if kind in STATEMENTS:
-            asked |= {"statement": kind, "count": self.chance.randint(1, 1 if kind == "start" else 6)}
+            count = self.chance.randint(1, 1 if kind == "start" else 6)
+            asked |= {"statement": kind, "count": count, "spared": 0.0 if kind == "start" else spared}
         await self.process.start(asked)
         self.book.hows[self.book.life] = kind
+        ended = asyncio.ensure_future(self.process.ended())
+        if spared:
+            await asyncio.wait({ended}, timeout=spared)
         if kind in SENDS:
             self.book.armed = kind
         sync = f"inject={SYNC}:signal=KILL:when={self.chance.randint(1, 6)}"  # counted from when strace has attached
         tracer = await self.trace(sync) if kind == SYNC else None
         most = self.installation.life
         wait = most if kind != "random" else self.chance.uniform(0.05, most)
-        ended = asyncio.ensure_future(self.process.ended())
         if kind != "random":
             await self.process.listens(ended)
         await asyncio.wait({ended}, timeout=wait)
@@ -192,13 +206,16 @@ class Storm:
             stderr=subprocess.DEVNULL,
         )
 
-    async def begin_incidents(self) -> None:
-        while True:
+    async def begin_incidents(self, most: float = math.inf) -> None:
+        """Begin so many, one after the other, but wait when too many of them are not answered."""
+        while self.number < most:
+            while len(self._people) >= MOST_PEOPLE:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.1)
             self.number += 1
             person = asyncio.ensure_future(self._incident(f"storm-{self.number:05}", self.number))
             self._people.add(person)
             person.add_done_callback(self._over)
-            await asyncio.sleep(self.chance.uniform(0.1, 0.3))
+            await asyncio.sleep(self.chance.uniform(*self.gap))
 
     def _over(self, person: asyncio.Task[None]) -> None:
         self._people.discard(person)
@@ -225,13 +242,13 @@ class Storm:
             outcome, body = await self._request("/webhook/alertmanager", payload, title, "fire")
             if outcome == "acknowledged":
                 return int(body.get("incident") or 0)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(self.again)
 
     async def _act(self, title: str, incident: int, act: str) -> None:
         body = {"actor": f"{act} {title}"}
         path = f"/api/v1/incidents/{incident}/{act}"
         while (await self._request(path, body, title, act))[0] != "acknowledged":  # noqa: ASYNC110  # asked each time
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(self.again)
 
     async def _request(self, path: str, body: dict[str, Any], title: str, what: str) -> tuple[str, dict[str, Any]]:
         began, outcome, told = time.time(), "unknown", dict[str, Any]()
@@ -291,8 +308,9 @@ class Storm:
             if page["next"] is None:
                 break
             before = f"&before={page['next']}"
-        for incident in listed:
-            self.book.write(type="incident", **await self._get(f"/api/v1/incidents/{incident['id']}"))
+        for some in (listed[at : at + AT_ONCE] for at in range(0, len(listed), AT_ONCE)):
+            for read in await asyncio.gather(*(self._get(f"/api/v1/incidents/{one['id']}") for one in some)):
+                self.book.write(type="incident", **read)
         self.book.write(type="database", integrity=await asyncio.to_thread(self.installation.integrity))
         self.book.write(type="end")
 

@@ -11,11 +11,11 @@ import pytest
 
 from deploy.local.servers import PLACE as SERVERS
 from tests.crash import several
-from tests.crash.__main__ import PLANTED_KILLS, planted_on_postgres
-from tests.crash.check import History, Line, faults, main
+from tests.crash.__main__ import planted_on_postgres, planted_on_sqlite
+from tests.crash.check import History, Line, faults, main, read
 from tests.crash.faults import Outcome, clock, disk, network, torn
 from tests.crash.program import PLANTED
-from tests.crash.storm import run
+from tests.crash.storm import Storm, run
 
 KILLS, DIED, FIRED = 5, 100.0, 90.0
 NO_SERVER = pytest.mark.skipif(not (SERVERS / "bin").exists(), reason="no PostgreSQL: see `make servers`")
@@ -56,7 +56,7 @@ async def test_nothing_is_lost_when_one_of_several_receivers_dies(tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", PLANTED)
 async def test_a_planted_bug_is_found(tmp_path: Path, bug: str) -> None:
-    path, _ = await run(tmp_path, 5, PLANTED_KILLS, bug)
+    path, _ = await planted_on_sqlite(tmp_path, bug, 5)
     assert main(path) == 1
 
 
@@ -108,6 +108,7 @@ def told(channel: str, address: str) -> Line:
     return {**stored, "timeline": [*stored["timeline"], line]}
 
 
+BEGIN: Line = {"type": "run", "planted": "", "step": 3.0}
 FIRE, ACK = request("fire", FIRED), request("acknowledge", FIRED + 2)
 DEATH = {"type": "death", "life": 1, "how": "random", "at": DIED}
 LOST = {"type": "fault", "channel": "email", "kind": "half answer", "lost": True, "at": 90.9}
@@ -116,8 +117,7 @@ ACKED = incident("acknowledged", "acknowledged")
 
 
 def rules(*lines: Line) -> set[str]:
-    begin: dict[str, Any] = {"type": "run", "planted": "", "step": 3.0}
-    return {fault.split(":")[0] for fault in faults(History([begin, *json.loads(json.dumps(lines)), {"type": "end"}]))}
+    return {fault.split(":")[0] for fault in faults(History([BEGIN, *json.loads(json.dumps(lines)), {"type": "end"}]))}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,9 @@ def rules(*lines: Line) -> set[str]:
         ((FIRE, ACK, sent(93.0, "acknowledged"), sent(93.1), ACKED), "disordered"),
         ((FIRE, ACK, ACKED, incident("acknowledged", "acknowledged", number=2)), "not one"),
         ((FIRE, ACK, rung(91.0), rung(92.0, "resolved"), rung(93.0), ACKED), "rung twice"),
+        ((FIRE, ACK, rung(91.0), rung(92.5, "acknowledged"), ACKED), None),
+        ((FIRE, ACK, rung(91.0), ACKED), "left open"),
+        ((FIRE, ACK, rung(91.0), rung(92.5, "acknowledged"), rung(93.0), DEATH, ACKED), "disordered"),
         ((FIRE, ACK, sent(91.0), sent(91.5), DEATH, ACKED), "repeated"),
         ((FIRE, ACK, LOST, sent(91.0), sent(91.5), ACKED), None),
         ((DUTY, FIRE, ACK, sent(91.0, target="aisha@example.com"), ACKED), "wrong person"),
@@ -144,8 +147,30 @@ def rules(*lines: Line) -> set[str]:
         ((FIRE, ACK, sent(91.0), incident("acknowledged", "acknowledged", "acknowledged")), "timelines"),
         ((FIRE, ACK, ACKED, {"type": "database", "integrity": "row 3 missing from index"}), "damaged"),
         ((FIRE, ACK, told("email", "linh@example.com")), "told unsent"),
+        ((FIRE, ACK, ACKED, {"type": "people", "waiting": 1}), "unanswered"),
+        ((FIRE, ACK, ACKED, {"type": "failed", "error": "TimeoutError()"}), "unfinished"),
     ],
 )
 def test_the_checker_finds(lines: tuple[Line, ...], rule: str | None) -> None:
     found = rules(*lines)
     assert (rule in found) if rule else not found, found
+
+
+def test_a_history_that_was_broken_off_is_checked_as_far_as_it_goes(tmp_path: Path) -> None:
+    lines = (BEGIN, FIRE, sent(91.0), sent(92.0), {"type": "inc"})
+    path = tmp_path / "history.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines)[:-3], "utf-8")
+    assert {fault.split(":")[0] for fault in faults(read(path))} == {"unfinished", "repeated"}
+
+
+class _Failing(Storm):
+    async def calm_down(self) -> None:
+        raise TimeoutError("the machine was busy")
+
+
+async def test_a_storm_that_fails_leaves_its_history(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError):
+        async with _Failing(tmp_path, 1) as storm:
+            await storm.calm_down()
+    found = faults(read(tmp_path / "history.jsonl"))
+    assert found[0] == "unfinished: TimeoutError('the machine was busy')"

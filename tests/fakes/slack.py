@@ -151,8 +151,9 @@ class FakeSlack(FakeServer):
         channel = names.get(body.get("channel", ""), body.get("channel", ""))  # a name or an id
         if channel not in self.ids:
             return _error("channel_not_found")
-        roots = {m["ts"] for m in self.messages if m["channel"] == channel and "thread_ts" not in m}
-        if body.get("thread_ts") and body["thread_ts"] not in roots:
+        root = body.get("thread_ts")
+        of_channel = (m for m in reversed(self.messages) if m["channel"] == channel and "thread_ts" not in m)
+        if root and not any(m["ts"] == root for m in of_channel):
             return _error("thread_not_found")
         return self._kept({**body, "channel": channel})
 
