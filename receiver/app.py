@@ -369,6 +369,7 @@ class Receiver:
             watch=self._saw,
             handling=handling,
             heard=self._heard,
+            channels=self.config.channels,
         )
         self._rounds |= {name: Round(*each) for name, each in made.rounds().items()}
         return made

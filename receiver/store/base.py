@@ -418,6 +418,9 @@ class Store(History, Outbox, Protocol):
     async def channels_owed(self) -> set[str]:
         """Name the channels on which something is owed, configured or not."""
 
+    async def served_elsewhere(self) -> set[str]:
+        """Name the channels that other receivers on this store send by: their configuration may be a newer one."""
+
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         """Give one incident and the last lines of its timeline."""
 

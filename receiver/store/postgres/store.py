@@ -32,7 +32,8 @@ from receiver.store.sql.outbox import HandlingOf
 from receiver.store.sql.store import Rounds, SQLStore, Watcher, unwatched
 
 _PRESENT_EVERY = 3.0  # seconds
-_PRESENT = "receiver "  # how the turn is called that says that a receiver lives
+_PRESENT = "receiver"  # how the turn is called that says that a receiver lives, by which channels it sends
+_SERVED = "SELECT name FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until >= ? AND owner <> ?"
 _LEADING = "leading"
 _OF_EVERYBODY = {Outage.FULL, Outage.READ_ONLY}  # the others may be ours alone
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
@@ -66,7 +67,8 @@ def _deaf(incidents: Collection[int] | None, *, duty: bool) -> None:
 class PostgresStore(SQLStore):
     """See receiver.store.base.Store, and SQLStore for the parameters.
 
-    ``elapsed`` is the clock of this machine that nobody sets. ``heard`` is called in the event loop.
+    ``elapsed`` is the clock of this machine that nobody sets. ``heard`` is called in the event loop. ``channels`` are
+    those that this receiver sends by.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class PostgresStore(SQLStore):
         watch: Watcher = unwatched,
         handling: HandlingOf = lambda _channel: Handling(),
         heard: Heard = _deaf,
+        channels: Iterable[str] = (),
     ) -> None:
         self.owner = secrets.token_hex(8)
+        self._present = " ".join((_PRESENT, self.owner, *channels))
         self.clock, self._elapsed, self._leads_until, self._term = clock, elapsed, 0.0, 0
         self._own_watch, self._own_heard = watch, heard
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,7 +152,7 @@ class PostgresStore(SQLStore):
 
         def change(db: Connection) -> tuple[bool, bool]:
             now = self.clock()
-            turns.take(db, _PRESENT + self.owner, self.owner, now)
+            turns.take(db, self._present, self.owner, now)
             gone = bool(db.execute(_GONE, (now.timestamp(),)).fetchall())
             if gone:
                 db.execute(_SERVED_ALONE)
@@ -166,6 +170,11 @@ class PostgresStore(SQLStore):
     @property
     def term(self) -> int | None:
         return self._term if self._elapsed() < self._leads_until else None
+
+    async def served_elsewhere(self) -> set[str]:
+        values = (self.clock().timestamp(), self.owner)
+        rows = await self._database_reader.run(lambda db: db.execute(_SERVED, values).fetchall())
+        return {channel for (name,) in rows for channel in name.split()[2:]}
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)

@@ -326,6 +326,9 @@ class SQLStore:
     async def channels_owed(self) -> set[str]:
         return await self._writer.run(outbox.channels)
 
+    async def served_elsewhere(self) -> set[str]:
+        return set()
+
     async def dead(  # the failure, and what becomes of it
         self,
         claimed: Claimed,

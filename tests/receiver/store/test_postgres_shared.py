@@ -16,6 +16,7 @@ from receiver.store.postgres import leases, turns
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login
 from receiver.store.postgres.store import PostgresStore
+from receiver.workers.unserved import Unserved
 from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
 from tests.receiver.store.postgres_server import a_proxy
 from tests.receiver.stores import conninfo
@@ -41,7 +42,7 @@ class One:
                 self.told.clear()
 
 
-async def a_receiver(folder: Path, *, off: float = 0.0, there: str = "") -> One:
+async def a_receiver(folder: Path, *, off: float = 0.0, there: str = "", channels: tuple[str, ...] = ()) -> One:
     """``off``: by how many seconds its own clock is wrong; ``there``: how it connects, if by another way."""
     own = Clock()
     own.forward(seconds=off)
@@ -58,6 +59,7 @@ async def a_receiver(folder: Path, *, off: float = 0.0, there: str = "") -> One:
         clock=DatabaseClock(own, time.monotonic),
         elapsed=time.monotonic,
         heard=hear,
+        channels=channels,
     )
     one = One(store, woken, heard, duty)
     await store.open(own.now)
@@ -160,6 +162,32 @@ async def test_what_a_dead_receiver_served_alone_is_everybodys_again(
     monkeypatch.setattr(other.store, "clock", lambda: real() + timedelta(seconds=turns.LENGTH + 1))
     await other.store.be_present()  # the first has said nothing for longer than a turn
     assert len(await other.store.claim("email", real(), 60.0, 10)) == 1
+
+
+async def test_what_is_owed_on_a_channel_that_another_receiver_has_already_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = await a_receiver(tmp_path)
+    newer = await a_receiver(tmp_path, channels=("email", "pagerduty"))
+    await open_incident(older.store)  # of which both are told
+    ended = list[str]()
+
+    class Ends:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def run_once(self) -> None:
+            ended.append(self.name)
+
+    unserved = Unserved(older.store, ["slack"], Ends)
+    await unserved.run_once()
+    assert ended == []
+    real = older.store.clock
+    monkeypatch.setattr(older.store, "clock", lambda: real() + timedelta(seconds=turns.LENGTH + 1))
+    await unserved.run_once()  # the other one has died
+    assert ended == ["email", "pagerduty"]
+    for one in (older, newer):
+        await one.store.close()
 
 
 async def test_pages_are_read_again_when_a_receiver_has_died_that_may_not_have_told_everything(
