@@ -8,27 +8,33 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 import psycopg
+from psycopg import sql
 
 from receiver.store.base import StoreError
 from receiver.store.postgres.queue import Line
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "heypeter_receiver"
+# Channels are the database's: each schema with our tables has one of its own.
+_CHANNEL = "SELECT 'heypeter_receiver_' || CAST('incident'::regclass AS OID)"
 _EVERY = 0.05  # seconds between two notifications
 _MOST = 500  # incidents in one: 8,000 bytes are the limit of NOTIFY
 _AGAIN = 1.0  # seconds until a connection that broke is tried again
+_LAST_WORDS = 1.0  # seconds for what is left to tell when the receiver stops
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """What a receiver has committed; ``incidents`` is empty if there were too many."""
+    """What a receiver has committed: changes of these incidents (None: of too many, or nobody knows which).
+
+    ``owes``: something may be sent now. ``duty``: people have changed who serves.
+    """
 
     owner: str
-    incidents: tuple[int, ...] = ()
+    incidents: tuple[int, ...] | None = ()
     owes: bool = False
     duty: bool = False
 
@@ -40,9 +46,10 @@ class Listener:
     """``heard`` is called in its thread with each hint of another receiver, and with None after a lost connection."""
 
     def __init__(self, line: Line, owner: str, heard: Callable[[Hint | None], None]) -> None:
-        self._line, self._owner, self._heard = line, owner, heard
+        self._line, self._owner, self._heard, self._channel = line, owner, heard, ""
         self._guard = threading.Lock()
-        self._incidents, self._owes, self._duty = set[int](), False, False
+        self._untold: set[int] | None = set()  # see Hint.incidents
+        self._owes = self._duty = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="postgres-listener", daemon=True)
         self._sent_at = 0.0
@@ -51,17 +58,22 @@ class Listener:
         """Begin to listen."""
         self._thread.start()
 
-    def tell(self, incidents: set[int], *, owes: bool = False, duty: bool = False) -> None:
-        """Tell the others soon that these were committed."""
+    def tell(self, incidents: Collection[int] | None = (), *, owes: bool = False, duty: bool = False) -> None:
+        """Tell the others soon that these were committed; see ``Hint``."""
         with self._guard:
-            self._incidents |= incidents
+            if incidents is None:
+                self._untold = None
+            elif self._untold is not None:
+                self._untold.update(incidents)
+                self._untold = self._untold if len(self._untold) <= _MOST else None
             self._owes, self._duty = self._owes or owes, self._duty or duty
 
     def close(self) -> None:
-        """End it; what was not told is not told any more."""
+        """End it, and tell what is left if that takes a moment only."""
         self._stopping.set()
-        self._line.end()
         if self._thread.ident is not None:
+            self._thread.join(_LAST_WORDS)
+            self._line.end()
             self._thread.join()
         self._line.drop()
 
@@ -70,7 +82,8 @@ class Listener:
         while not self._stopping.is_set():
             try:
                 connection = self._line.open()
-                connection.raw.execute(f"LISTEN {CHANNEL}")
+                self._channel = str(connection.execute(_CHANNEL).fetchone()[0])
+                connection.raw.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                 if lost:
                     log.info("other receivers are heard again")
                     self._heard(None)
@@ -84,9 +97,11 @@ class Listener:
                 self._stopping.wait(_AGAIN)
 
     def _listen(self) -> None:
-        while not self._stopping.is_set():
+        ends = False
+        while not ends:
+            ends = self._stopping.is_set()
             connection = self._line.open()
-            for notification in connection.raw.notifies(timeout=_EVERY):
+            for notification in connection.raw.notifies(timeout=0 if ends else _EVERY):
                 self._take_in(notification.payload)
                 if time.monotonic() - self._sent_at > _EVERY:
                     break  # and not only when nobody has anything to tell
@@ -100,15 +115,15 @@ class Listener:
 
     def _send(self) -> None:
         with self._guard:
-            incidents, owes, duty = self._incidents, self._owes, self._duty
-            self._incidents, self._owes, self._duty = set(), False, False
-        if not (incidents or owes or duty):
+            incidents, owes, duty = self._untold, self._owes, self._duty
+            self._untold, self._owes, self._duty = set(), False, False
+        if incidents is not None and not (incidents or owes or duty):
             return
-        told = tuple(sorted(incidents)) if len(incidents) <= _MOST else ()
-        hint = Hint(self._owner, told, owes, duty)
+        hint = Hint(self._owner, None if incidents is None else tuple(sorted(incidents)), owes, duty)
         try:
-            self._line.open().execute("SELECT pg_notify(?, ?)", (CHANNEL, msgspec.json.encode(hint).decode()))
+            self._line.open().execute("SELECT pg_notify(?, ?)", (self._channel, msgspec.json.encode(hint).decode()))
         except (psycopg.Error, StoreError):
-            self.tell(incidents, owes=owes, duty=duty)  # told again by the next connection; twice does no harm
+            # The next connection tells it again; twice does no harm.
+            self.tell(incidents, owes=owes, duty=duty)
             raise
         self._sent_at = time.monotonic()

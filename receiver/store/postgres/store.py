@@ -54,7 +54,10 @@ _SET_ONCE = 60.0  # seconds after a step of the database's clock in which others
 
 
 class Heard(Protocol):
-    """Takes in what another receiver has committed: these incidents, None if nobody knows which, or who serves."""
+    """Takes in what another receiver has committed.
+
+    These incidents have changed, None if nobody knows which; ``duty``: people have changed who serves.
+    """
 
     def __call__(self, incidents: Collection[int] | None, *, duty: bool) -> None:
         """Take it in."""
@@ -164,7 +167,7 @@ class PostgresStore(SQLStore):
             self._term += 1
         self._leads_until = asked + turns.LENGTH if leads else 0.0
         if gone:  # it may not have told what it committed last
-            self._listener.tell(set(), owes=True, duty=True)
+            self._listener.tell(None, owes=True, duty=True)
             self._take_in(None)
 
     @property
@@ -261,7 +264,7 @@ class PostgresStore(SQLStore):
             return
         if hint.owes:
             self._changed()
-        self._own_heard(hint.incidents or None, duty=hint.duty)
+        self._own_heard(hint.incidents, duty=hint.duty)
 
 
 class SharedDuty(SQLDuty):
@@ -275,21 +278,21 @@ class SharedDuty(SQLDuty):
         self, decide: Callable[[tuple[Cover, ...]], Changed], now: datetime, act: Act, form: str = ""
     ) -> Changed:
         changed = await super().change_covers(decide, now, act, form)
-        self._listener.tell(set(), duty=True)
+        self._listener.tell(duty=True)
         return changed
 
     async def set_awake(self, person: str, until: datetime, act: Act) -> None:
         await super().set_awake(person, until, act)
-        self._listener.tell(set(), duty=True)
+        self._listener.tell(duty=True)
 
     async def add_window(self, window: MadeWindow, most: int, act: Act, form: str = "") -> MadeWindow | None:
         made = await super().add_window(window, most, act, form)
-        self._listener.tell(set(), duty=True)
+        self._listener.tell(duty=True)
         return made
 
     async def end_window(self, number: int, now: datetime, act: Act) -> bool:
         ended = await super().end_window(number, now, act)
-        self._listener.tell(set(), duty=True)
+        self._listener.tell(duty=True)
         return ended
 
 

@@ -12,12 +12,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.channels import push
 from receiver.incident.event import Delivered
-from receiver.store.postgres import leases, turns
+from receiver.store.audit import Act
+from receiver.store.postgres import leases, listen, turns
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login
 from receiver.store.postgres.store import PostgresStore
 from receiver.workers.unserved import Unserved
-from tests.receiver.example_site import Clock, an_alert, deciding, received, the_policy
+from tests.receiver.example_site import START, Clock, an_alert, deciding, received, the_policy
 from tests.receiver.store.postgres_server import a_proxy
 from tests.receiver.stores import conninfo
 
@@ -100,6 +101,46 @@ async def test_what_was_being_told_when_the_connection_broke_is_told_again(tmp_p
         assert proxy.cuts == 1
         for one in (first, second):
             await one.store.close()
+
+
+async def test_changes_of_who_serves_are_told_as_nothing_else(two: tuple[One, One]) -> None:
+    one, other = two
+    act = Act(one.store.clock(), "anna", "session", "", "person.awake", "")
+    await one.store.duty.set_awake("anna", one.store.clock() + timedelta(hours=1), act)
+    async with asyncio.timeout(20):
+        await other.told.wait()
+    assert (other.heard, other.duty, other.woken) == ([()], [True], [])
+
+
+async def test_what_cannot_be_told_for_long_is_told_as_anything_may_have_changed(two: tuple[One, One]) -> None:
+    one, other = two
+    listener = one.store._listener  # noqa: SLF001
+    listener.tell(range(listen._MOST + 1), owes=True)  # noqa: SLF001
+    assert listener._untold is None  # noqa: SLF001  # whatever else comes takes no room
+    listener.tell({7}, owes=True)
+    async with asyncio.timeout(20):
+        await other.told.wait()
+    assert other.heard[0] is None
+
+
+async def test_who_stops_tells_what_it_has_committed_last(two: tuple[One, One]) -> None:
+    one, other = two
+    one.store._listener.tell({7})  # noqa: SLF001
+    await one.store.close()
+    await other.hears(7)
+
+
+async def test_installations_with_a_schema_each_hear_nothing_of_each_other(
+    two: tuple[One, One], tmp_path: Path
+) -> None:
+    one, other = two
+    stranger = await a_receiver(tmp_path / "another")
+    await open_incident(stranger.store)
+    await stranger.store.close()  # by now it has told
+    await other.store.duty.set_awake("anna", one.store.clock() + timedelta(hours=1), Act(START, "", "", "", "", ""))
+    async with asyncio.timeout(20):
+        await one.told.wait()  # what came after is heard
+    assert one.heard == [()]
 
 
 async def test_all_have_the_databases_time(two: tuple[One, One]) -> None:
