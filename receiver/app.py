@@ -516,6 +516,7 @@ class Receiver:
             *guard.open_pages([*console.open_routes(), *devices.open_routes()]),
         ]
         app.on_shutdown.append(self._streams.stop)
+        self.store.access.ended = self._streams.ask_again
         # A proxy that serves us below a path of its own takes that path away, or hands it on: both find us.
         for path in dict.fromkeys((urlsplit(self.config.external_url).path.rstrip("/"), "")):
             pages = AnswerPages(
@@ -813,6 +814,7 @@ class Receiver:
         self._use_senders(config)
         self._use_handovers(config)
         self._console_access.use(config.console)
+        self._streams.ask_again()
 
     def _use_senders(self, config: Config) -> None:
         self._jobs, self._generic = jobs(config.heartbeats), config.generic_webhooks

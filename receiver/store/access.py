@@ -1,6 +1,6 @@
 """What a store promises of sessions and tokens; who they belong to and what they may do is decided elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -50,7 +50,12 @@ class FullError(Exception):
 
 
 class AccessStore(AuditStore, Protocol):
-    """Sessions and tokens, by the SHA-256 of the secret. Each change is in the log, by one transaction."""
+    """Sessions and tokens, by the SHA-256 of the secret. Each change is in the log, by one transaction.
+
+    ``ended`` is called in the event loop when a session or token has ended here.
+    """
+
+    ended: Callable[[], None]
 
     async def begin_session(self, hashed: bytes, session: Session, act: Act) -> Session:
         """Keep a new one, and forget those that have expired and the oldest of one person or name that has many."""

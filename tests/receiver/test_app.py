@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -100,6 +101,20 @@ async def test_a_channel_is_one_file_and_one_line(rig: Rig) -> None:
     assert "HighErrorRate" in headline
     assert rig.count("sent") == 1
     assert rig.bell.token in rig.receiver.secrets
+
+
+async def test_a_stream_shows_nothing_more_once_its_browser_has_signed_out(rig: Rig) -> None:
+    (line,) = rig.receiver.sign_in_link("http://127.0.0.1")
+    assert await rig.status(re.findall(r"/sign-in/\S+", line)[0]) == 200
+    async with rig.client.get("/stream", headers={"Accept": "text/event-stream"}) as answer:
+        await answer.content.readuntil(b"event: tick")
+        async with rig.client.post("/sign-out", headers={"Sec-Fetch-Site": "same-origin"}) as done:
+            assert done.status == 200
+        assert await rig.fire() == 200
+        async with asyncio.timeout(10):  # it would ask by itself after 15 seconds
+            rest = await answer.content.read()
+    assert b"event: signed-out" in rest
+    assert b"HighErrorRate" not in rest
 
 
 async def test_while_it_stops_it_refuses_requests_and_finishes_what_it_sends(rig: Rig) -> None:

@@ -1,6 +1,6 @@
 """The tables of sessions and tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ class SQLAccess:
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer, self._reader = writer, reader  # no page waits for a commit to know who asks
+        self.ended: Callable[[], None] = lambda: None
 
     async def begin_session(self, hashed: bytes, session: Session, act: Act) -> Session:
         def change(db: Connection) -> int:
@@ -71,7 +72,9 @@ class SQLAccess:
             audit.write(db, act)
             return True
 
-        return await self._writer.commit(change, urgent=True)
+        has_ended = await self._writer.commit(change, urgent=True)
+        self.ended()
+        return has_ended
 
     async def add_token(self, hashed: bytes, token: Token, act: Act) -> Token:
         number = await self._writer.commit(lambda db: add_token(db, hashed, token, act), urgent=True)
@@ -90,7 +93,9 @@ class SQLAccess:
         return await self._reader.run(tokens)
 
     async def revoke_token(self, number: int, act: Act) -> bool:
-        return await self._writer.commit(lambda db: revoke_token(db, number, act), urgent=True)
+        has_ended = await self._writer.commit(lambda db: revoke_token(db, number, act), urgent=True)
+        self.ended()
+        return has_ended
 
     async def audit(self, before: int | None, limit: int, of: str = "") -> Sequence[Act]:
         return await self._reader.run(lambda db: audit.read(db, before, limit, of))

@@ -15,7 +15,6 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
 from receiver.incident.model import Incident
-from receiver.store.base import StoreError
 from receiver.web.access.viewer import STILL_SIGNED_IN, StillSignedIn
 from receiver.web.console.board import Board
 
@@ -67,6 +66,7 @@ class _Reader:
         self.frames: list[tuple[str, Frame]] = []
         self.woken = asyncio.Event()
         self.ended = False
+        self.doubted = False  # whether it may go on is to be asked before anything is sent
 
     def give(self, position: str, frame: Frame, refresh: Frame) -> None:
         self.frames = [*self.frames, (position, frame)] if len(self.frames) < _BEHIND else [(position, refresh)]
@@ -141,27 +141,33 @@ class Streams:
             reader.ended = True
             reader.woken.set()
 
+    def ask_again(self) -> None:
+        """Let every stream ask whether it may go on, before it sends anything more: somebody has been signed out."""
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.doubted = True
+                reader.woken.set()
+
     async def _send(
         self, reader: _Reader, response: EventSourceResponse, still_signed_in: StillSignedIn | None
     ) -> None:
         loop = asyncio.get_running_loop()
         asked = loop.time()
         while not (self._stopped or reader.ended) and response.is_connected():
-            if still_signed_in is not None and loop.time() - asked >= TICK:
-                asked = loop.time()
-                if not await may_stay(still_signed_in):
+            if still_signed_in is not None and (reader.doubted or loop.time() - asked >= TICK):
+                reader.doubted, asked = False, loop.time()
+                if not await still_signed_in():
                     await response.send("", event="signed-out")
                     return
+            frames, reader.frames = reader.frames, []
+            for position, frame in frames:
+                await response.send(frame.data, id=position, event=frame.event)
             try:
                 async with asyncio.timeout(TICK):
                     await reader.woken.wait()
             except TimeoutError:
                 await response.send("", event="tick")
-                continue
             reader.woken.clear()
-            frames, reader.frames = reader.frames, []
-            for position, frame in frames:
-                await response.send(frame.data, id=position, event=frame.event)
 
     async def _run(self) -> None:
         while True:
@@ -195,11 +201,3 @@ class Streams:
 
     def _refresh(self) -> Frame:
         return Frame(str(_SPREAD * len(self)), "refresh")
-
-
-async def may_stay(still_signed_in: StillSignedIn) -> bool:
-    """Ask again; while the store is away nothing is sent that could be kept from anybody."""
-    try:
-        return await still_signed_in()
-    except StoreError:
-        return True

@@ -27,7 +27,7 @@ from receiver.web.console.acts import Said
 from receiver.web.console.duty_forms import told_text
 from receiver.web.console.live import IncidentView
 from receiver.web.console.now_page import Filter
-from receiver.web.console.stream import Changes, Frame, may_stay
+from receiver.web.console.stream import Changes, Frame
 from tests.receiver.example_site import START, beside, the_routing
 from tests.receiver.web.console.rig import READER, Rig, a_console, alert, with_people
 
@@ -458,8 +458,8 @@ async def test_a_store_that_is_away_signs_nobody_out() -> None:
     async def ended() -> bool:
         return False
 
-    assert await may_stay(StillSignedIn(away))
-    assert not await may_stay(StillSignedIn(ended))
+    assert await StillSignedIn(away)()
+    assert not await StillSignedIn(ended)()
 
 
 async def test_the_audit_log_says_from_where_a_link_was_used(rig: Rig) -> None:
