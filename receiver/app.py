@@ -385,10 +385,12 @@ class Receiver:
     async def _agree_on_keys(self) -> None:
         """Sign pushes with the key of all receivers that share the database, unless the file names one."""
         settings: Any = self.config.channels.settings.get("push")
-        share = getattr(self.store, "share", None)
-        if share is not None and settings is not None and settings.vapid_key is None:
+        if self._postgres and settings is not None and settings.vapid_key is None:
             push, path = load_optional("receiver.channels.push", "push"), self.config.folder / "vapid.pem"
-            push.take_key(path, await share(path.name, push.own_key(path)))
+            try:
+                push.take_key(path, await self.store.share(path.name, push.own_key(path)))
+            except OSError as error:
+                raise self._source.error(".state_dir", f"cannot use {path} ({error.strerror})") from error
 
     async def _refresh_duty(self) -> None:
         with contextlib.suppress(StoreError):  # it is read every ten seconds as well

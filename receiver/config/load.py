@@ -191,7 +191,7 @@ class Config(Strict, frozen=True, kw_only=True):
     postgres: PostgresSettings | None = None
     """A PostgreSQL database that several receivers may share ([scaling.md](scaling.md))"""
     state_dir: Path | None = None
-    """Folder for copies of calendars; beside `database`, or the working directory, if unset"""
+    """Folder for copies of calendars and the key of pushes; beside `database`, or the working directory, if unset"""
     unknown_severity: Priority = Priority.P2
     """Priority of an alert that neither labels nor rules give one"""
     catch_up_dwell: Duration = Duration(300)

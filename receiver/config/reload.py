@@ -1,7 +1,8 @@
 """Reloads receiver.yml while the receiver runs, as a whole or not at all; open incidents keep their plan."""
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from process.settings import SettingsError, Source
@@ -33,6 +34,7 @@ FIXED = (
     *("charts", "event_webhooks"),
     *("console.enabled", "console.sign_in", "console.session_valid_for", "console.trusted_proxies"),
 )
+_READ_AGAIN = {"postgres.password_file"}  # by each new connection
 
 
 class Reloader:
@@ -40,6 +42,7 @@ class Reloader:
 
     ``calendars`` is called after that with the calendars that the file names, and how often each is to be read, and
     ``senders`` with the file, for the jobs and tools that may send. The file of ``access`` is read again as well.
+    ``stale`` names the keys whose files have other contents now than at the start, which only a restart reads.
     """
 
     def __init__(
@@ -55,7 +58,8 @@ class Reloader:
         self._path, self._current, self._done = path, current, done
         self._access = access or WebAccess(None)
         self._calendars, self._senders = calendars, senders
-        self._fixed = _fixed(source)
+        self._fixed, self._contents = _fixed(source), _contents(source)
+        self.stale: list[str] = []
 
     def reload(self) -> Config:
         """Take the file; SettingsError says why it is refused, and then nothing has changed."""
@@ -75,12 +79,41 @@ class Reloader:
         self._calendars(named)
         self._senders(config)
         self._done(True)  # noqa: FBT003
-        log.info("config reloaded: %s", self._path)
+        contents = _contents(source)
+        self.stale = sorted(name for name, content in contents.items() if content != self._contents.get(name))
+        if self.stale:
+            log.warning("config reloaded: %s; restart for the new contents of %s", self._path, ", ".join(self.stale))
+        else:
+            log.info("config reloaded: %s", self._path)
         return config
 
 
 def _fixed(source: Source) -> dict[str, object]:
     return {name: _value(source.data, name) for name in FIXED}
+
+
+def _contents(source: Source) -> dict[str, bytes]:
+    """Give a hash of each file that is read once, by the key that names it."""
+    named = (each for name in FIXED for each in _named(name, _value(source.data, name)))
+    return {name: _hash(source.path.parent / file) for name, file in named if name not in _READ_AGAIN}
+
+
+def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str) and name.endswith("_file"):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _named(f"{name}.{key}", each)
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _named(f"{name}[{number}]", each)
+
+
+def _hash(file: Path) -> bytes:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def _value(data: object, name: str) -> object:

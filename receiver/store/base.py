@@ -455,6 +455,9 @@ class Store(History, Outbox, Protocol):
     async def delete(self, numbers: list[int]) -> None:
         """Delete resolved incidents, with all that belongs to them."""
 
+    async def share(self, name: str, content: bytes) -> bytes:
+        """Agree on a small file with all receivers of this store; gives what the first of them had of this name."""
+
     async def check(self) -> None:
         """Look whether everything that is stored can be read; StoreError names the damage."""
 

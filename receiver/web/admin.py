@@ -65,14 +65,15 @@ class Admin:
         return web.Response(text="Ready.\n")
 
     async def reload(self, request: web.Request) -> web.Response:
-        """POST /-/reload with the API's token: 200, or 400 with what is wrong in the file."""
+        """POST /-/reload with the API's token: 200 and what needs a restart, or 400 with what is wrong in the file."""
         if not bearer_matches(request, self._token):
             return problem(401, "Authorization: the bearer token is missing or wrong; it is the api.token")
         try:
             self._reloader.reload()
         except SettingsError as error:
             return problem(400, str(error))
-        return web.Response(text="Config reloaded.\n")
+        stale = ", ".join(self._reloader.stale)
+        return web.Response(text=f"Config reloaded.{f' Restart for the new contents of {stale}.' if stale else ''}\n")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """GET /metrics, for the users of the --web.config.file if it has any: titles and owners are in it."""

@@ -196,6 +196,15 @@ async def test_names_in_an_older_database_become_the_keys_of_the_configured_peop
     assert "'Aisha', 'Marek'" in caplog.text
 
 
+@pytest.mark.postgres("it is about what several receivers share")
+async def test_a_key_of_pushes_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vapid.pem").mkdir()
+    shared = {"database": None, "postgres": {"url": "postgresql://db/heypeter"}, "state_dir": "."}
+    receiver = Receiver(*load(written(tmp_path, {**shared, "channels": {"push": {}, "log": {}}})))
+    with pytest.raises(SettingsError, match=r"state_dir: cannot use .*vapid\.pem \(Is a directory\)"):
+        await receiver._agree_on_keys()  # noqa: SLF001
+
+
 async def test_jobs_and_tools_send_to_the_receiver_and_a_reload_brings_new_ones(tmp_path: Path) -> None:
     path = written(tmp_path, {"heartbeats": {"backup": {"every": "1d"}}})
     config, source = load(path)

@@ -137,8 +137,6 @@ class PostgresStore(SQLStore):
         await self._database_reader.run(self.clock.look)
 
     async def share(self, name: str, content: bytes) -> bytes:
-        """Keep a small file for all receivers; gives what was kept first under this name."""
-
         def change(db: Connection) -> bytes:
             db.execute("INSERT INTO shared_file VALUES (?, ?) ON CONFLICT DO NOTHING", (name, content))
             return bytes(db.execute("SELECT content FROM shared_file WHERE name = ?", (name,)).fetchone()[0])

@@ -151,6 +151,40 @@ async def test_reload_by_http(client: tuple[TestClient[web.Request, web.Applicat
         assert "roles.cto" in await answer.text()
 
 
+async def test_a_reload_names_the_secrets_that_only_a_restart_reads(
+    client: tuple[TestClient[web.Request, web.Application], Reload], caplog: pytest.LogCaptureFixture
+) -> None:
+    http, rig = client
+    said = list[str]()
+    key, token = (rig.path.parent / "secrets" / name for name in ("pagerduty-leads", "api-token"))
+    for change in ([], [token, key], [token]):
+        for file in change:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(f"{file.name} {len(said)}", "utf-8")
+        async with http.post("/-/reload", headers={"Authorization": "Bearer api-token"}) as answer:
+            assert answer.status == 200
+            said.append(await answer.text())
+        key.unlink(missing_ok=True)
+    leads = "channels.pagerduty.services.leads.routing_key_file"
+    assert said == [
+        "Config reloaded.\n",
+        f"Config reloaded. Restart for the new contents of api.token_file, {leads}.\n",
+        "Config reloaded. Restart for the new contents of api.token_file.\n",
+    ]
+    assert f"contents of api.token_file, {leads}" in caplog.text
+    assert rig.successful == 1
+
+
+def test_the_password_of_the_database_needs_no_restart(tmp_path: Path) -> None:
+    url = "url: postgresql://db/heypeter, password_file: db"
+    path = edited(tmp_path, "database: ", f"postgres: {{{url}}}\n# ")
+    config, source = load(path)
+    reloader = Reloader(path, source, Current(build_routing(config, source), START), lambda _: None)
+    (tmp_path / "db").write_text("new", "utf-8")
+    reloader.reload()
+    assert reloader.stale == []
+
+
 async def test_who_covers_each_role_is_a_metric(
     client: tuple[TestClient[web.Request, web.Application], Reload],
 ) -> None:
