@@ -131,6 +131,7 @@ from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.silence_watch import SilenceWatch
+from receiver.workers.stuck import Stuck
 from receiver.workers.unserved import NotConfigured, Unserved
 from receiver.workers.unsettled import UnsettledOutbox
 from receiver.workers.watchdog import Watchdog
@@ -311,7 +312,10 @@ class Receiver:
         # Positions of open pages are of one process: the next one finds pages of another, and lets them read again.
         self._streams = Streams(self._board, f"{int(clock().timestamp() * 1000):x}")
         self._elsewhere = Elsewhere(self.store, self._board, self._streams, self._wake_hooks)
-        self._watch = ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set)
+        self._watch, self._stuck = (
+            ClockWatch(self.store, self.current, clock, elapsed, self.metrics.clock_set),
+            Stuck(elapsed, self.metrics.stuck.set),
+        )
         self._sources = sources(config.alertmanager, config.alertmanagers)
         pictured = {name for name, (_, one) in self._sources.items() if one.prometheus_url}
         self._layout = Layout(config.site.name, pictured, {name for name, (_, one) in self._sources.items() if one.url})
@@ -326,6 +330,7 @@ class Receiver:
             group_interval=float(config.watchdog.group_interval),
             liveness=self._liveness,
             runbooks_url=config.site.runbooks_url,
+            careful=self._stuck.careful,
         )
         self._webhook_token = self._secret(".webhook.token", config.webhook.token, config.webhook.token_file)
         self._api_token, self._link_secret = (
@@ -692,6 +697,7 @@ class Receiver:
             watch=self._watch,
             jitter=random.random,
             before=self._await_picture if self._shows_pictures(name) else None,
+            careful=self._stuck.careful,
         )
 
     def _by_one(
@@ -708,7 +714,7 @@ class Receiver:
         """Make every loop beside the dispatchers and those that bring answers in; ``run`` starts them."""
         config, store = self.config, self.store
         self._add_silences()
-        escalator = Escalator(store, self.current, self._clock, watch=self._watch)
+        escalator = Escalator(store, self.current, self._clock, watch=self._watch, stuck=self._stuck)
         self._loops["escalator"] = escalator.run
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
         self._rounds["duty"] = Round(self.duty.refresh, _DUTY_EVERY)
@@ -761,7 +767,8 @@ class Receiver:
         store, url = self.store, self.config.external_url
         self._alertmanagers: dict[str, AlertmanagerApi] = {}  # by source
         self._silences = Silences(store, store.silences, self.actions, self._alertmanagers, external_url=url)
-        watch = SilenceWatch(store, store.silences, self.current, self._alertmanagers, self._clock)
+        alertmanagers, careful = self._alertmanagers, self._stuck.careful
+        watch = SilenceWatch(store, store.silences, self.current, alertmanagers, self._clock, careful=careful)
         self._rounds["silences"] = self._by_one(watch.run_once, silence_watch.PERIOD)
         echoes = EchoWatch(store, self.current, self._clock, self._alertmanagers)
         self._rounds["echoes"] = self._by_one(echoes.run_once, echo_watch.PERIOD)
@@ -855,6 +862,7 @@ class Receiver:
             believes=partial(self._watchdog.believes, source=name),
             source=name,
             merged=tuple(settings.merge_receivers),
+            careful=self._stuck.careful,
         )
 
     def _access(self, at: str, settings: AlertmanagerSource) -> Access:

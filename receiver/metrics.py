@@ -117,6 +117,7 @@ class Metrics:
         self.reconciled = self._gauge("reconcile_last_success_timestamp_seconds", text, "source")
         text = "Incidents that a person has resolved, and whose alerts still fire a while later."
         self.still_firing = self._gauge("resolved_still_firing", text, "source")
+        self.stuck = self._gauge("incidents_stuck", "Incidents in which the receiver's own rules raise an error.")
         text = "1 while the database cannot be written, by reason."
         self.store_outage = self._gauge("store_outage", text, "reason")
         text = "When the calendar of a schedule was last read."

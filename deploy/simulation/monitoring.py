@@ -122,6 +122,7 @@ class Watchers:
             yield series("receiver_housekeeping_failing", {**RECEIVER, "loop": loop}), [0.0] * axis.count
         for reason in ("full", "locked", "read_only", "io_error", "corrupt", "replaced"):
             yield series("receiver_store_outage", {**RECEIVER, "reason": reason}), [0.0] * axis.count
+        yield series("receiver_incidents_stuck", RECEIVER), [0.0] * axis.count
         yield series("receiver_config_last_reload_successful", RECEIVER), [1.0] * axis.count
         for role, person in ROLES.items():
             yield series("receiver_oncall_covered", {**RECEIVER, "role": role}), [1.0] * axis.count

@@ -196,6 +196,17 @@ RESOLVED_STILL_FIRING = Series(
     empty="Reconciliation is not configured",
 )
 
+INCIDENTS_STUCK = Series(
+    id=71,
+    title="Incidents that do not escalate",
+    about="Incidents that the receiver cannot work on because of an error of its own: ReceiverIncidentsStuck.",
+    unit="none",
+    queries=(Query(f"max by (instance) (receiver_incidents_stuck{{{RECEIVER}}})", "{{instance}}"),),
+    limits=(Rule("ReceiverIncidentsStuck"),),
+    explains=("ReceiverIncidentsStuck",),
+    empty="No data from the receiver",
+)
+
 CALENDAR_AGE = Series(
     id=66,
     title="Calendar age",
@@ -265,7 +276,7 @@ LISTENING = Section(
         *lines(8, REFUSED_WEBHOOKS, LAST_RECONCILIATION),
         *lines(8, CALENDAR_AGE, RECEIVER_CONFIG_RELOAD),
         *lines(8, BACKGROUND_WORK, DATABASE),
-        *lines(8, RESOLVED_STILL_FIRING, across=1),
+        *lines(8, RESOLVED_STILL_FIRING, INCIDENTS_STUCK),
     ),
 )
 

@@ -19,6 +19,7 @@ from receiver.workers.circuit_breaker import REST
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.destinations import Destination, Destinations, Place
 from receiver.workers.retry import RetryPolicy, backoff
+from receiver.workers.stuck import careless
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +78,12 @@ class Dispatcher:
         keeps_incidents: bool = False,
         watch: ClockWatch | None = None,
         before: Callable[[Claimed], Awaitable[None]] | None = None,
+        careful: Callable[[Decide], Decide] = careless,
     ) -> None:
         self._name, self._channel, self._store = name, channel, store
         self._current, self._retry, self._render, self._bundle = current, retry, render, bundle
         self._metrics, self._clock, self._elapsed, self._jitter = metrics, clock, elapsed, jitter
-        self._before, self._digest = before, digest
+        self._before, self._digest, self._careful = before, digest, careful
         self._keeps_incidents, self._watch, self._umbrella = keeps_incidents, watch, umbrella
         self._destinations = Destinations(host_of)
         self._looked = float("-inf")
@@ -384,7 +386,7 @@ class Dispatcher:
         return {"incident": claimed.incident.id, "channel": self._name, "reason": error.reason.value}
 
     def _deciding(self, event: Event) -> Decide:
-        return partial(transition, event=event, policy=self._current.routing, now=self._clock())
+        return self._careful(partial(transition, event=event, policy=self._current.routing, now=self._clock()))
 
 
 def _may_be_bundled(claimed: Claimed) -> bool:

@@ -38,6 +38,7 @@ from receiver.workers.reconcile_diff import (
     missed,
     still_firing,
 )
+from receiver.workers.stuck import careless
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,10 @@ class Reconciler:
         source: str = DEFAULT_SOURCE,
         merged: tuple[str, ...] = (),
         believes: Callable[[tuple[Alert, ...]], Awaitable[bool]] = _always,
+        careful: Callable[[Decide], Decide] = careless,
     ) -> None:
         self._store, self._current, self._api, self._clock = store, current, api, clock
-        self._metrics, self._first, self._believes = metrics, first, believes
+        self._metrics, self._first, self._believes, self._careful = metrics, first, believes, careful
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._source, self._merged = source, merged
         self._elapsed, self._since, self._term = elapsed, Since(elapsed), store.term
@@ -189,7 +191,7 @@ class Reconciler:
 
     def _deciding(self, event: Event, known: Incident | None = None) -> Decide:
         """Decide; what stood still when it was read, as ``known``, and goes on by now is not paused again."""
-        decide = partial(transition, event=event, policy=self._current.routing, now=self._clock())
+        decide = self._careful(partial(transition, event=event, policy=self._current.routing, now=self._clock()))
         if known is None or known.paused is None or not isinstance(event, Paused):
             return decide
         return lambda before: decide(before) if before.paused is not None else Decision(before)

@@ -15,8 +15,9 @@ from receiver.incident.machine import transition
 from receiver.incident.model import Origin
 from receiver.policy.current import Current
 from receiver.policy.matcher import match_all
-from receiver.store.base import Store
+from receiver.store.base import Decide, Store
 from receiver.store.silences import MadeSilence, SilenceStore
+from receiver.workers.stuck import careless
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,11 @@ class SilenceWatch:
         current: Current,
         apis: Mapping[str, AlertmanagerApi],
         clock: Callable[[], datetime],
+        *,
+        careful: Callable[[Decide], Decide] = careless,
     ) -> None:
         self._store, self._silences, self._current, self._apis, self._clock = store, silences, current, apis, clock
+        self._careful = careful
 
     async def run_once(self) -> None:
         """Look at those that are not over as far as we know: first at ours, so that none is missed that is made now."""
@@ -79,5 +83,5 @@ class SilenceWatch:
 
     async def _tell(self, number: int, event: ExtendSilence | SilenceOver) -> None:
         now = self._clock()
-        decide = partial(transition, event=event, policy=self._current.routing, now=now)
+        decide = self._careful(partial(transition, event=event, policy=self._current.routing, now=now))
         await self._store.apply(number, decide, now)

@@ -8,9 +8,10 @@ from receiver.incident.event import AlertsReceived, Event, Unproved
 from receiver.incident.machine import transition
 from receiver.incident.model import DEFAULT_SOURCE, Alert, AlertGroup, Incident
 from receiver.policy.current import Current
-from receiver.store.base import Store
+from receiver.store.base import Decide, Store
 from receiver.workers.clock_watch import ClockWatch
 from receiver.workers.liveness import Liveness
+from receiver.workers.stuck import careless
 
 MISSED = 3  # beats that may be lost before the silence counts
 _SAVED_WITHIN = 60.0  # seconds; a transaction takes no longer
@@ -37,7 +38,9 @@ class Watchdog:
         group_interval: float = 60.0,
         liveness: Mapping[str, Liveness] | None = None,
         runbooks_url: str = "",
+        careful: Callable[[Decide], Decide] = careless,
     ) -> None:
+        self._careful = careful
         self._runbook = f"{runbooks_url.rstrip('/')}/Watchdog.md"
         self._store, self._current, self._clock, self._elapsed, self._watch = store, current, clock, elapsed, watch
         self._liveness = liveness or {DEFAULT_SOURCE: Liveness(clock, interval)}
@@ -119,7 +122,7 @@ class Watchdog:
                 event = Unproved()
             else:
                 continue
-            decide = partial(transition, event=event, policy=self._current.routing, now=now)
+            decide = self._careful(partial(transition, event=event, policy=self._current.routing, now=now))
             await self._store.apply(incident.id, decide, now)
 
     def _is_stuck(self, incident: Incident, now: datetime) -> bool:

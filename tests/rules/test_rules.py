@@ -46,6 +46,7 @@ ALERTS = alerts()
 BY_MAIL_TOO = {
     *("ReceiverDown", "ReceiverWatchdogLate", "ReceiverBacklog", "ReceiverNotificationsDead", "OnCallGap"),
     *("AlertmanagerNotificationsFailing", "IncidentUnacknowledged", "ReceiverStoreOutage"),
+    "ReceiverIncidentsStuck",
 }
 # What would be an incident that it looks at itself.
 BY_MAIL_ONLY = {"IncidentUnacknowledgedLong", "ReceiverResolvedStillFiring"}

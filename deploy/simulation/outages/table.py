@@ -232,6 +232,9 @@ OUTAGES = (
     Outage("an alert was resolved by hand and still fires", 8, 9, 60, ("ReceiverResolvedStillFiring",), (
         _gauge("receiver_resolved_still_firing", 1),
     )),
+    Outage("an error of the receiver stops an incident", 8, 15, 60, ("ReceiverIncidentsStuck",), (
+        _gauge("receiver_incidents_stuck", 1),
+    )),
     Outage(
         "nobody answers",
         8, 12, 60,

@@ -28,6 +28,7 @@ from receiver.policy.routing import Routing
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
+from receiver.workers.stuck import Stuck
 from tests.receiver.example_site import (
     START,
     Clock,
@@ -195,7 +196,11 @@ class Weeks(RuleBasedStateMachine):
         self.store = the_store(Path(self.folder.name), lambda: self.clock.now, lambda: None)
         self.runner.run(self.store.open(self.clock.now))
         self.escalator = Escalator(
-            self.store, self.current, self.clock, watch=a_watch(self.store, self.clock, self.current)
+            self.store,
+            self.current,
+            self.clock,
+            watch=a_watch(self.store, self.clock, self.current),
+            stuck=Stuck(self.clock.elapsed, lambda _: None),
         )
         self.dispatcher = Dispatcher(
             "email",

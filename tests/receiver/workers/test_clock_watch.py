@@ -19,6 +19,7 @@ from receiver.workers.clock_watch import ClockWatch, WatchedClock
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
+from receiver.workers.stuck import Stuck
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import (
     Clock,
@@ -45,7 +46,9 @@ class Rig:
         current.restarted(clock.now)
         self.read = watched = WatchedClock(clock, clock.elapsed)
         self.watch = ClockWatch(store, current, watched, clock.elapsed, self.metrics.clock_set)
-        self.escalator = Escalator(store, current, watched, watch=self.watch)
+        self.escalator = Escalator(
+            store, current, watched, watch=self.watch, stuck=Stuck(clock.elapsed, lambda _: None)
+        )
         self.watchdog = Watchdog(store, current, watched, clock.elapsed, self.watch, 60)
         self.dispatcher = Dispatcher(
             "email",

@@ -9,6 +9,7 @@ from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Kind, State
 from receiver.store.sql.store import SQLStore
 from receiver.workers.escalator import Escalator
+from receiver.workers.stuck import Stuck
 from receiver.workers.watchdog import Watchdog
 from tests.receiver.example_site import (
     P1,
@@ -61,7 +62,9 @@ async def told(store: SQLStore, clock: Clock) -> list[str]:
 
 async def test_the_escalator_takes_each_step_once_and_in_time(store: SQLStore, clock: Clock) -> None:
     current = the_current()
-    escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current))
+    escalator = Escalator(
+        store, current, clock, watch=a_watch(store, clock, current), stuck=Stuck(clock.elapsed, lambda _: None)
+    )
     await store.update(received(an_alert()), the_policy(), clock.now)
     heard: list[tuple[int, str]] = []
     for minute in range(70):
@@ -107,7 +110,9 @@ async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLStore, cl
 
 async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLStore, clock: Clock) -> None:
     current = the_current()
-    escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current))
+    escalator = Escalator(
+        store, current, clock, watch=a_watch(store, clock, current), stuck=Stuck(clock.elapsed, lambda _: None)
+    )
     await store.update(received(an_alert()), the_policy(), clock.now)
     await escalator.run_once()
     clock.forward(minutes=40)  # suspended before the page was out

@@ -1,0 +1,165 @@
+"""An incident in which our own rules raise an error does not stop the others, and is shown."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from receiver.incident.event import AlertsReceived, Event
+from receiver.incident.machine import transition
+from receiver.incident.model import Decision, Incident
+from receiver.incident.policy import Policy
+from receiver.metrics import Metrics
+from receiver.store.base import Outage, StoreOutageError
+from receiver.store.sql.store import SQLStore
+from receiver.workers import dispatcher, escalator
+from receiver.workers.dispatcher import Dispatcher
+from receiver.workers.escalator import Escalator
+from receiver.workers.retry import RetryPolicy
+from receiver.workers.stuck import Stuck, TooManyStuckError
+from tests.receiver.example_site import (
+    Clock,
+    Recorder,
+    a_store,
+    a_watch,
+    an_alert,
+    as_message,
+    beside,
+    of_group,
+    received,
+    the_current,
+    the_policy,
+)
+
+
+class Rig:
+    """An escalator and a dispatcher over a real store, and rules that raise for some incidents."""
+
+    def __init__(self, store: SQLStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store, self.clock, self.channel, self.shown = store, clock, Recorder(), list[int]()
+        self.stuck = Stuck(clock.elapsed, self.shown.append)
+        self.broken: set[int] = set()
+        current = the_current()
+        self.escalator = Escalator(store, current, clock, watch=a_watch(store, clock, current), stuck=self.stuck)
+        self.dispatcher = Dispatcher(
+            "email",
+            self.channel,
+            store,
+            current=current,
+            retry=RetryPolicy(first=5, longest=120, give_up=1800),
+            render=as_message,
+            metrics=Metrics(["email"]),
+            clock=clock,
+            elapsed=clock.elapsed,
+            jitter=lambda: 0.0,
+            careful=self.stuck.careful,
+        )
+        monkeypatch.setattr(escalator, "transition", self.transition)
+        monkeypatch.setattr(dispatcher, "transition", self.transition)
+
+    def transition(self, incident: Incident, event: Event, policy: Policy, now: datetime) -> Decision:
+        if incident.id in self.broken:
+            raise ZeroDivisionError
+        return transition(incident, event, policy, now)
+
+    async def fire(self, *names: str) -> None:
+        for name in names:
+            group = of_group(received(an_alert(name)), key=name)
+            await self.store.update(AlertsReceived(group), the_policy(), self.clock.now)
+
+    async def pass_minutes(self, minutes: int) -> None:
+        for _ in range(minutes * 6):
+            self.clock.forward(seconds=10)
+            await self.escalator.run_once()
+
+    async def paged(self) -> list[str]:
+        await self.dispatcher.run_once()
+        told = [message.address for message in self.channel.sent]
+        self.channel.sent.clear()
+        return told
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    clock = Clock()
+    store = await a_store(tmp_path, clock)
+    yield Rig(store, clock, monkeypatch)
+    await store.close()
+
+
+async def test_the_others_escalate_and_it_goes_on_when_it_can(rig: Rig) -> None:
+    await rig.fire("a", "b", "c")
+    await rig.paged()
+    rig.broken = {1}
+    await rig.pass_minutes(16)
+    assert (await rig.paged()).count("marek@example.com") == 2
+    assert rig.shown[-1] == 1
+    stored = await rig.store.incident(1)
+    assert stored is not None
+    assert stored[0].delivery.rounds == 1
+    rig.broken = set()
+    await rig.pass_minutes(1)
+    assert (await rig.paged()).count("marek@example.com") == 1
+    assert rig.shown[-1] == 0
+
+
+async def test_an_incident_that_cannot_be_read_stops_itself_only(rig: Rig, tmp_path: Path) -> None:
+    await rig.fire("a", "b")
+    await rig.paged()
+    with beside(tmp_path) as db:
+        db.execute("UPDATE incident SET doc = ? WHERE id = 1", (b"{",))
+    await rig.pass_minutes(16)
+    assert rig.shown[-1] == 1
+    assert (await rig.paged()).count("marek@example.com") == 1
+
+
+async def test_what_was_sent_is_settled_and_not_sent_again(rig: Rig) -> None:
+    await rig.fire("a", "b")
+    rig.broken = {1}
+    assert len(await rig.paged()) == 2
+    rig.clock.forward(minutes=2)
+    assert await rig.paged() == []
+    await rig.escalator.run_once()
+    assert rig.shown[-1] == 1
+
+
+async def test_one_that_does_not_fail_any_more_is_not_shown_for_ever(rig: Rig) -> None:
+    await rig.fire("a")
+    rig.broken = {1}
+    await rig.pass_minutes(15)
+    assert rig.shown[-1] == 1
+    rig.broken = set()
+    over = of_group(received(an_alert("a", firing=False)), key="a")
+    await rig.store.update(AlertsReceived(over), the_policy(), rig.clock.now)
+    await rig.pass_minutes(6)
+    assert rig.shown[-1] == 0
+
+
+async def test_many_that_fail_do_not_keep_others_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(escalator, "_BATCH", 2)
+    await rig.fire("a", "b", "c", "d", "e")
+    await rig.paged()
+    rig.broken = {1, 2, 3, 4}
+    await rig.pass_minutes(16)
+    assert (await rig.paged()).count("marek@example.com") == 1
+
+
+async def test_with_too_many_the_escalation_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.workers.stuck._MOST", 2)
+    await rig.fire("a", "b", "c")
+    rig.broken = {1, 2, 3}
+    with pytest.raises(TooManyStuckError):
+        await rig.pass_minutes(16)
+
+
+async def test_an_outage_of_the_store_is_nobodys_fault(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise StoreOutageError(Outage.FULL, "full")
+
+    await rig.fire("a")
+    monkeypatch.setattr(rig.store, "apply", full)
+    rig.clock.forward(minutes=16)
+    with pytest.raises(StoreOutageError):
+        await rig.escalator.run_once()
+    assert rig.stuck.steps == 0
