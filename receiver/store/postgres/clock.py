@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from receiver.store.sql.connection import Connection
 
 PERIOD = 1.0  # seconds between two looks
+# Seconds of a look; what it is off by, at most half of that, must not look as if somebody had set the clock.
+_SLOW = 1.0
 _QUERY = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
@@ -24,8 +26,9 @@ class DatabaseClock:
         return wall + timedelta(seconds=self._elapsed() - passed)
 
     def look(self, db: Connection) -> None:
-        """Ask the database: it answered in the middle between our question and its answer."""
+        """Ask the database: it answered in the middle between our question and its answer, if that was not long."""
         asked = self._elapsed()
         seconds = float(db.execute(_QUERY).fetchone()[0])
         answered = self._elapsed()
-        self._at = (datetime.fromtimestamp(seconds, UTC), (asked + answered) / 2)
+        if self._at is None or answered - asked < _SLOW:
+            self._at = (datetime.fromtimestamp(seconds, UTC), (asked + answered) / 2)
