@@ -25,7 +25,7 @@ from psycopg import errors
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.postgres.connection import PostgresConnection
 from receiver.store.sql.connection import Connection
-from receiver.store.sql.queue import Change, GroupCommit
+from receiver.store.sql.queue import Change, GroupCommit, log_turn
 
 T = TypeVar("T")
 Connect = Callable[[], PostgresConnection]
@@ -324,12 +324,7 @@ class Writer:
     def _turn(self, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
         before, self._failed = self._failed, error.outage if error else None
-        if (before is None) == (error is None):
-            return
-        if error is not None:
-            log.error("the database cannot be written; webhooks get 503: %s", error)
-        else:
-            log.warning("the database can be written again")
+        log_turn(before, error, "webhooks get 503")
 
 
 class _Attempt:

@@ -6,14 +6,17 @@ twice.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from receiver.store.base import StoreOutageError
+from receiver.store.base import Outage, StoreOutageError
 from receiver.store.sql.connection import Connection
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Change = Callable[[Connection], Any]
@@ -109,6 +112,17 @@ class GroupCommit:
         rest = [self._jobs.popleft() for _ in range(min(len(self._jobs), room))]
         urgent = [self._urgent.popleft() for _ in range(min(len(self._urgent), LARGEST - len(rest)))]
         return urgent + rest
+
+
+def log_turn(before: Outage | None, error: StoreOutageError | None, meanwhile: str) -> bool:
+    """Log when writing begins to fail, with what happens ``meanwhile``, and when it works again; say whether it is so."""
+    if (before is None) == (error is None):
+        return False
+    if error is not None:
+        log.error("the database cannot be written; %s: %s", meanwhile, error)
+    else:
+        log.warning("the database can be written again")
+    return True
 
 
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:

@@ -4,7 +4,6 @@ A commit with synchronous=FULL costs one fsync, however much is in it.
 """
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +12,10 @@ from typing import Any, TypeVar
 
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.sql.connection import Connection
-from receiver.store.sql.queue import Change, GroupCommit
+from receiver.store.sql.queue import Change, GroupCommit, log_turn
 from receiver.store.sqlite.file import PATIENT, SQLiteConnection, transaction
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 # Milliseconds that a change waits, while another program has a lock: 503 now is better than 503 in five seconds.
 _IMPATIENT = 50
@@ -88,13 +85,8 @@ class Writer:
     def _turn(self, db: SQLiteConnection, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
         before, self.outage = self.outage, error.outage if error else None
-        if (before is None) == (error is None):
-            return
-        db.execute(f"PRAGMA busy_timeout={_IMPATIENT if error else PATIENT}")
-        if error is not None:
-            log.error("the database cannot be written; webhooks get 503, and pages that are owed go out: %s", error)
-        else:
-            log.warning("the database can be written again")
+        if log_turn(before, error, "webhooks get 503, and pages that are owed go out"):
+            db.execute(f"PRAGMA busy_timeout={_IMPATIENT if error else PATIENT}")
 
 
 class Reader:
