@@ -1,4 +1,4 @@
-"""What a store promises; the SQLite store keeps it, and any other must pass the same tests."""
+"""What a store promises, whichever database it is in."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
@@ -197,7 +197,7 @@ class PastIncident(msgspec.Struct, frozen=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What the metrics say of the store: one consistent reading."""
+    """What the metrics say of the store."""
 
     open_incidents: dict[tuple[str, str], int]  # (state, priority) -> how many
     oldest_unacknowledged: dict[str, datetime]  # priority -> since when the one waits that has waited longest
@@ -266,7 +266,7 @@ class Undelivered(msgspec.Struct, frozen=True):
 
 
 class History(Protocol):
-    """What reports read. Each page is one consistent reading, so that a long report keeps nobody waiting."""
+    """What reports read, a page at a time, so that a long report keeps nobody waiting."""
 
     def opened_between(self, start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
         """Give the incidents that opened from ``start`` until before ``end``, drills too, by when they opened.
@@ -515,4 +515,4 @@ class Store(History, Outbox, Protocol):
         """Say how sending goes on each channel that anything is owed on, or was given up on of late."""
 
     async def close(self) -> None:
-        """Finish what is under way and let go of the file; call it last."""
+        """Finish what is under way and let go of the database; call it last."""

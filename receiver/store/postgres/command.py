@@ -43,25 +43,30 @@ class PostgresDatabase:
 
     @contextmanager
     def change(self) -> Iterator[PostgresConnection]:
+        with self._connected() as db, _turn(db):
+            yield db
+
+    def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
+        with self._connected() as db:
+
+            def make(change: Change) -> object:
+                with _turn(db):
+                    return change(db)
+
+            erased = made(make, person, texts, act)
+        return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed
+
+    @contextmanager
+    def _connected(self) -> Iterator[PostgresConnection]:
         try:
             db = self._connect()
             try:
                 _refuse_other(db)
-                with db.raw.transaction():
-                    db.execute(LOCK)
-                    yield db
+                yield db
             finally:
                 db.close()
         except psycopg.Error as error:
             raise named(NAME, error) from error
-
-    def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
-        def make(change: Change) -> object:
-            with self.change() as db:
-                return change(db)
-
-        erased = made(make, person, texts, act)
-        return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed
 
     def described(self) -> str:
         try:
@@ -75,6 +80,14 @@ class PostgresDatabase:
         except psycopg.Error as error:
             return f"{NAME}, cannot be read ({named(NAME, error)})"
         return f"{version.split(' on ')[0]}, schema {known}, {size:,} bytes, {count:,} incidents"
+
+
+@contextmanager
+def _turn(db: PostgresConnection) -> Iterator[None]:
+    """Make a transaction, while no receiver is in one."""
+    with db.raw.transaction():
+        db.execute(LOCK)
+        yield
 
 
 def _of_today(read: Callable[[Connection], T], db: PostgresConnection) -> T:

@@ -1,4 +1,4 @@
-"""Reads incidents that opened in a period from the SQLite file, a page at a time, also beside a running receiver."""
+"""Reads incidents that opened in a period, a page at a time, also beside a running receiver."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime

@@ -115,7 +115,7 @@ class GroupCommit:
 
 
 def log_turn(before: Outage | None, error: StoreOutageError | None, meanwhile: str) -> bool:
-    """Log when writing begins to fail, with what happens ``meanwhile``, and when it works again; say whether it is so."""
+    """Log when writing begins to fail, with what happens ``meanwhile``, and when it works again; True if it does."""
     if (before is None) == (error is None):
         return False
     if error is not None:

@@ -1,4 +1,4 @@
-"""Rows in, values out: the SQL of the SQLite store for incidents and timelines, inside a transaction of its writer."""
+"""Rows in, values out: the SQL of incidents and timelines, inside a transaction of the writer."""
 
 import hashlib
 import zlib
