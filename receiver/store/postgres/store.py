@@ -110,6 +110,7 @@ class PostgresStore(SQLStore):
 
         await self._database_writer.prepare(work)
         await self.be_present()
+        await self._look_back(self.clock())
         self._listener.start()
 
     async def close(self) -> None:

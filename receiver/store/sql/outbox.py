@@ -80,6 +80,15 @@ WHERE o.channel = :channel AND o.state IN ('pending', 'sending') AND (o.state = 
                   AND e.id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(:settled)))
 ORDER BY o.rank, o.not_before, o.id LIMIT :limit
 """  # noqa: S608
+# What may have been sent by somebody who could not write that down. Who holds a lease has written it down.
+_IN_DOUBT = """
+SELECT id FROM outbox INDEXED BY outbox_owed
+WHERE channel = ? AND state IN ('pending', 'sending') AND state = 'pending' AND attempt = 0 AND not_before <= ?
+"""
+_TRIED = """
+UPDATE outbox SET attempt = 1
+WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND attempt = 0 AND state = 'pending'
+"""
 _ELSEWHERE = """
 UPDATE outbox SET elsewhere = 1 WHERE id = ? AND elsewhere = 0 AND state IN ('pending', 'sending')
 """
@@ -377,6 +386,17 @@ def readable(  # as ``lease``, and what is left out
     lists = {"held": sorted(held), "settled": sorted(settled), "ranks": _ranks(wanted.urgent)}
     parameters |= {name: msgspec.json.encode(numbers).decode() for name, numbers in lists.items()}
     return db.execute(_READABLE, {**parameters, "limit": 1 if wanted.trial else limit}).fetchall()
+
+
+def in_doubt(db: Connection, handling: HandlingOf, now: datetime) -> list[int]:
+    """Read what the process before may have sent in an outage, where the provider keeps incidents."""
+    kept = [channel for (channel,) in db.execute(_CHANNELS) if handling(channel).keeps_incidents]
+    return [number for channel in kept for (number,) in db.execute(_IN_DOUBT, (channel, now.timestamp()))]
+
+
+def tried(db: Connection, numbers: Iterable[int]) -> None:
+    """Note that these may have arrived, so that what is news of them is owed: see ``delivery.worth_owing``."""
+    db.execute(_TRIED, (msgspec.json.encode(sorted(numbers)).decode(),))
 
 
 def _ranks(urgent: bool | None) -> tuple[int, ...]:  # noqa: FBT001  # of Wanted

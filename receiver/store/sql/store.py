@@ -98,6 +98,7 @@ class SQLStore:
         self.past = SQLPast(writer)
         self.hooks = SQLHooks(writer, reader)
         self._installation = 0
+        self._in_doubt = set[int]()  # rows that may have been sent though nobody could write that down
         self._moved = timedelta(0)  # by which the clock was set since this process began
 
     erasing: EraseStore
@@ -235,7 +236,9 @@ class SQLStore:
             current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
             return [c for c in current if _umbrella_follows(db, c)]
 
-        return await self._writer.run(read)
+        rows = await self._writer.run(read)
+        self._in_doubt |= {claimed.id for claimed in rows}
+        return rows
 
     def holds(self, claimed: Claimed) -> bool:  # noqa: ARG002
         return True  # nobody else sends
@@ -509,8 +512,19 @@ class SQLStore:
         before = row.incident(db, claimed.incident.id)
         return row.save(db, before, decide(before), self._handling, now) if before else None
 
+    async def _look_back(self, now: datetime) -> None:
+        """See what may have been sent by the process before, which ended while nothing could be written."""
+        self._in_doubt |= set(await self._reader.run(lambda db: outbox.in_doubt(db, self._handling, now)))
+
     async def _decide(self, change: Callable[[Connection], Changed], *, urgent: bool = False) -> Incident | None:
-        saved = await self._writer.commit(change, urgent=urgent)
+        doubted = frozenset(self._in_doubt)
+
+        def after_outage(db: Connection) -> Changed:
+            outbox.tried(db, doubted)  # else an answer would not follow a page that it only seems to be in time for
+            return change(db)
+
+        saved = await self._writer.commit(after_outage if doubted else change, urgent=urgent)
+        self._in_doubt -= doubted
         if saved is not None and saved.owes:
             self._changed()
         return self._watched(saved)

@@ -60,6 +60,7 @@ class SQLiteStore(SQLStore):
             self._held = held
 
         await self._file_writer.call(work)
+        await self._look_back(now)
 
     @property
     def outage(self) -> Outage | None:

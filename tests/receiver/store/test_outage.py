@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.incident.event import AlertsReceived, Delivered
-from receiver.incident.model import EntryKind, Failure
+from receiver.incident.delivery import Handling
+from receiver.incident.event import Acknowledge, AlertsReceived, Delivered
+from receiver.incident.model import EntryKind, Failure, Origin
 from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
@@ -24,6 +25,7 @@ from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver.example_site import Clock, a_store, an_alert, beside_file, deciding, of_group, received, the_policy
 from tests.receiver.store.test_store import fire
+from tests.receiver.stores import the_store
 
 pytestmark = pytest.mark.sqlite("what becomes of its file")
 
@@ -86,6 +88,11 @@ def states(folder: Path) -> list[tuple[str, int]]:
         return other.execute("SELECT state, attempt FROM outbox WHERE channel = 'email' ORDER BY id").fetchall()
 
 
+def owed(folder: Path) -> list[tuple[str, str]]:
+    with beside_file(folder) as other:
+        return other.execute("SELECT kind, state FROM outbox WHERE channel = 'email' ORDER BY id").fetchall()
+
+
 async def test_while_another_program_holds_the_lock_what_is_owed_goes_out_once(
     tmp_path: Path, store: SQLStore, clock: Clock
 ) -> None:
@@ -104,6 +111,35 @@ async def test_while_another_program_holds_the_lock_what_is_owed_goes_out_once(
     assert states(tmp_path) == [("sent", 1)]
     assert store.outage is None
     assert await store.update(of_new("b"), the_policy(), clock.now)
+
+
+async def test_who_was_paged_in_an_outage_and_answers_first_after_it_ends_the_page(
+    tmp_path: Path, store: SQLStore, clock: Clock
+) -> None:
+    """Their answer must follow the page: PagerDuty would ring on for an incident that is acknowledged here."""
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    with locked(tmp_path):
+        (claimed,) = await sender.claim()
+        await sender.sent(claimed)
+    await store.apply(1, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    assert owed(tmp_path) == [("page", "cancelled"), ("acknowledged", "pending")]
+
+
+async def test_who_was_paged_in_an_outage_by_a_process_that_was_killed_and_answers_first_ends_the_page(
+    tmp_path: Path, clock: Clock
+) -> None:
+    keeping = the_store(tmp_path, clock, handling=lambda _channel: Handling(keeps_incidents=True))
+    await keeping.open(clock.now)
+    await fire(keeping, clock)
+    with locked(tmp_path):
+        assert await Sender(keeping, clock).claim()  # it is sent, and we are killed
+    await keeping.close()
+    after = the_store(tmp_path, clock, handling=lambda _channel: Handling(keeps_incidents=True))
+    await after.open(clock.now)
+    await after.apply(1, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    await after.close()
+    assert owed(tmp_path) == [("page", "cancelled"), ("acknowledged", "pending")]
 
 
 async def test_what_was_leased_before_the_outage_is_settled_after_it(

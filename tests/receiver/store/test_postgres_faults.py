@@ -14,6 +14,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.incident.delivery import Handling
+from receiver.incident.event import Acknowledge
+from receiver.incident.model import Origin
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.postgres import connection as connections
 from receiver.store.postgres import queue
@@ -23,7 +25,17 @@ from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.connection import Connection
 from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver import stores
-from tests.receiver.example_site import START, Clock, an_alert, beside, of_group, received, refusing, the_policy
+from tests.receiver.example_site import (
+    START,
+    Clock,
+    an_alert,
+    beside,
+    deciding,
+    of_group,
+    received,
+    refusing,
+    the_policy,
+)
 from tests.receiver.store.postgres_server import COMMIT, Proxy, Server, a_proxy
 
 pytestmark = pytest.mark.postgres
@@ -277,6 +289,23 @@ async def test_a_database_that_becomes_read_only_is_one_again(tmp_path: Path, st
         stores.admin().execute("ALTER ROLE postgres RESET default_transaction_read_only")
     assert await count(store) == 2
     assert store.outage is None
+
+
+async def test_who_was_paged_in_an_outage_and_answers_first_after_it_ends_the_page(
+    tmp_path: Path, store: PostgresStore
+) -> None:
+    await store.update(received(an_alert()), the_policy(), START)
+    stores.admin().execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+    try:
+        await fresh(store)
+        assert len(await UnsettledOutbox(store).claim("email", START, 8, 10)) == 1
+    finally:
+        stores.admin().execute("ALTER ROLE postgres RESET default_transaction_read_only")
+    await fresh(store)
+    await store.apply(1, deciding(Acknowledge("linh", Origin.LINK), START), START)
+    with beside(tmp_path) as other:
+        owed = other.execute("SELECT kind, state FROM outbox WHERE channel = 'email' ORDER BY id").fetchall()
+    assert owed == [("page", "cancelled"), ("acknowledged", "pending")]
 
 
 async def test_in_an_outage_of_everybody_one_receiver_sends_and_in_its_own_none(
