@@ -27,7 +27,11 @@ class Postgres:
 
     def create(self) -> None:
         """Make the cluster; CalledProcessError has the words of initdb."""
-        words = ["-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync"]
+        self.initdb()
+
+    def initdb(self, *more: str) -> None:
+        """As above, with more words for initdb."""
+        words = ["-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync", *more]
         command = [*self._become, str(self._programs / "initdb"), *words]
         subprocess.run(command, check=True, capture_output=True, cwd="/", text=True)
 
@@ -39,8 +43,12 @@ class Postgres:
 
     def is_ready(self) -> bool:
         """Say whether the server takes connections: the last line of its file says how it stands."""
-        status = self.folder / "data/postmaster.pid"
+        status = self.seen() / "postmaster.pid"
         return status.exists() and "ready" in status.read_text("utf-8")
+
+    def seen(self) -> Path:
+        """Give the folder of the data as we see it."""
+        return self.folder / "data"
 
     def remove(self) -> None:
         """Remove the cluster's folder."""

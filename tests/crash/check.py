@@ -29,6 +29,7 @@ class History:
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
         self.is_whole = any(line["type"] == "end" for line in lines)
         self.is_calm = all(line["calm"] for line in lines if line["type"] == "rest")
+        self.ready = [line for line in lines if line["type"] == "ready"]
         self.errors = [line["error"] for line in lines if line["type"] == "failed"]
         self.waiting = sum(line["waiting"] for line in lines if line["type"] == "people")
         self.lost_answers = [line for line in lines if line["type"] == "fault" and line["lost"]]
@@ -63,7 +64,18 @@ class History:
 
 def faults(history: History) -> list[str]:
     """Give a sentence for each fault."""
-    rules = [unfinished, unanswered, early, wrong_person, disordered, rung_twice, repeated, after_the_answer, damaged]
+    rules = [
+        unfinished,
+        unanswered,
+        unready,
+        early,
+        wrong_person,
+        disordered,
+        rung_twice,
+        repeated,
+        after_the_answer,
+        damaged,
+    ]
     if history.is_whole:  # the others need what the API says at the end
         rules += [lost, not_one, timelines, told_unsent, left_open]
     return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
@@ -80,6 +92,13 @@ def unanswered(history: History) -> Iterator[str]:
     """What is repeated is acknowledged at last."""
     if history.waiting:
         yield f"{history.waiting} who repeated a request were not answered"
+
+
+def unready(history: History) -> Iterator[str]:
+    """Where nothing can be written, /-/ready says so, and that it can when it can again."""
+    for line in history.ready:
+        if line["status"] != line["wanted"]:
+            yield f"/-/ready did not become {line['wanted']}: it was {line['status']}"
 
 
 def lost(history: History) -> Iterator[str]:

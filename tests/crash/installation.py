@@ -75,13 +75,13 @@ class OnPostgres:
     statements = tuple(name for name in STATEMENTS if name != "start")
     life = 4.0
 
-    def __init__(self, cut: Callable[[str], None] = lambda _fault: None) -> None:
-        self._cluster = Postgres(free_port())
+    def __init__(self, cut: Callable[[str], None] = lambda _fault: None, cluster: Postgres | None = None) -> None:
+        self._cluster = cluster or Postgres(free_port())
         self.wire = CommitWire(self._cluster.port, cut)
 
     async def start(self) -> None:
         await asyncio.to_thread(self._cluster.create)
-        await self._run()
+        await self.run_server()
         await self.wire.start()
 
     async def stop(self) -> None:
@@ -92,7 +92,7 @@ class OnPostgres:
     async def restart(self) -> None:
         """Let it crash, and recover."""
         await self._end(signal.SIGQUIT)
-        await self._run()
+        await self.run_server()
 
     def settings(self) -> dict[str, Any]:
         return {"postgres": {"url": f"postgresql://postgres@127.0.0.1:{self.wire.port}/postgres"}}
@@ -104,11 +104,12 @@ class OnPostgres:
             db.execute("SELECT sum(octet_length(doc)) FROM incident").fetchone()
         return f"two rows of a lane are being sent: {twice}" if twice else "ok"
 
-    async def _run(self) -> None:
+    async def run_server(self) -> None:
+        """Start it, and wait until it takes connections."""
         null = asyncio.subprocess.DEVNULL
         self._server = await asyncio.create_subprocess_exec(*self._cluster.command(), stdout=null, stderr=null, cwd="/")
         async with asyncio.timeout(60):
-            while not self._cluster.is_ready():  # noqa: ASYNC110  # of another program
+            while self._server.returncode is None and not self._cluster.is_ready():  # noqa: ASYNC110  # others are
                 await asyncio.sleep(0.05)
 
     async def _end(self, how: signal.Signals) -> None:
