@@ -399,7 +399,7 @@ class Receiver:
 
     async def _refresh_duty(self) -> None:
         with contextlib.suppress(StoreError):  # it is read every ten seconds as well
-            await self.duty.refresh()
+            await self.duty.follow()
 
     def _build_charts(self) -> Charts:
         self._prometheus: dict[str, Prometheus] = {}  # by source
@@ -717,7 +717,7 @@ class Receiver:
         escalator = Escalator(store, self.current, self._clock, watch=self._watch, stuck=self._stuck)
         self._loops["escalator"] = escalator.run
         old = Retention(store, self._clock, timedelta(seconds=float(config.retention.keep)), config.retention.archive)
-        self._rounds["duty"] = Round(self.duty.refresh, _DUTY_EVERY)
+        self._rounds["duty"] = Round(self.duty.follow, _DUTY_EVERY)
         self._rounds["watchdog"] = Round(self._watchdog.run_once, self._watchdog.period)
         jobs_seen = HeartbeatLook(store, self.current, self._clock, self._watch, self.metrics, jobs=lambda: self._jobs)
         self._rounds["job heartbeats"] = self._by_one(jobs_seen.run_once, job_heartbeats.PERIOD, jobs_seen.rest)

@@ -42,12 +42,24 @@ class Duty:
 
     def __init__(self, store: Store, duty: DutyStore, current: Current, clock: Callable[[], datetime]) -> None:
         self._store, self._duty, self._current, self._clock = store, duty, current, clock
+        self._windows: dict[int, MadeWindow] = {}  # by number, as they were read last
+
+    async def follow(self) -> None:
+        """Take over what another receiver has changed, also for what was opened or paused here in between."""
+        now, before = self._clock(), self._windows
+        await self.refresh()
+        gone = [one for number, one in before.items() if number not in self._windows and one.end > now]
+        if self._windows.keys() - before.keys():
+            await self._pause_running(now)
+        if gone:
+            await self._resume_paused()
 
     async def refresh(self) -> None:
         """Read what holds now; StoreError if that fails, and then what was known goes on."""
         now = self._clock()
         covers = tuple(one for one in await self._duty.covers(now) if one.state is CoverState.ACTIVE)
         awake, made = await self._duty.awake(now), await self._duty.windows(now)
+        self._windows = {one.id: one for one in made}
         windows = (window_of(one) for one in made)
         self._current.set_duty(covers, awake, tuple(window for window in windows if window is not None))
 
@@ -144,8 +156,7 @@ class Duty:
         if kept is None:
             return WindowRefused.TOO_MANY
         await self.refresh()
-        running = [one for one in await self._store.still_open() if one.paused is None]
-        await for_many(running, lambda one: self._pause(one, now))
+        await self._pause_running(now)
         return kept
 
     async def end_window(self, number: int, actor: str, request: Request = PLAIN) -> bool:
@@ -153,10 +164,18 @@ class Duty:
         now = self._clock()
         ended = await self._duty.end_window(number, now, self._act("window.end", actor, request, now))
         await self.refresh()
-        still_open = await self._store.still_open() if ended else ()
+        if ended:
+            await self._resume_paused()
+        return ended
+
+    async def _pause_running(self, now: datetime) -> None:
+        running = [one for one in await self._store.still_open() if one.paused is None]
+        await for_many(running, lambda one: self._pause(one, now))
+
+    async def _resume_paused(self) -> None:
+        still_open = await self._store.still_open()
         paused = [one for one in still_open if one.paused and one.paused.kind is PauseKind.MAINTENANCE]
         await for_many(paused, lambda one: self._tell(one, Resumed()))
-        return ended
 
     async def _pause(self, incident: Incident, now: datetime) -> None:
         pause = maintenance(incident, self._current.routing, now)

@@ -1,6 +1,7 @@
 """Makes, changes and ends silences in Alertmanager from an incident; Alertmanager has them, we know whose they are."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
@@ -20,7 +21,7 @@ from receiver.incident.event import EndSilence, ExtendSilence, Silence, Unmuted
 from receiver.incident.model import Incident, Origin, PauseKind
 from receiver.policy.matcher import Matcher, MatcherError, match_all, parse
 from receiver.store.audit import Act
-from receiver.store.base import Store
+from receiver.store.base import Store, StoreError
 from receiver.store.silences import MadeSilence, SilenceStore
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ LONGEST_COMMENT = 500  # characters
 LONGEST_MATCHER = 500
 _SHOWN = 20  # alerts of elsewhere that a preview names
 _PATIENCE = 10.0  # seconds for one press, however often Alertmanager is asked
+_ASKED_EVERY = 0.05  # seconds, while another receiver asks Alertmanager
 _LOST = {Failure.TIMED_OUT, Failure.UNREACHABLE}  # what was sent may have arrived
 _SAME = timedelta(seconds=1)
 _SKEW = timedelta(minutes=5)  # Alertmanager takes a start in the past for now, and its clock may be behind ours
@@ -188,12 +190,21 @@ class Silences:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait for those who have pressed before; not for all of them, if Alertmanager hangs."""
+        """Wait for those who have pressed before, here or on another receiver; not for all, if Alertmanager hangs."""
         await _in_time(self._one_at_a_time.acquire())
         try:
-            yield
+            await _in_time(self._taken())
+            try:
+                yield
+            finally:
+                with contextlib.suppress(StoreError):  # else it ends by itself
+                    await self._silences.end_turn()
         finally:
             self._one_at_a_time.release()
+
+    async def _taken(self) -> None:
+        while not await self._silences.take_turn(self._actions.clock()):  # noqa: ASYNC110  # in another process
+            await asyncio.sleep(_ASKED_EVERY)
 
     async def _incident(self, number: int) -> Incident | SilenceRefused:
         stored = await self._store.incident(number)

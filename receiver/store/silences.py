@@ -28,6 +28,12 @@ class MadeSilence(msgspec.Struct, frozen=True):
 class SilenceStore(Protocol):
     """Each change is one transaction; one with an act has its line in the audit log."""
 
+    async def take_turn(self, now: datetime) -> bool:
+        """Let nobody else ask Alertmanager for one for a while; False while another receiver has the turn."""
+
+    async def end_turn(self) -> None:
+        """Let the others go on."""
+
     async def keep(self, silence: MadeSilence, act: Act | None, replaces: str = "") -> None:
         """Keep a silence, new or changed; the one that it replaces is over, and leads to it."""
 

@@ -29,12 +29,13 @@ from receiver.store.sql.connection import OWN, Connection
 from receiver.store.sql.duty import SQLDuty
 from receiver.store.sql.erase import committed
 from receiver.store.sql.outbox import HandlingOf
+from receiver.store.sql.silences import SQLSilences
 from receiver.store.sql.store import Rounds, SQLStore, Watcher, unwatched
 
 _PRESENT_EVERY = 3.0  # seconds
 _PRESENT = "receiver"  # how the turn is called that says that a receiver lives, by which channels it sends
 _SERVED = "SELECT name FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until >= ? AND owner <> ?"
-_LEADING = "leading"
+_LEADING, _SILENCES = "leading", "silences"
 _OF_EVERYBODY = {Outage.FULL, Outage.READ_ONLY}  # the others may be ours alone
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
 _SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
@@ -99,6 +100,7 @@ class PostgresStore(SQLStore):
         self._leases = Leases(self.clock)
         self.duty = SharedDuty(self._database_writer, self._database_reader, self._listener)
         self.erasing = SharedErase(self._database_writer)
+        self.silences = SharedSilences(self._database_writer, self._database_reader, self.owner)
 
     async def open(self, _now: datetime, _keys: Mapping[str, str] | None = None) -> None:
         """Connect, and make or upgrade the tables; StoreError says what is in the way."""
@@ -293,6 +295,20 @@ class SharedDuty(SQLDuty):
         ended = await super().end_window(number, now, act)
         self._listener.tell(duty=True)
         return ended
+
+
+class SharedSilences(SQLSilences):
+    """Lets one receiver after the other ask Alertmanager for silences: a form that comes to two makes one."""
+
+    def __init__(self, writer: Writer, reader: Reader, owner: str) -> None:
+        super().__init__(writer, reader)
+        self._commit, self._owner = writer.commit, owner
+
+    async def take_turn(self, now: datetime) -> bool:
+        return await self._commit(lambda db: turns.take(db, _SILENCES, self._owner, now), urgent=True)
+
+    async def end_turn(self) -> None:
+        await self._commit(lambda db: turns.end(db, _SILENCES, self._owner), urgent=True)
 
 
 class SharedErase:

@@ -27,6 +27,12 @@ class SQLSilences:
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer, self._reader = writer, reader
 
+    async def take_turn(self, now: datetime) -> bool:  # noqa: ARG002
+        return True
+
+    async def end_turn(self) -> None:
+        pass
+
     async def keep(self, silence: MadeSilence, act: Act | None, replaces: str = "") -> None:
         def change(db: Connection) -> None:
             db.execute(_KEEP, _row(silence))

@@ -267,6 +267,27 @@ async def test_a_window_pauses_what_stands_in_it_until_it_is_ended(site: Site) -
     assert await site.acts() == ["window.make", "window.end"]
 
 
+async def test_what_was_opened_or_paused_before_it_was_known_that_another_receiver_has_changed_a_window(
+    site: Site,
+) -> None:
+    other = Site(site.store, site.clock)
+    await other.duty.follow()
+    window = MadeWindow(('instance="db-1"',), START, START + HOUR, "", "new disks")
+    kept = await site.duty.add_window(window, "linh")
+    assert isinstance(kept, MadeWindow)
+    number = (await other.fire("a", instance="db-1")).id  # as a webhook that comes to the other at the same time
+    assert (await site.incident(number)).paused is None
+    await other.duty.follow()
+    paused = (await site.incident(number)).paused
+    assert paused is not None
+    assert paused.name == "new disks"
+    assert await site.duty.end_window(kept.id, "linh")
+    late = (await other.fire("b", instance="db-1")).id
+    assert (await site.incident(late)).paused is not None
+    await other.duty.follow()
+    assert (await site.incident(late)).paused is None
+
+
 @pytest.mark.parametrize(
     ("matchers", "length", "why"),
     [

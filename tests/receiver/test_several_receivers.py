@@ -1,0 +1,116 @@
+"""Receivers that share a PostgreSQL, each a process: what is done at one holds at the other, and is done once."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from tests.fakes.alertmanager import Alertmanager, WayThrough
+from tests.receiver.receivers import OURS, Programs, Receivers
+from tests.stories.stack import until
+
+pytestmark = [pytest.mark.postgres, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
+
+PEOPLE = {"linh": {"name": "Linh Tran"}, "marek": {"name": "Marek Novak"}}
+SESSION = "__Host-heypeter-session"
+BOTH = (0, 1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def programs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Programs]:
+    async with Programs(tmp_path_factory.mktemp("programs"), len(BOTH)) as running:
+        yield running
+
+
+async def sign_in(two: Receivers, number: int) -> dict[str, str]:
+    """Sign in by the link that one of them has printed; gives the headers of that browser."""
+    link = re.findall(r"/sign-in/(\S+) ", two.log(number))[-1]
+    headers = {"Host": "oncall.example.com"}
+    url = f"{two.processes[number].url}/sign-in/{link}"
+    async with two.session.get(url, headers=headers, allow_redirects=False) as answer:
+        assert answer.status == 303
+        cookie = answer.cookies[SESSION].value
+    two.session.cookie_jar.clear()
+    return {"Cookie": f"{SESSION}={cookie}", "Authorization": "", **OURS}
+
+
+async def at_both(two: Receivers, path: str, **headers: str) -> list[tuple[int, Any]]:
+    """Read the same from both."""
+    return [await two.ask(number, "GET", path, **headers) for number in BOTH]
+
+
+async def test_what_people_do_at_one_holds_at_the_other(programs: Programs, tmp_path: Path) -> None:
+    async with Receivers(programs, tmp_path, {"people": PEOPLE}) as two:
+        linh = await sign_in(two, 0)
+
+        async def who(**headers: str) -> list[int]:
+            return [status for status, _ in await at_both(two, "/api/v1/me", **headers)]
+
+        assert await who(**linh) == [200, 200]
+        _, token = await two.ask(1, "POST", "/api/v1/tokens", {"name": "deploys", "scope": "act"}, **linh)
+        bearer = {"Authorization": f"Bearer {token['token']}"}
+        assert await who(**bearer) == [200, 200]
+        assert (await two.ask(0, "DELETE", f"/api/v1/tokens/{token['id']}", **linh))[0] == 204
+        assert await who(**bearer) == [401, 401]
+        assert (await two.ask(1, "POST", "/sign-out", **linh))[0] == 303
+        assert await who(**linh) == [401, 401]
+
+        assert (await two.ask(0, "POST", "/api/v1/awake", {"actor": "linh"}))[0] == 200
+        ours, theirs = await at_both(two, "/api/v1/awake")
+        assert ours == theirs
+        assert "linh" in theirs[1]["awake"]
+        await two.fire(0)
+        assert (await two.ask(0, "POST", "/api/v1/incidents/1/acknowledge", {"actor": "linh"}))[0] == 200
+        assert (await two.ask(1, "GET", "/api/v1/incidents/1"))[1]["acknowledged_by"] == "linh"
+        window = {"minutes": 60, "matchers": ["alertname=Planned"], "actor": "linh"}
+        made = (await two.ask(0, "POST", "/api/v1/windows", window))[1]
+        await two.fire(1, "Planned")
+
+        async def is_paused() -> bool:
+            return (await two.ask(0, "GET", "/api/v1/incidents/2"))[1]["paused"] is not None
+
+        await until("what stands in the window is paused", is_paused)
+        assert (await two.ask(1, "DELETE", f"/api/v1/windows/{made['id']}"))[0] in {200, 204}
+        assert not await is_paused()
+
+
+async def at_once(two: Receivers, path: str, body: object, key: str) -> list[Any]:
+    """Post the same to both at the same time; gives the numbers of what it has made."""
+    made = await asyncio.gather(*(two.ask(number, "POST", path, body, Idempotency_Key=key) for number in BOTH))
+    assert all(status in {200, 201} for status, _ in made), made
+    return [answer["id"] for _, answer in made]
+
+
+class Slow(WayThrough):
+    """A way to Alertmanager that takes long enough for both to ask before either has been answered."""
+
+    async def _pass(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(0.2)
+        return await super()._pass(request)
+
+
+async def test_a_key_that_comes_to_both_at_once_acts_once(programs: Programs, tmp_path: Path) -> None:
+    alertmanager = Alertmanager(tmp_path / "alertmanager")
+    async with aiohttp.ClientSession() as session, Slow(alertmanager.url, session) as way:
+        settings = {"people": PEOPLE, "alertmanager": {"url": way.url}}
+        async with Receivers(programs, tmp_path, settings) as two:
+            await alertmanager.ready(session)
+            await two.fire(0)
+            for path, body in (
+                ("/api/v1/incidents", {"text": "down", "person": "linh"}),
+                ("/api/v1/incidents/1/note", {"text": "seen"}),
+                ("/api/v1/incidents/1/silences", {"minutes": 30}),
+            ):
+                ours, theirs = await at_once(two, path, body, "k1")
+                assert ours == theirs
+            assert len(await two.incidents(0)) == 2
+            assert await two.told(1, 1, "noted") == 1
+            async with session.get(f"{alertmanager.url}/api/v2/silences") as answer:
+                assert len(await answer.json()) == 1
+    alertmanager.stop()
