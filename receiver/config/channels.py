@@ -29,6 +29,9 @@ class ChannelFacts(NamedTuple):
     redraws: bool = False
 
 
+_NO_FACTS = ChannelFacts()
+
+
 class Channels:
     """The settings of each channel that the file sets up, by name, in the order of the registry.
 
@@ -37,6 +40,7 @@ class Channels:
 
     def __init__(self, settings: Mapping[str, Strict]) -> None:
         self.settings = settings or {_TERMINAL: declaration(_TERMINAL).settings()}
+        self._facts = {name: _facts(channel, settings) for name, channel, settings in self.declared()}
 
     @classmethod
     def from_source(cls, source: Source) -> "Channels":
@@ -70,20 +74,7 @@ class Channels:
 
     def facts(self, name: str) -> ChannelFacts:
         """Say how a channel is to be served; one that is not set up has no facts."""
-        if name not in self.settings:
-            return ChannelFacts()
-        channel = declaration(name)
-        settings = self.settings[name]
-        host_of, kinds = partial(channel.host_of, settings), channel.kinds(settings)
-        return ChannelFacts(
-            channel.read_by_people,
-            channel.keeps_incidents,
-            kinds,
-            channel.single_pages(settings),
-            host_of=host_of,
-            pictures=channel.pictures,
-            redraws=channel.redraws(settings),
-        )
+        return self._facts.get(name, _NO_FACTS)
 
     def handling(self, name: str, window: timedelta = timedelta(0)) -> Handling:
         """Say how a channel takes what is owed on it: nothing is held where nothing becomes one message."""
@@ -96,6 +87,18 @@ class Channels:
     def without_address(self) -> tuple[str, ...]:
         """Name those that tell everybody, whatever addresses people have."""
         return tuple(name for name, channel, _ in self.declared() if channel.wrong_address is None)
+
+
+def _facts(channel: Declaration[Any], settings: Strict) -> ChannelFacts:
+    return ChannelFacts(
+        channel.read_by_people,
+        channel.keeps_incidents,
+        channel.kinds(settings),
+        channel.single_pages(settings),
+        host_of=partial(channel.host_of, settings),
+        pictures=channel.pictures,
+        redraws=channel.redraws(settings),
+    )
 
 
 def _read(name: str, source: Source) -> Strict:

@@ -189,7 +189,7 @@ def open_by_hand(so_far: Decision, event: Raise, policy: Policy, now: datetime) 
 
     Nothing but a person ends it, so its people are asked each day whether it is still needed.
     """
-    team = event.team or policy.team({})[0]
+    team = event.team or policy.ruling({}).team
     so_far = so_far.change(
         title=" ".join(event.text.split())[:_TITLE],
         team=team,

@@ -108,7 +108,10 @@ def is_drill(alert: Alert) -> bool:
 
 def joined(before: Incident, after: Incident) -> tuple[Alert, ...]:
     """Give the alerts that have begun to fire, or begun again."""
-    return tuple(alert for alert in after.firing if _begins(alert, before.alerts.get(alert.fingerprint)))
+    known = before.alerts
+    if not known:
+        return after.firing
+    return tuple([alert for alert in after.firing if _begins(alert, known.get(alert.fingerprint))])
 
 
 def _begins(alert: Alert, known: Alert | None) -> bool:

@@ -12,6 +12,7 @@ from receiver.incident.model import Incident, Kind, Notification, Priority, Reas
 
 PATIENT_TRIES = 6  # failures after which a notification no longer keeps others from trying its address
 RANKS = tuple(range(2 * len(Priority)))  # what `rank` may give
+_PLACES = {priority: place for place, priority in enumerate(Priority)}
 UMBRELLA = 300  # members of one incident at a provider
 # What whoever has acknowledged must hear, though their own page was cancelled before it was sent.
 _FOR_THE_OWNER = {
@@ -216,7 +217,7 @@ def is_given_back(before: Incident, after: Incident) -> bool:
 
 def rank(kind: Kind, priority: Priority) -> int:
     """Give the place in the order of sending: pages by priority, then everything else by priority."""
-    return (kind is not Kind.PAGE) * len(Priority) + tuple(Priority).index(priority)
+    return (kind is not Kind.PAGE) * len(Priority) + _PLACES[priority]
 
 
 def is_urgent(rank: int) -> bool:

@@ -46,10 +46,17 @@ def start(  # the clocks may have begun before
     incident = so_far.incident
     plan, clocks = begin(policy.plan(priority, incident.team), since or now, policy)
     clocks, paused, due = replace(clocks, quiet_until=incident.clocks.quiet_until), incident.paused, clocks.next_due_at
-    so_far = so_far.change(priority=priority, plan=plan, next_step=0, clocks=clocks, breached_at=None)
-    so_far = so_far.change(paused=replace(paused, since=now) if paused else None)  # they have not stood still before
-    so_far = without_owner(so_far).change(attached_at=now if incident.attached_to else None, asked=None)
-    waits = so_far.incident.paused is not None or bool(incident.attached_to) or due is None or due > now
+    so_far = without_owner(so_far).change(
+        priority=priority,
+        plan=plan,
+        next_step=0,
+        clocks=clocks,
+        breached_at=None,
+        paused=replace(paused, since=now) if paused else None,  # they have not stood still before
+        attached_at=now if incident.attached_to else None,
+        asked=None,
+    )
+    waits = paused is not None or bool(incident.attached_to) or due is None or due > now
     return so_far if waits else take_step(so_far, policy, now, reason)
 
 
@@ -60,10 +67,14 @@ def _named(so_far: Decision, policy: Policy, now: datetime) -> Decision:
 
 def without_owner(so_far: Decision) -> Decision:
     """Nobody has it any more."""
-    so_far = so_far.change(
-        acknowledged_at=None, acknowledged_by="", snoozed_until=None, before_answer=None, taken_awake=False
+    return so_far.change(
+        acknowledged_at=None,
+        acknowledged_by="",
+        snoozed_until=None,
+        before_answer=None,
+        taken_awake=False,
+        delivery=replace(so_far.incident.delivery, grown=False),
     )
-    return so_far.set_delivery(grown=False)
 
 
 def replan(so_far: Decision, priority: Priority, policy: Policy, now: datetime) -> Decision:

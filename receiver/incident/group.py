@@ -10,28 +10,29 @@ from typing import Any
 
 from receiver.incident.alerts import is_drill
 from receiver.incident.model import Alert, Fact, Incident, Pause, Priority
-from receiver.incident.policy import Policy
+from receiver.incident.policy import Policy, Ruling
 
 _MOST_FACTS = 10  # remarks that one webhook adds to the timeline, however many alerts it carries
 
 
-def lead(incident: Incident, policy: Policy, now: datetime) -> Alert:
+def lead(incident: Incident, policy: Policy, now: datetime) -> tuple[Alert, Ruling]:
     """Give the alert that the incident takes its title, team and labels from when it opens, rises or begins again.
 
     The most urgent one that fires and, of those, the oldest; one that is a drill or under maintenance only if all are.
     """
 
-    def rank(alert: Alert) -> tuple[bool, str, datetime, str]:
+    def rank(ruled: tuple[Alert, Ruling]) -> tuple[bool, str, datetime, str]:
+        alert, ruling = ruled
         stands_back = is_drill(alert) or policy.maintenance(alert.labels, now) is not None
-        return stands_back, policy.priority(alert.labels)[0], alert.starts_at, alert.fingerprint
+        return stands_back, ruling.priority, alert.starts_at, alert.fingerprint
 
-    return min(incident.firing, key=rank)
+    return min(policy.rulings(incident), key=rank)
 
 
 def named(incident: Incident, policy: Policy, now: datetime) -> dict[str, Any]:
     """Give the fields that say what the incident is called after, and whether it is a drill."""
-    first = lead(incident, policy, now)
-    team = incident.moved_to or policy.team(first.labels)[0]
+    first, ruling = lead(incident, policy, now)
+    team = incident.moved_to or ruling.team
     return {"title": title(first), "team": team, "labels": first.labels, "drill": all_drills(incident)}
 
 
@@ -44,8 +45,9 @@ def title(alert: Alert) -> str:
 
 def priority(incident: Incident, policy: Policy) -> Priority:
     """Give the most urgent priority of what fires, without drills unless all are; Priority sorts as text, P1 first."""
-    real = [alert for alert in incident.firing if not is_drill(alert)] or incident.firing
-    return min(policy.priority(alert.labels)[0] for alert in real)
+    ruled = policy.rulings(incident)
+    real = [ruling.priority for alert, ruling in ruled if not is_drill(alert)]
+    return min(real or [ruling.priority for _, ruling in ruled])
 
 
 def rises_to(incident: Incident, policy: Policy) -> Priority:
@@ -54,20 +56,22 @@ def rises_to(incident: Incident, policy: Policy) -> Priority:
     return incident.priority if left else priority(incident, policy)
 
 
-def teams(alerts: Iterable[Alert], policy: Policy) -> tuple[str, ...]:
-    """List the teams of these alerts, each once."""
-    return tuple(dict.fromkeys(policy.team(alert.labels)[0] for alert in alerts))
+def teams(rulings: Iterable[Ruling]) -> tuple[str, ...]:
+    """List the teams, each once."""
+    return tuple(dict.fromkeys([ruling.team for ruling in rulings]))
 
 
-def facts(alerts: Iterable[Alert], policy: Policy) -> tuple[Fact, ...]:
-    """List what is missing or unknown in the labels of these alerts, each once and the first ten."""
-    all_facts = (fact for alert in alerts for fact in (policy.priority(alert.labels)[1], policy.team(alert.labels)[1]))
+def facts(rulings: Iterable[Ruling]) -> tuple[Fact, ...]:
+    """List what was missing or unknown in the labels, each once and the first ten."""
+    shared = {id(ruling): ruling for ruling in rulings}.values()
+    all_facts = (fact for ruling in shared for fact in (ruling.about_priority, ruling.about_team))
     return tuple(dict.fromkeys(fact for fact in all_facts if fact is not None))[:_MOST_FACTS]
 
 
 def all_drills(incident: Incident) -> bool:
     """Say whether everything that fires is a drill."""
-    return all(map(is_drill, incident.firing)) if incident.firing else was_drill(incident)
+    firing = incident.firing
+    return all(map(is_drill, firing)) if firing else was_drill(incident)
 
 
 def was_drill(incident: Incident) -> bool:

@@ -208,7 +208,7 @@ def _breaks_snooze(incident: Incident, what: News, policy: Policy) -> bool:
     """Another P1 has begun: the owner has said that the others can wait, and not that this one can."""
     others = (alert for alert in what.others if incident.drill or not is_drill(alert))
     return incident.snoozed_until is not None and any(
-        policy.priority(alert.labels)[0] is Priority.P1 for alert in others
+        policy.ruling(alert.labels).priority is Priority.P1 for alert in others
     )
 
 
@@ -240,26 +240,25 @@ def _says_something(before: Incident, after: Incident, event: AlertsReceived) ->
 
 
 def _open(so_far: Decision, what: News, policy: Policy, now: datetime) -> Decision:
-    incident = so_far.incident
-    urgency, name = priority(incident, policy), named(incident, policy, now)
-    window = Pause(PauseKind.OUTAGE) if what.received.recorded else maintenance(incident, policy, now)
-    opened = Entry(now, EntryKind.OPENED, Data(priority=urgency, team=name["team"], title=name["title"]))
-    so_far = replace(so_far, entries=(opened, *so_far.entries))
+    urgency = priority(so_far.incident, policy)
+    window = Pause(PauseKind.OUTAGE) if what.received.recorded else maintenance(so_far.incident, policy, now)
     so_far = _remark(so_far, (), policy, now)
-    so_far = so_far.change(**name, opened_at=now, paused=replace(window, since=now) if window else None)
+    so_far = so_far.change(opened_at=now, paused=replace(window, since=now) if window else None)
     if window:
         so_far = so_far.note(now, EntryKind.RECORDED, pause=window)
-    return start(so_far, urgency, policy, now, Reason.OPENED)
+    so_far = start(so_far, urgency, policy, now, Reason.OPENED)
+    named = Data(priority=urgency, team=so_far.incident.team, title=so_far.incident.title)
+    return replace(so_far, entries=(Entry(now, EntryKind.OPENED, named), *so_far.entries))
 
 
 def _remark(so_far: Decision, before: tuple[Alert, ...], policy: Policy, now: datetime) -> Decision:
     """Write what is new about the labels of what fires: missing or unknown ones, and several teams in one group."""
-    firing = so_far.incident.firing
-    known, mixed = facts(before, policy), teams(firing, policy)
-    for fact in facts(firing, policy):
-        if fact not in known:
-            so_far = replace(so_far, entries=(*so_far.entries, Entry(now, fact.kind, fact.data)))
-    if len(mixed) > 1 and set(mixed) - set(teams(before, policy)):
+    rulings = [ruling for _, ruling in policy.rulings(so_far.incident)]
+    earlier = [policy.ruling(alert.labels) for alert in before]
+    known, mixed = facts(earlier), teams(rulings)
+    new = tuple(Entry(now, fact.kind, fact.data) for fact in facts(rulings) if fact not in known)
+    so_far = replace(so_far, entries=(*so_far.entries, *new)) if new else so_far
+    if len(mixed) > 1 and set(mixed) - set(teams(earlier)):
         so_far = so_far.note(now, EntryKind.TEAMS_MIXED, teams=mixed)
     return so_far
 
@@ -316,7 +315,7 @@ def _begin_with(so_far: Decision, what: News, policy: Policy, now: datetime) -> 
     """What has joined and ended the pause is news to the on-call engineer, whoever would have been next."""
     incident = so_far.incident
     real = [alert for alert in what.others if incident.drill or not is_drill(alert)]
-    urgent = any(policy.priority(alert.labels)[0] is incident.priority for alert in real)
+    urgent = any(policy.ruling(alert.labels).priority is incident.priority for alert in real)
     rises = rises_to(incident, policy).more_urgent_than(incident.priority)
     if incident.paused is not None or incident.state is not State.TRIGGERED or not urgent or rises:
         return so_far

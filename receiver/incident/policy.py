@@ -3,7 +3,21 @@
 from datetime import datetime
 from typing import Protocol
 
-from receiver.incident.model import Fact, Incident, Pause, Plan, Priority, Target
+import msgspec
+
+from receiver.incident.model import Alert, Fact, Incident, Pause, Plan, Priority, Target
+
+
+class Ruling(msgspec.Struct, frozen=True):
+    """Priority and team of an alert, and what was missing or unknown in the labels that say so.
+
+    It does not depend on the time. Alerts whose labels differ in nothing that is asked share one, as a rule.
+    """
+
+    priority: Priority
+    team: str
+    about_priority: Fact | None = None
+    about_team: Fact | None = None
 
 
 class Policy(Protocol):
@@ -25,11 +39,11 @@ class Policy(Protocol):
     def flap_quiet(self) -> float:
         """Seconds without a firing alert after which a flapping incident is believed to be over."""
 
-    def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
-        """Give the priority of an alert, and what was missing or unknown in its labels."""
+    def ruling(self, labels: dict[str, str]) -> Ruling:
+        """Give the priority of an alert and the team that owns it."""
 
-    def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
-        """Give the team that owns an alert, and what was missing or unknown in its labels."""
+    def rulings(self, incident: Incident) -> tuple[tuple[Alert, Ruling], ...]:
+        """Give the ruling of each alert that fires, oldest first."""
 
     def plan(self, priority: Priority, team: str) -> Plan:
         """Give the column of the matrix and its delays; the incident keeps them until its priority rises."""

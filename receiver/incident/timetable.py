@@ -77,7 +77,10 @@ def _next_in_place(plan: Plan, index: int, due: Callable[[Step], datetime]) -> t
         return plan, None
     times = {step.after for step in taken}
     row = min((step.after for step in left if step.after not in times), default=None)
-    first = min((step for step in left if step.after == row or step.after in times), key=due)
+    candidates = [step for step in left if step.after == row or step.after in times]
+    first = min(candidates, key=due) if len(candidates) > 1 else candidates[0]
+    if first is left[0]:
+        return plan, due(first)
     others = list(left)
     others.remove(first)
     return replace(plan, steps=(*taken, first, *others)), due(first)

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
 
 import msgspec
 
-from receiver.incident.model import Data, EntryKind, Fact, Incident, Pause, Plan, Priority, Target
+from receiver.incident.model import Alert, Data, EntryKind, Fact, Incident, Pause, Plan, Priority, Target
+from receiver.incident.policy import Ruling
 from receiver.oncall.contact_rules import Contact, Person
 from receiver.oncall.cover import Cover, replaced
 from receiver.oncall.directory import Directory
@@ -47,13 +47,11 @@ class TeamRule(msgspec.Struct, frozen=True):
     team: str
 
 
-class _Ruling(NamedTuple):
-    """What does not depend on the time: of alerts with the same labels, as far as any rule looks at them."""
+class _Ruling(Ruling, frozen=True, kw_only=True):
+    """With the places that hear of the alert, which do not depend on the time either."""
 
-    priority: tuple[Priority, Fact | None]
-    team: tuple[str, Fact | None]
-    routes: tuple[Contact, ...]  # places that routes add
-    own: tuple[Contact, ...]  # the team's places, unless a route stands in for them
+    routes: tuple[Contact, ...]  # that routes add
+    own: tuple[Contact, ...]  # the team's, unless a route stands in for them
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -84,24 +82,36 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     running_since: datetime = datetime.min.replace(tzinfo=UTC)  # of the process that answers by it; see Current
 
     def priority(self, labels: dict[str, str]) -> tuple[Priority, Fact | None]:
-        """Give what `_priority` says."""
-        return self._ruling(labels).priority
+        """Give the priority of an alert, and what was missing or unknown in its labels."""
+        ruling = self.ruling(labels)
+        return ruling.priority, ruling.about_priority
 
     def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
-        """Give what `_team` says."""
-        return self._ruling(labels).team
+        """Give the team of an alert, and what was missing or unknown in its labels."""
+        ruling = self.ruling(labels)
+        return ruling.team, ruling.about_team
 
-    def _ruling(self, labels: dict[str, str]) -> _Ruling:
+    def ruling(self, labels: dict[str, str]) -> _Ruling:
         """Decide once for alerts that are alike in what is asked: each is asked about several times in a webhook."""
         asked = tuple(map(labels.get, self._asked))
-        ruling = self._rulings.get(asked)
-        if ruling is None:
-            team = self._team(labels)
-            ruling = _Ruling(self._priority(labels), team, *self._places(labels, team[0]))
-            if len(self._rulings) >= _MOST_RULINGS:
-                self._rulings.clear()
-            if sum(len(value) for value in asked if value is not None) <= _LONGEST_ASKED:
-                self._rulings[asked] = ruling
+        return self._rulings.get(asked) or self._decide(labels, asked)
+
+    def rulings(self, incident: Incident) -> tuple[tuple[Alert, _Ruling], ...]:
+        """Remember the last answer: in one webhook the same alerts are asked about several times."""
+        alerts, rulings = self._last[0]
+        if alerts is not incident.alerts:  # no value of an incident is ever changed, so the same alerts fire in it
+            rulings = tuple([(alert, self.ruling(alert.labels)) for alert in incident.firing])
+            self._last[0] = incident.alerts, rulings
+        return rulings
+
+    def _decide(self, labels: dict[str, str], asked: tuple[str | None, ...]) -> _Ruling:
+        (priority, about_priority), (team, about_team) = self._priority(labels), self._team(labels)
+        routes, own = self._places(labels, team)
+        ruling = _Ruling(priority, team, about_priority, about_team, routes=routes, own=own)
+        if len(self._rulings) >= _MOST_RULINGS:
+            self._rulings.clear()
+        if sum(len(value) for value in asked if value is not None) <= _LONGEST_ASKED:
+            self._rulings[asked] = ruling
         return ruling
 
     @cached_property
@@ -110,6 +120,10 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         rules: tuple[PriorityRule | TeamRule | Route, ...] = (*self.priority_rules, *self.team_rules, *self.routes)
         named = (matcher.label for rule in rules for matcher in rule.matchers)
         return tuple(dict.fromkeys(("priority", "severity", "service", "team", *named)))
+
+    @cached_property
+    def _last(self) -> list[tuple[dict[str, Alert], tuple[tuple[Alert, _Ruling], ...]]]:
+        return [({}, ())]
 
     @cached_property
     def _rulings(self) -> dict[tuple[str | None, ...], _Ruling]:
@@ -208,7 +222,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def awake(self, people: tuple[str, ...], incident: Incident, now: datetime) -> tuple[str, datetime] | None:
         """Give the first who is awake; a P1 pages all the same, unless the team says otherwise."""
         usual = incident.priority is not Priority.P1
-        if not self.quiet.get(incident.team, {}).get(incident.priority, usual):
+        if not self.people_awake or not self.quiet.get(incident.team, {}).get(incident.priority, usual):
             return None
         until = ((person, self.people_awake.get(person)) for person in people)
         return next(((person, at) for person, at in until if at is not None and at > now), None)
@@ -222,7 +236,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         Of an incident that was handed over to a team, the alerts' own teams hear no more.
         """
-        rulings = {id(one): one for one in (self._ruling(alert.labels) for alert in incident.firing)}.values()
+        rulings = {id(ruling): ruling for _, ruling in self.rulings(incident)}.values()
         per_alert = [(one.routes, one.own) for one in rulings] or [self._places(incident.labels, incident.team)]
         routes = (contact for ours, _ in per_alert for contact in ours)
         own = tuple(contact for _, ours in per_alert for contact in ours)
@@ -246,7 +260,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def maintenance(self, labels: dict[str, str], now: datetime) -> Pause | None:
         """Give the maintenance window that an alert stands in."""
-        return current(self.windows, labels, now)
+        return current(self.windows, labels, now) if self.windows else None
 
     def maintenance_since(self, labels: dict[str, str], now: datetime) -> datetime | None:
         """Say since when an alert has stood in maintenance windows; None if it does not."""

@@ -209,7 +209,11 @@ _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
                     created_at, not_before)
 VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before)
-ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING RETURNING id
+ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
+"""
+_NUMBER = """
+SELECT id FROM outbox
+WHERE incident_id = :id AND lane = :lane AND kind = :kind AND round = :round AND serial = :serial
 """
 
 
@@ -288,11 +292,12 @@ def _write_down(
     if not is_new and supersedes(kind, incident.priority):
         _cancel_superseded(db, incident, notification, now)
     inserted = db.execute(_ENQUEUE, row)
-    if window is None or (added := inserted.fetchone()) is None:
+    if window is None or inserted.rowcount == 0:
         return
     if way.umbrella and due > now:
-        number = added[0] if window.begins_umbrella(way) else window.umbrella
-        db.execute(_JOIN, (number, added[0]))
+        (added,) = db.execute(_NUMBER, row).fetchone()
+        number = added if window.begins_umbrella(way) else window.umbrella
+        db.execute(_JOIN, (number, added))
         window = msgspec.structs.replace(window, umbrella=number)
     gathered = (target.channel, target.address, window.until.timestamp(), window.count, window.umbrella)
     db.execute(_GATHERED, gathered)

@@ -326,7 +326,7 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
     if not decision.changes(before):  # it may still mean something for others: what is over speaks for nobody
         others = _follow(db, after.id, decision.ripples, handling, now)
         return Saved(before, after, any(other.owes for other in others), others)
-    db.execute(_UPSERT, {**_columns(after), "doc": msgspec.json.encode(after)})
+    db.execute(_UPSERT, _columns(after))
     if after.clock_moved != before.clock_moved:
         opened = {"opened_at": _opened_at(after), "id": after.id}
         db.execute("UPDATE incident SET opened_at = :opened_at WHERE id = :id", opened)
@@ -381,11 +381,11 @@ def _attach(db: Connection, before: Incident, after: Incident) -> None:
 def write(db: Connection, incident_id: int, *entries: Entry) -> None:
     """Add lines to the timeline; lines are never changed."""
     for start in range(0, len(entries), _LINES):
-        values: list[object] = []
-        for entry in entries[start : start + _LINES]:
+        some, values = entries[start : start + _LINES], list[object]()
+        for entry in some:
             data = _encoder.encode(entry.data).decode()
-            values += (incident_id, entry.at.timestamp(), entry.kind.value, entry.text, entry.actor, data)
-        db.execute(_WRITE + ", ".join([_LINE] * (len(values) // _LINE.count("?"))), values)
+            values += (incident_id, entry.at.timestamp(), str(entry.kind), entry.text, entry.actor, data)
+        db.execute(_WRITE + ", ".join([_LINE] * len(some)), values)
 
 
 def backlog(db: Connection) -> Backlog:
@@ -436,14 +436,16 @@ def _name(db: Connection, before: Incident, after: Incident) -> None:
 
 
 def _columns(incident: Incident) -> dict[str, object]:
+    wake_at = incident.wake_at
     return {
         "id": incident.id,
         "key": indexed(incident.key, LONGEST_KEY),
         "state": incident.state.value,
         "priority": incident.priority.value,
         "opened_at": _opened_at(incident),
-        "wake_at": incident.wake_at.timestamp() if incident.wake_at else None,
+        "wake_at": wake_at.timestamp() if wake_at else None,
         "resolved_at": incident.resolved_at.timestamp() if incident.resolved_at else None,
+        "doc": _encoder.encode(incident),
     }
 
 

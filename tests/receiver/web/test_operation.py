@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 import msgspec
@@ -21,7 +22,7 @@ from receiver.config.build import build_routing
 from receiver.config.load import load
 from receiver.config.reload import Reloader
 from receiver.incident.event import AlertsReceived, Resolve
-from receiver.incident.model import Fact, Incident, Origin, Priority, State
+from receiver.incident.model import Incident, Origin, Priority, State
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.policy.routing import Routing
@@ -282,7 +283,7 @@ async def test_many_changes_share_a_commit_and_one_that_fails_takes_nobody_with_
     store: SQLStore, clock: Clock
 ) -> None:
     class Broken(Routing, frozen=True):
-        def team(self, labels: dict[str, str]) -> tuple[str, Fact | None]:
+        def ruling(self, labels: dict[str, str]) -> NoReturn:
             raise ZeroDivisionError(labels)
 
     async def one(number: int) -> Incident | None:
