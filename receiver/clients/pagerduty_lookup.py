@@ -4,12 +4,13 @@ developer.pagerduty.com/docs/webhooks/v3-overview: a person comes with id and na
 """
 
 from collections import OrderedDict
+from http import HTTPStatus
 
 import aiohttp
 import pagerduty
 
 from process.settings import Secret
-from receiver.clients.pagerduty import PagerDutyCalls, Region, base_url
+from receiver.clients.pagerduty import PagerDutyCalls, PagerDutyError, Region, base_url
 
 _PATIENCE = 2.0  # seconds; PagerDuty waits five for the answer to a webhook
 _REMEMBERED = 1000  # answers of a kind
@@ -42,9 +43,18 @@ class PagerDutyLookup:
             return ""
         path = f"/{kind}/{name}"
         if path not in self._known:
-            found = await self._calls.run(self._client.rget, path)
+            found = await self._found(path)
             value = found.get(field) if isinstance(found, dict) else ""
             self._known[path] = value if isinstance(value, str) and len(value) <= longest else ""
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[path]
+
+    async def _found(self, path: str) -> object:
+        """Read it; None if it is not there: a user who was deleted must not keep us from the answers of others."""
+        try:
+            return await self._calls.run(self._client.rget, path)
+        except PagerDutyError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None

@@ -74,14 +74,14 @@ def _live(path: Path, log: Path, hits: Path, asked: dict[str, Any]) -> None:
     written = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(written, stream)
+    for name, value in asked.get("constants", {}).items():  # shorter periods, for a test that cannot wait
+        module, _, constant = name.rpartition(".")
+        setattr(pkgutil.resolve_name(module), constant, value)
     config, source = load(path)
     if asked.get("statement"):
         kill_at = _kill_on_sqlite if config.postgres is None else _kill_on_postgres
         kill_at(asked["statement"], _killer(asked["statement"], asked["count"], asked["spared"], hits))
     dispatcher.LEASE = asked.get("lease", dispatcher.LEASE)
-    for name, value in asked.get("constants", {}).items():  # shorter periods, for a test that cannot wait
-        module, _, constant = name.rpartition(".")
-        setattr(pkgutil.resolve_name(module), constant, value)
     if asked.get("planted"):
         PLANTED[asked["planted"]]()
     if asked.get("names"):

@@ -94,6 +94,11 @@ class Receivers:
         await process.listens(self._ended[number])
         assert not self._ended[number].done(), process.log()
 
+    @property
+    def alive(self) -> list[int]:
+        """Give those that run."""
+        return [number for number, process in enumerate(self.processes) if process.life in self.book.running]
+
     async def kill(self, number: int) -> None:
         """SIGKILL."""
         self.book.kill("asked", self.processes[number].life)

@@ -1,10 +1,11 @@
 """Receivers that share a PostgreSQL, each a process: what is done at one holds at the other, and is done once."""
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -12,6 +13,9 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.fakes.alertmanager import Alertmanager, WayThrough
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.slack import FakeSlack
 from tests.receiver.receivers import OURS, Programs, Receivers
 from tests.stories.stack import until
 
@@ -20,6 +24,13 @@ pytestmark = [pytest.mark.postgres, pytest.mark.stack, pytest.mark.asyncio(loop_
 PEOPLE = {"linh": {"name": "Linh Tran"}, "marek": {"name": "Marek Novak"}}
 SESSION = "__Host-heypeter-session"
 BOTH = (0, 1)
+SIGNED = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+OFTEN = {
+    "receiver.config.heartbeats.SHORTEST": 1.0,
+    "receiver.workers.job_heartbeats.PERIOD": 0.2,
+    "receiver.workers.pagerduty_poll._PERIOD": 0.5,
+    "receiver.workers.clock_watch.AWAY": 1e6,
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -114,3 +125,86 @@ async def test_a_key_that_comes_to_both_at_once_acts_once(programs: Programs, tm
             async with session.get(f"{alertmanager.url}/api/v2/silences") as answer:
                 assert len(await answer.json()) == 1
     alertmanager.stop()
+
+
+class Outside:
+    """Everything around the receivers: Slack, PagerDuty, and a program that is told of changes."""
+
+    def __init__(self) -> None:
+        self.slack, self.pagerduty, self.hook = FakeSlack("xoxb", {"#alerts"}), FakePagerDuty(set()), FakeEndpoint()
+        self.slack.app_token = "xapp"
+        self.pagerduty.users["P2"] = {"id": "P2", "email": "marek@example.com"}
+
+    async def __aenter__(self) -> Self:
+        for server in (self.slack, self.pagerduty, self.hook):
+            await server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for server in (self.slack, self.pagerduty, self.hook):
+            await server.stop()
+
+    def settings(self) -> dict[str, Any]:
+        slack = {"api_url": f"{self.slack.url}/api/", "token": "xoxb", "socket_mode": {"app_token": "xapp"}}
+        pagerduty = {
+            "mode": "rest",
+            "api_url": self.pagerduty.url,
+            "api_token": "rest-token",
+            "from": "bot@example.com",
+        }
+        return {
+            "people": {**PEOPLE, "linh": {"name": "Linh Tran", "pagerduty": "staff"}},
+            "teams": {"default": {"slack": "#alerts"}},
+            "channels": {"slack": slack, "pagerduty": {**pagerduty, "services": {"staff": {"service_id": "P1"}}}},
+            "heartbeats": {"backup": {"every": "2s", "grace": "0s"}},
+            "event_webhooks": {"program": {"url": f"{self.hook.url}/", "secret": SIGNED}},
+        }
+
+    def links(self) -> int:
+        """Count the connections that Slack has."""
+        return sum(not link.closed for link in self.slack.links)
+
+    def sequence(self) -> list[int]:
+        """Give the numbers of the changes in the order in which they came."""
+        return [call.body["data"]["change"]["sequence"] for call in self.hook.calls]
+
+
+async def test_what_one_does_for_all_is_done_once_also_when_it_is_killed_or_stopped(
+    programs: Programs, tmp_path: Path
+) -> None:
+    async with Outside() as outside, Receivers(programs, tmp_path, outside.settings(), constants=OFTEN) as two:
+
+        async def has_link(number: int) -> bool:
+            connected = [await two.metric(one, "receiver_slack_socket_connected") for one in two.alive]
+            return outside.links() == 1 and connected == [one == number for one in two.alive]
+
+        async def stands(incident: int, state: str) -> bool:
+            return any(one["id"] == incident and one["state"] == state for one in await two.incidents(1))
+
+        await until("one is connected to Slack", lambda: has_link(0))
+        await two.fire(1)
+        await until("PagerDuty has it", lambda: outside.pagerduty.incidents)
+        # A job that reports to one is heard by the other, which leads and looks.
+        for _ in range(3):
+            assert (await two.ask(1, "POST", "/heartbeat/backup"))[0] == 200
+        await two.kill(0)
+        outside.pagerduty.incidents["Q00001"] |= {
+            "status": "acknowledged",
+            "acknowledgements": [{"acknowledger": {"id": "P2", "type": "user_reference", "summary": "Marek Novak"}}],
+        }
+        await until("the other one connects to Slack", lambda: has_link(1))
+        await until("and reads from PagerDuty", lambda: stands(1, "acknowledged"))
+        await until("the job is missed", lambda: stands(2, "triggered"))
+        await two.start(0)
+        two.pause(1)
+        await until("the first one connects again", lambda: outside.links() == 2)
+        two.go_on(1)
+        await until("and the other one lets go", lambda: has_link(0))
+        assert (await two.ask(1, "POST", "/heartbeat/backup"))[0] == 200
+        await until("the job is back", lambda: stands(2, "resolved"))
+        for number in BOTH:
+            assert await two.told(number, 1, "acknowledged") == 1
+        assert len(await two.incidents(1)) == 2
+        assert len(outside.pagerduty.rung) == 2
+        sequence = outside.sequence()
+        assert sequence == sorted(set(sequence))

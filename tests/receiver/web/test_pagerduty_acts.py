@@ -126,6 +126,12 @@ async def test_whoever_gives_it_back_there_has_given_it_back_here(rig: InStep) -
     assert await rig.lines(EntryKind.UNACKNOWLEDGED) == [("marek", "")]
 
 
+async def test_the_answer_of_a_user_who_was_deleted_there_is_read_all_the_same(rig: InStep) -> None:
+    rig.stands("acknowledged", {"id": "PGONE", "type": "user_reference", "summary": "Bob"})
+    assert await rig.poll.run_once() == 1
+    assert (await rig.incident()).acknowledged_by == "Bob"
+
+
 @pytest.mark.parametrize("kind", ["reassigned", "delegated"])
 @pytest.mark.parametrize(("assignees", "asked"), [([MAREK], "marek"), ([AISHA], "aisha"), ([BOB, AISHA], "aisha")])
 async def test_whoever_gets_it_there_is_asked_here(rig: InStep, kind: str, assignees: list[object], asked: str) -> None:
