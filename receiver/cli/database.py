@@ -46,5 +46,5 @@ def file_of(named: Path | None, config: Config, source: Source) -> Path:
     """Give the SQLite file, for what there is for a file only; SettingsError if there is none."""
     path = named or config.database
     if path is None:
-        raise source.error(".postgres", "this command is for a SQLite file; use pg_basebackup and pg_restore")
+        raise source.error(".postgres", "this command is for a SQLite file; use pg_dump and pg_restore")
     return path

@@ -6,6 +6,7 @@ The API has the same for administrators elsewhere: /api/v1/tokens.
 
 import argparse
 import getpass
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def _create(options: argparse.Namespace, config: Config, database: CommandDataba
         raise SettingsError(str(error)) from error
     print(secret)
     until = f"until {expires:%Y-%m-%d %H:%M} UTC" if expires else "until it is revoked"
-    print(f"token {number}, scope {options.scope}, works {until}; it is not shown again")
+    said = f"token {number}, scope {options.scope}, works {until}; it is not shown again"
+    print(said, file=sys.stderr)  # so that what is printed may be written to a file
     return 0
 
 

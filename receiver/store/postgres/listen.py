@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from receiver.store.base import StoreError
-from receiver.store.postgres.queue import Line
+from receiver.store.postgres.queue import Line, named
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ class Listener:
                 self._listen()
             except (psycopg.Error, StoreError) as error:
                 if not lost and not self._stopping.is_set():
-                    log.warning("other receivers are not heard, and are asked for instead: %s", error)
+                    known = named(self._line.name, error) if isinstance(error, psycopg.Error) else error
+                    log.warning("other receivers are not heard, and are asked for instead: %s", known)
                 lost = True
                 self._line.drop()
                 self._stopping.wait(_AGAIN)

@@ -279,3 +279,11 @@ def test_a_policy_test_knows_acts_covers_and_who_is_awake(tmp_path: Path, capsys
     (tmp_path / "test.yml").write_text(SHIFT, "utf-8")
     status = main(["test", str(tmp_path / "test.yml"), "--config.file", str(EXAMPLE)])
     assert (status, capsys.readouterr().err) == (0, "")
+
+
+@pytest.mark.parametrize("content", ["hp_x\ntoken 1, scope act, works until it is revoked\n", "\n", "hp_\x00"])
+def test_a_file_that_holds_no_token_is_named(tmp_path: Path, capsys: Capture, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content, "utf-8")
+    assert main(["incidents", "--receiver.url", "http://127.0.0.1:1", "--token.file", str(file)]) == 1
+    assert capsys.readouterr().err == f"receiver: --token.file {file}: expected one line with a token\n"

@@ -210,8 +210,9 @@ async def test_the_command_line_makes_tokens_while_the_receiver_runs(
     config = written(tmp_path, {})
     where = [f"--config.file={config}", f"--database={rig.folder / 'receiver.sqlite3'}"]
     assert main(["token", "create", *where, "--name=deploys", "--scope=admin", "--valid-for=90d"]) == 0
-    token, said = capsys.readouterr().out.splitlines()
-    assert "token 1, scope admin" in said
+    printed = capsys.readouterr()
+    (token,) = printed.out.splitlines()
+    assert "token 1, scope admin" in printed.err
     assert (await rig.api("GET", "/tokens", **bearer(token)))[0] == 200
     assert main(["token", "create", *where, "--name=linh's", "--owner=linh"]) == 0
     capsys.readouterr()
