@@ -1,6 +1,6 @@
 """What a store promises, whichever database it is in."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -121,6 +121,32 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 ANY = Wanted()
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """So many rows at most."""
+
+    limit: int
+    wanted: Wanted = ANY
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What was asked for and leased."""
+
+    ask: Ask
+    claims: list[Claimed]
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A notification that was sent: what the provider calls it, and, if it was a page, what that means."""
+
+    claimed: Claimed
+    ref: str
+    decide: Decide
+
+
+# Asks for one thing after the other: the ranks of what waits for some addresses, and what was given so far.
+Asking = Callable[[Mapping[str, int], Sequence[Given]], Iterator[Ask]]
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -290,6 +316,22 @@ class Outbox(Protocol):
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         """It was sent; if it was a page, ``decide`` is applied in the same transaction."""
+
+    async def settle_and_claim(
+        self,
+        sent: Sequence[Sent],
+        channel: str,
+        now: datetime,
+        lease: float,
+        addresses: Collection[str],
+        asking: Asking,
+    ) -> Sequence[Given]:
+        """Settle what was sent and claim what comes next in one transaction, which costs one commit.
+
+        ``asking`` gets the ranks of the most urgent rows that wait for these addresses. It runs inside the transaction,
+        perhaps again, and must be pure. No claim is of more than what is there: what has waited behind a row that is
+        settled here may be given.
+        """
 
     async def retry_at(
         self,

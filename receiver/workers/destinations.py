@@ -8,10 +8,12 @@ once make 80 a second where an answer takes 50 ms, which is more than any provid
 """
 
 import math
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from receiver.channels.base import Failure
+from receiver.store.base import ANY, Ask, Given, Wanted
 from receiver.workers.circuit_breaker import CircuitBreaker
 
 AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once at a slow host; the last of them are kept for a P1
@@ -22,6 +24,7 @@ _RATE_LATE = 20.0  # as the rate above, for each second more
 _ANSWERS = 8  # the fastest of the last ones says how slow a host is: the others may have waited for us
 AT_ADDRESS, AT_ADDRESS_URGENT = 8, 10  # of these 16; one address that hangs leaves room for others
 AT_SUSPECT = 2  # an address whose last attempt failed
+_LEAST = 99  # after all ranks
 LARGEST = 1000  # addresses that are remembered, beside those where something is under way or has failed
 _FAULTS = {Failure.TIMEOUT, Failure.NETWORK, Failure.SERVER_ERROR, Failure.AUTH}
 _PROVE_NOTHING = {Failure.INTERNAL, Failure.BAD_ADDRESS, Failure.NOT_CONFIGURED}  # it may be that nothing was sent
@@ -109,20 +112,29 @@ class Destination:
 
     def room(self, now: float, *, urgent: bool) -> int:
         """Say how many messages may be sent there now."""
+        return max(0, min(self._rooms(now, urgent=urgent)))
+
+    def _rooms(self, now: float, *, urgent: bool) -> tuple[int, int]:
+        """Say how many may be sent to it, and how many to its host."""
         if now < self._refused_until or (now < self._paced_until and not urgent):
-            return 0
+            return 0, 0
         if self.host.circuit.is_open and not self.circuit.failures:
             # Whether it is the host that is down, or only those that have failed, is best tried here, and at once.
-            return max(0, AT_SUSPECT - self.host.under_way)
+            return AT_SUSPECT, AT_SUSPECT - self.host.under_way
         if not (self.circuit.ready(now) and self.host.circuit.ready(now)):
-            return 0
+            return 0, 0
         if self.is_paused:
-            return 1
+            return 1, 1 if self.host.circuit.is_open else AT_HOST_URGENT
         at_address = self.host.most(now, AT_ADDRESS_URGENT if urgent else AT_ADDRESS)
         at_host = self.host.most(now, AT_HOST_URGENT if urgent else AT_HOST)
         if self.circuit.failures:
             at_address = AT_SUSPECT
-        return max(0, min(at_address - self.under_way, at_host - self.host.under_way))
+        return at_address - self.under_way, at_host - self.host.under_way
+
+    def demand(self, now: float) -> "Demand":
+        """Say how it stands when room is shared out."""
+        rest, urgent = self._rooms(now, urgent=False), self._rooms(now, urgent=True)
+        return Demand(self, self.suspicion, self.is_paused, (rest[0], urgent[0]), (rest[1], urgent[1]))
 
     def begin(self, now: float) -> "Place":
         """A message is under way; what became of it must be said to its place."""
@@ -143,6 +155,45 @@ class Destination:
         """Nothing was sent."""
         self.circuit.untried()
         self.host.circuit.untried()
+
+
+class Demand(NamedTuple):
+    """An address that is served by itself as it stands at one moment: room for what is no P1, and for a P1."""
+
+    destination: Destination
+    suspicion: int
+    is_paused: bool
+    at_address: tuple[int, int]
+    at_host: tuple[int, int]
+
+
+class Shares:
+    """Shares out the room there is at one moment: to addresses that are served by themselves, then to all others.
+
+    It is asked inside a transaction, in another thread, so it looks at nothing that changes.
+    """
+
+    def __init__(self, demands: Sequence[Demand], free: tuple[int, int]) -> None:
+        """``free`` messages can be under way besides, if they are no P1, and if they are."""
+        self._demands, self._free = demands, free
+
+    def __call__(self, ranks: Mapping[str, int], given: Sequence[Given]) -> Iterator[Ask]:
+        """See receiver.store.base.Asking; the address with the most urgent page is the first."""
+        taken, total = Counter[Host](), 0
+        for one in sorted(self._demands, key=lambda one: (one.suspicion, ranks.get(one.destination.address, _LEAST))):
+            address, host = one.destination.address, one.destination.host
+            rooms = zip(one.at_address, one.at_host, self._free, strict=True)
+            rest, urgent = (min(here, there - taken[host], free - total) for here, there, free in rooms)
+            if urgent <= 0:
+                continue
+            whole = rest > 0  # else there is room for nothing but a P1
+            wanted = Wanted(address, urgent=None if whole else True, trial=one.is_paused and whole)
+            yield Ask(rest if whole else urgent, wanted)
+            count = len(given[-1].claims)
+            taken[host], total = taken[host] + count, total + count
+        spare, left = (free - total for free in self._free)
+        if left > 0:  # the last are kept for a P1, which overtakes everything
+            yield Ask(spare, ANY) if spare > 0 else Ask(left, Wanted(urgent=True))
 
 
 class Place:

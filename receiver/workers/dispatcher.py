@@ -1,6 +1,7 @@
 """The loop that sends what is owed on one channel, and the only place where sending is retried."""
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,10 +15,10 @@ from receiver.incident.machine import transition
 from receiver.incident.model import Incident, Kind, Notification, Priority
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
-from receiver.store.base import ANY, Claimed, Decide, Outbox, Wanted
+from receiver.store.base import Asking, Claimed, Decide, Given, Outbox, Sent, Wanted
 from receiver.workers.circuit_breaker import REST
 from receiver.workers.clock_watch import ClockWatch
-from receiver.workers.destinations import Destination, Destinations, Place
+from receiver.workers.destinations import Destination, Destinations, Place, Shares
 from receiver.workers.retry import RetryPolicy, backoff
 from receiver.workers.stuck import careless
 
@@ -29,10 +30,8 @@ BUNDLE = 3  # as many notifications for one address become one message
 LARGEST_BUNDLE = 300
 LEASE = 90.0  # seconds; longer than any channel's timeout, or a slow send would be sent twice
 _LATE_AT_ONCE = 50  # pages that look for another way together
-_ON_DISK = 1.0  # seconds for which the next message at an address waits until the outcome of one is on the disk
 _NEXT_LOOK = 0.1  # seconds until there may be more room at a host that takes its time
 _LOOK = 1.0  # seconds between two looks for them
-_LEAST_URGENT = 99  # after all ranks
 # PagerDuty keeps an incident open whose resolve was lost; a key that is refused may be mended.
 _KEPT = {Kind.ACKNOWLEDGED, Kind.RESOLVED}
 _MENDABLE = {Failure.AUTH}
@@ -49,6 +48,14 @@ class _Outgoing(NamedTuple):
 
     claims: list[Claimed]
     urgent: bool
+
+
+class _Answered(NamedTuple):
+    """A message that was sent, which is not on the disk yet: what is not is sent again if we are killed."""
+
+    claims: list[Claimed]
+    receipt: Receipt
+    place: Place
 
 
 class Dispatcher:
@@ -87,7 +94,9 @@ class Dispatcher:
         self._keeps_incidents, self._watch, self._umbrella = keeps_incidents, watch, umbrella
         self._destinations = Destinations(host_of)
         self._looked = float("-inf")
+        self._is_all = False  # nothing else was due when we claimed last
         self._under_way: set[asyncio.Task[None]] = set()
+        self._answered: list[_Answered] = []
         self._wake = asyncio.Event()
         self._stopping = False
         self._broken: BaseException | None = None
@@ -105,12 +114,11 @@ class Dispatcher:
         """Run until stopped; waking is a hint, looking every ``poll`` seconds is the truth."""
         while not self._stopping and self._broken is None:
             self._wake.clear()
-            if await self._begin():
+            if await self._begin() and self._may_begin_more():
                 continue
-            try:
-                await asyncio.wait_for(self._wake.wait(), min(poll, self._rest()))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(poll, self._rest())):
+                    await self._wake.wait()
         await self._end()
 
     def _rest(self) -> float:
@@ -129,48 +137,42 @@ class Dispatcher:
         if self._watch is not None:
             await self._watch.look()
         await self._look_elsewhere()
-        return await self._begin_parked() + await self._begin_due()
+        begun, self._is_all = 0, False
+        while not begun and not self._is_all:
+            for given in await self._next():
+                begun += await self._begin_given(given)
+        return begun
 
-    async def _begin_parked(self) -> int:
-        """Serve the addresses that are served by themselves, the one with the most urgent page first."""
-        now, begun = self._elapsed(), 0
+    async def _next(self) -> Sequence[Given]:
+        """Settle what was sent and claim what there is room for, with one commit."""
+        answered, now = self._take_answered(), self._elapsed()
         open_now = [one for one in self._destinations.parked() if one.room(now, urgent=True)]
-        if not open_now:
-            return 0
-        ranks = await self._store.most_urgent(self._name, [one.address for one in open_now])
-        for destination in sorted(open_now, key=lambda one: (one.suspicion, ranks.get(one.address, _LEAST_URGENT))):
-            begun += await self._serve(destination)
+        shares = Shares([one.demand(now) for one in open_now], (self._free(urgent=False), self._free(urgent=True)))
+        if answered or open_now:
+            addresses = [one.address for one in open_now]
+            return await self._settle(answered, addresses, shares)
+        asks = shares({}, ())
+        return [Given(ask, await self._claim(ask.limit, ask.wanted)) for ask in asks]
+
+    async def _begin_given(self, given: Given) -> int:
+        limit, wanted, claims = given.ask.limit, given.ask.wanted, given.claims
+        if wanted.address:
+            destination = self._destinations.of(wanted.address)
+            if wanted.urgent is None and len(claims) < limit:
+                await self._release(destination, forward=False)
+            return await self._begin_at(destination, claims)
+        self._is_all = len(claims) < limit
+        begun, groups = 0, dict[str, list[Claimed]]()
+        for claimed in claims:
+            groups.setdefault(claimed.notification.target.address, []).append(claimed)
+        for address, group in groups.items():
+            begun += await self._begin_at(self._destinations.of(address), group)
         return begun
 
-    async def _serve(self, destination: Destination) -> int:
+    def _may_begin_more(self) -> bool:
+        """Say whether more may be owed than was claimed last, and could be begun."""
         now = self._elapsed()
-        room = {
-            urgent: min(destination.room(now, urgent=urgent), self._free(urgent=urgent)) for urgent in (True, False)
-        }
-        if not room[True]:
-            return 0
-        whole = room[False] > 0  # else there is room for nothing but a P1
-        wanted = Wanted(destination.address, urgent=None if whole else True, trial=destination.is_paused and whole)
-        limit = room[False] if whole else room[True]
-        claims = await self._claim(limit, wanted)
-        if whole and len(claims) < limit:
-            await self._release(destination, forward=False)
-        return await self._begin_at(destination, claims)
-
-    async def _begin_due(self) -> int:
-        """Take what is due; the last slots are kept for a P1, which overtakes everything."""
-        begun = 0
-        while not begun and (free := self._free(urgent=True)):
-            spare = self._free(urgent=False)
-            claims = await self._claim(spare or free, ANY if spare else Wanted(urgent=True))
-            if not claims:
-                break
-            groups: dict[str, list[Claimed]] = {}
-            for claimed in claims:
-                groups.setdefault(claimed.notification.target.address, []).append(claimed)
-            for address, group in groups.items():
-                begun += await self._begin_at(self._destinations.of(address), group)
-        return begun
+        return not self._is_all or any(one.room(now, urgent=False) for one in self._destinations.parked())
 
     async def _begin_at(self, destination: Destination, claims: Sequence[Claimed]) -> int:
         """Begin what the address has room for; the others are parked there, untried."""
@@ -211,7 +213,22 @@ class Dispatcher:
         return await self._store.claim(self._name, self._clock(), LEASE, limit, wanted)
 
     def _free(self, *, urgent: bool) -> int:
-        return max(0, SLOTS - len(self._under_way) - (0 if urgent else RESERVED))
+        return max(0, SLOTS - len(self._under_way) - len(self._answered) - (0 if urgent else RESERVED))
+
+    def _take_answered(self) -> list[_Answered]:
+        """Take what is to be settled; its places are free for what is claimed by the same commit."""
+        answered, self._answered = self._answered, []
+        for one in answered:
+            one.place.free()
+        return answered
+
+    async def _settle(self, answered: list[_Answered], addresses: Sequence[str], asking: Asking) -> Sequence[Given]:
+        now, sent = self._clock(), list[Sent]()
+        for claims, receipt, _ in answered:
+            for claimed in claims:
+                event = Delivered(claimed.notification.round, claimed.notification.target.person)
+                sent.append(Sent(claimed, receipt.ref, self._deciding(event)))
+        return await self._store.settle_and_claim(sent, self._name, now, LEASE, addresses, asking)
 
     async def _release(self, destination: Destination, *, forward: bool) -> None:
         destination.parked = False
@@ -224,8 +241,11 @@ class Dispatcher:
             self._broken = task.exception()
 
     async def _end(self) -> None:
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._under_way or self._answered:
+            if answered := self._take_answered():
+                await self._settle(answered, (), lambda _ranks, _given: iter(()))
+            else:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         if self._broken is not None:
             raise self._broken
 
@@ -248,39 +268,31 @@ class Dispatcher:
         try:
             receipt = await self._send(claims, place)
         except DeferredError as deferred:
+            place.free()
             destination.untried()
             destination.pace(self._elapsed() + deferred.wait)
             destination.parked = True
             await self._store.park(destination.address, claims, self._name)
-            return
         except SendError as error:
+            place.free()  # it is tried again anyway
             await self._failed(claims, error, destination, begun_at)
         else:
-            await self._sent(claims, receipt, destination, begun_at)
+            self._answered.append(_Answered(claims, receipt, place))
+            await self._sent(claims, destination, begun_at)
         finally:
-            place.free()
             self._metrics.circuit_open.labels(self._name).set(self._destinations.hosts_down)
             self._metrics.addresses_paused.labels(self._name).set(self._destinations.addresses_paused)
 
     async def _send(self, claims: list[Claimed], place: Place) -> Receipt:
-        """Try once; SendError whatever went wrong.
-
-        Its place is free when the outcome is on the disk, for what is not is sent again if we are killed; but a disk
-        that is slow keeps nothing waiting.
-        """
+        """Try once; SendError whatever went wrong."""
         try:
             receipt = await attempt(self._try(claims), f"notification {_ids(claims)} by {self._name}")
         finally:
             place.answered(self._elapsed())
-            asyncio.get_running_loop().call_later(_ON_DISK, self._free_early, place)
         if len(claims) == 1:
             return receipt
         shows = self._digest is not None and receipt.ref and claims[0].notification.kind is Kind.PAGE
         return Receipt(f"*{receipt.ref}") if shows else Receipt()  # a bundle is nobody's thread
-
-    def _free_early(self, place: Place) -> None:
-        place.free()
-        self._wake.set()
 
     async def _try(self, claims: list[Claimed]) -> Receipt:
         message = await self._message(claims)
@@ -298,21 +310,13 @@ class Dispatcher:
             await self._before(first)
         return self._render(first)
 
-    async def _sent(
-        self, claims: list[Claimed], receipt: Receipt, destination: Destination, begun_at: datetime
-    ) -> None:
+    async def _sent(self, claims: list[Claimed], destination: Destination, begun_at: datetime) -> None:
         reopened = self._destinations.succeeded(destination)
-        self._wake.set()  # there is room at the address
+        self._wake.set()
         for claimed in claims:
             self._observe_lag(claimed, begun_at)
             self._metrics.deliveries.labels(self._name, "sent").inc()
-        # At once, so that a bundle of 300 takes a few transactions and not 300.
-        await asyncio.gather(*(self._settle(claimed, receipt) for claimed in claims))
         await self._bring_forward(reopened)
-
-    async def _settle(self, claimed: Claimed, receipt: Receipt) -> None:
-        event = Delivered(claimed.notification.round, claimed.notification.target.person)
-        await self._store.settle(claimed, receipt.ref, self._deciding(event), self._clock())
 
     async def _bring_forward(self, reopened: list[Destination]) -> None:
         """An address that works again gets what waits for it now, and not when each would have been retried."""

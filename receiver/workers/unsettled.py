@@ -4,13 +4,14 @@ What could not be written is written as soon as the store works again. Until the
 sent again by it; what it has not written when it ends goes out once more at the next start.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 
 import msgspec
 
 from receiver.incident.model import Failure, Incident, Notification, Priority
-from receiver.store.base import ANY, Claimed, Decide, Store, StoreOutageError, Wanted
+from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Sent, Store, StoreOutageError, Wanted
 
 Write = Callable[[Claimed], Awaitable[None]]
 
@@ -71,6 +72,29 @@ class UnsettledOutbox:
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         """It was sent."""
         await self._done(claimed, lambda lease: self._store.settle(lease, ref, decide, now))
+
+    async def settle_and_claim(  # see the store
+        self,
+        sent: Sequence[Sent],
+        channel: str,
+        now: datetime,
+        lease: float,
+        addresses: Collection[str],
+        asking: Asking,
+    ) -> Sequence[Given]:
+        """Settle what was sent, and claim what comes next."""
+        if not (self._unsettled or self._under_way or self._parked or self._held or self._released):
+            try:
+                given = await self._store.settle_and_claim(sent, channel, now, lease, addresses, asking)
+            except StoreOutageError:
+                pass  # each is settled by itself, when that can be written
+            else:
+                return [Given(one.ask, [each for each in one.claims if not self._is_known(each)]) for one in given]
+        await asyncio.gather(*(self.settle(one.claimed, one.ref, one.decide, now) for one in sent))
+        ranks, given = await self.most_urgent(channel, list(addresses)), list[Given]()
+        for ask in asking(ranks, given):
+            given.append(Given(ask, await self.claim(channel, now, lease, ask.limit, ask.wanted)))
+        return given
 
     async def retry_at(  # see the store
         self,

@@ -15,7 +15,7 @@ from receiver.incident.model import Failure, Incident
 from receiver.oncall.cover import Changed, Cover
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, Wanted
+from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Outage, Sent, StoreError, Wanted
 from receiver.store.duty import MadeWindow
 from receiver.store.postgres import turns
 from receiver.store.postgres.clock import PERIOD, DatabaseClock
@@ -208,6 +208,20 @@ class PostgresStore(SQLStore):
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         await super().settle(claimed, ref, decide, now)
         self._leases.end([claimed])
+
+    async def settle_and_claim(
+        self,
+        sent: Sequence[Sent],
+        channel: str,
+        now: datetime,
+        lease: float,
+        addresses: Collection[str],
+        asking: Asking,
+    ) -> Sequence[Given]:
+        given = await super().settle_and_claim(sent, channel, now, min(lease, LENGTH), addresses, asking)
+        self._leases.end([one.claimed for one in sent])
+        self._leases.keep([claimed for each in given for claimed in each.claims], lease, now)
+        return given
 
     async def retry_at(
         self,

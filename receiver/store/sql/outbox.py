@@ -436,10 +436,10 @@ def owe_acknowledgement_again(db: Connection, incident_id: int, channel: str, no
     return db.execute(_ACKNOWLEDGE_AGAIN, (at, at, incident_id, channel)).rowcount
 
 
-def best_rank(db: Connection, channel: str, address: str) -> int | None:
-    """Give the rank of the most urgent row that waits for an address; None if none does."""
-    columns = db.execute(_BEST, (channel, address)).fetchone()
-    return columns[0] if columns else None
+def best_ranks(db: Connection, channel: str, addresses: Iterable[str]) -> dict[str, int]:
+    """Give the rank of the most urgent row that waits for each address, if any does."""
+    rows = ((address, db.execute(_BEST, (channel, address)).fetchone()) for address in addresses)
+    return {address: columns[0] for address, columns in rows if columns}
 
 
 def channels(db: Connection) -> set[str]:

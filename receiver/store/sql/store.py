@@ -1,5 +1,6 @@
 """What a store does, by the statements of this folder; its writer and its reader execute them, wherever that is."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,18 +31,23 @@ from receiver.incident.policy import Policy
 from receiver.incident.undo import UNDO_FOR
 from receiver.store.base import (
     ANY,
+    Ask,
+    Asking,
     Backlog,
     ChannelState,
     Claimed,
     Decide,
+    Given,
     IncidentFilter,
     IncidentHistory,
     IncidentPage,
     Member,
     Outage,
     PastIncident,
+    Sent,
     Standing,
     StoreError,
+    StoreOutageError,
     Trace,
     Undelivered,
     Wanted,
@@ -66,6 +72,7 @@ Rounds = dict[str, tuple[Callable[[], Awaitable[object]], float]]
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _HANDED_OVER = "handover "
 _MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
+_SETTLED = 100  # rows of a bundle in one transaction: some milliseconds
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
@@ -205,20 +212,22 @@ class SQLStore:
             now += self._moved - moved  # else a lease of the old time would be over at once
         urgent = wanted.urgent is True or (first is not None and is_urgent(first))
 
-        def change(db: Connection) -> list[Claimed]:
-            whole = not wanted.kind  # of a bundle nobody reads timelines
-            claims: list[Claimed] = []
-            while True:
-                until, room = now.timestamp() + lease, limit - len(claims)
-                rows = outbox.lease(db, channel, now, until, room, wanted)
-                leased = [self._claimed(db, row, whole=whole) for row in rows]
-                current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
-                current = [claimed for claimed in current if not _left_to_others(db, claimed, now)]
-                claims += current
-                if len(current) == len(leased):  # else others of their lanes may be sent now
-                    return claims
+        ask = Ask(limit, wanted)
+        return await self._writer.commit(lambda db: self._leased(db, channel, now, lease, ask), urgent=urgent)
 
-        return await self._writer.commit(change, urgent=urgent)
+    def _leased(self, db: Connection, channel: str, now: datetime, lease: float, ask: Ask) -> list[Claimed]:
+        """Lease what is owed and still worth sending."""
+        whole = not ask.wanted.kind  # of a bundle nobody reads timelines
+        claims: list[Claimed] = []
+        while True:
+            until, room = now.timestamp() + lease, ask.limit - len(claims)
+            rows = outbox.lease(db, channel, now, until, room, ask.wanted)
+            leased = [self._claimed(db, row, whole=whole) for row in rows]
+            current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
+            current = [claimed for claimed in current if not _left_to_others(db, claimed, now)]
+            claims += current
+            if len(current) == len(leased):  # else others of their lanes may be sent now
+                return claims
 
     async def readable(  # as ``claim``, and what is left out
         self,
@@ -244,15 +253,55 @@ class SQLStore:
         return True  # nobody else sends
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
-        def change(db: Connection) -> Changed:
-            if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=ref):
-                return None
-            if not claimed.notification.is_redraw:
-                row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
-            return self._consider(db, claimed, decide, now) if claimed.notification.kind is Kind.PAGE else None
-
-        await self._decide(change)
+        await self._decide(lambda db: self._settled(db, Sent(claimed, ref, decide), now))
         self._changed()  # whatever waits behind it in its lane may be sent
+
+    async def settle_and_claim(
+        self,
+        sent: Sequence[Sent],
+        channel: str,
+        now: datetime,
+        lease: float,
+        addresses: Collection[str],
+        asking: Asking,
+    ) -> Sequence[Given]:
+        def claim(db: Connection) -> list[Given]:
+            given = list[Given]()
+            for ask in asking(outbox.best_ranks(db, channel, addresses), given):
+                may_be_due = ask.wanted.address or outbox.first_due(db, channel, now) is not None
+                given.append(Given(ask, self._leased(db, channel, now, lease, ask) if may_be_due else []))
+            return given
+
+        *earlier, last = [sent[start : start + _SETTLED] for start in range(0, len(sent), _SETTLED)] or [()]
+        for part in earlier:
+            await self._settle_and(lambda _db: [], part, now)
+        return await self._settle_and(claim, last, now)
+
+    async def _settle_and(
+        self, claim: Callable[[Connection], list[Given]], sent: Sequence[Sent], now: datetime
+    ) -> list[Given]:
+        """Settle and claim together; if that fails, what can be settled by itself is."""
+        try:
+            saved, given = await self._writer.commit(lambda db: ([self._settled(db, one, now) for one in sent], claim(db)))
+        except StoreOutageError:
+            raise
+        except Exception:
+            alone = (self.settle(one.claimed, one.ref, one.decide, now) for one in sent)
+            await asyncio.gather(*alone, return_exceptions=True)
+            raise
+        if any(one is not None and one.owes for one in saved):
+            self._changed()
+        for one in saved:
+            self._watched(one)
+        return given
+
+    def _settled(self, db: Connection, sent: Sent, now: datetime) -> Changed:
+        claimed = sent.claimed
+        if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=sent.ref):
+            return None  # another attempt holds the lease by now
+        if not claimed.notification.is_redraw:
+            row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
+        return self._consider(db, claimed, sent.decide, now) if claimed.notification.kind is Kind.PAGE else None
 
     async def retry_at(
         self,
@@ -289,11 +338,7 @@ class SQLStore:
         await self._writer.commit(lambda db: outbox.release(db, channel, address, forward=forward, now=now))
 
     async def most_urgent(self, channel: str, addresses: Sequence[str]) -> dict[str, int]:
-        def read(db: Connection) -> dict[str, int]:
-            ranks = ((address, outbox.best_rank(db, channel, address)) for address in addresses)
-            return {address: rank for address, rank in ranks if rank is not None}
-
-        return await self._writer.run(read)
+        return await self._writer.run(lambda db: outbox.best_ranks(db, channel, addresses))
 
     async def digest(self, ref: str) -> list[tuple[Notification, Incident]]:
         def read(db: Connection) -> list[tuple[Notification, Incident]]:
