@@ -58,16 +58,16 @@ class Host:
         """A message that ``began`` then is no longer under way."""
         self._since.remove(began)
 
-    def most(self, now: float, at_slow_host: int) -> int:
-        """Say how many messages may be under way, of those that may be if the host is slow."""
+    def most(self, now: float, *at_slow_host: int) -> tuple[int, ...]:
+        """Say how many messages may be under way, of each of those that may be if the host is slow."""
         late = now - min(self._since, default=now) - _LATE
         wanted = max(min(self._took, default=0.0) * _RATE, AT_HOST_LEAST + late * _RATE_LATE)
         share = min(max(wanted, AT_HOST_LEAST), AT_HOST_URGENT) / AT_HOST_URGENT
-        return max(math.ceil(at_slow_host * share), AT_HOST_LEAST - 1)
+        return tuple(max(math.ceil(most * share), AT_HOST_LEAST - 1) for most in at_slow_host)
 
     def may_take_more(self, now: float) -> bool:
         """Say whether there is room here as soon as what is under way has taken longer."""
-        return bool(self._since) and self.most(now, AT_HOST_URGENT) < AT_HOST_URGENT
+        return bool(self._since) and self.most(now, AT_HOST_URGENT) < (AT_HOST_URGENT,)
 
     def failed(self, address: str, failure: Failure, now: float) -> None:
         """Count a failure if it may be the host's."""
@@ -125,8 +125,8 @@ class Destination:
             return 0, 0
         if self.is_paused:
             return 1, 1 if self.host.circuit.is_open else AT_HOST_URGENT
-        at_address = self.host.most(now, AT_ADDRESS_URGENT if urgent else AT_ADDRESS)
-        at_host = self.host.most(now, AT_HOST_URGENT if urgent else AT_HOST)
+        slow = (AT_ADDRESS_URGENT, AT_HOST_URGENT) if urgent else (AT_ADDRESS, AT_HOST)
+        at_address, at_host = self.host.most(now, *slow)
         if self.circuit.failures:
             at_address = AT_SUSPECT
         return at_address - self.under_way, at_host - self.host.under_way
@@ -165,6 +165,11 @@ class Demand(NamedTuple):
     is_paused: bool
     at_address: tuple[int, int]
     at_host: tuple[int, int]
+
+    @property
+    def room(self) -> int:
+        """Say how many messages may be sent there if all are P1."""
+        return max(0, min(self.at_address[1], self.at_host[1]))
 
 
 class Shares:

@@ -139,6 +139,7 @@ class Dispatcher:
         await self._look_elsewhere()
         begun, self._is_all = 0, False
         while not begun and not self._is_all:
+            self._is_all = True  # unless as much is given as was asked for
             for given in await self._next():
                 begun += await self._begin_given(given)
         return begun
@@ -146,11 +147,10 @@ class Dispatcher:
     async def _next(self) -> Sequence[Given]:
         """Settle what was sent and claim what there is room for, with one commit."""
         answered, now = self._take_answered(), self._elapsed()
-        open_now = [one for one in self._destinations.parked() if one.room(now, urgent=True)]
-        shares = Shares([one.demand(now) for one in open_now], (self._free(urgent=False), self._free(urgent=True)))
-        if answered or open_now:
-            addresses = [one.address for one in open_now]
-            return await self._settle(answered, addresses, shares)
+        demands = [demand for one in self._destinations.parked() if (demand := one.demand(now)).room]
+        shares = Shares(demands, (self._free(urgent=False), self._free(urgent=True)))
+        if answered or demands:
+            return await self._settle(answered, [one.destination.address for one in demands], shares)
         asks = shares({}, ())
         return [Given(ask, await self._claim(ask.limit, ask.wanted)) for ask in asks]
 
@@ -279,9 +279,6 @@ class Dispatcher:
         else:
             self._answered.append(_Answered(claims, receipt, place))
             await self._sent(claims, destination, begun_at)
-        finally:
-            self._metrics.circuit_open.labels(self._name).set(self._destinations.hosts_down)
-            self._metrics.addresses_paused.labels(self._name).set(self._destinations.addresses_paused)
 
     async def _send(self, claims: list[Claimed], place: Place) -> Receipt:
         """Try once; SendError whatever went wrong."""
@@ -312,16 +309,22 @@ class Dispatcher:
 
     async def _sent(self, claims: list[Claimed], destination: Destination, begun_at: datetime) -> None:
         reopened = self._destinations.succeeded(destination)
-        self._wake.set()
+        self._metrics.deliveries.labels(self._name, "sent").inc(len(claims))
         for claimed in claims:
             self._observe_lag(claimed, begun_at)
-            self._metrics.deliveries.labels(self._name, "sent").inc()
-        await self._bring_forward(reopened)
+        if reopened:
+            self._wake.set()  # to settle it meanwhile
+            await self._bring_forward(reopened)
 
     async def _bring_forward(self, reopened: list[Destination]) -> None:
         """An address that works again gets what waits for it now, and not when each would have been retried."""
+        self._count_paused()
         for destination in reopened:
             await self._release(destination, forward=True)
+
+    def _count_paused(self) -> None:
+        self._metrics.circuit_open.labels(self._name).set(self._destinations.hosts_down)
+        self._metrics.addresses_paused.labels(self._name).set(self._destinations.addresses_paused)
 
     async def _failed(
         self, claims: list[Claimed], error: SendError, destination: Destination, begun_at: datetime
@@ -331,6 +334,7 @@ class Dispatcher:
             self._observe_lag(claimed, begun_at)
             self._metrics.failures.labels(self._name, error.reason.value).inc()
         reopened = self._destinations.failed(destination, error.reason, self._elapsed())
+        self._count_paused()
         delay = backoff(max(each.tries for each in claims) + 1, self._retry, self._jitter(), error.retry_after)
         if error.reason is Failure.RATE_LIMITED and error.retry_after:
             destination.refuse(self._elapsed() + error.retry_after)

@@ -282,7 +282,9 @@ class SQLStore:
     ) -> list[Given]:
         """Settle and claim together; if that fails, what can be settled by itself is."""
         try:
-            saved, given = await self._writer.commit(lambda db: ([self._settled(db, one, now) for one in sent], claim(db)))
+            saved, given = await self._writer.commit(
+                lambda db: ([self._settled(db, one, now) for one in sent], claim(db))
+            )
         except StoreOutageError:
             raise
         except Exception:

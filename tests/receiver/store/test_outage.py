@@ -17,7 +17,7 @@ import pytest
 from receiver.incident.delivery import Handling
 from receiver.incident.event import Acknowledge, AlertsReceived, Delivered
 from receiver.incident.model import EntryKind, Failure, Origin
-from receiver.store.base import ANY, Claimed, Decide, Outage, StoreError, StoreOutageError, Wanted
+from receiver.store.base import ANY, Ask, Claimed, Decide, Outage, Sent, StoreError, StoreOutageError, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file as sqlite_file
 from receiver.store.sqlite import queue
@@ -72,6 +72,15 @@ class Sender:
     async def sent(self, claimed: Claimed) -> None:
         told = Delivered(claimed.notification.round, claimed.notification.target.person)
         await self.outbox.settle(claimed, "ref", deciding(told, self.clock.now), self.clock.now)
+
+    async def sent_together(self, claims: list[Claimed]) -> list[Claimed]:
+        """Settle them and claim what comes next, as the dispatcher does."""
+        told = [Delivered(claimed.notification.round, claimed.notification.target.person) for claimed in claims]
+        sent = [Sent(one, "ref", deciding(event, self.clock.now)) for one, event in zip(claims, told, strict=True)]
+        asks = (Ask(10),)
+        now = self.clock.now
+        given = await self.outbox.settle_and_claim(sent, "email", now, 90.0, (), lambda *_: iter(asks))
+        return [claimed for one in given for claimed in one.claims]
 
     async def failed(self, claimed: Claimed, seconds: float) -> None:
         when = self.clock.now.fromtimestamp(self.clock.now.timestamp() + seconds, self.clock.now.tzinfo)
@@ -140,6 +149,23 @@ async def test_who_was_paged_in_an_outage_by_a_process_that_was_killed_and_answe
     await after.apply(1, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     await after.close()
     assert owed(tmp_path) == [("page", "cancelled"), ("acknowledged", "pending")]
+
+
+async def test_what_is_settled_together_in_an_outage_is_settled_after_it_and_what_is_owed_goes_out(
+    tmp_path: Path, store: SQLStore, clock: Clock
+) -> None:
+    sender = Sender(store, clock)
+    for name in ("a", "b"):
+        await store.update(of_new(name), the_policy(), clock.now)
+    leased = await sender.sent_together([])
+    await store.update(of_new("c"), the_policy(), clock.now)
+    with locked(tmp_path):
+        await provoke(store, clock)
+        (third,) = await sender.sent_together(leased)
+        assert third.id not in {claimed.id for claimed in leased}
+        assert await sender.sent_together([third]) == []
+    assert await sender.sent_together([]) == []
+    assert states(tmp_path) == [("sent", 1)] * 3
 
 
 async def test_what_was_leased_before_the_outage_is_settled_after_it(

@@ -27,7 +27,7 @@ from receiver.incident.heartbeat import Watch
 from receiver.incident.machine import transition
 from receiver.incident.model import AlertGroup, Decision, Failure, Incident, Kind, Origin, State
 from receiver.incident.timers import clock_set
-from receiver.store.base import ANY, IncidentFilter, Standing, Store, Trace, Wanted
+from receiver.store.base import ANY, Ask, IncidentFilter, Sent, Standing, Store, Trace, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite import file
 from receiver.store.sqlite.store import SQLiteStore
@@ -121,6 +121,10 @@ async def use(store: SQLStore, clock: Clock) -> None:
     ):
         await store.park("staff", await store.claim("pagerduty", clock.now, 60, 1, wanted), "pagerduty")
     await store.most_urgent("pagerduty", ["staff"])
+    nothing = Sent(claims[0], "ref", deciding(Delivered(page.round, page.target.person), clock.now))
+    asked = (Ask(1), Ask(1, Wanted("staff", trial=True)))
+    for given in await store.settle_and_claim([nothing], "pagerduty", clock.now, 60, ["staff"], lambda *_: iter(asked)):
+        await store.park("staff", given.claims, "pagerduty")
     await store.release("pagerduty", "staff", clock.now, forward=True)
     for late in await store.late_pages("pagerduty", clock.now, 5):
         await store.look_elsewhere(late, lost, clock.now)

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from receiver.incident.model import (
     Alert,
     AlertGroup,
     Decision,
+    EntryKind,
     Failure,
     Incident,
     Kind,
@@ -45,7 +46,8 @@ from receiver.incident.model import (
 from receiver.oncall.contact_rules import Contact
 from receiver.oncall.hours import parse as hours
 from receiver.policy.routing import Routing
-from receiver.store.base import ANY, Claimed, Standing, StoreError
+from receiver.store.base import ANY, Ask, Claimed, Given, Sent, Standing, StoreError, Wanted
+from receiver.store.postgres.store import PostgresStore
 from receiver.store.remembered import Remembered
 from receiver.store.sql import outbox, row
 from receiver.store.sql.store import SQLStore
@@ -165,6 +167,96 @@ async def test_a_lane_keeps_its_order_and_its_thread(store: SQLStore, clock: Clo
     following = await claim(store, clock, "slack")
     assert [c.notification.kind for c in following] == [Kind.ACKNOWLEDGED]
     assert following[0].thread == "1234.5678"
+
+
+async def fire_apart(store: SQLStore, clock: Clock, name: str) -> int:
+    """Open an incident of its own."""
+    group = of_group(received(an_alert(name)), key=name)
+    incident = await store.update(AlertsReceived(group), the_policy(), clock.now)
+    assert incident is not None
+    return incident.id
+
+
+def sent(clock: Clock, claimed: Claimed, ref: str = "ref") -> Sent:
+    told = Delivered(claimed.notification.round, claimed.notification.target.person)
+    return Sent(claimed, ref, deciding(told, clock.now))
+
+
+async def settle_and_claim(store: SQLStore, clock: Clock, *these: Sent, wanted: Wanted = ANY) -> list[Claimed]:
+    asks = (Ask(10, wanted),)
+    given = await store.settle_and_claim(these, "slack", clock.now, LEASE, (), lambda *_: iter(asks))
+    return [claimed for one in given for claimed in one.claims]
+
+
+async def test_what_waits_in_the_lane_is_claimed_as_the_one_before_is_settled(store: SQLStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+    (page,) = await settle_and_claim(store, clock)
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    assert await settle_and_claim(store, clock) == []
+    (following,) = await settle_and_claim(store, clock, sent(clock, page, "1234.5678"))
+    assert (following.notification.kind, following.thread) == (Kind.ACKNOWLEDGED, "1234.5678")
+    assert store.holds(following)
+    assert not store.holds(page) or not isinstance(store, PostgresStore)
+    assert await settle_and_claim(store, clock, sent(clock, following)) == []
+    stored = await store.incident(number)
+    assert stored is not None
+    assert [entry.data.notification for entry in stored[1] if entry.kind is EntryKind.TOLD] == [
+        Kind.PAGE,
+        Kind.ACKNOWLEDGED,
+    ]
+
+
+async def test_what_is_answered_meanwhile_is_not_claimed_by_the_commit_that_settles(
+    store: SQLStore, clock: Clock
+) -> None:
+    first, second = await fire_apart(store, clock, "a"), await fire_apart(store, clock, "b")
+    claims = await store.claim("slack", clock.now, LEASE, 1)
+    await store.apply(second, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    given = await settle_and_claim(store, clock, *(sent(clock, claimed) for claimed in claims))
+    assert [claimed.incident.id for claimed in (*claims, *given)] == [first]
+
+
+async def test_a_lease_that_another_attempt_has_is_not_settled_with_others(store: SQLStore, clock: Clock) -> None:
+    await fire(store, clock)
+    (first,) = await settle_and_claim(store, clock)
+    clock.forward(seconds=LEASE + 1)
+    (second,) = await settle_and_claim(store, clock)
+    assert await settle_and_claim(store, clock, sent(clock, first)) == []
+    clock.forward(seconds=LEASE + 1)
+    (third,) = await settle_and_claim(store, clock)
+    assert (first.id, second.attempt, third.attempt) == (third.id, 2, 3)
+
+
+async def test_one_that_cannot_be_settled_takes_nobody_elses_outcome_with_it(store: SQLStore, clock: Clock) -> None:
+    for name in "ab":
+        await fire_apart(store, clock, name)
+    poisoned, other = await settle_and_claim(store, clock)
+
+    def fail(_incident: Incident) -> Decision:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await settle_and_claim(store, clock, Sent(poisoned, "ref", fail), sent(clock, other))
+    clock.forward(seconds=LEASE + 1)
+    assert [claimed.id for claimed in await settle_and_claim(store, clock)] == [poisoned.id]
+
+
+async def test_what_is_asked_for_next_may_depend_on_what_was_given(store: SQLStore, clock: Clock) -> None:
+    for name in "abc":
+        await fire_apart(store, clock, name)
+    (page,) = await store.claim("slack", clock.now, LEASE, 1)
+    address = page.notification.target.address
+    await store.park(address, [page], "slack")
+    seen = list[tuple[dict[str, int], int]]()
+
+    def asking(ranks: Mapping[str, int], given: Sequence[Given]) -> Iterator[Ask]:
+        while len(given) < 5 and (not given or given[-1].claims):
+            seen.append((dict(ranks), len(given)))
+            yield Ask(1, Wanted(address))
+
+    given = await store.settle_and_claim([], "slack", clock.now, LEASE, [address, "nobody"], asking)
+    assert [len(one.claims) for one in given] == [1, 1, 1, 0]
+    assert seen == [({address: 0}, number) for number in range(4)]
 
 
 async def test_a_page_that_was_not_sent_dies_with_its_resolve(store: SQLStore, clock: Clock) -> None:

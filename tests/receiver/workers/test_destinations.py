@@ -1,9 +1,9 @@
 """One bad address keeps nobody else waiting, and nothing is given up but for what was tried."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,11 +13,11 @@ from receiver.incident.event import Acknowledge, AlertsReceived, Resolve
 from receiver.incident.model import EntryKind, Kind, Origin
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
-from receiver.store.base import Claimed, Decide
+from receiver.store.base import Ask, Given, Sent, Wanted
 from receiver.store.sql.store import SQLStore
 from receiver.workers import destinations
 from receiver.workers.circuit_breaker import REST, THRESHOLD
-from receiver.workers.destinations import Destinations
+from receiver.workers.destinations import Demand, Destinations, Shares
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.unserved import NotConfigured, Unserved
@@ -133,21 +133,58 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     await store.close()
 
 
-async def test_a_slow_disk_keeps_no_address_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle, disk, most = rig.store.settle, asyncio.Event(), destinations.AT_ADDRESS_URGENT
+async def test_what_is_not_on_the_disk_is_no_more_than_may_be_under_way(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, reached, disk = rig.store.settle_and_claim, asyncio.Event(), asyncio.Event()
 
-    async def slowly(claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
-        await disk.wait()
-        await settle(claimed, ref, decide, now)
+    async def slowly(sent: Sequence[Sent], *rest: Any) -> Sequence[Given]:  # noqa: ANN401  # as they come
+        if sent:
+            reached.set()
+            await disk.wait()
+        return await original(sent, *rest)
 
-    monkeypatch.setattr(rig.store, "settle", slowly)
-    for number in range(most):
+    monkeypatch.setattr(rig.store, "settle_and_claim", slowly)
+    for number in range(12):
         await rig.fire(f"down-{number}", team="backend")
+        await rig.fire(f"down-there-{number}", team="frontend")
     running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
-    await rig.provider.until(most, "#backend")
-    await rig.fire("later", team="backend")
-    await rig.provider.until(most + 1, "#backend")
+    await asyncio.wait_for(reached.wait(), 20)
+    assert len(rig.provider.asked) <= destinations.AT_HOST_LEAST
     disk.set()
+    await rig.provider.until(12, "#backend")
+    await rig.provider.until(12, "#frontend")
+    rig.dispatcher.stop()
+    await running
+
+
+async def test_the_commit_that_settles_claims_what_comes_next(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        await rig.fire(f"down-{number}", team="backend")
+    commits, commit = 0, rig.store._writer.commit  # noqa: SLF001  # the one that both stores have
+
+    async def counted(*words: Any, **named: Any) -> Any:  # noqa: ANN401  # as they come
+        nonlocal commits
+        commits += 1
+        return await commit(*words, **named)
+
+    monkeypatch.setattr(rig.store._writer, "commit", counted)  # noqa: SLF001
+    running = asyncio.create_task(rig.dispatcher.run(poll=10.0))
+    await rig.provider.until(40, "#backend")
+    assert commits < 30  # of a claim and an outcome each, it was 80
+    rig.dispatcher.stop()
+    await running
+
+
+async def test_an_address_that_has_nothing_more_leaves_its_room_to_the_others(rig: Rig) -> None:
+    names = ("backend", "frontend", "ops")
+    rig.teams(*names)
+    for name in names:
+        for number in range(5):
+            await rig.fire(f"{name}-{number}", team=name)
+    running = asyncio.create_task(rig.dispatcher.run(poll=60.0))  # nothing is left to the next look
+    for name in names:
+        await rig.provider.until(5, f"#{name}")
     rig.dispatcher.stop()
     await running
 
@@ -463,13 +500,15 @@ async def test_what_another_receiver_has_by_now_is_not_sent(rig: Rig, monkeypatc
 @pytest.mark.parametrize(("takes", "most"), [(0.001, 4), (0.05, 4), (0.1, 6), (1.0, 16)])
 def test_no_more_is_under_way_than_a_hosts_answers_are_slow(takes: float, most: int) -> None:
     host = Destinations(lambda _address: "").of("#a").host
-    assert host.most(0.0, destinations.AT_HOST_URGENT) == 4  # while we do not know
+    assert host.most(0.0, destinations.AT_HOST_URGENT) == (4,)  # while we do not know
     for _ in range(9):
         host.answered(0.0, takes)
     host.answered(0.0, 9.0)  # one that has waited for us
-    assert host.most(0.0, destinations.AT_HOST_URGENT) == most
-    assert host.most(0.0, destinations.AT_HOST) < most
-    assert host.most(0.0, destinations.AT_ADDRESS_URGENT) < most
+    at_host = destinations.AT_HOST_URGENT, destinations.AT_HOST
+    urgent, rest, at_address = host.most(0.0, *at_host, destinations.AT_ADDRESS_URGENT)
+    assert urgent == most
+    assert rest < most
+    assert at_address < most
 
 
 def test_a_host_without_an_answer_counts_as_slow_before_long() -> None:
@@ -481,6 +520,38 @@ def test_a_host_without_an_answer_counts_as_slow_before_long() -> None:
     good.parked = True
     assert known.may_take_more(0.0)
     assert good.room(2.0, urgent=True) > 1
+
+
+def asks(shares: Shares, ranks: dict[str, int], counts: dict[str, int]) -> list[Ask]:
+    """Ask, and give as many rows of each address."""
+    given = list[Given]()
+    for ask in shares(ranks, given):
+        count = min(ask.limit, counts.get(ask.wanted.address, 0))
+        given.append(Given(ask, [None] * count))  # type: ignore[list-item]  # they are counted only
+    return [one.ask for one in given]
+
+
+def demand(known: Destinations, address: str, at_host: int = 3) -> Demand:
+    return Demand(known.of(address), 0, False, (3, 3), (at_host, at_host + 1))  # noqa: FBT003  # it is not paused
+
+
+def test_room_at_a_host_is_shared_by_what_was_given() -> None:
+    known = Destinations(lambda _address: "")
+    shares = Shares([demand(known, "#a"), demand(known, "#b")], (48, 64))
+    rest, first, second = Ask(45), Ask(3, Wanted("#b")), Ask(1, Wanted("#a", urgent=True))
+    assert asks(shares, {"#a": 2, "#b": 0}, {"#b": 3}) == [first, second, rest]
+    assert asks(shares, {"#b": 0}, {"#a": 2}) == [first, Ask(3, Wanted("#a")), Ask(46)]
+
+
+def test_the_last_slots_are_asked_for_a_p1_only() -> None:
+    known = Destinations(lambda address: address)
+    demands = [demand(known, f"#{number}") for number in range(2)]
+    assert asks(Shares(demands, (0, 4)), {}, {"#0": 2, "#1": 2}) == [
+        Ask(3, Wanted("#0", urgent=True)),
+        Ask(2, Wanted("#1", urgent=True)),
+    ]
+    assert asks(Shares([], (0, 16)), {}, {}) == [Ask(16, Wanted(urgent=True))]
+    assert asks(Shares([], (0, 0)), {}, {}) == []
 
 
 def test_a_place_is_freed_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.base import Failure, Message, Receipt, SendError
+from receiver.channels.base import Channel, Failure, Message, Receipt, SendError
 from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived, StillFiring, Unreached
 from receiver.incident.model import EntryKind, Kind
@@ -22,7 +22,7 @@ from receiver.policy.current import Current
 from receiver.store.base import Claimed
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.file import transaction
-from receiver.workers.dispatcher import LARGEST_BUNDLE, Dispatcher
+from receiver.workers.dispatcher import LARGEST_BUNDLE, SLOTS, Dispatcher
 from receiver.workers.retry import RetryPolicy, backoff
 from tests.receiver.example_site import (
     START,
@@ -47,13 +47,22 @@ RETRY = RetryPolicy(first=5, longest=120, give_up=1800)
 class Rig:
     """One dispatcher on e-mail, over a real store."""
 
-    def __init__(self, store: SQLStore, clock: Clock, current: Current | None = None) -> None:
+    def __init__(
+        self,
+        store: SQLStore,
+        clock: Clock,
+        current: Current | None = None,
+        *,
+        host_of: Callable[[str], str] = lambda _address: "",
+        channel: Channel | None = None,
+    ) -> None:
         self.store, self.clock, self.channel = store, clock, Recorder()
         self.metrics, self.bundles = Metrics(["email"]), list[list[Claimed]]()
         self.dispatcher = Dispatcher(
             "email",
-            self.channel,
+            channel or self.channel,
             store,
+            host_of=host_of,
             current=current or the_current(),
             retry=RETRY,
             render=as_message,
@@ -335,9 +344,17 @@ class Stuck:
     def __init__(self) -> None:
         self.begun: list[Message] = []
         self.urgent, self.full, self.answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.took = asyncio.Condition()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many have been begun."""
+        async with self.took:
+            await self.took.wait_for(lambda: len(self.begun) >= count)
 
     async def send(self, message: Message) -> Receipt:
         self.begun.append(message)
+        async with self.took:
+            self.took.notify_all()
         (self.urgent if message.priority == "P1" else self.full).set()
         await self.answer.wait()
         return Receipt(message.id)
@@ -373,6 +390,25 @@ async def test_slots_are_kept_for_a_p1_while_everything_else_is_stuck(tmp_path: 
     assert len([message for message in channel.begun if message.priority != "P1"]) < 100
     dispatcher.stop()
     channel.answer.set()
+    await running
+    await store.close()
+
+
+async def test_when_all_slots_are_taken_the_loop_waits(tmp_path: Path) -> None:
+    clock, channel = Clock(), Stuck()
+    store = await a_store(tmp_path, clock)
+    rig = Rig(store, clock, host_of=lambda address: address, channel=channel)
+    for number in range(SLOTS + 5):
+        team = {f"team-{number}": (Contact("email", f"{number}@example.com"),)}
+        routing = msgspec.structs.replace(the_routing(), teams={**the_routing().teams, **team})
+        down = of_group(received(labelled(an_alert(f"down-{number}"), team=f"team-{number}")), key=str(number))
+        await store.update(AlertsReceived(down), the_policy(routing), clock.now)
+    async with asyncio.timeout(20):
+        running = asyncio.create_task(rig.dispatcher.run(poll=0.01))
+        await channel.until(SLOTS)
+        channel.answer.set()
+        await channel.until(SLOTS + 5)
+    rig.dispatcher.stop()
     await running
     await store.close()
 
