@@ -281,16 +281,17 @@ class SQLStore:
         self, claim: Callable[[Connection], list[Given]], sent: Sequence[Sent], now: datetime
     ) -> list[Given]:
         """Settle and claim together; if that fails, what can be settled by itself is."""
-        try:
-            saved, given = await self._writer.commit(
-                lambda db: ([self._settled(db, one, now) for one in sent], claim(db))
-            )
-        except StoreOutageError:
-            raise
-        except Exception:
-            alone = (self.settle(one.claimed, one.ref, one.decide, now) for one in sent)
-            await asyncio.gather(*alone, return_exceptions=True)
-            raise
+
+        def change(db: Connection) -> tuple[list[Changed], list[Given]]:
+            return [self._settled(db, one, now) for one in sent], claim(db)
+
+        (outcome,) = await asyncio.gather(self._writer.commit(change), return_exceptions=True)
+        if isinstance(outcome, BaseException):
+            if not isinstance(outcome, StoreOutageError):
+                alone = (self.settle(one.claimed, one.ref, one.decide, now) for one in sent)
+                await asyncio.gather(*alone, return_exceptions=True)
+            raise outcome
+        saved, given = outcome
         if any(one is not None and one.owes for one in saved):
             self._changed()
         for one in saved:
