@@ -376,6 +376,7 @@ class _Asked(Generic[T]):
         self._is_given_up = True
         line.cut_if_stuck()
         said = "and nobody knows whether it has happened" if self._has_begun else "and nothing has happened"
+        answer.cancel()  # what has not begun takes no room any more
         raise TimedOutError(Outage.UNREACHABLE, f"{line.name}: no answer within {self._deadline:.0f} seconds, {said}")
 
 

@@ -84,7 +84,7 @@ class GroupCommit:
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._guard:
             jobs = self._next()
-        outcomes = self._together([change for change, _ in jobs])
+        outcomes = self._together([change for change, _ in jobs]) if jobs else []
         self._over()
         with self._guard:
             self._scheduled = self._waiting() > 0
@@ -105,6 +105,9 @@ class GroupCommit:
 
     def _next(self) -> list[_Job]:
         """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""
+        for waiting in (self._urgent, self._jobs):
+            while waiting and waiting[0][1].cancelled():  # nobody waits for it any more
+                waiting.popleft()
         if self._first:
             first, self._first = self._first, []
             return first

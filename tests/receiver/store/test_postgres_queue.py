@@ -4,12 +4,14 @@ import asyncio
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from receiver.store.base import Outage
+from receiver.store.base import Outage, StoreOutageError
+from receiver.store.postgres import queue
 from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.migrate import upgrade
-from receiver.store.postgres.queue import HANGS, Line, Writer
+from receiver.store.postgres.queue import HANGS, Line, Reader, TimedOutError, Writer
 from receiver.store.sql.connection import Connection
 from tests.receiver.stores import conninfo
 
@@ -22,6 +24,35 @@ class Seconds:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.postgres("it is about its connection")
+async def test_what_nobody_waits_for_any_more_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "DEADLINE", 0.1)
+    login, go_on, tries, works = Login(conninfo(tmp_path)), threading.Event(), list[int](), list[bool]()
+
+    def connect() -> PostgresConnection:
+        tries.append(1)
+        go_on.wait()
+        if works:
+            return PostgresConnection(login)
+        raise psycopg.OperationalError("no answer")
+
+    writer, reader = Writer(Line("test", connect), "test"), Reader(Line("test", connect))
+    for run in (writer.commit, reader.run):
+        asked = [run(lambda _: None) for _ in range(100)]
+        assert {type(one) for one in await asyncio.gather(*asked, return_exceptions=True)} == {TimedOutError}
+    monkeypatch.undo()
+    go_on.set()
+    for run in (writer.commit, reader.run):
+        with pytest.raises(StoreOutageError, match=r"no answer$"):  # the first after those that were given up
+            await run(lambda _: None)
+    assert len(tries) <= 8  # two of what was begun and of this one, to write and to read
+    works.append(True)
+    await writer.prepare(upgrade)
+    assert [await writer.commit(lambda _: 1), await reader.run(lambda _: 1)] == [1, 1]
+    await writer.close()
+    await reader.close()
 
 
 @pytest.mark.postgres("it is about its connection")
