@@ -214,7 +214,7 @@ CALENDAR_AGE = Series(
     unit="s",
     queries=(
         Query(
-            f"time() - max by (schedule) (receiver_calendar_last_success_timestamp_seconds{{{RECEIVER}}})",
+            f"time() - min by (schedule) (receiver_calendar_last_success_timestamp_seconds{{{RECEIVER}}})",
             "{{schedule}}",
         ),
     ),

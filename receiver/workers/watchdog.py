@@ -83,13 +83,14 @@ class Watchdog:
         """Open or close the incident of each source, and let go what is over after all."""
         await self._watch.look()
         now, passed = self._clock(), self._elapsed()
-        if self._away != self._watch.away:
+        # What we missed while suspended is no silence, nor what we could not store: Alertmanager got 503.
+        if self._away != self._watch.away or self._store.outage is not None:
             self._started, self._away = passed, self._watch.away
         self._heard = await self._store.heartbeats()
         for source, heard in self._heard.items():
             if source not in self._liveness:
                 continue  # it has left the configuration
-            # What was missed while we were down or suspended is no silence: patience starts with our own running.
+            # Nor what was missed while we were down: patience starts with our own running.
             late, patient = (now - heard).total_seconds() > self._patience, passed - self._started > self._patience
             silent = late and patient
             if silent:

@@ -1,13 +1,16 @@
 """The loops that ask the clock: escalation, and the silence of the Watchdog."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from receiver.incident.event import AlertsReceived, Delivered
 from receiver.incident.model import Kind, State
+from receiver.store.base import Outage, StoreOutageError
 from receiver.store.sql.store import SQLStore
+from receiver.store.sqlite.store import SQLiteStore
 from receiver.workers.escalator import Escalator
 from receiver.workers.stuck import Stuck
 from receiver.workers.watchdog import Watchdog
@@ -106,6 +109,39 @@ async def test_our_own_downtime_is_not_the_watchdogs_silence(store: SQLStore, cl
     assert await store.incidents(None, 10) == []
     await listen(watchdog, clock, 20)
     assert len(await store.incidents(None, 10)) == 1
+
+
+async def test_what_could_not_be_stored_is_not_the_watchdogs_silence(tmp_path: Path, clock: Clock) -> None:
+    class Away(SQLiteStore):
+        """Its database is away for a while, in which webhooks get 503."""
+
+        away: Outage | None = None
+
+        @property
+        def outage(self) -> Outage | None:
+            return self.away
+
+        async def heartbeats(self) -> dict[str, datetime]:
+            if self.away is not None:
+                raise StoreOutageError(self.away, "away")
+            return await super().heartbeats()
+
+    store = Away(tmp_path / "receiver.sqlite3", lambda: None)
+    await store.open(clock.now)
+    watchdog = a_watchdog(store, clock)
+    await store.beat("alertmanager", clock.now)
+    await listen(watchdog, clock, 60)
+    store.away = Outage.UNREACHABLE
+    for _ in range(60):
+        clock.forward(seconds=10)
+        with pytest.raises(StoreOutageError):
+            await watchdog.run_once()
+    store.away = None
+    await listen(watchdog, clock, 170)
+    assert await store.incidents(None, 10) == []
+    await listen(watchdog, clock, 20)  # and nothing came after it
+    assert [one.title for one in await store.incidents(None, 10)] == ["WatchdogSilent: Monitoring is blind"]
+    await store.close()
 
 
 async def test_a_clock_that_jumps_is_an_absence_and_sends_nothing_twice(store: SQLStore, clock: Clock) -> None:
