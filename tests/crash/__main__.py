@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 from deploy.local.servers import PLACE as SERVERS
 from tests.crash import several
 from tests.crash.check import faults, read, summary
+from tests.crash.faults import Run as Faults
 from tests.crash.faults import runs
 from tests.crash.flood import Flood, FloodOfSeveral, flood
+from tests.crash.full import can_mount, full
 from tests.crash.installation import Installation, OnPostgres, OnSQLite
 from tests.crash.program import PLANTED
 from tests.crash.storm import kinds, outlive_leases, run, set_the_clock
@@ -82,7 +84,7 @@ def _on_sqlite(folder: Path, options: argparse.Namespace) -> int:
         at = _new(folder / name)
         failed += _report(_run(at, storm(at, options.seed))[0])
     if options.faults:
-        failed += sum(_faults(folder, name, options.seed, options.faults) for name in runs())
+        failed += sum(_faults(folder, name, storm, options) for name, storm in runs().items())
     if options.planted:
         failed += sum(_not_found(folder, bug, options.seed, planted_on_sqlite) for bug in PLANTED)
     return failed
@@ -98,6 +100,10 @@ def _on_postgres(folder: Path, options: argparse.Namespace) -> int:
     path, counts = _run(at, several.run(at, options.seed, kills, max(3, kills), pauses=some, restarts=some))
     print(f"{several.RECEIVERS} receivers: " + ", ".join(f"{what} {count}" for what, count in sorted(counts.items())))
     failed += _report(path)
+    if options.faults and can_mount():
+        failed += _faults(folder, "full disk", full, options)
+    elif options.faults:
+        print("no full disk: only root may mount a small one")
     if options.planted:
         failed += sum(_not_found(folder, bug, options.seed, planted_on_postgres) for bug in PLANTED)
     return failed
@@ -152,9 +158,9 @@ def _report(path: Path) -> int:
     return len(found)
 
 
-def _faults(folder: Path, name: str, seed: int, times: int) -> int:
-    at = _new(folder / name)
-    history, hits = _run(at, runs()[name](at, seed, times))
+def _faults(folder: Path, name: str, storm: Faults, options: argparse.Namespace) -> int:
+    at, times = _new(folder / name), options.faults
+    history, hits = _run(at, storm(at, options.seed, times))
     print(f"{name}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(hits.items())), flush=True)
     rare = [kind for kind, count in hits.items() if count < times and len(hits) > 1]
     if rare:

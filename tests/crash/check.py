@@ -14,6 +14,7 @@ from typing import Any
 
 Line = dict[str, Any]
 GRACE = 5.0  # seconds in which what was under way may still arrive, or what was answered is written down
+FAILING_STARTS = 3
 STATES = ("triggered", "acknowledged", "resolved", "unknown")
 RANK = {"page": 0, "acknowledged": 1, "resolved": 2}
 SECOND_STEP = {"leads", "marek@example.com"}
@@ -29,6 +30,7 @@ class History:
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
         self.is_whole = any(line["type"] == "end" for line in lines)
         self.is_calm = all(line["calm"] for line in lines if line["type"] == "rest")
+        self.no_starts = [line for line in lines if line["type"] == "no start"]
         self.ready = [line for line in lines if line["type"] == "ready"]
         self.errors = [line["error"] for line in lines if line["type"] == "failed"]
         self.waiting = sum(line["waiting"] for line in lines if line["type"] == "people")
@@ -68,6 +70,7 @@ def faults(history: History) -> list[str]:
         unfinished,
         unanswered,
         unready,
+        failing_starts,
         early,
         wrong_person,
         disordered,
@@ -92,6 +95,12 @@ def unanswered(history: History) -> Iterator[str]:
     """What is repeated is acknowledged at last."""
     if history.waiting:
         yield f"{history.waiting} who repeated a request were not answered"
+
+
+def failing_starts(history: History) -> Iterator[str]:
+    """A start that finds no database fails, and is tried again; hardly ever without a reason."""
+    if len(history.no_starts) > FAILING_STARTS:
+        yield f"{len(history.no_starts)} starts found no database, the last with: {history.no_starts[-1]['log'][-200:]}"
 
 
 def unready(history: History) -> Iterator[str]:
@@ -317,7 +326,7 @@ def summary(history: History) -> str:
     taken, states = sum(map(len, rung)), sum(len(set(kinds)) for kinds in rung)
     asked = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
     return (
-        f"{len(history.deaths)} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
+        f"{sum(bool(death['how']) for death in history.deaths.values())} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
         f"{again} repeats; PagerDuty: {len(rung)} dedup keys, {states} states, {taken - states} repeats; "
         f"requests: {asked}{'' if history.is_calm else '; something was still owed'}"
     )

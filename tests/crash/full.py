@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import which
 
 import aiohttp
+import psycopg
 
 from deploy.local.ports import free_port
 from deploy.local.postgres import NOBODY, Postgres
@@ -20,6 +21,7 @@ from tests.crash.storm import Storm
 SIZE = "128m"  # of the disk; an empty database takes 40
 SETTINGS = {"min_wal_size": "2MB", "max_wal_size": "8MB"}  # of segments of 1 MB: a new one is needed soon
 PATIENCE = 60.0  # seconds in which the receiver must say that it is not ready, or that it is again
+KINDS = ("tables", "log")
 SPELL = 2.0  # seconds for which nothing can be written then
 _MOUNT = f'mount -t tmpfs -o size={SIZE},mode=0700,uid={NOBODY},gid={NOBODY} none "$0" && echo mounted && exec cat'
 
@@ -97,6 +99,15 @@ class OnFullDisk(OnPostgres):
             self._keeper.cancel()
         await super().stop()
 
+    async def fill_log(self) -> None:
+        """Ask for new pieces of the log until there is no room for one: the server crashes, and cannot recover."""
+        before, url = self.ends, f"host=127.0.0.1 port={self.disk.port} user=postgres dbname=postgres"
+        while self.ends == before:
+            with contextlib.suppress(psycopg.Error):
+                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                    await connection.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 1000000))")
+            await asyncio.sleep(0.05)
+
     async def _keep(self) -> None:
         while True:
             await self._server.wait()
@@ -106,7 +117,10 @@ class OnFullDisk(OnPostgres):
 
 
 class Full(Storm):
-    """``fill`` lets the disk be full again and again, every second time with a kill of the receiver meanwhile."""
+    """``fill`` lets the disk be full again and again, half of the times with a kill of the receiver meanwhile.
+
+    At first PostgreSQL has no room for its tables: it refuses what is written. When there is none for its log, it ends.
+    """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._database = OnFullDisk()
@@ -117,11 +131,13 @@ class Full(Storm):
         weather = asyncio.ensure_future(self.begin_incidents())
         ended = await self._live()
         try:
-            for number in range(times):
+            for number, kind in enumerate(kind for kind in KINDS for _ in range(times)):
                 await asyncio.sleep(self.chance.uniform(1.0, 2.0))
                 began = time.time()
-                self.book.write(type="disk", kind="full")
+                self.book.write(type="disk", kind=f"full: {kind}")
                 await asyncio.to_thread(self._database.disk.fill)
+                if kind == "log":
+                    await self._database.fill_log()
                 await self._says(503)
                 await asyncio.sleep(self.chance.uniform(0.5, SPELL))
                 if number % 2:
@@ -133,10 +149,9 @@ class Full(Storm):
                     ended = await self._live()
                 await self._says(200)
                 self.book.write(type="disturbance", kind="disk full", at=began, lasts=time.time() - began)
-                self.hits["full"] += 1
+                self.hits[kind] += 1
         finally:
             weather.cancel()
-        self.hits["server ended"] = self._database.ends
 
     async def _live(self) -> "asyncio.Future[int]":
         """Begin a life; one that begins while the database recovers ends by itself, and who runs it tries again."""
@@ -161,7 +176,7 @@ class Full(Storm):
 
 
 async def full(folder: Path, seed: int, times: int) -> tuple[Path, dict[str, int]]:
-    """Run it; gives the file of its history, and how often the disk was full."""
+    """Run it, so often for each kind; gives the file of its history, and how often the disk was full."""
     async with Full(folder, seed) as storm:
         await storm.fill(times)
         await storm.rest()

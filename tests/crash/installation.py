@@ -19,6 +19,7 @@ from tests.crash.program import AFTER_COMMIT, STATEMENTS
 from tests.crash.wire import CommitWire
 
 ROOT = Path(__file__).resolve().parents[2]
+_OUTAGE = "receiver.store.base.StoreOutageError"
 _TWICE = """
 SELECT incident_id, lane FROM outbox WHERE state = 'sending' GROUP BY 1, 2 HAVING count(*) > 1
 """
@@ -162,6 +163,11 @@ class Process:
         assert self._program.stdin is not None
         self._program.stdin.close()
         await self._program.wait()
+
+    def found_no_database(self) -> bool:
+        """Say whether it has ended because the database went away at its start: whoever runs it tries again."""
+        log = self.log()
+        return "receiver.start(session)" in log and log.rstrip().rpartition("\n")[2].startswith(_OUTAGE)
 
     def log(self) -> str:
         return self._written.read_text("utf-8", "replace")[-2000:]

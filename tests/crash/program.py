@@ -48,7 +48,7 @@ STATEMENTS = {
     "expire": r"UPDATE outbox SET state = 'pending', lease_until = NULL WHERE",
     "retry": r"UPDATE outbox SET state = 'pending', lease_until = NULL, not_before",
     "claim": r"UPDATE outbox SET state = 'sending'",
-    "settle": r"UPDATE outbox SET state = '(sent|dead)'",
+    "settle": r"UPDATE outbox SET state = ('(sent|dead)'|\?)",  # PostgreSQL is given its parameters apart
     "cancel": r"UPDATE outbox SET state = 'cancelled'",
     "due": r"SELECT id FROM incident WHERE wake_at",
     "start": r"UPDATE outbox SET (lease_until|parked)",

@@ -151,7 +151,7 @@ class Storm:
         """Begin incidents all the time, and kill the receiver so often."""
         weather = asyncio.ensure_future(self.begin_incidents())
         try:
-            for _ in range(kills):
+            while self.counts.total() < kills:
                 await self._life(self._next())
         finally:
             weather.cancel()
@@ -183,8 +183,15 @@ class Storm:
         await asyncio.wait({ended}, timeout=wait)
         if not ended.done():
             self.book.kill("random")
-        assert await ended == signal.SIGKILL, f"the receiver has ended by itself: {self.process.log()}"
-        self.counts[await self.over()] += 1
+        killed = await ended == signal.SIGKILL
+        assert killed or self.process.found_no_database(), f"the receiver has ended by itself: {self.process.log()}"
+        if not killed:
+            self.book.hows[self.process.life] = ""
+        how = await self.over()
+        if killed:
+            self.counts[how] += 1
+        else:
+            self.book.write(type="no start", log=self.process.log())
         if tracer is not None:
             await tracer.wait()
 
