@@ -311,6 +311,9 @@ class Outbox(Protocol):
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         """Lease what is owed on a channel now, P1 first, in order within each lane: a row waits for the one before."""
 
+    async def in_turn(self, claimed: Claimed) -> None:
+        """Wait until nothing else of its lane is being sent: only what went out without a lease can be."""
+
     def holds(self, claimed: Claimed) -> bool:
         """Say whether the lease on it lasts as far as is known here: we may have been stopped for longer."""
 

@@ -292,6 +292,8 @@ class Dispatcher:
         return Receipt(f"*{receipt.ref}") if shows else Receipt()  # a bundle is nobody's thread
 
     async def _try(self, claims: list[Claimed]) -> Receipt:
+        for claimed in claims:
+            await self._store.in_turn(claimed)
         message = await self._message(claims)
         if not all(self._store.holds(claimed) for claimed in claims):  # we were stopped, and another receiver has it
             raise DeferredError(0.0)

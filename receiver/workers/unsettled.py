@@ -33,6 +33,8 @@ class UnsettledOutbox:
         self._store = store
         self._unsettled: dict[int, _Unsettled] = {}
         self._under_way: dict[int, Claimed | None] = {}  # sent without a lease -> the lease that it got meanwhile
+        self._sending: dict[int, tuple[int, str]] = {}  # of these, the lane
+        self._ended = asyncio.Event()  # one of these has been sent
         self._parked: dict[int, str] = {}  # in the outage: row -> address
         self._held: dict[int, Claimed] = {}  # leased and untried, for the outage came in between
         self._released: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -68,6 +70,13 @@ class UnsettledOutbox:
     def holds(self, claimed: Claimed) -> bool:
         """Say whether it may be sent; what could only be read in an outage has no lease, and nobody else has one."""
         return claimed.id in self._under_way or self._store.holds(claimed)
+
+    async def in_turn(self, claimed: Claimed) -> None:
+        """Wait until what was sent without a lease in its lane has ended: an answer must not overtake its page."""
+        lane = claimed.incident.id, claimed.notification.target.lane
+        while any(other == lane for number, other in self._sending.items() if number != claimed.id):
+            self._ended.clear()
+            await self._ended.wait()
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         """It was sent."""
@@ -136,7 +145,7 @@ class UnsettledOutbox:
 
     async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
         """``claims`` go back untried, and are given by their address alone."""
-        leases = [lease for claimed in claims if (lease := self._under_way.pop(claimed.id, claimed)) is not None]
+        leases = [lease for claimed in claims if (lease := self._over(claimed)) is not None]
         try:
             await self._store.park(address, leases, channel)
         except StoreOutageError:
@@ -225,13 +234,20 @@ class UnsettledOutbox:
         """Give a row that could only be read; what happened to it in this outage counts."""
         before = self._unsettled.pop(claimed.id, None)
         self._under_way[claimed.id] = before.lease if before else None
+        self._sending[claimed.id] = claimed.incident.id, claimed.notification.target.lane
         if before is None:
             return msgspec.structs.replace(claimed, attempt=claimed.attempt + 1)
         seen = before.claimed
         return msgspec.structs.replace(claimed, attempt=seen.attempt + 1, tries=seen.tries, spent=seen.spent)
 
+    def _over(self, claimed: Claimed) -> Claimed | None:
+        """It is not under way any more; give its lease, if it has one."""
+        self._sending.pop(claimed.id, None)
+        self._ended.set()
+        return self._under_way.pop(claimed.id, claimed)
+
     async def _done(self, claimed: Claimed, write: Write, again: datetime | None = None) -> None:
-        lease = self._under_way.pop(claimed.id, claimed)
+        lease = self._over(claimed)
         unsettled = self._unsettled[claimed.id] = _Unsettled(write, lease, claimed, again)
         await self._write(claimed.id, unsettled)
 

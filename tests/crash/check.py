@@ -66,21 +66,10 @@ class History:
 
 def faults(history: History) -> list[str]:
     """Give a sentence for each fault."""
-    rules = [
-        unfinished,
-        unanswered,
-        unready,
-        failing_starts,
-        early,
-        wrong_person,
-        disordered,
-        rung_twice,
-        repeated,
-        after_the_answer,
-        damaged,
-    ]
+    rules = [unfinished, unanswered, failing_starts, unready]
+    rules += [early, wrong_person, rung_twice, repeated, damaged]
     if history.is_whole:  # the others need what the API says at the end
-        rules += [lost, not_one, timelines, told_unsent, left_open]
+        rules += [lost, not_one, disordered, after_the_answer, timelines, told_unsent, left_open]
     return [f"{rule.__name__.replace('_', ' ')}: {fault}" for rule in rules for fault in rule(history)]
 
 
@@ -325,8 +314,9 @@ def summary(history: History) -> str:
     rung = _at_pagerduty(history).values()
     taken, states = sum(map(len, rung)), sum(len(set(kinds)) for kinds in rung)
     asked = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
+    kills = sum(bool(death["how"]) for death in history.deaths.values())
     return (
-        f"{sum(bool(death['how']) for death in history.deaths.values())} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
+        f"{kills} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
         f"{again} repeats; PagerDuty: {len(rung)} dedup keys, {states} states, {taken - states} repeats; "
         f"requests: {asked}{'' if history.is_calm else '; something was still owed'}"
     )

@@ -22,6 +22,7 @@ SIZE = "128m"  # of the disk; an empty database takes 40
 SETTINGS = {"min_wal_size": "2MB", "max_wal_size": "8MB"}  # of segments of 1 MB: a new one is needed soon
 PATIENCE = 60.0  # seconds in which the receiver must say that it is not ready, or that it is again
 KINDS = ("tables", "log")
+PIECES = 100  # of the log, of 1 MB, and more than the disk has
 SPELL = 2.0  # seconds for which nothing can be written then
 _MOUNT = f'mount -t tmpfs -o size={SIZE},mode=0700,uid={NOBODY},gid={NOBODY} none "$0" && echo mounted && exec cat'
 
@@ -87,7 +88,6 @@ class OnFullDisk(OnPostgres):
     def __init__(self) -> None:
         self.disk = SmallDisk()
         super().__init__(cluster=self.disk)
-        self.ends = 0
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -100,18 +100,20 @@ class OnFullDisk(OnPostgres):
         await super().stop()
 
     async def fill_log(self) -> None:
-        """Ask for new pieces of the log until there is no room for one: the server crashes, and cannot recover."""
-        before, url = self.ends, f"host=127.0.0.1 port={self.disk.port} user=postgres dbname=postgres"
-        while self.ends == before:
-            with contextlib.suppress(psycopg.Error):
+        """Ask for new pieces of the log until there is no room for one: the server crashes, and recovers if it can."""
+        url = f"host=127.0.0.1 port={self.disk.port} user=postgres dbname=postgres"
+        for _ in range(PIECES):
+            try:
                 async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                     await connection.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 1000000))")
-            await asyncio.sleep(0.05)
+            except psycopg.Error as error:
+                if error.sqlstate is None:  # the line is gone
+                    return
+        raise AssertionError("there is room for the log")
 
     async def _keep(self) -> None:
         while True:
             await self._server.wait()
-            self.ends += 1
             await asyncio.sleep(0.3)
             await self.run_server()
 
@@ -119,7 +121,7 @@ class OnFullDisk(OnPostgres):
 class Full(Storm):
     """``fill`` lets the disk be full again and again, half of the times with a kill of the receiver meanwhile.
 
-    At first PostgreSQL has no room for its tables: it refuses what is written. When there is none for its log, it ends.
+    Without room for its tables PostgreSQL refuses what is written; without room for its log it crashes.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:

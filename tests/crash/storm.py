@@ -183,17 +183,19 @@ class Storm:
         await asyncio.wait({ended}, timeout=wait)
         if not ended.done():
             self.book.kill("random")
-        killed = await ended == signal.SIGKILL
-        assert killed or self.process.found_no_database(), f"the receiver has ended by itself: {self.process.log()}"
-        if not killed:
-            self.book.hows[self.process.life] = ""
-        how = await self.over()
-        if killed:
-            self.counts[how] += 1
-        else:
-            self.book.write(type="no start", log=self.process.log())
+        await self._count(await ended)
         if tracer is not None:
             await tracer.wait()
+
+    async def _count(self, status: int) -> None:
+        """See how a life has ended: killed, or by itself, since it has found no database at its start."""
+        if status == signal.SIGKILL:
+            self.counts[await self.over()] += 1
+            return
+        assert self.process.found_no_database(), f"the receiver has ended by itself: {self.process.log()}"
+        self.book.hows[self.process.life] = ""
+        await self.over()
+        self.book.write(type="no start", log=self.process.log())
 
     async def over(self) -> str:
         """Write down the end of a life; say how it ended.

@@ -243,11 +243,14 @@ class SQLStore:
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
             claimed = [self._claimed(db, row, whole=not wanted.kind) for row in rows]
             current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
-            return [c for c in current if _umbrella_follows(db, c)]
+            given = [c for c in current if _umbrella_follows(db, c)]
+            self._in_doubt |= {each.id for each in given}  # here, so that whatever is changed from now on knows it
+            return given
 
-        rows = await self._writer.run(read)
-        self._in_doubt |= {claimed.id for claimed in rows}
-        return rows
+        return await self._writer.run(read)
+
+    async def in_turn(self, claimed: Claimed) -> None:  # noqa: ARG002
+        return  # who has a lease has its turn
 
     def holds(self, claimed: Claimed) -> bool:  # noqa: ARG002
         return True  # nobody else sends
@@ -565,14 +568,16 @@ class SQLStore:
         self._in_doubt |= set(await self._reader.run(lambda db: outbox.in_doubt(db, self._handling, now)))
 
     async def _decide(self, change: Callable[[Connection], Changed], *, urgent: bool = False) -> Incident | None:
-        doubted = frozenset(self._in_doubt)
+        noted = set[int]()
 
-        def after_outage(db: Connection) -> Changed:
-            outbox.tried(db, doubted)  # else an answer would not follow a page that it only seems to be in time for
+        def knowing(db: Connection) -> Changed:
+            if self._in_doubt:  # else an answer would not follow a page that it only seems to be in time for
+                noted.update(self._in_doubt)
+                outbox.tried(db, noted)
             return change(db)
 
-        saved = await self._writer.commit(after_outage if doubted else change, urgent=urgent)
-        self._in_doubt -= doubted
+        saved = await self._writer.commit(knowing, urgent=urgent)
+        self._in_doubt -= noted
         if saved is not None and saved.owes:
             self._changed()
         return self._watched(saved)

@@ -135,6 +135,22 @@ async def test_who_was_paged_in_an_outage_and_answers_first_after_it_ends_the_pa
     assert owed(tmp_path) == [("page", "cancelled"), ("acknowledged", "pending")]
 
 
+async def test_an_answer_does_not_overtake_a_page_that_is_still_being_sent_when_an_outage_ends(
+    tmp_path: Path, store: SQLStore, clock: Clock
+) -> None:
+    await fire(store, clock)
+    sender = Sender(store, clock)
+    with locked(tmp_path):
+        (page,) = await sender.claim()
+    await store.apply(1, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
+    (answer,) = await sender.claim()
+    turn = asyncio.ensure_future(sender.outbox.in_turn(answer))
+    await asyncio.sleep(0)
+    assert not turn.done()
+    await sender.sent(page)
+    await turn
+
+
 async def test_who_was_paged_in_an_outage_by_a_process_that_was_killed_and_answers_first_ends_the_page(
     tmp_path: Path, clock: Clock
 ) -> None:
