@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.types.numeric import Int8Dumper
 
 from receiver.store.postgres.dialect import bound, translated
+from receiver.store.postgres.pipeline import Answer, Pipeline
 
 CONNECT_TIMEOUT = 5  # seconds
 _SETTINGS = {
@@ -57,37 +57,6 @@ class Login(NamedTuple):
         return "<login>"
 
 
-class Rows:
-    """What a statement gives; in a pipeline, it is waited for when somebody asks."""
-
-    def __init__(self, cursor: psycopg.RawCursor[Any], pipeline: psycopg.Pipeline | None) -> None:
-        self._cursor, self._pipeline = cursor, pipeline
-
-    @property
-    def status(self) -> str:
-        """Say how a statement has ended: what COMMIT of a transaction that has failed does is ROLLBACK."""
-        return self._cursor.statusmessage or ""
-
-    @property
-    def rowcount(self) -> int:
-        """Say how many rows it has changed."""
-        if self._pipeline is not None:
-            self._pipeline.sync()
-        return self._cursor.rowcount
-
-    def fetchone(self) -> Any:  # noqa: ANN401  # columns of any type
-        """Give the next row."""
-        return self._cursor.fetchone()
-
-    def fetchall(self) -> list[Any]:
-        """Give all rows that are left."""
-        return self._cursor.fetchall()
-
-    def __iter__(self) -> Iterator[Any]:
-        """Give the rows."""
-        return iter(self._cursor.fetchall())
-
-
 class PostgresConnection:
     """See receiver.store.sql.connection.Connection."""
 
@@ -97,10 +66,9 @@ class PostgresConnection:
         """Connect; psycopg.Error if that fails."""
         password = login.password()
         more = {"password": password} if password is not None else {}
-        self.raw = psycopg.connect(_checked(login.conninfo, more), autocommit=True, prepare_threshold=0)
-        self.raw.prepared_max = None  # our statements are some hundred
-        self.raw.adapters.register_dumper(int, Int8Dumper)  # else each size of a number prepares a statement of its own
-        self._pipeline: psycopg.Pipeline | None = None
+        # Where psycopg prepares statements, it ends all of a connection after each ROLLBACK: ours as well.
+        self.raw = psycopg.connect(_checked(login.conninfo, more), autocommit=True, prepare_threshold=None)
+        self._pipeline = Pipeline(self.raw)
         try:
             self.execute(_SET, [word for setting in _SETTINGS.items() for word in setting])
             if read_only:
@@ -109,12 +77,10 @@ class PostgresConnection:
             self.raw.close()
             raise
 
-    def execute(self, sql: str, parameters: Any = (), /) -> Rows:  # noqa: ANN401  # see connection.Parameters
+    def execute(self, sql: str, parameters: Any = (), /) -> Answer:  # noqa: ANN401  # see connection.Parameters
         """Execute one statement."""
         statement = translated(sql)
-        cursor = psycopg.RawCursor(self.raw)
-        cursor.execute(statement.sql, bound(statement.order, parameters))
-        return Rows(cursor, self._pipeline)
+        return self._pipeline.execute(statement.sql, bound(statement.order, parameters))
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> None:
         """Execute one statement for each of these parameters."""
@@ -134,17 +100,20 @@ class PostgresConnection:
     @contextlib.contextmanager
     def pipelined(self) -> Iterator[None]:
         """Send statements without waiting for the answer of the one before, until somebody asks for it."""
-        with self.raw.pipeline() as pipeline:
-            self._pipeline = pipeline
-            try:
-                yield
-            finally:
-                self._pipeline = None
+        with self._pipeline.on():
+            yield
+
+    def heard(self, timeout: float) -> list[str]:
+        """Give what was notified, waiting so many seconds for the first; psycopg.Error.
+
+        `notifies` of psycopg does not give what came together with an answer, and loses what is not taken of it.
+        """
+        return self._pipeline.heard(timeout)
 
     def sync(self) -> None:
         """Wait for all answers; psycopg.Error of the first statement that failed."""
-        if self._pipeline is not None:
-            self._pipeline.sync()
+        if self._pipeline.is_on:
+            self._pipeline.receive()
 
     def close(self) -> None:
         """Let go of it, whatever state it is in."""

@@ -53,6 +53,7 @@ class Listener:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="postgres-listener", daemon=True)
         self._sent_at = 0.0
+        self.listens = threading.Event()  # once it has begun to
 
     def start(self) -> None:
         """Begin to listen."""
@@ -84,6 +85,7 @@ class Listener:
                 connection = self._line.open()
                 self._channel = str(connection.execute(_CHANNEL).fetchone()[0])
                 connection.raw.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                self.listens.set()
                 if lost:
                     log.info("other receivers are heard again")
                     self._heard(None)
@@ -102,11 +104,10 @@ class Listener:
         while not ends:
             ends = self._stopping.is_set()
             connection = self._line.open()
-            for notification in connection.raw.notifies(timeout=0 if ends else _EVERY):
-                self._take_in(notification.payload)
-                if time.monotonic() - self._sent_at > _EVERY:
-                    break  # and not only when nobody has anything to tell
-            self._send()
+            for payload in connection.heard(0.0 if ends else _EVERY):
+                self._take_in(payload)
+            if ends or time.monotonic() - self._sent_at > _EVERY:
+                self._send()
 
     def _take_in(self, payload: str) -> None:
         with contextlib.suppress(msgspec.DecodeError):  # of a newer receiver

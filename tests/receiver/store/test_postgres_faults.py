@@ -5,7 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,14 +215,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "_STILL", 0.1)
 
 
-def hold(folder: Path, *, pipelined: bool) -> PostgresConnection:
+@contextmanager
+def holding(folder: Path, *, pipelined: bool) -> Iterator[PostgresConnection]:
     """Another receiver that stops in the middle of a transaction."""
     other = PostgresConnection(Login(stores.conninfo(folder)))
-    if pipelined:
-        other.raw.pipeline().__enter__()
-    other.execute("BEGIN")
-    other.execute(queue.LOCK).fetchone()
-    return other
+    with suppress(psycopg.Error), other.pipelined() if pipelined else nullcontext():
+        other.execute("BEGIN")
+        other.execute(queue.LOCK).fetchone()
+        yield other
+    other.close()
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
@@ -231,28 +232,26 @@ async def test_a_receiver_that_stops_in_its_transaction_keeps_nobody_waiting(
     tmp_path: Path, proxy: Proxy, pipelined: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(by_way_of(proxy, stores.conninfo(tmp_path))) as store:
-        other = hold(tmp_path, pipelined=pipelined)
-        assert await count(store) == 1
-        assert "stood still" in caplog.text
-        with pytest.raises(psycopg.Error):
-            other.execute("SELECT 1").fetchone()
-        other.close()
+        with holding(tmp_path, pipelined=pipelined) as other:
+            assert await count(store) == 1
+            assert "stood still" in caplog.text
+            with pytest.raises(psycopg.Error):
+                other.execute("SELECT 1").fetchone()
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_receiver_that_works_for_long_is_left_alone(tmp_path: Path, proxy: Proxy) -> None:
     async with opened(by_way_of(proxy, stores.conninfo(tmp_path))) as store:
-        other = hold(tmp_path, pipelined=False)
-        working = asyncio.to_thread(lambda: other.execute("SELECT pg_sleep(1)").fetchone())
-        slept = asyncio.ensure_future(working)
-        await asyncio.sleep(0.2)
-        with pytest.raises(StoreOutageError) as raised:
-            await count(store)
-        assert raised.value.outage is Outage.LOCKED
-        assert await slept
-        other.execute("ROLLBACK")
-        assert await count(store) == 1
-        other.close()
+        with holding(tmp_path, pipelined=False) as other:
+            working = asyncio.to_thread(lambda: other.execute("SELECT pg_sleep(1)").fetchone())
+            slept = asyncio.ensure_future(working)
+            await asyncio.sleep(0.2)
+            with pytest.raises(StoreOutageError) as raised:
+                await count(store)
+            assert raised.value.outage is Outage.LOCKED
+            assert await slept
+            other.execute("ROLLBACK")
+            assert await count(store) == 1
 
 
 async def test_a_statement_that_takes_too_long_fails_alone(
@@ -349,6 +348,16 @@ async def test_a_change_that_is_refused_takes_no_other_with_it(tmp_path: Path, s
     assert sorted(outcomes[1::2]) == [1, 2]
     assert counted(tmp_path) == 2
     assert store.outage is None
+
+
+def test_what_is_notified_together_with_an_answer_is_heard(tmp_path: Path) -> None:
+    connection = PostgresConnection(Login(stores.conninfo(tmp_path)))
+    connection.execute("LISTEN told")
+    for word in ("one", "two"):
+        connection.execute("SELECT pg_notify('told', ?)", (word,))
+    assert connection.heard(0) == ["one", "two"]
+    assert connection.heard(0) == []
+    connection.close()
 
 
 def test_a_statement_that_fails_in_a_pipeline_leaves_all_others_prepared(tmp_path: Path) -> None:

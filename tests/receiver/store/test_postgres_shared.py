@@ -64,6 +64,7 @@ async def a_receiver(folder: Path, *, off: float = 0.0, there: str = "", channel
     )
     one = One(store, woken, heard, duty)
     await store.open(own.now)
+    assert await asyncio.to_thread(store._listener.listens.wait, 20)  # noqa: SLF001
     return one
 
 
