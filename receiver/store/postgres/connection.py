@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -126,5 +127,7 @@ def _checked(conninfo: str, more: Mapping[str, str]) -> str:
     try:
         return make_conninfo(conninfo, **_SOCKET, **more)
     except psycopg.ProgrammingError:
-        text = "the way to connect cannot be read (it is not shown, since it may have a password in it)"
-        raise psycopg.ProgrammingError(text) from None
+        known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+        unknown = [name for name, _ in parse_qsl(urlsplit(conninfo).query, keep_blank_values=True) if name not in known]
+        wrong = f"libpq knows no option {unknown[0]!r}" if unknown else "libpq cannot read it"
+        raise psycopg.ProgrammingError(f"postgres.url: {wrong} (it is not shown, as it may hold a password)") from None

@@ -33,10 +33,12 @@ def upgrade(db: PostgresConnection) -> None:
             _upgrade(db)
     except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
         user, schema_name = db.execute(_WHO).fetchone()
+        grant = f"GRANT USAGE, CREATE ON SCHEMA {schema_name} TO {user}"
+        if isinstance(error, errors.InvalidSchemaName):
+            grant = f"CREATE SCHEMA IF NOT EXISTS {schema_name}; {grant}"
         raise StoreError(
             f"PostgreSQL: the user {user} cannot make the tables ({error.diag.message_primary}); let the owner of the "
-            f"database run: GRANT USAGE, CREATE ON SCHEMA {schema_name} TO {user}; tables that another user has made "
-            f"must be given to {user}, or be complete"
+            f"database run: {grant}; tables that another user has made must be given to {user}, or be complete"
         ) from error
 
 

@@ -141,6 +141,14 @@ async def test_who_may_make_no_tables_is_told_what_to_grant(empty: str, poor: st
     await store.close()
 
 
+async def test_who_names_a_schema_that_is_not_there_is_told_to_make_it(empty: str) -> None:
+    store = a_store_at(make_conninfo(empty, options="-c search_path=not_there"))
+    with pytest.raises(StoreError) as raised:
+        await store.open(START)
+    assert "CREATE SCHEMA IF NOT EXISTS not_there; GRANT USAGE, CREATE ON SCHEMA not_there" in str(raised.value)
+    await store.close()
+
+
 async def test_who_may_only_read_and_write_the_tables_forgets_and_erases_all_the_same(empty: str, poor: str) -> None:
     owner = a_store_at(empty)
     await owner.open(START)
