@@ -21,13 +21,14 @@ LONGEST = 200_000  # characters that a template may write
 _LOOPS = 1000  # turns of one loop of range(): a loop over alerts is bounded by what it is given
 
 
-def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+def _environment(loader: jinja2.BaseLoader, *, auto_reload: bool = True) -> jinja2.Environment:
     made = ImmutableSandboxedEnvironment(
         loader=loader,
         undefined=jinja2.StrictUndefined,
         autoescape=jinja2.select_autoescape(["html"]),
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=auto_reload,
     )
     made.globals["range"] = _range
     return made
@@ -50,7 +51,7 @@ class Templates:
         brand: Brand = Brand(),  # noqa: B008  # immutable
     ) -> None:
         self.brand = brand
-        self._own = _environment(jinja2.PackageLoader("receiver.messages"))
+        self._own = _environment(jinja2.PackageLoader("receiver.messages"), auto_reload=False)
         self._folder = folder
         self._theirs = _environment(jinja2.FileSystemLoader(folder)) if folder else None
         self._failed = failed

@@ -69,6 +69,11 @@ class GroupCommit:
         """Run something else in the thread."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, work)
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no change waits or is being made."""
+        return not self._scheduled
+
     def shutdown(self) -> None:
         """Let the thread end."""
         self.thread.shutdown()

@@ -38,6 +38,7 @@ class Writer:
     def __init__(self, name: str, committed: Callable[[], None]) -> None:
         """``committed`` is called in the thread after each transaction, before anybody hears of its outcome."""
         self._name, self.connection = name, None  # type: str, SQLiteConnection | None
+        self._committed = committed
         self._changes = GroupCommit("sqlite", self._transact, committed)
         self.outage: Outage | None = None  # of the last attempt to write
 
@@ -48,6 +49,25 @@ class Writer:
     async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
         """See receiver.store.sql.connection.Writer."""
         return await self._changes.commit_in_order(change)
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no change waits or is being made."""
+        return self._changes.is_idle
+
+    async def commit_if(self, look: Callable[[Connection], bool], change: Callable[[Connection], T]) -> T | None:
+        """Make a change by itself if a look says so, in one turn of the thread; None if it does not."""
+
+        def work() -> T | None:
+            if not _guarded(self._name, self._open, look):
+                return None
+            try:
+                done: T = self._transact([change])[0]
+            finally:
+                self._committed()
+            return done
+
+        return await self.call(work)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read, or do what manages its own transaction."""

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from receiver.incident.delivery import Handling
-from receiver.store.base import Outage, StoreError, StoreOutageError
-from receiver.store.sql.outbox import HandlingOf
+from receiver.store.base import ANY, Ask, Claimed, Outage, StoreError, StoreOutageError, Wanted
+from receiver.store.sql.outbox import HandlingOf, first_due
 from receiver.store.sql.store import SQLStore, Watcher, unwatched
 from receiver.store.sqlite.erase import SQLiteErase
 from receiver.store.sqlite.file import Hold, check, connect, connect_to_read
@@ -69,6 +69,16 @@ class SQLiteStore(SQLStore):
     async def alive(self, now: datetime) -> None:
         await self._file_writer.call(self._look)
         await super().alive(now)
+
+    async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
+        if wanted.address or not self._file_writer.is_idle:
+            return await super().claim(channel, now, lease, limit, wanted)
+        # Nobody waits for the thread: the look and the claim need one turn of it, and not one each.
+        claims = await self._file_writer.commit_if(
+            lambda db: first_due(db, channel, now) is not None,
+            lambda db: self._leased(db, channel, now, lease, Ask(limit, wanted)),
+        )
+        return claims or []
 
     async def check(self) -> None:
         def look() -> None:

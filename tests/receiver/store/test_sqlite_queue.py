@@ -52,3 +52,26 @@ async def test_a_full_disk_is_over_when_something_could_be_written_and_not_befor
         await writer.commit(lambda db: db.execute("INSERT INTO t VALUES (1)"))
         assert [*found, writer.outage] == [Outage.FULL, None]
         writer.shutdown()
+
+
+async def test_a_look_that_finds_nothing_waits_for_nobodys_lock(tmp_path: Path) -> None:
+    writer = Writer("test", lambda: None)
+    opened = (
+        sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+        for _ in range(2)
+    )
+    with closing(next(opened)) as db, closing(next(opened)) as other:
+        for pragma in ("journal_mode=WAL", "busy_timeout=0"):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("CREATE TABLE t (x)")
+        writer.connection = db
+        other.execute("BEGIN IMMEDIATE")
+        assert await writer.commit_if(lambda _: False, lambda db: db.execute("INSERT INTO t VALUES (1)")) is None
+        found = [writer.outage]
+        with pytest.raises(StoreOutageError):
+            await writer.commit_if(lambda _: True, lambda db: db.execute("INSERT INTO t VALUES (1)"))
+        found.append(writer.outage)
+        other.execute("ROLLBACK")
+        assert await writer.commit_if(lambda _: True, lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount) == 1
+        assert [*found, writer.outage] == [None, Outage.LOCKED, None]
+        writer.shutdown()
