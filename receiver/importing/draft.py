@@ -7,7 +7,7 @@ sections have the keys of receiver.yml; what has its default value is not writte
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Protocol, TypeVar
 from zoneinfo import ZoneInfo
@@ -26,7 +26,6 @@ PHONES = ("sms", "call")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _LAST = datetime(9000, 1, 1, tzinfo=UTC)  # for ever; a later instant cannot be told in every time zone
-_SECOND = timedelta(seconds=1)
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Local = Annotated[datetime, msgspec.Meta(tz=False)]
