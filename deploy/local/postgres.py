@@ -31,7 +31,9 @@ class Postgres:
 
     def initdb(self, *more: str) -> None:
         """As above, with more words for initdb."""
-        words = ["-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync", *more]
+        # By the locale, the encoding might be another one.
+        options = ["-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
+        words = ["-D", str(self.folder / "data"), *options, *more]
         command = [*self._become, str(self._programs / "initdb"), *words]
         subprocess.run(command, check=True, capture_output=True, cwd="/", text=True)
 

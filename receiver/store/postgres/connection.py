@@ -37,7 +37,8 @@ _DURABLE = (
 _SET = f"SELECT {', '.join('set_config(?, ?, false)' for _ in _SETTINGS)}, {_DURABLE}"
 _READ_ONLY = "SELECT set_config('default_transaction_read_only', 'on', false)"
 # A peer that is gone without a word is noticed after 8 seconds.
-_SOCKET = {
+_SOCKET: Mapping[str, str | int] = {
+    "fallback_application_name": "heypeter-receiver",  # in pg_stat_activity
     "connect_timeout": CONNECT_TIMEOUT,
     "keepalives": 1,
     "keepalives_idle": 3,
