@@ -134,7 +134,13 @@ class Receivers:
         """Let it end."""
         await self._tell(number, name, labels, firing=False)
 
-    async def _tell(self, number: int, name: str, labels: Mapping[str, str], *, firing: bool) -> None:
+    async def beat(self, number: int) -> None:
+        """Let one of them hear the Watchdog."""
+        await self._tell(number, "Watchdog", {}, firing=True, to="watchdog")
+
+    async def _tell(
+        self, number: int, name: str, labels: Mapping[str, str], *, firing: bool, to: str = "alertmanager"
+    ) -> None:
         status = "firing" if firing else "resolved"
         ends_at = "0001-01-01T00:00:00Z" if firing else "2026-11-23T04:00:00Z"
         alert = {
@@ -147,7 +153,7 @@ class Receivers:
         }
         body = {"version": "4", "groupKey": f'{{}}:{{alertname="{name}"}}', "status": status, "receiver": "receiver"}
         rest = {"groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "", "alerts": [alert]}
-        assert (await self.ask(number, "POST", "/webhook/alertmanager", {**body, **rest}))[0] == 200
+        assert (await self.ask(number, "POST", f"/webhook/{to}", {**body, **rest}))[0] == 200
 
     async def incidents(self, number: int) -> list[dict[str, Any]]:
         status, answer = await self.ask(number, "GET", "/api/v1/incidents")

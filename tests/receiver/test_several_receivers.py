@@ -15,8 +15,10 @@ from aiohttp import web
 from tests.fakes.alertmanager import Alertmanager, WayThrough
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.push import FakePush
 from tests.fakes.slack import FakeSlack
 from tests.receiver.receivers import OURS, Programs, Receivers
+from tests.receiver.web.console.test_devices import made_by
 from tests.stories.stack import until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
@@ -208,3 +210,84 @@ async def test_what_one_does_for_all_is_done_once_also_when_it_is_killed_or_stop
         assert len(outside.pagerduty.rung) == 2
         sequence = outside.sequence()
         assert sequence == sorted(set(sequence))
+
+
+async def test_what_nobody_has_told_is_noticed_once(programs: Programs, tmp_path: Path) -> None:
+    alertmanager = Alertmanager(tmp_path / "alertmanager")
+    settings = {
+        "people": PEOPLE,
+        "alertmanager": {
+            "url": alertmanager.url,
+            "receivers": ["nobody"],
+            "interval": "1s",
+            "missed_after": "1s",
+        },
+        "watchdog": {"interval": "1s", "group_interval": "1s", "resend_interval": "1s"},
+    }
+    async with Receivers(programs, tmp_path, settings) as two:
+
+        async def titles() -> list[str]:
+            return [f"{one['title']} {one['state']}" for one in await two.incidents(1)]
+
+        await alertmanager.ready(two.session)
+        await two.beat(1)  # and the other one leads
+        labels = {"alertname": "HighErrorRate", "severity": "critical"}
+        async with two.session.post(f"{alertmanager.url}/api/v2/alerts", json=[{"labels": labels}]) as answer:
+            assert answer.status == 200
+        silent = "WatchdogSilent: Monitoring is blind"
+        both = {"HighErrorRate triggered", f"{silent} triggered"}
+
+        async def are_known() -> bool:
+            return set(await titles()) == both
+
+        await until("both are known", are_known)
+        await two.kill(0)
+
+        async def has_compared() -> bool:
+            return await two.metric(1, "receiver_reconcile_last_success_timestamp_seconds") is not None
+
+        await until("the other one has compared", has_compared)
+        assert sorted(await titles()) == sorted(both)
+        assert await two.metric(1, 'receiver_reconcile_drift_total{kind="missed",source="alertmanager"}') == 0
+        assert [await two.told(1, number, "opened") for number in (1, 2)] == [1, 1]
+        await two.beat(1)
+
+        async def is_heard() -> bool:
+            return f"{silent} resolved" in await titles()
+
+        await until("it is heard again", is_heard)
+    alertmanager.stop()
+
+
+async def test_devices_are_of_all_and_hear_each_page_once(programs: Programs, tmp_path: Path) -> None:
+    service = FakePush()
+    await service.start()
+    settings = {
+        "channels": {"push": {"hosts": [service.url]}},
+        "people": {"linh": {"name": "Linh Tran", "push": True}},
+        "console": {"sign_in": {"proxy": {"addresses": ["127.0.0.1"], "header": "X-User"}}},
+    }
+    linh = {"X-User": "linh", "Authorization": "", **OURS}
+    async with Receivers(programs, tmp_path, settings) as two:
+
+        async def devices() -> list[int]:
+            return [(await two.ask(number, "GET", "/me/devices", **linh))[1].count(said) for number in BOTH]
+
+        said = "/remove"
+        assert (await two.ask(0, "POST", "/me/devices", made_by(service.subscribe()), **linh))[0] == 201
+        assert await devices() == [1, 1]
+        for number in BOTH:
+            assert (await two.ask(number, "POST", "/me/devices/test", **linh))[0] in {200, 303}
+        keys = {call.headers["Authorization"].partition("k=")[2] for call in service.calls}
+        assert (len(service.calls), len(keys)) == (2, 1)
+        await two.fire(1)
+        await until("it is paged", lambda: len(service.calls) == 3)
+        service.statuses["/push/phone"], said = 410, "Dropped by its push service"
+        await two.fire(0, "Next")
+        await until("the next page was refused", lambda: len(service.calls) == 4)
+
+        async def are_gone() -> bool:
+            return await devices() == [1, 1]
+
+        await until("it is known at both", are_gone)
+    await service.stop()
