@@ -25,6 +25,7 @@ AWAKE_FOR = timedelta(minutes=30)
 LONGEST_WINDOW = timedelta(days=7)
 MOST_WINDOWS = 100
 _MOST_MATCHERS, _LONGEST_MATCHER = 20, 500
+_SETTLES = timedelta(seconds=20)  # longer than a change waits, and two looks are apart
 _LONGEST_REASON = 500
 _LONGEST_FORM = 200
 
@@ -43,15 +44,17 @@ class Duty:
     def __init__(self, store: Store, duty: DutyStore, current: Current, clock: Callable[[], datetime]) -> None:
         self._store, self._duty, self._current, self._clock = store, duty, current, clock
         self._windows: dict[int, MadeWindow] = {}  # by number, as they were read last
+        self._settled_at: datetime | None = None  # from when on nothing is decided by the windows of before
 
     async def follow(self) -> None:
-        """Take over what another receiver has changed, also for what was opened or paused here in between."""
-        now, before = self._clock(), self._windows
+        """Take over what another receiver has changed, also for what was opened or paused here in between.
+
+        It is called every few seconds: what was decided by the windows of before may be committed a little later.
+        """
         await self.refresh()
-        gone = [one for number, one in before.items() if number not in self._windows and one.end > now]
-        if self._windows.keys() - before.keys():
+        now = self._clock()
+        if self._settled_at is not None and now < self._settled_at:
             await self._pause_running(now)
-        if gone:
             await self._resume_paused()
 
     async def refresh(self) -> None:
@@ -59,7 +62,10 @@ class Duty:
         now = self._clock()
         covers = tuple(one for one in await self._duty.covers(now) if one.state is CoverState.ACTIVE)
         awake, made = await self._duty.awake(now), await self._duty.windows(now)
-        self._windows = {one.id: one for one in made}
+        before, self._windows = self._windows, {one.id: one for one in made}
+        gone = any(one.end > now for number, one in before.items() if number not in self._windows)
+        if gone or self._windows.keys() - before.keys():
+            self._settled_at = now + _SETTLES
         windows = (window_of(one) for one in made)
         self._current.set_duty(covers, awake, tuple(window for window in windows if window is not None))
 
