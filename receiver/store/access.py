@@ -52,7 +52,7 @@ class FullError(Exception):
 class AccessStore(AuditStore, Protocol):
     """Sessions and tokens, by the SHA-256 of the secret. Each change is in the log, by one transaction.
 
-    ``ended`` is called in the event loop when a session or token has ended here.
+    ``ended`` is called in the event loop when a session or token has ended, as far as is known here.
     """
 
     ended: Callable[[], None]

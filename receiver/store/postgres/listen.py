@@ -30,13 +30,14 @@ _LAST_WORDS = 1.0  # seconds for what is left to tell when the receiver stops
 class Hint(msgspec.Struct, frozen=True):
     """What a receiver has committed: changes of these incidents (None: of too many, or nobody knows which).
 
-    ``owes``: something may be sent now. ``duty``: people have changed who serves.
+    ``owes``: something may be sent now. ``duty``: people have changed who serves. ``ended``: a session or token has.
     """
 
     owner: str
     incidents: tuple[int, ...] | None = ()
     owes: bool = False
     duty: bool = False
+    ended: bool = False
 
 
 _decoder = msgspec.json.Decoder(Hint)
@@ -49,7 +50,7 @@ class Listener:
         self._line, self._owner, self._heard, self._channel = line, owner, heard, ""
         self._guard = threading.Lock()
         self._untold: set[int] | None = set()  # see Hint.incidents
-        self._owes = self._duty = False
+        self._owes = self._duty = self._ended = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="postgres-listener", daemon=True)
         self._sent_at = 0.0
@@ -59,7 +60,9 @@ class Listener:
         """Begin to listen."""
         self._thread.start()
 
-    def tell(self, incidents: Collection[int] | None = (), *, owes: bool = False, duty: bool = False) -> None:
+    def tell(
+        self, incidents: Collection[int] | None = (), *, owes: bool = False, duty: bool = False, ended: bool = False
+    ) -> None:
         """Tell the others soon that these were committed; see ``Hint``."""
         with self._guard:
             if incidents is None:
@@ -67,7 +70,7 @@ class Listener:
             elif self._untold is not None:
                 self._untold.update(incidents)
                 self._untold = self._untold if len(self._untold) <= _MOST else None
-            self._owes, self._duty = self._owes or owes, self._duty or duty
+            self._owes, self._duty, self._ended = self._owes or owes, self._duty or duty, self._ended or ended
 
     def close(self) -> None:
         """End it, and tell what is left if that takes a moment only."""
@@ -117,15 +120,15 @@ class Listener:
 
     def _send(self) -> None:
         with self._guard:
-            incidents, owes, duty = self._untold, self._owes, self._duty
-            self._untold, self._owes, self._duty = set(), False, False
-        if incidents is not None and not (incidents or owes or duty):
+            incidents, *rest = self._untold, self._owes, self._duty, self._ended
+            self._untold, self._owes, self._duty, self._ended = set(), False, False, False
+        if incidents is not None and not (incidents or any(rest)):
             return
-        hint = Hint(self._owner, None if incidents is None else tuple(sorted(incidents)), owes, duty)
+        hint = Hint(self._owner, None if incidents is None else tuple(sorted(incidents)), *rest)
         try:
             self._line.open().execute("SELECT pg_notify(?, ?)", (self._channel, msgspec.json.encode(hint).decode()))
         except (psycopg.Error, StoreError):
             # The next connection tells it again; twice does no harm.
-            self.tell(incidents, owes=owes, duty=duty)
+            self.tell(incidents, owes=hint.owes, duty=hint.duty, ended=hint.ended)
             raise
         self._sent_at = time.monotonic()

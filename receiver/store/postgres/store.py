@@ -25,6 +25,7 @@ from receiver.store.postgres.leases import LENGTH, RENEWED_EVERY, Leases
 from receiver.store.postgres.listen import Hint, Listener
 from receiver.store.postgres.migrate import upgrade
 from receiver.store.postgres.queue import ENDING, Line, Reader, Writer
+from receiver.store.sql.access import SQLAccess
 from receiver.store.sql.connection import OWN, Connection
 from receiver.store.sql.duty import SQLDuty
 from receiver.store.sql.erase import committed
@@ -98,6 +99,7 @@ class PostgresStore(SQLStore):
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
         self._listener = Listener(Line(NAME, connect), self.owner, self._hear)
         self._leases = Leases(self.clock)
+        self.access = SharedAccess(self._database_writer, self._database_reader, self._listener)
         self.duty = SharedDuty(self._database_writer, self._database_reader, self._listener)
         self.erasing = SharedErase(self._database_writer)
         self.silences = SharedSilences(self._database_writer, self._database_reader, self.owner)
@@ -276,10 +278,31 @@ class PostgresStore(SQLStore):
         if hint is None:
             self._changed()
             self._own_heard(None, duty=True)
+            self.access.ended()
             return
+        if hint.ended:
+            self.access.ended()
         if hint.owes:
             self._changed()
         self._own_heard(hint.incidents, duty=hint.duty)
+
+
+class SharedAccess(SQLAccess):
+    """Tells the other receivers when a session or token has ended: they may show pages to whoever had it."""
+
+    def __init__(self, writer: Writer, reader: Reader, listener: Listener) -> None:
+        super().__init__(writer, reader)
+        self._listener = listener
+
+    async def end_session(self, number: int, act: Act) -> bool:
+        has_ended = await super().end_session(number, act)
+        self._listener.tell(ended=True)
+        return has_ended
+
+    async def revoke_token(self, number: int, act: Act) -> bool:
+        has_ended = await super().revoke_token(number, act)
+        self._listener.tell(ended=True)
+        return has_ended
 
 
 class SharedDuty(SQLDuty):

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.channels import push
 from receiver.incident.event import Delivered
+from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.postgres import leases, listen, turns
 from receiver.store.postgres.clock import DatabaseClock
@@ -111,6 +112,22 @@ async def test_changes_of_who_serves_are_told_as_nothing_else(two: tuple[One, On
     async with asyncio.timeout(20):
         await other.told.wait()
     assert (other.heard, other.duty, other.woken) == ([()], [True], [])
+
+
+async def test_the_end_of_a_session_or_token_is_told(two: tuple[One, One]) -> None:
+    one, other = two
+    now, ended = one.store.clock(), asyncio.Queue[int]()
+    other.store.access.ended = lambda: ended.put_nowait(1)
+    act = Act(now, "anna", "session", "", "session.end", "")
+    session = Session("anna", "Anna", "password", now, now, now + timedelta(days=1), "", "")
+    begun = await one.store.access.begin_session(b"a" * 32, session, act)
+    token = await one.store.access.add_token(b"b" * 32, Token("script", "act", "anna", now), act)
+    async with asyncio.timeout(20):
+        assert await one.store.access.end_session(begun.id, act)
+        await ended.get()
+        assert await one.store.access.revoke_token(token.id, act)
+        await ended.get()
+    assert other.heard == [(), ()]
 
 
 async def test_what_cannot_be_told_for_long_is_told_as_anything_may_have_changed(two: tuple[One, One]) -> None:
