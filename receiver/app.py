@@ -108,6 +108,7 @@ from receiver.workers import (
     job_heartbeats,
     pagerduty_poll,
     retention,
+    same_config,
     silence_watch,
     unserved,
 )
@@ -130,6 +131,7 @@ from receiver.workers.one_of_several import OneOfSeveral, nothing
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.retry import RetryPolicy
+from receiver.workers.same_config import SameConfig
 from receiver.workers.silence_watch import SilenceWatch
 from receiver.workers.stuck import Stuck
 from receiver.workers.unserved import NotConfigured, Unserved
@@ -377,6 +379,8 @@ class Receiver:
             channels=self.config.channels,
         )
         self._rounds |= {name: Round(*each) for name, each in made.rounds().items()}
+        compared = SameConfig(made, lambda: self.reloader.digest)
+        self._rounds["same configuration"] = Round(compared.run_once, same_config.PERIOD)
         return made
 
     def _heard(self, incidents: Collection[int] | None, *, duty: bool) -> None:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from process.settings import SettingsError, Source
 from process.web_config import WebAccess
 from receiver.clients.calendar import Feed
@@ -35,6 +37,7 @@ FIXED = (
     *("console.enabled", "console.sign_in", "console.session_valid_for", "console.trusted_proxies"),
 )
 _READ_AGAIN = {"postgres.password_file"}  # by each new connection
+_OWN = {"listen", "state_dir", "database", "postgres"}  # of each of several receivers
 
 
 class Reloader:
@@ -43,6 +46,7 @@ class Reloader:
     ``calendars`` is called after that with the calendars that the file names, and how often each is to be read, and
     ``senders`` with the file, for the jobs and tools that may send. The file of ``access`` is read again as well.
     ``stale`` names the keys whose files have other contents now than at the start, which only a restart reads.
+    ``digest`` is the same for receivers that have the same file, but for what each has of its own.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Reloader:
         self._calendars, self._senders = calendars, senders
         self._fixed, self._contents = _fixed(source), _contents(source)
         self.stale: list[str] = []
+        self.digest = _digest(source)
 
     def reload(self) -> Config:
         """Take the file; SettingsError says why it is refused, and then nothing has changed."""
@@ -75,6 +80,7 @@ class Reloader:
             log.error("config reload failed: %s", error)  # noqa: TRY400  # its text says it all
             raise
         self._current.exchange(fresh)
+        self.digest = _digest(source)
         take_access()
         self._calendars(named)
         self._senders(config)
@@ -120,3 +126,9 @@ def _value(data: object, name: str) -> object:
     for key in name.split("."):
         data = data.get(key) if isinstance(data, dict) else None
     return data
+
+
+def _digest(source: Source) -> str:
+    data = source.data if isinstance(source.data, dict) else {}
+    shared = {str(name): value for name, value in data.items() if name not in _OWN}
+    return hashlib.sha256(msgspec.json.encode(shared, order="deterministic", enc_hook=str)).hexdigest()[:16]

@@ -466,6 +466,9 @@ class Store(History, Outbox, Protocol):
     async def served_elsewhere(self) -> set[str]:
         """Name the channels that other receivers on this store send by: their configuration may be a newer one."""
 
+    async def same_config(self, digest: str) -> bool:
+        """Say whether all receivers on this store that live have said the same here."""
+
     async def incident(self, incident_id: int) -> tuple[Incident, tuple[Entry, ...]] | None:
         """Give one incident and the last lines of its timeline."""
 

@@ -291,3 +291,18 @@ async def test_devices_are_of_all_and_hear_each_page_once(programs: Programs, tm
 
         await until("it is known at both", are_gone)
     await service.stop()
+
+
+async def test_a_receiver_that_was_not_reloaded_is_noticed(programs: Programs, tmp_path: Path) -> None:
+    often = {"receiver.workers.same_config.PERIOD": 0.2, "receiver.workers.housekeeping._SOONEST": 0.2}
+    async with Receivers(programs, tmp_path, {"people": PEOPLE}, constants=often) as two:
+
+        async def differ(differing: float) -> bool:
+            failing = 'receiver_housekeeping_failing{loop="same configuration"}'
+            return [await two.metric(number, failing) for number in BOTH] == [differing, differing]
+
+        for number, differing in ((0, 1), (1, 0)):
+            two.write(number, roles={"engineer": ["marek"]})
+            assert (await two.ask(number, "POST", "/-/reload"))[0] == 200
+            await until("both know", lambda differing=differing: differ(differing))  # type: ignore[misc]
+        assert "another receiver on this database has another configuration" in two.log(1)

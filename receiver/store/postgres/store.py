@@ -36,6 +36,12 @@ from receiver.store.sql.store import Rounds, SQLStore, Watcher, unwatched
 _PRESENT_EVERY = 3.0  # seconds
 _PRESENT = "receiver"  # how the turn is called that says that a receiver lives, by which channels it sends
 _SERVED = "SELECT name FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until >= ? AND owner <> ?"
+_CONFIG = "config"  # the same, that says which configuration each has
+_CONFIGS = "SELECT name FROM turn WHERE substr(name, 1, 7) = 'config '"
+_FORGET_CONFIGS = """
+DELETE FROM turn WHERE substr(name, 1, 7) = 'config ' AND (owner = ? OR owner NOT IN
+    (SELECT owner FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until >= ?))
+"""
 _LEADING, _SILENCES = "leading", "silences"
 _OF_EVERYBODY = {Outage.FULL, Outage.READ_ONLY}  # the others may be ours alone
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
@@ -181,6 +187,15 @@ class PostgresStore(SQLStore):
         values = (self.clock().timestamp(), self.owner)
         rows = await self._database_reader.run(lambda db: db.execute(_SERVED, values).fetchall())
         return {channel for (name,) in rows for channel in name.split()[2:]}
+
+    async def same_config(self, digest: str) -> bool:
+        def change(db: Connection) -> bool:
+            now = self.clock()
+            db.execute(_FORGET_CONFIGS, (self.owner, now.timestamp()))
+            turns.take(db, f"{_CONFIG} {digest} {self.owner}", self.owner, now)
+            return all(name.split()[1] == digest for (name,) in db.execute(_CONFIGS).fetchall())
+
+        return await self._database_writer.commit(change)
 
     async def claim(self, channel: str, now: datetime, lease: float, limit: int, wanted: Wanted = ANY) -> list[Claimed]:
         claims = await super().claim(channel, now, min(lease, LENGTH), limit, wanted)

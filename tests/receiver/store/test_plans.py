@@ -170,6 +170,7 @@ async def attach(store: SQLStore, clock: Clock, child: int, parent: int) -> None
 async def ask(store: SQLStore, clock: Clock) -> None:
     assert await store.channels_owed()
     await store.served_elsewhere()
+    await store.same_config("a")
     await store.channel_states()
     await store.umbrella(1)
     await store.digest("*C0001/1.2")

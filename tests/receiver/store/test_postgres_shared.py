@@ -18,6 +18,7 @@ from receiver.store.postgres import leases, listen, turns
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login
 from receiver.store.postgres.store import PostgresStore
+from receiver.workers.same_config import DifferentConfigError, SameConfig
 from receiver.workers.unserved import Unserved
 from tests.receiver.example_site import START, Clock, an_alert, deciding, received, the_policy
 from tests.receiver.store.postgres_server import a_proxy
@@ -247,6 +248,26 @@ async def test_what_is_owed_on_a_channel_that_another_receiver_has_already_is_le
     assert ended == ["email", "pagerduty"]
     for one in (older, newer):
         await one.store.close()
+
+
+async def test_receivers_with_different_configurations_notice_it_until_one_is_reloaded_or_dead(
+    two: tuple[One, One], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    assert await one.store.same_config("old")
+    assert await other.store.same_config("old")
+    assert not await other.store.same_config("new")
+    compared = SameConfig(one.store, lambda: "old")
+    await compared.run_once()  # whoever reloads them may be about to
+    with pytest.raises(DifferentConfigError):
+        await compared.run_once()
+    assert await one.store.same_config("new")
+    assert await other.store.same_config("new")
+    assert not await one.store.same_config("old")
+    real = other.store.clock
+    monkeypatch.setattr(other.store, "clock", lambda: real() + timedelta(seconds=turns.LENGTH + 1))
+    await other.store.be_present()
+    assert await other.store.same_config("new")  # the other one has died
 
 
 async def test_pages_are_read_again_when_a_receiver_has_died_that_may_not_have_told_everything(
