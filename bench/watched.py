@@ -1,8 +1,9 @@
 """Runs the exporter or the receiver with a watch on its event loop: `python -m bench.watched receiver --config.file F`.
 
-A timer of the loop notes how late it is, every 5 ms from the second second on, and how much of that time its thread was
-computing: the rest it waited for a processor, for Python's lock or for the disk. The figures go to the file that
-BENCH_STALLS names when the process ends. It costs 0.3 % of a core. With BENCH_LOOP=uvloop the process has that loop.
+A timer of the loop notes how late it is, every 5 ms from the second second on, how much of that time its thread was
+computing, and how much it could have run but others had the processor (the kernel's run delay): the rest it waited for
+Python's lock or for the disk. The figures go to the file that BENCH_STALLS names when the process ends. It costs 0.5 % of
+a core. With BENCH_LOOP=uvloop the process has that loop.
 """
 
 import asyncio
@@ -17,28 +18,42 @@ EVERY = 0.005  # seconds
 
 
 class Watch:
-    """Notes the lateness of a timer of one loop, and the part of it in which the loop's thread was computing."""
+    """Notes the lateness of a timer of one loop, and what the loop's thread did in it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._due, self._computed = loop, 0.0, 0.0
+        self._loop, self._due, self._computed, self._delayed = loop, 0.0, 0.0, 0.0
+        self._statistics: int | None = None
         self.late: list[float] = []
         self.computing: list[float] = []
+        self.delayed: list[float] = []
+        self.otherwise: list[float] = []
         loop.call_later(1, self._begin)
 
     def _begin(self) -> None:
-        self._due, self._computed = self._loop.time() + EVERY, time.thread_time()
+        self._due, self._computed, self._delayed = self._loop.time() + EVERY, time.thread_time(), self._delay()
         self._loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
         late = max(0.0, self._loop.time() - self._due)
+        computing = min(late, time.thread_time() - self._computed)
+        delayed = min(late - computing, self._delay() - self._delayed)
         self.late.append(late)
-        self.computing.append(min(late, time.thread_time() - self._computed))
+        self.computing.append(computing)
+        self.delayed.append(delayed)
+        self.otherwise.append(late - computing - delayed)
         self._begin()
+
+    def _delay(self) -> float:
+        """Read for how many seconds this thread has ever waited for a processor: the second figure of schedstat."""
+        if self._statistics is None:  # in the thread of the loop
+            self._statistics = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        return int(os.pread(self._statistics, 100, 0).split()[1]) / 1e9
 
     def line(self, name: str) -> str:
         """Write the figures as JSON: milliseconds at the 99th percentile and at most."""
         figures = {}
-        for what, values in (("late", self.late), ("computing", self.computing)):
+        measured = {"late": self.late, "computing": self.computing, "delayed": self.delayed}
+        for what, values in (*measured.items(), ("otherwise", self.otherwise)):
             ordered = sorted(values) or [0.0]
             figures[what] = [ordered[int(len(ordered) * 0.99)] * 1000, ordered[-1] * 1000]
         return json.dumps({"program": name, "turns": len(self.late), **figures}) + "\n"

@@ -4,7 +4,8 @@ One bad address must not keep the others waiting: it gets its own circuit and a 
 down when connections fail, or when several of its addresses fail and none succeeds in between.
 
 What is under way when we are killed is sent again, so no more is under way than the host's answers are slow: four at
-once make 80 a second where an answer takes 50 ms, which is more than any provider takes from one customer.
+once make 80 a second where an answer takes 50 ms, and 40 where it takes 100, which is more than any provider takes from
+one customer.
 """
 
 import math
@@ -18,10 +19,10 @@ from receiver.workers.circuit_breaker import CircuitBreaker
 
 AT_HOST, AT_HOST_URGENT = 12, 16  # messages under way at once at a slow host; the last of them are kept for a P1
 AT_HOST_LEAST = 4  # at one that answers at once
-_RATE = 60.0  # messages a second, for which there may be as many under way as it takes
-_LATE = 0.5  # seconds without an answer, until when it may be we who are late
+_RATE = 40.0  # messages a second, for which there may be as many under way as it takes
+_LATE = 1.0  # seconds without an answer, until when it may be we who are late
 _RATE_LATE = 20.0  # as the rate above, for each second more
-_ANSWERS = 8  # the fastest of the last ones says how slow a host is: the others may have waited for us
+_ANSWERS = 16  # the fastest of the last ones says how slow a host is: the others, or a few, may have waited for us
 AT_ADDRESS, AT_ADDRESS_URGENT = 8, 10  # of these 16; one address that hangs leaves room for others
 AT_SUSPECT = 2  # an address whose last attempt failed
 _LEAST = 99  # after all ranks
@@ -37,37 +38,36 @@ class Host:
     def __init__(self) -> None:
         self.circuit = CircuitBreaker()
         self.failing: set[str] = set()  # addresses that have failed since one last succeeded
-        self._since: list[float] = []  # when what is under way began
+        self.under_way = 0  # messages
+        self._waiting: list[float] = []  # when those began that have no answer yet
         self._took: deque[float] = deque(maxlen=_ANSWERS)  # seconds
-
-    @property
-    def under_way(self) -> int:
-        """Count the messages under way."""
-        return len(self._since)
 
     def begin(self, now: float) -> None:
         """A message is under way."""
-        self._since.append(now)
+        self.under_way += 1
+        self._waiting.append(now)
         self.circuit.begin()
 
     def answered(self, began: float, now: float) -> None:
-        """A message that ``began`` then has an answer, or has failed."""
+        """A message that ``began`` then has an answer, or has failed; it is under way until that is on the disk."""
+        self._waiting.remove(began)
         self._took.append(now - began)
 
-    def end(self, began: float) -> None:
-        """A message that ``began`` then is no longer under way."""
-        self._since.remove(began)
+    def end(self) -> None:
+        """A message that was answered is no longer under way."""
+        self.under_way -= 1
 
     def most(self, now: float, *at_slow_host: int) -> tuple[int, ...]:
         """Say how many messages may be under way, of each of those that may be if the host is slow."""
-        late = now - min(self._since, default=now) - _LATE
-        wanted = max(min(self._took, default=0.0) * _RATE, AT_HOST_LEAST + late * _RATE_LATE)
+        late = now - min(self._waiting, default=now) - _LATE
+        takes = min(self._took) if len(self._took) == _ANSWERS else 0.0
+        wanted = max(takes * _RATE, AT_HOST_LEAST + late * _RATE_LATE)
         share = min(max(wanted, AT_HOST_LEAST), AT_HOST_URGENT) / AT_HOST_URGENT
         return tuple(max(math.ceil(most * share), AT_HOST_LEAST - 1) for most in at_slow_host)
 
     def may_take_more(self, now: float) -> bool:
         """Say whether there is room here as soon as what is under way has taken longer."""
-        return bool(self._since) and self.most(now, AT_HOST_URGENT) < (AT_HOST_URGENT,)
+        return bool(self._waiting) and self.most(now, AT_HOST_URGENT) < (AT_HOST_URGENT,)
 
     def failed(self, address: str, failure: Failure, now: float) -> None:
         """Count a failure if it may be the host's."""
@@ -205,18 +205,16 @@ class Place:
     """One message's place among those that are under way."""
 
     def __init__(self, destination: Destination, began: float) -> None:
-        self._destination, self._began, self._is_free = destination, began, False
+        self._destination, self._began = destination, began
 
     def answered(self, now: float) -> None:
         """It has an answer, or has failed."""
         self._destination.host.answered(self._began, now)
 
     def free(self) -> None:
-        """Let another one be begun; may be called again."""
-        if not self._is_free:
-            self._is_free = True
-            self._destination.under_way -= 1
-            self._destination.host.end(self._began)
+        """Let another one be begun, when it is answered."""
+        self._destination.under_way -= 1
+        self._destination.host.end()
 
 
 class Destinations:
