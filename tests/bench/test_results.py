@@ -18,14 +18,14 @@ def test_figures_ratios_and_stalls_stand_on_the_page_with_their_goals(
     assert note_pairs("webhooks", "/s", [100, 300, 200], [1, 2, 1], "Other", at_least=80) == 150
     assert note_pairs("page", "ms", [5.0], [10.0], "Other", less_is_better=True) == 2
     notes = [json.loads(line) for line in (tmp_path / "figures").read_text("utf-8").splitlines()]
-    stalls = [{"program": "receiver", "turns": 9, "late": [21.0, 40.0], "computing": [1.0, 2.0]}]
+    stalls = [{"program": "receiver", "turns": 9, "late": [21.0, 40.0], "own": [4.0, 9.0], "computing": [1.0, 2.0]}]
     ran = Ran("one", "About.", "printed 1", notes, stalls, 60, ended_well=True)
     page = document([ran], datetime(2026, 11, 26, tzinfo=UTC), "0")
     assert "| fan-out | 2.6 CPU s | ≤ 2.5 | **no** |" in page
     assert "| webhooks, next to Other | 200 /s | 1 /s | 150 | 100 to 200 | 3 | ≥ 80 yes |" in page
     assert "| page, next to Other | 5 ms | 10 ms | 2 | 2 to 2 | 1 |   |" in page
-    assert "| one, receiver | 21 | 40 | 1 | 2 |" in page
-    assert "met in all: **no**" in page
+    assert "| one, receiver | 21 | 40 | 4 | 9 | 1 | 2 |" in page
+    assert "met in all: **no**; without others: yes." in page
     assert "```text\nprinted 1\n```" in page
 
 
