@@ -1,6 +1,10 @@
 """What one of several receivers does for all, when it passes from one to the other and back."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +15,17 @@ from aiohttp import web
 
 from receiver.clients.alertmanager import AlertmanagerApi
 from receiver.incident.event import AlertsReceived
-from receiver.incident.heartbeat import Job
-from receiver.incident.model import State
+from receiver.incident.heartbeat import Job, looked
+from receiver.incident.model import AlertGroup, State
 from receiver.metrics import Metrics
+from receiver.store.audit import Act
 from receiver.store.postgres import turns
 from receiver.store.sql.store import SQLStore
 from receiver.workers.job_heartbeats import HeartbeatLook
 from receiver.workers.one_of_several import OneOfSeveral
 from receiver.workers.reconcile_diff import VANISHED
 from receiver.workers.reconciler import Reconciler
+from receiver.workers.retention import Retention
 from receiver.workers.watchdog import Watchdog
 from tests.fakes.server import FakeServer
 from tests.receiver.example_site import (
@@ -209,3 +215,55 @@ async def test_what_was_not_seen_by_who_led_before_is_not_taken_for_gone_since_t
         await other.run_once()
         assert first == ["caught up"]  # and not again an hour after the start
     await alertmanager.stop()
+
+
+async def test_a_heartbeat_that_was_found_missing_by_who_died_before_telling_is_told_by_the_next(two: Two) -> None:
+    current, job = the_current(), Job("backup", every=15, grace=0)
+    jobs = {"backup": job}
+    for seconds in (0, 15):
+        two.clock.forward(seconds=seconds)
+        await two.one.watch_jobs(partial(looked, jobs=jobs, now=two.clock.now))  # killed before the incident opens
+    assert await two.one.incidents(None, 10) == []
+    await two.lead(two.other)
+    watch = a_watch(two.other, two.clock, current)
+    look = HeartbeatLook(two.other, current, two.clock, watch, Metrics(["email"]), jobs=lambda: jobs)
+    for _ in range(2):
+        await look.run_once()
+    (incident,) = await two.one.incidents(None, 10)
+    assert incident.delivery.rounds == 1
+
+
+async def test_a_clock_that_both_see_set_moves_what_waits_once(two: Two) -> None:
+    await two.one.update(received(an_alert()), the_policy(), two.clock.now)
+    before = (await two.one.incidents(None, 1))[0].clocks.next_due_at
+    two.clock.forward(hours=1)
+    for store in (two.one, two.other):
+        await store.clock_set(timedelta(hours=1), two.clock.now)
+    after = (await two.one.incidents(None, 1))[0].clocks.next_due_at
+    assert before is not None
+    assert after == before + timedelta(hours=1)
+
+
+async def test_who_keeps_house_may_meet_another_who_does(two: Two, tmp_path: Path) -> None:
+    stores = (two.one, two.other)
+    for number in range(60):
+        group = AlertGroup(f"k{number}", (an_alert("a"),))
+        await two.one.update(AlertsReceived(group), the_policy(), two.clock.now)
+        over = msgspec.structs.replace(group, alerts=(an_alert("a", firing=False),))
+        await two.other.update(AlertsReceived(over), the_policy(), two.clock.now)
+    two.clock.forward(days=2)
+    act = Act(two.clock.now, "peter", "session", "", "person.erase", "")
+    await asyncio.gather(*(store.erasing.erase("linh", ["Linh"], act) for store in stores))
+    keep = timedelta(days=1)
+    olds = [Retention(store, two.clock, keep, tmp_path / str(at)) for at, store in enumerate(stores)]
+    await asyncio.gather(*(old.run_once() for old in olds))
+    left = {incident.id for incident in await two.one.incidents(None, 100)}
+    assert left == {60}  # whose number is not given again
+    assert archived(tmp_path) | left == set(range(1, 61))
+
+
+def archived(folder: Path) -> set[int]:
+    """Number the incidents in the archives of both."""
+    files = folder.glob("*/incidents-*.jsonl.gz")
+    lines = [line for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
+    return {msgspec.json.decode(line)["incident"]["id"] for line in lines}
