@@ -1,8 +1,11 @@
 """A loop that one of several receivers runs for all that share the database: whoever leads at the time."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from receiver.store.base import Store
+
+_LOOKED_EVERY = 1.0  # seconds, at whether it still leads
 
 
 async def nothing() -> None:
@@ -32,6 +35,19 @@ class OneOfSeveral:
         """Do it once."""
         before, self._term = self._term, self._store.term
         if self._term is not None:
-            await self._run_once()
+            await self._while_it_leads()
         elif before is not None:
             await self._rest()
+
+    async def _while_it_leads(self) -> None:
+        """Run it; whoever was stopped in the middle does not do the rest, which another has done meanwhile."""
+        running = asyncio.ensure_future(self._run_once())
+        try:
+            while not running.done() and not self.is_due():
+                await asyncio.wait({running}, timeout=_LOOKED_EVERY)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()

@@ -19,6 +19,7 @@ from receiver.incident.heartbeat import Job, looked
 from receiver.incident.model import AlertGroup, State
 from receiver.metrics import Metrics
 from receiver.store.audit import Act
+from receiver.store.base import StoreError
 from receiver.store.postgres import turns
 from receiver.store.sql.store import SQLStore
 from receiver.workers.job_heartbeats import HeartbeatLook
@@ -97,6 +98,47 @@ async def test_a_loop_runs_where_the_receiver_leads_and_rests_once_when_it_does_
     assert await once() == ["one rests", "other runs"]
     assert [loop.is_due() for loop in loops] == [False, False]
     assert await once() == ["other runs"]
+
+
+async def test_a_round_ends_where_the_receiver_does_not_lead_any_more(two: Two) -> None:
+    begun, ended = asyncio.Event(), list[str]()
+
+    async def runs() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.append("ended")
+
+    loop = OneOfSeveral(two.one, runs)
+    running = asyncio.ensure_future(loop.run())
+    await begun.wait()
+    await two.lead(two.other)
+    await running
+    assert ended == ["ended"]
+
+
+async def test_a_round_that_fails_or_is_ended_with_its_receiver_is_not_hidden(two: Two) -> None:
+    async def fails() -> None:
+        raise StoreError("full")
+
+    with pytest.raises(StoreError):
+        await OneOfSeveral(two.one, fails).run()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    running = asyncio.ensure_future(OneOfSeveral(two.one, waits).run())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.is_set()
 
 
 async def test_a_receiver_numbers_each_time_for_which_it_leads(two: Two) -> None:
