@@ -135,8 +135,8 @@ bench-compare: .venv/ready stack ## compare benchmarks with a revision: BASE=rev
 soak: .venv/ready ## load an exporter of 40,000 series for an hour (MINUTES=5 for less)
 	@$(PY) -m bench.soak $${MINUTES:-60}
 
-crash: .venv/ready ## kill the receiver 500 times in a storm, let all around it fail, check what is left, find five planted bugs: KILLS=100 SEED=18 STORE=sqlite
-	@$(PY) -m tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE))
+crash: .venv/ready ## kill the receiver 500 times in a storm, let all around it fail, check what is left, find five planted bugs: KILLS=100 SEED=18 STORE=sqlite INCIDENTS=10000 (only a flood)
+	@$(PY) -m tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(INCIDENTS),--incidents $(INCIDENTS)) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE))
 
 packages: .venv/ready ## build the wheel, the sdist and the list of packages (SBOM, CycloneDX) into dist/
 	@$(PY) -m build --no-isolation --outdir dist .

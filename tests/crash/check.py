@@ -28,8 +28,8 @@ class History:
         self.planted = next(line["planted"] for line in lines if line["type"] == "run")
         self.deaths = {line["life"]: line for line in lines if line["type"] == "death"}
         self.integrity = [line["integrity"] for line in lines if line["type"] == "database"]
-        self.is_whole = any(line["type"] == "end" for line in lines)
-        self.is_calm = all(line["calm"] for line in lines if line["type"] == "rest")
+        self.owed = next((line.get("owed", "") for line in lines if line["type"] == "rest"), "")
+        self.is_whole = any(line["type"] == "end" for line in lines) and self.owed != "coming"
         self.no_starts = [line for line in lines if line["type"] == "no start"]
         self.ready = [line for line in lines if line["type"] == "ready"]
         self.errors = [line["error"] for line in lines if line["type"] == "failed"]
@@ -76,7 +76,9 @@ def faults(history: History) -> list[str]:
 def unfinished(history: History) -> Iterator[str]:
     """The storm has seen its end, and read what was left: else the half of what is here has not been checked."""
     yield from history.errors
-    if not history.is_whole:
+    if history.owed == "coming":
+        yield "what was owed still went out when the storm gave up waiting for it"
+    elif not history.is_whole:
         yield "the storm has not read what was left, and only what had been seen before is checked"
 
 
@@ -318,7 +320,7 @@ def summary(history: History) -> str:
     return (
         f"{kills} kills, {len(history.fired())} incidents, {len(history.sends)} notifications taken, "
         f"{again} repeats; PagerDuty: {len(rung)} dedup keys, {states} states, {taken - states} repeats; "
-        f"requests: {asked}{'' if history.is_calm else '; something was still owed'}"
+        f"requests: {asked}{'; something was still owed' if history.owed else ''}"
     )
 
 

@@ -33,7 +33,7 @@ ANSWERS = 120.0  # seconds in which a request that is repeated has to succeed at
 MOST_PEOPLE = 400  # who wait for an answer
 AT_ONCE = 8  # incidents that are read
 READ = aiohttp.ClientTimeout(total=30)
-SLOWEST = 10  # times as long as we wait for the next notification, we wait for all
+SLOWEST = 20  # times as long as we wait for the next notification, we wait for all
 
 
 def kinds(statements: tuple[str, ...] = OnSQLite.statements) -> tuple[str, ...]:
@@ -309,7 +309,7 @@ class Storm:
             _, waiting = await asyncio.wait(self._people, timeout=ANSWERS)
             self.book.write(type="people", waiting=len(waiting))
         await asyncio.sleep(self.step + 0.5)
-        self.book.write(type="rest", calm=await self._calm(most))
+        self.book.write(type="rest", owed=await self._calm(most))
         before, listed = "", list[dict[str, Any]]()
         while True:
             page = await self._get(f"/api/v1/incidents?limit=1000{before}")
@@ -323,17 +323,17 @@ class Storm:
         self.book.write(type="database", integrity=await asyncio.to_thread(self.installation.integrity))
         self.book.write(type="end")
 
-    async def _calm(self, most: float) -> bool:
-        """Say whether nothing is owed; a busy machine is waited for while anything comes at all."""
+    async def _calm(self, most: float) -> str:
+        """Wait while anything comes at all; say whether at last something is still owed, and whether it still comes."""
         at_last, taken, moved = time.monotonic() + SLOWEST * most, -1, 0.0
         while not await self._nothing_is_owed():
             now = time.monotonic()
             if self.book.taken > taken:
                 taken, moved = self.book.taken, now
             if now > min(at_last, moved + most):
-                return False
+                return "coming" if now < moved + most else "stuck"
             await asyncio.sleep(0.1)
-        return True
+        return ""
 
     async def _get(self, path: str) -> dict[str, Any]:
         """Ask again what is not answered, or not in time."""

@@ -148,6 +148,8 @@ def rules(*lines: Line) -> set[str]:
         ((FIRE, ACK, ACKED, {"type": "database", "integrity": "row 3 missing from index"}), "damaged"),
         ((FIRE, ACK, told("email", "linh@example.com")), "told unsent"),
         ((FIRE, ACK, ACKED, {"type": "people", "waiting": 1}), "unanswered"),
+        ((FIRE, ACK, ACKED, {"type": "rest", "owed": "coming"}), "unfinished"),
+        ((FIRE, {"type": "rest", "owed": "stuck"}), "lost"),
         ((FIRE, ACK, ACKED, {"type": "failed", "error": "TimeoutError()"}), "unfinished"),
     ],
 )
