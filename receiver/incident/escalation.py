@@ -62,7 +62,7 @@ def start(  # the clocks may have begun before
 
 def _named(so_far: Decision, policy: Policy, now: datetime) -> Decision:
     """Call it after what fires now, whose team's matrix is walked; what a person has raised keeps its name."""
-    return so_far.change(**named(so_far.incident, policy, now)) if so_far.incident.firing else so_far
+    return so_far.change(**named(so_far.incident, policy, now)) if policy.rulings(so_far.incident) else so_far
 
 
 def without_owner(so_far: Decision) -> Decision:
@@ -158,7 +158,7 @@ def page(  # and what it says
     ``without`` is left out if anybody else is paged.
     """
     targets = policy.targets(roles, so_far.incident, now)
-    if any(t.person not in {"", without} for t in targets):
+    if without and any(t.person not in {"", without} for t in targets):
         targets = tuple(t for t in targets if not t.person or t.person != without)
     people = tuple(dict.fromkeys(Holder(t.person, t.role) for t in targets if t.person))
     if not people:

@@ -107,8 +107,10 @@ def one_line(text: str, limit: int) -> str:
     Characters that turn the direction of writing or show nothing at all are not printable and go: with them an alert
     could say one thing and show another (trojansource.codes). The joiner of emoji and Indic scripts stays.
     """
-    kept = (c if c == "\u200d" or c.isprintable() else " " for c in text[: 4 * limit])
-    line = " ".join("".join(kept).split())
+    text = text[: 4 * limit]
+    if not text.isprintable():  # nearly all are
+        text = "".join(c if c == "\u200d" or c.isprintable() else " " for c in text)
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
