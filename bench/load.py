@@ -78,6 +78,8 @@ class Server:
                 break
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
+                    self.process.kill()
+                    self.process.wait()
                     raise SystemExit(f"{command[:3]} does not listen on {port}") from None
                 time.sleep(0.05)
 

@@ -49,11 +49,13 @@ def a_server() -> Iterator[Postgres]:
         cluster.create()
         command = [*cluster.command(), "-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-        while not cluster.is_ready():
-            time.sleep(0.05)
-        yield cluster
-        process.terminate()
-        process.wait()
+        try:
+            while not cluster.is_ready():
+                time.sleep(0.05)
+            yield cluster
+        finally:
+            process.terminate()
+            process.wait()
     finally:
         cluster.remove()
 
