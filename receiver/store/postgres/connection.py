@@ -17,6 +17,7 @@ _SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "3s",
+    "transaction_timeout": "0",  # of the role's own: an upgrade of the tables takes as long as it takes
     "idle_session_timeout": "0",  # who listens may have nothing to say for days
     # What the statements are written for, whatever the role or the database has of its own. With another isolation a
     # transaction would see what was there before its turn came, with fewer digits times would not be read as written.
@@ -31,10 +32,14 @@ _SETTINGS = {
     "max_parallel_workers_per_gather": "0",
 }
 # Without it COMMIT is answered before anything is on a disk; all its other values are the operator's choice.
-_DURABLE = (
-    """set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)"""
-)
-_SET = f"SELECT {', '.join('set_config(?, ?, false)' for _ in _SETTINGS)}, {_DURABLE}"
+_DURABLE = """
+SELECT set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)
+"""
+# An older server does not know each of them; of one that is too old, the version is what is wrong (migrate.py).
+_SET = f"""
+SELECT set_config(name, setting, false) FROM (VALUES {", ".join("(?, ?)" for _ in _SETTINGS)}) wanted (name, setting)
+WHERE current_setting(name, true) IS NOT NULL UNION ALL {_DURABLE}
+"""  # noqa: S608  # our own text
 _READ_ONLY = "SELECT set_config('default_transaction_read_only', 'on', false)"
 # A peer that is gone without a word is noticed after 8 seconds.
 _SOCKET: Mapping[str, str | int] = {
