@@ -28,6 +28,7 @@ SLOTS = 64  # messages under way at once on one channel; how many of them at one
 RESERVED = 16  # of these, those that only a P1 may take
 BUNDLE = 3  # as many notifications for one address become one message
 LARGEST_BUNDLE = 300
+_AT_ONCE = 50  # rows of a bundle that are settled by one commit, which a P1 may wait for
 LEASE = 90.0  # seconds; longer than any channel's timeout, or a slow send would be sent twice
 _LATE_AT_ONCE = 50  # pages that look for another way together
 _NEXT_LOOK = 0.1  # seconds until there may be more room at a host that takes its time
@@ -216,11 +217,20 @@ class Dispatcher:
         return max(0, SLOTS - len(self._under_way) - len(self._answered) - (0 if urgent else RESERVED))
 
     def _take_answered(self) -> list[_Answered]:
-        """Take what is to be settled; its places are free for what is claimed by the same commit."""
-        answered, self._answered = self._answered, []
-        for one in answered:
-            one.place.free()
-        return answered
+        """Take what is to be settled next; its places are free for what is claimed by the same commit."""
+        taken, left = list[_Answered](), _AT_ONCE
+        while self._answered and left > 0:
+            one = self._answered.pop(0)
+            now, later = one._replace(claims=one.claims[:left]), one._replace(claims=one.claims[left:])
+            taken.append(now)
+            left -= len(now.claims)
+            if later.claims:
+                self._answered.insert(0, later)
+            else:
+                one.place.free()
+        if self._answered:
+            self._wake.set()
+        return taken
 
     async def _settle(self, answered: list[_Answered], addresses: Sequence[str], asking: Asking) -> Sequence[Given]:
         now, sent = self._clock(), list[Sent]()

@@ -72,7 +72,6 @@ Rounds = dict[str, tuple[Callable[[], Awaitable[object]], float]]
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _HANDED_OVER = "handover "
 _MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
-_SETTLED = 100  # rows of a bundle in one transaction: some milliseconds
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
@@ -268,27 +267,14 @@ class SQLStore:
         addresses: Collection[str],
         asking: Asking,
     ) -> Sequence[Given]:
-        def claim(db: Connection) -> list[Given]:
-            given = list[Given]()
+        def change(db: Connection) -> tuple[list[Changed], list[Given]]:
+            saved, given = [self._settled(db, one, now) for one in sent], list[Given]()
             for ask in asking(outbox.best_ranks(db, channel, addresses), given):
                 may_be_due = ask.wanted.address or outbox.first_due(db, channel, now) is not None
                 given.append(Given(ask, self._leased(db, channel, now, lease, ask) if may_be_due else []))
-            return given
+            return saved, given
 
-        *earlier, last = [sent[start : start + _SETTLED] for start in range(0, len(sent), _SETTLED)] or [()]
-        for part in earlier:
-            await self._settle_and(lambda _db: [], part, now)
-        return await self._settle_and(claim, last, now)
-
-    async def _settle_and(
-        self, claim: Callable[[Connection], list[Given]], sent: Sequence[Sent], now: datetime
-    ) -> list[Given]:
-        """Settle and claim together; if that fails, what can be settled by itself is."""
-
-        def change(db: Connection) -> tuple[list[Changed], list[Given]]:
-            return [self._settled(db, one, now) for one in sent], claim(db)
-
-        (outcome,) = await asyncio.gather(self._writer.commit(change), return_exceptions=True)
+        (outcome,) = await asyncio.gather(self._knowing(change), return_exceptions=True)
         if isinstance(outcome, BaseException):
             if not isinstance(outcome, StoreOutageError):
                 alone = (self.settle(one.claimed, one.ref, one.decide, now) for one in sent)
@@ -570,17 +556,22 @@ class SQLStore:
         """See what may have been sent by the process before, which ended while nothing could be written."""
         self._in_doubt |= set(await self._reader.run(lambda db: outbox.in_doubt(db, self._handling, now)))
 
-    async def _decide(self, change: Callable[[Connection], Changed], *, urgent: bool = False) -> Incident | None:
+    async def _knowing(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
+        """Make a change that knows what may have been sent: else an answer would follow no page that seems in time."""
         noted = set[int]()
 
-        def knowing(db: Connection) -> Changed:
-            if self._in_doubt:  # else an answer would not follow a page that it only seems to be in time for
+        def knowing(db: Connection) -> T:
+            if self._in_doubt:
                 noted.update(self._in_doubt)
                 outbox.tried(db, noted)
             return change(db)
 
-        saved = await self._writer.commit(knowing, urgent=urgent)
+        done = await self._writer.commit(knowing, urgent=urgent)
         self._in_doubt -= noted
+        return done
+
+    async def _decide(self, change: Callable[[Connection], Changed], *, urgent: bool = False) -> Incident | None:
+        saved = await self._knowing(change, urgent=urgent)
         if saved is not None and saved.owes:
             self._changed()
         return self._watched(saved)
