@@ -309,3 +309,15 @@ def archived(folder: Path) -> set[int]:
     files = folder.glob("*/incidents-*.jsonl.gz")
     lines = [line for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
     return {msgspec.json.decode(line)["incident"]["id"] for line in lines}
+
+
+async def test_one_asks_alertmanager_for_silences_until_it_has_ended_or_is_dead(two: Two) -> None:
+    one, other = two.one.silences, two.other.silences
+    assert await one.take_turn(two.clock.now)
+    assert not await other.take_turn(two.clock.now)
+    await one.end_turn()
+    assert await other.take_turn(two.clock.now)
+    await one.end_turn()  # which it does not have
+    assert not await one.take_turn(two.clock.now)
+    two.clock.forward(seconds=turns.LENGTH + 1)
+    assert await one.take_turn(two.clock.now)
