@@ -16,7 +16,6 @@ from exporter.config import (
     Own,
     load,
     replicas_secret,
-    restart_needed,
     shipped_catalogue,
     token,
     unsafe,
@@ -95,7 +94,7 @@ async def _serve(options: argparse.Namespace) -> int:
 
     def read() -> Settings:
         settings = _settings(options)
-        key = restart_needed(first.config, settings.config)
+        key = first.needs_restart(settings)
         if key:
             raise SettingsError(f"{options.config}: {key} cannot be changed by a reload; restart the exporter")
         return settings

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformColl
 
 from exporter.accept import Acceptor
 from exporter.catalogue.model import Catalogue
-from exporter.config import Config
+from exporter.config import Config, restart_needed
 from exporter.persistence.journal import Journal
 from exporter.persistence.recovery import Storage
 from exporter.persistence.snapshot import Folder
@@ -72,6 +72,11 @@ class Settings(NamedTuple):
     def secrets(self) -> list[Secret]:
         """What no log or report may show."""
         return [secret for secret in (self.token, self.secret) if secret is not None]
+
+    def needs_restart(self, new: "Settings") -> str:
+        """Name the changed key of new ones that a reload cannot apply; empty if there is none."""
+        known, read = (one.secret.reveal() if one.secret else "" for one in (self, new))
+        return restart_needed(self.config, new.config) or ("replicas.secret_file" if known != read else "")
 
 
 class Clock(NamedTuple):

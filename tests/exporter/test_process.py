@@ -142,6 +142,16 @@ async def test_a_new_token_needs_no_restart(process: Process) -> None:
         assert secret not in process.said() + (await process.get("/metrics"))[1]
 
 
+async def test_a_new_secret_of_the_peers_needs_a_restart(process: Process) -> None:
+    secret = process.folder / "peers-secret"
+    secret.write_text("a" * 32, "utf-8")
+    process.write(lambda config: config.update(replicas={"peers": ["http://127.0.0.1:1"], "secret_file": str(secret)}))
+    await process.start()
+    assert (await process.post("/-/reload"))[0] == 200
+    secret.write_text("b" * 32, "utf-8")
+    assert "replicas.secret_file cannot be changed by a reload" in (await process.post("/-/reload"))[1]
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 async def test_it_ends_in_good_order_and_goes_on_where_it_was(process: Process, signum: signal.Signals) -> None:
     await process.start()
