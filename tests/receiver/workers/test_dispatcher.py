@@ -2,10 +2,11 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from receiver.incident.model import EntryKind, Kind
 from receiver.metrics import Metrics
 from receiver.oncall.contact_rules import Contact
 from receiver.policy.current import Current
-from receiver.store.base import Claimed
+from receiver.store.base import Claimed, Given, Sent
 from receiver.store.sql.store import SQLStore
 from receiver.store.sqlite.file import transaction
 from receiver.workers.dispatcher import LARGEST_BUNDLE, SLOTS, Dispatcher
@@ -424,9 +425,17 @@ async def test_a_bundle_takes_a_few_transactions(rig: Rig, monkeypatch: pytest.M
         return transaction(db)
 
     monkeypatch.setattr("receiver.store.sqlite.queue.transaction", counted)
+    settled, settle = list[int](), rig.store.settle_and_claim
+
+    async def noted(sent: Sequence[Sent], *rest: Any) -> Sequence[Given]:  # noqa: ANN401  # as they come
+        settled.append(len(sent))
+        return await settle(sent, *rest)
+
+    monkeypatch.setattr(rig.store, "settle_and_claim", noted)
     await rig.dispatcher.run_once()
     assert rig.count("sent") == LARGEST_BUNDLE + 1
     assert transactions < LARGEST_BUNDLE / 10
+    assert max(settled) < LARGEST_BUNDLE / 4  # a P1 may be claimed in between
 
 
 async def test_another_way_is_looked_for_after_a_minute_and_not_before(tmp_path: Path) -> None:
