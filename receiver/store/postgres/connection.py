@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from receiver.store.postgres.dialect import bound, translated
 from receiver.store.postgres.pipeline import Answer, Pipeline
+from receiver.store.sql.ahead import Ahead
 
 CONNECT_TIMEOUT = 5  # seconds
 _SETTINGS = {
@@ -67,7 +68,7 @@ class Login(NamedTuple):
 class PostgresConnection:
     """See receiver.store.sql.connection.Connection."""
 
-    is_remote = True
+    ahead: Ahead | None = None
 
     def __init__(self, login: Login, *, read_only: bool = False) -> None:
         """Connect; psycopg.Error if that fails."""
@@ -116,6 +117,20 @@ class PostgresConnection:
         `notifies` of psycopg does not give what came together with an answer, and loses what is not taken of it.
         """
         return self._pipeline.heard(timeout)
+
+    @contextlib.contextmanager
+    def asking_ahead(self) -> Iterator[Ahead]:
+        """Let changes inside use what was asked before them; see Ahead for which changes."""
+        self.ahead = Ahead(self.execute)
+        try:
+            yield self.ahead
+            self.ahead.end()
+        finally:
+            self.ahead = None
+
+    def push(self) -> None:
+        """Let the server begin with what was sent; nothing is waited for."""
+        self._pipeline.push()
 
     def sync(self) -> None:
         """Wait for all answers; psycopg.Error of the first statement that failed."""

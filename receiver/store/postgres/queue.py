@@ -24,6 +24,7 @@ from psycopg import errors
 
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.postgres.connection import PostgresConnection
+from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import Change, GroupCommit, log_turn
 
@@ -168,7 +169,7 @@ class Reader:
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read."""
         asked = _Asked(work)
-        return await asked.answer(self._line, asyncio.wrap_future(self._thread.submit(self._line.read, asked.work)))
+        return await asked.answer(self._line, asyncio.wrap_future(self._thread.submit(self._line.read, asked)))
 
     async def close(self) -> None:
         """Finish what is under way, and let the thread end."""
@@ -197,24 +198,26 @@ class Writer:
             return Outage.UNREACHABLE
         return self._failed
 
-    async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
+    async def commit(
+        self, change: Callable[[Connection], T], *, urgent: bool = False, ask: Callable[[Ahead], None] | None = None
+    ) -> T:
         """Make a change; it is on the disk when this returns."""
-        asked = _Asked(change)
-        return await self._answer(asked, self._changes.commit(asked.work, urgent=urgent))
+        asked = _Asked(change, ask=ask)
+        return await self._answer(asked, self._changes.commit(asked, urgent=urgent))
 
     async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
         """See receiver.store.sql.connection.Writer."""
         asked = _Asked(change, _IN_ORDER)
         self._line.patience = _IN_ORDER
         try:
-            return await self._answer(asked, self._changes.commit_in_order(asked.work))
+            return await self._answer(asked, self._changes.commit_in_order(asked))
         finally:
             self._line.patience = DEADLINE
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Read by the connection that writes."""
         asked = _Asked(work)
-        return await self._answer(asked, self._changes.call(partial(self._line.read, asked.work)))
+        return await self._answer(asked, self._changes.call(partial(self._line.read, asked)))
 
     async def prepare(self, work: Callable[[PostgresConnection], None]) -> None:
         """Do what takes as long as it takes, before anything else; StoreError."""
@@ -247,23 +250,23 @@ class Writer:
         finally:
             del self._asked[own]
 
-    def _transact(self, changes: list[Change]) -> list[Any]:
+    def _transact(self, choose: Callable[[], list[Change]]) -> list[Any]:
         try:
             with self._line.under_way():
-                done = self._committed(changes)
+                done = self._committed(choose)
         except StoreOutageError as error:
             self._turn(error)
             raise
         self._turn(None)
         return done
 
-    def _committed(self, changes: list[Change]) -> list[Any]:
+    def _committed(self, choose: Callable[[], list[Change]]) -> list[Any]:
         """Make changes in one transaction; once more if nothing of it has happened by no fault of theirs."""
         for attempt in (1, 2):
             self._count += 1
             tried = _Attempt(self._owner, self._count)
             try:
-                return tried.make(self._line.open(), changes)
+                return tried.make(self._line.open(), choose)
             except psycopg.Error as error:
                 again = self._may_be_made_again(error)
                 if is_gone(error) and tried.is_in_doubt and self._has_committed(tried):
@@ -335,18 +338,37 @@ class _Attempt:
         self.done = list[Any]()
         self.is_in_doubt = False
 
-    def make(self, db: PostgresConnection, changes: list[Change]) -> list[Any]:
-        """Make changes and commit them; a statement that fails keeps the server from reading COMMIT."""
+    def make(self, db: PostgresConnection, choose: Callable[[], list[Change]]) -> list[Any]:
+        """Make changes and commit them; a statement that fails keeps the server from reading COMMIT.
+
+        Which changes is chosen when the turn has come: what has come while others had theirs is made in this one.
+        """
         with db.pipelined():
             db.execute("BEGIN")
-            db.execute(LOCK)
-            self.done = [change(db) for change in changes]
+            db.execute(LOCK).fetchone()
+            self.done = _made(db, choose())
             db.execute(_NUMBER, (self.owner, self.number))
             self.is_in_doubt = True
             ended = db.execute("COMMIT")
         if ended.status != "COMMIT":
             raise errors.InFailedSqlTransaction("the transaction was rolled back")
         return self.done
+
+
+def _made(db: PostgresConnection, changes: list[Change]) -> list[Any]:
+    """Make changes: first those that say what they will read, which is asked for all of them at once."""
+    asks = {at: change.ask for at, change in enumerate(changes) if isinstance(change, _Asked) and change.ask}
+    done = dict[int, Any]()
+    with db.asking_ahead() as ahead:
+        for ask in asks.values():
+            ask(ahead)
+        for at in asks:
+            done[at] = changes[at](db)
+            db.push()
+    for at, change in enumerate(changes):
+        if at not in asks:
+            done[at] = change(db)
+    return [done[at] for at in range(len(changes))]
 
 
 class TimedOutError(StoreOutageError):
@@ -356,11 +378,16 @@ class TimedOutError(StoreOutageError):
 class _Asked(Generic[T]):
     """What somebody asks for, who goes away after a while: then it is not begun any more."""
 
-    def __init__(self, work: Callable[[Connection], T], deadline: float | None = None) -> None:
-        self._work, self._deadline = work, deadline or DEADLINE
+    def __init__(
+        self,
+        work: Callable[[Connection], T],
+        deadline: float | None = None,
+        ask: Callable[[Ahead], None] | None = None,
+    ) -> None:
+        self._work, self._deadline, self.ask = work, deadline or DEADLINE, ask
         self._has_begun = self._is_given_up = False
 
-    def work(self, db: Connection) -> T:
+    def __call__(self, db: Connection) -> T:
         """Do it, in the thread of the connection."""
         if self._is_given_up:
             return None  # type: ignore[return-value]  # nobody reads it

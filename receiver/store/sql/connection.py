@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from receiver.store.base import Outage
+from receiver.store.sql.ahead import Ahead
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -37,8 +38,8 @@ class Connection(Protocol):
     """A connection inside a transaction that its writer or reader manages."""
 
     @property
-    def is_remote(self) -> bool:
-        """Say whether an answer takes its time, and several statements can be under way at once."""
+    def ahead(self) -> Ahead | None:
+        """Give what was asked before the changes that are being made, if an answer takes its time."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Rows:  # noqa: ANN401  # see Parameters
         """Execute one statement."""
@@ -64,8 +65,18 @@ class Writer(Reader, Protocol):
     def outage(self) -> Outage | None:
         """Give what became of the last attempt to write."""
 
-    async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
-        """Make a change, which may run twice; it is on the disk when this returns. StoreError: nothing has happened."""
+    async def commit(
+        self, change: Callable[[Connection], T], *, urgent: bool = False, ask: Callable[[Ahead], None] | None = None
+    ) -> T:
+        """Make a change, which may run twice; it is on the disk when this returns. StoreError: nothing has happened.
+
+        ``ask`` asks for what the change will read, where answers take their time; see Ahead for which changes may.
+        """
 
     async def commit_in_order(self, change: Callable[[Connection], T]) -> T:
         """Make a change after all that were asked for before it, and before all that come."""
+
+
+def rows_of(db: Connection, sql: str, parameters: tuple[object, ...]) -> list[Any]:
+    """Give the rows of a query, by what was asked ahead if that is so."""
+    return db.execute(sql, parameters).fetchall() if db.ahead is None else db.ahead.read(sql, parameters)

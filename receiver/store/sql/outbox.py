@@ -29,7 +29,7 @@ from receiver.incident.delivery import (
 )
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import ChannelState, Member, Wanted
-from receiver.store.sql.connection import ALL, Connection
+from receiver.store.sql.connection import ALL, Connection, rows_of
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
@@ -207,8 +207,9 @@ FROM outbox page WHERE bundle = ? AND state IN ('sending', 'sent')
 """  # noqa: S608
 _ENQUEUE = """
 INSERT INTO outbox (incident_id, lane, channel, address, kind, round, serial, priority, rank, notification,
-                    created_at, not_before)
-VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before)
+                    created_at, not_before, bundle)
+VALUES (:id, :lane, :channel, :address, :kind, :round, :serial, :priority, :rank, :notification, :now, :not_before,
+        :bundle)
 ON CONFLICT (incident_id, lane, kind, round, serial) DO NOTHING
 """
 _NUMBER = """
@@ -291,16 +292,34 @@ def _write_down(
     }
     if not is_new and supersedes(kind, incident.priority):
         _cancel_superseded(db, incident, notification, now)
+    joins = window is not None and way.umbrella and due > now
+    begins = window is not None and joins and window.begins_umbrella(way)
+    row["bundle"] = window.umbrella if window is not None and joins and not begins else None
     inserted = db.execute(_ENQUEUE, row)
-    if window is None or inserted.rowcount == 0:
+    if window is None or not (_is_owed_first(db, row, is_new=is_new) or inserted.rowcount):
         return
-    if way.umbrella and due > now:
+    if begins:
         (added,) = db.execute(_NUMBER, row).fetchone()
-        number = added if window.begins_umbrella(way) else window.umbrella
-        db.execute(_JOIN, (number, added))
-        window = msgspec.structs.replace(window, umbrella=number)
-    gathered = (target.channel, target.address, window.until.timestamp(), window.count, window.umbrella)
-    db.execute(_GATHERED, gathered)
+        db.execute(_JOIN, (added, added))
+        window = msgspec.structs.replace(window, umbrella=added)
+    _gather(db, target, window)
+
+
+def _is_owed_first(db: Connection, row: dict[str, object], *, is_new: bool) -> bool:
+    """Say whether we know that it is owed for the first time, without an answer of a database elsewhere."""
+    if db.ahead is None or not is_new:
+        return False
+    return db.ahead.is_first(tuple(row[column] for column in ("id", "lane", "kind", "round", "serial")))
+
+
+def _gather(db: Connection, target: Target, window: Window) -> None:
+    """Keep the present window of an address."""
+    address, gathered = (target.channel, target.address), (window.until.timestamp(), window.count, window.umbrella)
+    if db.ahead is None:
+        db.execute(_GATHERED, (*address, *gathered))
+        return
+    db.ahead.know(_GATHERING, address, [gathered])
+    db.ahead.put_off(_GATHERED, address, gathered)
 
 
 def _cancel_superseded(db: Connection, incident: Incident, notification: Notification, now: datetime) -> None:
@@ -313,8 +332,8 @@ def _cancel_superseded(db: Connection, incident: Incident, notification: Notific
 def _due(
     db: Connection, incident: Incident, target: Target, handling: Handling, now: datetime
 ) -> tuple[datetime, Window | None]:
-    columns = db.execute(_GATHERING, (target.channel, target.address)).fetchone() if handling.hold else None
-    window = Window(datetime.fromtimestamp(columns[0], UTC), *columns[1:]) if columns else None
+    rows = rows_of(db, _GATHERING, (target.channel, target.address)) if handling.hold else []
+    window = Window(datetime.fromtimestamp(rows[0][0], UTC), *rows[0][1:]) if rows else None
     return due_at(incident, handling, window, now)
 
 

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from receiver.store.base import Outage, StoreOutageError
@@ -30,11 +31,15 @@ class GroupCommit:
     """The changes that wait, and the one thread that makes them.
 
     ``transact`` makes some in one transaction and gives the result of each; StoreOutageError if all would fail alike.
+    It calls what it gets when it can begin, for what has come until then, and gets the same if it asks again.
     ``over`` is called after them, before anybody hears of the outcome.
     """
 
     def __init__(
-        self, name: str, transact: Callable[[list[Change]], list[Any]], over: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        transact: Callable[[Callable[[], list[Change]]], list[Any]],
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         self._transact, self._over = transact, over
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
@@ -87,9 +92,15 @@ class GroupCommit:
         return len(self._first) + len(self._urgent) + len(self._jobs)
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._guard:
-            jobs = self._next()
-        outcomes = self._together([change for change, _ in jobs]) if jobs else []
+        jobs = list[_Job]()
+
+        @cache
+        def choose() -> list[Change]:
+            with self._guard:
+                jobs.extend(self._next())
+            return [change for change, _ in jobs]
+
+        outcomes = self._together(choose)
         self._over()
         with self._guard:
             self._scheduled = self._waiting() > 0
@@ -97,16 +108,16 @@ class GroupCommit:
                 self.thread.submit(self._drain, loop)
         loop.call_soon_threadsafe(_answer, jobs, outcomes)
 
-    def _together(self, changes: list[Change]) -> list[Any]:
+    def _together(self, choose: Callable[[], list[Change]]) -> list[Any]:
         """Give each change's result, or its error. One that fails is found by making each by itself."""
         try:
-            return self._transact(changes)
+            return self._transact(choose)
         except StoreOutageError as error:
-            return [error] * len(changes)
+            return [error] * len(choose())
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the business of the one who asked
-            if len(changes) == 1:
+            if len(choose()) == 1:
                 return [error]
-        return [outcome for change in changes for outcome in self._together([change])]
+        return [outcome for change in choose() for outcome in self._together(partial(list, [change]))]
 
     def _next(self) -> list[_Job]:
         """Take what goes into one transaction: first what is urgent, but never so much that the rest waits for ever."""

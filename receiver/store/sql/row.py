@@ -34,7 +34,8 @@ from receiver.store.base import (
 )
 from receiver.store.remembered import Remembered
 from receiver.store.sql import outbox
-from receiver.store.sql.connection import ALL, OWN, Connection, Rows
+from receiver.store.sql.ahead import Ahead
+from receiver.store.sql.connection import ALL, OWN, Connection, rows_of
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
 _PART = 100  # of them, that are read at once
@@ -124,37 +125,19 @@ def _owned(route: str, fingerprints: tuple[str, ...]) -> tuple[str, str]:
 
 
 class Known:
-    """What the database knows of earlier incidents: a Lookup, each answer from an index.
+    """What the database knows of earlier incidents: a Lookup, each answer from an index."""
 
-    Of a ``group`` that is looked up in a database elsewhere, all is asked at once: each answer takes a way of its own.
-    """
-
-    def __init__(self, db: Connection, group: AlertGroup | None = None) -> None:
-        self._db, self._asked = db, dict[str, tuple[object, Rows]]()
-        if group is None or not db.is_remote:
-            return
-        self._ask(_NEWEST, _group(group.key))
-        if firing := tuple(alert.fingerprint for alert in group.alerts if alert.firing):
-            self._ask(_OWNERS, _owned(route_of(group), firing))
-        self._ask(_NEXT, ())
-
-    def _ask(self, query: str, parameters: tuple[object, ...]) -> Rows:
-        known, answer = self._asked.get(query, (None, None))
-        if answer is None or known != parameters:
-            answer = self._db.execute(query, parameters)
-            self._asked[query] = (parameters, answer)
-        else:
-            del self._asked[query]  # it is read once
-        return answer
+    def __init__(self, db: Connection) -> None:
+        self._db = db
 
     def newest(self, key: str) -> Incident | None:
         """Read the newest incident of a group key."""
-        columns = self._ask(_NEWEST, _group(key)).fetchone()
-        return _incident.decode(document(columns[0])) if columns else None
+        rows = rows_of(self._db, _NEWEST, _group(key))
+        return _incident.decode(document(rows[0][0])) if rows else None
 
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
-        return dict(self._ask(_OWNERS, _owned(route, fingerprints)).fetchall())
+        return dict(rows_of(self._db, _OWNERS, _owned(route, fingerprints)))
 
     def incident(self, number: int) -> Incident | None:
         """Read one incident."""
@@ -162,7 +145,15 @@ class Known:
 
     def next_number(self) -> int:
         """Give the number after the greatest; the newest incident of all is never deleted."""
-        return int(self._ask(_NEXT, ()).fetchone()[0])
+        return int(rows_of(self._db, _NEXT, ())[0][0])
+
+
+def ask(group: AlertGroup, ahead: Ahead) -> None:
+    """Ask what a Lookup will read for a group."""
+    ahead.ask(_NEWEST, _group(group.key), about=_group(group.key))
+    if firing := tuple(alert.fingerprint for alert in group.alerts if alert.firing):
+        ahead.ask(_OWNERS, _owned(route_of(group), firing), about=firing)
+    ahead.ask(_NEXT, ())
 
 
 def newest(db: Connection, state: str | None, limit: int) -> list[Incident]:
@@ -326,7 +317,7 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
     if not decision.changes(before):  # it may still mean something for others: what is over speaks for nobody
         others = _follow(db, after.id, decision.ripples, handling, now)
         return Saved(before, after, any(other.owes for other in others), others)
-    db.execute(_UPSERT, _columns(after))
+    _put(db, before, after)
     if after.clock_moved != before.clock_moved:
         opened = {"opened_at": _opened_at(after), "id": after.id}
         db.execute("UPDATE incident SET opened_at = :opened_at WHERE id = :id", opened)
@@ -348,6 +339,15 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
     others = _follow(db, after.id, decision.ripples, handling, now)
     owes = owes or undone or given_back or bool(owed) or any(other.owes for other in others)
     return Saved(before, after, owes, others)
+
+
+def _put(db: Connection, before: Incident, after: Incident) -> None:
+    db.execute(_UPSERT, _columns(after))
+    if db.ahead is None:
+        return
+    db.ahead.forget(_group(after.key))
+    if before.state is State.NEW:
+        db.ahead.know(_NEXT, (), [(after.id + 1,)])
 
 
 def _follow(
@@ -417,6 +417,8 @@ def _enrol(db: Connection, before: Incident, after: Incident) -> None:
     was = {a.fingerprint for a in before.alerts.values() if a.firing and before.state is not State.RESOLVED}
     now = {a.fingerprint for a in after.alerts.values() if a.firing and after.state is not State.RESOLVED}
     route = indexed(route_of(after), LONGEST_NAME)
+    if db.ahead is not None:
+        db.ahead.forget(was ^ now)
     if was - now:
         db.executemany(_LEAVE, [(route, one, after.id) for one in sorted(was - now)])
     if now - was:

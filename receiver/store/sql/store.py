@@ -57,6 +57,7 @@ from receiver.store.erase import EraseStore
 from receiver.store.remembered import Remembered
 from receiver.store.sql import act, duty, heartbeat, history, outbox, row
 from receiver.store.sql.access import SQLAccess
+from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import OWN, Connection, Reader, Writer
 from receiver.store.sql.duty import SQLDuty
 from receiver.store.sql.hooks import SQLHooks
@@ -134,11 +135,11 @@ class SQLStore:
 
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         def change(db: Connection) -> Changed:
-            before = choose(event, row.Known(db, event.group), policy, now)
+            before = choose(event, row.Known(db), policy, now)
             return row.save(db, before, transition(before, event, policy, now), self._handling, now)
 
         self._refuse()
-        incident = await self._decide(change, urgent=True)
+        incident = await self._decide(change, urgent=True, ask=partial(row.ask, event.group))
         self._refuse()  # it may have gone since somebody looked last
         return incident
 
@@ -556,7 +557,13 @@ class SQLStore:
         """See what may have been sent by the process before, which ended while nothing could be written."""
         self._in_doubt |= set(await self._reader.run(lambda db: outbox.in_doubt(db, self._handling, now)))
 
-    async def _knowing(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
+    async def _knowing(
+        self,
+        change: Callable[[Connection], T],
+        *,
+        urgent: bool = False,
+        ask: Callable[[Ahead], None] | None = None,
+    ) -> T:
         """Make a change that knows what may have been sent: else an answer would follow no page that seems in time."""
         noted = set[int]()
 
@@ -566,12 +573,18 @@ class SQLStore:
                 outbox.tried(db, noted)
             return change(db)
 
-        done = await self._writer.commit(knowing, urgent=urgent)
+        done = await self._writer.commit(knowing, urgent=urgent, ask=ask)
         self._in_doubt -= noted
         return done
 
-    async def _decide(self, change: Callable[[Connection], Changed], *, urgent: bool = False) -> Incident | None:
-        saved = await self._knowing(change, urgent=urgent)
+    async def _decide(
+        self,
+        change: Callable[[Connection], Changed],
+        *,
+        urgent: bool = False,
+        ask: Callable[[Ahead], None] | None = None,
+    ) -> Incident | None:
+        saved = await self._knowing(change, urgent=urgent, ask=ask)
         if saved is not None and saved.owes:
             self._changed()
         return self._watched(saved)

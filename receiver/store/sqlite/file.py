@@ -82,7 +82,7 @@ class Hold:
 class SQLiteConnection(sqlite3.Connection):
     """See receiver.store.sql.connection.Connection."""
 
-    is_remote = False
+    ahead = None
 
     @contextmanager
     def without_trigger(self, _table: str, name: str) -> Iterator[None]:

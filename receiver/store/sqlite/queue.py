@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from receiver.store.base import Outage, StoreError, StoreOutageError
+from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import Change, GroupCommit, log_turn
 from receiver.store.sqlite.file import PATIENT, SQLiteConnection, transaction
@@ -42,7 +43,13 @@ class Writer:
         self._changes = GroupCommit("sqlite", self._transact, committed)
         self.outage: Outage | None = None  # of the last attempt to write
 
-    async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
+    async def commit(
+        self,
+        change: Callable[[Connection], T],
+        *,
+        urgent: bool = False,
+        ask: Callable[[Ahead], None] | None = None,  # noqa: ARG002  # an answer takes no time
+    ) -> T:
         """See receiver.store.sql.connection.Writer."""
         return await self._changes.commit(change, urgent=urgent)
 
@@ -86,12 +93,12 @@ class Writer:
             raise StoreError(f"{self._name}: the store is not open")
         return self.connection
 
-    def _transact(self, changes: list[Change]) -> list[Any]:
+    def _transact(self, choose: Callable[[], list[Change]]) -> list[Any]:
         db = self._open()
         try:
             written = db.total_changes
             with transaction(db):
-                done = [change(db) for change in changes]
+                done = [change(db) for change in choose()]
         except sqlite3.Error as error:
             named = _named(self._name, error)
             if isinstance(named, StoreOutageError):

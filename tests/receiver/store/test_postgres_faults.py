@@ -149,9 +149,15 @@ async def test_a_database_that_stands_still_is_an_outage_that_ends_by_itself(
     monkeypatch.setattr(queue, "DEADLINE", 0.5)
     async with opened(by_way_of(proxy, stores.conninfo(tmp_path))) as store:
         await count(store)
-        proxy.flows.clear()
-        with pytest.raises(StoreOutageError, match="nobody knows") as raised:
-            await count(store)
+
+        def stopped(db: Connection) -> object:
+            proxy.flows.clear()
+            return db.execute(COUNT).fetchone()
+
+        with pytest.raises(StoreOutageError, match="nobody knows"):
+            await store._writer.commit(stopped)  # noqa: SLF001
+        with pytest.raises(StoreOutageError, match="nothing has happened") as raised:
+            await count(store)  # its turn has not come
         assert (raised.value.outage, store.outage) == (Outage.UNREACHABLE, Outage.UNREACHABLE)
         with pytest.raises(StoreOutageError):
             await store.incidents(None, 1)  # the reader's, too
