@@ -212,7 +212,7 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def program(name: str, config: Path, *, watched: bool = True) -> list[str]:
-    """Give the command of one of our programs, with its event loop watched."""
-    words = ["-m", *(["bench.watched"] if watched else []), name, f"--config.file={config}"]
+def program(name: str, config: Path, *, by: str = "bench.watched") -> list[str]:
+    """Give the command of one of our programs, run ``by`` a module that watches it: its event loop."""
+    words = ["-m", *([by] if by else []), name, f"--config.file={config}"]
     return python(*words)

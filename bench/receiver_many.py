@@ -110,10 +110,10 @@ async def run(site: Site, empty: Site, size: Size) -> None:
         empty.session() as other,
         site.serve_slack(slack.post),
         empty.serve_slack(beside.post),
-        empty.run(other, watched=False) as small,
+        empty.run(other, by="") as small,
     ):
         began = time.perf_counter()
-        async with site.run(session, watched=False) as process:
+        async with site.run(session, by="") as process:
             ready = time.perf_counter() - began
             print(f"from its start to ready: {ready:.2f} s")
             note(f"restart to ready with {size.closed:,} closed and {size.open:,} open", ready, "s", at_most=3)

@@ -7,6 +7,7 @@ what posts: see docs/scaling.md for what that means.
 import asyncio
 import collections
 import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -28,17 +29,29 @@ from deploy.local.ports import free_port
 from deploy.local.postgres import Postgres
 
 _TICK = os.sysconf("SC_CLK_TCK")
+ALL = "all"
 _WAITS = "SELECT coalesce(wait_event_type || ':' || wait_event, 'CPU') FROM pg_stat_activity WHERE state = 'active'"
 
 
 class Flooded(NamedTuple):
-    """What a flood gave: webhooks a second, CPU seconds of receivers and of the database, and how often it waited."""
+    """What a flood gave: how many webhooks were taken, whose CPU they have cost, and what the database waited for."""
 
-    rate: float
-    receivers: float
-    database: float
-    waits: collections.Counter[str]
+    taken: int
     seconds: float
+    cpu: dict[str, float]  # seconds: of the receivers, of the database, of what posts, of all that runs on this machine
+    waits: collections.Counter[str]
+
+    @property
+    def rate(self) -> float:
+        """Webhooks a second."""
+        return self.taken / self.seconds
+
+    def line(self) -> str:
+        """Write it."""
+        cost = ", ".join(f"{name} {used / self.taken * 1e6:.0f}" for name, used in self.cpu.items() if name != ALL)
+        waits = ", ".join(f"{name} {n / self.seconds / 100:.2f}" for name, n in self.waits.most_common(5))
+        busy = f"{self.cpu[ALL] / self.seconds:.2f} of {os.cpu_count()} cores busy"
+        return f"{self.rate:7.0f} webhooks/s   CPU of each, us: {cost}   {busy}   connections that are active: {waits}"
 
 
 @contextlib.contextmanager
@@ -74,6 +87,18 @@ def backends(postmaster: int) -> list[int]:
     """Give the processes of a server."""
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     return [postmaster, *map(int, children)]
+
+
+def busy() -> float:
+    """Give the CPU seconds that everything on this machine has used."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / _TICK  # without idle and iowait
+
+
+def used(pids: Sequence[int], postmaster: int) -> dict[str, float]:
+    """Give the CPU seconds that each part has used."""
+    parts = {"receivers": cpu(pids), "database": cpu(backends(postmaster)), "load": time.process_time()}
+    return {**parts, ALL: busy()}
 
 
 async def flood(
@@ -115,18 +140,33 @@ async def measure(
     """Flood some receivers."""
     waits: collections.Counter[str] = collections.Counter()
     watching = asyncio.ensure_future(watch_waits(url, waits))
-    before = cpu(pids), cpu(backends(postmaster))
+    before = used(pids, postmaster)
     taken, took = await flood(session, sites, numbers, seconds)
-    after = cpu(pids), cpu(backends(postmaster))
+    after = used(pids, postmaster)
     watching.cancel()
-    return Flooded(taken / took, after[0] - before[0], after[1] - before[1], waits, took)
+    return Flooded(taken, took, {name: after[name] - before[name] for name in after}, waits)
 
 
 @contextlib.asynccontextmanager
-async def receivers(session: aiohttp.ClientSession, sites: Sequence[Site]) -> AsyncIterator[list[int]]:
-    """Run a receiver for each; gives their processes."""
+async def receivers(session: aiohttp.ClientSession, sites: Sequence[Site], by: str = "") -> AsyncIterator[list[int]]:
+    """Run a receiver for each, by a module that watches it; gives their processes."""
     async with contextlib.AsyncExitStack() as stack:
-        yield [(await stack.enter_async_context(site.run(session, watched=False))).pid for site in sites]
+        yield [(await stack.enter_async_context(site.run(session, by=by))).pid for site in sites]
+
+
+def turns(path: Path) -> str:
+    """Write what the turns of some receivers were: see bench/turns.py."""
+    sums = collections.Counter[str]()
+    for line in path.read_text("utf-8").splitlines():
+        sums.update(json.loads(line))
+    each = {name: figure / sums["transactions"] for name, figure in sums.items()}
+    statements, answers = sums["statements"] / sums["webhooks"], each["answers"]
+    ms = {name: each[name] * 1000 for name in ("asked", "held", "computed", "waited", "last")}
+    return (
+        f"a turn has {each['changes']:.1f} changes, {statements:.1f} statements a webhook, {answers:.1f} answers; ms: "
+        f"{ms['asked']:.1f} until it comes, {ms['held']:.1f} long, of it {ms['computed']:.1f} computing, "
+        f"{ms['waited']:.1f} for answers, {ms['last']:.1f} for the rest and COMMIT"
+    )
 
 
 async def page(session: aiohttp.ClientSession, site: Site, slack: Slack, number: int) -> float:
@@ -158,11 +198,12 @@ async def main(*, short: bool) -> None:
                     async with receivers(session, sites[:count]) as pids:
                         done = await measure(session, sites[:count], pids, url, postmaster, numbers, seconds)
                     measured.append(done.rate)
-                    waits = ", ".join(f"{name} {n / done.seconds / 100:.2f}" for name, n in done.waits.most_common(5))
-                    cores = f"{done.receivers / done.seconds:.2f}, database {done.database / done.seconds:.2f} cores"
-                    print(
-                        f"{count} receiver(s): {done.rate:7.0f} webhooks/s   CPU: receivers {cores}   active: {waits}"
-                    )
+                    print(f"{count} receiver(s): {done.line()}")
+            for count in rates:
+                os.environ["BENCH_TURNS"] = str(Path(folder) / f"turns-{count}.json")
+                async with receivers(session, sites[:count], "bench.turns"):
+                    await flood(session, sites[:count], numbers, seconds)
+                print(f"{count} receiver(s): {turns(Path(os.environ['BENCH_TURNS']))}")
             note("webhooks of ten alerts on PostgreSQL, one receiver", statistics.median(rates[1]), "/s")
             note("webhooks of ten alerts on PostgreSQL, three receivers", statistics.median(rates[3]), "/s")
             async with receivers(session, sites):

@@ -80,10 +80,10 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def run(
-        self, session: aiohttp.ClientSession, *, watched: bool = True
+        self, session: aiohttp.ClientSession, *, by: str = "bench.watched"
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """Start the receiver, wait until it is ready, and stop it at the end; a watched loop never quite rests."""
-        command = [*program("receiver", self.config, watched=watched), "--log.level=error"]
+        command = [*program("receiver", self.config, by=by), "--log.level=error"]
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
         try:
             await ready(session, f"{self.url}/-/ready")

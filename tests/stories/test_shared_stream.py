@@ -52,7 +52,7 @@ class Two:
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[aiohttp.ClientSession]:
-        async with self.a.session() as session, self.a.run(session, watched=False), self.b.run(session, watched=False):
+        async with self.a.session() as session, self.a.run(session, by=""), self.b.run(session, by=""):
             db = PostgresConnection(Login(self._url))
             db.execute(_SESSION, (hashed("s"),))
             db.close()

@@ -69,7 +69,7 @@ class Writer:
             if not _guarded(self._name, self._open, look):
                 return None
             try:
-                done: T = self._transact([change])[0]
+                done: T = self._transact(lambda: [change])[0]
             finally:
                 self._committed()
             return done
