@@ -46,7 +46,7 @@ class Reloader:
     ``calendars`` is called after that with the calendars that the file names, and how often each is to be read, and
     ``senders`` with the file, for the jobs and tools that may send. The file of ``access`` is read again as well.
     ``stale`` names the keys whose files have other contents now than at the start, which only a restart reads.
-    ``digest`` is the same for receivers that have the same file, but for what each has of its own.
+    ``digest`` is the same for receivers that have the same file and secrets, but for what each has of its own.
     """
 
     def __init__(
@@ -131,4 +131,6 @@ def _value(data: object, name: str) -> object:
 def _digest(source: Source) -> str:
     data = source.data if isinstance(source.data, dict) else {}
     shared = {str(name): value for name, value in data.items() if name not in _OWN}
-    return hashlib.sha256(msgspec.json.encode(shared, order="deterministic", enc_hook=str)).hexdigest()[:16]
+    files = {name: content for name, content in _contents(source).items() if name.partition(".")[0] not in _OWN}
+    text = msgspec.json.encode((shared, files), order="deterministic", enc_hook=str)
+    return hashlib.sha256(text).hexdigest()[:16]

@@ -31,6 +31,7 @@ from receiver.store.sql.store import SQLStore
 from receiver.web.admin import Admin
 from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.retention import Retention
+from tests.receiver.channels.test_registry import written
 from tests.receiver.config.test_config import edited
 from tests.receiver.example_site import (
     P1,
@@ -184,6 +185,22 @@ def test_the_password_of_the_database_needs_no_restart(tmp_path: Path) -> None:
     (tmp_path / "db").write_text("new", "utf-8")
     reloader.reload()
     assert reloader.stale == []
+
+
+def test_receivers_are_compared_by_their_file_and_secrets_but_not_by_what_each_has_of_its_own(tmp_path: Path) -> None:
+    secret = tmp_path / "link"
+    secret.write_text("s" * 32, "utf-8")
+    keys = {"links": {"secret_file": str(secret)}, "listen": "127.0.0.1:9095"}
+
+    def digest(**changed: object) -> str:
+        config, source = load(written(tmp_path, {**keys, **changed}))
+        return Reloader(source.path, source, Current(build_routing(config, source), START), lambda _: None).digest
+
+    same = digest()
+    assert digest(listen="127.0.0.1:9096", state_dir=str(tmp_path)) == same
+    assert digest(roles={"engineer": ["linh"], "tech-lead": ["linh"]}) != same
+    secret.write_text("t" * 32, "utf-8")
+    assert digest() != same
 
 
 async def test_who_covers_each_role_is_a_metric(
