@@ -14,6 +14,8 @@ from tests.crash import several
 from tests.crash.__main__ import planted_on_postgres, planted_on_sqlite
 from tests.crash.check import History, Line, faults, main, read
 from tests.crash.faults import Outcome, clock, disk, network, torn
+from tests.crash.flood import Flood, FloodOfSeveral, flood
+from tests.crash.full import can_mount, full
 from tests.crash.program import PLANTED
 from tests.crash.storm import Storm, run
 
@@ -50,6 +52,23 @@ async def test_nothing_is_lost_when_one_of_several_receivers_dies(tmp_path: Path
     print(f"seed {seed}")  # noqa: T201  # as above
     path, hits = await several.run(tmp_path, seed, 1, 1, pauses=0, restarts=0)
     assert hits["kill"] == 1
+    assert main(path) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Flood, pytest.param(FloodOfSeveral, marks=NO_SERVER)])
+async def test_nothing_is_lost_in_a_flood(tmp_path: Path, kind: type[Flood | FloodOfSeveral]) -> None:
+    path, hits = await flood(kind(tmp_path, 5), 100, 3, 40.0)
+    assert sum(hits.values()) >= 3
+    assert main(path) == 0
+
+
+@pytest.mark.slow
+@NO_SERVER
+@pytest.mark.skipif(not can_mount(), reason="only root may mount a small disk")
+async def test_nothing_is_lost_when_the_disk_of_postgresql_is_full(tmp_path: Path) -> None:
+    path, hits = await full(tmp_path, 5, 1)
+    assert hits == {"tables": 1, "log": 1}
     assert main(path) == 0
 
 
