@@ -10,12 +10,13 @@ from tests.crash.storm import Storm
 LATENCY = 0.02  # seconds until a provider answers; it has taken at once what it answers
 FAILING = 0.02  # of what it is sent
 _AGAIN = 0.5  # seconds: many repeat what was not answered
+_MOST_PEOPLE = 150  # more would only wait for each other until each has given up
 
 
 class Flood(Storm):
     """One receiver."""
 
-    again = _AGAIN
+    again, most_people = _AGAIN, _MOST_PEOPLE
 
     async def pour(self, incidents: int, kills: int, rate: float) -> None:
         """Begin so many, so many in a second, and kill as often meanwhile."""
@@ -35,7 +36,11 @@ class Flood(Storm):
 class FloodOfSeveral(Several):
     """Three receivers on one PostgreSQL, of which any is killed."""
 
-    again = _AGAIN
+    again, most_people = _AGAIN, _MOST_PEOPLE
+
+    def __init__(self, folder: Path, seed: int, planted: str = "") -> None:
+        super().__init__(folder, seed, planted)
+        self.database.is_direct = True
 
     async def pour(self, incidents: int, kills: int, rate: float) -> None:
         """As above."""

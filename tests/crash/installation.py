@@ -79,6 +79,7 @@ class OnPostgres:
     def __init__(self, cut: Callable[[str], None] = lambda _fault: None, cluster: Postgres | None = None) -> None:
         self._cluster = cluster or Postgres(free_port())
         self.wire = CommitWire(self._cluster.port, cut)
+        self.is_direct = False  # past the line that may be cut: it costs time
 
     async def start(self) -> None:
         await asyncio.to_thread(self._cluster.create)
@@ -96,7 +97,8 @@ class OnPostgres:
         await self.run_server()
 
     def settings(self) -> dict[str, Any]:
-        return {"postgres": {"url": f"postgresql://postgres@127.0.0.1:{self.wire.port}/postgres"}}
+        port = self._cluster.port if self.is_direct else self.wire.port
+        return {"postgres": {"url": f"postgresql://postgres@127.0.0.1:{port}/postgres"}}
 
     def integrity(self) -> str:
         """Look for a lane of which two rows are being sent, and read all."""

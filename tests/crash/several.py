@@ -22,8 +22,8 @@ class Several(Storm):
     """``rage_among`` kills, stops and restarts; any receiver takes what is posted."""
 
     def __init__(self, folder: Path, seed: int, planted: str = "") -> None:
-        self._database = OnPostgres(self._cut)
-        super().__init__(folder, seed, planted, on=self._database)
+        self.database = OnPostgres(self._cut)
+        super().__init__(folder, seed, planted, on=self.database)
         self.hits = Counter[str]()
         self._others = [Process(folder, self.book, f"receiver-{number}") for number in range(2, RECEIVERS + 1)]
         self.processes = [self.process, *self._others]
@@ -113,14 +113,14 @@ class Several(Storm):
         for _ in range(restarts):
             await asyncio.sleep(self.chance.uniform(4.0, 8.0))
             self.book.write(type="disturbance", kind="database restarted", lasts=5.0)
-            await self._database.restart()
+            await self.database.restart()
             self.hits["restart"] += 1
 
     async def _cut_often(self, cuts: int) -> None:
         for number in range(cuts):
             await asyncio.sleep(self.chance.uniform(0.2, 1.0))
             before = sum(self.hits[name] for name in CUTS)
-            self._database.wire.fault = CUTS[number % len(CUTS)]
+            self.database.wire.fault = CUTS[number % len(CUTS)]
             for _ in range(int(PATIENCE / 0.05)):
                 await asyncio.sleep(0.05)
                 if sum(self.hits[name] for name in CUTS) > before:

@@ -30,7 +30,6 @@ TOKEN = "t" * 40
 STEP = 2.0  # seconds to the second step
 SYNC = "fdatasync"
 ANSWERS = 120.0  # seconds in which a request that is repeated has to succeed at last
-MOST_PEOPLE = 400  # who wait for an answer
 AT_ONCE = 8  # incidents that are read
 READ = aiohttp.ClientTimeout(total=30)
 SLOWEST = 20  # times as long as we wait for the next notification, we wait for all
@@ -47,6 +46,7 @@ class Storm:
 
     step = STEP
     gap = (0.1, 0.3)  # seconds between two incidents
+    most_people = 400  # who wait for an answer
     again = 0.1  # seconds until a request is repeated
 
     def __init__(self, folder: Path, seed: int, planted: str = "", *, on: Installation | None = None) -> None:
@@ -218,7 +218,7 @@ class Storm:
     async def begin_incidents(self, most: float = math.inf) -> None:
         """Begin so many, one after the other, but wait when too many of them are not answered."""
         while self.number < most:
-            while len(self._people) >= MOST_PEOPLE:  # noqa: ASYNC110  # as above
+            while len(self._people) >= self.most_people:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.1)
             self.number += 1
             person = asyncio.ensure_future(self._incident(f"storm-{self.number:05}", self.number))
