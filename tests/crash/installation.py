@@ -28,11 +28,13 @@ SELECT incident_id, lane FROM outbox WHERE state = 'sending' GROUP BY 1, 2 HAVIN
 class Installation(Protocol):
     """A kind of database; ``statements`` are those at which a receiver on it can be killed.
 
-    ``life`` are the seconds from when it listens, after which it is killed at random, if its own kill has not come.
+    ``life`` are the seconds from when it listens, after which it is killed at random, if its own kill has not come;
+    ``lease`` are those after which what is not settled is sent again by whoever lives, 0 if only a start does that.
     """
 
     statements: tuple[str, ...]
     life: float
+    lease: float
 
     async def start(self) -> None:
         """Make it ready."""
@@ -51,7 +53,7 @@ class OnSQLite:
     """One file, one receiver."""
 
     statements = tuple(name for name in STATEMENTS if name != AFTER_COMMIT)
-    life = 1.2
+    life, lease = 1.2, 0.0
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "receiver.sqlite3"
@@ -74,12 +76,12 @@ class OnPostgres:
     """A server of its own, which may be restarted, and a line to it that may be cut."""
 
     statements = tuple(name for name in STATEMENTS if name != "start")
-    life = 4.0
+    life, lease = 4.0, 8.0
 
-    def __init__(self, cut: Callable[[str], None] = lambda _fault: None, cluster: Postgres | None = None) -> None:
+    def __init__(self, cut: Callable[[str], None] | None = None, cluster: Postgres | None = None) -> None:
         self._cluster = cluster or Postgres(free_port())
-        self.wire = CommitWire(self._cluster.port, cut)
-        self.is_direct = False  # past the line that may be cut: it costs time
+        self.wire = CommitWire(self._cluster.port, cut or (lambda _fault: None))
+        self.is_direct = cut is None  # past the line that may be cut, which costs time
 
     async def start(self) -> None:
         await asyncio.to_thread(self._cluster.create)

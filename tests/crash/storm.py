@@ -69,6 +69,7 @@ class Storm:
             seed=self.seed,
             planted=self.planted,
             step=self.step,
+            lease=self.installation.lease,
             kinds=self.kinds,
         )
         return self

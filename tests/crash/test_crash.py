@@ -128,6 +128,8 @@ def told(channel: str, address: str) -> Line:
 
 
 BEGIN: Line = {"type": "run", "planted": "", "step": 3.0}
+LEASED: Line = {**BEGIN, "lease": 8.0}
+SLOW: Line = {**request("resolve", 96.0, "unknown"), "began": 91.0, "title": "storm-00002"}
 FIRE, ACK = request("fire", FIRED), request("acknowledge", FIRED + 2)
 DEATH = {"type": "death", "life": 1, "how": "random", "at": DIED}
 LOST = {"type": "fault", "channel": "email", "kind": "half answer", "lost": True, "at": 90.9}
@@ -136,7 +138,8 @@ ACKED = incident("acknowledged", "acknowledged")
 
 
 def rules(*lines: Line) -> set[str]:
-    return {fault.split(":")[0] for fault in faults(History([BEGIN, *json.loads(json.dumps(lines)), {"type": "end"}]))}
+    written = json.loads(json.dumps([*lines, BEGIN, {"type": "end"}]))
+    return {fault.split(":")[0] for fault in faults(History(written))}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +156,9 @@ def rules(*lines: Line) -> set[str]:
         ((FIRE, ACK, sent(93.0, "acknowledged"), sent(93.1), ACKED), "disordered"),
         ((FIRE, ACK, ACKED, incident("acknowledged", "acknowledged", number=2)), "not one"),
         ((FIRE, ACK, rung(91.0), rung(92.0, "resolved"), rung(93.0), ACKED), "rung twice"),
+        ((LEASED, FIRE, ACK, sent(91.0), sent(92.5, life=2), DEATH | {"at": 99.0}, ACKED), "repeated"),
+        ((LEASED, FIRE, ACK, sent(91.0), sent(92.5, life=2), SLOW, DEATH | {"at": 99.0}, ACKED), None),
+        ((FIRE, ACK, sent(91.0), sent(92.5, life=2), SLOW, DEATH | {"at": 99.0}, ACKED), "repeated"),
         ((FIRE, ACK, rung(91.0), rung(92.5, "acknowledged"), ACKED), None),
         ((FIRE, ACK, rung(91.0), ACKED), "left open"),
         ((FIRE, ACK, rung(91.0), rung(92.5, "acknowledged"), rung(93.0), DEATH, ACKED), "disordered"),
