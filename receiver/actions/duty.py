@@ -18,7 +18,7 @@ from receiver.policy.current import Current
 from receiver.policy.maintenance import Window
 from receiver.policy.matcher import MatcherError, parse
 from receiver.store.audit import Act
-from receiver.store.base import Store
+from receiver.store.base import Outline, Store
 from receiver.store.duty import DutyStore, MadeWindow
 
 AWAKE_FOR = timedelta(minutes=30)
@@ -44,7 +44,9 @@ class Duty:
     def __init__(self, store: Store, duty: DutyStore, current: Current, clock: Callable[[], datetime]) -> None:
         self._store, self._duty, self._current, self._clock = store, duty, current, clock
         self._windows: dict[int, MadeWindow] = {}  # by number, as they were read last
-        self._settled_at: datetime | None = None  # from when on nothing is decided by the windows of before
+        # Until when something may be decided by the windows of before: without one that is new, by one that is gone.
+        self._pauses_until: datetime | None = None
+        self._resumes_until: datetime | None = None
 
     async def follow(self) -> None:
         """Take over what another receiver has changed, also for what was opened or paused here in between.
@@ -53,8 +55,9 @@ class Duty:
         """
         await self.refresh()
         now = self._clock()
-        if self._settled_at is not None and now < self._settled_at:
+        if self._pauses_until is not None and now < self._pauses_until:
             await self._pause_running(now)
+        if self._resumes_until is not None and now < self._resumes_until:
             await self._resume_paused()
 
     async def refresh(self) -> None:
@@ -63,9 +66,10 @@ class Duty:
         covers = tuple(one for one in await self._duty.covers(now) if one.state is CoverState.ACTIVE)
         awake, made = await self._duty.awake(now), await self._duty.windows(now)
         before, self._windows = self._windows, {one.id: one for one in made}
-        gone = any(one.end > now for number, one in before.items() if number not in self._windows)
-        if gone or self._windows.keys() - before.keys():
-            self._settled_at = now + _SETTLES
+        if self._windows.keys() - before.keys():
+            self._pauses_until = now + _SETTLES
+        if any(one.end > now for number, one in before.items() if number not in self._windows):
+            self._resumes_until = now + _SETTLES
         windows = (window_of(one) for one in made)
         self._current.set_duty(covers, awake, tuple(window for window in windows if window is not None))
 
@@ -175,12 +179,11 @@ class Duty:
         return ended
 
     async def _pause_running(self, now: datetime) -> None:
-        running = [one for one in await self._store.still_open() if one.paused is None]
+        running = await self._store.still_open(lambda one: one.paused is None)
         await for_many(running, lambda one: self._pause(one, now))
 
     async def _resume_paused(self) -> None:
-        still_open = await self._store.still_open()
-        paused = [one for one in still_open if one.paused and one.paused.kind is PauseKind.MAINTENANCE]
+        paused = await self._store.still_open(_in_maintenance)
         await for_many(paused, lambda one: self._tell(one, Resumed()))
 
     async def _pause(self, incident: Incident, now: datetime) -> None:
@@ -198,6 +201,10 @@ class Duty:
 
     def _act(self, what: str, actor: str, request: Request, now: datetime) -> Act:
         return Act(now, self._key(actor), request.via, request.ip, what, "")
+
+
+def _in_maintenance(one: Outline) -> bool:
+    return one.paused is not None and one.paused.kind is PauseKind.MAINTENANCE
 
 
 def _form(act: Act, number: int, request: Request) -> str:
