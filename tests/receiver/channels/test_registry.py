@@ -273,6 +273,7 @@ def test_what_could_not_be_sent_is_refused(
     [
         ({"slack": {"token_file": "none"}}, "channels.slack.token_file: cannot read"),
         ({"slack": {"token_file": "empty"}}, "empty is empty"),
+        ({"slack": {"token_file": "two"}}, "two holds more than one line, or control characters"),
         ({"slack": {"token_file": "empty", "token": "s3cret"}}, "set either token or its *_file twin, not both"),
         (
             {"slack": {"webhooks": {"ops": {}}}},
@@ -299,6 +300,7 @@ async def test_a_secret_that_is_missing_or_is_none_is_named_and_not_shown(
     tmp_path: Path, channels: dict[str, Any], says: str
 ) -> None:
     (tmp_path / "empty").touch()
+    (tmp_path / "two").write_text("s3cret\ntoken 1, scope act\n", "utf-8")
     ((name, _),) = channels.items()
     address = {
         "linh": {"name": "Linh", **({name: "ops"} if name in {"slack", "pagerduty"} else {"contacts": {name: "ops"}})}
