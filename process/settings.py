@@ -174,7 +174,7 @@ class Source:
 
 
 def read_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret | None:
-    """Resolve a secret and its ``*_file`` twin; both given, or a file that does not hold one line, is an error."""
+    """Resolve a secret and its ``*_file`` twin; both given, or an unreadable or empty file, is an error."""
     if value is not None and file is not None:
         raise source.error(at, f"set either {at.rsplit('.', 1)[-1]} or its *_file twin, not both")
     if file is None:
@@ -185,8 +185,6 @@ def read_secret(source: Source, at: str, value: Secret | None, file: Path | None
         raise source.error(f"{at}_file", f"cannot read {file} ({type(error).__name__})") from error
     if not text:
         raise source.error(f"{at}_file", f"{file} is empty")
-    if not text.isprintable():  # most go into headers, which hold no line breaks
-        raise source.error(f"{at}_file", f"{file} holds more than one line, or control characters")
     return Secret(text)
 
 
