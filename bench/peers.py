@@ -82,8 +82,9 @@ def alerta() -> Iterator[Alerta]:
     with tempfile.TemporaryDirectory() as name:
         config, log = Path(name) / "alertad.conf", Path(name) / "log"
         config.write_text(CONFIG.format(port=database.port), "utf-8")
-        gunicorn = [str(PLACE / "bin/gunicorn"), "-b", f"127.0.0.1:{port}", "--preload", "-k", "gthread"]
-        gunicorn += ["-w", str(PROCESSES), "--threads", str(THREADS), "--log-file", str(log), "alerta.app:create_app()"]
+        server = [str(PLACE / "bin/python"), "-m", "gunicorn"]  # its script names the folder in which it was made
+        gunicorn = [*server, "-b", f"127.0.0.1:{port}", "--preload", "-k", "gthread", "-w", str(PROCESSES)]
+        gunicorn += ["--threads", str(THREADS), "--log-file", str(log), "alerta.app:create_app()"]
         environment = {**os.environ, "ALERTA_SVR_CONF_FILE": str(config)}
         try:
             database.create()
