@@ -225,6 +225,11 @@ def is_urgent(rank: int) -> bool:
     return rank % len(Priority) == 0
 
 
+def is_gathered(incident: Incident, handling: Handling) -> bool:
+    """Say whether what is owed of this incident is counted, and may wait, with what else is owed to the address."""
+    return handling.hold > timedelta(0) and incident.priority is not Priority.P1 and not incident.drill
+
+
 def due_at(
     incident: Incident, handling: Handling, window: Window | None, now: datetime
 ) -> tuple[datetime, Window | None]:
@@ -233,9 +238,9 @@ def due_at(
     The first of a quiet address go at once, and what follows within the window waits for its end, so that ten incidents
     of one cause reach a person as two messages. While more follow, one window follows the other.
     """
-    hold = handling.hold
-    if hold <= timedelta(0) or incident.priority is Priority.P1 or incident.drill:
+    if not is_gathered(incident, handling):
         return now, window
+    hold = handling.hold
     if window is None or window.is_over(handling, now):
         window = Window(now + hold, 0)
     elif now >= window.until:

@@ -17,6 +17,7 @@ from receiver.incident.delivery import (
     Window,
     correction,
     due_at,
+    is_gathered,
     is_superseded,
     is_urgent,
     may_still_reach,
@@ -332,9 +333,13 @@ def _cancel_superseded(db: Connection, incident: Incident, notification: Notific
 def _due(
     db: Connection, incident: Incident, target: Target, handling: Handling, now: datetime
 ) -> tuple[datetime, Window | None]:
-    rows = rows_of(db, _GATHERING, (target.channel, target.address)) if handling.hold else []
-    window = Window(datetime.fromtimestamp(rows[0][0], UTC), *rows[0][1:]) if rows else None
+    window = _window(db, target) if is_gathered(incident, handling) else None
     return due_at(incident, handling, window, now)
+
+
+def _window(db: Connection, target: Target) -> Window | None:
+    rows = rows_of(db, _GATHERING, (target.channel, target.address))
+    return Window(datetime.fromtimestamp(rows[0][0], UTC), *rows[0][1:]) if rows else None
 
 
 def _told(db: Connection, lane: tuple[int, str], after: int) -> Iterator[tuple[Status, int]]:
