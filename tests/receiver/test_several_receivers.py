@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import contextlib
+import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,11 +14,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from receiver.config.event_webhooks import CHANGES
 from tests.fakes.alertmanager import Alertmanager, WayThrough
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.push import FakePush
 from tests.fakes.slack import FakeSlack
+from tests.receiver.example_site import beside
 from tests.receiver.receivers import OURS, Programs, Receivers
 from tests.receiver.web.console.test_devices import made_by
 from tests.stories.stack import until
@@ -306,3 +310,52 @@ async def test_a_receiver_that_was_not_reloaded_is_noticed(programs: Programs, t
             assert (await two.ask(number, "POST", "/-/reload"))[0] == 200
             await until("both know", lambda differing=differing: differ(differing))  # type: ignore[misc]
         assert "another receiver on this database has another configuration" in two.log(1)
+
+
+@pytest.mark.slow
+async def test_kills_and_stops_at_random_lose_nothing_and_change_no_order(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    seed = random.randrange(10**6)  # noqa: S311  # to be repeated
+    print(f"seed {seed}")  # noqa: T201  # of a run that fails
+    chance, loop = random.Random(seed), asyncio.get_running_loop()  # noqa: S311  # to be repeated
+    programs = Programs(tmp_path_factory.mktemp("three"), 3)
+    async with Outside() as outside, programs:
+        settings = outside.settings() | {"heartbeats": {}}
+        outside.hook.hang = 0.03
+        async with Receivers(programs, tmp_path, settings, constants=OFTEN) as three:
+            end, fired = loop.time() + 40, list[str]()
+
+            async def fire() -> None:
+                while loop.time() < end:
+                    name = f"Alert{len(fired):04}"
+                    with contextlib.suppress(aiohttp.ClientError, TimeoutError, AssertionError):
+                        async with asyncio.timeout(3):
+                            await three.fire(chance.choice(three.alive), name)
+                            fired.append(name)
+                    await asyncio.sleep(0.15)
+
+            firing = asyncio.ensure_future(fire())
+            while loop.time() < end:
+                await asyncio.sleep(chance.uniform(0.5, 2.5))
+                number = chance.choice(three.alive)
+                if chance.random() < 0.5:
+                    await three.kill(number)
+                    await asyncio.sleep(chance.uniform(0.0, 2.0))
+                    await three.start(number)
+                else:
+                    three.pause(number)
+                    await asyncio.sleep(chance.uniform(0.5, 4.0))
+                    three.go_on(number)
+            await firing
+            rung = outside.pagerduty.rung
+            await until("each has rung", lambda: {title.split()[-1] for title in rung} >= set(fired))
+            with beside(tmp_path) as database:
+                lines = database.execute("SELECT seq, kind FROM timeline ORDER BY seq").fetchall()
+            wanted = [number for number, kind in lines if kind in set(CHANGES)]
+            await until("each change was posted", lambda: set(wanted) <= set(outside.sequence()))
+            assert len(set(rung)) == len(rung)
+            # What was under way is posted again, with its id; nothing overtakes anything.
+            identities = [call.headers["webhook-id"] for call in outside.hook.calls]
+            assert list(dict.fromkeys(outside.sequence())) == wanted
+            assert len(set(identities)) == len(wanted)
