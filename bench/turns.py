@@ -39,7 +39,7 @@ class Turns:
     def install(self) -> None:
         """Look at what the store's writer does, from outside."""
         execute, receive, end = PostgresConnection.execute, Pipeline.receive, Pipeline._end  # noqa: SLF001
-        watch, make = self.watch, queue._Attempt.make  # noqa: SLF001
+        watch, make, ask = self.watch, queue._Attempt.make, Pipeline.ask  # noqa: SLF001
 
         def executed(db: PostgresConnection, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401
             watch.statements += 1
@@ -49,7 +49,10 @@ class Turns:
             began = time.perf_counter()
             receive(pipeline, *words)
             watch.waited += time.perf_counter() - began
+
+        def asked_for(pipeline: Pipeline) -> None:
             watch.answers += 1
+            ask(pipeline)
 
         def ended(pipeline: Pipeline) -> None:
             began = time.perf_counter()
@@ -77,6 +80,7 @@ class Turns:
             return done
 
         PostgresConnection.execute = executed  # type: ignore[method-assign]
+        Pipeline.ask = asked_for  # type: ignore[method-assign,assignment]
         Pipeline.receive, Pipeline._end = received, ended  # type: ignore[method-assign,assignment]  # noqa: SLF001
         queue._Attempt.make = made  # type: ignore[method-assign,assignment]  # noqa: SLF001
 

@@ -90,6 +90,12 @@ class PostgresConnection:
         statement = translated(sql)
         return self._pipeline.execute(statement.sql, bound(statement.order, parameters))
 
+    def execute_each(self, sql: str, parameters: Iterable[Any], /) -> list[list[Any]]:
+        """Execute one statement for each of these parameters, before the answer of the first has come."""
+        with contextlib.nullcontext() if self._pipeline.is_on else self.pipelined():
+            answers = [self.execute(sql, each) for each in parameters]
+        return [answer.fetchall() for answer in answers]
+
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> None:
         """Execute one statement for each of these parameters."""
         for each in parameters:

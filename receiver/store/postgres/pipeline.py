@@ -96,7 +96,7 @@ class Pipeline:
         self._transformer = Transformer(raw)
         self._poll, self._socket = select.poll(), raw.pgconn.socket
         self._poll.register(self._socket, select.POLLIN)
-        self.is_on = False
+        self.is_on, self._is_unasked = False, False
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
@@ -130,7 +130,7 @@ class Pipeline:
         except struct.error as error:
             raise psycopg.DataError(str(error)) from error
         self._pg.send_query_prepared(name, data, [way.format for way in ways], _BINARY)
-        answer = Answer(self)
+        answer, self._is_unasked = Answer(self), True
         self._sent.append(answer)
         return answer
 
@@ -140,10 +140,16 @@ class Pipeline:
 
     def receive(self, last: Answer | None = None) -> None:
         """Wait for the answers up to this one; without, for all. psycopg.Error of the first that failed."""
-        self._pg.send_flush_request()
-        self._flush()
+        if self._is_unasked:
+            self.ask()
         while self._sent and (last is None or last.result is None):
             self._take()
+
+    def ask(self) -> None:
+        """Ask the server for the answers to what was sent so far; it would keep them until there are many."""
+        self._pg.send_flush_request()
+        self._flush()
+        self._is_unasked = False
 
     def rows(self, result: pq.abc.PGresult) -> list[Any]:
         """Read what a statement gives."""
@@ -202,6 +208,7 @@ class Pipeline:
             self._next()  # the answer of the synchronisation
         finally:
             self._sent.clear()
+            self._is_unasked = False
             if self._pg.status != pq.ConnStatus.BAD:
                 self._pg.exit_pipeline_mode()
         if failed is not None:

@@ -44,6 +44,9 @@ class Connection(Protocol):
     def execute(self, sql: str, parameters: Any = ..., /) -> Rows:  # noqa: ANN401  # see Parameters
         """Execute one statement."""
 
+    def execute_each(self, sql: str, parameters: Iterable[Any], /) -> list[list[Any]]:
+        """Execute one statement for each of these parameters; gives the rows of each."""
+
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> object:
         """Execute one statement for each of these parameters."""
 

@@ -391,7 +391,7 @@ def lease(
     parameters = {"channel": channel, "now": now.timestamp(), "limit": limit, **msgspec.structs.asdict(wanted)}
     query = _TRIAL if wanted.trial else _ranked(_AT_ADDRESS if wanted.address else _DUE, wanted.urgent)
     numbers = db.execute(query, parameters).fetchall()
-    return [row for (number,) in numbers for row in db.execute(_LEASE, (until, number)).fetchall()]
+    return [row for rows in db.execute_each(_LEASE, [(until, number) for (number,) in numbers]) for row in rows]
 
 
 @cache

@@ -116,6 +116,13 @@ def incident(db: Connection, incident_id: int) -> Incident | None:
     return _incident.decode(document(row[0])) if row else None
 
 
+def incidents(db: Connection, numbers: list[int]) -> dict[int, Incident]:
+    """Read some incidents, each once."""
+    asked = [(number,) for number in dict.fromkeys(numbers)]
+    each = db.execute_each("SELECT doc FROM incident WHERE id = ?", asked)
+    return {number: _incident.decode(document(rows[0][0])) for (number,), rows in zip(asked, each, strict=True) if rows}
+
+
 def _group(key: str) -> tuple[str]:
     return (indexed(key, LONGEST_KEY),)
 

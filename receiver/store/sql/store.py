@@ -222,7 +222,7 @@ class SQLStore:
         while True:
             until, room = now.timestamp() + lease, ask.limit - len(claims)
             rows = outbox.lease(db, channel, now, until, room, ask.wanted)
-            leased = [self._claimed(db, row, whole=whole) for row in rows]
+            leased = self._claimed(db, rows, whole=whole)
             current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
             current = [claimed for claimed in current if not _left_to_others(db, claimed, now)]
             claims += current
@@ -241,7 +241,7 @@ class SQLStore:
     ) -> list[Claimed]:
         def read(db: Connection) -> list[Claimed]:
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
-            claimed = [self._claimed(db, row, whole=not wanted.kind) for row in rows]
+            claimed = self._claimed(db, rows, whole=not wanted.kind)
             current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
             given = [c for c in current if _umbrella_follows(db, c)]
             self._in_doubt |= {each.id for each in given}  # here, so that whatever is changed from now on knows it
@@ -344,7 +344,7 @@ class SQLStore:
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
         def read(db: Connection) -> list[Claimed]:
             numbers = outbox.late_pages(db, channel, before, limit)
-            return [self._claimed(db, outbox.read(db, number), whole=False) for number in numbers]
+            return self._claimed(db, [outbox.read(db, number) for number in numbers], whole=False)
 
         return await self._writer.run(read)
 
@@ -589,10 +589,15 @@ class SQLStore:
             self._changed()
         return self._watched(saved)
 
-    def _claimed(self, db: Connection, columns: tuple[Any, ...], *, whole: bool) -> Claimed:
-        """Build what the dispatcher gets of one row."""
+    def _claimed(self, db: Connection, rows: list[tuple[Any, ...]], *, whole: bool) -> list[Claimed]:
+        """Build what the dispatcher gets of some rows."""
+        incidents = row.incidents(db, [columns[1] for columns in rows])
+        return [self._one_claimed(db, columns, incidents.get(columns[1]), whole=whole) for columns in rows]
+
+    def _one_claimed(
+        self, db: Connection, columns: tuple[Any, ...], incident: Incident | None, *, whole: bool
+    ) -> Claimed:
         row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
-        incident = row.incident(db, number)
         if incident is None:
             raise StoreError(f"outbox row {row_id} has no incident")
         notification = outbox.decoder.decode(doc)

@@ -5,10 +5,11 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from receiver.store.base import StoreError
 from receiver.store.sqlite.migrations import SCHEMA_VERSION, upgrade
@@ -83,6 +84,9 @@ class SQLiteConnection(sqlite3.Connection):
     """See receiver.store.sql.connection.Connection."""
 
     ahead = None
+
+    def execute_each(self, sql: str, parameters: Iterable[Any], /) -> list[list[Any]]:
+        return [self.execute(sql, each).fetchall() for each in parameters]
 
     @contextmanager
     def without_trigger(self, _table: str, name: str) -> Iterator[None]:

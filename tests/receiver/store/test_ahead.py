@@ -12,6 +12,7 @@ import pytest
 from receiver.incident.delivery import Handling
 from receiver.incident.event import AlertsReceived
 from receiver.incident.model import AlertGroup
+from receiver.store.base import Wanted
 from receiver.store.postgres.connection import PostgresConnection
 from receiver.store.postgres.pipeline import Pipeline
 from receiver.store.sql.store import SQLStore
@@ -90,18 +91,34 @@ def new(number: int) -> AlertsReceived:
     return AlertsReceived(AlertGroup(f"{KEY}{number}", (alert,)))
 
 
-async def test_they_wait_for_fewer_answers_than_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each way to the server and back is time in which no other receiver writes."""
-    store, ways = await opened(tmp_path / "store"), list[object]()
-    receive = Pipeline.receive
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Each answer that is waited for in a transaction: time in which no other receiver writes."""
+    ask, ways = Pipeline.ask, list[object]()
 
-    def counted(self: Pipeline, *words: Any) -> None:  # noqa: ANN401
-        ways.append(words)
-        receive(self, *words)
+    def counted(self: Pipeline) -> None:
+        ways.append(self)
+        ask(self)
 
-    await together(store, [new(0)])  # what is prepared is prepared
-    monkeypatch.setattr(Pipeline, "receive", counted)
-    await together(store, [new(number) for number in range(1, 21)])
+    monkeypatch.setattr(Pipeline, "ask", counted)
+    return ways
+
+
+async def test_they_wait_for_fewer_answers_than_they_are(tmp_path: Path, ways: list[object]) -> None:
+    store = await opened(tmp_path / "store")
+    ways.clear()
+    await together(store, [new(number) for number in range(20)])
+    assert len(ways) < 20
+    await store.close()
+
+
+async def test_a_bundle_is_claimed_with_fewer_answers_than_it_has_pages(tmp_path: Path, ways: list[object]) -> None:
+    store = await opened(tmp_path / "store")
+    await together(store, [new(number) for number in range(30)])
+    ways.clear()
+    wanted = Wanted(address="#alerts-backend", kind="page")
+    claims = await store.claim("slack", START + MINUTE, 8.0, 50, wanted)
+    assert sorted(claimed.incident.id for claimed in claims) == list(range(1, 31))
     assert len(ways) < 20
     await store.close()
 
