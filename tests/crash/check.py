@@ -338,7 +338,11 @@ def summary(history: History) -> str:
 
 def main(path: Path) -> int:
     """Check one history."""
-    history = read(path)
+    try:
+        history = read(path)
+    except OSError as error:
+        print(f"{path}: {error.strerror}", file=sys.stderr)  # noqa: T201  # a program
+        return 2
     found = faults(history)
     for fault in found:
         print(fault)  # noqa: T201  # a program
@@ -347,4 +351,6 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:  # its name and a file
+        raise SystemExit("usage: python -m tests.crash.check FILE")
     raise SystemExit(main(Path(sys.argv[1])))

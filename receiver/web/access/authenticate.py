@@ -37,11 +37,11 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):  # noqa: N818  # not an error of ours
-    """A credential is there, and it is wrong; the text says which."""
+    """A credential is there, and it is wrong; the text says which. ``wait`` is seconds until it may be tried again."""
 
-    def __init__(self, text: str, status: int = 401) -> None:
+    def __init__(self, text: str, status: int = 401, wait: float = 0.0) -> None:
         super().__init__(text)
-        self.text, self.status = text, status
+        self.text, self.status, self.wait = text, status, wait
 
 
 class Authenticator:
@@ -90,7 +90,7 @@ class Authenticator:
             raise Refused("there are no users")
         checked, wait = await self._passwords.check(request, credentials)
         if checked is Checked.LIMITED:
-            raise Refused(f"too many tries; wait {wait:.0f} s", 429)
+            raise Refused(f"too many tries; wait {wait:.0f} s", 429, wait)
         if checked is Checked.WRONG:
             raise Refused("user or password is wrong; they stand in the --web.config.file")
         return self._viewer(self._roles.identity(credentials.user.decode("utf-8", "replace")), "basic")

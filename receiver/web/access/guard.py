@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Iterable
 from functools import partial
 from http import HTTPStatus
+from math import ceil
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -22,15 +23,19 @@ _LONGEST_NEXT = 500  # characters of the page that a sign-in leads back to
 
 _NEEDS = "needs_role"
 H = TypeVar("H", bound=Callable[..., object])
-Refuse = Callable[[web.Request, int, str], web.StreamResponse]
+Refuse = Callable[[web.Request, int, str, float], web.StreamResponse]
 
 
 class Refusal(NamedTuple):
-    """Why one may not: ``text`` tells it to programs, and ``key`` is the phrase for people."""
+    """Why one may not: ``text`` tells it to programs, and ``key`` is the phrase for people.
+
+    ``wait`` is the seconds until it may be tried again, 0 where waiting does not help.
+    """
 
     status: int
     text: str
     key: str = ""
+    wait: float = 0.0
 
 
 _REFUSED = {403: "sign_in_no_role", 429: "sign_in_limited"}
@@ -65,7 +70,10 @@ class Guard:
             refused = await self._check(request, getattr(request.match_info.handler, _NEEDS, None))
             if refused is None:
                 return await handler(request)
-            return problem(refused.status, refused.text)
+            response = problem(refused.status, refused.text)
+            if refused.wait:
+                response.headers["Retry-After"] = str(ceil(refused.wait))
+            return response
 
         return check
 
@@ -89,7 +97,7 @@ class Guard:
             if refused.status == HTTPStatus.UNAUTHORIZED:
                 response: web.StreamResponse = self._to_sign_in(request)
             else:
-                response = self._refuse(request, refused.status, refused.key)
+                response = self._refuse(request, refused.status, refused.key, refused.wait)
             add_headers(response)
             return response
 
@@ -98,7 +106,7 @@ class Guard:
     def _opened(self, handler: Handler) -> Handler:
         async def opened(request: web.Request) -> web.StreamResponse:
             if is_cross_site(request, self._origins, ambient=True):
-                response = self._refuse(request, _CROSS_SITE.status, _CROSS_SITE.key)
+                response = self._refuse(request, _CROSS_SITE.status, _CROSS_SITE.key, 0.0)
                 add_headers(response)
                 return response
             request[ADDRESS] = self._authenticator.address(request)
@@ -111,7 +119,7 @@ class Guard:
         try:
             known = await self._authenticator.known(request)
         except Refused as refused:
-            return Refusal(refused.status, refused.text, _REFUSED.get(refused.status, ""))
+            return Refusal(refused.status, refused.text, _REFUSED.get(refused.status, ""), refused.wait)
         except StoreError:
             return _STORE
         if known is None:

@@ -231,6 +231,6 @@ class SignIn:
         headers = {"Retry-After": str(ceil(wait))} if wait else {}
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
-    def refuse(self, request: web.Request, status: int, key: str) -> web.StreamResponse:
-        """Say why a page is not shown."""
-        return self.page(request, key, status)
+    def refuse(self, request: web.Request, status: int, key: str, wait: float) -> web.StreamResponse:
+        """Say why a page is not shown, and in how many seconds it may be tried again."""
+        return self.page(request, key, status, wait=wait)
