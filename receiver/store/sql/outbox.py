@@ -30,7 +30,7 @@ from receiver.incident.delivery import (
 )
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import ChannelState, Member, Wanted
-from receiver.store.sql.connection import ALL, Connection, rows_of
+from receiver.store.sql.connection import ALL, Connection, Rows, rows_of
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
@@ -519,6 +519,14 @@ def finish(
     """Settle a leased row; False when the lease was lost to another attempt, which will settle it."""
     values = (state, now.timestamp(), ref[:_LONGEST_REF], error, row_id, attempt)
     return db.execute(_FINISH, values).rowcount == 1
+
+
+def finish_sent(db: Connection, leased: Iterable[tuple[int, int, str]], now: datetime) -> list[Rows]:
+    """Settle leased rows (id, attempt, ref) that were sent; of each that is still leased, one row was changed."""
+    at = now.timestamp()
+    return [
+        db.execute(_FINISH, ("sent", at, ref[:_LONGEST_REF], "", number, attempt)) for number, attempt, ref in leased
+    ]
 
 
 def thread(db: Connection, incident_id: int, lane: str, after: int = 0) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -67,6 +67,7 @@ VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
     wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
 """  # noqa: S608  # our own names
+_DOCUMENT = "SELECT doc FROM incident WHERE id = ?"
 _NEWEST = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
 _NEXT = "SELECT coalesce(max(id), 0) + 1 FROM incident"
 _OWNERS = """
@@ -112,14 +113,14 @@ def indexed(text: str, longest: int) -> str:
 
 def incident(db: Connection, incident_id: int) -> Incident | None:
     """Read one incident."""
-    row = db.execute("SELECT doc FROM incident WHERE id = ?", (incident_id,)).fetchone()
-    return _incident.decode(document(row[0])) if row else None
+    rows = rows_of(db, _DOCUMENT, (incident_id,))
+    return _incident.decode(document(rows[0][0])) if rows else None
 
 
 def incidents(db: Connection, numbers: list[int]) -> dict[int, Incident]:
     """Read some incidents, each once."""
     asked = [(number,) for number in dict.fromkeys(numbers)]
-    each = db.execute_each("SELECT doc FROM incident WHERE id = ?", asked)
+    each = db.execute_each(_DOCUMENT, asked)
     return {number: _incident.decode(document(rows[0][0])) for (number,), rows in zip(asked, each, strict=True) if rows}
 
 
@@ -161,6 +162,12 @@ def ask(group: AlertGroup, ahead: Ahead) -> None:
     if firing := tuple(alert.fingerprint for alert in group.alerts if alert.firing):
         ahead.ask(_OWNERS, _owned(route_of(group), firing), about=firing)
     ahead.ask(_NEXT, ())
+
+
+def ask_for(numbers: Iterable[int], ahead: Ahead) -> None:
+    """Ask for some incidents."""
+    for number in numbers:
+        ahead.ask(_DOCUMENT, (number,), about=(number,))
 
 
 def newest(db: Connection, state: str | None, limit: int) -> list[Incident]:
@@ -352,7 +359,7 @@ def _put(db: Connection, before: Incident, after: Incident) -> None:
     db.execute(_UPSERT, _columns(after))
     if db.ahead is None:
         return
-    db.ahead.forget(_group(after.key))
+    db.ahead.forget((*_group(after.key), after.id))
     if before.state is State.NEW:
         db.ahead.know(_NEXT, (), [(after.id + 1,)])
 

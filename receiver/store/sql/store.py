@@ -256,7 +256,7 @@ class SQLStore:
         return True  # nobody else sends
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
-        await self._decide(lambda db: self._settled(db, Sent(claimed, ref, decide), now))
+        await self._decide(lambda db: self._settled(db, [Sent(claimed, ref, decide)], now)[0])
         self._changed()  # whatever waits behind it in its lane may be sent
 
     async def settle_and_claim(
@@ -269,13 +269,15 @@ class SQLStore:
         asking: Asking,
     ) -> Sequence[Given]:
         def change(db: Connection) -> tuple[list[Changed], list[Given]]:
-            saved, given = [self._settled(db, one, now) for one in sent], list[Given]()
+            saved, given = self._settled(db, sent, now), list[Given]()
             for ask in asking(outbox.best_ranks(db, channel, addresses), given):
                 may_be_due = ask.wanted.address or outbox.first_due(db, channel, now) is not None
                 given.append(Given(ask, self._leased(db, channel, now, lease, ask) if may_be_due else []))
             return saved, given
 
-        (outcome,) = await asyncio.gather(self._knowing(change), return_exceptions=True)
+        numbers = [one.claimed.incident.id for one in sent if one.claimed.notification.kind is Kind.PAGE]
+        made = self._knowing(change, ask=partial(row.ask_for, numbers))
+        (outcome,) = await asyncio.gather(made, return_exceptions=True)
         if isinstance(outcome, BaseException):
             if not isinstance(outcome, StoreOutageError):
                 alone = (self.settle(one.claimed, one.ref, one.decide, now) for one in sent)
@@ -288,10 +290,16 @@ class SQLStore:
             self._watched(one)
         return given
 
-    def _settled(self, db: Connection, sent: Sent, now: datetime) -> Changed:
+    def _settled(self, db: Connection, sent: Sequence[Sent], now: datetime) -> list[Changed]:
+        leased = [(one.claimed.id, one.claimed.attempt, one.ref) for one in sent]
+        finished = outbox.finish_sent(db, leased, now)  # all of them, before the answer to the first is waited for
+        return [
+            self._told(db, one, now) if rows.rowcount == 1 else None  # else another attempt holds the lease by now
+            for one, rows in zip(sent, finished, strict=True)
+        ]
+
+    def _told(self, db: Connection, sent: Sent, now: datetime) -> Changed:
         claimed = sent.claimed
-        if not outbox.finish(db, claimed.id, claimed.attempt, "sent", now, ref=sent.ref):
-            return None  # another attempt holds the lease by now
         if not claimed.notification.is_redraw:
             row.write(db, claimed.incident.id, Entry(now, EntryKind.TOLD, _sending(claimed.notification)))
         return self._consider(db, claimed, sent.decide, now) if claimed.notification.kind is Kind.PAGE else None
