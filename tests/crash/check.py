@@ -16,7 +16,7 @@ Line = dict[str, Any]
 GRACE = 5.0  # seconds in which what was under way may still arrive, or what was answered is written down
 FAILING_STARTS = 3
 STATES = ("triggered", "acknowledged", "resolved", "unknown")
-SLOW = 4.0  # seconds for a request; whatever is written may take as long
+SLOW = 3.0  # seconds for a request; whatever is written may take as long
 LONGEST = 20.0  # seconds that something may wait until it is written then
 RANK = {"page": 0, "acknowledged": 1, "resolved": 2}
 SECOND_STEP = {"leads", "marek@example.com"}
@@ -233,7 +233,7 @@ def repeated(history: History) -> Iterator[str]:
                 continue
             if any(-GRACE < at - before["at"] < GRACE + lasts for at, lasts in history.disturbances):
                 continue
-            if history.lease and history.was_slow(before["at"] - history.lease, after["at"]):
+            if history.lease and history.was_slow(before["at"] - history.lease, before["at"] + history.lease):
                 continue  # its lease was over before it could be settled: the machine is too slow for us
             death = history.deaths.get(before["life"])
             if before["life"] == after["life"] or death is None:
