@@ -13,8 +13,8 @@ from receiver.store.access import Erased
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
 from receiver.store.postgres.connection import Login, PostgresConnection
-from receiver.store.postgres.migrate import SCHEMA_VERSION, schema
 from receiver.store.postgres.queue import LOCK, Line, named
+from receiver.store.postgres.schema import SCHEMA_VERSION, schema
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.erase import made
 from receiver.store.sql.history import StoredHistory

@@ -9,11 +9,10 @@ from psycopg import errors
 from receiver.store.base import StoreError
 from receiver.store.postgres.connection import PostgresConnection
 from receiver.store.postgres.queue import LOCK
+from receiver.store.postgres.schema import SCHEMA_VERSION, schema
 
-SCHEMA_VERSION = 8  # the same numbers as SQLite's, of which 8 is the first that PostgreSQL has
 OLDEST_SERVER = 140000  # CREATE OR REPLACE TRIGGER
 _LOCK = "SELECT pg_advisory_xact_lock(72399, 1)"
-_KNOWN = "SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('incident') IS NOT NULL"
 _MADE = re.compile(r'CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS "?(\w+)')
 _MISSING = "SELECT count(*) FROM json_each(?) WHERE to_regclass(quote_ident(value)) IS NULL"
 _WHO = "SELECT quote_ident(current_user), coalesce(quote_ident(current_schema()), current_setting('search_path'))"
@@ -62,11 +61,3 @@ def _misses(db: PostgresConnection, statements: str) -> bool:
     """Say whether a table or an index is not there: those that are only added come without a new number."""
     names = msgspec.json.encode(_MADE.findall(statements)).decode()
     return bool(db.execute(_MISSING, (names,)).fetchone()[0])
-
-
-def schema(db: PostgresConnection) -> int:
-    """Give the version of the schema; 0 for a database without our tables."""
-    if not db.execute(_KNOWN).fetchone()[0]:
-        return 0
-    known = db.execute("SELECT max(version) FROM schema_version").fetchone()[0]
-    return int(known or 0)

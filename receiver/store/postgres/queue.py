@@ -24,6 +24,7 @@ from psycopg import errors
 
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.postgres.connection import PostgresConnection
+from receiver.store.postgres.schema import VERSION, refuse_newer
 from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.queue import Change, GroupCommit, log_turn
@@ -264,7 +265,7 @@ class Writer:
         """Make changes in one transaction; once more if nothing of it has happened by no fault of theirs."""
         for attempt in (1, 2):
             self._count += 1
-            tried = _Attempt(self._owner, self._count)
+            tried = _Attempt(self._line.name, self._owner, self._count)
             try:
                 return tried.make(self._line.open(), choose)
             except psycopg.Error as error:
@@ -333,8 +334,8 @@ class Writer:
 class _Attempt:
     """One transaction: what it has given, and whether its COMMIT was sent."""
 
-    def __init__(self, owner: str, number: int) -> None:
-        self.owner, self.number = owner, number
+    def __init__(self, name: str, owner: str, number: int) -> None:
+        self.name, self.owner, self.number = name, owner, number
         self.done = list[Any]()
         self.is_in_doubt = False
 
@@ -345,7 +346,9 @@ class _Attempt:
         """
         with db.pipelined():
             db.execute("BEGIN")
-            db.execute(LOCK).fetchone()
+            locked, version = db.execute(LOCK), db.execute(VERSION)
+            locked.fetchone()
+            refuse_newer(self.name, version.fetchone()[0])
             self.done = _made(db, choose())
             db.execute(_NUMBER, (self.owner, self.number))
             self.is_in_doubt = True

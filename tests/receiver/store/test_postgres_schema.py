@@ -14,10 +14,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from receiver.incident.model import State
 from receiver.store.audit import Act
-from receiver.store.base import StoreError
+from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.past import Past
-from receiver.store.postgres import migrate
+from receiver.store.postgres import migrate, schema
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.store import PostgresStore
@@ -94,7 +95,26 @@ async def test_the_tables_of_a_newer_receiver_are_refused(tmp_path: Path) -> Non
     with pytest.raises(StoreError, match=r"newer receiver \(schema 99\)"):
         await opened(tmp_path)
     with beside(tmp_path) as db:
-        db.execute("UPDATE schema_version SET version = ?", (migrate.SCHEMA_VERSION,))
+        db.execute("UPDATE schema_version SET version = ?", (schema.SCHEMA_VERSION,))
+
+
+async def test_a_running_receiver_writes_nothing_once_a_newer_one_has_upgraded(empty: str) -> None:
+    store = a_store_at(empty)
+    await store.open(START)
+    await store.update(received(an_alert()), the_policy(), START)
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    over = received(an_alert(firing=False))
+    for write in (store.update(over, the_policy(), START), store.claim("email", START, 10.0, 5), store.alive(START)):
+        with pytest.raises(StoreOutageError, match="a newer receiver has upgraded the database to schema 99"):
+            await write
+    outages = [store.outage]
+    assert [incident.state for incident in await store.incidents(None, 10)] == [State.TRIGGERED]
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE schema_version SET version = %s", (schema.SCHEMA_VERSION,))
+    await store.update(over, the_policy(), START)
+    assert [*outages, store.outage] == [Outage.REPLACED, None]
+    await store.close()
 
 
 async def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
