@@ -169,6 +169,13 @@ def turns(path: Path) -> str:
     )
 
 
+def empty(url: str) -> None:
+    """Remove what the run before has left: else it is sent in this one."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT to_regclass('outbox') IS NOT NULL").fetchone() == (True,):
+            connection.execute("TRUNCATE incident, outbox, timeline, member, alike, gathering CASCADE")
+
+
 async def page(session: aiohttp.ClientSession, site: Site, slack: Slack, number: int) -> float:
     """Post a P1; gives the milliseconds from its 200 until its channel is called."""
     slack.p1.clear()
@@ -195,11 +202,13 @@ async def main(*, short: bool) -> None:
             rates: dict[int, list[float]] = {1: [], 3: []}
             for _ in range(rounds):
                 for count, measured in rates.items():
+                    empty(url)
                     async with receivers(session, sites[:count]) as pids:
                         done = await measure(session, sites[:count], pids, url, postmaster, numbers, seconds)
                     measured.append(done.rate)
                     print(f"{count} receiver(s): {done.line()}")
             for count in rates:
+                empty(url)
                 os.environ["BENCH_TURNS"] = str(Path(folder) / f"turns-{count}.json")
                 async with receivers(session, sites[:count], "bench.turns"):
                     await flood(session, sites[:count], numbers, seconds)
