@@ -7,6 +7,13 @@ import pytest
 from tests.receiver import stores
 
 _BOTH = "tests/receiver/store/"
+_SHORT = (
+    "receiver.app.PATIENCE",
+    "receiver.evidence.charts.PATIENCE",
+    "receiver.evidence.deployments._PATIENCE",
+    "receiver.web.slack_people._PATIENCE",
+    "receiver.clients.pagerduty_lookup._PATIENCE",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -36,3 +43,10 @@ def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(f"of SQLite: {of_sqlite.args[0]}")
     with stores.using(kind):
         yield kind
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than a second or two for others, who share a busy machine; tests of the waiting set their own."""
+    for short in _SHORT:
+        monkeypatch.setattr(short, 30.0)

@@ -320,7 +320,10 @@ async def rig() -> AsyncIterator[Rig]:
         await rig.charts.close()
 
 
-async def test_prometheus_is_asked_for_few_points_and_told_when_to_stop(rig: Rig) -> None:
+async def test_prometheus_is_asked_for_few_points_and_told_when_to_stop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.evidence.charts.PATIENCE", 2.0)
     await rig.charts.svg(incident(), GERMAN)
     (asked,) = rig.server.asked
     assert asked["query"] == "topk(5, rate(errors_total[5m]))"
