@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.servers import PLACE as SERVERS
 from tests.crash import several
-from tests.crash.__main__ import planted_on_postgres, planted_on_sqlite
+from tests.crash.__main__ import not_found, planted_on_postgres, planted_on_sqlite
 from tests.crash.check import History, Line, faults, main, read
 from tests.crash.faults import Outcome, clock, disk, network, torn
 from tests.crash.flood import Flood, FloodOfSeveral, flood
@@ -74,17 +74,15 @@ async def test_nothing_is_lost_when_the_disk_of_postgresql_is_full(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", PLANTED)
-async def test_a_planted_bug_is_found(tmp_path: Path, bug: str) -> None:
-    path, _ = await planted_on_sqlite(tmp_path, bug, 5)
-    assert main(path) == 1
+def test_a_planted_bug_is_found(tmp_path: Path, bug: str) -> None:
+    assert not not_found(tmp_path, bug, 5, planted_on_sqlite)
 
 
 @pytest.mark.slow
 @NO_SERVER
 @pytest.mark.parametrize("bug", PLANTED)
-async def test_a_planted_bug_is_found_on_postgresql(tmp_path: Path, bug: str) -> None:
-    path, _ = await planted_on_postgres(tmp_path, bug, 5)
-    assert main(path) == 1
+def test_a_planted_bug_is_found_on_postgresql(tmp_path: Path, bug: str) -> None:
+    assert not not_found(tmp_path, bug, 5, planted_on_postgres)
 
 
 def request(what: str, at: float, outcome: str = "acknowledged") -> Line:
