@@ -38,7 +38,7 @@ from process.web import answer_malformed, refuse_while
 from process.web_config import WebAccess
 from receiver.actions.answer import Actions
 from receiver.actions.duty import Duty
-from receiver.actions.inbound import Inbound, InboundSetup
+from receiver.actions.inbound import Inbound, InboundSetup, nothing
 from receiver.actions.silences import Silences
 from receiver.channels.base import Channel, Picture
 from receiver.channels.declaration import Place, Setup
@@ -127,7 +127,7 @@ from receiver.workers.heartbeat import Heartbeat
 from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.job_heartbeats import HeartbeatLook
 from receiver.workers.liveness import Liveness
-from receiver.workers.one_of_several import OneOfSeveral, nothing
+from receiver.workers.one_of_several import OneOfSeveral
 from receiver.workers.reconciler import Reconciler, catch_up
 from receiver.workers.retention import Retention
 from receiver.workers.retry import RetryPolicy

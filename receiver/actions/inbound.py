@@ -26,8 +26,8 @@ class InboundSetup:
     registry: CollectorRegistry
 
 
-async def nothing_open() -> None:
-    """Close nothing."""
+async def nothing() -> None:
+    """Let go of nothing."""
 
 
 class InboundLoop(NamedTuple):
@@ -35,7 +35,7 @@ class InboundLoop(NamedTuple):
 
     run_once: Callable[[], Awaitable[object]]
     every: float
-    rest: Callable[[], Awaitable[None]] = nothing_open
+    rest: Callable[[], Awaitable[None]] = nothing
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ class Inbound:
 
     routes: Sequence[web.RouteDef] = ()
     loops: dict[str, InboundLoop] = field(default_factory=dict)
-    close: Callable[[], Awaitable[None]] = nothing_open  # called before the store is closed
+    close: Callable[[], Awaitable[None]] = nothing  # called before the store is closed

@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from receiver.actions.inbound import nothing
 from receiver.store.base import Store
 
 _LOOKED_EVERY = 1.0  # seconds, at whether it still leads
-
-
-async def nothing() -> None:
-    """Let go of nothing."""
 
 
 class OneOfSeveral:
