@@ -31,7 +31,7 @@ async def nothing() -> None:
 
 
 class InboundLoop(NamedTuple):
-    """What is done every so many seconds by one receiver, and what it does when another does it from now on."""
+    """What one receiver does every so many seconds, and what it does when another one takes over."""
 
     run_once: Callable[[], Awaitable[object]]
     every: float

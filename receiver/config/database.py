@@ -54,7 +54,7 @@ def wrong_url(url: str) -> str:
 
 
 class DatabasePassword:
-    """Gives the password of the database; a file is read anew each time, so that a new one needs no restart."""
+    """Gives the password of the database; its file is read again for each connection, without a restart."""
 
     def __init__(
         self, settings: PostgresSettings, source: Source, used: Callable[[Secret], None] = lambda _: None

@@ -118,7 +118,7 @@ class PostgresConnection:
             yield
 
     def heard(self, timeout: float) -> list[str]:
-        """Give what was notified, waiting so many seconds for the first; psycopg.Error.
+        """Give what was notified, waiting up to ``timeout`` seconds for the first; psycopg.Error.
 
         `notifies` of psycopg does not give what came together with an answer, and loses what is not taken of it.
         """

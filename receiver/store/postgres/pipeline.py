@@ -157,7 +157,7 @@ class Pipeline:
         return self._transformer.load_rows(0, result.ntuples, tuple)
 
     def heard(self, timeout: float) -> list[str]:
-        """Give what was notified, waiting so many seconds for the first."""
+        """Give what was notified, waiting up to ``timeout`` seconds for the first."""
         first = self._pg.notifies()
         if first is None and self._poll.poll(timeout * 1000):
             self._pg.consume_input()
