@@ -21,6 +21,12 @@ def metric(kind: str, **data: object) -> legacy_browser.Fields:
         ({"page": "/", "totalLoadTime": -1.1, "renderTime": None}, {"page": "/"}, 1),
         ({"page": "/", "totalLoadTime": 900, "loadComplete": -3}, {"page": "/", "total": 0.9}, 1),
         ({"page": "/", "totalLoadTime": -2, "domContentLoaded": 0, "loadComplete": 0}, {"page": "/"}, 1),
+        (
+            {"page": "/", "totalLoadTime": 0, "domContentLoaded": 0.5, "loadComplete": 0},
+            {"page": "/", "dom_content_loaded": 0.0005},
+            1,
+        ),
+        ({"page": "/", "totalLoadTime": -0.0, "loadComplete": -3}, {"page": "/"}, 2),
         ({"page": "/", "totalLoadTime": 900, "loadComplete": 0}, {"page": "/", "total": 0.9, "load_complete": 0}, 0),
         ({"page": "/", "totalLoadTime": 3_600_001}, {"page": "/"}, 1),
         ({"page": "/", "totalLoadTime": "900"}, {"page": "/"}, 1),
