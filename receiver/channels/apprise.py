@@ -30,6 +30,7 @@ _PROCESSES = 2  # for each service; one takes 55 MB, and 0.5 s to start
 _IDLE = 2  # that are kept for what comes next
 _STARTED_IN = 20.0  # seconds
 _LONGEST = 80.0  # seconds for all of it; a longer one would outlive its lease and be sent twice
+_LATER = 5.0  # seconds that a socket waits beyond the limit: Apprise would call that a connection error
 _ANSWER = 1 << 20  # bytes of what a process says
 # How to reach the network, besides what Python itself needs.
 _PASSED_ON = (
@@ -100,7 +101,7 @@ class Apprise:
             body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
             form=service.form,
             sort=_TYPES.get(message.kind, "info"),
-            timeout=float(self._timeout),  # msgspec writes no subclass of float
+            timeout=float(self._timeout + _LATER),  # msgspec writes no subclass of float
             brand=message.brand.name,
         )
         begun, turn = time.monotonic(), self._turns[message.address]

@@ -1,6 +1,7 @@
 """A local HTTP server that stands in for a provider: real sockets, scripted failures, every call recorded."""
 
 import asyncio
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ class Call:
 
 
 class FakeServer:
-    """Answers by ``answer``, unless a misfortune is scripted: an HTTP status, headers, or a hang."""
+    """Answers by ``answer``, unless a misfortune is scripted: an HTTP status, headers, or a hang until it stops."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -31,6 +32,7 @@ class FakeServer:
         self.url = ""
 
     async def start(self, port: int = 0) -> None:
+        self._ended = asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None)
@@ -40,6 +42,7 @@ class FakeServer:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
+        self._ended.set()
         await self._runner.cleanup()
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
@@ -52,7 +55,8 @@ class FakeServer:
         body = dict(await request.post()) if is_form else json.loads(b"{}" if is_binary else raw or b"{}")
         self.calls.append(Call(request.path, body, dict(request.headers), raw))
         if self.hang:
-            await asyncio.sleep(self.hang)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), self.hang)
         if self.misfortunes:
             status, headers = self.misfortunes.pop(0)
             words = (self.words or f"scripted {status}").encode()

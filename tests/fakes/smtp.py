@@ -3,12 +3,13 @@
 import asyncio
 import email
 import email.policy
-import socket
 from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from deploy.local.ports import free_port
 
 
 class FakeSMTP:
@@ -30,11 +31,9 @@ class FakeSMTP:
 
     def start(self, port: int = 0, **options: Any) -> None:  # noqa: ANN401  # aiosmtpd's own
         if not port:  # aiosmtpd asks the port itself whether it is up, so it must be known before
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
+            port = free_port()
         self.port = port
-        self._controller = Controller(self, hostname="127.0.0.1", port=port, **options)
+        self._controller = Controller(self, hostname="127.0.0.1", port=port, ready_timeout=60, **options)
         self._controller.start()
 
     def stop(self) -> None:

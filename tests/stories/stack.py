@@ -54,7 +54,7 @@ class Stack:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def __aenter__(self) -> Self:
-        self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         await self.pagerduty.start()
         await self.slack.start()
         self.smtp.start()

@@ -2,12 +2,12 @@
 
 import json
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from deploy.local.ports import free_port
 from tests.exporter.client.exporter_double import TOKEN, ExporterDouble, serve
 from tests.exporter.client.node import command, environment, run
 
@@ -109,8 +109,7 @@ def test_an_answer_that_never_comes_is_a_timeout_and_the_batch_still_counts_once
 
 
 def test_events_wait_for_an_exporter_that_is_not_there_yet() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
+    port = free_port()
     script = """
         const told = new Promise((resolve) => process.stdin.once("data", resolve));
         const sleep = () => (say("refused"), told);

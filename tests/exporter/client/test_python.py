@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.ports import free_port
 from exporter.client.heypeter_client import Client, NotQueuedError, Settings
 from tests.exporter.client.exporter_double import TOKEN, Call, ExporterDouble, serve
 
@@ -101,8 +101,7 @@ def test_an_answer_that_never_comes_is_a_timeout_and_the_batch_still_counts_once
 
 
 def test_events_wait_for_an_exporter_that_is_not_there_yet() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
+    port = free_port()
     refused, there = threading.Event(), threading.Event()
 
     def jitter() -> float:

@@ -1,7 +1,6 @@
 """Both clients and the real exporter: what was sent is counted once, whatever befalls the way or the exporter."""
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.local.ports import free_port
 from exporter.client.heypeter_client import Client, Settings
 from tests.exporter.client.exporter_double import TOKEN, ExporterDouble, serve
 from tests.exporter.client.node import run
@@ -31,8 +31,7 @@ class RunningExporter:
         (folder / "exporter.yml").write_text(CONFIG, "utf-8")
         (folder / "token").write_text(TOKEN, "utf-8")
         self._config = folder / "exporter.yml"
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            self._listen = f"127.0.0.1:{reserved.getsockname()[1]}"
+        self._listen = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self._listen}"
         self.start()
 

@@ -376,7 +376,7 @@ async def test_a_provider_that_hangs_is_left(
 ) -> None:
     for server in (pagerduty, slack):
         assert isinstance(server, FakeServer)
-        server.hang = 1
+        server.hang = 60
     for channel in (events(pagerduty, timeout=0.3), slack_channel(slack, session, timeout=0.3)):
         error = await fails(channel, message(address="staff"))
         assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)

@@ -15,6 +15,7 @@ from process.settings import Secret
 from receiver.channels.apprise import Apprise, Service, markdown
 from receiver.channels.apprise_process import MEMORY, Format
 from receiver.channels.base import Failure, Link
+from receiver.clients.limited_process import Worker
 from receiver.incident.model import Kind
 from tests.fakes.endpoint import FakeEndpoint
 from tests.receiver.channels.test_channels import fails, message
@@ -186,6 +187,16 @@ async def test_an_answer_that_drips_ends_with_its_time_and_holds_up_nobody_else(
         assert {(await each).reason for each in stuck} == {Failure.TIMEOUT}
         assert len(sent) == 2  # what has not begun in time never begins
         channel.close()
+
+
+async def test_no_answer_in_time_is_no_connection_error_although_we_look_late(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Worker.ask
+    monkeypatch.setattr(Worker, "ask", lambda worker, line, deadline: asked(worker, line, deadline + 2))
+    endpoint.hang = 60
+    error = await fails(sending(at(endpoint), timeout=0.2), message(address="ops"))
+    assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
 
 
 async def test_why_it_failed_is_known_however_quiet_the_log_is(

@@ -53,6 +53,8 @@ SECRETS = (
 SIGNER = Vapid02()
 SIGNER.generate_keys()
 HTTP = ("events", "rest", "slack", "slack webhook", "webhook", "apprise", "push", "sms")
+# A channel's time limits: on a busy machine the first may be over before a request has left, so more time follows.
+PATIENCES = (0.2, 2.0, 20.0)
 ANY_2XX = ("webhook", "apprise")  # what these talk to is anybody's: any 2xx means that it has arrived
 # Python 3.11's own imghdr, which Apprise's e-mail plugin still imports.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -217,11 +219,14 @@ async def test_a_wish_that_is_no_number_of_seconds_is_ignored(name: str, wish: s
 
 @pytest.mark.parametrize("name", HTTP)
 async def test_a_provider_that_hangs_or_is_gone_may_come_back(name: str) -> None:
-    async with connected(name, patience=0.2) as line:
-        line.server.hang = 1.0
-        error = await failure(line.channel, line.message)
-        assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
-        assert len(line.server.calls) == 1
+    for patience in PATIENCES:
+        async with connected(name, patience=patience) as line:
+            line.server.hang = 60.0
+            error = await failure(line.channel, line.message)
+            assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
+            if line.server.calls:
+                break
+    assert len(line.server.calls) == 1
     async with connected(name, url="http://127.0.0.1:9") as line:
         error = await failure(line.channel, line.message)
         assert (error.reason, error.permanent) == (Failure.NETWORK, False)
@@ -278,21 +283,24 @@ async def listening(peer: Peer) -> AsyncIterator[Peer]:
 
 @pytest.mark.parametrize("name", HTTP)
 async def test_an_answer_that_drips_is_given_up_in_time(name: str) -> None:
-    drips = Peer(b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 200, pause=0.05)
-    async with listening(drips), connected(name, patience=0.4, url=drips.url) as line, asyncio.timeout(3):
+    drips = Peer(b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 2000, pause=0.05)
+    async with listening(drips), connected(name, patience=0.4, url=drips.url) as line, asyncio.timeout(20):
         assert (await failure(line.channel, line.message)).reason is Failure.TIMEOUT
 
 
 @pytest.mark.parametrize("name", ["events", "rest"])
 async def test_answers_that_drip_keep_no_other_request_from_leaving(name: str) -> None:
     drips = Peer(b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 2000, pause=0.05)
-    async with listening(drips), connected(name, patience=1, url=drips.url) as line, asyncio.timeout(20):
-        sent = [msgspec.structs.replace(line.message, incident=f"heypeter-{i}-1") for i in range(100)]
-        first = await asyncio.gather(*(failure(line.channel, each) for each in sent))
-        assert {error.reason for error in first} == {Failure.TIMEOUT}
-        left = drips.connections
-        await asyncio.gather(*(failure(line.channel, each) for each in sent[:64]))
-        assert drips.connections == left + 64
+    for patience in (1.0, 10.0):  # on a busy machine 64 requests may not have left within a second
+        async with listening(drips), connected(name, patience=patience, url=drips.url) as line, asyncio.timeout(80):
+            sent = [msgspec.structs.replace(line.message, incident=f"heypeter-{i}-1") for i in range(100)]
+            first = await asyncio.gather(*(failure(line.channel, each) for each in sent))
+            assert {error.reason for error in first} == {Failure.TIMEOUT}
+            left = drips.connections
+            await asyncio.gather(*(failure(line.channel, each) for each in sent[:64]))
+            if drips.connections == left + 64:
+                break
+    assert drips.connections == left + 64
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 202 Accepted", b"HTTP/1.1 500 Oh"])
@@ -425,10 +433,14 @@ async def test_a_refused_address_among_others_is_logged(smtp: FakeSMTP, caplog: 
 
 
 async def test_a_mail_server_that_hangs_or_is_gone_may_come_back(smtp: FakeSMTP) -> None:
-    smtp.hang = 1.0
-    async with asyncio.timeout(0.9):
-        error = await failure(mail_to(smtp, patience=0.2), message(address="a@example.com"))
-    assert (error.reason, error.permanent, smtp.attempts) == (Failure.TIMEOUT, False, 1)
+    smtp.hang = 60.0
+    for patience in PATIENCES:
+        async with asyncio.timeout(patience + 20):
+            error = await failure(mail_to(smtp, patience=patience), message(address="a@example.com"))
+        assert (error.reason, error.permanent) == (Failure.TIMEOUT, False)
+        if smtp.attempts:
+            break
+    assert smtp.attempts == 1
     gone = FakeSMTP()
     gone.port = 9
     error = await failure(mail_to(gone), message(address="a@example.com"))
@@ -467,7 +479,7 @@ async def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_is_lost() -> No
 
 
 async def test_a_mail_server_that_is_slow_at_every_word_is_given_up_in_time() -> None:
-    async with mail_server([], 0.2) as server, asyncio.timeout(0.7):
+    async with mail_server([], 0.2) as server, asyncio.timeout(20):  # each word is answered in time
         error = await failure(mail_to(server, patience=0.5), message(address="a@example.com"))
     assert error.reason is Failure.TIMEOUT
 

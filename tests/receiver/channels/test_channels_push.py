@@ -47,7 +47,13 @@ async def service() -> AsyncIterator[FakePush]:
 @pytest.fixture
 async def push(store: SQLStore, service: FakePush) -> AsyncIterator[Push]:
     async with aiohttp.ClientSession() as session:
-        yield Push(store.push, session, lambda: KEY, contact="mailto:ops@example.com", hosts=[service.url], timeout=0.5)
+        yield made(store, service, session, timeout=20)
+
+
+def made(store: SQLStore, service: FakePush, session: aiohttp.ClientSession, timeout: float) -> Push:
+    return Push(
+        store.push, session, lambda: KEY, contact="mailto:ops@example.com", hosts=[service.url], timeout=timeout
+    )
 
 
 def page(**changes: object) -> Message:
@@ -177,10 +183,11 @@ async def test_what_may_pass_is_tried_again_although_other_devices_are_gone(
     assert await refused(push, page()) == (Failure.SERVER_ERROR, False)
 
 
-async def test_a_push_service_that_hangs_is_given_up(push: Push, service: FakePush, store: SQLStore) -> None:
+async def test_a_push_service_that_hangs_is_given_up(service: FakePush, store: SQLStore) -> None:
     await store.push.subscribe(service.subscribe())
-    service.hang = 1.0
-    assert await refused(push, page()) == (Failure.TIMEOUT, False)
+    service.hang = 60.0
+    async with aiohttp.ClientSession() as session:
+        assert await refused(made(store, service, session, timeout=0.5), page()) == (Failure.TIMEOUT, False)
 
 
 async def test_nobody_is_pushed_to_who_has_no_device(push: Push) -> None:

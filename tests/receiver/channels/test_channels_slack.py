@@ -292,9 +292,9 @@ async def test_a_first_message_that_cannot_be_renewed_is_logged_and_no_failure(
 async def test_a_first_message_that_takes_too_long_to_renew_is_no_failure(
     slack: FakeSlack, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    channel = Slack(Secret(TOKEN), session, timeout=1.0, api_url=f"{slack.url}/api/")
+    channel = Slack(Secret(TOKEN), session, timeout=4.0, api_url=f"{slack.url}/api/")
     receipt = await channel.send(paged())
-    slack.hang = 0.7  # the answer is there in time, and what is left is too short for the other
+    slack.hang = 2.5  # the answer is there in time, and what is left is too short for the other
     await channel.send(paged(Kind.ACKNOWLEDGED, thread=receipt.ref))
     assert len(slack.messages) == 2
     assert "still shows how it was: Slack did not answer in time" in caplog.text

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
+from deploy.local.ports import free_port
 from receiver.app import Receiver, now
 from receiver.config.load import load
 from tests.receiver.channels.test_registry import written
@@ -24,12 +24,6 @@ http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{ listen 127.0.0.1:{port}; location /on/call/ {{ proxy_pass http://127.0.0.1:{backend}{strip}; }} }} }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
