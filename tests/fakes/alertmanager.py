@@ -40,7 +40,7 @@ class Alertmanager:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 class WayThrough:
