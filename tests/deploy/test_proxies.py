@@ -183,7 +183,7 @@ async def test_nginx_lets_nothing_else_through(front: Front, host: str) -> None:
 @pytest.mark.parametrize("path", STREAMS)
 async def test_nginx_passes_a_stream_on_as_it_comes(front: Front, path: str) -> None:
     connector = aiohttp.TCPConnector(ssl=front.tls)
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(30):
         url, headers = f"https://127.0.0.1:{front.port}{path}", {"Host": ON_CALL, "X-Forwarded-User": "admin"}
         async with session.get(url, headers=headers, server_hostname=ON_CALL) as answer:
             assert await answer.content.readuntil(b"\n\n") == b"data: first\n\n"
@@ -202,8 +202,11 @@ async def test_nginx_refuses_what_is_too_large(front: Front) -> None:
 
 @pytest.mark.stack
 async def test_nginx_slows_a_flood_of_one_client(front: Front) -> None:
-    answers = await asyncio.gather(*(front.ask(ON_CALL, "GET", "/answer/guess") for _ in range(60)))
-    assert 20 <= answers.count(200) < 60
+    answers = list[int]()
+    async with asyncio.timeout(60):
+        while 429 not in answers:  # five a second are let through after the first 20, and a machine may be slow
+            answers += await asyncio.gather(*(front.ask(ON_CALL, "GET", "/answer/guess") for _ in range(60)))
+    assert answers.count(200) >= 20
     assert set(answers) == {200, 429}
 
 

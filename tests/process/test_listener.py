@@ -106,7 +106,7 @@ async def test_half_headers_take_no_place_for_long(place: Place) -> None:
 
 async def _ended(reader: asyncio.StreamReader) -> bool:
     try:
-        return await asyncio.wait_for(reader.read(), 10) == b""
+        return await asyncio.wait_for(reader.read(), 30) == b""
     except ConnectionError:
         return True
 
@@ -155,7 +155,7 @@ async def test_a_malformed_request_is_logged_without_what_it_holds(
     with caplog.at_level(logging.DEBUG):
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
         writer.write(b"POST /open HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
-        assert (await asyncio.wait_for(reader.read(), 10)).split()[1] == b"400"
+        assert (await asyncio.wait_for(reader.read(), 30)).split()[1] == b"400"
         writer.close()
     record = next(one for one in caplog.records if one.name == "aiohttp.server")
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)

@@ -54,7 +54,7 @@ class Rig:
             return answer.status
 
     async def ringing(self) -> None:
-        await asyncio.wait_for(self.bell.ringing.wait(), 10)
+        await asyncio.wait_for(self.bell.ringing.wait(), 30)
 
     def count(self, outcome: str) -> float | None:
         labels = {"channel": "bell", "outcome": outcome}

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.story,
     pytest.mark.asyncio(loop_scope="module"),
 ]
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 MAIL = {"linh": "linh@heypeteracademy.com", "aisha": "aisha@heypeteracademy.com"}
 PHONE: ViewportSize = {"width": 320, "height": 640}
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -12,13 +12,14 @@ from tests.exporter.client.exporter_double import TOKEN
 CLIENT = Path("exporter/client/heypeter.mjs").resolve()
 NODE = str(node_folder() / "node")
 NPX = npm("npx")
-# No waiting in tests: what the client would have slept is written down instead.
+# No waiting in tests: what the client would have slept is written down instead. A busy machine has time to close.
 HEAD = f"""
 import * as heypeter from "{CLIENT.as_uri()}";
 const {{ Client, track, send, deliver, register, withMetrics, withApiMetrics, timeQuery }} = heypeter;
 const waits = [];
 const logs = [];
-const instant = {{ random: () => 1, log: (line) => logs.push(line), sleep: async (ms) => void waits.push(ms) }};
+const instant = {{ random: () => 1, log: (line) => logs.push(line), sleep: async (ms) => void waits.push(ms),
+  closeTimeout: 60_000 }};
 const rate = (rating, extra) => ["class_rated", {{ class_type: "private", rating }}, extra];
 const say = (value) => console.log(JSON.stringify(value));
 """

@@ -34,8 +34,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
 
 
 def settings(url: str, **more: object) -> Settings:
-    values: dict[str, object] = {"url": url, "token": TOKEN, "batch_delay": HOUR, "jitter": lambda: 0.0, **more}
-    return Settings(**values)  # type: ignore[arg-type]  # each test gives some of many
+    quick: dict[str, object] = {"batch_delay": HOUR, "jitter": lambda: 0.0, "close_timeout": 60.0}
+    return Settings(**{"url": url, "token": TOKEN, **quick, **more})  # type: ignore[arg-type]  # each test gives some of many
 
 
 def rate(client: Client, *ratings: int) -> list[bool]:
@@ -94,7 +94,7 @@ def test_a_batch_is_sent_again_unchanged_and_counted_once(double: ExporterDouble
 
 def test_an_answer_that_never_comes_is_a_timeout_and_the_batch_still_counts_once(double: ExporterDouble) -> None:
     double.script = ["hang"]
-    with Client(settings(double.url, timeout=0.1, close_timeout=60.0)) as client:
+    with Client(settings(double.url, timeout=5)) as client:
         rate(client, 1)
     assert double.notes == [1]
     assert (len(double.calls), client.stats()["retried"]) == (2, 1)
@@ -214,7 +214,7 @@ def test_business_events_wait_for_room() -> None:
             self.released.wait(60)
             return answer
 
-    with serve(Held()) as held, Client(settings(held.url, queue_size=2, batch_size=1, close_timeout=60.0)) as client:
+    with serve(Held()) as held, Client(settings(held.url, queue_size=2, batch_size=1)) as client:
         rate(client, 1)
         held.wait_for_calls(1)  # under way, so that the queue is empty
         rate(client, 2, 3)

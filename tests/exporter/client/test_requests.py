@@ -35,7 +35,7 @@ def double() -> Iterator[ExporterDouble]:
 
 @pytest.fixture
 def client(double: ExporterDouble) -> Iterator[Client]:
-    with Client(Settings(url=double.url, token=TOKEN, batch_delay=3600.0)) as client:
+    with Client(Settings(url=double.url, token=TOKEN, batch_delay=3600.0, close_timeout=60.0)) as client:
         yield client
 
 

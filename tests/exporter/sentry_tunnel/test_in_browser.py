@@ -86,6 +86,12 @@ class Site:
     async def stop(self) -> None:
         await self._runner.cleanup()
 
+    async def counted(self, *item: object) -> None:
+        """Wait until an item has been counted, which is after Sentry has it."""
+        async with asyncio.timeout(LONGEST):
+            while item not in self.counts.items:  # noqa: ASYNC110  # the tunnel does not tell
+                await asyncio.sleep(0.02)
+
     async def arrival(self, kind: str) -> Received:
         """Wait for the next envelope with an item of this type."""
         async with asyncio.timeout(LONGEST):
@@ -184,7 +190,7 @@ async def test_an_error_reaches_sentry_and_the_page_asks_nobody_but_its_own_site
     assert received.headers["X-Forwarded-For"] == "127.0.0.1"
     assert await page.evaluate("document.cookie") == "session=s3cret"
     assert "s3cret" not in str(received.headers)
-    assert ("event", "forwarded", 1) in site.counts.items
+    await site.counted("event", "forwarded", 1)
 
 
 async def test_the_session_and_the_spans_of_the_page_load_are_reported(site: Site, visit: Open) -> None:
@@ -192,7 +198,7 @@ async def test_the_session_and_the_spans_of_the_page_load_are_reported(site: Sit
     assert (await site.arrival("session")).types == ["session"]
     await page.goto("about:blank")
     assert b"pageload" in (await site.arrival("span")).body
-    assert ("span", "forwarded", 1) in site.counts.items
+    await site.counted("span", "forwarded", 1)
 
 
 async def test_a_page_that_does_not_stream_its_spans_reports_a_transaction(site: Site, visit: Open) -> None:
@@ -208,8 +214,8 @@ async def test_warnings_are_dropped_though_the_page_has_no_before_send(site: Sit
     await page.evaluate("Sentry.captureMessage('it broke', 'error')")
     received = await site.arrival("event")
     assert b"it broke" in received.body
-    assert await page.evaluate("Sentry.flush(5000)")
-    assert ("event", "dropped_filter", 1) in site.counts.items
+    assert await page.evaluate("Sentry.flush(30000)")
+    await site.counted("event", "dropped_filter", 1)
     messages = [json.loads(payload).get("message") for header, payload in events(site.sentry)]
     assert messages == ["it broke"]
 
@@ -219,11 +225,11 @@ async def test_the_sdk_understands_a_limit_and_reports_what_it_held_back(site: S
     await site.arrival("session")
     site.sentry.limits = {"event": "600:error;default:organization:quota"}
     await page.evaluate("Sentry.captureMessage('first', 'error')")
-    assert await page.evaluate("Sentry.flush(5000)")
+    assert await page.evaluate("Sentry.flush(30000)")
     for number in range(3):
         await page.evaluate(f"Sentry.captureMessage('held {number}', 'error')")
-    assert await page.evaluate("Sentry.flush(5000)")
-    assert ("event", "upstream_429", 1) in site.counts.items
+    assert await page.evaluate("Sentry.flush(30000)")
+    await site.counted("event", "upstream_429", 1)
     assert len([item for item in site.counts.items if item[0] == "event"]) == 1, "the SDK did not even ask the tunnel"
     assert events(site.sentry) == []
 
@@ -238,14 +244,14 @@ async def test_the_tunnel_holds_back_for_a_page_that_does_not_know_the_limit(sit
     await site.arrival("session")
     site.sentry.limits = {"event": "600:error:organization:quota"}
     await page.evaluate("Sentry.captureMessage('first', 'error')")
-    assert await page.evaluate("Sentry.flush(5000)")
+    assert await page.evaluate("Sentry.flush(30000)")
     await page.goto(site.url)  # the SDK forgets its limits with its page
     await page.wait_for_function("window.ready")
     await site.arrival("session")
     await page.evaluate("Sentry.captureMessage('second', 'error')")
-    assert await page.evaluate("Sentry.flush(5000)")
+    assert await page.evaluate("Sentry.flush(30000)")
     await page.evaluate("Sentry.captureMessage('third', 'error')")
-    assert await page.evaluate("Sentry.flush(5000)")
+    assert await page.evaluate("Sentry.flush(30000)")
     assert events(site.sentry) == []
     assert [item for item in site.counts.items if item[0] == "event"] == [("event", "upstream_429", 1)] * 2
 
@@ -266,8 +272,8 @@ async def test_an_error_that_a_crawler_meets_is_reported(site: Site, visit: Open
     agent = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; Googlebot/2.1) Chrome/140 Safari/537.36"
     page = await visit(agent=agent)
     await page.evaluate("Sentry.captureMessage('it broke', 'error')")
-    assert await page.evaluate("Sentry.flush(5000)")
-    assert ("event", "forwarded", 1) in site.counts.items
+    assert await page.evaluate("Sentry.flush(30000)")
+    await site.counted("event", "forwarded", 1)
 
 
 async def test_the_documented_configuration_reports_errors_and_nobody(site: Site, visit: Open) -> None:

@@ -62,7 +62,7 @@ class Rig:
         self.client: TestClient[web.Request, web.Application]
 
     async def start(self, **changes: Any) -> None:  # noqa: ANN401  # parts of the settings
-        settings = msgspec.structs.replace(TunnelSettings(dsns=(self.sentry.dsn,), timeout=5), **changes)  # type: ignore[arg-type]
+        settings = msgspec.structs.replace(TunnelSettings(dsns=(self.sentry.dsn,), timeout=30), **changes)  # type: ignore[arg-type]
         clients, limiter = Clients(("127.0.0.0/8", "::1/128")), Limiter(0.4, self.burst, 1000, 1000, self.time())
         tunnel = Tunnel(settings, self.counts, clients, limiter, self.time)
         app = web.Application()
@@ -438,7 +438,7 @@ async def test_503_when_sentry_is_down(rig: Rig) -> None:
 async def test_503_when_sentry_does_not_answer_in_time(sentry: FakeSentry) -> None:
     async with aiohttp.ClientSession() as session:
         rig = Rig(sentry, session)
-        await rig.start(timeout=0.05)
+        await rig.start(timeout=2)
         sentry.hang = asyncio.Event()
         assert (await rig.post(rig.envelope(ERROR))).status == 503
         assert rig.counts.items == {("event", "upstream_error"): 1}

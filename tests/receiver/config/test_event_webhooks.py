@@ -75,7 +75,7 @@ async def test_a_receiver_posts_what_happens_and_refuses_a_wrong_secret(tmp_path
             headers = {"Authorization": "Bearer t"}
             async with client.post("/webhook/alertmanager", data=encoded(), headers=headers) as answer:
                 assert answer.status == 200
-            await asyncio.wait_for(endpoint.called.wait(), 10)
+            await asyncio.wait_for(endpoint.called.wait(), 30)
         stop.set()
         assert await running
         await receiver.stop()

@@ -539,5 +539,5 @@ async def test_it_is_read_as_often_as_configured_and_no_longer_when_it_left_the_
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
 async def test_what_is_no_file_is_refused_at_once(rig: Rig, make: Callable[[Path], None]) -> None:
     make(rig.folder / "oncall.ics")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert not await rig.loop(file=rig.folder / "oncall.ics").run_once()

@@ -112,13 +112,13 @@ class Rig:
         return self._newest()
 
     async def until(self, there: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not there():
                 async with self.session.get(f"{self.slack.url}/nothing") as answer:  # a turn of the loop
                     await answer.read()
 
     async def stands(self, there: Callable[[Incident], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not there(await self.incident()):
                 pass
 

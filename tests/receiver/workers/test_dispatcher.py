@@ -383,11 +383,11 @@ async def test_slots_are_kept_for_a_p1_while_everything_else_is_stuck(tmp_path: 
     slow = AlertsReceived(of_group(received(an_alert("slow", severity="warning", team="crowd")), key="slow"))
     await store.update(slow, the_policy(routing), clock.now)
     running = asyncio.create_task(dispatcher.run(poll=0.01))
-    await asyncio.wait_for(channel.full.wait(), 10)
+    await asyncio.wait_for(channel.full.wait(), 30)
     down = AlertsReceived(of_group(received(an_alert("down")), key="down"))
     await store.update(down, the_policy(routing), clock.now)
     dispatcher.wake()
-    await asyncio.wait_for(channel.urgent.wait(), 10)
+    await asyncio.wait_for(channel.urgent.wait(), 30)
     assert len([message for message in channel.begun if message.priority != "P1"]) < 100
     dispatcher.stop()
     channel.answer.set()

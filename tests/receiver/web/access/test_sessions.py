@@ -245,7 +245,7 @@ async def test_a_stream_ends_when_its_session_is_revoked_and_not_with_the_store(
             (session,) = await rig.store.access.sessions(rig.clock(), 10)
             act = Act(rig.clock(), "marek", "session", "", "session.end", f"session/{session.id}")
             await rig.store.access.end_session(session.id, act)
-            assert b"event: signed-out" in await asyncio.wait_for(answer.content.read(), 10)
+            assert b"event: signed-out" in await asyncio.wait_for(answer.content.read(), 30)
         async with rig.client.get("/stream", headers={"Accept": "text/event-stream"}) as answer:
             assert answer.status == 401  # the sign-in page would be no events
         async with rig.client.get("/", headers={"HX-Request": "true"}) as answer:
@@ -320,6 +320,6 @@ async def raw(rig: Rig, method: bytes, path: bytes, header: bytes, body: bytes =
     ours = b"Sec-Fetch-Site: same-origin\r\nConnection: close\r\n"
     writer.write(method + b" " + path + b" HTTP/1.1\r\n" + host + header + b"\r\n" + ours)
     writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    line = await asyncio.wait_for(reader.readline(), 10)
+    line = await asyncio.wait_for(reader.readline(), 30)
     writer.close()
     return int(line.split()[1])

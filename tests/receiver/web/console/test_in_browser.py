@@ -18,7 +18,7 @@ from tests.receiver.example_site import person
 from tests.receiver.web.console.rig import Rig, a_console
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 LIVE = "html[data-live]"  # its stream is open
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
