@@ -40,14 +40,18 @@ class GroupCommit:
         name: str,
         transact: Callable[[Callable[[], list[Change]]], list[Any]],
         over: Callable[[], None] = lambda: None,
+        *,
+        apart: int = 0,
     ) -> None:
-        self._transact, self._over = transact, over
+        """At most ``apart`` urgent changes that wait beside others are made by themselves, and the others next."""
+        self._transact, self._over, self._apart = transact, over, apart
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._urgent: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
         self._first = list[_Job]()  # before both
         self._guard = threading.Lock()
         self._scheduled = False
+        self._kept_waiting = False  # what is not urgent, by the transaction before
 
     async def commit(self, change: Callable[[Connection], T], *, urgent: bool = False) -> T:
         """Make a change; it is on the disk when this returns.
@@ -127,6 +131,9 @@ class GroupCommit:
         if self._first:
             first, self._first = self._first, []
             return first
+        self._kept_waiting = not self._kept_waiting and bool(self._jobs) and 0 < len(self._urgent) <= self._apart
+        if self._kept_waiting:
+            return [self._urgent.popleft() for _ in range(len(self._urgent))]
         room = max(LARGEST - len(self._urgent), NOT_URGENT)
         rest = [self._jobs.popleft() for _ in range(min(len(self._jobs), room))]
         urgent = [self._urgent.popleft() for _ in range(min(len(self._urgent), LARGEST - len(rest)))]

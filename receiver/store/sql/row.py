@@ -67,6 +67,8 @@ VALUES (:id, :key, :state, :priority, :opened_at, :wake_at, :resolved_at, :doc)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.priority,
     wake_at = excluded.wake_at, resolved_at = excluded.resolved_at, doc = excluded.doc
 """  # noqa: S608  # our own names
+# An index on a column that is set is written again, whether its value changes or not (sqlite.org/src, update.c).
+_UPDATE = "UPDATE incident SET wake_at = :wake_at, doc = :doc WHERE id = :id"
 _DOCUMENT = "SELECT doc FROM incident WHERE id = ?"
 _NEWEST = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
 _NEXT = "SELECT coalesce(max(id), 0) + 1 FROM incident"
@@ -356,7 +358,8 @@ def save(db: Connection, before: Incident, decision: Decision, handling: outbox.
 
 
 def _put(db: Connection, before: Incident, after: Incident) -> None:
-    db.execute(_UPSERT, _columns(after))
+    stays = (before.state, before.priority, before.resolved_at) == (after.state, after.priority, after.resolved_at)
+    db.execute(_UPDATE if stays else _UPSERT, _columns(after))
     if db.ahead is None:
         return
     db.ahead.forget((*_group(after.key), after.id))

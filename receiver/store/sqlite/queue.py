@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # Milliseconds that a change waits, while another program has a lock: 503 now is better than 503 in five seconds.
 _IMPATIENT = 50
+# A webhook that comes while a page is settled is answered after its own part of the work. More of them share a commit.
+_APART = 2
 _OUTAGES = {
     sqlite3.SQLITE_FULL: Outage.FULL,
     sqlite3.SQLITE_BUSY: Outage.LOCKED,
@@ -40,7 +42,7 @@ class Writer:
         """``committed`` is called in the thread after each transaction, before anybody hears of its outcome."""
         self._name, self.connection = name, None  # type: str, SQLiteConnection | None
         self._committed = committed
-        self._changes = GroupCommit("sqlite", self._transact, committed)
+        self._changes = GroupCommit("sqlite", self._transact, committed, apart=_APART)
         self.outage: Outage | None = None  # of the last attempt to write
 
     async def commit(

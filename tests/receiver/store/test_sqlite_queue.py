@@ -38,6 +38,55 @@ async def test_a_storm_of_urgent_changes_does_not_keep_the_others_waiting() -> N
     assert done[:LARGEST] == ["webhook"] * (LARGEST - 4) + ["claim"] * 4
 
 
+@pytest.mark.parametrize("urgent", [1, 2, 3])
+async def test_a_few_urgent_changes_do_not_wait_for_what_is_not_urgent(urgent: int) -> None:
+    done, go = list[str](), threading.Event()
+    writer = Writer("test", lambda: done.append("committed"))
+    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    with closing(opened) as db:
+        writer.connection = db
+        busy = asyncio.create_task(writer.call(go.wait))
+        settled = [writer.commit(lambda _: done.append("settle")) for _ in range(3)]
+        webhooks = [writer.commit(lambda _: done.append("webhook"), urgent=True) for _ in range(urgent)]
+        waiting = asyncio.gather(*settled, *webhooks)
+        await asyncio.sleep(0)  # all of them are in the queue now
+        go.set()
+        await asyncio.gather(busy, waiting)
+        writer.shutdown()
+    apart = [*["webhook"] * urgent, "committed", *["settle"] * 3, "committed"]
+    together = [*["webhook"] * urgent, *["settle"] * 3, "committed"]
+    assert done == (apart if urgent < 3 else together)
+
+
+async def test_what_is_not_urgent_is_kept_waiting_once() -> None:
+    done, go = list[str](), threading.Event()
+    writer = Writer("test", lambda: done.append("committed"))
+    opened = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
+    with closing(opened) as db:
+        writer.connection = db
+        more = list[asyncio.Future[None]]()
+        loop, added = asyncio.get_running_loop(), threading.Event()
+
+        def add() -> None:
+            more.append(asyncio.ensure_future(writer.commit(lambda _: done.append("second"), urgent=True)))
+            loop.call_soon(added.set)
+
+        def first(_db: object) -> None:
+            done.append("first")
+            loop.call_soon_threadsafe(add)  # another comes while it is made
+            added.wait()
+
+        busy = asyncio.create_task(writer.call(go.wait))
+        changes = [writer.commit(lambda _: done.append("settle")), writer.commit(first, urgent=True)]
+        waiting = asyncio.gather(*changes)
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(busy, waiting)
+        await asyncio.gather(*more)
+        writer.shutdown()
+    assert done == ["first", "committed", "second", "settle", "committed"]
+
+
 async def test_a_full_disk_is_over_when_something_could_be_written_and_not_before(tmp_path: Path) -> None:
     writer = Writer("test", lambda: None)
     made = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False, factory=SQLiteConnection)
