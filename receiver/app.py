@@ -144,6 +144,7 @@ DRAIN = 25.0  # seconds that what is being sent gets to finish when the process 
 _PICTURE = 0.3  # seconds that what is less urgent than a P1 waits for its picture; drawn, it is there in 0.2
 _RESTORED_IN = 10.0  # seconds until we serve without the copies of the calendars
 _CHECKED_EVERY = 86400.0  # seconds between two looks for damage in the database, which read all of it
+_REPORTED_EVERY = 30.0
 _DUTY_EVERY = 10.0  # seconds, for what another process of the same database has changed
 _STALLED = timedelta(seconds=30)  # without a look at the clocks for so long, we are not healthy
 
@@ -737,7 +738,7 @@ class Receiver:
             heartbeat = Heartbeat(
                 ping,
                 session,
-                lambda: self._clock() - escalator.completed_at < _STALLED,
+                lambda: self._clock() - escalator.completed_at < _STALLED and not self._stuck.too_many,
                 private_redirects=config.heartbeat.private_redirects,
             )
             self._rounds["heartbeat"] = self._by_one(heartbeat.run_once, float(config.heartbeat.interval))
@@ -763,8 +764,13 @@ class Receiver:
         notices = CoverNotices(store.duty, self.current, self._clock, told, read, url, templates)
         self._rounds |= {
             "cover notices": self._by_one(notices.run_once, cover_notices.PERIOD),
+            "unreadable rows": Round(self._report_unreadable, _REPORTED_EVERY),
             "hand-over": self._by_one(self._handovers.run_once, handover.PERIOD),
         }
+
+    async def _report_unreadable(self) -> None:
+        self.metrics.show_unreadable(self.store.unreadable.counts())
+        self.store.unreadable.report()
 
     def _add_silences(self) -> None:
         """Make what speaks of silences with the Alertmanagers whose API we compare with."""

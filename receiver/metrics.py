@@ -12,6 +12,7 @@ from receiver.incident.heartbeat import Beat
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Priority, State
 from receiver.oncall.calendar_entries import Reason
 from receiver.store.base import Backlog, OpenIncident, Outage
+from receiver.store.unreadable import Table
 
 WEBHOOK_CODES = ("200", "400", "401", "413", "415", "503")
 OUTCOMES = ("sent", "retried", "dead")
@@ -120,6 +121,12 @@ class Metrics:
         self.stuck = self._gauge("incidents_stuck", "Incidents in which the receiver's own rules raise an error.")
         text = "1 while the database cannot be written, by reason."
         self.store_outage = self._gauge("store_outage", text, "reason")
+        self._add_data()
+
+    def _add_data(self) -> None:
+        """Add what says that something the receiver reads is not as it should be."""
+        text = "Rows of the database that could not be read within the last hour, and were left out."
+        self.unreadable = self._gauge("unreadable_rows", text, "table")
         text = "When the calendar of a schedule was last read."
         self.calendar_read = self._gauge("calendar_last_success_timestamp_seconds", text, "schedule")
         text = "Entries of a schedule's calendar that could not be used as they are, by reason, when it was last read."
@@ -196,6 +203,7 @@ class Metrics:
             self.still_firing.labels(source).set(0)
         for source, kind in product(self._sources, DRIFT):
             self.drift.labels(source, kind)
+        self.show_unreadable(dict.fromkeys(Table, 0))
         self.expect_requests(self._sources)
         for channel in self.channels:
             self._initialise_channel(channel)
@@ -241,6 +249,11 @@ class Metrics:
         for name, beat in beats.items():
             self.job_heard.labels(name).set(beat.heard_at.timestamp() if beat.heard_at else 0)
             self.job_missed.labels(name).set(beat.missed_at is not None)
+
+    def show_unreadable(self, counts: Mapping[Table, int]) -> None:
+        """Say how many rows cannot be read."""
+        for table, count in counts.items():
+            self.unreadable.labels(table.value).set(count)
 
     def show_store(self, outage: Outage | None) -> None:
         """Say why the database cannot be written."""

@@ -29,7 +29,7 @@ class Heartbeat:
     async def run_once(self) -> bool:
         """Say whether the call succeeded."""
         if not self._healthy():
-            log.error("heartbeat not sent: the escalator has not run for too long")
+            log.error("heartbeat not sent: the escalator has not run for too long, or fails in too many incidents")
             return False
         try:
             status, _ = await get(

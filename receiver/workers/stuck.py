@@ -12,13 +12,9 @@ from receiver.store.base import Decide
 
 log = logging.getLogger(__name__)
 
-_AGAIN = 30.0  # seconds until an incident that has failed is tried again
+_AGAIN = 30.0  # seconds until an incident that has failed is tried again, and as much more for each hundred of them
 _FORGOTTEN = 300.0  # seconds after which one that has not failed again, e.g. because it was resolved, is not shown
 _MOST = 100  # of them; with more it is not the incident that is at fault
-
-
-class TooManyStuckError(Exception):
-    """So many incidents fail that the escalation as a whole must be called broken."""
 
 
 class Stuck:
@@ -41,10 +37,18 @@ class Stuck:
     def rests(self, number: int) -> bool:
         """Say whether what is due in an incident failed so recently that it is not tried now."""
         at = self._steps.get(number)
-        return at is not None and self._elapsed() - at < _AGAIN
+        return at is not None and self._elapsed() - at < _AGAIN * (1 + len(self._steps) // _MOST)
+
+    @property
+    def too_many(self) -> bool:
+        """Say whether so many fail that the escalation as a whole must be called broken.
+
+        The process goes on: the next one would end at them again, and page nobody for anything.
+        """
+        return len({*self._steps, *self._events}) > _MOST
 
     def failed(self, number: int, error: Exception) -> None:
-        """Take in that what is due in an incident failed; TooManyStuckError if it does in too many."""
+        """Take in that what is due in an incident failed."""
         self._note(self._steps, number, error)
 
     def succeeded(self, number: int) -> None:
@@ -61,7 +65,7 @@ class Stuck:
         self._show(len({*self._steps, *self._events}))
 
     def careful(self, decide: Decide) -> Decide:
-        """Give ``decide``, but with no change to an incident where it raises; TooManyStuckError as above."""
+        """Give ``decide``, but with no change to an incident where it raises."""
         return partial(self._decide, decide)
 
     def _decide(self, decide: Decide, incident: Incident) -> Decision:
@@ -75,10 +79,8 @@ class Stuck:
         known = number in failed
         failed[number] = self._elapsed()
         if not known:
-            text = "incident %d is stuck: %s"
-            log.error(text, number, type(error).__name__, exc_info=error, extra={"facts": {"incident": number}})
-        if len(failed) > _MOST:
-            raise TooManyStuckError from error
+            text, trace = "incident %d is stuck: %s", error if len(failed) <= _MOST else None
+            log.error(text, number, type(error).__name__, exc_info=trace, extra={"facts": {"incident": number}})
 
 
 def careless(decide: Decide) -> Decide:

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 from receiver.store.postgres.dialect import bound, translated
 from receiver.store.postgres.pipeline import Answer, Pipeline
 from receiver.store.sql.ahead import Ahead
+from receiver.store.unreadable import Unreadable
 
 CONNECT_TIMEOUT = 5  # seconds
 _SETTINGS = {
@@ -70,8 +71,9 @@ class PostgresConnection:
 
     ahead: Ahead | None = None
 
-    def __init__(self, login: Login, *, read_only: bool = False) -> None:
+    def __init__(self, login: Login, *, read_only: bool = False, unreadable: Unreadable | None = None) -> None:
         """Connect; psycopg.Error if that fails."""
+        self.unreadable = unreadable or Unreadable()
         password = login.password()
         more = {"password": password} if password is not None else {}
         # Where psycopg prepares statements, it ends all of a connection after each ROLLBACK: ours as well.

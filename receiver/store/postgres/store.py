@@ -32,6 +32,7 @@ from receiver.store.sql.erase import committed
 from receiver.store.sql.outbox import HandlingOf
 from receiver.store.sql.silences import SQLSilences
 from receiver.store.sql.store import Rounds, SQLStore, Watcher, unwatched
+from receiver.store.unreadable import Unreadable
 
 _PRESENT_EVERY = 3.0  # seconds
 _PRESENT = "receiver"  # how the turn is called that says that a receiver lives, by which channels it sends
@@ -99,10 +100,12 @@ class PostgresStore(SQLStore):
         self.clock, self._elapsed, self._leads_until, self._term = clock, elapsed, 0.0, 0
         self._own_watch, self._own_heard = watch, heard
         self._loop: asyncio.AbstractEventLoop | None = None
-        connect = partial(PostgresConnection, login)
+        unreadable = Unreadable()
+        connect = partial(PostgresConnection, login, unreadable=unreadable)
         self._writing, self._reading = Line(NAME, connect), Line(NAME, partial(connect, read_only=True))
         self._database_writer, self._database_reader = Writer(self._writing, self.owner), Reader(self._reading)
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
+        self.unreadable = unreadable
         self._listener = Listener(Line(NAME, connect), self.owner, self._hear)
         self._leases = Leases(self.clock)
         self.access = SharedAccess(self._database_writer, self._database_reader, self._listener)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from receiver.store.base import Outage
 from receiver.store.sql.ahead import Ahead
+from receiver.store.unreadable import Unreadable
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -36,6 +37,8 @@ class Rows(Protocol):
 
 class Connection(Protocol):
     """A connection inside a transaction that its writer or reader manages."""
+
+    unreadable: Unreadable
 
     @property
     def ahead(self) -> Ahead | None:

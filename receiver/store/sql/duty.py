@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -11,7 +13,9 @@ from receiver.store.duty import CoverNotice, MadeWindow
 from receiver.store.sql import audit
 from receiver.store.sql.act import remember, sent_before
 from receiver.store.sql.connection import Connection, Reader, Writer
+from receiver.store.unreadable import Table
 
+_SET_ASIDE_FOR = timedelta(hours=1)  # until a notice that cannot be read is looked at again
 _NAMES = ("schedule", "out", "person", "start", "end", "state", "made_by", "accepted_by", "reason", "pair")
 _COVER = ", ".join(f'"{name}"' for name in _NAMES)  # two are words of PostgreSQL
 _COVERS = f'SELECT {_COVER}, id FROM override WHERE "end" > ? ORDER BY id'  # noqa: S608  # our own names
@@ -54,18 +58,16 @@ class SQLDuty:
         return await self._writer.commit(change, urgent=True)
 
     async def cover_notices(self, now: datetime, limit: int) -> Sequence[CoverNotice]:
-        rows = await self._writer.run(lambda db: db.execute(_NOTICES, (now.timestamp(), limit)).fetchall())
-        return [
-            CoverNotice(
-                number,
-                person,
-                CoverNews(what),
-                actor,
-                msgspec.json.decode(cover, type=Cover),
-                tries,
-            )
-            for number, person, what, actor, cover, tries in rows
-        ]
+        def read(db: Connection) -> tuple[list[CoverNotice], list[int]]:
+            rows = db.execute(_NOTICES, (now.timestamp(), limit)).fetchall()
+            found = {row[0]: db.unreadable.read(Table.COVER_NOTICE, row[0], partial(_notice, *row)) for row in rows}
+            lost = [number for number, notice in found.items() if notice is None]
+            return [notice for notice in found.values() if notice is not None], lost
+
+        notices, lost = await self._writer.run(read)
+        for number in lost:  # else it would be read again, in place of others
+            await self.put_off_notice(number, now + _SET_ASIDE_FOR)
+        return notices
 
     async def put_off_notice(self, number: int, until: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(_PUT_OFF, (until.timestamp(), number)))
@@ -75,8 +77,13 @@ class SQLDuty:
 
     async def awake(self, now: datetime) -> Mapping[str, datetime]:
         query = "SELECT person, until FROM awake WHERE until > ?"
-        rows = await self._reader.run(lambda db: db.execute(query, (now.timestamp(),)).fetchall())
-        return {person: datetime.fromtimestamp(until, UTC) for person, until in rows}
+
+        def read(db: Connection) -> Mapping[str, datetime]:
+            rows = db.execute(query, (now.timestamp(),)).fetchall()
+            ends = {person: db.unreadable.read(Table.AWAKE, person, partial(_moment, until)) for person, until in rows}
+            return {person: until for person, until in ends.items() if until is not None}
+
+        return await self._reader.run(read)
 
     async def set_awake(self, person: str, until: datetime, act: Act) -> None:
         def change(db: Connection) -> None:
@@ -123,18 +130,21 @@ def clock_set(db: Connection, by: timedelta) -> None:
 
 def covers(db: Connection, now: datetime) -> tuple[Cover, ...]:
     """Read covers that have not ended."""
-    return tuple(
-        Cover(
-            schedule,
-            out,
-            person,
-            datetime.fromtimestamp(start, UTC),
-            datetime.fromtimestamp(end, UTC),
-            CoverState(state),
-            *more,
-        )
-        for schedule, out, person, start, end, state, *more in db.execute(_COVERS, (now.timestamp(),))
-    )
+    rows = db.execute(_COVERS, (now.timestamp(),)).fetchall()
+    read = (db.unreadable.read(Table.COVER, row[-1], partial(_cover, *row)) for row in rows)
+    return tuple(cover for cover in read if cover is not None)
+
+
+def _cover(schedule: str, out: str, person: str, start: float, end: float, state: str, *more: Any) -> Cover:  # noqa: ANN401  # as they are
+    return Cover(schedule, out, person, _moment(start), _moment(end), CoverState(state), *more)
+
+
+def _notice(number: int, person: str, what: str, actor: str, cover: str, tries: int) -> CoverNotice:
+    return CoverNotice(number, person, CoverNews(what), actor, msgspec.json.decode(cover, type=Cover), tries)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _write(db: Connection, known: tuple[Cover, ...], changed: tuple[Cover, ...], act: Act, form: str) -> Changed:
@@ -171,12 +181,11 @@ def _columns(cover: Cover) -> dict[str, object]:
 
 def windows(db: Connection, now: datetime) -> tuple[MadeWindow, ...]:
     """Read windows that have not ended."""
-    return tuple(
-        MadeWindow(
-            msgspec.json.decode(matchers, type=tuple[str, ...]),
-            datetime.fromtimestamp(start, UTC),
-            datetime.fromtimestamp(end, UTC),
-            *more,
-        )
-        for matchers, start, end, *more in db.execute(_WINDOWS, (now.timestamp(),))
-    )
+    rows = db.execute(_WINDOWS, (now.timestamp(),)).fetchall()
+    read = (db.unreadable.read(Table.WINDOW, row[-1], partial(_window, *row)) for row in rows)
+    return tuple(window for window in read if window is not None)
+
+
+def _window(matchers: str, start: float, end: float, *more: Any) -> MadeWindow:  # noqa: ANN401  # as they are
+    named = msgspec.json.decode(matchers, type=tuple[str, ...])
+    return MadeWindow(named, _moment(start), _moment(end), *more)

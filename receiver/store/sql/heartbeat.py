@@ -1,9 +1,11 @@
 """The table of the jobs' heartbeats, and when they were last looked at."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from receiver.incident.heartbeat import Beat, Watch
 from receiver.store.sql.connection import Connection
+from receiver.store.unreadable import Table
 
 _LOOKED = "INSERT INTO own VALUES ('jobs', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _BEAT = """
@@ -23,8 +25,9 @@ def beat(db: Connection, name: str, now: datetime) -> None:
 
 def read(db: Connection) -> Watch:
     """Read everything that is known."""
-    rows = db.execute("SELECT name, silent_since, heard_at, missed_at FROM job_heartbeat ORDER BY name")
-    beats = {name: Beat(_moment(since), _maybe(heard), _maybe(missed)) for name, since, heard, missed in rows}
+    rows = db.execute("SELECT name, silent_since, heard_at, missed_at FROM job_heartbeat ORDER BY name").fetchall()
+    read = {name: db.unreadable.read(Table.HEARTBEAT, name, partial(_beat, *times)) for name, *times in rows}
+    beats = {name: one for name, one in read.items() if one is not None}
     own = db.execute("SELECT value FROM own WHERE name = 'jobs'").fetchone()
     return Watch(beats, _moment(own[0]) if own else None)
 
@@ -50,6 +53,10 @@ def clock_set(db: Connection, by: timedelta) -> None:
 
 def _columns(name: str, beat: Beat) -> tuple[str, float, float | None, float | None]:
     return name, beat.silent_since.timestamp(), _seconds(beat.heard_at), _seconds(beat.missed_at)
+
+
+def _beat(since: float, heard: float | None, missed: float | None) -> Beat:
+    return Beat(_moment(since), _maybe(heard), _maybe(missed))
 
 
 def _seconds(moment: datetime | None) -> float | None:

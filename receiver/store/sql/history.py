@@ -1,8 +1,10 @@
 """Reads incidents that opened in a period, a page at a time, also beside a running receiver."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -13,6 +15,7 @@ from receiver.store.duty import MadeWindow
 from receiver.store.sql import duty, row
 from receiver.store.sql.connection import ALL, Connection
 from receiver.store.sql.row import document
+from receiver.store.unreadable import Table
 
 PAGE_SIZE = 500  # incidents: some 10 ms, in which the receiver that shares the thread waits
 T = TypeVar("T")
@@ -30,19 +33,35 @@ SELECT incident_id, kind, min(at), count(*) FROM timeline
 WHERE incident_id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND kind IN (?, ?, ?)
 GROUP BY incident_id, kind
 """
-# One page a round and person, however many channels carried it.
 _PAGES = """
-SELECT incident_id, min(settled_at), person FROM (
-    SELECT incident_id, settled_at, round, json_extract(CAST(notification AS TEXT), '$.target.person') AS person
-    FROM outbox WHERE incident_id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND kind = ? AND state = 'sent'
-) part WHERE coalesce(person, '') <> ''
-GROUP BY incident_id, round, person
+SELECT incident_id, settled_at, round, id, notification FROM outbox
+WHERE incident_id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND kind = ? AND state = 'sent'
+ORDER BY settled_at
 """
 _DEAD = """
-SELECT channel, coalesce(json_extract(CAST(notification AS TEXT), '$.target.person'), '') AS person, count(*)
-FROM outbox WHERE state = 'dead' AND settled_at >= ? AND settled_at < ? AND serial >= 0
-GROUP BY channel, person ORDER BY 3 DESC, 1, 2
+SELECT channel, id, notification FROM outbox
+WHERE state = 'dead' AND settled_at >= ? AND settled_at < ? AND serial >= 0
 """
+
+
+class _Target(msgspec.Struct):
+    person: str = ""
+
+
+class _Whom(msgspec.Struct):
+    """The part of a notification that says whom it is for."""
+
+    target: _Target
+
+
+_whom = msgspec.json.Decoder(_Whom)
+
+
+class _Page(NamedTuple):
+    """What was read at once, and after which row the next page begins; None after the last."""
+
+    found: list[IncidentHistory]
+    last: tuple[float, int] | None
 
 
 class StoredHistory:
@@ -85,37 +104,56 @@ class StoredHistory:
         self._close()
 
 
-async def opened_between(
-    run: Run[list[tuple[float, IncidentHistory]]], start: datetime, end: datetime
-) -> AsyncIterator[IncidentHistory]:
+async def opened_between(run: Run[_Page], start: datetime, end: datetime) -> AsyncIterator[IncidentHistory]:
     """Give what opened from ``start`` until before ``end``, by when it opened; ``run`` executes one page's reading."""
-    after = (start.timestamp(), 0)
-    while True:
-        page = await run(lambda db, after=after: _page(db, after, end))  # type: ignore[misc]  # mypy: a lambda's default
-        for _, history in page:
+    after: tuple[float, int] | None = (start.timestamp(), 0)
+    while after is not None:
+        page = await run(partial(_page, after=after, end=end))
+        for history in page.found:
             yield history
-        if len(page) < PAGE_SIZE:
-            return
-        after = (page[-1][0], page[-1][1].incident.id)
+        after = page.last
 
 
 def undelivered(db: Connection, start: datetime, end: datetime) -> list[Undelivered]:
     """Count the notifications that were given up, by channel and person."""
-    return [Undelivered(*row) for row in db.execute(_DEAD, (start.timestamp(), end.timestamp()))]
+    rows = db.execute(_DEAD, (start.timestamp(), end.timestamp())).fetchall()
+    counted = Counter((channel, _person(db, number, doc)) for channel, number, doc in rows)
+    found = [Undelivered(*address, count) for address, count in counted.items()]
+    return sorted(found, key=lambda one: (-one.count, one.channel, one.person))
 
 
-def _page(db: Connection, after: tuple[float, int], end: datetime) -> list[tuple[float, IncidentHistory]]:
+def _person(db: Connection, number: int, doc: bytes) -> str:
+    """Say whom a notification is for, "" for a team's address, and if it cannot be read."""
+    read = db.unreadable.read(Table.NOTIFICATION, number, lambda: _whom.decode(doc))
+    return read.target.person if read else ""
+
+
+def _page(db: Connection, after: tuple[float, int], end: datetime) -> _Page:
     rows = db.execute(_OPENED, (*after, end.timestamp(), PAGE_SIZE)).fetchall()
     numbers = msgspec.json.encode([number for _, number, _ in rows]).decode()
     events = {(number, kind): (at, count) for number, kind, at, count in db.execute(_EVENTS, (numbers, *_COUNTED))}
     pages: dict[int, list[SentPage]] = {}
-    for number, at, person in db.execute(_PAGES, (numbers, Kind.PAGE)):
-        pages.setdefault(number, []).append(SentPage(datetime.fromtimestamp(at, UTC), person))
-    return [(opened_at, _history(doc, events, pages.get(number, []))) for opened_at, number, doc in rows]
+    seen = set[tuple[int, int, str]]()  # one page a round and person, however many channels carried it
+    for number, at, round_, row_id, doc in db.execute(_PAGES, (numbers, Kind.PAGE)).fetchall():
+        page = (number, round_, _person(db, row_id, doc))
+        if page[2] and page not in seen:
+            seen.add(page)
+            pages.setdefault(number, []).append(SentPage(datetime.fromtimestamp(at, UTC), page[2]))
+    found = [
+        _history(incident, events, pages.get(number, []))
+        for _, number, doc in rows
+        if (incident := db.unreadable.read(Table.INCIDENT, number, partial(_decoded, doc)))
+    ]
+    return _Page(found, rows[-1][:2] if len(rows) == PAGE_SIZE else None)
 
 
-def _history(doc: bytes, events: dict[tuple[int, str], tuple[float, int]], pages: list[SentPage]) -> IncidentHistory:
-    incident = _incident.decode(document(doc))
+def _decoded(doc: bytes) -> Incident:
+    return _incident.decode(document(doc))
+
+
+def _history(
+    incident: Incident, events: dict[tuple[int, str], tuple[float, int]], pages: list[SentPage]
+) -> IncidentHistory:
     acknowledged = events.get((incident.id, EntryKind.ACKNOWLEDGED))
     return IncidentHistory(
         incident=incident,

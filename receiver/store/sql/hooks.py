@@ -64,8 +64,8 @@ def _lines(db: Connection, after: int, kinds: Collection[EntryKind], limit: int)
             if len(lines) == limit:
                 break
             if number not in incidents:  # that of 10,000 alerts is large
-                incidents[number] = row.incident(db, number)
+                incidents[number] = row.legible(db, number)
             if (incident := incidents[number]) is not None:
-                lines.append(Line(seq, row.entry(at, kind, data, actor, text), incident))
+                lines.append(Line(seq, row.entry(db, seq, at, kind, data, actor, text), incident))
         last = seq
     return lines, last

@@ -1,6 +1,6 @@
 """The SQL of the outbox: what is owed, claimed, sent, put off, cancelled and dead; ``delivery`` decides which."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -31,10 +31,11 @@ from receiver.incident.delivery import (
 from receiver.incident.model import Incident, Kind, Notification, Priority, Reason, State, Target
 from receiver.store.base import ChannelState, Member, Wanted
 from receiver.store.sql.connection import ALL, Connection, Rows, rows_of
+from receiver.store.unreadable import Table
 
 HandlingOf = Callable[[str], Handling]  # channel -> how it gathers
 
-decoder = msgspec.json.Decoder(Notification)
+_decoder = msgspec.json.Decoder(Notification)
 LEAST = tuple(Priority)[-1]
 _LONGEST_REF = 500  # characters of what a provider calls a message, which is in an index
 
@@ -63,7 +64,8 @@ WHERE o.channel = :channel AND o.address = :address AND o.state = 'pending'
   AND (o.not_before <= :now OR o.tries > 0) AND {_IN_LANE}
 ORDER BY o.tries / {PATIENT_TRIES}, o.rank, o.tries, o.id LIMIT 1
 """  # noqa: S608
-_ROW = "id, incident_id, notification, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle"
+_ROW = "id, incident_id, notification, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle, "
+_ROW += "channel, address, lane, kind, round, serial"
 _LEASE = f"""
 UPDATE outbox SET state = 'sending', attempt = attempt + 1, lease_until = ?, parked = 0 WHERE id = ? RETURNING {_ROW}
 """  # noqa: S608
@@ -105,6 +107,8 @@ UPDATE outbox SET state = 'pending', lease_until = NULL, not_before = ?, last_er
     spent = spent + ?, elsewhere = CASE WHEN ? THEN 1 ELSE elsewhere END
 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
+# A lease that nobody has: nothing of the incident is sent until it is over.
+_SET_ASIDE = "UPDATE outbox SET lease_until = ? WHERE id = ? AND state = 'sending' AND attempt = ?"
 _PUT_BACK = """
 UPDATE outbox SET state = 'pending', lease_until = NULL, parked = 1 WHERE id = ? AND state = 'sending' AND attempt = ?
 """
@@ -122,7 +126,7 @@ SELECT id FROM outbox INDEXED BY outbox_late WHERE channel = ? AND created_at <=
     AND state IN ('pending', 'sending') ORDER BY created_at LIMIT ?
 """
 _HOPES = """
-SELECT notification FROM outbox INDEXED BY outbox_unsettled
+SELECT id, notification, channel, address, lane, kind, round, serial FROM outbox INDEXED BY outbox_unsettled
 WHERE incident_id = ? AND state IN ('pending', 'sending') AND round = ? AND kind = 'page' AND elsewhere = 0 AND id <> ?
 """
 _STATES = """SELECT channel, count(*), min(created_at), max(nullif(last_error, ''))
@@ -548,8 +552,25 @@ def card(db: Connection, incident_id: int, lane: str) -> str:
 
 def digest(db: Connection, ref: str) -> list[tuple[int, Notification]]:
     """Give the pages that went out in one message, and of which incidents."""
-    query = "SELECT incident_id, notification FROM outbox WHERE ref = ? AND ref >= '*' AND ref < '+'"
-    return [(number, decoder.decode(doc)) for number, doc in db.execute(query, (ref,))]
+    query = """SELECT incident_id, id, notification, channel, address, lane, kind, round, serial
+        FROM outbox WHERE ref = ? AND ref >= '*' AND ref < '+'"""
+    rows = db.execute(query, (ref,)).fetchall()
+    return [(number, notification(db, row_id, doc, columns)) for number, row_id, doc, *columns in rows]
+
+
+def notification(db: Connection, row_id: int, doc: bytes, columns: Sequence[Any]) -> Notification:
+    """Read what is owed; if that cannot be read, the columns say enough for it to be sent to its address."""
+    read = db.unreadable.read(Table.NOTIFICATION, row_id, lambda: _decoder.decode(doc))
+    if read is not None:
+        return read
+    channel, address, lane, kind, round_, serial = columns
+    reason = Reason.REDRAWN if serial < 0 else None
+    return Notification(Kind(kind), Target(channel, address, lane), round_, reason=reason, serial=serial)
+
+
+def set_aside(db: Connection, row_id: int, attempt: int, until: datetime) -> None:
+    """Let a leased row rest: it cannot be sent, and nobody is to try it without a pause."""
+    db.execute(_SET_ASIDE, (until.timestamp(), row_id, attempt))
 
 
 def umbrella_of(db: Connection, incident_id: int, lane: str, after: int, before: int) -> int:
@@ -589,5 +610,6 @@ def round_is_dead(db: Connection, incident_id: int, number: int) -> bool:
 
 def another_may_reach(db: Connection, incident_id: int, page: Notification, row_id: int) -> bool:
     """Say whether another page of its round may still reach whom this one was for; see ``may_still_reach``."""
-    others = (decoder.decode(doc).target for (doc,) in db.execute(_HOPES, (incident_id, page.round, row_id)))
+    rows = db.execute(_HOPES, (incident_id, page.round, row_id)).fetchall()
+    others = (notification(db, number, doc, columns).target for number, doc, *columns in rows)
     return may_still_reach(page.target, others)

@@ -2,14 +2,16 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from receiver.incident.delivery import is_given_back, is_undone, redraws
 from receiver.incident.model import (
+    UNKNOWN_START,
     AlertGroup,
     Data,
     Decision,
@@ -36,6 +38,7 @@ from receiver.store.remembered import Remembered
 from receiver.store.sql import outbox
 from receiver.store.sql.ahead import Ahead
 from receiver.store.sql.connection import ALL, OWN, Connection, rows_of
+from receiver.store.unreadable import Table
 
 _LOOKED_AT = 2000  # incidents in one reading of a list
 _PART = 100  # of them, that are read at once
@@ -70,7 +73,7 @@ ON CONFLICT (id) DO UPDATE SET state = excluded.state, priority = excluded.prior
 # An index on a column that is set is written again, whether its value changes or not (sqlite.org/src, update.c).
 _UPDATE = "UPDATE incident SET wake_at = :wake_at, doc = :doc WHERE id = :id"
 _DOCUMENT = "SELECT doc FROM incident WHERE id = ?"
-_NEWEST = "SELECT doc FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
+_NEWEST = "SELECT id, doc, state FROM incident WHERE key = ? ORDER BY id DESC LIMIT 1"
 _NEXT = "SELECT coalesce(max(id), 0) + 1 FROM incident"
 _OWNERS = """
 SELECT incident_id, count(*) FROM json_each(?2) CROSS JOIN member ON receiver = ?1 AND fingerprint = value
@@ -82,16 +85,17 @@ INSERT INTO member (receiver, incident_id, fingerprint) SELECT ?, ?, value FROM 
 ON CONFLICT DO NOTHING
 """
 _WRITE, _LINE = "INSERT INTO timeline (incident_id, at, kind, text, actor, data) VALUES ", "(?, ?, ?, ?, ?, ?)"
+_UNREADABLE = "A line that cannot be read."
 _LINES = 40  # in one statement: that costs half of what each by itself does
 _OPEN = "SELECT state, priority, count(*) FROM incident WHERE state <> 'resolved' GROUP BY state, priority"
-_UNACKNOWLEDGED = """SELECT doc FROM incident
+_UNACKNOWLEDGED = """SELECT id, doc FROM incident
     WHERE state <> 'resolved' AND state = 'triggered' AND priority = ? ORDER BY opened_at LIMIT ?"""
 _MOST_ASKED = 200  # of a priority, the oldest: which of them has waited longest
 # A dashboard lists them at every scrape: a storm must neither slow the store down nor fill Prometheus with series.
 _LISTED = 50
 _BY_STATE = """SELECT * FROM (SELECT id, priority, opened_at FROM incident
     WHERE state <> 'resolved' AND state = '{}' ORDER BY priority, opened_at LIMIT :limit) part"""
-_URGENT = f"""SELECT doc FROM
+_URGENT = f"""SELECT id, doc FROM
     (SELECT id FROM ({_BY_STATE.format("triggered")} UNION ALL {_BY_STATE.format("acknowledged")}) part_of_both
         ORDER BY priority, opened_at LIMIT :limit) part_urgent JOIN incident USING (id)
     ORDER BY incident.priority, incident.opened_at"""  # noqa: S608
@@ -114,16 +118,34 @@ def indexed(text: str, longest: int) -> str:
 
 
 def incident(db: Connection, incident_id: int) -> Incident | None:
-    """Read one incident."""
+    """Read one incident; UnreadableError."""
     rows = rows_of(db, _DOCUMENT, (incident_id,))
-    return _incident.decode(document(rows[0][0])) if rows else None
+    if not rows:
+        return None
+    return db.unreadable.demand(Table.INCIDENT, incident_id, lambda: _incident.decode(document(rows[0][0])))
+
+
+def legible(db: Connection, incident_id: int) -> Incident | None:
+    """Read one incident, where nothing else may fail by it; None if it cannot be read."""
+    rows = rows_of(db, _DOCUMENT, (incident_id,))
+    return _decoded(db, incident_id, rows[0][0]) if rows else None
 
 
 def incidents(db: Connection, numbers: list[int]) -> dict[int, Incident]:
-    """Read some incidents, each once."""
+    """Read those of some incidents that can be read, each once."""
     asked = [(number,) for number in dict.fromkeys(numbers)]
     each = db.execute_each(_DOCUMENT, asked)
-    return {number: _incident.decode(document(rows[0][0])) for (number,), rows in zip(asked, each, strict=True) if rows}
+    read = {number: _decoded(db, number, rows[0][0]) for (number,), rows in zip(asked, each, strict=True) if rows}
+    return {number: incident for number, incident in read.items() if incident is not None}
+
+
+def _decoded(db: Connection, number: int, doc: bytes) -> Incident | None:
+    return db.unreadable.read(Table.INCIDENT, number, lambda: _incident.decode(document(doc)))
+
+
+def _all(db: Connection, rows: Iterable[tuple[int, bytes]]) -> list[Incident]:
+    read = (_decoded(db, number, doc) for number, doc in rows)
+    return [incident for incident in read if incident is not None]
 
 
 def _group(key: str) -> tuple[str]:
@@ -143,19 +165,32 @@ class Known:
     def newest(self, key: str) -> Incident | None:
         """Read the newest incident of a group key."""
         rows = rows_of(self._db, _NEWEST, _group(key))
-        return _incident.decode(document(rows[0][0])) if rows else None
+        if not rows:
+            return None
+        number, doc, state = rows[0]
+        read = _decoded(self._db, number, doc)
+        if read is None and state != State.RESOLVED:
+            _set_aside(self._db, number, key)
+        return read
 
     def owners(self, route: str, fingerprints: tuple[str, ...]) -> dict[int, int]:
         """Count how many of these alerts fire in each open incident of this route."""
         return dict(rows_of(self._db, _OWNERS, _owned(route, fingerprints)))
 
     def incident(self, number: int) -> Incident | None:
-        """Read one incident."""
-        return incident(self._db, number)
+        """Read one incident, None if it cannot be read."""
+        return legible(self._db, number)
 
     def next_number(self) -> int:
         """Give the number after the greatest; the newest incident of all is never deleted."""
         return int(rows_of(self._db, _NEXT, ())[0][0])
+
+
+def _set_aside(db: Connection, number: int, key: str) -> None:
+    """Let the group of an open incident that cannot be read have another one: nobody would be paged for it again."""
+    db.execute("UPDATE incident SET key = ? WHERE id = ?", (indexed(f"unreadable {number} {key}", LONGEST_KEY), number))
+    if db.ahead is not None:
+        db.ahead.forget(_group(key))
 
 
 def ask(group: AlertGroup, ahead: Ahead) -> None:
@@ -175,8 +210,8 @@ def ask_for(numbers: Iterable[int], ahead: Ahead) -> None:
 def newest(db: Connection, state: str | None, limit: int) -> list[Incident]:
     """Read the newest incidents, all or those in one state."""
     where = _in_state(State(state), "WHERE") if state is not None else ""
-    query = f"SELECT doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
-    return [_incident.decode(document(row[0])) for row in db.execute(query, {"limit": limit})]
+    query = f"SELECT id, doc FROM incident {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # our own text
+    return _all(db, db.execute(query, {"limit": limit}))
 
 
 def _in_state(state: State, word: str) -> str:
@@ -194,9 +229,18 @@ def listed(db: Connection, wanted: IncidentFilter) -> IncidentPage:
         before = number
         if wanted.priority not in {None, priority} or (wanted.since and opened_at < wanted.since.timestamp()):
             continue
-        if wanted.team is None or _of_team.decode(document(doc)).team == wanted.team:
-            found.append(_incident.decode(document(doc)))
+        if (one := _of(db, number, doc, wanted.team)) is not None:
+            found.append(one)
     return IncidentPage(found)
+
+
+def _of(db: Connection, number: int, doc: bytes, team: str | None) -> Incident | None:
+    """Read an incident if it is of a team and can be read."""
+    if team is not None:
+        part = db.unreadable.read(Table.INCIDENT, number, lambda: _of_team.decode(document(doc)))
+        if part is None or part.team != team:
+            return None
+    return _decoded(db, number, doc)
 
 
 def _from_newest(db: Connection, before: int, state: State | None) -> Iterator[tuple[int, str, float, bytes]]:
@@ -212,10 +256,14 @@ def _from_newest(db: Connection, before: int, state: State | None) -> Iterator[t
 
 def alike(db: Connection, alertname: str, team: str, limit: int) -> list[PastIncident]:
     """Read the newest incidents that were called the same."""
-    query = """SELECT doc FROM alike JOIN incident ON incident.id = alike.incident_id
+    query = """SELECT id, doc FROM alike JOIN incident ON incident.id = alike.incident_id
         WHERE alertname = ? AND team = ? ORDER BY incident_id DESC LIMIT ?"""
     named = (indexed(alertname, LONGEST_NAME), indexed(team, LONGEST_NAME))
-    return [_past.decode(document(row[0])) for row in db.execute(query, (*named, limit))]
+    read = [
+        db.unreadable.read(Table.INCIDENT, number, partial(_past.decode, document(doc)))
+        for number, doc in db.execute(query, (*named, limit)).fetchall()
+    ]
+    return [past for past in read if past is not None]
 
 
 def still_open(db: Connection) -> list[int]:
@@ -227,7 +275,7 @@ def still_open(db: Connection) -> list[int]:
 def waiting(db: Connection, since: datetime, limit: int) -> Iterator[Incident]:
     """Read what is open, and so many of what was resolved since a moment; one at a time, for there may be many."""
     for number in still_open(db):
-        found = incident(db, number)
+        found = legible(db, number)
         if found is not None:
             yield found
     yield from resolved_since(db, since, limit)
@@ -240,26 +288,33 @@ def read_open(
     query = """SELECT id, doc FROM incident
         WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each(?)) AND state <> 'resolved' ORDER BY id"""
     rows = db.execute(query, (_encoder.encode(numbers).decode(),)).fetchall()
-    rows = [(number, doc) for number, doc in rows if wanted is None or wanted(_outline.decode(doc))]
+    rows = [(number, doc) for number, doc in rows if wanted is None or _is_wanted(db, number, doc, wanted)]
     if remembered is None:
-        return [_incident.decode(doc) for _, doc in rows]
-    return [_remembered(number, doc, remembered) for number, doc in rows]
+        return _all(db, rows)
+    read = [_remembered(db, number, doc, remembered) for number, doc in rows]
+    return [incident for incident in read if incident is not None]
 
 
-def _remembered(number: int, doc: bytes, remembered: Remembered) -> Incident:
+def _is_wanted(db: Connection, number: int, doc: bytes, wanted: Callable[[Outline], bool]) -> bool:
+    outline = db.unreadable.read(Table.INCIDENT, number, lambda: _outline.decode(document(doc)))
+    return outline is not None and wanted(outline)
+
+
+def _remembered(db: Connection, number: int, doc: bytes, remembered: Remembered) -> Incident | None:
     """Decode a document that is not the one that was read last: that takes ten times as long as to compare them."""
     known = remembered[number]
     if known is not None and known[0] == doc:
         return known[1]
-    incident = _incident.decode(doc)
-    remembered.keep(number, doc, incident)
+    incident = _decoded(db, number, doc)
+    if incident is not None:
+        remembered.keep(number, doc, incident)
     return incident
 
 
 def resolved_since(db: Connection, start: datetime, limit: int) -> list[Incident]:
     """Read incidents that were resolved at a moment or later, newest first."""
-    query = "SELECT doc FROM incident WHERE resolved_at >= ? ORDER BY resolved_at DESC LIMIT ?"
-    return [_incident.decode(document(row[0])) for row in db.execute(query, (start.timestamp(), limit))]
+    query = "SELECT id, doc FROM incident WHERE resolved_at >= ? ORDER BY resolved_at DESC LIMIT ?"
+    return _all(db, db.execute(query, (start.timestamp(), limit)))
 
 
 def resolved_before(db: Connection, before: datetime, limit: int) -> list[tuple[Incident, tuple[Entry, ...]]]:
@@ -267,12 +322,10 @@ def resolved_before(db: Connection, before: datetime, limit: int) -> list[tuple[
 
     The newest of all stays, and the one with the newest line of a timeline: numbers are never given twice.
     """
-    query = """SELECT doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
+    query = """SELECT id, doc FROM incident WHERE resolved_at < ? AND id < (SELECT max(id) FROM incident)
         AND id <> coalesce((SELECT incident_id FROM timeline WHERE seq = (SELECT max(seq) FROM timeline)), 0)
         ORDER BY resolved_at LIMIT ?"""
-    incidents = [
-        _incident.decode(document(row[0])) for row in db.execute(query, (before.timestamp(), limit)).fetchall()
-    ]
+    incidents = _all(db, db.execute(query, (before.timestamp(), limit)).fetchall())
     return [(incident, timeline(db, incident.id, ALL)) for incident in incidents]
 
 
@@ -304,16 +357,19 @@ def delete(db: Connection, numbers: list[int]) -> None:
 
 def timeline(db: Connection, incident_id: int, limit: int = LINES_SHOWN, skip: int = 0) -> tuple[Entry, ...]:
     """Read the last lines of an incident's timeline, or those before the last ``skip``, oldest first."""
-    query = """SELECT at, kind, data, actor, text FROM timeline WHERE incident_id = ?
+    query = """SELECT seq, at, kind, data, actor, text FROM timeline WHERE incident_id = ?
         ORDER BY seq DESC LIMIT ? OFFSET ?"""
     rows = db.execute(query, (incident_id, limit, skip)).fetchall()
-    return tuple(entry(*row) for row in reversed(rows))
+    return tuple(entry(db, *row) for row in reversed(rows))
 
 
-def entry(at: float, kind: str, data: str, actor: str, text: str) -> Entry:
+def entry(db: Connection, seq: int, at: float, kind: str, data: str, actor: str, text: str) -> Entry:
     """Build one line; a kind of an older receiver that there is no more is read as a remark."""
     known = EntryKind(kind) if kind in _KINDS else EntryKind.REMARK
-    return Entry(datetime.fromtimestamp(at, UTC), known, _data.decode(data), actor, text)
+    read = db.unreadable.read(
+        Table.TIMELINE, seq, lambda: Entry(datetime.fromtimestamp(at, UTC), known, _data.decode(data), actor, text)
+    )
+    return read or Entry(UNKNOWN_START, EntryKind.REMARK, Data(), "", _UNREADABLE)
 
 
 class Saved(NamedTuple):
@@ -374,7 +430,7 @@ def _follow(
     saved = list[Saved]()
     for ripple in ripples:
         for each in (ripple.number,) if ripple.number else attached(db, number):
-            other = incident(db, each)
+            other = legible(db, each)
             if other is not None:
                 saved.append(save(db, other, ripple.decide(other), handling, now))
     return tuple(saved)
@@ -412,19 +468,33 @@ def backlog(db: Connection) -> Backlog:
         oldest_unacknowledged={one.value: at for one in Priority if (at := _waits_since(db, one)) is not None},
         oldest_owed={channel: datetime.fromtimestamp(at, UTC) for channel, at in db.execute(_OWED)},
         heartbeats=heartbeats(db),
-        most_urgent=tuple(_open_incident.decode(doc) for (doc,) in db.execute(_URGENT, {"limit": _LISTED})),
+        most_urgent=tuple(
+            one
+            for number, doc in db.execute(_URGENT, {"limit": _LISTED}).fetchall()
+            if (one := db.unreadable.read(Table.INCIDENT, number, partial(_open_incident.decode, document(doc))))
+        ),
     )
 
 
 def _waits_since(db: Connection, priority: Priority) -> datetime | None:
-    read = (_awaited.decode(doc) for (doc,) in db.execute(_UNACKNOWLEDGED, (priority.value, _MOST_ASKED)))
-    return min((at for one in read if (at := one.since) is not None), default=None)
+    rows = db.execute(_UNACKNOWLEDGED, (priority.value, _MOST_ASKED)).fetchall()
+    read = (db.unreadable.read(Table.INCIDENT, number, partial(_since, doc)) for number, doc in rows)
+    return min((at for (at,) in filter(None, read) if at is not None), default=None)
+
+
+def _since(doc: bytes) -> tuple[datetime | None]:
+    return (_awaited.decode(document(doc)).since,)
 
 
 def heartbeats(db: Connection) -> dict[str, datetime]:
     """Read when each Watchdog was last heard."""
     beats = db.execute("SELECT source, last_seen_at FROM heartbeat").fetchall()
-    return {source: datetime.fromtimestamp(at, UTC) for source, at in beats}
+    read = {source: _moment(db, source, at) for source, at in beats}
+    return {source: at for source, at in read.items() if at is not None}
+
+
+def _moment(db: Connection, source: str, at: float) -> datetime | None:
+    return db.unreadable.read(Table.HEARTBEAT, source, lambda: datetime.fromtimestamp(at, UTC))
 
 
 def _enrol(db: Connection, before: Incident, after: Incident) -> None:

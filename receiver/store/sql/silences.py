@@ -1,13 +1,15 @@
 """The table of the silences that people have made in Alertmanager from incidents."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
 from receiver.store.audit import Act
 from receiver.store.silences import MadeSilence
 from receiver.store.sql import audit
-from receiver.store.sql.connection import Connection, Reader, Writer
+from receiver.store.sql.connection import Connection, Reader, Rows, Writer
+from receiver.store.unreadable import Table
 
 _COLUMNS = (
     "am_id, source, incident_id, made_by, matchers, comment, made_at, ends_at, key, replaced_by, over_at, over_by"
@@ -54,10 +56,10 @@ class SQLSilences:
         return await self._writer.commit(change, urgent=True)
 
     async def of_incident(self, incident: int) -> tuple[MadeSilence, ...]:
-        return await self._reader.run(lambda db: tuple(map(_read, db.execute(_OF, (incident,)))))
+        return await self._reader.run(lambda db: _all(db, db.execute(_OF, (incident,))))
 
     async def running(self) -> tuple[MadeSilence, ...]:
-        return await self._writer.run(lambda db: tuple(map(_read, db.execute(_RUNNING))))
+        return await self._writer.run(lambda db: _all(db, db.execute(_RUNNING)))
 
 
 def _audit(db: Connection, act: Act | None, silence: MadeSilence, after: str) -> None:
@@ -71,6 +73,11 @@ def _row(silence: MadeSilence) -> tuple[object, ...]:
     over = silence.over_at.timestamp() if silence.over_at else None
     head = (silence.id, silence.source, silence.incident, silence.made_by, matchers, silence.comment)
     return (*head, *times, silence.key, silence.replaced_by, over, silence.over_by)
+
+
+def _all(db: Connection, rows: Rows) -> tuple[MadeSilence, ...]:
+    read = (db.unreadable.read(Table.SILENCE, row[:2], partial(_read, row)) for row in rows)
+    return tuple(one for one in read if one is not None)
 
 
 def _read(row: tuple[object, ...]) -> MadeSilence:

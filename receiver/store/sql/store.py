@@ -64,6 +64,7 @@ from receiver.store.sql.hooks import SQLHooks
 from receiver.store.sql.past import SQLPast
 from receiver.store.sql.push import SQLPush
 from receiver.store.sql.silences import SQLSilences
+from receiver.store.unreadable import Table, Unreadable
 
 T = TypeVar("T")
 Watcher = Callable[[Incident, Incident], None]
@@ -73,6 +74,7 @@ Rounds = dict[str, tuple[Callable[[], Awaitable[object]], float]]
 _BEAT = "INSERT INTO heartbeat VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET last_seen_at = excluded.last_seen_at"
 _HANDED_OVER = "handover "
 _MOST_UNDONE = 500  # incidents that were resolved within the last minute, and may be undone
+_SET_ASIDE_FOR = timedelta(minutes=5)  # until what cannot be sent, for its incident cannot be read, is looked at again
 _CHUNK = 250  # open incidents that are read at once: a few milliseconds
 
 
@@ -104,6 +106,7 @@ class SQLStore:
         self.silences = SQLSilences(writer, reader)
         self.past = SQLPast(writer)
         self.hooks = SQLHooks(writer, reader)
+        self.unreadable = Unreadable()
         self._installation = 0
         self._in_doubt = set[int]()  # rows that may have been sent though nobody could write that down
         self._moved = timedelta(0)  # by which the clock was set since this process began
@@ -168,7 +171,7 @@ class SQLStore:
             standing = Standing(
                 ends=outbox.ends(db, incident_id, lane)[0],
                 newest=newest.id if newest else incident_id,
-                parent=row.incident(db, parent) if parent else None,
+                parent=row.legible(db, parent) if parent else None,
                 siblings=len(row.attached(db, parent)) if parent else 0,
                 repeated=trace is not None and act.sent_before(db, trace.form) is not None,
             )
@@ -223,10 +226,13 @@ class SQLStore:
             until, room = now.timestamp() + lease, ask.limit - len(claims)
             rows = outbox.lease(db, channel, now, until, room, ask.wanted)
             leased = self._claimed(db, rows, whole=whole)
+            for row_id, attempt in {columns[0]: columns[3] for columns in rows}.items():
+                if row_id not in {claimed.id for claimed in leased}:
+                    outbox.set_aside(db, row_id, attempt, now + _SET_ASIDE_FOR)
             current = [claimed for claimed in leased if not _dropped(db, claimed, now)]
             current = [claimed for claimed in current if not _left_to_others(db, claimed, now)]
             claims += current
-            if len(current) == len(leased):  # else others of their lanes may be sent now
+            if len(current) == len(rows):  # else others of their lanes may be sent now
                 return claims
 
     async def readable(  # as ``claim``, and what is left out
@@ -318,7 +324,7 @@ class SQLStore:
             elsewhere = decide is not None
             if not outbox.retry(db, claimed.id, claimed.attempt, when, error, spent, elsewhere=elsewhere):
                 return None
-            before = row.incident(db, claimed.incident.id)
+            before = row.legible(db, claimed.incident.id)
             if before is None:
                 return None
             _dropped(db, msgspec.structs.replace(claimed, incident=before), now)
@@ -344,17 +350,21 @@ class SQLStore:
     async def digest(self, ref: str) -> list[tuple[Notification, Incident]]:
         def read(db: Connection) -> list[tuple[Notification, Incident]]:
             pages = outbox.digest(db, ref)
-            found = ((page, row.incident(db, number)) for number, page in pages)
+            found = ((page, row.legible(db, number)) for number, page in pages)
             return [(page, incident) for page, incident in found if incident is not None]
 
         return await self._reader.run(read)
 
     async def late_pages(self, channel: str, before: datetime, limit: int) -> list[Claimed]:
-        def read(db: Connection) -> list[Claimed]:
+        def read(db: Connection) -> tuple[list[int], list[Claimed]]:
             numbers = outbox.late_pages(db, channel, before, limit)
-            return self._claimed(db, [outbox.read(db, number) for number in numbers], whole=False)
+            return numbers, self._claimed(db, [outbox.read(db, number) for number in numbers], whole=False)
 
-        return await self._writer.run(read)
+        numbers, late = await self._writer.run(read)
+        lost = set(numbers) - {claimed.id for claimed in late}
+        if lost:  # else they would be looked at again, in place of others
+            await self._writer.commit(lambda db: [outbox.mark_elsewhere(db, number) for number in lost])
+        return late
 
     async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
         def change(db: Connection) -> Changed:
@@ -526,12 +536,17 @@ class SQLStore:
     async def last_alive(self) -> datetime | None:
         query = "SELECT value FROM own WHERE name = 'alive'"
         columns = await self._writer.run(lambda db: db.execute(query).fetchone())
-        return datetime.fromtimestamp(columns[0], UTC) if columns else None
+        return self._remembered("alive", columns)
 
     async def handed_over(self, role: str) -> datetime | None:
         query = "SELECT value FROM own WHERE name = ?"
         row = await self._reader.run(lambda db: db.execute(query, (_HANDED_OVER + role,)).fetchone())
-        return datetime.fromtimestamp(row[0], UTC) if row else None
+        return self._remembered(_HANDED_OVER + role, row)
+
+    def _remembered(self, name: str, columns: tuple[float] | None) -> datetime | None:
+        if columns is None:
+            return None
+        return self.unreadable.read(Table.OWN, name, lambda: datetime.fromtimestamp(columns[0], UTC))
 
     async def hand_over(self, role: str, at: datetime) -> None:
         await self._writer.commit(lambda db: db.execute(OWN, (_HANDED_OVER + role, at.timestamp())))
@@ -558,7 +573,7 @@ class SQLStore:
         """Refuse what would be lost although it is committed; StoreOutageError."""
 
     def _consider(self, db: Connection, claimed: Claimed, decide: Decide, now: datetime) -> Changed:
-        before = row.incident(db, claimed.incident.id)
+        before = row.legible(db, claimed.incident.id)
         return row.save(db, before, decide(before), self._handling, now) if before else None
 
     async def _look_back(self, now: datetime) -> None:
@@ -598,17 +613,23 @@ class SQLStore:
         return self._watched(saved)
 
     def _claimed(self, db: Connection, rows: list[tuple[Any, ...]], *, whole: bool) -> list[Claimed]:
-        """Build what the dispatcher gets of some rows."""
+        """Build what the dispatcher gets of some rows, but of those whose incident cannot be read."""
         incidents = row.incidents(db, [columns[1] for columns in rows])
-        return [self._one_claimed(db, columns, incidents.get(columns[1]), whole=whole) for columns in rows]
+        claimed = (
+            self._one_claimed(db, columns, incidents[columns[1]], whole=whole)
+            for columns in rows
+            if columns[1] in incidents
+        )
+        return [one for one in claimed if one is not None]
 
     def _one_claimed(
-        self, db: Connection, columns: tuple[Any, ...], incident: Incident | None, *, whole: bool
-    ) -> Claimed:
-        row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle = columns
-        if incident is None:
-            raise StoreError(f"outbox row {row_id} has no incident")
-        notification = outbox.decoder.decode(doc)
+        self, db: Connection, columns: tuple[Any, ...], incident: Incident, *, whole: bool
+    ) -> Claimed | None:
+        row_id, number, doc, attempt, created_at, lane, priority, tries, spent, elsewhere, bundle, *rest = columns
+        owed_at = db.unreadable.read(Table.NOTIFICATION, row_id, lambda: datetime.fromtimestamp(created_at, UTC))
+        if owed_at is None:
+            return None
+        notification = outbox.notification(db, row_id, doc, rest)
         keeps = self._handling(notification.target.channel).keeps_incidents
         generation, begins_after = outbox.ends(db, number, lane, row_id) if keeps else (0, 0)
         if bundle is None and notification.kind is not Kind.PAGE:
@@ -622,7 +643,7 @@ class SQLStore:
             notification=notification,
             timeline=row.timeline(db, number) if whole else (),
             attempt=attempt,
-            created_at=datetime.fromtimestamp(created_at, UTC),
+            created_at=owed_at,
             thread=thread,
             priority=Priority(priority),
             tries=tries,

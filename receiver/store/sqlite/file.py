@@ -8,11 +8,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from receiver.store.base import StoreError
 from receiver.store.sqlite.migrations import SCHEMA_VERSION, upgrade
+from receiver.store.unreadable import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,11 @@ class SQLiteConnection(sqlite3.Connection):
 
     ahead = None
 
+    def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401  # as of sqlite3
+        super().__init__(*args, **named)
+        self.unreadable = Unreadable()
+        self.text_factory = _TEXT
+
     def execute_each(self, sql: str, parameters: Iterable[Any], /) -> list[list[Any]]:
         return [self.execute(sql, each).fetchall() for each in parameters]
 
@@ -96,6 +103,10 @@ class SQLiteConnection(sqlite3.Connection):
         yield
         if made is not None:  # nobody else has seen the table without it: that is one transaction
             self.execute(made[0])
+
+
+# A damaged text is read as far as it goes: as an error of the statement it would take all other rows with it.
+_TEXT = partial(str, encoding="utf-8", errors="replace")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -53,6 +53,7 @@ class SQLiteStore(SQLStore):
                 except sqlite3.Error as error:
                     writing.close()
                     raise StoreError(f"{self._path}: cannot be read ({error})") from error
+                writing.unreadable = self._file_reader.connection.unreadable = self.unreadable
                 self._file_writer.connection = writing
             except BaseException:
                 held.close()

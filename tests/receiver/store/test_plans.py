@@ -53,7 +53,7 @@ TABLES = {"heartbeat", "job_heartbeat", "own", "gathering", "json_each", "CONSTA
 TABLES |= {"cover_notice"}  # what nobody has been told yet
 # As many as are asked for, from the end of an index.
 NEWEST = (
-    "SELECT doc FROM incident  ORDER BY id DESC LIMIT",
+    "SELECT id, doc FROM incident  ORDER BY id DESC LIMIT",
     "SELECT id, priority, opened_at, doc FROM incident WHERE id <",
     "WHERE state = 'dead' ORDER BY settled_at DESC LIMIT",
 )

@@ -17,7 +17,7 @@ from receiver.workers import dispatcher, escalator
 from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
-from receiver.workers.stuck import Stuck, TooManyStuckError
+from receiver.workers.stuck import Stuck
 from tests.receiver.example_site import (
     Clock,
     Recorder,
@@ -145,12 +145,24 @@ async def test_many_that_fail_do_not_keep_others_waiting(rig: Rig, monkeypatch: 
     assert (await rig.paged()).count("marek@example.com") == 1
 
 
-async def test_with_too_many_the_escalation_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.workers.stuck._MOST", 2)
-    await rig.fire("a", "b", "c")
-    rig.broken = {1, 2, 3}
-    with pytest.raises(TooManyStuckError):
-        await rig.pass_minutes(16)
+async def test_with_too_many_the_escalation_is_called_broken_and_the_others_still_go_on(rig: Rig) -> None:
+    await rig.fire(*(f"n{number}" for number in range(101)), "last")
+    await rig.paged()
+    said = list[tuple[int, bool]]()
+    for count, minutes in ((100, 16), (101, 16), (0, 8)):
+        rig.broken = set(range(1, count + 1))
+        await rig.pass_minutes(minutes)
+        said.append((rig.shown[-1], rig.stuck.too_many))
+    assert said == [(100, False), (101, True), (0, False)]
+    assert "marek@example.com" in await rig.paged()
+
+
+async def test_what_was_sent_of_many_that_fail_is_settled(rig: Rig) -> None:
+    await rig.fire(*(f"n{number}" for number in range(150)))
+    rig.broken = set(range(1, 151))
+    assert len(await rig.paged()) == 150
+    assert await rig.paged() == []
+    assert rig.stuck.too_many
 
 
 async def test_an_outage_of_the_store_is_nobodys_fault(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
