@@ -23,7 +23,8 @@ from exporter.config import (
 )
 from exporter.persistence.snapshot import StorageError
 from process import event_loop, web_config
-from process.command_line import MISUSED, guarded, unknown_command
+from process.addresses import listen_address
+from process.command_line import MISUSED, Parser, guarded, invoked, unknown_command
 from process.errors import report_errors
 from process.logs import set_up_logs
 from process.service_manager import inherited_sockets
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="exporter", description="Turns events into Prometheus metrics.")
+    parser = Parser(prog=invoked("heypeter-exporter", "exporter"), description="Turn events into Prometheus metrics.")
     parser.add_argument("--version", action="version", version=f"exporter {VERSION}")
     parser.add_argument(
         "command",
@@ -106,6 +107,11 @@ async def _serve(options: argparse.Namespace) -> int:
 
 
 def _own(options: argparse.Namespace) -> Own:
+    for option, address in (("--web.listen-address", options.listen), ("--web.metrics-address", options.metrics)):
+        try:
+            listen_address(address or ":0")
+        except ValueError as error:
+            raise SettingsError(f"{option}: {error}") from error
     return Own(options.listen or "", options.metrics or "", options.storage)
 
 

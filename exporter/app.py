@@ -41,6 +41,7 @@ from exporter.web.rate_limit import Limiter
 from exporter.web.rum_script import Script
 from exporter.web.scrape import INDEX, Scrape
 from exporter.web.server_events import ServerEvents, retry_later
+from process.addresses import listen_address
 from process.client_address import Clients
 from process.coalescing import Coalesced
 from process.listener import Connections, Listener, capacity, note_request
@@ -579,10 +580,8 @@ def _exit_status(ended: dict[str, asyncio.Future[None]]) -> int:
 
 
 async def _start(listener: Listener, address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        raise SettingsError(f"invalid listen address {address!r} (expected HOST:PORT, e.g. 127.0.0.1:3001)")
+    host, port = listen_address(address)
     try:
-        await listener.start(host.strip("[]"), int(port))
+        await listener.start(host, port)
     except OSError as error:
         raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from error

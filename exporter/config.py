@@ -13,6 +13,7 @@ from exporter.catalogue.model import Catalogue, CatalogueError, CatalogueSetting
 from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
+from process.addresses import listen_address
 from process.safety import held_for_all, readable_by_all, text_of, too_short
 from process.settings import Duration, Secret, SettingsError, Source, Strict, read_secret, require_secret
 
@@ -151,7 +152,9 @@ class Own(NamedTuple):
 def load(path: Path, own: Own = Own()) -> tuple[Config, Source, Catalogue]:  # noqa: B008  # immutable
     """Read and check the file and the catalogue; SettingsError names file, line and fix."""
     source = Source(path)
-    config = with_own(source.convert(Config), own)
+    config = source.convert(Config)
+    _check_addresses(config, source)
+    config = with_own(config, own)
     for index, network in enumerate(config.browser.trusted_proxies):
         try:
             ip_network(network, strict=False)
@@ -270,6 +273,16 @@ def restart_needed(old: Config, new: Config) -> str:
 def _plain(replicas: Replicas) -> tuple[Replicas, str]:
     secret = replicas.secret.reveal() if replicas.secret else ""
     return msgspec.structs.replace(replicas, secret=None), secret
+
+
+def _check_addresses(config: Config, source: Source) -> None:
+    places = {"listen": config.listen, "metrics_listen": config.metrics_listen, "browser.listen": config.browser.listen}
+    for at, address in places.items():
+        if address or at == "listen":
+            try:
+                listen_address(address)
+            except ValueError as error:
+                raise source.error(f".{at}", str(error)) from error
 
 
 def _check_shared(config: Config, source: Source) -> None:

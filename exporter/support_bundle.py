@@ -9,6 +9,7 @@ import yaml
 from exporter.catalogue.model import Catalogue
 from exporter.config import Config, load, shipped_catalogue
 from process import support_bundle
+from process.addresses import own_url
 from process.errors import clean_lines
 from process.redacted import redacted
 from process.settings import SettingsError
@@ -45,7 +46,7 @@ def _collected(options: argparse.Namespace) -> dict[str, str]:
             return {"exporter.yml": errors, "versions.txt": support_bundle.versions("exporter", ())}
     named = (config.events.token_file, config.replicas.secret_file)
     plain, secrets = redacted(config, [file for file in named if file is not None])
-    ready, metrics = support_bundle.asked(options.url or f"http://{config.metrics_listen or config.listen}")
+    ready, metrics = support_bundle.asked(options.url or own_url(config.metrics_listen or config.listen))
     files = {
         "exporter.yml": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000),
         "versions.txt": support_bundle.versions("exporter", ()),

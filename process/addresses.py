@@ -5,6 +5,10 @@ from urllib.parse import urlsplit
 
 _MAIL = re.compile(r"""[^\s@<>()\[\],;:"'\\]+@[^\s@<>()\[\],;:"'\\/?]+""")
 
+_LISTEN = re.compile(r"(?P<host>[\w.-]*|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):(?P<port>[0-9]{1,5})")
+_LAST_PORT = 65_535
+_SHOWN = 60  # characters of a wrong address
+
 
 def redacted(url: str) -> str:
     """Give a URL for an error or a log: without user, password, query and fragment, which may be credentials."""
@@ -26,6 +30,22 @@ def is_http(url: str) -> bool:
 def is_plain_http(url: str) -> bool:
     """Say whether this is such a URL without user, password, query and fragment: paths are written behind it."""
     return is_http(url) and not re.search(r"[?#]", url) and "@" not in urlsplit(url).netloc
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, where a server listens; no host is every interface. ValueError says how it is written."""
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match["port"]) > _LAST_PORT:
+        expected = "HOST:PORT, e.g. 127.0.0.1:9095, [::1]:9095, or :9095 for every interface"
+        raise ValueError(f"invalid address {text[:_SHOWN]!r} (expected {expected})")
+    return match["host"].strip("[]"), int(match["port"])
+
+
+def own_url(listen: str) -> str:
+    """Give the URL by which programs on this machine reach what listens there."""
+    host, port = listen_address(listen)
+    reached = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # what is asked
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def is_host(name: str) -> bool:

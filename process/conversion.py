@@ -131,8 +131,11 @@ def _choose(kind: Any, match: re.Match[str]) -> str:  # noqa: ANN401  # a type
 
 def _got(kind: Any, match: re.Match[str]) -> str:  # noqa: ANN401  # a type
     wanted = expected(kind) or "expected " + " or ".join(_TYPES.get(one, one) for one in match["wanted"].split(" | "))
-    got = _TYPES.get(match["got"], match["got"]).partition(" (")[0].partition(";")[0]
-    return f"is {got} ({wanted})"
+    if match["got"] == "null" and match["wanted"] == "str":
+        return "is empty (expected text; quote it if it begins with #)"
+    if match["got"] == "null":
+        return f"is empty ({wanted})"
+    return f"is {_TYPES.get(match['got'], match['got']).partition(' (')[0].partition(';')[0]} ({wanted})"
 
 
 def _length(_kind: Any, match: re.Match[str]) -> str:  # noqa: ANN401  # a type

@@ -1,6 +1,9 @@
 """The error of a settings file, and a collection of several, so that all of them are shown at once."""
 
 import contextlib
+import os
+import socket
+import ssl
 from collections.abc import Iterator
 
 MOST = 100  # errors that are shown at once
@@ -47,3 +50,15 @@ class Findings:
         """Raise what was collected; nothing happens if that is nothing."""
         if self.lines:
             raise SettingsError(*self.lines)
+
+
+def reason(error: BaseException) -> str:
+    """Say why a file or a host cannot be had: the system's words, else the kind of error. Texts may hold a URL."""
+    system = getattr(error, "os_error", error)  # aiohttp's errors of connections hold the one below
+    if isinstance(system, UnicodeError):
+        return "it is not UTF-8 text"
+    if not isinstance(system, OSError):
+        return type(error).__name__
+    if isinstance(system, ssl.SSLError | socket.gaierror) or not system.errno:
+        return system.strerror or type(error).__name__
+    return os.strerror(system.errno)  # asyncio's text has the address, which may be one of many

@@ -9,8 +9,8 @@ import msgspec
 import yaml
 
 from process.conversion import Problem, problems
-from process.findings import Findings, SettingsError
-from process.yaml_text import Loader, load
+from process.findings import Findings, SettingsError, reason
+from process.yaml_text import Loader, explained, load
 
 __all__ = [
     "Duration",
@@ -81,21 +81,17 @@ class Source:
         try:
             text = path.read_text(encoding="utf-8") if text is None else text
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"cannot read {path}: {error.strerror if isinstance(error, OSError) else error}"
-            ) from error
+            raise SettingsError(f"cannot read {path}: {reason(error)}") from error
         try:
             self._node, self.data = load(text, loader)
         except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f":{mark.line + 1}" if mark else ""
-            problem = " ".join(str(getattr(error, "problem", None) or error).split())
-            raise SettingsError(f"{path}{where}: invalid YAML: {problem}") from error
+            line, problem = explained(error, text)
+            raise SettingsError(f"{path}{f':{line}' if line else ''}: invalid YAML: {problem}") from error
         _refuse_duplicates(self._node, path)
 
     def error(self, at: str, message: str) -> SettingsError:
         """Build the error for the place ``at`` (``.teams.backend[0]``); the nearest known line is named."""
-        return SettingsError(f"{self.path}:{self._line(at)}: {at.lstrip('.') or 'file'}: {message}")
+        return SettingsError(f"{self.path}:{self._line(at)}: {at.lstrip('.') or 'the file'}: {message}")
 
     def convert(self, kind: type[T], part: str = "") -> T:
         """Turn the file, or the ``part`` of it at ``.channels.slack``, into ``kind``.
@@ -182,7 +178,7 @@ def read_secret(source: Source, at: str, value: Secret | None, file: Path | None
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise source.error(f"{at}_file", f"cannot read {file} ({type(error).__name__})") from error
+        raise source.error(f"{at}_file", f"cannot read {file}: {reason(error)}") from error
     if not text:
         raise source.error(f"{at}_file", f"{file} is empty")
     return Secret(text)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
+from process.findings import reason
 from process.settings import SettingsError
 from process.version import VERSION
 
@@ -80,7 +81,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> str:
             text = body.decode("utf-8", "replace")
             return text if answer.status == _OK else f"# {url} answered {answer.status}\n{text}"
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        return f"# {url} cannot be asked: {type(error).__name__}\n"
+        return f"# {url} cannot be asked: {reason(error)}\n"
 
 
 def end_of(path: Path) -> str:

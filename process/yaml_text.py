@@ -12,6 +12,15 @@ _MOST_NODES = (
 )
 _REASON_SHOWN = 200  # characters
 
+_UNQUOTED = "; is a bracket left open, or does a text with `: ` or ` #` need quotes?"
+_HINTS = {
+    "expected ',' or '}'": _UNQUOTED,
+    "expected ',' or ']'": _UNQUOTED,
+    "mapping values are not allowed": "; does a text with `: ` need quotes, or is the line indented too far?",
+    "expected key": "; is a quote left open, or the line not indented like those beside it?",
+    "expected <block end>": "; is a quote left open, or the line not indented like those beside it?",  # PyYAML's own
+}
+
 # Ten times faster, but not in every build of PyYAML.
 _Safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -54,6 +63,21 @@ def load(source: str, loader: type[Loader] = Loader) -> tuple[yaml.Node | None, 
     """Give the one document's nodes and its data; YAMLError says what is wrong, and where if that is known."""
     check(source)
     return yaml.compose(source, Loader=loader), yaml.load(source, Loader=loader)  # noqa: S506  # a safe one
+
+
+def explained(error: yaml.YAMLError, source: str) -> tuple[int | None, str]:
+    """Give the line of an error, if it is known, and what is wrong there, with the likely fix."""
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    if mark is None:
+        return None, problem
+    if "cannot start any token" in problem:
+        line = source.splitlines()[mark.line][mark.column :]
+        if line.startswith("\t"):
+            return mark.line + 1, "indented with a tab; use spaces"
+        return mark.line + 1, f"a text that begins with {line[:1]!r} needs quotes"
+    hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
+    return mark.line + 1, problem + hint
 
 
 def load_all(source: str, loader: type[Loader] = Loader) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from process import event_loop
-from process.command_line import MISUSED, guarded, unknown_command
+from process.command_line import MISUSED, Parser, guarded, invoked, unknown_command
 from process.logs import set_up_logs
 from process.optional import load as load_module
 from process.service_manager import inherited_sockets
@@ -30,44 +30,46 @@ class Named(NamedTuple):
 
 COMMANDS: dict[str, Named] = {
     "check": Named("check receiver.yml as the receiver reads it", "receiver.cli.check"),
-    "explain": Named("who is told of an alert, when, how and why", "receiver.cli.explain"),
-    "drill": Named("send an exercise through everything", "receiver.cli.drill"),
-    "import": Named("receiver.yml from Grafana OnCall, Opsgenie, PagerDuty or GoAlert", "receiver.cli.import_"),
+    "explain": Named("show who is told of an alert, when, how and why", "receiver.cli.explain"),
+    "drill": Named(
+        "send a test alert through Alertmanager and time each step until somebody answers", "receiver.cli.drill"
+    ),
+    "import": Named("write a receiver.yml from Grafana OnCall, Opsgenie, PagerDuty or GoAlert", "receiver.cli.import_"),
     "init": Named("write a first receiver.yml from an alertmanager.yml and its rules", "receiver.cli.init"),
     "incidents": Named(
-        "open incidents of a running receiver, or one with its timeline", "receiver.cli.acts", "INCIDENTS"
+        "list the open incidents of a running receiver, or show one with its timeline", "receiver.cli.acts", "INCIDENTS"
     ),
     "ack": Named("acknowledge incidents", "receiver.cli.acts", "ACK"),
-    "unack": Named("give incidents back", "receiver.cli.acts", "UNACK"),
+    "unack": Named("take back acknowledgements: their step is paged again", "receiver.cli.acts", "UNACK"),
     "take": Named("take incidents from whoever has them", "receiver.cli.acts", "TAKE"),
     "resolve": Named("resolve incidents", "receiver.cli.acts", "RESOLVE"),
     "snooze": Named("acknowledge incidents until a time", "receiver.cli.acts", "SNOOZE"),
     "handover": Named("ask a person to take incidents, or give them to a team", "receiver.cli.acts", "HANDOVER"),
     "escalate": Named("page the next step's people now", "receiver.cli.acts", "ESCALATE"),
-    "attach": Named("let another incident speak for incidents", "receiver.cli.acts", "ATTACH"),
-    "detach": Named("let attached incidents speak for themselves again", "receiver.cli.acts", "DETACH"),
+    "attach": Named("attach incidents to another one, which is then answered for all", "receiver.cli.acts", "ATTACH"),
+    "detach": Named("detach incidents from the one that they are attached to", "receiver.cli.acts", "DETACH"),
     "note": Named("write a line into the timeline of incidents", "receiver.cli.acts", "NOTE"),
-    "silence": Named("make, extend, end and list silences in Alertmanager of an incident", "receiver.cli.silence"),
+    "silence": Named("make, extend, end and list the silences of an incident in Alertmanager", "receiver.cli.silence"),
     "page": Named("page a person or a team with a text", "receiver.cli.acts", "PAGE"),
     "override": Named("cover and swap shifts", "receiver.cli.override"),
     "backup": Named("copy the database while the receiver runs", "receiver.cli.backup"),
-    "restore": Named(
-        "put a copy in the place of the database while the receiver does not run", "receiver.cli.backup", "RESTORE"
-    ),
-    "postmortem": Named("the draft of a post-mortem in Markdown", "receiver.cli.postmortem"),
-    "preview": Named("what a message looks like", "receiver.cli.preview"),
-    "replay": Named("what another receiver.yml would have made of past incidents", "receiver.cli.replay"),
-    "report": Named("incidents, MTTA, MTTR, breaches and night pages", "receiver.cli.report"),
+    "restore": Named("replace the database by a copy while the receiver is stopped", "receiver.cli.backup", "RESTORE"),
+    "postmortem": Named("write the draft of a post-mortem in Markdown", "receiver.cli.postmortem"),
+    "preview": Named("show what a message looks like", "receiver.cli.preview"),
+    "replay": Named("show what another receiver.yml would have done about past incidents", "receiver.cli.replay"),
+    "report": Named("report incidents, MTTA, MTTR, breaches and night pages of a period", "receiver.cli.report"),
     "review": Named(
-        "a week's, month's, quarter's or year's review of alerts, thresholds, baselines and dashboards",
+        "review a week's, month's, quarter's or year's alerts, thresholds, baselines and dashboards",
         "receiver.cli.review",
     ),
-    "schedule": Named("who is on call, now and in the days to come", "receiver.cli.schedule"),
-    "support-bundle": Named("what a bug report needs, in one file, without secrets", "receiver.cli.support_bundle"),
+    "schedule": Named("show who is on call, now and in the days to come", "receiver.cli.schedule"),
+    "support-bundle": Named(
+        "write what a bug report needs into one file, without secrets", "receiver.cli.support_bundle"
+    ),
     "migrate": Named("move everything from a SQLite file to PostgreSQL", "receiver.cli.migrate"),
-    "erase": Named("take a person who has left out of the database", "receiver.cli.erase"),
+    "erase": Named("remove a person who has left from the database", "receiver.cli.erase"),
     "token": Named("create, list and revoke the API tokens of scripts", "receiver.cli.tokens"),
-    "test": Named("run unit tests of a policy", "receiver.cli.test"),
+    "test": Named("run unit tests of the policy in receiver.yml", "receiver.cli.test"),
 }
 
 
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         if words and words[0] in COMMANDS:
             named = COMMANDS[words[0]]
             asked = command(named)
-            parser = argparse.ArgumentParser(prog=f"receiver {words[0]}", description=f"{named.about.capitalize()}.")
+            parser = Parser(prog=f"{_invoked()} {words[0]}", description=f"{named.about[0].upper()}{named.about[1:]}.")
             asked.add_arguments(parser)
             return asked.run(parser.parse_args(words[1:]), now)
         return _serve(words[1:] if words and words[0] == "serve" else words)
@@ -102,9 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(words: list[str]) -> int:
     listed = "\n".join(f"  {name:<14} {about}" for name, (about, _, _) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="receiver",
-        description="From Alertmanager's webhooks to the right person.",
+    parser = Parser(
+        prog=_invoked(),
+        description="Receive Alertmanager's webhooks and page whoever is on call.",
         epilog=f"Other commands, each with its own --help:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -122,6 +124,10 @@ def _serve(words: list[str]) -> int:
     access = WebAccess(options.web)
     served = serve(config, source, options.listen or config.listen, _announce, inherited, access)
     return event_loop.run(served, options.loop)
+
+
+def _invoked() -> str:
+    return invoked("heypeter-receiver", "receiver")
 
 
 def _announce(text: str) -> None:

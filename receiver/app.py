@@ -25,7 +25,7 @@ import aiohttp
 from aiohttp import web
 
 from process import optional
-from process.addresses import is_loopback
+from process.addresses import is_loopback, listen_address
 from process.coalescing import Coalesced
 from process.errors import report_errors
 from process.event_loop import collect_rarely
@@ -182,9 +182,10 @@ async def serve(
 
     With ``inherited`` sockets it listens on them instead of ``listen``, and hands them over when it stops.
     """
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit():
-        raise SettingsError(f"--web.listen-address: invalid address {listen!r} (expected e.g. 127.0.0.1:9095)")
+    try:
+        host, port = listen_address(listen)
+    except ValueError as error:
+        raise SettingsError(f"--web.listen-address: {error}") from error
     access = access or WebAccess(None)
     receiver = Receiver(config, source, access=access)
     report_errors("receiver", os.environ, lambda: receiver.secrets)
@@ -201,7 +202,7 @@ async def serve(
         try:
             # 2. The endpoints.
             try:
-                await listener.start(host.strip("[]"), int(port))
+                await listener.start(host, port)
             except OSError as error:
                 raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from error
             announce(

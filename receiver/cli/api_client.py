@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from process.addresses import own_url
+from process.findings import reason
 from process.settings import Secret, SettingsError, require_secret
 from receiver.config.load import load
 
@@ -58,8 +60,7 @@ class ApiClient:
                 status, answer = await self._once(method, path, body, headers)
             except (aiohttp.ClientError, TimeoutError) as error:
                 if not left:
-                    name = type(error).__name__
-                    raise SettingsError(f"the receiver at {self._url} cannot be asked: {name}") from error
+                    raise SettingsError(f"the receiver at {self._url} cannot be asked: {reason(error)}") from error
                 continue
             if status != _AWAY or not left:
                 return _checked(status, answer)
@@ -100,7 +101,7 @@ def _found(options: argparse.Namespace) -> tuple[str, Secret]:
     file = options.token or (Path(os.environ["RECEIVER_TOKEN_FILE"]) if "RECEIVER_TOKEN_FILE" in os.environ else None)
     config, source = load(options.config) if options.config else (None, None)
     if config is not None:
-        url = url or f"http://{config.listen}"
+        url = url or own_url(config.listen)
     if not url.startswith(("http://", "https://")):
         raise SettingsError(
             "name the receiver: --receiver.url https://oncall.example.com, $RECEIVER_URL, --config.file"

@@ -66,10 +66,14 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         print(f"error: {line}", file=sys.stderr)
     if findings.lines:
         return 1
-    steps = len(config.escalation_matrix)
-    people, teams = len(config.people), len(config.teams)
-    print(f"OK {options.config}: {steps} escalation steps, {people} people, {teams} teams{examined}")
+    steps = _counted(len(config.escalation_matrix), "escalation step", "escalation steps")
+    people = _counted(len(config.people), "person", "people")
+    print(f"OK {options.config}: {steps}, {people}, {_counted(len(config.teams), 'team', 'teams')}{examined}")
     return 0
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _secrets(config: Config, source: Source, findings: Findings, warnings: list[str], *, needed: bool) -> None:

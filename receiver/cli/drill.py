@@ -13,6 +13,8 @@ from typing import Any
 
 import aiohttp
 
+from process.addresses import own_url
+from process.findings import reason
 from process.settings import Secret, SettingsError, require_secret
 from receiver.cli.command import Command
 from receiver.cli.tables import table
@@ -40,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receiver.url", dest="receiver", help="the receiver's own; http://<listen> of the file otherwise"
     )
-    parser.add_argument("--priority", type=str.upper, choices=[p.value for p in Priority], default="P1")
-    parser.add_argument("--team", default="default")
+    parser.add_argument("--priority", type=str.upper, choices=[p.value for p in Priority], default="P1", help="(P1)")
+    parser.add_argument("--team", default="default", help="key in `teams` (default)")
     parser.add_argument("--wait", type=float, default=120.0, help="seconds for somebody to answer (120)")
 
 
@@ -141,7 +143,7 @@ class Drill:
                     raise SettingsError(f"the receiver answered {answer.status}; is --receiver.url right?")
                 return await answer.json()  # type: ignore[no-any-return]
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise SettingsError(f"the receiver at {self._receiver} cannot be asked: {type(error).__name__}") from error
+            raise SettingsError(f"the receiver at {self._receiver} cannot be asked: {reason(error)}") from error
 
     async def _post(self, ends_at: datetime) -> None:
         options = self._options
@@ -166,13 +168,13 @@ class Drill:
                     raise SettingsError(f"Alertmanager answered {answer.status}; is --alertmanager.url right?")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             where = options.alertmanager
-            raise SettingsError(f"Alertmanager at {where} cannot be reached: {type(error).__name__}") from error
+            raise SettingsError(f"Alertmanager at {where} cannot be reached: {reason(error)}") from error
 
 
 async def _run(options: argparse.Namespace, clock: Clock) -> int:
     config, source = load(options.config)
     token = require_secret(source, ".api.token", config.api.token, config.api.token_file)
-    options.receiver = options.receiver or f"http://{config.listen}"
+    options.receiver = options.receiver or own_url(config.listen)
     configured = config.alertmanager.url if config.alertmanager else ""
     options.alertmanager = options.alertmanager or configured or "http://127.0.0.1:9093"
     async with aiohttp.ClientSession() as session:

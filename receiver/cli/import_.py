@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from process.findings import reason
 from process.settings import SettingsError
 from receiver.cli.command import Command
 from receiver.cli.tables import table
@@ -112,7 +113,7 @@ def _token(path: Path) -> str:
     try:
         token = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read {path} ({type(error).__name__})") from error
+        raise SettingsError(f"cannot read {path}: {reason(error)}") from error
     if not token or not token.isprintable():
         raise SettingsError(f"{path} holds no token")
     return token
@@ -124,7 +125,7 @@ def _accepted(path: Path | None) -> frozenset[str]:
     try:
         return frozenset(line.strip() for line in path.read_text("utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read {path} ({type(error).__name__})") from error
+        raise SettingsError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from process import support_bundle
+from process.addresses import own_url
 from process.errors import clean_lines
 from process.redacted import redacted
 from process.settings import SettingsError
@@ -47,7 +48,7 @@ def _collected(options: argparse.Namespace) -> dict[str, str]:
         errors = clean_lines(f"# cannot be read:\n{error}\n", ())
         return {"receiver.yml": errors, "versions.txt": _versions("unknown")}
     plain, secrets = redacted(config, [file for _, file in secret_files(config)])
-    ready, metrics = support_bundle.asked(options.url or f"http://{config.listen}")
+    ready, metrics = support_bundle.asked(options.url or own_url(config.listen))
     files = {
         "receiver.yml": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000),
         "versions.txt": _versions(database_of(None, config, source).described()),

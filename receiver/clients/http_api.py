@@ -8,6 +8,8 @@ from typing import Literal
 import aiohttp
 import msgspec
 
+from process.findings import reason
+
 LARGEST = 256 * 1024 * 1024  # bytes of one answer: 100,000 alerts with long texts
 LARGEST_READ = 8 * 1024 * 1024  # bytes of an answer that is read whole
 _CHUNK = 1 << 20
@@ -99,10 +101,4 @@ async def call(  # noqa: PLR0913  # one request
     except TimeoutError as error:
         raise ApiError(Failure.TIMED_OUT, f"{name} did not answer within {seconds:g} seconds") from error
     except (aiohttp.ClientError, ValueError) as error:  # ValueError: a URL or a header that cannot be sent
-        raise ApiError(Failure.UNREACHABLE, f"{name} cannot be reached: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Give the operating system's reason, else the kind of error: aiohttp's own texts may hold the URL."""
-    system = getattr(error, "os_error", None)
-    return str(getattr(system, "strerror", None) or type(error).__name__)
+        raise ApiError(Failure.UNREACHABLE, f"{name} cannot be reached: {reason(error)}") from error

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from process.addresses import is_http, is_plain_http
+from process.addresses import is_http, is_plain_http, listen_address
 from process.settings import Duration, Findings, Secret, SettingsError, Source, Strict
 from receiver.channels.base import Brand
 from receiver.clients.promql import ExpressionError, compared
@@ -324,6 +324,7 @@ def _check_limits(config: Config, source: Source, findings: Findings) -> None:
     for at, (url, example) in urls.items():
         if not is_http(url):
             findings.add(source.error(at, f"invalid URL (expected e.g. {example})"))
+    _check_listen(config.listen, source, findings)
     _check_retention(config.retention, source, findings)
     _check_charts(config.charts, source, findings)
     _check_delays(config, source, findings)
@@ -340,6 +341,13 @@ def _check_delays(config: Config, source: Source, findings: Findings) -> None:
         for priority, seconds in times.items():
             if 0 < seconds < SHORTEST_REPEAT:
                 findings.add(source.error(f"{at}.{priority}", "too short (at least 1m): each repeat is a page"))
+
+
+def _check_listen(listen: str, source: Source, findings: Findings) -> None:
+    try:
+        listen_address(listen)
+    except ValueError as error:
+        findings.add(source.error(".listen", str(error)))
 
 
 def _check_retention(retention: Retention, source: Source, findings: Findings) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import aiohttp
 import msgspec
 
+from process.findings import reason
 from receiver.clients.http_api import LARGEST
 from receiver.importing.draft import ImportFailedError, one_line
 
@@ -159,7 +160,7 @@ class Api:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError):
             return _BROKEN_OFF, None, b""
         except (aiohttp.ClientError, ValueError) as error:  # ValueError: a URL or a header that cannot be sent
-            raise ImportFailedError(f"{self._name} cannot be reached ({type(error).__name__})") from error
+            raise ImportFailedError(f"{self._name} cannot be reached: {reason(error)}") from error
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 
 import exporter.__main__
 import receiver.__main__
-from process.addresses import is_http, redacted
+from process.addresses import is_http, listen_address, own_url, redacted
 from process.version import VERSION
 
 EXAMPLE = "--config.file=tests/receiver/receiver.yml"
@@ -32,6 +32,93 @@ def test_an_unknown_command_names_the_nearest(program: object, word: str, says: 
     shown = capsys.readouterr()
     assert shown.out == ""
     assert says in shown.err
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "says"),
+    [
+        (receiver.__main__, ["--config.flie=x"], "unknown option --config.flie; did you mean '--config.file'?"),
+        (receiver.__main__, ["check", "--config.flie", "x"], "--config.flie; did you mean '--config.file'?"),
+        (receiver.__main__, ["check", "--config.file=x", "--sercets"], "--sercets; did you mean '--secrets'?"),
+        (receiver.__main__, ["token", "create", "--nmae=x"], "--nmae; did you mean '--name'?"),
+        (exporter.__main__, ["check", "--config.flie", "x"], "--config.flie; did you mean '--config.file'?"),
+        (exporter.__main__, ["--x"], "unknown option --x\n"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(program: object, words: list[str], says: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(words)  # type: ignore[attr-defined]
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(receiver.__main__.COMMANDS))
+def test_the_help_of_a_command_begins_as_its_line_in_the_list(name: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        receiver.__main__.main([name, "--help"])
+    about = receiver.__main__.COMMANDS[name].about
+    assert f"{about[0].upper()}{about[1:]}." in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("words", [["check"], ["explain", "severity=critical"], []])
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_file_that_cannot_be_read_is_said_in_words(
+    words: list[str], content: bytes | None, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "receiver.yml"
+    if content is not None:
+        path.write_bytes(content)
+    assert receiver.__main__.main([*words, f"--config.file={path}"]) == 1
+    why = "it is not UTF-8 text" if content else "No such file or directory"
+    assert capsys.readouterr().err == f"receiver: cannot read {path}: {why}\n"
+
+
+@pytest.mark.parametrize("name", ["receiver", "exporter"])
+def test_the_usage_shows_what_was_typed(name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", name, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: python -m {name} [-h]")
+
+
+WRONG = ["", "9095", "localhost", "127.0.0.1:99999", "http://127.0.0.1:9095", "127.0.0.1:9095/x", "::1:9095", "a b:1"]
+
+
+@pytest.mark.parametrize("address", WRONG)
+def test_an_address_to_listen_on_that_is_none_is_refused_with_its_line(
+    address: str, tmp_path: Path, capsys: Capture
+) -> None:
+    own = tmp_path / "receiver.yml"
+    own.write_text(f'listen: "{address}"\n{Path("tests/receiver/receiver.yml").read_text("utf-8")}', "utf-8")
+    assert receiver.__main__.main(["check", f"--config.file={own}"]) == 1
+    assert f"{own}:1: listen: invalid address {address!r} (expected HOST:PORT" in capsys.readouterr().err
+    for key in ("listen", "metrics_listen", "browser.listen"):
+        if address or key == "listen":
+            part, _, last = key.rpartition(".")
+            text = f'{part}: {{{last}: "{address}"}}\n' if part else f'{last}: "{address}"\n'
+            other = tmp_path / "exporter.yml"
+            other.write_text(text, "utf-8")
+            assert exporter.__main__.main(["check", f"--config.file={other}"]) == 1
+            assert f"{other}:1: {key}: invalid address" in capsys.readouterr().err
+    if address:
+        assert exporter.__main__.main([f"--web.listen-address={address}"]) == 1
+        assert "exporter: --web.listen-address: invalid address" in capsys.readouterr().err
+
+
+def test_addresses_to_listen_on() -> None:
+    written = [
+        "127.0.0.1:9095",
+        ":9095",
+        "[::1]:9095",
+        "[::]:1",
+        "0.0.0.0:65535",
+        "oncall.example:0",
+        "[fe80::1%eth0]:1",
+    ]
+    read = ["127.0.0.1", "", "::1", "::", "0.0.0.0", "oncall.example", "fe80::1%eth0"]  # noqa: S104
+    assert [listen_address(one)[0] for one in written] == read
+    assert [own_url(one) for one in written[:5]] == [
+        *("http://127.0.0.1:9095", "http://127.0.0.1:9095", "http://[::1]:9095", "http://[::1]:1"),
+        "http://127.0.0.1:65535",
+    ]
 
 
 @pytest.mark.parametrize("name", ["receiver", "exporter"])

@@ -53,7 +53,7 @@ def errors(folder: Path, text: str, kind: type[msgspec.Struct] = Whole) -> list[
                 "1: part.other: unknown key (expected one of size, form, kind)",
             ],
         ),
-        ("- a", ["1: file: is a list (expected a mapping (key: value))"]),
+        ("- a", ["1: the file: is a list (expected a mapping (key: value))"]),
         (
             "part: {size: 0, form: x, kind: c}\nevery: 1s",
             [

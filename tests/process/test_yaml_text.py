@@ -22,6 +22,12 @@ EACH_NINE_TIMES = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for
         (f"a: {'9' * 5000}\n", ":1: invalid YAML: Exceeds the limit"),
         ("a: !!float x\n", ":1: invalid YAML: could not convert"),
         ("? [a, b]\n: c\n", ":1: invalid YAML: found unhashable key"),
+        ("a:\n\tb: 1\n", ":2: invalid YAML: indented with a tab; use spaces"),
+        ("a: 1\nb: @linh\n", ":2: invalid YAML: a text that begins with '@' needs quotes"),
+        ("a: {b: `x`}\n", ":1: invalid YAML: a text that begins with '`' needs quotes"),
+        ("a: b: c\n", ":1: invalid YAML: mapping values are not allowed in this context; does a text with `: ` need"),
+        ("a: {b: c: d}\n", ":1: invalid YAML: did not find expected ',' or '}'; is a bracket left open, or does"),
+        ("a:\n  b: 1\n c: 2\n", ":3: invalid YAML: did not find expected key; is a quote left open, or the line"),
         ("a: 1\x00\n", ": invalid YAML: unacceptable character"),
     ],
 )

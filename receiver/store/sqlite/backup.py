@@ -34,29 +34,38 @@ def restore(copy: Path, path: Path, now: datetime) -> Path | None:
     database is as it was.
     """
     held = Hold(path)
+    is_new = held.is_new
     try:
-        part = path.with_name(path.name + ".restored")
-        with _reading(copy) as db:
-            copy_to(db, part)
-        owner = path.stat() if not held.is_new else path.parent.stat()
-        for owned in (part, path.with_name(path.name + ".lock")):
-            os.chown(owned, owner.st_uid, owner.st_gid)  # whoever restores may be root, and the receiver is not
-        kept = None
-        if held.is_new:
-            path.unlink()
-        else:
-            kept = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%SZ}")
-            # The log first: without it the file is a little older, but the log alone is nothing.
-            for suffix in reversed(_BESIDE):
-                if path.with_name(path.name + suffix).exists():
-                    path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
-        replace(part, path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be restored ({error.strerror})") from error
-    else:
-        return kept
+        return _put(copy, path, now, is_new=is_new)
+    except BaseException as error:
+        if is_new:  # what holds a database that was not there: an empty one would be taken for it, maybe root's
+            path.unlink(missing_ok=True)
+            path.with_name(path.name + ".lock").unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreError(f"{path}: cannot be restored ({error.strerror})") from error
+        raise
     finally:
         held.close()
+
+
+def _put(copy: Path, path: Path, now: datetime, *, is_new: bool) -> Path | None:
+    part = path.with_name(path.name + ".restored")
+    with _reading(copy) as db:
+        copy_to(db, part)
+    owner = path.parent.stat() if is_new else path.stat()
+    for owned in (part, path.with_name(path.name + ".lock")):
+        os.chown(owned, owner.st_uid, owner.st_gid)  # whoever restores may be root, and the receiver is not
+    kept = None
+    if is_new:
+        path.unlink()
+    else:
+        kept = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%SZ}")
+        # The log first: without it the file is a little older, but the log alone is nothing.
+        for suffix in reversed(_BESIDE):
+            if path.with_name(path.name + suffix).exists():
+                path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
+    replace(part, path)
+    return kept
 
 
 @contextmanager

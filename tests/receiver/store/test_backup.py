@@ -165,6 +165,17 @@ async def test_an_unusable_copy_changes_nothing(tmp_path: Path, content: str, sa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root restores for another user")
+@pytest.mark.parametrize("content", ["nonsense", ""])
+async def test_a_refused_copy_leaves_no_database_where_there_was_none(tmp_path: Path, content: str) -> None:
+    copy, path = tmp_path / "copy", tmp_path / "new" / NAME
+    copy.write_text(content, "utf-8")
+    with pytest.raises(StoreError):
+        restore(copy, path, START)
+    with pytest.raises(StoreError):
+        restore(tmp_path / "missing", path, START)
+    assert [*path.parent.iterdir()] == []
+
+
 async def test_what_root_restores_belongs_to_the_receivers_user(tmp_path: Path) -> None:
     await opened(tmp_path, "A")
     backup(tmp_path / NAME, tmp_path / "copy")
