@@ -946,7 +946,7 @@ export function describeQuery(text) {
 const NAME = /(?:"[^"]*"|`[^`]*`|\[[\p{L}_][^\]]{0,62}\]|[\p{L}_][\p{L}\p{N}_]*)/u.source;
 const TOKEN = new RegExp(
   [
-    /\/\*[\s\S]*?(?:\*\/|$(?![\s\S]))|--[^\n]*|^[ \t]*#[^\n]*/.source,
+    /(?<comment>\/\*)|--[^\n]*|^[ \t]*#[^\n]*/.source,
     /\$(?<tag>[\p{L}_][\p{L}\p{N}_]*)?\$[\s\S]*?(?:\$\k<tag>\$|$(?![\s\S]))/u.source,
     /'(?:[^']|'')*(?:'|$(?![\s\S]))/.source,
     `(?<bracket>[()])|(?<name>${NAME}(?:\\s*\\.\\s*${NAME})*)`,
@@ -957,8 +957,12 @@ const TOKEN = new RegExp(
 /** `name` is the last part of a name; `word` a word of SQL, "" for what is quoted or behind a dot: a column may be "from". */
 function tokens(text) {
   const list = [];
+  const token = new RegExp(TOKEN);
   let depth = 0;
-  for (const { groups } of text.matchAll(TOKEN)) {
+  let nests = true;
+  for (let match; (match = token.exec(text)); ) {
+    const { groups } = match;
+    if (groups.comment) [token.lastIndex, nests] = commentEnd(text, token.lastIndex, nests);
     if (groups.bracket === ")") depth -= 1;
     if (groups.bracket === "(") list.push({ name: "(", word: "(", depth });
     if (groups.bracket === "(") depth += 1;
@@ -968,6 +972,24 @@ function tokens(text) {
     list.push({ name, word, depth });
   }
   return list;
+}
+
+/**
+ * Where a comment ends, and whether comments of this text nest: they do if each that begins in it also ends. PostgreSQL
+ * and SQL Server nest them, MySQL and SQLite do not. It is asked once for a text, for the time it takes.
+ */
+function commentEnd(text, at, nests) {
+  const mark = /\/\*|\*\//g;
+  mark.lastIndex = at;
+  let depth = 1;
+  let first = -1;
+  for (let match; (match = mark.exec(text)); ) {
+    depth += match[0] === "/*" ? 1 : -1;
+    if (match[0] === "/*") continue;
+    if (first < 0) first = mark.lastIndex;
+    if (!nests || depth === 0) return [mark.lastIndex, nests];
+  }
+  return first < 0 ? [text.length, nests] : [first, false];
 }
 
 const QUOTES = { '"': '"', "`": "`", "]": "[" };

@@ -14,12 +14,13 @@ _MAX_NAME = 63  # as long as PostgreSQL lets a name be
 _NAME = r'(?:"[^"]*"|`[^`]*`|\[[^\W\d][^\]]{0,62}\]|[^\W\d]\w*)'
 # What is passed over (comments and texts, as PostgreSQL and MySQL write them), brackets, and names, quoted and dotted.
 _TOKEN = re.compile(
-    r"/\*[\s\S]*?(?:\*/|\Z)|--[^\n]*|^[ \t]*#[^\n]*"
+    r"(?P<comment>/\*)|--[^\n]*|^[ \t]*#[^\n]*"
     r"|\$(?P<tag>[^\W\d]\w*)?\$[\s\S]*?(?:\$(?(tag)(?P=tag))\$|\Z)"
     r"|'(?:[^']|'')*(?:'|\Z)"
     rf"|(?P<bracket>[()])|(?P<name>{_NAME}(?:\s*\.\s*{_NAME})*)",
     re.MULTILINE,
 )
+_COMMENT = re.compile(r"/\*|\*/")
 _QUOTES = {'"': '"', "`": "`", "]": "["}
 _OPERATIONS = {name: name for name in ("select", "insert", "update", "delete")} | {
     "merge": "upsert",
@@ -69,9 +70,13 @@ def statement(query: str) -> tuple[str, str]:
 
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
-    depth = 0
-    for match in _TOKEN.finditer(text):
-        if match["bracket"] == ")":
+    depth = at = 0
+    nests = True
+    while match := _TOKEN.search(text, at):
+        at = match.end()
+        if match["comment"]:
+            at, nests = _comment_end(text, at, nests=nests)
+        elif match["bracket"] == ")":
             depth -= 1
         elif match["bracket"]:
             tokens.append(_Token("(", depth, "("))
@@ -81,6 +86,21 @@ def _tokens(text: str) -> list[_Token]:
             name = _last(written).lower()
             tokens.append(_Token(name, depth, name if name == written.lower() else ""))
     return tokens
+
+
+def _comment_end(text: str, at: int, *, nests: bool) -> tuple[int, bool]:
+    """Return where a comment ends, and whether comments of this text nest: they do if each that begins in it also ends.
+
+    PostgreSQL and SQL Server nest them, MySQL and SQLite do not. It is asked once for a text, for the time it takes.
+    """
+    depth, first = 1, -1
+    for mark in _COMMENT.finditer(text, at):
+        depth += 1 if mark[0] == "/*" else -1
+        if mark[0] == "*/":
+            first = mark.end() if first < 0 else first
+            if not (nests and depth):
+                return mark.end(), nests
+    return (first, False) if first >= 0 else (len(text), nests)
 
 
 def _last(name: str) -> str:

@@ -8,7 +8,7 @@ import { seconds, watch } from "./watch";
 const OPERATION = /\b(select|insert|update|delete)\b|\b(create|alter|drop|truncate)\b|\b(begin|commit|rollback|savepoint)\b/i;
 const TABLE = /(?<!distinct |[."`])\b(?:from|into|update|join|table)\s+(?:(?:only|if|not|exists)\s+)*["`]?(?:[^\s"`.,;()]+["`]?\s*\.\s*["`]?)?([^\s"`.,;()]+)/i;
 // Comments, texts, also one that never ends, and brackets without a query in them: EXTRACT(EPOCH FROM x)
-const ASIDE = /--.*|\/\*[^]*?\*\/|'(?:[^']|'')*'?|(\$\w*\$)[^]*?\1|\((?:(?!select)[^()'])*\)/gi;
+const ASIDE = /--.*|\/\*(?:\/\*[^]*?\*\/|[^])*?\*\/|'(?:[^']|'')*'?|(\$\w*\$)[^]*?\1|\((?:(?!select)[^()'])*\)/gi;
 
 // Other reports to the exporter: those of the older classes, and of Sentry's tunnel.
 const IGNORED = ["/api/metrics", "/api/rum/", "/api/report"];

@@ -444,7 +444,9 @@ def test_the_exporter_reads_the_same() -> None:
         assert statement(text) == wanted, text
 
 
-@pytest.mark.parametrize("part", ["(", "$a$", "'", "a .", "/*", "with x as (", "from ", "[a", '"', "\t", "`", "as ("])
+@pytest.mark.parametrize(
+    "part", ["(", "$a$", "'", "a .", "/*", "/* /* */", "with x as (", "from ", "[a", '"', "\t", "`", "as ("]
+)
 def test_hostile_texts_are_read_in_bounded_time(part: str) -> None:
     for verb in ("select ", "with x as (select 1) select * from x ", ""):
         began = thread_time()  # of this thread alone: a busy machine is not counted

@@ -193,6 +193,8 @@ async def test_sql_is_read_without_its_comments_and_texts(site: Site, page: Page
     expected = {
         "-- name: GetUser :one\nSELECT * FROM users WHERE id = $1": "select users",
         "/* from secret */ SELECT EXTRACT(EPOCH FROM x) FROM bookings": "select bookings",
+        "/* delete /* from secret */ from secret */ SELECT 1 FROM users": "select users",
+        "/* a /* b */ SELECT 1 FROM users": "select users",
         "SELECT * FROM ONLY users": "select users",
         "SELECT 'from payments' FROM users": "select users",
         "select $tag$ from secret $tag$, $1 from teachers": "select teachers",
