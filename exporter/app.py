@@ -189,7 +189,9 @@ class Exporter:
         )
 
     def _new_state(self, settings: Settings) -> State:
-        return State(settings.catalogue, self._key, float(settings.config.browser.settle_after), self._facts)
+        config = settings.config
+        settle_after, server_ids = float(config.browser.settle_after), config.limits.server_ids
+        return State(settings.catalogue, self._key, settle_after, self._facts, server_ids)
 
     def _assemble(self, settings: Settings, state: State, metrics: Metrics) -> Parts:
         config, (now, monotonic) = settings.config, self.clock

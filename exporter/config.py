@@ -78,7 +78,7 @@ class Browser(Strict, frozen=True):
 
 
 class Limit(Strict, frozen=True):
-    """Limits: events a second from one network and from all browsers, and series."""
+    """Limits: events a second from one network and from all browsers, series, and remembered ids."""
 
     client_rate: _Rate = 20
     """Events a second from one network (IPv4 /24, IPv6 /56)"""
@@ -92,6 +92,8 @@ class Limit(Strict, frozen=True):
     """Lines of /metrics; a catalogue that could exceed them with these lists is refused at the start"""
     family_series: Annotated[int, msgspec.Meta(ge=1)] = 2000
     """Label sets of one family; above this, new ones are counted as `other`"""
+    server_ids: Annotated[int, msgspec.Meta(ge=1000, le=50_000_000)] = 500_000
+    """Ids of servers' batches, and as many of events, that are remembered for seven days; more are forgotten earlier"""
 
 
 class Replicas(Strict, frozen=True):
@@ -130,7 +132,7 @@ class Config(Strict, frozen=True):
     sentry: TunnelSettings = TunnelSettings()
     """The tunnel to Sentry"""
     limits: Limit = Limit()
-    """Rates of browsers and numbers of series"""
+    """Rates of browsers, numbers of series, and remembered ids"""
     catalogue: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = SHIPPED
     """Files of events and metrics: `application`, `school`, or paths relative to this file ([site.md](site.md))"""
     lists: dict[_Name, _Names] = {}

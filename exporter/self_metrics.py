@@ -76,11 +76,6 @@ class Metrics:
         """Set one of the exporter's own gauges."""
         self._series[name].set(labels, value, now)
 
-    def forgotten(self, total: int) -> None:
-        """Update the counter of ids that were dropped early."""
-        cell = self._series["exporter_dedup_early_forgets_total"].cell(())
-        cell.value = max(cell.value, total)
-
     # For the other exporters:
 
     def sent(self, outcome: str) -> None:

@@ -21,7 +21,6 @@ class SeenIds:
         self._young: dict[int, bytes] = {}
         self._old: dict[int, bytes] = {}
         self._rotated_at = 0.0
-        self.forgotten_early = 0  # times that a generation was dropped before its span ended
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -32,18 +31,22 @@ class SeenIds:
         value = self._young.get(key)
         return value if value is not None else self._old.get(key)
 
-    def put(self, key: int, value: bytes, now: float) -> None:
-        """Remember a key and the answer it was given."""
+    def put(self, key: int, value: bytes, now: float) -> bool:
+        """Remember a key and the answer it was given. True if others had to go for it before their time."""
         self._rotate(now)
+        forgets = False
+        if len(self._young) >= self._capacity:
+            # The last id of the old generation is as old as the young generation.
+            forgets = bool(self._old)
+            self._old, self._young, self._rotated_at = self._young, {}, now
         self._young[key] = value
+        return forgets
 
     def _rotate(self, now: float) -> None:
-        full = len(self._young) >= self._capacity
-        if now - self._rotated_at >= self._span or full:
+        if now - self._rotated_at >= self._span:
             # After two quiet spans the young generation has expired as well.
             stale = now - self._rotated_at >= 2 * self._span
             self._old, self._young, self._rotated_at = ({} if stale else self._young), {}, now
-            self.forgotten_early += full
 
     def dump(self) -> Any:  # noqa: ANN401  # plain data
         """Return everything for the snapshot."""

@@ -20,12 +20,13 @@ from exporter.registry.replication_log import MAX_TEXT, Fact, Kind, ReplicationL
 # is sent again late would be counted twice.
 SERVER_IDS_KNOWN = 7 * 86_400.0
 BROWSER_IDS_KNOWN = 600.0  # and those of browsers' batches
-_CAPACITY = 500_000
+_REMEMBERED = 500_000  # of each kind that are remembered for that long
 MAX_RECORD = 8 * 1024 * 1024  # bytes of one record's events; a request has at most 1 MiB
 _MAX_RECORDED = 10_000  # events of one record; a request has at most 1,000
 _IDS = {Kind.BATCH, Kind.EVENT, Kind.BEACON}
 # Our own families that follow from records alone, so a replay restores them. The others start at 0 with the process.
 _REPLAYED = {
+    "exporter_dedup_early_forgets_total",
     "exporter_events_accepted_total",
     "exporter_label_overflow_total",
     "rum_beacons_lost_total",
@@ -55,16 +56,24 @@ class State:
     """The series, the known ids, the pending vitals, and the browsers' sessions."""
 
     def __init__(
-        self, catalogue: Catalogue, key: bytes, settle_after: float, log: ReplicationLog | None = None
+        self,
+        catalogue: Catalogue,
+        key: bytes,
+        settle_after: float,
+        log: ReplicationLog | None = None,
+        server_ids: int = _REMEMBERED,
     ) -> None:
-        """``log``: where to note what other exporters must be told; None if there are none."""
+        """``log``: where to note what other exporters must be told; None if there are none.
+
+        ``server_ids``: how many ids of servers' batches, and of their events, are remembered in any case.
+        """
         self.log = log
         self.catalogue, self.schema = catalogue, Schema(catalogue)
         self.recorder = Recorder(catalogue, self.schema, key)
         self.pending = PendingVitals(settle_after)
         self.sessions = Sessions()
-        self.batches, self.ids = SeenIds(SERVER_IDS_KNOWN, _CAPACITY), SeenIds(SERVER_IDS_KNOWN, _CAPACITY)
-        self.beacons = SeenIds(BROWSER_IDS_KNOWN, _CAPACITY)
+        self.batches, self.ids = SeenIds(SERVER_IDS_KNOWN, server_ids), SeenIds(SERVER_IDS_KNOWN, server_ids)
+        self.beacons = SeenIds(BROWSER_IDS_KNOWN, _REMEMBERED)
         self.pending_kinds = {kind for name, kind in self.schema.types.items() if catalogue.events[name].settle}
         self._decoder = Decoder(self.schema.types, limit=_MAX_RECORDED)
         accepted = self.recorder.series["exporter_events_accepted_total"].family
@@ -109,13 +118,18 @@ class State:
     def _remember(self, record: Record) -> None:
         now = record.received
         if record.batch:
-            self.known(record.source).put(record.batch, record.answer, now)
+            self._put(self.known(record.source), record.batch, record.answer, now)
         for identity in record.ids:
-            self.ids.put(identity, b"", now)
+            self._put(self.ids, identity, b"", now)
         if record.page or record.session:
             self._count_ended(self.sessions.seen(record.page, record.sequence, record.session, now))
         if self.log is not None:
             self._tell(record, self.log)
+
+    def _put(self, seen: SeenIds, key: int, answer: bytes, now: float) -> None:
+        if seen.put(key, answer, now):
+            kind = "server_events" if seen is self.ids else "server_batches" if seen is self.batches else "beacons"
+            self.recorder.series["exporter_dedup_early_forgets_total"].add((kind,))
 
     def _tell(self, record: Record, log: ReplicationLog) -> None:
         """Note for the other exporters what was seen."""
@@ -150,7 +164,7 @@ class State:
     def _merge_id(self, fact: Fact, now: float) -> bool:
         known = {Kind.BATCH: self.batches, Kind.BEACON: self.beacons}.get(Kind(fact.kind), self.ids)
         if known.get(fact.key, now) is None:
-            known.put(fact.key, fact.answer, now)
+            self._put(known, fact.key, fact.answer, now)
         return fact.kind != Kind.BEACON and self.log is not None and self.log.was_counted(fact.key)
 
     def _give_session(self, key: int, session: tuple[float, float] | None) -> None:

@@ -70,7 +70,6 @@ class Scrape:
             gauge("exporter_series", len(series.cells), now, name)
             gauge("exporter_series_limit", min(series.family.limit + 1, series.family.possible), now, name)
         gauge("exporter_dedup_entries", len(state.batches) + len(state.beacons) + len(state.ids), now)
-        self._metrics.forgotten(sum(seen.forgotten_early for seen in (state.batches, state.beacons, state.ids)))
         gauge("exporter_vitals_held", len(state.pending), now)
         gauge("exporter_limiter_clients", len(self._limiter), now)
         gauge("exporter_journal_bytes", self._journal.bytes if self._journal else 0, now)

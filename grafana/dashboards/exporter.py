@@ -150,6 +150,27 @@ IDS_COUNTED_TWICE = Series(
 )
 
 
+REMEMBERED_IDS = Series(
+    id=230,
+    title="Remembered ids",
+    about="Of batches and events, by which the exporter knows one that is sent again.",
+    unit="short",
+    queries=(Query(f"max by (instance) (exporter_dedup_entries{{{APP}}})", "{{instance}}"),),
+    empty="No data from the exporter",
+)
+
+IDS_FORGOTTEN_EARLY = Series(
+    id=231,
+    title="Ids forgotten early",
+    about="Times in a day that the oldest had to go for others. ExporterForgetsIds fires on those of servers.",
+    unit="short",
+    queries=(Query(f"round(sum by (ids) (increase(exporter_dedup_early_forgets_total{{{APP}}}[1d])))", "{{ids}}"),),
+    limits=(Rule("ExporterForgetsIds"),),
+    explains=("ExporterForgetsIds",),
+    empty="No data from the exporter",
+)
+
+
 EXPORTER = Section(
     220,
     "Events in, metrics out",
@@ -157,6 +178,7 @@ EXPORTER = Section(
         *lines(8, EXPORTER_STATUS, EVENT_REJECTION_RATE),
         *lines(8, EXPORTER_STORAGE_ERRORS, ACCEPTED_AND_REJECTED_EVENTS),
         *lines(10, COLLECTOR_STATUS, across=1),
+        *lines(8, REMEMBERED_IDS, IDS_FORGOTTEN_EARLY),
     ),
 )
 

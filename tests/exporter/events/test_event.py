@@ -138,16 +138,28 @@ def test_a_flood_of_vitals_costs_bounded_memory_and_loses_none() -> None:
 
 def test_ids_are_known_for_a_span_and_memory_is_bounded() -> None:
     seen = SeenIds(span=100, capacity=1000)
-    seen.put(1, b"A", now=0)
-    assert seen.get(1, now=150) == b"A"
-    assert seen.get(1, now=260) is None
-    assert seen.forgotten_early == 0
+    seen.put(1, b"A", now=1000)
+    assert seen.get(1, now=1100) == b"A"
+    assert seen.get(1, now=1199) == b"A"
+    assert seen.get(1, now=1200) is None
     for n in range(10_000):
-        seen.put(n, b"N", now=300)
-    assert seen.get(9999, now=300) == b"N"
-    assert seen.get(0, now=300) is None
-    assert seen.forgotten_early == 10
+        seen.put(n, b"N", now=1300)
+    assert seen.get(9999, now=1300) == b"N"
+    assert seen.get(0, now=1300) is None
     assert len(seen) <= 2000
+
+
+def test_ids_that_had_to_go_early_are_told_and_no_others() -> None:
+    seen = SeenIds(span=100, capacity=1000)
+    assert not any(seen.put(n, b"", now=1000) for n in range(2000))
+    assert seen.get(0, now=1000) == b""
+    assert seen.put(2000, b"", now=1001)
+    assert seen.get(0, now=1001) is None
+    assert not any(seen.put(3000 + n, b"", now=1002) for n in range(999))
+    assert seen.put(4000, b"", now=1003)
+    # After its time, a generation is not missed.
+    assert not any(seen.put(5000 + n, b"", now=1103) for n in range(1000))
+    assert not any(seen.put(6000 + n, b"", now=1303) for n in range(1000))
 
 
 def test_ids_are_those_of_their_source() -> None:

@@ -34,13 +34,13 @@ LIMIT = 1024 * 1024  # bytes of a journal
 class Installation:
     """An exporter on a folder that can be killed (nothing is said to it) and started again."""
 
-    def __init__(self, folder: Path, hold: float = 0, limit: int = 16 * LIMIT) -> None:
-        self.folder, self.time, self.hold, self.limit = folder, Time(), hold, limit
+    def __init__(self, folder: Path, hold: float = 0, limit: int = 16 * LIMIT, **changes: Any) -> None:  # noqa: ANN401  # of the Config
+        self.folder, self.time, self.hold, self.limit, self.changes = folder, Time(), hold, limit, changes
         self.exporter: Exporter
         self.client: Client
 
     async def start(self) -> None:
-        config = a_config(self.folder, first_increment_hold=self.hold)
+        config = a_config(self.folder, first_increment_hold=self.hold, **self.changes)
         storage = msgspec.structs.replace(config.storage, max_journal=self.limit)
         self.exporter = an_exporter(self.time, msgspec.structs.replace(config, storage=storage))
         self.client = TestClient(TestServer(an_application(self.exporter)))
@@ -795,3 +795,36 @@ async def test_it_starts_on_a_full_disk_and_accepts_events_when_there_is_room(tm
     assert await recovered(installation) == (1, 0)
     assert len((tmp_path / "key").read_bytes()) == 32
     await installation.kill()
+
+
+async def test_ids_that_had_to_go_early_are_counted_over_reloads_and_restarts(tmp_path: Path) -> None:
+    few = msgspec.structs.replace(a_config().limits, server_ids=1000)
+    installation = Installation(tmp_path, limits=few)
+    await installation.start()
+
+    async def forgotten() -> list[float | None]:
+        kinds = ("server_batches", "server_events", "beacons")
+        return [await value(installation.client, "exporter_dedup_early_forgets_total", ids=kind) for kind in kinds]
+
+    async def send(first: int, number: int) -> None:
+        events = [booked(id=str(n), source="outbox") for n in range(first, first + number)]
+        assert (await installation.post(events))[0] == 202
+
+    await send(0, 1000)
+    await send(1000, 1000)
+    assert await forgotten() == [0, 0, 0]
+    await send(2000, 1)
+    assert await forgotten() == [0, 1, 0]
+    exporter = installation.exporter
+    exporter.reload(exporter.parts.settings)
+    assert await forgotten() == [0, 1, 0]
+    await send(3000, 1000)
+    assert await forgotten() == [0, 2, 0]
+    await installation.kill()
+    await installation.start()
+    assert await forgotten() == [0, 2, 0]
+    await installation.exporter.save()
+    await installation.kill()
+    await installation.start()
+    assert await forgotten() == [0, 2, 0]
+    await installation.client.close()
