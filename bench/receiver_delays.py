@@ -88,7 +88,7 @@ def as_message(claimed: Claimed) -> Message:
         subject=title,
         headline=title,
         text=title,
-        html="",
+        write_html=str,
         fields=(),
         links=(),
         sent_at=claimed.created_at,

@@ -98,7 +98,7 @@ class Apprise:
         job = Job(
             url=service.url.reveal(),
             title=header_text(message.headline),  # the title of a mail, among others
-            body={"text": message.text, "html": message.html, "markdown": markdown(message)}[service.form],
+            body=_body(message, service.form),
             form=service.form,
             sort=_TYPES.get(message.kind, "info"),
             timeout=float(self._timeout + _LATER),  # msgspec writes no subclass of float
@@ -168,6 +168,12 @@ def _is_known(url: Secret) -> bool:
 
 def _nothing(_record: logging.LogRecord) -> bool:
     return False
+
+
+def _body(message: Message, form: Format) -> str:
+    if form == "text":
+        return message.text
+    return message.html if form == "html" else markdown(message)
 
 
 def markdown(message: Message) -> str:

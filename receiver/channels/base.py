@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -108,7 +108,7 @@ class Message(msgspec.Struct, frozen=True):
     subject: str  # what broke and how it stands; mails are threaded by their headers
     headline: str  # what has happened now, one line
     text: str  # all of it in plain text
-    html: str  # all of it for a mail reader
+    write_html: Callable[[], str]  # all of it for a mail reader: most channels never ask
     fields: tuple[tuple[str, str], ...]  # the facts, in reading order
     links: tuple[Link, ...]  # the first one leads to acknowledge and resolve
     sent_at: datetime
@@ -130,6 +130,11 @@ class Message(msgspec.Struct, frozen=True):
     next_step_at: datetime | None = None  # when somebody else is paged, unless somebody acknowledges before
     words: Words = Words()
     brand: Brand = Brand()
+
+    @property
+    def html(self) -> str:
+        """All of it for a mail reader."""
+        return self.write_html()
 
 
 PICTURE_ID = "chart@receiver"  # by which the HTML of a mail names the picture that it carries

@@ -143,8 +143,9 @@ def compose(message: Message, sender: str) -> EmailMessage:
     if message.priority == "P1" and message.kind in {Kind.PAGE, Kind.REMINDER}:
         mail["X-Priority"], mail["Importance"] = "1", "high"
     mail.set_content(f"{message.headline}\n\n{message.text}\n")
-    mail.add_alternative(message.html, subtype="html")
-    if message.picture and message.picture.png and f"cid:{PICTURE_ID}" in message.html:
+    html = message.html
+    mail.add_alternative(html, subtype="html")
+    if message.picture and message.picture.png and f"cid:{PICTURE_ID}" in html:
         _add_picture(mail, message.picture.png)
     return mail
 

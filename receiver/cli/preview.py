@@ -72,12 +72,13 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(f"--templates.dir {options.folder}: is no folder")
     failed: list[str] = []
     message = sample(options, Templates(options.folder, failed.append))
+    html = message.html  # also where something else is shown: a template that fails is to be heard of
     if options.format == "slack":
         shown = _block_kit(message)
     else:
         shown = {
             "text": f"{message.headline}\n\n{message.text}",
-            "html": message.html,
+            "html": html,
             "subject": message.subject,
             "headline": message.headline,
         }[options.format]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -58,7 +59,7 @@ def render_bundle(  # everything that a message says
         subject=one_line(f"{tag} {headline}", SUBJECT),
         headline=headline,
         text=templates.write("bundle.txt", values).strip(),
-        html=templates.write("bundle.html", values),
+        write_html=partial(templates.write, "bundle.html", values),
         fields=(*((name, str(number)) for name, number in sorted(counts.items())), *_states(items, reader, thread)),
         links=(
             Link(reader.say("digest_open", count=len({item[1].id for item in items})), link_of_all),

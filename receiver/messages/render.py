@@ -7,6 +7,7 @@ waited says what is true today.
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from receiver.channels.base import PICTURE_ID, Link, Message, Picture, Words
 from receiver.incident.acts import longest_snooze
@@ -177,7 +178,7 @@ class _Writer:
             name=incident_name(incident, self._reader),
             lead=self._lead(),
             text=templates.write("message.txt", values).strip(),
-            html=templates.write("message.html", values),
+            write_html=partial(templates.write, "message.html", values),
             fields=self._fields(),
             links=self._links(),
             sent_at=self._now,

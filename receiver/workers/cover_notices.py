@@ -6,6 +6,7 @@ It is written with the change (receiver.store.duty), and stays until one of the 
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from receiver.channels.base import Channel, Link, Message, Receipt, SendError, Words, attempt
 from receiver.incident.model import Kind, Priority
@@ -117,7 +118,7 @@ class CoverNotices:
             subject=headline,
             headline=headline,
             text=f"{body}\n\n{self._url}",
-            html=self._templates.write("cover.html", values),
+            write_html=partial(self._templates.write, "cover.html", values),
             fields=(),
             links=(Link(reader.say("cover_news_link"), self._url),),
             sent_at=now,

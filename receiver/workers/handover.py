@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -132,7 +133,7 @@ class HandoverSummaries:
             subject=headline,
             headline=headline,
             text=f"{text(summary, reader, now)}\n\n{self._url}/",
-            html=self._templates.write("handover.html", values),
+            write_html=partial(self._templates.write, "handover.html", values),
             fields=tuple((heading, "\n".join(lines)) for heading, lines in found),
             links=(Link(reader.say("handover_link"), f"{self._url}/"),),
             sent_at=now,

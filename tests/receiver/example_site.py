@@ -279,7 +279,7 @@ def as_message(claimed: Claimed) -> Message:
         subject=incident.title,
         headline=incident.title,
         text=incident.title,
-        html="",
+        write_html=str,
         fields=(),
         links=(),
         sent_at=START,

@@ -182,6 +182,15 @@ def test_a_template_that_fails_costs_no_page_and_says_so(tmp_path: Path, text: s
     )
 
 
+def test_html_is_written_for_a_reader_of_it_only(tmp_path: Path) -> None:
+    (tmp_path / "message.html").write_text("{{ 1 / 0 }}", "utf-8")
+    failed: list[str] = []
+    message = one(Templates(tmp_path, failed.append))
+    assert failed == []
+    assert "12% of requests fail." in message.html
+    assert failed == ["message.html"]
+
+
 def test_what_turns_or_hides_writing_is_taken_out() -> None:
     assert one_line("user\u202egnp.exe \u2066x\u2069 a\u200bb \ufeffc", 100) == "user gnp.exe x a b c"
     assert one_line("👩\u200d💻 works", 100) == "👩\u200d💻 works"
