@@ -275,6 +275,12 @@ class Metrics:
             for person in people:
                 self.on_call.labels(role, person).set(1)
 
+    def show_nothing_stored(self, now: datetime) -> None:
+        """Show no count and no age of the store rather than an old one."""
+        for family in (self.incidents, self.unacknowledged, self.opened_at, self.outbox_age):
+            family.clear()
+        self.show_next_gaps(now)
+
     def show(self, backlog: Backlog, now: datetime) -> None:
         """Take the store's reading into the gauges; called at each scrape."""
         self._priorities |= {priority for _, priority in backlog.open_incidents}  # a reload may bring one, or take it

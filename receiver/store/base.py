@@ -42,8 +42,10 @@ class Outage(StrEnum):
     READ_ONLY = "read_only"
     IO_ERROR = "io_error"
     CORRUPT = "corrupt"
-    UNREACHABLE = "unreachable"  # the database does not answer, or in time
-    REPLACED = "replaced"  # the file is gone or is another one: what is written would be lost with this process
+    UNREACHABLE = "unreachable"  # the database's server does not answer
+    REFUSED = "refused"  # the server answers, and does not let us in or do something
+    SLOW = "slow"  # the server has ended a statement or a transaction that took too long
+    REPLACED = "replaced"  # the file or tables are gone or are others: what is written would be lost with this process
 
 
 class StoreOutageError(StoreError):

@@ -15,7 +15,7 @@ from receiver.config.reload import Reloader
 from receiver.metrics import Metrics
 from receiver.policy.coverage import holders, is_covered, roles
 from receiver.policy.current import Current
-from receiver.store.base import Store, StoreError
+from receiver.store.base import Store, StoreError, StoreOutageError
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +80,19 @@ class Admin:
         refused = await self._access.refuse(request)
         if refused is not None:
             return refused
-        self._metrics.show_store(self._store.outage)
+        outage = self._store.outage
         with contextlib.suppress(StoreError):  # what cannot be moved now is moved at the next look
             await self._look()
         now, routing = self._clock(), self._current.routing
         try:
             self._metrics.show(await self._store.backlog(), now)
+        except StoreOutageError as error:  # what can be known is shown: above all, that there is an outage
+            outage = self._store.outage or outage or error.outage
+            self._metrics.show_nothing_stored(now)
         except StoreError:
             log.exception("cannot read the store for a scrape")
             return web.Response(text="the store does not answer\n", status=503)
+        self._metrics.show_store(outage)
         covered = [role for role in roles(routing) if is_covered(routing, role, now)]
         self._metrics.show_cover({role: holders(routing, role, now) for role in roles(routing)}, covered)
         return await self._exposition(request)

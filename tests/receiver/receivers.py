@@ -86,10 +86,10 @@ class Receivers:
         process.config.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
         process.config.chmod(0o600)
 
-    async def start(self, number: int) -> None:
+    async def start(self, number: int, constants: Mapping[str, float] | None = None) -> None:
         """Begin a life of one, and wait until it serves."""
         process = self.processes[number]
-        await process.start({"constants": self._constants})
+        await process.start({"constants": {**self._constants, **(constants or {})}})
         self._ended[number] = asyncio.ensure_future(process.ended())
         await process.listens(self._ended[number])
         assert not self._ended[number].done(), process.log()
@@ -98,6 +98,12 @@ class Receivers:
     def alive(self) -> list[int]:
         """Give those that run."""
         return [number for number, process in enumerate(self.processes) if process.life in self.book.running]
+
+    async def outage(self, number: int) -> str:
+        """Say why one of them cannot write, as its metrics do."""
+        status, text = await self.ask(number, "GET", "/metrics")
+        assert status == 200
+        return " ".join(re.findall(r'^receiver_store_outage{reason="(\w+)"} 1', text, re.MULTILINE))
 
     async def kill(self, number: int) -> None:
         """SIGKILL."""

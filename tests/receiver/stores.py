@@ -24,6 +24,7 @@ from deploy.local.servers import PLACE as SERVERS
 from receiver.incident.delivery import Handling
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login, PostgresConnection
+from receiver.store.postgres.migrate import upgrade
 from receiver.store.postgres.store import PostgresStore
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.outbox import HandlingOf
@@ -86,13 +87,26 @@ class Schemas:
         """Empty those that were used; one that a test has changed is not used again."""
         for name in self._of.values():
             admin().execute(_END, (name,))
-            admin().execute("SELECT set_config('search_path', %s, false)", (name,))
-            shape = admin().execute(_SHAPE).fetchall()
-            self._shape = self._shape or shape
-            if shape == self._shape:
+            if self._shape_of(name) == self._of_new():
+                admin().execute("SELECT set_config('search_path', %s, false)", (name,))
                 admin().execute(_EMPTY)
                 self._free.append(name)
         self._of.clear()
+
+    def _of_new(self) -> list[tuple[object, ...]]:
+        """Give the shape of one that no test has used."""
+        if not self._shape:
+            name = self.new()
+            connection = PostgresConnection(Login(in_schema(name)))
+            upgrade(connection)
+            connection.close()
+            self._shape = self._shape_of(name)
+            self._free.append(name)
+        return self._shape
+
+    def _shape_of(self, name: str) -> list[tuple[object, ...]]:
+        admin().execute("SELECT set_config('search_path', %s, false)", (name,))
+        return admin().execute(_SHAPE).fetchall()
 
 
 class _Chosen:

@@ -61,7 +61,7 @@ class PostgresDatabase:
         try:
             db = self._connect()
             try:
-                _refuse_other(db)
+                _refuse_other(db)  # before we wait for a turn
                 yield db
             finally:
                 db.close()
@@ -84,9 +84,10 @@ class PostgresDatabase:
 
 @contextmanager
 def _turn(db: PostgresConnection) -> Iterator[None]:
-    """Make a transaction, while no receiver is in one."""
+    """Make a transaction, while no receiver is in one; one may have upgraded the tables while we waited."""
     with db.raw.transaction():
         db.execute(LOCK)
+        _refuse_other(db)
         yield
 
 

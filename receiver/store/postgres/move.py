@@ -11,7 +11,7 @@ from receiver.store.base import StoreError
 from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.dialect import stored
 from receiver.store.postgres.migrate import upgrade
-from receiver.store.postgres.queue import named
+from receiver.store.postgres.queue import LOCK, named
 from receiver.store.sql.connection import Connection
 from receiver.store.sql.row import LONGEST_KEY, LONGEST_NAME, indexed
 
@@ -63,6 +63,7 @@ def move(source: Connection, target: PostgresConnection, told: Told) -> dict[str
                 "SELECT set_config('statement_timeout', '0', true),"
                 " set_config('idle_in_transaction_session_timeout', '0', true)"
             )
+            target.execute(LOCK)  # a receiver that starts meanwhile writes nothing that is emptied below
             tables = [row[0] for row in source.execute(_TABLES, (_FIRST,)).fetchall()]
             _refuse_used(target, tables)
             return _copy(source, target, tables, told)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -58,18 +59,29 @@ WHERE locktype = 'advisory' AND granted AND classid = 'incident'::regclass::oid 
 """
 _NOT_OURS = {"26000", "42P05"}  # a prepared statement that a pooler has lost, or given to two
 _STALE = {*_NOT_OURS, "0A000"}  # or that an upgrade of the tables has made useless
-_OUTAGES: tuple[tuple[type[psycopg.Error], Outage], ...] = (
-    (errors.DiskFull, Outage.FULL),
-    (errors.ReadOnlySqlTransaction, Outage.READ_ONLY),
-    (errors.LockNotAvailable, Outage.LOCKED),
-    (errors.DeadlockDetected, Outage.LOCKED),
-    (errors.QueryCanceled, Outage.LOCKED),
-    (errors.IoError, Outage.IO_ERROR),
-    (errors.DataCorrupted, Outage.CORRUPT),
-    (errors.IndexCorrupted, Outage.CORRUPT),
-    (psycopg.OperationalError, Outage.UNREACHABLE),
-    (psycopg.InterfaceError, Outage.UNREACHABLE),
-)
+# https://www.postgresql.org/docs/current/errcodes-appendix.html; of a class, those that are not named by themselves.
+_OUTAGES = {
+    "53100": Outage.FULL,
+    "25006": Outage.READ_ONLY,
+    "55P03": Outage.LOCKED,  # lock_timeout
+    "40": Outage.LOCKED,  # a deadlock
+    "57014": Outage.SLOW,  # statement_timeout, or somebody has cancelled it
+    "25P03": Outage.SLOW,  # idle_in_transaction_session_timeout
+    "58": Outage.IO_ERROR,
+    "XX001": Outage.CORRUPT,
+    "XX002": Outage.CORRUPT,
+    "28": Outage.REFUSED,  # the password
+    "3D": Outage.REFUSED,  # there is no such database
+    "42501": Outage.REFUSED,  # a right is missing
+    "53": Outage.REFUSED,  # connections or memory
+    "3F": Outage.REPLACED,  # there is no such schema
+    "42P01": Outage.REPLACED,  # table
+    "42703": Outage.REPLACED,  # column
+    "42883": Outage.REPLACED,  # function
+}
+# Of who gets no connection psycopg knows no code: what the server has said begins with its severity, which may be in
+# another language, and two spaces (pqBuildErrorMessage3 in src/interfaces/libpq/fe-protocol3.c).
+_SAID_BY_SERVER = re.compile(r"failed: \S+:  ")
 
 
 class Line:
@@ -431,9 +443,16 @@ def named(name: str, error: psycopg.Error) -> StoreError:
     text = f"{name}: {' '.join((error.diag.message_primary or str(error)).split())}"
     if error.sqlstate in _NOT_OURS:
         text += " (a pooler in between must pool sessions)"
-    for kind, outage in _OUTAGES:
-        if isinstance(error, kind):
-            return StoreOutageError(outage, text)
-    if error.sqlstate == "25P03":  # the server ended a transaction that was idle for too long
-        return StoreOutageError(Outage.UNREACHABLE, text)
-    return StoreError(text)
+    outage = _outage(error)
+    if outage is Outage.REPLACED:
+        text += " (the tables are gone or are others: put them back, or restart the receiver)"
+    return StoreError(text) if outage is None else StoreOutageError(outage, text)
+
+
+def _outage(error: psycopg.Error) -> Outage | None:
+    """Say what is wrong with the database; None if it is the statement that is."""
+    state = error.sqlstate or ""
+    outage = _OUTAGES.get(state) or _OUTAGES.get(state[:2])
+    if outage is not None or not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return outage
+    return Outage.REFUSED if _SAID_BY_SERVER.search(str(error)) else Outage.UNREACHABLE

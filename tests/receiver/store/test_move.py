@@ -5,6 +5,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 import yaml
 
@@ -14,6 +15,10 @@ from receiver.incident.model import AlertGroup, Origin, State
 from receiver.store.access import Session, Token
 from receiver.store.audit import Act
 from receiver.store.base import StoreError
+from receiver.store.postgres.connection import Login
+from receiver.store.postgres.move import moved
+from receiver.store.postgres.queue import LOCK
+from receiver.store.sqlite.file import connect
 from receiver.store.sqlite.store import SQLiteStore
 from tests.receiver import stores
 from tests.receiver.channels.test_registry import BASE
@@ -97,6 +102,27 @@ async def test_a_database_in_use_is_left_alone(tmp_path: Path, capsys: pytest.Ca
     again = SQLiteStore(tmp_path / "other.sqlite3", lambda: None)  # it was not marked
     await again.open(clock.now)
     await again.close()
+
+
+async def test_a_receiver_that_starts_meanwhile_takes_nothing_that_would_be_lost(tmp_path: Path) -> None:
+    clock = Clock()
+    await (await filled(tmp_path, clock)).close()
+    taken = list[bool]()
+    with stores.using(stores.POSTGRES):
+        running = stores.the_store(tmp_path, clock)
+        await running.open(clock.now)
+        await running.close()
+        where = stores.conninfo(tmp_path)
+
+        def told(_table: str, _count: int) -> None:
+            with psycopg.connect(where) as another:
+                turn = LOCK.replace("pg_advisory_xact_lock", "pg_try_advisory_xact_lock")
+                taken.append(bool(another.execute(turn.encode()).fetchone()[0]))  # type: ignore[index]
+
+        with closing(connect(tmp_path / "old.sqlite3", clock.now, {}, new=False)) as source:
+            moved(source, Login(where), told)
+    assert taken
+    assert not any(taken)
 
 
 async def test_what_reads_otherwise_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

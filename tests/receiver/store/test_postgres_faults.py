@@ -11,10 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.incident.delivery import Handling
-from receiver.incident.event import Acknowledge
+from receiver.incident.event import Acknowledge, AlertsReceived
 from receiver.incident.model import Origin
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.postgres import connection as connections
@@ -41,6 +42,7 @@ from tests.receiver.store.postgres_server import COMMIT, Proxy, Server, a_proxy
 pytestmark = pytest.mark.postgres
 
 COUNT = "INSERT INTO own VALUES ('count', 1) ON CONFLICT (name) DO UPDATE SET value = own.value + 1 RETURNING value"
+NEW = AlertsReceived(of_group(received(an_alert("b")), "b"))
 COUNTED = "SELECT coalesce(max(value), 0) FROM own WHERE name = 'count'"
 
 
@@ -267,17 +269,112 @@ async def test_a_statement_that_takes_too_long_fails_alone(
     async with opened(by_way_of(proxy, stores.conninfo(tmp_path))) as store:
         with pytest.raises(StoreOutageError) as raised:
             await store._writer.commit(lambda db: db.execute("SELECT pg_sleep(9)").fetchone())  # noqa: SLF001
-        assert raised.value.outage is Outage.LOCKED
+        assert raised.value.outage is Outage.SLOW
         assert await count(store) == 1
 
 
-@pytest.mark.parametrize(("code", "outage"), [("53100", Outage.FULL), ("58030", Outage.IO_ERROR)])
-async def test_what_the_disk_does_is_named(tmp_path: Path, store: PostgresStore, code: str, outage: Outage) -> None:
+WRONG = {
+    "53100": Outage.FULL,
+    "58030": Outage.IO_ERROR,
+    "58P01": Outage.IO_ERROR,
+    "XX001": Outage.CORRUPT,
+    "53200": Outage.REFUSED,
+    "42501": Outage.REFUSED,
+    "42P01": Outage.REPLACED,
+}
+
+
+@pytest.mark.parametrize(("code", "outage"), WRONG.items())
+async def test_what_is_wrong_with_the_database_is_named(
+    tmp_path: Path, store: PostgresStore, code: str, outage: Outage
+) -> None:
     with refusing(tmp_path, "INSERT ON own", f"no room' USING ERRCODE = '{code}"):
         with pytest.raises(StoreOutageError) as raised:
             await count(store)
         assert (raised.value.outage, store.outage) == (outage, outage)
     assert await count(store) == 1
+    assert store.outage is None
+
+
+@pytest.fixture
+async def role(tmp_path: Path) -> AsyncIterator[str]:
+    """A user who may read and write the tables, and connects without a password."""
+    name = f"r_{tmp_path.name}"[:60].lower()
+    quoted, schema = sql.Identifier(name), sql.Identifier(stores.schemas.of(tmp_path))
+    async with opened(stores.conninfo(tmp_path)):
+        pass
+    stores.admin().execute(sql.SQL("CREATE ROLE {} LOGIN").format(quoted))
+    for things in ("SCHEMA {}", "ALL TABLES IN SCHEMA {}", "ALL SEQUENCES IN SCHEMA {}"):
+        stores.admin().execute(sql.SQL(f"GRANT ALL ON {things} TO {{}}").format(schema, quoted))
+    yield name
+    for last in ("DROP OWNED BY {}", "DROP ROLE {}"):
+        stores.admin().execute(sql.SQL(last).format(quoted))
+
+
+def end_sessions(role: str) -> None:
+    stores.admin().execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", (role,))
+
+
+REFUSALS = {
+    "no login": ("ALTER ROLE {} NOLOGIN", "ALTER ROLE {} LOGIN"),
+    "too many connections": ("ALTER ROLE {} CONNECTION LIMIT 0", "ALTER ROLE {} CONNECTION LIMIT 9"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_server_that_lets_us_not_in_is_no_server_that_is_away(
+    tmp_path: Path, role: str, refusal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin, end = (sql.SQL(each).format(sql.Identifier(role)) for each in REFUSALS[refusal])
+    async with opened(make_conninfo(stores.conninfo(tmp_path), user=role)) as store:
+        await count(store)
+        stores.admin().execute(begin)
+        try:
+            end_sessions(role)
+            with pytest.raises(StoreOutageError) as raised:
+                await count(store)
+        finally:
+            stores.admin().execute(end)
+        assert (raised.value.outage, store.outage) == (Outage.REFUSED, Outage.REFUSED)
+        assert await count(store) == 2
+
+
+async def test_a_right_that_is_taken_away_is_an_outage_that_ends_when_it_is_given_again(
+    tmp_path: Path, role: str
+) -> None:
+    async with opened(make_conninfo(stores.conninfo(tmp_path), user=role)) as store:
+        await store.update(received(an_alert()), the_policy(), START)
+        with beside(tmp_path) as db:
+            db.execute(f"REVOKE ALL ON incident FROM {role}")
+        for work in (
+            store.due(START),
+            store.incidents(None, 1),
+            store.alive(START),
+            store.update(NEW, the_policy(), START),
+        ):
+            with suppress(StoreOutageError):
+                await work
+        assert store.outage is Outage.REFUSED
+        with beside(tmp_path) as db:
+            db.execute(f"GRANT ALL ON incident TO {role}")
+        await store.update(NEW, the_policy(), START)
+        assert store.outage is None
+
+
+async def test_tables_that_are_gone_are_an_outage_and_no_reason_to_end(tmp_path: Path, store: PostgresStore) -> None:
+    """Who ends is started again, and would begin with empty tables: nobody would know that anything was lost."""
+    await store.update(received(an_alert()), the_policy(), START)
+    schema = stores.schemas.of(tmp_path)
+    stores.admin().execute(f"ALTER SCHEMA {schema} RENAME TO away")
+    try:
+        for work in (store.due(START), store.alive(START), store.incidents(None, 1)):
+            with pytest.raises(StoreOutageError, match="put them back, or restart the receiver") as raised:
+                await work
+            assert raised.value.outage is Outage.REPLACED
+        assert store.outage is Outage.REPLACED
+    finally:
+        stores.admin().execute(f"ALTER SCHEMA away RENAME TO {schema}")
+    await store.alive(START)
     assert store.outage is None
 
 
