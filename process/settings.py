@@ -2,6 +2,8 @@
 
 import os
 import re
+import stat
+import unicodedata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +31,7 @@ T = TypeVar("T")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_LARGEST_SECRET = 64 * 1024  # bytes of its file
 _SHOWN = 60  # characters of a wrong value
 _LONGEST = 36_500 * 86400.0  # seconds; added to a date, it stays in what Python's dates can be
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -169,24 +172,55 @@ class Source:
         return self._keys[id(node)]
 
 
-def read_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret | None:
-    """Resolve a secret and its ``*_file`` twin; both given, or an unreadable or empty file, is an error."""
+def read_secret(
+    source: Source, at: str, value: Secret | None, file: Path | None, *, several: bool = False
+) -> Secret | None:
+    """Resolve a secret and its ``*_file`` twin; both given, or what holds no secret, is an error.
+
+    A secret is one line of text: it stands in a header, a URL or a login. ``several`` may stand in lines of their own.
+    """
     if value is not None and file is not None:
         raise source.error(at, f"set either {at.rsplit('.', 1)[-1]} or its *_file twin, not both")
     if file is None:
+        if value is not None and (wrong := _not_one_line(value.reveal(), several=several)):
+            raise source.error(at, wrong)
         return value
     try:
-        text = file.read_text(encoding="utf-8").strip()
+        text = _text_of(file)
     except (OSError, UnicodeDecodeError) as error:
         raise source.error(f"{at}_file", f"cannot read {file}: {reason(error)}") from error
     if not text:
         raise source.error(f"{at}_file", f"{file} is empty")
+    if wrong := _not_one_line(text, several=several):
+        raise source.error(f"{at}_file", f"{file} {wrong}")
     return Secret(text)
 
 
-def require_secret(source: Source, at: str, value: Secret | None, file: Path | None) -> Secret:
+def _text_of(file: Path) -> str:
+    """Read a small file; OSError or UnicodeDecodeError. A pipe would keep us waiting for whoever writes into it."""
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(0, "it is no file")
+        content = opened.read(_LARGEST_SECRET + 1)
+    if len(content) > _LARGEST_SECRET:
+        raise OSError(0, f"it is larger than {_LARGEST_SECRET // 1024} KiB")
+    return content.decode("utf-8-sig").strip()
+
+
+def _not_one_line(text: str, *, several: bool) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and not several:
+        return f"holds {len(lines)} lines; a secret is one line"
+    if any(unicodedata.category(each) == "Cc" for line in lines for each in line):
+        return "holds a control character; write it anew as plain text"
+    return ""
+
+
+def require_secret(
+    source: Source, at: str, value: Secret | None, file: Path | None, *, several: bool = False
+) -> Secret:
     """Resolve a secret that must be set."""
-    secret = read_secret(source, at, value, file)
+    secret = read_secret(source, at, value, file, several=several)
     if secret is None:
         raise source.error(at, f"missing; set {at.rsplit('.', 1)[-1]} or its *_file twin")
     return secret

@@ -240,7 +240,7 @@ def build_hooks(config: Config, source: Source, secrets: list[Secret]) -> Iterat
     """Read what signs each event webhook, and add it to ``secrets``; SettingsError if it is missing or wrong."""
     for name, settings in config.event_webhooks.items():
         at = f".event_webhooks.{name}.secret"
-        secret = require_secret(source, at, settings.secret, settings.secret_file)
+        secret = require_secret(source, at, settings.secret, settings.secret_file, several=True)
         secrets.append(secret)
         try:
             signers = keys(secret.reveal())

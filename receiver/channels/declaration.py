@@ -68,9 +68,9 @@ class Setup:
     devices: PushStore | None = None
     folder: Path = Path()  # where the database is, for what is to be kept beside it
 
-    def secret(self, key: str, value: Secret | None, file: Path | None) -> Secret:
+    def secret(self, key: str, value: Secret | None, file: Path | None, *, several: bool = False) -> Secret:
         """Read a secret or its ``*_file`` twin; SettingsError if neither is set."""
-        secret = require_secret(self.place.source, f"{self.place.at}{key}", value, file)
+        secret = require_secret(self.place.source, f"{self.place.at}{key}", value, file, several=several)
         self.secrets.append(secret)
         return secret
 

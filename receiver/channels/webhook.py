@@ -125,7 +125,7 @@ def _build(settings: Settings, setup: Setup) -> Channel:
 
 def _endpoint(name: str, settings: EndpointSettings, setup: Setup) -> Endpoint:
     key = f".endpoints.{name}.secret"
-    secret = setup.secret(key, settings.secret, settings.secret_file)
+    secret = setup.secret(key, settings.secret, settings.secret_file, several=True)
     try:
         return Endpoint(Secret(settings.url), keys(secret.reveal()))
     except ValueError as error:

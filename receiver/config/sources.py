@@ -1,5 +1,6 @@
 """The Alertmanagers that send here: where each is asked, with what credentials, and what is merged."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ import msgspec
 from process.findings import Findings
 from process.settings import Duration, Secret, SettingsError, Source, Strict
 from receiver.incident.model import DEFAULT_SOURCE
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # rfc-editor.org/rfc/rfc9110#section-5.6.2
 
 
 class BasicAuth(Strict, frozen=True, kw_only=True):
@@ -93,5 +96,8 @@ def _contradictions(at: str, one: AlertmanagerSource, source: Source) -> Iterato
         yield source.error(f"{at}.basic_auth", "set either basic_auth or token (token_file)")
     if bool(one.tls.cert_file) != bool(one.tls.key_file):
         yield source.error(f"{at}.tls", "set both cert_file and key_file, or neither")
+    for name, value in one.headers.items():
+        if not _HEADER.fullmatch(name) or not value.isprintable():
+            yield source.error(f"{at}.headers", f"{name!r} cannot be sent; give a name and a text of one line")
     if len(one.merge_receivers) == 1:
         yield source.error(f"{at}.merge_receivers", "name at least two receivers")

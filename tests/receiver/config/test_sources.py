@@ -58,6 +58,8 @@ def test_the_one_alertmanager_of_older_files_is_the_default_source(tmp_path: Pat
     ("alertmanagers", "named"),
     [
         ([ONE, ONE], "alertmanagers[1].name"),
+        ([{**ONE, "headers": {"X-Scope-OrgID": "a\r\nX-More: b"}}], "alertmanagers[0].headers"),
+        ([{**ONE, "headers": {"X Scope": "a"}}], "alertmanagers[0].headers"),
         ([{**ONE, "name": "EU"}], "alertmanagers[0].name"),
         ([{**ONE, "name": "a/b"}], "alertmanagers[0].name"),
         ([{**ONE, "url": "eu.example.com"}], "alertmanagers[0].url"),
