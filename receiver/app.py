@@ -98,6 +98,7 @@ from receiver.web.replay_api import Replays
 from receiver.web.silences_api import SilencesApi
 from receiver.workers import (
     calendar_refresh,
+    catch_up,
     cover_notices,
     coverage,
     device_check,
@@ -113,6 +114,7 @@ from receiver.workers import (
     unserved,
 )
 from receiver.workers.calendar_refresh import CalendarRefresh
+from receiver.workers.catch_up import CatchUp
 from receiver.workers.clock_watch import ClockWatch, WatchedClock
 from receiver.workers.cover_notices import CoverNotices
 from receiver.workers.coverage import Coverage
@@ -128,7 +130,7 @@ from receiver.workers.housekeeping import Housekeeping, Round
 from receiver.workers.job_heartbeats import HeartbeatLook
 from receiver.workers.liveness import Liveness
 from receiver.workers.one_of_several import OneOfSeveral
-from receiver.workers.reconciler import Reconciler, catch_up
+from receiver.workers.reconciler import Reconciler
 from receiver.workers.retention import Retention
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.same_config import SameConfig
@@ -743,19 +745,10 @@ class Receiver:
                 private_redirects=config.heartbeat.private_redirects,
             )
             self._rounds["heartbeat"] = self._by_one(heartbeat.run_once, float(config.heartbeat.interval))
+        now = self._clock()
+        down = (min(await store.last_alive() or now, now), now)
         for name, (at, settings) in self._sources.items():
-            access = self._access(at, settings)
-            if settings.prometheus_url:
-                url, trust = settings.prometheus_url, access.trust
-                self._prometheus[name] = Prometheus(session, url, access.headers, PATIENCE, trust=trust)
-            if settings.url:
-                reconciler = await self._reconciler(name, access, settings, session)
-                title = "reconciler" if name == DEFAULT_SOURCE else f"reconciler {name}"
-                self._rounds[title] = self._by_one(reconciler.run_once, float(settings.interval), reconciler.rest)
-            elif settings.prometheus_url:
-                asked = Prometheus(session, settings.prometheus_url, access.headers, trust=access.trust)
-                self._liveness[name].ask(None, asked)
-
+            await self._add_source(name, self._access(at, settings), settings, session, down)
         if self._prometheus:
             self._warm_up()
         await self._add_event_webhooks(session)
@@ -768,6 +761,31 @@ class Receiver:
             "unreadable rows": Round(self._report_unreadable, _REPORTED_EVERY),
             "hand-over": self._by_one(self._handovers.run_once, handover.PERIOD),
         }
+
+    async def _add_source(
+        self,
+        name: str,
+        access: Access,
+        settings: AlertmanagerSource,
+        session: aiohttp.ClientSession,
+        down: tuple[datetime, datetime],
+    ) -> None:
+        """Make the loops that ask one Alertmanager and its Prometheus."""
+        asked: Prometheus | None = None
+        of = "" if name == DEFAULT_SOURCE else f" {name}"
+        if settings.prometheus_url:
+            url, trust = settings.prometheus_url, access.trust
+            self._prometheus[name] = Prometheus(session, url, access.headers, PATIENCE, trust=trust)
+            asked = Prometheus(session, url, access.headers, trust=trust)
+            once = CatchUp(self.store, self.current, asked, down, name, clock=self._clock, elapsed=self._elapsed)
+            self._rounds[f"catch-up{of}"] = self._by_one(once.run_once, catch_up.PERIOD)
+        if settings.url:
+            reconciler = self._reconciler(name, access, settings, session, asked)
+            self._rounds[f"reconciler{of}"] = self._by_one(
+                reconciler.run_once, float(settings.interval), reconciler.rest
+            )
+        elif asked is not None:
+            self._liveness[name].ask(None, asked)
 
     async def _report_unreadable(self) -> None:
         self.metrics.show_unreadable(self.store.unreadable.counts())
@@ -849,17 +867,16 @@ class Receiver:
         await self._calendars.looked.wait()
         await self._coverage.run_once()
 
-    async def _reconciler(
-        self, name: str, access: Access, settings: AlertmanagerSource, session: aiohttp.ClientSession
+    def _reconciler(
+        self,
+        name: str,
+        access: Access,
+        settings: AlertmanagerSource,
+        session: aiohttp.ClientSession,
+        asked: Prometheus | None,
     ) -> Reconciler:
         self._alertmanagers[name] = api = AlertmanagerApi(settings.url, session, access)
-        first = prometheus = None
-        if settings.prometheus_url:
-            now = self._clock()
-            down = (min(await self.store.last_alive() or now, now), now)
-            prometheus = Prometheus(session, settings.prometheus_url, access.headers, trust=access.trust)
-            first = partial(catch_up, self.store, self.current, prometheus, down, name)
-        self._liveness[name].ask(api, prometheus)
+        self._liveness[name].ask(api, asked)
         return Reconciler(
             self.store,
             self.current,
@@ -867,7 +884,6 @@ class Receiver:
             self._clock,
             self._elapsed,
             self.metrics,
-            first=first,
             receivers=tuple(settings.receivers),
             missed_after=float(settings.missed_after),
             believes=partial(self._watchdog.believes, source=name),

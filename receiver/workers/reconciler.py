@@ -1,24 +1,20 @@
-"""The loop that compares with Alertmanager's API, and once at the start asks Prometheus what we missed."""
+"""The loop that compares with Alertmanager's API."""
 
 import asyncio
-import hashlib
 import logging
-import math
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from receiver.clients.alertmanager import AlertmanagerApi, View
 from receiver.clients.http_api import ApiError
-from receiver.clients.prometheus import MAX_POINTS, Labels, Prometheus, Sample
 from receiver.incident.event import AlertsReceived, Event, Paused, StillFiring
 from receiver.incident.machine import transition
 from receiver.incident.model import (
     DEFAULT_SOURCE,
     Alert,
-    AlertGroup,
     Decision,
     EntryKind,
     Incident,
@@ -42,10 +38,7 @@ from receiver.workers.stuck import careless
 
 log = logging.getLogger(__name__)
 
-_STEP = 30.0  # seconds between two points of Prometheus's memory
 _CLOSED = 1000  # incidents that are over, of which it is remembered what was resolved by hand
-_SHORTEST_OUTAGE = timedelta(seconds=60)
-_AT_THE_START = 300.0  # seconds
 
 
 async def _always(_alerts: tuple[Alert, ...]) -> bool:
@@ -53,7 +46,7 @@ async def _always(_alerts: tuple[Alert, ...]) -> bool:
 
 
 class Reconciler:
-    """``run_once`` compares, after it has once done ``first``. An API that is away changes nothing."""
+    """``run_once`` compares. An API that is away changes nothing."""
 
     def __init__(  # noqa: PLR0913  # the composition root hands over every collaborator
         self,
@@ -64,7 +57,6 @@ class Reconciler:
         elapsed: Callable[[], float],
         metrics: Metrics,
         *,
-        first: Callable[[], Awaitable[None]] | None = None,
         receivers: tuple[str, ...] = (),
         missed_after: float = 600.0,
         source: str = DEFAULT_SOURCE,
@@ -73,17 +65,15 @@ class Reconciler:
         careful: Callable[[Decide], Decide] = careless,
     ) -> None:
         self._store, self._current, self._api, self._clock = store, current, api, clock
-        self._metrics, self._first, self._believes, self._careful = metrics, first, believes, careful
+        self._metrics, self._believes, self._careful = metrics, believes, careful
         self._receivers, self._missed_after = receivers, timedelta(seconds=missed_after)
         self._source, self._merged = source, merged
         self._elapsed, self._since, self._term = elapsed, Since(elapsed), store.term
-        self._begun = elapsed()
 
     async def run_once(self) -> None:
         """Compare every open incident, and look for what nobody has told us."""
         if self._term != self._store.term:  # whoever led meanwhile has looked, and not we
             self._since, self._term = Since(self._elapsed), self._store.term
-        await self._do_first()
         asked = self._clock()
         try:
             view = await self._api.view()
@@ -173,12 +163,6 @@ class Reconciler:
     def _is_ours(self, incident: Incident) -> bool:
         return bool(incident.receiver) and incident.source == self._source
 
-    async def _do_first(self) -> None:
-        """Do it at the start: long after it, whoever leads has seen what came while this receiver was down."""
-        if self._first is not None and self._elapsed() - self._begun < _AT_THE_START:
-            await self._first()
-        self._first = None
-
     def _note(self, kind: str, incident: int) -> None:
         self._metrics.drift.labels(self._source, kind).inc()
         log.info(
@@ -201,62 +185,3 @@ def _absent(incident: Incident, view: View) -> tuple[Alert, ...]:
     """Give what fires and the API does not show, as if it were over: it may be, or its Prometheus is dead."""
     absent = (alert for alert in incident.firing if alert.fingerprint not in view.alerts)
     return tuple(msgspec.structs.replace(alert, firing=False) for alert in absent)
-
-
-async def catch_up(
-    store: Store, current: Current, prometheus: Prometheus, down: tuple[datetime, datetime], source: str
-) -> None:
-    """Record what was missed while this receiver was down; a Prometheus that does not answer is only logged."""
-    try:
-        count = await record_outage(store, current, prometheus, down, source)
-    except ApiError as error:
-        log.warning("alerts that fired while the receiver was down are unknown: %s", error)
-    else:
-        log.info("recorded %d alerts that fired and resolved while the receiver was down", count)
-
-
-async def record_outage(
-    store: Store,
-    current: Current,
-    prometheus: Prometheus,
-    down: tuple[datetime, datetime],
-    source: str = DEFAULT_SOURCE,
-) -> int:
-    """Record what fired and was over while this receiver was down; gives how many. ApiError if it cannot be known.
-
-    Alertmanager forgets what fires and resolves while its receiver is away (notify/dedup_stage.go: without an entry
-    in its log and with nothing firing there is nothing to send); Prometheus keeps the series ALERTS.
-    """
-    start, end = down
-    if end - start < _SHORTEST_OUTAGE:
-        return 0
-    # One answer holds the whole outage, however long it was.
-    step = max(_STEP, math.ceil((end - start).total_seconds() / (MAX_POINTS - 1)))
-    series = await prometheus.range('ALERTS{alertstate="firing"}', start.timestamp(), end.timestamp(), step)
-    count = 0
-    for labels, samples in series.items():
-        alert = _alert(labels, samples, end, step)
-        if alert is None:
-            continue
-        key = f"outage|{alert.fingerprint}/{int(alert.starts_at.timestamp())}"
-        group = of_source(AlertGroup(key, (alert,)), source)
-        for event in (
-            AlertsReceived(group, recorded=True),
-            AlertsReceived(msgspec.structs.replace(group, alerts=(msgspec.structs.replace(alert, firing=False),))),
-        ):
-            await store.update(event, current.routing, end)
-        count += 1
-    return count
-
-
-def _alert(series: Labels, samples: list[Sample], end: datetime, step: float) -> Alert | None:
-    """One alert of the outage that is over; what still fires comes by its webhook. The Watchdog always fires."""
-    labels = {name: value for name, value in series if name not in {"__name__", "alertstate"}}
-    if not samples or labels.get("severity", "").strip().casefold() == "none" or labels.get("alertname") == "Watchdog":
-        return None
-    first, last = samples[0][0], samples[-1][0]
-    if end.timestamp() - last <= 2 * step:
-        return None
-    name = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
-    times = (datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC))
-    return Alert(name, True, times[0], times[1], labels, {})  # noqa: FBT003  # it fired

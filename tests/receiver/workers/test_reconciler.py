@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,15 +17,13 @@ from deploy.local.ports import free_port
 from process.settings import Secret
 from process.web import Handler
 from receiver.clients.alertmanager import AlertmanagerApi
-from receiver.clients.prometheus import Prometheus
 from receiver.incident.event import AlertsReceived, Resolve
-from receiver.incident.model import AlertGroup, EntryKind, Incident, Origin, Pause, PauseKind, State
+from receiver.incident.model import AlertGroup, EntryKind, Incident, Origin, State
 from receiver.metrics import Metrics
 from receiver.store.sql.store import SQLStore
 from receiver.web.alertmanager_webhook import AlertmanagerWebhook
-from receiver.workers.reconciler import Reconciler, record_outage
+from receiver.workers.reconciler import Reconciler
 from tests.receiver.example_site import (
-    START,
     Clock,
     a_store,
     deciding,
@@ -304,64 +301,3 @@ async def test_what_fires_on_after_its_incident_was_closed_reopens_it_unless_a_p
     stored = await rig.store.incident(incident.id)
     assert stored is not None
     assert [entry.kind for entry in stored[1]].count(EntryKind.STILL_FIRING) == by_hand
-
-
-def remembered(folder: Path) -> None:
-    """What a Prometheus remembers of an hour: an alert that was over, one that still fires, the Watchdog."""
-    begun = START - timedelta(minutes=50)
-    lines = ["# TYPE ALERTS gauge"]
-    spans = {
-        'alertname="DiskFull",alertstate="firing",severity="critical",team="infrastructure"': (0, 10),
-        'alertname="DiskFull",alertstate="pending",severity="critical",team="infrastructure"': (0, 10),
-        'alertname="Still",alertstate="firing",severity="critical"': (0, 51),
-        'alertname="Watchdog",alertstate="firing",severity="none"': (0, 20),
-    }
-    for labels, (first, last) in spans.items():
-        for quarter in range(first * 4, last * 4):
-            at = begun + timedelta(seconds=15 * quarter)
-            lines.append(f"ALERTS{{{labels}}} 1 {at.timestamp():.0f}")
-    text = folder / "alerts.om"
-    text.write_text("\n".join([*lines, "# EOF", ""]), "utf-8")
-    tool = [".stack/bin/promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "tsdb")]
-    subprocess.run(tool, check=True, capture_output=True)
-
-
-async def test_what_fired_and_was_over_while_we_were_down_is_recorded_and_tells_nobody(tmp_path: Path) -> None:
-    remembered(tmp_path)
-    (tmp_path / "prometheus.yml").write_text("global: {}\n", "utf-8")
-    url = f"http://127.0.0.1:{free_port()}"
-    options = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    options += [f"--web.listen-address={url.removeprefix('http://')}", "--storage.tsdb.retention.time=100y"]
-    program = PROGRAM.with_name("prometheus")
-    with (tmp_path / "prometheus.log").open("ab") as log:
-        prometheus = await asyncio.create_subprocess_exec(program, *options, stdout=log, stderr=log)
-    clock = Clock()
-    store = await a_store(tmp_path, clock)
-    try:
-        async with aiohttp.ClientSession() as session:
-
-            async def ready() -> bool:
-                try:
-                    async with session.get(f"{url}/-/ready") as answer:
-                        return answer.status == 200
-                except aiohttp.ClientError:
-                    return False
-
-            await until("Prometheus is ready", ready)
-            down = (START - timedelta(hours=1), START)
-            assert await record_outage(store, the_current(), Prometheus(session, url), down) == 1
-            short = (START - timedelta(seconds=30), START)
-            assert await record_outage(store, the_current(), Prometheus(session, url), short) == 0
-    finally:
-        prometheus.kill()
-        await prometheus.wait()
-    (incident,) = await store.incidents(None, 10)
-    assert (incident.state, incident.title) == (State.RESOLVED, "DiskFull")
-    (alert,) = incident.alerts.values()
-    assert abs(alert.starts_at - (START - timedelta(minutes=50))) <= timedelta(seconds=30)
-    stored = await store.incident(incident.id)
-    assert stored is not None
-    (recorded,) = (entry for entry in stored[1] if entry.kind is EntryKind.RECORDED)
-    assert recorded.data.pause == Pause(PauseKind.OUTAGE)
-    assert await store.claim("email", clock.now, 60, 10) == []
-    await store.close()
