@@ -50,12 +50,12 @@ def _table(incidents: Iterable[Answer], now: datetime) -> str:
 
 
 def _row(incident: Answer, now: datetime) -> tuple[str, ...]:
-    opened = datetime.fromisoformat(incident["opened_at"])
+    opened, end = (datetime.fromisoformat(incident[key] or now.isoformat()) for key in ("opened_at", "resolved_at"))
     return (
         str(incident["id"]),
         incident["priority"],
         _state(incident, now),
-        duration(now - opened),
+        duration(end - opened),
         (incident["acknowledged_by"] or incident["resolved_by"] or "nobody")[:_SHOWN],
         _next(incident, now),
         incident["title"] or "unnamed",
@@ -71,9 +71,11 @@ def _state(incident: Answer, now: datetime) -> str:
 
 
 def _next(incident: Answer, now: datetime) -> str:
-    """Who is paged next, and when; nobody, while somebody has it."""
+    """Who is paged next, and when; nobody, while somebody has it or its clocks stand still."""
     due = incident["next_due_at"]
-    return f"{_clock(due, now)} {', '.join(incident['next'])}" if due and incident["state"] == "triggered" else ""
+    if not due or incident["state"] != "triggered" or incident["paused"] or incident["attached_to"]:
+        return ""
+    return f"{_clock(due, now)} {', '.join(incident['next'])}"
 
 
 def _clock(moment: str, now: datetime) -> str:
@@ -114,7 +116,7 @@ def _command(
                     )
                 except SettingsError as error:
                     refused.append(
-                        f"#{number}: {error}{_HINT if hasattr(options, 'anyway') and 'fire' in str(error) else ''}"
+                        f"#{number}: {error}{_HINT if hasattr(options, 'anyway') and 'firing' in str(error) else ''}"
                     )
             return done, refused
 

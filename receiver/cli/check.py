@@ -173,7 +173,7 @@ def _schedules(routing: Routing, unread: set[str], now: datetime, days: int, war
     if not total:
         return ""
     count = f"{whole}" if whole == total else f"{whole} of {total}"
-    return f", {count} schedules without a gap for {days} days"
+    return f", {count} {'schedule' if total == 1 else 'schedules'} without a gap for {days} days"
 
 
 def _spoken(gap: Gap) -> str:

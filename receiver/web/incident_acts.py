@@ -139,7 +139,7 @@ ACTS: dict[str, Act] = {
     "undo": Act(Resolving, lambda _b, a, _n: UndoResolve(a, _API), "Take a resolve by hand back, for 60 seconds"),
 }
 _CONFLICTS = {
-    ActionResult.UNCONFIRMED: "firing: {count} alerts fire; send that number to resolve it all the same",
+    ActionResult.UNCONFIRMED: "firing: {count} still firing; send that number to resolve it all the same",
     ActionResult.OUTDATED: "its alerts fire again, in another incident",
     ActionResult.TOO_LATE: "nothing to undo: a resolve by hand can be undone for 60 seconds",
     ActionResult.ENDED: "nothing to undo: its alerts have ended since it was resolved",

@@ -112,7 +112,7 @@ async def test_a_night_on_the_command_line(rig: Rig) -> None:
     await rig.type("unack", one)
     assert (await rig.incident(int(one))).acknowledged_by == ""
     status, refused = await rig.type("resolve", one)
-    assert (status, "1 alerts fire" in refused, "--anyway" in refused) == (1, True, True)
+    assert (status, "1 still firing" in refused, "--anyway" in refused) == (1, True, True)
     assert (await rig.type("resolve", one, "--anyway"))[0] == 0
     assert "no incidents" not in (await rig.type("incidents", "--state", "resolved"))[1]
 
@@ -121,6 +121,8 @@ async def test_incidents_are_attached_to_another_and_detached(rig: Rig) -> None:
     one, two, parent = [str(await rig.fire(key)) for key in "abc"]
     status, done = await rig.type("attach", one, two, "--to", parent)
     assert (status, done.count(f"attached to #{parent}")) == (0, 2)
+    assert "tech-lead" not in done  # whose step is not taken while it is attached
+    assert "tech-lead" in (await rig.type("incidents", parent))[1]
     assert (await rig.incident(int(two))).attached_to == int(parent)
     assert (await rig.type("attach", one, "--to", "99"))[0] == 1
     assert (await rig.type("detach", one))[0] == 0
@@ -133,6 +135,15 @@ async def test_one_that_is_refused_keeps_no_other_from_it(rig: Rig) -> None:
     assert status == 1
     assert "#99: no incident 99" in said
     assert (await rig.incident(number)).acknowledged_by == "linh"
+
+
+async def test_what_is_over_is_shown_with_how_long_it_was_open(rig: Rig) -> None:
+    for firing, ago in ((True, timedelta(hours=5)), (False, timedelta(hours=3))):
+        began = now() - timedelta(hours=5)
+        group = AlertGroup("a", (an_alert("a", firing=firing, starts_at=began, severity="warning"),))
+        await rig.store.update(AlertsReceived(group), the_current().routing, now() - ago)
+    _, said = await rig.type("incidents", "--state", "resolved")
+    assert "P2 resolved 2h " in said
 
 
 async def test_a_person_is_paged_with_a_text(rig: Rig) -> None:
