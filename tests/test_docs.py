@@ -104,6 +104,24 @@ def test_the_page_names_every_command_and_metric() -> None:
         assert name in page, f"docs/receiver.md says nothing of {name}"
 
 
+PLACES = re.compile(
+    r"/opt/heypeter/bin/heypeter-(?:receiver|exporter)|/etc/heypeter/(?:receiver|exporter)\.yml"
+    r"|/etc/heypeter/secrets/(?:receiver|exporter)(?:/[\w-]+)?|/var/lib/heypeter-(?:receiver|exporter)"
+)
+
+
+@pytest.mark.parametrize("page", sorted(Path("docs/runbooks").glob("*.md")), ids=lambda page: page.stem)
+def test_a_runbook_names_the_places_of_an_installation_with_systemd(page: Path) -> None:
+    text, script = page.read_text("utf-8"), Path("deploy/systemd/install.sh").read_text("utf-8")
+    for place in re.findall(r"/(?:opt|etc|var/lib)/heypeter[\w/.-]*\b", text):
+        assert PLACES.fullmatch(place), f"{page}: {place}"
+        secret = re.fullmatch(r"/etc/heypeter/secrets/\w+/(.+)", place)
+        assert not secret or secret[1] in script, f"{page}: {place}"
+    assert "python3 -m" not in text, f"{page}: the program is /opt/heypeter/bin/heypeter-receiver"
+    for command in re.findall(r"bin/heypeter-receiver\s+(\w+)", text):
+        assert command in COMMANDS, f"{page}: {command}"
+
+
 def defined(path: Path) -> set[str]:
     """The functions of a module, and its methods as ``Class.method``."""
     names: set[str] = set()
