@@ -166,10 +166,10 @@ class Acceptor:
         indexes = [index for index in range(len(batch.events) + len(undecodable)) if index not in undecodable]
         for index, event in zip(indexes, batch.events, strict=True):
             age = 0.0 if event.time is None else now - (seconds(event.time) + skew)
-            if event.time is not None:
-                self._metrics.age(source, min(max(age, 0), _MAX_OBSERVED))
             if -MAX_AHEAD <= age <= MAX_AGE.get(source, _MAX_BROWSER_AGE):
                 good.append(event)
+                if event.time is not None:
+                    self._metrics.age(source, max(age, 0))
             elif age < 0:
                 errors.append((index, DecodeError(Reason.FUTURE, f"time is {-age:.0f} s in the future", "time")))
             else:

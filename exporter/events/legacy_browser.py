@@ -22,6 +22,8 @@ _MAX_TEXT, _MAX_QUERY, _MAX_ID, _MAX_SESSION = 2000, 60_000, 200, 64  # characte
 _NOISE = re.compile(r"[a-z-]+-extension:|(?:Uncaught (?:Error: )?)?ResizeObserver loop")
 # The first address of a stack is where it was thrown.
 _ADDRESS = re.compile(r"[a-z-]{2,30}://\S")
+# Ids of web-vitals before version 3, which gives 0 as the TTFB where the browser does not tell it (responseStart is 0).
+_EARLY = re.compile(r"v[12]-")
 _ERROR = re.compile(r"\b((?:[A-Z]\w{0,40})?Error)\b")
 
 
@@ -139,11 +141,14 @@ def vital(body: bytes) -> Fields:
     name = data.get("metric")
     if name not in VITALS:
         raise DecodeError(Reason.SCHEMA, f"unknown vital {str(name)[:20]!r} (expected {', '.join(VITALS)})", "metric")
+    vital_id = parts.text("id", _MAX_ID)
+    if name == "TTFB" and data.get("value") == 0 and _EARLY.match(vital_id):
+        raise DecodeError(Reason.VALUE_RANGE, "the browser did not tell when the answer began", "value")
     value = parts.value(MAX_SCORE, 1000) if name == "CLS" else parts.value(MAX_SECONDS, 1000)
     measured = {"score": value} if name == "CLS" else {"seconds": value}
     rated = rating(name, value if name == "CLS" else value * 1000)
     fields = {"vital": name, "page": parts.text("page"), "rating": rated, **measured}
-    return Fields("web_vital", fields, parts.text("id", _MAX_ID), left_out=parts.left_out)
+    return Fields("web_vital", fields, vital_id, left_out=parts.left_out)
 
 
 def interaction(body: bytes, referer: str, *, cross_site: bool = False) -> Fields:

@@ -257,12 +257,14 @@ def _update(other: _Other, event: Event, now: float, weight: int, skew: float) -
     family, cell, is_time = other
     at = now if event.time is None else min(seconds(event.time) + skew, now)
     value = at if family.value == TIME else getattr(event.data, family.value) if family.value else 1
+    if is_time:  # that of the oldest that is open, for example: there may be none
+        value = _our_time(value, now, skew) if value else 0
     if value is None:
         return
     if isinstance(cell, Counter):
         cell.value += value * weight
     else:
-        cell.set(float(_our_time(value, now, skew) if is_time else value), at, now)
+        cell.set(float(value), at, now)
 
 
 def _our_time(value: datetime | float, now: float, skew: float) -> float:

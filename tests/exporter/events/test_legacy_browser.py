@@ -200,3 +200,19 @@ def test_a_whole_number_may_be_written_as_any_anywhere_in_a_batch() -> None:
 def test_a_fraction_is_no_whole_number() -> None:
     with pytest.raises(DecodeError):
         DECODER.event(b'{"type": "payment_refunded", "data": {"currency": "EUR", "amount": 4900.5}}')
+
+
+def test_a_time_that_the_browser_does_not_tell_is_no_time() -> None:
+    report = {"metric": "TTFB", "value": 0, "page": "/"}
+    # What web-vitals 2 gives where responseStart is 0; in later versions it is that of a page that was there at once.
+    for version in ("v1-1665000000000-5", "v2-1665000000000-5"):
+        with pytest.raises(DecodeError) as refused:
+            legacy_browser.vital(json.dumps({**report, "id": version}).encode())
+        assert (refused.value.reason, refused.value.field) == (Reason.VALUE_RANGE, "value")
+        sound = legacy_browser.vital(json.dumps({**report, "id": version, "value": 1}).encode())
+        assert sound.data["seconds"] == 0.001
+        assert (
+            legacy_browser.vital(json.dumps({**report, "id": version, "metric": "FID"}).encode()).data["seconds"] == 0
+        )
+    later = legacy_browser.vital(json.dumps({**report, "id": "v4-1665000000000-5"}).encode())
+    assert later.data["seconds"] == 0

@@ -388,6 +388,42 @@ async def test_the_times_of_a_server_whose_clock_is_behind_are_corrected(rig: tu
         assert await value(client, name, ticket_priority="high") == time.now - 60
 
 
+@pytest.mark.parametrize("wrong", [0.0, AHEAD, -AHEAD])
+@pytest.mark.parametrize("none", [{"oldest_unanswered": 0}, {"oldest_unanswered": None}, {}])
+async def test_that_there_is_no_oldest_is_no_time(
+    rig: tuple[Client, Exporter, Time], none: dict[str, object], wrong: float
+) -> None:
+    client, _, time = rig
+    for data in ({"open": 1, "oldest_unanswered": time.now - 900}, {"open": 0, **none}):
+        time.now += 10
+        event = {"type": "tickets_counted", "data": {"priority": "high", **data}}
+        batch = {"sent_at": time.now + wrong, "events": [event]}
+        assert (await client.post("/api/events", json=batch, headers=TOKEN)).status == 202
+    assert await value(client, "support_tickets_open", ticket_priority="high") == 0
+    assert await value(client, "support_oldest_unanswered_ticket_timestamp_seconds", ticket_priority="high") == 0
+
+
+async def test_requests_of_data_subjects_may_all_be_closed(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, time = rig
+    name = "compliance_oldest_open_subject_request_timestamp_seconds"
+    for oldest, shown in (({"oldest": time.now - 900}, time.now - 900), ({}, 0)):
+        time.now += 10
+        event = {"type": "subject_requests_open", "data": {"kind": "erasure", **oldest}}
+        assert (await client.post("/api/events", json=[event], headers=TOKEN)).status == 202
+        assert await value(client, name, kind="erasure") == shown
+
+
+async def test_what_is_refused_for_its_time_has_no_age(rig: tuple[Client, Exporter, Time]) -> None:
+    client, _, time = rig
+    events = [
+        {"type": "class_booked", "time": at, "data": {"class_type": "group", "channel": "web"}}
+        for at in (time.now - 3, time.now + 3600, 0)
+    ]
+    assert (await client.post("/api/events", json=events, headers=TOKEN)).status == 202
+    assert await value(client, "exporter_event_age_seconds_count", source="events") == 1
+    assert await value(client, "exporter_event_age_seconds_sum", source="events") == 3
+
+
 @pytest.mark.parametrize("sends_its_time", [True, False])
 async def test_no_time_of_a_sender_lies_in_our_future(rig: tuple[Client, Exporter, Time], sends_its_time: bool) -> None:
     client, _, time = rig
