@@ -1,5 +1,6 @@
 // Times fetch and XMLHttpRequest to the page's own origin, and changes nothing of what the page gets.
 import { safely } from "./transport";
+import { elapsed } from "./watch";
 
 type Count = (endpoint: string, method: string, milliseconds: number, status: number, error: string) => void;
 
@@ -26,7 +27,7 @@ export function timeRequests(ignored: string[], count: Count): void {
     if (!endpoint) return answer;
     const method = safely(() => init?.method ?? asked?.method) ?? "GET";
     const done = (status: number, error: string) =>
-      safely(() => count(endpoint, method, performance.now() - began, status, error));
+      safely(() => count(endpoint, method, elapsed(began), status, error));
     // What is handed on is the promise that follows ours: one that nobody catches is still nobody's.
     return answer.then(
       (response) => (done(response.status, ""), response),
@@ -54,7 +55,7 @@ export function timeRequests(ignored: string[], count: Count): void {
         safely(() => {
           const { _path, _method, _began, _error } = now;
           now._began = 0;
-          if (_path && _began) count(_path, _method, performance.now() - _began, this.status, _error);
+          if (_path && _began) count(_path, _method, elapsed(_began), this.status, _error);
         }),
       );
     });

@@ -1,9 +1,9 @@
 // Puts the parts together: what is watched, when it may be said, and the calls that pages make.
-import type { Options, Rum, RumEvent } from "../rum";
+import type { Options, Rum } from "../rum";
 import { timeRequests } from "./requests";
 import { Session } from "./session";
-import { safely, Transport } from "./transport";
-import { seconds, watch } from "./watch";
+import { type Data, safely, Transport } from "./transport";
+import { elapsed, seconds, watch } from "./watch";
 
 const OPERATION = /\b(select|insert|update|delete)\b|\b(create|alter|drop|truncate)\b|\b(begin|commit|rollback|savepoint)\b/i;
 const TABLE = /(?<!distinct |[."`])\b(?:from|into|update|join|table)\s+(?:(?:only|if|not|exists)\s+)*["`]?(?:[^\s"`.,;()]+["`]?\s*\.\s*["`]?)?([^\s"`.,;()]+)/i;
@@ -26,7 +26,7 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
   const session = new Session(() => send("session_start", {}, true));
   const sample = Math.min(Math.max(Math.round(options.sample) || 1, 1), 1000);
 
-  function send(type: string, data: RumEvent["data"], always = false, id?: string): void {
+  function send(type: string, data: Data, always = false, id?: string): void {
     safely(() => {
       if (always) transport?.add(type, data, 1, id);
       else if (transport && session.taken(sample)) transport.add(type, data, sample, id);
@@ -72,10 +72,9 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
     call(endpoint, method, milliseconds, outcome, { status_class });
   }
 
-  function call(endpoint: string, method: string, milliseconds: number, outcome: string, more: RumEvent["data"]): void {
-    const duration = seconds(milliseconds);
+  function call(endpoint: string, method: string, milliseconds: number, outcome: string, more: Data): void {
     const path = safely(() => new URL(endpoint, location.href).pathname) ?? endpoint;
-    if (duration !== undefined) send("api_call", { endpoint: path, method, outcome, duration, ...more });
+    send("api_call", { endpoint: path, method, outcome, duration: seconds(milliseconds), ...more });
   }
 
   if (options.consent !== "required") consent(true);
@@ -88,7 +87,7 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
         outcome = "success";
         return result;
       } finally {
-        call(endpoint, method, performance.now() - began, outcome, {});
+        call(endpoint, method, elapsed(began), outcome, {});
       }
     },
     trackDatabaseQuery(text, milliseconds, table) {
@@ -96,10 +95,9 @@ function begin(options: Options & { endpoint: string; interval: number; sample: 
       text = text.replace(ASIDE, " ").replace(ASIDE, " ");
       const [, found, ddl, transaction] = OPERATION.exec(text) ?? [];
       const operation = (found ?? (ddl ? "ddl" : transaction ? "transaction" : "")).toLowerCase();
-      const duration = seconds(milliseconds);
       // Whether a text ends at \' depends on the database: a word of the text must not be taken for a table.
       const name = (table ?? (isUnsure ? "" : TABLE.exec(text)?.[1]) ?? "").toLowerCase();
-      if (duration !== undefined) send("db_query", { operation, table: name, duration });
+      send("db_query", { operation, table: name, duration: seconds(milliseconds) });
     },
     trackForm: (form, outcome) => send("form_submit", { form, outcome }, true),
     track: (type, data) => send(type, data),

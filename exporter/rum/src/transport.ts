@@ -31,6 +31,11 @@ export function unique(): string {
 
 const size = (text: string): number => new TextEncoder().encode(text).length;
 
+/** What an event says; of what is undefined nothing is said. */
+export type Data = Record<string, RumEvent["data"][string] | undefined>;
+
+const copy = (value: unknown) => JSON.parse(JSON.stringify(value)) as RumEvent | null;
+
 export class Transport {
   private readonly _page = unique();
   private _sequence = 0;
@@ -52,12 +57,14 @@ export class Transport {
     for (const id of this._unsent.keys()) this._send(id, false);
   }
 
-  add(type: string, data: RumEvent["data"], sample: number, id?: string): void {
+  add(type: string, data: Data, sample: number, id?: string): void {
     if (this._stopped) return;
-    const made: RumEvent = { type, time: Date.now(), ...(id ? { id } : {}), data };
     const { beforeSend } = this._options;
     // Dropped, or the page's function threw, or what it gave is no JSON: that must not cost the rest of a batch.
-    const event = safely(() => JSON.parse(JSON.stringify(beforeSend ? beforeSend(made) : made)) as RumEvent | null);
+    const event = safely(() => {
+      const made = copy({ type, time: Date.now(), id, data }) as RumEvent;
+      return beforeSend ? copy(beforeSend(made)) : made;
+    });
     if (!event) return this.give("before_send", 1);
     if (this._options.gtag) safely(() => (window as unknown as { gtag?: Function }).gtag?.("event", type, data));
     const queue = this._queues.get(sample) ?? [];
@@ -135,7 +142,8 @@ export class Transport {
     const again = (status < 400 && status !== 204) || [408, 429, 502, 503, 504].includes(status);
     if (again && ++one._tries < ATTEMPTS) {
       // Full jitter, so that the visitors of a site that was down do not come back all at once.
-      const pause = Math.max(wait * 1000, Math.random() * Math.min(60_000, 1000 * 2 ** one._tries));
+      // A Retry-After may be a date, which is no number here, and setTimeout takes what is too large for 0.
+      const pause = Math.max((Math.min(wait, 300) || 0) * 1000, Math.random() * Math.min(60_000, 1000 * 2 ** one._tries));
       setTimeout(() => this._send(id, false), pause);
       return;
     }

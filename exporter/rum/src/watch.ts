@@ -1,9 +1,8 @@
 // Watches the page: its load, web vitals, route changes, clicks, forms and errors. Of what people do only the kind is kept.
 import { onCLS, onFCP, onINP, onLCP, onTTFB, type Metric } from "web-vitals";
-import type { RumEvent } from "../rum";
-import { safely } from "./transport";
+import { type Data, safely } from "./transport";
 
-type Send = (type: string, data: RumEvent["data"], always?: boolean, id?: string) => void;
+type Send = (type: string, data: Data, always?: boolean, id?: string) => void;
 
 const MOST_ERRORS = 20;
 /** Round milliseconds to seconds; undefined for what cannot be. */
@@ -19,12 +18,18 @@ function page(url: { pathname: string; hash: string } = location): string {
 
 const isVisible = (): boolean => document.visibilityState === "visible";
 
+let changed = 0;
+
+/** Milliseconds since a time; NaN if the page was hidden meanwhile: the browser may have let it stand still. */
+export const elapsed = (began: number): number => (isVisible() && changed < began ? performance.now() - began : NaN);
+
 function whenVisible(then: () => void): void {
   if (isVisible()) return then();
   addEventListener("visibilitychange", () => whenVisible(then), { once: true, capture: true });
 }
 
 export function watch(send: Send): void {
+  addEventListener("visibilitychange", () => (changed = performance.now()), true);
   const [entry] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
   // The page that was asked for: an app may have moved on before this script runs, or before a vital is known.
   let landing = safely(() => page(new URL((entry as PerformanceNavigationTiming).name))) ?? page();
@@ -56,8 +61,8 @@ function pageLoad(send: Send, entry: PerformanceNavigationTiming, page: string, 
   const discarded = (document as { wasDiscarded?: boolean }).wasDiscarded;
   const end = entry.loadEventEnd;
   if (!end) return;
-  // A tab in the background loads as slowly as the browser likes.
-  const wasHidden = performance.getEntriesByType("visibility-state").some(({ name, startTime }) => name === "hidden" && startTime < end && startTime >= activated);
+  // A tab in the background loads as slowly as the browser likes. Only Chromium keeps what was before this script.
+  const wasHidden = (changed && changed < end) || performance.getEntriesByType("visibility-state").some(({ name, startTime }) => name === "hidden" && startTime < end && startTime >= activated);
   const times = {
     total: seconds(Math.max(end - begun, 0)),
     dom_content_loaded: since(entry.domContentLoadedEventEnd, entry.domContentLoadedEventStart),
@@ -66,13 +71,12 @@ function pageLoad(send: Send, entry: PerformanceNavigationTiming, page: string, 
     interactive: seconds(Math.max(entry.domInteractive - begun, 0)),
   };
   const navigation = discarded ? "restore" : activated ? "prerender" : entry.type.replace("_", "-");
-  const data = { page, navigation, ...(isSeen && !wasHidden ? times : {}) };
-  send("page_load", JSON.parse(JSON.stringify(data)) as RumEvent["data"]);
+  send("page_load", { page, navigation, ...(isSeen && !wasHidden ? times : {}) });
 }
 
 function vital(send: Send, { name, value, rating, id }: Metric, page: string): void {
   const score = Math.round(Math.min(value, 100) * 10_000) / 10_000;
-  const number = name === "CLS" ? { score } : { seconds: seconds(value) ?? null };
+  const number = name === "CLS" ? { score } : { seconds: seconds(value) };
   send("web_vital", { vital: name, page, rating, ...number }, false, id);
 }
 
@@ -80,13 +84,11 @@ function vital(send: Send, { name, value, rating, id }: Metric, page: string): v
 function view(send: Send, navigation: string, begun: number): void {
   const where = page();
   const frame = requestAnimationFrame;
-  let wasHidden = !isVisible();
-  addEventListener("visibilitychange", () => (wasHidden = true), { once: true, capture: true });
   const seen = () => {
     if (!isVisible()) return whenVisible(seen);
-    if (wasHidden && page() !== where) return;
-    const total = wasHidden ? undefined : seconds(performance.now() - begun);
-    send("page_load", { page: where, navigation, ...(total === undefined ? {} : { total }) });
+    const total = seconds(elapsed(begun));
+    if (total === undefined && page() !== where) return;
+    send("page_load", { page: where, navigation, total });
   };
   whenVisible(() => frame(() => frame(seen)));
 }
@@ -158,7 +160,7 @@ function errors(send: Send): void {
     const key = type + place + kind;
     if (seen.has(key) || seen.size >= MOST_ERRORS) return;
     seen.add(key);
-    send(type, kind === undefined ? { page: page() } : { page: page(), kind: kind.slice(0, 60) }, true);
+    send(type, { page: page(), kind: kind?.slice(0, 60) }, true);
   };
   const kind = (error: unknown, message: unknown) =>
     error instanceof Error ? error.name : (/\b([A-Z]\w{0,40})?Error\b/.exec(String(message))?.[0] ?? "");

@@ -25,6 +25,7 @@ class Site:
         self.pages: dict[str, str] = {}
         self.script = script
         self.misfortunes: list[int | None] = []
+        self.wait = ""  # their Retry-After
         self.received: list[dict[str, Any]] = []
         browser = Browser(drop_bots=False, origins=origins, refuse=(), settle_after=Duration(0))
         lists = {"pages": ("/", "/second", "/spa/[id]"), "routes": ("/api/classes/[id]",)}
@@ -102,7 +103,10 @@ class Site:
                 assert request.transport is not None
                 request.transport.abort()
                 return web.Response()
-            return web.Response(status=status, headers={"Access-Control-Allow-Origin": request.headers["Origin"]})
+            headers = {"Retry-After": self.wait} if self.wait else {}
+            return web.Response(
+                status=status, headers={**headers, "Access-Control-Allow-Origin": request.headers["Origin"]}
+            )
         body = await request.read()
         again = StreamReader(request.protocol, 2**16, loop=asyncio.get_running_loop())
         again.feed_data(body)

@@ -157,6 +157,72 @@ async def test_aborts_timeouts_and_reused_requests(site: Site, page: Page) -> No
     assert site.of("api_call")[-1]["duration"] < 0.25
 
 
+async def test_a_request_during_which_nobody_saw_the_page_is_counted_without_a_time(site: Site, page: Page) -> None:
+    site.pages["/"] = site.tag(time_requests="true")
+    await page.add_init_script(f"window.shown = true; {HIDDEN}")
+    await page.goto(site.url)
+    await site.until(lambda: site.of("page_load"))
+    await page.evaluate("""async () => {
+      const later = (then) => new Promise((done) => setTimeout(() => done(then()), 5));
+      await fetch("/api/classes/1");
+      show(false);
+      await later(() => fetch("/api/classes/2"));
+      await later(() => {
+        const answer = fetch("/api/classes/3");
+        show(true); // before the answer can be there
+        return answer;
+      });
+      await later(() => HeyPeter.trackApiCall("/api/classes/4", "GET", async () => { show(false); show(true); }));
+      const x = new XMLHttpRequest();
+      x.open("GET", "/api/classes/5");
+      await later(() => new Promise((done) => { x.onloadend = done; x.send(); show(false); show(true); }));
+      await later(() => fetch("/api/classes/6"));
+    }""")
+    await settled(site, page)
+    calls = {data["endpoint"].rpartition("/")[2]: "duration" in data for data in site.of("api_call")}
+    assert calls == {"1": True, "2": False, "3": False, "4": False, "5": False, "6": True}
+    assert site.count("api_calls_total", "/api/classes/[id]", "success") == 6
+    assert site.count("api_call_duration_seconds", "/api/classes/[id]") == 2
+
+
+async def test_a_load_during_which_the_page_was_left_has_no_times(site: Site, page: Page) -> None:
+    # Firefox and Safari keep no entries of when a page was hidden.
+    without = "const all = performance.getEntriesByType.bind(performance); "
+    without += "performance.getEntriesByType = (type) => type === 'visibility-state' ? [] : all(type);"
+    await page.add_init_script(f"window.shown = true; {without} {HIDDEN}")
+    site.pages["/"] += "<script>addEventListener('DOMContentLoaded', () => { show(false); show(true); })</script>"
+    await page.goto(site.url)
+    await site.until(lambda: site.of("page_load"))
+    assert site.of("page_load") == [{"page": "/", "navigation": "navigate"}]
+
+
+async def test_what_took_no_time_that_can_be_is_counted_without_it(site: Site, page: Page) -> None:
+    await page.goto(site.url)
+    await page.evaluate(
+        "() => [NaN, Infinity, -1, 4e6].forEach((time) => HeyPeter.trackDatabaseQuery('select', time, 'users'))"
+    )
+    await settled(site, page)
+    assert site.of("db_query")[:4] == [{"operation": "select", "table": "users"}] * 4
+    assert site.count("db_query_duration_seconds", "select", "users") == 1  # the one that settled it
+
+
+@pytest.mark.parametrize("wait", ["Wed, 21 Oct 2099 07:28:00 GMT", "1e9", "-5", "soon"])
+async def test_no_wish_to_be_asked_later_makes_it_ask_at_once(site: Site, page: Page, wait: str) -> None:
+    await page.add_init_script("""
+      window.waits = [];
+      Math.random = () => 0.75;
+      const plain = window.setTimeout;
+      window.setTimeout = (then, time, ...rest) => { waits.push(time); return plain(then, time, ...rest); };
+    """)
+    site.misfortunes = [503] * 50
+    site.wait = wait
+    await page.goto(site.url)
+    await site.until(lambda: len(site.misfortunes) < 50)
+    await page.wait_for_function("() => waits.some((time) => time >= 1000)", timeout=20_000)
+    waits = await page.evaluate("() => waits.filter((time) => time === undefined || !(time < 1000))")
+    assert all(wait is None or 1500 <= wait <= 300_000 for wait in waits)
+
+
 async def test_clicks_inside_shadow_trees(site: Site, page: Page) -> None:
     site.pages["/"] += """<div id="host"></div><script>
       const root = document.getElementById("host").attachShadow({ mode: "open" });
