@@ -25,6 +25,7 @@ FLAT = {
         *("receiver_outbox_oldest_age_seconds 0", "receiver_config_last_reload_successful 1"),
         *(f'receiver_oncall_covered{{role="{role}"}} 1' for role in ("on-call-engineer", "tech-lead", "cto")),
         *(f'receiver_incident_unacknowledged_age_seconds{{priority="P{n}"}} 0' for n in (1, 2, 3, 4)),
+        *(f'receiver_incident_unacknowledged_overdue_seconds{{priority="P{n}"}} 0' for n in (1, 2, 3, 4)),
     ],
     "alertmanager": ["alertmanager_config_last_reload_successful 1", "alertmanager_config_hash 1e14"],
 }

@@ -70,6 +70,8 @@ class Metrics:
         self.opened_at = self._gauge("open_incident_opened_timestamp_seconds", text, *names)
         text = "How long an incident has waited for an acknowledgement, without pauses, at most; 0 if none waits."
         self.unacknowledged = self._gauge("incident_unacknowledged_age_seconds", text, "priority")
+        text = "How long an unacknowledged incident is past its own response time, of the one that is so for longest."
+        self.overdue = self._gauge("incident_unacknowledged_overdue_seconds", text, "priority")
         text = "Age of the oldest notification that is still owed; 0 if there is none."
         self.outbox_age = self._gauge("outbox_oldest_age_seconds", text, "channel")
         text = "When Alertmanager's Watchdog was last heard."
@@ -277,7 +279,7 @@ class Metrics:
 
     def show_nothing_stored(self, now: datetime) -> None:
         """Show no count and no age of the store rather than an old one."""
-        for family in (self.incidents, self.unacknowledged, self.opened_at, self.outbox_age):
+        for family in (self.incidents, self.unacknowledged, self.overdue, self.opened_at, self.outbox_age):
             family.clear()
         self.show_next_gaps(now)
 
@@ -290,6 +292,8 @@ class Metrics:
                 self.incidents.labels(state.value, priority).set(count)
             opened = backlog.oldest_unacknowledged.get(priority, now)
             self.unacknowledged.labels(priority).set(max(0.0, (now - opened).total_seconds()))
+            due = backlog.first_due.get(priority, now)
+            self.overdue.labels(priority).set(max(0.0, (now - due).total_seconds()))
         self.opened_at.clear()
         for one in backlog.most_urgent:
             self.opened_at.labels(*_described(one)).set((one.opened_at or now).timestamp())

@@ -26,6 +26,7 @@ OPENS = (
     ("connections", "P2", "database", "HighDatabaseConnections", 9),
     ("site", "P1", "infrastructure", "SiteUnreachable", 3),
 )
+_RESPONSE_TIMES = {"P1": 900.0, "P2": 1800.0, "P3": 7200.0, "P4": 86400.0}  # seconds, as in deploy/config/receiver.yml
 # How many times longer than its cause an incident lasts: burn rates and page loads look back.
 LASTS = {"SLOBurnRateSlow": 20.0, "PageLoadSlow": 3.0}
 TITLES = {
@@ -176,6 +177,8 @@ class Watchers:
                 age = age + axis.step if count else 0.0
                 ages.append(age)
             yield series("receiver_incident_unacknowledged_age_seconds", {**RECEIVER, "priority": priority}), ages
+            late = [max(0.0, age - _RESPONSE_TIMES[priority]) for age in ages]
+            yield series("receiver_incident_unacknowledged_overdue_seconds", {**RECEIVER, "priority": priority}), late
         for one in every:
             yield from _listed(axis, one)
         yield from self._answers(axis, every)

@@ -208,6 +208,12 @@ class Awaited(msgspec.Struct, frozen=True):
         due = self.clocks.answer_due_at
         return due - timedelta(seconds=self.plan.response_time) if due else self.clocks.started_at or self.opened_at
 
+    @property
+    def due(self) -> datetime | None:
+        """Say when somebody was to acknowledge it; None if it waits for nobody, or has no response time."""
+        since, patience = self.since, self.plan.response_time
+        return since + timedelta(seconds=patience) if since is not None and patience else None
+
 
 class PastIncident(msgspec.Struct, frozen=True):
     """What is compared of incidents that were called the same: a part of the stored document, as above."""
@@ -229,6 +235,7 @@ class Backlog(msgspec.Struct, frozen=True):
 
     open_incidents: dict[tuple[str, str], int]  # (state, priority) -> how many
     oldest_unacknowledged: dict[str, datetime]  # priority -> since when the one waits that has waited longest
+    first_due: dict[str, datetime]  # priority -> when the one was to be acknowledged that is most overdue, or next due
     oldest_owed: dict[str, datetime]  # channel -> when its oldest unsent notification became due
     heartbeats: dict[str, datetime]  # source -> last seen
     most_urgent: tuple[OpenIncident, ...] = ()  # of the open incidents, the oldest of a priority first

@@ -1,6 +1,7 @@
 """The receiver's metrics about itself: what can be known stands at 0 before it first happens."""
 
 import subprocess
+from datetime import timedelta
 from itertools import product
 
 import pytest
@@ -34,7 +35,7 @@ def test_the_priorities_of_the_site_are_shown_and_those_that_an_open_incident_st
     assert four.registry.get_sample_value("receiver_response_time_breaches_total", labels) is None
     for counted in (2, 0):  # the file has lost the column since, and the incident ends after that
         open_now = {("triggered", "P5"): counted} if counted else {}
-        four.show(Backlog(open_now, {}, {}, {}), START)
+        four.show(Backlog(open_now, {}, {}, {}, {}), START)
         shown = four.registry.get_sample_value("receiver_incidents", {"state": "triggered", "priority": "P5"})
         assert shown == counted
 
@@ -44,13 +45,13 @@ def test_open_incidents_are_listed_with_their_owner_and_leave_with_their_end() -
     name = "receiver_open_incident_opened_timestamp_seconds"
     long = OpenIncident(7, State.ACKNOWLEDGED, Priority.P1, "x" * 5000, "backend", {"alertname": "A"}, START, "linh")
     waiting = OpenIncident(8, State.TRIGGERED, title="Slow", opened_at=START, acknowledged_by="whoever had it before")
-    metrics.show(Backlog({}, {}, {}, {}, (long, waiting)), START)
+    metrics.show(Backlog({}, {}, {}, {}, {}, (long, waiting)), START)
     (family,) = (family for family in metrics.registry.collect() if family.name == name)
     first, second = (sample.labels for sample in family.samples)
     assert (first["owner"], first["title"], first["alertname"]) == ("linh", "x" * 200, "A")
     assert (second["owner"], second["priority"], second["state"]) == ("", "P4", "triggered")
     assert [sample.value for sample in family.samples] == [START.timestamp()] * 2
-    metrics.show(Backlog({}, {}, {}, {}), START)
+    metrics.show(Backlog({}, {}, {}, {}, {}), START)
     assert not [sample for one in metrics.registry.collect() if one.name == name for sample in one.samples]
 
 
@@ -71,3 +72,11 @@ def test_promtool_has_nothing_to_say_about_the_page() -> None:
     page = generate_latest(Metrics(["email", "slack"], TEAMS).registry)
     done = subprocess.run([".stack/bin/promtool", "check", "metrics"], input=page, capture_output=True, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
+
+
+def test_what_is_past_its_response_time_is_shown_by_how_long() -> None:
+    metrics, now = Metrics(["email"]), START + timedelta(minutes=20)
+    metrics.show(Backlog({}, {}, {"P1": START, "P2": START + timedelta(hours=1)}, {}, {}), now)
+    name = "receiver_incident_unacknowledged_overdue_seconds"
+    shown = [metrics.registry.get_sample_value(name, {"priority": one}) for one in ("P1", "P2", "P3")]
+    assert shown == [1200.0, 0.0, 0.0]

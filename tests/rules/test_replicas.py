@@ -26,6 +26,7 @@ OF_RECEIVERS = {
     f"receiver_{name}"
     for name in (
         *("incidents", "open_incident_opened_timestamp_seconds", "incident_unacknowledged_age_seconds"),
+        "incident_unacknowledged_overdue_seconds",
         *("outbox_oldest_age_seconds", "watchdog_last_seen_timestamp_seconds", "heartbeat_last_seen_timestamp_seconds"),
         *("heartbeat_missed", "oncall_covered", "oncall_info", "oncall_next_gap_seconds", "push_devices"),
         *(

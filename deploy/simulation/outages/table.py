@@ -243,8 +243,8 @@ OUTAGES = (
         8, 12, 60,
         ("IncidentUnacknowledged", "IncidentUnacknowledgedLong"),
         (
-            _gauge("receiver_incident_unacknowledged_age_seconds", 1200, 'priority="P1"'),
-            _gauge("receiver_incident_unacknowledged_age_seconds", 3 * HOUR, 'priority="P3"'),
+            _gauge("receiver_incident_unacknowledged_overdue_seconds", 300, 'priority="P1"'),
+            _gauge("receiver_incident_unacknowledged_overdue_seconds", HOUR, 'priority="P3"'),
         ),
     ),
     Outage(

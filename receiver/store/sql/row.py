@@ -463,9 +463,11 @@ def write(db: Connection, incident_id: int, *entries: Entry) -> None:
 
 def backlog(db: Connection) -> Backlog:
     """Read what the metrics show."""
+    waiting = {one.value: _waiting(db, one) for one in Priority}
     return Backlog(
         open_incidents={(state, priority): count for state, priority, count in db.execute(_OPEN)},
-        oldest_unacknowledged={one.value: at for one in Priority if (at := _waits_since(db, one)) is not None},
+        oldest_unacknowledged={one: min(since) for one, (since, _) in waiting.items() if since},
+        first_due={one: min(due) for one, (_, due) in waiting.items() if due},
         oldest_owed={channel: datetime.fromtimestamp(at, UTC) for channel, at in db.execute(_OWED)},
         heartbeats=heartbeats(db),
         most_urgent=tuple(
@@ -476,14 +478,18 @@ def backlog(db: Connection) -> Backlog:
     )
 
 
-def _waits_since(db: Connection, priority: Priority) -> datetime | None:
+def _waiting(db: Connection, priority: Priority) -> tuple[list[datetime], list[datetime]]:
+    """Say since when nobody has acknowledged incidents of a priority, and when somebody was to."""
     rows = db.execute(_UNACKNOWLEDGED, (priority.value, _MOST_ASKED)).fetchall()
-    read = (db.unreadable.read(Table.INCIDENT, number, partial(_since, doc)) for number, doc in rows)
-    return min((at for (at,) in filter(None, read) if at is not None), default=None)
+    read = (db.unreadable.read(Table.INCIDENT, number, partial(_awaits, doc)) for number, doc in rows)
+    times = [one for one in read if one is not None]
+    since, due = ([at for at in column if at is not None] for column in zip(*times, strict=True)) if times else ([], [])
+    return since, due
 
 
-def _since(doc: bytes) -> tuple[datetime | None]:
-    return (_awaited.decode(document(doc)).since,)
+def _awaits(doc: bytes) -> tuple[datetime | None, datetime | None]:
+    awaited = _awaited.decode(document(doc))
+    return awaited.since, awaited.due
 
 
 def heartbeats(db: Connection) -> dict[str, datetime]:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -394,6 +394,23 @@ async def test_the_backlog_is_what_the_metrics_show(store: SQLStore, clock: Cloc
     await store.apply(one.id, deciding(Acknowledge("linh", Origin.LINK), clock.now), clock.now)
     (one,) = (await store.backlog()).most_urgent
     assert (one.state, one.acknowledged_by) == (State.ACKNOWLEDGED, "linh")
+
+
+async def test_it_is_overdue_by_its_own_response_time(store: SQLStore, clock: Clock) -> None:
+    number = await fire(store, clock)
+
+    def promised(seconds: float) -> Callable[[Incident], Decision]:
+        def decide(incident: Incident) -> Decision:
+            plan = msgspec.structs.replace(incident.plan, response_time=seconds)
+            clocks = msgspec.structs.replace(incident.clocks, answer_due_at=None)  # it was not kept, and that was said
+            return Decision(msgspec.structs.replace(incident, plan=plan, clocks=clocks))
+
+        return decide
+
+    for seconds, due in ((900.0, {"P1": START + timedelta(minutes=15)}), (0.0, {})):
+        await store.apply(number, promised(seconds), clock.now)
+        backlog = await store.backlog()
+        assert (backlog.oldest_unacknowledged, backlog.first_due) == ({"P1": START}, due)
 
 
 async def test_what_waits_for_nobody_is_not_called_unacknowledged(store: SQLStore, clock: Clock) -> None:
