@@ -11,6 +11,7 @@ from grafana.panel import (
     Limit,
     Line,
     Query,
+    Rule,
     Section,
     Series,
     Stat,
@@ -86,16 +87,18 @@ NOW = Section(
                 ),
                 Bars(
                     id=6,
-                    title="Oldest unacknowledged incident",
-                    about="Age by priority. Response times: P1 {P1}, P2 {P2}, P3 {P3}, P4 {P4}. "
+                    title="Past the response time",
+                    about="How long an incident that nobody has acknowledged is past its response time, by priority. "
+                    "Response times: P1 {P1}, P2 {P2}, P3 {P3}, P4 {P4}. "
                     "IncidentUnacknowledged fires for P1 and P2, IncidentUnacknowledgedLong for P3 and P4.",
                     unit="s",
                     queries=(
                         Query(
-                            f"max by (priority) (receiver_incident_unacknowledged_age_seconds{{{RECEIVER}}})",
+                            f"max by (priority) (receiver_incident_unacknowledged_overdue_seconds{{{RECEIVER}}})",
                             "{{priority}}",
                         ),
                     ),
+                    limits=(Rule("IncidentUnacknowledged"),),
                     explains=("IncidentUnacknowledged", "IncidentUnacknowledgedLong"),
                     width=8,
                     empty="None",
