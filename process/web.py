@@ -17,6 +17,8 @@ BODY_DEADLINE = 30.0  # seconds
 # What reading a body raises whose sender stops in the middle, or leaves.
 _CUT_OFF = (web.RequestPayloadError, ClientPayloadError, asyncio.IncompleteReadError, ConnectionError)
 _PIECE = 1024 * 1024  # bytes inflated before others have their turn
+_FED = 16 * 1024  # bytes given to zlib at a time
+_MAX_MEMBERS = 1000  # of a gzip body (RFC 1952, 2.2)
 _MAX_DIGITS = 18  # fits 64 bits
 _MAX_FIELDS = 50
 _Bytes = TypeVar("_Bytes", bytes, bytearray)
@@ -147,28 +149,40 @@ def _within(body: _Bytes, limit: int) -> _Bytes:
 
 
 async def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    """Inflate piece by piece, as others have their turn in between; zlib.error if it is corrupt or truncated."""
+    """Inflate piece by piece, as others have their turn in between; zlib.error if it is corrupt or truncated.
+
+    A stream may be empty and two bytes long, and zlib copies what is fed beyond its end: it is fed little at a time.
+    """
     inflated = bytearray()
-    while body:
-        inflater = zlib.decompressobj(_window(body, encoding))
+    at = streams = 0
+    while at < len(body):
+        streams += 1
+        if streams > (_MAX_MEMBERS if encoding == "gzip" else 1):
+            raise zlib.error("too many streams")
+        inflater = zlib.decompressobj(_window(body[at], encoding))
+        left = b""
         while not inflater.eof:
-            piece = inflater.decompress(body, _PIECE)
+            fed = left or body[at : at + _FED]
+            at += 0 if left else len(fed)
+            piece = inflater.decompress(fed, _PIECE)
             inflated += piece
             _within(inflated, limit)
-            if not piece and not inflater.unconsumed_tail and not inflater.eof:
+            left = inflater.unconsumed_tail
+            if not fed and not piece:
                 raise zlib.error("truncated")
-            body = inflater.unconsumed_tail
-            if len(piece) == _PIECE:
+            if len(inflated) // _PIECE > (len(inflated) - len(piece)) // _PIECE:
                 await asyncio.sleep(0)
-        body = inflater.unused_data  # gzip may have several members (RFC 1952, 2.2)
+        at -= len(inflater.unused_data)
+        if at < len(body):
+            await asyncio.sleep(0)
     return bytes(inflated)
 
 
-def _window(body: bytes, encoding: str) -> int:
+def _window(first: int, encoding: str) -> int:
     """Return zlib's window bits. For `deflate` some send no zlib header, whose first byte's low half is always 8."""
     if encoding == "gzip":
         return 16 + zlib.MAX_WBITS
-    return zlib.MAX_WBITS if body[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS
+    return zlib.MAX_WBITS if first & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS
 
 
 def whole_number(text: str, most: int) -> int | None:

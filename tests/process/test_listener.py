@@ -196,6 +196,45 @@ async def test_a_bomb_is_inflated_no_further_than_its_limit_and_without_a_token_
     assert place.read == []
 
 
+@pytest.mark.parametrize(
+    ("encoding", "stream"),
+    [("gzip", gzip.compress(b"", mtime=0)), ("deflate", zlib.compress(b"")), ("deflate", b"\x03\x00")],
+)
+async def test_a_body_of_many_empty_streams_costs_no_more_than_its_length(
+    place: Place, encoding: str, stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = made = 0
+    real = zlib.decompressobj
+
+    class Counting:
+        def __init__(self, window: int) -> None:
+            nonlocal made
+            made += 1
+            self._real = real(window)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._real, name)
+
+        def decompress(self, data: bytes, most: int = 0) -> bytes:
+            nonlocal fed
+            fed += len(data)  # what is behind the end of a stream is copied
+            return self._real.decompress(data, most)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    body = stream * (LIMIT // len(stream))
+    assert await place.post("/open", body, {"Content-Encoding": encoding}) == 400
+    assert (made <= 1000, fed <= 16 * LIMIT) == (True, True)
+    assert place.read == []
+
+
+async def test_members_of_gzip_may_be_many_and_of_any_length(place: Place) -> None:
+    parts = [b"x" * (997 * n % 3001) for n in range(300)] + [b"", bytes(range(256)) * 900, b""]
+    body = b"".join(gzip.compress(part, mtime=0) for part in parts)
+    assert await place.post("/open", body, {"Content-Encoding": "gzip"}) == 200
+    assert place.read == [len(b"".join(parts))]
+    assert await place.post("/open", gzip.compress(b"", mtime=0) * 1000, {"Content-Encoding": "gzip"}) == 200
+
+
 GZIPPED = gzip.compress(b"x" * 1000, mtime=0)
 
 
@@ -212,6 +251,7 @@ GZIPPED = gzip.compress(b"x" * 1000, mtime=0)
         ("gzip", GZIPPED + b"junk", 400),
         ("gzip", b"junk", 400),
         ("deflate", GZIPPED[3:], 400),
+        ("deflate", zlib.compress(b"x") * 2, 400),  # it is one stream (RFC 9110, 8.4.1.2)
         ("br", b"x", 415),
         ("gzip, gzip", b"x", 415),
     ],

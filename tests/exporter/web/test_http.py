@@ -382,3 +382,36 @@ async def test_without_a_token_the_private_endpoint_says_how_to_get_it() -> None
         answer = await client.post("/api/events", data=b"[]")
         assert answer.status == 404
         assert "events.token_file" in await error(answer)
+
+
+async def test_an_id_counts_once_also_beside_events_without_one_and_within_one_batch(rig: Rig) -> None:
+    booked = {"type": "class_booked", "data": {"class_type": "group", "channel": "web"}}
+    known = {**booked, "id": "booking-1", "source": "outbox"}
+    _, answer = await rig.events([booked, known, known, {**known, "source": "another"}])
+    assert (answer["accepted"], answer["duplicates"]) == (3, 1)
+    _, answer = await rig.events([booked, known])
+    assert (answer["accepted"], answer["duplicates"]) == (1, 1)
+    assert await value(rig.client, "class_bookings_total", class_type="group", channel="web") == 4
+
+
+@pytest.mark.parametrize(("ahead", "reasons"), [(59, []), (61, ["future"])])
+async def test_an_event_may_be_a_minute_ahead(rig: Rig, ahead: float, reasons: list[str]) -> None:
+    _, answer = await rig.events([request(time=rig.time.now + ahead)])
+    assert [one["reason"] for one in answer["rejected"]] == reasons
+
+
+@pytest.mark.parametrize(("wrong", "shown"), [(4, -60 - 4), (-4, -60 + 4), (6, -60), (-6, -60)])
+async def test_a_clock_that_is_more_than_five_seconds_off_is_corrected(rig: Rig, wrong: float, shown: float) -> None:
+    its = rig.time.now - wrong
+    done = {"type": "backup_finished", "time": its - 60, "data": {"database": "heypeter"}}
+    assert (await rig.events({"sent_at": its, "events": [done]}))[0] == 202
+    at = await value(rig.client, "backup_last_success_timestamp_seconds", database="heypeter")
+    assert at == rig.time.now + shown
+
+
+async def test_a_rejected_event_is_named_by_its_place_in_the_batch(rig: Rig) -> None:
+    old = request(time=rig.time.now - 8 * 86_400)
+    _, answer = await rig.events([{"type": "nothing"}, request(), old, {"data": {}}, old, request()])
+    rejected = [(one["index"], one["reason"]) for one in answer["rejected"]]
+    assert rejected == [(0, "unknown_type"), (2, "too_old"), (3, "schema"), (4, "too_old")]
+    assert answer["accepted"] == 2
