@@ -107,17 +107,18 @@ def _found(options: argparse.Namespace) -> tuple[str, Secret]:
             "name the receiver: --receiver.url https://oncall.example.com, $RECEIVER_URL, --config.file"
         )
     if file is not None:
-        return url, _token(file)
+        return url, token_in(file)
     if config is None or source is None:
         raise SettingsError("name a token: --token.file token, $RECEIVER_TOKEN_FILE or --config.file")
     return url, require_secret(source, ".api.token", config.api.token, config.api.token_file)
 
 
-def _token(file: Path) -> Secret:
+def token_in(file: Path) -> Secret:
+    """Read a token that the command line names; SettingsError if there is none."""
     try:
         token = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--token.file {file}: cannot be read") from error
+        raise SettingsError(f"--token.file {file}: cannot be read: {reason(error)}") from error
     if not token.isprintable() or not token:
         raise SettingsError(f"--token.file {file}: expected one line with a token")
     return Secret(token)

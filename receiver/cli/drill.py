@@ -16,6 +16,7 @@ import aiohttp
 from process.addresses import own_url
 from process.findings import reason
 from process.settings import Secret, SettingsError, require_secret
+from receiver.cli.api_client import token_in
 from receiver.cli.command import Command
 from receiver.cli.tables import table
 from receiver.config.load import load
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receiver.url", dest="receiver", help="the receiver's own; http://<listen> of the file otherwise"
     )
+    parser.add_argument("--token.file", dest="token", type=Path, help="file of an API token; api.token_file otherwise")
     parser.add_argument("--priority", type=str.upper, choices=[p.value for p in Priority], default="P1", help="(P1)")
     parser.add_argument("--team", default="default", help="key in `teams` (default)")
     parser.add_argument("--wait", type=float, default=120.0, help="seconds for somebody to answer (120)")
@@ -173,7 +175,10 @@ class Drill:
 
 async def _run(options: argparse.Namespace, clock: Clock) -> int:
     config, source = load(options.config)
-    token = require_secret(source, ".api.token", config.api.token, config.api.token_file)
+    if options.token:
+        token = token_in(options.token)
+    else:
+        token = require_secret(source, ".api.token", config.api.token, config.api.token_file)
     options.receiver = options.receiver or own_url(config.listen)
     configured = config.alertmanager.url if config.alertmanager else ""
     options.alertmanager = options.alertmanager or configured or "http://127.0.0.1:9093"

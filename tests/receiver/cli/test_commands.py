@@ -23,6 +23,18 @@ def test_check_names_an_unknown_role_of_the_matrix(tmp_path: Path, capsys: pytes
     assert "unknown role 'ceo'" in capsys.readouterr().err
 
 
+def test_a_drill_takes_a_token_where_the_file_of_receiver_yml_is_for_the_service_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, own = edited(tmp_path, "roles:", "roles:"), tmp_path / "token"
+    own.write_text("t" * 32, "utf-8")
+    command = ["drill", "--config.file", str(path), "--alertmanager.url=http://127.0.0.1:1"]
+    assert main(command) == 1
+    assert "api.token_file: cannot read" in capsys.readouterr().err
+    assert main([*command, "--token.file", str(own)]) == 1
+    assert "Alertmanager at http://127.0.0.1:1 cannot be reached: Connection refused" in capsys.readouterr().err
+
+
 def test_explain_says_who_is_told_when_how_and_why(capsys: Capture) -> None:
     command = ["explain", "--config.file", str(EXAMPLE), "--alert=HighErrorRate", "--at=2026-11-23T03:00"]
     assert main(command) == 0
