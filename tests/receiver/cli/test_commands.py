@@ -218,7 +218,7 @@ def test_a_mistake_in_a_test_is_named(tmp_path: Path, text: str, says: str, caps
 
 def test_check_names_a_gap_of_the_coming_month(tmp_path: Path, capsys: Capture) -> None:
     assert main(["check", "--config.file", str(scheduled(tmp_path))]) == 0
-    assert "1 schedules without a gap for 30 days" in capsys.readouterr().out
+    assert "1 schedule without a gap for 30 days" in capsys.readouterr().out
     text = SCHEDULES.replace("rotation: weekly}", 'rotation: weekly, hours: "09:00-21:00"}')
     assert main(["check", "--config.file", str(scheduled(tmp_path, text))]) == 1
     errors = capsys.readouterr().err
