@@ -34,6 +34,7 @@ const (
 	eventBytes    = 32 * 1024        // of one event
 	queueBytes    = 16 * 1024 * 1024 // of all that waits
 	compressAbove = 8 * 1024         // below it gzip costs more time than it saves
+	maxRoute      = 2000             // bytes; the exporter reads no more of a text
 	retryMost     = 5 * time.Minute  // a longer Retry-After is shortened
 	quiet         = time.Minute      // between two log lines of one kind
 	mostLines     = 1000             // kinds of log lines
@@ -690,8 +691,9 @@ func (s *served) end(failed bool) {
 		return
 	}
 	s.counted = true
-	left := s.request.Context().Err() != nil
-	if s.status == 0 && !failed && !left {
+	ended := s.request.Context().Err()
+	left := errors.Is(ended, context.Canceled)
+	if s.status == 0 && !failed && ended == nil {
 		s.answer(http.StatusOK) // net/http answers for a handler that wrote nothing
 	}
 	endless, stream := s.streams()
@@ -699,7 +701,9 @@ func (s *served) end(failed bool) {
 	switch {
 	case left && !endless:
 		status = 499
-	case failed && status < 400:
+	case status == 0 && !failed: // a time limit of the application's, which answers outside of us
+		status = http.StatusGatewayTimeout
+	case (failed && status < 400) || status > 599:
 		status = 500
 	}
 	data := map[string]any{"method": s.request.Method, "route": route(s.request), "status": status}
@@ -731,5 +735,6 @@ func route(request *http.Request) string {
 	if at := strings.Index(request.Pattern, "/"); at >= 0 {
 		return request.Pattern[at:]
 	}
-	return request.URL.Path
+	path := request.URL.Path // anybody may ask for one of any length
+	return path[:min(len(path), maxRoute)]
 }

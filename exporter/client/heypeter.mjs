@@ -22,6 +22,7 @@ const EVENT_BYTES = 32 * 1024; // no event of the catalogue is as large: its tex
 const QUEUE_BYTES = 16 * 1024 * 1024;
 const ANSWER_BYTES = 1024 * 1024;
 const RETRY_AFTER_MOST = 300_000; // milliseconds; a longer wish would keep events for longer than anybody looks
+const MAX_ROUTE = 2000; // characters; the exporter reads no more of a text
 const QUIET = 60_000; // milliseconds between two log lines of one kind
 // 502 and 504 are a proxy's words for an exporter that it could not reach: a network error seen from further away.
 const RETRYABLE = new Set([408, 429, 502, 503, 504]);
@@ -701,7 +702,9 @@ class Exchange {
     this.#isCounted = true;
     const isStatus = Number.isInteger(status) && status >= 100 && status <= 599;
     const isFailure = !isStatus || (this.#hasFailed && (status < 400 || status === 499));
-    const data = { method: this.method ?? "GET", route: this.route, status: isFailure ? 500 : status };
+    // Anybody may ask for a path of any length.
+    const route = String(this.route).slice(0, MAX_ROUTE);
+    const data = { method: this.method ?? "GET", route, status: isFailure ? 500 : status };
     if (isStream) Object.assign(data, { duration: since(this.#started, this.#firstByte), kind: "stream" });
     else data.duration = since(this.#started);
     // In a context of its own: the connection's may be that of an earlier request, and have its trace.

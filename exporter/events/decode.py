@@ -17,6 +17,8 @@ from exporter.catalogue.model import Catalogue, Fields
 
 BOM = b"\xef\xbb\xbf"  # some editors and .NET write it before UTF-8; RFC 8259, 8.1 lets a parser ignore it
 MAX_SECONDS, MAX_SCORE = 3600, 100  # of a duration, and of a layout shift
+MAX_TEXT = 2000  # characters of a text or path that are read
+_TOO_LONG = f"Expected `str` of length <= {MAX_TEXT}"
 
 Short = Annotated[str, msgspec.Meta(max_length=200)]
 _RFC3339 = Annotated[datetime, msgspec.Meta(tz=True, extra_json_schema={"format": "date-time"})]
@@ -113,8 +115,10 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 _TYPES: dict[str, Any] = {
-    "text": Annotated[str, msgspec.Meta(max_length=2000)],
-    "path": Annotated[str, msgspec.Meta(max_length=2000, description="a path or URL; query and fragment are cut off")],
+    "text": Annotated[str, msgspec.Meta(max_length=MAX_TEXT)],
+    "path": Annotated[
+        str, msgspec.Meta(max_length=MAX_TEXT, description="a path or URL; query and fragment are cut off")
+    ],
     "status": Annotated[int, msgspec.Meta(ge=100, le=599)],
     "seconds": Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)],
     "elapsed": Annotated[float, msgspec.Meta(ge=0, le=31_536_000, description="seconds")],
@@ -252,13 +256,22 @@ class Decoder:
             raise named(error) from error
 
     def _lenient(self, raw: msgspec.Raw | bytes, kind: str, decoder: msgspec.json.Decoder[Event]) -> Event:
-        """Decode an event that may have whole numbers as 4900.0: JSON has one kind of number, msgspec has two."""
+        """Decode an event that may have whole numbers as 4900.0: JSON has one kind of number, msgspec has two.
+
+        A text or path of a stranger, such as that of a request, may have any length: it is cut, and the event counts.
+        """
         try:
             return decoder.decode(raw)
         except msgspec.ValidationError as error:
-            if not str(error).startswith("Expected `int`, got `float`"):
+            if not str(error).startswith(("Expected `int`, got `float`", _TOO_LONG)):
                 raise
-            event: Event = msgspec.convert(_whole(msgspec.json.decode(raw)), self._types[kind])
+            fields = _whole(msgspec.json.decode(raw))
+            if isinstance(fields.get("data"), dict):
+                fields["data"] = {
+                    name: value[:MAX_TEXT] if isinstance(value, str) else value
+                    for name, value in fields["data"].items()
+                }
+            event: Event = msgspec.convert(fields, self._types[kind])
             return event
 
 

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from typing import Any
 
 from .client import Client, trace
-from .served import ServedRequest, since, trace_id
+from .served import ServedRequest, request_data, since, trace_id
 
 _FAILED = 500
+# https://asgi.readthedocs.io/en/latest/extensions.html
+_BODIES = {"http.response.body", "http.response.pathsend", "http.response.zerocopysend"}
 _LEFT_CHECK = 0.5  # seconds; aiohttp does not tell a handler that its client has left
 
 Message = MutableMapping[str, Any]
@@ -38,7 +40,7 @@ class Measure:
             yield answer
             otherwise = 200
         finally:
-            data = {"method": method, "route": answer["route"], "status": answer["status"] or otherwise}
+            data = request_data(method, answer["route"], answer["status"] or otherwise)
             self._client.track("http_request", {**data, "duration": since(began)})
             trace.set(before)
 
@@ -66,7 +68,9 @@ class Measure:
                 try:
                     response = await handler(request)
                 except asyncio.CancelledError:
-                    served.end(client_left=True)
+                    # Else it is a time limit of the application's, and what follows writes an answer.
+                    if _has_left(request):
+                        served.end(client_left=True)
                     raise
                 except BaseException as error:
                     _failed(request, served, error, is_watched=is_watched)
@@ -123,7 +127,7 @@ class Measure:
 
             def started(status: str, headers: Any, *rest: Any, **more: Any) -> Any:  # noqa: ANN401  # WSGI's
                 named = {name.lower(): value for name, value in headers}
-                served.answer(int(status[:3]), named, in_parts=True)
+                served.answer(int(status[:3]) if status[:3].isdecimal() else _FAILED, named, in_parts=True)
                 return start_response(status, headers, *rest, **more)
 
             try:
@@ -277,7 +281,7 @@ def _sending(send: Send, served: ServedRequest) -> Send:
         except OSError:  # since version 2.4 of the specification, for a client that has left
             served.end(client_left=True)
             raise
-        is_last = kind in {"http.response.body", "http.response.pathsend"} and not message.get("more_body")
+        is_last = kind in _BODIES and not message.get("more_body")
         if is_last or kind == "close":
             served.end()
 

@@ -14,6 +14,8 @@ _STREAM = re.compile(
 # Types that are sent piece by piece both for a stream and for a document: a stream if their length is not known.
 _OPEN = re.compile(r"text/plain|application/octet-stream|audio/.*|video/.*")
 _LONGEST = 3600.0  # seconds
+_MAX_ROUTE, _MAX_METHOD = 2000, 50  # characters; anybody may ask for a path of any length
+_STATUSES = range(100, 600)
 _UPGRADE, _OK, _REDIRECT, _ERROR, _CLIENT_LEFT, _FAILED = 101, 200, 300, 400, 499, 500
 
 
@@ -27,6 +29,12 @@ def since(began: float, ended: float | None = None) -> float:
     """Return the seconds since a time of ``perf_counter``; an hour at most, as the exporter refuses more."""
     passed = (time.perf_counter() if ended is None else ended) - began
     return min(max(passed, 0.0), _LONGEST)
+
+
+def request_data(method: str, route: str, status: int) -> dict[str, object]:
+    """Return what the exporter takes of a request: anybody may ask for a path of any length."""
+    known = status if status in _STATUSES else _FAILED
+    return {"method": method[:_MAX_METHOD], "route": route[:_MAX_ROUTE], "status": known}
 
 
 class ServedRequest:
@@ -76,7 +84,7 @@ class ServedRequest:
             status = _CLIENT_LEFT
         elif self.has_failed and status < _ERROR:
             status = _FAILED
-        data: dict[str, object] = {"method": self._method, "route": self._route(), "status": status}
+        data = request_data(self._method, self._route(), status)
         if self._is_stream:
             data |= {"duration": since(self._began, self._first_byte), "kind": "stream"}
         else:

@@ -155,6 +155,15 @@ def test_a_query_is_counted_with_its_failure(program: Path, double: ExporterDoub
     assert 0 <= event["data"]["duration"] < PATIENCE
 
 
+def test_what_a_time_limit_of_the_application_ends_was_not_left_by_the_client(
+    program: Path, double: ExporterDouble
+) -> None:
+    run(program, double, "limited")
+    counted = [(event["data"]["route"][:7], event["data"]["status"]) for event in double.counted]
+    assert counted == [("/silent", 504), ("/silent", 499), ("/told", 503), ("/told/l", 499)]
+    assert max(len(event["data"]["route"]) for event in double.counted) == 2000
+
+
 def test_the_token_is_read_from_a_file_and_an_address_with_a_password_is_refused(
     program: Path, double: ExporterDouble, tmp_path: Path
 ) -> None:

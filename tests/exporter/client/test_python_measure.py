@@ -199,3 +199,67 @@ async def test_a_request_that_its_client_left_counts_as_499(client: Client, doub
     with pytest.raises(asyncio.CancelledError):
         await task
     assert told(client, double) == [("GET", "/", 499)]
+
+
+async def test_what_a_time_limit_of_the_application_ends_was_not_left_by_the_client(
+    client: Client, double: ExporterDouble
+) -> None:
+    @web.middleware
+    async def limited(request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401  # aiohttp's
+        try:
+            async with asyncio.timeout(0.05):
+                response: web.StreamResponse = await handler(request)
+                return response
+        except TimeoutError:
+            return web.Response(status=504)
+
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application(middlewares=[limited, Measure(client).aiohttp()])
+    app.router.add_get("/slow", slow)
+    async with TestClient(TestServer(app)) as visitor:
+        assert (await visitor.get("/slow")).status == 504
+    assert told(client, double) == [("GET", "/slow", 504)]
+
+
+async def test_no_path_is_too_long_to_be_counted(client: Client, double: ExporterDouble) -> None:
+    served = ServedRequest(client, "A" * 40_000, lambda: "/" + "é" * 40_000, "")
+    served.answer(404, {}, in_parts=False)
+    served.end()
+    client.close()
+    (event,) = double.counted
+    assert event["data"]["route"] == "/" + "é" * 1999
+    assert len(event["data"]["method"]) <= 50
+
+
+@pytest.mark.parametrize("kind", ["http.response.body", "http.response.pathsend", "http.response.zerocopysend"])
+async def test_a_file_may_be_sent_in_each_way_of_asgi(client: Client, double: ExporterDouble, kind: str) -> None:
+    async def app(_scope: Message, _receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI's
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": kind})
+
+    async def send(_message: Message) -> None: ...
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    await Measure(client).asgi(app)({"type": "http", "method": "GET", "path": "/file", "headers": []}, receive, send)
+    assert told(client, double) == [("GET", "/file", 200)]
+
+
+@pytest.mark.parametrize(("status", "counted"), [("204 No Content", 204), ("999 Odd", 500), ("20", 500), ("odd", 500)])
+def test_whatever_status_a_wsgi_application_has_it_is_counted(
+    client: Client, double: ExporterDouble, status: str, counted: int
+) -> None:
+    def app(_environ: dict[str, Any], start_response: Any) -> list[bytes]:  # noqa: ANN401  # WSGI's
+        start_response(status, [])
+        return []
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    said: list[str] = []
+    assert list(Measure(client).wsgi(app)(environ, lambda status, *_: said.append(status))) == []
+    assert said == [status]
+    assert told(client, double) == [("GET", "/", counted)]

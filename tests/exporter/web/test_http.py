@@ -415,3 +415,15 @@ async def test_a_rejected_event_is_named_by_its_place_in_the_batch(rig: Rig) -> 
     rejected = [(one["index"], one["reason"]) for one in answer["rejected"]]
     assert rejected == [(0, "unknown_type"), (2, "too_old"), (3, "schema"), (4, "too_old")]
     assert answer["accepted"] == 2
+
+
+async def test_a_text_that_is_too_long_does_not_lose_the_event(rig: Rig) -> None:
+    long = "/" + "a" * 30_000
+    status, answer = await rig.events([request(long), request(long + "é"), request()])
+    assert (status, answer["accepted"], answer["rejected"]) == (202, 3, [])
+    assert await value(rig.client, "http_requests_total", method="POST", route="other", status="200") == 2
+    click = {"type": "click", "data": {"page": long, "element": "button" + long}}
+    assert await rig.beacon("/api/pulse", {"events": [click]}) == 204
+    assert await value(rig.client, "rum_clicks_total", page="other", element="other") == 1
+    status, answer = await rig.events([request(id="x" * 30_000), {**request(), "source": long}])
+    assert (status, [one["field"] for one in answer["rejected"]]) == (400, ["id", "source"])
