@@ -13,6 +13,7 @@ from receiver.messages.i18n import Reader
 from receiver.messages.render import respond_by
 from receiver.messages.timeline import entry_text
 from receiver.store.base import IncidentFilter, Store, StoreError
+from receiver.store.unreadable import UnreadableError
 from receiver.web.conditional import tagged, version
 from receiver.web.incident_acts import IncidentActs, incident_number, unknown_incident
 
@@ -78,6 +79,8 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except BodyError as error:
         return refused(error)
+    except UnreadableError as error:
+        return problem(503, str(error))
     except StoreError:
         return problem(503, "the store does not answer; try again")
 

@@ -41,6 +41,7 @@ PROGRAMS = {
         "npm",
         "openssl",
         "pg_isready",
+        "sqlite3",
         "ping",
         "promtool",
     ),

@@ -567,6 +567,9 @@ async def test_the_status_says_what_does_not_work(rig: Rig, tmp_path: Path) -> N
     assert re.search(r">PagerDuty</th><td[^>]*><span>0</span></td><td[^>]*><span>1 ", page)
     rig.clock.forward(minutes=10)
     assert 'class="bad">✗</span> last heard' in await rig.get("/status")
+    assert "stops the escalation" not in page
+    rig.metrics.stuck.set(3)
+    assert "stops the escalation: 3." in await rig.get("/status")
     with beside(tmp_path) as other:
         other.execute("ALTER TABLE outbox RENAME TO lost")
     assert "The database cannot be used" in await rig.get("/status")
