@@ -49,6 +49,11 @@ INSERT INTO last_commit VALUES (?, ?, extract(epoch FROM clock_timestamp())::flo
 ON CONFLICT (owner) DO UPDATE SET number = excluded.number, at = excluded.at
 """
 _NUMBERED = "SELECT pg_is_in_recovery(), (SELECT number FROM last_commit WHERE owner = ?)"
+# Whoever sends what it cannot write down has this lock, and everybody who writes looks whether it is free.
+SENDS_UNWRITTEN = "SELECT pg_try_advisory_lock('incident'::regclass::oid::int, 1)"
+STILL_SENDS_UNWRITTEN = SENDS_UNWRITTEN.replace("pg_try_", "pg_")
+HAS_WRITTEN = "SELECT pg_advisory_unlock('incident'::regclass::oid::int, 1)"
+_IS_WRITTEN = "SELECT pg_try_advisory_xact_lock_shared('incident'::regclass::oid::int, 1)"
 # Who holds the lock and sends nothing for a while is stopped or cut off. No timeout of the server ends it in the
 # middle of a pipeline: idle_in_transaction_session_timeout begins only when the server waits after a Sync.
 _FREE = """
@@ -193,11 +198,19 @@ class Reader:
 class Writer:
     """See receiver.store.sql.connection.Writer.
 
-    ``owner`` is this receiver's name in `last_commit`, ``elapsed`` a clock that nobody sets.
+    ``owner`` is this receiver's name in `last_commit`. ``doubt`` begins a transaction before which somebody may have
+    sent what nobody could write down. ``elapsed`` is a clock that nobody sets.
     """
 
-    def __init__(self, line: Line, owner: str, elapsed: Callable[[], float] = time.monotonic) -> None:
-        self._line, self._elapsed = line, elapsed
+    def __init__(
+        self,
+        line: Line,
+        owner: str,
+        doubt: Callable[[Connection], None] = lambda _: None,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._line, self._doubt, self._elapsed = line, doubt, elapsed
+        self._wrote_by: PostgresConnection | None = None
         self._owner, self._count = owner, 0
         self._changes = GroupCommit("postgres", self._transact)
         self._failed: Outage | None = None
@@ -279,9 +292,12 @@ class Writer:
             self._count += 1
             tried = _Attempt(self._line.name, self._owner, self._count)
             try:
-                return tried.make(self._line.open(), choose)
+                db = self._line.open()
+                # An outage that we have noticed, or a crash of the server, which has ended everybody's locks.
+                is_sure = self._failed is None and db is self._wrote_by
+                done, self._wrote_by = tried.make(db, choose, self._doubt, is_sure=is_sure), db
             except psycopg.Error as error:
-                again = self._may_be_made_again(error)
+                again = self._may_be_made_again(error, is_new=attempt > 1)
                 if is_gone(error) and tried.is_in_doubt and self._has_committed(tried):
                     return tried.done
                 if attempt == 2 or not again:  # noqa: PLR2004
@@ -289,11 +305,17 @@ class Writer:
             except BaseException:
                 self._roll_back()
                 raise
+            else:
+                return done
         raise AssertionError
 
-    def _may_be_made_again(self, error: psycopg.Error) -> bool:
-        """End the transaction; after a failover the next connection finds the new primary."""
-        if is_gone(error) or isinstance(error, errors.ReadOnlySqlTransaction) or error.sqlstate in _STALE:
+    def _may_be_made_again(self, error: psycopg.Error, *, is_new: bool) -> bool:
+        """End the transaction; after a failover the next connection finds the new primary.
+
+        A new one that may only read is kept: with it, what it has locked.
+        """
+        may_only_read = isinstance(error, errors.ReadOnlySqlTransaction) and not is_new
+        if is_gone(error) or may_only_read or error.sqlstate in _STALE:
             self._line.drop()
             return True
         self._roll_back()
@@ -351,16 +373,25 @@ class _Attempt:
         self.done = list[Any]()
         self.is_in_doubt = False
 
-    def make(self, db: PostgresConnection, choose: Callable[[], list[Change]]) -> list[Any]:
+    def make(
+        self,
+        db: PostgresConnection,
+        choose: Callable[[], list[Change]],
+        doubt: Callable[[Connection], None],
+        *,
+        is_sure: bool,
+    ) -> list[Any]:
         """Make changes and commit them; a statement that fails keeps the server from reading COMMIT.
 
         Which changes is chosen when the turn has come: what has come while others had theirs is made in this one.
         """
         with db.pipelined():
             db.execute("BEGIN")
-            locked, version = db.execute(LOCK), db.execute(VERSION)
+            locked, version, written = (db.execute(each) for each in (LOCK, VERSION, _IS_WRITTEN))
             locked.fetchone()
             refuse_newer(self.name, version.fetchone()[0])
+            if not (written.fetchone()[0] and is_sure):
+                doubt(db)
             self.done = _made(db, choose())
             db.execute(_NUMBER, (self.owner, self.number))
             self.is_in_doubt = True

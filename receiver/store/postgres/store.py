@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+from psycopg.errors import LockNotAvailable
 
 from receiver.incident.delivery import Handling
 from receiver.incident.model import Failure, Incident
@@ -24,7 +25,16 @@ from receiver.store.postgres.connection import Login, PostgresConnection
 from receiver.store.postgres.leases import LENGTH, RENEWED_EVERY, Leases
 from receiver.store.postgres.listen import Hint, Listener
 from receiver.store.postgres.migrate import upgrade
-from receiver.store.postgres.queue import ENDING, Line, Reader, Writer
+from receiver.store.postgres.queue import (
+    ENDING,
+    HAS_WRITTEN,
+    SENDS_UNWRITTEN,
+    STILL_SENDS_UNWRITTEN,
+    Line,
+    Reader,
+    Writer,
+)
+from receiver.store.sql import outbox
 from receiver.store.sql.access import SQLAccess
 from receiver.store.sql.connection import OWN, Connection
 from receiver.store.sql.duty import SQLDuty
@@ -45,6 +55,7 @@ DELETE FROM turn WHERE substr(name, 1, 7) = 'config ' AND (owner = ? OR owner NO
 """
 _LEADING, _SILENCES = "leading", "silences"
 _OF_EVERYBODY = {Outage.FULL, Outage.READ_ONLY}  # the others may be ours alone
+_ALONE = "SELECT NOT pg_is_in_recovery() AND EXISTS (SELECT 1 FROM turn WHERE name = ? AND owner = ?)"
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
 _SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
 _FORGOTTEN = "DELETE FROM last_commit WHERE at < ?"
@@ -102,8 +113,11 @@ class PostgresStore(SQLStore):
         self._loop: asyncio.AbstractEventLoop | None = None
         unreadable = Unreadable()
         connect = partial(PostgresConnection, login, unreadable=unreadable)
-        self._writing, self._reading = Line(NAME, connect), Line(NAME, partial(connect, read_only=True))
-        self._database_writer, self._database_reader = Writer(self._writing, self.owner), Reader(self._reading)
+        self._writing = Line(NAME, partial(self._connected, connect))
+        self._reading = Line(NAME, partial(connect, read_only=True))
+        self._database_writer = Writer(self._writing, self.owner, self._note_doubt)
+        self._database_reader = Reader(self._reading)
+        self._unwritten_by: PostgresConnection | None = None  # that has the lock of who sends so
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
         self.unreadable = unreadable
         self._listener = Listener(Line(NAME, connect), self.owner, self._hear)
@@ -174,7 +188,7 @@ class PostgresStore(SQLStore):
                 db.execute(_FORGOTTEN, (now.timestamp() - _IN_DOUBT_FOR,))
             return turns.take(db, _LEADING, self.owner, now), gone
 
-        leads, gone = await self._database_writer.commit(change, urgent=True)
+        leads, gone = await self._knowing(change, urgent=True)
         if leads and not self.leads:
             self._term += 1
         self._leads_until = asked + turns.LENGTH if leads else 0.0
@@ -218,8 +232,6 @@ class PostgresStore(SQLStore):
         """Give nothing unless nobody can write, and then only to who led last: others would send the same."""
         if self.outage not in _OF_EVERYBODY or not self._leads_until:
             return []
-        if await self._writer.run(lambda db: db.execute("SELECT pg_is_in_recovery()").fetchone()[0]):
-            return []  # a standby: others may have reached the primary
         return await super().readable(channel, now, limit, wanted, held=held, settled=settled)
 
     def holds(self, claimed: Claimed) -> bool:
@@ -283,6 +295,36 @@ class PostgresStore(SQLStore):
             return False
         db.execute(OWN, ("clock set", now.timestamp()))
         return True
+
+    def _sends_unwritten(self, db: PostgresConnection) -> bool:  # type: ignore[override]  # our writer's
+        """Take the lock by which all others know; nobody may have taken the lead, and a standby is not the database."""
+        if not db.execute(_ALONE, (_LEADING, self.owner)).fetchone()[0]:
+            return False
+        if self._unwritten_by is not db and db.execute(SENDS_UNWRITTEN).fetchone()[0]:
+            self._unwritten_by = db
+        return self._unwritten_by is db
+
+    def _connected(self, connect: Callable[[], PostgresConnection]) -> PostgresConnection:
+        """Connect to write; a lock ends with its connection, and each attempt to write in vain may have ended that."""
+        db = connect()
+        if self._unwritten_by is not None and self._in_doubt:
+            with contextlib.suppress(LockNotAvailable):  # another one has begun to send
+                db.execute(STILL_SENDS_UNWRITTEN)  # the session before may take a moment to end
+                self._unwritten_by = db
+        return db
+
+    async def _has_written(self) -> None:
+        def end(db: PostgresConnection) -> None:
+            if self._unwritten_by is db and not self._in_doubt:
+                self._unwritten_by = None
+                db.execute(HAS_WRITTEN)
+
+        with contextlib.suppress(StoreError):  # with the connection the lock has gone
+            await self._writer.run(end)  # type: ignore[arg-type]
+
+    def _note_doubt(self, db: Connection) -> None:
+        """Note what another receiver may have sent."""
+        outbox.tried(db, outbox.in_doubt(db, self._handling, self.clock()))
 
     def _saw(self, before: Incident, after: Incident) -> None:
         self._own_watch(before, after)

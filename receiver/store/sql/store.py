@@ -246,6 +246,8 @@ class SQLStore:
         settled: Collection[int],
     ) -> list[Claimed]:
         def read(db: Connection) -> list[Claimed]:
+            if not self._sends_unwritten(db):
+                return []
             rows = outbox.readable(db, channel, now, limit, wanted, held, settled)
             claimed = self._claimed(db, rows, whole=not wanted.kind)
             current = [c for c in claimed if not pointless(c.notification.kind, c.created_at, c.incident)]
@@ -569,6 +571,13 @@ class SQLStore:
         """Say whether this receiver is the one that moves what waits along with a clock that was set."""
         return True
 
+    def _sends_unwritten(self, db: Connection) -> bool:  # noqa: ARG002
+        """Say whether this receiver is the one that sends what it cannot write down."""
+        return True
+
+    async def _has_written(self) -> None:
+        """What was sent so has been written down."""
+
     def _refuse(self) -> None:
         """Refuse what would be lost although it is committed; StoreOutageError."""
 
@@ -598,6 +607,8 @@ class SQLStore:
 
         done = await self._writer.commit(knowing, urgent=urgent, ask=ask)
         self._in_doubt -= noted
+        if noted:
+            await self._has_written()
         return done
 
     async def _decide(

@@ -410,6 +410,122 @@ async def test_who_was_paged_in_an_outage_and_answers_first_after_it_ends_the_pa
     assert owed == [("page", "cancelled"), ("acknowledged", "pending")]
 
 
+@asynccontextmanager
+async def keeping(conninfo: str) -> AsyncIterator[PostgresStore]:
+    """A receiver that sends to a provider that keeps incidents."""
+    clock = DatabaseClock(Clock(), time.monotonic)
+    handling = Handling(keeps_incidents=True)
+    store = PostgresStore(
+        Login(conninfo), lambda: None, clock=clock, elapsed=time.monotonic, handling=lambda _: handling
+    )
+    await store.open(Clock().now)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def read_only(*those: PostgresStore) -> AsyncIterator[None]:
+    stores.admin().execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+    try:
+        for one in those:
+            await fresh(one)
+        yield
+    finally:
+        stores.admin().execute("ALTER ROLE postgres RESET default_transaction_read_only")
+
+
+def owed(folder: Path) -> list[tuple[str, str]]:
+    with beside(folder) as db:
+        query = "SELECT kind, state FROM outbox WHERE channel = 'email' ORDER BY id"
+        return [(str(kind), str(state)) for kind, state in db.execute(query).fetchall()]
+
+
+async def acknowledge(store: PostgresStore, number: int) -> None:
+    await store.apply(number, deciding(Acknowledge("linh", Origin.LINK), START), START)
+
+
+ENDS_THE_PAGE = [("page", "cancelled"), ("acknowledged", "pending")]
+
+
+async def test_what_one_has_sent_in_an_outage_and_another_hears_answered_first_is_ended(tmp_path: Path) -> None:
+    """Who sent it could not write that down yet: PagerDuty would ring on for what is acknowledged here."""
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as sender, keeping(where) as other:
+        await count(other)
+        await sender.update(received(an_alert()), the_policy(), START)
+        async with read_only(sender):
+            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+        await acknowledge(other, 1)
+        assert owed(tmp_path) == ENDS_THE_PAGE
+
+
+@pytest.mark.parametrize("notices", ["that nothing can be written", "that its connection was ended"])
+async def test_what_was_sent_in_an_outage_by_one_that_is_dead_is_ended_by_another(tmp_path: Path, notices: str) -> None:
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as sender, keeping(where) as other:
+        await count(other)
+        await sender.update(received(an_alert()), the_policy(), START)
+        async with read_only(sender):
+            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+            await sender._writer.run(lambda _: sender._writing.finish())  # noqa: SLF001  # its session ends with it
+            if notices.endswith("written"):
+                other._writing.cut()  # noqa: SLF001
+                with pytest.raises(StoreOutageError):
+                    await count(other)
+        other._writing.cut()  # noqa: SLF001
+        await acknowledge(other, 1)
+        assert owed(tmp_path) == ENDS_THE_PAGE
+
+
+async def test_what_nobody_can_have_sent_is_answered_without_a_word(tmp_path: Path) -> None:
+    """Also once what was sent in an outage has been written down."""
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as sender, keeping(where) as other:
+        await sender.update(received(an_alert()), the_policy(), START)
+        await acknowledge(other, 1)
+        assert owed(tmp_path) == [("page", "cancelled")]
+        await sender.update(NEW, the_policy(), START)
+        with refusing(tmp_path, "INSERT OR UPDATE ON last_commit", "no room' USING ERRCODE = '53100"):
+            with pytest.raises(StoreOutageError):
+                await count(sender)
+            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+        await sender.be_present()
+        await count(other)
+        await other.update(AlertsReceived(of_group(received(an_alert("c")), "c")), the_policy(), START)
+        await acknowledge(other, 3)
+        assert owed(tmp_path)[-1] == ("page", "cancelled")
+        await acknowledge(other, 2)
+        assert owed(tmp_path)[-1] == ("acknowledged", "pending")
+
+
+async def test_all_know_what_was_sent_in_an_outage_also_after_vain_attempts_to_write(tmp_path: Path) -> None:
+    """Each of them may have ended the sender's connection."""
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as sender, keeping(where) as other:
+        await count(other)
+        await sender.update(received(an_alert()), the_policy(), START)
+        async with read_only(sender):
+            assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
+            for _ in range(2):
+                with pytest.raises(StoreOutageError):
+                    await count(sender)
+        await acknowledge(other, 1)
+        assert owed(tmp_path) == ENDS_THE_PAGE
+
+
+async def test_who_cannot_write_alone_leaves_what_is_owed_to_who_leads_now(tmp_path: Path) -> None:
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as cut_off, keeping(where) as other:
+        await cut_off.update(received(an_alert()), the_policy(), START)
+        with beside(tmp_path) as db:
+            db.execute("UPDATE turn SET owner = ? WHERE name = 'leading'", (other.owner,))
+        async with read_only(cut_off):
+            assert await UnsettledOutbox(cut_off).claim("email", START, 8, 10) == []
+        await fresh(cut_off)
+
+
 async def test_in_an_outage_of_everybody_one_receiver_sends_and_in_its_own_none(
     tmp_path: Path, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,7 @@ async def test_what_nobody_waits_for_any_more_is_not_tried(tmp_path: Path, monke
 async def test_a_transaction_that_hangs_is_an_outage_before_it_ends(tmp_path: Path, *, reads: bool) -> None:
     where, clock = conninfo(tmp_path), Seconds()
     login = Login(where)
-    writer = Writer(Line("test", lambda: PostgresConnection(login)), "test", clock)
+    writer = Writer(Line("test", lambda: PostgresConnection(login)), "test", elapsed=clock)
     await writer.prepare(upgrade)
     begun, go_on = threading.Event(), threading.Event()
 
