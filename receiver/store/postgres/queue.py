@@ -39,6 +39,7 @@ HANGS = 5.0  # seconds in which a change is not answered, after which nobody sho
 DEADLINE = 8.0  # seconds in which a change is answered: a standby that hangs keeps COMMIT waiting for ever
 _IN_ORDER = 60.0  # the same for what changes all that is open: the clock was set
 _IN_DOUBT = 3.0  # seconds in which we find out what became of a transaction
+_FULL_FOR = 5.0  # seconds for which a disk counts as full: small changes may still find room where webhooks find none
 _STILL = 2.0  # seconds in which who has the lock sends something
 ENDING = 2.0  # seconds in which what is under way may end when the receiver stops
 LOCK = "SELECT pg_advisory_xact_lock('incident'::regclass::oid::int, 0)"
@@ -214,6 +215,7 @@ class Writer:
         self._owner, self._count = owner, 0
         self._changes = GroupCommit("postgres", self._transact)
         self._failed: Outage | None = None
+        self._failed_at = 0.0
         self._asked = dict[object, float]()  # change that is not answered yet -> when it was asked for, in that order
 
     @property
@@ -290,12 +292,12 @@ class Writer:
         """Make changes in one transaction; once more if nothing of it has happened by no fault of theirs."""
         for attempt in (1, 2):
             self._count += 1
-            tried = _Attempt(self._line.name, self._owner, self._count)
+            tried = _Attempt(self._line.name, self._owner, self._count, self._doubt)
             try:
                 db = self._line.open()
                 # An outage that we have noticed, or a crash of the server, which has ended everybody's locks.
-                is_sure = self._failed is None and db is self._wrote_by
-                done, self._wrote_by = tried.make(db, choose, self._doubt, is_sure=is_sure), db
+                tried.is_sure = self._failed is None and db is self._wrote_by
+                done, self._wrote_by = tried.make(db, choose), db
             except psycopg.Error as error:
                 again = self._may_be_made_again(error, is_new=attempt > 1)
                 if is_gone(error) and tried.is_in_doubt and self._has_committed(tried):
@@ -361,26 +363,26 @@ class Writer:
 
     def _turn(self, error: StoreOutageError | None) -> None:
         """Take in whether something could be written."""
+        if error is not None:
+            self._failed_at = self._elapsed()
+        elif self._failed is Outage.FULL and self._elapsed() - self._failed_at < _FULL_FOR:
+            return
         before, self._failed = self._failed, error.outage if error else None
         log_turn(before, error, "webhooks get 503")
 
 
 class _Attempt:
-    """One transaction: what it has given, and whether its COMMIT was sent."""
+    """One transaction: what it has given, and whether its COMMIT was sent.
 
-    def __init__(self, name: str, owner: str, number: int) -> None:
-        self.name, self.owner, self.number = name, owner, number
+    ``doubt`` is called at its beginning unless it ``is_sure`` that nothing was sent that nobody could write down.
+    """
+
+    def __init__(self, name: str, owner: str, number: int, doubt: Callable[[Connection], None]) -> None:
+        self.name, self.owner, self.number, self._doubt = name, owner, number, doubt
         self.done = list[Any]()
-        self.is_in_doubt = False
+        self.is_in_doubt = self.is_sure = False
 
-    def make(
-        self,
-        db: PostgresConnection,
-        choose: Callable[[], list[Change]],
-        doubt: Callable[[Connection], None],
-        *,
-        is_sure: bool,
-    ) -> list[Any]:
+    def make(self, db: PostgresConnection, choose: Callable[[], list[Change]]) -> list[Any]:
         """Make changes and commit them; a statement that fails keeps the server from reading COMMIT.
 
         Which changes is chosen when the turn has come: what has come while others had theirs is made in this one.
@@ -390,8 +392,8 @@ class _Attempt:
             locked, version, written = (db.execute(each) for each in (LOCK, VERSION, _IS_WRITTEN))
             locked.fetchone()
             refuse_newer(self.name, version.fetchone()[0])
-            if not (written.fetchone()[0] and is_sure):
-                doubt(db)
+            if not (written.fetchone()[0] and self.is_sure):
+                self._doubt(db)
             self.done = _made(db, choose())
             db.execute(_NUMBER, (self.owner, self.number))
             self.is_in_doubt = True

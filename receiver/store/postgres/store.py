@@ -124,7 +124,7 @@ class PostgresStore(SQLStore):
         self._leases = Leases(self.clock)
         self.access = SharedAccess(self._database_writer, self._database_reader, self._listener)
         self.duty = SharedDuty(self._database_writer, self._database_reader, self._listener)
-        self.erasing = SharedErase(self._database_writer)
+        self.erasing = SharedErase(self._database_writer, self._erases)
         self.silences = SharedSilences(self._database_writer, self._database_reader, self.owner)
 
     async def open(self, _now: datetime, _keys: Mapping[str, str] | None = None) -> None:
@@ -326,6 +326,10 @@ class PostgresStore(SQLStore):
         """Note what another receiver may have sent."""
         outbox.tried(db, outbox.in_doubt(db, self._handling, self.clock()))
 
+    def _erases(self) -> None:
+        super()._erases()
+        self._listener.tell(ended=True, duty=True)
+
     def _saw(self, before: Incident, after: Incident) -> None:
         self._own_watch(before, after)
         self._listener.tell({after.id}, owes=True)
@@ -409,11 +413,11 @@ class SharedSilences(SQLSilences):
 
 
 class SharedErase:
-    """See receiver.store.erase.EraseStore."""
+    """See receiver.store.erase.EraseStore; ``begun`` is called once their sessions and tokens have ended."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, begun: Callable[[], None]) -> None:
+        self._writer, self._begun = writer, begun
 
     async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
-        erased = await committed(self._writer.commit, person, texts, act)
+        erased = await committed(self._writer.commit, person, texts, act, self._begun)
         return msgspec.structs.replace(erased, tidied=True)  # autovacuum removes what was changed

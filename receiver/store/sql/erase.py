@@ -182,12 +182,20 @@ def made(make: Callable[[Change], Any], person: str, texts: Iterable[str], act: 
         return erased
 
 
-async def committed(commit: Callable[[Change], Awaitable[Any]], person: str, texts: Iterable[str], act: Act) -> Erased:
-    """As ``made``, by a writer."""
+async def committed(
+    commit: Callable[[Change], Awaitable[Any]],
+    person: str,
+    texts: Iterable[str],
+    act: Act,
+    begun: Callable[[], None],
+) -> Erased:
+    """As ``made``, by a writer; ``begun`` is called once their sessions and tokens have ended."""
     changes, result = steps(person, texts, act), None
     try:
         while True:
             result = await commit(changes.send(result))
+            if isinstance(result, Erasure):
+                begun()
     except StopIteration as done:
         erased: Erased = done.value
         return erased

@@ -578,6 +578,10 @@ class SQLStore:
     async def _has_written(self) -> None:
         """What was sent so has been written down."""
 
+    def _erases(self) -> None:
+        """The sessions and tokens of somebody have ended."""
+        self.access.ended()
+
     def _refuse(self) -> None:
         """Refuse what would be lost although it is committed; StoreOutageError."""
 

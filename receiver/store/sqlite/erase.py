@@ -3,7 +3,7 @@
 What SQLite has freed before keeps its bytes until `tidy` has rewritten the file (sqlite.org/lang_vacuum.html).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -32,16 +32,16 @@ def erase(path: Path, person: str, texts: Iterable[str], act: Act) -> Erased:
 
 
 class SQLiteErase:
-    """See receiver.store.erase.EraseStore."""
+    """See receiver.store.erase.EraseStore; ``begun`` is called once their sessions and tokens have ended."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, begun: Callable[[], None]) -> None:
+        self._writer, self._begun = writer, begun
 
     async def erase(self, person: str, texts: Iterable[str], act: Act) -> Erased:
         before = await self._writer.run(lambda db: db.execute("PRAGMA secure_delete").fetchone()[0])
         await self._writer.run(lambda db: db.execute("PRAGMA secure_delete=ON"))
         try:
-            erased = await committed(self._writer.commit, person, texts, act)
+            erased = await committed(self._writer.commit, person, texts, act, self._begun)
             return msgspec.structs.replace(erased, tidied=await self._writer.run(tidy))
         finally:
             await self._writer.run(lambda db: db.execute(f"PRAGMA secure_delete={int(before)}"))

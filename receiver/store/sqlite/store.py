@@ -33,7 +33,7 @@ class SQLiteStore(SQLStore):
         self._path = path
         self._file_writer, self._file_reader = Writer(str(path), self._look), Reader(str(path))
         super().__init__(self._file_writer, self._file_reader, changed, watch=watch, handling=handling)
-        self.erasing = SQLiteErase(self._file_writer)
+        self.erasing = SQLiteErase(self._file_writer, self._erases)
         self._held: Hold | None = None
         self._checking: sqlite3.Connection | None = None
         self._is_replaced = False

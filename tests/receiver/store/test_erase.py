@@ -1,6 +1,7 @@
 """A person who has left is taken out of the database: no byte of name and address stays, and the acts do."""
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -88,6 +89,19 @@ async def test_no_byte_of_name_and_address_is_left(store: SQLStore, tmp_path: Pa
     assert left(tmp_path, NAME, MAIL, "person/linh", ":linh", "192.0.2.77") == {}
     with beside_file(tmp_path) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_open_pages_ask_whether_they_may_go_on_as_soon_as_the_sessions_have_ended(store: SQLStore) -> None:
+    sessions = list[int]()
+
+    async def count() -> None:
+        sessions.append(len(await store.access.sessions(START, 10)))
+
+    tasks = list[asyncio.Future[None]]()
+    store.access.ended = lambda: tasks.append(asyncio.ensure_future(count()))
+    await store.erasing.erase("linh", [NAME], ACT)
+    await asyncio.gather(*tasks)
+    assert sessions == [0]
 
 
 async def test_no_row_has_name_and_address(store: SQLStore, tmp_path: Path) -> None:

@@ -286,14 +286,32 @@ WRONG = {
 
 @pytest.mark.parametrize(("code", "outage"), WRONG.items())
 async def test_what_is_wrong_with_the_database_is_named(
-    tmp_path: Path, store: PostgresStore, code: str, outage: Outage
+    tmp_path: Path, store: PostgresStore, monkeypatch: pytest.MonkeyPatch, code: str, outage: Outage
 ) -> None:
+    monkeypatch.setattr(queue, "_FULL_FOR", 0.0)
     with refusing(tmp_path, "INSERT ON own", f"no room' USING ERRCODE = '{code}"):
         with pytest.raises(StoreOutageError) as raised:
             await count(store)
         assert (raised.value.outage, store.outage) == (outage, outage)
     assert await count(store) == 1
     assert store.outage is None
+
+
+async def test_a_full_disk_on_which_small_changes_find_room_is_full(
+    tmp_path: Path, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a receiver would be ready again every few seconds, while no webhook is taken."""
+    monkeypatch.setattr(queue, "_FULL_FOR", 1e6)
+    with refusing(tmp_path, "INSERT ON incident", "no room' USING ERRCODE = '53100"):
+        with pytest.raises(StoreOutageError):
+            await store.update(NEW, the_policy(), START)
+        await store.be_present()
+        assert store.outage is Outage.FULL
+    await store.update(NEW, the_policy(), START)
+    outages = [store.outage]
+    monkeypatch.setattr(queue, "_FULL_FOR", 0.0)
+    await store.be_present()
+    assert [*outages, store.outage] == [Outage.FULL, None]
 
 
 @pytest.fixture

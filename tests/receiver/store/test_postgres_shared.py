@@ -128,7 +128,10 @@ async def test_the_end_of_a_session_or_token_is_told(two: tuple[One, One]) -> No
         await ended.get()
         assert await one.store.access.revoke_token(token.id, act)
         await ended.get()
-    assert other.heard == [(), ()]
+        await one.store.erasing.erase("anna", ["Anna Nowak"], act)
+        await ended.get()
+    assert other.heard == [(), (), ()]
+    assert other.duty == [False, False, True]
 
 
 async def test_what_cannot_be_told_for_long_is_told_as_anything_may_have_changed(two: tuple[One, One]) -> None:
