@@ -15,7 +15,7 @@ from exporter.events import legacy_browser as browser
 from exporter.events.decode import Batch, DecodeError, Decoder, Schema
 from exporter.events.dedupe import SeenIds, fingerprint
 from exporter.events.sql import statement
-from exporter.events.vitals import CAPACITY, PendingVital, PendingVitals
+from exporter.events.vitals import CAPACITY, PendingVital, PendingVitals, key_of
 from tests.exporter.example_exporter import EXAMPLE
 
 CATALOGUE = load(EXAMPLE)[2]
@@ -166,3 +166,15 @@ def test_ids_are_those_of_their_source() -> None:
     assert fingerprint("a", "b") != fingerprint("ab", "")
     assert fingerprint("a", "b") != fingerprint("b", "a")
     assert fingerprint("s", "\ud800") == fingerprint("s", "\ud800")
+
+
+def test_of_two_reports_at_the_same_time_ours_stays() -> None:
+    pending = PendingVitals(timeout=30)
+    ours = vital(1, 5)
+    pending.report(ours, now=10)
+    key = key_of(ours.event)
+    pending.drop_before("another", 20)
+    pending.drop_before(key, 10)
+    assert len(pending) == 1
+    pending.drop_before(key, 11)
+    assert len(pending) == 0

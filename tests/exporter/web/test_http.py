@@ -427,3 +427,24 @@ async def test_a_text_that_is_too_long_does_not_lose_the_event(rig: Rig) -> None
     assert await value(rig.client, "rum_clicks_total", page="other", element="other") == 1
     status, answer = await rig.events([request(id="x" * 30_000), {**request(), "source": long}])
     assert (status, [one["field"] for one in answer["rejected"]]) == (400, ["id", "source"])
+
+
+async def test_a_query_of_half_a_second_is_not_slow(rig: Rig) -> None:
+    data = {"operation": "select", "table": "classes", "outcome": "success"}
+    queries = [{"type": "db_query", "data": {**data, "duration": seconds}} for seconds in (0.5, 0.501, None)]
+    assert (await rig.events(queries))[0] == 202
+    assert await value(rig.client, "db_slow_queries_total", operation="select", table="classes") == 1
+
+
+async def test_a_batch_of_which_nothing_new_was_counted_is_not_partial(rig: Rig) -> None:
+    async def outcomes() -> list[float | None]:
+        names = ("ok", "partial", "rejected")
+        return [await value(rig.client, "exporter_batches_total", source="events", outcome=name) for name in names]
+
+    known = request(id="request-1")
+    await rig.events([known])
+    assert await outcomes() == [1, 0, 0]
+    assert (await rig.events([known, {"type": "nothing"}]))[0] == 202
+    assert await outcomes() == [1, 0, 1]
+    await rig.events([request(), {"type": "nothing"}])
+    assert await outcomes() == [1, 1, 1]
