@@ -62,7 +62,7 @@ function pageLoad(send: Send, entry: PerformanceNavigationTiming, page: string, 
   const end = entry.loadEventEnd;
   if (!end) return;
   // A tab in the background loads as slowly as the browser likes. Only Chromium keeps what was before this script.
-  const wasHidden = (changed && changed < end) || performance.getEntriesByType("visibility-state").some(({ name, startTime }) => name === "hidden" && startTime < end && startTime >= activated);
+  const wasHidden = (!activated && changed && changed < end) || performance.getEntriesByType("visibility-state").some(({ name, startTime }) => name === "hidden" && startTime < end && startTime >= activated);
   const times = {
     total: seconds(Math.max(end - begun, 0)),
     dom_content_loaded: since(entry.domContentLoadedEventEnd, entry.domContentLoadedEventStart),
