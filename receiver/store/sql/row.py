@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from receiver.incident.alerts import following
 from receiver.incident.delivery import is_given_back, is_undone, redraws
 from receiver.incident.model import (
     UNKNOWN_START,
@@ -187,10 +188,17 @@ class Known:
 
 
 def _set_aside(db: Connection, number: int, key: str) -> None:
-    """Let the group of an open incident that cannot be read have another one: nobody would be paged for it again."""
-    db.execute("UPDATE incident SET key = ? WHERE id = ?", (indexed(f"unreadable {number} {key}", LONGEST_KEY), number))
+    """Let the group of an open incident have another one: of this one nobody would be paged again."""
+    aside = indexed(f"aside {number} {key}", LONGEST_KEY)
+    db.execute("UPDATE incident SET key = ? WHERE id = ?", (aside, number))
     if db.ahead is not None:
         db.ahead.forget(_group(key))
+
+
+def set_aside(db: Connection, stuck: Incident, key: str, now: datetime) -> Incident:
+    """Begin another incident for a group, in place of an open one that stays as it is."""
+    _set_aside(db, stuck.id, stuck.key)
+    return following(None, Known(db).next_number(), key, now)
 
 
 def ask(group: AlertGroup, ahead: Ahead) -> None:

@@ -1,6 +1,7 @@
 """What a store does, by the statements of this folder; its writer and its reader execute them, wherever that is."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from receiver.incident.model import (
     Kind,
     Notification,
     Priority,
+    State,
 )
 from receiver.incident.policy import Policy
 from receiver.incident.undo import UNDO_FOR
@@ -65,6 +67,8 @@ from receiver.store.sql.past import SQLPast
 from receiver.store.sql.push import SQLPush
 from receiver.store.sql.silences import SQLSilences
 from receiver.store.unreadable import Table, Unreadable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Watcher = Callable[[Incident, Incident], None]
@@ -139,7 +143,16 @@ class SQLStore:
     async def update(self, event: AlertsReceived, policy: Policy, now: datetime) -> Incident | None:
         def change(db: Connection) -> Changed:
             before = choose(event, row.Known(db), policy, now)
-            return row.save(db, before, transition(before, event, policy, now), self._handling, now)
+            try:
+                decision = transition(before, event, policy, now)
+            except Exception:
+                if before.state is State.NEW or not any(alert.firing for alert in event.group.alerts):
+                    raise
+                # Whoever sent it would send it again and again, and nobody would hear of what fires.
+                log.exception("incident %d takes in nothing: another one is opened", before.id)
+                before = row.set_aside(db, before, event.group.key, now)
+                decision = transition(before, event, policy, now)
+            return row.save(db, before, decision, self._handling, now)
 
         self._refuse()
         incident = await self._decide(change, urgent=True, ask=partial(row.ask, event.group))

@@ -57,6 +57,7 @@ class Rig:
         )
         monkeypatch.setattr(escalator, "transition", self.transition)
         monkeypatch.setattr(dispatcher, "transition", self.transition)
+        monkeypatch.setattr("receiver.store.sql.store.transition", self.transition)
 
     def transition(self, incident: Incident, event: Event, policy: Policy, now: datetime) -> Decision:
         if incident.id in self.broken:
@@ -163,6 +164,36 @@ async def test_what_was_sent_of_many_that_fail_is_settled(rig: Rig) -> None:
     assert len(await rig.paged()) == 150
     assert await rig.paged() == []
     assert rig.stuck.too_many
+
+
+async def test_a_group_whose_incident_takes_in_nothing_gets_another_one(rig: Rig) -> None:
+    await rig.fire("a", "b")
+    await rig.paged()
+    rig.broken = {1}
+    await rig.fire("a", "b", "a")
+    assert await rig.paged() == ["linh@example.com"]
+    assert [one.id for one in await rig.store.still_open()] == [1, 2, 3]
+    over = of_group(received(an_alert("a", firing=False)), key="a")
+    await rig.store.update(AlertsReceived(over), the_policy(), rig.clock.now)
+    assert [one.id for one in await rig.store.still_open()] == [1, 2]
+
+
+async def test_an_end_that_its_incident_does_not_take_in_is_sent_again(rig: Rig) -> None:
+    await rig.fire("a")
+    rig.broken = {1}
+    over = AlertsReceived(of_group(received(an_alert("a", firing=False)), key="a"))
+    with pytest.raises(ZeroDivisionError):
+        await rig.store.update(over, the_policy(), rig.clock.now)
+    rig.broken = set()
+    await rig.store.update(over, the_policy(), rig.clock.now)
+    assert await rig.store.still_open() == []
+
+
+async def test_an_alert_that_no_incident_takes_in_opens_none(rig: Rig) -> None:
+    rig.broken = {1}
+    with pytest.raises(ZeroDivisionError):
+        await rig.fire("a")
+    assert await rig.store.still_open() == []
 
 
 async def test_an_outage_of_the_store_is_nobodys_fault(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
