@@ -15,7 +15,7 @@ from exporter.config import Browser, Config, shipped_catalogue
 from exporter.sentry_tunnel.forward import client_session
 from process.settings import Duration
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Site:
@@ -50,11 +50,27 @@ class Site:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
 
+    def batches(self) -> dict[str, list[dict[str, Any]]]:
+        """The batches of each page, each once, as they were numbered: one may overtake another."""
+        pages: dict[str, list[dict[str, Any]]] = {}
+        for batch in {batch["batch_id"]: batch for batch in self.received}.values():
+            pages.setdefault(batch["client"]["page_id"], []).append(batch)
+        return {page: sorted(batches, key=_number) for page, batches in pages.items()}
+
+    def is_whole(self) -> bool:
+        """Whether no batch is missing before another one of its page."""
+        return all(
+            [_number(one) for one in batches] == list(range(len(batches))) for batches in self.batches().values()
+        )
+
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What was taken, each batch once."""
-        batches = {batch["batch_id"]: batch for batch in self.received}
-        return [event for batch in batches.values() for event in batch["events"]]
+        """What was taken, in the order of each page."""
+        return [event for batches in self.batches().values() for batch in batches for event in batch["events"]]
+
+    def vitals(self) -> set[str]:
+        """Which of them have arrived."""
+        return {data["vital"] for data in self.of("web_vital")}
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The data of the events of a type."""
@@ -121,6 +137,10 @@ class Site:
         settings = {"interval": "50", **options}
         attributes = " ".join(f'data-{name.replace("_", "-")}="{value}"' for name, value in settings.items())
         return f'<script src="{self.script}" {attributes}></script>'
+
+
+def _number(batch: dict[str, Any]) -> int:
+    return int(batch["client"]["sequence"])
 
 
 BUILT = Path("exporter/rum/rum.js")

@@ -42,6 +42,18 @@ async def page(context: BrowserContext) -> Page:
     return await context.new_page()
 
 
+# How long an interaction took, the browser says once the next frame has been shown; web-vitals takes it when idle.
+OBSERVE = """() => { interacted = new Promise((done) => {
+  let said = false;
+  new PerformanceObserver((list) => {
+    said ||= list.getEntries().some((entry) => entry.interactionId);
+    if (said) requestIdleCallback(done);
+  }).observe({ type: "event", durationThreshold: 40 });
+  const frame = () => said || requestAnimationFrame(frame);
+  frame();
+}) }"""
+
+
 async def leave(page: Page) -> None:
     """As a visitor does: to another page, which hides this one."""
     await page.goto("about:blank")
@@ -51,11 +63,12 @@ async def test_a_visit_is_a_page_view_with_its_parts_and_vitals(site: Site, page
     # An interaction has to take a while to be one: web-vitals leaves out what is faster than 40 ms.
     site.pages["/"] += "<button onclick='for (const t = Date.now(); Date.now() - t < 80; );'>Book</button>"
     await page.goto(f"{site.url}/?token=hunter2#x")
-    await site.until(lambda: site.of("page_load"))
+    await site.until(lambda: site.of("page_load") and "FCP" in site.vitals())
+    await page.evaluate(OBSERVE)
     await page.click("button")
-    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
+    await page.evaluate("() => interacted")
     await leave(page)
-    await site.until(lambda: {"LCP", "CLS", "FCP", "TTFB", "INP"} <= {data["vital"] for data in site.of("web_vital")})
+    await site.until(lambda: {"LCP", "CLS", "FCP", "TTFB", "INP"} <= site.vitals() and site.is_whole())
     (load,) = site.of("page_load")
     assert (load["page"], load["navigation"]) == ("/", "navigate")
     assert 0 < load["total"] < 60
@@ -75,12 +88,9 @@ async def test_batches_are_numbered_without_a_gap_and_share_the_session_of_the_t
         await page.goto(site.url + path)
         await site.until(partial(site.viewed, path))
     await leave(page)
-    await site.until(lambda: len({batch["client"]["page_id"] for batch in site.received}) == 2)
+    await site.until(lambda: len(site.batches()) == 2 and site.is_whole())
     assert len({batch["client"]["session"] for batch in site.received}) == 1
     assert len(site.of("session_start")) == 1
-    for page_id in {batch["client"]["page_id"] for batch in site.received}:
-        numbers = sorted(b["client"]["sequence"] for b in site.received if b["client"]["page_id"] == page_id)
-        assert numbers == list(range(len(numbers)))
 
 
 async def test_errors_are_kinds_each_once_and_not_more_than_twenty(site: Site, page: Page) -> None:
@@ -95,7 +105,7 @@ async def test_errors_are_kinds_each_once_and_not_more_than_twenty(site: Site, p
     await page.evaluate("() => storm()")
     await site.until(lambda: len(site.of("javascript_error")) >= 10)
     await leave(page)
-    await site.until(lambda: site.of("web_vital"))
+    await site.until(lambda: site.of("web_vital") and len(site.of("javascript_error")) + 2 >= 20)
     kinds = [data["kind"] for data in site.of("javascript_error")]
     assert kinds.count("TypeError") == 1
     assert [data["kind"] for data in site.of("unhandled_rejection")] == ["RangeError"]
@@ -142,7 +152,7 @@ async def test_calls_that_a_page_makes(site: Site, page: Page) -> None:
       return [good, thrown];
     }""")
     assert returned == [42, "no"]
-    await site.until(lambda: len(site.of("db_query")) == 2)
+    await site.until(lambda: len(site.of("db_query")) == 2 and site.is_whole())
     assert [data["outcome"] for data in site.of("api_call")] == ["success", "failure"]
     assert site.of("db_query")[0] == {"operation": "select", "table": "users", "duration": 0.08}
     assert site.count("api_calls_total", "/api/classes/[id]", "failure") == 1
@@ -263,7 +273,7 @@ async def test_of_a_sampled_session_only_what_matters_is_sent(site: Site, page: 
     await site.until(lambda: site.of("javascript_error"))
     await leave(page)
     if taken:
-        await site.until(lambda: site.of("web_vital"))
+        await site.until(lambda: site.of("web_vital") and site.of("page_load"))
         assert site.count("rum_page_views_total", "/", "desktop", "navigate") == sample
     else:
         assert site.of("page_load") == []
@@ -279,10 +289,12 @@ async def test_without_consent_nothing_is_said_and_it_can_be_taken_back(site: Si
     await page.evaluate("() => HeyPeter.consent(true)")
     await site.until(lambda: site.of("page_load"))
     assert site.of("db_query") == []
-    await page.evaluate("() => { HeyPeter.consent(false); HeyPeter.trackDatabaseQuery('select', 5, 'users') }")
-    number = len(site.received)
+    until = await page.evaluate(
+        "() => { HeyPeter.consent(false); HeyPeter.trackDatabaseQuery('select', 5, 'users'); return Date.now() }"
+    )
     await leave(page)
-    assert len(site.received) == number
+    assert site.of("db_query") == []
+    assert max(event["time"] for event in site.events) <= until  # what was under way may arrive
 
 
 async def test_global_privacy_control_is_silence(site: Site, page: Page) -> None:
