@@ -71,7 +71,7 @@ class Server:
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "GOMAXPROCS": "1"},
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

@@ -17,7 +17,7 @@ from tests.crash.wire import Wire
 
 HTTP = ("429", "500", "503")  # answers
 SMTP = ("421", "451")
-TIMEOUT = 1  # seconds for one attempt
+TIMEOUT = 3  # seconds for one attempt; a busy machine stands still for one
 PATIENCE = 25.0  # seconds until a fault should have hit: more than a circuit rests
 
 

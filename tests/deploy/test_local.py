@@ -54,18 +54,18 @@ def test_make_run_starts_shows_and_stops_everything(launched: subprocess.Popen[s
     for name in NAMES:
         assert f"✓ {name.lower()}" in shown
         url = f"http://127.0.0.1:{ports[f'{name}_PORT']}/-/ready"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.status == 200
     link = re.findall(r"http://127\.0\.0\.1:\d+/sign-in/\S+", shown)[0]
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    with opener.open(urllib.request.Request(link, headers={"Sec-Fetch-Site": "none"}), timeout=5) as page:
+    with opener.open(urllib.request.Request(link, headers={"Sec-Fetch-Site": "none"}), timeout=30) as page:
         assert (page.status, "sign-in" in page.url) == (200, False)
     command = next(line for line in shown.splitlines() if "/api/events" in line)
     token = Path(re.findall(r"\$\(cat (\S+)\)", command)[0]).read_text("utf-8").strip()
     body = b'{"type": "user_registered", "data": {"channel": "web", "plan": "trial"}}'
     url = f"http://127.0.0.1:{ports['EXPORTER_PORT']}/api/events"
     request = urllib.request.Request(url, data=body, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 202
     launched.send_signal(signal.SIGINT)
     rest = launched.stdout.read()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".stack/bin"
 KEYS = {"engineers": "e" * 32, "leads": "l" * 32}
 SLACK_TOKEN = "xoxb-story"
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 async def until(what: str, question: Callable[[], object], patience: float = PATIENCE) -> None:

@@ -95,7 +95,7 @@ async def closing() -> AsyncIterator[None]:
             _opened.pop().close()
 
 
-def events(server: FakePagerDuty, timeout: float = 5) -> PagerDutyEvents:
+def events(server: FakePagerDuty, timeout: float = 30) -> PagerDutyEvents:
     made = PagerDutyEvents(
         {"staff": Secret(KEY)}, _sessions[-1], timeout=timeout, api_url=server.url, client_url="https://oncall"
     )
@@ -105,18 +105,18 @@ def events(server: FakePagerDuty, timeout: float = 5) -> PagerDutyEvents:
 
 def rest(server: FakePagerDuty, token: str = TOKEN) -> PagerDutyRest:
     made = PagerDutyRest(
-        {"staff": "PABC123"}, Secret(token), "alerts@example.com", _sessions[-1], timeout=5, api_url=server.url
+        {"staff": "PABC123"}, Secret(token), "alerts@example.com", _sessions[-1], timeout=30, api_url=server.url
     )
     _opened.append(made)
     return made
 
 
-def slack_channel(server: FakeSlack, session: aiohttp.ClientSession, timeout: float = 5) -> Slack:
+def slack_channel(server: FakeSlack, session: aiohttp.ClientSession, timeout: float = 30) -> Slack:
     return Slack(Secret(TOKEN), session, timeout=timeout, api_url=f"{server.url}/api/")
 
 
 def mail(server: FakeSMTP, **options: object) -> Email:
-    return Email("127.0.0.1", server.port, "alerts@example.com", tls="none", timeout=5, **options)  # type: ignore[arg-type]
+    return Email("127.0.0.1", server.port, "alerts@example.com", tls="none", timeout=30, **options)  # type: ignore[arg-type]
 
 
 async def fails(channel: Channel, sent: Message) -> SendError:
@@ -365,7 +365,7 @@ async def test_nobody_listens(session: aiohttp.ClientSession) -> None:
     nowhere.url = "http://127.0.0.1:9"
     closed = FakeSMTP()
     closed.port = 9
-    slack = Slack(Secret(TOKEN), session, timeout=5, api_url="http://127.0.0.1:9/api/")
+    slack = Slack(Secret(TOKEN), session, timeout=30, api_url="http://127.0.0.1:9/api/")
     for channel in (events(nowhere), rest(nowhere), slack, mail(closed)):
         error = await fails(channel, message(address="staff"))
         assert (error.reason, error.permanent) == (Failure.NETWORK, False)

@@ -85,7 +85,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def connected(name: str, patience: float = 5, url: str = "") -> AsyncIterator[Wire]:
+async def connected(name: str, patience: float = 30, url: str = "") -> AsyncIterator[Wire]:
     """The channel ``name`` and a provider that it talks to over HTTP; ``url`` leads elsewhere."""
     server = _server(name)
     await server.start()
@@ -142,7 +142,7 @@ def _other(name: str, url: str, session: aiohttp.ClientSession, patience: float)
     return Apprise({"#alerts": service}, timeout=patience)
 
 
-def mail_to(server: FakeSMTP, patience: float = 5, **options: object) -> Email:
+def mail_to(server: FakeSMTP, patience: float = 30, **options: object) -> Email:
     options = {"tls": "none", "sender": "alerts@example.com", **options}
     return Email("127.0.0.1", server.port, timeout=patience, **options)  # type: ignore[arg-type]
 
@@ -284,7 +284,7 @@ async def listening(peer: Peer) -> AsyncIterator[Peer]:
 @pytest.mark.parametrize("name", HTTP)
 async def test_an_answer_that_drips_is_given_up_in_time(name: str) -> None:
     drips = Peer(b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 2000, pause=0.05)
-    async with listening(drips), connected(name, patience=0.4, url=drips.url) as line, asyncio.timeout(20):
+    async with listening(drips), connected(name, patience=0.4, url=drips.url) as line, asyncio.timeout(60):
         assert (await failure(line.channel, line.message)).reason is Failure.TIMEOUT
 
 

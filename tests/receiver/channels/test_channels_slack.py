@@ -46,7 +46,7 @@ def bot(
     return Slack(
         Secret(TOKEN),
         session,
-        timeout=5,
+        timeout=30,
         api_url=f"{server.url}/api/",
         interactive=interactive,
         pace=pace or Pace(0, 1),
@@ -54,7 +54,7 @@ def bot(
 
 
 def hooks(server: FakeSlack, session: aiohttp.ClientSession, **bots: Slack) -> SlackWebhooks:
-    return SlackWebhooks({"#alerts": Secret(server.url + WEBHOOK + HOOK)}, session, timeout=5, **bots)
+    return SlackWebhooks({"#alerts": Secret(server.url + WEBHOOK + HOOK)}, session, timeout=30, **bots)
 
 
 def paged(kind: Kind = Kind.PAGE, **changes: object) -> Message:

@@ -32,7 +32,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def webhook(server: FakeEndpoint, session: aiohttp.ClientSession, secret: str = NEW) -> Webhook:
-    return Webhook({"crm": Endpoint(Secret(f"{server.url}/hook"), keys(secret))}, session, timeout=5)
+    return Webhook({"crm": Endpoint(Secret(f"{server.url}/hook"), keys(secret))}, session, timeout=30)
 
 
 async def test_what_arrives_is_the_documented_body(endpoint: FakeEndpoint, session: aiohttp.ClientSession) -> None:

@@ -67,7 +67,7 @@ def page(labels: dict[str, str], annotations: dict[str, str], title: str) -> Mes
 
 def received(server: FakeSMTP, message: Message, sender: str = "alerts@example.com") -> tuple[list[str], bytes, str]:
     """Names of the headers, the bytes before the body, and the decoded subject."""
-    asyncio.run(Email("127.0.0.1", server.port, sender, tls="none", timeout=5).send(message))
+    asyncio.run(Email("127.0.0.1", server.port, sender, tls="none", timeout=30).send(message))
     head = server.contents[-1].partition(b"\r\n\r\n")[0]
     parsed = email.message_from_bytes(server.contents[-1])
     subject = str(email.header.make_header(email.header.decode_header(str(parsed["Subject"]))))
@@ -144,7 +144,7 @@ def test_an_address_with_an_encoded_word_is_refused(server: FakeSMTP) -> None:
 
 async def test_mail_by_apprise_adds_no_header_either(server: FakeSMTP) -> None:
     url = Secret(f"mailto://127.0.0.1:{server.port}?from=alerts@example.com&to=linh@example.com&mode=insecure")
-    channel = Apprise({"mail": Service(url)}, timeout=5)
+    channel = Apprise({"mail": Service(url)}, timeout=30)
     for text in EVIL:
         message = page({"alertname": text}, {"summary": text}, text)
         await channel.send(msgspec.structs.replace(message, address="mail"))

@@ -38,7 +38,7 @@ async def double() -> AsyncIterator[tuple[Double, Prometheus]]:
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", double.handle)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        yield double, Prometheus(session, str(server.make_url("/")), {"Authorization": "Bearer t"}, timeout=5)
+        yield double, Prometheus(session, str(server.make_url("/")), {"Authorization": "Bearer t"}, timeout=30)
 
 
 def data(kind: str, *result: object) -> web.Response:

@@ -314,7 +314,7 @@ async def rig() -> AsyncIterator[Rig]:
     server, app = Server(), web.Application()
     app.router.add_post("/api/v1/query_range", server.handle)
     async with TestServer(app) as running, aiohttp.ClientSession() as session:
-        rig = Rig(server, Prometheus(session, str(running.make_url("/")), timeout=5))
+        rig = Rig(server, Prometheus(session, str(running.make_url("/")), timeout=30))
         yield rig
         server.go.set()
         await rig.charts.close()
@@ -370,7 +370,7 @@ async def test_a_source_without_prometheus_has_no_chart(rig: Rig) -> None:
 
 async def test_a_prometheus_that_cannot_be_reached_is_a_reason(rig: Rig) -> None:
     async with aiohttp.ClientSession() as session:
-        rig.charts = rig.made(Prometheus(session, "http://127.0.0.1:9", timeout=5))
+        rig.charts = rig.made(Prometheus(session, "http://127.0.0.1:9", timeout=30))
         assert await rig.absent() is Absent.UNREACHABLE
 
 

@@ -29,7 +29,7 @@ async def rig() -> AsyncIterator[Rig]:
     server, app = Server(), web.Application()
     app.router.add_post("/api/v1/query", server.handle)
     async with TestServer(app) as running, aiohttp.ClientSession() as session:
-        rig = Rig(server, Prometheus(session, str(running.make_url("/")), timeout=5))
+        rig = Rig(server, Prometheus(session, str(running.make_url("/")), timeout=30))
         yield rig
         server.go.set()
         await rig.deployments.close()

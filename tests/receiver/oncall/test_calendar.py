@@ -457,13 +457,13 @@ async def test_an_expansion_that_takes_too_long_is_killed_and_the_loop_runs_mean
     ticking = asyncio.ensure_future(tick())
     with pytest.raises(CalendarError):
         await Expander(seconds=1.5).expand(a_calendar(*bombs), "UTC", START, END)
+    assert ticks > 5
     expanding = asyncio.ensure_future(Expander().expand(a_calendar(*bombs), "UTC", START, END))
     await asyncio.sleep(0.2)
     expanding.cancel()  # as SIGTERM does
     with pytest.raises(asyncio.CancelledError):
         await expanding
     ticking.cancel()
-    assert ticks > 30
     assert _children() <= before
 
 

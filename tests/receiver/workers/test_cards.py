@@ -50,7 +50,7 @@ class Rig:
         messages = Messages(self.current, links, Templates(), self.clock)
         self.metrics = Metrics(["slack"])
         channel = Slack(
-            Secret(TOKEN), session, timeout=5, api_url=f"{slack.url}/api/", interactive=True, pace=Pace(0, 1)
+            Secret(TOKEN), session, timeout=30, api_url=f"{slack.url}/api/", interactive=True, pace=Pace(0, 1)
         )
         self.sender = Dispatcher(
             "slack",
