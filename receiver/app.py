@@ -63,7 +63,7 @@ from receiver.incident.delivery import Handling
 from receiver.incident.model import DEFAULT_SOURCE, Incident, Kind, Priority
 from receiver.messages.compose import Links, Messages, reader_of
 from receiver.messages.i18n import Reader
-from receiver.messages.templating import Templates
+from receiver.messages.templating import Failed, Templates
 from receiver.metrics import Metrics
 from receiver.policy.current import Current
 from receiver.store.base import Claimed, StoreError
@@ -346,7 +346,7 @@ class Receiver:
         if len(self._link_secret.reveal()) < SHORTEST_SIGNER:
             raise source.error(".links.secret", f"too short; use at least {SHORTEST_SIGNER} random characters")
         folder = config.templates.dir if config.templates else None
-        self._templates = templates = Templates(folder, self.metrics.template_failed, config.site.brand)
+        self._templates = templates = Templates(folder, self._template_failed, config.site.brand)
         url = config.external_url
         self._links = links = Links(url, float(config.links.valid_for), self._link_secret)
         self._messages = Messages(self.current, links, templates, clock, self._picture_of)
@@ -939,6 +939,10 @@ class Receiver:
     def _wake_dispatchers(self) -> None:
         for dispatcher in self._dispatchers.values():
             dispatcher.wake()
+
+    def _template_failed(self, failed: Failed) -> None:
+        log.error("a template failed, the built-in one is used: %s", failed)
+        self.metrics.template_failed(failed.name)
 
     def _secret(self, at: str, value: Secret | None, file: Path | None) -> Secret:
         secret = require_secret(self._source, at, value, file)

@@ -36,7 +36,7 @@ from receiver.incident.model import (
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import Reader, languages
 from receiver.messages.render import render
-from receiver.messages.templating import NAMES, Templates
+from receiver.messages.templating import NAMES, Failed, Templates
 
 _NOW = datetime(2026, 11, 23, 3, 16, tzinfo=UTC)
 _OPENED = _NOW - timedelta(minutes=16)
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     """0, or 1 when a template of the folder failed and the built-in one had to stand in."""
     if options.folder is not None and not options.folder.is_dir():
         raise SettingsError(f"--templates.dir {options.folder}: is no folder")
-    failed: list[str] = []
+    failed: list[Failed] = []
     message = sample(options, Templates(options.folder, failed.append))
     html = message.html  # also where something else is shown: a template that fails is to be heard of
     if options.format == "slack":
@@ -83,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
             "headline": message.headline,
         }[options.format]
     print(shown)
-    for name in failed:
-        print(f"receiver: {options.folder / name} failed; the built-in template was used", file=sys.stderr)
+    for one in dict.fromkeys(failed):
+        print(f"receiver: {one}; the built-in template was used", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -144,7 +144,7 @@ def _many(incident: Incident, count: int) -> Incident:
 
 def problems(folder: Path) -> list[str]:
     """Render every kind with the templates of a folder: what `check` says of them."""
-    failed: list[str] = []
+    failed: list[Failed] = []
     for kind in (*(kind.value for kind in Kind), "bundle"):
         settings = {
             "kind": kind,
@@ -158,9 +158,7 @@ def problems(folder: Path) -> list[str]:
         sample(argparse.Namespace(**settings), Templates(folder, failed.append))
     strange = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in NAMES]
     unknown = [f"{folder / name}: no message uses it; the templates are {', '.join(NAMES)}" for name in strange]
-    broken = [
-        f"{folder / name}: fails on a sample; see `receiver preview --templates.dir`" for name in dict.fromkeys(failed)
-    ]
+    broken = [f"{one} (in a sample)" for one in dict.fromkeys(failed)]
     return broken + unknown
 
 

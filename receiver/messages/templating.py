@@ -4,9 +4,10 @@ A template of the folder runs in Jinja's sandbox: it sees the values of the mess
 writes is bounded. When it fails, the built-in one is used and says so at its end.
 """
 
-import logging
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 from jinja2.exceptions import SecurityError
@@ -14,10 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from receiver.channels.base import Brand
 
-log = logging.getLogger(__name__)
-
 NAMES = ("message.txt", "message.html", "bundle.txt", "bundle.html")
 LONGEST = 200_000  # characters that a template may write
+_WHY = 200  # characters of an error
 _LOOPS = 1000  # turns of one loop of range(): a loop over alerts is bounded by what it is given
 
 
@@ -41,13 +41,34 @@ def _range(*bounds: int) -> range:
     return made
 
 
+class Failed(NamedTuple):
+    """A template of the folder that could not be used; ``line`` is 0 if it is not known."""
+
+    name: str
+    path: Path
+    line: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}{f':{self.line}' if self.line else ''}: {self.why}"
+
+    @classmethod
+    def of(cls, name: str, path: Path, error: Exception) -> "Failed":
+        """Say where in the template the error came up: Jinja gives frames the template's own lines."""
+        frames = [
+            frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+        ]
+        line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else (frames or [0])[-1]
+        return cls(name, path, line, " ".join(str(error).split())[:_WHY] or type(error).__name__)
+
+
 class Templates:
-    """Writes messages; ``failed`` is told the name of a template of the folder that could not be used."""
+    """Writes messages; ``failed`` is told of a template of the folder that could not be used."""
 
     def __init__(
         self,
         folder: Path | None = None,
-        failed: Callable[[str], None] = lambda _name: None,
+        failed: Callable[[Failed], None] = lambda _failed: None,
         brand: Brand = Brand(),  # noqa: B008  # immutable
     ) -> None:
         self.brand = brand
@@ -62,9 +83,8 @@ class Templates:
             return self._own.get_template(name).render(values, trouble=None)
         try:
             return self._bounded(self._theirs.get_template(name), values)
-        except Exception as error:
-            log.exception("the template %s of %s failed; the built-in one is used", name, self._folder)
-            self._failed(name)
+        except Exception as error:  # noqa: BLE001  # whatever a template of theirs does, the page goes out
+            self._failed(Failed.of(name, self._folder / name, error))
             trouble = {"template": name, "why": type(error).__name__}
             return self._own.get_template(name).render(values, trouble=trouble)
 

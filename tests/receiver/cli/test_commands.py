@@ -298,7 +298,8 @@ def test_check_renders_the_templates_of_the_folder(tmp_path: Path, capsys: Captu
     path = edited(tmp_path, "roles:\n", "templates: {dir: templates}\nroles:\n")
     assert main(["check", "--config.file", str(path)]) == 1
     errors = capsys.readouterr().err
-    assert "message.txt: fails on a sample" in errors
+    assert "message.txt:1: 'nothing' is undefined (in a sample)" in errors
+    assert "Traceback" not in errors
     assert "mesage.html: no message uses it" in errors
 
 
@@ -344,7 +345,7 @@ def test_preview_of_a_broken_template_says_so(tmp_path: Path, capsys: Capture) -
     assert main(["preview", "--templates.dir", str(tmp_path)]) == 1
     shown = capsys.readouterr()
     assert "UndefinedError" in shown.out
-    assert "message.txt failed" in shown.err
+    assert shown.err == f"receiver: {tmp_path}/message.txt:1: 'nothing' is undefined; the built-in template was used\n"
 
 
 def test_help_lists_the_commands(capsys: Capture) -> None:

@@ -13,7 +13,7 @@ from receiver.incident.model import Incident, Kind, Notification, Origin, Pause,
 from receiver.messages.digest import render_bundle
 from receiver.messages.i18n import Reader, languages, one_line
 from receiver.messages.render import render
-from receiver.messages.templating import Templates
+from receiver.messages.templating import Failed, Templates
 from tests.receiver.example_site import P1, P2, START, Case, an_alert, labelled, received
 
 LINK = "https://oncall.example.com/answer/abc.def"
@@ -173,9 +173,9 @@ def test_a_template_of_the_folder_is_used(tmp_path: Path) -> None:
 )
 def test_a_template_that_fails_costs_no_page_and_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "message.txt").write_text(text, "utf-8")
-    failed: list[str] = []
+    failed: list[Failed] = []
     message = one(Templates(tmp_path, failed.append))
-    assert failed == ["message.txt"]
+    assert [one.name for one in failed] == ["message.txt"]
     assert message.text.startswith("12% of requests fail.")
     assert message.text.splitlines()[-1].startswith(
         SAY("template_failed", template="message.txt", why="\n").split("\n")[0]
@@ -184,11 +184,11 @@ def test_a_template_that_fails_costs_no_page_and_says_so(tmp_path: Path, text: s
 
 def test_html_is_written_for_a_reader_of_it_only(tmp_path: Path) -> None:
     (tmp_path / "message.html").write_text("{{ 1 / 0 }}", "utf-8")
-    failed: list[str] = []
+    failed: list[Failed] = []
     message = one(Templates(tmp_path, failed.append))
     assert failed == []
     assert "12% of requests fail." in message.html
-    assert failed == ["message.html"]
+    assert [str(one) for one in failed] == [f"{tmp_path}/message.html:1: division by zero"]
 
 
 def test_what_turns_or_hides_writing_is_taken_out() -> None:
