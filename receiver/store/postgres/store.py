@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -16,7 +16,7 @@ from receiver.incident.model import Failure, Incident
 from receiver.oncall.cover import Changed, Cover
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Outage, Sent, StoreError, Wanted
+from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Outage, Sent, StoreError, StoreOutageError, Wanted
 from receiver.store.duty import MadeWindow
 from receiver.store.postgres import turns
 from receiver.store.postgres.clock import PERIOD, DatabaseClock
@@ -45,6 +45,7 @@ from receiver.store.sql.store import Rounds, SQLStore, Watcher, unwatched
 from receiver.store.unreadable import Unreadable
 
 _PRESENT_EVERY = 3.0  # seconds
+_AT_ONCE = 0.1  # seconds until what must be done soon is tried again
 _PRESENT = "receiver"  # how the turn is called that says that a receiver lives, by which channels it sends
 _SERVED = "SELECT name FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until >= ? AND owner <> ?"
 _CONFIG = "config"  # the same, that says which configuration each has
@@ -156,8 +157,8 @@ class PostgresStore(SQLStore):
         """Give what is to be done every so many seconds while this receiver runs, by name."""
         return {
             "database clock": (self.look_at_clock, PERIOD),
-            "leases": (self.renew_leases, RENEWED_EVERY),
-            "presence": (self.be_present, _PRESENT_EVERY),
+            "leases": (partial(self._insisting, self.renew_leases), RENEWED_EVERY),
+            "presence": (partial(self._insisting, self.be_present), _PRESENT_EVERY),
         }
 
     async def look_at_clock(self) -> None:
@@ -170,6 +171,19 @@ class PostgresStore(SQLStore):
             return bytes(db.execute("SELECT content FROM shared_file WHERE name = ?", (name,)).fetchone()[0])
 
         return await self._database_writer.commit(change)
+
+    async def _insisting(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what must be done soon: who waits for its turn has it before others claim what seems to be left."""
+        begun = self._elapsed()
+        while True:
+            try:
+                await work()
+            except StoreOutageError as error:
+                if error.outage is not Outage.LOCKED or self._elapsed() - begun > LENGTH:
+                    raise
+                await asyncio.sleep(_AT_ONCE)
+            else:
+                return
 
     async def renew_leases(self) -> None:
         """Keep what is being sent."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -14,13 +15,14 @@ from receiver.channels import push
 from receiver.incident.event import Delivered
 from receiver.store.access import Session, Token
 from receiver.store.audit import Act
-from receiver.store.postgres import leases, listen, turns
+from receiver.store.postgres import connection, leases, listen, turns
 from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login
+from receiver.store.postgres.queue import LOCK
 from receiver.store.postgres.store import PostgresStore
 from receiver.workers.same_config import DifferentConfigError, SameConfig
 from receiver.workers.unserved import Unserved
-from tests.receiver.example_site import START, Clock, an_alert, deciding, received, the_policy
+from tests.receiver.example_site import START, Clock, an_alert, beside, deciding, received, the_policy
 from tests.receiver.store.postgres_server import a_proxy
 from tests.receiver.stores import conninfo
 
@@ -195,6 +197,32 @@ async def test_what_is_being_sent_is_not_claimed_by_another_until_its_lease_is_o
     await one.store.settle(claimed[0], "ref-of-the-dead", deciding(Delivered(claimed[0].notification.round), now), now)
     assert await other.store.claim("email", later, 60.0, 10) == []  # still the other's
     await other.store.settle(taken[0], "ref", deciding(Delivered(taken[0].notification.round), later), later)
+
+
+def leased_until(folder: Path) -> float:
+    with beside(folder) as db:
+        return float(db.execute("SELECT max(lease_until) FROM outbox").fetchone()[0])
+
+
+async def test_a_lease_is_renewed_when_a_turn_takes_longer_than_anybody_waits_for_one(
+    two: tuple[One, One], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk: at the next round it may be over, and another receiver would send the same."""
+    monkeypatch.setitem(connection._SETTINGS, "lock_timeout", "200ms")  # noqa: SLF001
+    one, _ = two
+    await open_incident(one.store)
+    assert await one.store.claim("email", one.store.clock(), 60.0, 10)
+    before = leased_until(tmp_path)
+    await one.store._writer.run(lambda _: one.store._writing.drop())  # noqa: SLF001  # the next has that timeout
+    renew, _ = one.store.rounds()["leases"]
+    with psycopg.connect(conninfo(tmp_path)) as slow:
+        slow.execute(LOCK.encode())
+        renewing = asyncio.ensure_future(renew())
+        await asyncio.to_thread(slow.execute, "SELECT pg_sleep(1)")
+        assert not renewing.done()
+        slow.rollback()
+    await renewing
+    assert leased_until(tmp_path) > before
 
 
 async def test_a_lease_is_renewed_for_as_long_as_it_is_held(two: tuple[One, One]) -> None:
