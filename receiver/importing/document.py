@@ -7,7 +7,7 @@ import yaml
 
 from receiver.importing.draft import NOBODY, PHONES, Draft, Row, Schedule, Team, duration
 
-_HEAD = """# Imported from {source} on {day}. `python -m receiver check --config.file receiver.yml` validates this file.
+_HEAD = """# Imported from {source} on {day}. `heypeter-receiver check --config.file receiver.yml` validates this file.
 # docs/import.md says what is left to do; relative paths are relative to this file.
 
 external_url: https://oncall.example.com

@@ -25,8 +25,8 @@ _SEVERITIES = {
 _USUAL = ("critical", "warning", "info", "none")
 
 _HEAD = """\
-# Made by `receiver init` from {name}.
-# `receiver check --config.file receiver.yml` validates this file. Relative paths are relative to this file.
+# Made by `heypeter-receiver init` from {name}.
+# `heypeter-receiver check --config.file receiver.yml` validates this file. Relative paths are relative to this file.
 # deploy/config/receiver.yml shows every key.
 
 external_url: {external_url}   # public URL of the receiver, used for links in messages

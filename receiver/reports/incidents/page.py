@@ -161,7 +161,7 @@ def _period(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     nights = sum(night for _, _, night in report.pages)
-    return (
-        f"{report.incidents} incidents, {report.still_open} still open; "
-        f"{report.breaches} response times breached; {nights} pages at night."
-    )
+    incidents = "1 incident" if report.incidents == 1 else f"{report.incidents} incidents"
+    breaches = "1 response time" if report.breaches == 1 else f"{report.breaches} response times"
+    pages = "1 page" if nights == 1 else f"{nights} pages"
+    return f"{incidents}, {report.still_open} still open; {breaches} breached; {pages} at night."

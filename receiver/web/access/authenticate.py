@@ -119,7 +119,7 @@ class Authenticator:
         now = self._clock()
         if token is None or not api_token.works(token, now):
             raise Refused(
-                "Authorization: the bearer token is missing or wrong; use one of `receiver token` or api.token"
+                "Authorization: the bearer token is missing or wrong; use one of `heypeter-receiver token` or api.token"
             )
         role = self._role(token)
         if role is None:

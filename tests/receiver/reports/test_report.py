@@ -162,7 +162,9 @@ async def test_the_command_writes_all_three_forms(tmp_path: Path, capsys: pytest
     command = ["report", "--config.file", str(EXAMPLE), "--database", str(database), "--until", "2026-12-01"]
     assert await asyncio.to_thread(main, command) == 0
     text = capsys.readouterr().out
-    assert text.startswith("# On-call report, 2026-11-01 to 2026-12-01 (UTC)\n\n2 incidents, 1 still open; 1 response")
+    assert text.startswith(
+        "# On-call report, 2026-11-01 to 2026-12-01 (UTC)\n\n2 incidents, 1 still open; 1 response time "
+    )
     assert "| P1 | 1 | 20m | 20m | 20m | 30m | 30m | 30m | 1 |" in text
     assert "| Linh Tran | 2 | 2 |" in text
     assert await asyncio.to_thread(main, [*command, "--format=json"]) == 0
