@@ -92,8 +92,11 @@ class Measure:
                 await app(scope, receive, send)
                 return
 
+            asked, root = str(scope["path"]), str(scope.get("root_path") or "")
+
             def route() -> str:
-                path = getattr(scope.get("route"), "path", "") or str(scope["path"])
+                template = getattr(scope.get("route"), "path", "")
+                path = _mounted(scope, asked, root) + template if template else asked
                 return re.sub(r"{(\w+)(:\w+)?}", r"[\1]", path)
 
             headers = _headers(scope)
@@ -103,7 +106,7 @@ class Measure:
             watched = _Received(receive, served, ahead="expect" not in headers)
             try:
                 with _traced(traceparent):
-                    await app(scope, watched, _sending(send, served))
+                    await app(scope, watched, _sending(send, served, watched))
                 served.fail()  # if it returns before its answer is whole; the server breaks the connection then
             except asyncio.CancelledError:
                 served.end(client_left=True)
@@ -209,6 +212,12 @@ def _failed(request: Any, served: ServedRequest, error: BaseException, *, is_wat
             served.end()
 
 
+def _mounted(scope: Message, asked: str, root: str) -> str:
+    """Return where the application that answers is mounted: frameworks append that to the root path of the server."""
+    path = str(scope.get("root_path") or "")
+    return path[len(root) :] if path.startswith(root) and asked.startswith(path) else ""
+
+
 def _headers(message: Message) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message.get("headers", ())}
 
@@ -225,17 +234,31 @@ class _Received:
         self._messages: deque[Message] = deque()
         self._task: asyncio.Task[Message] | None = None
         self._is_whole = False
+        self._awaited = 0  # by the application itself
         if ahead:
             self._fetch()
 
     async def __call__(self) -> Message:
         while not self._messages:
             task = self._fetch()
-            await asyncio.wait({task})
+            self._awaited += 1
+            try:
+                await asyncio.wait({task})
+            finally:
+                self._awaited -= 1
             if not self._messages:
                 self._task = None
                 return task.result()  # raises
         return self._messages.popleft()
+
+    async def stop(self) -> None:
+        """Look ahead no further, as the application answers; what it awaits itself is left alone."""
+        self._is_whole = True
+        task = self._task
+        if task is not None and not task.done() and not self._awaited:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_LEFT_CHECK)
+            self._task = None
 
     def close(self) -> None:
         """Stop looking."""
@@ -264,11 +287,14 @@ class _Received:
             self._fetch()
 
 
-def _sending(send: Send, served: ServedRequest) -> Send:
+def _sending(send: Send, served: ServedRequest, received: _Received) -> Send:
     head: dict[str, Any] = {"status": 0, "headers": {}}
 
     async def watched(message: Message) -> None:
         kind = message["type"].removeprefix("websocket.")
+        if kind != message["type"]:
+            # A server may end if a websocket is closed while its next message is awaited: Granian 2.8 does.
+            await received.stop()
         if kind in {"http.response.start", "accept"} or (kind == "close" and not served.is_answered):
             head["status"] = message["status"] if "status" in message else {"accept": 101}.get(kind, 403)
             head["headers"] = _headers(message)

@@ -263,3 +263,88 @@ def test_whatever_status_a_wsgi_application_has_it_is_counted(
     assert list(Measure(client).wsgi(app)(environ, lambda status, *_: said.append(status))) == []
     assert said == [status]
     assert told(client, double) == [("GET", "/", counted)]
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_a_websocket_is_answered_with_nothing_of_ours_under_way(
+    client: Client, double: ExporterDouble, accepts: bool
+) -> None:
+    """Granian 2.8 ends its worker if a message is awaited while the application closes a websocket."""
+    asked = 0
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    messages.put_nowait({"type": "websocket.connect"})
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        try:
+            return await messages.get()
+        finally:
+            asked -= 1
+
+    async def send(message: Message) -> None:
+        assert asked == 0, message
+        await asyncio.sleep(0)
+        if message["type"] == "websocket.accept":
+            messages.put_nowait({"type": "websocket.receive", "text": "a"})
+
+    async def app(_scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI's
+        assert (await receive())["type"] == "websocket.connect"
+        await asyncio.sleep(0.01)
+        if accepts:
+            await send({"type": "websocket.accept"})
+            assert (await receive())["text"] == "a"
+        await asyncio.sleep(0.01)
+        await send({"type": "websocket.close"})
+
+    await Measure(client).asgi(app)({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+    assert told(client, double) == [("GET", "/ws", *((101, "stream") if accepts else (403,)))]
+
+
+async def test_what_an_application_itself_awaits_of_a_websocket_arrives(client: Client, double: ExporterDouble) -> None:
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    messages.put_nowait({"type": "websocket.connect"})
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            messages.put_nowait({"type": "websocket.receive", "text": "a"})
+
+    async def app(_scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI's
+        await receive()
+        following = asyncio.ensure_future(receive())
+        await asyncio.sleep(0.01)
+        await send({"type": "websocket.accept"})
+        assert (await following)["text"] == "a"
+        await send({"type": "websocket.close"})
+
+    await Measure(client).asgi(app)({"type": "websocket", "path": "/ws", "headers": []}, messages.get, send)
+    assert told(client, double) == [("GET", "/ws", 101, "stream")]
+
+
+@pytest.mark.parametrize(
+    ("root", "mounted", "path", "route"),
+    [
+        ("", "/sub", "/sub/deep/9", "/sub/deep/[x]"),
+        ("", "", "/deep/9", "/deep/[x]"),
+        ("/api", "/api/sub", "/api/sub/deep/9", "/sub/deep/[x]"),
+        ("", "/api", "/deep/9", "/deep/[x]"),  # FastAPI(root_path="/api") behind a proxy that takes it away
+        ("/api", "/api", "/api/deep/9", "/deep/[x]"),
+    ],
+)
+async def test_the_route_of_a_mounted_application_has_the_path_that_it_is_mounted_at(
+    client: Client, double: ExporterDouble, root: str, mounted: str, path: str, route: str
+) -> None:
+    async def app(scope: Message, _receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI's
+        # As Starlette's Mount and then its Route do.
+        scope.update({"root_path": mounted, "route": SimpleNamespace(path="/deep/{x}")})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def send(_message: Message) -> None: ...
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "root_path": root, "path": path, "headers": []}
+    await Measure(client).asgi(app)(scope, receive, send)
+    assert told(client, double) == [("GET", route, 200)]

@@ -285,6 +285,8 @@ class AsgiServer:
             message.get("body") == b"part" or message["type"] == "websocket.accept"
         ):
             self.leave()
+            if self.kind == "websocket":  # nobody of ours asks any more
+                asyncio.get_running_loop().call_soon(self.left.set)
         elif message["type"].endswith("response.body") and not message["more_body"]:
             self.ended.set()
 
