@@ -18,7 +18,7 @@ from tests.stories.stack import until
 
 PROGRAM = Path(".stack/bin/alertmanager").absolute()
 # How long each node of a cluster waits for the one before it; 15s unless told.
-TURN = "3s"
+TURN = "5s"
 CONFIG = Path("deploy/config/alertmanager.yml")
 
 
@@ -109,7 +109,7 @@ class Alertmanager:
         self._process = await asyncio.create_subprocess_exec(
             PROGRAM, *words, cwd=self._folder, stdout=quiet, stderr=quiet
         )
-        await until("Alertmanager is ready", self._ready, 30)
+        await until("Alertmanager is ready", self._ready)
 
     async def kill(self) -> None:
         """End it at once; one that leaves a cluster properly says goodbye for 10 s."""
@@ -149,7 +149,7 @@ class Alertmanager:
         """Wait for a known effect: the inhibitor takes alerts in the order in which they were fired."""
         await self.fire(alert("DatabaseDown", "canary"), alert("HighErrorRate", "canary"))
         effect = partial(self._hides, "canary", {"HighErrorRate"})
-        await until(f"DatabaseDown hides HighErrorRate ({CONFIG}, inhibit_rules)", effect, 15)
+        await until(f"DatabaseDown hides HighErrorRate ({CONFIG}, inhibit_rules)", effect)
 
     async def _hides(self, env: str, expected: set[str]) -> bool:
         return await self.hidden(env) == expected

@@ -73,7 +73,7 @@ async def test_ten_hosts_with_one_trouble_are_one_message_and_two_troubles_are_t
     def told() -> bool:
         return len(site.recorder.told) >= len(expected)
 
-    await until("every group was told", told, 20)
+    await until("every group was told", told)
     groups = [(one["groupLabels"], len(one["alerts"])) for one in site.recorder.told]
     assert {(g["alertname"], g["team"], g.get("slo")): size for g, size in groups} == expected, f"{CONFIG}: group_by"
     assert len(groups) == len(expected)
@@ -99,13 +99,13 @@ async def test_at_night_only_what_can_wait_waits(site: Site) -> None:
     async def settled() -> bool:
         return names_told(site) >= awake and await node.metric(SUPPRESSED) >= len(WAITS_FOR_MORNING)
 
-    await until(f"{len(awake)} alerts are told and {len(WAITS_FOR_MORNING)} muted", settled, 30)
+    await until(f"{len(awake)} alerts are told and {len(WAITS_FOR_MORNING)} muted", settled)
     assert names_told(site) == awake, f"{CONFIG}: mute_time_intervals"
 
 
 async def test_by_day_everything_is_told(site: Site) -> None:
     node = await everything_at(site, 14)
-    await until("every alert is told", lambda: names_told(site) == set(LABELS), 30)
+    await until("every alert is told", lambda: names_told(site) == set(LABELS))
     assert await node.metric(SUPPRESSED) == 0
 
 
@@ -135,16 +135,16 @@ async def test_three_nodes_tell_once_and_go_on_when_the_first_is_killed(site: Si
     peers = tuple(node.gossip for node in nodes)
     await asyncio.gather(*(node.start(config, peers) for node in nodes))
     for node in nodes:
-        await until("the three see one another", partial(settled, node), 60)
+        await until("the three see one another", partial(settled, node))
     before = alert("DatabaseDown", "production", instance="db-1")
     # Prometheus sends to all of them, always: see alerting.alertmanagers of deploy/config/prometheus.yml.
     await asyncio.gather(*(node.fire(before) for node in nodes))
-    await until("somebody tells of it", lambda: site.recorder.of("DatabaseDown"), 30)
+    await until("somebody tells of it", lambda: site.recorder.of("DatabaseDown"))
 
     positions = {await position(node): node for node in nodes}
     first, *others = (positions[place] for place in range(3))
     for node in others:
-        await until("it learnt that somebody told of it", partial(learnt, node), 30)
+        await until("it learnt that somebody told of it", partial(learnt, node))
     await first.kill()
     after = alert("RedisDown", "production", instance="cache-1")
     await asyncio.gather(*(node.fire(after) for node in others))

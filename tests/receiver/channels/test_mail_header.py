@@ -85,7 +85,9 @@ def test_an_encoded_word_in_an_alert_adds_no_header(server: FakeSMTP, text: str)
     assert [part.get_content_type() for part in body.iter_parts()] == ["text/plain", "text/html"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.text(alphabet=st.one_of(st.sampled_from('=?qQbB_ \r\n\t\u200b@<>:,;"utf-8ü\U0001f4a5'), st.characters())),
     st.sampled_from(["", *EVIL]),

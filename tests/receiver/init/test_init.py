@@ -334,7 +334,11 @@ def random_file(routes: list[dict[str, Any]], folder: Path) -> Path:
 FULL = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VALUES.items()})
 
 
-@settings(max_examples=3 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3 * EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(routes=st.lists(ROUTES, min_size=1, max_size=4), labels=FULL)
 @example(  # a route that tells somebody behind two that tell nobody and go on
     routes=[
@@ -357,7 +361,10 @@ def test_an_alert_that_alertmanager_tells_somebody_is_told_us(
 
 @pytest.mark.stack
 @settings(
-    max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     routes=st.lists(ROUTES, min_size=1, max_size=4),

@@ -309,7 +309,9 @@ async def test_whatever_is_signed_is_taken_so_that_the_subscription_lives(rig: R
     assert (await rig.incident()).state is State.TRIGGERED
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(body=st.binary(max_size=200), stamp=st.text(max_size=20), signed=st.text(max_size=80))
 async def test_nothing_that_anybody_sends_is_a_500(rig: Rig, body: bytes, stamp: str, signed: str) -> None:
     headers = {"X-Slack-Signature": quote(signed), "X-Slack-Request-Timestamp": quote(stamp)}
@@ -319,7 +321,9 @@ async def test_nothing_that_anybody_sends_is_a_500(rig: Rig, body: bytes, stamp:
             assert answer.status == 401
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     payload=st.recursive(
         st.none() | st.booleans() | st.text(max_size=5) | st.integers(),

@@ -125,7 +125,7 @@ class Rig:
         async def there() -> bool:
             return len(await self.store.incidents(State.TRIGGERED, 10)) == count
 
-        await until(f"{count} incidents are open", there, 20)
+        await until(f"{count} incidents are open", there)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ async def test_a_silence_made_in_mid_incident_pauses_it_and_its_end_resumes(rig:
         (incident,) = await rig.store.incidents(None, 10)
         return incident.paused is not None
 
-    await until("the incident is paused", paused, 20)
+    await until("the incident is paused", paused)
     (incident,) = await rig.store.incidents(None, 10)
     assert incident.paused is not None
     assert incident.paused.author == "Linh"
@@ -164,7 +164,7 @@ async def test_a_silence_made_in_mid_incident_pauses_it_and_its_end_resumes(rig:
     async def resumed() -> bool:
         return not await paused()
 
-    await until("the incident goes on", resumed, 20)
+    await until("the incident goes on", resumed)
 
 
 async def test_two_alertmanagers_whose_group_keys_collide_know_nothing_of_each_other(tmp_path: Path, rig: Rig) -> None:
@@ -182,7 +182,7 @@ async def test_two_alertmanagers_whose_group_keys_collide_know_nothing_of_each_o
         async def both() -> bool:
             return len(await rig.store.incidents(None, 10)) == 2
 
-        await until("each has opened an incident", both, 20)
+        await until("each has opened an incident", both)
         first, second = await state("alertmanager"), await state("us")
         assert first.key.endswith(second.key.rpartition("\t")[2])
         matcher = {"name": "alertname", "value": "HighErrorRate", "isRegex": False, "isEqual": True}
@@ -194,7 +194,7 @@ async def test_two_alertmanagers_whose_group_keys_collide_know_nothing_of_each_o
                 await one.reconciler.run_once()
             return (await state("us")).paused is not None
 
-        await until("the silence of us pauses its incident", is_paused, 20)
+        await until("the silence of us pauses its incident", is_paused)
         assert (await state("alertmanager")).paused is None
         await us.end()
         await us.run()  # it has forgotten everything; the other has not
@@ -240,7 +240,7 @@ async def test_a_truncated_message_is_completed_from_the_api(rig: Rig) -> None:
         incidents = await rig.store.incidents(None, 10)
         return bool(incidents) and incidents[0].truncated == 2
 
-    await until("a truncated message has come", truncated, 20)
+    await until("a truncated message has come", truncated)
     await rig.reconciler.run_once()
     (incident,) = await rig.store.incidents(None, 10)
     assert len(incident.firing) == 3
@@ -255,7 +255,7 @@ async def test_an_alert_whose_webhook_never_came_is_found_and_then_stays_one_inc
         async with rig.session.get(f"{rig.url}/api/v2/alerts") as answer:
             return bool(await answer.json())
 
-    await until("Alertmanager knows the alert", known, 20)
+    await until("Alertmanager knows the alert", known)
     view = await AlertmanagerApi(rig.url, rig.session).view()
     (seen,) = view.alerts.values()
     rig.clock.now = seen.alert.starts_at + timedelta(minutes=11)
@@ -270,7 +270,7 @@ async def test_an_alert_whose_webhook_never_came_is_found_and_then_stays_one_inc
         incidents = await rig.store.incidents(None, 10)
         return len(incidents) == 1 and len(incidents[0].firing) == 2
 
-    await until("the webhook joins the incident that was found", joined, 20)
+    await until("the webhook joins the incident that was found", joined)
     assert (await rig.store.incidents(None, 10))[0].id == incident.id
 
 
