@@ -247,13 +247,20 @@ async def test_a_receiver_that_stops_in_its_transaction_keeps_nobody_waiting(
                 other.execute("SELECT 1").fetchone()
 
 
+def is_running(query: str) -> bool:
+    """Whether the server is working on it."""
+    activity = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+    return stores.admin().execute(activity, (query,)).fetchone() == (1,)
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_receiver_that_works_for_long_is_left_alone(tmp_path: Path, proxy: Proxy) -> None:
     async with opened(by_way_of(proxy, stores.conninfo(tmp_path))) as store:
         with holding(tmp_path, pipelined=False) as other:
-            working = asyncio.to_thread(lambda: other.execute("SELECT pg_sleep(1)").fetchone())
-            slept = asyncio.ensure_future(working)
-            await asyncio.sleep(0.2)
+            work = "SELECT pg_sleep(3)"
+            slept = asyncio.ensure_future(asyncio.to_thread(lambda: other.execute(work).fetchone()))
+            while not await asyncio.to_thread(is_running, work):
+                pass
             with pytest.raises(StoreOutageError) as raised:
                 await count(store)
             assert raised.value.outage is Outage.LOCKED
@@ -265,10 +272,10 @@ async def test_a_receiver_that_works_for_long_is_left_alone(tmp_path: Path, prox
 async def test_a_statement_that_takes_too_long_fails_alone(
     tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(connections._SETTINGS, "statement_timeout", "300ms")  # noqa: SLF001
+    monkeypatch.setitem(connections._SETTINGS, "statement_timeout", "2s")  # noqa: SLF001
     async with opened(by_way_of(proxy, stores.conninfo(tmp_path))) as store:
         with pytest.raises(StoreOutageError) as raised:
-            await store._writer.commit(lambda db: db.execute("SELECT pg_sleep(9)").fetchone())  # noqa: SLF001
+            await store._writer.commit(lambda db: db.execute("SELECT pg_sleep(30)").fetchone())  # noqa: SLF001
         assert raised.value.outage is Outage.SLOW
         assert await count(store) == 1
 
