@@ -98,9 +98,7 @@ def test_no_program_outlives_a_launcher_that_was_killed(launched: subprocess.Pop
 
 
 def test_a_busy_port_is_one_sentence(ports: dict[str, str]) -> None:
-    with socket.socket() as busy:
-        busy.bind(("127.0.0.1", int(ports["PROMETHEUS_PORT"])))
-        busy.listen()
+    with socket.create_server(("127.0.0.1", int(ports["PROMETHEUS_PORT"]))):
         done = run(*RUN, **ports)
     assert done.returncode == 1
     assert f"port {ports['PROMETHEUS_PORT']} (prometheus)" in done.stdout

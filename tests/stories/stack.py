@@ -72,6 +72,11 @@ class Stack:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     async def start(self, *names: str) -> None:
+        """Start these beside each other, and Prometheus when the others are ready: it would find them down."""
+        await self._start(*(name for name in names if name != "prometheus"))
+        await self._start(*(name for name in names if name == "prometheus"))
+
+    async def _start(self, *names: str) -> None:
         for name in names:
             command = getattr(self, f"_{name}")()
             with (self.folder / f"{name}.log").open("ab") as log:
