@@ -5,15 +5,22 @@ sent again by it; what it has not written when it ends goes out once more at the
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
-from receiver.incident.model import Failure, Incident, Notification, Priority
-from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Sent, Store, StoreOutageError, Wanted
+from receiver.incident.model import Decision, Failure, Incident, Notification, Priority
+from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Sent, Store, StoreError, StoreOutageError, Wanted
+
+log = logging.getLogger(__name__)
 
 Write = Callable[[Claimed], Awaitable[None]]
+
+# A change that this one incident cannot have: a constraint of the database, or what cannot be encoded.
+_FAULTS = (StoreError, msgspec.MsgspecError, ValueError, TypeError)
 
 
 class _Unsettled(msgspec.Struct):
@@ -24,6 +31,28 @@ class _Unsettled(msgspec.Struct):
     claimed: Claimed
     again: datetime | None = None
     being_written: bool = False
+
+
+class _WriteOnce(Protocol):
+    async def __call__(self, lease: Claimed, *, changes: bool) -> None: ...
+
+
+def _whole(write: _WriteOnce) -> Write:
+    """Write what became of a row; its incident stays as it is if it cannot be changed so.
+
+    Else the process would end, and the next one send the same again and end there, too.
+    """
+
+    async def written(lease: Claimed) -> None:
+        try:
+            await write(lease, changes=True)
+        except StoreOutageError:
+            raise
+        except _FAULTS:
+            log.exception("incident %d takes in nothing of notification %d", lease.incident.id, lease.id)
+            await write(lease, changes=False)
+
+    return written
 
 
 class UnsettledOutbox:
@@ -80,7 +109,11 @@ class UnsettledOutbox:
 
     async def settle(self, claimed: Claimed, ref: str, decide: Decide, now: datetime) -> None:
         """It was sent."""
-        await self._done(claimed, lambda lease: self._store.settle(lease, ref, decide, now))
+
+        async def write(lease: Claimed, *, changes: bool) -> None:
+            await self._store.settle(lease, ref, decide if changes else Decision, now)
+
+        await self._done(claimed, _whole(write))
 
     async def settle_and_claim(  # see the store
         self,
@@ -97,6 +130,8 @@ class UnsettledOutbox:
                 given = await self._store.settle_and_claim(sent, channel, now, lease, addresses, asking)
             except StoreOutageError:
                 pass  # each is settled by itself, when that can be written
+            except _FAULTS:
+                log.exception("%d messages are settled each by itself", len(sent))
             else:
                 return [Given(one.ask, [each for each in one.claims if not self._is_known(each)]) for one in given]
         await asyncio.gather(*(self.settle(one.claimed, one.ref, one.decide, now) for one in sent))
@@ -117,19 +152,25 @@ class UnsettledOutbox:
     ) -> None:
         """They were tried and not sent; try again at ``when``."""
 
-        async def put_off(leases: Sequence[Claimed]) -> None:
-            await self._store.retry_at(leases, when, error, now, spent=spent, unreached=unreached)
+        async def put_off(leases: Sequence[Claimed], *, changes: bool = True) -> None:
+            decide = unreached if changes else lambda _: None
+            await self._store.retry_at(leases, when, error, now, spent=spent, unreached=decide)
+
+        async def put_off_one(lease: Claimed, *, changes: bool) -> None:
+            await put_off([lease], changes=changes)
 
         if not any(claimed.id in self._under_way for claimed in claims):
             try:
                 await put_off(claims)
             except StoreOutageError:
                 pass  # each is put off by itself, when that can be written
+            except _FAULTS:
+                log.exception("%d notifications are put off each by itself", len(claims))
             else:
                 return
         for claimed in claims:
             failed = msgspec.structs.replace(claimed, tries=claimed.tries + 1, spent=claimed.spent + spent)
-            await self._done(failed, lambda lease: put_off([lease]), when)
+            await self._done(failed, _whole(put_off_one), when)
 
     async def dead(
         self,
@@ -141,7 +182,12 @@ class UnsettledOutbox:
         now: datetime,
     ) -> None:
         """It will never be sent."""
-        await self._done(claimed, lambda lease: self._store.dead(lease, failure, error, unreached, undelivered, now))
+
+        async def write(lease: Claimed, *, changes: bool) -> None:
+            made = (unreached, undelivered) if changes else (Decision, Decision)
+            await self._store.dead(lease, failure, error, *made, now)
+
+        await self._done(claimed, _whole(write))
 
     async def park(self, address: str, claims: Sequence[Claimed], channel: str) -> None:
         """``claims`` go back untried, and are given by their address alone."""
@@ -189,8 +235,12 @@ class UnsettledOutbox:
 
     async def look_elsewhere(self, claimed: Claimed, unreached: Decide, now: datetime) -> None:
         """Look for another way for a late page; in an outage it is late again at the next look."""
+
+        async def write(lease: Claimed, *, changes: bool) -> None:
+            await self._store.look_elsewhere(lease, unreached if changes else Decision, now)
+
         try:
-            await self._store.look_elsewhere(claimed, unreached, now)
+            await _whole(write)(claimed)
         except StoreOutageError:
             return
 

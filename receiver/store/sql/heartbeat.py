@@ -29,7 +29,7 @@ def read(db: Connection) -> Watch:
     read = {name: db.unreadable.read(Table.HEARTBEAT, name, partial(_beat, *times)) for name, *times in rows}
     beats = {name: one for name, one in read.items() if one is not None}
     own = db.execute("SELECT value FROM own WHERE name = 'jobs'").fetchone()
-    return Watch(beats, _moment(own[0]) if own else None)
+    return Watch(beats, db.unreadable.read(Table.OWN, "jobs", lambda: _moment(own[0])) if own else None)
 
 
 def keep(db: Connection, before: Watch, after: Watch) -> None:

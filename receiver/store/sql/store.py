@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -536,6 +537,8 @@ class SQLStore:
     async def installation(self) -> int:
         def known(db: Connection) -> int:
             columns = db.execute("SELECT value FROM own WHERE name = 'installation'").fetchone()
+            if columns and not math.isfinite(columns[0]):
+                raise StoreError("own.installation: cannot be read: restore a backup, or all links lead nowhere")
             return int(columns[0]) if columns else 0
 
         def change(db: Connection) -> int:

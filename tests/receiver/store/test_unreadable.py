@@ -1,6 +1,7 @@
 """A row that cannot be read is said and left out: no loop ends at it, nothing else waits for it, nobody deletes it."""
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from receiver.incident.model import EntryKind, Origin, State
 from receiver.metrics import Metrics
 from receiver.oncall.cover import Cover, CoverState
 from receiver.store.audit import Act
-from receiver.store.base import IncidentFilter
+from receiver.store.base import IncidentFilter, StoreError
 from receiver.store.duty import MadeWindow
 from receiver.store.sql.store import SQLStore
 from receiver.store.unreadable import Table, UnreadableError
@@ -35,6 +36,7 @@ from tests.receiver.example_site import (
     the_current,
     the_policy,
 )
+from tests.receiver.stores import the_store
 
 NONSENSE = [b"{", b"", b"\xff\xfe", b"null", b'{"kind": "page"}', b"[" * 3000, b'{"id": "x"}', b"\x78\x9cbroken"]
 
@@ -237,6 +239,28 @@ async def test_heartbeats_of_no_time_are_left_out(rig: Rig) -> None:
     assert set(await rig.store.heartbeats()) == {"west"}
     watch = await rig.store.watch_jobs(lambda before: Watch(before.beats, before.looked_at))
     assert set(watch.beats) == {"billing"}
+
+
+async def test_what_the_receiver_remembers_of_itself_may_be_of_no_time(rig: Rig) -> None:
+    now = rig.clock.now
+    await rig.store.alive(now)
+    await rig.store.hand_over("lead", now)
+    await rig.store.watch_jobs(lambda before: Watch(before.beats, now))
+    rig.damage("UPDATE own SET value = 1e300 WHERE name <> 'installation'")
+    assert await rig.store.last_alive() is None
+    assert await rig.store.handed_over("lead") is None
+    assert (await rig.store.watch_jobs(lambda before: before)).looked_at is None
+
+
+async def test_a_start_says_that_the_number_of_the_installation_is_damaged(rig: Rig, tmp_path: Path) -> None:
+    await rig.store.installation()
+    rig.damage("UPDATE own SET value = ? WHERE name = 'installation'", math.inf)
+    other = the_store(tmp_path, rig.clock)
+    await rig.store.close()
+    await other.open(rig.clock.now)
+    with pytest.raises(StoreError, match=r"own\.installation"):
+        await other.installation()
+    await other.close()
 
 
 async def test_covers_windows_and_who_is_awake(rig: Rig) -> None:

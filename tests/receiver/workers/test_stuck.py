@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from receiver.channels.base import SendError
 from receiver.incident.event import AlertsReceived, Event
 from receiver.incident.machine import transition
-from receiver.incident.model import Decision, Incident
+from receiver.incident.model import Decision, Failure, Incident
 from receiver.incident.policy import Policy
 from receiver.metrics import Metrics
 from receiver.store.base import Outage, StoreOutageError
@@ -18,6 +19,7 @@ from receiver.workers.dispatcher import Dispatcher
 from receiver.workers.escalator import Escalator
 from receiver.workers.retry import RetryPolicy
 from receiver.workers.stuck import Stuck
+from receiver.workers.unsettled import UnsettledOutbox
 from tests.receiver.example_site import (
     Clock,
     Recorder,
@@ -28,6 +30,7 @@ from tests.receiver.example_site import (
     beside,
     of_group,
     received,
+    refusing,
     the_current,
     the_policy,
 )
@@ -45,7 +48,7 @@ class Rig:
         self.dispatcher = Dispatcher(
             "email",
             self.channel,
-            store,
+            UnsettledOutbox(store),
             current=current,
             retry=RetryPolicy(first=5, longest=120, give_up=1800),
             render=as_message,
@@ -123,6 +126,28 @@ async def test_what_was_sent_is_settled_and_not_sent_again(rig: Rig) -> None:
     assert await rig.paged() == []
     await rig.escalator.run_once()
     assert rig.shown[-1] == 1
+
+
+@pytest.mark.parametrize("failure", [None, Failure.SERVER_ERROR, Failure.REFUSED])
+async def test_what_became_of_a_message_is_written_though_its_incident_cannot_be(
+    rig: Rig, tmp_path: Path, failure: Failure | None
+) -> None:
+    """The database refuses the change of one incident, whatever it is."""
+    await rig.fire("a", "b")
+    with beside(tmp_path) as db:
+        db.execute("DELETE FROM outbox WHERE channel <> 'email'")  # no other page may reach anybody
+    for _ in range(2 if failure else 0):
+        assert failure is not None
+        rig.channel.failures.append(SendError("no", failure, permanent=failure is Failure.REFUSED))
+    with refusing(tmp_path, "UPDATE ON incident", "no", "NEW.id = 1"):
+        rig.clock.forward(minutes=5)  # by now a page that fails looks for another way
+        assert (await rig.paged()).count("linh@example.com") == (0 if failure else 2)
+        with beside(tmp_path) as db:
+            rows = db.execute(
+                "SELECT state FROM outbox WHERE channel = 'email' AND kind = 'page' ORDER BY id"
+            ).fetchall()
+    said = {None: "sent", Failure.SERVER_ERROR: "pending", Failure.REFUSED: "dead"}
+    assert rows[:2] == [(said[failure],)] * 2
 
 
 async def test_one_that_does_not_fail_any_more_is_not_shown_for_ever(rig: Rig) -> None:
