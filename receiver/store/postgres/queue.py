@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -178,6 +178,20 @@ class Line:
         raise AssertionError
 
 
+class Begun(Protocol):
+    """Begins a transaction: ``others_send`` what they cannot write down.
+
+    ``is_sure``: nobody can have done so before without our notice.
+    """
+
+    def __call__(self, db: Connection, *, others_send: bool, is_sure: bool) -> None:
+        """Begin it."""
+
+
+def _nothing(db: Connection, *, others_send: bool, is_sure: bool) -> None:
+    pass
+
+
 class Reader:
     """See receiver.store.sql.connection.Reader."""
 
@@ -199,18 +213,18 @@ class Reader:
 class Writer:
     """See receiver.store.sql.connection.Writer.
 
-    ``owner`` is this receiver's name in `last_commit`. ``doubt`` begins a transaction before which somebody may have
-    sent what nobody could write down. ``elapsed`` is a clock that nobody sets.
+    ``owner`` is this receiver's name in `last_commit`. ``begun`` is called at the beginning of each transaction.
+    ``elapsed`` is a clock that nobody sets.
     """
 
     def __init__(
         self,
         line: Line,
         owner: str,
-        doubt: Callable[[Connection], None] = lambda _: None,
+        begun: "Begun | None" = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._line, self._doubt, self._elapsed = line, doubt, elapsed
+        self._line, self._begun, self._elapsed = line, begun or _nothing, elapsed
         self._wrote_by: PostgresConnection | None = None
         self._owner, self._count = owner, 0
         self._changes = GroupCommit("postgres", self._transact)
@@ -292,7 +306,7 @@ class Writer:
         """Make changes in one transaction; once more if nothing of it has happened by no fault of theirs."""
         for attempt in (1, 2):
             self._count += 1
-            tried = _Attempt(self._line.name, self._owner, self._count, self._doubt)
+            tried = _Attempt(self._line.name, self._owner, self._count, self._begun)
             try:
                 db = self._line.open()
                 # An outage that we have noticed, or a crash of the server, which has ended everybody's locks.
@@ -374,11 +388,11 @@ class Writer:
 class _Attempt:
     """One transaction: what it has given, and whether its COMMIT was sent.
 
-    ``doubt`` is called at its beginning unless it ``is_sure`` that nothing was sent that nobody could write down.
+    ``begun`` is called at its beginning; see Begun.
     """
 
-    def __init__(self, name: str, owner: str, number: int, doubt: Callable[[Connection], None]) -> None:
-        self.name, self.owner, self.number, self._doubt = name, owner, number, doubt
+    def __init__(self, name: str, owner: str, number: int, begun: "Begun") -> None:
+        self.name, self.owner, self.number, self._begun = name, owner, number, begun
         self.done = list[Any]()
         self.is_in_doubt = self.is_sure = False
 
@@ -392,8 +406,7 @@ class _Attempt:
             locked, version, written = (db.execute(each) for each in (LOCK, VERSION, _IS_WRITTEN))
             locked.fetchone()
             refuse_newer(self.name, version.fetchone()[0])
-            if not (written.fetchone()[0] and self.is_sure):
-                self._doubt(db)
+            self._begun(db, others_send=not written.fetchone()[0], is_sure=self.is_sure)
             self.done = _made(db, choose())
             db.execute(_NUMBER, (self.owner, self.number))
             self.is_in_doubt = True

@@ -16,7 +16,19 @@ from receiver.incident.model import Failure, Incident
 from receiver.oncall.cover import Changed, Cover
 from receiver.store.access import Erased
 from receiver.store.audit import Act
-from receiver.store.base import ANY, Asking, Claimed, Decide, Given, Outage, Sent, StoreError, StoreOutageError, Wanted
+from receiver.store.base import (
+    ANY,
+    Ask,
+    Asking,
+    Claimed,
+    Decide,
+    Given,
+    Outage,
+    Sent,
+    StoreError,
+    StoreOutageError,
+    Wanted,
+)
 from receiver.store.duty import MadeWindow
 from receiver.store.postgres import turns
 from receiver.store.postgres.clock import PERIOD, DatabaseClock
@@ -57,6 +69,7 @@ DELETE FROM turn WHERE substr(name, 1, 7) = 'config ' AND (owner = ? OR owner NO
 _LEADING, _SILENCES = "leading", "silences"
 _OF_EVERYBODY = {Outage.FULL, Outage.READ_ONLY}  # the others may be ours alone
 _ALONE = "SELECT NOT pg_is_in_recovery() AND EXISTS (SELECT 1 FROM turn WHERE name = ? AND owner = ?)"
+_LED_BY_ANOTHER = "SELECT 1 FROM turn WHERE name = ? AND owner <> ? AND until > ?"
 _GONE = "DELETE FROM turn WHERE substr(name, 1, 9) = 'receiver ' AND until < ? RETURNING name"
 _SERVED_ALONE = "UPDATE outbox SET parked = 0 WHERE parked = 1"
 _FORGOTTEN = "DELETE FROM last_commit WHERE at < ?"
@@ -116,9 +129,10 @@ class PostgresStore(SQLStore):
         connect = partial(PostgresConnection, login, unreadable=unreadable)
         self._writing = Line(NAME, partial(self._connected, connect))
         self._reading = Line(NAME, partial(connect, read_only=True))
-        self._database_writer = Writer(self._writing, self.owner, self._note_doubt)
+        self._database_writer = Writer(self._writing, self.owner, self._begun)
         self._database_reader = Reader(self._reading)
         self._unwritten_by: PostgresConnection | None = None  # that has the lock of who sends so
+        self._leaves = False  # what is owed to another receiver, in the present transaction
         super().__init__(self._database_writer, self._database_reader, changed, watch=self._saw, handling=handling)
         self.unreadable = unreadable
         self._listener = Listener(Line(NAME, connect), self.owner, self._hear)
@@ -192,6 +206,8 @@ class PostgresStore(SQLStore):
     async def be_present(self) -> None:
         """Say that this receiver lives; what one that has died has served by itself is everybody's again."""
         asked = self._elapsed()
+        # What was noted at the last time: our dispatchers had as long to lease what they have sent.
+        await self._has_written()
 
         def change(db: Connection) -> tuple[bool, bool]:
             now = self.clock()
@@ -333,12 +349,23 @@ class PostgresStore(SQLStore):
                 self._unwritten_by = None
                 db.execute(HAS_WRITTEN)
 
-        with contextlib.suppress(StoreError):  # with the connection the lock has gone
-            await self._writer.run(end)  # type: ignore[arg-type]
+        if self._unwritten_by is not None:
+            with contextlib.suppress(StoreError):  # with the connection the lock has gone
+                await self._writer.run(end)  # type: ignore[arg-type]
 
-    def _note_doubt(self, db: Connection) -> None:
-        """Note what another receiver may have sent."""
-        outbox.tried(db, outbox.in_doubt(db, self._handling, self.clock()))
+    def _begun(self, db: Connection, *, others_send: bool, is_sure: bool) -> None:
+        """Note what another receiver may have sent, and leave what is owed to one that sends as long as it leads."""
+        self._leaves = False
+        if is_sure and not others_send:
+            return
+        now = self.clock()
+        outbox.tried(db, outbox.in_doubt(db, self._handling, now))
+        if others_send:
+            led = db.execute(_LED_BY_ANOTHER, (_LEADING, self.owner, now.timestamp())).fetchone()
+            self._leaves = led is not None
+
+    def _leased(self, db: Connection, channel: str, now: datetime, lease: float, ask: Ask) -> list[Claimed]:
+        return [] if self._leaves else super()._leased(db, channel, now, lease, ask)
 
     def _erases(self) -> None:
         super()._erases()

@@ -591,9 +591,6 @@ class SQLStore:
         """Say whether this receiver is the one that sends what it cannot write down."""
         return True
 
-    async def _has_written(self) -> None:
-        """What was sent so has been written down."""
-
     def _erases(self) -> None:
         """The sessions and tokens of somebody have ended."""
         self.access.ended()
@@ -627,8 +624,6 @@ class SQLStore:
 
         done = await self._writer.commit(knowing, urgent=urgent, ask=ask)
         self._in_doubt -= noted
-        if noted:
-            await self._has_written()
         return done
 
     async def _decide(

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.incident.delivery import Handling
-from receiver.incident.event import Acknowledge, AlertsReceived
+from receiver.incident.event import Acknowledge, AlertsReceived, Delivered
 from receiver.incident.model import Origin
 from receiver.store.base import Outage, StoreError, StoreOutageError
 from receiver.store.postgres import connection as connections
@@ -504,6 +504,47 @@ async def test_what_was_sent_in_an_outage_by_one_that_is_dead_is_ended_by_anothe
         assert owed(tmp_path) == ENDS_THE_PAGE
 
 
+async def claimed_by(store: PostgresStore) -> list[int]:
+    return [one.id for one in await UnsettledOutbox(store).claim("email", START, 8, 10)]
+
+
+async def test_what_one_has_sent_in_an_outage_is_not_sent_again_by_another_before_that_is_written(
+    tmp_path: Path,
+) -> None:
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as sender, keeping(where) as other:
+        await count(other)
+        await sender.update(received(an_alert()), the_policy(), START)
+        outbox = UnsettledOutbox(sender)
+        with refusing(tmp_path, "INSERT OR UPDATE ON last_commit", "no room' USING ERRCODE = '53100"):
+            with pytest.raises(StoreOutageError):
+                await count(sender)
+            (page,) = await outbox.claim("email", START, 8, 10)
+            await outbox.settle(page, "ref", deciding(Delivered(1, "linh"), START), START)
+        assert await claimed_by(other) == []
+        assert await outbox.claim("email", START, 8, 10) == []  # it is settled by that
+        await sender.update(NEW, the_policy(), START)
+        for _ in range(2):
+            await sender.be_present()
+        assert len(await claimed_by(other)) == 1
+    assert owed(tmp_path) == [("page", "sent"), ("page", "sending")]
+
+
+async def test_what_one_has_sent_that_leads_no_more_is_sent_by_another(tmp_path: Path) -> None:
+    """It may be stopped."""
+    where = stores.conninfo(tmp_path)
+    async with keeping(where) as sender, keeping(where) as other:
+        await sender.update(received(an_alert()), the_policy(), START)
+        with refusing(tmp_path, "INSERT OR UPDATE ON last_commit", "no room' USING ERRCODE = '53100"):
+            with pytest.raises(StoreOutageError):
+                await count(sender)
+            assert len(await claimed_by(sender)) == 1
+        assert await claimed_by(other) == []
+        with beside(tmp_path) as db:
+            db.execute("UPDATE turn SET until = 0 WHERE name = 'leading'")
+        assert len(await claimed_by(other)) == 1
+
+
 async def test_what_nobody_can_have_sent_is_answered_without_a_word(tmp_path: Path) -> None:
     """Also once what was sent in an outage has been written down."""
     where = stores.conninfo(tmp_path)
@@ -516,7 +557,8 @@ async def test_what_nobody_can_have_sent_is_answered_without_a_word(tmp_path: Pa
             with pytest.raises(StoreOutageError):
                 await count(sender)
             assert len(await UnsettledOutbox(sender).claim("email", START, 8, 10)) == 1
-        await sender.be_present()
+        for _ in range(2):
+            await sender.be_present()
         await count(other)
         await other.update(AlertsReceived(of_group(received(an_alert("c")), "c")), the_policy(), START)
         await acknowledge(other, 3)
