@@ -19,6 +19,8 @@ def set_up_logs(level: str, form: Format = "logfmt") -> None:
     handler.setFormatter(_Json() if form == "json" else _Logfmt())
     handler.addFilter(RateLimit(time.monotonic))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    if level != "debug":  # a line for each request to PagerDuty and to a provider of sign-in
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").disabled = True  # 43 µs a request, and Prometheus counts requests better
 
 

@@ -28,14 +28,14 @@ NEXT = """
      -d '{{"type": "user_registered", "data": {{"channel": "web", "plan": "trial"}}}}'
    curl -sS {exporter}/metrics | grep ^user_registrations_total
 
- List incidents, acknowledge one
-   curl -sS {receiver}/api/v1/incidents -H "Authorization: Bearer $(cat {secrets}/api-token)"
-   curl -sS {receiver}/api/v1/incidents/1/acknowledge -d '{{"actor": "me"}}' \\
-     -H "Authorization: Bearer $(cat {secrets}/api-token)"
-
  Show who would be notified for an alert, and send a test alert through the whole chain
    .venv/bin/python -m receiver explain --config.file {config} --alert HighErrorRate
    .venv/bin/python -m receiver drill --config.file {config} --alertmanager.url {alertmanager}
+
+ While the drill waits: list its incident, acknowledge it
+   curl -sS {receiver}/api/v1/incidents -H "Authorization: Bearer $(cat {secrets}/api-token)"
+   curl -sS {receiver}/api/v1/incidents/1/acknowledge -d '{{"actor": "me"}}' \\
+     -H "Authorization: Bearer $(cat {secrets}/api-token)"
 
  Watch an outage, a page, an escalation and a resolve in two minutes
    make demo      (stop this first: it uses the same ports)

@@ -73,6 +73,14 @@ def test_a_file_that_cannot_be_read_is_said_in_words(
     assert capsys.readouterr().err == f"receiver: cannot read {path}: {why}\n"
 
 
+@pytest.mark.parametrize(("level", "shown"), [("info", ["ours"]), ("debug", ["HTTP Request: GET", "ours"])])
+def test_the_log_has_no_line_for_each_request_of_a_library(level: str, shown: list[str]) -> None:
+    lines = f"from process.logs import set_up_logs; import logging; set_up_logs('{level}'); "
+    lines += "logging.getLogger('httpx2').info('HTTP Request: GET'); logging.getLogger('receiver').info('ours')"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert [line.partition(" msg=")[2].strip('"') for line in done.stderr.splitlines()] == shown
+
+
 @pytest.mark.parametrize("name", ["receiver", "exporter"])
 def test_the_usage_shows_what_was_typed(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", name, "--help"], capture_output=True, text=True, check=True)
