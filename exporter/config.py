@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from exporter.catalogue.model import Catalogue, CatalogueError, CatalogueSettings, Limits, build, merged, read
+from exporter.catalogue.model import Catalogue, CatalogueError, CatalogueSettings, Limits, build, merged
 from exporter.catalogue.route_templates import TemplateError, Templates
 from exporter.self_metrics import OWN
 from exporter.sentry_tunnel.dsn import TunnelSettings
@@ -23,10 +23,11 @@ SHIPPED, OWN_FILE = ("application", "school"), "own"
 _TEXT = "^[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]*$"
 _ORIGIN = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
 _SHORTEST = 0.1  # seconds
-_Peer = Annotated[str, msgspec.Meta(pattern=_ORIGIN)]
+_Origin = Annotated[str, msgspec.Meta(pattern=_ORIGIN, examples=["https://app.example.com"])]
+_Peer = Annotated[str, msgspec.Meta(pattern=_ORIGIN, examples=["http://10.0.0.2:3001"])]
 _Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_TEXT)], ...]
 _Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
-_Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
+_Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$", examples=["/api/pulse"])]
 _Rate = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
@@ -59,7 +60,7 @@ class Browser(Strict, frozen=True):
     """Path to which browsers post batches"""
     script: _Path = "/rum.js"
     """Path of the browser script"""
-    origins: tuple[Annotated[str, msgspec.Meta(pattern=_ORIGIN)], ...] = ()
+    origins: tuple[_Origin, ...] = ()
     """Origins that may post, in addition to the exporter's own, e.g. https://app.example.com"""
     require_origin: bool = True
     """Refuse posts without an Origin header; a browser always sends one"""
@@ -191,37 +192,44 @@ def shipped_catalogue(config: Config) -> Catalogue:
 def read_catalogue(config: Config, source: Source | None) -> Catalogue:
     """Read and merge the catalogue files; SettingsError names the file, the family or event, and the fix."""
     limits = Limits(config.lists, config.discover, config.limits.family_series)
+    own = {name: _own(name, index, source) for index, name in enumerate(config.catalogue) if name not in SHIPPED}
+    entries = [own[name].convert(CatalogueSettings) if name in own else _shipped(name) for name in config.catalogue]
     try:
-        entries = [_entry(name, index, source) for index, name in enumerate(config.catalogue)]
         return build(merged(_shipped(OWN_FILE), entries), limits, OWN)
     except CatalogueError as error:
-        raise _error(source, ".catalogue", str(error)) from error
+        raise _placed(str(error), [*own.values()]) or _error(source, ".catalogue", str(error)) from error
+
+
+def _placed(text: str, own: list[Source]) -> SettingsError | None:
+    """Name file and line of the entry that is at fault, if it stands in a file of the site's own."""
+    place, _, message = text.partition(": ")
+    section, _, rest = place.partition(".")
+    name = rest.partition(".")[0]
+    for source in reversed(own):
+        entries = source.data.get(section) if isinstance(source.data, dict) else None
+        if isinstance(entries, dict) and name in entries:
+            return source.error(f".{place}", message)
+        names = [one.get("name") for one in entries] if isinstance(entries, list) else []
+        if name in names:
+            return source.error(f".{section}[{names.index(name)}]", f"{name}: {message}")
+    return None
 
 
 def _error(source: Source | None, at: str, message: str) -> SettingsError:
     return SettingsError(f"{at.lstrip('.')}: {message}") if source is None else source.error(at, message)
 
 
-def _entry(name: str, index: int, source: Source | None) -> CatalogueSettings:
-    if name in SHIPPED:
-        return _shipped(name)
+def _own(name: str, index: int, source: Source | None) -> Source:
     if source is None or not name.endswith((".yml", ".yaml")):
         expected = f"expected {' or '.join(SHIPPED)}, or the path of a file such as ferry.yml"
         message = f"unknown catalogue {name!r} ({expected})"
         raise _error(source, f".catalogue[{index}]", message)
-    return _parsed(source.path.parent / name)
+    return Source(source.path.parent / name)
 
 
 def _shipped(name: str) -> CatalogueSettings:
     with as_file(files("exporter.catalogue").joinpath(f"{name}.yml")) as path:
-        return _parsed(path)
-
-
-def _parsed(path: Path) -> CatalogueSettings:
-    try:
-        return read(Source(path).data or {})
-    except CatalogueError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        return Source(path).convert(CatalogueSettings)
 
 
 def token(config: Config, source: Source) -> Secret | None:

@@ -150,7 +150,10 @@ def _bound(_kind: Any, match: re.Match[str]) -> str:  # noqa: ANN401  # a type
     return f"out of range (expected {_SIGNS[match['sign']]} {match['limit']})"
 
 
-def _form(_kind: Any, match: re.Match[str]) -> str:  # noqa: ANN401  # a type
+def _form(kind: Any, match: re.Match[str]) -> str:  # noqa: ANN401  # a type
+    examples = [one for meta in getattr(kind, "__metadata__", ()) for one in getattr(meta, "examples", None) or ()]
+    if examples:
+        return f"invalid form (expected e.g. {examples[0]})"
     return f"invalid form (expected what matches {match['regex']})"
 
 

@@ -46,7 +46,9 @@ class WebConfig(Strict, frozen=True):
     """The whole file."""
 
     tls_server_config: Tls | None = None
-    basic_auth_users: dict[str, Annotated[str, msgspec.Meta(pattern=r"^\$2[abxy]?\$\d\d\$.{53}$")]] = {}
+    basic_auth_users: dict[
+        str, Annotated[str, msgspec.Meta(pattern=r"^\$2[abxy]?\$\d\d\$.{53}$", examples=["a bcrypt hash, $2y$…"])]
+    ] = {}
 
 
 def load(path: Path) -> tuple[WebConfig, ssl.SSLContext | None]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from itertools import chain, product
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -320,11 +320,3 @@ def _check_fields(at: str, family: FamilySettings, fields: Fields) -> None:
 
 def _is_path(fields: Fields | None, field: str) -> bool:
     return fields is not None and str(fields.get(field)).removesuffix("?") == "path"
-
-
-def read(data: Any) -> CatalogueSettings:  # noqa: ANN401  # whatever YAML holds
-    """Turn parsed YAML into settings; CatalogueError names the place."""
-    try:
-        return msgspec.convert(data, CatalogueSettings)
-    except msgspec.ValidationError as error:
-        raise CatalogueError(f"catalogue: {error}") from error

@@ -24,7 +24,7 @@ Level = Literal["fatal", "error", "warning", "log", "info", "debug"]
 class TunnelSettings(Strict, frozen=True):
     """What browsers may send to Sentry through the exporter."""
 
-    path: Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")] = "/api/report"
+    path: Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9._~/-]+$", examples=["/api/report"])] = "/api/report"
     """Path to which browsers post envelopes"""
     dsns: tuple[str, ...] = ()
     """Projects to which reports are forwarded, as https://KEY@HOST/PROJECT; if empty, the tunnel is off"""

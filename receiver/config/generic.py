@@ -21,7 +21,7 @@ _PIECE = 32  # characters or elements of what a node gives that cost as much as 
 _KNOWN = frozenset(Functions().FUNCTION_TABLE)
 _REASON_SHOWN = 200  # characters of the library's error
 
-WebhookName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
+WebhookName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", examples=["status-page"])]
 
 
 class ExpressionError(Exception):

@@ -11,7 +11,7 @@ from receiver.incident.heartbeat import Job
 from receiver.incident.model import Priority
 
 SHORTEST = 10.0  # seconds between two beats; the receiver looks every five
-JobName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+JobName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", examples=["nightly-backup"])]
 LabelName = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]{0,79}$")]
 
 

@@ -119,9 +119,11 @@ class Site(Strict, frozen=True, kw_only=True):
 
     name: Annotated[str, msgspec.Meta(pattern=f"^{_PRINTED}{{1,60}}$")] = Brand().name
     """Name in footers, in the List-Id of mails and in calendars"""
-    header_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z][A-Za-z0-9]{0,30}$")] = Brand().header
+    header_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z][A-Za-z0-9]{0,30}$", examples=["Fjord"])] = (
+        Brand().header
+    )
     """`HeyPeter` gives X-HeyPeter-Incident and the other headers that mail filters read"""
-    series_prefix: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9]{0,30}$")] = "heypeter"
+    series_prefix: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9]{0,30}$", examples=["fjord"])] = "heypeter"
     """Prefix of the series that rules record: reviews read heypeter:benchmark:value"""
     runbooks_url: str = "https://github.com/heypeteracademy/monitoring/blob/main/docs/runbooks"
     """Address of the folder in which Watchdog.md is"""

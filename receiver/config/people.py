@@ -123,7 +123,7 @@ class PersonSettings(Places, frozen=True, kw_only=True):
     """Zone of the times in messages, of `rules`, `quiet_hours` and `vacation`"""
     language: str = "en"
     """Language of messages: en or de"""
-    pagerduty_user: Annotated[str, msgspec.Meta(pattern="^([A-Z0-9]{4,20})?$")] = ""
+    pagerduty_user: Annotated[str, msgspec.Meta(pattern="^([A-Z0-9]{4,20})?$", examples=["PABC123"])] = ""
     """Id of the person's user at PagerDuty, such as PXPGF42; what that user does there, they have done"""
     push: bool = False
     """Notify the devices that the person adds on the console's page `/me/devices`; needs `channels.push`"""

@@ -40,7 +40,7 @@ class ServerTrust(Strict, frozen=True, kw_only=True):
 class AlertmanagerSource(Strict, frozen=True, kw_only=True):
     """One Alertmanager; its webhooks go to /webhook/alertmanager/<name>. Without ``url`` it is not asked."""
 
-    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")] = DEFAULT_SOURCE
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", examples=["eu-west"])] = DEFAULT_SOURCE
     """Name in the path of its webhook; `alertmanager` has none"""
     url: str = ""
     """Address of its API; without it, it is not asked"""

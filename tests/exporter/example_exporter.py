@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import Addresses, Clock, Exporter, Listening, Settings, applications
-from exporter.catalogue.model import Catalogue, CatalogueSettings, Limits, build, merged, read
+from exporter.catalogue.model import Catalogue, CatalogueSettings, Limits, build, merged
 from exporter.config import Config, Storage, load, shipped_catalogue
 from exporter.self_metrics import OWN
 from process.settings import Secret
@@ -41,7 +41,8 @@ def limits() -> Limits:
 
 
 def settings(*more: Any) -> CatalogueSettings:  # noqa: ANN401  # YAML
-    return merged(read(OWN_FILE), map(read, (*SHIPPED, *more)))
+    own, *files = [msgspec.convert(data, CatalogueSettings) for data in (OWN_FILE, *SHIPPED, *more)]
+    return merged(own, files)
 
 
 def a_catalogue(*more: Any) -> Catalogue:  # noqa: ANN401  # YAML

@@ -74,7 +74,6 @@ def test_a_new_metric_is_a_line_in_the_catalogue_and_nothing_else() -> None:
         ({"families": [family(labels={"colour": "auth_method"})]}, "no field 'colour'"),
         ({"families": [family(labels={"method": "auth_method"}, when={"x": "y"})]}, "has no field 'x'"),
         ({"families": [family(type="histogram", name="x_seconds", value="@time")]}, "cannot observe a time"),
-        ({"familys": []}, "familys"),
         ({"families": [family(event="self")]}, "is for what the exporter itself counts"),
         ({"families": [family(name="exporter_batches_total")]}, "exporter_batches_total: the exporter itself has"),
         ({"domains": {"source": {"values": ["x"]}}}, "source: the exporter itself has"),

@@ -88,8 +88,9 @@ def test_a_list_that_is_not_given_has_the_catalogues_default(tmp_path: Path) -> 
         ("catalogue: []\n", "catalogue"),
         ("catalogue: [own]\n", "unknown catalogue 'own'"),
         ("catalogue: [missing.yml]\n", r"cannot read .*missing.yml: No such file"),
-        ("catalogue: [application, odd.yml]\n", r"odd.yml: .*familys"),
-        ("catalogue: [clash.yml]\n", r"exporter.yml:1: catalogue: families.x_total: unknown event 'x'"),
+        ("catalogue: [application, odd.yml]\n", r"odd.yml:1: familys: unknown key; did you mean 'families'"),
+        ("catalogue: [clash.yml]\n", r"clash.yml:1: families\[0\]: x_total: unknown event 'x'"),
+        ("catalogue: [type.yml]\n", r"type.yml:2: events.x.a: unknown type 'txt'"),
         ("catalogue: [empty.yml]\nlists: {routes: [/]}\n", r"exporter.yml:2: lists.routes: no label"),
         ("lists:\n  rutes: [/]\n", r"exporter.yml:2: lists.rutes: .*did you mean 'routes'"),
         ("discover: {page: 5}\n", r"discover.page: .*did you mean 'pages'"),
@@ -100,7 +101,8 @@ def test_a_list_that_is_not_given_has_the_catalogues_default(tmp_path: Path) -> 
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, says: str) -> None:
     clash = '{families: [{name: x_total, type: counter, help: "X.", event: x}]}'
-    path = written(tmp_path, text, cabins=CABINS, odd="{familys: []}", clash=clash, empty="")
+    wrong = "events:\n  x: {from: both, fields: {a: txt}}\n"
+    path = written(tmp_path, text, cabins=CABINS, odd="{familys: []}", clash=clash, empty="", type=wrong)
     with pytest.raises(SettingsError, match=says):
         load(path)
 
@@ -131,3 +133,8 @@ def test_metrics_doc_describes_the_files_that_are_named(tmp_path: Path, capsys: 
 
 def test_the_shipped_catalogue_is_the_schools() -> None:
     assert Config().catalogue == ("application", "school")
+
+
+def test_a_wrong_origin_is_told_by_an_example(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"origins\[0\]: invalid form \(expected e.g. https://app.example.com\)"):
+        load(written(tmp_path, "browser: {origins: [app.example.com]}\n"))
