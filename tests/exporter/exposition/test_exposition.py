@@ -160,6 +160,7 @@ def test_numbers_are_written_as_go_writes_them(given_number: float) -> None:
             "application/openmetrics-text;version=1.0.0;q=0.3,text/plain;version=0.0.4",
             "text/plain; version=0.0.4; charset=utf-8",
         ),
+        ("text/plain;q=0.5,application/openmetrics-text;q=0.5", "text/plain; version=0.0.4; charset=utf-8"),
         ("text/plain;version=1.0.0;escaping=values", "text/plain; version=1.0.0; charset=utf-8; escaping=values"),
         ("application/openmetrics-text;version=9;q=1,text/plain;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
         ("application/openmetrics-text;q=x,text/plain;q=0", "text/plain; version=0.0.4; charset=utf-8"),

@@ -828,3 +828,18 @@ async def test_ids_that_had_to_go_early_are_counted_over_reloads_and_restarts(tm
     await installation.start()
     assert await forgotten() == [0, 2, 0]
     await installation.client.close()
+
+
+@pytest.mark.parametrize(("snapshots", "faults"), [(0, 0), (1, 0), (2, 1), (3, 1)])
+async def test_a_journal_that_begins_after_its_first_file_needs_a_snapshot(
+    installation: Installation, snapshots: int, faults: int
+) -> None:
+    await installation.post([booked()])
+    for _ in range(snapshots):
+        await installation.exporter.save()
+    await installation.kill()
+    for path in installation.folder.glob("state.snapshot*"):
+        path.unlink()
+    await installation.start()
+    assert await recovered(installation) == (0 if faults else 1, faults)
+    await installation.kill()

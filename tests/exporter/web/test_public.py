@@ -222,6 +222,7 @@ def test_people_and_their_devices(agent: str, kind: str) -> None:
     assert not is_bot(agent)
     assert device({"User-Agent": agent}) == kind
     assert device({"User-Agent": "Mozilla/5.0 Chrome/140", "Sec-CH-UA-Mobile": "?1"}) == "mobile"
+    assert device({"User-Agent": "Mozilla/5.0 (iPad) Chrome/140", "Sec-CH-UA-Mobile": "?1"}) == "tablet"
 
 
 async def test_global_privacy_control_is_honoured(page: Page) -> None:
