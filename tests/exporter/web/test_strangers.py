@@ -39,7 +39,7 @@ from exporter.sentry_tunnel.dsn import TunnelSettings
 from exporter.sentry_tunnel.envelope import discarded
 from exporter.web import browser_events, server_events
 from exporter.web.origin import Origins
-from exporter.web.rate_limit import Limiter
+from exporter.web.rate_limit import CLIENTS, Limiter
 from process.client_address import Clients
 from process.web import read_body
 from process.web_config import BasicAuth
@@ -588,6 +588,24 @@ async def test_who_makes_an_event_stand_for_many_pays_for_all(place: Installatio
     assert await place.value("rum_client_dropped_events_total", reason="queue_overflow") == 10_000
     labels = {"page": "/", "device": "desktop", "navigation": "navigate"}
     assert await place.value("rum_page_views_total", **labels) == 1000
+
+
+async def test_a_report_costs_as_much_as_it_counts(place: Installation) -> None:
+    burst = int(a_config().limits.client_burst)
+    report = {"type": "client_report", "data": {"reason": "queue_overflow", "count": burst - 1}}
+    view = {"type": "page_load", "data": {"page": "/", "navigation": "navigate", "total": 1}}
+    assert await place.pulse(report, address="198.51.100.5") == 204
+    assert [await place.pulse(view, address="198.51.100.5") for _ in range(2)] == [204, 429]
+
+
+def test_who_has_spent_a_budget_gets_no_new_one_while_many_others_come() -> None:
+    limiter = Limiter(20, 300, 1e9, 1e9, 0.0)
+    loud = ("10.0.0",)
+    limiter.take(loud, 10_000, 0.0)
+    for number in range(CLIENTS + 1):
+        assert limiter.wait((f"198.51.{number}",), 1.0) == 0
+    assert limiter.wait(loud, 1.0) > 0
+    assert len(limiter) <= 2 * CLIENTS
 
 
 async def test_browsers_may_not_send_database_queries_unless_they_are_allowed() -> None:
