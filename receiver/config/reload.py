@@ -69,6 +69,8 @@ class Reloader:
     def reload(self) -> Config:
         """Take the file; SettingsError says why it is refused, and then nothing has changed."""
         try:
+            if self._path.is_fifo():  # whoever has filled it is gone, and nobody would be paged while we wait
+                raise SettingsError(f"cannot read {self._path}: a pipe is read once; restart the receiver")
             config, source = load(self._path)
             fresh, named, now = build_routing(config, source), feeds(config, source), _fixed(source)
             changed = [name for name in FIXED if now.get(name) != self._fixed.get(name)]
@@ -117,7 +119,7 @@ def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
 
 def _hash(file: Path) -> bytes:
     try:
-        return hashlib.sha256(file.read_bytes()).digest()
+        return hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b""
     except OSError:
         return b""
 

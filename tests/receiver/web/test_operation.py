@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -103,6 +104,15 @@ def test_a_bad_file_is_refused_and_changes_nothing(tmp_path: Path, old: str, new
         rig.reloader.reload()
     assert says in str(caught.value)
     assert rig.current.routing is before
+    assert rig.successful == 0
+
+
+def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    rig = Reload(tmp_path)
+    rig.path.unlink()
+    os.mkfifo(rig.path)
+    with pytest.raises(SettingsError, match="a pipe is read once"):
+        rig.reloader.reload()
     assert rig.successful == 0
 
 
