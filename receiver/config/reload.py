@@ -69,9 +69,7 @@ class Reloader:
     def reload(self) -> Config:
         """Take the file; SettingsError says why it is refused, and then nothing has changed."""
         try:
-            if self._path.is_fifo():  # whoever has filled it is gone, and nobody would be paged while we wait
-                raise SettingsError(f"cannot read {self._path}: a pipe is read once; restart the receiver")
-            config, source = load(self._path)
+            config, source = _again(self._path)
             fresh, named, now = build_routing(config, source), feeds(config, source), _fixed(source)
             changed = [name for name in FIXED if now.get(name) != self._fixed.get(name)]
             if changed:
@@ -98,6 +96,13 @@ class Reloader:
 
 def _fixed(source: Source) -> dict[str, object]:
     return {name: _value(source.data, name) for name in FIXED}
+
+
+def _again(path: Path) -> tuple[Config, Source]:
+    """Read the file once more; whoever has filled a pipe is gone, and nobody would be paged while we wait for it."""
+    if path.is_fifo():
+        raise SettingsError(f"cannot read {path}: a pipe is read once; restart the receiver")
+    return load(path)
 
 
 def _contents(source: Source) -> dict[str, bytes]:
