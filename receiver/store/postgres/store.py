@@ -368,7 +368,7 @@ class PostgresStore(SQLStore):
         return [] if self._leaves else super()._leased(db, channel, now, lease, ask)
 
     def _erases(self) -> None:
-        super()._erases()
+        self.access.ended()
         self._listener.tell(ended=True, duty=True)
 
     def _saw(self, before: Incident, after: Incident) -> None:
@@ -399,15 +399,9 @@ class SharedAccess(SQLAccess):
         super().__init__(writer, reader)
         self._listener = listener
 
-    async def end_session(self, number: int, act: Act) -> bool:
-        has_ended = await super().end_session(number, act)
+    def tell_ended(self) -> None:
+        super().tell_ended()
         self._listener.tell(ended=True)
-        return has_ended
-
-    async def revoke_token(self, number: int, act: Act) -> bool:
-        has_ended = await super().revoke_token(number, act)
-        self._listener.tell(ended=True)
-        return has_ended
 
 
 class SharedDuty(SQLDuty):

@@ -28,8 +28,12 @@ class SQLAccess:
         self._writer, self._reader = writer, reader  # no page waits for a commit to know who asks
         self.ended: Callable[[], None] = lambda: None
 
+    def tell_ended(self) -> None:
+        """Tell that a session or token has ended: pages may be open of whoever had it."""
+        self.ended()
+
     async def begin_session(self, hashed: bytes, session: Session, act: Act) -> Session:
-        def change(db: Connection) -> int:
+        def change(db: Connection) -> tuple[int, bool]:
             db.execute("DELETE FROM session WHERE expires <= ?", (session.created.timestamp(),))
             columns = (hashed, session.person, session.name, msgspec.json.encode(session.groups).decode(), session.via)
             times = (session.created.timestamp(), session.seen.timestamp(), session.expires.timestamp())
@@ -39,11 +43,13 @@ class SQLAccess:
                 (*columns, *times, session.ip, session.agent),
             ).fetchone()
             number = int(row[0])
-            db.execute(_TOO_MANY, (session.person, session.name, MOST_SESSIONS))
+            oldest = db.execute(_TOO_MANY, (session.person, session.name, MOST_SESSIONS))
             audit.write(db, msgspec.structs.replace(act, object=f"session/{number}"))
-            return number
+            return number, oldest.rowcount > 0
 
-        number = await self._writer.commit(change, urgent=True)
+        number, has_ended = await self._writer.commit(change, urgent=True)
+        if has_ended:
+            self.tell_ended()
         return msgspec.structs.replace(session, id=number)
 
     async def session(self, hashed: bytes, now: datetime) -> Session | None:
@@ -73,7 +79,7 @@ class SQLAccess:
             return True
 
         has_ended = await self._writer.commit(change, urgent=True)
-        self.ended()
+        self.tell_ended()
         return has_ended
 
     async def add_token(self, hashed: bytes, token: Token, act: Act) -> Token:
@@ -94,7 +100,7 @@ class SQLAccess:
 
     async def revoke_token(self, number: int, act: Act) -> bool:
         has_ended = await self._writer.commit(lambda db: revoke_token(db, number, act), urgent=True)
-        self.ended()
+        self.tell_ended()
         return has_ended
 
     async def audit(self, before: int | None, limit: int, of: str = "") -> Sequence[Act]:

@@ -593,7 +593,7 @@ class SQLStore:
 
     def _erases(self) -> None:
         """The sessions and tokens of somebody have ended."""
-        self.access.ended()
+        self.access.tell_ended()
 
     def _refuse(self) -> None:
         """Refuse what would be lost although it is committed; StoreOutageError."""

@@ -20,6 +20,7 @@ from receiver.store.postgres.clock import DatabaseClock
 from receiver.store.postgres.connection import Login
 from receiver.store.postgres.queue import LOCK
 from receiver.store.postgres.store import PostgresStore
+from receiver.store.sql import access
 from receiver.workers.same_config import DifferentConfigError, SameConfig
 from receiver.workers.unserved import Unserved
 from tests.receiver.example_site import START, Clock, an_alert, beside, deciding, received, the_policy
@@ -117,23 +118,27 @@ async def test_changes_of_who_serves_are_told_as_nothing_else(two: tuple[One, On
     assert (other.heard, other.duty, other.woken) == ([()], [True], [])
 
 
-async def test_the_end_of_a_session_or_token_is_told(two: tuple[One, One]) -> None:
+async def test_the_end_of_a_session_or_token_is_told(two: tuple[One, One], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "MOST_SESSIONS", 1)
     one, other = two
     now, ended = one.store.clock(), asyncio.Queue[int]()
     other.store.access.ended = lambda: ended.put_nowait(1)
     act = Act(now, "anna", "session", "", "session.end", "")
     session = Session("anna", "Anna", "password", now, now, now + timedelta(days=1), "", "")
-    begun = await one.store.access.begin_session(b"a" * 32, session, act)
+    await one.store.access.begin_session(b"a" * 32, session, act)
     token = await one.store.access.add_token(b"b" * 32, Token("script", "act", "anna", now), act)
     async with asyncio.timeout(20):
-        assert await one.store.access.end_session(begun.id, act)
+        later = await one.store.access.begin_session(b"c" * 32, session, act)  # for which the oldest one ends
+        await ended.get()
+        assert await one.store.access.session(b"a" * 32, now) is None
+        assert await one.store.access.end_session(later.id, act)
         await ended.get()
         assert await one.store.access.revoke_token(token.id, act)
         await ended.get()
         await one.store.erasing.erase("anna", ["Anna Nowak"], act)
         await ended.get()
-    assert other.heard == [(), (), ()]
-    assert other.duty == [False, False, True]
+    assert other.heard == [()] * 4
+    assert other.duty == [False, False, False, True]
 
 
 async def test_what_cannot_be_told_for_long_is_told_as_anything_may_have_changed(two: tuple[One, One]) -> None:
