@@ -14,6 +14,7 @@ import trustme
 from deploy.local.ports import free_port
 from rules.exported import FOLDER
 from rules.scrape import main as scrape
+from tests.receiver.web.test_alertmanager import PAYLOAD
 from tests.stories.stack import ROOT, until
 from tests.stories.stores import EVERYTHING, Stores
 
@@ -22,6 +23,7 @@ LAST = (
     *("prometheus_notifications_sent_total", "prometheus_rule_evaluation_failures_total", "pg_stat_activity_count"),
     *("alertmanager_notifications_total", "alertmanager_cluster_members", "probe_ssl_earliest_cert_expiry"),
     *("node_filesystem_avail_bytes", "redis_up", "nginx_up", "receiver_watchdog_last_seen_timestamp_seconds"),
+    "receiver_open_incident_opened_timestamp_seconds",
 )
 
 
@@ -79,6 +81,7 @@ async def write(generation: str, folder: Path) -> int:
             running.database.create()
             running.disk.mkdir()
             await running.start(*EVERYTHING)
+            assert await running.post_alerts(PAYLOAD) == 200  # an open incident has metrics of its own
             return await running.scraped(generation, folder)
 
 
